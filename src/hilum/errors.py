@@ -1,0 +1,66 @@
+"""Every error that hilum raises on purpose.
+
+::
+
+    HilumError              exit code 1: the input cannot be used
+    ├── DataError           a table, its labels, its splits or its cache
+    │   ├── TableError      a folder or CSV that is not a labelled dataset
+    │   ├── ImageError      one file that cannot be read as a radiograph
+    │   ├── SplitError      splits that cannot be carved or do not fit together
+    │   └── CacheError      the decoded images cannot be stored or found
+    ├── RunError            a run folder that is missing, incomplete or in the way
+    │   └── CheckpointError weights that do not belong to this network, or are damaged
+    ├── DivergenceError     a training whose loss is no longer a number
+    └── UsageError          exit code 2: wrong usage
+        └── RecipeError     a recipe with an unknown key or an impossible value
+
+Every message says what was found, where, and the remedy.
+"""
+
+
+class HilumError(Exception):
+    """The root of the tree; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class DataError(HilumError):
+    """Something about the dataset prevents the work."""
+
+
+class TableError(DataError):
+    """A folder or CSV file does not describe a labelled dataset."""
+
+
+class ImageError(DataError):
+    """One file cannot be read as a radiograph."""
+
+
+class SplitError(DataError):
+    """Splits cannot be carved, or do not fit together."""
+
+
+class CacheError(DataError):
+    """Decoded images cannot be stored or found."""
+
+
+class RunError(HilumError):
+    """A run folder is missing, incomplete, or in the way."""
+
+
+class CheckpointError(RunError):
+    """Stored weights are damaged, or belong to another network."""
+
+
+class DivergenceError(HilumError):
+    """The training loss is no longer a finite number."""
+
+
+class UsageError(HilumError):
+    """The command was called in a way that cannot work."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe has an unknown key or an impossible value."""

@@ -1,0 +1,118 @@
+"""How long work tells people that it moves: bars on a terminal, plain lines elsewhere, nothing for libraries.
+
+Rooms receive a `Progress` and never print by themselves, so that ``--json -`` keeps standard output clean.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int], None]
+
+
+class Progress:
+    """The silent one: the default of every library function."""
+
+    def line(self, text: str) -> None:
+        """Say one line about what was found or done."""
+
+    def status(self, text: str) -> None:
+        """Change the remark beside the current bar (the latest loss, the best accuracy)."""
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Show a task of `total` parts; the yielded function is called with the number newly done."""
+        del title, total
+        yield lambda done: None
+
+
+class PlainProgress(Progress):
+    """Lines on standard error, at most one every five seconds and task."""
+
+    SECONDS_BETWEEN_LINES = 5.0
+    _status = ""
+
+    def status(self, text: str) -> None:
+        """Put the remark behind the next line of the current task."""
+        self._status = f"  {text}"
+
+    def line(self, text: str) -> None:
+        """Print the line."""
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Print how far the task is, now and then, and how long it took."""
+        begin = last = time.monotonic()
+        finished = 0
+
+        def advance(done: int) -> None:
+            nonlocal finished, last
+            finished += done
+            now = time.monotonic()
+            if now - last >= self.SECONDS_BETWEEN_LINES and finished < total:
+                last = now
+                self.line(f"{title}: {finished} of {total}{self._status}")
+
+        self._status = ""
+        yield advance
+        self.line(f"{title}: {finished} of {total} in {time.monotonic() - begin:.1f} s{self._status}")
+        self._status = ""
+
+
+class TerminalProgress(Progress):
+    """Rich bars on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self._status = ""
+        self._update: Callable[[str], None] = lambda text: None
+
+    def line(self, text: str) -> None:
+        """Print the line above the current bar."""
+        self.console.print(text, markup=False)
+
+    def status(self, text: str) -> None:
+        """Show the remark at the end of the current bar."""
+        self._update(text)
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Show a bar with the time left; it stays, complete, when the task is done."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bars
+
+        bars = Bars(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description:<20}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[status]}"),
+            console=self.console,
+        )
+        with bars:
+            number = bars.add_task(title, total=total, status="")
+            self._update = lambda text: bars.update(number, status=text)
+            try:
+                yield lambda done: bars.advance(number, done)
+            finally:
+                self._update = lambda text: None
+
+
+def progress_for_terminal() -> Progress:
+    """Bars where standard error is a terminal, plain lines elsewhere."""
+    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
