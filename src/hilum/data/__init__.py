@@ -1,0 +1,1 @@
+"""From files to a table, splits, and decoded images."""

@@ -1,0 +1,82 @@
+"""What several rooms' tests share: real data where they are, small datasets, the command line."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or leaves anything in the user's own cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("HILUM_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def seed_cxr():
+    if not (REAL / "seed-cxr").is_dir():
+        pytest.skip("the real radiographs (../shared/data/seed-cxr) are not on this machine")
+    return REAL / "seed-cxr"
+
+
+@pytest.fixture
+def write_dataset(tmp_path):
+    """Write a dataset of random pictures that differ by label: brighter towards later labels."""
+
+    def write(
+        labels=("normal", "infected/covid", "infected/non-covid"),
+        *,
+        patients=12,
+        images=2,
+        splits=("train",),
+        side=40,
+        name="data",
+        metadata=True,
+    ):
+        root = tmp_path / name
+        generator = np.random.default_rng(0)
+        rows = []
+        for split in splits:
+            for k, label in enumerate(labels):
+                for patient in range(patients):
+                    for image in range(images):
+                        relative = Path(split, label, f"{split[:2]}{patient:03d}-{image}.png")
+                        (root / relative).parent.mkdir(parents=True, exist_ok=True)
+                        pixels = generator.normal(60 + 60 * k, 25, (side, side)).clip(0, 255).astype(np.uint8)
+                        Image.fromarray(pixels).save(root / relative)
+                        rows.append((relative.as_posix(), label, split, f"{split}-{label}-{patient}"))
+        if metadata:
+            with (root / "metadata.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([("path", "label", "split", "patient_id"), *rows])
+        return root
+
+    return write
+
+
+@pytest.fixture
+def hilum():
+    """Run the command line in a process of its own."""
+
+    def run(*arguments, timeout=300, check=None, **environment):
+        result = subprocess.run(
+            [sys.executable, "-m", "hilum", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, "COLUMNS": "120", **environment},
+        )
+        assert "Traceback" not in result.stderr, result.stderr
+        if check is not None:
+            assert result.returncode == check, f"{result.returncode}: {result.stdout}\n{result.stderr}"
+        return result
+
+    return run

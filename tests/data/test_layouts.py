@@ -1,0 +1,132 @@
+"""Tables from folders and from CSV files."""
+
+import os
+
+import pytest
+
+from hilum.data.layouts import read_table
+from hilum.errors import TableError
+
+THREE = ("normal", "infected/covid", "infected/non-covid")
+
+
+def write_csv(root, text):
+    root.mkdir(exist_ok=True)
+    (root / "metadata.csv").write_text(text)
+    return root
+
+
+def test_nested_folders_below_splits_become_labels_in_the_seeds_order(write_dataset):
+    root = write_dataset(splits=("train", "val", "test"), patients=2, images=1, metadata=False)
+    table = read_table(root)
+    assert table.labels == THREE
+    assert table.splits == ("train", "val", "test")
+    assert len(table) == 3 * 3 * 2
+    assert set(table.counts().values()) == {2}
+    assert not table.patients_known
+
+
+def test_folders_without_splits(write_dataset):
+    root = write_dataset(labels=("b", "a"), splits=("",), patients=1, metadata=False)
+    table = read_table(root)
+    assert table.labels == ("a", "b")
+    assert table.splits == ()
+
+
+def test_metadata_beside_the_images_is_picked_up_with_its_further_columns(tmp_path):
+    rows = "path,label,patient_id,source,age\na.png,x,p1,here,7\nb.png,y,p2,there,\n"
+    table = read_table(write_csv(tmp_path / "d", rows))
+    assert table.patients_known
+    assert [row.source for row in table.rows] == ["here", "there"]
+    assert table.rows[0].extra["age"] == "7"
+
+
+def test_a_label_that_is_only_the_folders_name_keeps_the_folders_nesting(tmp_path):
+    rows = "path,label\ntrain/infected/covid/1.png,covid\ntrain/normal/2.png,normal\n"
+    assert read_table(write_csv(tmp_path / "d", rows)).labels == ("normal", "infected/covid")
+
+
+def test_folders_that_all_images_share_are_no_part_of_the_label(tmp_path):
+    rows = "path,label\nimages/all/covid/1.png,covid\nimages/all/normal/2.png,normal\n"
+    assert read_table(write_csv(tmp_path / "d", rows)).labels == ("normal", "covid")
+
+
+def test_labels_that_contradict_the_folders_are_kept_as_given(tmp_path):
+    rows = "path,label\nbatch1/1.png,covid\nbatch2/2.png,normal\n"
+    assert read_table(write_csv(tmp_path / "d", rows)).labels == ("normal", "covid")
+
+
+def test_the_real_data_are_read_as_their_description_says(seed_cxr):
+    counts = read_table(seed_cxr).counts()
+    # shared/data/README.md: the counts of train, test and val
+    published = {"train": (1341, 1345, 2530), "test": (234, 139, 242), "val": (8, 9, 8)}
+    assert counts == {
+        (split, label): n for split, row in published.items() for label, n in zip(THREE, row, strict=True)
+    }
+
+
+def test_loops_of_links_end_and_links_to_folders_are_followed(write_dataset, tmp_path):
+    root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
+    (root / "a" / "loop").symlink_to(root)
+    elsewhere = tmp_path / "elsewhere"
+    (root / "b").rename(elsewhere)
+    (root / "b").symlink_to(elsewhere)
+    assert len(read_table(root)) == 2
+
+
+def test_names_in_any_encoding_survive(tmp_path, write_dataset):
+    root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
+    next((root / "a").iterdir()).rename(os.fsdecode(os.fsencode(root / "a") + b"/caf\xe9.png"))
+    paths = [row.path for row in read_table(root).rows]
+    assert any(os.fsencode(path).endswith(b"caf\xe9.png") for path in paths)
+
+
+def test_other_files_and_stray_images_are_counted(write_dataset):
+    root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
+    (root / "a" / "notes.txt").write_text("hello")
+    (root / "a" / "tr000-0.png").with_name("x.png").write_bytes(b"")
+    (root / "a" / "x.png").rename(root / "stray.png")
+    notes = " ".join(read_table(root).notes)
+    assert "1 files that are not images (1 .txt)" in notes
+    assert "stray.png" in notes
+
+
+BAD = {
+    "no such folder": (None, "no such folder"),
+    "missing column": ("path,split\na.png,train\n", "column label is missing"),
+    "semicolons": ("path;label\na.png;x\n", "Use commas"),
+    "outside": ("path,label\n../a.png,x\nb.png,y\n", "lies outside"),
+    "absolute and outside": ("path,label\n/etc/passwd,x\nb.png,y\n", "lies outside"),
+    "twice": ("path,label\na.png,x\nb.png,y\na.png,x\n", "line 4: 'a.png' is listed already in line 2"),
+    "twice in disguise": ("path,label\na.png,x\nb.png,y\n./a.png,x\n", "listed already in line 2"),
+    "empty label": ("path,label\na.png,\n", "line 2: the label is empty"),
+    "unknown split": ("path,label,split\na.png,x,holdout\n", "unknown split 'holdout'"),
+    "no rows": ("path,label\n", "no rows"),
+    "one label": ("path,label\na.png,x\nb.png,x\n", "single label"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_table_is_refused_with_the_remedy(tmp_path, kind):
+    text, expected = BAD[kind]
+    root = tmp_path / "d"
+    if text is not None:
+        write_csv(root, text)
+    with pytest.raises(TableError, match=expected):
+        read_table(root)
+
+
+def test_an_empty_folder_and_a_folder_of_other_files_are_told_apart(tmp_path):
+    with pytest.raises(TableError, match="no files at all"):
+        read_table(tmp_path)
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(TableError, match="1 files of other kinds"):
+        read_table(tmp_path)
+
+
+def test_split_folders_beside_other_folders_of_images_are_refused(write_dataset):
+    root = write_dataset(labels=("a", "b"), splits=("train",), patients=1, metadata=False)
+    (root / "extra" / "a").mkdir(parents=True)
+    (root / "train" / "a" / "tr000-0.png").rename(root / "extra" / "a" / "1.png")
+    with pytest.raises(TableError, match="stand beside other folders of images"):
+        read_table(root)

@@ -1,0 +1,125 @@
+"""Splits: nobody on two sides, labels in equal shares, the test images choosing nothing."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.data.layouts import read_table
+from hilum.data.splits import SplitPlan, assign_splits
+from hilum.data.table import Row, Table
+from hilum.errors import SplitError
+
+
+def make(patients_of, split="train", images=2, known=True):
+    return [
+        Row(f"{split}/{label}/{p}-{i}.png", label, split, f"{split}{label}{p}" if known else "")
+        for label, count in patients_of.items()
+        for p in range(count)
+        for i in range(images)
+    ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    counts=st.lists(st.integers(12, 60), min_size=2, max_size=4),
+    images=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_whole_patients_move_and_every_part_has_every_label(counts, images, seed):
+    table = Table(Path(), tuple(make({f"l{k}": n for k, n in enumerate(counts)}, split="", images=images)))
+    names = assign_splits(table, SplitPlan(seed=seed)).names
+    sides = defaultdict(set)
+    for row, name in zip(table.rows, names, strict=True):
+        sides[row.patient_id].add(name)
+    assert all(len(side) == 1 for side in sides.values())
+    for part in ("train", "val", "calibration", "test"):
+        assert {row.label for row, name in zip(table.rows, names, strict=True) if name == part} == set(table.labels)
+
+
+def test_shares_are_a_tenth_each_and_stratified():
+    table = Table(Path(), tuple(make({"a": 300, "b": 600}, images=1)))
+    names = assign_splits(table, SplitPlan(test="none")).names
+    counts = Counter(zip(names, (row.label for row in table.rows), strict=True))
+    for part in ("val", "calibration"):
+        assert counts[part, "a"] == pytest.approx(30, abs=3)
+        assert counts[part, "b"] == pytest.approx(60, abs=3)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_one_another():
+    table = Table(Path(), tuple(make({"a": 40, "b": 40})))
+    assert assign_splits(table, SplitPlan(seed=1)) == assign_splits(table, SplitPlan(seed=1))
+    assert assign_splits(table, SplitPlan(seed=1)).names != assign_splits(table, SplitPlan(seed=2)).names
+
+
+def test_the_datasets_own_splits_serve_where_they_can():
+    rows = [*make({"a": 50, "b": 50}), *make({"a": 25, "b": 25}, "val"), *make({"a": 5, "b": 5}, "test")]
+    table = Table(Path(), tuple(rows))
+    splits = assign_splits(table, SplitPlan())
+    for row, name in zip(rows, splits.names, strict=True):
+        if row.split in ("val", "test"):
+            assert name == row.split
+    assert "calibration" in splits.names
+
+
+def test_a_val_too_small_to_choose_by_is_left_aside_and_said():
+    rows = [*make({"a": 50, "b": 50}), *make({"a": 8, "b": 9}, "val"), *make({"a": 5, "b": 5}, "test")]
+    splits = assign_splits(Table(Path(), tuple(rows)), SplitPlan())
+    assert {name for row, name in zip(rows, splits.names, strict=True) if row.split == "val"} == {"unused"}
+    assert all(row.split == "train" for row, name in zip(rows, splits.names, strict=True) if name == "val")
+    assert any("too few to choose by" in note for note in splits.notes)
+
+
+def test_the_seeds_protocol_swaps_test_and_val(seed_cxr):
+    table = read_table(seed_cxr)
+    names = assign_splits(table, SplitPlan(val="test", test="val", calibration="none")).names
+    assert Counter(names) == {"train": 5216, "val": 615, "test": 25}
+
+
+def test_on_the_real_data_validation_comes_from_train_by_patient(seed_cxr):
+    table = read_table(seed_cxr)
+    names = assign_splits(table, SplitPlan()).names
+    sides = defaultdict(set)
+    for row, name in zip(table.rows, names, strict=True):
+        assert (name == "test") == (row.split == "test")
+        if row.split == "train":
+            sides[row.patient_id].add(name)
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_unknown_patients_are_called_optimistic():
+    table = Table(Path(), tuple(make({"a": 40, "b": 40}, known=False)))
+    assert any("optimistic" in note for note in assign_splits(table, SplitPlan()).notes)
+
+
+def test_a_patient_on_two_sides_is_a_warning():
+    rows = [
+        *make({"a": 40, "b": 40}),
+        Row("test/a.png", "a", "test", "traina0"),
+        Row("test/b.png", "b", "test", "x"),
+    ]
+    notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
+    assert any("1 patients are on more than one side" in note for note in notes)
+
+
+def test_a_label_that_train_does_not_have_is_refused():
+    rows = [*make({"a": 40, "b": 40}), *make({"a": 4, "c": 4}, "test")]
+    with pytest.raises(SplitError, match="8 images in test have the label 'c'"):
+        assign_splits(Table(Path(), tuple(rows)), SplitPlan())
+
+
+def test_too_few_patients_to_divide_are_refused_with_numbers():
+    with pytest.raises(SplitError, match=r"'b' has 3 patients in train.*takes at least 4"):
+        assign_splits(Table(Path(), tuple(make({"a": 40, "b": 3}, split=""))), SplitPlan())
+
+
+def test_a_split_that_is_not_there_is_refused():
+    with pytest.raises(SplitError, match="takes val from split 'nope'"):
+        assign_splits(Table(Path(), tuple(make({"a": 40, "b": 40}))), SplitPlan(val="nope"))
+
+
+def test_splits_without_train_are_refused():
+    with pytest.raises(SplitError, match="no 'train'"):
+        assign_splits(Table(Path(), tuple(make({"a": 4, "b": 4}, "test"))), SplitPlan())
