@@ -1,0 +1,75 @@
+"""A small residual network that trains in minutes on two cores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, *CVPR*); the shortcut averages before it projects.
+
+    Pooling by average on the shortcut (He et al. 2019, "Bag of Tricks", *CVPR*) drops no pixel where the block
+    halves the resolution.
+    """
+
+    def __init__(self, channels: int, wide: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, wide, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(wide)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(wide)
+        shortcut: list[nn.Module] = []
+        if stride > 1:
+            shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
+        if channels != wide:
+            shortcut += [nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide)]
+        self.shortcut = nn.Sequential(*shortcut)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to (B, wide, ceil(H / stride), ceil(W / stride))."""
+        residual = F.relu(self.norm1(self.conv1(images)), inplace=True)
+        residual = self.norm2(self.conv2(residual))
+        return F.relu(residual + self.shortcut(images), inplace=True)
+
+
+class Compact(nn.Module):
+    """Stem, residual stages, global average pooling, one linear layer, log-softmax.
+
+    The average before the single linear layer makes class activation maps exact (Zhou et al. 2016, *CVPR*).
+
+    Args:
+        n_labels: Number of labels, K.
+        size: Side of the input; any works, since the average is global. Kept for the registry's sake.
+        width: Channels of the stem and of the first stage; each further stage has twice as many.
+        blocks: Residual blocks of each stage; every stage but the first halves the resolution.
+    """
+
+    def __init__(self, n_labels: int, size: int = 75, width: int = 32, blocks: Sequence[int] = (1, 1, 1, 1)) -> None:
+        super().__init__()
+        del size
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        stages: list[nn.Module] = []
+        channels = width
+        for stage, count in enumerate(blocks):
+            wide = width << stage
+            for block in range(count):
+                stages.append(ResidualBlock(channels, wide, stride=2 if stage and not block else 1))
+                channels = wide
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(channels, n_labels)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, H, W) to the last feature maps (B, C, h, w)."""
+        maps: Tensor = self.stages(self.stem(images))
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, H, W) to log-probabilities (B, K)."""
+        return F.log_softmax(self.head(self.features(images).mean(dim=(2, 3))), dim=1)

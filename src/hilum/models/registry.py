@@ -1,0 +1,87 @@
+"""Networks by name: hilum's own, and MONAI's."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hilum.errors import RecipeError
+from hilum.models.compact import Compact
+from hilum.models.vgg import VGG16BN
+
+OWN: Mapping[str, Callable[..., nn.Module]] = {"compact": Compact, "vgg16-bn": VGG16BN}
+MONAI_PREFIX = "monai/"
+# MONAI's classifiers that work in two dimensions, with what each needs besides dimensions, channels and labels.
+MONAI: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    **{f"densenet{depth}": (f"DenseNet{depth}", {}) for depth in (121, 169, 201, 264)},
+    **{f"resnet{depth}": (f"resnet{depth}", {}) for depth in (10, 18, 34, 50, 101, 152, 200)},
+    **{f"seresnet{depth}": (f"SEResNet{depth}", {}) for depth in (50, 101, 152)},
+    "seresnext50": ("SEResNext50", {}),
+    "seresnext101": ("SEResNext101", {}),
+    "senet154": ("SENet154", {}),
+    **{
+        f"efficientnet-b{i}": ("EfficientNetBN", {"model_name": f"efficientnet-b{i}", "pretrained": False})
+        for i in range(8)
+    },
+}
+
+
+class LogSoftmaxed(nn.Module):
+    """A network whose outputs are scores, ended by the log-softmax that all networks here end in."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, H, W) to log-probabilities (B, K)."""
+        return F.log_softmax(self.network(images), dim=1)
+
+
+def network_names() -> list[str]:
+    """All names that `build_network` knows."""
+    return [*OWN, *(MONAI_PREFIX + name for name in MONAI)]
+
+
+def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.Module:
+    """Build a network with freshly drawn weights.
+
+    Args:
+        name: One of `network_names`, such as ``compact``, ``vgg16-bn`` or ``monai/densenet121``.
+        n_labels: Number of labels, K.
+        size: Side of the square, one-channel input in pixels.
+        options: What else the network takes, such as ``width``.
+
+    Returns:
+        A module that maps images (B, 1, size, size) to log-probabilities (B, K).
+
+    Raises:
+        RecipeError: The name is unknown, or the network does not take these options.
+    """
+    if name in OWN:
+        factory, wanted = OWN[name], {"n_labels": n_labels, "size": size, **options}
+    elif name.removeprefix(MONAI_PREFIX) in MONAI and name.startswith(MONAI_PREFIX):
+        from monai.networks import nets  # 2.7 s: only for those who ask for it
+
+        kind, extra = MONAI[name.removeprefix(MONAI_PREFIX)]
+        factory = getattr(nets, kind)
+        parameters = inspect.signature(factory).parameters
+        channels = "n_input_channels" if kind.startswith("resnet") else "in_channels"
+        outputs = "out_channels" if "out_channels" in parameters else "num_classes"
+        wanted = {"spatial_dims": 2, channels: 1, outputs: n_labels, **extra, **options}
+    else:
+        close = difflib.get_close_matches(name, network_names(), n=1, cutoff=0.5)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        msg = f"unknown network '{name}'.{hint} Known: {', '.join(network_names())}."
+        raise RecipeError(msg)
+    try:
+        network = factory(**wanted)
+    except (TypeError, ValueError) as error:
+        msg = f"network '{name}' cannot be built with {options or 'no options'}: {error}. Correct network.options."
+        raise RecipeError(msg) from error
+    return network if name in OWN else LogSoftmaxed(network)
