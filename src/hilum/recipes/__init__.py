@@ -1,0 +1,1 @@
+"""Recipes that come with hilum, as TOML files."""

@@ -1,0 +1,1 @@
+"""From decoded images and a recipe to a run."""

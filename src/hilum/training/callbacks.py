@@ -1,0 +1,127 @@
+"""What happens beside the training steps: history, checkpoints, progress."""
+
+from __future__ import annotations
+
+import time
+from math import isfinite
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from hilum.errors import DivergenceError
+from hilum.progress import Advance, Progress
+from hilum.training.checkpoints import save_checkpoint
+from hilum.training.module import Classifier
+from hilum.training.run import Run
+
+
+class History(Callback):
+    """Writes ``history.csv``, one row a validation, and stops a training that has diverged."""
+
+    def __init__(self, run: Run, progress: Progress) -> None:
+        self.run, self.progress = run, progress
+        self.rows: list[dict[str, float]] = []
+        self.begin = self.paused = 0.0
+        self.validation_seconds = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the rows that lie before the point from which the training continues."""
+        del trainer
+        assert isinstance(pl_module, Classifier)
+        self.rows = [row for row in self.run.history() if row["step"] <= pl_module.first_step]
+        earlier = self.rows[-1]["seconds"] if self.rows else 0.0
+        self.begin = time.monotonic() - earlier
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note when training pauses."""
+        del trainer, pl_module
+        self.paused = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add a row.
+
+        Raises:
+            DivergenceError: A loss is not a finite number.
+        """
+        assert isinstance(pl_module, Classifier)
+        train_loss, val_loss, val_accuracy = pl_module.take_sums()
+        row = {
+            "epoch": (pl_module.step - 1) // pl_module.steps_per_epoch + 1,
+            "step": pl_module.step,
+            "train_loss": round(train_loss, 6),
+            "val_loss": round(val_loss, 6),
+            "val_accuracy": round(val_accuracy, 6),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(time.monotonic() - self.begin, 3),
+        }
+        self.rows.append(row)
+        self.run.write_history(self.rows)
+        self.validation_seconds += time.monotonic() - self.paused
+        epochs = pl_module.recipe.training.epochs
+        text = f"epoch {row['epoch']}/{epochs}  loss {train_loss:.3f}  val {val_loss:.3f}  accuracy {val_accuracy:.1%}"
+        self.progress.status(text)
+        if not (isfinite(train_loss) and isfinite(val_loss)):
+            msg = (
+                f"{self.run.path}: the loss is no longer a finite number at step {row['step']} "
+                f"(train {train_loss}, val {val_loss}). Lower the learning rate (--set lr=...)."
+            )
+            raise DivergenceError(msg)
+
+
+class Keep(Callback):
+    """Keeps the weights with the lowest validation loss, and after every validation all that it takes to go on."""
+
+    def __init__(self, run: Run, history: History, resumed: dict[str, Any] | None = None) -> None:
+        self.run, self.history, self.resumed = run, history, resumed
+        self.best: dict[str, float] = resumed["best"] if resumed else {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put weights, optimiser and schedule where they stood."""
+        if self.resumed:
+            assert isinstance(pl_module, Classifier)
+            pl_module.network.load_state_dict(self.resumed["network"])
+            pl_module.train_sums = self.resumed["train_sums"]
+            trainer.optimizers[0].load_state_dict(self.resumed["optimiser"])
+            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.resumed["schedule"])
+            self.resumed = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the weights if they are the best so far, and everything in any case."""
+        assert isinstance(pl_module, Classifier)
+        row = self.history.rows[-1]
+        weights = pl_module.network.state_dict()
+        if not self.best or row["val_loss"] < self.best["val_loss"]:
+            self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy")}
+            save_checkpoint(self.run.best, {"network": weights})
+        everything = {
+            "network": weights,
+            "optimiser": trainer.optimizers[0].state_dict(),
+            "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+            "train_sums": pl_module.train_sums,
+            "step": pl_module.step,
+            "best": self.best,
+        }
+        save_checkpoint(self.run.last, everything)
+
+
+class Steps(Callback):
+    """Moves the progress bar and counts the images of this session."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+        self.images = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count what was done before an interruption."""
+        del trainer
+        assert isinstance(pl_module, Classifier)
+        self.advance(pl_module.first_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """One more step."""
+        del trainer, pl_module, outputs, batch_idx
+        self.images += len(batch[1])
+        self.advance(1)

@@ -1,0 +1,156 @@
+"""The trainer: weights from decoded images and a recipe."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hilum.data.cache import Images
+from hilum.errors import SplitError
+from hilum.models.registry import build_network
+from hilum.progress import Progress
+from hilum.training.batches import Batches
+from hilum.training.callbacks import History, Keep, Steps
+from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
+from hilum.training.environment import computes_bfloat16
+from hilum.training.module import Classifier
+from hilum.training.recipe import Recipe, TrainingPlan
+from hilum.training.run import Run
+
+Part = tuple[Images, NDArray[np.int64]]
+
+
+def fit(
+    run: Run, images: Images, labels: Sequence[str], *, resume: bool, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train a run's network and keep its checkpoints.
+
+    Args:
+        run: A run folder that holds its recipe.
+        images: All images, each with its split.
+        labels: In the order of the network's outputs, K of them.
+        resume: Continue from the run's last validation, where there was one.
+        progress: Told about steps and losses.
+
+    Returns:
+        What ``environment.json`` says about the outcome: time, speed, parameters, the chosen checkpoint, and the
+        SHA-256 of its weights.
+
+    Raises:
+        SplitError: There is nothing to train on or nothing to choose by.
+        DivergenceError: The loss is no longer a finite number.
+        KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last validation.
+    """
+    progress = progress or Progress()
+    recipe = run.recipe
+    plan = recipe.training
+    train, val = (select_part(images, split, labels) for split in ("train", "val"))
+    per_epoch = len(Batches(*train, plan.batch_size, shuffle=(0, 0)))
+    if not per_epoch or not len(val[1]):
+        what = "validation" if per_epoch else "training"
+        msg = f"{images.table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
+        raise SplitError(msg)
+    total = min(per_epoch * plan.epochs, plan.max_steps or per_epoch * plan.epochs)
+
+    resumed = load_checkpoint(run.last) if resume and run.last.exists() else None
+    first = resumed["step"] if resumed else 0
+    torch.manual_seed(plan.seed)
+    network = build_for(recipe, len(labels))
+    weights = label_weights(plan, train[1], len(labels))
+    module = Classifier(network, recipe, train, val, weights, total, first)
+    history = History(run, progress)
+    keep = Keep(run, history, resumed)
+    with _quiet(), progress.task(f"Training {recipe.network.name}", total) as advance:
+        steps = Steps(advance)
+        trainer = pl.Trainer(
+            accelerator="auto",
+            devices=1,
+            max_epochs=ceil(total / per_epoch) - first // per_epoch,
+            max_steps=total - first,
+            precision="bf16-mixed" if precision_of(plan) == "bfloat16" else "32-true",
+            val_check_interval=min(plan.validate_every or per_epoch, total),
+            check_val_every_n_epoch=None,  # count steps over the whole training, not within an epoch
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[history, keep, steps],
+            enable_checkpointing=False,  # hilum's own: without pickled code, and exact to the bit
+            default_root_dir=run.path,
+        )
+        begin = time.monotonic()
+        try:
+            if first < total:
+                trainer.fit(module)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
+        busy = time.monotonic() - begin - history.validation_seconds
+    load_weights(network, run.best)
+    return {
+        "seconds": run.history()[-1]["seconds"],
+        "images_per_second": round(steps.images / busy, 1),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "weights_sha256": weights_sha256(network),
+        "best": keep.best,
+    }
+
+
+def build_for(recipe: Recipe, n_labels: int) -> nn.Module:
+    """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
+    size, options = recipe.preprocessing.size, recipe.network.options
+    network = build_network(recipe.network.name, n_labels=n_labels, size=size, **options)
+    for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
+        for parameter in module.parameters(recurse=False):
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def select_part(images: Images, split: str, labels: Sequence[str]) -> Part:
+    """The images of one split and the index of each one's label, shape (N,)."""
+    part = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    index = {label: number for number, label in enumerate(labels)}
+    return part, np.array([index[row.label] for row in part.table.rows], dtype=np.int64)
+
+
+def label_weights(plan: TrainingPlan, targets: NDArray[np.int64], n_labels: int) -> Tensor:
+    """Weight of each label in the loss, shape (K,): 1, or N / (K n_k) where labels shall weigh the same."""
+    if plan.class_weights == "none":
+        return torch.ones(n_labels)
+    counts = np.bincount(targets, minlength=n_labels)  # none is 0: labels are those of train
+    return torch.tensor(len(targets) / (n_labels * counts), dtype=torch.float32)
+
+
+def precision_of(plan: TrainingPlan) -> str:
+    """The precision that ``auto`` means on this machine."""
+    if plan.precision == "auto":
+        return "bfloat16" if computes_bfloat16() else "float32"
+    return plan.precision
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's remarks about devices and loaders away from the user; its errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

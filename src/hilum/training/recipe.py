@@ -1,0 +1,190 @@
+"""The recipe: a TOML file that holds every choice of a training."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hilum.data.preprocessing import Preprocessing
+from hilum.data.splits import SplitPlan
+from hilum.errors import RecipeError
+from hilum.training.augment import Augmentation
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkChoice(_Part):
+    """Which network (see `hilum.models.registry`), and its own options."""
+
+    name: str = "compact"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrainingPlan(_Part):
+    """How the weights are found.
+
+    Attributes:
+        epochs: Passes over the training images.
+        max_steps: Stop after so many optimiser steps; 0 means that `epochs` decide.
+        batch_size: Training images a step.
+        eval_batch_size: Images at a time in validation and evaluation.
+        optimiser: ``adam`` (Kingma and Ba 2015), ``adamw`` (Loshchilov and Hutter 2019), or ``sgd`` with
+            Nesterov momentum 0.9.
+        lr: The (largest) learning rate.
+        weight_decay: Decoupled for ``adamw``, an L2 penalty otherwise.
+        schedule: ``constant``; ``cosine``, down to zero; or ``one-cycle``, up over the first `warmup` share of
+            the steps and down to zero (Smith 2018).
+        warmup: Share of the steps in which ``one-cycle`` rises.
+        class_weights: ``none``, or ``balanced``: each label weighs as much as the others in the loss.
+        label_smoothing: Share of the target that is spread over all labels (Szegedy et al. 2016).
+        validate_every: Steps between validations; 0 means once an epoch.
+        precision: ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
+        seed: Of initial weights, order and augmentation.
+    """
+
+    epochs: int = Field(default=20, ge=1)
+    max_steps: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=64, ge=2)
+    eval_batch_size: int = Field(default=32, ge=1)
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = Field(default=0.01, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
+    warmup: float = Field(default=0.25, ge=0, le=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    validate_every: int = Field(default=0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = Field(default=0, ge=0)
+
+
+class Recipe(_Part):
+    """Every choice of a training. ``protected`` is the label that must not be missed, or ``auto``, or ``none``."""
+
+    name: str = "unnamed"
+    protected: str = "auto"
+    network: NetworkChoice = NetworkChoice()
+    preprocessing: Preprocessing = Preprocessing()
+    splits: SplitPlan = SplitPlan()
+    augmentation: Augmentation = Augmentation()
+    training: TrainingPlan = TrainingPlan()
+
+    def to_toml(self) -> str:
+        """The whole recipe, defaults included, as TOML."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with hilum."""
+    folder = resources.files("hilum.recipes")
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or from a file, and change single values.
+
+    Args:
+        name: One of `recipe_names`, or a TOML file.
+        settings: ``key=value`` each. The key is written in full (``training.lr``) or by its last part where that
+            is unambiguous (``lr``); the value as in TOML, quotes around plain words optional.
+
+    Raises:
+        RecipeError: The recipe is not there or is not TOML, a key is unknown or ambiguous, a value impossible.
+    """
+    text, where = _find(name)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{where}: not valid TOML: {error}. Correct that line."
+        raise RecipeError(msg) from error
+    for setting in settings:
+        _set(values, setting)
+    return parse_recipe(values, where)
+
+
+def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
+    """Check a recipe's values.
+
+    Raises:
+        RecipeError: A key is unknown or a value impossible; all of them are named at once.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: " + " ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _find(name: str | Path) -> tuple[str, str]:
+    path = Path(name)
+    if str(name) in recipe_names():
+        return (resources.files("hilum.recipes") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(recipe_names())
+        msg = f"recipe '{name}': neither one of hilum's ({known}) nor a TOML file that can be read."
+        raise RecipeError(msg) from error
+
+
+def _keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def resolve_key(key: str) -> str:
+    """The full name of a recipe's key: ``training.lr`` for ``lr``.
+
+    Raises:
+        RecipeError: No key, or more than one, is called so.
+    """
+    if key.startswith("network.options."):
+        return key
+    matches = [full for full in _keys() if full == key] or [f for f in _keys() if f.endswith(f".{key}")]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        msg = f"'{key}' could be {' or '.join(matches)}. Write the one that is meant."
+        raise RecipeError(msg)
+    raise RecipeError(_unknown(key))
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        msg = f"--set {setting}: write key=value, for example --set lr=0.001."
+        raise RecipeError(msg)
+    *tables, last = resolve_key(key.strip()).split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    try:
+        values[last] = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[last] = value.strip()
+
+
+def _unknown(key: str) -> str:
+    full = list(_keys())
+    last = {name.rsplit(".", 1)[-1]: name for name in full}
+    close = difflib.get_close_matches(key, full, n=1) or [
+        last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
+    ]
+    return f"unknown key '{key}'." + (f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(full)}.")
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown(key)
+    return f"{key} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."

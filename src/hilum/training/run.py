@@ -1,0 +1,152 @@
+"""The run folder: what a training leaves behind, and how the later stages open it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hilum.data.labels import default_protected, order_labels
+from hilum.data.table import Row, Table, write_csv
+from hilum.errors import RecipeError, RunError
+from hilum.training.recipe import Recipe, load_recipe
+
+HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds")
+SPLIT_COLUMNS = ("path", "label", "patient_id", "split")
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One line of ``split.csv``."""
+
+    path: str
+    label: str
+    patient_id: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Args:
+        path: The folder; its existence is not checked here (see `open_run`).
+    """
+
+    path: Path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return load_recipe(self.path / "recipe.toml")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Machine, versions, data and outcome."""
+        try:
+            loaded: dict[str, Any] = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            msg = f"{self.path / 'environment.json'}: cannot be read ({error}). Is the run complete? Train again."
+            raise RunError(msg) from error
+        return loaded
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that validation chose."""
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which a training continues."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the network's outputs."""
+        return order_labels(row.label for row in self.split() if row.split == "train")
+
+    @property
+    def protected(self) -> str | None:
+        """The label that must not be missed."""
+        return resolve_protected(self.recipe, self.labels)
+
+    def split(self) -> list[SplitRow]:
+        """All rows of ``split.csv``, in the table's order."""
+        try:
+            with (self.path / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                return [SplitRow(**{k: row[k] for k in SPLIT_COLUMNS}) for row in csv.DictReader(file)]
+        except (OSError, KeyError) as error:
+            msg = f"{self.path / 'split.csv'}: cannot be read ({error}). Train again."
+            raise RunError(msg) from error
+
+    def table(self, root: Path | None = None) -> Table:
+        """The dataset as it was split for this run; `root` says where it lies now, if it has moved."""
+        rows = (Row(row.path, row.label, row.split, row.patient_id) for row in self.split())
+        return Table(root or Path(self.environment["data"]["root"]), tuple(rows))
+
+    def history(self) -> list[dict[str, float]]:
+        """One row a validation."""
+        path = self.path / "history.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def evaluations(self) -> list[Path]:
+        """Folders below ``evaluation`` that hold a ``metrics.json``."""
+        return sorted(path.parent for path in (self.path / "evaluation").glob("*/metrics.json"))
+
+    def write_table(self, table: Table) -> None:
+        """Write ``split.csv``."""
+        write_csv(self.path / "split.csv", table.rows, SPLIT_COLUMNS)
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Write ``history.csv``."""
+        part = self.path / "history.csv.part"
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, HISTORY)
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(self.path / "history.csv")
+
+    def write_environment(self, values: Mapping[str, Any]) -> None:
+        """Write ``environment.json``."""
+        part = self.path / "environment.json.part"
+        part.write_text(json.dumps(values, indent=2, ensure_ascii=True) + "\n", encoding="utf-8")
+        os.replace(part, self.path / "environment.json")  # noqa: PTH105
+        self.__dict__.pop("environment", None)
+
+
+def resolve_protected(recipe: Recipe, labels: tuple[str, ...]) -> str | None:
+    """The protected label of a recipe for these labels.
+
+    Raises:
+        RecipeError: The recipe names a label that does not exist.
+    """
+    if recipe.protected == "none":
+        return None
+    if recipe.protected == "auto":
+        return default_protected(labels)
+    if recipe.protected not in labels:
+        msg = f"protected = '{recipe.protected}' is not a label of the data ({', '.join(labels)}). Correct the recipe."
+        raise RecipeError(msg)
+    return recipe.protected
+
+
+def open_run(path: Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        RunError: There is none.
+    """
+    if not (path / "recipe.toml").is_file():
+        what = "no such folder" if not path.exists() else "not a run (it has no recipe.toml)"
+        msg = f"{path}: {what}. Make one with: hilum train DATA --out {path}"
+        raise RunError(msg)
+    return Run(path)

@@ -1,0 +1,139 @@
+"""From a dataset and a recipe to a run: the whole training, or the rest of one that was interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hilum.data.cache import Images, open_images
+from hilum.data.layouts import read_table
+from hilum.data.splits import assign_splits
+from hilum.data.table import Table
+from hilum.errors import RecipeError, RunError, SplitError
+from hilum.progress import Progress
+from hilum.training.recipe import Recipe
+from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, resolve_protected
+
+
+def train(
+    data: Path,
+    out: Path,
+    recipe: Recipe | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Train a classifier.
+
+    Args:
+        data: A dataset, as `hilum.data.layouts.read_table` takes it.
+        out: The run folder to make, or with `resume` to continue.
+        recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
+        resume: Continue after the last validation; the weights in the end are those of a training that was
+            never interrupted (on the same machine, with the same number of threads).
+        progress: Told about remarks, bars and losses.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        RunError: `out` is in the way, there is nothing to continue, or the data have changed since.
+        RecipeError: The recipe to continue with is another one, or names a protected label that does not exist.
+        DataError: The data cannot be used.
+        DivergenceError: The loss is no longer a finite number.
+    """
+    from hilum.training.environment import describe_environment
+    from hilum.training.fit import fit, precision_of
+
+    progress = progress or Progress()
+    run = _continue(out, recipe) if resume else _begin(out)
+    recipe = run.recipe if resume else recipe or Recipe()
+    if resume and "weights_sha256" in run.environment:
+        progress.line(f"{out}: this training is complete; nothing is left to do.")
+        return run
+
+    table = read_table(data)
+    images, table, notes = prepare(table, recipe, progress)
+    if resume and _identity(run.split()) != _identity(_split_rows(table)):
+        msg = f"{data}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
+        raise RunError(msg)
+    labels = _labels(data, images)
+    resolve_protected(recipe, labels)
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        run.write_table(table)
+    facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
+    facts["started"] = datetime.now(UTC).isoformat(timespec="seconds")
+    facts["data"] = {
+        "root": str(table.root.resolve()),
+        "digest": images.digest,
+        "n_images": len(table),
+        "patients_known": table.patients_known,
+        "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
+        "notes": notes,
+    }
+    run.write_environment(facts)
+    run.write_environment(facts | fit(run, images, labels, resume=resume, progress=progress))
+    return run
+
+
+def prepare(table: Table, recipe: Recipe, progress: Progress) -> tuple[Images, Table, list[str]]:
+    """Decode a table and give every image its split.
+
+    Returns:
+        The readable images with their splits; the whole table with its splits, where unreadable files have the
+        split ``unreadable``; and remarks in plain words, which were said already.
+    """
+    images = open_images(table, recipe.preprocessing, progress=progress)
+    for item in images.unreadable[:10]:
+        progress.line(f"left out: {item.message}")
+    if len(images.unreadable) > 10:
+        progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
+    splits = assign_splits(images.table, recipe.splits)
+    notes = [*table.notes, *splits.notes]
+    if images.unreadable:
+        notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
+    for note in notes:
+        progress.line(f"note: {note}")
+    images = replace(images, table=images.table.with_splits(splits.names))
+    split_of = {row.path: row.split for row in images.table.rows}
+    return images, table.with_splits([split_of.get(row.path, UNREADABLE) for row in table.rows]), notes
+
+
+def _begin(out: Path) -> Run:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        finished = (out / "recipe.toml").exists()
+        hint = "Continue it with --resume, or choose" if finished else "Choose"
+        msg = f"{out}: {'holds a run' if finished else 'is not empty'} already. {hint} another --out."
+        raise RunError(msg)
+    return Run(out)
+
+
+def _continue(out: Path, recipe: Recipe | None) -> Run:
+    run = open_run(out)
+    if recipe and recipe != run.recipe:
+        ours, theirs = run.recipe.model_dump(), recipe.model_dump()
+        differing = ", ".join(key for key in ours if ours[key] != theirs[key])
+        msg = f"{out}: was begun with another recipe (differs in: {differing}). Leave out --recipe and --set."
+        raise RecipeError(msg)
+    return run
+
+
+def _labels(data: Path, images: Images) -> tuple[str, ...]:
+    train_rows = tuple(row for row in images.table.rows if row.split == "train")
+    labels = Table(images.table.root, train_rows).labels
+    if len(labels) < 2:
+        msg = f"{data}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
+        raise SplitError(msg)
+    return labels
+
+
+def _split_rows(table: Table) -> list[SplitRow]:
+    return [SplitRow(row.path, row.label, row.patient_id, row.split) for row in table.rows]
+
+
+def _identity(rows: list[SplitRow]) -> set[tuple[str, str, str]]:
+    return {(row.path, row.label, row.split) for row in rows}

@@ -1,0 +1,84 @@
+"""Recipes: every choice checked, every mistake named."""
+
+import pytest
+
+from hilum.errors import RecipeError
+from hilum.training.recipe import load_recipe, recipe_names, resolve_key
+
+
+def test_the_seeds_recipe_holds_the_seeds_protocol():
+    recipe = load_recipe("seed")
+    plan = recipe.training
+    assert recipe.network.name == "vgg16-bn"
+    assert (plan.optimiser, plan.lr, plan.schedule, plan.epochs) == ("adam", 0.01, "constant", 20)
+    assert (plan.batch_size, plan.eval_batch_size, plan.validate_every) == (64, 32, 60)
+    assert (recipe.splits.val, recipe.splits.test) == ("test", "val")
+    assert recipe.preprocessing.size == 150
+    assert not recipe.augmentation.moves
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_survives_being_written_and_read(name, tmp_path):
+    recipe = load_recipe(name)
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.to_toml())
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_recipe_mirrors_or_rotates_by_itself(name):
+    """The seed's argument: neither gives a physiological image."""
+    augmentation = load_recipe(name).augmentation
+    assert augmentation.reflect == augmentation.rotate == 0
+
+
+def test_single_keys_can_be_set_by_full_or_short_name():
+    recipe = load_recipe("compact", ["lr=0.5", "training.epochs=3", "optimiser=sgd", "network.options.width=8"])
+    assert (recipe.training.lr, recipe.training.epochs, recipe.training.optimiser) == (0.5, 3, "sgd")
+    assert recipe.network.options == {"width": 8}
+
+
+BAD = {
+    "lrr=1": "unknown key 'lrr'. Did you mean 'training.lr'",
+    "nonsense.key=1": "unknown key 'nonsense.key'",
+    "seed=1": "could be splits.seed or training.seed",
+    "lr": "write key=value",
+    "lr=-1": "training.lr = -1: input should be greater than 0",
+    "epochs=many": "training.epochs = 'many'",
+    "optimiser=lion": "training.optimiser = 'lion'",
+}
+
+
+@pytest.mark.parametrize("setting", BAD)
+def test_impossible_settings_are_named(setting):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("compact", [setting])
+    assert BAD[setting] in str(caught.value)
+
+
+def test_unknown_keys_in_a_file_are_all_named_with_the_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("colour = 1\n[training]\nepoch = 3\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    message = str(caught.value)
+    assert "mine.toml" in message
+    assert "'colour'" in message
+    assert "'training.epoch'. Did you mean 'training.epochs'?" in message
+
+
+def test_what_is_no_toml_is_named_with_the_line(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("a = = 1\n")
+    with pytest.raises(RecipeError, match=r"not valid TOML.*line 1"):
+        load_recipe(path)
+
+
+def test_a_recipe_that_is_nowhere_lists_what_there_is():
+    with pytest.raises(RecipeError, match="compact"):
+        load_recipe("nowhere")
+
+
+def test_keys_resolve():
+    assert resolve_key("lr") == "training.lr"
+    assert resolve_key("training.lr") == "training.lr"

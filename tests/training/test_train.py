@@ -1,0 +1,222 @@
+"""The whole training: what a run holds, and that interruptions leave no trace."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from hilum.data.cache import open_images
+from hilum.data.layouts import read_table
+from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
+from hilum.evaluation.evaluate import evaluate
+from hilum.training.fit import label_weights, precision_of, select_part
+from hilum.training.module import learning_rate_factor
+from hilum.training.recipe import load_recipe
+from hilum.training.run import open_run
+from hilum.training.train import train
+
+TINY = [
+    "network.options.width=4",
+    "network.options.blocks=[1, 1]",
+    "preprocessing.size=32",
+    "epochs=3",
+    "batch_size=8",
+    "lr=0.01",
+]
+
+
+def tiny(*settings):
+    return load_recipe("compact", [*TINY, *settings])
+
+
+def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
+    run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny())
+    assert open_run(tmp_path / "run").recipe == tiny()
+    splits = {row.split for row in run.split()}
+    assert splits == {"train", "val", "calibration", "test"}
+    history = run.history()
+    assert list(history[0]) == ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds"]
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert [row["step"] for row in history] == [7, 14, 21]  # 56 images in batches of 8
+    best = min(history, key=lambda row: row["val_loss"])
+    assert run.environment["best"]["step"] == best["step"]
+    assert run.best.exists()
+    assert run.last.exists()
+    assert run.labels == ("normal", "infected/covid", "infected/non-covid")
+    assert run.protected == "infected/covid"
+
+
+def test_it_learns_what_can_be_learnt(write_dataset, tmp_path):
+    """The labels differ in brightness, which equalisation would remove."""
+    root = write_dataset(splits=("train", "test"), patients=20)
+    run = train(root, tmp_path / "run", tiny("equalise=false", "gamma=0", "epochs=8"))
+    metrics = evaluate(run).metrics
+    assert metrics["accuracy"]["value"] > 0.9
+    assert metrics["n_patients"] == 60
+
+
+def test_the_chosen_weights_are_those_of_the_best_validation(write_dataset, tmp_path):
+    run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny("precision=float32"))
+    result = evaluate(run, split="val")
+    assert result.metrics["log_loss"] == pytest.approx(run.environment["best"]["val_loss"], abs=1e-4)
+    assert result.metrics["accuracy"]["value"] == pytest.approx(run.environment["best"]["val_accuracy"])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(write_dataset, tmp_path):
+    root = write_dataset()
+    hashes = [
+        train(root, tmp_path / f"run{i}", tiny(f"training.seed={seed}")).environment["weights_sha256"]
+        for i, seed in enumerate((0, 0, 1))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_test_images_have_no_influence_on_the_weights(write_dataset, tmp_path):
+    root = write_dataset(splits=("train", "test"))
+    first = train(root, tmp_path / "one", tiny())
+    for file in (root / "test").rglob("*.png"):
+        file.write_bytes(next((root / "train").rglob("*.png")).read_bytes())
+    second = train(root, tmp_path / "two", tiny())
+    assert first.environment["weights_sha256"] == second.environment["weights_sha256"]
+
+
+START = "import sys; from hilum.cli import main; sys.argv[0] = 'hilum'; main()"
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_killed_in_the_middle_of_an_epoch_and_resumed_the_weights_are_the_same(write_dataset, tmp_path, optimiser):
+    root = write_dataset(patients=80)
+    # Validation within epochs: the continued history has to agree, too.
+    recipe = tmp_path / "recipe.toml"
+    settings = (
+        "epochs=6",
+        "batch_size=4",
+        "validate_every=25",
+        f"optimiser={optimiser}",
+        "network.options.width=8",
+    )
+    recipe.write_text(tiny(*settings).to_toml())
+    uninterrupted = train(root, tmp_path / "whole", load_recipe(recipe))
+
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", START, "train", root, "--out", out, "--recipe", recipe]
+    process = subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    last = out / "checkpoints" / "last.safetensors"
+    while not last.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.15)  # into the next epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert "weights_sha256" not in json.loads((out / "environment.json").read_text()), "killed too late"
+
+    resumed = train(root, out, resume=True)
+    assert resumed.environment["weights_sha256"] == uninterrupted.environment["weights_sha256"]
+    assert resumed.last.exists()
+
+    def without_time(run):
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in run.history()]
+
+    assert without_time(resumed) == without_time(uninterrupted)
+    assert resumed.environment["best"] == uninterrupted.environment["best"]
+
+
+def test_resuming_what_is_complete_changes_nothing(write_dataset, tmp_path):
+    root = write_dataset()
+    run = train(root, tmp_path / "run", tiny())
+    before = run.best.read_bytes(), run.environment
+    again = train(root, tmp_path / "run", resume=True)
+    assert (again.best.read_bytes(), again.environment) == before
+
+
+def test_a_run_in_the_way_is_not_touched(write_dataset, tmp_path):
+    root = write_dataset()
+    run = train(root, tmp_path / "run", tiny("max_steps=3"))
+    with pytest.raises(RunError, match="--resume"):
+        train(root, tmp_path / "run", tiny())
+    assert run.best.exists()
+
+
+def test_resuming_with_another_recipe_or_other_data_is_refused(write_dataset, tmp_path):
+    root = write_dataset()
+    run = train(root, tmp_path / "run", tiny("max_steps=3"))
+    environment = dict(run.environment)
+    del environment["weights_sha256"]
+    run.write_environment(environment)
+    with pytest.raises(RecipeError, match="differs in: training"):
+        train(root, tmp_path / "run", tiny("max_steps=4"), resume=True)
+    with pytest.raises(RunError, match="not the images"):
+        train(write_dataset(name="other", patients=13), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="no such folder"):
+        train(root, tmp_path / "nothing", resume=True)
+
+
+def test_weights_of_another_architecture_are_refused_by_evaluate(write_dataset, tmp_path):
+    run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny("max_steps=3"))
+    text = (run.path / "recipe.toml").read_text().replace("width = 4", "width = 8")
+    (run.path / "recipe.toml").write_text(text)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        evaluate(open_run(run.path))
+
+
+def test_a_loss_that_is_no_number_stops_with_the_remedy(write_dataset, tmp_path):
+    recipe = tiny("optimiser=sgd", "schedule=constant", "lr=1e30", "precision=float32")
+    with pytest.raises(DivergenceError, match="Lower the learning rate"):
+        train(write_dataset(), tmp_path / "run", recipe)
+
+
+def test_without_validation_images_nothing_could_choose(write_dataset, tmp_path):
+    with pytest.raises(SplitError, match="no validation images"):
+        train(write_dataset(), tmp_path / "run", tiny('splits.val="none"'))
+
+
+def test_a_protected_label_that_does_not_exist_is_refused_before_training(write_dataset, tmp_path):
+    with pytest.raises(RecipeError, match="protected = 'tb'"):
+        train(write_dataset(), tmp_path / "run", tiny("protected=tb"))
+
+
+def test_the_seeds_recipe_trains_the_seeds_way_on_the_real_data(seed_cxr, tmp_path):
+    """Its protocol on a narrow network; the full one takes minutes a step here."""
+    settings = [
+        "network.options.width=0.02",
+        "preprocessing.size=32",
+        "training.max_steps=2",
+        "validate_every=1",
+    ]
+    run = train(seed_cxr, tmp_path / "run", load_recipe("seed", settings))
+    assert [row["step"] for row in run.history()] == [1, 2]
+    assert {row["lr"] for row in run.history()} == {0.01}
+    assert evaluate(run).metrics["n_images"] == 25
+    assert evaluate(run, split="val").metrics["n_images"] == 615
+
+
+def test_balanced_weights_make_every_label_weigh_the_same(write_dataset):
+    images = open_images(read_table(write_dataset(patients=3)), tiny().preprocessing)
+    part, targets = select_part(images, "train", ("normal", "infected/covid", "infected/non-covid"))
+    targets[:4] = 2  # unequal now
+    plan = tiny("class_weights=balanced").training
+    weights = label_weights(plan, targets, 3)
+    totals = [weights[k].item() * (targets == k).sum() for k in range(3)]
+    assert totals == pytest.approx([len(part.table) / 3] * 3)
+    assert torch.equal(label_weights(tiny("class_weights=none").training, targets, 3), torch.ones(3))
+
+
+def test_schedules_begin_peak_and_end_where_they_should():
+    one_cycle = tiny("schedule=one-cycle", "warmup=0.25").training
+    curve = [learning_rate_factor(one_cycle, step, 100) for step in range(101)]
+    assert curve[0] == pytest.approx(0.04)
+    assert max(curve) == curve[25] == pytest.approx(1)
+    assert curve[100] == pytest.approx(0, abs=1e-9)
+    cosine = tiny("schedule=cosine").training
+    assert [learning_rate_factor(cosine, step, 100) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
+    constant = tiny("schedule=constant").training
+    assert {learning_rate_factor(constant, step, 100) for step in range(101)} == {1.0}
+
+
+def test_precision_can_be_forced():
+    assert precision_of(tiny("precision=float32").training) == "float32"
+    assert precision_of(tiny("precision=bfloat16").training) == "bfloat16"
