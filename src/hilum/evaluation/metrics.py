@@ -1,0 +1,105 @@
+"""Measures of a classifier, for many weightings of the images at once.
+
+A bootstrap is a weighting: an image drawn twice counts twice. Every function takes weights (R, N), one row a
+resample, and gives one value a row; weights of one give the plain measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def confusion_counts(truth: Ints, predicted: Ints, n_labels: int, weights: Floats) -> Floats:
+    """Weighted confusion matrices.
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        predicted: Index of the label each was given, shape (N,).
+        n_labels: K.
+        weights: Of shape (R, N).
+
+    Returns:
+        Of shape (R, K, K), rows truth, columns predicted.
+    """
+    cells = np.zeros((len(truth), n_labels * n_labels))
+    cells[np.arange(len(truth)), truth * n_labels + predicted] = 1
+    return (weights @ cells).reshape(len(weights), n_labels, n_labels)
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Quotients; NaN where nothing is divided by nothing."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)
+
+
+def auroc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Area under the ROC curve: the probability that a positive outscores a negative, ties counting half.
+
+    Args:
+        scores: Of shape (N,).
+        positive: Which images are, shape (N,).
+        weights: Of shape (R, N).
+
+    Returns:
+        Of shape (R,); NaN where a resample has no positive or no negative. (Hanley and McNeil 1982, *Radiology*.)
+    """
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])  # first of each group of equal scores
+    sorted_weights, sorted_positive = weights[:, order], positive[order]
+    ups = np.add.reduceat(sorted_weights * sorted_positive, starts, axis=1)
+    downs = np.add.reduceat(sorted_weights * ~sorted_positive, starts, axis=1)
+    below = np.cumsum(downs, axis=1) - downs
+    wins = (ups * (below + downs / 2)).sum(axis=1)
+    return divide(wins, ups.sum(axis=1) * downs.sum(axis=1))
+
+
+def measures(
+    truth: Ints, probabilities: Floats, weights: Floats, labels: Sequence[str]
+) -> dict[str, Floats | dict[str, Floats]]:
+    """The measures that get an interval.
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        probabilities: Of shape (N, K).
+        weights: Of shape (R, N).
+        labels: K names.
+
+    Returns:
+        ``accuracy`` and ``balanced_accuracy`` (the mean recall over labels that occur), each of shape (R,), and
+        ``recall``, ``precision``, ``auroc`` by label.
+    """
+    counts = confusion_counts(truth, probabilities.argmax(axis=1), len(labels), weights)
+    right = np.diagonal(counts, axis1=1, axis2=2)
+    recall = divide(right, counts.sum(axis=2))
+    precision = divide(right, counts.sum(axis=1))
+    known = ~np.isnan(recall)
+    areas = [auroc(probabilities[:, k], truth == k, weights) for k in range(len(labels))]
+
+    def by_label(values: Sequence[Floats] | Floats) -> Mapping[str, Floats]:
+        return dict(zip(labels, values, strict=True))
+
+    return {
+        "accuracy": divide(right.sum(axis=1), counts.sum(axis=(1, 2))),
+        "balanced_accuracy": divide(np.where(known, recall, 0).sum(axis=1), known.sum(axis=1).astype(float)),
+        "recall": dict(by_label(recall.T)),
+        "precision": dict(by_label(precision.T)),
+        "auroc": dict(by_label(areas)),
+    }
+
+
+def log_loss(truth: Ints, probabilities: Floats) -> float:
+    """Mean negative log-probability of the truth, in nats; 0 is perfect, log K is guessing among K."""
+    smallest = np.finfo(np.float64).tiny
+    return float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], smallest)).mean())
+
+
+def brier(truth: Ints, probabilities: Floats) -> float:
+    """Mean squared distance of the probabilities from the truth (Brier 1950): 0 is perfect, 2 the worst."""
+    target = np.eye(probabilities.shape[1])[truth]
+    return float(((probabilities - target) ** 2).sum(axis=1).mean())

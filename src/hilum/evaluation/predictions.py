@@ -1,0 +1,94 @@
+"""Predictions of a run: what the network says of each image."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hilum.data.cache import Images
+from hilum.progress import Progress
+from hilum.training.batches import Batches
+from hilum.training.checkpoints import load_weights
+from hilum.training.fit import build_for
+from hilum.training.module import to_network_range
+from hilum.training.run import Run
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted, image by image.
+
+    Attributes:
+        labels: K names.
+        paths: Of the N images.
+        patients: Whose they are; empty where unknown.
+        truth: Index of each image's label, shape (N,).
+        probabilities: Of shape (N, K); each row sums to one.
+    """
+
+    labels: tuple[str, ...]
+    paths: tuple[str, ...]
+    patients: tuple[str, ...]
+    truth: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Index of the most probable label, shape (N,)."""
+        index: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return index
+
+    @property
+    def clusters(self) -> list[str]:
+        """The patient of each image, or the image itself where the patient is unknown."""
+        return [f"patient:{p}" if p else f"image:{path}" for p, path in zip(self.patients, self.paths, strict=True)]
+
+    def write(self, path: Path) -> None:
+        """Write ``predictions.csv``."""
+        names = [*self.labels]
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "patient_id", "label", "predicted", *(f"p:{label}" for label in names)])
+            for i, image in enumerate(self.paths):
+                row = [image, self.patients[i], names[self.truth[i]], names[self.predicted[i]]]
+                writer.writerow([*row, *(f"{p:.8f}" for p in self.probabilities[i])])
+
+
+def predict(
+    run: Run, images: Images, labels: Sequence[str], *, progress: Progress | None = None
+) -> NDArray[np.float64]:
+    """Probabilities of a run's chosen network, in float32.
+
+    Args:
+        run: A finished run.
+        images: Decoded by the run's own preprocessing.
+        labels: The run's.
+        progress: Told as images are done.
+
+    Returns:
+        Of shape (N, K), in the order of `images`.
+
+    Raises:
+        CheckpointError: The weights are missing or belong to another architecture.
+    """
+    progress = progress or Progress()
+    network = build_for(run.recipe, len(labels))
+    load_weights(network, run.best)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.eval().to(device)
+    batches = Batches(images, np.zeros(len(images.table), np.int64), run.recipe.training.eval_batch_size)
+    parts = []
+    with torch.inference_mode(), progress.task("Predicting", len(images.table)) as advance:
+        for pixels, _ in batches:
+            floats = to_network_range(pixels.to(device).float() / 255)
+            floats = floats.contiguous(memory_format=torch.channels_last)
+            parts.append(network(floats).double().softmax(dim=1).cpu().numpy())
+            advance(len(pixels))
+    probabilities: NDArray[np.float64] = np.concatenate(parts)
+    return probabilities

@@ -1,0 +1,68 @@
+"""An evaluation on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+
+def result_table(metrics: dict[str, Any]) -> RenderableType:
+    """The result matrix, then recall, precision and AUROC by label, then what they come to.
+
+    Args:
+        metrics: What ``metrics.json`` holds.
+    """
+    unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else "patients unknown: optimistic intervals"
+    heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
+    return Group("", heading, _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
+
+
+def _matrix(metrics: dict[str, Any]) -> Table:
+    labels = metrics["labels"]
+    table = Table(box=box.SIMPLE_HEAD, title="truth (rows), predicted (columns)", title_justify="left")
+    table.add_column("")
+    for label in labels:
+        table.add_column(escape(label), justify="right")
+    for k, label in enumerate(labels):
+        counts = (f"[bold green]{n}[/]" if i == k else str(n) for i, n in enumerate(metrics["confusion"][k]))
+        table.add_row(escape(label), *counts)
+    return table
+
+
+def _by_label(metrics: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="with 95 % intervals", title_justify="left")
+    table.add_column("")
+    for name in ("recall %", "precision %", "AUROC"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for label in metrics["labels"]:
+        shown = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
+        recall, precision, area = (metrics[name][label] for name in ("recall", "precision", "auroc"))
+        table.add_row(shown, _interval(recall, 100, 1), _interval(precision, 100, 1), _interval(area, 1, 3))
+    return table
+
+
+def _sentences(metrics: dict[str, Any]) -> list[str]:
+    accuracy, balanced = (_interval(metrics[name], 100, 1) for name in ("accuracy", "balanced_accuracy"))
+    lines = [f"accuracy [bold]{accuracy}[/] %, balanced {balanced} %"]
+    labels, protected = metrics["labels"], metrics["protected"]
+    if protected in labels:
+        row = metrics["confusion"][labels.index(protected)]
+        missed = sum(row) - row[labels.index(protected)]
+        lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
+    ece = metrics["ece"]
+    lines.append(
+        f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, calibration error {ece['value']:.3f} "
+        f"(a perfect model would show {ece['noise_floor']:.3f})"
+    )
+    return lines
+
+
+def _interval(measure: dict[str, float | None], factor: float, digits: int) -> str:
+    value, low, high = measure["value"], measure["low"], measure["high"]
+    if value is None or low is None or high is None:
+        return "-"
+    return f"{factor * value:.{digits}f} ({factor * low:.{digits}f} to {factor * high:.{digits}f})"

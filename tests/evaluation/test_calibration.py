@@ -1,0 +1,45 @@
+"""Calibration error beside its noise floor."""
+
+import numpy as np
+import pytest
+
+from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+
+
+def draw(count, seed, sharpness=1.0):
+    """Outcomes that follow probabilities p exactly, and probabilities sharpened by a temperature."""
+    generator = np.random.default_rng(seed)
+    scores = generator.normal(size=(count, 3)) * 1.5
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    drawn = (generator.random((count, 1)) > np.cumsum(p, axis=1)).sum(axis=1)
+    sharp = p**sharpness
+    return np.eye(3)[drawn], sharp / sharp.sum(axis=1, keepdims=True)
+
+
+def test_a_calibrated_model_shows_its_noise_floor_and_no_more():
+    errors = [expected_calibration_error(*draw(615, seed)) for seed in range(30)]
+    floors = [noise_floor(draw(615, seed)[1], draws=50) for seed in range(5)]
+    assert np.mean(errors) == pytest.approx(np.mean(floors), rel=0.1)
+
+
+def test_the_floor_falls_with_the_root_of_the_number_of_images():
+    small, large = (noise_floor(draw(count, 0)[1], draws=60) for count in (400, 6400))
+    assert small / large == pytest.approx(4, rel=0.25)
+
+
+def test_an_overconfident_model_lies_far_above_the_floor():
+    outcomes, probabilities = draw(2000, 0, sharpness=3)
+    assert expected_calibration_error(outcomes, probabilities) > 3 * noise_floor(probabilities, draws=50)
+
+
+def test_one_bin_is_the_difference_of_the_means():
+    outcomes, probabilities = draw(100, 1)
+    expected = np.abs((outcomes - probabilities).mean(axis=0)).mean()
+    assert expected_calibration_error(outcomes, probabilities, bins=1) == pytest.approx(expected)
+
+
+def test_as_many_bins_as_images_is_the_mean_absolute_difference():
+    outcomes, probabilities = draw(100, 2)
+    assert expected_calibration_error(outcomes, probabilities, bins=100) == pytest.approx(
+        np.abs(outcomes - probabilities).mean()
+    )

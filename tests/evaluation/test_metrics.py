@@ -1,0 +1,99 @@
+"""Measures against scikit-learn, which computes them in another way, and against the seed's published matrix."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from hilum.evaluation.evaluate import measure
+from hilum.evaluation.metrics import auroc, brier, confusion_counts, log_loss, measures
+from hilum.evaluation.predictions import Predictions
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+
+
+def random_predictions(seed, count=200, n_labels=3, decimals=8):
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, n_labels, count)
+    scores = generator.normal(size=(count, n_labels)) + 1.5 * np.eye(n_labels)[truth]
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    return truth, np.round(probabilities, decimals)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n_labels=st.integers(2, 5), decimals=st.sampled_from([1, 2, 8]))
+def test_plain_measures_agree_with_scikit_learn_ties_included(seed, n_labels, decimals):
+    truth, probabilities = random_predictions(seed, n_labels=n_labels, decimals=decimals)
+    predicted = probabilities.argmax(axis=1)
+    labels = [f"l{k}" for k in range(n_labels)]
+    ours = measures(truth, probabilities, np.ones((1, len(truth))), labels)
+    assert ours["accuracy"][0] == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert ours["balanced_accuracy"][0] == pytest.approx(sk.balanced_accuracy_score(truth, predicted))
+    recalls = sk.recall_score(truth, predicted, average=None, labels=range(n_labels))
+    precisions = sk.precision_score(truth, predicted, average=None, labels=range(n_labels), zero_division=np.nan)
+    for k, label in enumerate(labels):
+        assert ours["recall"][label][0] == pytest.approx(recalls[k])
+        assert ours["precision"][label][0] == pytest.approx(precisions[k], nan_ok=True)
+        assert ours["auroc"][label][0] == pytest.approx(sk.roc_auc_score(truth == k, probabilities[:, k]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_weights_mean_the_same_as_repeating_images(seed):
+    truth, probabilities = random_predictions(seed, count=60, decimals=2)
+    weights = np.random.default_rng(seed + 1).integers(0, 4, (3, 60)).astype(float)
+    ours = measures(truth, probabilities, weights, LABELS)
+    for r, row in enumerate(weights.astype(int)):
+        again, repeated = np.repeat(truth, row), np.repeat(probabilities, row, axis=0)
+        assert ours["accuracy"][r] == pytest.approx(sk.accuracy_score(again, repeated.argmax(axis=1)))
+        for k, label in enumerate(LABELS):
+            if 0 < (again == k).sum() < len(again):
+                assert ours["auroc"][label][r] == pytest.approx(sk.roc_auc_score(again == k, repeated[:, k]))
+
+
+def test_log_loss_and_brier_agree_with_scikit_learn():
+    truth, probabilities = random_predictions(3, decimals=16)
+    assert log_loss(truth, probabilities) == pytest.approx(sk.log_loss(truth, probabilities))
+    by_label = [sk.brier_score_loss(truth == k, probabilities[:, k]) for k in range(3)]
+    assert brier(truth, probabilities) == pytest.approx(sum(by_label))
+
+
+def test_confusion_has_truth_in_rows():
+    counts = confusion_counts(np.array([0, 0, 1]), np.array([0, 1, 1]), 2, np.ones((1, 3)))
+    np.testing.assert_array_equal(counts[0], [[1, 1], [0, 1]])
+
+
+def test_an_area_without_both_kinds_is_undefined():
+    assert np.isnan(auroc(np.array([0.1, 0.2]), np.array([True, True]), np.ones((1, 2))))[0]
+
+
+def seeds_test_set():
+    """The 25 decisions of the seed report's Fig. 6 (rows predicted, columns expected)."""
+    published = np.array([[5, 0, 0], [3, 8, 4], [0, 1, 4]])
+    pairs = [(t, p) for p in range(3) for t in range(3) for _ in range(published[p, t])]
+    truth, predicted = np.array(pairs).T
+    return Predictions(
+        labels=LABELS,
+        paths=tuple(f"{i}.jpg" for i in range(25)),
+        patients=("",) * 25,
+        truth=truth,
+        probabilities=np.eye(3)[predicted] * 0.8 + 0.2 / 3,
+    )
+
+
+def test_the_seeds_matrix_gives_the_seeds_figures():
+    result = measure(seeds_test_set(), protected="infected/covid", resamples=200)
+    assert result["confusion"] == [[5, 3, 0], [0, 8, 1], [0, 4, 4]]
+    assert result["accuracy"]["value"] == pytest.approx(0.68)
+    assert [round(result["recall"][label]["value"], 3) for label in LABELS] == [0.625, 0.889, 0.5]
+    assert [round(result["precision"][label]["value"], 3) for label in LABELS] == [1.0, 0.533, 0.8]
+    assert (result["n_images"], result["n_patients"], result["unit"]) == (25, None, "images")
+
+
+def test_a_label_that_nobody_has_leaves_its_recall_open_and_the_rest_defined():
+    truth, probabilities = random_predictions(0, count=40)
+    truth[truth == 2] = 0
+    ours = measures(truth, probabilities, np.ones((1, 40)), LABELS)
+    assert np.isnan(ours["recall"]["infected/non-covid"][0])
+    assert np.isfinite(ours["balanced_accuracy"][0])
