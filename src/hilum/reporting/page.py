@@ -1,0 +1,304 @@
+"""The page: reads a run folder and writes ``report.html``, one file that asks nothing of any network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hilum.data.labels import last_component, order_labels
+from hilum.data.splits import UNUSED
+from hilum.errors import HilumError, RunError
+from hilum.models.registry import build_network
+from hilum.models.summary import Summary, summarise
+from hilum.reporting import figures, results
+from hilum.reporting.gallery import choose, picture_uri, read_predictions
+from hilum.training.run import UNREADABLE, Run, SplitRow, open_run
+
+SPLIT_ORDER = {"train": 0, "val": 1, "calibration": 2, "test": 3, UNUSED: 9, UNREADABLE: 10}
+NOT_USED = (UNUSED, UNREADABLE)
+
+
+def write_report(run: Path) -> Path:
+    """Write the report of a training run.
+
+    Args:
+        run: The folder of the run. What it does not hold yet (an evaluation, a history) is left out of the
+            page, and the page says so.
+
+    Returns:
+        The file that was written, ``report.html`` inside the run. The same run gives the same bytes.
+
+    Raises:
+        RunError: The folder is missing or is not a run, or a file in it is damaged.
+    """
+    opened = open_run(run)
+    templates = Environment(
+        loader=PackageLoader("hilum.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "percent": results.percent,
+        "percent_range": results.percent_range,
+        "fraction": results.fraction,
+        "fraction_range": results.fraction_range,
+        "duration": duration,
+        "plural": results.plural,
+        "innermost": last_component,
+        "breakable": breakable,
+    }
+    page = run / "report.html"
+    text = templates.get_template("report.html.j2").render(page_content(opened))
+    # Names of files that are not valid UTF-8 arrive as lone surrogates; a page cannot hold those.
+    page.write_text(text, encoding="utf-8", errors="replace")
+    return page
+
+
+def page_content(run: Run) -> dict[str, Any]:
+    """Everything the template shows, by name."""
+    environment, split, history = run.environment, run.split(), run.history()
+    folders = sorted(run.evaluations(), key=lambda folder: (folder.name != "test", folder.name))
+    read = {folder: _metrics(folder) for folder in folders}
+    in_split = {row.label for row in split}
+    evaluated = list(dict.fromkeys(label for metrics in read.values() for label in metrics["labels"]))
+    labels = [*run.labels, *(label for label in evaluated if label not in run.labels)]
+    labels += order_labels(in_split - set(labels))
+    colours = figures.label_colours(labels)
+    evaluations = [_evaluation(folder, metrics, colours, environment) for folder, metrics in read.items()]
+    best = environment.get("best") or {}
+    network, size = run.recipe.network, run.recipe.preprocessing.size
+    n_labels = len(run.labels)
+    return {
+        "name": run.path.resolve().name,
+        "recipe_name": run.recipe.name,
+        "folder": run.path,
+        "started": _date(environment.get("started")),
+        "environment": environment,
+        "data": _data_section(split, colours, environment),
+        "notes": environment.get("data", {}).get("notes", []),
+        "unreadable": environment.get("data", {}).get("unreadable", []),
+        "network": {"name": network.name, "size": size, "n_labels": n_labels}
+        | _layers(network.name, n_labels, size, network.options),
+        "history": history,
+        "best": best,
+        "curves": figures.training_curves(history, best.get("step"), "fig-4") if history else None,
+        "recipe": flatten(run.recipe.model_dump()),
+        "colours": colours,
+        "evaluations": evaluations,
+        "provenance": _provenance(environment, evaluations),
+        "commands": _commands(run.path, environment, evaluations),
+    }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One folder below ``evaluation/``, ready to be shown."""
+
+    name: str
+    metrics: Mapping[str, Any]
+    verdict: str
+    matrix: results.Matrix
+    confusions: str
+    per_label: list[dict[str, Any]]
+    dots: str
+    scores: list[results.Score]
+    gallery: list[dict[str, Any]]
+    gallery_how: str
+    notes: list[str]
+    unreadable: list[dict[str, str]]
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    """Read and check ``metrics.json``: everything the page takes from it is taken here once."""
+    file = folder / "metrics.json"
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        results.check(metrics)
+    except (OSError, *results.NOT_METRICS) as error:
+        msg = (
+            f"{file}: these are not metrics as hilum writes them ({type(error).__name__}: {error}). "
+            f"Run `hilum evaluate {folder.parent.parent}` again."
+        )
+        raise RunError(msg) from error
+    return metrics
+
+
+def _evaluation(
+    folder: Path, metrics: dict[str, Any], colours: Mapping[str, str], environment: Mapping[str, Any]
+) -> Evaluation:
+    labels = metrics["labels"]
+    measures = {title: metrics[title.lower()] for title in ("Recall", "Precision", "AUROC")}
+    root = Path(metrics["data"]["root"] or environment.get("data", {}).get("root") or ".")
+    notes = list(metrics["data"].get("notes", []))
+    if metrics.get("weights_sha256") != environment.get("weights_sha256"):
+        notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
+    choice = choose(read_predictions(folder / "predictions.csv"), labels)
+    return Evaluation(
+        name=folder.name,
+        metrics=metrics,
+        verdict=results.verdict(metrics),
+        matrix=results.result_matrix(metrics),
+        confusions=results.confusions(metrics),
+        per_label=results.per_label(metrics),
+        dots=figures.measure_dots(measures, {k: colours[k] for k in labels}, f"dots-{slug(folder.name)}"),
+        scores=results.probability_scores(metrics),
+        gallery=[{"of": entry, "uri": picture_uri(root / entry.path)} for entry in choice.predictions],
+        gallery_how=choice.how,
+        notes=notes,
+        unreadable=metrics.get("unreadable", []),
+    )
+
+
+def _data_section(
+    split: Sequence[SplitRow], colours: Mapping[str, str], environment: Mapping[str, Any]
+) -> dict[str, Any]:
+    names = sorted({row.split for row in split}, key=lambda name: (SPLIT_ORDER.get(name, 8), name))
+    used = [name for name in names if name not in NOT_USED]
+    labels = list(colours)
+    images = Counter((row.split, row.label) for row in split)
+    known = bool(split) and all(row.patient_id for row in split)
+    known = known and environment.get("data", {}).get("patients_known", True)
+
+    def cell(rows: list[SplitRow]) -> dict[str, Any]:
+        return {"images": len(rows), "patients": len({row.patient_id for row in rows}) if known else None}
+
+    table = [
+        {
+            "split": name,
+            "cells": [cell([r for r in split if r.split == name and r.label == label]) for label in labels],
+            "total": cell([row for row in split if row.split == name]),
+        }
+        for name in names
+    ]
+    of_patient: dict[str, set[str]] = {}
+    for row in split:
+        if row.split not in NOT_USED:
+            of_patient.setdefault(row.patient_id, set()).add(row.split)
+    crossing = Counter(
+        " and ".join(sorted(found, key=lambda n: SPLIT_ORDER.get(n, 8)))
+        for found in of_patient.values()
+        if len(found) > 1
+    )
+    by_split = {name: {label: images[name, label] for label in labels} for name in used}
+    by_label = [figures.Slice(label, sum(by_split[name][label] for name in used), colours[label]) for label in labels]
+    by_name = [
+        figures.Slice(name, sum(by_split[name].values()), figures.SPLIT_COLOURS.get(name, "#8a7a00")) for name in used
+    ]
+    return {
+        "labels": labels,
+        "many": len(labels) > figures.FEW,
+        "table": table,
+        "totals": [cell([row for row in split if row.label == label]) for label in labels],
+        "total": cell(list(split)),
+        "readable": sum(row.split != UNREADABLE for row in split),
+        "patients_known": known,
+        "crossing": sorted(crossing.items()) if known else [],
+        "unused": sum(row.split == UNUSED for row in split),
+        "bars": figures.class_bars(by_split, colours, "fig-1-1"),
+        "labels_pie": figures.pie(by_label, "fig-1-2", "Pie chart of the images by label"),
+        "splits_pie": figures.pie(by_name, "fig-1-3", "Pie chart of the images by split"),
+    }
+
+
+def _layers(name: str, n_labels: int, size: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The layer table; a page without it is better than none where the network cannot be built here."""
+    try:
+        summary: Summary = summarise(build_network(name, n_labels=n_labels, size=size, **options), size)
+    except (HilumError, RuntimeError, ImportError) as error:
+        return {"summary": None, "reason": str(error)}
+    return {"summary": summary, "reason": ""}
+
+
+def _provenance(environment: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[tuple[str, str]]:
+    data, best = environment.get("data", {}), environment.get("best") or {}
+    names = {
+        "hilum": "hilum",
+        "python": "Python",
+        "torch": "PyTorch",
+        "platform": "Platform",
+        "processor": "Processor",
+        "device": "Device",
+        "precision": "Precision",
+        "threads": "Threads",
+        "started": "Started",
+        "command": "Command",
+    }
+    rows = [(title, str(environment[key])) for key, title in names.items() if environment.get(key) is not None]
+    if best:
+        rows.append(("Best checkpoint", f"epoch {best.get('epoch')}, step {best.get('step')}"))
+    rows.append(("SHA-256 of the weights", str(environment.get("weights_sha256") or "–")))
+    rows += [("Data", str(data.get("root", "–"))), ("Digest of the data", str(data.get("digest", "–")))]
+    for evaluation in evaluations:
+        metrics, what = evaluation.metrics, f"Evaluation “{evaluation.name}”"
+        rows.append((f"{what}: weights", str(metrics.get("weights_sha256") or "–")))
+        rows.append((f"{what}: data", str(metrics["data"]["digest"] or "–")))
+    return rows
+
+
+def _commands(run: Path, environment: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[str]:
+    data = environment.get("data", {}).get("root", "DATA")
+    commands = [f"hilum train {_quoted(data)} --out {_quoted(run)}-again --recipe {_quoted(run / 'recipe.toml')}"]
+    for evaluation in evaluations:
+        metrics = evaluation.metrics
+        where = "" if metrics["data"]["root"] == data else f" {_quoted(metrics['data']['root'])}"
+        which = "" if metrics["split"] in ("test", "all") else f" --split {_quoted(metrics['split'])}"
+        commands.append(f"hilum evaluate {_quoted(run)}-again{where}{which}")
+    return [*commands, f"hilum report {_quoted(run)}-again"]
+
+
+def _quoted(word: object) -> str:
+    return shlex.quote(str(word))
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """``{"a": {"b": 1}}`` as ``[("a.b", "1")]``, the way `hilum train --set` spells keys."""
+    rows: list[tuple[str, str]] = []
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)))
+    return rows
+
+
+def duration(seconds: float | None) -> str:
+    """``4 min 32 s``; a dash where it is unknown."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def slug(name: str) -> str:
+    """A name that may stand in an element's id."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
+
+
+def breakable(label: str) -> Markup:
+    """A label that may wrap after its slashes."""
+    return Markup("/<wbr>").join(label.split("/"))
+
+
+def _date(started: str | None) -> str:
+    try:
+        moment = datetime.fromisoformat(started or "")
+    except ValueError:
+        return started or "date unknown"
+    zone = f" {moment.tzname()}" if moment.tzinfo else ""
+    return f"{moment.day} {moment:%B %Y}, {moment:%H:%M}{zone}"

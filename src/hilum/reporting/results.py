@@ -1,0 +1,238 @@
+"""What ``metrics.json`` says, in words and in the seed's result matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Metrics = Mapping[str, Any]
+NOT_METRICS = (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
+
+
+def percent(value: float | None) -> str:
+    """``88.3 %``; only a true 1 is shown as 100.0 %, only a true 0 as 0.0 %."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    digits = 1
+    while digits < 4 and 0 < value < 1 and float(f"{100 * value:.{digits}f}") in (0.0, 100.0):
+        digits += 1
+    return f"{100 * value:.{digits}f} %"
+
+
+def percent_range(entry: Mapping[str, float | None]) -> str:
+    """``85.6 to 90.7 %`` of a measure's interval; a dash where it is undefined."""
+    low, high = percent(entry.get("low")), percent(entry.get("high"))
+    return "–" if "–" in (low, high) else f"{low.removesuffix(' %')} to {high}"
+
+
+def fraction(value: float | None) -> str:
+    """``0.962``, as AUROC is usually given."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def fraction_range(entry: Mapping[str, float | None]) -> str:
+    """``0.951 to 0.972`` of a measure's interval; a dash where it is undefined."""
+    low, high = fraction(entry.get("low")), fraction(entry.get("high"))
+    return "–" if "–" in (low, high) else f"{low} to {high}"
+
+
+def complement(entry: Mapping[str, float | None]) -> dict[str, float | None]:
+    """One minus a measure, its interval turned round: the miss rate of a recall."""
+    value, low, high = (entry.get(key) for key in ("value", "low", "high"))
+    return {
+        "value": None if value is None else 1 - value,
+        "low": None if high is None else 1 - high,
+        "high": None if low is None else 1 - low,
+    }
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 image``, ``1,341 images``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How many images of one truth got one answer, and which share of that truth they are."""
+
+    count: int
+    share: float
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """One predicted label: its cells by expected label, their sum, and its precision."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    total: int
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The seed's Fig. 6: rows are predicted, columns are expected."""
+
+    labels: tuple[str, ...]
+    rows: tuple[MatrixRow, ...]
+    truth_totals: tuple[int, ...]
+    recalls: tuple[str, ...]
+    total: int
+    right: int
+    accuracy: str
+
+
+def result_matrix(metrics: Metrics) -> Matrix:
+    """Lay out ``confusion`` (rows truth, columns predicted) as the seed does, the other way round."""
+    labels, confusion = tuple(metrics["labels"]), metrics["confusion"]
+    positions = range(len(labels))
+    truths = tuple(sum(confusion[i]) for i in positions)
+    answers = tuple(sum(confusion[i][j] for i in positions) for j in positions)
+    right = sum(confusion[i][i] for i in positions)
+
+    def ratio(part: int, whole: int) -> float | None:
+        return part / whole if whole else None
+
+    return Matrix(
+        labels=labels,
+        rows=tuple(
+            MatrixRow(
+                label=labels[j],
+                cells=tuple(
+                    Cell(confusion[i][j], (ratio(confusion[i][j], truths[i]) or 0.0), i == j) for i in positions
+                ),
+                total=answers[j],
+                precision=percent(ratio(confusion[j][j], answers[j])),
+            )
+            for j in positions
+        ),
+        truth_totals=truths,
+        recalls=tuple(percent(ratio(confusion[i][i], truths[i])) for i in positions),
+        total=sum(truths),
+        right=right,
+        accuracy=percent(ratio(right, sum(truths))),
+    )
+
+
+def images_of(metrics: Metrics) -> str:
+    """``615 test images``, or ``615 images of NAME`` where a whole dataset was evaluated."""
+    if metrics["split"] == "all":
+        return f"{plural(metrics['n_images'], 'image')} of {metrics['name']}"
+    return plural(metrics["n_images"], f"{metrics['split']} image")
+
+
+def verdict(metrics: Metrics) -> str:
+    """The evaluation in one sentence: how many were right, and how many of what matters were missed."""
+    matrix, confidence = result_matrix(metrics), f"{100 * metrics['bootstrap']['confidence']:g} %"
+    sentence = (
+        f"{matrix.accuracy} of {images_of(metrics)} right ({confidence} interval {percent_range(metrics['accuracy'])})"
+    )
+    judged = [label for label, total in zip(matrix.labels, matrix.truth_totals, strict=True) if total]
+    protected = metrics["protected"] in judged
+    label = metrics["protected"] if protected else min(judged, key=lambda name: metrics["recall"][name]["value"])
+    position = matrix.labels.index(label)
+    total = matrix.truth_totals[position]
+    missed = total - matrix.rows[position].cells[position].count
+    missed_range = percent_range(complement(metrics["recall"][label]))
+    rate = f"{percent(missed / total)}, {confidence} interval {missed_range}"
+    if not protected:
+        return f"{sentence}; found least often: {label}, {missed:,} of {plural(total, 'image')} missed ({rate})."
+    verb = "was" if missed == 1 else "were"
+    of_all = f"{missed:,} of {plural(total, f'{label} image')}"
+    return f"{sentence}; {of_all} {verb} not called {label} (missed: {rate})."
+
+
+def confusions(metrics: Metrics, most: int = 6) -> str:
+    """Which label was taken for which, the most frequent first, as the seed counts its false cases."""
+    labels, confusion = metrics["labels"], metrics["confusion"]
+    pairs = [
+        (confusion[i][j], f"{confusion[i][j]:,} {labels[i]} predicted as {labels[j]}")
+        for i in range(len(labels))
+        for j in range(len(labels))
+        if i != j and confusion[i][j]
+    ]
+    if not pairs:
+        return "No image was answered wrongly."
+    pairs.sort(key=lambda pair: -pair[0])
+    others = sum(count for count, _ in pairs[most:])
+    told = [text for _, text in pairs[:most]] + ([f"{others:,} of other kinds"] if others else [])
+    return f"Out of the {plural(sum(count for count, _ in pairs), 'false case')}: {', '.join(told)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A number about the probabilities, and how to read it."""
+
+    name: str
+    value: str
+    reading: str
+
+
+def probability_scores(metrics: Metrics) -> list[Score]:
+    """Log-loss, Brier score and calibration error, each next to what it has to be compared with."""
+    frequencies = [sum(row) / sum(map(sum, metrics["confusion"])) for row in metrics["confusion"]]
+    ece, floor = metrics["ece"]["value"], metrics["ece"]["noise_floor"]
+    constant_log_loss = -sum(p * math.log(p) for p in frequencies if p)
+    constant_brier = 1 - sum(p * p for p in frequencies)
+    return [
+        Score(
+            "Log-loss",
+            fraction(metrics["log_loss"]),
+            "Mean of −ln(probability given to the truth); 0 is perfect, and one confident error costs much. "
+            f"Always answering how frequent each label is here would score {fraction(constant_log_loss)}.",
+        ),
+        Score(
+            "Brier score",
+            fraction(metrics["brier"]),
+            "Mean squared distance between the probabilities and the truth, from 0 (perfect) to 2. "
+            f"The same constant answer would score {fraction(constant_brier)}.",
+        ),
+        Score(
+            "Calibration error (ECE)",
+            percent(ece),
+            "Mean gap between the probability stated for a label and the share that has it, over all labels. "
+            f"A perfectly calibrated classifier would show about {percent(floor)} on this many images: the "
+            f"noise floor. This one is {_times(ece, floor)} that; near 1 nothing is wrong, well above it the "
+            "probabilities should not be taken at their word.",
+        ),
+    ]
+
+
+def _times(value: float, floor: float) -> str:
+    return f"{value / floor:.1f} times" if floor else "not comparable with"
+
+
+def check(metrics: Metrics) -> None:
+    """Take everything that a page shows out of `metrics` once.
+
+    Raises:
+        Exception: One of `NOT_METRICS`; something is not there, or is not what it should be.
+    """
+    for take in (verdict, confusions, per_label, probability_scores):
+        take(metrics)
+    percent_range(metrics["balanced_accuracy"])
+    for key in ("n_images", "n_patients", "unit"):
+        metrics[key]
+    for key, inner in (("data", "root"), ("data", "digest"), ("bootstrap", "resamples")):
+        metrics[key][inner]
+
+
+def per_label(metrics: Metrics) -> list[dict[str, Any]]:
+    """One row a label: images, recall, precision and AUROC with their intervals."""
+    totals: Sequence[int] = result_matrix(metrics).truth_totals
+    return [
+        {
+            "label": label,
+            "images": total,
+            "recall": (percent(metrics["recall"][label]["value"]), percent_range(metrics["recall"][label])),
+            "precision": (
+                percent(metrics["precision"][label]["value"]),
+                percent_range(metrics["precision"][label]),
+            ),
+            "auroc": (fraction(metrics["auroc"][label]["value"]), fraction_range(metrics["auroc"][label])),
+        }
+        for label, total in zip(metrics["labels"], totals, strict=True)
+    ]

@@ -1,0 +1,255 @@
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from hilum.errors import RunError
+from hilum.reporting.page import duration, flatten, write_report
+
+MakeRun = Callable[..., Path]
+VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
+LOADS = {"src", "href", "xlink:href", "srcset", "data", "poster", "action"}
+
+
+class Page(HTMLParser):
+    """What a reader sees, and what a browser would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.tags: Counter[str] = Counter()
+        self.alternatives: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        for name, value in attributes:
+            if name in LOADS:
+                self.loads.append(value or "")
+            if name == "id":
+                self.ids[value or ""] += 1
+        if tag in ("svg", "img"):
+            self.alternatives.append(dict(attributes).get("aria-label" if tag == "svg" else "alt") or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words)).replace("/ ", "/")
+
+
+def opened(run: Path) -> Page:
+    return Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def table_after(html: str, marker: str) -> list[list[str]]:
+    """The cells of the first table after a marker, tags removed."""
+    table = re.search(r"<table.*?</table>", html[html.index(marker) :], re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"<tr.*?</tr>", table[0], re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[re.sub(r"<small>.*?</small>|<[^>]+>", "", cell).strip() for cell in row] for row in cells]
+
+
+def test_seed_matrix_gives_the_numbers_of_the_seed_report(make_run: MakeRun) -> None:
+    html = write_report(make_run()).read_text(encoding="utf-8")
+    rows = table_after(html, "<h2>Results")
+    body = [row for row in rows if row and "Expected (truth)" not in row]
+    assert body[1][1:] == ["normal", "5", "0", "0", "5", "100.0 %"]
+    assert body[2] == ["infected/covid", "3", "8", "4", "15", "53.3 %"]
+    assert body[3] == ["infected/non-covid", "0", "1", "4", "5", "80.0 %"]
+    assert body[4] == ["", "Truth overall", "8", "9", "8", "25", "–"]
+    assert body[5] == ["", "Accuracy (recall)", "62.5 %", "88.9 %", "50.0 %", "–", "–"]
+    assert body[6] == ["", "Overall accuracy", "68.0 % (17 of 25)"]
+
+
+def test_text_says_what_the_seed_report_says(make_run: MakeRun) -> None:
+    text = opened(make_run()).text
+    assert "68.0 % of 25 test images right (95 % interval" in text
+    assert "1 of 9 infected/covid images was not called infected/covid (missed: 11.1 %" in text
+    assert (
+        "Out of the 8 false cases: 4 infected/non-covid predicted as infected/covid, "
+        "3 normal predicted as infected/covid, 1 infected/covid predicted as infected/non-covid."
+    ) in text
+    assert "Research and teaching only; not for diagnosis." in text
+    for heading in ("Fig. 1.1", "Fig. 1.2", "Fig. 1.3", "Fig. 3", "Fig. 4", "Fig. 5", "Fig. 6"):
+        assert heading in text
+
+
+def test_page_loads_nothing_and_is_well_formed(make_run: MakeRun) -> None:
+    run = make_run()
+    page = opened(run)
+    assert page.open == []
+    assert {load[:1] for load in page.loads if not load.startswith("data:image/png;base64,")} == {"#"}
+    assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
+    assert [name for name, count in page.ids.items() if count > 1] == []
+    assert page.tags["script"] == page.tags["link"] == page.tags["iframe"] == 0
+    assert not re.search(r"@import|url\((?!#)", (run / "report.html").read_text(encoding="utf-8"))
+    assert page.tags["svg"] == 5
+    assert page.tags["img"] == 25
+    assert all(page.alternatives)
+
+
+def test_counts_agree_with_the_split(make_run: MakeRun) -> None:
+    run = make_run()
+    html = write_report(run).read_text(encoding="utf-8")
+    rows = table_after(html, "<h2>Data")
+    assert rows[1:] == [
+        ["train", "7", "6", "5", "18"],
+        ["val", "1", "1", "1", "3"],
+        ["test", "8", "9", "8", "25"],
+        ["All splits", "16", "16", "14", "46"],
+    ]
+    bars = re.search(r'<svg[^>]*aria-label="Bar chart[^"]*"', html)
+    assert bars is not None
+    assert "train: normal 7, infected/covid 6, infected/non-covid 5; val: normal 1" in bars[0]
+    assert "16 · 34.8 %" in html  # Fig. 1.2: 16 of 46
+    assert "25 · 54.3 %" in html  # Fig. 1.3: 25 of 46
+
+
+def test_patients_on_two_sides_are_reported(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "No patient has images in more than one split." in opened(run).text
+    file = run / "split.csv"
+    file.write_text(file.read_text(encoding="utf-8").replace(",x0,", ",t0-0,"), encoding="utf-8")
+    assert "Patients in more than one split: 1 patient in train and test" in opened(run).text
+
+
+def test_unknown_patients_make_intervals_optimistic(make_run: MakeRun) -> None:
+    page = opened(make_run(patients=False))
+    assert "Image-level intervals: optimistic." in page.text
+    assert "Patients are unknown" in page.text
+    assert "No patient has images" not in page.text
+
+
+def test_known_patients_are_not_warned_about(make_run: MakeRun) -> None:
+    text = opened(make_run()).text
+    assert "optimistic" not in text
+    assert "25 images of 13 patients" in text
+
+
+def test_names_from_outside_are_escaped(make_run: MakeRun) -> None:
+    nasty = ("<b>x", 'a$b$ & "c"', "x' onload='y")
+    notes = {"notes": ["<script>alert(1)</script>"], "unreadable": [{"path": "<i>.png", "message": "</ul>"}]}
+    run = make_run(nasty, protected="<b>x", data=notes)
+    html = write_report(run).read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.open == []
+    assert page.tags["script"] == 0
+    assert "<script" not in html
+    assert "<b>x" not in html
+    assert "<i>.png" not in html
+    for name in (*nasty, "<script>alert(1)</script>", "<i>.png", "</ul>"):
+        assert re.sub(r"\s+", " ", name) in page.text
+
+
+def test_run_without_evaluation_names_the_next_step(make_run: MakeRun) -> None:
+    run = make_run(confusion=None)
+    page = opened(run)
+    assert f"hilum evaluate {run}" in page.text
+    assert "results" not in page.ids
+    assert {"data", "model", "training", "provenance"} <= set(page.ids)
+
+
+def test_missing_images_become_placeholders(make_run: MakeRun) -> None:
+    run = make_run()
+    (run.parent / "data" / "test" / "0-0-0.png").unlink()
+    (run.parent / "data" / "test" / "0-0-1.png").write_bytes(b"no picture")
+    page = opened(run)
+    assert page.tags["img"] == 23
+    assert page.text.count("image not found") == 2
+
+
+def test_many_labels_are_all_named(make_run: MakeRun) -> None:
+    labels = [f"group/finding {k:02}" for k in range(20)]
+    confusion = [[3 if i == j else int(i == (j + 1) % 20) for j in range(20)] for i in range(20)]
+    page = opened(make_run(labels, confusion, protected=None))
+    assert page.open == []
+    assert all(page.text.count(label) >= 5 for label in labels)
+    assert "found least often: group/finding" in page.text
+
+
+def test_two_labels_are_enough(make_run: MakeRun) -> None:
+    page = opened(make_run(("normal", "covid"), ((9, 1), (2, 8)), protected="covid"))
+    assert "85.0 % of 20 test images right" in page.text
+    assert "2 of 10 covid images were not called covid (missed: 20.0 %" in page.text
+
+
+def test_label_without_images_is_shown_as_undefined(make_run: MakeRun) -> None:
+    page = opened(make_run(confusion=((5, 1, 0), (1, 8, 0), (0, 0, 0))))
+    assert "undefined" in page.text
+
+
+def test_same_run_gives_the_same_bytes(make_run: MakeRun) -> None:
+    run = make_run()
+    assert write_report(run).read_bytes() == write_report(run).read_bytes()
+
+
+def test_evaluation_of_other_weights_is_flagged(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "other weights" not in opened(run).text
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    (run / "environment.json").write_text(json.dumps(environment | {"weights_sha256": "00"}), encoding="utf-8")
+    assert "other weights" in opened(run).text
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_folder_that_is_no_run(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "nothing"
+    if exists:
+        folder.mkdir()
+    with pytest.raises(RunError, match="hilum train"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"labels": ["a"]}'])
+def test_damaged_metrics_are_refused(make_run: MakeRun, damage: str) -> None:
+    run = make_run()
+    (run / "evaluation" / "test" / "metrics.json").write_text(damage, encoding="utf-8")
+    with pytest.raises(RunError, match=r"metrics\.json.*hilum evaluate"):
+        write_report(run)
+
+
+def test_layer_table_adds_up(make_run: MakeRun) -> None:
+    rows = table_after(write_report(make_run()).read_text(encoding="utf-8"), "<h2>Model")
+    assert rows[0] == ["Layer (type)", "Output shape", "Param #"]
+    assert rows[1][0] == "Conv2d-1"
+    total = next(int(row[1].replace(",", "")) for row in rows if row[0] == "Total params")
+    assert total == sum(int(row[2].replace(",", "")) for row in rows[1:] if len(row) == 3)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (4.25, "4.2 s"), (272.0, "4 min 32 s"), (7500, "2 h 5 min")]
+)
+def test_duration(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_flatten_spells_keys_as_set_does() -> None:
+    nested = {"name": "a", "training": {"lr": 0.01, "deep": {"x": True}}, "network": {"options": {}}}
+    assert flatten(nested) == [
+        ("name", '"a"'),
+        ("training.lr", "0.01"),
+        ("training.deep.x", "true"),
+        ("network.options", "{}"),
+    ]
