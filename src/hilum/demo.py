@@ -1,0 +1,60 @@
+"""The whole way in one call, on phantoms where no data are given."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.errors import RunError
+from hilum.evaluation.evaluate import Evaluation, evaluate
+from hilum.progress import Progress
+from hilum.reporting.page import write_report
+from hilum.training.recipe import load_recipe
+from hilum.training.run import Run
+from hilum.training.train import train
+
+MARK = ".hilum-demo"  # only a folder that holds this file is ever replaced
+PATIENTS = 700
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo leaves behind."""
+
+    run: Run
+    evaluation: Evaluation
+    report: Path
+
+
+def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress | None = None) -> Demo:
+    """Train, evaluate on test, and report.
+
+    Args:
+        data: A dataset; phantoms are made when it is None.
+        out: Where phantoms and run are put; an earlier demo there is replaced.
+        seed: Of phantoms and training.
+        progress: Told about everything.
+
+    Raises:
+        RunError: `out` holds something that no demo has put there.
+        HilumError: Whatever the stages raise.
+    """
+    progress = progress or Progress()
+    if out.exists():
+        if not (out / MARK).exists() and any(out.iterdir()):
+            msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
+            raise RunError(msg)
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    (out / MARK).touch()
+    recipe = load_recipe("phantoms" if data is None else "compact", [f"training.seed={seed}"])
+    if data is None:
+        from hilum.data.phantoms import write_phantoms
+
+        data = out / "phantoms"
+        with progress.task("Making phantoms", PATIENTS) as advance:
+            write_phantoms(data, patients=PATIENTS, seed=seed, advance=advance)
+    run = train(data, out / "run", recipe, progress=progress)
+    evaluation = evaluate(run, progress=progress)
+    return Demo(run, evaluation, write_report(run.path))
