@@ -1,0 +1,177 @@
+"""Datasets of phantoms on disk: images by split and label, masks, metadata, truth about planted defects."""
+
+import csv
+import json
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hilum.data.phantoms import edits
+from hilum.data.phantoms.defects import Defect
+from hilum.data.phantoms.plan import PlannedImage, plan_dataset
+from hilum.data.phantoms.planting import PlantedDefect, plant
+from hilum.data.phantoms.radiograph import LABELS, make_phantom
+from hilum.errors import DataError
+from hilum.progress import Progress
+
+_EDITS = 9
+_FEW = 48
+"""Images below which starting processes takes longer than drawing."""
+
+
+@dataclass(frozen=True)
+class WrittenPhantoms:
+    """What was written.
+
+    Attributes:
+        out: The dataset's folder.
+        counts: Number of images by split, then by label as filed.
+        patients: Number of patient identifiers.
+        defects: The truth about every planted defect, as in ``truth.json``.
+    """
+
+    out: Path
+    counts: Mapping[str, Mapping[str, int]]
+    patients: int
+    defects: tuple[PlantedDefect, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(sum(labels.values()) for labels in self.counts.values())
+
+
+def _write(plan: PlannedImage, out: Path, masks: bool) -> None:
+    """Draw one image, apply its edits, and write it with its mask."""
+    phantom = make_phantom(plan.truth, seed=plan.seed, patient=plan.patient, image=plan.image, size=plan.size)
+    image, mask = phantom.image, phantom.mask
+    rng = np.random.default_rng([plan.seed, plan.patient, _EDITS, plan.image])
+    for edit in plan.edits:
+        if edit == "marker":
+            image = edits.stamp(image, rng)
+        elif edit == "frame":
+            image = edits.frame(image, rng)
+        elif edit == "brightness":
+            image = edits.brighten(image)
+        elif edit == "size":
+            larger = round(edits.ENLARGED * plan.size)
+            image, mask = edits.resize(image, larger), edits.resize(mask * np.uint8(255), larger) > 127
+    if plan.variant:
+        image = edits.vary(image, plan.variant)
+        if plan.variant != "inverted":
+            mask = edits.vary(mask * np.uint8(255), plan.variant) > 127
+    quality = 60 if plan.variant == "jpeg" else 95
+    files = {plan.path: edits.encode(image, plan.suffix, stored=plan.stored, quality=quality)}
+    if masks and plan.truth != LABELS[0]:
+        files[plan.mask_path] = edits.encode_mask(mask)
+    for path, content in files.items():
+        (out / path).write_bytes(content)
+
+
+def _run(plan: Sequence[PlannedImage], out: Path, masks: bool, workers: int) -> Iterator[None]:
+    task = partial(_write, out=out, masks=masks)
+    if workers == 1 or len(plan) < _FEW:
+        yield from map(task, plan)
+        return
+    # a fresh interpreter a worker: forking a process that has threads (PyTorch's) can hang
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(task, plan, chunksize=8)
+
+
+def _make_folders(out: Path, plan: Sequence[PlannedImage], masks: bool) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        msg = f"{out} is not an empty folder; choose another one, or empty it first"
+        raise DataError(msg)
+    folders = {p.path.rsplit("/", 1)[0] for p in plan}
+    if masks:
+        folders |= {p.mask_path.rsplit("/", 1)[0] for p in plan if p.truth != LABELS[0]}
+    for folder in folders:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _write_tables(out: Path, plan: Sequence[PlannedImage], truth: Mapping[str, object]) -> None:
+    (out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+    with (out / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "label", "split", "patient_id", "source"])
+        writer.writerows([p.path, p.label, p.split, p.patient_id, "phantom"] for p in plan)
+
+
+def write_phantoms(
+    out: Path,
+    *,
+    patients: int = 600,
+    seed: int = 0,
+    size: int = 128,
+    test_fraction: float = 0.3,
+    shares: Mapping[str, float] | None = None,
+    defects: Sequence[Defect] = (),
+    masks: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> WrittenPhantoms:
+    """Write a dataset of phantoms, the same files whatever the number of workers.
+
+    Images go to ``out/{train,test}/<label>/<patient>-<k>.png``, masks of the diseased to ``out/masks/`` under
+    the same path, the table of images to ``out/metadata.csv`` and the planted defects to ``out/truth.json``.
+    Workers are processes that import the calling script again: keep the call under
+    ``if __name__ == "__main__"`` there.
+
+    Args:
+        out: A folder that does not exist yet or is empty.
+        patients: Number of patients; each has 1 to 3 images, 1.5 on average.
+        seed: Names the population.
+        size: Edge of the square images in pixels.
+        test_fraction: Share of each label's patients that goes to ``test``, from 0 to below 1.
+        shares: Share of the patients by label, in any unit; equal by default.
+        defects: What to plant.
+        masks: Whether to write lesion masks.
+        workers: Processes to use; all processors by default, 1 for none but this one.
+        progress: Told as images are done.
+
+    Raises:
+        DataError: ``out`` is not empty, or cannot be written to.
+        UsageError: The numbers make no dataset, or too small a one for the defects.
+    """
+    plan = plan_dataset(
+        patients=patients,
+        seed=seed,
+        size=size,
+        test_fraction=test_fraction,
+        shares=shares or dict.fromkeys(LABELS, 1.0),
+    )
+    plan, planted = plant(plan, defects, seed)
+    plan.sort(key=lambda p: p.path)
+    truth = {
+        "seed": seed,
+        "size": size,
+        "defects": [
+            {
+                "kind": p.kind,
+                "defect": str(p.defect),
+                "label": p.defect.label,
+                "paths": p.paths,
+                "details": p.details,
+            }
+            for p in planted
+        ],
+    }
+    try:
+        _make_folders(out, plan, masks)
+        with (progress or Progress()).task("Making phantoms", len(plan)) as advance:
+            for _ in _run(plan, out, masks, workers or os.cpu_count() or 1):
+                advance(1)
+        _write_tables(out, plan, truth)
+    except OSError as error:
+        msg = f"{out} cannot be written to ({error.strerror or error}); free space or choose another folder"
+        raise DataError(msg) from error
+    counts = {split: dict(Counter(p.label for p in plan if p.split == split)) for split in ("train", "test")}
+    return WrittenPhantoms(out, counts, len({p.patient_id for p in plan}), planted)
