@@ -87,17 +87,16 @@ def phantoms(
     from hilum.progress import progress_for_terminal
 
     defects = [Defect.parse(text) for text in plant or []]
-    with progress_for_terminal().task("Phantoms", patients) as advance:
-        written = write_phantoms(
-            out,
-            patients=patients,
-            seed=seed,
-            size=size,
-            test_fraction=test_fraction,
-            defects=defects,
-            advance=advance,
-        )
-    typer.echo(f"{out}: {sum(written.counts.values())} images of {written.patients} patients")
+    written = write_phantoms(
+        out,
+        patients=patients,
+        seed=seed,
+        size=size,
+        test_fraction=test_fraction,
+        defects=defects,
+        progress=progress_for_terminal(),
+    )
+    typer.echo(f"{out}: {written.images} images of {written.patients} patients")
 
 
 @app.command()

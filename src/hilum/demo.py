@@ -53,8 +53,7 @@ def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress 
         from hilum.data.phantoms import write_phantoms
 
         data = out / "phantoms"
-        with progress.task("Making phantoms", PATIENTS) as advance:
-            write_phantoms(data, patients=PATIENTS, seed=seed, advance=advance)
+        write_phantoms(data, patients=PATIENTS, seed=seed, progress=progress)
     run = train(data, out / "run", recipe, progress=progress)
     evaluation = evaluate(run, progress=progress)
     return Demo(run, evaluation, write_report(run.path))

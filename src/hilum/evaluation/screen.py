@@ -24,9 +24,9 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
 def _matrix(metrics: dict[str, Any]) -> Table:
     labels = metrics["labels"]
     table = Table(box=box.SIMPLE_HEAD, title="truth (rows), predicted (columns)", title_justify="left")
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for label in labels:
-        table.add_column(escape(label), justify="right")
+        table.add_column(escape(label), justify="right", overflow="fold")
     for k, label in enumerate(labels):
         counts = (f"[bold green]{n}[/]" if i == k else str(n) for i, n in enumerate(metrics["confusion"][k]))
         table.add_row(escape(label), *counts)
@@ -34,8 +34,8 @@ def _matrix(metrics: dict[str, Any]) -> Table:
 
 
 def _by_label(metrics: dict[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="with 95 % intervals", title_justify="left")
-    table.add_column("")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % intervals", title_justify="left")
+    table.add_column("", overflow="fold")
     for name in ("recall %", "precision %", "AUROC"):
         table.add_column(name, justify="right", no_wrap=True)
     for label in metrics["labels"]:
@@ -65,4 +65,5 @@ def _interval(measure: dict[str, float | None], factor: float, digits: int) -> s
     value, low, high = measure["value"], measure["low"], measure["high"]
     if value is None or low is None or high is None:
         return "-"
-    return f"{factor * value:.{digits}f} ({factor * low:.{digits}f} to {factor * high:.{digits}f})"
+    shown = [f"{factor * number:.{digits}f}".replace("100.0", "100") for number in (value, low, high)]
+    return f"{shown[0]} ({shown[1]}-{shown[2]})"

@@ -1,0 +1,186 @@
+"""The command line as people use it, good input and bad."""
+
+import json
+import shutil
+import struct
+import zlib
+
+import pytest
+
+TINY = ["--set", "network.options.width=4", "--set", "network.options.blocks=[1,1]", "--set", "preprocessing.size=32"]
+FEW = [*TINY, "--set", "max_steps=4", "--set", "batch_size=8"]
+
+
+@pytest.fixture
+def trained(write_dataset, hilum, tmp_path):
+    root = write_dataset(splits=("train", "test"))
+    hilum("train", root, "--out", tmp_path / "run", *FEW, check=0)
+    return tmp_path / "run"
+
+
+def test_the_way_in_steps(trained, hilum):
+    result = hilum("evaluate", trained, check=0)
+    assert "accuracy" in result.stdout
+    metrics = json.loads((trained / "evaluation" / "test" / "metrics.json").read_text())
+    for name in ("labels", "n_images", "n_patients", "confusion", "accuracy", "balanced_accuracy", "recall"):
+        assert name in metrics
+    assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
+    assert metrics["ece"].keys() == {"value", "noise_floor"}
+    assert metrics["n_images"] == 72
+    lines = (trained / "evaluation" / "test" / "predictions.csv").read_text().splitlines()
+    assert lines[0] == "path,patient_id,label,predicted,p:normal,p:infected/covid,p:infected/non-covid"
+    assert len(lines) == 73
+    result = hilum("report", trained, check=0)
+    assert str(trained / "report.html") in result.stdout
+    assert (trained / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_json_on_standard_output_is_json_and_nothing_else(trained, hilum):
+    result = hilum("evaluate", trained, "--json", check=0)
+    assert json.loads(result.stdout)["n_images"] == 72
+
+
+def test_another_dataset_with_the_same_labels_can_be_evaluated(trained, hilum, write_dataset, tmp_path):
+    other = write_dataset(splits=("",), name="other", patients=5)
+    metrics = json.loads(hilum("evaluate", trained, other, "--json", check=0).stdout)
+    assert (metrics["name"], metrics["n_images"]) == ("other", 30)
+    foreign = write_dataset(labels=("normal", "tb"), splits=("",), name="foreign", patients=5)
+    result = hilum("evaluate", trained, foreign, check=1)
+    assert "the label 'tb', which the run does not know" in result.stderr
+
+
+def test_summary_prints_the_seeds_table(hilum):
+    text = hilum("summary", "--recipe", "seed", check=0).stdout
+    assert "Linear-51                [-1, 3]          12,291" in text
+    for line in ("Total params: 65,090,499", "Trainable params: 65,090,499", "Non-trainable params: 0"):
+        assert line in text
+    for size in ("0.09", "142.46", "248.30", "390.85"):
+        assert f"(MB): {size}\n" in text
+
+
+def test_phantoms_can_be_made_and_read(hilum, tmp_path):
+    result = hilum("phantoms", tmp_path / "p", "--patients", "9", "--size", "64", "--plant", "marker:normal", check=0)
+    assert "9 patients" in result.stdout
+    result = hilum("phantoms", tmp_path / "p", "--patients", "9", check=1)
+    assert str(tmp_path / "p") in result.stderr
+    result = hilum("phantoms", tmp_path / "q", "--plant", "nonsense", check=2)
+    assert "marker" in result.stderr
+
+
+def one_message(result, code, *expected):
+    assert result.returncode == code, result.stderr
+    problem = [line for line in result.stderr.splitlines() if line.startswith(("error:", "usage:"))]
+    assert len(problem) == 1, result.stderr
+    for text in expected:
+        assert text in problem[0]
+
+
+def bad_empty(root):
+    shutil.rmtree(root)
+    root.mkdir()
+    return "no files at all"
+
+
+def bad_one_class(root):
+    for label in ("infected",):
+        shutil.rmtree(root / "train" / label)
+    (root / "metadata.csv").unlink()
+    return "a single label ('normal')"
+
+
+def bad_column(root):
+    path = root / "metadata.csv"
+    path.write_text(path.read_text().replace("label", "class", 1))
+    return "column label is missing"
+
+
+def bad_outside(root):
+    path = root / "metadata.csv"
+    path.write_text(path.read_text() + "../../elsewhere.png,normal,train,p\n")
+    return "lies outside"
+
+
+def bad_twice(root):
+    path = root / "metadata.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    return "listed already in line 2"
+
+
+def bad_test_label(root):
+    folder = root / "test" / "tuberculosis"
+    folder.mkdir(parents=True)
+    shutil.copy(next((root / "train").rglob("*.png")), folder / "1.png")
+    (root / "metadata.csv").unlink()
+    return "'tuberculosis', which train does not have"
+
+
+@pytest.mark.parametrize(
+    "spoil", [bad_empty, bad_one_class, bad_column, bad_outside, bad_twice, bad_test_label], ids=lambda f: f.__name__
+)
+def test_data_that_cannot_be_used(spoil, write_dataset, hilum, tmp_path):
+    root = write_dataset()
+    expected = spoil(root)
+    one_message(hilum("train", root, "--out", tmp_path / "run", *FEW), 1, expected)
+    assert not (tmp_path / "run").exists()
+
+
+def claims_50000():
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+def test_bad_files_among_good_ones_are_named_counted_and_left_out(write_dataset, hilum, tmp_path):
+    from PIL import Image
+
+    root = write_dataset(metadata=False)
+    files = sorted((root / "train" / "normal").iterdir())
+    Image.open(files[0]).resize((300, 300)).save(files[0].with_suffix(".jpg"))
+    whole = files[0].with_suffix(".jpg").read_bytes()
+    files[0].with_suffix(".jpg").write_bytes(whole[: len(whole) // 2])
+    files[1].write_text("I am a text file")
+    Image.new("L", (1, 1)).save(files[2])
+    files[3].write_bytes(claims_50000())
+    result = hilum("train", root, "--out", tmp_path / "run", *FEW, check=0)
+    for name, reason in (
+        (files[0].with_suffix(".jpg").name, "damaged"),
+        (files[1].name, "a text file"),
+        (files[2].name, "1x1 pixels"),
+        (files[3].name, "refused unread"),
+    ):
+        assert any(name in line and reason in line for line in result.stderr.splitlines()), name
+    assert "left out 4 of 73 files" in result.stderr
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert len(environment["data"]["unreadable"]) == 4
+    splits = (tmp_path / "run" / "split.csv").read_text()
+    assert splits.count(",unreadable\n") + splits.count(",unreadable\r\n") == 4
+
+
+def test_wrong_usage(hilum, write_dataset, tmp_path):
+    root = write_dataset()
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "lrr=1"), 2, "unknown key 'lrr'", "training.lr")
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--recipe", "nowhere"), 2, "'nowhere'", "compact")
+    assert hilum("train", root).returncode == 2
+    one_message(hilum("train", tmp_path / "nothing", "--out", tmp_path / "r"), 1, "no such folder")
+    one_message(hilum("evaluate", tmp_path / "nothing"), 1, "no such folder")
+    one_message(hilum("report", tmp_path), 1, "recipe.toml")
+
+
+def test_a_run_in_the_way_and_a_split_that_is_not_there(trained, hilum, write_dataset):
+    one_message(hilum("train", trained, "--out", trained), 1, "--resume")
+    one_message(hilum("evaluate", trained, "--split", "nope"), 1, "'nope'", "--split")
+
+
+def test_a_checkpoint_of_another_architecture(trained, hilum):
+    recipe = trained / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("width = 4", "width = 16"))
+    one_message(hilum("evaluate", trained), 1, "another architecture", "best.safetensors")
+
+
+def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be")
+    result = hilum("train", write_dataset(), "--out", tmp_path / "r", *FEW, HILUM_CACHE=str(blocked))
+    one_message(result, 1, "HILUM_CACHE")
