@@ -1,0 +1,42 @@
+# Everything here works from a fresh clone with Python 3.11 or newer, make and pip; .venv is made on demand.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+DATA ?=
+OUT ?= runs/demo
+SLOW ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+help:           ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
+
+demo: $(READY)  ## The whole way, on phantoms or on DATA=folder: train, evaluate, report
+	$(BIN)/hilum demo $(DATA) --out $(OUT)
+
+test: $(READY)  ## All tests that take seconds; SLOW=1 runs the long ones, too
+	$(BIN)/python -m pytest $(if $(SLOW),,-m "not slow")
+
+lint: $(READY)  ## Style, types, and what must not be committed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY) ## Timings, as ratios measured side by side in one run
+	$(BIN)/python benchmarks/run.py
+
+clean:          ## Remove everything that was made here
+	rm -rf .venv runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null || \
+		{ echo "hilum needs Python 3.11 or newer; found: $(PYTHON). Set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
