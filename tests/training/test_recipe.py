@@ -1,9 +1,13 @@
 """Recipes: every choice checked, every mistake named."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from hilum.errors import RecipeError
-from hilum.training.recipe import load_recipe, recipe_names, resolve_key
+from hilum.training.recipe import Recipe, load_recipe, recipe_names, resolve_key
 
 
 def test_the_seeds_recipe_holds_the_seeds_protocol():
@@ -82,3 +86,22 @@ def test_a_recipe_that_is_nowhere_lists_what_there_is():
 def test_keys_resolve():
     assert resolve_key("lr") == "training.lr"
     assert resolve_key("training.lr") == "training.lr"
+
+
+def test_the_documentation_lists_every_key_with_its_default():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text()
+    listed = dict(re.findall(r"^\| `([a-z_.]+)` \| `?([^|`]+?)`? \|", text, flags=re.MULTILINE))
+    defaults = Recipe().model_dump()
+
+    def flatten(values, prefix=""):
+        for key, value in values.items():
+            if isinstance(value, dict) and value:
+                yield from flatten(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    expected = dict(flatten(defaults))
+    assert listed.keys() == expected.keys()
+    for key, value in expected.items():
+        shown = json.loads(listed[key])
+        assert shown == value, key
