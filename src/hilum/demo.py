@@ -15,7 +15,7 @@ from hilum.training.run import Run
 from hilum.training.train import train
 
 MARK = ".hilum-demo"  # only a folder that holds this file is ever replaced
-PATIENTS = 700
+PATIENTS = 800
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ def percent(value: float | None) -> str:
     """``88.3 %``; only a true 1 is shown as 100.0 %, only a true 0 as 0.0 %."""
     if value is None or not math.isfinite(value):
         return "–"
-    digits = 1
-    while digits < 4 and 0 < value < 1 and float(f"{100 * value:.{digits}f}") in (0.0, 100.0):
-        digits += 1
-    return f"{100 * value:.{digits}f} %"
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= value < 1:
+        return "> 99.9 %"
+    return f"{100 * value:.1f} %"
 
 
 def percent_range(entry: Mapping[str, float | None]) -> str:
