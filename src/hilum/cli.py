@@ -158,15 +158,18 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 def summary(
     recipe: RecipeOption = None,
     settings: SetOption = None,
-    labels: Annotated[int, typer.Option(help="Number of labels.", min=2)] = 3,
+    labels: Annotated[
+        str, typer.Option(help="Names, separated by commas.")
+    ] = "normal,infected/covid,infected/non-covid",
 ) -> None:
     """Layers, output shapes, parameters, sizes."""
-    from hilum.models.registry import build_network
+    from hilum.models.registry import build_classifier
     from hilum.models.summary import summarise
 
     chosen = _recipe(recipe, settings)
     size = chosen.preprocessing.size
-    network = build_network(chosen.network.name, n_labels=labels, size=size, **chosen.network.options)
+    names = [label.strip() for label in labels.split(",")]
+    network = build_classifier(chosen.architecture, chosen.network.name, names, size, **chosen.network.options)
     typer.echo(summarise(network, size).to_text())
 
 

@@ -30,7 +30,7 @@ class Progress:
 
 
 class PlainProgress(Progress):
-    """Lines on standard error, at most one every five seconds and task."""
+    """Lines on standard error: after five seconds, then ever more seldom, about twenty a factor of ten in time."""
 
     SECONDS_BETWEEN_LINES = 5.0
     _status = ""
@@ -53,7 +53,8 @@ class PlainProgress(Progress):
             nonlocal finished, last
             finished += done
             now = time.monotonic()
-            if now - last >= self.SECONDS_BETWEEN_LINES and finished < total:
+            pause = max(self.SECONDS_BETWEEN_LINES, (now - begin) / 8)
+            if now - last >= pause and finished < total:
                 last = now
                 self.line(f"{title}: {finished} of {total}{self._status}")
 

@@ -51,7 +51,7 @@ def write_run(
         csv.writer(file).writerows([SPLIT_COLUMNS, *split])
     steps = [(e, 10 * e, 1 / e, 1.2 / e, 1 - 0.5 / e, 0.01, 2.0 * e) for e in range(1, 6)]
     with (run / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([HISTORY, *steps])
+        csv.writer(file).writerows([HISTORY, *((*step, 1) for step in steps)])
     recipe = Recipe(name="small", network=NetworkChoice(name="compact"))
     (run / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
     about = {

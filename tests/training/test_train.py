@@ -13,8 +13,9 @@ from hilum.data.cache import open_images
 from hilum.data.layouts import read_table
 from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
 from hilum.evaluation.evaluate import evaluate
-from hilum.training.fit import label_weights, precision_of, select_part
+from hilum.training.fit import precision_of, select_part
 from hilum.training.module import learning_rate_factor
+from hilum.training.objective import decision_weights
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
@@ -39,7 +40,16 @@ def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
     splits = {row.split for row in run.split()}
     assert splits == {"train", "val", "calibration", "test"}
     history = run.history()
-    assert list(history[0]) == ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds"]
+    assert list(history[0]) == [
+        "epoch",
+        "step",
+        "train_loss",
+        "val_loss",
+        "val_accuracy",
+        "lr",
+        "seconds",
+        "val_misses",
+    ]
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert [row["step"] for row in history] == [7, 14, 21]  # 56 images in batches of 8
     best = min(history, key=lambda row: row["val_loss"])
@@ -199,10 +209,10 @@ def test_balanced_weights_make_every_label_weigh_the_same(write_dataset):
     part, targets = select_part(images, "train", ("normal", "infected/covid", "infected/non-covid"))
     targets[:4] = 2  # unequal now
     plan = tiny("class_weights=balanced").training
-    weights = label_weights(plan, targets, 3)
+    weights = decision_weights(plan, targets, 3)
     totals = [weights[k].item() * (targets == k).sum() for k in range(3)]
     assert totals == pytest.approx([len(part.table) / 3] * 3)
-    assert torch.equal(label_weights(tiny("class_weights=none").training, targets, 3), torch.ones(3))
+    assert torch.equal(decision_weights(tiny("class_weights=none").training, targets, 3), torch.ones(3))
 
 
 def test_schedules_begin_peak_and_end_where_they_should():
@@ -220,3 +230,25 @@ def test_schedules_begin_peak_and_end_where_they_should():
 def test_precision_can_be_forced():
     assert precision_of(tiny("precision=float32").training) == "float32"
     assert precision_of(tiny("precision=bfloat16").training) == "bfloat16"
+
+
+def test_a_cascade_is_one_run_like_any_other(write_dataset, tmp_path):
+    root = write_dataset(splits=("train", "test"), patients=20)
+    run = train(root, tmp_path / "run", tiny("architecture=cascade", "equalise=false", "gamma=0", "epochs=8"))
+    result = evaluate(run)
+    assert result.metrics["accuracy"]["value"] > 0.9
+    assert result.predictions.probabilities.sum(axis=1) == pytest.approx(1)
+
+
+def test_the_kept_checkpoint_is_the_one_with_the_fewest_misses(write_dataset, tmp_path):
+    root = write_dataset(splits=("train", "test"))
+    run = train(root, tmp_path / "run", tiny("select=misses", "epochs=6", "precision=float32"))
+    fewest = min(run.history(), key=lambda row: (row["val_misses"], row["val_loss"]))
+    assert run.environment["best"]["step"] == fewest["step"]
+    confusion = evaluate(run, split="val").metrics["confusion"]
+    assert sum(confusion[1]) - confusion[1][1] == fewest["val_misses"]
+
+
+def test_misses_need_a_protected_label(write_dataset, tmp_path):
+    with pytest.raises(RecipeError, match="needs a protected label"):
+        train(write_dataset(labels=("a", "b")), tmp_path / "run", tiny("select=misses"))

@@ -78,7 +78,7 @@ def predict(
         CheckpointError: The weights are missing or belong to another architecture.
     """
     progress = progress or Progress()
-    network = build_for(run.recipe, len(labels))
+    network = build_for(run.recipe, labels)
     load_weights(network, run.best)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.eval().to(device)

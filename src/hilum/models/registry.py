@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.errors import RecipeError
+from hilum.models.cascade import Cascade
 from hilum.models.compact import Compact
 from hilum.models.vgg import VGG16BN
 
@@ -46,6 +47,26 @@ class LogSoftmaxed(nn.Module):
 def network_names() -> list[str]:
     """All names that `build_network` knows."""
     return [*OWN, *(MONAI_PREFIX + name for name in MONAI)]
+
+
+def build_classifier(architecture: str, name: str, labels: Sequence[str], size: int, **options: Any) -> nn.Module:
+    """Build one network for all labels (``flat``), or one for each decision of their tree (``cascade``).
+
+    Args:
+        architecture: ``flat`` or ``cascade``.
+        name: Of the network, or of each decision's.
+        labels: K of them; for a cascade they have to be nested.
+        size: Side of the input in pixels.
+        options: As in `build_network`.
+
+    Raises:
+        RecipeError: As in `build_network`, or the labels are not nested.
+    """
+
+    def build(n_labels: int) -> nn.Module:
+        return build_network(name, n_labels=n_labels, size=size, **options)
+
+    return Cascade(labels, build) if architecture == "cascade" else build(len(labels))
 
 
 def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.Module:

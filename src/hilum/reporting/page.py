@@ -18,10 +18,11 @@ from markupsafe import Markup
 from hilum.data.labels import last_component, order_labels
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
-from hilum.models.registry import build_network
+from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
 from hilum.reporting.gallery import choose, picture_uri, read_predictions
+from hilum.training.recipe import Recipe
 from hilum.training.run import UNREADABLE, Run, SplitRow, open_run
 
 SPLIT_ORDER = {"train": 0, "val": 1, "calibration": 2, "test": 3, UNUSED: 9, UNREADABLE: 10}
@@ -89,8 +90,8 @@ def page_content(run: Run) -> dict[str, Any]:
         "data": _data_section(split, colours, environment),
         "notes": environment.get("data", {}).get("notes", []),
         "unreadable": environment.get("data", {}).get("unreadable", []),
-        "network": {"name": network.name, "size": size, "n_labels": n_labels}
-        | _layers(network.name, n_labels, size, network.options),
+        "network": {"name": network.name, "architecture": run.recipe.architecture, "size": size, "n_labels": n_labels}
+        | _layers(run.recipe, run.labels),
         "history": history,
         "best": best,
         "curves": figures.training_curves(history, best.get("step"), "fig-4") if history else None,
@@ -212,10 +213,12 @@ def _data_section(
     }
 
 
-def _layers(name: str, n_labels: int, size: int, options: Mapping[str, Any]) -> dict[str, Any]:
+def _layers(recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
     """The layer table; a page without it is better than none where the network cannot be built here."""
+    size, chosen = recipe.preprocessing.size, recipe.network
     try:
-        summary: Summary = summarise(build_network(name, n_labels=n_labels, size=size, **options), size)
+        network = build_classifier(recipe.architecture, chosen.name, labels, size, **chosen.options)
+        summary: Summary = summarise(network, size)
     except (HilumError, RuntimeError, ImportError) as error:
         return {"summary": None, "reason": str(error)}
     return {"summary": summary, "reason": ""}

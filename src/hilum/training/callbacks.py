@@ -14,6 +14,7 @@ from hilum.progress import Advance, Progress
 from hilum.training.checkpoints import save_checkpoint
 from hilum.training.module import Classifier
 from hilum.training.run import Run
+from hilum.training.selection import rank
 
 
 class History(Callback):
@@ -45,7 +46,7 @@ class History(Callback):
             DivergenceError: A loss is not a finite number.
         """
         assert isinstance(pl_module, Classifier)
-        train_loss, val_loss, val_accuracy = pl_module.take_sums()
+        train_loss, val_loss, val_accuracy, val_misses = pl_module.take_sums()
         row = {
             "epoch": (pl_module.step - 1) // pl_module.steps_per_epoch + 1,
             "step": pl_module.step,
@@ -54,6 +55,7 @@ class History(Callback):
             "val_accuracy": round(val_accuracy, 6),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(time.monotonic() - self.begin, 3),
+            "val_misses": val_misses,
         }
         self.rows.append(row)
         self.run.write_history(self.rows)
@@ -70,7 +72,7 @@ class History(Callback):
 
 
 class Keep(Callback):
-    """Keeps the weights with the lowest validation loss, and after every validation all that it takes to go on."""
+    """Keeps the weights that are best on validation, and after every validation all that it takes to go on."""
 
     def __init__(self, run: Run, history: History, resumed: dict[str, Any] | None = None) -> None:
         self.run, self.history, self.resumed = run, history, resumed
@@ -91,8 +93,9 @@ class Keep(Callback):
         assert isinstance(pl_module, Classifier)
         row = self.history.rows[-1]
         weights = pl_module.network.state_dict()
-        if not self.best or row["val_loss"] < self.best["val_loss"]:
-            self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy")}
+        select = pl_module.recipe.training.select
+        if not self.best or rank(row, select) < rank(self.best, select):
+            self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy", "val_misses")}
             save_checkpoint(self.run.best, {"network": weights})
         everything = {
             "network": weights,

@@ -14,17 +14,18 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from hilum.data.cache import Images
 from hilum.errors import SplitError
-from hilum.models.registry import build_network
+from hilum.models.registry import build_classifier
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.callbacks import History, Keep, Steps
 from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
 from hilum.training.environment import computes_bfloat16
 from hilum.training.module import Classifier
+from hilum.training.objective import Objective
 from hilum.training.recipe import Recipe, TrainingPlan
 from hilum.training.run import Run
 
@@ -66,9 +67,10 @@ def fit(
     resumed = load_checkpoint(run.last) if resume and run.last.exists() else None
     first = resumed["step"] if resumed else 0
     torch.manual_seed(plan.seed)
-    network = build_for(recipe, len(labels))
-    weights = label_weights(plan, train[1], len(labels))
-    module = Classifier(network, recipe, train, val, weights, total, first)
+    network = build_for(recipe, labels)
+    objective = Objective(network, plan, train[1], len(labels))
+    protected = labels.index(run.protected) if run.protected else -1
+    module = Classifier(network, recipe, objective, train, val, total, protected=protected, first_step=first)
     history = History(run, progress)
     keep = Keep(run, history, resumed)
     with _quiet(), progress.task(f"Training {recipe.network.name}", total) as advance:
@@ -107,10 +109,10 @@ def fit(
     }
 
 
-def build_for(recipe: Recipe, n_labels: int) -> nn.Module:
+def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
     """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
     size, options = recipe.preprocessing.size, recipe.network.options
-    network = build_network(recipe.network.name, n_labels=n_labels, size=size, **options)
+    network = build_classifier(recipe.architecture, recipe.network.name, labels, size, **options)
     for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
         for parameter in module.parameters(recurse=False):
             if parameter.dim() == 4:
@@ -123,14 +125,6 @@ def select_part(images: Images, split: str, labels: Sequence[str]) -> Part:
     part = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
     index = {label: number for number, label in enumerate(labels)}
     return part, np.array([index[row.label] for row in part.table.rows], dtype=np.int64)
-
-
-def label_weights(plan: TrainingPlan, targets: NDArray[np.int64], n_labels: int) -> Tensor:
-    """Weight of each label in the loss, shape (K,): 1, or N / (K n_k) where labels shall weigh the same."""
-    if plan.class_weights == "none":
-        return torch.ones(n_labels)
-    counts = np.bincount(targets, minlength=n_labels)  # none is 0: labels are those of train
-    return torch.tensor(len(targets) / (n_labels * counts), dtype=torch.float32)
 
 
 def precision_of(plan: TrainingPlan) -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from hilum.data.cache import Images
 from hilum.training.augment import apply, draw
 from hilum.training.batches import Batches
+from hilum.training.objective import Objective
 from hilum.training.recipe import Recipe, TrainingPlan
 
 
@@ -42,16 +43,16 @@ def to_network_range(images: Tensor) -> Tensor:
 class Classifier(pl.LightningModule):
     """A network with its loss, optimiser and augmentation.
 
-    Negative log-likelihood on log-softmax outputs is cross-entropy. Between two validations the training loss is
-    summed on the device, so that no step waits for it.
+    Between two validations the training loss is summed on the device, so that no step waits for it.
 
     Args:
         network: Maps images (B, 1, H, W) to log-probabilities (B, K).
         recipe: The choices.
+        objective: The training loss.
         train: Images to learn from, with targets (N,).
         val: Images to choose by, with targets (M,).
-        label_weights: Weight of each label in the training loss, shape (K,).
         total_steps: Optimiser steps of the whole training.
+        protected: Index of the label that must not be missed; -1 where there is none.
         first_step: Steps that were done before an interruption.
     """
 
@@ -59,20 +60,21 @@ class Classifier(pl.LightningModule):
         self,
         network: nn.Module,
         recipe: Recipe,
+        objective: Objective,
         train: tuple[Images, Any],
         val: tuple[Images, Any],
-        label_weights: Tensor,
         total_steps: int,
+        *,
+        protected: int = -1,
         first_step: int = 0,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.objective = network, objective
         self.recipe, self.train_part, self.val_part = recipe, train, val
-        self.total_steps, self.first_step = total_steps, first_step
+        self.total_steps, self.first_step, self.protected = total_steps, first_step, protected
         self.steps_per_epoch = len(Batches(*train, recipe.training.batch_size, shuffle=(0, 0)))
-        self.register_buffer("label_weights", label_weights, persistent=False)
         self.train_sums = torch.zeros(2)  # loss, batches since the last validation
-        self.val_sums = torch.zeros(3)  # loss, correct, images
+        self.val_sums = torch.zeros(4)  # loss, correct, missed protected images, images
 
     def train_dataloader(self) -> Batches:
         """A fresh order for every epoch (the trainer asks anew each time), from where an interruption left it."""
@@ -98,19 +100,14 @@ class Classifier(pl.LightningModule):
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + self.step)
         floats = apply(images.float() / 255, draw(self.recipe.augmentation, len(images), generator))
         floats = to_network_range(floats).contiguous(memory_format=torch.channels_last)
-        log_probabilities = self.network(floats).float()
-        weights = self.get_buffer("label_weights")
-        if plan.label_smoothing:  # log-softmax of log-probabilities changes nothing
-            loss = F.cross_entropy(log_probabilities, targets, weights, label_smoothing=plan.label_smoothing)
-        else:
-            loss = F.nll_loss(log_probabilities, targets, weights)
+        loss: Tensor = self.objective(self.network, floats, targets)
         self.train_sums = self.train_sums.to(loss.device)
         self.train_sums += torch.stack([loss.detach(), torch.ones_like(loss)])
         return loss
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
-        self.val_sums = torch.zeros(3, device=self.device)
+        self.val_sums = torch.zeros(4, device=self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Add one batch to the sums of loss, right answers and images."""
@@ -118,15 +115,17 @@ class Classifier(pl.LightningModule):
         floats = to_network_range(images.float() / 255).contiguous(memory_format=torch.channels_last)
         log_probabilities = self.network(floats).float()
         loss = F.nll_loss(log_probabilities, targets, reduction="sum")
-        correct = (log_probabilities.argmax(dim=1) == targets).sum()
-        self.val_sums += torch.stack([loss, correct, torch.tensor(float(len(targets)), device=loss.device)])
+        predicted = log_probabilities.argmax(dim=1)
+        missed = ((targets == self.protected) & (predicted != self.protected)).sum()
+        count = torch.full_like(loss, len(targets))
+        self.val_sums += torch.stack([loss, (predicted == targets).sum(), missed, count])
 
-    def take_sums(self) -> tuple[float, float, float]:
-        """Mean training loss since the last call, mean validation loss, and validation accuracy."""
+    def take_sums(self) -> tuple[float, float, float, int]:
+        """Mean training loss since the last call; validation loss, accuracy, and missed protected images."""
         train_loss = (self.train_sums[0] / self.train_sums[1]).item()
         self.train_sums = torch.zeros_like(self.train_sums)
-        val_loss, correct, count = self.val_sums.tolist()
-        return train_loss, val_loss / count, correct / count
+        val_loss, correct, missed, count = self.val_sums.tolist()
+        return train_loss, val_loss / count, correct / count, int(missed)
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimiser; its learning rate is a function of the step alone."""

@@ -16,6 +16,7 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.data.splits import SplitPlan
 from hilum.errors import RecipeError
 from hilum.training.augment import Augmentation
+from hilum.training.selection import Select
 
 
 class _Part(BaseModel):
@@ -47,6 +48,8 @@ class TrainingPlan(_Part):
         class_weights: ``none``, or ``balanced``: each label weighs as much as the others in the loss.
         label_smoothing: Share of the target that is spread over all labels (Szegedy et al. 2016).
         validate_every: Steps between validations; 0 means once an epoch.
+        select: What the kept checkpoint is best at on validation: ``loss``, ``accuracy``, or ``misses`` (protected
+            images not called protected), the latter two with ties broken by loss.
         precision: ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
         seed: Of initial weights, order and augmentation.
     """
@@ -63,15 +66,24 @@ class TrainingPlan(_Part):
     class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     validate_every: int = Field(default=0, ge=0)
+    select: Select = "loss"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=0, ge=0)
 
 
 class Recipe(_Part):
-    """Every choice of a training. ``protected`` is the label that must not be missed, or ``auto``, or ``none``."""
+    """Every choice of a training.
+
+    Attributes:
+        name: What reports call it.
+        protected: The label that must not be missed, or ``auto``, or ``none``.
+        architecture: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
+            that nested labels form (normal or infected, then which infection).
+    """
 
     name: str = "unnamed"
     protected: str = "auto"
+    architecture: Literal["flat", "cascade"] = "flat"
     network: NetworkChoice = NetworkChoice()
     preprocessing: Preprocessing = Preprocessing()
     splits: SplitPlan = SplitPlan()

@@ -16,7 +16,7 @@ from hilum.data.table import Row, Table, write_csv
 from hilum.errors import RecipeError, RunError
 from hilum.training.recipe import Recipe, load_recipe
 
-HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds")
+HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_misses")
 SPLIT_COLUMNS = ("path", "label", "patient_id", "split")
 UNREADABLE = "unreadable"
 

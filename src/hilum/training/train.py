@@ -60,7 +60,9 @@ def train(
         msg = f"{data}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
         raise RunError(msg)
     labels = _labels(data, images)
-    resolve_protected(recipe, labels)
+    if resolve_protected(recipe, labels) is None and recipe.training.select == "misses":
+        msg = f'{data}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
+        raise RecipeError(msg)
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
         (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")

@@ -1,0 +1,14 @@
+"""Which validation is the better one."""
+
+from hilum.training.selection import rank
+
+ROWS = [
+    {"val_loss": 0.5, "val_accuracy": 0.80, "val_misses": 3},
+    {"val_loss": 0.6, "val_accuracy": 0.85, "val_misses": 1},
+    {"val_loss": 0.7, "val_accuracy": 0.85, "val_misses": 1},
+]
+
+
+def test_each_rule_prefers_what_it_says_and_the_loss_decides_ties():
+    chosen = {select: min(ROWS, key=lambda row: rank(row, select)) for select in ("loss", "accuracy", "misses")}
+    assert chosen == {"loss": ROWS[0], "accuracy": ROWS[1], "misses": ROWS[1]}
