@@ -30,13 +30,14 @@ format: $(READY)
 bench: $(READY) ## Timings, as ratios measured side by side in one run
 	$(BIN)/python benchmarks/run.py
 
-clean:          ## Remove everything that was made here
-	rm -rf .venv runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:          ## Remove what make has made; your runs stay
+	rm -rf .venv runs/demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null || \
 		{ echo "hilum needs Python 3.11 or newer; found: $(PYTHON). Set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing hilum into .venv: a minute or two, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -41,9 +41,10 @@ def write_dataset(tmp_path):
         side=40,
         name="data",
         metadata=True,
+        start=0,
     ):
         root = tmp_path / name
-        generator = np.random.default_rng(0)
+        generator = np.random.default_rng(start)
         rows = []
         for split in splits:
             for k, label in enumerate(labels):

@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
 
 import pytest
@@ -41,12 +45,36 @@ def test_json_on_standard_output_is_json_and_nothing_else(trained, hilum):
 
 
 def test_another_dataset_with_the_same_labels_can_be_evaluated(trained, hilum, write_dataset, tmp_path):
-    other = write_dataset(splits=("",), name="other", patients=5)
+    other = write_dataset(splits=("",), name="test", patients=5, start=1)
     metrics = json.loads(hilum("evaluate", trained, other, "--json", check=0).stdout)
-    assert (metrics["name"], metrics["n_images"]) == ("other", 30)
+    assert (metrics["name"].startswith("test-"), metrics["n_images"]) == (True, 30)
     foreign = write_dataset(labels=("normal", "tb"), splits=("",), name="foreign", patients=5)
     result = hilum("evaluate", trained, foreign, check=1)
     assert "the label 'tb', which the run does not know" in result.stderr
+
+
+def test_the_runs_own_data_are_known_wherever_they_lie(trained, hilum, write_dataset, tmp_path):
+    """Given explicitly, or moved: the run's splits count, and no training image becomes a test image."""
+    (tmp_path / "data").rename(tmp_path / "moved")
+    one_message(hilum("evaluate", trained), 1, "are gone")
+    metrics = json.loads(hilum("evaluate", trained, tmp_path / "moved", "--json", check=0).stdout)
+    assert (metrics["name"], metrics["n_images"]) == ("test", 72)
+
+
+def test_other_data_lose_the_images_that_were_trained_on(trained, hilum, tmp_path):
+    (tmp_path / "data" / "metadata.csv").unlink()
+    (tmp_path / "data" / "test" / "normal" / "te000-0.png").unlink()
+    mixed = tmp_path / "data"
+    for split in ("train", "test"):
+        for label in ("normal", "infected/covid", "infected/non-covid"):
+            (mixed / label).mkdir(parents=True, exist_ok=True)
+            for file in (mixed / split / label).iterdir():
+                file.rename(mixed / label / file.name)
+        shutil.rmtree(mixed / split)
+    result = hilum("evaluate", trained, mixed, "--json", check=0)
+    calibration = sum(",calibration," in line for line in (trained / "split.csv").read_text().splitlines())
+    assert json.loads(result.stdout)["n_images"] == 71 + calibration
+    assert f"{72 - calibration} images that the run was trained on" in result.stderr
 
 
 def test_summary_prints_the_seeds_table(hilum):
@@ -155,13 +183,19 @@ def test_bad_files_among_good_ones_are_named_counted_and_left_out(write_dataset,
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert len(environment["data"]["unreadable"]) == 4
     splits = (tmp_path / "run" / "split.csv").read_text()
-    assert splits.count(",unreadable\n") + splits.count(",unreadable\r\n") == 4
+    assert splits.count(",unreadable,") == 4
 
 
 def test_wrong_usage(hilum, write_dataset, tmp_path):
     root = write_dataset()
     one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "lrr=1"), 2, "unknown key 'lrr'", "training.lr")
     one_message(hilum("train", root, "--out", tmp_path / "r", "--recipe", "nowhere"), 2, "'nowhere'", "compact")
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "network.name=vgg16"), 2, "'vgg16-bn'")
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "splits.val=foo"), 1, "'foo'")
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "training.seed=99999999999999"), 2, "seed")
+    assert not (tmp_path / "r").exists(), "a mistake leaves no run behind that is in the way"
+    (tmp_path / "file").write_text("")
+    one_message(hilum("train", root, "--out", tmp_path / "file" / "r", *FEW), 1, "is a file")
     assert hilum("train", root).returncode == 2
     one_message(hilum("train", tmp_path / "nothing", "--out", tmp_path / "r"), 1, "no such folder")
     one_message(hilum("evaluate", tmp_path / "nothing"), 1, "no such folder")
@@ -171,6 +205,28 @@ def test_wrong_usage(hilum, write_dataset, tmp_path):
 def test_a_run_in_the_way_and_a_split_that_is_not_there(trained, hilum, write_dataset):
     one_message(hilum("train", trained, "--out", trained), 1, "--resume")
     one_message(hilum("evaluate", trained, "--split", "nope"), 1, "'nope'", "--split")
+
+
+def test_output_that_cannot_be_written_is_one_message(trained, hilum, tmp_path):
+    (tmp_path / "file").write_text("")
+    one_message(hilum("evaluate", trained, "--out", tmp_path / "file"), 1, "--out")
+    one_message(hilum("phantoms", tmp_path / "file" / "p", "--patients", "6"), 1, "file")
+
+
+def test_ctrl_c_says_how_to_go_on_and_an_unfinished_run_is_not_evaluated(write_dataset, tmp_path):
+    root, out = write_dataset(patients=60), tmp_path / "run"
+    command = [sys.executable, "-m", "hilum", "train", root, "--out", out, *TINY, "--set", "epochs=500"]
+    process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (out / "history.csv").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    result = subprocess.run([*command[:3], "evaluate", out], capture_output=True, text=True, check=False)
+    one_message(result, 1, "not finished", "--resume")
 
 
 def test_a_checkpoint_of_another_architecture(trained, hilum):

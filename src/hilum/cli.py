@@ -5,7 +5,6 @@ Imports of the stages stand inside the commands, so that ``hilum --help`` needs 
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +17,8 @@ from hilum.errors import HilumError, UsageError
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation
     from hilum.training.recipe import Recipe
+
+INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
 
 app = typer.Typer(
     name="hilum",
@@ -194,9 +195,10 @@ def main() -> None:
     except HilumError as error:
         print(f"{'usage' if isinstance(error, UsageError) else 'error'}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted. A training goes on with --resume.", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print("\ninterrupted. The same command with --resume continues a training.", file=sys.stderr)  # noqa: T201
+        raise
+    except OSError as error:  # a full disk, a folder that is a file, missing permissions
+        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}.", file=sys.stderr)  # noqa: T201
         sys.exit(1)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.data.layouts import read_table
 from hilum.errors import RunError
 from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.progress import Progress
@@ -41,13 +42,9 @@ def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress 
         HilumError: Whatever the stages raise.
     """
     progress = progress or Progress()
-    if out.exists():
-        if not (out / MARK).exists() and any(out.iterdir()):
-            msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
-            raise RunError(msg)
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    (out / MARK).touch()
+    if data is not None:
+        read_table(data)  # before an earlier demo is thrown away
+    _make_room(out, data)
     recipe = load_recipe("phantoms" if data is None else "compact", [f"training.seed={seed}"])
     if data is None:
         from hilum.data.phantoms import write_phantoms
@@ -57,3 +54,24 @@ def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress 
     run = train(data, out / "run", recipe, progress=progress)
     evaluation = evaluate(run, progress=progress)
     return Demo(run, evaluation, write_report(run.path))
+
+
+def _make_room(out: Path, data: Path | None) -> None:
+    """Take away what an earlier demo made, and nothing else."""
+    made = [out / "run", out / "phantoms"]
+    inside = data and any(data.resolve().is_relative_to(folder.resolve()) for folder in made)
+    if inside:
+        msg = f"{out}: holds the data ({data}) itself, and a demo replaces an earlier one. Choose another --out."
+        raise RunError(msg)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / MARK).exists() and any(out.iterdir()):
+            msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
+            raise RunError(msg)
+        (out / MARK).touch()
+        for folder in made:
+            if folder.exists():
+                shutil.rmtree(folder)
+    except OSError as error:
+        msg = f"{out}: cannot be used ({error.strerror}). Choose another --out."
+        raise RunError(msg) from error

@@ -6,6 +6,7 @@
     ├── DataError           a table, its labels, its splits or its cache
     │   ├── TableError      a folder or CSV that is not a labelled dataset
     │   ├── ImageError      one file that cannot be read as a radiograph
+    │   │   └── PassingImageError   it may be readable another time
     │   ├── SplitError      splits that cannot be carved or do not fit together
     │   └── CacheError      the decoded images cannot be stored or found
     ├── RunError            a run folder that is missing, incomplete or in the way
@@ -34,6 +35,10 @@ class TableError(DataError):
 
 class ImageError(DataError):
     """One file cannot be read as a radiograph."""
+
+
+class PassingImageError(ImageError):
+    """The machine, not the file, is the reason: memory, permissions, a failing disk."""
 
 
 class SplitError(DataError):

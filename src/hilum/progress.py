@@ -85,25 +85,19 @@ class TerminalProgress(Progress):
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
         """Show a bar with the time left; it stays, complete, when the task is done."""
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
         bars = Bars(
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description:<20}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[status]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=20)),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
+            TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("[dim]{task.fields[status]}", table_column=Column(no_wrap=True, ratio=1, overflow="ellipsis")),
             console=self.console,
+            expand=True,
         )
         with bars:
             number = bars.add_task(title, total=total, status="")

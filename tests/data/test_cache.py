@@ -16,7 +16,7 @@ from hilum.data.cache import open_images
 from hilum.data.images import read_grayscale
 from hilum.data.layouts import read_table
 from hilum.data.preprocessing import Preprocessing
-from hilum.errors import CacheError, TableError
+from hilum.errors import CacheError, PassingImageError, TableError
 
 PLAN = Preprocessing(size=32)
 OPEN = """
@@ -82,6 +82,32 @@ def test_a_dataset_without_one_readable_file_is_an_error(write_dataset):
         table.file(row).write_text("nothing")
     with pytest.raises(TableError, match="none of the 3 images can be read"):
         open_images(table, PLAN)
+
+
+def test_a_failure_that_was_the_machines_is_tried_again(write_dataset, monkeypatch):
+    table = read_table(write_dataset())
+
+    def no_memory(path, name):
+        if name == table.rows[3].path:
+            msg = f"{name}: there is not enough memory"
+            raise PassingImageError(msg)
+        return read_grayscale(path, name)
+
+    monkeypatch.setattr(cache_module, "read_grayscale", no_memory)
+    assert [item.path for item in open_images(table, PLAN).unreadable] == [table.rows[3].path]
+    monkeypatch.undo()
+    assert not open_images(table, PLAN).unreadable
+
+
+def test_a_renamed_file_is_reported_by_its_new_name(write_dataset):
+    root = write_dataset(metadata=False)
+    bad = read_table(root).file(read_table(root).rows[0])
+    bad.write_text("text")
+    open_images(read_table(root), PLAN)
+    bad.rename(bad.with_stem(bad.stem + "0"))
+    (item,) = open_images(read_table(root), PLAN).unreadable
+    assert item.path.endswith("00.png")
+    assert item.message.startswith(f"{item.path}: a text file")
 
 
 def test_two_processes_at_once_both_get_the_images(write_dataset, own_cache):

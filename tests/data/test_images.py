@@ -41,6 +41,14 @@ def test_one_bit_is_black_and_white(tmp_path, name):
     np.testing.assert_array_equal(read_grayscale(path), board)
 
 
+@pytest.mark.parametrize("values", [RAMP, RAMP.astype(np.uint16) * 257 + 771])
+def test_a_tiff_whose_zero_is_white_is_read_as_a_positive(tmp_path, values):
+    white = 255 if values.dtype == np.uint8 else 65535
+    stored = values if white == 255 else white - values  # Pillow turns 8 bits round when it writes them
+    path = save(tmp_path, Image.fromarray(stored), "a.tif", tiffinfo={262: 0})
+    np.testing.assert_allclose(read_grayscale(path), values / white, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 def test_sixteen_bit_files_use_the_depth_that_is_there(tmp_path, name, bits):

@@ -81,6 +81,22 @@ def test_names_in_any_encoding_survive(tmp_path, write_dataset):
     assert any(os.fsencode(path).endswith(b"caf\xe9.png") for path in paths)
 
 
+def test_labels_that_are_no_text_are_refused(tmp_path, write_dataset):
+    root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
+    (root / "a").rename(os.fsdecode(os.fsencode(root) + b"/caf\xe9"))
+    with pytest.raises(TableError, match=r"'caf\\udce9' is not UTF-8"):
+        read_table(root)
+    (root / "metadata.csv").write_bytes("path,label\nb/1.png,Entz\xfcndung\nb/2.png,x\n".encode("latin-1"))
+    with pytest.raises(TableError, match=r"line 2.*UTF-8"):
+        read_table(root)
+
+
+def test_links_that_lead_nowhere_are_listed(write_dataset):
+    root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
+    (root / "a" / "gone.png").symlink_to(root / "nowhere.png")
+    assert "a/gone.png" in [row.path for row in read_table(root).rows]
+
+
 def test_other_files_and_stray_images_are_counted(write_dataset):
     root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
     (root / "a" / "notes.txt").write_text("hello")

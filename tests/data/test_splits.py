@@ -1,6 +1,7 @@
 """Splits: nobody on two sides, labels in equal shares, the test images choosing nothing."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,56 @@ def test_whole_patients_move_and_every_part_has_every_label(counts, images, seed
         assert {row.label for row, name in zip(table.rows, names, strict=True) if name == part} == set(table.labels)
 
 
-def test_shares_are_a_tenth_each_and_stratified():
-    table = Table(Path(), tuple(make({"a": 300, "b": 600}, images=1)))
-    names = assign_splits(table, SplitPlan(test="none")).names
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.3])
+def test_every_label_gives_its_share_to_every_part(fraction):
+    table = Table(Path(), tuple(make({"a": 200, "b": 600, "rare": 5}, split="", images=1)))
+    names = assign_splits(table, SplitPlan(fraction=fraction)).names
     counts = Counter(zip(names, (row.label for row in table.rows), strict=True))
-    for part in ("val", "calibration"):
-        assert counts[part, "a"] == pytest.approx(30, abs=3)
-        assert counts[part, "b"] == pytest.approx(60, abs=3)
+    for part in ("val", "calibration", "test"):
+        assert counts[part, "a"] == 200 * fraction
+        assert counts[part, "b"] == 600 * fraction
+        assert counts[part, "rare"] == 1
+    assert counts["train", "a"] == 200 - 3 * 200 * fraction
+
+
+def test_images_with_the_same_bytes_stay_together():
+    rows = [replace(row, sha256=f"{i // 3}", patient_id="") for i, row in enumerate(make({"a": 45, "b": 45}, split=""))]
+    names = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).names
+    sides = defaultdict(set)
+    for row, name in zip(rows, names, strict=True):
+        sides[row.sha256].add(name)
+    assert all(len(side) == 1 for side in sides.values())
+    assert {"train", "val", "calibration", "test"} == set(names)
+
+
+def test_the_same_bytes_on_two_given_sides_are_a_warning():
+    rows = [*make({"a": 40, "b": 40}), *make({"a": 5, "b": 5}, "test")]
+    rows[0], rows[-1] = replace(rows[0], sha256="same"), replace(rows[-1], sha256="same")
+    notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
+    assert any("1 identical images are on more than one side" in note for note in notes)
+
+
+def test_a_patient_with_several_labels_is_on_one_side():
+    rows = make({"a": 40, "b": 40, "c": 12}, split="")
+    rows = [replace(row, patient_id=f"p{i % 50}") for i, row in enumerate(rows)]
+    names = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).names
+    sides = defaultdict(set)
+    for row, name in zip(rows, names, strict=True):
+        sides[row.patient_id].add(name)
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_rows_without_a_split_beside_rows_with_one_are_left_aside_and_said():
+    rows = [*make({"a": 40, "b": 40}), *make({"a": 5, "b": 5}, "test"), *make({"a": 3}, "")]
+    notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
+    assert "6 images without a split are not used" in notes
+
+
+@pytest.mark.parametrize("plan", [{"val": "test"}, {"calibration": "test"}, {"test": "val", "smallest_val": 5}])
+def test_no_split_serves_twice(plan):
+    rows = [*make({"a": 50, "b": 50}), *make({"a": 8, "b": 9}, "val"), *make({"a": 5, "b": 5}, "test")]
+    with pytest.raises(SplitError, match="would serve as"):
+        assign_splits(Table(Path(), tuple(rows)), SplitPlan(**plan))
 
 
 def test_the_same_seed_gives_the_same_split_and_another_one_another():

@@ -91,6 +91,27 @@ def test_the_seeds_matrix_gives_the_seeds_figures():
     assert (result["n_images"], result["n_patients"], result["unit"]) == (25, None, "images")
 
 
+def test_a_resample_without_one_of_the_labels_has_no_balanced_accuracy():
+    truth, probabilities = random_predictions(0, count=30)
+    weights = np.ones((2, 30))
+    weights[1, truth == 2] = 0
+    balanced = measures(truth, probabilities, weights, LABELS)["balanced_accuracy"]
+    assert np.isfinite(balanced[0])
+    assert np.isnan(balanced[1])
+
+
+def test_what_never_happened_gets_the_exact_interval():
+    """Six of six right: Clopper and Pearson's lower limit is the 6th root of 0.025."""
+    truth = np.repeat([0, 1, 2], 6)
+    predictions = Predictions(
+        LABELS, tuple(map(str, range(18))), tuple(f"p{i}" for i in range(18)), truth, np.eye(3)[truth] * 0.9 + 0.1 / 3
+    )
+    result = measure(predictions, resamples=50)
+    for measured, count in ((result["recall"]["normal"], 6), (result["accuracy"], 18)):
+        assert measured["low"] == pytest.approx(0.025 ** (1 / count))
+        assert measured["high"] == 1
+
+
 def test_a_label_that_nobody_has_leaves_its_recall_open_and_the_rest_defined():
     truth, probabilities = random_predictions(0, count=40)
     truth[truth == 2] = 0

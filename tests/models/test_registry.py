@@ -58,6 +58,12 @@ def test_an_unknown_name_suggests_the_one_that_was_meant(wrong, meant):
         build_network(wrong, n_labels=3, size=64)
 
 
+@pytest.mark.parametrize("width", [-4, 0, 0.5, "wide"])
+def test_impossible_options_are_refused(width):
+    with pytest.raises(RecipeError, match="width"):
+        build_network("compact", n_labels=3, size=64, width=width)
+
+
 def test_options_that_a_network_does_not_take_are_named():
     with pytest.raises(RecipeError, match="depht"):
         build_network("compact", n_labels=3, size=64, depht=3)

@@ -50,6 +50,9 @@ BAD = {
     "lr=-1": "training.lr = -1: input should be greater than 0",
     "epochs=many": "training.epochs = 'many'",
     "optimiser=lion": "training.optimiser = 'lion'",
+    "training.seed=99999999999999999": "training.seed",
+    "network.options.n_labels=5": "'n_labels' is not an option",
+    "network.options.name=x": "'name' is not an option",
 }
 
 

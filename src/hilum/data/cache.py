@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hilum.data.images import read_grayscale
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.table import Row, Table
-from hilum.errors import CacheError, ImageError, TableError
+from hilum.errors import CacheError, ImageError, PassingImageError, TableError
 from hilum.progress import Progress
 
 CHUNK = 64  # images a thread takes at a time
@@ -98,9 +98,9 @@ def open_images(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}.lock"):
-            if not (array.exists() and record.exists()):
+            if not (array.exists() and record.exists() and not json.loads(record.read_text())["passing"]):
                 _decode(table, preprocessing, array, record, progress)
-        failures: dict[str, str] = json.loads(record.read_text())
+        kept = json.loads(record.read_text())
         pixels = np.load(array, mmap_mode="r")
     except OSError as error:
         raise CacheError(_disk_message(folder, table, preprocessing, error)) from error
@@ -108,7 +108,10 @@ def open_images(
         msg = f"{array}: a damaged cache ({error}). Delete it; it will be made again."
         raise CacheError(msg) from error
     # Failures are kept by position: equal contents may lie at several paths, and a table may have moved.
-    unreadable = tuple(Unreadable(table.rows[int(i)].path, message) for i, message in failures.items())
+    failures: dict[str, str] = kept["failures"]
+    unreadable = tuple(
+        Unreadable(path := table.rows[int(i)].path, f"{path}: {reason}") for i, reason in failures.items()
+    )
     readable = np.array([i for i in range(len(table)) if str(i) not in failures], dtype=np.int64)
     if not len(readable):
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
@@ -143,6 +146,7 @@ def _decode(table: Table, preprocessing: Preprocessing, array: Path, record: Pat
     part = array.with_suffix(".part")
     side = preprocessing.size
     failures: dict[int, str] = {}
+    passing: list[int] = []  # files that may be readable another time: a reason to decode again
     try:
         with part.open("wb") as file:
             shape = (len(table), side, side)
@@ -159,7 +163,9 @@ def _decode(table: Table, preprocessing: Preprocessing, array: Path, record: Pat
                     try:
                         pixels = preprocessing.apply(read_grayscale(table.file(row), name=row.path))
                     except ImageError as error:
-                        failures[number] = str(error)
+                        failures[number] = str(error).removeprefix(f"{row.path}: ")
+                        if isinstance(error, PassingImageError):
+                            passing.append(number)
                         pixels = np.zeros((side, side), np.uint8)
                     os.pwrite(file.fileno(), pixels.tobytes(), start + number * each)
                 return last - first
@@ -170,7 +176,9 @@ def _decode(table: Table, preprocessing: Preprocessing, array: Path, record: Pat
             file.flush()
             os.fsync(file.fileno())
         listing = part.with_suffix(".part.json")
-        listing.write_text(json.dumps({str(i): failures[i] for i in sorted(failures)}))
+        listing.write_text(
+            json.dumps({"failures": {str(i): failures[i] for i in sorted(failures)}, "passing": sorted(passing)})
+        )
         listing.replace(record)
         part.replace(array)
     finally:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hilum.errors import ImageError
+from hilum.errors import ImageError, PassingImageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
 SMALLEST_SIDE = 32
@@ -48,9 +48,11 @@ def read_grayscale(source: Path | bytes, name: str = "") -> NDArray[np.float32]:
             Image.open(file) as image,
         ):
             _check_size(image, name)
+            # Pillow undoes this for 8 bits only; tag 262 is PhotometricInterpretation (TIFF 6.0, page 37).
+            negative = image.mode.startswith("I") and getattr(image, "tag_v2", {}).get(262) == 0
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _to_unit_range(upright, name)
+            pixels = _to_unit_range(ImageOps.exif_transpose(image), name)
+            return 1 - pixels if negative else pixels
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -64,7 +66,13 @@ def read_grayscale(source: Path | bytes, name: str = "") -> NDArray[np.float32]:
         raise ImageError(msg) from error
     except MemoryError as error:
         msg = f"{name}: there is not enough memory to decode it. Reduce the image."
-        raise ImageError(msg) from error
+        raise PassingImageError(msg) from error
+    except OSError as error:
+        if error.errno is None:  # Pillow's word for damage
+            msg = f"{name}: damaged ({error}). Fetch it again, or remove it."
+            raise ImageError(msg) from error
+        msg = f"{name}: cannot be read ({error.strerror}). Check the disk and the permissions."
+        raise PassingImageError(msg) from error
     except Exception as error:  # decoders raise nearly anything on damaged files
         msg = f"{name}: damaged ({error}). Fetch it again, or remove it."
         raise ImageError(msg) from error

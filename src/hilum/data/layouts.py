@@ -51,6 +51,7 @@ def read_table(data: Path) -> Table:
         msg = (
             f"{data}: found {len(table)} images with a single label ({only}). A classifier needs at least two: "
             "put each label's images into a folder of its own, such as normal/ and infected/covid/."
+            + "".join(f" ({note})" for note in table.notes)
         )
         raise TableError(msg)
     return table
@@ -88,6 +89,11 @@ def read_folders(root: Path) -> Table:
             rows.append(Row(path=path, label=label, split=split))
         else:
             stray.append(path)
+    strange = next((row.label for row in rows if not _is_text(row.label)), None)
+    if strange:
+        shown = strange.encode(errors="backslashreplace").decode()
+        msg = f"{root}: the folder name '{shown}' is not UTF-8 text. Rename the folder: it is a label."
+        raise TableError(msg)
     notes = []
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
@@ -120,7 +126,7 @@ def _walk(root: Path) -> Iterator[str]:
                 continue
             if entry.is_dir():
                 waiting.append((entry.path, f"{prefix}{entry.name}/"))
-            elif entry.is_file():
+            elif entry.is_file() or entry.is_symlink():  # a link that leads nowhere is reported, not passed over
                 yield prefix + entry.name
 
 
@@ -179,6 +185,11 @@ def _with_taxonomy(rows: list[Row]) -> list[Row]:
     return [replace(row, label="/".join(parts[shared:])) for row, parts in zip(rows, folders, strict=True)]
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name is valid UTF-8: what is not arrives as lone surrogates, which cannot be printed."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def _check_header(path: Path, header: list[str]) -> None:
     missing = [name for name in ("path", "label") if name not in header]
     if missing:
@@ -196,6 +207,9 @@ def _row(root: Path, where: str, entry: dict[str, str]) -> Row:
     if not given or not entry["label"].strip("/ "):
         msg = f"{where}: the {'path' if not given else 'label'} is empty. Fill it in, or remove the row."
         raise TableError(msg)
+    if not _is_text(entry["label"]) or "\0" in given:
+        msg = f"{where}: '{given}' or its label is not UTF-8 text. Save the table as comma-separated UTF-8 text."
+        raise TableError(msg.encode(errors="backslashreplace").decode())
     inside = os.path.normpath(given)
     if Path(given).is_absolute():
         inside = os.path.relpath(given, root.absolute())

@@ -1,17 +1,19 @@
 """Who is trained on, who chooses, who calibrates, and who tests.
 
-What a dataset does not bring is carved from its ``train``, by patient and stratified by label, so that nobody
-is on two sides and the test images choose nothing.
+What a dataset does not bring is carved from its ``train``, by patient and by identical content, label by label,
+so that nobody is on two sides and the test images choose nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn.model_selection import StratifiedGroupKFold
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hilum.data.table import Table
 from hilum.errors import SplitError
@@ -30,7 +32,7 @@ class SplitPlan(BaseModel):
         val: Chooses the epoch and the recipe.
         calibration: Seen only by temperature and certificate.
         test: Chooses nothing.
-        fraction: Share of ``train`` that each carved part receives.
+        fraction: Share of the patients of ``train`` that each carved part receives, label by label.
         smallest_val: With fewer patients of some label than this, a dataset's own ``val`` is not used by
             ``auto``: too few to choose by.
         seed: Of the carving.
@@ -41,9 +43,9 @@ class SplitPlan(BaseModel):
     val: str = "auto"
     calibration: str = "auto"
     test: str = "auto"
-    fraction: float = Field(default=0.1, gt=0, lt=0.5)
+    fraction: float = Field(default=0.1, gt=0, le=0.3)
     smallest_val: int = Field(default=20, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 @dataclass(frozen=True)
@@ -58,41 +60,60 @@ def assign_splits(table: Table, plan: SplitPlan) -> Splits:
     """Give every image its split.
 
     Raises:
-        SplitError: The plan names a split that is not there, a label has too few patients to be divided, or a
-            label of another split does not occur in ``train``.
+        SplitError: The plan names a split that is not there or takes one twice, a label has too few patients to
+            be divided, or a label of another split does not occur in ``train``.
     """
     given = [row.split for row in table.rows]
     notes: list[str] = []
-    names = [UNUSED] * len(table)
     has_splits = bool(table.splits)
     if has_splits and "train" not in table.splits:
         msg = f"{table.root}: splits {', '.join(table.splits)}, but no 'train'. Name the training part 'train'."
         raise SplitError(msg)
-    for i, split in enumerate(given):
-        if split == "train" or not has_splits:
-            names[i] = "train"
-    carved = []
-    for role in ROLES:
-        wanted = getattr(plan, role)
-        source = _given_split(table, role, wanted, plan, notes)
-        if source:
-            for i, split in enumerate(given):
-                if split == source:
-                    names[i] = role
-        elif wanted != "none":
-            carved.append(role)
-    _carve(table, plan, names, carved)
+    source_of = {role: _source(table, role, plan, notes) for role in ROLES}
+    taken = [source for source in source_of.values() if source]
+    for source in taken:
+        if taken.count(source) > 1 or source == "train":
+            roles = " and as ".join(role for role in ROLES if source_of[role] == source)
+            msg = f"{table.root}: '{source}' would serve as {roles}. Give one of them another split, or none or carve."
+            raise SplitError(msg if source != "train" else msg.replace("serve as", "serve as train and as"))
+    role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}
+    names = [role_of.get(split, UNUSED) if has_splits else "train" for split in given]
+
+    groups = independent_groups(table)
+    carved = [role for role in ROLES if not source_of[role] and getattr(plan, role) != "none"]
     if carved:
+        _carve(table, plan, names, carved, groups)
+        shares = ", ".join(f"{role} {names.count(role)} images" for role in carved)
         unit = "patient" if table.patients_known else "image, since patients are unknown (optimistic)"
-        notes.append(f"carved {plan.fraction:.0%} of train for each of {', '.join(carved)}, by {unit}")
+        notes.append(f"carved from train, {plan.fraction:.0%} of every label, by {unit}: {shares}")
     left = Counter(given[i] for i, name in enumerate(names) if name == UNUSED)
-    notes += [f"the dataset's own '{split}' ({count} images) is not used" for split, count in left.items()]
+    notes += [
+        f"the dataset's own '{split}' ({count} images) is not used"
+        if split
+        else f"{count} images without a split are not used"
+        for split, count in left.items()
+    ]
     notes += _check(table, names)
     return Splits(tuple(names), tuple(notes))
 
 
-def _given_split(table: Table, role: str, wanted: str, plan: SplitPlan, notes: list[str]) -> str | None:
+def independent_groups(table: Table) -> list[int]:
+    """One number a row, equal where two images must not be on two sides: one patient, or the same bytes.
+
+    Contents are compared by the column ``sha256``, where it is filled.
+    """
+    first: dict[str, int] = {}
+    same_patient = [first.setdefault(patient, i) for i, patient in enumerate(table.patients())]
+    same_bytes = [first.setdefault(f"sha256:{row.sha256 or i}", i) for i, row in enumerate(table.rows)]
+    a, b = np.array(same_patient + same_bytes), np.tile(np.arange(len(table)), 2)
+    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(table), len(table)))
+    _, group = connected_components(graph, directed=False)
+    return [int(number) for number in group]
+
+
+def _source(table: Table, role: str, plan: SplitPlan, notes: list[str]) -> str | None:
     """The dataset's split that plays this role, if one does."""
+    wanted: str = getattr(plan, role)
     if wanted in ("carve", "none"):
         return None
     if wanted != "auto":
@@ -118,42 +139,46 @@ def _given_split(table: Table, role: str, wanted: str, plan: SplitPlan, notes: l
     return role
 
 
-def _carve(table: Table, plan: SplitPlan, names: list[str], roles: list[str]) -> None:
-    """Move whole patients from train into the roles; `names` is changed in place."""
-    if not roles:
-        return
-    pool = np.array([i for i, name in enumerate(names) if name == "train"])
-    labels = np.array([table.rows[i].label for i in pool])
-    everyone = table.patients()
-    groups = np.array([everyone[i] for i in pool])
-    for label in sorted(set(labels)):
-        patients = len(set(groups[labels == label]))
-        if patients <= len(roles):
+def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str], groups: Sequence[int]) -> None:
+    """Move whole groups from train into the roles, label by label; `names` is changed in place.
+
+    A group with several labels is dealt with its rarest one, which can least do without it.
+    """
+    pool = [i for i, name in enumerate(names) if name == "train"]
+    frequency = Counter(table.rows[i].label for i in pool)
+    label_of: dict[int, str] = {}
+    for i in pool:
+        label = table.rows[i].label
+        label_of[groups[i]] = min(label_of.get(groups[i], label), label, key=lambda name: (frequency[name], name))
+    holders = Counter(label for label, _ in {(table.rows[i].label, groups[i]) for i in pool})
+    role_of: dict[int, str] = {}
+    for label in sorted(frequency):
+        if holders[label] <= len(roles):
             msg = (
-                f"{table.root}: '{label}' has {patients} patient{'s' if patients != 1 else ''} in train; "
+                f"{table.root}: '{label}' has {holders[label]} patient{'s' if holders[label] != 1 else ''} in train; "
                 f"to carve {', '.join(roles)} from them takes at least {len(roles) + 1}. "
                 'Add images, bring these splits, or switch a part off (splits.calibration = "none").'
             )
             raise SplitError(msg)
-    remaining = np.arange(len(pool))
-    for number, role in enumerate(roles):
-        share = plan.fraction / (1 - number * plan.fraction)  # of what is left
-        scarcest = min(len(set(groups[remaining][labels[remaining] == label])) for label in set(labels))
-        folds = max(2, min(round(1 / share), scarcest))
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=plan.seed + number)
-        keep, take = next(splitter.split(remaining, labels[remaining], groups[remaining]))
-        for i in pool[remaining[take]]:
-            names[i] = role
-        remaining = remaining[keep]
+        members = sorted(group for group, name in label_of.items() if name == label)
+        generator = np.random.default_rng([plan.seed, *label.encode(errors="surrogateescape")])
+        shuffled = [members[i] for i in generator.permutation(len(members))]
+        each = min(max(1, round(plan.fraction * len(members))), max(0, len(members) - 1) // len(roles))
+        for number, role in enumerate(roles):
+            role_of |= dict.fromkeys(shuffled[number * each : (number + 1) * each], role)
+    for i in pool:
+        names[i] = role_of.get(groups[i], "train")
 
 
-def _check(table: Table, names: list[str]) -> list[str]:
+def _check(table: Table, names: Sequence[str]) -> list[str]:
     """Labels that cannot be learnt are an error; what merely weakens a conclusion is a note."""
     labels = defaultdict(set)
-    sides = defaultdict(set)
-    for row, name, patient in zip(table.rows, names, table.patients(), strict=True):
+    patients, contents = defaultdict(set), defaultdict(set)
+    for row, name in zip(table.rows, names, strict=True):
         labels[name].add(row.label)
-        sides[patient].add(name)
+        if name != UNUSED:
+            patients[row.patient_id].add(name)
+            contents[row.sha256].add(name)
     for role in ROLES:
         unknown = sorted(labels[role] - labels["train"])
         if unknown:
@@ -169,7 +194,8 @@ def _check(table: Table, names: list[str]) -> list[str]:
         for role in ROLES
         if labels[role] and labels["train"] - labels[role]
     ]
-    shared = sum(len(names_of - {UNUSED}) > 1 for patient, names_of in sides.items())
-    if shared:
-        notes.append(f"WARNING: {shared} patients are on more than one side of the splits: results are optimistic")
+    for what, sides in (("patients", patients), ("identical images", contents)):
+        shared = sum(len(names_of) > 1 for key, names_of in sides.items() if key)
+        if shared:
+            notes.append(f"WARNING: {shared} {what} are on more than one side of the splits: results are optimistic")
     return notes

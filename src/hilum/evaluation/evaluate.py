@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
-from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
-from hilum.data.table import Table
-from hilum.errors import RunError, SplitError
+from hilum.errors import RunError
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.metrics import brier, confusion_counts, log_loss, measures
+from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.progress import Progress
-from hilum.training.run import UNREADABLE, Run
+from hilum.training.run import Run
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -47,56 +46,54 @@ def evaluate(
 
     Args:
         run: A finished run.
-        data: Another dataset with the same labels, whose own splits count; by default the run's own.
+        data: Another dataset with the same labels, or the run's own at a new place; by default the run's own.
         split: Which part. A dataset without splits is evaluated whole.
-        out: Where to write; by default ``evaluation/<split>`` in the run, or ``evaluation/<dataset>-<split>``.
+        out: Where to write; by default ``evaluation/<name>`` in the run, where the name is the split, or that of the
+            other dataset with the start of its hash.
         progress: Told about long work.
 
     Raises:
         RunError: The training is not finished, or its images are gone.
+        CheckpointError: The kept weights are not those with which the training ended.
         SplitError: The split is empty, or holds labels that the run does not know.
     """
     progress = progress or Progress()
     labels = run.labels
-    whole = read_table(data) if data else _own_table(run)
-    chosen = whole if not whole.splits else None
-    images = open_images(whole, run.recipe.preprocessing, progress=progress)
-    notes = []
-    if not data and images.digest != run.environment["data"]["digest"]:
-        notes.append("WARNING: files have changed since the training")
-    if chosen is None:
-        part = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
-        left_out = [item for item in images.unreadable if _split_of(whole, item.path) in (split, UNREADABLE)]
-    else:
-        part, left_out = images, list(images.unreadable)
-    _check(part.table, labels, split, whole)
-    for item in left_out[:10]:
+    if not run.finished:
+        where = run.environment["data"].get("given", "DATA")
+        msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
+        raise RunError(msg)
+    part = select_part(run, data, split, progress)
+    for item in part.unreadable[:10]:
         progress.line(f"left out: {item.message}")
-    for note in notes:
+    for note in part.notes:
         progress.line(note)
 
     index = {label: number for number, label in enumerate(labels)}
+    rows = part.images.table.rows
     predictions = Predictions(
         labels=labels,
-        paths=tuple(row.path for row in part.table.rows),
-        patients=tuple(row.patient_id for row in part.table.rows),
-        truth=np.array([index[row.label] for row in part.table.rows], dtype=np.int64),
-        probabilities=predict(run, part, labels, progress=progress),
+        paths=tuple(row.path for row in rows),
+        patients=tuple(row.patient_id for row in rows),
+        truth=np.array([index[row.label] for row in rows], dtype=np.int64),
+        probabilities=predict(run, part.images, labels, progress=progress),
     )
-    dataset = (data.parent if data.is_file() else data).resolve().name if data else ""
-    name = f"{dataset}-{split}" if data and chosen is None else dataset or split
     metrics = {
-        "name": name,
-        "split": split if chosen is None else "all",
+        "name": part.name,
+        "split": part.split,
         **measure(predictions, protected=run.protected),
-        "data": {"root": str(whole.root.resolve()), "digest": images.digest, "notes": notes},
-        "unreadable": [{"path": item.path, "message": item.message} for item in left_out],
-        "weights_sha256": run.environment.get("weights_sha256"),
+        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
+        "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
+        "weights_sha256": run.environment["weights_sha256"],
     }
-    folder = out or run.path / "evaluation" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    predictions.write(folder / "predictions.csv")
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    folder = out or run.path / "evaluation" / part.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        predictions.write(folder / "predictions.csv")
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
+        raise RunError(msg) from error
     return Evaluation(folder, metrics, predictions)
 
 
@@ -120,6 +117,7 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         resamples=resamples,
         confidence=CONFIDENCE,
     )
+    _widen(intervals, predictions)
     outcomes = np.eye(len(predictions.labels))[truth]
     return {
         "labels": list(predictions.labels),
@@ -143,30 +141,21 @@ def _measures(truth: Any, probabilities: Any, labels: Sequence[str], weights: An
     return dict(measures(truth, probabilities, weights, labels))
 
 
-def _own_table(run: Run) -> Table:
-    table = run.table()
-    if not table.root.exists():
-        msg = (
-            f"{table.root}: the images that {run.path} was trained on are gone. "
-            "Say where they are now: hilum evaluate RUN DATA."
-        )
-        raise RunError(msg)
-    return table
+def _widen(intervals: dict[str, Any], predictions: Predictions) -> None:
+    """Give proportions of exactly 0 or 1 the exact interval: resampling cannot see what did not happen.
 
+    Clopper and Pearson (1934), counting patients rather than images, which errs on the careful side. A measure
+    that is exactly 1 on three patients is anything from 29 % to 100 %.
+    """
+    truth, predicted, clusters = predictions.truth, predictions.predicted, np.array(predictions.clusters)
 
-def _split_of(table: Table, path: str) -> str:
-    return next(row.split for row in table.rows if row.path == path)
+    def widen(measure: dict[str, Any], counted: Any) -> None:
+        if measure["value"] in (0.0, 1.0):
+            patients = len(set(clusters[counted]))
+            exact = binomtest(round(measure["value"] * patients), patients).proportion_ci(CONFIDENCE)
+            measure["low"], measure["high"] = float(exact.low), float(exact.high)
 
-
-def _check(part: Table, labels: Sequence[str], split: str, whole: Table) -> None:
-    if not len(part):
-        there = ", ".join(name for name in whole.splits if name != UNREADABLE)
-        msg = f"{whole.root}: no readable image in split '{split}'. Splits there: {there}. Choose one with --split."
-        raise SplitError(msg)
-    unknown = sorted({row.label for row in part.rows} - set(labels))
-    if unknown:
-        msg = (
-            f"{whole.root}: {split} holds the label '{unknown[0]}', which the run does not know "
-            f"(it knows {', '.join(labels)}). Rename the folders to the run's labels."
-        )
-        raise SplitError(msg)
+    widen(intervals["accuracy"], np.full(len(truth), True))
+    for k, label in enumerate(predictions.labels):
+        widen(intervals["recall"][label], truth == k)
+        widen(intervals["precision"][label], predicted == k)

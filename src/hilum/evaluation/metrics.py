@@ -71,14 +71,16 @@ def measures(
         labels: K names.
 
     Returns:
-        ``accuracy`` and ``balanced_accuracy`` (the mean recall over labels that occur), each of shape (R,), and
-        ``recall``, ``precision``, ``auroc`` by label.
+        ``accuracy`` and ``balanced_accuracy`` (the mean recall over labels that occur; NaN in a resample that lacks
+        one of them), each of shape (R,), and ``recall``, ``precision``, ``auroc`` by label.
     """
     counts = confusion_counts(truth, probabilities.argmax(axis=1), len(labels), weights)
     right = np.diagonal(counts, axis1=1, axis2=2)
     recall = divide(right, counts.sum(axis=2))
     precision = divide(right, counts.sum(axis=1))
-    known = ~np.isnan(recall)
+    occurs = np.bincount(truth, minlength=len(labels)) > 0
+    known = ~np.isnan(recall[:, occurs])
+    present = np.where(known, recall[:, occurs], 0).mean(axis=1)
     areas = [auroc(probabilities[:, k], truth == k, weights) for k in range(len(labels))]
 
     def by_label(values: Sequence[Floats] | Floats) -> Mapping[str, Floats]:
@@ -86,7 +88,7 @@ def measures(
 
     return {
         "accuracy": divide(right.sum(axis=1), counts.sum(axis=(1, 2))),
-        "balanced_accuracy": divide(np.where(known, recall, 0).sum(axis=1), known.sum(axis=1).astype(float)),
+        "balanced_accuracy": np.where(known.all(axis=1), present, np.nan),
         "recall": dict(by_label(recall.T)),
         "precision": dict(by_label(precision.T)),
         "auroc": dict(by_label(areas)),

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
+from hilum.errors import CheckpointError
 from hilum.progress import Progress
 from hilum.training.batches import Batches
-from hilum.training.checkpoints import load_weights
-from hilum.training.fit import build_for
-from hilum.training.module import to_network_range
+from hilum.training.checkpoints import load_weights, weights_sha256
+from hilum.training.network import build_for, to_network_range
 from hilum.training.run import Run
 
 
@@ -80,6 +80,9 @@ def predict(
     progress = progress or Progress()
     network = build_for(run.recipe, labels)
     load_weights(network, run.best)
+    if run.finished and weights_sha256(network) != run.environment["weights_sha256"]:
+        msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
+        raise CheckpointError(msg)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.eval().to(device)
     batches = Batches(images, np.zeros(len(images.table), np.int64), run.recipe.training.eval_batch_size)

@@ -45,11 +45,17 @@ class Compact(nn.Module):
         size: Side of the input; any works, since the average is global. Kept for the registry's sake.
         width: Channels of the stem and of the first stage; each further stage has twice as many.
         blocks: Residual blocks of each stage; every stage but the first halves the resolution.
+
+    Raises:
+        ValueError: There would be no channel or no stage.
     """
 
     def __init__(self, n_labels: int, size: int = 75, width: int = 32, blocks: Sequence[int] = (1, 1, 1, 1)) -> None:
         super().__init__()
         del size
+        if width < 1 or not blocks:
+            msg = f"width = {width} and blocks = {blocks!r} make no network; both have to be positive"
+            raise ValueError(msg)
         self.stem = nn.Sequential(
             nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width),

@@ -102,7 +102,7 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
         raise RecipeError(msg)
     try:
         network = factory(**wanted)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         msg = f"network '{name}' cannot be built with {options or 'no options'}: {error}. Correct network.options."
         raise RecipeError(msg) from error
     return network if name in OWN else LogSoftmaxed(network)

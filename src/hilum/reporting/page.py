@@ -82,7 +82,7 @@ def page_content(run: Run) -> dict[str, Any]:
     network, size = run.recipe.network, run.recipe.preprocessing.size
     n_labels = len(run.labels)
     return {
-        "name": run.path.resolve().name,
+        "name": _title(run.path.resolve()),
         "recipe_name": run.recipe.name,
         "folder": run.path,
         "started": _date(environment.get("started")),
@@ -213,6 +213,11 @@ def _data_section(
     }
 
 
+def _title(folder: Path) -> str:
+    """The folder's name, or that of the one around it where the name says nothing."""
+    return folder.parent.name if folder.name == "run" else folder.name
+
+
 def _layers(recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
     """The layer table; a page without it is better than none where the network cannot be built here."""
     size, chosen = recipe.preprocessing.size, recipe.network
@@ -251,11 +256,12 @@ def _provenance(environment: Mapping[str, Any], evaluations: Sequence[Evaluation
 
 
 def _commands(run: Path, environment: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[str]:
-    data = environment.get("data", {}).get("root", "DATA")
+    facts = environment.get("data", {})
+    root, data = facts.get("root", "DATA"), facts.get("given") or facts.get("root", "DATA")
     commands = [f"hilum train {_quoted(data)} --out {_quoted(run)}-again --recipe {_quoted(run / 'recipe.toml')}"]
     for evaluation in evaluations:
         metrics = evaluation.metrics
-        where = "" if metrics["data"]["root"] == data else f" {_quoted(metrics['data']['root'])}"
+        where = "" if metrics["data"]["root"] == root else f" {_quoted(metrics['data']['root'])}"
         which = "" if metrics["split"] in ("test", "all") else f" --split {_quoted(metrics['split'])}"
         commands.append(f"hilum evaluate {_quoted(run)}-again{where}{which}")
     return [*commands, f"hilum report {_quoted(run)}-again"]

@@ -61,7 +61,7 @@ class History(Callback):
         self.run.write_history(self.rows)
         self.validation_seconds += time.monotonic() - self.paused
         epochs = pl_module.recipe.training.epochs
-        text = f"epoch {row['epoch']}/{epochs}  loss {train_loss:.3f}  val {val_loss:.3f}  accuracy {val_accuracy:.1%}"
+        text = f"epoch {row['epoch']}/{epochs}, loss {train_loss:.3f}, val {val_loss:.3f}, {val_accuracy:.1%} right"
         self.progress.status(text)
         if not (isfinite(train_loss) and isfinite(val_loss)):
             msg = (
@@ -109,7 +109,7 @@ class Keep(Callback):
 
 
 class Steps(Callback):
-    """Moves the progress bar and counts the images of this session."""
+    """Moves the progress bar, counts the images of this session, and has the very last step validated."""
 
     def __init__(self, advance: Advance) -> None:
         self.advance = advance
@@ -120,6 +120,15 @@ class Steps(Callback):
         del trainer
         assert isinstance(pl_module, Classifier)
         self.advance(pl_module.first_step)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Whatever the interval: the weights in the end are worth knowing."""
+        del batch, batch_idx
+        assert isinstance(pl_module, Classifier)
+        if pl_module.step + 1 == pl_module.total_steps:
+            trainer.val_check_batch = 1
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

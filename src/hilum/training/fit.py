@@ -14,17 +14,16 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from hilum.data.cache import Images
 from hilum.errors import SplitError
-from hilum.models.registry import build_classifier
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.callbacks import History, Keep, Steps
 from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
 from hilum.training.environment import computes_bfloat16
 from hilum.training.module import Classifier
+from hilum.training.network import build_for
 from hilum.training.objective import Objective
 from hilum.training.recipe import Recipe, TrainingPlan
 from hilum.training.run import Run
@@ -49,7 +48,6 @@ def fit(
         SHA-256 of its weights.
 
     Raises:
-        SplitError: There is nothing to train on or nothing to choose by.
         DivergenceError: The loss is no longer a finite number.
         KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last validation.
     """
@@ -58,10 +56,6 @@ def fit(
     plan = recipe.training
     train, val = (select_part(images, split, labels) for split in ("train", "val"))
     per_epoch = len(Batches(*train, plan.batch_size, shuffle=(0, 0)))
-    if not per_epoch or not len(val[1]):
-        what = "validation" if per_epoch else "training"
-        msg = f"{images.table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
-        raise SplitError(msg)
     total = min(per_epoch * plan.epochs, plan.max_steps or per_epoch * plan.epochs)
 
     resumed = load_checkpoint(run.last) if resume and run.last.exists() else None
@@ -109,15 +103,20 @@ def fit(
     }
 
 
-def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
-    """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
-    size, options = recipe.preprocessing.size, recipe.network.options
-    network = build_classifier(recipe.architecture, recipe.network.name, labels, size, **options)
-    for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
-        for parameter in module.parameters(recurse=False):
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
+def check_before(recipe: Recipe, images: Images, labels: Sequence[str]) -> None:
+    """Find what would prevent a training, before a run folder is made for it.
+
+    Raises:
+        SplitError: There is nothing to train on or nothing to choose by.
+        RecipeError: The network cannot be built.
+    """
+    splits = {row.split for row in images.table.rows}
+    for part, what in (("train", "training"), ("val", "validation")):
+        if part not in splits:
+            msg = f"{images.table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
+            raise SplitError(msg)
+    with torch.device("meta"):  # shapes only: nothing is computed
+        build_for(recipe, labels)
 
 
 def select_part(images: Images, split: str, labels: Sequence[str]) -> Part:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from hilum.data.cache import Images
 from hilum.training.augment import apply, draw
 from hilum.training.batches import Batches
+from hilum.training.network import to_network_range
 from hilum.training.objective import Objective
 from hilum.training.recipe import Recipe, TrainingPlan
 
@@ -33,11 +34,6 @@ def learning_rate_factor(plan: TrainingPlan, step: int, total: int) -> float:
     if done < plan.warmup:
         return 0.04 + 0.96 * (1 - cos(pi * done / plan.warmup)) / 2
     return (1 + cos(pi * (done - plan.warmup) / max(1e-9, 1 - plan.warmup))) / 2
-
-
-def to_network_range(images: Tensor) -> Tensor:
-    """Map values in [0, 1] to the [-1, 1] that every network here sees."""
-    return images * 2 - 1
 
 
 class Classifier(pl.LightningModule):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.splits import SplitPlan
@@ -28,6 +28,15 @@ class NetworkChoice(_Part):
 
     name: str = "compact"
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _not_the_recipes_own(cls, options: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted(options.keys() & {"name", "labels", "n_labels", "size", "architecture"})
+        if taken:
+            msg = f"'{taken[0]}' is not an option: it follows from the data or from another key of the recipe"
+            raise ValueError(msg)
+        return options
 
 
 class TrainingPlan(_Part):
@@ -68,7 +77,7 @@ class TrainingPlan(_Part):
     validate_every: int = Field(default=0, ge=0)
     select: Select = "loss"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class Recipe(_Part):
@@ -180,6 +189,9 @@ def _set(values: dict[str, Any], setting: str) -> None:
     *tables, last = resolve_key(key.strip()).split(".")
     for table in tables:
         values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            msg = f"--set {setting}: '{table}' is a table, but the recipe gives it a plain value. Correct the recipe."
+            raise RecipeError(msg)
     try:
         values[last] = tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:

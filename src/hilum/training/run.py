@@ -17,7 +17,7 @@ from hilum.errors import RecipeError, RunError
 from hilum.training.recipe import Recipe, load_recipe
 
 HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_misses")
-SPLIT_COLUMNS = ("path", "label", "patient_id", "split")
+SPLIT_COLUMNS = ("path", "label", "patient_id", "split", "sha256")
 UNREADABLE = "unreadable"
 
 
@@ -29,6 +29,7 @@ class SplitRow:
     label: str
     patient_id: str
     split: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Run:
         return loaded
 
     @property
+    def finished(self) -> bool:
+        """Whether the training came to its end."""
+        return "weights_sha256" in self.environment
+
+    @property
     def best(self) -> Path:
         """The checkpoint that validation chose."""
         return self.path / "checkpoints" / "best.safetensors"
@@ -80,14 +86,14 @@ class Run:
         """All rows of ``split.csv``, in the table's order."""
         try:
             with (self.path / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                return [SplitRow(**{k: row[k] for k in SPLIT_COLUMNS}) for row in csv.DictReader(file)]
+                return [SplitRow(**{key: row[key] for key in SPLIT_COLUMNS}) for row in csv.DictReader(file)]
         except (OSError, KeyError) as error:
             msg = f"{self.path / 'split.csv'}: cannot be read ({error}). Train again."
             raise RunError(msg) from error
 
     def table(self, root: Path | None = None) -> Table:
         """The dataset as it was split for this run; `root` says where it lies now, if it has moved."""
-        rows = (Row(row.path, row.label, row.split, row.patient_id) for row in self.split())
+        rows = (Row(row.path, row.label, row.split, row.patient_id) for row in self.split())  # files are hashed anew
         return Table(root or Path(self.environment["data"]["root"]), tuple(rows))
 
     def history(self) -> list[dict[str, float]]:

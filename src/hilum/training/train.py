@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 from hilum.data.cache import Images, open_images
 from hilum.data.layouts import read_table
 from hilum.data.splits import assign_splits
-from hilum.data.table import Table
+from hilum.data.table import Row, Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
 from hilum.training.recipe import Recipe
@@ -44,32 +46,39 @@ def train(
         DataError: The data cannot be used.
         DivergenceError: The loss is no longer a finite number.
     """
-    from hilum.training.environment import describe_environment
-    from hilum.training.fit import fit, precision_of
-
     progress = progress or Progress()
     run = _continue(out, recipe) if resume else _begin(out)
     recipe = run.recipe if resume else recipe or Recipe()
-    if resume and "weights_sha256" in run.environment:
+    if resume and run.finished:
         progress.line(f"{out}: this training is complete; nothing is left to do.")
         return run
 
     table = read_table(data)
+    assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
     images, table, notes = prepare(table, recipe, progress)
-    if resume and _identity(run.split()) != _identity(_split_rows(table)):
+    from hilum.training.environment import describe_environment
+    from hilum.training.fit import check_before, fit, precision_of
+
+    same = not resume or (
+        run.environment["data"]["digest"] == images.digest and _identity(run.split()) == _identity(table.rows)
+    )
+    if not same:
         msg = f"{data}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
         raise RunError(msg)
     labels = _labels(data, images)
     if resolve_protected(recipe, labels) is None and recipe.training.select == "misses":
         msg = f'{data}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
         raise RecipeError(msg)
+    check_before(recipe, images, labels)
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
         (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
         run.write_table(table)
     facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
-    facts["started"] = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
     facts["data"] = {
+        "given": str(data.resolve()),
         "root": str(table.root.resolve()),
         "digest": images.digest,
         "n_images": len(table),
@@ -101,15 +110,22 @@ def prepare(table: Table, recipe: Recipe, progress: Progress) -> tuple[Images, T
     for note in notes:
         progress.line(f"note: {note}")
     images = replace(images, table=images.table.with_splits(splits.names))
-    split_of = {row.path: row.split for row in images.table.rows}
-    return images, table.with_splits([split_of.get(row.path, UNREADABLE) for row in table.rows]), notes
+    readable = {row.path: row for row in images.table.rows}
+    rows = tuple(readable.get(row.path, replace(row, split=UNREADABLE)) for row in table.rows)
+    return images, replace(table, rows=rows), notes
 
 
 def _begin(out: Path) -> Run:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        finished = (out / "recipe.toml").exists()
-        hint = "Continue it with --resume, or choose" if finished else "Choose"
-        msg = f"{out}: {'holds a run' if finished else 'is not empty'} already. {hint} another --out."
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        msg = f"{out}: {parent} is {'a file' if parent.is_file() else 'not writable'}. Choose another --out."
+        raise RunError(msg)
+    if out.exists() and any(out.iterdir()):
+        begun = (out / "recipe.toml").exists()
+        what = (
+            "holds a run already. Continue it with --resume, delete it, or choose" if begun else "is not empty. Choose"
+        )
+        msg = f"{out}: {what} another --out."
         raise RunError(msg)
     return Run(out)
 
@@ -133,9 +149,5 @@ def _labels(data: Path, images: Images) -> tuple[str, ...]:
     return labels
 
 
-def _split_rows(table: Table) -> list[SplitRow]:
-    return [SplitRow(row.path, row.label, row.patient_id, row.split) for row in table.rows]
-
-
-def _identity(rows: list[SplitRow]) -> set[tuple[str, str, str]]:
+def _identity(rows: Iterable[SplitRow] | Iterable[Row]) -> set[tuple[str, str, str]]:
     return {(row.path, row.label, row.split) for row in rows}

@@ -1,0 +1,104 @@
+"""Which images an evaluation is about: a split of the run's own data, or another dataset."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hilum.data.cache import Images, Unreadable, open_images
+from hilum.data.layouts import read_table
+from hilum.data.table import Table
+from hilum.errors import RunError, SplitError
+from hilum.progress import Progress
+from hilum.training.run import UNREADABLE, Run
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images to evaluate on.
+
+    Attributes:
+        name: What the evaluation is called: the split, or dataset, split and the start of the data's hash.
+        split: Which part of the dataset; ``all`` of one that has no splits.
+        images: Decoded by the run's preprocessing.
+        root: Where they lie.
+        unreadable: What had to be left out.
+        notes: What has to be known about them.
+    """
+
+    name: str
+    split: str
+    images: Images
+    root: Path
+    unreadable: tuple[Unreadable, ...]
+    notes: tuple[str, ...]
+
+
+def select_part(run: Run, data: Path | None, split: str, progress: Progress) -> Part:
+    """Find the images to evaluate on.
+
+    The run's own data are recognised by their content, wherever they lie now: then the run's splits count, so
+    that nothing that was trained on is taken for a test. Of other data, whatever the run was trained on or chosen
+    by is left out.
+
+    Raises:
+        RunError: The run's images are gone.
+        SplitError: The split is empty or unknown, or holds labels that the run does not know.
+    """
+    table = read_table(data) if data else run.table()
+    if not table.root.exists():
+        msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
+        raise RunError(msg)
+    images = open_images(table, run.recipe.preprocessing, progress=progress)
+    notes: list[str] = []
+    if images.digest == run.environment["data"]["digest"]:
+        rows = run.split()
+        splits = [rows[position].split for position in images.positions]
+        images, own = replace(images, table=images.table.with_splits(splits)), True
+    elif not data:
+        own = True
+        notes.append("WARNING: files have changed since the training")
+    else:
+        own = False
+        images = _without_known(run, images, notes)
+    whole = not own and not table.splits
+    chosen = images if whole else images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    _check(run.labels, chosen.table, images.table, split)
+    split_of = {row.path: row.split for row in table.rows}
+    left_out = tuple(item for item in images.unreadable if whole or split_of[item.path] in (split, UNREADABLE))
+    name = split
+    if data and not own:
+        dataset = (data.parent if data.is_file() else data).resolve().name
+        name = "-".join([dataset, *([] if whole else [split]), images.digest[:8]])
+    return Part(name, "all" if whole else split, chosen, table.root, left_out, tuple(notes))
+
+
+def _without_known(run: Run, images: Images, notes: list[str]) -> Images:
+    seen = {row.sha256 for row in run.split() if row.split in ("train", "val")}
+    unseen = [i for i, row in enumerate(images.table.rows) if row.sha256 not in seen]
+    known = len(images.table) - len(unseen)
+    if not known:
+        return images
+    notes.append(f"WARNING: {known} images that the run was trained on or chosen by are left out")
+    if not unseen:
+        msg = f"{images.table.root}: all {known} images are the run's own training images. Give it others."
+        raise SplitError(msg)
+    return images.select(unseen)
+
+
+def _check(labels: Sequence[str], part: Table, whole: Table, split: str) -> None:
+    if not len(part):
+        there = [name for name in whole.splits if name != UNREADABLE]
+        close = difflib.get_close_matches(split, there, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Splits there: {', '.join(there)}."
+        msg = f"{whole.root}: no readable image in a split '{split}'. {hint} Choose one with --split."
+        raise SplitError(msg)
+    unknown = sorted({row.label for row in part.rows} - set(labels))
+    if unknown:
+        msg = (
+            f"{whole.root}: {split} holds the label '{unknown[0]}', which the run does not know "
+            f"(it knows {', '.join(labels)}). Rename the folders to the run's labels."
+        )
+        raise SplitError(msg)

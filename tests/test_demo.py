@@ -1,0 +1,72 @@
+"""The demo: the whole way, and care for what lies in its folder."""
+
+import pytest
+
+from hilum import demo
+from hilum.demo import run_demo
+from hilum.errors import RunError, TableError
+from hilum.training.recipe import load_recipe as load
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The same way with a network that takes a second."""
+
+    def tiny(name, settings):
+        few = ["max_steps=4", "network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32"]
+        return load(name, [*settings, *few])
+
+    monkeypatch.setattr(demo, "load_recipe", tiny)
+
+
+def test_the_demo_on_given_data_leaves_run_evaluation_and_report(quick, write_dataset, tmp_path):
+    result = run_demo(write_dataset(splits=("train", "test")), tmp_path / "demo")
+    assert result.report == tmp_path / "demo" / "run" / "report.html"
+    assert result.evaluation.metrics["n_images"] == 72
+    assert "demo" in result.report.read_text()
+
+
+def test_an_earlier_demo_is_replaced_and_what_others_put_there_stays(quick, write_dataset, tmp_path):
+    data, out = write_dataset(splits=("train", "test")), tmp_path / "demo"
+    run_demo(data, out)
+    (out / "mine.txt").write_text("mine")
+    run_demo(data, out, seed=1)
+    assert (out / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_of_somebody_else_is_not_touched(quick, write_dataset, tmp_path):
+    out = tmp_path / "demo"
+    (out / "run").mkdir(parents=True)
+    (out / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="no earlier demo"):
+        run_demo(write_dataset(), out)
+    assert (out / "run" / "thesis.txt").exists()
+
+
+def test_a_mistake_in_the_data_costs_no_earlier_demo(quick, write_dataset, tmp_path):
+    out = tmp_path / "demo"
+    report = run_demo(write_dataset(splits=("train", "test")), out).report
+    with pytest.raises(TableError, match="no such folder"):
+        run_demo(tmp_path / "typo", out)
+    assert report.exists()
+
+
+def test_the_demo_does_not_delete_its_own_input(quick, write_dataset, tmp_path):
+    out = tmp_path / "demo"
+    run_demo(write_dataset(splits=("train", "test")), out)
+    inside = write_dataset(splits=("train", "test"), name="demo/phantoms")
+    with pytest.raises(RunError, match="holds the data"):
+        run_demo(inside, out)
+    assert (inside / "metadata.csv").exists()
+
+
+def test_a_file_in_the_way_is_one_message(quick, write_dataset, tmp_path):
+    (tmp_path / "demo").write_text("a file")
+    with pytest.raises(RunError, match="cannot be used"):
+        run_demo(write_dataset(), tmp_path / "demo")
+
+
+@pytest.mark.slow
+def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
+    accuracy = run_demo(None, tmp_path / "demo").evaluation.metrics["accuracy"]["value"]
+    assert 0.85 <= accuracy <= 0.995
