@@ -110,6 +110,16 @@ def test_a_renamed_file_is_reported_by_its_new_name(write_dataset):
     assert item.message.startswith(f"{item.path}: a text file")
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_damaged_cache_is_named_with_the_remedy(write_dataset, own_cache, suffix):
+    table = read_table(write_dataset())
+    open_images(table, PLAN)
+    (file,) = own_cache.glob(f"*{suffix}")
+    file.write_text("{}")
+    with pytest.raises(CacheError, match=r"damaged cache.*Delete it"):
+        open_images(table, PLAN)
+
+
 def test_two_processes_at_once_both_get_the_images(write_dataset, own_cache):
     root = write_dataset(patients=60)
     arguments = [sys.executable, "-c", OPEN, str(root), "48"]

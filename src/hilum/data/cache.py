@@ -28,6 +28,7 @@ from hilum.data.table import Row, Table
 from hilum.errors import CacheError, ImageError, PassingImageError, TableError
 from hilum.progress import Progress
 
+FORMAT = 2  # raise it when the files are laid out otherwise: older ones are then left alone
 CHUNK = 64  # images a thread takes at a time
 
 
@@ -93,7 +94,7 @@ def open_images(
     folder = folder or cache_folder()
     table = _with_hashes(table, progress)
     digest = hashlib.sha256("\n".join(row.sha256 for row in table.rows).encode()).hexdigest()
-    key = hashlib.sha256(f"{digest}:{preprocessing.digest()}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest()}".encode()).hexdigest()[:32]
     array, record = folder / f"{key}.npy", folder / f"{key}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,7 @@ def open_images(
         pixels = np.load(array, mmap_mode="r")
     except OSError as error:
         raise CacheError(_disk_message(folder, table, preprocessing, error)) from error
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         msg = f"{array}: a damaged cache ({error}). Delete it; it will be made again."
         raise CacheError(msg) from error
     # Failures are kept by position: equal contents may lie at several paths, and a table may have moved.
