@@ -193,12 +193,12 @@ def main() -> None:
     try:
         app()
     except HilumError as error:
-        print(f"{'usage' if isinstance(error, UsageError) else 'error'}: {error}", file=sys.stderr)  # noqa: T201
+        typer.echo(f"{'usage' if isinstance(error, UsageError) else 'error'}: {error}", err=True)
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            print("\ninterrupted. The same command with --resume continues a training.", file=sys.stderr)  # noqa: T201
+            typer.echo("\ninterrupted. The same command with --resume continues a training.", err=True)
         raise
     except OSError as error:  # a full disk, a folder that is a file, missing permissions
-        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}.", file=sys.stderr)  # noqa: T201
+        typer.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}.", err=True)
         sys.exit(1)

@@ -41,7 +41,8 @@ class PlainProgress(Progress):
 
     def line(self, text: str) -> None:
         """Print the line."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:

@@ -113,7 +113,7 @@ def _walk(root: Path) -> Iterator[str]:
     while waiting:
         folder, prefix = waiting.pop()
         try:
-            status = os.stat(folder)  # noqa: PTH116 - folders by the thousand: plain calls are faster
+            status = Path(folder).stat()
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))

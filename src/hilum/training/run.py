@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,7 +124,7 @@ class Run:
         """Write ``environment.json``."""
         part = self.path / "environment.json.part"
         part.write_text(json.dumps(values, indent=2, ensure_ascii=True) + "\n", encoding="utf-8")
-        os.replace(part, self.path / "environment.json")  # noqa: PTH105
+        part.replace(self.path / "environment.json")
         self.__dict__.pop("environment", None)
 
 
