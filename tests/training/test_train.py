@@ -27,6 +27,7 @@ TINY = [
     "epochs=3",
     "batch_size=8",
     "lr=0.01",
+    "keep_from=0",
 ]
 
 
@@ -264,6 +265,17 @@ def test_the_kept_checkpoint_is_the_one_with_the_fewest_misses(write_dataset, tm
     assert run.environment["best"]["step"] == fewest["step"]
     confusion = evaluate(run, split="val").metrics["confusion"]
     assert sum(confusion[1]) - confusion[1][1] == fewest["val_misses"]
+
+
+def test_no_checkpoint_is_kept_before_its_time(write_dataset, tmp_path):
+    root = write_dataset()
+    late = train(root, tmp_path / "late", tiny("epochs=6", "keep_from=0.8", "precision=float32"))
+    allowed = [row for row in late.history() if row["step"] >= 0.8 * late.history()[-1]["step"]]
+    assert len(allowed) == 2
+    assert late.environment["best"]["step"] == min(allowed, key=lambda row: row["val_loss"])["step"]
+    assert evaluate(late, split="val").metrics["log_loss"] == pytest.approx(
+        late.environment["best"]["val_loss"], abs=1e-4
+    )
 
 
 def test_misses_need_a_protected_label(write_dataset, tmp_path):

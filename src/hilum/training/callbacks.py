@@ -77,6 +77,7 @@ class Keep(Callback):
     def __init__(self, run: Run, history: History, resumed: dict[str, Any] | None = None) -> None:
         self.run, self.history, self.resumed = run, history, resumed
         self.best: dict[str, float] = resumed["best"] if resumed else {}
+        self.ripe: bool = resumed["ripe"] if resumed else False  # whether `best` comes late enough
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put weights, optimiser and schedule where they stood."""
@@ -93,8 +94,10 @@ class Keep(Callback):
         assert isinstance(pl_module, Classifier)
         row = self.history.rows[-1]
         weights = pl_module.network.state_dict()
-        select = pl_module.recipe.training.select
-        if not self.best or rank(row, select) < rank(self.best, select):
+        plan = pl_module.recipe.training
+        ripe = pl_module.step >= plan.keep_from * pl_module.total_steps
+        if not self.best or (ripe and (not self.ripe or rank(row, plan.select) < rank(self.best, plan.select))):
+            self.ripe = ripe
             self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy", "val_misses")}
             save_checkpoint(self.run.best, {"network": weights})
         everything = {
@@ -104,6 +107,7 @@ class Keep(Callback):
             "train_sums": pl_module.train_sums,
             "step": pl_module.step,
             "best": self.best,
+            "ripe": self.ripe,
         }
         save_checkpoint(self.run.last, everything)
 

@@ -59,6 +59,8 @@ class TrainingPlan(_Part):
         validate_every: Steps between validations; 0 means once an epoch.
         select: What the kept checkpoint is best at on validation: ``loss``, ``accuracy``, or ``misses`` (protected
             images not called protected), the latter two with ties broken by loss.
+        keep_from: Share of the steps after which a checkpoint may be kept. Where the learning rate falls to zero,
+            earlier ones are noisy, and the best of many noisy ones is best by luck.
         precision: ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
         seed: Of initial weights, order and augmentation.
     """
@@ -76,6 +78,7 @@ class TrainingPlan(_Part):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     validate_every: int = Field(default=0, ge=0)
     select: Select = "loss"
+    keep_from: float = Field(default=0.0, ge=0, le=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=0, ge=0, lt=2**31)
 
