@@ -116,7 +116,7 @@ def train(
     run = run_training(data, out, chosen, resume=resume, progress=progress_for_terminal())
     best = run.environment["best"]
     typer.echo(
-        f"{out}: best at epoch {best['epoch']} (step {best['step']}): "
+        f"{out}: kept epoch {best['epoch']} (step {best['step']}): "
         f"validation loss {best['val_loss']:.4f}, accuracy {best['val_accuracy']:.1%}"
     )
     typer.echo(f"weights sha256: {run.environment['weights_sha256']}")

@@ -97,9 +97,9 @@ def test_curves_say_what_they_show_and_mark_the_best() -> None:
         for e in range(1, 8)
     ]
     with_best, without = training_curves(history, 40, "f"), training_curves(history, None, "f")
-    assert {"training", "validation", "best checkpoint", "Validation accuracy"} <= set(texts(with_best))
-    assert "best checkpoint" not in texts(without)
-    assert "Best checkpoint at step 40." in with_best
+    assert {"training", "validation", "kept checkpoint", "Validation accuracy"} <= set(texts(with_best))
+    assert "kept checkpoint" not in texts(without)
+    assert "Kept checkpoint at step 40." in with_best
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e6])

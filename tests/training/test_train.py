@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -243,6 +244,16 @@ def test_schedules_begin_peak_and_end_where_they_should():
     assert [learning_rate_factor(cosine, step, 100) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
     constant = tiny("schedule=constant").training
     assert {learning_rate_factor(constant, step, 100) for step in range(101)} == {1.0}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU decides where there is one")
+def test_bfloat16_is_used_where_the_processor_says_that_it_has_it():
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        pytest.skip("needs Linux's /proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split())
+    has_it = bool({"avx512_bf16", "amx_bf16"} & flags)
+    assert precision_of(tiny("precision=auto").training) == ("bfloat16" if has_it else "float32")
 
 
 def test_precision_can_be_forced():

@@ -276,7 +276,7 @@ def training_curves(history: Sequence[Mapping[str, float]], best_step: float | N
             "zorder": 5,
         }
         for row in best:
-            loss.scatter([row["step"]], [row["val_loss"]], label="best checkpoint", **ring)
+            loss.scatter([row["step"]], [row["val_loss"]], label="kept checkpoint", **ring)
             accuracy.scatter([row["step"]], [row["val_accuracy"]], **ring)
         _loss_scale(loss, column("train_loss") + column("val_loss"))
         loss.set_title("Loss (negative log-likelihood)", weight="bold", size=9)
@@ -294,7 +294,7 @@ def training_curves(history: Sequence[Mapping[str, float]], best_step: float | N
         rate.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         described = f"Training and validation loss and validation accuracy at {len(steps)} validations."
         if best:
-            described += f" Best checkpoint at step {best[0]['step']:.0f}."
+            described += f" Kept checkpoint at step {best[0]['step']:.0f}."
         return svg(figure, name, described)
 
 

@@ -245,7 +245,7 @@ def _provenance(environment: Mapping[str, Any], evaluations: Sequence[Evaluation
     }
     rows = [(title, str(environment[key])) for key, title in names.items() if environment.get(key) is not None]
     if best:
-        rows.append(("Best checkpoint", f"epoch {best.get('epoch')}, step {best.get('step')}"))
+        rows.append(("Kept checkpoint", f"epoch {best.get('epoch')}, step {best.get('step')}"))
     rows.append(("SHA-256 of the weights", str(environment.get("weights_sha256") or "–")))
     rows += [("Data", str(data.get("root", "–"))), ("Digest of the data", str(data.get("digest", "–")))]
     for evaluation in evaluations:
