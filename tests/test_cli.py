@@ -56,7 +56,7 @@ def test_another_dataset_with_the_same_labels_can_be_evaluated(trained, hilum, w
 def test_the_runs_own_data_are_known_wherever_they_lie(trained, hilum, write_dataset, tmp_path):
     """Given explicitly, or moved: the run's splits count, and no training image becomes a test image."""
     (tmp_path / "data").rename(tmp_path / "moved")
-    one_message(hilum("evaluate", trained), 1, "are gone")
+    assert_one_message(hilum("evaluate", trained), 1, "are gone")
     metrics = json.loads(hilum("evaluate", trained, tmp_path / "moved", "--json", check=0).stdout)
     assert (metrics["name"], metrics["n_images"]) == ("test", 72)
 
@@ -95,7 +95,7 @@ def test_phantoms_can_be_made_and_read(hilum, tmp_path):
     assert "marker" in result.stderr
 
 
-def one_message(result, code, *expected):
+def assert_one_message(result, code, *expected):
     assert result.returncode == code, result.stderr
     problem = [line for line in result.stderr.splitlines() if line.startswith(("error:", "usage:"))]
     assert len(problem) == 1, result.stderr
@@ -148,7 +148,7 @@ def bad_test_label(root):
 def test_data_that_cannot_be_used(spoil, write_dataset, hilum, tmp_path):
     root = write_dataset()
     expected = spoil(root)
-    one_message(hilum("train", root, "--out", tmp_path / "run", *FEW), 1, expected)
+    assert_one_message(hilum("train", root, "--out", tmp_path / "run", *FEW), 1, expected)
     assert not (tmp_path / "run").exists()
 
 
@@ -188,29 +188,33 @@ def test_bad_files_among_good_ones_are_named_counted_and_left_out(write_dataset,
 
 def test_wrong_usage(hilum, write_dataset, tmp_path):
     root = write_dataset()
-    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "lrr=1"), 2, "unknown key 'lrr'", "training.lr")
-    one_message(hilum("train", root, "--out", tmp_path / "r", "--recipe", "nowhere"), 2, "'nowhere'", "compact")
-    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "network.name=vgg16"), 2, "'vgg16-bn'")
-    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "splits.val=foo"), 1, "'foo'")
-    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "training.seed=99999999999999"), 2, "seed")
+    assert_one_message(
+        hilum("train", root, "--out", tmp_path / "r", "--set", "lrr=1"), 2, "unknown key 'lrr'", "training.lr"
+    )
+    assert_one_message(hilum("train", root, "--out", tmp_path / "r", "--recipe", "nowhere"), 2, "'nowhere'", "compact")
+    assert_one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "network.name=vgg16"), 2, "'vgg16-bn'")
+    assert_one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "splits.val=foo"), 1, "'foo'")
+    assert_one_message(
+        hilum("train", root, "--out", tmp_path / "r", "--set", "training.seed=99999999999999"), 2, "seed"
+    )
     assert not (tmp_path / "r").exists(), "a mistake leaves no run behind that is in the way"
     (tmp_path / "file").write_text("")
-    one_message(hilum("train", root, "--out", tmp_path / "file" / "r", *FEW), 1, "is a file")
+    assert_one_message(hilum("train", root, "--out", tmp_path / "file" / "r", *FEW), 1, "is a file")
     assert hilum("train", root).returncode == 2
-    one_message(hilum("train", tmp_path / "nothing", "--out", tmp_path / "r"), 1, "no such folder")
-    one_message(hilum("evaluate", tmp_path / "nothing"), 1, "no such folder")
-    one_message(hilum("report", tmp_path), 1, "recipe.toml")
+    assert_one_message(hilum("train", tmp_path / "nothing", "--out", tmp_path / "r"), 1, "no such folder")
+    assert_one_message(hilum("evaluate", tmp_path / "nothing"), 1, "no such folder")
+    assert_one_message(hilum("report", tmp_path), 1, "recipe.toml")
 
 
 def test_a_run_in_the_way_and_a_split_that_is_not_there(trained, hilum, write_dataset):
-    one_message(hilum("train", trained, "--out", trained), 1, "--resume")
-    one_message(hilum("evaluate", trained, "--split", "nope"), 1, "'nope'", "--split")
+    assert_one_message(hilum("train", trained, "--out", trained), 1, "--resume")
+    assert_one_message(hilum("evaluate", trained, "--split", "nope"), 1, "'nope'", "--split")
 
 
 def test_output_that_cannot_be_written_is_one_message(trained, hilum, tmp_path):
     (tmp_path / "file").write_text("")
-    one_message(hilum("evaluate", trained, "--out", tmp_path / "file"), 1, "--out")
-    one_message(hilum("phantoms", tmp_path / "file" / "p", "--patients", "6"), 1, "file")
+    assert_one_message(hilum("evaluate", trained, "--out", tmp_path / "file"), 1, "--out")
+    assert_one_message(hilum("phantoms", tmp_path / "file" / "p", "--patients", "6"), 1, "file")
 
 
 def test_ctrl_c_says_how_to_go_on_and_an_unfinished_run_is_not_evaluated(write_dataset, tmp_path):
@@ -226,17 +230,17 @@ def test_ctrl_c_says_how_to_go_on_and_an_unfinished_run_is_not_evaluated(write_d
     assert "--resume" in errors.splitlines()[-1]
     assert "Traceback" not in errors
     result = subprocess.run([*command[:3], "evaluate", out], capture_output=True, text=True, check=False)
-    one_message(result, 1, "not finished", "--resume")
+    assert_one_message(result, 1, "not finished", "--resume")
 
 
 def test_a_checkpoint_of_another_architecture(trained, hilum):
     recipe = trained / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("width = 4", "width = 16"))
-    one_message(hilum("evaluate", trained), 1, "another architecture", "best.safetensors")
+    assert_one_message(hilum("evaluate", trained), 1, "another architecture", "best.safetensors")
 
 
 def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
     result = hilum("train", write_dataset(), "--out", tmp_path / "r", *FEW, HILUM_CACHE=str(blocked))
-    one_message(result, 1, "HILUM_CACHE")
+    assert_one_message(result, 1, "HILUM_CACHE")

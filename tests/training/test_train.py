@@ -153,12 +153,15 @@ def test_a_run_in_the_way_is_not_touched(write_dataset, tmp_path):
     assert run.best.exists()
 
 
+def make_unfinished(run):
+    """As if the training had been interrupted: what its end adds is gone."""
+    run.write_environment({key: value for key, value in run.environment.items() if key != "weights_sha256"})
+
+
 def test_resuming_with_another_recipe_or_other_data_is_refused(write_dataset, tmp_path):
     root = write_dataset()
     run = train(root, tmp_path / "run", tiny("max_steps=3"))
-    environment = dict(run.environment)
-    del environment["weights_sha256"]
-    run.write_environment(environment)
+    make_unfinished(run)
     with pytest.raises(RecipeError, match="differs in: training"):
         train(root, tmp_path / "run", tiny("max_steps=4"), resume=True)
     with pytest.raises(RunError, match="not the images"):
@@ -184,9 +187,7 @@ def test_a_loss_that_is_no_number_stops_with_the_remedy(write_dataset, tmp_path)
 def test_resuming_with_changed_pixels_is_refused(write_dataset, tmp_path):
     root = write_dataset()
     run = train(root, tmp_path / "run", tiny("max_steps=3"))
-    environment = dict(run.environment)
-    del environment["weights_sha256"]
-    run.write_environment(environment)
+    make_unfinished(run)
     files = sorted((root / "train" / "normal").iterdir())
     files[0].write_bytes(files[1].read_bytes())
     with pytest.raises(RunError, match="not the images"):
