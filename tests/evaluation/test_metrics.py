@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from hilum.evaluation.evaluate import measure
-from hilum.evaluation.metrics import auroc, brier, confusion_counts, log_loss, measures
+from hilum.evaluation.metrics import auroc, brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.predictions import Predictions
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
@@ -118,3 +118,21 @@ def test_a_label_that_nobody_has_leaves_its_recall_open_and_the_rest_defined():
     ours = measures(truth, probabilities, np.ones((1, 40)), LABELS)
     assert np.isnan(ours["recall"]["infected/non-covid"][0])
     assert np.isfinite(ours["balanced_accuracy"][0])
+
+
+def test_each_decision_of_the_tree_has_an_area_of_its_own():
+    """Against scikit-learn: normal against infected on all images, one infection against the other on infected ones."""
+    generator = np.random.default_rng(4)
+    truth = generator.integers(0, 3, 300)
+    probabilities = generator.dirichlet(np.ones(3), 300) * 0.7 + 0.3 * np.eye(3)[truth]
+    labels = ("normal", "infected/covid", "infected/non-covid")
+    found = decision_auroc(truth, probabilities, np.ones((1, 300)), labels)
+    assert list(found) == ["", "infected"]
+    root = sk.roc_auc_score(truth > 0, 1 - probabilities[:, 0])
+    assert found[""]["infected"][0] == pytest.approx(root)
+    assert found[""]["normal"][0] == pytest.approx(root)
+    ill = truth > 0
+    share = probabilities[ill, 1] / probabilities[ill, 1:].sum(axis=1)
+    assert found["infected"]["infected/covid"][0] == pytest.approx(sk.roc_auc_score(truth[ill] == 1, share))
+    assert decision_auroc(truth, probabilities, np.ones((1, 300)), ("a", "b", "c")) == {}
+    assert decision_auroc(truth, probabilities, np.ones((1, 300)), ("a", "a/b", "c")) == {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 Floats = NDArray[np.float64]
 CHUNK = 2**22  # weights held at a time
@@ -72,6 +73,32 @@ def bootstrap(
         return {"value": _number(value[0]), "low": _number(low), "high": _number(high)}
 
     return {key: interval(plain[key], [sample[key] for sample in drawn]) for key in plain}
+
+
+def exact_interval(share: float, patients: int, confidence: float = 0.95) -> dict[str, float]:
+    """The exact interval of a proportion (Clopper and Pearson 1934), for where resampling cannot see anything.
+
+    Args:
+        share: The proportion; of 0 or 1 a bootstrap would give an interval without width.
+        patients: How many it was seen on. Counting patients rather than images errs on the careful side.
+        confidence: Of the interval.
+
+    Returns:
+        ``low`` and ``high``.
+    """
+    exact = binomtest(round(share * patients), patients).proportion_ci(confidence)
+    return {"low": float(exact.low), "high": float(exact.high)}
+
+
+def widen_mean(mean: dict[str, Any], parts: Sequence[Mapping[str, Any]]) -> None:
+    """Give a mean that no resample moved the mean of its parts' bounds, which errs on the careful side.
+
+    Args:
+        mean: With ``low`` and ``high``; changed in place where they are equal.
+        parts: What it is the mean of, with bounds of their own.
+    """
+    if parts and mean["low"] is not None and mean["low"] == mean["high"]:
+        mean |= {bound: sum(part[bound] for part in parts) / len(parts) for bound in ("low", "high")}
 
 
 def _number(value: float) -> float | None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.data.taxonomy import branches
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -59,6 +61,21 @@ def auroc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Float
     return divide(wins, ups.sum(axis=1) * downs.sum(axis=1))
 
 
+def balanced_accuracy(counts: Floats, occurs: NDArray[np.bool_]) -> Floats:
+    """The mean recall over the labels that occur.
+
+    Args:
+        counts: Confusion matrices (R, K, K), rows truth.
+        occurs: Which labels the images have, shape (K,).
+
+    Returns:
+        Of shape (R,); NaN in a resample that lacks one of these labels.
+    """
+    recall = divide(np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2))
+    known = ~np.isnan(recall[:, occurs])
+    return np.where(known.all(axis=1), np.where(known, recall[:, occurs], 0).mean(axis=1), np.nan)
+
+
 def measures(
     truth: Ints, probabilities: Floats, weights: Floats, labels: Sequence[str]
 ) -> dict[str, Floats | dict[str, Floats]]:
@@ -78,9 +95,6 @@ def measures(
     right = np.diagonal(counts, axis1=1, axis2=2)
     recall = divide(right, counts.sum(axis=2))
     precision = divide(right, counts.sum(axis=1))
-    occurs = np.bincount(truth, minlength=len(labels)) > 0
-    known = ~np.isnan(recall[:, occurs])
-    present = np.where(known, recall[:, occurs], 0).mean(axis=1)
     areas = [auroc(probabilities[:, k], truth == k, weights) for k in range(len(labels))]
 
     def by_label(values: Sequence[Floats] | Floats) -> Mapping[str, Floats]:
@@ -88,11 +102,47 @@ def measures(
 
     return {
         "accuracy": divide(right.sum(axis=1), counts.sum(axis=(1, 2))),
-        "balanced_accuracy": np.where(known.all(axis=1), present, np.nan),
+        "balanced_accuracy": balanced_accuracy(counts, np.bincount(truth, minlength=len(labels)) > 0),
         "recall": dict(by_label(recall.T)),
         "precision": dict(by_label(precision.T)),
         "auroc": dict(by_label(areas)),
     }
+
+
+def decision_auroc(
+    truth: Ints, probabilities: Floats, weights: Floats, labels: Sequence[str]
+) -> dict[str, dict[str, Floats]]:
+    """How well each decision of the label tree is made, apart from the others.
+
+    At the root of the seed's labels that is normal against infected, by P(infected) = 1 - P(normal); below it one
+    infection against the other, among infected images only, by the probability within P(infected).
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        probabilities: Of shape (N, K).
+        weights: Of shape (R, N).
+        labels: K names; of a label that is also a folder there is no tree, and nothing is returned.
+
+    Returns:
+        By the folder at which it is made (empty at the root), then by what is told from the rest there: an AUROC of
+        shape (R,). Empty for labels without nesting, where the only decision is the one that `measures` has.
+    """
+    try:
+        decisions = branches(labels)
+    except ValueError:
+        return {}
+    found: dict[str, dict[str, Floats]] = {}
+    for branch in decisions if len(decisions) > 1 else ():
+        below = sum(branch.members, ())
+        here = np.isin(truth, below)
+        total = np.maximum(probabilities[here][:, below].sum(axis=1), np.finfo(np.float64).tiny)
+        found[branch.name] = {
+            child: auroc(
+                probabilities[here][:, inside].sum(axis=1) / total, np.isin(truth[here], inside), weights[:, here]
+            )
+            for child, inside in zip(branch.children, branch.members, strict=True)
+        }
+    return found
 
 
 def log_loss(truth: Ints, probabilities: Floats) -> float:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
-from hilum.errors import CheckpointError
+from hilum.errors import CheckpointError, RunError
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
@@ -58,6 +58,37 @@ class Predictions:
             for i, image in enumerate(self.paths):
                 row = [image, self.patients[i], names[self.truth[i]], names[self.predicted[i]]]
                 writer.writerow([*row, *(f"{p:.8f}" for p in self.probabilities[i])])
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read ``predictions.csv``.
+
+    Raises:
+        RunError: The file is missing, or is not what `Predictions.write` writes.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            columns = [name for name in reader.fieldnames or () if name.startswith("p:")]
+            rows = list(reader)
+        if not columns:
+            msg = "no probabilities"
+            raise ValueError(msg)
+        labels = tuple(name.removeprefix("p:") for name in columns)
+        index = {label: number for number, label in enumerate(labels)}
+        return Predictions(
+            labels=labels,
+            paths=tuple(row["path"] for row in rows),
+            patients=tuple(row["patient_id"] for row in rows),
+            truth=np.array([index[row["label"]] for row in rows], dtype=np.int64),
+            probabilities=np.array([[float(row[name]) for name in columns] for row in rows]).reshape(len(rows), -1),
+        )
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        msg = (
+            f"{path}: these are not predictions as hilum writes them ({type(error).__name__}: {error}). "
+            f"Run `hilum evaluate` again."
+        )
+        raise RunError(msg) from error
 
 
 def predict(
