@@ -8,7 +8,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 Advance = Callable[[int], None]
 
@@ -66,31 +70,47 @@ class PlainProgress(Progress):
 
 
 class TerminalProgress(Progress):
-    """Rich bars on standard error."""
+    """Rich bars on standard error; a task within a task gets a bar below it."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
         self.console = Console(stderr=True, highlight=False)
-        self._status = ""
-        self._update: Callable[[str], None] = lambda text: None
+        self._bars: Bars | None = None
+        self._updates: list[Callable[[str], None]] = []
 
     def line(self, text: str) -> None:
-        """Print the line above the current bar."""
+        """Print the line above the bars."""
         self.console.print(text, markup=False)
 
     def status(self, text: str) -> None:
-        """Show the remark at the end of the current bar."""
-        self._update(text)
+        """Show the remark at the end of the innermost bar."""
+        if self._updates:
+            self._updates[-1](text)
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
-        """Show a bar with the time left; it stays, complete, when the task is done."""
+        """Show a bar with the time left; it stays, complete, when the task is done, unless it was within another."""
+        outermost = self._bars is None
+        bars = self._bars = self._bars or self._new()
+        with bars if outermost else nullcontext():
+            number = bars.add_task(title, total=total, status="")
+            self._updates.append(lambda text: bars.update(number, status=text))
+            try:
+                yield lambda done: bars.advance(number, done)
+            finally:
+                self._updates.pop()
+                if outermost:
+                    self._bars = None
+                else:
+                    bars.remove_task(number)
+
+    def _new(self) -> Bars:
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
         from rich.table import Column
 
-        bars = Bars(
+        return Bars(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=20)),
             BarColumn(bar_width=16),
@@ -100,13 +120,6 @@ class TerminalProgress(Progress):
             console=self.console,
             expand=True,
         )
-        with bars:
-            number = bars.add_task(title, total=total, status="")
-            self._update = lambda text: bars.update(number, status=text)
-            try:
-                yield lambda done: bars.advance(number, done)
-            finally:
-                self._update = lambda text: None
 
 
 def progress_for_terminal() -> Progress:

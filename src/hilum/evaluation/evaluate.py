@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from hilum.errors import RunError
+from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
-from hilum.evaluation.intervals import bootstrap
-from hilum.evaluation.metrics import brier, confusion_counts, log_loss, measures
+from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
+from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict
+from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
 from hilum.training.run import Run
 
@@ -71,17 +72,26 @@ def evaluate(
 
     index = {label: number for number, label in enumerate(labels)}
     rows = part.images.table.rows
+    calibration = calibrate(run, part.root if part.own else None, progress=progress)
+    plain = probabilities = predict(run, part.images, labels, progress=progress)
+    if calibration.temperatures:
+        probabilities = scale(plain, calibration.temperatures, labels, run.recipe.architecture)
     predictions = Predictions(
         labels=labels,
         paths=tuple(row.path for row in rows),
         patients=tuple(row.patient_id for row in rows),
         truth=np.array([index[row.label] for row in rows], dtype=np.int64),
-        probabilities=predict(run, part.images, labels, progress=progress),
+        probabilities=probabilities,
     )
     metrics = {
         "name": part.name,
         "split": part.split,
         **measure(predictions, protected=run.protected),
+        "calibration": {
+            "temperatures": calibration.temperatures,
+            "note": calibration.note,
+            "before": probability_scores(predictions.truth, plain),
+        },
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
@@ -118,7 +128,6 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         confidence=CONFIDENCE,
     )
     _widen(intervals, predictions)
-    outcomes = np.eye(len(predictions.labels))[truth]
     return {
         "labels": list(predictions.labels),
         "protected": protected,
@@ -127,35 +136,50 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         "unit": "patients" if known else "images",
         "confusion": counts[0].astype(int).tolist(),
         **intervals,
+        **probability_scores(truth, probabilities),
+        "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
+    }
+
+
+def probability_scores(truth: Any, probabilities: Any) -> dict[str, Any]:
+    """How far the probabilities themselves can be trusted: ``log_loss``, ``brier``, ``ece`` with its noise floor.
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        probabilities: Of shape (N, K).
+    """
+    outcomes = np.eye(probabilities.shape[1])[truth]
+    return {
         "log_loss": log_loss(truth, probabilities),
         "brier": brier(truth, probabilities),
         "ece": {
             "value": expected_calibration_error(outcomes, probabilities),
             "noise_floor": noise_floor(probabilities),
         },
-        "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
     }
 
 
 def _measures(truth: Any, probabilities: Any, labels: Sequence[str], weights: Any) -> dict[str, Any]:
-    return dict(measures(truth, probabilities, weights, labels))
+    found: dict[str, Any] = dict(measures(truth, probabilities, weights, labels))
+    decisions = decision_auroc(truth, probabilities, weights, labels)
+    return found | ({"decisions": decisions} if decisions else {})
 
 
 def _widen(intervals: dict[str, Any], predictions: Predictions) -> None:
     """Give proportions of exactly 0 or 1 the exact interval: resampling cannot see what did not happen.
 
-    Clopper and Pearson (1934), counting patients rather than images, which errs on the careful side. A measure
-    that is exactly 1 on three patients is anything from 29 % to 100 %.
+    A measure that is exactly 1 on three patients is anything from 29 % to 100 %.
     """
     truth, predicted, clusters = predictions.truth, predictions.predicted, np.array(predictions.clusters)
 
     def widen(measure: dict[str, Any], counted: Any) -> None:
         if measure["value"] in (0.0, 1.0):
             patients = len(set(clusters[counted]))
-            exact = binomtest(round(measure["value"] * patients), patients).proportion_ci(CONFIDENCE)
-            measure["low"], measure["high"] = float(exact.low), float(exact.high)
+            measure |= exact_interval(measure["value"], patients, CONFIDENCE)
 
     widen(intervals["accuracy"], np.full(len(truth), True))
     for k, label in enumerate(predictions.labels):
         widen(intervals["recall"][label], truth == k)
         widen(intervals["precision"][label], predicted == k)
+    occurring = [intervals["recall"][label] for k, label in enumerate(predictions.labels) if (truth == k).any()]
+    widen_mean(intervals["balanced_accuracy"], occurring)

@@ -24,6 +24,7 @@ class Part:
         split: Which part of the dataset; ``all`` of one that has no splits.
         images: Decoded by the run's preprocessing.
         root: Where they lie.
+        own: Whether they are the run's own data.
         unreadable: What had to be left out.
         notes: What has to be known about them.
     """
@@ -32,6 +33,7 @@ class Part:
     split: str
     images: Images
     root: Path
+    own: bool
     unreadable: tuple[Unreadable, ...]
     notes: tuple[str, ...]
 
@@ -65,6 +67,8 @@ def select_part(run: Run, data: Path | None, split: str, progress: Progress) -> 
         images = _without_known(run, images, notes)
     whole = not own and not table.splits
     chosen = images if whole else images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    if own and split == "calibration":
+        notes.append("WARNING: the temperature was fitted to half of these images")
     _check(run.labels, chosen.table, images.table, split)
     split_of = {row.path: row.split for row in table.rows}
     left_out = tuple(item for item in images.unreadable if whole or split_of[item.path] in (split, UNREADABLE))
@@ -72,7 +76,7 @@ def select_part(run: Run, data: Path | None, split: str, progress: Progress) -> 
     if data and not own:
         dataset = (data.parent if data.is_file() else data).resolve().name
         name = "-".join([dataset, *([] if whole else [split]), images.digest[:8]])
-    return Part(name, "all" if whole else split, chosen, table.root, left_out, tuple(notes))
+    return Part(name, "all" if whole else split, chosen, table.root, own, left_out, tuple(notes))
 
 
 def _without_known(run: Run, images: Images, notes: list[str]) -> Images:

@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from hilum.data.labels import last_component
+
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
     """The result matrix, then recall, precision and AUROC by label, then what they come to.
@@ -41,29 +43,45 @@ def _by_label(metrics: dict[str, Any]) -> Table:
     for label in metrics["labels"]:
         shown = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
         recall, precision, area = (metrics[name][label] for name in ("recall", "precision", "auroc"))
-        table.add_row(shown, _interval(recall, 100, 1), _interval(precision, 100, 1), _interval(area, 1, 3))
+        table.add_row(shown, interval(recall, 100, 1), interval(precision, 100, 1), interval(area, 1, 3))
     return table
 
 
 def _sentences(metrics: dict[str, Any]) -> list[str]:
-    accuracy, balanced = (_interval(metrics[name], 100, 1) for name in ("accuracy", "balanced_accuracy"))
+    accuracy, balanced = (interval(metrics[name], 100, 1) for name in ("accuracy", "balanced_accuracy"))
     lines = [f"accuracy [bold]{accuracy}[/] %, balanced {balanced} %"]
     labels, protected = metrics["labels"], metrics["protected"]
     if protected in labels:
         row = metrics["confusion"][labels.index(protected)]
         missed = sum(row) - row[labels.index(protected)]
         lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
+    for name, areas in metrics.get("decisions", {}).items():
+        one, *others = areas
+        against = " or ".join(map(last_component, others))
+        lines.append(
+            f"{escape(last_component(one))} against {escape(against)}{f', among {escape(name)}' if name else ''}: "
+            f"AUROC {interval(areas[one], 1, 3)}"
+        )
     ece = metrics["ece"]
     lines.append(
         f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, calibration error {ece['value']:.3f} "
         f"(a perfect model would show {ece['noise_floor']:.3f})"
     )
+    calibration = metrics.get("calibration", {})
+    if temperatures := calibration.get("temperatures"):
+        before = calibration["before"]
+        shown = ", ".join(f"{value:.2f}" for value in temperatures.values())
+        lines.append(
+            f"calibrated with temperature {shown}; before: log-loss {before['log_loss']:.3f}, "
+            f"calibration error {before['ece']['value']:.3f}"
+        )
     return lines
 
 
-def _interval(measure: dict[str, float | None], factor: float, digits: int) -> str:
+def interval(measure: dict[str, float | None], factor: float, digits: int, *, sign: str = "") -> str:
+    """``84.6 (80.7-87.9)``; a dash where it is undefined. `sign` is ``+`` for differences."""
     value, low, high = measure["value"], measure["low"], measure["high"]
     if value is None or low is None or high is None:
         return "-"
-    shown = [f"{factor * number:.{digits}f}".replace("100.0", "100") for number in (value, low, high)]
-    return f"{shown[0]} ({shown[1]}-{shown[2]})"
+    shown = [f"{factor * number:{sign}.{digits}f}".replace("100.0", "100") for number in (value, low, high)]
+    return f"{shown[0]} ({shown[1]}{' to ' if sign else '-'}{shown[2]})"

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,6 +17,10 @@ from hilum.data.splits import SplitPlan
 from hilum.errors import RecipeError
 from hilum.training.augment import Augmentation
 from hilum.training.selection import Select
+
+
+def _is_table(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 class _Part(BaseModel):
@@ -107,6 +111,9 @@ class Recipe(_Part):
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 
+TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that come with hilum."""
     folder = resources.files("hilum.recipes")
@@ -119,7 +126,8 @@ def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     Args:
         name: One of `recipe_names`, or a TOML file.
         settings: ``key=value`` each. The key is written in full (``training.lr``) or by its last part where that
-            is unambiguous (``lr``); the value as in TOML, quotes around plain words optional.
+            is unambiguous (``lr``); the value as in TOML, quotes around plain words optional. A whole table may be
+            replaced: ``augmentation={rotate=10}`` rotates and does nothing else.
 
     Raises:
         RecipeError: The recipe is not there or is not TOML, a key is unknown or ambiguous, a value impossible.
@@ -161,19 +169,19 @@ def _find(name: str | Path) -> tuple[str, str]:
 
 def _keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if _is_table(field.annotation):
             yield from _keys(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name
 
 
 def resolve_key(key: str) -> str:
-    """The full name of a recipe's key: ``training.lr`` for ``lr``.
+    """The full name of a recipe's key: ``training.lr`` for ``lr``; a whole table, such as ``augmentation``, too.
 
     Raises:
         RecipeError: No key, or more than one, is called so.
     """
-    if key.startswith("network.options."):
+    if key.startswith("network.options.") or key in TABLES:
         return key
     matches = [full for full in _keys() if full == key] or [f for f in _keys() if f.endswith(f".{key}")]
     if len(matches) == 1:
@@ -195,10 +203,15 @@ def _set(values: dict[str, Any], setting: str) -> None:
         if not isinstance(values, dict):
             msg = f"--set {setting}: '{table}' is a table, but the recipe gives it a plain value. Correct the recipe."
             raise RecipeError(msg)
+    values[last] = parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """A value as in TOML; what is none is a plain word."""
     try:
-        values[last] = tomllib.loads(f"value = {value.strip()}")["value"]
+        return tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        values[last] = value.strip()
+        return text.strip()
 
 
 def _unknown(key: str) -> str:

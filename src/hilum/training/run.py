@@ -41,6 +41,12 @@ class Run:
 
     path: Path
 
+    @property
+    def name(self) -> str:
+        """The folder's name, or that of the one around it where the name says nothing."""
+        folder = self.path.resolve()
+        return folder.parent.name if folder.name == "run" else folder.name
+
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from hilum.data.cache import Images, open_images
 from hilum.data.layouts import read_table
+from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits
 from hilum.data.table import Row, Table
 from hilum.errors import RecipeError, RunError, SplitError
@@ -20,7 +21,7 @@ from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, resolve_prot
 
 
 def train(
-    data: Path,
+    data: Path | Table,
     out: Path,
     recipe: Recipe | None = None,
     *,
@@ -30,7 +31,7 @@ def train(
     """Train a classifier.
 
     Args:
-        data: A dataset, as `hilum.data.layouts.read_table` takes it.
+        data: A dataset, as `hilum.data.layouts.read_table` takes it, or a table of one.
         out: The run folder to make, or with `resume` to continue.
         recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
         resume: Continue after the last validation; the weights in the end are those of a training that was
@@ -53,7 +54,8 @@ def train(
         progress.line(f"{out}: this training is complete; nothing is left to do.")
         return run
 
-    table = read_table(data)
+    table = data if isinstance(data, Table) else read_table(data)
+    given = table.root if isinstance(data, Table) else data
     assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
     images, table, notes = prepare(table, recipe, progress)
     from hilum.training.environment import describe_environment
@@ -63,11 +65,11 @@ def train(
         run.environment["data"]["digest"] == images.digest and _identity(run.split()) == _identity(table.rows)
     )
     if not same:
-        msg = f"{data}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
+        msg = f"{given}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
         raise RunError(msg)
-    labels = _labels(data, images)
+    labels = _labels(given, images)
     if resolve_protected(recipe, labels) is None and recipe.training.select == "misses":
-        msg = f'{data}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
+        msg = f'{given}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
         raise RecipeError(msg)
     check_before(recipe, images, labels)
     out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,7 @@ def train(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
     facts["data"] = {
-        "given": str(data.resolve()),
+        "given": str(given.resolve()),
         "root": str(table.root.resolve()),
         "digest": images.digest,
         "n_images": len(table),
@@ -104,7 +106,7 @@ def prepare(table: Table, recipe: Recipe, progress: Progress) -> tuple[Images, T
     if len(images.unreadable) > 10:
         progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
     splits = assign_splits(images.table, recipe.splits)
-    notes = [*table.notes, *splits.notes]
+    notes = [*table.notes, *confounding(images.table), *splits.notes]
     if images.unreadable:
         notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
     for note in notes:

@@ -1,0 +1,101 @@
+"""A comparison on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from hilum.evaluation.screen import interval
+
+RULES = {"most_probable": "the most probable label", "down_the_tree": "the label tree, level by level"}
+
+
+def comparison_table(facts: dict[str, Any]) -> RenderableType:
+    """Two runs beside each other, then what may be concluded.
+
+    Args:
+        facts: What ``comparison.json`` holds.
+    """
+    names = [
+        f"{which}: [bold]{escape(run['name'])}[/]"
+        for which, run in zip(("first", "second"), facts["runs"], strict=True)
+    ]
+    about = [f"{run['network']} {run['architecture']}, seed {run['seed']}, on {run['split']}" for run in facts["runs"]]
+    unit = f"of {facts['n_patients']} patients" if facts["n_patients"] else "patients unknown: optimistic intervals"
+    lines = [f"{name} ({escape(what)})" for name, what in zip(names, about, strict=True)]
+    parts: list[RenderableType] = ["", *lines, f"{facts['n_images']} images {unit}, the same ones for both"]
+    parts += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
+    for rule, found in facts["rules"].items():
+        parts += [_measures(facts, rule, found), *sentences(facts, found)]
+    parts += [_areas(facts), *rule_sentences(facts), ""]
+    return Group(*parts)
+
+
+def _measures(facts: dict[str, Any], rule: str, found: dict[str, Any]) -> Table:
+    title = f"read by {RULES[rule]}" if len(facts["rules"]) > 1 else "with 95 % intervals"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    table.add_column("%", overflow="fold")
+    for name in ("first", "second", "second - first"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = [("accuracy", found["accuracy"]), ("balanced accuracy", found["balanced_accuracy"])]
+    rows += [(f"recall {label}", found["recall"][label]) for label in facts["labels"]]
+    for name, entry in rows:
+        star = " [yellow]*[/]" if name == f"recall {facts['protected']}" else ""
+        table.add_row(escape(name) + star, *_three(entry, 100, 1))
+    return table
+
+
+def _areas(facts: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("AUROC", overflow="fold")
+    for name in ("first", "second", "second - first"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for label in facts["labels"]:
+        table.add_row(escape(label), *_three(facts["auroc"][label], 1, 3))
+    return table
+
+
+def _three(entry: dict[str, Any], factor: float, digits: int) -> tuple[str, str, str]:
+    difference = entry["difference"]
+    shown = interval(difference, factor, digits, sign="+")
+    if difference["low"] is not None and (difference["low"] > 0 or difference["high"] < 0):
+        shown = f"[bold]{shown}[/]"
+    return interval(entry["first"], factor, digits), interval(entry["second"], factor, digits), shown
+
+
+def sentences(facts: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """What one reading says: who was right alone, how surely, and what could have been seen."""
+    table, patients = found["mcnemar"], found["patients"]
+    lines = [
+        f"right alone: the first on {table['first_only']} images, the second on {table['second_only']}; "
+        f"McNemar's exact p = {p_text(table['p_value'])}, counting patients p = {p_text(patients['p_value'])}"
+    ]
+    smallest, detectable = patients["smallest_significant"], patients["detectable"]
+    if smallest is None:
+        lines.append(f"only {patients['discordant_patients']} patients tell them apart: nothing could be significant")
+    else:
+        lines.append(
+            f"smallest difference that this sample could have shown: {100 * smallest:.1f} points "
+            f"(reliably, in 4 of 5 such samples: {100 * detectable:.1f})"
+        )
+    return lines
+
+
+def rule_sentences(facts: dict[str, Any]) -> list[str]:
+    """What reading down the tree changes for each run, without any change of the network."""
+    if not facts["rule_effect"]:
+        return []
+    return [
+        f"{which}: down the tree instead of the most probable label, accuracy "
+        f"{interval(effect['accuracy']['difference'], 100, 1, sign='+')} points"
+        for which, effect in zip(("first", "second"), facts["rule_effect"], strict=True)
+    ]
+
+
+def p_text(value: float) -> str:
+    """A p-value as papers print it."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

@@ -1,0 +1,175 @@
+"""Cross-validation: every patient is tested once, by a network that has not seen them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from hilum import __version__
+from hilum.data.cache import Images, open_images
+from hilum.data.layouts import read_table
+from hilum.data.sources import confounding
+from hilum.data.splits import independent_groups
+from hilum.data.table import Table
+from hilum.errors import SplitError
+from hilum.evaluation.evaluate import Evaluation, evaluate, measure
+from hilum.evaluation.predictions import Predictions
+from hilum.progress import Progress
+from hilum.training.recipe import Recipe
+from hilum.training.series import begin_series, train_member, write_json
+
+SUMMARISED = ("accuracy", "balanced_accuracy")
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Where a cross-validation was written, and what it says."""
+
+    folder: Path
+    result: dict[str, Any]
+
+
+def crossval(
+    data: Path,
+    out: Path,
+    recipe: Recipe | None = None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Train and test in turns, grouped by patient and by identical content, stratified by label.
+
+    Splits that the dataset brings are put together. In every fold a validation part is carved from the training
+    part; the fold's test images choose nothing.
+
+    Args:
+        data: A dataset.
+        out: A new folder, with a run a fold; with `resume` an earlier one, whose finished folds are kept.
+        recipe: Of every fold's training; its splits are replaced.
+        folds: How many, at least 2.
+        seed: Of the division into folds.
+        resume: Go on with the cross-validation in `out`.
+        progress: Told about long work.
+
+    Returns:
+        What ``crossval.json`` holds: ``pooled``, as in ``metrics.json``, over the predictions of all folds
+        together; ``per_fold``, each fold's own; ``spread``, mean and standard deviation over folds.
+
+    Raises:
+        SplitError: A label has fewer patients than it takes.
+        RunError: `out` is in the way, or there is nothing to continue.
+        RecipeError: `resume` finds another cross-validation.
+        DataError: The data cannot be used.
+        DivergenceError: The loss of a fold is no longer a finite number.
+    """
+    progress = progress or Progress()
+    recipe = recipe or Recipe()
+    splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
+    recipe = recipe.model_copy(update={"splits": splits})
+    table = read_table(data)
+    notes = [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
+    images = open_images(table, recipe.preprocessing, progress=progress)
+    number = assign_folds(images.table, folds, seed)
+    if not table.patients_known:
+        notes.append("WARNING: patients are unknown: folds are divided by image, and results are optimistic")
+    notes += confounding(images.table)
+    for note in notes:
+        progress.line(f"note: {note}")
+
+    plan = {"folds": folds, "seed": seed, "recipe": recipe.model_dump(mode="json"), "digest": images.digest}
+    begin_series(out, plan, "cross-validation", resume=resume)
+    evaluations = []
+    with progress.task("Folds", folds) as advance:
+        for fold in range(folds):
+            evaluations.append(_fold(images, table, number == fold, out / f"fold-{fold + 1}", recipe, progress))
+            advance(1)
+    pooled = pool([evaluation.predictions for evaluation in evaluations])
+    result = {
+        **plan,
+        "hilum": __version__,
+        "notes": notes,
+        "pooled": {
+            "name": "pooled",
+            "split": "all",
+            **measure(pooled, protected=evaluations[0].metrics["protected"]),
+            "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
+            "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
+        },
+        "per_fold": [evaluation.metrics for evaluation in evaluations],
+        "spread": _spread([evaluation.metrics for evaluation in evaluations]),
+    }
+    pooled.write(out / "predictions.csv")
+    write_json(out / "crossval.json", result)
+    return CrossValidation(out, result)
+
+
+def assign_folds(table: Table, folds: int, seed: int = 0) -> Any:
+    """The fold of every image.
+
+    Args:
+        table: Rows with ``patient_id`` and ``sha256`` where they are known.
+        folds: How many.
+        seed: Of the division.
+
+    Returns:
+        Of shape (N,), from 0 to `folds` - 1; images of one patient, and identical ones, share a fold.
+
+    Raises:
+        SplitError: A label has fewer patients than folds, or than training, validation and test take.
+    """
+    groups = independent_groups(table)
+    labels = [row.label for row in table.rows]
+    unit = "patients" if table.patients_known else "images of unknown patients"
+    least = max(folds, 3)
+    for label in table.labels:
+        found = len({group for group, name in zip(groups, labels, strict=True) if name == label})
+        if found < least:
+            remedy = f"Use --folds {found}, or add images." if found >= 3 else "Add images, or leave the label out."
+            msg = f"{table.root}: '{label}' has {found} {unit}; {folds} folds take at least {least}. {remedy}"
+            raise SplitError(msg)
+    divider = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    number = np.empty(len(table), dtype=np.int64)
+    for fold, (_, test) in enumerate(divider.split(np.zeros(len(table)), labels, groups)):
+        number[test] = fold
+    for fold in range(folds):
+        lacking = sorted(set(labels) - {labels[i] for i in np.flatnonzero(number == fold)})
+        if lacking:
+            msg = f"{table.root}: fold {fold + 1} of {folds} got no image of '{lacking[0]}'. Use fewer --folds."
+            raise SplitError(msg)
+    return number
+
+
+def pool(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of all folds as one."""
+    return Predictions(
+        labels=parts[0].labels,
+        paths=tuple(path for part in parts for path in part.paths),
+        patients=tuple(patient for part in parts for patient in part.patients),
+        truth=np.concatenate([part.truth for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+    )
+
+
+def _fold(images: Images, table: Table, tested: Any, folder: Path, recipe: Recipe, progress: Progress) -> Evaluation:
+    testing = {row.path for row, here in zip(images.table.rows, tested, strict=True) if here}
+    divided = table.with_splits(["test" if row.path in testing else "train" for row in table.rows])
+    progress.line(f"{folder.name}: {len(testing)} images are tested")
+    run = train_member(replace(divided, notes=()), folder, recipe, progress)
+    return evaluate(run, progress=progress)
+
+
+def _spread(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            "mean": float(np.mean([fold[name]["value"] for fold in metrics])),
+            "sd": float(np.std([fold[name]["value"] for fold in metrics], ddof=1)),
+        }
+        for name in SUMMARISED
+    }

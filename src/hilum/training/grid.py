@@ -1,0 +1,73 @@
+"""What a sweep tries: recipe keys with several values each, and every combination of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from hilum.errors import RecipeError
+from hilum.training.recipe import parse_value, resolve_key
+
+
+def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Divide ``--set`` values into what is fixed and what is swept.
+
+    Args:
+        settings: ``key=value`` or ``key=value,value,...``; commas within brackets, braces or quotes divide nothing.
+
+    Returns:
+        The fixed settings as they were given, and for each swept key (in full) its values.
+
+    Raises:
+        RecipeError: A key is unknown, given twice, or none has several values.
+    """
+    fixed: list[str] = []
+    swept: dict[str, list[str]] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
+            raise RecipeError(msg)
+        full = resolve_key(key.strip())
+        if full in swept:
+            msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
+            raise RecipeError(msg)
+        values = _divide(value)
+        if len(values) > 1:
+            twice = next((v for i, v in enumerate(values) if parse_value(v) in map(parse_value, values[:i])), None)
+            if twice is not None:
+                msg = f"--set {setting}: the value {twice} stands there twice. Remove one."
+                raise RecipeError(msg)
+            swept[full] = values
+        else:
+            fixed.append(f"{full}={value}")
+    if not swept:
+        msg = "a sweep needs a key with several values, for example --set lr=0.001,0.01,0.1,1.0."
+        raise RecipeError(msg)
+    return fixed, swept
+
+
+def trial_names(combinations: Sequence[Mapping[str, str]]) -> list[str]:
+    """Folder names that say what a trial changes; numbered, so that they are unique and in order."""
+    digits = len(str(len(combinations)))
+    return [
+        f"{number:0{digits}d}-"
+        + re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", ",".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in chosen.items()))[:80]
+        for number, chosen in enumerate(combinations, 1)
+    ]
+
+
+def _divide(values: str) -> list[str]:
+    """At commas, but not within brackets, braces or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in values:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        depth += (letter in "[{") - (letter in "]}") if not quote else 0
+        if letter == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]

@@ -1,0 +1,198 @@
+"""A sweep: one run for every combination of some recipe keys, and a choice by validation only."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hilum import __version__
+from hilum.data.cache import open_images
+from hilum.data.layouts import read_table
+from hilum.data.splits import assign_splits
+from hilum.errors import DivergenceError, RecipeError
+from hilum.progress import Progress
+from hilum.training.grid import parse_grid, trial_names
+from hilum.training.recipe import Recipe, load_recipe, parse_value
+from hilum.training.selection import Select, rank
+from hilum.training.series import begin_series, train_member, write_json
+
+SEED_KEY, SELECT_KEY = "training.seed", "training.select"
+MEASURES = ("val_loss", "val_accuracy", "val_misses")
+
+
+@dataclass
+class Trial:
+    """One training of a sweep.
+
+    Attributes:
+        name: Of its folder below ``trials``.
+        settings: What it changes in the recipe, by full key.
+        status: ``waiting``, ``finished`` or ``diverged``.
+        message: Why it ended, if it did not finish.
+        best: The validation of the kept checkpoint: a line of ``history.csv``.
+        seconds: Of training.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    status: str = "waiting"
+    message: str = ""
+    best: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+@dataclass
+class Group:
+    """Trials that differ in nothing but the seed; a choice is made between groups.
+
+    Attributes:
+        settings: What they have in common.
+        trials: Their names.
+        mean: Means over the seeds of the validation of the kept checkpoints, where all of them finished.
+    """
+
+    settings: dict[str, Any]
+    trials: list[str]
+    mean: dict[str, float]
+
+
+def sweep(
+    data: Path,
+    out: Path,
+    settings: Sequence[str],
+    *,
+    recipe: str | Path = "compact",
+    select: Select | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train one run for every combination of the swept values, and choose by validation.
+
+    Trials that differ in ``training.seed`` only count as repetitions: the choice is between the means of the
+    others. Nothing is evaluated on test images; they choose nothing.
+
+    Args:
+        data: A dataset.
+        out: A new folder: ``sweep.json``, ``sweep.csv``, and ``trials`` with a run each. With `resume` an earlier one,
+            whose finished trials are kept and whose interrupted one goes on.
+        settings: As in `parse_grid`.
+        recipe: What the trials have in common.
+        select: What to keep checkpoints by and to choose by; by default the recipe's own.
+        resume: Go on with the sweep in `out`.
+        progress: Told about long work.
+
+    Returns:
+        What ``sweep.json`` holds: ``select``, ``swept`` (values by key), ``trials``, ``groups`` best first, and
+        ``choice``, the settings of the best group (None if none finished). A trial whose loss is no longer a number
+        is ``diverged`` and does not stop the others.
+
+    Raises:
+        RecipeError: A key or a value is impossible (found before anything is trained), or `resume` finds another sweep.
+        RunError: `out` is in the way.
+        DataError: The data cannot be used.
+    """
+    progress = progress or Progress()
+    fixed, swept = parse_grid(settings)
+    if select and SELECT_KEY not in swept:
+        fixed.append(f"{SELECT_KEY}={select}")
+    combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
+    recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
+    names = trial_names(combinations)
+    criterion = select or _criterion(recipes)
+    trials = [
+        Trial(name, {key: parse_value(value) for key, value in chosen.items()})
+        for name, chosen in zip(names, combinations, strict=True)
+    ]
+    table = read_table(data)
+    for of_trial in recipes:  # mistakes are found before a folder is made
+        assign_splits(table, of_trial.splits)
+    plan = {
+        "digest": open_images(table, recipes[0].preprocessing, progress=progress).digest,
+        "recipe": load_recipe(recipe, fixed).model_dump(mode="json"),
+        "select": criterion,
+        "swept": {key: [parse_value(value) for value in values] for key, values in swept.items()},
+    }
+    begin_series(out, plan, "sweep", resume=resume)
+    earlier = _diverged(out)
+    for trial in trials:
+        if trial.name in earlier:
+            trial.status, trial.message = "diverged", earlier[trial.name]
+    result = _write(out, plan, trials)
+    with progress.task("Trials", len(trials)) as advance:
+        for trial, of_trial in zip(trials, recipes, strict=True):
+            if trial.status == "waiting":
+                progress.line(f"trial {trial.name}")
+                _run_trial(data, out / "trials" / trial.name, of_trial, trial, progress)
+            result = _write(out, plan, trials)
+            advance(1)
+    return result
+
+
+def _run_trial(data: Path, folder: Path, recipe: Recipe, trial: Trial, progress: Progress) -> None:
+    try:
+        run = train_member(data, folder, recipe, progress)
+    except DivergenceError as error:
+        trial.status, trial.message = "diverged", str(error).removeprefix(f"{folder}: ")
+        progress.line(f"trial {trial.name}: {error}")
+        return
+    trial.best = run.environment["best"]
+    trial.status, trial.seconds = "finished", run.environment["seconds"]
+
+
+def _diverged(out: Path) -> dict[str, str]:
+    """What an earlier go found to diverge, with its message by trial: it would again, as everything random is fixed."""
+    try:
+        earlier = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+        return {trial["name"]: trial["message"] for trial in earlier["trials"] if trial["status"] == "diverged"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write(out: Path, plan: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, Any]:
+    groups = _groups(trials, plan["select"])
+    best = groups[0] if groups and groups[0].mean else None
+    result = {
+        **plan,
+        "hilum": __version__,
+        "trials": [asdict(trial) for trial in trials],
+        "groups": [asdict(group) for group in groups],
+        "choice": best.settings if best else None,
+    }
+    write_json(out / "sweep.json", result)
+    with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        keys = list(plan["swept"])
+        writer.writerow(["trial", *keys, "status", "epoch", "step", *MEASURES, "seconds"])
+        for trial in trials:
+            values = [json.dumps(v) if isinstance(v, dict | list) else v for v in trial.settings.values()]
+            numbers = [trial.best.get(name, "") for name in ("epoch", "step", *MEASURES)]
+            writer.writerow([trial.name, *values, trial.status, *numbers, trial.seconds or ""])
+    return result
+
+
+def _groups(trials: Sequence[Trial], select: Select) -> list[Group]:
+    """Repetitions together, the best first; groups with an unfinished or diverged trial come last."""
+    members: dict[str, list[Trial]] = {}
+    for trial in trials:
+        settings = {key: value for key, value in trial.settings.items() if key != SEED_KEY}
+        members.setdefault(json.dumps(settings), []).append(trial)
+    groups = []
+    for key, found in members.items():
+        complete = all(trial.status == "finished" for trial in found)
+        mean = {name: math.fsum(t.best[name] for t in found) / len(found) for name in MEASURES} if complete else {}
+        groups.append(Group(json.loads(key), [trial.name for trial in found], mean))
+    return sorted(groups, key=lambda group: (not group.mean, rank(group.mean, select) if group.mean else ()))
+
+
+def _criterion(recipes: Sequence[Recipe]) -> Select:
+    found = {recipe.training.select for recipe in recipes}
+    if len(found) > 1:
+        msg = "the trials keep checkpoints by different measures. Say with --select by which to choose between them."
+        raise RecipeError(msg)
+    return found.pop()

@@ -1,0 +1,154 @@
+"""Comparing runs: the same images, the same labels, and nothing made of nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hilum.errors import RunError
+from hilum.evaluation.comparison import align, compare, measure_pair
+from hilum.evaluation.evaluate import evaluate, measure
+from hilum.evaluation.predictions import Predictions
+from hilum.training.recipe import load_recipe
+from hilum.training.run import open_run
+from hilum.training.train import train
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+
+
+def predictions(seed=0, n=120, labels=LABELS, sharpness=1.0):
+    generator = np.random.default_rng(1)  # the truth is the same for all seeds
+    truth = generator.integers(0, 3, n)
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(n, 3)) + sharpness * np.eye(3)[truth]
+    return Predictions(
+        labels=labels,
+        paths=tuple(f"{i}.png" for i in range(n)),
+        patients=tuple(f"p{i // 2}" for i in range(n)),
+        truth=truth,
+        probabilities=np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True),
+    )
+
+
+@pytest.fixture
+def runs(write_dataset, tmp_path, tiny):
+    root = write_dataset(splits=("train", "test"), patients=6)
+    for name, *more in (("flat",), ("cascade", "architecture=cascade")):
+        train(root, tmp_path / name, load_recipe("compact", [*tiny, "epochs=1", *more]))
+    return open_run(tmp_path / "flat"), open_run(tmp_path / "cascade")
+
+
+def test_two_runs_are_evaluated_and_compared(runs):
+    first, second = runs
+    result = compare(first, second)
+    facts = json.loads((result.folder / "comparison.json").read_text())
+    assert facts == result.facts
+    assert result.folder == second.path / "comparison" / "flat"
+    metrics = [evaluate(run).metrics for run in runs]
+    found = facts["rules"]["most_probable"]
+    for name in ("accuracy", "balanced_accuracy"):
+        for which, of_run in zip(("first", "second"), metrics, strict=True):
+            assert found[name][which] == pytest.approx(of_run[name])  # the figures of the two reports
+    for label in LABELS:
+        assert facts["auroc"][label]["first"]["value"] == pytest.approx(metrics[0]["auroc"][label]["value"], abs=1e-6)
+    table = found["mcnemar"]
+    assert table["both"] + table["first_only"] == round(metrics[0]["accuracy"]["value"] * facts["n_images"])
+    assert [run["architecture"] for run in facts["runs"]] == ["flat", "cascade"]
+    assert facts["n_images"] == 36
+    assert facts["n_patients"] == 18
+
+
+def test_a_run_does_not_differ_from_itself(runs):
+    facts = compare(runs[0], runs[0]).facts
+    for found in facts["rules"].values():
+        for entry in (found["accuracy"], found["balanced_accuracy"], *found["recall"].values()):
+            assert entry["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+        assert found["mcnemar"]["p_value"] == found["patients"]["p_value"] == 1.0
+        assert found["patients"]["smallest_significant"] is None
+    assert facts["same_answers"]
+
+
+def test_an_evaluation_of_other_weights_is_not_believed(runs):
+    first, second = runs
+    evaluate(first)
+    file = first.path / "evaluation" / "test" / "metrics.json"
+    stale = json.loads(file.read_text()) | {"weights_sha256": "0" * 64}
+    file.write_text(json.dumps(stale))
+    (file.parent / "predictions.csv").write_text("nonsense")
+    compare(first, second)
+    assert json.loads(file.read_text())["weights_sha256"] == first.environment["weights_sha256"]
+
+
+def test_runs_on_different_images_are_refused(runs, write_dataset, tmp_path, tiny):
+    root = write_dataset(name="fewer", splits=("train", "test"), patients=5)
+    other = train(root, tmp_path / "other", load_recipe("compact", [*tiny, "epochs=1"]))
+    with pytest.raises(RunError, match=r"on 36 images and .*other on 30; 6 are not in both, such as test/.*005-0\.png"):
+        compare(runs[0], other)
+
+
+def test_other_files_under_the_same_names_are_refused(runs, write_dataset, tmp_path, tiny):
+    root = write_dataset(name="look-alikes", splits=("train", "test"), patients=6, start=1)
+    other = train(root, tmp_path / "other", load_recipe("compact", [*tiny, "epochs=1"]))
+    with pytest.raises(RunError, match="not the same file"):
+        compare(runs[0], other)
+
+
+def test_splits_that_were_chosen_by_are_named(runs):
+    facts = compare(*runs, split="val").facts
+    assert len(facts["notes"]) == 2
+    assert "optimistic" in facts["notes"][0]
+
+
+def test_order_and_names_of_columns_do_not_matter():
+    first, second = predictions(), predictions(seed=5)
+    order = np.random.default_rng(0).permutation(len(second.paths))
+    columns = [2, 0, 1]
+    shuffled = Predictions(
+        labels=tuple(LABELS[k] for k in columns),
+        paths=tuple(second.paths[i] for i in order),
+        patients=tuple(second.patients[i] for i in order),
+        truth=np.array([columns.index(k) for k in second.truth[order]]),
+        probabilities=second.probabilities[order][:, columns],
+    )
+    _, moved = align(first, shuffled, ("one", "two"))
+    assert moved.paths == second.paths
+    assert (moved.truth == second.truth).all()
+    np.testing.assert_array_equal(moved.probabilities, second.probabilities)
+
+
+def test_another_truth_or_other_labels_are_refused():
+    first, second = predictions(), predictions(seed=5)
+    second.truth[7] = (second.truth[7] + 1) % 3
+    with pytest.raises(RunError, match=r"^7\.png: the label is"):
+        align(first, second, ("one", "two"))
+    with pytest.raises(RunError, match="only runs with the same labels"):
+        align(first, predictions(labels=("normal", "infected/covid", "tuberculosis")), ("one", "two"))
+
+
+def test_network_and_rule_are_told_apart():
+    """A flat network, and the same probabilities read down the tree: only the rule differs."""
+    first = predictions(sharpness=0.6, n=400)
+    facts = measure_pair(first, first, same=True, resamples=50)
+    flat, tree = (facts["rules"][rule]["accuracy"]["first"]["value"] for rule in ("most_probable", "down_the_tree"))
+    assert flat != tree
+    effect = facts["rule_effect"][0]["accuracy"]["difference"]["value"]
+    assert effect == pytest.approx(tree - flat)
+    assert (
+        facts["rules"]["down_the_tree"]["recall"]["normal"]["first"]["value"]
+        < (facts["rules"]["most_probable"]["recall"]["normal"]["first"]["value"])
+    )  # two infections together outweigh normal
+
+
+def test_labels_without_nesting_have_one_rule():
+    facts = measure_pair(*(predictions(seed, labels=("a", "b", "c")) for seed in (0, 5)), resamples=50)
+    assert list(facts["rules"]) == ["most_probable"]
+    assert facts["rule_effect"] is None
+
+
+def test_a_better_classifier_is_found_better():
+    facts = measure_pair(predictions(0, 300), predictions(9, 300, sharpness=3.0), resamples=300)
+    found = facts["rules"]["most_probable"]
+    assert found["accuracy"]["difference"]["low"] > 0
+    assert found["patients"]["p_value"] < 1e-6
+    alone = measure(predictions(9, 300, sharpness=3.0), resamples=300)
+    assert found["accuracy"]["second"] == alone["accuracy"]

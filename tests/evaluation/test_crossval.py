@@ -1,0 +1,111 @@
+"""Cross-validation: everybody is tested once, and never by a network that has seen them."""
+
+import json
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from hilum.data.cache import open_images
+from hilum.data.layouts import read_table
+from hilum.data.preprocessing import Preprocessing
+from hilum.errors import RecipeError, RunError, SplitError
+from hilum.evaluation.crossval import assign_folds, crossval
+from hilum.evaluation.evaluate import measure
+from hilum.evaluation.predictions import read_predictions
+from hilum.training.recipe import load_recipe
+from hilum.training.run import open_run
+
+
+@pytest.fixture
+def done(write_dataset, tmp_path, tiny):
+    root = write_dataset(splits=("train", "test"), patients=9)
+    return crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=2"]), folds=3)
+
+
+def test_every_image_is_tested_once_and_every_patient_in_one_fold(done):
+    pooled = read_predictions(done.folder / "predictions.csv")
+    assert len(set(pooled.paths)) == len(pooled.paths) == 2 * 3 * 9 * 2
+    folds = defaultdict(set)
+    for number in (1, 2, 3):
+        run = open_run(done.folder / f"fold-{number}")
+        sides = defaultdict(set)
+        for row in run.split():
+            sides[row.patient_id].add(row.split)
+            if row.split == "test":
+                folds[row.patient_id].add(number)
+        assert all(len(found) == 1 for found in sides.values())
+        assert {row.split for row in run.split()} == {"train", "val", "test"}
+    assert all(len(found) == 1 for found in folds.values())
+    assert len(folds) == 54
+
+
+def test_the_pooled_figures_are_those_of_all_predictions(done):
+    result = json.loads((done.folder / "crossval.json").read_text())
+    again = measure(read_predictions(done.folder / "predictions.csv"), protected="infected/covid")
+    assert result["pooled"]["accuracy"] == again["accuracy"]
+    assert result["pooled"]["n_images"] == sum(fold["n_images"] for fold in result["per_fold"]) == 108
+    confusion = np.sum([fold["confusion"] for fold in result["per_fold"]], axis=0)
+    assert result["pooled"]["confusion"] == confusion.tolist()
+    values = [fold["accuracy"]["value"] for fold in result["per_fold"]]
+    assert result["spread"]["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert result["spread"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert "train, test) are put together" in result["notes"][0]
+
+
+def test_resuming_keeps_what_is_done(done, tmp_path, tiny):
+    root = tmp_path / "data"
+    recipe = load_recipe("compact", [*tiny, "epochs=2"])
+    before = json.loads((done.folder / "crossval.json").read_text())
+    kept = (done.folder / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns
+    with pytest.raises(RunError, match="holds a cross-validation already"):
+        crossval(root, done.folder, recipe, folds=3)
+    for gone in ("crossval.json", "predictions.csv", "fold-2/checkpoints/last.safetensors", "fold-3/environment.json"):
+        (done.folder / gone).unlink()
+    (done.folder / "fold-3" / "checkpoints" / "last.safetensors").unlink()
+    after = crossval(root, done.folder, recipe, folds=3, resume=True).result
+    assert after["pooled"]["confusion"] == before["pooled"]["confusion"]
+    assert (done.folder / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns == kept
+    with pytest.raises(RecipeError, match="differs in: folds"):
+        crossval(root, done.folder, recipe, folds=4, resume=True)
+    with pytest.raises(RunError, match="no cross-validation to continue"):
+        crossval(root, tmp_path / "none", recipe, resume=True)
+
+
+def test_fewer_patients_than_folds_is_an_error(write_dataset, tmp_path, tiny):
+    root = write_dataset(patients=4, images=5)
+    with pytest.raises(SplitError, match=r"has 4 patients; 5 folds take at least 5. Use --folds 4"):
+        crossval(root, tmp_path / "cv", load_recipe("compact", tiny), folds=5)
+    with pytest.raises(SplitError, match=r"has 2 patients; 2 folds take at least 3. Add images"):
+        crossval(write_dataset(name="two", patients=2), tmp_path / "cv", load_recipe("compact", tiny), folds=2)
+    assert not (tmp_path / "cv").exists()
+
+
+def test_identical_images_share_a_fold(write_dataset):
+    root = write_dataset(patients=12, images=1)
+    files = sorted((root / "train" / "normal").iterdir())
+    for file in files[1:6]:
+        file.write_bytes(files[0].read_bytes())
+    table = open_images(read_table(root), Preprocessing(size=32)).table
+    folds = assign_folds(table, 5)
+    by_name = {row.path: fold for row, fold in zip(table.rows, folds, strict=True)}
+    assert len({by_name[file.relative_to(root).as_posix()] for file in files[:6]}) == 1
+
+
+def test_folds_are_stratified_and_depend_on_the_seed(write_dataset):
+    table = open_images(read_table(write_dataset(patients=25)), Preprocessing(size=32)).table
+    folds = assign_folds(table, 5)
+    labels = np.array([row.label for row in table.rows])
+    for fold in range(5):
+        assert [np.sum(labels[folds == fold] == label) for label in table.labels] == [10, 10, 10]
+    assert (assign_folds(table, 5) == folds).all()
+    assert (assign_folds(table, 5, seed=1) != folds).any()
+
+
+def test_unknown_patients_and_unreadable_files_are_said(write_dataset, tmp_path, tiny):
+    root = write_dataset(patients=9, metadata=False)
+    next((root / "train" / "normal").iterdir()).write_bytes(b"no image")
+    result = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=1"]), folds=3).result
+    assert any("patients are unknown" in note for note in result["notes"])
+    assert len(result["pooled"]["unreadable"]) == 1
+    assert result["pooled"]["n_images"] == 53

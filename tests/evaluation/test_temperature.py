@@ -1,0 +1,136 @@
+"""Temperatures: against a known distortion, scikit-learn-free, and what they must not change."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.metrics import log_loss
+from hilum.evaluation.temperature import fit_temperatures, for_temperature, scale
+from hilum.training.recipe import load_recipe
+from hilum.training.train import train
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+
+
+def honest(n=4000, seed=0, k=3):
+    """Probabilities that are true: the label is drawn from them."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 1.5, (n, k))
+    probabilities = softmax(logits, axis=1)
+    truth = (generator.random((n, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
+    return np.minimum(truth, k - 1), logits, probabilities
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.5])
+def test_a_network_that_is_too_sure_or_too_shy_is_brought_back(factor):
+    truth, logits, probabilities = honest()
+    distorted = softmax(logits * factor, axis=1)
+    fitted = fit_temperatures(truth, distorted, LABELS, "flat")
+    assert fitted[""] == pytest.approx(factor, rel=0.08)
+    mended = scale(distorted, fitted, LABELS, "flat")
+    np.testing.assert_allclose(mended, probabilities, atol=0.02)
+    error = [expected_calibration_error(np.eye(3)[truth], p) for p in (distorted, mended)]
+    assert error[1] < 1.5 * noise_floor(probabilities) < error[0]
+
+
+def test_the_temperature_is_where_the_log_loss_is_smallest():
+    truth, logits, _ = honest(300, seed=3)
+    plain = softmax(3 * logits, axis=1)
+    found = fit_temperatures(truth, plain, LABELS, "flat")[""]
+    tried = {t: log_loss(truth, softmax(log_softmax(3 * logits, axis=1) / t, axis=1)) for t in np.linspace(0.5, 8, 400)}
+    assert found == pytest.approx(min(tried, key=tried.get), abs=0.03)
+
+
+def test_a_flat_classifier_keeps_its_answers():
+    _, logits, probabilities = honest(500)
+    scaled = scale(probabilities, {"": 3.7}, LABELS, "flat")
+    assert (scaled.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+    np.testing.assert_allclose(scaled, softmax(logits / 3.7, axis=1), atol=1e-12)
+    np.testing.assert_allclose(scale(probabilities, {"": 1.0}, LABELS, "flat"), probabilities, atol=1e-12)
+
+
+def test_each_stage_of_a_cascade_has_its_own():
+    """The first decision twice too sure, the second three times too shy."""
+    generator = np.random.default_rng(0)
+    z0, z1 = generator.normal(0, 1.5, 8000), generator.normal(0, 1.5, 8000)
+
+    def joint(a, b):
+        infected, covid = 1 / (1 + np.exp(-a)), 1 / (1 + np.exp(-b))
+        return np.stack([1 - infected, infected * covid, infected * (1 - covid)], axis=1)
+
+    true = joint(z0, z1)
+    truth = (generator.random((8000, 1)) > true.cumsum(axis=1)).sum(axis=1).clip(max=2)
+    distorted = joint(2 * z0, z1 / 3)
+    fitted = fit_temperatures(truth, distorted, LABELS, "cascade")
+    assert fitted[""] == pytest.approx(2, rel=0.08)
+    assert fitted["infected"] == pytest.approx(1 / 3, rel=0.12)
+    mended = scale(distorted, fitted, LABELS, "cascade")
+    np.testing.assert_allclose(mended.sum(axis=1), 1)
+    np.testing.assert_allclose(mended, true, atol=0.03)
+
+
+def test_saturated_probabilities_stay_finite():
+    sure = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    for architecture in ("flat", "cascade"):
+        fitted = fit_temperatures(np.array([0, 2]), sure, LABELS, architecture)
+        scaled = scale(sure, fitted, LABELS, architecture)
+        assert np.isfinite(scaled).all()
+        np.testing.assert_allclose(scaled.sum(axis=1), 1)
+
+
+def test_half_of_the_patients_are_kept_for_the_certificate():
+    names = [f"patient:{i // 3}" for i in range(3000)]
+    mine = for_temperature(names)
+    assert 0.45 < mine.mean() < 0.55
+    by_patient = {name: mine[i] for i, name in enumerate(names)}
+    assert all(by_patient[name] == here for name, here in zip(names, mine, strict=True))
+
+
+@pytest.fixture
+def run(write_dataset, tmp_path, tiny):
+    root = write_dataset(splits=("train", "test"), patients=60)
+    return train(root, tmp_path / "run", load_recipe("compact", [*tiny, "fraction=0.3", "architecture=cascade"]))
+
+
+def test_evaluations_are_calibrated_by_patients_of_their_own(run):
+    metrics = evaluate(run).metrics
+    kept = json.loads((run.path / "calibration.json").read_text())
+    assert metrics["calibration"]["temperatures"] == kept["temperatures"]
+    assert list(kept["temperatures"]) == ["", "infected"]
+    assert kept["log_loss_after"] <= kept["log_loss_before"] + 1e-9
+    calibration = [row.patient_id for row in run.split() if row.split == "calibration"]
+    assert 0 < kept["n_patients"] < len(set(calibration))
+    assert kept["n_patients"] == len({p for p in calibration if for_temperature([f"patient:{p}"])[0]})
+    moment = (run.path / "calibration.json").stat().st_mtime_ns
+    evaluate(run, split="val")
+    assert (run.path / "calibration.json").stat().st_mtime_ns == moment  # fitted once
+    assert "fitted to half of these" in evaluate(run, split="calibration").metrics["data"]["notes"][0]
+
+
+def test_without_calibration_images_nothing_is_scaled(write_dataset, tmp_path, tiny):
+    root = write_dataset(splits=("train", "test"))
+    recipe = load_recipe("compact", [*tiny, "epochs=1", "calibration=none"])
+    metrics = evaluate(train(root, tmp_path / "run", recipe)).metrics
+    assert metrics["calibration"]["temperatures"] is None
+    assert "no calibration images" in metrics["calibration"]["note"]
+    assert metrics["calibration"]["before"]["log_loss"] == metrics["log_loss"]
+
+
+def test_too_few_images_are_not_fitted_to(write_dataset, tmp_path, tiny):
+    root = write_dataset(splits=("train", "test"), patients=10)
+    run = train(root, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]))
+    calibration = calibrate(run)
+    assert calibration.temperatures is None
+    assert "images to fit to" in calibration.note
+
+
+def test_temperatures_of_other_weights_are_fitted_anew(run):
+    evaluate(run)
+    file = run.path / "calibration.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"weights_sha256": "0", "temperatures": {"": 9.0}}))
+    assert calibrate(run).temperatures != {"": 9.0}
