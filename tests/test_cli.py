@@ -11,6 +11,8 @@ import zlib
 
 import pytest
 
+from messages import assert_one_message
+
 TINY = ["--set", "network.options.width=4", "--set", "network.options.blocks=[1,1]", "--set", "preprocessing.size=32"]
 FEW = [*TINY, "--set", "max_steps=4", "--set", "batch_size=8"]
 
@@ -93,14 +95,6 @@ def test_phantoms_can_be_made_and_read(hilum, tmp_path):
     assert str(tmp_path / "p") in result.stderr
     result = hilum("phantoms", tmp_path / "q", "--plant", "nonsense", check=2)
     assert "marker" in result.stderr
-
-
-def assert_one_message(result, code, *expected):
-    assert result.returncode == code, result.stderr
-    problem = [line for line in result.stderr.splitlines() if line.startswith(("error:", "usage:"))]
-    assert len(problem) == 1, result.stderr
-    for text in expected:
-        assert text in problem[0]
 
 
 def bad_empty(root):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,8 +15,13 @@ from hilum import __version__
 from hilum.errors import HilumError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
     from hilum.evaluation.evaluate import Evaluation
     from hilum.training.recipe import Recipe
+    from hilum.training.selection import Select
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
 
@@ -148,6 +153,85 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run folder.")],
+    second: Annotated[Path, typer.Argument(help="Another; differences are second minus first.")],
+    split: Annotated[str, typer.Option(help="On which of their splits.")] = "test",
+    second_split: Annotated[
+        str | None, typer.Option(help="The second run's name for the same images, where it is another.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the second run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
+) -> None:
+    """Compare two runs on the same patients, and say what could have been seen."""
+    from hilum.evaluation.comparison import compare as run_comparison
+    from hilum.evaluation.comparison_screen import comparison_table
+    from hilum.progress import progress_for_terminal
+    from hilum.reporting.comparison_page import write_comparison_page
+    from hilum.training.run import open_run
+
+    runs = open_run(first), open_run(second)
+    result = run_comparison(*runs, split=split, second_split=second_split, out=out, progress=progress_for_terminal())
+    page = write_comparison_page(result.folder, result.facts)
+    _print(result.facts, comparison_table, page, as_json=as_json)
+
+
+@app.command()
+def sweep(
+    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="A new folder; every trial is a run in it.")],
+    recipe: RecipeOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE,VALUE,...", help="What to try; may be repeated; one value is fixed."),
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="loss|accuracy|misses", help="What to choose by, if not as the recipe does.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that was interrupted.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print sweep.json, and nothing else.")] = False,
+) -> None:
+    """Train with several values of some recipe keys, and choose by validation."""
+    from hilum.progress import progress_for_terminal
+    from hilum.reporting.sweep_page import write_sweep_page
+    from hilum.training.sweep import sweep as run_sweep
+    from hilum.training.sweep_screen import sweep_table
+
+    result = run_sweep(
+        data,
+        out,
+        settings or [],
+        recipe=recipe or "compact",
+        select=_select(select),
+        resume=resume,
+        progress=progress_for_terminal(),
+    )
+    _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
+
+
+@app.command()
+def crossval(
+    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="A new folder; every fold is a run in it.")],
+    folds: Annotated[int, typer.Option(help="How many.", min=2)] = 5,
+    recipe: RecipeOption = None,
+    settings: SetOption = None,
+    seed: Annotated[int, typer.Option(help="Of the division into folds.", min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue where it was interrupted.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print crossval.json, and nothing else.")] = False,
+) -> None:
+    """Train and test in turns, so that every patient is tested once."""
+    from hilum.evaluation.crossval import crossval as run_crossval
+    from hilum.evaluation.crossval_screen import crossval_table
+    from hilum.progress import progress_for_terminal
+    from hilum.reporting.crossval_page import write_crossval_page
+
+    chosen, progress = _recipe(recipe, settings), progress_for_terminal()
+    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, progress=progress)
+    _print(done.result, crossval_table, write_crossval_page(out, done.result), as_json=as_json)
+
+
+@app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write report.html: data, model, training, results, gallery."""
     from hilum.reporting.page import write_report
@@ -178,6 +262,32 @@ def _recipe(name: str | None, settings: list[str] | None) -> Recipe:
     from hilum.training.recipe import load_recipe
 
     return load_recipe(name or "compact", settings or [])
+
+
+def _select(name: str | None) -> Select | None:
+    from typing import get_args
+
+    from hilum.training.selection import Select
+
+    if name is not None and name not in get_args(Select):
+        msg = f"--select {name}: choose by {', '.join(get_args(Select))}."
+        raise UsageError(msg)
+    return cast("Select | None", name)
+
+
+def _print(
+    facts: dict[str, Any], screen: Callable[[dict[str, Any]], RenderableType], page: Path, *, as_json: bool
+) -> None:
+    import json
+
+    from rich.console import Console
+
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    Console(highlight=False).print(screen(facts))
+    typer.echo(f"written: {page.parent}")
+    typer.echo(f"page: {page}")
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:

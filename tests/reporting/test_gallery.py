@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.errors import RunError
-from hilum.reporting.gallery import Prediction, choose, picture_uri, read_predictions
+from hilum.reporting.gallery import Prediction, choose, picture_uri
 
 LABELS = ("a", "b", "c")
 
@@ -108,16 +107,3 @@ def test_picture_that_is_gone_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not an image", encoding="utf-8")
     assert picture_uri(tmp_path / "text.png") is None
     assert picture_uri(tmp_path / "gone.png") is None
-
-
-@pytest.mark.parametrize("content", ["", "path,label\n", "path,label,predicted,p:a\nx.png,a,a,many\n"])
-def test_damaged_predictions_are_refused(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "predictions.csv"
-    file.write_text(content, encoding="utf-8")
-    if content.count("\n") > 1:
-        with pytest.raises(RunError, match=r"predictions\.csv.*hilum evaluate"):
-            read_predictions(file)
-    else:
-        assert read_predictions(file) == []
-    with pytest.raises(RunError):
-        read_predictions(tmp_path / "none.csv")

@@ -1,74 +1,20 @@
 import json
 import re
-from collections import Counter
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from reading_pages import Page, table_after
 
 from hilum.errors import RunError
-from hilum.reporting.page import duration, flatten, write_report
+from hilum.reporting.page import write_report
+from hilum.reporting.templating import duration, flatten
 
 MakeRun = Callable[..., Path]
-VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
-LOADS = {"src", "href", "xlink:href", "srcset", "data", "poster", "action"}
-
-
-class Page(HTMLParser):
-    """What a reader sees, and what a browser would load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.loads: list[str] = []
-        self.ids: Counter[str] = Counter()
-        self.tags: Counter[str] = Counter()
-        self.alternatives: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        for name, value in attributes:
-            if name in LOADS:
-                self.loads.append(value or "")
-            if name == "id":
-                self.ids[value or ""] += 1
-        if tag in ("svg", "img"):
-            self.alternatives.append(dict(attributes).get("aria-label" if tag == "svg" else "alt") or "")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words)).replace("/ ", "/")
 
 
 def opened(run: Path) -> Page:
     return Page(write_report(run).read_text(encoding="utf-8"))
-
-
-def table_after(html: str, marker: str) -> list[list[str]]:
-    """The cells of the first table after a marker, tags removed."""
-    table = re.search(r"<table.*?</table>", html[html.index(marker) :], re.DOTALL)
-    assert table is not None
-    rows = re.findall(r"<tr.*?</tr>", table[0], re.DOTALL)
-    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
-    return [[re.sub(r"<small>.*?</small>|<[^>]+>", "", cell).strip() for cell in row] for row in cells]
 
 
 def test_seed_matrix_gives_the_numbers_of_the_seed_report(make_run: MakeRun) -> None:

@@ -278,7 +278,7 @@ def training_curves(history: Sequence[Mapping[str, float]], best_step: float | N
         for row in best:
             loss.scatter([row["step"]], [row["val_loss"]], label="kept checkpoint", **ring)
             accuracy.scatter([row["step"]], [row["val_accuracy"]], **ring)
-        _loss_scale(loss, column("train_loss") + column("val_loss"))
+        loss_scale(loss, column("train_loss") + column("val_loss"))
         loss.set_title("Loss (negative log-likelihood)", weight="bold", size=9)
         loss.legend(loc="lower right", bbox_to_anchor=(1.01, 0.98), ncols=3, handlelength=1.5, borderaxespad=0.2)
         accuracy.set_title("Validation accuracy", weight="bold", size=9)
@@ -298,7 +298,7 @@ def training_curves(history: Sequence[Mapping[str, float]], best_step: float | N
         return svg(figure, name, described)
 
 
-def _loss_scale(panel: Axes, values: Sequence[float]) -> None:
+def loss_scale(panel: Axes, values: Sequence[float]) -> None:
     """Logarithmic where one spike would flatten the rest of the curve."""
     finite = [value for value in values if math.isfinite(value)]
     if finite and min(finite) > 0 and max(finite) > 30 * min(finite):

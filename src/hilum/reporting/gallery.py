@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from hilum.data.images import read_grayscale
-from hilum.errors import ImageError, RunError
+from hilum.errors import ImageError
+from hilum.evaluation.predictions import Predictions
 
 SHOW_ALL_UP_TO = 40
 SAMPLE_SIZE = 36
@@ -57,30 +57,15 @@ class Choice:
     complete: bool
 
 
-def read_predictions(file: Path) -> list[Prediction]:
-    """Read ``predictions.csv`` of an evaluation.
-
-    Raises:
-        RunError: The file is missing or has no such columns.
-    """
-    try:
-        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
-            rows = list(csv.DictReader(lines))
-        return [
-            Prediction(
-                path=row["path"],
-                label=row["label"],
-                predicted=row["predicted"],
-                probabilities=tuple((k[2:], float(v)) for k, v in row.items() if k.startswith("p:")),
-            )
-            for row in rows
-        ]
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = (
-            f"{file}: these are not predictions as hilum writes them ({type(error).__name__}: {error}). "
-            f"Run `hilum evaluate` again."
+def rows_of(predictions: Predictions) -> list[Prediction]:
+    """The predictions image by image, in words."""
+    labels = predictions.labels
+    return [
+        Prediction(path, labels[truth], labels[answer], tuple(zip(labels, map(float, row), strict=True)))
+        for path, truth, answer, row in zip(
+            predictions.paths, predictions.truth, predictions.predicted, predictions.probabilities, strict=True
         )
-        raise RunError(msg) from error
+    ]
 
 
 def choose(predictions: Sequence[Prediction], labels: Sequence[str], seed: int = 0) -> Choice:

@@ -12,16 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from hilum.data.labels import last_component, order_labels
+from hilum.data.labels import order_labels
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
+from hilum.evaluation.predictions import read_predictions
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
-from hilum.reporting.gallery import choose, picture_uri, read_predictions
+from hilum.reporting.gallery import choose, picture_uri, rows_of
+from hilum.reporting.templating import flatten, write_page
 from hilum.training.recipe import Recipe
 from hilum.training.run import UNREADABLE, Run, SplitRow, open_run
 
@@ -43,28 +42,7 @@ def write_report(run: Path) -> Path:
         RunError: The folder is missing or is not a run, or a file in it is damaged.
     """
     opened = open_run(run)
-    templates = Environment(
-        loader=PackageLoader("hilum.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {
-        "percent": results.percent,
-        "percent_range": results.percent_range,
-        "fraction": results.fraction,
-        "fraction_range": results.fraction_range,
-        "duration": duration,
-        "plural": results.plural,
-        "innermost": last_component,
-        "breakable": breakable,
-    }
-    page = run / "report.html"
-    text = templates.get_template("report.html.j2").render(page_content(opened))
-    # Names of files that are not valid UTF-8 arrive as lone surrogates; a page cannot hold those.
-    page.write_text(text, encoding="utf-8", errors="replace")
-    return page
+    return write_page(run / "report.html", "report.html.j2", page_content(opened))
 
 
 def page_content(run: Run) -> dict[str, Any]:
@@ -82,7 +60,7 @@ def page_content(run: Run) -> dict[str, Any]:
     network, size = run.recipe.network, run.recipe.preprocessing.size
     n_labels = len(run.labels)
     return {
-        "name": _title(run.path.resolve()),
+        "name": run.name,
         "recipe_name": run.recipe.name,
         "folder": run.path,
         "started": _date(environment.get("started")),
@@ -145,7 +123,7 @@ def _evaluation(
     notes = list(metrics["data"].get("notes", []))
     if metrics.get("weights_sha256") != environment.get("weights_sha256"):
         notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
-    choice = choose(read_predictions(folder / "predictions.csv"), labels)
+    choice = choose(rows_of(read_predictions(folder / "predictions.csv")), labels)
     return Evaluation(
         name=folder.name,
         metrics=metrics,
@@ -213,11 +191,6 @@ def _data_section(
     }
 
 
-def _title(folder: Path) -> str:
-    """The folder's name, or that of the one around it where the name says nothing."""
-    return folder.parent.name if folder.name == "run" else folder.name
-
-
 def _layers(recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
     """The layer table; a page without it is better than none where the network cannot be built here."""
     size, chosen = recipe.preprocessing.size, recipe.network
@@ -271,37 +244,9 @@ def _quoted(word: object) -> str:
     return shlex.quote(str(word))
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """``{"a": {"b": 1}}`` as ``[("a.b", "1")]``, the way `hilum train --set` spells keys."""
-    rows: list[tuple[str, str]] = []
-    for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            rows += flatten(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)))
-    return rows
-
-
-def duration(seconds: float | None) -> str:
-    """``4 min 32 s``; a dash where it is unknown."""
-    if seconds is None:
-        return "–"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def slug(name: str) -> str:
     """A name that may stand in an element's id."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)
-
-
-def breakable(label: str) -> Markup:
-    """A label that may wrap after its slashes."""
-    return Markup("/<wbr>").join(label.split("/"))
 
 
 def _date(started: str | None) -> str:

@@ -1,0 +1,81 @@
+"""The figure of a comparison: two runs side by side, and their difference around zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from hilum.reporting.figures import INK, MUTED, PERCENT, ROUND, STYLE, shown, svg
+
+FIRST_COLOUR, SECOND_COLOUR = "#8394a8", "#0072b2"
+POINTS = FuncFormatter(lambda value, _: f"{100 * value:+.4g}".replace("-", "−") if value else "0")
+NUDGE = 0.17  # of a row, by which the two runs stand apart
+
+
+def paired_dots(rows: Sequence[tuple[str, Mapping[str, Any]]], names: tuple[str, str], name: str) -> Markup:
+    """Each measure of both runs with its interval, and beside it the difference with its own.
+
+    Args:
+        rows: Title and ``first``, ``second``, ``difference`` of each measure; each of these with ``value``,
+            ``low`` and ``high``, from 0 to 1 (the difference from -1 to 1) or None.
+        names: Of the first and of the second run.
+        name: Unique on the page.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(10.6, 0.44 * len(rows) + 1.15))
+        figure.set_layout_engine("constrained", wspace=0.05)
+        values, differences = figure.subplots(1, 2, sharey=True, width_ratios=(1.1, 1))
+        for position, (_, entry) in enumerate(rows):
+            _dot(values, entry["first"], position - NUDGE, FIRST_COLOUR)
+            _dot(values, entry["second"], position + NUDGE, SECOND_COLOUR)
+            low, high = entry["difference"].get("low"), entry["difference"].get("high")
+            clear = low is not None and high is not None and (low > 0 or high < 0)
+            _dot(differences, entry["difference"], position, INK, hollow=not clear)
+        for colour, which in zip((FIRST_COLOUR, SECOND_COLOUR), names, strict=True):
+            values.plot([], [], "o", color=colour, markersize=7, label=shown(which))
+        handles, texts = values.get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside upper left", ncols=2, handletextpad=0.3, borderaxespad=0)
+        values.set_title("Each run", weight="bold", size=9)
+        values.xaxis.set_major_formatter(PERCENT)
+        values.set_xlim(*_limits([entry[which] for _, entry in rows for which in ("first", "second")], (0.0, 1.0)))
+        values.set_yticks(range(len(rows)), [shown(title, 38) for title, _ in rows], color=INK)
+        values.set_ylim(len(rows) - 0.5, -0.5)
+        differences.set_title("Difference in points: second minus first", weight="bold", size=9)
+        differences.axvline(0, color=MUTED, linewidth=1, zorder=1)
+        differences.xaxis.set_major_formatter(POINTS)
+        low, high = _limits([entry["difference"] for _, entry in rows], (-1.0, 1.0))
+        reach = max(-low, high)
+        differences.set_xlim(-reach, reach)
+        for panel in (values, differences):
+            panel.xaxis.set_major_locator(MaxNLocator(7, steps=ROUND))
+            panel.grid(axis="x")
+            panel.spines["left"].set_visible(False)
+        told = (
+            f"Measures of {names[0]} and {names[1]} with intervals, and their difference; the numbers are in the table."
+        )
+        return svg(figure, name, told)
+
+
+def _dot(panel: Axes, entry: Mapping[str, float | None], at: float, colour: str, *, hollow: bool = False) -> None:
+    value, low, high = (entry.get(key) for key in ("value", "low", "high"))
+    if value is None:
+        panel.text(0.5, at, "undefined", color=MUTED, ha="center", va="center", transform=panel.get_yaxis_transform())
+        return
+    if low is not None and high is not None:
+        panel.plot((low, high), (at, at), color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="round")
+    edge, face = (colour, "white") if hollow else ("white", colour)
+    panel.plot([value], [at], "o", color=face, markersize=7, markeredgecolor=edge, markeredgewidth=1.4 if hollow else 1)
+
+
+def _limits(entries: Sequence[Mapping[str, float | None]], widest: tuple[float, float]) -> tuple[float, float]:
+    """Where all intervals have room, within what is possible."""
+    known = [number for entry in entries for number in (entry.get(k) for k in ("value", "low", "high"))]
+    found = [number for number in known if number is not None] or [*widest]
+    pad = max(0.08 * (max(found) - min(found)), 0.02)
+    return max(widest[0] - 0.03, min(found) - pad), min(widest[1] + 0.03, max(found) + pad)

@@ -1,0 +1,92 @@
+"""The page of a cross-validation: all folds pooled, and each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hilum.reporting import figures, results
+from hilum.reporting.crossval_figures import FoldRow, fold_dots
+from hilum.reporting.templating import flatten, write_page
+
+SPREAD = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
+
+
+def write_crossval_page(folder: Path, result: dict[str, Any]) -> Path:
+    """Write the page of a cross-validation.
+
+    Args:
+        folder: Exists; usually where ``crossval.json`` lies.
+        result: What that file holds.
+
+    Returns:
+        The file that was written, ``crossval.html``. The same result gives the same bytes.
+    """
+    return write_page(folder / "crossval.html", "crossval.html.j2", page_content(folder, result))
+
+
+def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything the template shows, by name."""
+    data = result["pooled"]["data"]
+    # In a sentence the pooled images are those of the dataset, not of something called "pooled".
+    pooled = {**result["pooled"], "name": Path(data["root"] or folder).name}
+    colours = figures.label_colours(pooled["labels"])
+    measures = {title: pooled[title.lower()] for title in ("Recall", "Precision", "AUROC")}
+    return {
+        "name": folder.resolve().name,
+        "folder": folder,
+        "result": result,
+        "colours": colours,
+        "notes": result["notes"],
+        "evaluation": {
+            "name": pooled["name"],
+            "metrics": pooled,
+            "verdict": results.verdict(pooled),
+            "matrix": results.result_matrix(pooled),
+            "confusions": results.confusions(pooled),
+            "per_label": results.per_label(pooled),
+            "dots": figures.measure_dots(measures, colours, "pooled-dots"),
+            "scores": results.probability_scores(pooled),
+        },
+        "folds": fold_dots(_rows(result, colours), "fold-dots"),
+        "missed": _missed(result),
+        "spread": [(SPREAD.get(key, key), spread) for key, spread in result["spread"].items()],
+        "data": data,
+        "recipe": flatten(result["recipe"]),
+    }
+
+
+def _rows(result: Mapping[str, Any], colours: Mapping[str, str]) -> list[FoldRow]:
+    pooled, folds = result["pooled"], result["per_fold"]
+    rows = [FoldRow(title, tuple(fold[key]["value"] for fold in folds), pooled[key]) for key, title in SPREAD.items()]
+    rows += [
+        FoldRow(
+            f"Recall of {label}", tuple(_recall(f, label).get("value") for f in folds), pooled["recall"][label], hue
+        )
+        for label, hue in colours.items()
+    ]
+    return rows
+
+
+def _recall(fold: Mapping[str, Any], label: str) -> Mapping[str, float | None]:
+    entry: Mapping[str, float | None] = fold["recall"].get(label, {})
+    return entry
+
+
+def _missed(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How many protected images each fold missed, and all together; None where nothing is protected."""
+    protected = result["pooled"]["protected"]
+    if protected not in result["pooled"]["labels"]:
+        return None
+
+    def counted(metrics: Mapping[str, Any]) -> tuple[int, int]:
+        k = metrics["labels"].index(protected)
+        row = metrics["confusion"][k]
+        return sum(row) - row[k], sum(row)
+
+    return {
+        "label": protected,
+        "folds": [counted(fold) for fold in result["per_fold"]],
+        "all": counted(result["pooled"]),
+    }

@@ -1,0 +1,86 @@
+"""Templates: what turns the content of a page into one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hilum.data.labels import last_component
+from hilum.reporting import results
+
+
+def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:
+    """Render a template into a file.
+
+    Args:
+        file: Is written, or written over.
+        template: Name of a file in ``templates``.
+        content: What it shows, by name.
+
+    Returns:
+        `file`. The same content gives the same bytes.
+    """
+    # Names of files that are not valid UTF-8 arrive as lone surrogates; a page cannot hold those.
+    file.write_text(render(template, content), encoding="utf-8", errors="replace")
+    return file
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """A template with its content; everything that comes from outside is escaped, nothing may be missing."""
+    return _templates().get_template(template).render(content)
+
+
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("hilum.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "percent": results.percent,
+        "percent_range": results.percent_range,
+        "fraction": results.fraction,
+        "fraction_range": results.fraction_range,
+        "duration": duration,
+        "plural": results.plural,
+        "innermost": last_component,
+        "breakable": breakable,
+    }
+    return templates
+
+
+def duration(seconds: float | None) -> str:
+    """``4 min 32 s``; a dash where it is unknown."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def breakable(label: str) -> Markup:
+    """A label that may wrap after its slashes."""
+    return Markup("/<wbr>").join(label.split("/"))
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """``{"a": {"b": 1}}`` as ``[("a.b", "1")]``, the way `hilum train --set` spells keys."""
+    rows: list[tuple[str, str]] = []
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)))
+    return rows
