@@ -42,6 +42,19 @@ def test_text_says_what_the_seed_report_says(make_run: MakeRun) -> None:
         assert heading in text
 
 
+def test_each_decision_and_the_temperatures_are_told(make_run: MakeRun) -> None:
+    run = make_run()
+    file = run / "evaluation" / "test" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    area = metrics["decisions"]["infected"]["infected/covid"]
+    before = {"log_loss": 1.0, "brier": 0.5, "ece": {"value": 0.321, "noise_floor": 0.1}}
+    file.write_text(json.dumps(metrics | {"calibration": {"temperatures": {"": 1.5}, "note": "", "before": before}}))
+    text = opened(run).text
+    assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} ({area['low']:.3f}-" in text
+    assert "temperature of 1.50" in text
+    assert "32.1 %" in text
+
+
 def test_page_loads_nothing_and_is_well_formed(make_run: MakeRun) -> None:
     run = make_run()
     page = opened(run)

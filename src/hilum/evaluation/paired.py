@@ -178,8 +178,6 @@ def _widen(entry: dict[str, Any], patients: int) -> None:
     difference = entry["difference"]
     if difference["low"] == difference["high"]:
         most = exact_interval(0.0, patients, CONFIDENCE)["high"]  # of patients on whom it could still be otherwise
-        reach = (
-            2 * most if abs(difference["value"]) == 1 else most
-        )  # they may turn
+        reach = 2 * most if abs(difference["value"]) == 1 else most  # they may turn
         difference["low"] = max(-1.0, difference["value"] - reach)
         difference["high"] = min(1.0, difference["value"] + reach)

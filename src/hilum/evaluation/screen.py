@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -55,13 +56,7 @@ def _sentences(metrics: dict[str, Any]) -> list[str]:
         row = metrics["confusion"][labels.index(protected)]
         missed = sum(row) - row[labels.index(protected)]
         lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
-    for name, areas in metrics.get("decisions", {}).items():
-        one, *others = areas
-        against = " or ".join(map(last_component, others))
-        lines.append(
-            f"{escape(last_component(one))} against {escape(against)}{f', among {escape(name)}' if name else ''}: "
-            f"AUROC {interval(areas[one], 1, 3)}"
-        )
+    lines += [escape(sentence) for sentence in decision_sentences(metrics)]
     ece = metrics["ece"]
     lines.append(
         f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, calibration error {ece['value']:.3f} "
@@ -75,6 +70,17 @@ def _sentences(metrics: dict[str, Any]) -> list[str]:
             f"calibrated with temperature {shown}; before: log-loss {before['log_loss']:.3f}, "
             f"calibration error {before['ece']['value']:.3f}"
         )
+    return lines
+
+
+def decision_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Each decision of the label tree by itself, such as normal against infected; none for labels without nesting."""
+    lines = []
+    for name, areas in metrics.get("decisions", {}).items():
+        one, *others = areas
+        against = " or ".join(map(last_component, others))
+        among = f", among {name}" if name else ""
+        lines.append(f"{last_component(one)} against {against}{among}: AUROC {interval(areas[one], 1, 3)}")
     return lines
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hilum.evaluation.screen import decision_sentences
 from hilum.reporting import figures, results
 from hilum.reporting.crossval_figures import FoldRow, fold_dots
 from hilum.reporting.templating import flatten, write_page
@@ -46,6 +47,7 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
             "matrix": results.result_matrix(pooled),
             "confusions": results.confusions(pooled),
             "per_label": results.per_label(pooled),
+            "decisions": decision_sentences(pooled),
             "dots": figures.measure_dots(measures, colours, "pooled-dots"),
             "scores": results.probability_scores(pooled),
         },

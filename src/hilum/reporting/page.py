@@ -16,6 +16,7 @@ from hilum.data.labels import order_labels
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.predictions import read_predictions
+from hilum.evaluation.screen import decision_sentences
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
@@ -91,6 +92,7 @@ class Evaluation:
     matrix: results.Matrix
     confusions: str
     per_label: list[dict[str, Any]]
+    decisions: list[str]
     dots: str
     scores: list[results.Score]
     gallery: list[dict[str, Any]]
@@ -131,6 +133,7 @@ def _evaluation(
         matrix=results.result_matrix(metrics),
         confusions=results.confusions(metrics),
         per_label=results.per_label(metrics),
+        decisions=decision_sentences(metrics),
         dots=figures.measure_dots(measures, {k: colours[k] for k in labels}, f"dots-{slug(folder.name)}"),
         scores=results.probability_scores(metrics),
         gallery=[{"of": entry, "uri": picture_uri(root / entry.path)} for entry in choice.predictions],

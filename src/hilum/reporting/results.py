@@ -197,9 +197,21 @@ def probability_scores(metrics: Metrics) -> list[Score]:
             "Mean gap between the probability stated for a label and the share that has it, over all labels. "
             f"A perfectly calibrated classifier would show about {percent(floor)} on this many images: the "
             f"noise floor. This one is {_times(ece, floor)} that; near 1 nothing is wrong, well above it the "
-            "probabilities should not be taken at their word.",
+            f"probabilities should not be taken at their word.{_temperature(metrics)}",
         ),
     ]
+
+
+def _temperature(metrics: Metrics) -> str:
+    calibration = metrics.get("calibration") or {}
+    if not calibration.get("temperatures"):
+        return ""
+    shown = " and ".join(f"{value:.2f}" for value in calibration["temperatures"].values())
+    before = calibration["before"]["ece"]["value"]
+    return (
+        f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients that neither "
+        f"training nor test has; before that the error was {percent(before)}."
+    )
 
 
 def _times(value: float, floor: float) -> str:
