@@ -30,21 +30,21 @@ def comparison_table(facts: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = ["", *lines, f"{facts['n_images']} images {unit}, the same ones for both"]
     parts += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
     for rule, found in facts["rules"].items():
-        parts += [_measures(facts, rule, found), *sentences(facts, found)]
+        parts += ["", _measures(facts, rule, found), *sentences(facts, found)]
     parts += [_areas(facts), *rule_sentences(facts), ""]
     return Group(*parts)
 
 
 def _measures(facts: dict[str, Any], rule: str, found: dict[str, Any]) -> Table:
     title = f"read by {RULES[rule]}" if len(facts["rules"]) > 1 else "with 95 % intervals"
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    table.add_column("%", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table.add_column("%, recall by label", overflow="fold")
     for name in ("first", "second", "second - first"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = [("accuracy", found["accuracy"]), ("balanced accuracy", found["balanced_accuracy"])]
-    rows += [(f"recall {label}", found["recall"][label]) for label in facts["labels"]]
+    rows += [(label, found["recall"][label]) for label in facts["labels"]]
     for name, entry in rows:
-        star = " [yellow]*[/]" if name == f"recall {facts['protected']}" else ""
+        star = " [yellow]*[/]" if name == facts["protected"] else ""
         table.add_row(escape(name) + star, *_three(entry, 100, 1))
     return table
 
@@ -55,7 +55,9 @@ def _areas(facts: dict[str, Any]) -> Table:
     for name in ("first", "second", "second - first"):
         table.add_column(name, justify="right", no_wrap=True)
     for label in facts["labels"]:
-        table.add_row(escape(label), *_three(facts["auroc"][label], 1, 3))
+        entry = facts["auroc"][label]
+        plain = ["-" if entry[w]["value"] is None else f"{entry[w]['value']:.3f}" for w in ("first", "second")]
+        table.add_row(escape(label), *plain, _three(entry, 1, 3)[2])
     return table
 
 
