@@ -21,10 +21,10 @@ hilum report "$out/vgg"
 
 # Fig. 2: both architectures, same backbone, epochs and seeds.
 hilum sweep "$seed_cxr" --out "$out/architecture" $(go_on "$out/architecture") --set epochs=6 \
-    --set architecture=flat,cascade --set training.seed=0,1,2
+    --set architecture=flat,cascade --set training.seed=0,1,2,3,4
 evaluate "$out/architecture"
-for seed in 1 2 3; do
-    hilum compare "$out/architecture/trials/$seed-"* "$out/architecture/trials/$((seed + 3))-"*
+for seed in 0 1 2 3 4; do
+    hilum compare "$out"/architecture/trials/*=flat,seed=$seed "$out"/architecture/trials/*=cascade,seed=$seed
 done
 
 # The augmentation argument: each alone, and none.
