@@ -43,7 +43,10 @@ def main(out: Path) -> None:
     page = (DOCS / "seed.md").read_text(encoding="utf-8")
     for name, table in tables.items():
         page, count = re.subn(
-            rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", lambda found, t=table: found[1] + t + found[2], page, flags=re.S
+            rf"<!-- {name} -->.*?<!-- end -->",
+            lambda _, name=name, table=table: f"<!-- {name} -->\n\n{table}\n\n<!-- end -->",
+            page,
+            flags=re.S,
         )
         if count != 1:
             sys.exit(f"docs/seed.md: no place for {name}")
@@ -123,7 +126,7 @@ def harder(out: Path, facts: Facts) -> str:
         ]
         for name, f in found.items()
     ]
-    return markdown(["615 images", "seeds", "normal | infected", "covid | non-covid, among infected", "gap"], rows)
+    return markdown(["615 images", "seeds", "normal or infected", "covid or non-covid, among infected", "gap"], rows)
 
 
 def architecture(sweep: Path, facts: Facts) -> str:

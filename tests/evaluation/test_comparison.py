@@ -1,6 +1,7 @@
 """Comparing runs: the same images, the same labels, and nothing made of nothing."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -77,6 +78,46 @@ def test_an_evaluation_of_other_weights_is_not_believed(runs):
     (file.parent / "predictions.csv").write_text("nonsense")
     compare(first, second)
     assert json.loads(file.read_text())["weights_sha256"] == first.environment["weights_sha256"]
+
+
+def test_an_evaluation_of_other_files_is_not_believed(runs, tmp_path):
+    """One test image was another for a while: what was said of it then counts no more."""
+    first, second = runs
+    image = next((tmp_path / "data" / "test" / "normal").iterdir())
+    kept = image.read_bytes()
+    image.write_bytes(next((tmp_path / "data" / "test" / "infected" / "covid").iterdir()).read_bytes())
+    assert "files have changed" in evaluate(first).metrics["data"]["notes"][0]
+    image.write_bytes(kept)
+    facts = compare(first, second).facts
+    assert facts["notes"] == []
+    assert facts["rules"]["most_probable"]["accuracy"]["first"] == pytest.approx(evaluate(first).metrics["accuracy"])
+
+
+def test_damaged_results_are_made_anew(runs):
+    first, second = runs
+    (first.path / "evaluation" / "test").mkdir(parents=True)
+    for file in (first.path / "evaluation" / "test" / "metrics.json", first.path / "calibration.json"):
+        file.write_text("[]")
+    assert compare(first, second).facts["n_images"] == 36
+
+
+def test_comparisons_do_not_overwrite_each_other(runs, tmp_path):
+    first, second = runs
+    twin = tmp_path / "other" / "flat"
+    shutil.copytree(first.path, twin)
+    folders = {
+        compare(first, second).folder,
+        compare(first, second, split="val").folder,
+        compare(open_run(twin), second).folder,
+    }
+    assert len(folders) == 3
+    assert compare(first, second).folder == second.path / "comparison" / "flat"
+
+
+def test_a_label_that_is_also_a_folder_has_no_tree():
+    labels = ("normal", "infected", "infected/covid")
+    facts = measure_pair(*(predictions(seed, labels=labels) for seed in (0, 5)), resamples=50)
+    assert facts["rule_effect"] is None
 
 
 def test_runs_on_different_images_are_refused(runs, write_dataset, tmp_path, tiny):

@@ -1,6 +1,7 @@
 """Cross-validation: everybody is tested once, and never by a network that has seen them."""
 
 import json
+import shutil
 from collections import defaultdict
 
 import numpy as np
@@ -10,7 +11,7 @@ from hilum.data.cache import open_images
 from hilum.data.layouts import read_table
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RecipeError, RunError, SplitError
-from hilum.evaluation.crossval import assign_folds, crossval
+from hilum.evaluation.crossval import assign_folds, crossval, pool
 from hilum.evaluation.evaluate import measure
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
@@ -63,8 +64,11 @@ def test_resuming_keeps_what_is_done(done, tmp_path, tiny):
     for gone in ("crossval.json", "predictions.csv", "fold-2/checkpoints/last.safetensors", "fold-3/environment.json"):
         (done.folder / gone).unlink()
     (done.folder / "fold-3" / "checkpoints" / "last.safetensors").unlink()
+    root = root.rename(tmp_path / "moved")  # and the data lie elsewhere now
     after = crossval(root, done.folder, recipe, folds=3, resume=True).result
     assert after["pooled"]["confusion"] == before["pooled"]["confusion"]
+    for number in (1, 2):
+        assert "resumed" not in open_run(done.folder / f"fold-{number}").environment
     assert (done.folder / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns == kept
     with pytest.raises(RecipeError, match="differs in: folds"):
         crossval(root, done.folder, recipe, folds=4, resume=True)
@@ -76,8 +80,27 @@ def test_fewer_patients_than_folds_is_an_error(write_dataset, tmp_path, tiny):
     root = write_dataset(patients=4, images=5)
     with pytest.raises(SplitError, match=r"has 4 patients; 5 folds take at least 5. Use --folds 4"):
         crossval(root, tmp_path / "cv", load_recipe("compact", tiny), folds=5)
-    with pytest.raises(SplitError, match=r"has 2 patients; 2 folds take at least 3. Add images"):
-        crossval(write_dataset(name="two", patients=2), tmp_path / "cv", load_recipe("compact", tiny), folds=2)
+    with pytest.raises(SplitError, match=r"has 3 patients; 2 folds take at least 4. Add images"):
+        crossval(write_dataset(name="three", patients=3), tmp_path / "cv", load_recipe("compact", tiny), folds=2)
+    assert not (tmp_path / "cv").exists()
+
+
+def test_folds_of_other_patients_are_not_put_together(done, tmp_path, tiny):
+    """Without the check some images would be tested twice and others never."""
+    table = tmp_path / "data" / "metadata.csv"
+    table.write_text(table.read_text().replace("normal-3", "normal-2"))
+    shutil.rmtree(done.folder / "fold-3")
+    with pytest.raises(RecipeError, match="differs in: data"):
+        crossval(tmp_path / "data", done.folder, load_recipe("compact", [*tiny, "epochs=2"]), folds=3, resume=True)
+    part = read_predictions(done.folder / "fold-1" / "evaluation" / "test" / "predictions.csv")
+    with pytest.raises(RunError, match="tested in two folds"):
+        pool([part, part])
+
+
+def test_nothing_is_left_behind_by_a_recipe_that_cannot_work(write_dataset, tmp_path, tiny):
+    root = write_dataset(labels=("a", "b"))
+    with pytest.raises(RecipeError, match="nested labels"):
+        crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "architecture=cascade"]))
     assert not (tmp_path / "cv").exists()
 
 

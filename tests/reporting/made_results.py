@@ -76,7 +76,7 @@ def crossval(parts: Sequence[Predictions], *, protected: str | None = "infected/
         "folds": len(parts),
         "seed": 0,
         "recipe": Recipe(name="small").model_dump(mode="json"),
-        "digest": "3b" * 32,
+        "data": "3b" * 32,
         "notes": [],
         "pooled": {"name": "pooled", "split": "all", **pooled, "data": data, "unreadable": []},
         "per_fold": per_fold,
@@ -143,7 +143,8 @@ def sweep(
             group["mean"] = {key: float(np.mean([trial["best"][key] for trial in members])) for key in MEASURES}
     groups.sort(key=lambda group: group["mean"].get("val_loss", np.inf))
     return {
-        "digest": "3b" * 32,
+        "data": "3b" * 32,
+        "notes": [],
         "recipe": Recipe(name="small").model_dump(mode="json"),
         "select": "loss",
         "swept": swept,

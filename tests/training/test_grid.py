@@ -29,7 +29,11 @@ def test_commas_within_a_value_divide_nothing():
         (["epochs=3"], "needs a key with several values"),
         ([], "needs a key with several values"),
         (["lr=0.1,0.2", "training.lr=0.3,0.4"], "given twice"),
+        (["lr=0.1,0.2", "lr=0.3"], "given twice"),
+        (["lr=0.3", "lr=0.1,0.2"], "given twice"),
         (["lr=0.1,0.10"], "stands there twice"),
+        (["lr="], "a value is empty"),
+        (["lr=0.1,"], "a value is empty"),
     ],
 )
 def test_what_cannot_be_swept_is_said(settings, message):
@@ -38,6 +42,8 @@ def test_what_cannot_be_swept_is_said(settings, message):
 
 
 def test_names_say_what_changes_and_are_folders():
+    (one,) = trial_names([{"training.seed": "1", "network.options.width": "8"}])
+    assert one == "1-training.seed=1,width=8"  # splits have a seed, too
     names = trial_names([{"training.lr": f"0.{i}", "augmentation": "{rotate=10, reflect=0.5}"} for i in range(12)])
     assert names[1] == "02-lr=0.1,augmentation=_rotate=10,_reflect=0.5_"
     assert len(set(names)) == 12

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from hilum.errors import DivergenceError, RecipeError, RunError, SplitError
+from hilum.errors import RecipeError, RunError, SplitError
 from hilum.training import series
 from hilum.training.run import open_run
 from hilum.training.sweep import sweep
@@ -62,59 +62,66 @@ def test_if_everything_diverges_nothing_is_chosen(write_dataset, tmp_path, tiny)
     assert result["choice"] is None
 
 
+def pretend(monkeypatch, outcomes, seen):
+    """Trials whose validation is known beforehand, by the recipe's name."""
+
+    def finish(data, folder, recipe, progress):
+        seen.append(recipe.training.select)
+        folder.mkdir(parents=True)
+        best = {"epoch": 1, "step": 1, **outcomes[recipe.name]}
+        facts = {"best": best, "seconds": 1.0, "weights_sha256": "0"}
+        (folder / "environment.json").write_text(json.dumps(facts))
+
+    monkeypatch.setattr("hilum.training.sweep.train_member", finish)
+
+
 @pytest.mark.parametrize(("select", "chosen"), [("loss", "b"), ("accuracy", "c"), ("misses", "a")])
 def test_the_choice_is_by_what_was_asked_for(write_dataset, tmp_path, tiny, monkeypatch, select, chosen):
-    """Trials whose validation is known: a misses least, b has the smallest loss, c is right most often."""
+    """a misses least, b has the smallest loss, c is right most often, and d is second in everything."""
     outcomes = {
         "a": {"val_loss": 0.9, "val_accuracy": 0.6, "val_misses": 1},
         "b": {"val_loss": 0.3, "val_accuracy": 0.7, "val_misses": 5},
         "c": {"val_loss": 0.5, "val_accuracy": 0.8, "val_misses": 4},
-        "d": {"val_loss": 0.4, "val_accuracy": 0.7, "val_misses": 1},
+        "d": {"val_loss": 0.4, "val_accuracy": 0.75, "val_misses": 2},
     }
-    outcomes["d"]["val_misses"] = 1 if select != "misses" else 2
     seen = []
-
-    class Done:
-        def __init__(self, recipe):
-            seen.append(recipe.training.select)
-            self.environment = {"best": {"epoch": 1, "step": 1, **outcomes[recipe.name]}, "seconds": 1.0}
-
-    monkeypatch.setattr("hilum.training.sweep.train_member", lambda data, folder, recipe, progress: Done(recipe))
+    pretend(monkeypatch, outcomes, seen)
     result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b,c,d"], select=select)
     assert result["choice"] == {"name": chosen}
     assert set(seen) == {select}  # checkpoints are kept by it, too
 
 
 def test_equal_misses_are_decided_by_the_loss(write_dataset, tmp_path, tiny, monkeypatch):
-    class Done:
-        def __init__(self, recipe):
-            loss = {"a": 0.9, "b": 0.3}[recipe.name]
-            best = {"epoch": 1, "step": 1, "val_loss": loss, "val_accuracy": 0.5, "val_misses": 2}
-            self.environment = {"best": best, "seconds": 1.0}
-
-    monkeypatch.setattr("hilum.training.sweep.train_member", lambda data, folder, recipe, progress: Done(recipe))
+    outcomes = {
+        "a": {"val_loss": 0.9, "val_accuracy": 0.5, "val_misses": 2},
+        "b": {"val_loss": 0.3, "val_accuracy": 0.5, "val_misses": 2},
+    }
+    pretend(monkeypatch, outcomes, [])
     result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b"], select="misses")
     assert result["choice"] == {"name": "b"}
 
 
 def test_interrupted_and_continued_it_ends_the_same(write_dataset, tmp_path, tiny):
-    root, settings = write_dataset(), [*tiny, "epochs=4", "training.seed=0,1,2"]
+    """Killed in the second of three trials, after its first validation: that one goes on, the first stays."""
+    root, settings = write_dataset(patients=40), [*tiny, "epochs=6", "batch_size=4", "training.seed=0,1,2"]
     whole = sweep(root, tmp_path / "whole", settings)
     out = tmp_path / "killed"
     options = [option for setting in settings for option in ("--set", setting)]
     command = [sys.executable, "-m", "hilum", "sweep", root, "--out", out, *options]
     process = subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL)
-    second, end = out / "trials" / whole["trials"][1]["name"], time.monotonic() + 120
-    while not (second / "recipe.toml").exists() and time.monotonic() < end:
-        time.sleep(0.005)
+    first, second, third = (out / "trials" / trial["name"] for trial in whole["trials"])
+    end = time.monotonic() + 120
+    while not (second / "checkpoints" / "last.safetensors").exists() and time.monotonic() < end:
+        time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    first = out / "trials" / whole["trials"][0]["name"] / "environment.json"
-    assert not (out / "trials" / whole["trials"][2]["name"]).exists(), "killed too late"
-    finished = first.stat().st_mtime_ns
+    assert "weights_sha256" not in json.loads((second / "environment.json").read_text()), "killed too late"
+    assert not third.exists()
+    finished = (first / "environment.json").stat().st_mtime_ns
 
     resumed = sweep(root, out, settings, resume=True)
-    assert first.stat().st_mtime_ns == finished  # what was finished is not trained again
+    assert (first / "environment.json").stat().st_mtime_ns == finished  # what was finished is not trained again
+    assert "resumed" in open_run(second).environment
     for trial, other in zip(whole["trials"], resumed["trials"], strict=True):
         assert trial["best"] == other["best"]
         hashes = [
@@ -125,6 +132,16 @@ def test_interrupted_and_continued_it_ends_the_same(write_dataset, tmp_path, tin
     assert resumed["choice"] == whole["choice"]
 
 
+def test_a_finished_trial_without_its_last_checkpoint_is_finished(write_dataset, tmp_path, tiny):
+    root, settings = write_dataset(), [*tiny, "epochs=1", "lr=0.01,0.02"]
+    result = sweep(root, tmp_path / "sweep", settings)
+    run = open_run(tmp_path / "sweep" / "trials" / result["trials"][0]["name"])
+    run.last.unlink()
+    (run.path / "note.txt").write_text("mine")
+    assert sweep(root, tmp_path / "sweep", settings, resume=True) == result
+    assert (run.path / "note.txt").exists()
+
+
 def test_a_wrong_value_is_found_before_anything_is_trained(write_dataset, tmp_path, tiny):
     root = write_dataset()
     with pytest.raises(RecipeError, match=r"training\.lr"):
@@ -133,7 +150,42 @@ def test_a_wrong_value_is_found_before_anything_is_trained(write_dataset, tmp_pa
         sweep(root, tmp_path / "sweep", [*tiny, "learnrate=0.01,0.1"])
     with pytest.raises(SplitError, match="takes val from split 'dev'"):
         sweep(root, tmp_path / "sweep", [*tiny, "splits.val=auto,dev"])
+    for settings, message in (
+        (["architecture=flat,cascade"], "a cascade needs nested labels"),
+        (["protected=auto,zzz"], "not a label of the data"),
+        (["network.name=compact,foo"], "foo"),
+        (["lr=0.1,inf"], "finite number"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            sweep(write_flat(write_dataset), tmp_path / "sweep", [*tiny, *settings])
+    with pytest.raises(RecipeError, match="needs a protected label"):
+        sweep(write_flat(write_dataset), tmp_path / "sweep", [*tiny, "lr=0.1,0.2"], select="misses")
     assert not (tmp_path / "sweep").exists()
+
+
+def write_flat(write_dataset):
+    return write_dataset(labels=("a", "b"), name="flat")
+
+
+def test_validations_of_different_images_are_remarked_upon(write_dataset, tmp_path, tiny):
+    root, few = write_dataset(patients=30), [*tiny, "max_steps=2"]
+    result = sweep(root, tmp_path / "seeds", [*few, "splits.seed=0,1"])
+    assert len(result["groups"]) == 1  # a repetition, not a choice
+    result = sweep(root, tmp_path / "fractions", [*few, "fraction=0.1,0.2"])
+    assert "not of the same images" in result["notes"][0]
+    result = sweep(root, tmp_path / "labels", [*few, "protected=normal,infected/covid"], select="misses")
+    assert "counted as missed" in result["notes"][0]
+
+
+def test_relabelled_data_are_other_data(write_dataset, tmp_path, tiny):
+    """The same files, another label or another patient: nothing may be continued, or ranked beside it."""
+    root, settings = write_dataset(), [*tiny, "max_steps=2", "lr=0.01,0.02"]
+    sweep(root, tmp_path / "sweep", settings)
+    table = root / "metadata.csv"
+    text = table.read_text()
+    table.write_text(text.replace("train-normal-3", "train-normal-2"))
+    with pytest.raises(RecipeError, match="differs in: data"):
+        sweep(root, tmp_path / "sweep", settings, resume=True)
 
 
 def test_a_folder_in_the_way_and_another_sweep_are_refused(write_dataset, tmp_path, tiny):
@@ -144,13 +196,13 @@ def test_a_folder_in_the_way_and_another_sweep_are_refused(write_dataset, tmp_pa
         sweep(root, out, [*settings, "lr=0.01,0.02"])
     with pytest.raises(RecipeError, match="differs in: swept"):
         sweep(root, out, [*settings, "lr=0.01,0.03"], resume=True)
-    with pytest.raises(RecipeError, match="differs in: digest"):
+    with pytest.raises(RecipeError, match="differs in: data"):
         sweep(write_dataset(name="other", start=1), out, [*settings, "lr=0.01,0.02"], resume=True)
     with pytest.raises(RunError, match="no sweep to continue"):
         sweep(root, tmp_path / "none", [*settings, "lr=0.01,0.02"], resume=True)
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "file").touch()
-    with pytest.raises(RunError, match="is in the way"):
+    with pytest.raises(RunError, match="is not empty"):
         sweep(root, tmp_path / "else", [*settings, "lr=0.01,0.02"])
 
 
@@ -164,4 +216,3 @@ def test_a_training_that_cannot_go_on_stops_the_series(write_dataset, tmp_path, 
     monkeypatch.setattr(series, "train", lost)
     with pytest.raises(RunError, match="gone"):
         sweep(write_dataset(), tmp_path / "sweep", [*tiny, "lr=0.01,0.02"])
-    assert issubclass(DivergenceError, Exception)

@@ -6,13 +6,16 @@ from collections import Counter, defaultdict
 
 from hilum.data.table import Table
 
+TOLD = 0.95  # how well a source may tell a label from the rest before it is a warning
+
 
 def confounding(table: Table) -> list[str]:
-    """Warn of labels that come from sources of their own.
+    """Warn of labels that the source gives away.
 
-    If every image of a label comes from one hospital and no other label does, a classifier that recognises the
-    hospital looks perfect (Maguolo and Nanni 2021, *Information Fusion*; DeGrave et al. 2021, *Nature Machine
-    Intelligence*). No measure on such data can tell one from the other.
+    If a label comes from one hospital and the others from elsewhere, a classifier that recognises the hospital looks
+    perfect (Maguolo and Nanni 2021, *Information Fusion*; DeGrave et al. 2021, *Nature Machine Intelligence*). No
+    measure on such data can tell one from the other. Here each source calls its images what most of them are; a label
+    is given away if that finds it, and clears the others, in 95 % of images on average (balanced accuracy).
 
     Args:
         table: With the column ``source``; rows that lack it are passed over.
@@ -26,14 +29,22 @@ def confounding(table: Table) -> list[str]:
             images[row.source][row.label] += 1
     if len(images) < 2:
         return []
+    totals = sum(images.values(), Counter[str]())
     notes = []
     for label in table.labels:
-        own = sorted(source for source, labels in images.items() if set(labels) == {label})
-        mixed = any(label in labels and len(labels) > 1 for labels in images.values())
-        if own and not mixed:
-            where = ", ".join(own)
-            notes.append(
-                f"WARNING: every image of '{label}' comes from {where}, and no other label does: "
-                "results on these data may show that source rather than the disease"
-            )
+        own = {source for source, labels in images.items() if 2 * labels[label] > labels.total()}
+        others = totals.total() - totals[label]
+        if not own or not others:
+            continue
+        here = sum(images[source][label] for source in own)
+        foreign = sum(images[source].total() for source in own) - here
+        if here / totals[label] + 1 - foreign / others < 2 * TOLD:
+            continue
+        known = totals[label] == sum(row.label == label for row in table.rows)
+        which = "" if known else " whose source is known"
+        notes.append(
+            f"WARNING: {here} of {totals[label]} images of '{label}'{which} come from "
+            f"{', '.join(sorted(own))}, and {foreign} of {others} others do: "
+            "results on these data may show that source rather than the disease"
+        )
     return notes

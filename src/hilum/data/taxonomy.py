@@ -46,6 +46,15 @@ def branches(labels: Sequence[str]) -> tuple[Branch, ...]:
     return tuple(_below("", tuple(range(len(labels))), labels))
 
 
+def nested_decisions(labels: Sequence[str]) -> tuple[Branch, ...]:
+    """The decisions of nested labels; none where there is only one to take, or no tree (see `branches`)."""
+    try:
+        found = branches(labels)
+    except ValueError:
+        return ()
+    return found if len(found) > 1 else ()
+
+
 def _below(name: str, members: tuple[int, ...], labels: Sequence[str]) -> list[Branch]:
     depth = name.count("/") + 1 if name else 0
     groups: dict[str, list[int]] = {}

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hilum.data.cache import open_images
-from hilum.errors import RunError
+from hilum.errors import DataError
 from hilum.evaluation.metrics import log_loss
 from hilum.evaluation.predictions import predict
 from hilum.evaluation.temperature import fit_temperatures, for_temperature, scale
 from hilum.progress import Progress
-from hilum.training.run import Run
+from hilum.training.run import Run, read_json
+from hilum.training.series import write_json
 
 FILE = "calibration.json"
-FEWEST = 20  # images; with fewer a temperature says more about them than about the network
+SCHEME = 1  # raise it when the same images would give other temperatures
+AS_IS = "probabilities are as the network gives them"
 
 
 @dataclass(frozen=True)
@@ -39,37 +39,40 @@ def calibrate(run: Run, root: Path | None = None, *, progress: Progress | None =
     """
     progress = progress or Progress()
     weights = run.environment["weights_sha256"]
-    try:
-        kept: dict[str, Any] = json.loads((run.path / FILE).read_text(encoding="utf-8"))
-        if kept["weights_sha256"] == weights:
-            return Calibration(kept["temperatures"])
-    except (OSError, ValueError, KeyError):
-        pass
+    kept = read_json(run.path / FILE)
+    if kept.get("weights_sha256") == weights and kept.get("scheme") == SCHEME:
+        return Calibration(kept["temperatures"])
     table = run.table(root)
     if not any(row.split == "calibration" for row in table.rows):
-        return Calibration(None, "probabilities are as the network gives them: the run has no calibration images")
-    if not table.root.exists():
-        return Calibration(None, f"probabilities are as the network gives them: {table.root} is gone")
-    images = open_images(table, run.recipe.preprocessing, progress=progress)
+        return Calibration(None, f"{AS_IS}: the run has no calibration images")
+    try:
+        images = open_images(table, run.recipe.preprocessing, progress=progress)
+    except DataError:
+        return Calibration(None, f"{AS_IS}: the run's images are not in {table.root} any more")
+    if images.digest != run.environment["data"]["digest"]:
+        return Calibration(None, f"{AS_IS}: the images in {table.root} are not those of the training")
     images = images.select(i for i, row in enumerate(images.table.rows) if row.split == "calibration")
     images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
-    if len(images.table) < FEWEST:
-        return Calibration(None, f"probabilities are as the network gives them: {len(images.table)} images to fit to")
+    if not len(images.table):
+        return Calibration(None, f"{AS_IS}: no calibration image is left to fit to")
     labels, architecture = run.labels, run.recipe.architecture
     truth = np.array([labels.index(row.label) for row in images.table.rows], dtype=np.int64)
     plain = predict(run, images, labels, progress=progress)
-    temperatures = fit_temperatures(truth, plain, labels, architecture)
+    fitted = fit_temperatures(truth, plain, labels, architecture)
+    if not fitted:
+        reason = f"{len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
+        return Calibration(None, f"{AS_IS}: {reason}")
     facts = {
-        "temperatures": temperatures,
+        "scheme": SCHEME,
+        "temperatures": fitted,
         "n_images": len(truth),
         "n_patients": len(set(images.table.patients())) if images.table.patients_known else None,
         "log_loss_before": log_loss(truth, plain),
-        "log_loss_after": log_loss(truth, scale(plain, temperatures, labels, architecture)),
+        "log_loss_after": log_loss(truth, scale(plain, fitted, labels, architecture)),
         "weights_sha256": weights,
     }
     try:
-        (run.path / FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        write_json(run.path / FILE, facts)
     except OSError as error:
-        msg = f"{run.path / FILE}: cannot be written ({error.strerror}). Free the disk or copy the run."
-        raise RunError(msg) from error
-    return Calibration(temperatures)
+        progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
+    return Calibration(fitted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum import __version__
-from hilum.data.taxonomy import branches
+from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.decision import down_the_tree, most_probable
-from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.evaluate import CONFIDENCE, RESAMPLES, evaluate
 from hilum.evaluation.paired import mcnemar, paired_auroc, paired_differences, sign_flip
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.progress import Progress
-from hilum.training.run import Run
+from hilum.training.run import Run, read_json
 
 Ints = NDArray[np.int64]
 
@@ -59,26 +60,29 @@ def compare(
     """
     progress = progress or Progress()
     splits = split, second_split or split
-    read = [_predictions(run, name, progress) for run, name in zip((first, second), splits, strict=True)]
-    one, two = align(read[0], read[1], names=(str(first.path), str(second.path)))
+    read = [_evaluated(run, name, progress) for run, name in zip((first, second), splits, strict=True)]
+    one, two = align(read[0][0], read[1][0], names=(str(first.path), str(second.path)))
     _check_contents(first, second, one.paths)
     same = bool(np.array_equal(one.probabilities, two.probabilities))
+    names = _names(first, second)
     notes = [
-        f"{run.path.name} was trained on or chosen by its split '{name}': its figures are optimistic"
-        for run, name in zip((first, second), splits, strict=True)
-        if name in ("train", "val")
+        f"{name} was trained on or chosen by its split '{part}': its figures are optimistic"
+        for name, part in zip(names, splits, strict=True)
+        if part in ("train", "val")
     ]
+    notes += [f"{name}: {note}" for name, (_, metrics) in zip(names, read, strict=True) for note in _notes(metrics)]
+    if len({bool(metrics["calibration"]["temperatures"]) for _, metrics in read}) > 1:
+        notes.append("only one of the two is calibrated by temperature, which changes what is read down the tree")
     facts = {
         "hilum": __version__,
         "runs": [
-            {"name": name, **_about(run, part)}
-            for name, run, part in zip(_names(first, second), (first, second), splits, strict=True)
+            {"name": name, **_about(run, part)} for name, run, part in zip(names, (first, second), splits, strict=True)
         ],
         "protected": first.protected if first.protected == second.protected else None,
         "notes": notes,
         **measure_pair(one, two, same=same),
     }
-    folder = out or second.path / "comparison" / _names(first, second)[0].replace("/", "-")
+    folder = out or _folder(first, second, splits)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "comparison.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -89,7 +93,7 @@ def compare(
 
 
 def measure_pair(
-    first: Predictions, second: Predictions, *, same: bool = False, resamples: int = 2000
+    first: Predictions, second: Predictions, *, same: bool = False, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """All that is paired, of predictions for the same images in the same order.
 
@@ -105,10 +109,10 @@ def measure_pair(
         reading down the tree changes, which is nothing to labels without nesting (then None).
     """
     labels, truth, clusters = first.labels, first.truth, first.clusters
-    nested = len(branches(labels)) > 1
+    nested = bool(nested_decisions(labels))
     both = first.probabilities, second.probabilities
     flat = [most_probable(probabilities) for probabilities in both]
-    tree = [down_the_tree(probabilities, labels) for probabilities in both]
+    tree = [down_the_tree(probabilities, labels) for probabilities in both] if nested else []
 
     def beside(one: Ints, two: Ints, *, same: bool = False) -> dict[str, Any]:
         right = one == truth, two == truth
@@ -132,7 +136,7 @@ def measure_pair(
         "rules": rules,
         "rule_effect": [beside(flat[i], tree[i]) for i in range(2)] if nested else None,
         "auroc": paired_auroc(truth, *both, labels, clusters, resamples=resamples),
-        "bootstrap": {"resamples": resamples, "confidence": 0.95, "seed": 0},
+        "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
     }
 
 
@@ -169,6 +173,9 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
         truth=rank[second.truth[order]] if len(order) else second.truth,
         probabilities=second.probabilities[order][:, columns],
     )
+    if first.patients != moved.patients:
+        msg = f"{names[0]} and {names[1]} know other patients of the same images: evaluate both again on the same data."
+        raise RunError(msg)
     for path, a, b in zip(first.paths, first.truth, moved.truth, strict=True):
         if a != b:
             msg = (
@@ -192,18 +199,24 @@ def _check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
             raise RunError(msg)
 
 
-def _predictions(run: Run, split: str, progress: Progress) -> Predictions:
-    """What the run's weights of now say; evaluated if it was not, or if its weights are others since."""
+def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, dict[str, Any]]:
+    """What the run says of a split, and its metrics; evaluated unless that was done with these weights and files."""
     folder = run.path / "evaluation" / split
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        metrics = {}
-    if run.finished and metrics.get("weights_sha256") == run.environment["weights_sha256"]:
-        return read_predictions(folder / "predictions.csv")
-    progress.line(f"{run.path}: evaluating on {split}")
-    evaluate(run, split=split, progress=progress)
-    return read_predictions(folder / "predictions.csv")  # as later comparisons will read them, rounded
+    metrics = read_json(folder / "metrics.json")
+    current = (
+        run.finished
+        and metrics.get("weights_sha256") == run.environment["weights_sha256"]
+        and metrics.get("data", {}).get("digest") == run.environment["data"]["digest"]
+        and "calibration" in metrics
+    )
+    if not current:
+        progress.line(f"{run.path}: evaluating on {split}")
+        metrics = evaluate(run, split=split, progress=progress).metrics
+    return read_predictions(folder / "predictions.csv"), metrics  # as later comparisons will read them, rounded
+
+
+def _notes(metrics: dict[str, Any]) -> list[str]:
+    return list(metrics["data"]["notes"])
 
 
 def _about(run: Run, split: str) -> dict[str, Any]:
@@ -226,3 +239,16 @@ def _names(first: Run, second: Run) -> tuple[str, str]:
     ways = [run.path.resolve().parts for run in (first, second)]
     depth = next((n for n in range(2, min(map(len, ways))) if ways[0][-n:] != ways[1][-n:]), 1)
     return "/".join(ways[0][-depth:]), "/".join(ways[1][-depth:])
+
+
+def _folder(first: Run, second: Run, splits: tuple[str, str]) -> Path:
+    """Named after the first run and the split, and after its path where another run's comparison lies there."""
+    name = _names(first, second)[0].replace("/", "-")
+    for part in dict.fromkeys(splits):
+        name += "" if part == "test" else f"-{part}"
+    folder = second.path / "comparison" / name
+    runs = read_json(folder / "comparison.json").get("runs")
+    if runs and Path(runs[0]["path"]).resolve() != first.path.resolve():
+        mark = hashlib.sha256(str(first.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
+        folder = folder.with_name(f"{name}-{mark}")
+    return folder

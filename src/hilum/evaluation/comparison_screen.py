@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -62,11 +63,16 @@ def _areas(facts: dict[str, Any]) -> Table:
 
 
 def _three(entry: dict[str, Any], factor: float, digits: int) -> tuple[str, str, str]:
-    difference = entry["difference"]
-    shown = interval(difference, factor, digits, sign="+")
-    if difference["low"] is not None and (difference["low"] > 0 or difference["high"] < 0):
+    shown = interval(entry["difference"], factor, digits, sign="+")
+    if excludes_zero(entry["difference"]):
         shown = f"[bold]{shown}[/]"
     return interval(entry["first"], factor, digits), interval(entry["second"], factor, digits), shown
+
+
+def excludes_zero(difference: Mapping[str, float | None]) -> bool:
+    """Whether an interval lies wholly on one side of zero; one without width says nothing."""
+    low, high = difference["low"], difference["high"]
+    return low is not None and high is not None and low < high and (low > 0 or high < 0)
 
 
 def sentences(facts: dict[str, Any], found: dict[str, Any]) -> list[str]:
@@ -77,13 +83,16 @@ def sentences(facts: dict[str, Any], found: dict[str, Any]) -> list[str]:
         f"McNemar's exact p = {p_text(table['p_value'])}, counting patients p = {p_text(patients['p_value'])}"
     ]
     smallest, detectable = patients["smallest_significant"], patients["detectable"]
+    floor, count = patients["floor"], patients["discordant_patients"]
     if smallest is None:
-        lines.append(f"only {patients['discordant_patients']} patients tell them apart: nothing could be significant")
+        lines.append(f"only {count} patients tell them apart: nothing could be significant")
     else:
         lines.append(
-            f"smallest difference that this sample could have shown: {100 * smallest:.1f} points "
-            f"(reliably, in 4 of 5 such samples: {100 * detectable:.1f})"
+            f"smallest difference that could have shown, as {count} patients tell them apart: "
+            f"{100 * smallest:.1f} points (reliably, in 4 of 5 such samples: {100 * detectable:.1f})"
         )
+    if floor is not None:
+        lines.append(f"no sample of {facts['n_images']} images shows less than {100 * floor:.1f} points")
     return lines
 
 

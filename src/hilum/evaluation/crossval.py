@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,18 +12,20 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
-from hilum.data.cache import Images, open_images
+from hilum.data.cache import open_images
 from hilum.data.layouts import read_table
 from hilum.data.sources import confounding
-from hilum.data.splits import independent_groups
+from hilum.data.splits import assign_splits, independent_groups
 from hilum.data.table import Table
-from hilum.errors import SplitError
+from hilum.errors import RunError, SplitError
 from hilum.evaluation.evaluate import Evaluation, evaluate, measure
 from hilum.evaluation.predictions import Predictions
 from hilum.progress import Progress
 from hilum.training.recipe import Recipe
-from hilum.training.series import begin_series, train_member, write_json
+from hilum.training.series import begin_series, check_series, identity, train_member, write_json
+from hilum.training.train import check_training
 
+WHAT = "cross-validation"
 SUMMARISED = ("accuracy", "balanced_accuracy")
 
 
@@ -70,11 +73,15 @@ def crossval(
         DivergenceError: The loss of a fold is no longer a finite number.
     """
     progress = progress or Progress()
+    check_series(out, WHAT, resume=resume)
     recipe = recipe or Recipe()
+    wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
     table = read_table(data)
     notes = [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
+    if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
+        notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")
     images = open_images(table, recipe.preprocessing, progress=progress)
     number = assign_folds(images.table, folds, seed)
     if not table.patients_known:
@@ -83,12 +90,25 @@ def crossval(
     for note in notes:
         progress.line(f"note: {note}")
 
-    plan = {"folds": folds, "seed": seed, "recipe": recipe.model_dump(mode="json"), "digest": images.digest}
-    begin_series(out, plan, "cross-validation", resume=resume)
+    hashed = {row.path: row for row in images.table.rows}
+    table = replace(table, rows=tuple(hashed.get(row.path, row) for row in table.rows), notes=())
+    tested: list[set[str]] = [set() for _ in range(folds)]
+    for row, fold_of_row in zip(images.table.rows, number, strict=True):
+        tested[fold_of_row].add(row.path)
+    for paths in tested:  # mistakes are found before a folder is made
+        divided = _divide(images.table, paths)
+        check_training(divided.with_splits(assign_splits(divided, recipe.splits).names), recipe)
+    plan = {
+        "folds": folds,
+        "seed": seed,
+        "recipe": recipe.model_dump(mode="json"),
+        "data": identity(images.table),
+    }
+    begin_series(out, plan, WHAT, resume=resume)
     evaluations = []
     with progress.task("Folds", folds) as advance:
         for fold in range(folds):
-            evaluations.append(_fold(images, table, number == fold, out / f"fold-{fold + 1}", recipe, progress))
+            evaluations.append(_fold(_divide(table, tested[fold]), out / f"fold-{fold + 1}", recipe, progress))
             advance(1)
     pooled = pool([evaluation.predictions for evaluation in evaluations])
     result = {
@@ -127,11 +147,13 @@ def assign_folds(table: Table, folds: int, seed: int = 0) -> Any:
     groups = independent_groups(table)
     labels = [row.label for row in table.rows]
     unit = "patients" if table.patients_known else "images of unknown patients"
-    least = max(folds, 3)
+    least = next(n for n in range(folds, folds + 3) if n - -(-n // folds) >= 2)  # validation and training take two
     for label in table.labels:
         found = len({group for group, name in zip(groups, labels, strict=True) if name == label})
         if found < least:
-            remedy = f"Use --folds {found}, or add images." if found >= 3 else "Add images, or leave the label out."
+            remedy = (
+                f"Use --folds {found}, or add images." if 3 <= found < folds else "Add images, or leave the label out."
+            )
             msg = f"{table.root}: '{label}' has {found} {unit}; {folds} folds take at least {least}. {remedy}"
             raise SplitError(msg)
     divider = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -147,7 +169,16 @@ def assign_folds(table: Table, folds: int, seed: int = 0) -> Any:
 
 
 def pool(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of all folds as one."""
+    """The predictions of all folds as one.
+
+    Raises:
+        RunError: An image was tested twice.
+    """
+    paths = Counter(path for part in parts for path in part.paths)
+    twice = next((path for path, count in paths.items() if count > 1), None)
+    if twice:
+        msg = f"{twice}: tested in two folds, which are not of one division. Begin the cross-validation anew."
+        raise RunError(msg)
     return Predictions(
         labels=parts[0].labels,
         paths=tuple(path for part in parts for path in part.paths),
@@ -157,12 +188,14 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _fold(images: Images, table: Table, tested: Any, folder: Path, recipe: Recipe, progress: Progress) -> Evaluation:
-    testing = {row.path for row, here in zip(images.table.rows, tested, strict=True) if here}
-    divided = table.with_splits(["test" if row.path in testing else "train" for row in table.rows])
-    progress.line(f"{folder.name}: {len(testing)} images are tested")
-    run = train_member(replace(divided, notes=()), folder, recipe, progress)
-    return evaluate(run, progress=progress)
+def _divide(table: Table, tested: set[str]) -> Table:
+    return table.with_splits(["test" if row.path in tested else "train" for row in table.rows])
+
+
+def _fold(table: Table, folder: Path, recipe: Recipe, progress: Progress) -> Evaluation:
+    progress.line(f"{folder.name}: {sum(row.split == 'test' for row in table.rows)} images are tested")
+    run = train_member(table, folder, recipe, progress)
+    return evaluate(run, table, progress=progress)
 
 
 def _spread(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
@@ -37,7 +38,7 @@ class Evaluation:
 
 def evaluate(
     run: Run,
-    data: Path | None = None,
+    data: Path | Table | None = None,
     *,
     split: str = "test",
     out: Path | None = None,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.taxonomy import branches
+from hilum.data.taxonomy import nested_decisions
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -127,12 +127,8 @@ def decision_auroc(
         By the folder at which it is made (empty at the root), then by what is told from the rest there: an AUROC of
         shape (R,). Empty for labels without nesting, where the only decision is the one that `measures` has.
     """
-    try:
-        decisions = branches(labels)
-    except ValueError:
-        return {}
     found: dict[str, dict[str, Floats]] = {}
-    for branch in decisions if len(decisions) > 1 else ():
+    for branch in nested_decisions(labels):
         below = sum(branch.members, ())
         here = np.isin(truth, below)
         total = np.maximum(probabilities[here][:, below].sum(axis=1), np.finfo(np.float64).tiny)

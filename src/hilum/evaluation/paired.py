@@ -55,10 +55,11 @@ def sign_flip(first: Bools, second: Bools, clusters: Sequence[str]) -> dict[str,
         clusters: The patient of each image.
 
     Returns:
-        ``p_value``, two-sided; and of what these discordant patients could have shown, as differences of
-        accuracy: ``smallest_significant``, from which on p < 0.05 (None if nothing could reach that), and
-        ``detectable``, the true difference that would be found in four of five such samples (normal
-        approximation; Connor 1987, *Biometrics*, for pairs).
+        ``p_value``, two-sided; and of what could have been shown, as differences of accuracy. Given that these
+        patients, and no others, tell the two apart: ``smallest_significant``, from which on p < 0.05 (None if nothing
+        could reach that), and ``detectable``, the true difference that would be found in about four of five such
+        samples (normal approximation; Connor 1987, *Biometrics*, for pairs). And whoever tells them apart: ``floor``,
+        below which no sample of so many images shows anything (None with too few patients).
     """
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
     by_patient = np.bincount(member, weights=second.astype(float) - first.astype(float)).astype(np.int64)
@@ -72,14 +73,17 @@ def sign_flip(first: Bools, second: Bools, clusters: Sequence[str]) -> dict[str,
     sums = np.abs(np.arange(-reach, reach + 1))
     weight = np.bincount(sums, weights=pmf)
     tail = np.minimum(1, weight[::-1].cumsum()[::-1])  # tail[s]: that the sum is at least s either way
+    fewest = next(n for n in range(1, 99) if 2 * 0.5**n < 1 - CONFIDENCE)  # all of so many, one way
     possible = np.flatnonzero((tail < 1 - CONFIDENCE) & (weight > 0))
+    most = sum(count * size for size, count in sizes.items())
     spread = float(np.sqrt(sum(count * size**2 for size, count in sizes.items())))
     factor = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))
     return {
         "discordant_patients": sum(sizes.values()),
         "p_value": float(tail[abs(int(by_patient.sum()))]),
         "smallest_significant": float(possible[0] / len(first)) if len(possible) else None,
-        "detectable": factor * spread / len(first) if len(possible) else None,
+        "detectable": min(factor * spread, most) / len(first) if len(possible) else None,
+        "floor": fewest / len(first) if len(set(clusters)) >= fewest else None,
     }
 
 

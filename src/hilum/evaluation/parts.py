@@ -38,7 +38,7 @@ class Part:
     notes: tuple[str, ...]
 
 
-def select_part(run: Run, data: Path | None, split: str, progress: Progress) -> Part:
+def select_part(run: Run, data: Path | Table | None, split: str, progress: Progress) -> Part:
     """Find the images to evaluate on.
 
     The run's own data are recognised by their content, wherever they lie now: then the run's splits count, so
@@ -49,7 +49,7 @@ def select_part(run: Run, data: Path | None, split: str, progress: Progress) -> 
         RunError: The run's images are gone.
         SplitError: The split is empty or unknown, or holds labels that the run does not know.
     """
-    table = read_table(data) if data else run.table()
+    table = data if isinstance(data, Table) else read_table(data) if data else run.table()
     if not table.root.exists():
         msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
         raise RunError(msg)
@@ -59,7 +59,7 @@ def select_part(run: Run, data: Path | None, split: str, progress: Progress) -> 
         rows = run.split()
         splits = [rows[position].split for position in images.positions]
         images, own = replace(images, table=images.table.with_splits(splits)), True
-    elif not data:
+    elif data is None:
         own = True
         notes.append("WARNING: files have changed since the training")
     else:
@@ -73,8 +73,9 @@ def select_part(run: Run, data: Path | None, split: str, progress: Progress) -> 
     split_of = {row.path: row.split for row in table.rows}
     left_out = tuple(item for item in images.unreadable if whole or split_of[item.path] in (split, UNREADABLE))
     name = split
-    if data and not own:
-        dataset = (data.parent if data.is_file() else data).resolve().name
+    if not own:
+        given = data if isinstance(data, Path) else table.root
+        dataset = (given.parent if given.is_file() else given).resolve().name
         name = "-".join([dataset, *([] if whole else [split]), images.digest[:8]])
     return Part(name, "all" if whole else split, chosen, table.root, own, left_out, tuple(notes))
 

@@ -1,4 +1,8 @@
-"""Temperature scaling: probabilities that can be taken at their word, without another answer."""
+"""Temperature scaling: probabilities that can be taken at their word.
+
+The most probable label of a flat classifier stays the same. What is read down the label tree, and the most probable
+label of a cascade, whose stages are scaled apart, may change: there the probabilities were not comparable before.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from hilum.data.taxonomy import Branch, branches
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 RANGE = (0.05, 20.0)
+FEWEST, FEWEST_ERRORS = 20, 5
+PRIOR = 0.5
 SMALLEST = np.finfo(np.float64).tiny
 
 
@@ -34,10 +40,13 @@ def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], 
         architecture: ``flat``, or ``cascade``, whose decisions are fitted one by one on the images that reach them.
 
     Returns:
-        By the folder at which the decision is made, empty at the root; within 0.05 and 20. Above 1 the network was
-        too sure of itself. A decision that no image reaches keeps 1.
+        By the folder at which the decision is made, empty at the root; above 1 the network was too sure of itself.
+        A decision that fewer than 20 images reach, or of which fewer than 5 are misjudged, keeps 1: a few right
+        answers would only ask for boundless certainty. Against the same, the logarithm of a temperature is drawn
+        towards 0 like a normal variable of standard deviation 0.5. Empty if no decision could be fitted.
     """
-    fitted = {}
+    fitted: dict[str, float] = {}
+    found_any = False
     for decision in decisions_of(labels, architecture):
         child = np.array(decision.child_of(len(labels)))[truth]
         here = child >= 0
@@ -47,11 +56,14 @@ def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], 
         def loss(log_temperature: float, logs: Floats = logs, answer: Ints = answer) -> float:
             scaled = logs / np.exp(log_temperature)
             scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
-            return float(-scaled[np.arange(len(answer)), answer].mean())
+            prior = (log_temperature / PRIOR) ** 2 / 2
+            return float(prior - scaled[np.arange(len(answer)), answer].sum())
 
-        found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded") if here.any() else None
+        enough = len(answer) >= FEWEST and (logs.argmax(axis=1) != answer).sum() >= FEWEST_ERRORS
+        found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded") if enough else None
         fitted[decision.name] = float(np.exp(found.x)) if found else 1.0
-    return fitted
+        found_any = found_any or enough
+    return fitted if found_any else {}
 
 
 def scale(probabilities: Floats, temperatures: Mapping[str, float], labels: Sequence[str], architecture: str) -> Floats:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hilum.evaluation.comparison_screen import p_text
+from hilum.evaluation.comparison_screen import excludes_zero, p_text
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range, plural
 
 Facts = Mapping[str, Any]
@@ -37,12 +37,6 @@ def p_equals(value: float) -> str:
     """``p = 0.11`` or ``p < 0.001``."""
     text = p_text(value)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
-def excludes_zero(entry: Mapping[str, float | None]) -> bool:
-    """Whether an interval lies wholly on one side of no difference."""
-    low, high = entry.get("low"), entry.get("high")
-    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def verdict(facts: Facts) -> str:
@@ -96,12 +90,19 @@ def power(facts: Facts, found: Facts) -> str:
     if not count:
         return f"No {told.removeprefix('0 ').replace('s tell the', ' tells the')}."
     if patients["smallest_significant"] is None:
-        return f"Only {told}: too few for any difference to be significant."
+        return f"Only {told}: too few for any difference to be significant.{_floor(facts, patients)}"
     return (
         f"{told[0].upper()}{told[1:]}. With them, the smallest difference of accuracy that could have been "
-        f"significant (p < {SIGNIFICANT}) is {100 * patients['smallest_significant']:.1f} points; a true difference of "
-        f"{100 * patients['detectable']:.1f} points would be found in four of five such samples."
+        f"significant (p < {SIGNIFICANT}) is {100 * patients['smallest_significant']:.1f} points; a true difference "
+        f"of {100 * patients['detectable']:.1f} points would be found in four of five such samples."
+        f"{_floor(facts, patients)}"
     )
+
+
+def _floor(facts: Facts, patients: Facts) -> str:
+    if patients["floor"] is None:
+        return ""
+    return f" No sample of {facts['n_images']:,} images shows less than {100 * patients['floor']:.1f} points."
 
 
 def measure_rows(facts: Facts, found: Facts) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from hilum.reporting.sweep_curves import Curve, learning_curves
 from hilum.reporting.sweep_figures import Setting, is_wide, sweep_dots
 from hilum.reporting.templating import flatten, write_page
 from hilum.training.run import Run
-from hilum.training.sweep import SEED_KEY
+from hilum.training.sweep import SEED_KEYS
 from hilum.training.sweep_screen import SHOWN, settings_text, value_text
 
 UNKNOWN = "the protected label"
@@ -38,7 +38,7 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     measures = {"val_accuracy": "Validation accuracy", "val_loss": "Validation loss"}
     if protected is not None:
         measures["val_misses"] = "Missed protected images"
-    keys = [key for key in result["swept"] if key != SEED_KEY]
+    keys = [key for key in result["swept"] if key not in SEED_KEYS]
     settings = _settings(result, keys)
     curves = _curves(folder, result)
     return {
@@ -47,6 +47,7 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "choice": words.choice(result),
         "select": SHOWN[result["select"]],
         "protected": protected,
+        "notes": result["notes"],
         "n_diverged": sum(trial["status"] == "diverged" for trial in trials),
         "diverged": [trial["name"] for trial in trials if trial["status"] == "diverged"],
         "waiting": [trial["name"] for trial in trials if trial["status"] == "waiting"],
@@ -60,7 +61,7 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "groups": words.group_rows(result),
         "trials": words.trial_rows(result, folder),
         "recipe": flatten(result["recipe"]),
-        "digest": result["digest"],
+        "digest": result["data"],
         "colours": {},
     }
 

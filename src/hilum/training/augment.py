@@ -29,7 +29,7 @@ class Augmentation(BaseModel):
         gamma: Largest change of gamma, as a factor's logarithm: 0.3 means 0.74 to 1.35.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     translate: float = Field(default=0.0, ge=0, le=0.5)
     scale: float = Field(default=0.0, ge=0, le=0.9)

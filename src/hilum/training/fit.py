@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
+from hilum.data.table import Table
 from hilum.errors import SplitError
 from hilum.progress import Progress
 from hilum.training.batches import Batches
@@ -103,17 +104,17 @@ def fit(
     }
 
 
-def check_before(recipe: Recipe, images: Images, labels: Sequence[str]) -> None:
+def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
     """Find what would prevent a training, before a run folder is made for it.
 
     Raises:
         SplitError: There is nothing to train on or nothing to choose by.
         RecipeError: The network cannot be built.
     """
-    splits = {row.split for row in images.table.rows}
+    splits = {row.split for row in table.rows}
     for part, what in (("train", "training"), ("val", "validation")):
         if part not in splits:
-            msg = f"{images.table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
+            msg = f"{table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
             raise SplitError(msg)
     with torch.device("meta"):  # shapes only: nothing is computed
         build_for(recipe, labels)

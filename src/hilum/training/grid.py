@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from hilum.errors import RecipeError
-from hilum.training.recipe import parse_value, resolve_key
+from hilum.training.recipe import parse_value, resolve_key, short_key
 
 
 def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -19,20 +19,25 @@ def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]
         The fixed settings as they were given, and for each swept key (in full) its values.
 
     Raises:
-        RecipeError: A key is unknown, given twice, or none has several values.
+        RecipeError: A key is unknown, swept and given once more, or none has several values.
     """
     fixed: list[str] = []
     swept: dict[str, list[str]] = {}
+    given: set[str] = set()
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
             raise RecipeError(msg)
         full = resolve_key(key.strip())
-        if full in swept:
+        values = _divide(value)
+        if full in swept or (len(values) > 1 and full in given):
             msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
             raise RecipeError(msg)
-        values = _divide(value)
+        given.add(full)
+        if "" in values:
+            msg = f"--set {setting}: a value is empty. Write the values behind each other, with commas between them."
+            raise RecipeError(msg)
         if len(values) > 1:
             twice = next((v for i, v in enumerate(values) if parse_value(v) in map(parse_value, values[:i])), None)
             if twice is not None:
@@ -52,7 +57,7 @@ def trial_names(combinations: Sequence[Mapping[str, str]]) -> list[str]:
     digits = len(str(len(combinations)))
     return [
         f"{number:0{digits}d}-"
-        + re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", ",".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in chosen.items()))[:80]
+        + re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", ",".join(f"{short_key(k)}={v}" for k, v in chosen.items()))[:80]
         for number, chosen in enumerate(combinations, 1)
     ]
 

@@ -24,7 +24,7 @@ def _is_table(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NetworkChoice(_Part):
@@ -190,6 +190,14 @@ def resolve_key(key: str) -> str:
         msg = f"'{key}' could be {' or '.join(matches)}. Write the one that is meant."
         raise RecipeError(msg)
     raise RecipeError(_unknown(key))
+
+
+def short_key(key: str) -> str:
+    """A key by its last part, where no other key of a recipe ends so."""
+    last = key.rsplit(".", 1)[-1]
+    return (
+        last if key.startswith("network.options.") or [k for k in _keys() if k.endswith(f".{last}")] == [key] else key
+    )
 
 
 def _set(values: dict[str, Any], setting: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,6 +135,27 @@ class Run:
         self.__dict__.pop("environment", None)
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object that may be missing or damaged, and is then empty: what it would say has to be found anew."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def check_place(out: Path) -> None:
+    """Find before any work what would prevent a folder from being made.
+
+    Raises:
+        RunError: Something else is there, or nothing may be written.
+    """
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        msg = f"{out}: {parent} is {'a file' if parent.is_file() else 'not writable'}. Choose another --out."
+        raise RunError(msg)
+
+
 def resolve_protected(recipe: Recipe, labels: tuple[str, ...]) -> str | None:
     """The protected label of a recipe for these labels.
 
@@ -157,6 +179,12 @@ def open_run(path: Path) -> Run:
         RunError: There is none.
     """
     if not (path / "recipe.toml").is_file():
+        inside = [*path.glob("*/recipe.toml"), *path.glob("trials/*/recipe.toml")]
+        if inside:
+            msg = (
+                f"{path}: holds {len(inside)} runs, but is none itself. Name one of them, such as {min(inside).parent}."
+            )
+            raise RunError(msg)
         what = "no such folder" if not path.exists() else "not a run (it has no recipe.toml)"
         msg = f"{path}: {what}. Make one with: hilum train DATA --out {path}"
         raise RunError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -12,10 +13,32 @@ from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError
 from hilum.progress import Progress
 from hilum.training.recipe import Recipe
-from hilum.training.run import Run
+from hilum.training.run import Run, check_place, read_json
 from hilum.training.train import train
 
 PLAN = "plan.json"
+
+
+def check_series(out: Path, what: str, *, resume: bool) -> None:
+    """Find before any work whether a folder is in the way, or lacks what is to be continued.
+
+    Args:
+        out: The folder.
+        what: What to call it, such as ``sweep``.
+        resume: It is there, and is to be continued.
+
+    Raises:
+        RunError: It is in the way, or there is nothing to continue.
+    """
+    kind = read_json(out / PLAN).get("kind")
+    if resume and kind != what:
+        msg = f"{out}: no {what} to continue{f' (it is a {kind})' if kind else ''}. Leave out --resume to begin one."
+        raise RunError(msg)
+    check_place(out)
+    if not resume and out.exists() and any(out.iterdir()):
+        begun = f"holds a {what} already. Continue it with --resume, delete it, or choose"
+        msg = f"{out}: {begun if kind == what else 'is not empty. Choose'} another --out."
+        raise RunError(msg)
 
 
 def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool) -> None:
@@ -23,32 +46,38 @@ def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool)
 
     Args:
         out: The folder.
-        plan: Every choice, as JSON can hold it; kept in ``plan.json``.
+        plan: Every choice, as JSON can hold it, and the identity of the data; kept in ``plan.json``.
         what: What to call it, such as ``sweep``.
         resume: The folder is there, and is to be continued.
 
     Raises:
         RunError: The folder is in the way, or there is nothing to continue.
-        RecipeError: It was begun by another plan.
+        RecipeError: It was begun by another plan, or on other data.
     """
-    file = out / PLAN
+    check_series(out, what, resume=resume)
+    plan = {"kind": what, **plan}
     if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            begun = f"holds a {what} already. Continue it with --resume, or choose"
-            msg = f"{out}: {begun if file.exists() else 'is in the way. Choose'} another --out."
-            raise RunError(msg)
         out.mkdir(parents=True, exist_ok=True)
-        write_json(file, plan)
+        write_json(out / PLAN, plan)
         return
-    try:
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-        differing = ", ".join(key for key in plan if plan[key] != earlier[key])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{file}: no {what} to continue ({type(error).__name__}). Leave out --resume to begin one."
-        raise RunError(msg) from error
+    earlier = read_json(out / PLAN)
+    differing = ", ".join(key for key in plan if plan[key] != earlier.get(key))
     if differing:
-        msg = f"{out}: was begun with other choices (differs in: {differing}). Repeat them, or choose another --out."
+        msg = f"{out}: was begun with other choices or data (differs in: {differing}). Repeat them, or begin anew."
         raise RecipeError(msg)
+
+
+def identity(table: Table) -> str:
+    """A hash of everything that decides about splits and folds: files, labels, patients, sources, groups.
+
+    Args:
+        table: With the column ``sha256``.
+    """
+    lines = [
+        json.dumps([row.path, row.label, row.split, row.patient_id, row.source, row.sha256, sorted(row.extra.items())])
+        for row in table.rows
+    ]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def train_member(data: Path | Table, folder: Path, recipe: Recipe, progress: Progress) -> Run:
@@ -58,11 +87,12 @@ def train_member(data: Path | Table, folder: Path, recipe: Recipe, progress: Pro
         DivergenceError: The loss is no longer a finite number.
         RunError: The data are not those with which the run was begun.
     """
-    begun = Run(folder).last.exists()
+    run = Run(folder)
+    if "weights_sha256" in read_json(folder / "environment.json"):
+        return run
+    begun = run.last.exists()
     if not begun and folder.exists():
         shutil.rmtree(folder)  # stopped before its first validation: nothing is lost
-    if begun and Run(folder).finished:
-        return Run(folder)
     return train(data, folder, recipe, resume=begun, progress=progress)
 
 

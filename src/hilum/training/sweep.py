@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from hilum.errors import DivergenceError, RecipeError
 from hilum.progress import Progress
 from hilum.training.grid import parse_grid, trial_names
 from hilum.training.recipe import Recipe, load_recipe, parse_value
+from hilum.training.run import read_json
 from hilum.training.selection import Select, rank
-from hilum.training.series import begin_series, train_member, write_json
+from hilum.training.series import begin_series, check_series, identity, train_member, write_json
+from hilum.training.train import check_training
 
-SEED_KEY, SELECT_KEY = "training.seed", "training.select"
+WHAT = "sweep"
+SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.select"
 MEASURES = ("val_loss", "val_accuracy", "val_misses")
 
 
@@ -74,8 +77,8 @@ def sweep(
 ) -> dict[str, Any]:
     """Train one run for every combination of the swept values, and choose by validation.
 
-    Trials that differ in ``training.seed`` only count as repetitions: the choice is between the means of the
-    others. Nothing is evaluated on test images; they choose nothing.
+    Trials that differ in ``training.seed`` or ``splits.seed`` only count as repetitions: the choice is between the
+    means of the others. Nothing is evaluated on test images; they choose nothing.
 
     Args:
         data: A dataset.
@@ -103,55 +106,71 @@ def sweep(
         fixed.append(f"{SELECT_KEY}={select}")
     combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
-    names = trial_names(combinations)
     criterion = select or _criterion(recipes)
-    trials = [
-        Trial(name, {key: parse_value(value) for key, value in chosen.items()})
-        for name, chosen in zip(names, combinations, strict=True)
-    ]
-    table = read_table(data)
+    check_series(out, WHAT, resume=resume)
+    images = open_images(read_table(data), recipes[0].preprocessing, progress=progress)
     for of_trial in recipes:  # mistakes are found before a folder is made
-        assign_splits(table, of_trial.splits)
+        splits = assign_splits(images.table, of_trial.splits)
+        check_training(images.table.with_splits(splits.names), of_trial)
     plan = {
-        "digest": open_images(table, recipes[0].preprocessing, progress=progress).digest,
+        "data": identity(images.table),
         "recipe": load_recipe(recipe, fixed).model_dump(mode="json"),
         "select": criterion,
         "swept": {key: [parse_value(value) for value in values] for key, values in swept.items()},
+        "notes": _incomparable(swept, criterion),
     }
-    begin_series(out, plan, "sweep", resume=resume)
-    earlier = _diverged(out)
-    for trial in trials:
-        if trial.name in earlier:
-            trial.status, trial.message = "diverged", earlier[trial.name]
+    begin_series(out, plan, WHAT, resume=resume)
+    diverged = _diverged(out)
+    trials = []
+    for name, chosen in zip(trial_names(combinations), combinations, strict=True):
+        trial = Trial(name, {key: parse_value(value) for key, value in chosen.items()})
+        if name in diverged:  # it would diverge again: everything random is fixed
+            trial.status, trial.message = "diverged", diverged[name]
+        _read_finished(out / "trials" / name, trial)
+        trials.append(trial)
     result = _write(out, plan, trials)
     with progress.task("Trials", len(trials)) as advance:
         for trial, of_trial in zip(trials, recipes, strict=True):
             if trial.status == "waiting":
                 progress.line(f"trial {trial.name}")
                 _run_trial(data, out / "trials" / trial.name, of_trial, trial, progress)
-            result = _write(out, plan, trials)
+                result = _write(out, plan, trials)
             advance(1)
     return result
 
 
 def _run_trial(data: Path, folder: Path, recipe: Recipe, trial: Trial, progress: Progress) -> None:
     try:
-        run = train_member(data, folder, recipe, progress)
+        train_member(data, folder, recipe, progress)
     except DivergenceError as error:
         trial.status, trial.message = "diverged", str(error).removeprefix(f"{folder}: ")
         progress.line(f"trial {trial.name}: {error}")
         return
-    trial.best = run.environment["best"]
-    trial.status, trial.seconds = "finished", run.environment["seconds"]
+    _read_finished(folder, trial)
+
+
+def _read_finished(folder: Path, trial: Trial) -> None:
+    facts = read_json(folder / "environment.json")
+    if "weights_sha256" in facts:
+        trial.status, trial.best, trial.seconds = "finished", facts["best"], facts["seconds"]
 
 
 def _diverged(out: Path) -> dict[str, str]:
-    """What an earlier go found to diverge, with its message by trial: it would again, as everything random is fixed."""
-    try:
-        earlier = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
-        return {trial["name"]: trial["message"] for trial in earlier["trials"] if trial["status"] == "diverged"}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    """What an earlier go found to diverge, with its message by trial."""
+    trials = read_json(out / "sweep.json").get("trials", [])
+    return {trial["name"]: trial["message"] for trial in trials if trial["status"] == "diverged"}
+
+
+def _incomparable(swept: Iterable[str], select: Select) -> list[str]:
+    """Remarks where trials are not judged by the same images."""
+    notes = [
+        f"{key} changes which images validate: the trials' figures are not of the same images"
+        for key in swept
+        if key.startswith("splits.") and key not in SEED_KEYS
+    ]
+    if "protected" in swept and select == "misses":
+        notes.append("protected changes which images are counted as missed: the trials' figures are not comparable")
+    return notes
 
 
 def _write(out: Path, plan: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, Any]:
@@ -180,7 +199,7 @@ def _groups(trials: Sequence[Trial], select: Select) -> list[Group]:
     """Repetitions together, the best first; groups with an unfinished or diverged trial come last."""
     members: dict[str, list[Trial]] = {}
     for trial in trials:
-        settings = {key: value for key, value in trial.settings.items() if key != SEED_KEY}
+        settings = {key: value for key, value in trial.settings.items() if key not in SEED_KEYS}
         members.setdefault(json.dumps(settings), []).append(trial)
     groups = []
     for key, found in members.items():

@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from hilum.training.recipe import short_key
+
 SHOWN = {"loss": "validation loss", "accuracy": "validation accuracy", "misses": "missed on validation"}
 
 
@@ -46,16 +48,15 @@ def sweep_table(result: Mapping[str, Any]) -> RenderableType:
         verdict = "no trial came to its end: nothing is chosen"
     else:
         verdict = f"chosen by {SHOWN[result['select']]}: [bold]{escape(settings_text(chosen))}[/]"
-    return Group("", table, f"{verdict} (validation only; no test image was looked at)", "")
+    notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
+    return Group("", table, f"{verdict} (validation only; no test image was looked at)", *notes, "")
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
     """``lr=0.01, width=8``: keys by their last part where that is clear."""
     if not settings:
         return "as the recipe says"
-    short = [key.rsplit(".", 1)[-1] for key in settings]
-    keys = short if len(set(short)) == len(short) else list(settings)
-    return ", ".join(f"{key}={value_text(value)}" for key, value in zip(keys, settings.values(), strict=True))
+    return ", ".join(f"{short_key(key)}={value_text(value)}" for key, value in settings.items())
 
 
 def value_text(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from hilum.data.table import Row, Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
 from hilum.training.recipe import Recipe
-from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, resolve_protected
+from hilum.training.run import UNREADABLE, Run, SplitRow, check_place, open_run, resolve_protected
 
 
 def train(
@@ -59,7 +58,7 @@ def train(
     assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
     images, table, notes = prepare(table, recipe, progress)
     from hilum.training.environment import describe_environment
-    from hilum.training.fit import check_before, fit, precision_of
+    from hilum.training.fit import fit, precision_of
 
     same = not resume or (
         run.environment["data"]["digest"] == images.digest and _identity(run.split()) == _identity(table.rows)
@@ -67,11 +66,7 @@ def train(
     if not same:
         msg = f"{given}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
         raise RunError(msg)
-    labels = _labels(given, images)
-    if resolve_protected(recipe, labels) is None and recipe.training.select == "misses":
-        msg = f'{given}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
-        raise RecipeError(msg)
-    check_before(recipe, images, labels)
+    labels = check_training(images.table, recipe)
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
         (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
@@ -118,10 +113,7 @@ def prepare(table: Table, recipe: Recipe, progress: Progress) -> tuple[Images, T
 
 
 def _begin(out: Path) -> Run:
-    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        msg = f"{out}: {parent} is {'a file' if parent.is_file() else 'not writable'}. Choose another --out."
-        raise RunError(msg)
+    check_place(out)
     if out.exists() and any(out.iterdir()):
         begun = (out / "recipe.toml").exists()
         what = (
@@ -142,12 +134,30 @@ def _continue(out: Path, recipe: Recipe | None) -> Run:
     return run
 
 
-def _labels(data: Path, images: Images) -> tuple[str, ...]:
-    train_rows = tuple(row for row in images.table.rows if row.split == "train")
-    labels = Table(images.table.root, train_rows).labels
+def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
+    """Find what would prevent a training, before anything is made for it.
+
+    Args:
+        table: Readable rows with the splits that the recipe gives them.
+        recipe: Every choice.
+
+    Returns:
+        The labels that will be learnt.
+
+    Raises:
+        SplitError: ``train`` has fewer than two labels, or there is nothing to choose by.
+        RecipeError: The protected label does not exist, or the network cannot be built for these labels.
+    """
+    from hilum.training.fit import check_before
+
+    labels = table.take(i for i, row in enumerate(table.rows) if row.split == "train").labels
     if len(labels) < 2:
-        msg = f"{data}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
+        msg = f"{table.root}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
         raise SplitError(msg)
+    if resolve_protected(recipe, labels) is None and recipe.training.select == "misses":
+        msg = f'{table.root}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
+        raise RecipeError(msg)
+    check_before(recipe, table, labels)
     return labels
 
 
