@@ -180,20 +180,26 @@ def architecture(sweep: Path, facts: Facts) -> str:
             shown.append(f"{100 * np.mean(values):.1f}")
         rows.append([title, *shown, ""])
     floor = np.mean([m["ece"]["noise_floor"] for metrics in eces for m in metrics])
-    lines = [
-        f"seed {number}: {percent(pair['rules']['most_probable']['accuracy']['difference'], sign='+')} points, "
-        f"p = {pair['rules']['most_probable']['patients']['p_value']:.3f} counting patients "
-        f"(McNemar {pair['rules']['most_probable']['mcnemar']['p_value']:.3f}), smallest that could have shown "
-        f"{100 * (pair['rules']['most_probable']['patients']['smallest_significant'] or np.nan):.1f}"
-        for number, pair in enumerate(pairs)
-    ]
+    by_seed = []
+    for number, pair in enumerate(pairs):
+        found = pair["rules"]["most_probable"]
+        smallest = found["patients"]["smallest_significant"]
+        by_seed.append(
+            [
+                str(number),
+                percent(found["accuracy"]["difference"], sign="+"),
+                f"{found['patients']['p_value']:.3f}",
+                f"{found['mcnemar']['p_value']:.3f}",
+                f"{100 * smallest:.1f}" if smallest else "-",
+            ]
+        )
     facts["architecture"]["ece"] = [
         [m["ece"] | {"before": m["calibration"]["before"]["ece"]["value"]} for m in x] for x in eces
     ]
     return (
         markdown(["%", "flat", "cascade", "cascade - flat"], rows)
-        + f"\n\nA perfectly calibrated model would show a calibration error of {100 * floor:.1f} %. Accuracy pair by "
-        "pair: " + "; ".join(lines) + "."
+        + f"\n\nA perfectly calibrated model would show a calibration error of {100 * floor:.1f} %. Seed by seed:\n\n"
+        + markdown(["seed", "accuracy, points", "p, patients", "p, McNemar", "smallest that could have shown"], by_seed)
     )
 
 
