@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hilum import __version__
-from hilum.errors import HilumError, UsageError
+from hilum.errors import GateError, HilumError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +103,52 @@ def phantoms(
         progress=progress_for_terminal(),
     )
     typer.echo(f"{out}: {written.images} images of {written.patients} patients")
+
+
+@app.command()
+def audit(
+    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="Where audit.json and audit.html are put.")] = Path("hilum-audit"),
+    mended: Annotated[
+        Path | None, typer.Option("--fix", metavar="OUT.csv", help="Write a mended table, and a log of what was done.")
+    ] = None,
+    gate: Annotated[
+        str | None, typer.Option("--fail-on", metavar="warning|error", help="End with exit code 3 if there is any.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print audit.json, and nothing else.")] = False,
+) -> None:
+    """Say what is wrong with a dataset, before anyone trains on it."""
+    import json
+
+    from rich.console import Console
+
+    from hilum.audit.audit import audit as run_audit
+    from hilum.audit.audit import write_audit
+    from hilum.audit.fix import check_fixed, fix, write_fixed
+    from hilum.audit.screen import audit_lines
+    from hilum.progress import progress_for_terminal
+    from hilum.reporting.audit_page import write_audit_page
+
+    if gate not in (None, "warning", "error"):
+        msg = f"--fail-on {gate}: warning or error."
+        raise UsageError(msg)
+    if mended:
+        check_fixed(mended, data)
+    found = run_audit(data, progress=progress_for_terminal())
+    write_audit(found, out)
+    page = write_audit_page(out, found)
+    if as_json:
+        typer.echo(json.dumps(found.facts))
+    else:
+        Console(highlight=False).print(audit_lines(found.facts))
+        typer.echo(f"page: {page}")
+    if mended:
+        unreadable = [item.path for item in found.survey.unreadable]
+        log = write_fixed(fix(found.survey.table, found.patients.patient, found.group_of(), unreadable), mended)
+        typer.echo(f"mended table: {mended}; what was done: {log}", err=as_json)
+    if gate and found.fails("warning" if gate == "warning" else "error"):
+        msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
+        raise GateError(msg)
 
 
 @app.command()

@@ -12,6 +12,7 @@
     ├── RunError            a run folder that is missing, incomplete or in the way
     │   └── CheckpointError weights that do not belong to this network, or are damaged
     ├── DivergenceError     a training whose loss is no longer a number
+    ├── GateError           exit code 3: the audit found what it was told to stop at
     └── UsageError          exit code 2: wrong usage
         └── RecipeError     a recipe with an unknown key or an impossible value
 
@@ -59,6 +60,12 @@ class CheckpointError(RunError):
 
 class DivergenceError(HilumError):
     """The training loss is no longer a finite number."""
+
+
+class GateError(HilumError):
+    """An audit found what it was told to stop at; everything was written all the same."""
+
+    exit_code = 3
 
 
 class UsageError(HilumError):

@@ -20,6 +20,7 @@ from hilum.errors import SplitError
 
 ROLES = ("test", "val", "calibration")  # in the order in which they are carved
 UNUSED = "unused"
+GROUP_COLUMN = "duplicate_group"  # in a table: copies of one picture, as the audit found them
 
 
 class SplitPlan(BaseModel):
@@ -38,7 +39,7 @@ class SplitPlan(BaseModel):
         seed: Of the carving.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     val: str = "auto"
     calibration: str = "auto"
@@ -98,14 +99,17 @@ def assign_splits(table: Table, plan: SplitPlan) -> Splits:
 
 
 def independent_groups(table: Table) -> list[int]:
-    """One number a row, equal where two images must not be on two sides: one patient, or the same bytes.
+    """One number a row, equal where two images must not be on two sides: one patient, or copies of one picture.
 
-    Contents are compared by the column ``sha256``, where it is filled.
+    Copies are the same bytes, by the column ``sha256`` where it is filled, and what the column ``duplicate_group``
+    says, which ``hilum audit --fix`` writes.
     """
     first: dict[str, int] = {}
     same_patient = [first.setdefault(patient, i) for i, patient in enumerate(table.patients())]
     same_bytes = [first.setdefault(f"sha256:{row.sha256 or i}", i) for i, row in enumerate(table.rows)]
-    a, b = np.array(same_patient + same_bytes), np.tile(np.arange(len(table)), 2)
+    groups = [row.extra.get(GROUP_COLUMN) for row in table.rows]
+    same_group = [first.setdefault(f"group:{name}" if name else f"row:{i}", i) for i, name in enumerate(groups)]
+    a, b = np.array(same_patient + same_bytes + same_group), np.tile(np.arange(len(table)), 3)
     graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(table), len(table)))
     _, group = connected_components(graph, directed=False)
     return [int(number) for number in group]

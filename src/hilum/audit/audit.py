@@ -1,0 +1,132 @@
+"""The audit: every check on one survey of the files, and what they found, worst first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hilum import __version__
+from hilum.audit import composition, duplicates, patients, provenance, shortcut_findings, sources
+from hilum.audit.duplicates import Duplicates, find_duplicates
+from hilum.audit.findings import ORDER, Finding, Severity, worst_first
+from hilum.audit.patients import Patients, recognise_patients
+from hilum.audit.provenance import Match, recognise
+from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
+from hilum.audit.survey import Survey, survey
+from hilum.data.layouts import read_table
+from hilum.errors import RunError
+from hilum.progress import Progress
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that an audit knows.
+
+    Attributes:
+        survey: Of the readable files.
+        duplicates: Copies of one picture.
+        patients: Whose images they are, and how that is known.
+        shortcuts: What tells labels without the lungs.
+        matches: Public sets that images come from.
+        findings: Worst first.
+        facts: What ``audit.json`` holds.
+    """
+
+    survey: Survey
+    duplicates: Duplicates
+    patients: Patients
+    shortcuts: Shortcuts
+    matches: tuple[Match, ...]
+    findings: tuple[Finding, ...]
+    facts: dict[str, Any]
+
+    def group_of(self) -> dict[int, int]:
+        """The number of the duplicate group by position; images without copies are absent."""
+        return {position: number for number, group in enumerate(self.duplicates.groups) for position in group}
+
+    def fails(self, on: Severity) -> bool:
+        """Whether anything was found that is as bad as `on`, ``warning`` or ``error``, or worse."""
+        worst = ORDER[: ORDER.index(on) + 1]
+        return any(finding.severity in worst for finding in self.findings)
+
+
+def write_audit(found: Audit, out: Path) -> Path:
+    """Write ``audit.json``.
+
+    Args:
+        found: An audit.
+        out: A folder; made if it is not there.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    file = out / "audit.json"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(found.facts, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
+        raise RunError(msg) from error
+    return file
+
+
+def audit(data: Path, *, progress: Progress | None = None) -> Audit:
+    """Look for what is wrong with a dataset; nothing is trained, nothing is changed.
+
+    Args:
+        data: A dataset, as `hilum.data.layouts.read_table` takes it.
+        progress: Told about long work.
+
+    Raises:
+        TableError: The data cannot be read at all.
+    """
+    progress = progress or Progress()
+    table = read_table(data)
+    seen = survey(table, progress=progress)
+    copies = find_duplicates(seen, progress=progress)
+    whose = recognise_patients(seen.table)
+    together = list(range(len(seen)))
+    for group in copies.groups:
+        for position in group:
+            together[position] = group[0]
+    shortcuts = probe_shortcuts(seen, together, progress=progress)
+    matches = tuple(recognise(seen))
+    counted = composition.compose(seen)
+    found = worst_first(
+        [
+            *duplicates.findings(copies, seen.table),
+            *patients.findings(whose),
+            *provenance.findings(matches),
+            *shortcut_findings.findings(shortcuts),
+            *sources.findings(seen.table),
+            *composition.findings(counted, seen.table),
+        ]
+    )
+    paths = [row.path for row in seen.table.rows]
+    facts = {
+        "hilum": __version__,
+        "data": str(data.resolve()),
+        **counted,
+        "findings": [finding.as_json() for finding in found],
+        "duplicates": {
+            "groups": [[paths[i] for i in group] for group in copies.groups],
+            "across_splits": len(copies.across_splits),
+            "across_labels": len(copies.across_labels),
+            "across_patients": len(copies.across_patients),
+        },
+        "patients": {
+            "known": sum(bool(name) for name in whose.patient) / len(seen),
+            "how": sorted(set(whose.how)),
+            "across_splits": len(whose.across_splits),
+            "several_labels": len(whose.several_labels),
+        },
+        "shortcuts": [shortcut.as_json() for shortcut in shortcuts.found],
+        "provenance": [match.as_json() for match in matches],
+        "notes": [*seen.table.notes, *shortcuts.notes],
+    }
+    return Audit(seen, copies, whose, shortcuts, matches, tuple(found), facts)

@@ -1,0 +1,137 @@
+"""Acting on an audit: a table without what cannot be read or believed, and a log of what was done."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hilum.data.splits import GROUP_COLUMN, independent_groups
+from hilum.data.table import Row, Table
+from hilum.errors import TableError
+
+COLUMNS = ("path", "label", "split", "patient_id", "source", GROUP_COLUMN)
+HOLDS_BACK = ("test", "calibration", "val", "train")  # whoever is in several goes to the first of them
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A table as it should have been, and what was changed: one line a row or group."""
+
+    table: Table
+    log: tuple[str, ...]
+
+
+def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unreadable: Sequence[str]) -> Fixed:
+    """Mend what can be mended without looking at an image.
+
+    - Files that cannot be read are left out (they are not in `table` any more).
+    - Patients that were recognised by file names are written down.
+    - Copies of one picture share a group, so that no split and no fold tears them apart.
+    - A picture that lies under several labels is left out: one of the labels is wrong, and nobody here knows which.
+    - A patient or group on several sides of given splits goes to one of them: ``test`` before ``calibration`` before
+      ``val`` before ``train``, so that nothing that was held back is trained on.
+
+    Args:
+        table: The readable rows, N of them.
+        patients: Whose image each is; empty where unknown.
+        groups: The number of the duplicate group, by position; positions without copies are absent.
+        unreadable: Paths that were left out already.
+    """
+    log = [f"left out {path}: cannot be read" for path in unreadable]
+    rows = [replace(row, patient_id=patient) for row, patient in zip(table.rows, patients, strict=True)]
+    named = sum(bool(row.patient_id) and not old.patient_id for row, old in zip(rows, table.rows, strict=True))
+    if named:
+        log.append(f"wrote down the patient of {named} images, recognised by their file names")
+
+    labels: defaultdict[int, set[str]] = defaultdict(set)
+    for position, group in groups.items():
+        labels[group].add(rows[position].label)
+    kept: list[Row] = []
+    for position, row in enumerate(rows):
+        if position not in groups:
+            kept.append(row)
+            continue
+        group = groups[position]
+        if len(labels[group]) > 1:
+            log.append(f"left out {row.path}: the same picture lies under {', '.join(sorted(labels[group]))}")
+        else:
+            kept.append(replace(row, extra={**row.extra, GROUP_COLUMN: f"copies-{group}"}))
+    if any(row.split for row in kept):
+        kept = _on_one_side(kept, log)
+    return Fixed(replace(table, rows=tuple(kept)), tuple(log))
+
+
+def _on_one_side(rows: Sequence[Row], log: list[str]) -> list[Row]:
+    numbers = independent_groups(Table(Path(), tuple(rows)))
+    sides: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for row, number in zip(rows, numbers, strict=True):
+        sides[number][row.split] += 1
+    order = {split: position for position, split in enumerate(HOLDS_BACK)}
+    moved = []
+    for row, number in zip(rows, numbers, strict=True):
+        target = min(sides[number], key=lambda split: (order.get(split, len(order)), split))
+        if row.split != target:
+            why = f"patient {row.patient_id}" if row.patient_id else "a copy of it"
+            log.append(f"moved {row.path} from {row.split or 'no split'} to {target}: {why} is there, too")
+        moved.append(replace(row, split=target))
+    return moved
+
+
+def write_fixed(fixed: Fixed, out: Path) -> Path:
+    """Write the table, with paths that hold from where it lies, and beside it the log.
+
+    Args:
+        fixed: What `fix` made.
+        out: A CSV file to make.
+
+    Returns:
+        The log's file.
+
+    Raises:
+        TableError: `out` is not a CSV file name, lies beside the images' folder, exists, or cannot be written.
+    """
+    root, log = check_fixed(out, fixed.table.root), out.with_suffix(".log")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for row in fixed.table.rows:
+                path = (root.relative_to(out.parent.resolve()) / row.path).as_posix()
+                group = row.extra.get(GROUP_COLUMN, "")
+                writer.writerow([path, row.label, row.split, row.patient_id, row.source, group])
+        log.write_text("".join(f"{line}\n" for line in fixed.log), encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
+        raise TableError(msg) from error
+    return log
+
+
+def check_fixed(out: Path, data: Path) -> Path:
+    """Find before any work what would prevent a mended table from being written.
+
+    Args:
+        out: The CSV file to make.
+        data: The dataset, or its CSV.
+
+    Returns:
+        The resolved folder of the images.
+
+    Raises:
+        TableError: `out` is not a CSV file name, lies beside the images' folder, or exists.
+    """
+    if out.suffix.lower() != ".csv":
+        msg = f"{out}: the mended table is a CSV file. Give it a name that ends in .csv."
+        raise TableError(msg)
+    root = (data.parent if data.is_file() else data).resolve()
+    if not root.is_relative_to(out.parent.resolve()):
+        msg = f"{out}: a table's paths lead downwards, so it has to lie in {root} or above. Try {root / out.name}."
+        raise TableError(msg)
+    for target in (out, out.with_suffix(".log")):
+        if target.exists():
+            msg = f"{target}: exists already. Choose another name, or delete it."
+            raise TableError(msg)
+    return root

@@ -1,0 +1,219 @@
+"""Shortcuts: can labels be told without looking at the lungs?
+
+If width and height alone tell a label from the rest, a network may learn them instead of the disease, and no measure
+on the same data will show it (Roberts et al. 2021, Maguolo and Nanni 2021, DeGrave et al. 2021). A probe shows that a
+shortcut is *available*, not that a model uses it: compare every model with the best probe.
+
+Method. Each probe scores every image by a fit on other patients (five folds, whole patients, identical images
+together; splits that the dataset brings are put together). The p-value comes from permuting labels between patients,
+within folds, and *fitting anew* each time: scores that were fitted to the true labels would know too much about them.
+As folds and the classifier treat patients alike, all permutations are equally likely under chance, and the p-value is
+exact up to its steps of 1 / (B + 1). It is corrected for the number of probes and labels (Westfall and Young 1993).
+Intervals are percentiles of a bootstrap over patients, of the scores as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.audit.chance import corrected_p, deal_folds, merge_groups, permute_labels
+from hilum.audit.features import Kind, probes
+from hilum.audit.probing import out_of_fold_scores
+from hilum.audit.ranking import auroc, patient_weights, weighted_auroc
+from hilum.audit.survey import Survey
+from hilum.data.splits import independent_groups
+from hilum.progress import Progress
+
+FOLDS = 5
+FEWEST = 10  # patients of a label, and of the rest, below which nothing can be said
+MOST_IMAGES = 20_000
+AT_ONCE = 2**22  # scores ranked at a time
+Floats = NDArray[np.float64]
+Judged = tuple[float, float | None, float | None, float]
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """How well one probe tells one label from the rest.
+
+    Attributes:
+        probe: Its name.
+        kind: ``container`` or ``pixels``.
+        label: What is told from the rest.
+        auroc: Out of fold; 0.5 is chance.
+        low: Of the 95 % interval; None where it cannot be had.
+        high: Of the 95 % interval.
+        p_value: Of chance, corrected for all probes and labels.
+        words: What the probe sees, with its verb.
+    """
+
+    probe: str
+    kind: Kind
+    label: str
+    auroc: float
+    low: float | None
+    high: float | None
+    p_value: float
+    words: str
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``audit.json``."""
+        return {key: value for key, value in asdict(self).items() if key != "words"}
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """What all probes say, the labels that were left out, and how many images were asked."""
+
+    found: tuple[Shortcut, ...]
+    notes: tuple[str, ...]
+    images: int
+
+
+def probe_shortcuts(
+    survey: Survey,
+    groups: Sequence[int] | None = None,
+    *,
+    permutations: int = 499,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Shortcuts:
+    """Try to tell each label from the rest by what is not the lungs.
+
+    Args:
+        survey: Of a dataset; all its splits together.
+        groups: A number an image, equal where images are near-duplicates, if that is known; patients and identical
+            files are kept together in any case.
+        permutations: B; the smallest p-value is 1 / (B + 1).
+        resamples: Of the intervals.
+        seed: Of folds, permutations and resamples.
+        progress: Told about the probes.
+
+    Returns:
+        One entry a probe and label (of two labels only the second: the first is its mirror image).
+    """
+    progress = progress or Progress()
+    together = merge_groups(independent_groups(survey.table), range(len(survey)) if groups is None else groups)
+    notes: list[str] = []
+    if len(survey) > MOST_IMAGES:
+        every = len(survey)
+        survey, together = _draw(survey, together, seed)
+        notes.append(f"shortcuts were looked for in {len(survey)} of {every} images, drawn by patient")
+    if survey.table.splits:
+        notes.append(f"shortcuts were looked for in {', '.join(survey.table.splits)} put together")
+    names = survey.table.labels
+    truth = np.array([names.index(row.label) for row in survey.table.rows])
+    asked = _asked(names, truth, together, notes)
+    offered, remarks = probes(survey)
+    if not asked:
+        return Shortcuts((), (*notes, *remarks), len(survey))
+    with progress.task("Looking for shortcuts", len(offered)) as advance:
+        judged = judge(
+            [probe.features for probe in offered],
+            truth,
+            asked,
+            together,
+            permutations=permutations,
+            resamples=resamples,
+            seed=seed,
+            advance=advance,
+        )
+    pairs = [(probe, names[label]) for probe in offered for label in asked]
+    found = tuple(
+        Shortcut(probe.name, probe.kind, label, *numbers, probe.words)
+        for (probe, label), numbers in zip(pairs, judged, strict=True)
+    )
+    return Shortcuts(found, (*notes, *remarks), len(survey))
+
+
+def judge(
+    features: Sequence[Floats],
+    truth: NDArray[np.int64],
+    asked: Sequence[int],
+    groups: NDArray[np.int64],
+    *,
+    permutations: int,
+    resamples: int,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda done: None,
+) -> list[Judged]:
+    """Measure how well several probes tell several labels from the rest.
+
+    Args:
+        features: One array a probe, each of shape (N, F).
+        truth: Index of each image's label, shape (N,).
+        asked: The labels to tell from the rest.
+        groups: A number an image, equal where images must stay together, shape (N,).
+        permutations: B.
+        resamples: Of the intervals.
+        seed: Of folds, permutations and resamples.
+        advance: Called with 1 after each probe.
+
+    Returns:
+        For each probe, and within it for each label: AUROC, the bounds of its 95 % interval (None where no resample
+        has both sides), and the corrected p-value.
+    """
+    folds = deal_folds(truth, groups, FOLDS, seed)
+    permuted = permute_labels(truth, groups, folds, permutations, seed)
+    positive = (permuted[None] == np.array(asked)[:, None, None]).reshape(-1, len(truth))
+    weights = patient_weights(groups, resamples, seed)
+    areas, bounds = [], []
+    for matrix in features:
+        scores = out_of_fold_scores(matrix, positive.T, folds, seed).T
+        areas.append(_areas(scores, positive).reshape(len(asked), -1).T)
+        own = scores[:: permutations + 1]  # those of the true labels
+        bounds += [_interval(weighted_auroc(own[k], truth == asked[k], weights)) for k in range(len(asked))]
+        advance(1)
+    table = np.hstack(areas)
+    return [
+        (float(area), low, high, float(p))
+        for area, (low, high), p in zip(table[0], bounds, corrected_p(table), strict=True)
+    ]
+
+
+def _interval(drawn: Floats) -> tuple[float | None, float | None]:
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return None, None
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _asked(names: Sequence[str], truth: NDArray[np.int64], groups: NDArray[np.int64], notes: list[str]) -> list[int]:
+    """The labels that have patients enough, as has the rest; `notes` receives the others."""
+    asked = []
+    for label, name in enumerate(names):
+        own, rest = (len(np.unique(groups[chosen])) for chosen in (truth == label, truth != label))
+        if min(own, rest) >= FEWEST:
+            asked.append(label)
+        else:
+            notes.append(f"'{name}' ({own} patients, against {rest}) was not probed for shortcuts: it takes {FEWEST}")
+    return asked[1:] if len(names) == 2 else asked
+
+
+def _areas(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    step = max(1, AT_ONCE // scores.shape[1])
+    parts = range(0, len(scores), step)
+    return np.concatenate([auroc(scores[i : i + step], positive[i : i + step]) for i in parts])
+
+
+def _draw(survey: Survey, groups: NDArray[np.int64], seed: int) -> tuple[Survey, NDArray[np.int64]]:
+    """Whole groups at random, at most `MOST_IMAGES` images."""
+    order = np.random.default_rng([seed, 3]).permutation(int(groups.max()) + 1)
+    kept_groups = order[np.cumsum(np.bincount(groups)[order]) <= MOST_IMAGES]
+    kept = np.flatnonzero(np.isin(groups, kept_groups))
+    smaller = replace(
+        survey,
+        table=survey.table.take(int(i) for i in kept),
+        containers=tuple(survey.containers[i] for i in kept),
+        thumbnails=survey.thumbnails[kept],
+        histograms=survey.histograms[kept],
+        pixels=tuple(survey.pixels[i] for i in kept),
+    )
+    return smaller, groups[kept]

@@ -1,0 +1,100 @@
+"""The page of an audit: findings, worst first, with the pictures that prove them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hilum.audit.audit import Audit
+from hilum.audit.screen import summary
+from hilum.reporting import figures
+from hilum.reporting.audit_figures import shortcut_dots
+from hilum.reporting.gallery import picture_uri
+from hilum.reporting.templating import write_page
+
+MOST_PAIRS = 12
+KINDS = {
+    "identical": "identical files",
+    "pixels": "the same pixels",
+    "near": "near copies",
+    "mirrored": "mirrored",
+    "inverted": "black and white exchanged",
+}
+
+
+@dataclass(frozen=True)
+class PictureOf:
+    """One image of a pair."""
+
+    path: str
+    label: str
+    split: str
+    uri: str | None
+
+
+def write_audit_page(folder: Path, audit: Audit) -> Path:
+    """Write the page of an audit.
+
+    Args:
+        folder: Exists; where ``audit.json`` lies.
+        audit: What was found.
+
+    Returns:
+        The file that was written, ``audit.html``. The same audit gives the same bytes.
+    """
+    return write_page(folder / "audit.html", "audit.html.j2", page_content(audit))
+
+
+def page_content(audit: Audit) -> dict[str, Any]:
+    """Everything the template shows, by name."""
+    facts = audit.facts
+    colours = figures.label_colours(facts["labels"])
+    counts = facts["counts"]
+    by_label = [
+        figures.Slice(label, sum(part[label] for part in counts.values()), colours[label]) for label in facts["labels"]
+    ]
+    by_split = [
+        figures.Slice(name, sum(part.values()), figures.SPLIT_COLOURS.get(name, "#8a7a00"))
+        for name, part in counts.items()
+    ]
+    return {
+        "name": Path(facts["data"]).name,
+        "facts": facts,
+        "summary": summary(facts["findings"]),
+        "colours": colours,
+        "bars": figures.class_bars(counts, colours, "fig-1-1"),
+        "labels_pie": figures.pie(by_label, "fig-1-2", "Pie chart of the images by label"),
+        "splits_pie": figures.pie(by_split, "fig-1-3", "Pie chart of the images by split") if len(counts) > 1 else None,
+        "dots": shortcut_dots(facts["shortcuts"], colours, "fig-2") if facts["shortcuts"] else None,
+        "pairs": _pairs(audit),
+        "n_pairs": len(audit.duplicates.pairs),
+        "kinds": KINDS,
+        "many": len(facts["labels"]) > figures.FEW,
+    }
+
+
+def _pairs(audit: Audit) -> list[dict[str, Any]]:
+    """The worst pairs: across splits and labels first."""
+    group_of = {position: number for number, group in enumerate(audit.duplicates.groups) for position in group}
+    splits, labels = set(audit.duplicates.across_splits), set(audit.duplicates.across_labels)
+
+    def badness(pair: Any) -> tuple[bool, bool, float]:
+        group = group_of[pair.first]
+        return (group not in splits, group not in labels, -pair.correlation)
+
+    def picture(position: int) -> PictureOf:
+        row = audit.survey.table.rows[position]
+        return PictureOf(row.path, row.label, row.split, picture_uri(audit.survey.table.file(row)))
+
+    worst = sorted(audit.duplicates.pairs, key=badness)[:MOST_PAIRS]
+    return [
+        {
+            "kind": KINDS[pair.kind],
+            "correlation": pair.correlation,
+            "images": [picture(pair.first), picture(pair.second)],
+            "splits": group_of[pair.first] in splits,
+            "labels": group_of[pair.first] in labels,
+        }
+        for pair in worst
+    ]

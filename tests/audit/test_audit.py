@@ -1,0 +1,157 @@
+"""The whole audit: a dataset with planted faults, each of which has to be named; and acting on it."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hilum.audit.audit import audit
+from hilum.audit.composition import interval_of
+from hilum.audit.fix import fix
+from hilum.data.layouts import read_table
+from hilum.data.phantoms import write_phantoms
+from hilum.data.splits import SplitPlan, assign_splits, independent_groups
+from messages import assert_one_message
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    root = tmp_path_factory.mktemp("phantoms") / "clean"
+    write_phantoms(root, patients=90, seed=0, size=96, test_fraction=0.3)
+    return root
+
+
+@pytest.fixture
+def faulty(phantoms, tmp_path):
+    """A copy in another split, the same picture under two labels, a damaged file, and one label in another format."""
+    root = tmp_path / "faulty"
+    shutil.copytree(phantoms, root)
+    rows = list(csv.DictReader((root / "metadata.csv").open(newline="")))
+    train, test = ([row for row in rows if row["split"] == split] for split in ("train", "test"))
+    normal = next(row for row in train if row["label"] == "normal")
+    covid = next(row for row in train if row["label"] == "infected/covid")
+    copy = next(row for row in test if row["label"] == "normal")
+    shutil.copy(root / normal["path"], root / copy["path"])
+    other = next(row for row in train if row["label"] == "infected/non-covid")
+    pixels = np.asarray(Image.open(root / covid["path"]))
+    Image.fromarray(pixels).save(root / other["path"])
+    damaged = next(row for row in train if row["label"] == "normal" and row != normal)
+    (root / damaged["path"]).write_bytes(b"\x89PNG damaged")
+    return root, {"copy": copy["path"], "of": normal["path"], "relabelled": other["path"], "damaged": damaged["path"]}
+
+
+def checks(found, severity):
+    return [finding.check for finding in found.findings if finding.severity == severity]
+
+
+def test_planted_faults_are_named_worst_first(faulty):
+    root, names = faulty
+    found = audit(root)
+    severities = [finding.severity for finding in found.findings]
+    assert severities == sorted(severities, key=["error", "warning", "info"].index)
+    text = json.dumps(found.facts["findings"])
+    for what in ("copy", "of", "relabelled", "damaged"):
+        assert names[what] in text, what
+    assert found.facts["duplicates"]["across_splits"] == 1
+    assert found.facts["duplicates"]["across_labels"] == 1
+    assert {names["copy"], names["of"]} in map(set, found.facts["duplicates"]["groups"])
+    assert "duplicates" in checks(found, "error")
+    assert found.fails("error")
+
+
+def test_a_clean_set_has_no_errors(phantoms):
+    found = audit(phantoms)
+    assert checks(found, "error") == []
+    assert not found.fails("error")
+    assert found.facts["duplicates"]["groups"] == []
+    assert found.facts["provenance"] == []
+
+
+def test_what_was_mended_passes(faulty, tmp_path):
+    root, names = faulty
+    found = audit(root)
+    mended = fix(
+        found.survey.table, found.patients.patient, found.group_of(), [i.path for i in found.survey.unreadable]
+    )
+    paths = {row.path: row for row in mended.table.rows}
+    assert names["damaged"] not in paths
+    assert names["relabelled"] not in paths  # nobody here knows which label is right
+    assert paths[names["of"]].split == paths[names["copy"]].split == "test"  # what was held back is not trained on
+    told = "\n".join(mended.log)
+    for what in ("damaged", "relabelled", "of"):
+        assert names[what] in told
+    sides = {}
+    for row, group in zip(mended.table.rows, independent_groups(mended.table), strict=True):
+        sides.setdefault(group, set()).add(row.split)
+    assert all(len(found) == 1 for found in sides.values())
+
+
+def test_groups_of_copies_are_not_torn_apart_when_splits_are_carved(write_dataset):
+    root = write_dataset(patients=30, images=1)
+    table = root / "metadata.csv"
+    rows = list(csv.DictReader(table.open(newline="")))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "duplicate_group"])
+        writer.writeheader()
+        writer.writerows(
+            row | {"duplicate_group": "one" if row["label"] == "normal" and i < 10 else ""}
+            for i, row in enumerate(rows)
+        )
+    read = read_table(root)
+    for seed in range(5):
+        names = assign_splits(read, SplitPlan(seed=seed)).names
+        together = {name for row, name in zip(read.rows, names, strict=True) if row.extra.get("duplicate_group")}
+        assert len(together) == 1
+
+
+def test_small_parts_say_what_they_cannot_show():
+    low, high = interval_of(25)
+    assert high - low > 0.2
+    low, high = interval_of(615)
+    assert high - low < 0.06
+
+
+def test_the_command_writes_and_gates(faulty, hilum, tmp_path):
+    root, names = faulty
+    result = hilum("audit", root, "--out", tmp_path / "a", check=0)
+    assert "ERROR" in result.stdout
+    assert names["damaged"] in result.stdout
+    facts = json.loads((tmp_path / "a" / "audit.json").read_text())
+    for key in ("n_images", "counts", "findings", "duplicates", "patients", "shortcuts", "provenance", "unreadable"):
+        assert key in facts
+    page = (tmp_path / "a" / "audit.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert names["copy"] in page
+    assert "data:image/png" in page
+    result = hilum("audit", root, "--out", tmp_path / "a", "--fail-on", "error")
+    assert_one_message(result, 3, "--fail-on error")
+    printed = hilum("audit", root, "--out", tmp_path / "b", "--json", "--fix", root / "mended.csv", check=0)
+    assert json.loads(printed.stdout)["findings"] == facts["findings"]
+    again = json.loads(hilum("audit", root / "mended.csv", "--out", tmp_path / "c", "--json", check=0).stdout)
+    assert [f["check"] for f in again["findings"] if f["severity"] == "error"] == []
+    assert (root / "mended.log").read_text().count("\n") >= 3
+
+
+def test_bad_input_has_one_message(phantoms, hilum, tmp_path):
+    assert_one_message(hilum("audit", tmp_path / "none"), 1, "none")
+    assert_one_message(hilum("audit", phantoms, "--fail-on", "remark"), 2, "warning or error")
+    assert_one_message(hilum("audit", phantoms, "--fix", tmp_path / "x.txt"), 1, "ends in .csv")
+    assert_one_message(hilum("audit", phantoms, "--fix", tmp_path / "x" / "y.csv"), 1, "paths lead downwards")
+    (tmp_path / "file").touch()
+    assert_one_message(hilum("audit", phantoms, "--out", tmp_path / "file"), 1, "--out")
+
+
+@pytest.mark.slow
+def test_the_seeds_own_data_are_recognised(seed_cxr):
+    """Published facts: Kermany's children of 2018; 31 identical pairs, none across splits."""
+    found = audit(seed_cxr)
+    worst = found.findings[0]
+    assert (worst.check, worst.severity) == ("provenance", "error")
+    assert "cannot be COVID-19" in worst.message
+    assert "2018" in json.dumps(found.facts["provenance"])
+    assert found.facts["duplicates"]["across_splits"] == 0
+    small = [finding for finding in found.findings if finding.check == "size"]
+    assert any("25 images" in finding.message for finding in small)

@@ -1,0 +1,222 @@
+"""Known sets are recognised by what images show, copies of them too, and nothing else is."""
+
+import io
+from collections import Counter
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hilum.audit import provenance
+from hilum.audit.fingerprints.codes import LENGTH, SIDE, basis, pack, unpack
+from hilum.audit.fingerprints.views import CROPS, NO_CROP, view
+from hilum.audit.known_sets import KNOWN_SETS
+from hilum.audit.provenance import enough, findings, names_covid, recognise
+from hilum.audit.survey import Survey, survey
+from hilum.data.layouts import read_table
+from hilum.data.phantoms import LABELS, make_phantom
+from hilum.data.table import Row, Table
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
+darkcovidnet = pytest.mark.skipif(
+    not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here"
+)
+KERMANY, NIH, IEEE = KNOWN_SETS
+
+
+def made(thumbnails, labels):
+    """A survey of thumbnails that lie nowhere."""
+    rows = tuple(Row(f"{i}.png", label) for i, label in enumerate(labels))
+    count = len(rows)
+    return Survey(Table(Path("x"), rows), (), thumbnails, np.zeros((count, 32), np.float32), ("",) * count, ())
+
+
+def some(root, number, seed=0, where=lambda row: True):
+    table = read_table(root)
+    fitting = [i for i, row in enumerate(table.rows) if where(row)]
+    return table.take(int(i) for i in np.random.default_rng(seed).choice(fitting, number, replace=False))
+
+
+def without(monkeypatch, known):
+    """Forget one set's fingerprints."""
+    references, member = provenance._references()
+    others = member != KNOWN_SETS.index(known)
+    monkeypatch.setattr(provenance, "_references", lambda: (references[:, others], member[others]))
+
+
+def test_fingerprints_are_small_and_complete():
+    folder = files("hilum.audit.fingerprints")
+    stored = [item for item in folder.iterdir() if item.name.endswith(".npz")]
+    assert sum(len(item.read_bytes()) for item in stored) <= 500_000
+    _, member = provenance._references()
+    assert Counter(member.tolist()) == {0: 5856, 1: 1000, 2: 124}
+    assert {item.name for item in stored} == {"basis.npz", *(f"{known.key}.npz" for known in KNOWN_SETS)}
+
+
+def test_codes_survive_their_storage():
+    components = np.random.default_rng(0).normal(size=(50, LENGTH)).astype(np.float32)
+    known = basis()
+    loss = known.codes(components) - known.codes(unpack(pack(components)))
+    assert np.abs(loss).max() < 0.02
+    assert np.allclose(known.axes.T @ known.axes, np.eye(LENGTH), atol=0.05)
+
+
+def test_a_view_is_what_pillow_makes():
+    image = make_phantom(LABELS[0], seed=1, patient=1, image=0, size=64).image
+    for crop in CROPS[[0, 1, 6]]:
+        left, right, top, bottom = crop / 160 * 64
+        seen = Image.fromarray(image).convert("F")
+        expected = seen.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(left, top, 64 - right, 64 - bottom))
+        # Pillow's filter ends at the box, ours may look over its edge
+        assert np.allclose(
+            view(image[None], crop[None], SIDE)[0][1:-1, 1:-1], np.asarray(expected)[1:-1, 1:-1], atol=0.5
+        )
+    assert (CROPS[0] == NO_CROP).all()
+
+
+def test_phantoms_are_of_no_known_set():
+    phantoms = [make_phantom(LABELS[i % 3], seed=3, patient=i, image=0, size=96).image for i in range(60)]
+    small = np.stack([np.asarray(Image.fromarray(image).resize((64, 64))) for image in phantoms])
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64)).astype(np.uint8)
+    blank = np.zeros((20, 64, 64), np.uint8)
+    assert recognise(made(np.concatenate([small, noise, blank]), ["covid"] * 120)) == []
+
+
+def test_how_many_matches_name_a_set():
+    assert enough(5, 100)
+    assert enough(5, 500)
+    assert not enough(4, 100)
+    assert not enough(5, 501), "less than one in a hundred is what false alarms could bring"
+    assert not enough(1, 10)
+    assert enough(2, 10)
+    assert not enough(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("label", "covid"),
+    [
+        ("infected/covid", True),
+        ("COVID-19", True),
+        ("Covid pneumonia", True),
+        ("non-covid", False),
+        ("covid/negative", False),
+        ("normal", False),
+        ("viral", False),
+    ],
+)
+def test_what_names_covid(label, covid):
+    assert names_covid(label) is covid
+
+
+def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr):
+    seen = survey(some(seed_cxr, 300))
+    (match,) = recognise(seen)
+    assert match.known is KERMANY
+    assert match.matched == 300
+    assert match.labels == match.totals
+    error, info = findings([match])
+    assert (error.severity, info.severity) == ("error", "info")
+    assert "'infected/covid' cannot be COVID-19" in error.message
+    assert "2018" in error.message
+    assert error.evidence["label"] == "infected/covid"
+    assert "300 of 300 images" in info.message
+    assert match.as_json()["dataset"] == KERMANY.name
+
+
+def test_the_same_images_named_viral_are_no_error(seed_cxr):
+    seen = survey(some(seed_cxr, 60))
+    rows = tuple(replace(row, label=row.label.replace("infected/covid", "viral")) for row in seen.table.rows)
+    (finding,) = findings(recognise(replace(seen, table=replace(seen.table, rows=rows))))
+    assert finding.severity == "info"
+
+
+def copies(table, change):
+    small = []
+    for row in table.rows:
+        buffer = io.BytesIO()
+        change(Image.open(table.file(row)).convert("L")).save(buffer, "JPEG", quality=60)
+        small.append(np.asarray(Image.open(buffer).convert("L").resize((64, 64), Image.Resampling.BILINEAR)))
+    return made(np.stack(small), [row.label for row in table.rows])
+
+
+def cropped(share):
+    def change(image):
+        width, height = image.size
+        return image.crop(
+            tuple(round(x) for x in (share * width, share * height, (1 - share) * width, (1 - share) * height))
+        )
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "share"),
+    [
+        (lambda image: image.resize((100, 80)), 0.99),
+        (lambda image: image.point(lambda value: 255 * (value / 255) ** 0.6), 0.99),
+        (cropped(0.02), 0.97),
+        (cropped(0.05), 0.85),
+        (cropped(0.10), 0.70),
+    ],
+    ids=["resized", "gamma", "crop 2 %", "crop 5 %", "crop 10 %"],
+)
+def test_copies_are_recognised(seed_cxr, change, share):
+    (match,) = recognise(copies(some(seed_cxr, 200), change))
+    assert match.known is KERMANY
+    assert match.matched >= share * 200
+
+
+def test_other_children_are_not_taken_for_kermanys(seed_cxr, monkeypatch):
+    """Leave the chosen patients' fingerprints out: what is left are other children of the same hospital."""
+    table = read_table(seed_cxr)
+    patients = sorted({row.patient_id for row in table.rows})
+    chosen = set(np.random.default_rng(2).choice(patients, 700, replace=False))
+    inside = np.array([row.patient_id in chosen for row in table.rows])
+    references, member = provenance._references()
+    left = np.concatenate([~inside, np.ones(len(member) - len(inside), bool)])
+    monkeypatch.setattr(provenance, "_references", lambda: (references[:, left], member[left]))
+    seen = survey(table.take(int(i) for i in np.flatnonzero(inside)))
+    assert len(seen) > 900
+    assert recognise(seen) == []
+
+
+def test_children_are_not_taken_for_adults(seed_cxr, monkeypatch):
+    without(monkeypatch, KERMANY)
+    assert recognise(survey(some(seed_cxr, 600))) == []
+
+
+@darkcovidnet
+@pytest.mark.parametrize("known", [NIH, IEEE])
+def test_adults_are_not_taken_for_others(monkeypatch, known):
+    without(monkeypatch, known)
+    named = {NIH: "NIH", IEEE: "ieee"}[known]
+    table = read_table(REAL)
+    of_it = table.take(i for i, row in enumerate(table.rows) if row.source.startswith(named))
+    assert recognise(survey(of_it)) == []
+
+
+@darkcovidnet
+def test_labels_of_two_sets_are_a_warning():
+    seen = survey(read_table(REAL))
+    matches = recognise(seen)
+    truth = [{i for i, row in enumerate(seen.table.rows) if row.source.startswith(name)} for name in ("NIH", "ieee")]
+    assert [match.known for match in matches] == [NIH, IEEE]
+    assert [set(match.positions) for match in matches] == truth
+    said = findings(matches)
+    assert [finding.severity for finding in said] == ["info", "info", "warning"]
+    assert "'covid' from ieee8023" in said[-1].message
+    assert "children" not in said[-1].message
+
+
+@darkcovidnet
+def test_children_against_adults_is_a_warning(seed_cxr):
+    children = survey(some(seed_cxr, 80, where=lambda row: row.label == "normal"))
+    adults = survey(some(REAL, 60, where=lambda row: row.label == "covid"))
+    mixed = made(np.concatenate([children.thumbnails, adults.thumbnails]), ["normal"] * 80 + ["covid"] * 60)
+    warning = findings(recognise(mixed))[-1]
+    assert warning.severity == "warning"
+    assert warning.evidence["ages"] == {"normal": ["children"], "covid": ["adults"]}
+    assert "children from adults" in warning.message
