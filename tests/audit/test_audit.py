@@ -29,7 +29,7 @@ def faulty(phantoms, tmp_path):
     """A copy in another split, the same picture under two labels, a damaged file, and one label in another format."""
     root = tmp_path / "faulty"
     shutil.copytree(phantoms, root)
-    rows = list(csv.DictReader((root / "metadata.csv").open(newline="")))
+    rows = list(csv.DictReader((root / "metadata.csv").read_text().splitlines()))
     train, test = ([row for row in rows if row["split"] == split] for split in ("train", "test"))
     normal = next(row for row in train if row["label"] == "normal")
     covid = next(row for row in train if row["label"] == "infected/covid")
@@ -57,7 +57,7 @@ def test_planted_faults_are_named_worst_first(faulty):
         assert names[what] in text, what
     assert found.facts["duplicates"]["across_splits"] == 1
     assert found.facts["duplicates"]["across_labels"] == 1
-    assert {names["copy"], names["of"]} in map(set, found.facts["duplicates"]["groups"])
+    assert any({names["copy"], names["of"]} <= set(group) for group in found.facts["duplicates"]["groups"])
     assert "duplicates" in checks(found, "error")
     assert found.fails("error")
 
@@ -66,7 +66,7 @@ def test_a_clean_set_has_no_errors(phantoms):
     found = audit(phantoms)
     assert checks(found, "error") == []
     assert not found.fails("error")
-    assert found.facts["duplicates"]["groups"] == []
+    assert found.facts["duplicates"]["across_patients"] == 0  # a patient's next image may be nearly the same
     assert found.facts["provenance"] == []
 
 
@@ -92,7 +92,7 @@ def test_what_was_mended_passes(faulty, tmp_path):
 def test_groups_of_copies_are_not_torn_apart_when_splits_are_carved(write_dataset):
     root = write_dataset(patients=30, images=1)
     table = root / "metadata.csv"
-    rows = list(csv.DictReader(table.open(newline="")))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     with table.open("w", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0], "duplicate_group"])
         writer.writeheader()
