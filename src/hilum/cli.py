@@ -88,7 +88,11 @@ def phantoms(
         typer.Option(metavar="DEFECT", help="A defect to plant, such as marker:infected/covid; may be repeated."),
     ] = None,
 ) -> None:
-    """Synthetic chest radiographs with known truth, and with planted defects on request."""
+    """Synthetic chest radiographs with known truth, and with planted defects on request.
+
+    Defects that go with a label: marker, frame, brightness, format, size, bytes, such as marker:infected/covid.
+    Defects that are counted: duplicates, patient, mislabel, such as duplicates:12.
+    """
     from hilum.data.phantoms import Defect, write_phantoms
     from hilum.progress import progress_for_terminal
 
@@ -113,7 +117,8 @@ def audit(
         Path | None, typer.Option("--fix", metavar="OUT.csv", help="Write a mended table, and a log of what was done.")
     ] = None,
     gate: Annotated[
-        str | None, typer.Option("--fail-on", metavar="warning|error", help="End with exit code 3 if there is any.")
+        str | None,
+        typer.Option("--fail-on", metavar="warning|error", help="End with exit code 3 if there is any."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json, and nothing else.")] = False,
 ) -> None:
@@ -146,6 +151,7 @@ def audit(
         unreadable = [item.path for item in found.survey.unreadable]
         log = write_fixed(fix(found.survey.table, found.patients.patient, found.group_of(), unreadable), mended)
         typer.echo(f"mended table: {mended}; what was done: {log}", err=as_json)
+        typer.echo(f"next: hilum train {mended} --out RUN", err=as_json)
     if gate and found.fails("warning" if gate == "warning" else "error"):
         msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
         raise GateError(msg)
@@ -234,7 +240,7 @@ def sweep(
     select: Annotated[
         str | None, typer.Option(metavar="loss|accuracy|misses", help="What to choose by, if not as the recipe does.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print sweep.json, and nothing else.")] = False,
 ) -> None:
     """Train with several values of some recipe keys, and choose by validation."""
@@ -253,6 +259,8 @@ def sweep(
         progress=progress_for_terminal(),
     )
     _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
+    if result["choice"] is not None and not as_json:
+        typer.echo(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
 
 
 @app.command()
@@ -263,7 +271,7 @@ def crossval(
     recipe: RecipeOption = None,
     settings: SetOption = None,
     seed: Annotated[int, typer.Option(help="Of the division into folds.", min=0)] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue where it was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print crossval.json, and nothing else.")] = False,
 ) -> None:
     """Train and test in turns, so that every patient is tested once."""
@@ -353,7 +361,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            typer.echo("\ninterrupted. The same command with --resume continues a training.", err=True)
+            typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
         raise
     except OSError as error:  # a full disk, a folder that is a file, missing permissions
         typer.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}.", err=True)

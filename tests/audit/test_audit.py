@@ -79,7 +79,10 @@ def test_what_was_mended_passes(faulty, tmp_path):
     paths = {row.path: row for row in mended.table.rows}
     assert names["damaged"] not in paths
     assert names["relabelled"] not in paths  # nobody here knows which label is right
-    assert paths[names["of"]].split == paths[names["copy"]].split == "test"  # what was held back is not trained on
+    assert paths[names["copy"]].split == "test"  # what was held back stays as it was given
+    assert names["of"] not in paths  # and is not trained on
+    given = {row.path: row.split for row in found.survey.table.rows}
+    assert all(row.split == given[row.path] for row in mended.table.rows)
     told = "\n".join(mended.log)
     for what in ("damaged", "relabelled", "of"):
         assert names[what] in told

@@ -89,7 +89,7 @@ def _unreadable(facts: Mapping[str, Any]) -> list[Finding]:
     severity: Severity = "error" if len(lost) > total / 20 else "warning"
     message = f"{len(lost)} of {total} files cannot be read. The first: {lost[0]['message']}"
     evidence = {"paths": [item["path"] for item in lost[:50]]}
-    remedy = "Fetch them again, or leave them out: hilum audit --fix."
+    remedy = "Fetch them again, or leave them out: hilum audit DATA --fix OUT.csv."
     return [Finding("unreadable", severity, message, remedy, evidence)]
 
 

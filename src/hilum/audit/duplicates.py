@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from hilum.audit.correlation import CHANGES, find_copies
 from hilum.audit.findings import Finding, Severity
 from hilum.audit.survey import Survey
-from hilum.data.table import Table
+from hilum.data.table import Row, Table
 from hilum.progress import Progress
 
 Kind = Literal["identical", "pixels", "near", "mirrored", "inverted"]
@@ -78,7 +78,8 @@ def find_duplicates(survey: Survey, progress: Progress | None = None) -> Duplica
     """Find the images that are the same picture, however the files differ.
 
     Copies are found that were resized, recompressed, cropped by up to 10 % on any side, brightened, mirrored or
-    inverted; rotated ones are not. Two radiographs of one patient are not the same picture.
+    inverted; rotated ones are not. Two radiographs of one patient are not the same picture: nearly equal ones count
+    only where they lie in other splits, or under other labels.
 
     Args:
         survey: Of the whole dataset: comparing one split alone would miss what lies across.
@@ -102,6 +103,8 @@ def find_duplicates(survey: Survey, progress: Progress | None = None) -> Duplica
     ):
         key = (int(min(first, second)), int(max(first, second)))
         pair = Pair(*key, CHANGES[change], round(float(correlation), 4))
+        if pair.kind == "near" and _next_exposure(rows[key[0]], rows[key[1]]):
+            continue
         if key not in pairs or _rank(pair) < _rank(pairs[key]):
             pairs[key] = pair
     groups = _components(len(survey), list(pairs))
@@ -112,6 +115,12 @@ def find_duplicates(survey: Survey, progress: Progress | None = None) -> Duplica
         across_labels=_across(groups, [row.label for row in rows]),
         across_patients=_across(groups, [row.patient_id for row in rows]),
     )
+
+
+def _next_exposure(one: Row, other: Row) -> bool:
+    """Whether two nearly equal images may well be two exposures: of one patient, side and label they do no harm."""
+    same = (one.patient_id, one.split, one.label) == (other.patient_id, other.split, other.label)
+    return bool(one.patient_id) and same
 
 
 def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
@@ -140,7 +149,7 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
                 table,
                 "error",
                 "{n} in more than one split: a model is tested on what it was trained on, and looks better than it is.",
-                "Keep each picture in one split only: `hilum audit --fix` leaves it out of train.",
+                "Keep each picture in one split only: hilum audit DATA --fix OUT.csv leaves it out of train.",
             )
         )
     if duplicates.across_labels:
@@ -151,7 +160,7 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
                 table,
                 "error",
                 "{n} under more than one label: at least one label of each is wrong.",
-                "Look at these pictures and correct their labels, or leave all copies out: `hilum audit --fix`.",
+                "Look at these pictures and correct their labels, or leave all out: hilum audit DATA --fix OUT.csv.",
             )
         )
     if duplicates.across_patients:
@@ -174,7 +183,7 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
             "duplicates",
             severity,
             message,
-            "Keep each picture once: `hilum audit --fix`.",
+            "Keep each picture once: hilum audit DATA --fix OUT.csv.",
             {
                 "groups": len(duplicates.groups),
                 "superfluous": duplicates.superfluous,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,14 +25,14 @@ class Fixed:
 
 
 def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unreadable: Sequence[str]) -> Fixed:
-    """Mend what can be mended without looking at an image.
+    """Mend what can be mended without looking at an image. Nothing is moved: what was held back stays as it was given.
 
     - Files that cannot be read are left out (they are not in `table` any more).
     - Patients that were recognised by file names are written down.
-    - Copies of one picture share a group, so that no split and no fold tears them apart.
     - A picture that lies under several labels is left out: one of the labels is wrong, and nobody here knows which.
-    - A patient or group on several sides of given splits goes to one of them: ``test`` before ``calibration`` before
-      ``val`` before ``train``, so that nothing that was held back is trained on.
+    - Of other copies one is kept: that in ``test`` before ``calibration`` before ``val`` before ``train``. If two
+      patients claim a picture, it keeps both names in one group, so that no split tears these patients apart.
+    - Of a patient on several sides of given splits only the images on the first of these sides are kept.
 
     Args:
         table: The readable rows, N of them.
@@ -46,38 +46,49 @@ def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unread
     if named:
         log.append(f"wrote down the patient of {named} images, recognised by their file names")
 
-    labels: defaultdict[int, set[str]] = defaultdict(set)
+    members: defaultdict[int, list[int]] = defaultdict(list)
     for position, group in groups.items():
-        labels[group].add(rows[position].label)
-    kept: list[Row] = []
-    for position, row in enumerate(rows):
-        if position not in groups:
-            kept.append(row)
+        members[group].append(position)
+    kept = {position: row for position, row in enumerate(rows) if position not in groups}
+    together: dict[str, str] = {}  # the group of patients who claim one picture
+    for group, positions in members.items():
+        labels = sorted({rows[position].label for position in positions})
+        if len(labels) > 1:
+            log += [f"left out {rows[i].path}: the same picture lies under {', '.join(labels)}" for i in positions]
             continue
-        group = groups[position]
-        if len(labels[group]) > 1:
-            log.append(f"left out {row.path}: the same picture lies under {', '.join(sorted(labels[group]))}")
-        else:
-            kept.append(replace(row, extra={**row.extra, GROUP_COLUMN: f"copies-{group}"}))
-    if any(row.split for row in kept):
-        kept = _on_one_side(kept, log)
-    return Fixed(replace(table, rows=tuple(kept)), tuple(log))
+        first, *copies = sorted(positions, key=lambda i: (_side(rows[i]), i))
+        kept[first] = rows[first]
+        log += [f"left out {rows[i].path}: a copy of {rows[first].path}" for i in copies]
+        claimed = {rows[i].patient_id for i in positions if rows[i].patient_id}
+        if len(claimed) > 1:
+            together |= dict.fromkeys(claimed, f"copies-{group}")
+    mended = [
+        replace(row, extra={**row.extra, GROUP_COLUMN: together[row.patient_id]}) if row.patient_id in together else row
+        for _, row in sorted(kept.items())
+    ]
+    return Fixed(replace(table, rows=tuple(_on_one_side(mended, log))), tuple(log))
+
+
+def _side(row: Row) -> tuple[int, str]:
+    return (HOLDS_BACK.index(row.split) if row.split in HOLDS_BACK else len(HOLDS_BACK), row.split)
 
 
 def _on_one_side(rows: Sequence[Row], log: list[str]) -> list[Row]:
+    """Leave out what a patient has on other sides than the first."""
     numbers = independent_groups(Table(Path(), tuple(rows)))
-    sides: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    first: dict[int, Row] = {}
     for row, number in zip(rows, numbers, strict=True):
-        sides[number][row.split] += 1
-    order = {split: position for position, split in enumerate(HOLDS_BACK)}
-    moved = []
+        if number not in first or _side(row) < _side(first[number]):
+            first[number] = row
+    kept = []
     for row, number in zip(rows, numbers, strict=True):
-        target = min(sides[number], key=lambda split: (order.get(split, len(order)), split))
-        if row.split != target:
-            why = f"patient {row.patient_id}" if row.patient_id else "a copy of it"
-            log.append(f"moved {row.path} from {row.split or 'no split'} to {target}: {why} is there, too")
-        moved.append(replace(row, split=target))
-    return moved
+        there = first[number]
+        if row.split == there.split:
+            kept.append(row)
+        else:
+            who = f"patient {there.patient_id}" if there.patient_id else there.path
+            log.append(f"left out {row.path} of {row.split or 'no split'}: {who} is in {there.split}, too")
+    return kept
 
 
 def write_fixed(fixed: Fixed, out: Path) -> Path:

@@ -30,6 +30,8 @@ def comparison_table(facts: dict[str, Any]) -> RenderableType:
     lines = [f"{name} ({escape(what)})" for name, what in zip(names, about, strict=True)]
     parts: list[RenderableType] = ["", *lines, f"{facts['n_images']} images {unit}, the same ones for both"]
     parts += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
+    if facts["runs"][0]["weights_sha256"] == facts["runs"][1]["weights_sha256"]:
+        parts.append("[yellow]both hold the same weights: they are one and the same classifier[/]")
     for rule, found in facts["rules"].items():
         parts += ["", _measures(facts, rule, found), *sentences(facts, found)]
     parts += [_areas(facts), *rule_sentences(facts), ""]

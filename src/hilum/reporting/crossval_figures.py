@@ -53,7 +53,16 @@ def fold_dots(rows: Sequence[FoldRow], name: str) -> Markup:
                 # Folds stand below each other within a row, so that equal values do not hide each other.
                 at = position + (0.68 * (number / (folds - 1) - 0.5) if folds > 1 else 0)
                 size = 10.5 if numbered else 5
-                panel.plot([value], [at], "o", color=row.colour, markersize=size, markeredgecolor="white", zorder=3)
+                panel.plot(
+                    [value],
+                    [at],
+                    "o",
+                    color=row.colour,
+                    markersize=size,
+                    markeredgecolor="white",
+                    zorder=3,
+                    clip_on=False,
+                )
                 if numbered:
                     panel.annotate(
                         str(number + 1),
