@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.findings import Finding
+from hilum.audit.findings import Finding, Severity
 from hilum.data.sources import confounding
 from hilum.data.table import Table
 
@@ -96,12 +96,13 @@ def findings(table: Table) -> list[Finding]:
         message = "; ".join(sentence.removeprefix("WARNING: ") for sentence in sentences) + "."
         made.append(Finding("sources", "warning", message[0].upper() + message[1:], remedy, evidence))
     elif strength >= WEAK:
-        severity, how = ("warning", "strongly") if strength >= STRONG else ("info", "somewhat")
+        severity: Severity = "warning" if strength >= STRONG else "info"
+        how = "strongly" if strength >= STRONG else "somewhat"
         message = (
             f"Sources and labels go together {how} (Cramér's V {strength:.2f}, from 0 for not at all to 1): knowing "
             "where an image comes from helps to guess its label."
         )
-        made.append(Finding("sources", severity, message, remedy, evidence))  # type: ignore[arg-type]
+        made.append(Finding("sources", severity, message, remedy, evidence))
     if unknown:
         message = f"{unknown} of {len(table)} images have no source: they were passed over when sources were compared."
         made.append(Finding("sources", "info", message, "Fill in the column 'source'.", {"unknown": unknown}))
