@@ -20,7 +20,7 @@ from hilum.errors import SplitError
 
 ROLES = ("test", "val", "calibration")  # in the order in which they are carved
 UNUSED = "unused"
-GROUP_COLUMN = "duplicate_group"  # in a table: copies of one picture, as the audit found them
+GROUP_COLUMN = "duplicate_group"  # in a table: what belongs together beyond patients, as the audit found it
 
 
 class SplitPlan(BaseModel):
