@@ -308,7 +308,8 @@ def summary(
     chosen = _recipe(recipe, settings)
     size = chosen.preprocessing.size
     names = [label.strip() for label in labels.split(",")]
-    network = build_classifier(chosen.architecture, chosen.network.name, names, size, **chosen.network.options)
+    kind = chosen.network
+    network = build_classifier(chosen.architecture, kind.name, names, size, members=kind.members, **kind.options)
     typer.echo(summarise(network, size).to_text())
 
 

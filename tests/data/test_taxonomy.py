@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilum.data.taxonomy import branches
+from hilum.data.taxonomy import branches, fair_shares
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 
@@ -37,3 +37,9 @@ def test_every_label_is_reached_by_one_way():
 def test_a_label_that_is_also_a_folder_is_refused():
     with pytest.raises(ValueError, match="'infected' is a label and also the folder"):
         branches(("normal", "infected", "infected/covid"))
+
+
+def test_fair_decisions_give_a_half_to_normal():
+    assert fair_shares(SEED) == pytest.approx([1 / 2, 1 / 4, 1 / 4])
+    assert fair_shares(("a", "b", "c")) == pytest.approx([1 / 3] * 3)
+    assert fair_shares(("n", "a/b/c", "a/b/d", "a/e")) == pytest.approx([1 / 2, 1 / 8, 1 / 8, 1 / 4])

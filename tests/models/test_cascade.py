@@ -58,7 +58,7 @@ def test_the_second_stage_never_sees_a_normal_image():
     network.stages = nn.ModuleList([Witness(2), Witness(2)])
     targets = torch.tensor([0, 1, 2, 0, 2, 1, 0])
     images = targets.float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)  # as bright as their label's number
-    objective = Objective(network, TrainingPlan(), targets.numpy(), 3)
+    objective = Objective(network, TrainingPlan(), targets.numpy(), SEED)
     objective(network, images, targets).backward()
     assert sorted(set(network.stages[0].seen)) == [0, 1, 2]
     assert sorted(network.stages[1].seen) == [1, 1, 2, 2]
@@ -67,7 +67,7 @@ def test_the_second_stage_never_sees_a_normal_image():
 def test_a_batch_without_infected_images_leaves_the_second_stage_as_it_is():
     network = cascade().train()
     targets = torch.zeros(6, dtype=torch.int64)
-    objective = Objective(network, TrainingPlan(), torch.tensor([0, 1, 2]).numpy(), 3)
+    objective = Objective(network, TrainingPlan(), torch.tensor([0, 1, 2]).numpy(), SEED)
     before = {key: value.clone() for key, value in network.stages[1].state_dict().items()}
     objective(network, torch.randn(6, 1, 32, 32), targets).backward()
     assert all(parameter.grad is None for parameter in network.stages[1].parameters())
@@ -77,7 +77,7 @@ def test_a_batch_without_infected_images_leaves_the_second_stage_as_it_is():
 def test_the_loss_is_the_sum_of_the_decisions_losses():
     network = cascade().eval()
     images, targets = torch.randn(6, 1, 32, 32), torch.tensor([0, 1, 2, 0, 2, 1])
-    loss = Objective(network, TrainingPlan(), targets.numpy(), 3)(network, images, targets)
+    loss = Objective(network, TrainingPlan(), targets.numpy(), SEED)(network, images, targets)
     first = -network.stages[0](images)[torch.arange(6), (targets > 0).long()].mean()
     infected = targets > 0
     second = -network.stages[1](images[infected])[torch.arange(4), targets[infected] - 1].mean()

@@ -40,7 +40,7 @@ def test_the_compact_network_takes_any_size_and_is_small():
     network = build_network("compact", n_labels=3, size=75).eval()
     assert sum(p.numel() for p in network.parameters()) < 2e6
     for side in (64, 75, 150):
-        assert network.features(torch.zeros(1, 1, side, side)).shape[2] == -(-side // 16)
+        assert network.features(torch.zeros(1, 1, side, side)).shape[2] == -(-side // 24)
 
 
 def test_the_compact_networks_head_is_linear_in_the_averaged_features():

@@ -86,6 +86,15 @@ def test_gamma_keeps_black_white_and_order():
     assert middle.log().abs().max() > 0.4
 
 
+@pytest.mark.parametrize("plan", [Augmentation(), Augmentation(scale=0.01)])
+def test_smaller_images_show_the_same(plan):
+    image = blob(20, 40)
+    small = changed(plan, image, batch=4).clone()
+    reduced = apply(image.expand(4, -1, -1, -1), draw(plan, 4, generator()), 32)
+    assert reduced.shape == (4, 1, 32, 32)
+    np.testing.assert_allclose(centre(reduced) * 2 + 0.5, centre(small), atol=0.3)
+
+
 def test_what_moves_in_from_outside_repeats_the_edge():
     flat = torch.full((1, 1, 32, 32), 0.7)
     plan = Augmentation(translate=0.3, scale=0.5, rotate=45)

@@ -30,10 +30,11 @@ def test_a_recipe_survives_being_written_and_read(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_no_recipe_mirrors_or_rotates_by_itself(name):
-    """The seed's argument: neither gives a physiological image."""
+def test_no_recipe_mirrors_or_turns_further_than_a_patient_leans(name):
+    """The seed's argument: a mirror image is not physiological. Small rotations were measured to help."""
     augmentation = load_recipe(name).augmentation
-    assert augmentation.reflect == augmentation.rotate == 0
+    assert augmentation.reflect == 0
+    assert augmentation.rotate <= 15
 
 
 def test_single_keys_can_be_set_by_full_or_short_name():

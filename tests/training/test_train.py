@@ -7,13 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hilum.data.cache import open_images
 from hilum.data.layouts import read_table
+from hilum.data.taxonomy import fair_shares
 from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
 from hilum.evaluation.evaluate import evaluate
+from hilum.models.compact import Compact
 from hilum.training.fit import precision_of, select_part
 from hilum.training.module import learning_rate_factor
 from hilum.training.objective import decision_weights
@@ -234,6 +237,29 @@ def test_balanced_weights_make_every_label_weigh_the_same(write_dataset):
     totals = [weights[k].item() * (targets == k).sum() for k in range(3)]
     assert totals == pytest.approx([len(part.table) / 3] * 3)
     assert torch.equal(decision_weights(tiny("class_weights=none").training, targets, 3), torch.ones(3))
+
+
+def test_tree_weights_make_normal_weigh_as_much_as_all_that_is_infected():
+    targets = np.array([0] * 4 + [1] * 6 + [2] * 10)
+    plan = tiny("class_weights=tree").training
+    weights = decision_weights(plan, targets, 3, fair_shares(("normal", "infected/covid", "infected/non-covid")))
+    assert [weights[k].item() * (targets == k).sum() for k in range(3)] == pytest.approx([10, 5, 5])
+
+
+def test_the_first_steps_see_smaller_images(write_dataset, tmp_path, monkeypatch):
+    seen = []
+    plain = Compact.forward
+    monkeypatch.setattr(Compact, "forward", lambda self, images: seen.append(images.shape[-1]) or plain(self, images))
+    run = train(write_dataset(), tmp_path / "run", tiny("early_size=20", "early_share=0.5", "epochs=2"))
+    total = run.history()[-1]["step"]
+    assert seen.count(20) == 1 + total / 2  # the first is the check that the network can take them
+    assert seen[-1] == 32
+
+
+def test_a_network_of_fixed_size_cannot_begin_small(write_dataset, tmp_path):
+    recipe = load_recipe("seed", ["network.options.width=0.02", "early_size=64", "splits={}"])
+    with pytest.raises(RecipeError, match=r"early_size = 64: vgg16-bn only takes images of 150"):
+        train(write_dataset(), tmp_path / "run", recipe)
 
 
 def test_schedules_begin_peak_and_end_where_they_should():

@@ -55,6 +55,18 @@ def nested_decisions(labels: Sequence[str]) -> tuple[Branch, ...]:
     return found if len(found) > 1 else ()
 
 
+def fair_shares(labels: Sequence[str]) -> list[float]:
+    """The probability of each label where every decision of the tree is a fair one; without a tree all have the same.
+
+    ``normal``, ``infected/covid``, ``infected/non-covid`` get a half, a quarter and a quarter.
+    """
+    shares = [1.0] * len(labels)
+    for branch in nested_decisions(labels):
+        for label, child in enumerate(branch.child_of(len(labels))):
+            shares[label] /= len(branch.children) if child >= 0 else 1
+    return [share / sum(shares) for share in shares]
+
+
 def _below(name: str, members: tuple[int, ...], labels: Sequence[str]) -> list[Branch]:
     depth = name.count("/") + 1 if name else 0
     groups: dict[str, list[int]] = {}

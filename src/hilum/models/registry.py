@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from hilum.errors import RecipeError
 from hilum.models.cascade import Cascade
 from hilum.models.compact import Compact
+from hilum.models.ensemble import Ensemble
 from hilum.models.vgg import VGG16BN
 
 OWN: Mapping[str, Callable[..., nn.Module]] = {"compact": Compact, "vgg16-bn": VGG16BN}
@@ -49,7 +50,9 @@ def network_names() -> list[str]:
     return [*OWN, *(MONAI_PREFIX + name for name in MONAI)]
 
 
-def build_classifier(architecture: str, name: str, labels: Sequence[str], size: int, **options: Any) -> nn.Module:
+def build_classifier(
+    architecture: str, name: str, labels: Sequence[str], size: int, *, members: int = 1, **options: Any
+) -> nn.Module:
     """Build one network for all labels (``flat``), or one for each decision of their tree (``cascade``).
 
     Args:
@@ -57,6 +60,7 @@ def build_classifier(architecture: str, name: str, labels: Sequence[str], size: 
         name: Of the network, or of each decision's.
         labels: K of them; for a cascade they have to be nested.
         size: Side of the input in pixels.
+        members: Networks of which each decision is the mean (see `Ensemble`).
         options: As in `build_network`.
 
     Raises:
@@ -64,7 +68,10 @@ def build_classifier(architecture: str, name: str, labels: Sequence[str], size: 
     """
 
     def build(n_labels: int) -> nn.Module:
-        return build_network(name, n_labels=n_labels, size=size, **options)
+        def one() -> nn.Module:
+            return build_network(name, n_labels=n_labels, size=size, **options)
+
+        return Ensemble(one, members) if members > 1 else one()
 
     return Cascade(labels, build) if architecture == "cascade" else build(len(labels))
 

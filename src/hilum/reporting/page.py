@@ -198,7 +198,9 @@ def _layers(recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
     """The layer table; a page without it is better than none where the network cannot be built here."""
     size, chosen = recipe.preprocessing.size, recipe.network
     try:
-        network = build_classifier(recipe.architecture, chosen.name, labels, size, **chosen.options)
+        network = build_classifier(
+            recipe.architecture, chosen.name, labels, size, members=chosen.members, **chosen.options
+        )
         summary: Summary = summarise(network, size)
     except (HilumError, RuntimeError, ImportError) as error:
         return {"summary": None, "reason": str(error)}

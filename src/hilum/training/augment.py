@@ -80,19 +80,24 @@ def draw(plan: Augmentation, batch: int, generator: torch.Generator) -> Draw:
     return Draw(affine, gamma)
 
 
-def apply(images: Tensor, parameters: Draw) -> Tensor:
-    """Change a batch.
+def apply(images: Tensor, parameters: Draw, size: int | None = None) -> Tensor:
+    """Change a batch, and reduce it if asked.
 
     Args:
         images: Of shape (B, 1, H, W), between 0 and 1.
         parameters: From `draw`, for B images.
+        size: Side of the result; that of the images where it is None.
 
     Returns:
-        Images of the same shape, between 0 and 1; what moves in from outside repeats the edge.
+        Images of shape (B, 1, size, size), between 0 and 1; what moves in from outside repeats the edge.
     """
+    height, width = (size, size) if size else images.shape[2:]
     if parameters.affine is not None:
-        grid = F.affine_grid(parameters.affine.to(images), list(images.shape), align_corners=False)
+        shape = [len(images), 1, height, width]
+        grid = F.affine_grid(parameters.affine.to(images), shape, align_corners=False)
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    elif images.shape[2:] != (height, width):
+        images = F.interpolate(images, (height, width), mode="bilinear", antialias=True, align_corners=False)
     if parameters.gamma is not None:
         images = images.clamp(1e-6, 1) ** parameters.gamma.to(images).view(-1, 1, 1, 1)
     return images

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from hilum.data.cache import Images
 from hilum.data.table import Table
-from hilum.errors import SplitError
+from hilum.errors import RecipeError, SplitError
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.callbacks import History, Keep, Steps
 from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
 from hilum.training.environment import computes_bfloat16
-from hilum.training.module import Classifier
+from hilum.training.module import Classifier, size_of_step
 from hilum.training.network import build_for
 from hilum.training.objective import Objective
 from hilum.training.recipe import Recipe, TrainingPlan
@@ -63,7 +63,7 @@ def fit(
     first = resumed["step"] if resumed else 0
     torch.manual_seed(plan.seed)
     network = build_for(recipe, labels)
-    objective = Objective(network, plan, train[1], len(labels))
+    objective = Objective(network, plan, train[1], labels)
     protected = labels.index(run.protected) if run.protected else -1
     module = Classifier(network, recipe, objective, train, val, total, protected=protected, first_step=first)
     history = History(run, progress)
@@ -109,15 +109,25 @@ def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
 
     Raises:
         SplitError: There is nothing to train on or nothing to choose by.
-        RecipeError: The network cannot be built.
+        RecipeError: The network cannot be built, or cannot take `early_size`.
     """
     splits = {row.split for row in table.rows}
     for part, what in (("train", "training"), ("val", "validation")):
         if part not in splits:
             msg = f"{table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
             raise SplitError(msg)
+    early = size_of_step(recipe.training, 0, 1, recipe.preprocessing.size)
     with torch.device("meta"):  # shapes only: nothing is computed
-        build_for(recipe, labels)
+        network = build_for(recipe, labels)
+        try:
+            if early < recipe.preprocessing.size:
+                network(torch.zeros(2, 1, early, early))
+        except RuntimeError as error:
+            msg = (
+                f"training.early_size = {early}: {recipe.network.name} only takes images of "
+                f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
+            )
+            raise RecipeError(msg) from error
 
 
 def select_part(images: Images, split: str, labels: Sequence[str]) -> Part:

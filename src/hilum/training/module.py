@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from hilum.data.cache import Images
 from hilum.training.augment import apply, draw
 from hilum.training.batches import Batches
+from hilum.training.mixing import draw_mix
 from hilum.training.network import to_network_range
 from hilum.training.objective import Objective
 from hilum.training.recipe import Recipe, TrainingPlan
@@ -34,6 +35,18 @@ def learning_rate_factor(plan: TrainingPlan, step: int, total: int) -> float:
     if done < plan.warmup:
         return 0.04 + 0.96 * (1 - cos(pi * done / plan.warmup)) / 2
     return (1 + cos(pi * (done - plan.warmup) / max(1e-9, 1 - plan.warmup))) / 2
+
+
+def size_of_step(plan: TrainingPlan, step: int, total: int, size: int) -> int:
+    """The side in pixels at which a step sees its images.
+
+    Args:
+        plan: Names the early size and its share of the steps.
+        step: Optimiser steps done so far.
+        total: Optimiser steps of the whole training.
+        size: That of the preprocessing; an early size that is no smaller is passed over.
+    """
+    return plan.early_size if 0 < plan.early_size < size and step < plan.early_share * total else size
 
 
 class Classifier(pl.LightningModule):
@@ -94,11 +107,16 @@ class Classifier(pl.LightningModule):
         # What is random is a function of seed and step, so that an interruption leaves no trace.
         torch.manual_seed(plan.seed * 1_000_003 + self.step)
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + self.step)
-        floats = apply(images.float() / 255, draw(self.recipe.augmentation, len(images), generator))
+        parameters = draw(self.recipe.augmentation, len(images), generator)
+        floats = apply(
+            images.float() / 255, parameters, size_of_step(plan, self.step, self.total_steps, images.shape[-1])
+        )
+        mix = draw_mix(plan.mixup, len(images), (plan.seed, self.step), generator)
+        floats = mix.apply(floats) if mix else floats
         floats = to_network_range(floats).contiguous(memory_format=torch.channels_last)
-        loss: Tensor = self.objective(self.network, floats, targets)
+        loss: Tensor = self.objective(self.network, floats, targets, mix)
         self.train_sums = self.train_sums.to(loss.device)
-        self.train_sums += torch.stack([loss.detach(), torch.ones_like(loss)])
+        self.train_sums += torch.stack([loss.detach() / self.objective.members, torch.ones_like(loss)])
         return loss
 
     def on_validation_epoch_start(self) -> None:

@@ -13,8 +13,8 @@ from hilum.training.recipe import Recipe
 
 def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
     """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
-    size, options = recipe.preprocessing.size, recipe.network.options
-    network = build_classifier(recipe.architecture, recipe.network.name, labels, size, **options)
+    chosen, size = recipe.network, recipe.preprocessing.size
+    network = build_classifier(recipe.architecture, chosen.name, labels, size, members=chosen.members, **chosen.options)
     for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
         for parameter in module.parameters(recurse=False):
             if parameter.dim() == 4:

@@ -28,15 +28,22 @@ class _Part(BaseModel):
 
 
 class NetworkChoice(_Part):
-    """Which network (see `hilum.models.registry`), and its own options."""
+    """Which network (see `hilum.models.registry`), how many of it, and its own options.
+
+    Attributes:
+        name: As `hilum.models.registry.network_names` lists them.
+        members: Networks that are trained side by side and whose probabilities are averaged.
+        options: What the network takes besides, such as ``width``.
+    """
 
     name: str = "compact"
+    members: int = Field(default=1, ge=1, le=64)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("options")
     @classmethod
     def _not_the_recipes_own(cls, options: dict[str, Any]) -> dict[str, Any]:
-        taken = sorted(options.keys() & {"name", "labels", "n_labels", "size", "architecture"})
+        taken = sorted(options.keys() & {"name", "labels", "n_labels", "size", "architecture", "members"})
         if taken:
             msg = f"'{taken[0]}' is not an option: it follows from the data or from another key of the recipe"
             raise ValueError(msg)
@@ -49,6 +56,10 @@ class TrainingPlan(_Part):
     Attributes:
         epochs: Passes over the training images.
         max_steps: Stop after so many optimiser steps; 0 means that `epochs` decide.
+        early_size: Side in pixels at which the first steps see the images, where it is smaller than theirs: small
+            images teach the coarse first, at a fraction of the cost (progressive resizing; Tan and Le 2021,
+            "EfficientNetV2", *ICML*). Only networks that take any size can use it.
+        early_share: Share of the steps at which `early_size` ends.
         batch_size: Training images a step.
         eval_batch_size: Images at a time in validation and evaluation.
         optimiser: ``adam`` (Kingma and Ba 2015), ``adamw`` (Loshchilov and Hutter 2019), or ``sgd`` with
@@ -58,8 +69,11 @@ class TrainingPlan(_Part):
         schedule: ``constant``; ``cosine``, down to zero; or ``one-cycle``, up over the first `warmup` share of
             the steps and down to zero (Smith 2018).
         warmup: Share of the steps in which ``one-cycle`` rises.
-        class_weights: ``none``, or ``balanced``: each label weighs as much as the others in the loss.
+        class_weights: What a label weighs in the loss: ``none``, as much as it has images; ``balanced``, as much as
+            every other; ``tree``, as much as every other child of the same folder, so that `normal` alone weighs as
+            much as all that is `infected`.
         label_smoothing: Share of the target that is spread over all labels (Szegedy et al. 2016).
+        mixup: Alpha of the Beta distribution by which pairs of images are mixed (see `draw_mix`); 0 mixes nothing.
         validate_every: Steps between validations; 0 means once an epoch.
         select: What the kept checkpoint is best at on validation: ``loss``, ``accuracy``, or ``misses`` (protected
             images not called protected), the latter two with ties broken by loss.
@@ -71,6 +85,8 @@ class TrainingPlan(_Part):
 
     epochs: int = Field(default=20, ge=1)
     max_steps: int = Field(default=0, ge=0)
+    early_size: int = Field(default=0, ge=0, le=2048)
+    early_share: float = Field(default=0.5, ge=0, le=1)
     batch_size: int = Field(default=64, ge=2)
     eval_batch_size: int = Field(default=32, ge=1)
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
@@ -78,8 +94,9 @@ class TrainingPlan(_Part):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
     warmup: float = Field(default=0.25, ge=0, le=1)
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "balanced", "tree"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0, le=10)
     validate_every: int = Field(default=0, ge=0)
     select: Select = "loss"
     keep_from: float = Field(default=0.0, ge=0, le=1)
