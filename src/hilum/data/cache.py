@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from filelock import FileLock
@@ -61,7 +62,7 @@ class Images:
     def select(self, rows: Iterable[int]) -> Images:
         """Only these rows; nothing is copied."""
         chosen = np.fromiter(rows, dtype=np.int64)
-        return replace(self, table=self.table.take(chosen.tolist()), positions=self.positions[chosen])
+        return replace(self, table=self.table.take(chosen), positions=self.positions[chosen])
 
 
 def cache_folder() -> Path:
@@ -97,7 +98,10 @@ def open_images(
 
 
 def _open_images(table: Table, preprocessing: Preprocessing, folder: Path, crew: Crew, progress: Progress) -> Images:
-    digest = hashlib.sha256("\n".join(row.sha256 for row in table.rows).encode()).hexdigest()
+    hashes = hashlib.sha256()
+    for number, row in enumerate(table.rows):
+        hashes.update((b"\n" if number else b"") + row.sha256.encode())
+    digest = hashes.hexdigest()
     key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest()}".encode()).hexdigest()[:32]
     array, record = folder / f"{key}.npy", folder / f"{key}.json"
     try:
@@ -117,24 +121,42 @@ def _open_images(table: Table, preprocessing: Preprocessing, folder: Path, crew:
     unreadable = tuple(
         Unreadable(path := table.rows[int(i)].path, f"{path}: {reason}") for i, reason in failures.items()
     )
-    readable = np.array([i for i in range(len(table)) if str(i) not in failures], dtype=np.int64)
+    readable = np.delete(np.arange(len(table)), [int(i) for i in failures])
     if not len(readable):
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
         raise TableError(msg)
-    return Images(table.take(readable.tolist()), pixels, readable, unreadable, digest)
+    return Images(table.take(readable) if failures else table, pixels, readable, unreadable, digest)
 
 
 def _with_hashes(table: Table, crew: Crew, progress: Progress) -> Table:
     """Fill the column ``sha256``; a file that cannot be opened gets an empty one and is reported later."""
-    missing = [number for number, row in enumerate(table.rows) if not row.sha256]
-    rows = list(table.rows)
+    digests = [row.sha256 for row in table.rows]
+    missing = np.array([number for number, digest in enumerate(digests) if not digest], dtype=np.int64)
     with progress.task("Reading files", len(missing)) as advance:
-        paths = [rows[number].path for number in missing]
-        for first, digests in crew.map(partial(hash_files, table.root), paths):
-            for number, digest in zip(missing[first:], digests, strict=False):
-                rows[number] = replace(rows[number], sha256=digest)
-            advance(len(digests))
-    return replace(table, rows=tuple(rows))
+        for first, found in crew.map(partial(hash_files, table.root), _Paths(table, missing)):
+            for number, digest in zip(missing[first : first + len(found)], found, strict=True):
+                digests[number] = digest
+            advance(len(found))
+    return table.with_values("sha256", digests) if len(missing) else table
+
+
+class _Paths(Sequence[str]):
+    """The paths of some rows of a table, made when they are asked for."""
+
+    def __init__(self, table: Table, positions: NDArray[np.int64]) -> None:
+        self.table, self.positions = table, positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        if isinstance(number, slice):
+            return [self.table.rows[int(position)].path for position in self.positions[number]]
+        return self.table.rows[int(self.positions[number])].path
 
 
 def _decode(
@@ -153,7 +175,7 @@ def _decode(
             start, each = file.tell(), side * side
             if sys.platform == "linux":
                 os.posix_fallocate(file.fileno(), 0, start + len(table) * each)
-            paths = [row.path for row in table.rows]
+            paths = _Paths(table, np.arange(len(table)))
             work = partial(decode_files, table.root, preprocessing)
             with progress.task("Decoding images", len(table)) as advance:
                 for first, decoded in crew.map(work, paths):
