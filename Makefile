@@ -5,9 +5,10 @@ READY := .venv/.ready
 DATA ?=
 OUT ?= runs/demo
 SLOW ?=
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench bench-quick clean
 
 help:           ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -27,8 +28,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY) ## Timings, as ratios measured side by side in one run
-	$(BIN)/python benchmarks/run.py
+bench: $(READY)  ## Everything measured, side by side in one run, into benchmarks/results; BENCH=options
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-quick: $(READY) ## The same in five minutes: few repeats, short trainings
+	$(BIN)/python -m benchmarks --quick $(BENCH)
 
 clean:          ## Remove what make has made; your runs stay
 	rm -rf .venv runs/demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,7 @@
 """Batches: every image once an epoch, in an order that needs no memory."""
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +46,33 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert order((1, 2)) == order((1, 2))
     assert order((1, 2)) != order((1, 3))
     assert order((1, 2)) != order((2, 2))
+
+
+def test_an_order_can_be_entered_anywhere():
+    whole = [tuple(targets.tolist()) for _, targets in make(50, 8, (1, 2))]
+    batches = make(50, 8, (1, 2))
+    batches.start = 3
+    assert [tuple(targets.tolist()) for _, targets in batches] == whole[3:]
+
+
+def test_waiting_is_counted_and_an_abandoned_epoch_leaves_no_thread_at_work():
+    def slow(order, number, real=Batches._batch):
+        time.sleep(0.05)
+        return real(batches, order, number)
+
+    batches = make(64, 8)
+    batches._batch = slow
+    for _ in batches:
+        time.sleep(0.2)  # the next one is gathered meanwhile
+    assert 0.04 < batches.waited < 0.3
+    before = threading.active_count()
+    for _ in batches:
+        break
+    assert threading.active_count() == before
+
+
+def test_an_error_while_gathering_reaches_the_one_who_iterates():
+    batches = make(64, 8)
+    batches.positions = np.full(64, 10_000)
+    with pytest.raises(IndexError):
+        list(batches)

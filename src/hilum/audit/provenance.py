@@ -92,7 +92,7 @@ def recognise(survey: Survey) -> list[Match]:
     for number, known in enumerate(KNOWN_SETS):
         positions = np.flatnonzero((score >= MATCH) & (member == number))
         if enough(len(positions), len(survey)):
-            counts = Counter(survey.table.rows[i].label for i in positions)
+            counts = Counter(survey.table.rows[int(i)].label for i in positions)
             by_label = {label: counts[label] for label in totals}
             matches.append(Match(known, tuple(map(int, positions)), by_label, totals))
     return sorted(matches, key=lambda match: -match.matched)

@@ -12,24 +12,25 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from filelock import FileLock
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hilum.data.images import read_grayscale
+from hilum.data.crew import Crew
+from hilum.data.decoding import decode_files, hash_files
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.table import Row, Table
-from hilum.errors import CacheError, ImageError, PassingImageError, TableError
+from hilum.data.table import Table
+from hilum.errors import CacheError, TableError
 from hilum.progress import Progress
 
 FORMAT = 2  # raise it when the files are laid out otherwise: older ones are then left alone
-CHUNK = 64  # images a thread takes at a time
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Images:
     def select(self, rows: Iterable[int]) -> Images:
         """Only these rows; nothing is copied."""
         chosen = np.fromiter(rows, dtype=np.int64)
-        return replace(self, table=self.table.take(chosen.tolist()), positions=self.positions[chosen])
+        return replace(self, table=self.table.take(chosen), positions=self.positions[chosen])
 
 
 def cache_folder() -> Path:
@@ -92,15 +93,22 @@ def open_images(
     """
     progress = progress or Progress()
     folder = folder or cache_folder()
-    table = _with_hashes(table, progress)
-    digest = hashlib.sha256("\n".join(row.sha256 for row in table.rows).encode()).hexdigest()
+    with Crew() as crew:
+        return _open_images(_with_hashes(table, crew, progress), preprocessing, folder, crew, progress)
+
+
+def _open_images(table: Table, preprocessing: Preprocessing, folder: Path, crew: Crew, progress: Progress) -> Images:
+    hashes = hashlib.sha256()
+    for number, row in enumerate(table.rows):
+        hashes.update((b"\n" if number else b"") + row.sha256.encode())
+    digest = hashes.hexdigest()
     key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest()}".encode()).hexdigest()[:32]
     array, record = folder / f"{key}.npy", folder / f"{key}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}.lock"):
             if not (array.exists() and record.exists() and not json.loads(record.read_text())["passing"]):
-                _decode(table, preprocessing, array, record, progress)
+                _decode(table, preprocessing, array, record, crew, progress)
         kept = json.loads(record.read_text())
         pixels = np.load(array, mmap_mode="r")
     except OSError as error:
@@ -113,36 +121,47 @@ def open_images(
     unreadable = tuple(
         Unreadable(path := table.rows[int(i)].path, f"{path}: {reason}") for i, reason in failures.items()
     )
-    readable = np.array([i for i in range(len(table)) if str(i) not in failures], dtype=np.int64)
+    readable = np.delete(np.arange(len(table)), [int(i) for i in failures])
     if not len(readable):
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
         raise TableError(msg)
-    return Images(table.take(readable.tolist()), pixels, readable, unreadable, digest)
+    return Images(table.take(readable) if failures else table, pixels, readable, unreadable, digest)
 
 
-def _with_hashes(table: Table, progress: Progress) -> Table:
+def _with_hashes(table: Table, crew: Crew, progress: Progress) -> Table:
     """Fill the column ``sha256``; a file that cannot be opened gets an empty one and is reported later."""
-
-    def digest(row: Row) -> Row:
-        if row.sha256:
-            return row
-        try:
-            with table.file(row).open("rb") as file:
-                return replace(row, sha256=hashlib.file_digest(file, "sha256").hexdigest())
-        except OSError:
-            return row
-
-    rows: list[Row] = []
-    with progress.task("Reading files", len(table)) as advance, ThreadPoolExecutor() as pool:
-        for row in pool.map(digest, table.rows, chunksize=CHUNK):
-            rows.append(row)
-            if len(rows) % CHUNK == 0:
-                advance(CHUNK)
-        advance(len(rows) % CHUNK)
-    return replace(table, rows=tuple(rows))
+    digests = [row.sha256 for row in table.rows]
+    missing = np.array([number for number, digest in enumerate(digests) if not digest], dtype=np.int64)
+    with progress.task("Reading files", len(missing)) as advance:
+        for first, found in crew.map(partial(hash_files, table.root), _Paths(table, missing)):
+            for number, digest in zip(missing[first : first + len(found)], found, strict=True):
+                digests[number] = digest
+            advance(len(found))
+    return table.with_values("sha256", digests) if len(missing) else table
 
 
-def _decode(table: Table, preprocessing: Preprocessing, array: Path, record: Path, progress: Progress) -> None:
+class _Paths(Sequence[str]):
+    """The paths of some rows of a table, made when they are asked for."""
+
+    def __init__(self, table: Table, positions: NDArray[np.int64]) -> None:
+        self.table, self.positions = table, positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        if isinstance(number, slice):
+            return [self.table.rows[int(position)].path for position in self.positions[number]]
+        return self.table.rows[int(self.positions[number])].path
+
+
+def _decode(
+    table: Table, preprocessing: Preprocessing, array: Path, record: Path, crew: Crew, progress: Progress
+) -> None:
     """Write the array with ordinary writes: on a full disk these fail cleanly, where a memory map is killed."""
     part = array.with_suffix(".part")
     side = preprocessing.size
@@ -156,24 +175,14 @@ def _decode(table: Table, preprocessing: Preprocessing, array: Path, record: Pat
             start, each = file.tell(), side * side
             if sys.platform == "linux":
                 os.posix_fallocate(file.fileno(), 0, start + len(table) * each)
-
-            def decode(first: int) -> int:
-                last = min(first + CHUNK, len(table))
-                for number in range(first, last):
-                    row = table.rows[number]
-                    try:
-                        pixels = preprocessing.apply(read_grayscale(table.file(row), name=row.path))
-                    except ImageError as error:
-                        failures[number] = str(error).removeprefix(f"{row.path}: ")
-                        if isinstance(error, PassingImageError):
-                            passing.append(number)
-                        pixels = np.zeros((side, side), np.uint8)
-                    os.pwrite(file.fileno(), pixels.tobytes(), start + number * each)
-                return last - first
-
-            with progress.task("Decoding images", len(table)) as advance, ThreadPoolExecutor() as pool:
-                for done in pool.map(decode, range(0, len(table), CHUNK)):
-                    advance(done)
+            paths = _Paths(table, np.arange(len(table)))
+            work = partial(decode_files, table.root, preprocessing)
+            with progress.task("Decoding images", len(table)) as advance:
+                for first, decoded in crew.map(work, paths):
+                    os.pwrite(file.fileno(), decoded.pixels.tobytes(), start + first * each)
+                    failures |= {first + number: reason for number, reason in decoded.failures.items()}
+                    passing += [first + number for number in decoded.passing]
+                    advance(len(decoded.pixels))
             file.flush()
             os.fsync(file.fileno())
         listing = part.with_suffix(".part.json")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from hilum.data.images import SUFFIXES
-from hilum.data.table import Row, Table
+from hilum.data.rows import NOTHING, Row, pack
+from hilum.data.table import Table
 from hilum.errors import TableError
 
 SPLIT_NAMES = {
@@ -140,49 +141,61 @@ def read_csv_table(path: Path) -> Table:
         TableError: A column is missing, a row is incomplete or given twice, a split is unknown, or a path
             leads out of the CSV's folder.
     """
-    root = path.parent
-    rows: list[Row] = []
-    first_line: dict[str, int] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            _check_header(path, header)
-            for entry in reader:
-                where = f"{path}, line {reader.line_num}"
-                row = _row(root, where, {key: (value or "").strip() for key, value in entry.items() if key})
-                if row.path in first_line:
-                    msg = (
-                        f"{where}: '{row.path}' is listed already in line {first_line[row.path]}. "
-                        "An image counts once: remove one of the two rows."
-                    )
-                    raise TableError(msg)
-                first_line[row.path] = reader.line_num
-                rows.append(row)
+        rows = pack(_each_row(path))
     except (OSError, csv.Error) as error:
         msg = f"{path}: cannot be read as CSV ({error}). Save it as comma-separated UTF-8 text."
         raise TableError(msg) from error
     if not rows:
         msg = f"{path}: a header, but no rows. List one image a line."
         raise TableError(msg)
-    return Table(root=root, rows=tuple(_with_taxonomy(rows)))
+    return Table(root=path.parent, rows=_with_taxonomy(rows))
 
 
-def _with_taxonomy(rows: list[Row]) -> list[Row]:
+def _each_row(path: Path) -> Iterator[Row]:
+    """The rows of a CSV as they stand there, one by one."""
+    first_line: dict[str, int] = {}
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        header = [name.strip() for name in reader.fieldnames or []]
+        reader.fieldnames = header
+        _check_header(path, header)
+        for entry in reader:
+            where = f"{path}, line {reader.line_num}"
+            row = _row(path.parent, where, {key: (value or "").strip() for key, value in entry.items() if key})
+            if row.path in first_line:
+                msg = (
+                    f"{where}: '{row.path}' is listed already in line {first_line[row.path]}. "
+                    "An image counts once: remove one of the two rows."
+                )
+                raise TableError(msg)
+            first_line[row.path] = reader.line_num
+            yield row
+
+
+def _with_taxonomy(rows: Sequence[Row]) -> Sequence[Row]:
     """Where every label is the name of its image's own folder, the folder path is the label.
 
     A CSV that says ``covid`` beside ``train/infected/covid/1.png`` means ``infected/covid``: the folders know
     the nesting that a single name has lost. Folders that all images share say nothing and are dropped.
     """
-    folders = [PurePosixPath(row.path).parent.parts for row in rows]
-    folders = [parts[1:] if parts and parts[0].lower() in SPLIT_NAMES else parts for parts in folders]
-    if any(not parts or parts[-1] != row.label for row, parts in zip(rows, folders, strict=True)):
-        return rows
-    parents = [parts[:-1] for parts in folders]
-    low, high = min(parents), max(parents)  # whatever these two share, all share
+    low: tuple[str, ...] | None = None
+    high: tuple[str, ...] = ()
+    for row in rows:
+        folders = _folders(row)
+        if not folders or folders[-1] != row.label:
+            return rows
+        parents = folders[:-1]
+        low, high = min(parents, parents if low is None else low), max(parents, high)
+    low = low or ()  # whatever these two share, all share
     shared = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return [replace(row, label="/".join(parts[shared:])) for row, parts in zip(rows, folders, strict=True)]
+    return pack(replace(row, label="/".join(_folders(row)[shared:])) for row in rows)
+
+
+def _folders(row: Row) -> tuple[str, ...]:
+    """The folders in which a row's image lies, without that of a split."""
+    parts = tuple(row.path.split("/")[:-1])
+    return parts[1:] if parts and parts[0].lower() in SPLIT_NAMES else parts
 
 
 def _is_text(name: str) -> bool:
@@ -227,5 +240,5 @@ def _row(root: Path, where: str, entry: dict[str, str]) -> Row:
         split=SPLIT_NAMES.get(split, ""),
         patient_id=entry.get("patient_id", ""),
         source=entry.get("source", ""),
-        extra=MappingProxyType(extra),
+        extra=MappingProxyType(extra) if extra else NOTHING,
     )

@@ -149,12 +149,13 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
     A group with several labels is dealt with its rarest one, which can least do without it.
     """
     pool = [i for i, name in enumerate(names) if name == "train"]
-    frequency = Counter(table.rows[i].label for i in pool)
+    labels = [row.label for row in table.rows]
+    frequency = Counter(labels[i] for i in pool)
     label_of: dict[int, str] = {}
     for i in pool:
-        label = table.rows[i].label
+        label = labels[i]
         label_of[groups[i]] = min(label_of.get(groups[i], label), label, key=lambda name: (frequency[name], name))
-    holders = Counter(label for label, _ in {(table.rows[i].label, groups[i]) for i in pool})
+    holders = Counter(label for label, _ in {(labels[i], groups[i]) for i in pool})
     role_of: dict[int, str] = {}
     for label in sorted(frequency):
         if holders[label] <= len(roles):

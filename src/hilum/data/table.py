@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hilum.data.labels import order_labels
+from hilum.data.rows import PackedRows, pack
+from hilum.data.rows import Row as Row
 
 COLUMNS = ("path", "label", "split", "patient_id", "source", "sha256")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One image of a dataset.
-
-    Attributes:
-        path: Where the file lies, relative to the table's root, with forward slashes.
-        label: The folder path below the split, such as ``infected/covid``.
-        split: ``train``, ``val``, ``calibration``, ``test``, or empty where the dataset has no splits.
-        patient_id: Whose image it is; empty where unknown.
-        source: The hospital or collection it comes from; empty where unknown.
-        sha256: Of the file's bytes, in hexadecimal; empty until the file was read.
-        extra: Further columns (age, sex, view, ...), kept as they were given.
-    """
-
-    path: str
-    label: str
-    split: str = ""
-    patient_id: str = ""
-    source: str = ""
-    sha256: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -41,8 +24,11 @@ class Table:
     """A dataset: its root folder, its rows, and remarks about how they were read."""
 
     root: Path
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", pack(self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,14 +61,24 @@ class Table:
         """Where the row's image lies on this machine."""
         return self.root / row.path
 
-    def take(self, positions: Iterable[int]) -> Table:
+    def take(self, positions: Iterable[int] | NDArray[np.int64]) -> Table:
         """The same table with only the rows at these positions."""
-        return replace(self, rows=tuple(self.rows[i] for i in positions))
+        return replace(self, rows=pack(self.rows[int(i)] for i in positions))
 
     def with_splits(self, splits: Sequence[str]) -> Table:
         """The same table with other splits, one a row."""
-        rows = tuple(replace(row, split=split) for row, split in zip(self.rows, splits, strict=True))
-        return replace(self, rows=rows)
+        return self.with_values("split", splits)
+
+    def with_values(self, column: str, values: Sequence[str]) -> Table:
+        """The same table with other values of one column that is not the path, one a row."""
+        if len(values) != len(self):
+            msg = f"{len(values)} values for {len(self)} rows"
+            raise ValueError(msg)
+        if isinstance(self.rows, PackedRows):
+            return replace(self, rows=self.rows.with_values(column, values))
+        pairs = zip(self.rows, values, strict=True)
+        change: Any = replace  # the column is known by its name only
+        return replace(self, rows=tuple(change(row, **{column: value}) for row, value in pairs))
 
 
 def write_csv(path: Path, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> None:

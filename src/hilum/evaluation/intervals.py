@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 Floats = NDArray[np.float64]
-CHUNK = 2**22  # weights held at a time
+CHUNK = 2**20  # weights held at a time; measures need six times as much memory
 
 
 def cluster_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,8 +57,8 @@ def select_part(run: Run, data: Path | Table | None, split: str, progress: Progr
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     notes: list[str] = []
     if images.digest == run.environment["data"]["digest"]:
-        rows = run.split()
-        splits = [rows[position].split for position in images.positions]
+        names = [sys.intern(row.split) for row in run.each_split_row()]
+        splits = [names[position] for position in images.positions]
         images, own = replace(images, table=images.table.with_splits(splits)), True
     elif data is None:
         own = True
@@ -70,7 +71,8 @@ def select_part(run: Run, data: Path | Table | None, split: str, progress: Progr
     if own and split == "calibration":
         notes.append("WARNING: the temperature was fitted to half of these images")
     _check(run.labels, chosen.table, images.table, split)
-    split_of = {row.path: row.split for row in table.rows}
+    failed = {item.path for item in images.unreadable}
+    split_of = {row.path: row.split for row in table.rows if row.path in failed}
     left_out = tuple(item for item in images.unreadable if whole or split_of[item.path] in (split, UNREADABLE))
     name = split
     if not own:
@@ -81,7 +83,7 @@ def select_part(run: Run, data: Path | Table | None, split: str, progress: Progr
 
 
 def _without_known(run: Run, images: Images, notes: list[str]) -> Images:
-    seen = {row.sha256 for row in run.split() if row.split in ("train", "val")}
+    seen = {row.sha256 for row in run.each_split_row() if row.split in ("train", "val")}
     unseen = [i for i, row in enumerate(images.table.rows) if row.sha256 not in seen]
     known = len(images.table) - len(unseen)
     if not known:

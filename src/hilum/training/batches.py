@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,13 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hilum.data.cache import Images
+from hilum.training.store import gather
 
 
 class Batches:
     """An iterable of (images (B, 1, H, W) uint8, targets (B,) int64).
 
     The order of epoch e under seed s is a function of both: a training that was killed and continued sees the
-    very batches that an uninterrupted one sees.
+    very batches that an uninterrupted one sees. While one batch is used, the next is gathered by a thread.
+
+    Attributes:
+        waited: Seconds for which whoever iterates had to wait for batches, so far.
 
     Args:
         images: What to iterate over.
@@ -25,6 +31,7 @@ class Batches:
             which batch normalisation cannot use.
         shuffle: Seed and epoch, or None for the given order.
         start: Batches of this epoch that were seen already.
+        device: Where the images are wanted (see `hilum.training.store.gather`); by default where hilum computes.
     """
 
     def __init__(
@@ -34,9 +41,12 @@ class Batches:
         batch_size: int,
         shuffle: tuple[int, int] | None = None,
         start: int = 0,
+        device: torch.device | None = None,
     ) -> None:
         self.pixels, self.positions, self.targets = images.pixels, images.positions, targets
         self.batch_size, self.shuffle, self.start = batch_size, shuffle, start
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.waited = 0.0
 
     def __len__(self) -> int:
         count = len(self.positions)
@@ -47,9 +57,21 @@ class Batches:
         order = np.arange(len(self.positions))
         if self.shuffle:
             order = np.random.default_rng(self.shuffle).permutation(len(order))
-        for number in range(self.start, self.start + len(self)):
-            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            # Sorted gathering reads the file in one direction; within a batch the order does not matter.
-            chosen = np.sort(chosen)
-            pixels = np.asarray(self.pixels[self.positions[chosen]])
-            yield torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(self.targets[chosen])
+        end = self.start + len(self)
+        with ThreadPoolExecutor(1) as pool:
+            following = pool.submit(self._batch, order, self.start)
+            for number in range(self.start, end):
+                begin = time.perf_counter()
+                batch = following.result()
+                if number + 1 < end:
+                    following = pool.submit(self._batch, order, number + 1)
+                self.waited += time.perf_counter() - begin
+                yield batch
+
+    def _batch(self, order: NDArray[np.int64], number: int) -> tuple[Tensor, Tensor]:
+        # Sorted gathering reads the file in one direction; within a batch the order does not matter.
+        chosen = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+        targets = torch.from_numpy(self.targets[chosen])
+        if self.device.type == "cuda":
+            targets = targets.pin_memory()
+        return gather(self.pixels, self.positions[chosen], self.device), targets

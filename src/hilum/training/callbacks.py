@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from hilum.errors import DivergenceError
 from hilum.progress import Advance, Progress
+from hilum.training.batches import Batches
 from hilum.training.checkpoints import save_checkpoint
 from hilum.training.module import Classifier
 from hilum.training.run import Run
@@ -113,11 +114,12 @@ class Keep(Callback):
 
 
 class Steps(Callback):
-    """Moves the progress bar, counts the images of this session, and has the very last step validated."""
+    """Moves the progress bar, counts images and waiting of this session, and has the very last step validated."""
 
     def __init__(self, advance: Advance) -> None:
         self.advance = advance
         self.images = 0
+        self.waited: dict[int, float] = {}  # seconds by epoch: each has batches of its own
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count what was done before an interruption."""
@@ -138,6 +140,8 @@ class Steps(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """One more step."""
-        del trainer, pl_module, outputs, batch_idx
+        del pl_module, outputs, batch_idx
         self.images += len(batch[1])
+        if isinstance(trainer.train_dataloader, Batches):
+            self.waited[trainer.current_epoch] = trainer.train_dataloader.waited
         self.advance(1)

@@ -19,6 +19,7 @@ from hilum.data.cache import Images
 from hilum.data.table import Table
 from hilum.errors import RecipeError, SplitError
 from hilum.progress import Progress
+from hilum.training.allocation import kept_memory
 from hilum.training.batches import Batches
 from hilum.training.callbacks import History, Keep, Steps
 from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
@@ -45,8 +46,8 @@ def fit(
         progress: Told about steps and losses.
 
     Returns:
-        What ``environment.json`` says about the outcome: time, speed, parameters, the chosen checkpoint, and the
-        SHA-256 of its weights.
+        What ``environment.json`` says about the outcome: time, speed, the share of the time in which training waited
+        for data, parameters, the chosen checkpoint, and the SHA-256 of its weights.
 
     Raises:
         DivergenceError: The loss is no longer a finite number.
@@ -68,7 +69,7 @@ def fit(
     module = Classifier(network, recipe, objective, train, val, total, protected=protected, first_step=first)
     history = History(run, progress)
     keep = Keep(run, history, resumed)
-    with _quiet(), progress.task(f"Training {recipe.network.name}", total) as advance:
+    with _quiet(), kept_memory(), progress.task(f"Training {recipe.network.name}", total) as advance:
         steps = Steps(advance)
         trainer = pl.Trainer(
             accelerator="auto",
@@ -98,6 +99,7 @@ def fit(
     return {
         "seconds": run.history()[-1]["seconds"],
         "images_per_second": round(steps.images / busy, 1),
+        "data_wait_share": round(sum(steps.waited.values()) / busy, 5),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "weights_sha256": weights_sha256(network),
         "best": keep.best,

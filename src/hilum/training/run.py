@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hilum.data.labels import default_protected, order_labels
+from hilum.data.rows import pack
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import RecipeError, RunError
 from hilum.training.recipe import Recipe, load_recipe
@@ -21,7 +22,7 @@ SPLIT_COLUMNS = ("path", "label", "patient_id", "split", "sha256")
 UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SplitRow:
     """One line of ``split.csv``."""
 
@@ -81,7 +82,7 @@ class Run:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the network's outputs."""
-        return order_labels(row.label for row in self.split() if row.split == "train")
+        return order_labels(row.label for row in self.each_split_row() if row.split == "train")
 
     @property
     def protected(self) -> str | None:
@@ -90,17 +91,22 @@ class Run:
 
     def split(self) -> list[SplitRow]:
         """All rows of ``split.csv``, in the table's order."""
+        return list(self.each_split_row())
+
+    def each_split_row(self) -> Iterator[SplitRow]:
+        """The rows of ``split.csv`` one by one, for those who need not hold them all."""
         try:
             with (self.path / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                return [SplitRow(**{key: row[key] for key in SPLIT_COLUMNS}) for row in csv.DictReader(file)]
+                for row in csv.DictReader(file):
+                    yield SplitRow(**{key: row[key] for key in SPLIT_COLUMNS})
         except (OSError, KeyError) as error:
             msg = f"{self.path / 'split.csv'}: cannot be read ({error}). Train again."
             raise RunError(msg) from error
 
     def table(self, root: Path | None = None) -> Table:
         """The dataset as it was split for this run; `root` says where it lies now, if it has moved."""
-        rows = (Row(row.path, row.label, row.split, row.patient_id) for row in self.split())  # files are hashed anew
-        return Table(root or Path(self.environment["data"]["root"]), tuple(rows))
+        rows = (Row(row.path, row.label, row.split, row.patient_id) for row in self.each_split_row())  # hashed anew
+        return Table(root or Path(self.environment["data"]["root"]), pack(rows))
 
     def history(self) -> list[dict[str, float]]:
         """One row a validation."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.data.cache import Images, open_images
 from hilum.data.layouts import read_table
+from hilum.data.rows import pack
 from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits
 from hilum.data.table import Row, Table
@@ -107,9 +108,11 @@ def prepare(table: Table, recipe: Recipe, progress: Progress) -> tuple[Images, T
     for note in notes:
         progress.line(f"note: {note}")
     images = replace(images, table=images.table.with_splits(splits.names))
-    readable = {row.path: row for row in images.table.rows}
-    rows = tuple(readable.get(row.path, replace(row, split=UNREADABLE)) for row in table.rows)
-    return images, replace(table, rows=rows), notes
+    if not images.unreadable:
+        return images, replace(images.table, notes=table.notes), notes
+    readable, known = iter(images.table.rows), set(images.positions.tolist())
+    rows = (next(readable) if i in known else replace(row, split=UNREADABLE) for i, row in enumerate(table.rows))
+    return images, replace(table, rows=pack(rows)), notes
 
 
 def _begin(out: Path) -> Run:

@@ -1,0 +1,1 @@
+"""Measurements of hilum beside what else one would use: ``make bench``, ``make bench-quick``."""

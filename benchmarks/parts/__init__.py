@@ -1,0 +1,19 @@
+"""The parts of the bench by name, in the order in which they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.measurement import Measurement
+from benchmarks.parts import audit, data_path, growth, peers, recipes, start, vgg
+from benchmarks.setting import Setting
+
+PARTS: Mapping[str, Callable[[Setting], list[Measurement]]] = {
+    "start": start.measure,
+    "data-path": data_path.measure,
+    "vgg": vgg.measure,
+    "peers": peers.measure,
+    "recipes": recipes.measure,
+    "audit": audit.measure,
+    "growth": growth.measure,
+}

@@ -1,0 +1,41 @@
+"""What a user would otherwise pick, MONAI's ResNet-18 and DenseNet-121 at 224 pixels, beside the compact recipe."""
+
+from __future__ import annotations
+
+from benchmarks.child import Contestant
+from benchmarks.measurement import Measurement, in_turn
+from benchmarks.setting import Setting
+
+BATCH = 32
+PEERS = ("monai/resnet18", "monai/densenet121")
+
+
+def measure(setting: Setting) -> list[Measurement]:
+    return [_training(setting), _inference(setting)]
+
+
+def _training(setting: Setting) -> Measurement:
+    repeats = setting.repeats(7, 2)
+    steps = str(repeats + 1)
+    recipe = setting.recipes[0]
+    contestants = {f"hilum's {recipe}": Contestant("hilum", str(setting.data), recipe, steps, f"batch_size={BATCH}")}
+    contestants |= {f"{name} at 224": Contestant("training", name, "224", str(BATCH)) for name in PEERS}
+    note = f"batch {BATCH}; the peers: float32, contiguous, Adam, random images in memory"
+    return _compete("training", contestants, repeats, note, setting)
+
+
+def _inference(setting: Setting) -> Measurement:
+    contestants = {"compact at 75": Contestant("inference", "compact", "75", str(BATCH))}
+    contestants |= {f"{name} at 224": Contestant("inference", name, "224", str(BATCH)) for name in PEERS}
+    note = f"batch {BATCH}, float32, PyTorch"
+    return _compete("inference", contestants, setting.repeats(7, 2), note, setting)
+
+
+def _compete(what: str, contestants: dict[str, Contestant], repeats: int, note: str, setting: Setting) -> Measurement:
+    setting.say(f"{what}: all are warm")
+    found = in_turn({name: one.step for name, one in contestants.items()}, repeats, setting.say)
+    for one in contestants.values():
+        one.process.kill()
+        one.end()
+    peaks = ", ".join(f"{name} {one.watch.peak:.0f}" for name, one in contestants.items())
+    return Measurement(what, "images/s", found, f"{note}; peak MiB: {peaks}")

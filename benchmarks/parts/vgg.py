@@ -1,0 +1,49 @@
+"""The seed's network: its own loop against hilum's trainer, and both against the machine's arithmetic limit."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks.child import Contestant
+from benchmarks.measurement import Measurement, in_turn
+from benchmarks.setting import Setting
+
+FLOP_AN_IMAGE = 3 * 2 * 6.64e9  # forward and twice that backward; 6.64 G multiply-adds at 150x150
+SIDE = 2048
+
+
+def measure(setting: Setting) -> list[Measurement]:
+    batch, repeats = (32, 2) if setting.quick else (64, 6)
+    ours, seed, limit = "hilum", "the seed's own loop", "bfloat16 matrix product"
+    product = Contestant("matrix", str(SIDE), "bfloat16")
+    single = Contestant("matrix", str(SIDE), "float32")
+    theirs = Contestant("seed", str(setting.data), str(batch))
+    setting.say("the seed's loop is warm")
+    mine = Contestant("hilum", str(setting.data), "seed", str(repeats + 1), f"batch_size={batch}")
+    setting.say("hilum's trainer is warm")
+    works = {
+        ours: mine.step,
+        seed: theirs.step,
+        limit: lambda: product.step() * 2 * SIDE**3 / 1e9,
+        "float32 matrix product": lambda: single.step() * 2 * SIDE**3 / 1e9,
+    }
+    found = in_turn(works, repeats, setting.say)
+    for one in (theirs, product, single):
+        one.process.kill()
+        one.end()
+    facts = json.loads(mine.end().splitlines()[-1])
+    images = {ours: found[ours], seed: found[seed]}
+    note = f"whole steps of batch {batch}: data, augmentation, forward, backward, optimiser"
+    step = Measurement("training vgg16-bn at 150", "images/s", images, note)
+    setting.seed_rate = step.median(seed)
+    products = {name: found[name] for name in (limit, "float32 matrix product")}
+    matrix = Measurement(f"matrix product, {SIDE} a side", "GFLOP/s", products)
+    pairs = zip(found[ours], found[limit], strict=True)
+    share = [rate * FLOP_AN_IMAGE / 1e9 / most for rate, most in pairs]
+    return [
+        step,
+        matrix,
+        Measurement("share of the bfloat16 product's rate", "share", {ours: share}, "40 GFLOP a training image"),
+        Measurement("peak memory", "MiB", {ours: [mine.watch.peak], seed: [theirs.watch.peak]}),
+        Measurement("share of training that waits for data", "share", {ours: [facts["data_wait_share"]]}),
+    ]

@@ -1,0 +1,152 @@
+"""Rows of a table: plain objects for some, columns for many.
+
+As objects, a row takes half a kibibyte; in columns about a hundred bytes, so that a table of a million images is a
+small part of the memory that training takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from types import MappingProxyType
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+PACK_FROM = 20_000  # rows; fewer are quicker as objects, and take no memory worth saving
+NOTHING: Mapping[str, str] = MappingProxyType({})
+CODED = ("label", "split", "patient_id", "source")
+DIGEST = 32  # bytes of a SHA-256
+UNKNOWN = bytes(DIGEST)
+BLOCK = 4096  # rows made at a time where all are wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image of a dataset.
+
+    Attributes:
+        path: Where the file lies, relative to the table's root, with forward slashes.
+        label: The folder path below the split, such as ``infected/covid``.
+        split: ``train``, ``val``, ``calibration``, ``test``, or empty where the dataset has no splits.
+        patient_id: Whose image it is; empty where unknown.
+        source: The hospital or collection it comes from; empty where unknown.
+        sha256: Of the file's bytes, in hexadecimal; empty until the file was read.
+        extra: Further columns (age, sex, view, ...), kept as they were given.
+    """
+
+    path: str
+    label: str
+    split: str = ""
+    patient_id: str = ""
+    source: str = ""
+    sha256: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def pack(rows: Iterable[Row]) -> Sequence[Row]:
+    """Rows as a tuple, or in columns where they are many; an iterator of many is never held as objects."""
+    if isinstance(rows, PackedRows):
+        return rows
+    source = iter(rows)
+    first = tuple(islice(source, PACK_FROM))
+    following = next(source, None)
+    return first if following is None else PackedRows.of(chain(first, (following,), source))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedRows(Sequence[Row]):
+    """Rows in columns; each is made into an object when it is asked for.
+
+    Attributes:
+        paths: All paths, one behind the other, UTF-8.
+        ends: Where each path ends among them, shape (N + 1,); the first is 0.
+        names: By column (label, split, patient, source), each value once.
+        codes: By column, which of the names each row has, shape (N,).
+        digests: SHA-256 of each file, shape (N, 32); zeros where it is not known.
+        extra: Further columns of each row; empty where no row has any.
+    """
+
+    paths: bytes
+    ends: NDArray[np.int64]
+    names: Mapping[str, tuple[str, ...]]
+    codes: Mapping[str, NDArray[np.int32]]
+    digests: NDArray[np.uint8]
+    extra: tuple[Mapping[str, str], ...] = ()
+
+    @staticmethod
+    def of(rows: Iterable[Row]) -> PackedRows:
+        """Pack rows, one by one."""
+        paths, digests = bytearray(), bytearray()
+        ends = [0]
+        numbers: dict[str, dict[str, int]] = {name: {} for name in CODED}
+        codes: dict[str, list[int]] = {name: [] for name in CODED}
+        extra: list[Mapping[str, str]] = []
+        for row in rows:
+            paths += row.path.encode("utf-8", "surrogateescape")
+            ends.append(len(paths))
+            for name in CODED:
+                known = numbers[name]
+                codes[name].append(known.setdefault(getattr(row, name), len(known)))
+            digests += bytes.fromhex(row.sha256) or UNKNOWN
+            extra.append(row.extra or NOTHING)
+        return PackedRows(
+            bytes(paths),
+            np.array(ends, dtype=np.int64),
+            {name: tuple(known) for name, known in numbers.items()},
+            {name: np.array(values, dtype=np.int32) for name, values in codes.items()},
+            np.frombuffer(digests, np.uint8).reshape(-1, DIGEST),
+            tuple(extra) if any(extra) else (),
+        )
+
+    def with_values(self, name: str, values: Iterable[str]) -> PackedRows:
+        """The same rows with other values of one column that is not the path; the others are shared."""
+        columns = {key: getattr(self, key) for key in ("paths", "ends", "names", "codes", "digests", "extra")}
+        if name == "sha256":
+            joined = b"".join(bytes.fromhex(value) or UNKNOWN for value in values)
+            columns["digests"] = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST)
+        else:
+            known: dict[str, int] = {}
+            numbers = np.fromiter((known.setdefault(value, len(known)) for value in values), np.int32)
+            columns |= {"names": {**self.names, name: tuple(known)}, "codes": {**self.codes, name: numbers}}
+        return PackedRows(**columns)
+
+    def _block(self, numbers: range) -> Iterator[Row]:
+        """Consecutive rows: the columns are turned into Python's own numbers all at once, which is quicker."""
+        block = slice(numbers.start, numbers.stop)
+        ends = self.ends[numbers.start : numbers.stop + 1].tolist()
+        columns = [[self.names[name][code] for code in self.codes[name][block].tolist()] for name in CODED]
+        digests = self.digests[block].tobytes()
+        for i, (label, split, patient, source) in enumerate(zip(*columns, strict=True)):
+            digest = digests[i * DIGEST : (i + 1) * DIGEST]
+            known = "" if digest == UNKNOWN else digest.hex()
+            extra = self.extra[numbers.start + i] if self.extra else NOTHING
+            path = self.paths[ends[i] : ends[i + 1]].decode("utf-8", "surrogateescape")
+            yield Row(path, label, split, patient, source, known, extra)
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> Row: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, number: int | slice) -> Row | tuple[Row, ...]:
+        if not isinstance(number, slice):
+            place = range(len(self))[number]
+            return next(self._block(range(place, place + 1)))
+        places = range(len(self))[number]
+        return tuple(self._block(places) if places.step == 1 else (self[place] for place in places))
+
+    def __iter__(self) -> Iterator[Row]:
+        for first in range(0, len(self), BLOCK):
+            yield from self._block(range(len(self))[first : first + BLOCK])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(other) != len(self):
+            return False
+        return all(one == another for one, another in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,136 @@
+"""A crew: everything once, whoever does it, whoever dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hilum.data import crew as crew_module
+from hilum.data.cache import open_images
+from hilum.data.crew import Crew
+from hilum.data.decoding import decode_files, hash_files
+from hilum.data.images import read_grayscale
+from hilum.data.layouts import read_table
+from hilum.data.preprocessing import Preprocessing
+
+PLAN = Preprocessing(size=48, equalise=True)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Helpers are called whenever anything is left, and get little at a time."""
+    monkeypatch.setattr(crew_module, "PAYS", 0)
+    monkeypatch.setattr(crew_module, "SECONDS", 0.001)
+
+
+def everything(crew, work, items):
+    found = dict(crew.map(work, items))
+    return [value for first in sorted(found) for value in found[first]]
+
+
+def process_of(paths):
+    """Who did it; slowly enough for others to start."""
+    time.sleep(0.02 * len(paths))
+    return [os.getpid() for _ in paths]
+
+
+def test_helpers_do_a_part(at_once, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])  # a helper imports where this one does
+    monkeypatch.setattr(process_of, "__module__", "test_crew")
+    with Crew(cores=3) as crew:
+        who = everything(crew, process_of, ["x"] * 200)
+        assert len(who) == 200
+        assert set(who) == {os.getpid(), *(helper.pid for helper in crew.helpers)}
+    assert all(helper.poll() is not None for helper in crew.helpers)
+
+
+def test_decoding_by_helpers_gives_the_same_bytes_failures_and_order(write_dataset, at_once, own_cache):
+    root = write_dataset(patients=60)
+    table = read_table(root)
+    table.file(table.rows[100]).write_text("nothing")
+    table.file(table.rows[200]).unlink()
+    images = open_images(table, PLAN)
+    assert [item.path for item in images.unreadable] == [table.rows[100].path, table.rows[200].path]
+    for i in range(0, len(images.table), 5):
+        expected = PLAN.apply(read_grayscale(root / images.table.rows[i].path))
+        np.testing.assert_array_equal(images.pixels[images.positions[i]], expected)
+
+
+def test_what_a_killed_helper_had_is_done_here(write_dataset, at_once):
+    table = read_table(write_dataset(patients=40))
+    paths = [row.path for row in table.rows]
+    found = {}
+    with Crew(cores=3) as crew:
+        for first, digests in crew.map(partial(hash_files, table.root), paths):
+            for helper in crew.helpers:
+                helper.send_signal(signal.SIGKILL)
+            found[first] = digests
+    assert [value for first in sorted(found) for value in found[first]] == hash_files(table.root, paths)
+
+
+def test_without_a_python_to_start_everything_is_done_here(write_dataset, at_once, monkeypatch):
+    table = read_table(write_dataset())
+    paths = [row.path for row in table.rows]
+    for executable in ("", "/no/such/python", "/bin/false"):
+        monkeypatch.setattr(sys, "executable", executable)
+        with Crew(cores=2) as crew:
+            assert everything(crew, partial(hash_files, table.root), paths) == hash_files(table.root, paths)
+
+
+def test_an_unexpected_error_is_raised_here(at_once):
+    with Crew(cores=2) as crew, pytest.raises(TypeError):
+        list(crew.map(partial(decode_files, Path(), PLAN), [0] * 50))
+
+
+def test_few_files_call_nobody(write_dataset):
+    table = read_table(write_dataset())
+    with Crew(cores=8) as crew:
+        list(crew.map(partial(decode_files, table.root, PLAN), [row.path for row in table.rows]))
+        assert not crew.helpers
+
+
+def test_a_script_without_a_guard_runs_once_and_its_helpers_end_with_it(write_dataset, tmp_path):
+    root = write_dataset(patients=150)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, torch\n"  # its threads are running: a fork would be dangerous now
+        "torch.ones(2000, 2000) @ torch.ones(2000, 2000)\n"
+        "from pathlib import Path\n"
+        "from hilum.data import crew\n"
+        "crew.PAYS = 0\n"
+        "from hilum.data.crew import Crew\n"
+        "from hilum.data.decoding import hash_files\n"
+        "from hilum.data.layouts import read_table\n"
+        "from functools import partial\n"
+        "table = read_table(Path(sys.argv[1]))\n"
+        "print('once', flush=True)\n"
+        "with Crew(cores=3) as crew:\n"
+        "    paths = [row.path for row in table.rows] * 1000\n"
+        "    for number, _ in enumerate(crew.map(partial(hash_files, table.root), paths)):\n"
+        "        if number == 5:\n"
+        "            print(*[helper.pid for helper in crew.helpers], flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script), str(root)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "once\n"
+    helpers = [int(number) for number in process.stdout.readline().split()]
+    assert len(helpers) == 2
+    process.send_signal(signal.SIGKILL)
+    assert process.communicate()[0] == ""
+    end = time.monotonic() + 20
+    while any(is_alive(pid) for pid in helpers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not [pid for pid in helpers if is_alive(pid)]
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return " Z " not in Path(f"/proc/{pid}/stat").read_text() if Path("/proc").is_dir() else True

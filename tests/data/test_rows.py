@@ -1,0 +1,94 @@
+"""Rows in columns: the same rows, in a fraction of the memory."""
+
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.data import rows as rows_module
+from hilum.data.cache import open_images
+from hilum.data.layouts import read_table
+from hilum.data.preprocessing import Preprocessing
+from hilum.data.rows import PackedRows, Row, pack
+from hilum.data.splits import SplitPlan, assign_splits
+from hilum.data.table import Table
+
+TEXT = st.text(max_size=8) | st.just("not \udcff UTF-8")
+DIGESTS = st.just("") | st.binary(min_size=32, max_size=32).filter(any).map(bytes.hex)
+ROWS = st.lists(
+    st.builds(Row, TEXT, TEXT, TEXT, TEXT, TEXT, DIGESTS, st.dictionaries(TEXT, TEXT, max_size=2)), max_size=20
+)
+
+
+def encodes(row):
+    try:
+        row.path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@given(ROWS.map(lambda rows: tuple(row for row in rows if encodes(row))), st.integers(-25, 25), st.integers(-25, 25))
+def test_packed_rows_are_the_rows(rows, start, stop):
+    packed = PackedRows.of(rows)
+    assert len(packed) == len(rows)
+    assert tuple(packed) == rows
+    assert packed == rows
+    assert packed[start:stop] == rows[start:stop]
+    if rows:
+        assert packed[-1] == rows[-1]
+        assert packed != rows[1:]
+    with pytest.raises(IndexError):
+        packed[len(rows)]
+
+
+@given(ROWS.map(lambda rows: tuple(row for row in rows if encodes(row))), st.data())
+def test_other_values_of_a_column_leave_the_others_alone(rows, data):
+    splits = data.draw(st.lists(TEXT, min_size=len(rows), max_size=len(rows)))
+    digests = data.draw(st.lists(DIGESTS, min_size=len(rows), max_size=len(rows)))
+    packed = PackedRows.of(rows).with_values("split", splits).with_values("sha256", digests)
+    assert packed == [replace(row, split=s, sha256=d) for row, s, d in zip(rows, splits, digests, strict=True)]
+
+
+def test_many_rows_take_less_than_200_bytes_each():
+    def rows():
+        return (Row(f"train/normal/{i:06}.jpg", f"{'normal'}", "train", f"patient {i // 2}") for i in range(30_000))
+
+    def size(make):
+        tracemalloc.start()
+        kept = make()
+        current, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return current, kept
+
+    packed, kept = size(lambda: pack(rows()))
+    objects, _ = size(lambda: [replace(row, sha256="0" * 63 + "1", patient_id=row.patient_id + "") for row in rows()])
+    assert isinstance(kept, PackedRows)
+    assert packed < objects / 2
+    assert packed / len(kept) < 200
+
+
+def test_a_table_of_many_rows_is_split_and_decoded_like_one_of_few(write_dataset, monkeypatch):
+    root = write_dataset(splits=("train", "test"), patients=40)
+    table = read_table(root)
+    table.file(table.rows[5]).unlink()
+    few = open_images(table, Preprocessing(size=32))
+    monkeypatch.setattr(rows_module, "PACK_FROM", 10)
+    packed = read_table(root)
+    assert isinstance(packed.rows, PackedRows)
+    assert packed.rows == table.rows
+    many = open_images(packed, Preprocessing(size=32))
+    assert isinstance(many.table.rows, PackedRows)
+    assert many.table.rows == few.table.rows
+    assert many.digest == few.digest
+    assert [item.message for item in many.unreadable] == [item.message for item in few.unreadable]
+    assert assign_splits(many.table, SplitPlan()) == assign_splits(few.table, SplitPlan())
+    assert many.select([0, 7]).table.rows == few.select([0, 7]).table.rows
+
+
+def test_a_column_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="1 values for 2 rows"):
+        Table(Path(), (Row("a", "x"), Row("b", "y"))).with_values("split", ["train"])
