@@ -11,12 +11,12 @@ from sklearn.metrics import roc_auc_score
 from hilum.audit import chance, shortcuts
 from hilum.audit.floor import floor, floor_between
 from hilum.audit.probing import fit_predict, fit_scores, out_of_fold_scores
-from hilum.audit.ranking import auroc, patient_weights, weighted_auroc
 from hilum.audit.shortcut_findings import findings
 from hilum.audit.shortcuts import judge, probe_shortcuts
 from hilum.audit.survey import survey
 from hilum.data.layouts import read_table
 from hilum.data.phantoms import Defect, write_phantoms
+from hilum.data.ranking import auroc, weighted_auroc
 
 COVID = "infected/covid"
 DARK = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
@@ -148,7 +148,7 @@ def test_auroc_of_one_class_is_undefined():
 
 
 def test_resamples_draw_whole_patients():
-    weights = patient_weights(np.array([4, 4, 9, 9, 9, 2]), 50)
+    weights = chance.patient_weights(np.array([4, 4, 9, 9, 9, 2]), 50)
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, 2] == weights[:, 4]).all()
     assert (weights[:, 0] + weights[:, 2] + weights[:, 5] == 3).all()
