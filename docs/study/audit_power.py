@@ -27,14 +27,14 @@ from hilum.data.phantoms import edits
 from hilum.data.phantoms.plan import plan_dataset
 from hilum.data.phantoms.radiograph import LABELS, make_phantom
 
-PATIENTS, IMAGES, SIDE, TEST = 170, 240, 128, 0.3
+PATIENTS, IMAGES, SIDE, LONGEST, TEST = 170, 240, 128, 192, 0.3
 COPIES = 4  # of each variant
 SHARED = 4  # patients on both sides
 TURNED = {"rotated 2°": 2, "rotated 5°": 5, "rotated 90°": 90, "rotated 180°": 180}
 VARIANTS = (*edits.VARIANTS, *TURNED)
 # What has to be found, how bad it is, and by which probe.
 EXPECTED = {
-    "marker": ("shortcuts", "warning", "corners"),
+    "marker": ("shortcuts", "warning", "letters"),
     "frame": ("shortcuts", "warning", "frame"),
     "brightness": ("shortcuts", "warning", "histogram"),
     "format": ("shortcuts", "error", "container"),
@@ -93,7 +93,9 @@ def real(folder: Path, seed: int) -> list[Item]:
             break
         label, split = ("one", "two")[number % 2], "test" if number // 2 % 10 < 10 * TEST else "train"
         for k, row in enumerate(members[patient][:4]):
-            pixels = np.asarray(Image.open(folder / row.path).convert("L"))
+            image = Image.open(folder / row.path).convert("L")
+            image.thumbnail((LONGEST, LONGEST))
+            pixels = np.asarray(image)
             if pixels.tobytes() not in seen:
                 seen.add(pixels.tobytes())
                 items.append(Item(f"p{number}-{k}", label, split, f"p{number}", pixels))
