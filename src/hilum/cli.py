@@ -113,6 +113,10 @@ def phantoms(
 def audit(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="Where audit.json and audit.html are put.")] = Path("hilum-audit"),
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="A run, or better a cross-validation: list labels that it finds unlikely."),
+    ] = None,
     mended: Annotated[
         Path | None, typer.Option("--fix", metavar="OUT.csv", help="Write a mended table, and a log of what was done.")
     ] = None,
@@ -139,7 +143,14 @@ def audit(
         raise UsageError(msg)
     if mended:
         check_fixed(mended, data)
-    found = run_audit(data, progress=progress_for_terminal())
+    progress, opinion = progress_for_terminal(), None
+    if run:
+        from hilum.audit.labels import require_cleanlab
+        from hilum.evaluation.out_of_sample import opinion_of
+
+        require_cleanlab()
+        opinion = opinion_of(run, progress)
+    found = run_audit(data, opinion=opinion, progress=progress)
     write_audit(found, out)
     page = write_audit_page(out, found)
     if as_json:
