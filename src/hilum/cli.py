@@ -67,12 +67,18 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(help="Of phantoms and training.", min=0)] = 0,
 ) -> None:
-    """The whole way: data, training, evaluation, report."""
-    from hilum.demo import run_demo
+    """The whole way: data, audit, training, evaluation, report."""
+    from rich.console import Console
+
+    from hilum.audit.screen import demo_lines
+    from hilum.demo import PLANTED_IN_WORDS, run_demo
     from hilum.progress import progress_for_terminal
 
     result = run_demo(data, out, seed=seed, progress=progress_for_terminal())
+    planted = result.planted.as_json() if result.planted else None
+    Console(highlight=False).print(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
     _print_metrics(result.evaluation.metrics)
+    typer.echo(f"audit: {out / 'audit' / 'audit.html'}")
     typer.echo(f"report: {result.report}")
 
 

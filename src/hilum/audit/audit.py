@@ -111,9 +111,9 @@ def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, prog
             *duplicates.findings(copies, seen.table),
             *patients.findings(whose),
             *provenance.findings(matches),
+            *sources.findings(seen.table),
             *shortcut_findings.findings(shortcuts),
             *(labels.findings(doubts, seen.table) if doubts else ()),
-            *sources.findings(seen.table),
             *composition.findings(counted, seen.table),
         ]
     )
