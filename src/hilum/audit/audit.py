@@ -12,6 +12,7 @@ from hilum import __version__
 from hilum.audit import composition, duplicates, labels, patients, provenance, shortcut_findings, sources
 from hilum.audit.duplicates import Duplicates, find_duplicates
 from hilum.audit.findings import ORDER, Finding, Severity, worst_first
+from hilum.audit.index import remark
 from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
 from hilum.audit.patients import Patients, recognise_patients
 from hilum.audit.provenance import Match, recognise
@@ -138,6 +139,6 @@ def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, prog
         "shortcuts": [shortcut.as_json() for shortcut in shortcuts.found],
         "provenance": [match.as_json() for match in matches],
         "label_errors": doubts.as_json(seen.table) if doubts else None,
-        "notes": [*seen.table.notes, *shortcuts.notes],
+        "notes": [*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
     }
     return Audit(seen, copies, whose, shortcuts, matches, doubts, tuple(found), facts)

@@ -9,9 +9,10 @@ under 17 crops, each is aligned, and the correlation of what is finer than about
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Literal
 
@@ -21,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from hilum.audit.fingerprints.codes import basis
 from hilum.audit.fingerprints.views import CROPS, DEEPEST, NO_CROP, Floats, equalised, unit, view
+from hilum.audit.index import MANY, Index, has_faiss
 from hilum.progress import Advance
 
 Change = Literal["near", "mirrored", "inverted"]
@@ -66,31 +68,63 @@ class Copies:
         )
 
 
-def find_copies(thumbnails: NDArray[np.uint8], advance: Advance = lambda done: None) -> Copies:
+def find_copies(
+    thumbnails: NDArray[np.uint8], advance: Advance = lambda done: None, *, indexed: bool | None = None
+) -> Copies:
     """Find the copies among N images.
 
-    The work is N² products of 60 numbers, 51 times: 6,000 images take seconds, 100,000 half an hour. Memory is bounded
-    by the blocks. At 10^6 images, put the codes (`fingerprints.codes`; 60 numbers need no further reduction) into
-    an approximate index (faiss, ``IndexIVFFlat``, inner product), ask it for the 51 codes of each image, and hand
-    what it returns to `compare`: the exact re-ranking stays the same.
+    Pair by pair the work is N² products of 60 numbers, 51 times; with an index (`hilum.audit.index`) the codes alone
+    are searched, and what comes back is compared in the same way. Memory is bounded by blocks, but for the thumbnails
+    themselves and their codes.
 
     Args:
         thumbnails: Bytes of shape (N, S, S), S at least 48.
         advance: Called with the number of images newly done.
+        indexed: Whether to use an index; by default from 20,000 images on, where faiss is installed.
 
     Returns:
         The pairs; one may come twice, once each way.
     """
     images = equalised(thumbnails)
     found: list[Copies] = []
+    use = indexed if indexed is not None else len(images) >= MANY and has_faiss()
+    starts = range(0, len(images), ROWS)
     # One thread a block: BLAS's own threads wait for each other at every one of these small products, and on a busy
-    # machine that makes them up to fifty times slower.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        codes = basis().codes(basis().project(images, NO_CROP))
-        codes[np.ptp(images.reshape(len(images), -1), axis=1) == 0] = 0  # blank images resemble nothing
-        for copies in pool.map(lambda start: _search(images, codes, start), range(0, len(images), ROWS)):
+    # machine that makes them up to fifty times slower. An index has threads of its own that do not.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1 if use else os.cpu_count()) as pool:
+        codes = np.concatenate([_codes(images[start : start + ROWS]) for start in starts])
+        search: Callable[[int], Copies] = partial(_search, images, codes)
+        if use:
+            search = partial(_search_index, images, Index(codes))
+        for copies in pool.map(search, starts):
             found.append(copies)
             advance(min(ROWS, len(images) - ROWS * (len(found) - 1)))
+    return _joined(found)
+
+
+def _codes(images: NDArray[np.uint8]) -> Floats:
+    codes = basis().codes(basis().project(images, NO_CROP))
+    codes[np.ptp(images.reshape(len(images), -1), axis=1) == 0] = 0  # blank images resemble nothing
+    return codes
+
+
+def _search_index(images: NDArray[np.uint8], index: Index, start: int) -> Copies:
+    """As `_search`, but among the nearest cells of an index only."""
+    known = basis()
+    here = images[start : start + ROWS]
+    found = []
+    for change in range(len(CHANGES)):
+        turned = change_images(here, change)
+        asked = np.concatenate([known.codes(known.project(turned, crop)) for crop in CROPS[:, None]])
+        query, j, fits = index.above(asked, CANDIDATE)
+        crop, i = np.divmod(query, len(here))
+        order = np.lexsort((-fits, j, i))  # the best crop of each pair first
+        i, j, crop = i[order] + start, j[order], crop[order]
+        best = (i != j) & np.r_[True, (np.diff(i) != 0) | (np.diff(j) != 0)][: len(i)]
+        i, j, crop = i[best], j[best], crop[best]
+        for k in range(0, len(i), BATCH):
+            part = slice(k, k + BATCH)
+            found.append(compare(images, i[part], j[part], change, CROPS[crop[part]]))
     return _joined(found)
 
 
