@@ -67,12 +67,18 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(help="Of phantoms and training.", min=0)] = 0,
 ) -> None:
-    """The whole way: data, training, evaluation, report."""
-    from hilum.demo import run_demo
+    """The whole way: data, audit, training, evaluation, report."""
+    from rich.console import Console
+
+    from hilum.audit.screen import demo_lines
+    from hilum.demo import PLANTED_IN_WORDS, run_demo
     from hilum.progress import progress_for_terminal
 
     result = run_demo(data, out, seed=seed, progress=progress_for_terminal())
+    planted = result.planted.as_json() if result.planted else None
+    Console(highlight=False).print(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
     _print_metrics(result.evaluation.metrics)
+    typer.echo(f"audit: {out / 'audit' / 'audit.html'}")
     typer.echo(f"report: {result.report}")
 
 
@@ -113,6 +119,10 @@ def phantoms(
 def audit(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="Where audit.json and audit.html are put.")] = Path("hilum-audit"),
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="A run, or better a cross-validation: list labels that it finds unlikely."),
+    ] = None,
     mended: Annotated[
         Path | None, typer.Option("--fix", metavar="OUT.csv", help="Write a mended table, and a log of what was done.")
     ] = None,
@@ -139,7 +149,14 @@ def audit(
         raise UsageError(msg)
     if mended:
         check_fixed(mended, data)
-    found = run_audit(data, progress=progress_for_terminal())
+    progress, opinion = progress_for_terminal(), None
+    if run:
+        from hilum.audit.labels import require_cleanlab
+        from hilum.evaluation.out_of_sample import opinion_of
+
+        require_cleanlab()
+        opinion = opinion_of(run, progress)
+    found = run_audit(data, opinion=opinion, progress=progress)
     write_audit(found, out)
     page = write_audit_page(out, found)
     if as_json:

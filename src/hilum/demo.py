@@ -6,10 +6,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.audit.audit import Audit, audit, write_audit
+from hilum.audit.features import LETTERS
+from hilum.audit.findings import Finding
 from hilum.data.layouts import read_table
 from hilum.errors import RunError
 from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.progress import Progress
+from hilum.reporting.audit_page import write_audit_page
 from hilum.reporting.page import write_report
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run
@@ -17,19 +21,31 @@ from hilum.training.train import train
 
 MARK = ".hilum-demo"  # only a folder that holds this file is ever replaced
 PATIENTS = 800
+PLANTED, PLANTED_PATIENTS = "marker:infected/covid", 150
+PLANTED_IN_WORDS = "a letter in a corner of 95 % of the images of 'infected/covid'"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demo leaves behind."""
+    """What a demo leaves behind.
 
+    Attributes:
+        audit: Of the data; its page is ``audit/audit.html``.
+        planted: What the audit says of other phantoms in which a defect was planted; None where data were given.
+        run: The training.
+        evaluation: On test.
+        report: The run's page.
+    """
+
+    audit: Audit
+    planted: Finding | None
     run: Run
     evaluation: Evaluation
     report: Path
 
 
 def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress | None = None) -> Demo:
-    """Train, evaluate on test, and report.
+    """Audit, train, evaluate on test, and report.
 
     Args:
         data: A dataset; phantoms are made when it is None.
@@ -46,19 +62,50 @@ def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress 
         read_table(data)  # before an earlier demo is thrown away
     _make_room(out, data)
     recipe = load_recipe("phantoms" if data is None else "compact", [f"training.seed={seed}"])
+    planted = None
     if data is None:
         from hilum.data.phantoms import write_phantoms
 
         data = out / "phantoms"
         write_phantoms(data, patients=PATIENTS, seed=seed, progress=progress)
+        planted = _planted(out / "planted", out / "planted-audit", seed, progress)
+    found = _audit(data, out / "audit", progress)
     run = train(data, out / "run", recipe, progress=progress)
     evaluation = evaluate(run, progress=progress)
-    return Demo(run, evaluation, write_report(run.path))
+    return Demo(found, planted, run, evaluation, write_report(run.path))
+
+
+def _audit(data: Path, out: Path, progress: Progress) -> Audit:
+    found = audit(data, progress=progress)
+    write_audit(found, out)
+    write_audit_page(out, found)
+    return found
+
+
+def _planted(data: Path, out: Path, seed: int, progress: Progress) -> Finding:
+    """Plant a defect in a few other phantoms, and return what the audit says first about it.
+
+    The phantoms that are trained on stay clean: a planted defect would be learnt, and the demo's accuracy a lie.
+    """
+    from hilum.data.phantoms import Defect, write_phantoms
+
+    write_phantoms(
+        data,
+        patients=PLANTED_PATIENTS,
+        seed=seed + 1,
+        size=96,
+        defects=[Defect.parse(PLANTED)],
+        masks=False,
+        progress=progress,
+    )
+    found = _audit(data, out, progress)
+    about = [finding for finding in found.findings if finding.evidence.get("probe") == LETTERS]
+    return (about or list(found.findings))[0]
 
 
 def _make_room(out: Path, data: Path | None) -> None:
     """Take away what an earlier demo made, and nothing else."""
-    made = [out / "run", out / "phantoms"]
+    made = [out / name for name in ("run", "phantoms", "planted", "planted-audit", "audit")]
     inside = data and any(data.resolve().is_relative_to(folder.resolve()) for folder in made)
     if inside:
         msg = f"{out}: holds the data ({data}) itself, and a demo replaces an earlier one. Choose another --out."

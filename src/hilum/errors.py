@@ -12,6 +12,7 @@
     ├── RunError            a run folder that is missing, incomplete or in the way
     │   └── CheckpointError weights that do not belong to this network, or are damaged
     ├── DivergenceError     a training whose loss is no longer a number
+    ├── ExtraError          an optional part of hilum that is not installed
     ├── GateError           exit code 3: the audit found what it was told to stop at
     └── UsageError          exit code 2: wrong usage
         └── RecipeError     a recipe with an unknown key or an impossible value
@@ -60,6 +61,10 @@ class CheckpointError(RunError):
 
 class DivergenceError(HilumError):
     """The training loss is no longer a finite number."""
+
+
+class ExtraError(HilumError):
+    """What was asked for takes a library that comes with an extra, and it is not installed."""
 
 
 class GateError(HilumError):

@@ -1,6 +1,8 @@
 """The whole audit: a dataset with planted faults, each of which has to be named; and acting on it."""
 
 import csv
+import html
+import itertools
 import json
 import shutil
 
@@ -11,9 +13,12 @@ from PIL import Image
 from hilum.audit.audit import audit
 from hilum.audit.composition import interval_of
 from hilum.audit.fix import fix
+from hilum.audit.screen import grouped
 from hilum.data.layouts import read_table
 from hilum.data.phantoms import write_phantoms
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
+from hilum.reporting.audit_evidence import evidence_of
+from hilum.reporting.audit_page import write_audit_page
 from messages import assert_one_message
 
 
@@ -158,3 +163,17 @@ def test_the_seeds_own_data_are_recognised(seed_cxr):
     assert found.facts["duplicates"]["across_splits"] == 0
     small = [finding for finding in found.findings if finding.check == "size"]
     assert any("25 images" in finding.message for finding in small)
+
+
+def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):
+    found = audit(faulty[0])
+    groups = grouped(found.facts["findings"])
+    assert [finding for together in groups for finding in together] == found.facts["findings"]
+    said = [(together[0]["check"], together[0]["severity"], together[0]["remedy"]) for together in groups]
+    assert all(a != b for a, b in itertools.pairwise(said) if a[2])
+    page = write_audit_page(tmp_path, found).read_text()
+    articles = [part.split("<p>")[1].split("</p>")[0] for part in page.split("<article")[1:]]
+    assert [html.unescape(text) for text in articles] == [together[0]["message"] for together in groups]
+    evidence = evidence_of(found, [f for f in found.facts["findings"] if f["check"] == "duplicates"][:1])
+    assert {picture.caption for picture in evidence.pictures} >= {faulty[1]["copy"], faulty[1]["of"]}
+    assert all(picture.uri for picture in evidence.pictures)

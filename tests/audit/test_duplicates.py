@@ -60,6 +60,15 @@ def test_different_patients_are_not_merged(tmp_path, phantoms):
     assert finding.severity == "info"
 
 
+def test_black_frames_do_not_make_two_patients_one(tmp_path, phantoms):
+    framed = [image.copy() for image in phantoms]
+    for image in framed:
+        image[:6] = image[-6:] = image[:, :6] = image[:, -6:] = 0
+    copies = [recompressed(image) for image in framed[:5]]
+    found = find_duplicates(look(tmp_path, [*framed, *copies]))
+    assert {(pair.first, pair.second) for pair in found.pairs} == {(i, i + PHANTOMS) for i in range(5)}
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_crops_that_were_recompressed_are_found(tmp_path, phantoms, seed):
     generator = np.random.default_rng(seed)

@@ -43,12 +43,19 @@ def test_strength_is_scipys_for_many_images_and_is_corrected_for_few():
     assert np.mean([association(counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]) for counts in drawn]) > 0.4
 
 
-def test_a_label_from_a_source_of_its_own_is_a_warning():
+def test_sources_and_labels_that_determine_each_other_are_an_error():
     (finding,) = findings(table(normal_A=30, covid_B=30))
-    assert finding.severity == "warning"
+    assert finding.severity == "error"
+    assert "determine each other ('normal' and 'covid')" in finding.message
     assert "'covid' come from B" in finding.message
     assert finding.evidence["images"] == {"A": [30, 0], "B": [0, 30]}
     assert finding.evidence["cramers_v"] == 1
+
+
+def test_a_label_whose_source_has_a_few_others_is_a_warning():
+    (finding,) = findings(table(normal_A=96, normal_B=4, covid_B=100))
+    assert finding.severity == "warning"
+    assert "100 of 100 images of 'covid' come from B, and 4 of 100 others do" in finding.message
 
 
 def test_sources_that_lean_are_a_warning_and_little_leaning_is_information():
@@ -74,8 +81,8 @@ def test_unknown_sources_are_only_mentioned():
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
-def test_the_real_set_is_a_warning():
+def test_in_the_real_set_source_and_label_determine_each_other():
     (finding,) = findings(read_table(REAL))
-    assert finding.severity == "warning"
+    assert finding.severity == "error"
     assert "124 of 124 images of 'covid' come from ieee8023/covid-chestxray-dataset" in finding.message
     assert finding.evidence["cramers_v"] > 0.7

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from hilum.data.ranking import weighted_auroc
 from hilum.evaluation.evaluate import measure
-from hilum.evaluation.metrics import auroc, brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.predictions import Predictions
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
@@ -65,7 +66,7 @@ def test_confusion_has_truth_in_rows():
 
 
 def test_an_area_without_both_kinds_is_undefined():
-    assert np.isnan(auroc(np.array([0.1, 0.2]), np.array([True, True]), np.ones((1, 2))))[0]
+    assert np.isnan(weighted_auroc(np.array([0.1, 0.2]), np.array([True, True]), np.ones((1, 2))))[0]
 
 
 def seeds_test_set():

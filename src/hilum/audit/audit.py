@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hilum import __version__
-from hilum.audit import composition, duplicates, patients, provenance, shortcut_findings, sources
+from hilum.audit import composition, duplicates, labels, patients, provenance, shortcut_findings, sources
 from hilum.audit.duplicates import Duplicates, find_duplicates
 from hilum.audit.findings import ORDER, Finding, Severity, worst_first
+from hilum.audit.index import remark
+from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
 from hilum.audit.patients import Patients, recognise_patients
 from hilum.audit.provenance import Match, recognise
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.survey import Survey, survey
 from hilum.data.layouts import read_table
+from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.progress import Progress
 
@@ -30,6 +34,7 @@ class Audit:
         patients: Whose images they are, and how that is known.
         shortcuts: What tells labels without the lungs.
         matches: Public sets that images come from.
+        labels: Labels that may be wrong; None where no model was asked.
         findings: Worst first.
         facts: What ``audit.json`` holds.
     """
@@ -39,6 +44,7 @@ class Audit:
     patients: Patients
     shortcuts: Shortcuts
     matches: tuple[Match, ...]
+    labels: LabelErrors | None
     findings: tuple[Finding, ...]
     facts: dict[str, Any]
 
@@ -75,14 +81,17 @@ def write_audit(found: Audit, out: Path) -> Path:
     return file
 
 
-def audit(data: Path, *, progress: Progress | None = None) -> Audit:
+def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, progress: Progress | None = None) -> Audit:
     """Look for what is wrong with a dataset; nothing is trained, nothing is changed.
 
     Args:
         data: A dataset, as `hilum.data.layouts.read_table` takes it.
+        opinion: What a model says of images that it was not trained on, to find wrong labels by: a function of the
+            readable rows (see `hilum.evaluation.out_of_sample`).
         progress: Told about long work.
 
     Raises:
+        ExtraError: Label errors are asked for, and cleanlab is not installed.
         TableError: The data cannot be read at all.
     """
     progress = progress or Progress()
@@ -97,13 +106,15 @@ def audit(data: Path, *, progress: Progress | None = None) -> Audit:
     shortcuts = probe_shortcuts(seen, together, progress=progress)
     matches = tuple(recognise(seen))
     counted = composition.compose(seen)
+    doubts = find_label_errors(seen.table, opinion(seen.table)) if opinion else None
     found = worst_first(
         [
             *duplicates.findings(copies, seen.table),
             *patients.findings(whose),
             *provenance.findings(matches),
-            *shortcut_findings.findings(shortcuts),
             *sources.findings(seen.table),
+            *shortcut_findings.findings(shortcuts),
+            *(labels.findings(doubts, seen.table) if doubts else ()),
             *composition.findings(counted, seen.table),
         ]
     )
@@ -127,6 +138,7 @@ def audit(data: Path, *, progress: Progress | None = None) -> Audit:
         },
         "shortcuts": [shortcut.as_json() for shortcut in shortcuts.found],
         "provenance": [match.as_json() for match in matches],
-        "notes": [*seen.table.notes, *shortcuts.notes],
+        "label_errors": doubts.as_json(seen.table) if doubts else None,
+        "notes": [*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
     }
-    return Audit(seen, copies, whose, shortcuts, matches, tuple(found), facts)
+    return Audit(seen, copies, whose, shortcuts, matches, doubts, tuple(found), facts)

@@ -9,9 +9,10 @@ under 17 crops, each is aligned, and the correlation of what is finer than about
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Literal
 
@@ -21,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from hilum.audit.fingerprints.codes import basis
 from hilum.audit.fingerprints.views import CROPS, DEEPEST, NO_CROP, Floats, equalised, unit, view
+from hilum.audit.index import MANY, Index, has_faiss
 from hilum.progress import Advance
 
 Change = Literal["near", "mirrored", "inverted"]
@@ -35,6 +37,9 @@ STEPS = ((4, 0.45), (2, 0.60), (1, 0.70))
 ROWS, COLUMNS = 256, 1024  # of a block: 1 MiB, which stays near the processor
 BATCH = 512  # pairs that are aligned at once
 BLUR = 1.5  # standard deviation, in pixels, of what counts as coarse
+# Of a 64x64 view, on each side. Black frames are sharper than ribs, so that two framed patients have most of their
+# detail in common (0.90 was seen); within this margin they agree to 0.3 at most. So a copy has to agree there as well.
+MARGIN = 8
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Copies:
         second: Positions, of shape (P,): `second` looks like `first` cropped and changed.
         change: Index into `CHANGES`, of shape (P,).
         correlation: Normalised cross-correlation of both at 32x32, equalised and aligned, of shape (P,).
-        detail: Correlation of the fine detail at 64x64, of shape (P,).
+        detail: Correlation of the fine detail at 64x64, of the whole or within the margin, whichever is less, of
+            shape (P,).
     """
 
     first: NDArray[np.intp]
@@ -62,31 +68,63 @@ class Copies:
         )
 
 
-def find_copies(thumbnails: NDArray[np.uint8], advance: Advance = lambda done: None) -> Copies:
+def find_copies(
+    thumbnails: NDArray[np.uint8], advance: Advance = lambda done: None, *, indexed: bool | None = None
+) -> Copies:
     """Find the copies among N images.
 
-    The work is N² products of 60 numbers, 51 times: 6,000 images take seconds, 100,000 half an hour. Memory is bounded
-    by the blocks. At 10^6 images, put the codes (`fingerprints.codes`; 60 numbers need no further reduction) into
-    an approximate index (faiss, ``IndexIVFFlat``, inner product), ask it for the 51 codes of each image, and hand
-    what it returns to `compare`: the exact re-ranking stays the same.
+    Pair by pair the work is N² products of 60 numbers, 51 times; with an index (`hilum.audit.index`) the codes alone
+    are searched, and what comes back is compared in the same way. Memory is bounded by blocks, but for the thumbnails
+    themselves and their codes.
 
     Args:
         thumbnails: Bytes of shape (N, S, S), S at least 48.
         advance: Called with the number of images newly done.
+        indexed: Whether to use an index; by default from 20,000 images on, where faiss is installed.
 
     Returns:
         The pairs; one may come twice, once each way.
     """
     images = equalised(thumbnails)
     found: list[Copies] = []
+    use = indexed if indexed is not None else len(images) >= MANY and has_faiss()
+    starts = range(0, len(images), ROWS)
     # One thread a block: BLAS's own threads wait for each other at every one of these small products, and on a busy
-    # machine that makes them up to fifty times slower.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        codes = basis().codes(basis().project(images, NO_CROP))
-        codes[np.ptp(images.reshape(len(images), -1), axis=1) == 0] = 0  # blank images resemble nothing
-        for copies in pool.map(lambda start: _search(images, codes, start), range(0, len(images), ROWS)):
+    # machine that makes them up to fifty times slower. An index has threads of its own that do not.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1 if use else os.cpu_count()) as pool:
+        codes = np.concatenate([_codes(images[start : start + ROWS]) for start in starts])
+        search: Callable[[int], Copies] = partial(_search, images, codes)
+        if use:
+            search = partial(_search_index, images, Index(codes))
+        for copies in pool.map(search, starts):
             found.append(copies)
             advance(min(ROWS, len(images) - ROWS * (len(found) - 1)))
+    return _joined(found)
+
+
+def _codes(images: NDArray[np.uint8]) -> Floats:
+    codes = basis().codes(basis().project(images, NO_CROP))
+    codes[np.ptp(images.reshape(len(images), -1), axis=1) == 0] = 0  # blank images resemble nothing
+    return codes
+
+
+def _search_index(images: NDArray[np.uint8], index: Index, start: int) -> Copies:
+    """As `_search`, but among the nearest cells of an index only."""
+    known = basis()
+    here = images[start : start + ROWS]
+    found = []
+    for change in range(len(CHANGES)):
+        turned = change_images(here, change)
+        asked = np.concatenate([known.codes(known.project(turned, crop)) for crop in CROPS[:, None]])
+        query, j, fits = index.above(asked, CANDIDATE)
+        crop, i = np.divmod(query, len(here))
+        order = np.lexsort((-fits, j, i))  # the best crop of each pair first
+        i, j, crop = i[order] + start, j[order], crop[order]
+        best = (i != j) & np.r_[True, (np.diff(i) != 0) | (np.diff(j) != 0)][: len(i)]
+        i, j, crop = i[best], j[best], crop[best]
+        for k in range(0, len(i), BATCH):
+            part = slice(k, k + BATCH)
+            found.append(compare(images, i[part], j[part], change, CROPS[crop[part]]))
     return _joined(found)
 
 
@@ -148,7 +186,7 @@ def compare(
         second[keep],
         np.full(len(one), change, np.intp),
         np.einsum("pd,pd->p", unit(view(one, crops, 32)), unit(view(other, NO_CROP, 32))),
-        _agree(one, _detail(other, NO_CROP, 64), crops, 64),
+        np.minimum(_same_detail(one, other, crops, 0), _same_detail(one, other, crops, MARGIN)),
     )
     return found.take(found.detail >= threshold)
 
@@ -176,6 +214,16 @@ def _align(
 def _agree(one: NDArray[np.uint8], fine: Floats, crops: NDArray[np.intp], side: int) -> Floats:
     """Correlation (P,) of the fine detail of crops of `one` (P, S, S) with details (P, side * side)."""
     agreement: Floats = np.einsum("pd,pd->p", _detail(one, crops, side), fine)
+    return agreement
+
+
+def _same_detail(one: NDArray[np.uint8], other: NDArray[np.uint8], crops: NDArray[np.intp], margin: int) -> Floats:
+    """Correlation (P,) of the fine detail of crops of `one` (P, S, S) and of `other`, at 64x64, without a margin."""
+    inside = slice(margin, 64 - margin)
+    a, b = (
+        _sharp(view(images, part, 64), BLUR)[:, inside, inside] for images, part in ((one, crops), (other, NO_CROP))
+    )
+    agreement: Floats = np.einsum("pd,pd->p", unit(a), unit(b))
     return agreement
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.audit.marks import marks
 from hilum.audit.survey import SIDE, Survey
 from hilum.data.splits import GROUP_COLUMN
 
@@ -19,6 +20,7 @@ Kind = Literal["container", "pixels"]
 
 THUMBNAIL = "8x8 thumbnail"
 BYTES = "size on disk"
+LETTERS = "letters"
 COLUMN = "column:"
 MOST_CATEGORIES = 30
 EDGE = round(0.1 * SIDE)  # the outer tenth of a thumbnail
@@ -127,6 +129,7 @@ def _pixel_probes(survey: Survey) -> tuple[Probe, ...]:
             "The four corners tell",
             np.hstack([*(_flat(_means(corner, 4)) for corner in corners), *extremes]),
         ),
+        Probe(LETTERS, "pixels", "Small bright signs in the upper corners tell", marks(grey, CORNER)),
     )
 
 

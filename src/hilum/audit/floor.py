@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.chance import deal_folds, merge_groups
+from hilum.audit.chance import deal_folds, merge_groups, patient_weights
 from hilum.audit.features import THUMBNAIL, thumbnail_features
 from hilum.audit.probing import fit_predict, out_of_fold_probabilities
-from hilum.audit.ranking import patient_weights
 from hilum.audit.shortcuts import FOLDS
 from hilum.audit.survey import Survey
 from hilum.data.splits import independent_groups

@@ -85,14 +85,19 @@ def recognise(survey: Survey) -> list[Match]:
     Args:
         survey: Of a dataset.
     """
-    score, member = _best(survey.thumbnails)
-    totals = Counter(row.label for row in survey.table.rows)
+    return recognise_thumbnails(survey.thumbnails, [row.label for row in survey.table.rows])
+
+
+def recognise_thumbnails(thumbnails: NDArray[np.uint8], labels: Sequence[str]) -> list[Match]:
+    """As `recognise`, of thumbnails (N, S, S), S at least 48, and the label of each."""
+    score, member = _best(thumbnails)
+    totals = Counter(labels)
     totals = Counter({label: totals[label] for label in order_labels(totals)})
     matches = []
     for number, known in enumerate(KNOWN_SETS):
         positions = np.flatnonzero((score >= MATCH) & (member == number))
-        if enough(len(positions), len(survey)):
-            counts = Counter(survey.table.rows[int(i)].label for i in positions)
+        if enough(len(positions), len(labels)):
+            counts = Counter(labels[int(i)] for i in positions)
             by_label = {label: counts[label] for label in totals}
             matches.append(Match(known, tuple(map(int, positions)), by_label, totals))
     return sorted(matches, key=lambda match: -match.matched)

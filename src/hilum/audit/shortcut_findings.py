@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from hilum.audit.features import BYTES, COLUMN
+from hilum.audit.features import BYTES, COLUMN, LETTERS
 from hilum.audit.findings import Finding, Severity
 from hilum.audit.shortcuts import Shortcut, Shortcuts
 
@@ -14,11 +14,13 @@ SEVERITIES: dict[str, tuple[tuple[float, Severity], ...]] = {
     "container": ((0.95, "error"), (0.7, "warning"), (0.0, "info")),
     BYTES: ((0.95, "error"), (0.9, "warning"), (0.7, "info")),
     COLUMN: ((0.7, "warning"), (0.0, "info")),
+    LETTERS: ((0.8, "warning"), (0.65, "info")),
     "pixels": ((0.9, "warning"), (0.7, "info")),
 }
 """From which AUROC on a finding has which severity, where p is at most `LEVEL`. Settings and dimensions of a file
 cannot show a disease. Its bytes can, a little: detail takes space. A column of the table may (age, view), and pixels
-may hold some of the disease itself, so that neither is ever an error."""
+may hold some of the disease itself, so that neither is ever an error. Letters do not, but collars and shoulders may be
+taken for them."""
 
 
 def findings(shortcuts: Shortcuts) -> list[Finding]:

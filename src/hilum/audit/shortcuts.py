@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.chance import corrected_p, deal_folds, merge_groups, permute_labels
+from hilum.audit.chance import corrected_p, deal_folds, merge_groups, patient_weights, permute_labels
 from hilum.audit.features import Kind, probes
 from hilum.audit.probing import out_of_fold_scores
-from hilum.audit.ranking import auroc, patient_weights, weighted_auroc
 from hilum.audit.survey import Survey
+from hilum.data.ranking import auroc, weighted_auroc
 from hilum.data.splits import independent_groups
 from hilum.progress import Progress
 

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.audit.findings import Finding, Severity
-from hilum.data.sources import confounding
+from hilum.data.sources import given_away
 from hilum.data.table import Table
 
 STRONG = 0.5
 """Cramér's V from which sources and labels go together so much that it is a warning; 0.3 is 'medium' and 0.5 'large'
 for a table of two columns in Cohen's words (1988, *Statistical Power Analysis*)."""
 WEAK = 0.1
+DETERMINED = 0.99  # how well sources tell a label from the rest before nothing else can be measured
 MOST_SHOWN = 20
 
 
@@ -64,8 +65,9 @@ def findings(table: Table) -> list[Finding]:
         table: A dataset.
 
     Returns:
-        ``warning``: a label has sources of its own, or Cramér's V is at least `STRONG`; ``info``: sources are
-        unknown (wholly or in part), or go a little with the label (`WEAK`). Empty where there is nothing to say.
+        ``error``: source and label determine each other (balanced accuracy of at least `DETERMINED`); ``warning``:
+        the source gives a label away (95 %), or Cramér's V is at least `STRONG`; ``info``: sources are unknown
+        (wholly or in part), or go a little with the label (`WEAK`). Empty where there is nothing to say.
     """
     names, counts = cross_table(table)
     unknown = sum(not row.source for row in table.rows)
@@ -91,10 +93,14 @@ def findings(table: Table) -> list[Finding]:
         "these data can tell the disease from the source."
     )
     made = []
-    sentences = confounding(table)
-    if sentences:
-        message = "; ".join(sentence.removeprefix("WARNING: ") for sentence in sentences) + "."
-        made.append(Finding("sources", "warning", message[0].upper() + message[1:], remedy, evidence))
+    told = given_away(table)
+    if told:
+        determined = [found.label for found in told if found.told >= DETERMINED]
+        message = "; ".join(found.sentence for found in told) + "."
+        if determined:
+            which = " and ".join(f"'{label}'" for label in determined)
+            message = f"Source and label determine each other ({which}): {message}"
+        made.append(Finding("sources", "error" if determined else "warning", message, remedy, evidence))
     elif strength >= WEAK:
         severity: Severity = "warning" if strength >= STRONG else "info"
         how = "strongly" if strength >= STRONG else "somewhat"

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 from hilum.data.table import Table
 
 TOLD = 0.95  # how well a source may tell a label from the rest before it is a warning
 
 
+@dataclass(frozen=True, slots=True)
+class GivenAway:
+    """A label that the source gives away.
+
+    Attributes:
+        label: Which.
+        sources: Those whose images mostly have it.
+        told: How well they tell it from the rest: balanced accuracy, `TOLD` to 1.
+        sentence: The same in words.
+    """
+
+    label: str
+    sources: tuple[str, ...]
+    told: float
+    sentence: str
+
+
 def confounding(table: Table) -> list[str]:
-    """Warn of labels that the source gives away.
+    """Warn of labels that the source gives away: one sentence each, as `given_away` finds them."""
+    return [f"WARNING: {found.sentence}" for found in given_away(table)]
+
+
+def given_away(table: Table) -> list[GivenAway]:
+    """Find labels that the source gives away.
 
     If a label comes from one hospital and the others from elsewhere, a classifier that recognises the hospital looks
     perfect (Maguolo and Nanni 2021, *Information Fusion*; DeGrave et al. 2021, *Nature Machine Intelligence*). No
@@ -21,7 +44,7 @@ def confounding(table: Table) -> list[str]:
         table: With the column ``source``; rows that lack it are passed over.
 
     Returns:
-        One sentence a label; empty where sources are unknown or there is only one.
+        In the order of the labels; empty where sources are unknown or there is only one.
     """
     images: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in table.rows:
@@ -30,7 +53,7 @@ def confounding(table: Table) -> list[str]:
     if len(images) < 2:
         return []
     totals = sum(images.values(), Counter[str]())
-    notes = []
+    found = []
     for label in table.labels:
         own = {source for source, labels in images.items() if 2 * labels[label] > labels.total()}
         others = totals.total() - totals[label]
@@ -38,13 +61,15 @@ def confounding(table: Table) -> list[str]:
             continue
         here = sum(images[source][label] for source in own)
         foreign = sum(images[source].total() for source in own) - here
-        if here / totals[label] + 1 - foreign / others < 2 * TOLD:
+        told = (here / totals[label] + 1 - foreign / others) / 2
+        if told < TOLD:
             continue
         known = totals[label] == sum(row.label == label for row in table.rows)
         which = "" if known else " whose source is known"
-        notes.append(
-            f"WARNING: {here} of {totals[label]} images of '{label}'{which} come from "
-            f"{', '.join(sorted(own))}, and {foreign} of {others} others do: "
-            "results on these data may show that source rather than the disease"
+        names = ", ".join(sorted(own))
+        sentence = (
+            f"{here} of {totals[label]} images of '{label}'{which} come from {names}, and {foreign} of {others} others "
+            "do: results on these data may show that source rather than the disease"
         )
-    return notes
+        found.append(GivenAway(label, tuple(sorted(own)), told, sentence))
+    return found

@@ -57,8 +57,13 @@ class Splits:
     notes: tuple[str, ...]
 
 
-def assign_splits(table: Table, plan: SplitPlan) -> Splits:
+def assign_splits(table: Table, plan: SplitPlan, alike: Sequence[int] | None = None) -> Splits:
     """Give every image its split.
+
+    Args:
+        table: N rows.
+        plan: Where each part comes from.
+        alike: A number a row, equal where pixels are, if that is known.
 
     Raises:
         SplitError: The plan names a split that is not there or takes one twice, a label has too few patients to
@@ -80,7 +85,7 @@ def assign_splits(table: Table, plan: SplitPlan) -> Splits:
     role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}
     names = [role_of.get(split, UNUSED) if has_splits else "train" for split in given]
 
-    groups = independent_groups(table)
+    groups = independent_groups(table, alike)
     carved = [role for role in ROLES if not source_of[role] and getattr(plan, role) != "none"]
     if carved:
         _carve(table, plan, names, carved, groups)
@@ -94,22 +99,27 @@ def assign_splits(table: Table, plan: SplitPlan) -> Splits:
         else f"{count} images without a split are not used"
         for split, count in left.items()
     ]
-    notes += _check(table, names)
+    notes += _check(table, names, alike)
     return Splits(tuple(names), tuple(notes))
 
 
-def independent_groups(table: Table) -> list[int]:
+def independent_groups(table: Table, alike: Sequence[int] | None = None) -> list[int]:
     """One number a row, equal where two images must not be on two sides: one patient, or copies of one picture.
 
-    Copies are the same bytes, by the column ``sha256`` where it is filled, and what the column ``duplicate_group``
-    says, which ``hilum audit --fix`` writes.
+    Copies are the same bytes, by the column ``sha256`` where it is filled, the same pixels, where `alike` says so, and
+    what the column ``duplicate_group`` says, which ``hilum audit --fix`` writes.
+
+    Args:
+        table: N rows.
+        alike: A number a row, equal where pixels are (`hilum.data.cache.Images.alike`), if that is known.
     """
     first: dict[str, int] = {}
     same_patient = [first.setdefault(patient, i) for i, patient in enumerate(table.patients())]
     same_bytes = [first.setdefault(f"sha256:{row.sha256 or i}", i) for i, row in enumerate(table.rows)]
     groups = [row.extra.get(GROUP_COLUMN) for row in table.rows]
     same_group = [first.setdefault(f"group:{name}" if name else f"row:{i}", i) for i, name in enumerate(groups)]
-    a, b = np.array(same_patient + same_bytes + same_group), np.tile(np.arange(len(table)), 3)
+    same_pixels = list(range(len(table)) if alike is None else alike)
+    a, b = np.array(same_patient + same_bytes + same_group + same_pixels), np.tile(np.arange(len(table)), 4)
     graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(table), len(table)))
     _, group = connected_components(graph, directed=False)
     return [int(number) for number in group]
@@ -175,15 +185,16 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
         names[i] = role_of.get(groups[i], "train")
 
 
-def _check(table: Table, names: Sequence[str]) -> list[str]:
+def _check(table: Table, names: Sequence[str], alike: Sequence[int] | None) -> list[str]:
     """Labels that cannot be learnt are an error; what merely weakens a conclusion is a note."""
     labels = defaultdict(set)
     patients, contents = defaultdict(set), defaultdict(set)
-    for row, name in zip(table.rows, names, strict=True):
+    content = [row.sha256 for row in table.rows] if alike is None else [f"pixels:{number}" for number in alike]
+    for row, name, same in zip(table.rows, names, content, strict=True):
         labels[name].add(row.label)
         if name != UNUSED:
             patients[row.patient_id].add(name)
-            contents[row.sha256].add(name)
+            contents[same].add(name)
     for role in ROLES:
         unknown = sorted(labels[role] - labels["train"])
         if unknown:

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
+from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.layouts import read_table
 from hilum.data.sources import confounding
@@ -83,12 +84,15 @@ def crossval(
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")
     images = open_images(table, recipe.preprocessing, progress=progress)
-    number = assign_folds(images.table, folds, seed)
+    alike = images.alike()
+    number = assign_folds(images.table, folds, seed, alike)
     if not table.patients_known:
         notes.append("WARNING: patients are unknown: folds are divided by image, and results are optimistic")
     notes += confounding(images.table)
     for note in notes:
         progress.line(f"note: {note}")
+    notes.append(cheap_checks(images, [str(fold) for fold in number], "folds"))
+    progress.line(notes[-1])
 
     hashed = {row.path: row for row in images.table.rows}
     table = replace(table, rows=tuple(hashed.get(row.path, row) for row in table.rows), notes=())
@@ -97,7 +101,7 @@ def crossval(
         tested[fold_of_row].add(row.path)
     for paths in tested:  # mistakes are found before a folder is made
         divided = _divide(images.table, paths)
-        check_training(divided.with_splits(assign_splits(divided, recipe.splits).names), recipe)
+        check_training(divided.with_splits(assign_splits(divided, recipe.splits, alike).names), recipe)
     plan = {
         "folds": folds,
         "seed": seed,
@@ -130,13 +134,14 @@ def crossval(
     return CrossValidation(out, result)
 
 
-def assign_folds(table: Table, folds: int, seed: int = 0) -> Any:
+def assign_folds(table: Table, folds: int, seed: int = 0, alike: Sequence[int] | None = None) -> Any:
     """The fold of every image.
 
     Args:
         table: Rows with ``patient_id`` and ``sha256`` where they are known.
         folds: How many.
         seed: Of the division.
+        alike: A number an image, equal where pixels are, if that is known.
 
     Returns:
         Of shape (N,), from 0 to `folds` - 1; images of one patient, and identical ones, share a fold.
@@ -144,7 +149,7 @@ def assign_folds(table: Table, folds: int, seed: int = 0) -> Any:
     Raises:
         SplitError: A label has fewer patients than folds, or than training, validation and test take.
     """
-    groups = independent_groups(table)
+    groups = independent_groups(table, alike)
     labels = [row.label for row in table.rows]
     unit = "patients" if table.patients_known else "images of unknown patients"
     least = next(n for n in range(folds, folds + 3) if n - -(-n // folds) >= 2)  # validation and training take two

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.data.ranking import weighted_auroc
 from hilum.data.taxonomy import nested_decisions
 
 Floats = NDArray[np.float64]
@@ -38,27 +39,6 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
     """Quotients; NaN where nothing is divided by nothing."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)
-
-
-def auroc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Area under the ROC curve: the probability that a positive outscores a negative, ties counting half.
-
-    Args:
-        scores: Of shape (N,).
-        positive: Which images are, shape (N,).
-        weights: Of shape (R, N).
-
-    Returns:
-        Of shape (R,); NaN where a resample has no positive or no negative. (Hanley and McNeil 1982, *Radiology*.)
-    """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])  # first of each group of equal scores
-    sorted_weights, sorted_positive = weights[:, order], positive[order]
-    ups = np.add.reduceat(sorted_weights * sorted_positive, starts, axis=1)
-    downs = np.add.reduceat(sorted_weights * ~sorted_positive, starts, axis=1)
-    below = np.cumsum(downs, axis=1) - downs
-    wins = (ups * (below + downs / 2)).sum(axis=1)
-    return divide(wins, ups.sum(axis=1) * downs.sum(axis=1))
 
 
 def balanced_accuracy(counts: Floats, occurs: NDArray[np.bool_]) -> Floats:
@@ -95,7 +75,7 @@ def measures(
     right = np.diagonal(counts, axis1=1, axis2=2)
     recall = divide(right, counts.sum(axis=2))
     precision = divide(right, counts.sum(axis=1))
-    areas = [auroc(probabilities[:, k], truth == k, weights) for k in range(len(labels))]
+    areas = [weighted_auroc(probabilities[:, k], truth == k, weights) for k in range(len(labels))]
 
     def by_label(values: Sequence[Floats] | Floats) -> Mapping[str, Floats]:
         return dict(zip(labels, values, strict=True))
@@ -133,7 +113,7 @@ def decision_auroc(
         here = np.isin(truth, below)
         total = np.maximum(probabilities[here][:, below].sum(axis=1), np.finfo(np.float64).tiny)
         found[branch.name] = {
-            child: auroc(
+            child: weighted_auroc(
                 probabilities[here][:, inside].sum(axis=1) / total, np.isin(truth[here], inside), weights[:, here]
             )
             for child, inside in zip(branch.children, branch.members, strict=True)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, norm
 
+from hilum.data.ranking import weighted_auroc
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
-from hilum.evaluation.metrics import auroc, balanced_accuracy, confusion_counts, divide
+from hilum.evaluation.metrics import balanced_accuracy, confusion_counts, divide
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -152,7 +153,9 @@ def paired_auroc(
 
     def measure(weights: Floats) -> dict[str, Any]:
         return {
-            label: _beside(auroc(first[:, k], truth == k, weights), auroc(second[:, k], truth == k, weights))
+            label: _beside(
+                weighted_auroc(first[:, k], truth == k, weights), weighted_auroc(second[:, k], truth == k, weights)
+            )
             for k, label in enumerate(labels)
         }
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hilum.audit.audit import Audit
-from hilum.audit.screen import summary
+from hilum.audit.screen import grouped, summary
 from hilum.reporting import figures
+from hilum.reporting.audit_evidence import evidence_of
 from hilum.reporting.audit_figures import shortcut_dots
 from hilum.reporting.gallery import picture_uri
 from hilum.reporting.templating import write_page
@@ -61,6 +62,7 @@ def page_content(audit: Audit) -> dict[str, Any]:
     return {
         "name": Path(facts["data"]).name,
         "facts": facts,
+        "groups": [(together, evidence_of(audit, together)) for together in grouped(facts["findings"])],
         "summary": summary(facts["findings"]),
         "colours": colours,
         "bars": figures.class_bars(counts, colours, "fig-1-1"),

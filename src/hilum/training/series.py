@@ -93,7 +93,7 @@ def train_member(data: Path | Table, folder: Path, recipe: Recipe, progress: Pro
     begun = run.last.exists()
     if not begun and folder.exists():
         shutil.rmtree(folder)  # stopped before its first validation: nothing is lost
-    return train(data, folder, recipe, resume=begun, progress=progress)
+    return train(data, folder, recipe, resume=begun, check=False, progress=progress)
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:

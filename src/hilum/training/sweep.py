@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
+from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.layouts import read_table
 from hilum.data.splits import assign_splits
@@ -109,8 +110,10 @@ def sweep(
     criterion = select or _criterion(recipes)
     check_series(out, WHAT, resume=resume)
     images = open_images(read_table(data), recipes[0].preprocessing, progress=progress)
+    alike = images.alike()
+    progress.line(cheap_checks(images, assign_splits(images.table, recipes[0].splits, alike).names))
     for of_trial in recipes:  # mistakes are found before a folder is made
-        splits = assign_splits(images.table, of_trial.splits)
+        splits = assign_splits(images.table, of_trial.splits, alike)
         check_training(images.table.with_splits(splits.names), of_trial)
     plan = {
         "data": identity(images.table),

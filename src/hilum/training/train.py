@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import Images, open_images
 from hilum.data.layouts import read_table
 from hilum.data.rows import pack
@@ -26,6 +27,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     resume: bool = False,
+    check: bool = True,
     progress: Progress | None = None,
 ) -> Run:
     """Train a classifier.
@@ -36,6 +38,7 @@ def train(
         recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
         resume: Continue after the last validation; the weights in the end are those of a training that was
             never interrupted (on the same machine, with the same number of threads).
+        check: Say first what the cheap checks of the audit find; a series does that once for all its runs.
         progress: Told about remarks, bars and losses.
 
     Returns:
@@ -57,7 +60,7 @@ def train(
     table = data if isinstance(data, Table) else read_table(data)
     given = table.root if isinstance(data, Table) else data
     assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-    images, table, notes = prepare(table, recipe, progress)
+    images, table, notes = prepare(table, recipe, progress, check=check and not resume)
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
 
@@ -89,7 +92,7 @@ def train(
     return run
 
 
-def prepare(table: Table, recipe: Recipe, progress: Progress) -> tuple[Images, Table, list[str]]:
+def prepare(table: Table, recipe: Recipe, progress: Progress, *, check: bool = True) -> tuple[Images, Table, list[str]]:
     """Decode a table and give every image its split.
 
     Returns:
@@ -101,12 +104,15 @@ def prepare(table: Table, recipe: Recipe, progress: Progress) -> tuple[Images, T
         progress.line(f"left out: {item.message}")
     if len(images.unreadable) > 10:
         progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
-    splits = assign_splits(images.table, recipe.splits)
+    splits = assign_splits(images.table, recipe.splits, images.alike())
     notes = [*table.notes, *confounding(images.table), *splits.notes]
     if images.unreadable:
         notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
     for note in notes:
         progress.line(f"note: {note}")
+    if check:
+        notes.append(cheap_checks(images, splits.names))
+        progress.line(notes[-1])
     images = replace(images, table=images.table.with_splits(splits.names))
     if not images.unreadable:
         return images, replace(images.table, notes=table.notes), notes

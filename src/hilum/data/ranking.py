@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Floats:
@@ -37,7 +36,7 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Floats:
     return area
 
 
-def weighted_auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_], weights: NDArray[np.float32]) -> Floats:
+def weighted_auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_], weights: NDArray[np.floating]) -> Floats:
     """The area under one ROC curve for many weightings of the images.
 
     Args:
@@ -50,27 +49,10 @@ def weighted_auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_], we
     """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])  # first of each group of equal scores
-    ordered, truth = weights[:, order], positive[order].astype(np.float32)
+    ordered, truth = weights[:, order], positive[order].astype(weights.dtype)
     ups = np.add.reduceat(ordered * truth, starts, axis=1, dtype=np.float64)
     downs = np.add.reduceat(ordered * (1 - truth), starts, axis=1, dtype=np.float64)
     wins = (ups * (np.cumsum(downs, axis=1) - downs / 2)).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         area: Floats = wins / (ups.sum(axis=1) * downs.sum(axis=1))
     return area
-
-
-def patient_weights(groups: Ints, resamples: int, seed: int = 0) -> NDArray[np.float32]:
-    """How often each image counts when whole groups are drawn with replacement (Field and Welsh 2007).
-
-    Args:
-        groups: A number an image, equal for the images of a patient, shape (N,).
-        resamples: R.
-        seed: Of the draws.
-
-    Returns:
-        Of shape (R, N).
-    """
-    _, member = np.unique(groups, return_inverse=True)
-    number = int(member.max()) + 1
-    drawn = np.random.default_rng([seed, 2]).multinomial(number, np.full(number, 1 / number), size=resamples)
-    return drawn.astype(np.float32)[:, member]

@@ -1,0 +1,210 @@
+"""How often the audit finds what was planted, and how often it cries wolf: the figures of docs/audit.md.
+
+``.venv/bin/python docs/study/audit_power.py ../shared/data OUT 0 1 2 ...`` audits small datasets of these seeds, a
+quarter of a minute each, into OUT/<seed>.json; what is there is not repeated. ``docs/study/audit_table.py OUT`` makes
+the table. A dataset has about 240 images: *phantoms* of three labels; *children*, the healthy ones of seed-cxr; and
+*adults*, the healthy ones of darkcovidnet. Real patients get one of two labels by lot, so that nothing but what is
+planted can tell the labels apart. Files are PNG, split by patient, and every defect has a dataset of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hilum.audit.audit import Audit, audit
+from hilum.data.layouts import read_table
+from hilum.data.phantoms import edits
+from hilum.data.phantoms.plan import plan_dataset
+from hilum.data.phantoms.radiograph import LABELS, make_phantom
+
+PATIENTS, IMAGES, SIDE, LONGEST, TEST = 170, 240, 128, 192, 0.3
+COPIES = 4  # of each variant
+SHARED = 4  # patients on both sides
+TURNED = {"rotated 2°": 2, "rotated 5°": 5, "rotated 90°": 90, "rotated 180°": 180}
+VARIANTS = (*edits.VARIANTS, *TURNED)
+# What has to be found, how bad it is, and by which probe.
+EXPECTED = {
+    "marker": ("shortcuts", "warning", "letters"),
+    "frame": ("shortcuts", "warning", "frame"),
+    "brightness": ("shortcuts", "warning", "histogram"),
+    "format": ("shortcuts", "error", "container"),
+    "size": ("shortcuts", "error", "dimensions"),
+    "bytes": ("shortcuts", "error", "size on disk"),
+    "patients": ("patients", "error", ""),
+    "copies": ("duplicates", "error", ""),
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file to write: pixels, where it goes, and how."""
+
+    name: str
+    label: str
+    split: str
+    patient: str
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    suffix: str = ".png"
+    stored: bool = False
+    quality: int = 95
+
+    @property
+    def path(self) -> str:
+        """Relative to the dataset."""
+        return f"{self.split}/{self.label}/{self.name}{self.suffix}"
+
+
+def phantoms(seed: int) -> list[Item]:
+    """Three labels, drawn."""
+    plan = plan_dataset(patients=PATIENTS, seed=seed, size=SIDE, test_fraction=TEST, shares=dict.fromkeys(LABELS, 1.0))
+    return [
+        Item(
+            f"{p.patient_id}-{p.number}",
+            p.label,
+            p.split,
+            p.patient_id,
+            make_phantom(p.truth, seed=seed, patient=p.patient, image=p.image, size=SIDE).image,
+        )
+        for p in plan
+    ]
+
+
+def real(folder: Path, seed: int) -> list[Item]:
+    """Healthy radiographs whose labels are drawn by lot, patient by patient; each picture once."""
+    rows = [row for row in read_table(folder).rows if row.label == "normal"]
+    generator = np.random.default_rng([seed, 17])
+    members: dict[str, list[Any]] = {}
+    for row in rows:
+        members.setdefault(row.patient_id, []).append(row)
+    items: list[Item] = []
+    seen = set()
+    for number, patient in enumerate(generator.permutation(sorted(members))):
+        if len(items) >= IMAGES:
+            break
+        label, split = ("one", "two")[number % 2], "test" if number // 2 % 10 < 10 * TEST else "train"
+        for k, row in enumerate(members[patient][:4]):
+            image = Image.open(folder / row.path).convert("L")
+            image.thumbnail((LONGEST, LONGEST))
+            pixels = np.asarray(image)
+            if pixels.tobytes() not in seen:
+                seen.add(pixels.tobytes())
+                items.append(Item(f"p{number}-{k}", label, split, f"p{number}", pixels))
+    return items
+
+
+def planted(items: list[Item], seed: int) -> Iterator[tuple[str, list[Item], dict[str, list[tuple[str, str]]]]]:
+    """The clean set, and a set for each defect; of copies also which path is a copy of which, by variant."""
+    generator = np.random.default_rng([seed, 18])
+    last = items[-1].label
+    mine = [i for i, item in enumerate(items) if item.label == last]
+
+    def changed(change: Callable[[Item], Item], share: float = 1.0) -> list[Item]:
+        chosen = set(generator.choice(mine, round(share * len(mine)), replace=False).tolist())
+        return [change(item) if i in chosen else item for i, item in enumerate(items)]
+
+    def pixels(change: Callable[[Any], Any]) -> Callable[[Item], Item]:
+        return lambda item: replace(item, pixels=change(item.pixels))
+
+    yield "clean", items, {}
+    yield "marker", changed(pixels(lambda x: edits.stamp(x, generator)), 0.95), {}
+    yield "frame", changed(pixels(lambda x: edits.frame(x, generator))), {}
+    yield "brightness", changed(pixels(edits.brighten)), {}
+    yield "format", changed(lambda item: replace(item, suffix=".jpg")), {}
+    larger = [replace(item, pixels=enlarged(item.pixels)) if item.label == last else item for item in items]
+    yield "size", larger, {}
+    yield "bytes", changed(lambda item: replace(item, stored=True)), {}
+    in_train = [i for i, item in enumerate(items) if item.split == "train"]
+    several = [i for i in in_train if sum(item.patient == items[i].patient for item in items) > 1]
+    moved = {items[i].patient: i for i in generator.permutation(several)}
+    torn = set(list(moved.values())[:SHARED])
+    yield "patients", [replace(item, split="test") if i in torn else item for i, item in enumerate(items)], {}
+    drawn = generator.choice(in_train, COPIES * len(VARIANTS), replace=False)
+    copies, truth = [], {variant: [] for variant in VARIANTS}
+    for n, i in enumerate(drawn):
+        variant = VARIANTS[n % len(VARIANTS)]
+        suffix = ".jpg" if variant == "jpeg" else ".png"
+        image = turn(items[i].pixels, TURNED[variant]) if variant in TURNED else edits.vary(items[i].pixels, variant)
+        name = f"copy{n}"
+        copy = replace(items[i], name=name, split="test", patient=name, pixels=image, suffix=suffix, quality=60)
+        copies.append(copy)
+        truth[variant].append((items[i].path, copy.path))
+    yield "copies", [*items, *copies], truth
+
+
+def enlarged(pixels: Any) -> Any:
+    """A quarter more rows and columns."""
+    height, width = (round(edits.ENLARGED * side) for side in pixels.shape)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def turn(pixels: Any, degrees: int) -> Any:
+    """Turned about the middle; what comes in from outside is black."""
+    return np.asarray(Image.fromarray(pixels).rotate(degrees, Image.Resampling.BICUBIC))
+
+
+def write(items: list[Item], root: Path) -> None:
+    """Files and table."""
+    for item in items:
+        (root / item.path).parent.mkdir(parents=True, exist_ok=True)
+        (root / item.path).write_bytes(edits.encode(item.pixels, item.suffix, stored=item.stored, quality=item.quality))
+    with (root / "metadata.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split", "patient_id", "source"])
+        writer.writerows([x.path, x.label, x.split, x.patient, "one hospital"] for x in items)
+
+
+def judge(case: str, found: Audit, truth: dict[str, list[tuple[str, str]]], label: str) -> dict[str, Any]:
+    """Whether the right finding is there, and all that is worse than good to know."""
+    bad = [[f.severity, f.check, f.evidence.get("probe", "")] for f in found.findings if f.severity != "info"]
+    areas = {s.probe: round(s.auroc, 4) for s in found.shortcuts.found if s.label == label}
+    result: dict[str, Any] = {"case": case, "images": len(found.survey), "found": bad, "auroc": areas}
+    if case in EXPECTED:
+        check, severity, probe = EXPECTED[case]
+        result["right"] = [severity, check, probe] in bad
+    if truth:
+        paths = [row.path for row in found.survey.table.rows]
+        pairs = {frozenset((paths[p.first], paths[p.second])) for p in found.duplicates.pairs}
+        result["pairs"] = {variant: sum(frozenset(pair) in pairs for pair in these) for variant, these in truth.items()}
+        planted_pairs = {frozenset(pair) for these in truth.values() for pair in these}
+        result["false_pairs"] = len(pairs - planted_pairs)
+    return result
+
+
+def main(data: Path, out: Path, seeds: list[int]) -> None:
+    """All datasets of some seeds."""
+    out.mkdir(parents=True, exist_ok=True)
+    bases: dict[str, Callable[[int], list[Item]]] = {
+        "phantoms": phantoms,
+        "children": lambda seed: real(data / "seed-cxr", seed),
+        "adults": lambda seed: real(data / "darkcovidnet", seed),
+    }
+    for seed in seeds:
+        file = out / f"{seed}.json"
+        if file.exists():
+            continue
+        results = []
+        for base, make in bases.items():
+            items = make(seed)
+            for case, these, truth in planted(items, seed):
+                with tempfile.TemporaryDirectory() as folder:
+                    write(these, Path(folder))
+                    found = audit(Path(folder))
+                results.append({"seed": seed, "base": base, **judge(case, found, truth, items[-1].label)})
+                sys.stderr.write(f"{seed} {base} {case}: {results[-1]['found']}\n")
+        file.write_text(json.dumps(results) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), [int(seed) for seed in sys.argv[3:]])

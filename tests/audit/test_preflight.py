@@ -1,0 +1,104 @@
+"""What a training says before it starts, in one line."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hilum.audit import preflight
+from hilum.audit.preflight import cheap_checks
+from hilum.data.cache import open_images
+from hilum.data.layouts import read_table
+from hilum.data.preprocessing import Preprocessing
+from hilum.data.splits import SplitPlan, assign_splits, independent_groups
+from hilum.evaluation.crossval import assign_folds
+
+PLAN = Preprocessing(size=32)
+
+
+def opened(root):
+    return open_images(read_table(root), PLAN)
+
+
+def given(images):
+    return [row.split for row in images.table.rows]
+
+
+def test_nothing_is_said_where_nothing_is_found(write_dataset):
+    images = opened(write_dataset(splits=("train", "test")))
+    line = cheap_checks(images, given(images))
+    assert "no patient and no identical picture on two sides" in line
+    assert "none recognised" in line
+    assert "\n" not in line
+
+
+def test_patients_and_pictures_on_two_sides_are_counted(write_dataset):
+    root = write_dataset(splits=("train", "test"))
+    shutil.copy(root / "train/normal/tr000-0.png", root / "test/normal/te000-0.png")
+    Image.open(root / "train/normal/tr001-0.png").save(root / "test/normal/te001-0.png", compress_level=1)
+    table = root / "metadata.csv"
+    table.write_text(table.read_text().replace("test-normal-5", "train-normal-5"))
+    images = opened(root)
+    line = cheap_checks(images, given(images))
+    assert "WARNING: 1 patient and 2 identical pictures on two sides" in line  # one only by its pixels
+    assert cheap_checks(images, ["train"] * len(images.table)).startswith("checked: no patient")
+
+
+def test_unknown_patients_are_admitted(write_dataset):
+    images = opened(write_dataset(metadata=False))
+    assert "as far as patients are known" in cheap_checks(images, given(images))
+
+
+def test_other_files_of_the_same_pixels_stay_together(write_dataset):
+    root = write_dataset(labels=("normal", "covid"), patients=20, images=1)
+    for name in range(1, 10):
+        Image.open(root / "train/normal/tr000-0.png").save(
+            root / f"train/normal/tr{name:03d}-0.png", compress_level=name % 9
+        )
+    images = opened(root)
+    alike = images.alike()
+    assert len(set(independent_groups(images.table, alike))) == 31
+    same = [i for i, row in enumerate(images.table.rows) if row.path < "train/normal/tr010" and row.label == "normal"]
+    assert len(same) == 10
+    for seed in range(4):
+        names = assign_splits(images.table, SplitPlan(seed=seed), alike).names
+        assert len({names[i] for i in same}) == 1
+        assert len({assign_folds(images.table, 4, seed, alike)[i] for i in same}) == 1
+
+
+def test_blank_images_are_not_one_picture(write_dataset):
+    root = write_dataset(patients=2, images=1)
+    for level, name in ((9, "tr000-0.png"), (9, "tr001-0.png")):
+        Image.fromarray(np.full((40, 40), level, np.uint8)).save(root / "train/normal" / name)
+    assert len(set(opened(root).alike())) == 6
+
+
+def test_the_sample_has_all_labels(monkeypatch):
+    monkeypatch.setattr(preflight, "LOOKED_AT", 20)
+    labels = ["common"] * 1000 + ["rare"] * 3
+    chosen = preflight._spread(labels)
+    assert [labels[i] for i in chosen].count("rare") == 3
+    assert len(chosen) == 13
+    assert (chosen[0], chosen[-1]) == (0, 1002)
+
+
+def test_real_sets_are_named_before_a_training(seed_cxr, tmp_path):
+    rows = list(csv.DictReader((seed_cxr / "metadata.csv").read_text().splitlines()))[::15]
+    for row in rows:
+        (tmp_path / row["path"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(seed_cxr / row["path"], tmp_path / row["path"])
+    images = open_images(read_table(tmp_path), Preprocessing(size=75, equalise=True))
+    line = cheap_checks(images, given(images))
+    assert "Kermany's paediatric radiographs of 2018" in line
+    assert "'infected/covid' cannot be COVID-19" in line
+
+
+@pytest.mark.slow
+def test_training_and_cross_validation_say_it_once(write_dataset, tiny, hilum, tmp_path):
+    root = write_dataset(labels=("normal", "covid"), patients=12)
+    settings = [part for setting in tiny for part in ("--set", setting)]
+    for command in ("train",), ("crossval", "--folds", 3):
+        result = hilum(*command, root, "--out", tmp_path / command[0], *settings, check=0)
+        assert result.stderr.count("checked: ") == 1
