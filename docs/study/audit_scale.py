@@ -21,7 +21,7 @@ POOL, COPIES, SIDE = 1500, 1000, 64
 
 
 def pictures(number: int) -> np.ndarray:
-    """Coarse shapes and fine detail, both drawn from pools and shifted, as alike as two radiographs are: (N, 64, 64)."""
+    """Coarse shapes and fine detail, drawn from pools and shifted, as alike as radiographs are: (N, 64, 64)."""
     generator = np.random.default_rng(0)
     noise = generator.normal(size=(3, POOL, SIDE, SIDE)).astype(np.float32)
     coarse, fine, more = (
