@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Self
 
 EVERY = 0.02  # seconds between two looks at a process's memory
 
@@ -70,7 +71,7 @@ def run(*arguments: str) -> Finished:
 
 
 class Contestant:
-    """A process of its own that makes one step whenever it is asked, and sleeps in between.
+    """A process of its own that makes one step whenever it is asked, and sleeps in between; ended with its block.
 
     Args:
         arguments: Of ``python -m benchmarks.contestant``.
@@ -99,9 +100,20 @@ class Contestant:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         assert self.process.stdout
-        said = self.process.stdout.read()
+        with self.process.stdout:
+            said = self.process.stdout.read()
         self.process.wait()
         return said
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe and pipe.close()
+        self.process.wait()
 
     def _read(self) -> str:
         assert self.process.stdout

@@ -77,14 +77,13 @@ def test_peak_memory_is_that_of_the_process():
 @pytest.mark.slow
 def test_hilums_trainer_and_the_seeds_loop_make_a_step_when_asked(write_dataset, tiny, finds_benchmarks):
     data = write_dataset()
-    ours = Contestant("hilum", str(data), "compact", "4", *tiny)
-    assert ours.images == 8
-    assert all(ours.step() > 0 for _ in range(3))
-    facts = json.loads(ours.end().splitlines()[-1])
+    with Contestant("hilum", str(data), "compact", "4", *tiny) as ours:
+        assert ours.images == 8
+        assert all(ours.step() > 0 for _ in range(3))
+        facts = json.loads(ours.end().splitlines()[-1])
     assert facts["best"]["step"] == 4
     assert 0 <= facts["data_wait_share"] < 1
-    theirs = Contestant("seed", str(data), "2")
-    assert theirs.images == 2
-    assert theirs.step() > 0
-    theirs.end()
-    assert theirs.process.returncode == 0
+    with Contestant("seed", str(data), "2") as theirs:
+        assert theirs.images == 2
+        assert theirs.step() > 0
+    assert theirs.process.returncode

@@ -64,8 +64,6 @@ def _recipe(setting: Setting, recipe: str, n_train: int, rate: float) -> list[Me
 
 def _seed_rate(setting: Setting) -> float:
     setting.say("measuring the seed's loop, which part vgg was not there to do")
-    seed = Contestant("seed", str(setting.data), "64")
-    (found,) = in_turn({"the seed's own loop": seed.step}, 2, setting.say).values()
-    seed.process.kill()
-    seed.end()
+    with Contestant("seed", str(setting.data), "64") as seed:
+        (found,) = in_turn({"the seed's own loop": seed.step}, 2, setting.say).values()
     return sorted(found)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 from benchmarks.child import Contestant
 from benchmarks.measurement import Measurement, in_turn
@@ -10,28 +11,28 @@ from benchmarks.setting import Setting
 
 FLOP_AN_IMAGE = 3 * 2 * 6.64e9  # forward and twice that backward; 6.64 G multiply-adds at 150x150
 SIDE = 2048
+KINDS = ("bfloat16", "float32")
 
 
 def measure(setting: Setting) -> list[Measurement]:
     batch, repeats = (32, 2) if setting.quick else (64, 6)
     ours, seed, limit = "hilum", "the seed's own loop", "bfloat16 matrix product"
-    product = Contestant("matrix", str(SIDE), "bfloat16")
-    single = Contestant("matrix", str(SIDE), "float32")
-    theirs = Contestant("seed", str(setting.data), str(batch))
-    setting.say("the seed's loop is warm")
-    mine = Contestant("hilum", str(setting.data), "seed", str(repeats + 1), f"batch_size={batch}")
-    setting.say("hilum's trainer is warm")
-    works = {
-        ours: mine.step,
-        seed: theirs.step,
-        limit: lambda: product.step() * 2 * SIDE**3 / 1e9,
-        "float32 matrix product": lambda: single.step() * 2 * SIDE**3 / 1e9,
-    }
-    found = in_turn(works, repeats, setting.say)
-    for one in (theirs, product, single):
-        one.process.kill()
-        one.end()
-    facts = json.loads(mine.end().splitlines()[-1])
+    with ExitStack() as stack:
+        product, single = (stack.enter_context(Contestant("matrix", str(SIDE), kind)) for kind in KINDS)
+        theirs = stack.enter_context(Contestant("seed", str(setting.data), str(batch)))
+        setting.say("the seed's loop is warm")
+        settings = ("seed", str(repeats + 1), f"batch_size={batch}")
+        mine = stack.enter_context(Contestant("hilum", str(setting.data), *settings))
+        setting.say("hilum's trainer is warm")
+        works = {
+            ours: mine.step,
+            seed: theirs.step,
+            limit: lambda: product.step() * 2 * SIDE**3 / 1e9,
+            "float32 matrix product": lambda: single.step() * 2 * SIDE**3 / 1e9,
+        }
+        found = in_turn(works, repeats, setting.say)
+        theirs.process.kill()  # the rest of hilum's training, one validation, shall not wait for it
+        facts = json.loads(mine.end().splitlines()[-1])
     images = {ours: found[ours], seed: found[seed]}
     note = f"whole steps of batch {batch}: data, augmentation, forward, backward, optimiser"
     step = Measurement("training vgg16-bn at 150", "images/s", images, note)
