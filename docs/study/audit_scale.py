@@ -24,20 +24,14 @@ def pictures(number: int) -> np.ndarray:
     """Coarse shapes and fine detail, drawn from pools and shifted, as alike as radiographs are: (N, 64, 64)."""
     generator = np.random.default_rng(0)
     noise = generator.normal(size=(3, POOL, SIDE, SIDE)).astype(np.float32)
-    coarse, fine, more = (
-        gaussian_filter(part, (0, width, width)) for part, width in zip(noise, (5, 1, 1), strict=True)
-    )
-    coarse, fine, more = (part / part.std() for part in (coarse, fine, more))
+    pools = [gaussian_filter(part, (0, width, width)) for part, width in zip(noise, (5, 1, 1), strict=True)]
+    pools = [weight * pool / pool.std() for pool, weight in zip(pools, (30, 9, 9), strict=True)]
     common = 30 * gaussian_filter(generator.normal(size=(SIDE, SIDE)), 10) / 0.03
     made = np.empty((number, SIDE, SIDE), np.uint8)
     for i in range(number):
-        a, b, c = generator.integers(0, POOL, 3)
-        shifts = generator.integers(0, SIDE, (3, 2))
-        parts = [
-            np.roll(pool[k], shift, (0, 1))
-            for pool, k, shift in zip((coarse, fine, more), (a, b, c), shifts, strict=True)
-        ]
-        made[i] = np.clip(128 + common + 30 * parts[0] + 9 * parts[1] + 9 * parts[2], 0, 255)
+        places, shifts = generator.integers(0, POOL, 3), generator.integers(0, SIDE, (3, 2))
+        parts = [np.roll(pool[k], shift, (0, 1)) for pool, k, shift in zip(pools, places, shifts, strict=True)]
+        made[i] = np.clip(128 + common + sum(parts), 0, 255)
     return made
 
 

@@ -154,15 +154,35 @@ def test_bad_input_has_one_message(phantoms, hilum, tmp_path):
 
 @pytest.mark.slow
 def test_the_seeds_own_data_are_recognised(seed_cxr):
-    """Published facts: Kermany's children of 2018; 31 identical pairs, none across splits."""
+    """Published facts: Kermany's children of 2018; identical pairs, none across splits; files written alike."""
     found = audit(seed_cxr)
     worst = found.findings[0]
     assert (worst.check, worst.severity) == ("provenance", "error")
-    assert "cannot be COVID-19" in worst.message
-    assert "2018" in json.dumps(found.facts["provenance"])
+    assert "'infected/covid' cannot be COVID-19" in worst.message
+    assert "viral pneumonia" in worst.message
+    (known,) = found.facts["provenance"]
+    assert "2018" in known["dataset"]
+    assert known["matched"] >= 0.99 * found.facts["n_images"]
+    assert known["labels"]["infected/covid"] >= 0.99 * 1493
     assert found.facts["duplicates"]["across_splits"] == 0
+    assert len(found.facts["duplicates"]["groups"]) == 30
+    probes = {f.evidence["probe"]: f.severity for f in found.findings if f.check == "shortcuts"}
+    assert not {"container", "dimensions"} & set(probes)  # no false container alarm
+    assert "error" not in probes.values()
     small = [finding for finding in found.findings if finding.check == "size"]
     assert any("25 images" in finding.message for finding in small)
+
+
+@pytest.mark.slow
+def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr):
+    found = audit(seed_cxr.parent / "darkcovidnet")
+    assert any("Source and label determine each other ('covid')" in f.message for f in found.findings)
+    assert checks(found, "error").count("sources") == 1
+    probes = {f.evidence["probe"]: f.severity for f in found.findings if f.check == "shortcuts"}
+    assert probes["8x8 thumbnail"] == probes["histogram"] == probes["frame"] == "warning"
+    matched = {match["dataset"]: match["matched"] for match in found.facts["provenance"]}
+    assert matched["NIH ChestX-ray8"] == 1000
+    assert matched["ieee8023/covid-chestxray-dataset"] == 124
 
 
 def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Literal
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from hilum.audit.fingerprints.codes import basis
-from hilum.audit.fingerprints.views import CROPS, DEEPEST, NO_CROP, Floats, equalised, unit, view
+from hilum.audit.fingerprints.views import CROPS, DEEPEST, NO_CROP, Floats, equalised, resampling, unit, view
 from hilum.audit.index import MANY, Index, has_faiss
 from hilum.progress import Advance
 
@@ -29,11 +29,14 @@ Change = Literal["near", "mirrored", "inverted"]
 CHANGES: tuple[Change, ...] = ("near", "mirrored", "inverted")
 CANDIDATE = 0.70  # of the codes' correlation
 # Of the detail's correlation at 64x64, after alignment; what is above is one picture. Measured on 5,856 children's and
-# 1,124 adults' images: two patients reach 0.73, two images of one patient 0.83; crops of up to 10 % a side,
-# recompressed at JPEG quality 60, have 0.89 and more (99 %).
-DETAIL = 0.85
+# 1,124 adults' images: two patients reach 0.73, two images of one patient 0.83 (phantoms, which are more alike: two
+# patients 0.864, once among 18 sets of 240); crops of up to 10 % a side, recompressed at JPEG quality 60, have 0.89
+# and more (99 % of children's; 95 % of adults', whose films often have a border).
+DETAIL = 0.875
 # Alignment: steps in 160ths of the side, and the correlation of detail at 32x32 below which a pair is given up.
 STEPS = ((4, 0.45), (2, 0.60), (1, 0.70))
+NEAR = 0.65  # of the correlation of codes that are measured among the images themselves
+FEW, SMALLEST_SPREAD = 64, 0.05  # images that are too few to learn that from; and standard deviations
 ROWS, COLUMNS = 256, 1024  # of a block: 1 MiB, which stays near the processor
 BATCH = 512  # pairs that are aligned at once
 BLUR = 1.5  # standard deviation, in pixels, of what counts as coarse
@@ -92,50 +95,49 @@ def find_copies(
     # One thread a block: BLAS's own threads wait for each other at every one of these small products, and on a busy
     # machine that makes them up to fifty times slower. An index has threads of its own that do not.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1 if use else os.cpu_count()) as pool:
-        codes = np.concatenate([_codes(images[start : start + ROWS]) for start in starts])
-        search: Callable[[int], Copies] = partial(_search, images, codes)
+        components = np.concatenate([basis().project(images[start : start + ROWS], NO_CROP) for start in starts])
+        codes = basis().codes(components)
+        codes[np.ptp(images.reshape(len(images), -1), axis=1) == 0] = 0  # blank images resemble nothing
+        among = Among.learn(components)
+        search: Callable[[int], Copies] = partial(_search, images, codes, among)
         if use:
-            search = partial(_search_index, images, Index(codes))
+            search = partial(_search_index, images, Index(codes), among)
         for copies in pool.map(search, starts):
             found.append(copies)
             advance(min(ROWS, len(images) - ROWS * (len(found) - 1)))
     return _joined(found)
 
 
-def _codes(images: NDArray[np.uint8]) -> Floats:
-    codes = basis().codes(basis().project(images, NO_CROP))
-    codes[np.ptp(images.reshape(len(images), -1), axis=1) == 0] = 0  # blank images resemble nothing
-    return codes
-
-
-def _search_index(images: NDArray[np.uint8], index: Index, start: int) -> Copies:
+def _search_index(images: NDArray[np.uint8], index: Index, among: Among, start: int) -> Copies:
     """As `_search`, but among the nearest cells of an index only."""
     known = basis()
     here = images[start : start + ROWS]
     found = []
     for change in range(len(CHANGES)):
         turned = change_images(here, change)
-        asked = np.concatenate([known.codes(known.project(turned, crop)) for crop in CROPS[:, None]])
-        query, j, fits = index.above(asked, CANDIDATE)
+        asked = np.stack([known.project(turned, crop) for crop in CROPS[:, None]])
+        query, j, fits = index.above(np.concatenate([known.codes(part) for part in asked]), CANDIDATE)
         crop, i = np.divmod(query, len(here))
         order = np.lexsort((-fits, j, i))  # the best crop of each pair first
-        i, j, crop = i[order] + start, j[order], crop[order]
-        best = (i != j) & np.r_[True, (np.diff(i) != 0) | (np.diff(j) != 0)][: len(i)]
+        i, j, crop = i[order], j[order], crop[order]
+        best = (i + start != j) & np.r_[True, (np.diff(i) != 0) | (np.diff(j) != 0)][: len(i)]
         i, j, crop = i[best], j[best], crop[best]
         for k in range(0, len(i), BATCH):
             part = slice(k, k + BATCH)
-            found.append(compare(images, i[part], j[part], change, CROPS[crop[part]]))
+            near = among.near(asked[crop[part], i[part]], j[part])
+            found.append(compare(images, i[part][near] + start, j[part][near], change, CROPS[crop[part][near]]))
     return _joined(found)
 
 
-def _search(images: NDArray[np.uint8], codes: Floats, start: int) -> Copies:
+def _search(images: NDArray[np.uint8], codes: Floats, among: Among, start: int) -> Copies:
     """The copies of the images from `start` on, ROWS of them, among all."""
     known = basis()
     here = images[start : start + ROWS]
     found = []
     for change in range(len(CHANGES)):
         turned = change_images(here, change)
-        asked = np.stack([known.codes(known.project(turned, crop)) for crop in CROPS[:, None]])
+        components = np.stack([known.project(turned, crop) for crop in CROPS[:, None]])
+        asked = np.stack([known.codes(part) for part in components])
         for left in range(0, len(images), COLUMNS):
             there = np.ascontiguousarray(codes[left : left + COLUMNS].T)
             best = asked[0] @ there
@@ -147,9 +149,48 @@ def _search(images: NDArray[np.uint8], codes: Floats, start: int) -> Copies:
             i, j = i[apart], j[apart]
             for k in range(0, len(i), BATCH):
                 a, b = i[k : k + BATCH], j[k : k + BATCH] + left
-                fits = np.einsum("kpd,pd->kp", asked[:, a], codes[b])
-                found.append(compare(images, a + start, b, change, CROPS[np.argmax(fits, axis=0)]))
+                crop = np.argmax(np.einsum("kpd,pd->kp", asked[:, a], codes[b]), axis=0)
+                near = among.near(components[crop, a], b)
+                found.append(compare(images, a[near] + start, b[near], change, CROPS[crop[near]]))
     return _joined(found)
+
+
+@dataclass(frozen=True)
+class Among:
+    """How images differ among these ones, where they look more alike than radiographs in general.
+
+    Of phantoms, or of one machine's series, a tenth of all pairs are candidates; measured against their own mean and
+    spread, a thirtieth. No candidate that was a copy was lost (240 of each kind of `docs/study/audit_power.py`).
+
+    Attributes:
+        mean: Of the components, of shape (L,).
+        spread: Their standard deviation, of shape (L,).
+        codes: Unit vectors, of shape (N, L); empty where there are too few images to learn from.
+    """
+
+    mean: Floats
+    spread: Floats
+    codes: Floats
+
+    @classmethod
+    def learn(cls, components: Floats) -> Among:
+        """Learn from components of shape (N, L)."""
+        mean, spread = components.mean(axis=0), np.maximum(components.std(axis=0), SMALLEST_SPREAD)
+        few = len(components) < FEW
+        return cls(mean, spread, np.empty((0, len(mean)), np.float32) if few else _unit((components - mean) / spread))
+
+    def near(self, components: Floats, others: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether images with these components (P, L) may be copies of the images at `others` (P,)."""
+        if not len(self.codes):
+            return np.ones(len(others), bool)
+        fits = np.einsum("pd,pd->p", _unit((components - self.mean) / self.spread), self.codes[others])
+        near: NDArray[np.bool_] = fits >= NEAR
+        return near
+
+
+def _unit(vectors: Floats) -> Floats:
+    scaled: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return scaled
 
 
 def change_images(images: NDArray[np.uint8], change: int) -> NDArray[np.uint8]:
@@ -196,25 +237,46 @@ def _align(
 ) -> tuple[NDArray[np.intp], Floats]:
     """Improve the crops (P, 4) of `one`, across and down in turn, in ever smaller steps; also how well they fit."""
     fine = _detail(other, NO_CROP, 32)
-    score = _agree(one, fine, crops, 32)
+    score: Floats = np.einsum("pd,pd->p", _detail(one, crops, 32), fine)
     for step, enough in STEPS:
         for axis in (0, 2):
-            middle = crops.copy()
-            for a, b in product((-step, 0, step), repeat=2):
-                if a or b:
-                    promising = np.flatnonzero(score >= enough)
-                    tried = middle[promising]
-                    tried[:, axis : axis + 2] = np.clip(tried[:, axis : axis + 2] + (a, b), 0, DEEPEST)
-                    fit = _agree(one[promising], fine[promising], tried, 32)
-                    better = fit > score[promising]
-                    crops[promising[better]], score[promising[better]] = tried[better], fit[better]
+            promising = np.flatnonzero(score >= enough)
+            if len(promising):
+                crops[promising], score[promising] = _shift(
+                    one[promising], fine[promising], crops[promising], score[promising], axis, step
+                )
     return crops, score
 
 
-def _agree(one: NDArray[np.uint8], fine: Floats, crops: NDArray[np.intp], side: int) -> Floats:
-    """Correlation (P,) of the fine detail of crops of `one` (P, S, S) with details (P, side * side)."""
-    agreement: Floats = np.einsum("pd,pd->p", _detail(one, crops, side), fine)
-    return agreement
+def _shift(
+    one: NDArray[np.uint8], fine: Floats, crops: NDArray[np.intp], score: Floats, axis: int, step: int
+) -> tuple[NDArray[np.intp], Floats]:
+    """Try the neighbouring crops (P, 4) along one axis; the other axis is resized and blurred only once for all."""
+    matrices, blurred = resampling(32, one.shape[-1]), _blurred(one.shape[-1])
+    fixed = (crops[:, 2], crops[:, 3]) if axis == 0 else (crops[:, 0], crops[:, 1])
+    turned = (0, 1, 2) if axis == 0 else (0, 2, 1)
+    pixels = one.astype(np.float32).transpose(turned)
+    plain: Floats = matrices[fixed] @ pixels
+    smooth: Floats = blurred[fixed] @ pixels
+    wanted: Floats = fine.reshape(-1, 32, 32).transpose(turned).reshape(fine.shape)
+    middle = crops
+    for a, b in product((-step, 0, step), repeat=2):
+        if a or b:
+            tried = middle.copy()
+            tried[:, axis : axis + 2] = np.clip(tried[:, axis : axis + 2] + (a, b), 0, DEEPEST)
+            moved = tried[:, axis], tried[:, axis + 1]
+            seen: Floats = plain @ matrices[moved].transpose(0, 2, 1) - smooth @ blurred[moved].transpose(0, 2, 1)
+            fit: Floats = np.einsum("pd,pd->p", unit(seen), wanted)
+            better = fit > score
+            crops, score = np.where(better[:, None], tried, crops), np.where(better, fit, score)
+    return crops, score
+
+
+@cache
+def _blurred(given: int) -> Floats:
+    """The matrices of `resampling` to 32 pixels, each followed by the blur."""
+    matrices: Floats = _blur(32, BLUR) @ resampling(32, given)
+    return matrices
 
 
 def _same_detail(one: NDArray[np.uint8], other: NDArray[np.uint8], crops: NDArray[np.intp], margin: int) -> Floats:
@@ -233,11 +295,15 @@ def _detail(images: NDArray[np.uint8], crops: NDArray[np.intp], side: int) -> Fl
 
 def _sharp(views: Floats, blur: float) -> Floats:
     """What a Gaussian blur would take away."""
-    place = np.arange(views.shape[-1])
+    weights = _blur(views.shape[-1], blur)
+    return np.asarray(views - weights @ views @ weights.T, np.float32)
+
+
+@cache
+def _blur(side: int, blur: float) -> Floats:
+    place = np.arange(side)
     weights = np.exp(-0.5 * ((place[:, None] - place[None]) / blur) ** 2)
-    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    sharp: Floats = views - weights @ views @ weights.T
-    return sharp
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 def _joined(parts: Sequence[Copies]) -> Copies:

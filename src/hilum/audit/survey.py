@@ -6,10 +6,10 @@ Every check of the audit works on a survey, so that each file is opened once.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,15 +122,16 @@ class _Seen:
 
 
 def _look(table: Table, row: Row) -> _Seen | Unreadable:
-    path = table.file(row)
-    try:
-        pixels = read_grayscale(path, name=row.path)
-        content = path.read_bytes()
-        container = _container(path, len(content))
+    try:  # read once: a file may be changed or taken away meanwhile
+        content = table.file(row).read_bytes()
+        pixels = read_grayscale(content, name=row.path)
+        container = _container(content)
     except ImageError as error:
         return Unreadable(row.path, str(error))
+    except FileNotFoundError:
+        return Unreadable(row.path, f"{row.path}: no such file. Correct the path, or remove its row from the table.")
     except OSError as error:
-        return Unreadable(row.path, f"{row.path}: cannot be read ({error.strerror}). Check the disk.")
+        return Unreadable(row.path, f"{row.path}: cannot be read ({error.strerror or error}). Check the disk.")
     fine = np.clip(np.rint(pixels * 65535), 0, 65535).astype(np.uint16)
     counts = np.bincount((fine.ravel() // (65536 // LEVELS)), minlength=LEVELS)
     return _Seen(
@@ -142,8 +143,8 @@ def _look(table: Table, row: Row) -> _Seen | Unreadable:
     )
 
 
-def _container(path: Path, size: int) -> Container:
-    with path.open("rb") as file, Image.open(file) as image:
+def _container(content: bytes) -> Container:
+    with Image.open(io.BytesIO(content)) as image:
         tables: dict[int, Sequence[int]] = getattr(image, "quantization", None) or {}
         written = repr(sorted((key, list(values)) for key, values in tables.items()))
         try:
@@ -151,7 +152,7 @@ def _container(path: Path, size: int) -> Container:
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             dpi = "odd"
         return Container(
-            size=size,
+            size=len(content),
             format=image.format or "",
             mode=image.mode,
             width=image.width,

@@ -119,15 +119,24 @@ def _walk(root: Path) -> Iterator[str]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             entries = list(os.scandir(folder))
+        except FileNotFoundError as error:
+            if prefix:  # taken away since its parent was listed
+                continue
+            msg = f"{folder}: no such folder. Give a folder of class folders."
+            raise TableError(msg) from error
         except OSError as error:
             msg = f"{folder}: cannot be listed ({error.strerror}). Check the permissions, or move it away."
             raise TableError(msg) from error
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            try:
+                folder_too, file_too = entry.is_dir(), entry.is_file() or entry.is_symlink()
+            except OSError:  # a link to itself
+                folder_too, file_too = False, True
+            if folder_too:
                 waiting.append((entry.path, f"{prefix}{entry.name}/"))
-            elif entry.is_file() or entry.is_symlink():  # a link that leads nowhere is reported, not passed over
+            elif file_too:  # a link that leads nowhere is reported, not passed over
                 yield prefix + entry.name
 
 

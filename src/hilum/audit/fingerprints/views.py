@@ -36,7 +36,7 @@ def equalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @cache
-def _resampling(side: int, given: int) -> Floats:
+def resampling(side: int, given: int) -> Floats:
     """Matrices that resize a part of a line of pixels, with a triangular filter (antialiased bilinear).
 
     Returns:
@@ -61,7 +61,7 @@ def view(images: NDArray[np.uint8] | Floats, crops: NDArray[np.intp], side: int)
     Returns:
         Of shape (N, side, side).
     """
-    matrices = _resampling(side, images.shape[-1])
+    matrices = resampling(side, images.shape[-1])
     across, down = matrices[crops[:, 0], crops[:, 1]], matrices[crops[:, 2], crops[:, 3]]
     seen: Floats = down @ images.astype(np.float32) @ across.transpose(0, 2, 1)
     return seen
