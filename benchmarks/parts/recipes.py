@@ -23,7 +23,7 @@ def _recipe(setting: Setting, recipe: str, n_train: int, rate: float) -> list[Me
     settings = ["--set", "epochs=2"] if setting.quick else []
     for seed in range(setting.seeds):
         out = setting.folder / f"{recipe}-{seed}"
-        plan = ["--recipe", recipe, "--set", f"seed={seed}", *settings]
+        plan = ["--recipe", recipe, "--set", f"training.seed={seed}", *settings]
         training = run("-m", "hilum", "train", str(setting.data), "--out", str(out), *plan)
         evaluation = run("-m", "hilum", "evaluate", str(out), str(setting.data))
         environment = json.loads((out / "environment.json").read_text())
