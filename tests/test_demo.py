@@ -70,3 +70,13 @@ def test_a_file_in_the_way_is_one_message(quick, write_dataset, tmp_path):
 def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
     accuracy = run_demo(None, tmp_path / "demo").evaluation.metrics["accuracy"]["value"]
     assert 0.85 <= accuracy <= 0.995
+
+
+def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "PATIENTS", 60)
+    result = run_demo(None, tmp_path / "demo")
+    assert result.planted is not None
+    assert (result.planted.severity, result.planted.evidence["probe"]) == ("warning", "letters")
+    assert "'infected/covid'" in result.planted.message
+    assert (tmp_path / "demo" / "audit" / "audit.html").exists()
+    assert not [finding for finding in result.audit.findings if finding.severity == "error"]

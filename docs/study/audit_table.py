@@ -55,7 +55,7 @@ def table(results: list[dict[str, Any]]) -> str:
             cells.append(share(sum(e["pairs"][variant] for e in entries), 4 * len(entries)))
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     cells = [str(sum(e["false_pairs"] for e in of(base, "copies"))) for base in BASES]
-    lines.append(f"| pairs that are no copies | {' | '.join(cells)} |")
+    lines.append(f"| pairs of two patients | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from hilum.training.train import train
 
 MARK = ".hilum-demo"  # only a folder that holds this file is ever replaced
 PATIENTS = 800
-PLANTED, PLANTED_PATIENTS = "marker:infected/covid", 150
+PLANTED, PLANTED_PATIENTS = "marker:infected/covid", 170
 PLANTED_IN_WORDS = "a letter in a corner of 95 % of the images of 'infected/covid'"
 
 
