@@ -105,5 +105,5 @@ def test_a_path_that_is_listed_twice_is_found_among_many(tmp_path, monkeypatch):
     (tmp_path / "metadata.csv").write_text(
         "path,label\n" + "".join(f"{name},{name[0]}\n" for name in [*names, names[3]])
     )
-    with pytest.raises(TableError, match="line 42: 'a/3.png' is listed already in line 5"):
+    with pytest.raises(TableError, match=r"line 42: 'a/3\.png' is listed already in line 5"):
         read_table(tmp_path)
