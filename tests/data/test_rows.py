@@ -15,6 +15,7 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.data.rows import PackedRows, Row, pack
 from hilum.data.splits import SplitPlan, assign_splits
 from hilum.data.table import Table
+from hilum.errors import TableError
 
 TEXT = st.text(max_size=8) | st.just("not \udcff UTF-8")
 DIGESTS = st.just("") | st.binary(min_size=32, max_size=32).filter(any).map(bytes.hex)
@@ -89,6 +90,20 @@ def test_a_table_of_many_rows_is_split_and_decoded_like_one_of_few(write_dataset
     assert many.select([0, 7]).table.rows == few.select([0, 7]).table.rows
 
 
-def test_a_column_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="1 values for 2 rows"):
-        Table(Path(), (Row("a", "x"), Row("b", "y"))).with_values("split", ["train"])
+def test_a_column_of_another_length_is_refused(monkeypatch):
+    rows = (Row("a", "x"), Row("b", "y"))
+    for few in (False, True):
+        monkeypatch.setattr(rows_module, "PACK_FROM", 1 + few)
+        for values in (["train"], ["train"] * 3):
+            with pytest.raises(ValueError):
+                Table(Path(), rows).with_values("split", values)
+
+
+def test_a_path_that_is_listed_twice_is_found_among_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_module, "PACK_FROM", 10)
+    names = [f"{label}/{i}.png" for label in ("a", "b") for i in range(20)]
+    (tmp_path / "metadata.csv").write_text(
+        "path,label\n" + "".join(f"{name},{name[0]}\n" for name in [*names, names[3]])
+    )
+    with pytest.raises(TableError, match=r"line 42: 'a/3\.png' is listed already in line 5"):
+        read_table(tmp_path)

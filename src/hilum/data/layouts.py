@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+import numpy as np
+
 from hilum.data.images import SUFFIXES
 from hilum.data.rows import NOTHING, Row, pack
 from hilum.data.table import Table
@@ -151,7 +153,8 @@ def read_csv_table(path: Path) -> Table:
             leads out of the CSV's folder.
     """
     try:
-        rows = pack(_each_row(path))
+        rows = pack(row for _, row in _each_row(path))
+        _check_once(path, rows)
     except (OSError, csv.Error) as error:
         msg = f"{path}: cannot be read as CSV ({error}). Save it as comma-separated UTF-8 text."
         raise TableError(msg) from error
@@ -161,9 +164,8 @@ def read_csv_table(path: Path) -> Table:
     return Table(root=path.parent, rows=_with_taxonomy(rows))
 
 
-def _each_row(path: Path) -> Iterator[Row]:
-    """The rows of a CSV as they stand there, one by one."""
-    first_line: dict[str, int] = {}
+def _each_row(path: Path) -> Iterator[tuple[int, Row]]:
+    """The rows of a CSV as they stand there, one by one, each with the number of its line."""
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         header = [name.strip() for name in reader.fieldnames or []]
@@ -171,15 +173,26 @@ def _each_row(path: Path) -> Iterator[Row]:
         _check_header(path, header)
         for entry in reader:
             where = f"{path}, line {reader.line_num}"
-            row = _row(path.parent, where, {key: (value or "").strip() for key, value in entry.items() if key})
-            if row.path in first_line:
-                msg = (
-                    f"{where}: '{row.path}' is listed already in line {first_line[row.path]}. "
-                    "An image counts once: remove one of the two rows."
-                )
-                raise TableError(msg)
-            first_line[row.path] = reader.line_num
-            yield row
+            values = {key: (value or "").strip() for key, value in entry.items() if key}
+            yield reader.line_num, _row(path.parent, where, values)
+
+
+def _check_once(path: Path, rows: Sequence[Row]) -> None:
+    """Find paths that are listed twice: by hashes first, since of millions of rows not every path is to be kept."""
+    found, counts = np.unique(np.fromiter((hash(row.path) for row in rows), np.int64), return_counts=True)
+    suspicious = set(found[counts > 1].tolist())
+    if not suspicious:
+        return
+    first_line: dict[str, int] = {}
+    for line, row in _each_row(path):
+        if row.path in first_line:
+            msg = (
+                f"{path}, line {line}: '{row.path}' is listed already in line {first_line[row.path]}. "
+                "An image counts once: remove one of the two rows."
+            )
+            raise TableError(msg)
+        if hash(row.path) in suspicious:
+            first_line[row.path] = line
 
 
 def _with_taxonomy(rows: Sequence[Row]) -> Sequence[Row]:

@@ -6,6 +6,7 @@ small part of the memory that training takes.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -80,9 +81,9 @@ class PackedRows(Sequence[Row]):
     def of(rows: Iterable[Row]) -> PackedRows:
         """Pack rows, one by one."""
         paths, digests = bytearray(), bytearray()
-        ends = [0]
+        ends = array("q", [0])  # arrays of numbers: lists would take five times as much
         numbers: dict[str, dict[str, int]] = {name: {} for name in CODED}
-        codes: dict[str, list[int]] = {name: [] for name in CODED}
+        codes = {name: array("i") for name in CODED}
         extra: list[Mapping[str, str]] = []
         for row in rows:
             paths += row.path.encode("utf-8", "surrogateescape")
@@ -94,9 +95,9 @@ class PackedRows(Sequence[Row]):
             extra.append(row.extra or NOTHING)
         return PackedRows(
             bytes(paths),
-            np.array(ends, dtype=np.int64),
+            np.frombuffer(ends, np.int64),
             {name: tuple(known) for name, known in numbers.items()},
-            {name: np.array(values, dtype=np.int32) for name, values in codes.items()},
+            {name: np.frombuffer(values, np.int32) for name, values in codes.items()},
             np.frombuffer(digests, np.uint8).reshape(-1, DIGEST),
             tuple(extra) if any(extra) else (),
         )
@@ -105,12 +106,17 @@ class PackedRows(Sequence[Row]):
         """The same rows with other values of one column that is not the path; the others are shared."""
         columns = {key: getattr(self, key) for key in ("paths", "ends", "names", "codes", "digests", "extra")}
         if name == "sha256":
-            joined = b"".join(bytes.fromhex(value) or UNKNOWN for value in values)
+            joined = bytearray()
+            for value in values:
+                joined += bytes.fromhex(value) or UNKNOWN
             columns["digests"] = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST)
         else:
             known: dict[str, int] = {}
             numbers = np.fromiter((known.setdefault(value, len(known)) for value in values), np.int32)
             columns |= {"names": {**self.names, name: tuple(known)}, "codes": {**self.codes, name: numbers}}
+        if len(found := columns["digests"] if name == "sha256" else numbers) != len(self):
+            msg = f"{len(found)} values for {len(self)} rows"
+            raise ValueError(msg)
         return PackedRows(**columns)
 
     def _block(self, numbers: range) -> Iterator[Row]:

@@ -69,15 +69,16 @@ class Table:
         """The same table with other splits, one a row."""
         return self.with_values("split", splits)
 
-    def with_values(self, column: str, values: Sequence[str]) -> Table:
-        """The same table with other values of one column that is not the path, one a row."""
-        if len(values) != len(self):
-            msg = f"{len(values)} values for {len(self)} rows"
-            raise ValueError(msg)
+    def with_values(self, column: str, values: Iterable[str]) -> Table:
+        """The same table with other values of one column that is not the path, one a row.
+
+        Raises:
+            ValueError: There are more or fewer values than rows.
+        """
         if isinstance(self.rows, PackedRows):
             return replace(self, rows=self.rows.with_values(column, values))
-        pairs = zip(self.rows, values, strict=True)
         change: Any = replace  # the column is known by its name only
+        pairs = zip(self.rows, values, strict=True)
         return replace(self, rows=tuple(change(row, **{column: value}) for row, value in pairs))
 
 

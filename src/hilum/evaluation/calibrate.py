@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.data.cache import open_images
+from hilum.data.cache import Images, open_images
 from hilum.errors import DataError
 from hilum.evaluation.metrics import log_loss
 from hilum.evaluation.predictions import predict
@@ -29,12 +29,15 @@ class Calibration:
     note: str = ""
 
 
-def calibrate(run: Run, root: Path | None = None, *, progress: Progress | None = None) -> Calibration:
+def calibrate(
+    run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
+) -> Calibration:
     """The temperatures of a run, from ``calibration.json`` or fitted now.
 
     Args:
         run: A finished run.
         root: Where the run's own data lie now, if they have moved.
+        images: The run's own data with the run's splits, where they are open already.
         progress: Told about long work.
     """
     progress = progress or Progress()
@@ -42,11 +45,11 @@ def calibrate(run: Run, root: Path | None = None, *, progress: Progress | None =
     kept = read_json(run.path / FILE)
     if kept.get("weights_sha256") == weights and kept.get("scheme") == SCHEME:
         return Calibration(kept["temperatures"])
-    table = run.table(root)
+    table = images.table if images else run.table(root)
     if not any(row.split == "calibration" for row in table.rows):
         return Calibration(None, f"{AS_IS}: the run has no calibration images")
     try:
-        images = open_images(table, run.recipe.preprocessing, progress=progress)
+        images = images or open_images(table, run.recipe.preprocessing, progress=progress)
     except DataError:
         return Calibration(None, f"{AS_IS}: the run's images are not in {table.root} any more")
     if images.digest != run.environment["data"]["digest"]:

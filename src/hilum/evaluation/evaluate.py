@@ -73,7 +73,7 @@ def evaluate(
 
     index = {label: number for number, label in enumerate(labels)}
     rows = part.images.table.rows
-    calibration = calibrate(run, part.root if part.own else None, progress=progress)
+    calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
     plain = probabilities = predict(run, part.images, labels, progress=progress)
     if calibration.temperatures:
         probabilities = scale(plain, calibration.temperatures, labels, run.recipe.architecture)

@@ -24,6 +24,7 @@ class Part:
         name: What the evaluation is called: the split, or dataset, split and the start of the data's hash.
         split: Which part of the dataset; ``all`` of one that has no splits.
         images: Decoded by the run's preprocessing.
+        whole: All of the run's own data with its splits; None where other data are evaluated.
         root: Where they lie.
         own: Whether they are the run's own data.
         unreadable: What had to be left out.
@@ -33,6 +34,7 @@ class Part:
     name: str
     split: str
     images: Images
+    whole: Images | None
     root: Path
     own: bool
     unreadable: tuple[Unreadable, ...]
@@ -79,7 +81,9 @@ def select_part(run: Run, data: Path | Table | None, split: str, progress: Progr
         given = data if isinstance(data, Path) else table.root
         dataset = (given.parent if given.is_file() else given).resolve().name
         name = "-".join([dataset, *([] if whole else [split]), images.digest[:8]])
-    return Part(name, "all" if whole else split, chosen, table.root, own, left_out, tuple(notes))
+    return Part(
+        name, "all" if whole else split, chosen, images if own else None, table.root, own, left_out, tuple(notes)
+    )
 
 
 def _without_known(run: Run, images: Images, notes: list[str]) -> Images:

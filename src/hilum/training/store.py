@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
 import weakref
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from hilum.data.mapped import release
 
 SHARE = 0.25  # of the GPU's free memory that images may take for the length of a training
 BLOCK = 2**26  # bytes copied to the GPU at a time
@@ -64,12 +65,3 @@ def copy_to(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
         kept[first : first + step] = torch.from_numpy(np.array(pixels[first : first + step]))
         release(pixels)
     return kept
-
-
-def release(pixels: NDArray[np.uint8]) -> None:
-    """Take a map's pages out of this process; the system keeps them in its cache, and memory does not grow."""
-    mapped = pixels
-    while isinstance(mapped.base, np.ndarray):
-        mapped = mapped.base
-    if isinstance(mapped.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.base.madvise(mmap.MADV_DONTNEED)
