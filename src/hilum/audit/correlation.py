@@ -113,13 +113,11 @@ def find_copies(
 
 def _search_index(images: NDArray[np.uint8], index: Index, among: Among, start: int) -> Copies:
     """As `_search`, but among the nearest cells of an index only."""
-    known = basis()
     here = images[start : start + ROWS]
     found = []
     for change in range(len(CHANGES)):
-        turned = change_images(here, change)
-        asked = np.stack([known.project(turned, crop) for crop in CROPS[:, None]])
-        query, j, fits = index.above(np.concatenate([known.codes(part) for part in asked]), CANDIDATE)
+        components, asked = _ask(here, change)
+        query, j, fits = index.above(asked.reshape(-1, asked.shape[-1]), CANDIDATE)
         crop, i = np.divmod(query, len(here))
         order = np.lexsort((-fits, j, i))  # the best crop of each pair first
         i, j, crop = i[order], j[order], crop[order]
@@ -127,20 +125,17 @@ def _search_index(images: NDArray[np.uint8], index: Index, among: Among, start: 
         i, j, crop = i[best], j[best], crop[best]
         for k in range(0, len(i), BATCH):
             part = slice(k, k + BATCH)
-            near = among.near(asked[crop[part], i[part]], j[part])
+            near = among.near(components[crop[part], i[part]], j[part])
             found.append(compare(images, i[part][near] + start, j[part][near], change, CROPS[crop[part][near]]))
     return _joined(found)
 
 
 def _search(images: NDArray[np.uint8], codes: Floats, among: Among, start: int) -> Copies:
     """The copies of the images from `start` on, ROWS of them, among all."""
-    known = basis()
     here = images[start : start + ROWS]
     found = []
     for change in range(len(CHANGES)):
-        turned = change_images(here, change)
-        components = np.stack([known.project(turned, crop) for crop in CROPS[:, None]])
-        asked = np.stack([known.codes(part) for part in components])
+        components, asked = _ask(here, change)
         for left in range(0, len(images), COLUMNS):
             there = np.ascontiguousarray(codes[left : left + COLUMNS].T)
             best = asked[0] @ there
@@ -156,6 +151,13 @@ def _search(images: NDArray[np.uint8], codes: Floats, among: Among, start: int) 
                 near = among.near(components[crop, a], b)
                 found.append(compare(images, a[near] + start, b[near], change, CROPS[crop[near]]))
     return _joined(found)
+
+
+def _ask(images: NDArray[np.uint8], change: int) -> tuple[Floats, Floats]:
+    """Components and codes, (C, N, L) each, of C crops of N changed images."""
+    turned = change_images(images, change)
+    components = np.stack([basis().project(turned, crop) for crop in CROPS[:, None]])
+    return components, np.stack([basis().codes(part) for part in components])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,9 @@ def require_cleanlab() -> None:
     Raises:
         ExtraError: It is not.
     """
-    try:
-        import cleanlab  # noqa: F401
-    except ImportError as error:
+    if find_spec("cleanlab") is None:
         msg = "cleanlab, which finds label errors, is not installed. Install it with: pip install 'hilum[labels]'"
-        raise ExtraError(msg) from error
+        raise ExtraError(msg)
 
 
 def find_label_errors(table: Table, opinion: Opinion) -> LabelErrors:
