@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.holding import certificate_in_force, holding
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.parts import select_part
@@ -42,6 +43,7 @@ def evaluate(
     *,
     split: str = "test",
     out: Path | None = None,
+    mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -52,6 +54,7 @@ def evaluate(
         split: Which part. A dataset without splits is evaluated whole.
         out: Where to write; by default ``evaluation/<name>`` in the run, where the name is the split, or that of the
             other dataset with the start of its hash.
+        mapping: The run's label for labels of other data; empty to leave their images out.
         progress: Told about long work.
 
     Raises:
@@ -65,12 +68,9 @@ def evaluate(
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
-    part = select_part(run, data, split, progress)
+    part = select_part(run, data, split, progress, mapping=mapping)
     for item in part.unreadable[:10]:
         progress.line(f"left out: {item.message}")
-    for note in part.notes:
-        progress.line(note)
-
     index = {label: number for number, label in enumerate(labels)}
     rows = part.images.table.rows
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
@@ -84,6 +84,10 @@ def evaluate(
         truth=np.array([index[row.label] for row in rows], dtype=np.int64),
         probabilities=probabilities,
     )
+    notes = list(part.notes)
+    certificate = certificate_in_force(run, calibration.temperatures, notes)
+    for note in notes:
+        progress.line(note)
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -93,7 +97,9 @@ def evaluate(
             "note": calibration.note,
             "before": probability_scores(predictions.truth, plain),
         },
-        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
+        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": notes},
+        "operating_point": holding(certificate, predictions) if certificate else None,
+        "certificate": certificate,
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }
