@@ -15,11 +15,15 @@ from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.holding import certificate_in_force, holding
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict
+from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
+from hilum.evaluation.reliability import brier_parts, reliability
+from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
 from hilum.training.run import Run
@@ -85,6 +89,7 @@ def evaluate(
         probabilities=probabilities,
     )
     notes = list(part.notes)
+    columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
     for note in notes:
         progress.line(note)
@@ -92,12 +97,14 @@ def evaluate(
         "name": part.name,
         "split": part.split,
         **measure(predictions, protected=run.protected),
+        **details(predictions),
         "calibration": {
             "temperatures": calibration.temperatures,
             "note": calibration.note,
             "before": probability_scores(predictions.truth, plain),
         },
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": notes},
+        "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
@@ -143,6 +150,9 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         "unit": "patients" if known else "images",
         "confusion": counts[0].astype(int).tolist(),
         **intervals,
+        "wilson": wilson_of(counts[0].astype(int).tolist(), predictions.labels, CONFIDENCE),
+        "predictive_values": _predictive_values(predictions, protected, resamples),
+        "detectable": _detectable(predictions),
         **probability_scores(truth, probabilities),
         "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
     }
@@ -163,6 +173,35 @@ def probability_scores(truth: Any, probabilities: Any) -> dict[str, Any]:
             "value": expected_calibration_error(outcomes, probabilities),
             "noise_floor": noise_floor(probabilities),
         },
+    }
+
+
+def _predictive_values(predictions: Predictions, protected: str | None, resamples: int) -> dict[str, Any] | None:
+    """Of the protected label, called where it is the most probable one; None without patients on both sides."""
+    if protected not in predictions.labels:
+        return None
+    k = predictions.labels.index(protected)
+    positive = predictions.truth == k
+    if not positive.any() or positive.all():
+        return None
+    found = predictive_values(positive, predictions.predicted == k, predictions.clusters, resamples=resamples)
+    return {"label": protected, **found}
+
+
+def _detectable(predictions: Predictions) -> dict[str, Any]:
+    """The smallest difference of accuracy that could be significant, counting images, and patients where known."""
+    known = all(predictions.patients)
+    patients = smallest_significant(len(set(predictions.patients))) if known else None
+    return {"discordance": DISCORDANCE, "images": smallest_significant(len(predictions.truth)), "patients": patients}
+
+
+def details(predictions: Predictions) -> dict[str, Any]:
+    """What a page draws: curves with bands, reliability diagrams, and the Brier score's parts."""
+    truth, probabilities, labels = predictions.truth, predictions.probabilities, predictions.labels
+    return {
+        "curves": curve_bands(probabilities, truth, labels, predictions.clusters),
+        "reliability": reliability(truth, probabilities, labels, predictions.clusters),
+        "brier_parts": brier_parts(truth, probabilities, labels),
     }
 
 
