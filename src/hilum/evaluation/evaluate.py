@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.data.operating_point import OperatingPoint
 from hilum.data.table import Table
 from hilum.errors import RunError
+from hilum.evaluation.abstaining import measure_abstention, write_decisions
+from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.holding import certificate_in_force, holding
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.parts import select_part
-from hilum.evaluation.predictions import Predictions, predict
+from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
 from hilum.evaluation.reliability import brier_parts, reliability
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
@@ -78,7 +83,8 @@ def evaluate(
     index = {label: number for number, label in enumerate(labels)}
     rows = part.images.table.rows
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
-    plain = probabilities = predict(run, part.images, labels, progress=progress)
+    plain, features = predict_with_features(run, part.images, labels, progress=progress)
+    probabilities = plain
     if calibration.temperatures:
         probabilities = scale(plain, calibration.temperatures, labels, run.recipe.architecture)
     predictions = Predictions(
@@ -91,8 +97,16 @@ def evaluate(
     notes = list(part.notes)
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
+    abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
+    judgement = None
+    if abstention.reference:
+        pixels = part.images.pixels[part.images.positions]
+        judgement = abstention.reference.judge(features, pixels)
+    else:
+        notes.append(abstention.note)
     for note in notes:
         progress.line(note)
+    members, flagged = flags(predictions, certificate, run.protected)
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -107,6 +121,9 @@ def evaluate(
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,
+        "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
+        if judgement
+        else None,
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }
@@ -114,11 +131,27 @@ def evaluate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         predictions.write(folder / "predictions.csv")
+        write_decisions(folder / "decisions.csv", predictions, flagged, judgement)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
     return Evaluation(folder, metrics, predictions)
+
+
+def flags(
+    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """What is flagged, and which images are: by the certificate, else where the label is the most probable one.
+
+    Without a certificate the protected label is flagged, or whatever is not healthy where there is none.
+    """
+    labels = predictions.labels
+    if certificate:
+        point = OperatingPoint.of(certificate)
+        return point.members, point.flags(predictions.probabilities, labels)
+    members = tuple(label for label in labels if (label == protected if protected else not is_healthy(label)))
+    return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 
 def measure(predictions: Predictions, *, protected: str | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
