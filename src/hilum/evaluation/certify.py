@@ -94,12 +94,12 @@ def certify(
     plain = predict(run, images, run.labels, progress=progress)
     temperatures = calibration.temperatures
     scaled = scale(plain, temperatures, run.labels, run.recipe.architecture) if temperatures else plain
-    rows = images.table.rows
+    rows, labels = images.table.rows, run.labels
     predictions = Predictions(
-        labels=run.labels,
+        labels=labels,
         paths=tuple(row.path for row in rows),
         patients=tuple(row.patient_id for row in rows),
-        truth=np.array([run.labels.index(row.label) for row in rows], dtype=np.int64),
+        truth=np.array([labels.index(row.label) for row in rows], dtype=np.int64),
         probabilities=scaled,
     )
     facts = {

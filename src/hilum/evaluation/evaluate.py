@@ -28,6 +28,7 @@ from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
 from hilum.evaluation.reliability import brier_parts, reliability
+from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
@@ -121,6 +122,7 @@ def evaluate(
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,
+        "shortcuts": shortcut_gate(run, predictions, part.root, progress) if part.own else None,
         "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
         if judgement
         else None,

@@ -17,6 +17,7 @@ from hilum.evaluation.certificate_screen import (
     exchangeability_sentence,
     holding_sentence,
 )
+from hilum.evaluation.shortcut_gate import gate_sentence
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
@@ -91,6 +92,8 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
     if abstained := metrics.get("abstention"):
         lines += abstention_sentences(abstained)
+    if gate := metrics.get("shortcuts"):
+        lines.append(gate_sentence(gate))
     return lines
 
 
