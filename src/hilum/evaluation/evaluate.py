@@ -21,6 +21,7 @@ from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
+from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.holding import certificate_in_force, holding
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
@@ -122,6 +123,7 @@ def evaluate(
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,
+        "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.root, progress) if part.own else None,
         "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
         if judgement

@@ -17,6 +17,7 @@ from hilum.evaluation.certificate_screen import (
     exchangeability_sentence,
     holding_sentence,
 )
+from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_gate import gate_sentence
 
 
@@ -92,6 +93,8 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
     if abstained := metrics.get("abstention"):
         lines += abstention_sentences(abstained)
+    if found := metrics.get("drop"):
+        lines.append(drop_sentence(found))
     if gate := metrics.get("shortcuts"):
         lines.append(gate_sentence(gate))
     return lines
