@@ -25,6 +25,7 @@ from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.holding import certificate_in_force, holding
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
@@ -33,7 +34,7 @@ from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
-from hilum.training.run import Run
+from hilum.training.run import Run, read_json
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -96,6 +97,9 @@ def evaluate(
         truth=np.array([index[row.label] for row in rows], dtype=np.int64),
         probabilities=probabilities,
     )
+    folder = out or run.path / "evaluation" / part.name
+    earlier = read_json(folder / "metrics.json").get("looks")
+    looks = 1 + (earlier if isinstance(earlier, int) else 0)
     notes = list(part.notes)
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
@@ -123,6 +127,8 @@ def evaluate(
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,
+        "table": table_facts(own_table(run, part.root)) if part.own else None,
+        "looks": looks,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.root, progress) if part.own else None,
         "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
@@ -131,7 +137,6 @@ def evaluate(
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }
-    folder = out or run.path / "evaluation" / part.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         predictions.write(folder / "predictions.csv")

@@ -19,12 +19,11 @@ from hilum.audit.features import Probe, probes
 from hilum.audit.probing import fit_scores
 from hilum.audit.shortcuts import FEWEST
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
 from hilum.data.ranking import weighted_auroc
 from hilum.data.rows import pack
-from hilum.data.table import Table
 from hilum.errors import HilumError
 from hilum.evaluation.intervals import bootstrap
+from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import Predictions
 from hilum.progress import Progress
 from hilum.training.run import Run
@@ -47,7 +46,7 @@ def shortcut_gate(run: Run, predictions: Predictions, root: Path, progress: Prog
     """
     split = {row.path: row for row in run.each_split_row()}
     wanted = {path for path, row in split.items() if row.split == "train"} | set(predictions.paths)
-    table = _with_columns(run, root)
+    table = own_table(run, root)
     rows = (
         replace(row, label=split[row.path].label, split=split[row.path].split)
         for row in table.rows
@@ -159,17 +158,3 @@ def gate_sentence(gate: dict[str, Any]) -> str:
 
 def _nothing(note: str) -> dict[str, Any]:
     return {"labels": {}, "judged_by": [], "best": None, "beaten": None, "note": note}
-
-
-def _with_columns(run: Run, root: Path) -> Table:
-    """The run's own data with all columns of their table, which are probed as well; without them if that has gone."""
-    data = run.environment.get("data", {})
-    given = Path(data.get("given") or root)
-    for source in (given, root):
-        try:
-            table = read_table(source)
-        except (HilumError, OSError):
-            continue
-        if table.root.resolve() == root.resolve():
-            return table
-    return run.table(root)
