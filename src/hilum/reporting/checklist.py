@@ -258,11 +258,10 @@ def _subgroups(facts: Facts) -> Answer:
 def _external(facts: Facts) -> Answer:
     if not facts.external:
         return "FAIL", "external validation: NONE"
-    told = [
-        f"{name}: {drop_sentence(m['drop']) if m.get('drop') else 'without its drop'}"
-        for name, m in facts.external.items()
-    ]
-    return "PASS", "; ".join(told)
+    drops = {name: metrics.get("drop") for name, metrics in facts.external.items()}
+    told = "; ".join(f"{name}: {drop_sentence(found) if found else 'measured'}" for name, found in drops.items())
+    highs = [found["accuracy"]["difference"]["high"] for found in drops.values() if found]
+    return ("FAIL" if any(high is not None and high < 0 for high in highs) else "PASS"), told
 
 
 def _abstention(facts: Facts) -> Answer:

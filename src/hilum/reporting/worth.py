@@ -26,6 +26,7 @@ class Worth:
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
         detectable: What so few images could show, in one sentence.
+        areas: Under the precision-recall curves, in one sentence.
     """
 
     decisions: list[str]
@@ -38,6 +39,7 @@ class Worth:
     subgroups: dict[str, list[dict[str, Any]]]
     probes: list[dict[str, Any]]
     detectable: str
+    areas: str
 
 
 def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Worth:
@@ -66,7 +68,14 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
         },
         probes=_probes(metrics.get("shortcuts")),
         detectable=_detectable(metrics),
+        areas=_areas(metrics),
     )
+
+
+def _areas(metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("auprc") or {}
+    told = [f"{label} {fraction(entry['value'])} ({fraction_range(entry)})" for label, entry in found.items()]
+    return f"Area under precision against recall: {', '.join(told)}." if told else ""
 
 
 def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -115,8 +124,12 @@ def _detectable(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("detectable")
     if not found or found["images"] is None:
         return ""
-    patients = f", or {percent(found['patients'])} counting patients" if found.get("patients") is not None else ""
+    wilson = (metrics.get("wilson") or {}).get("accuracy")
+    plain = (
+        f" Wilson’s interval of the accuracy, as if images were independent: {percent_range(wilson)}." if wilson else ""
+    )
+    patients = f", or {percent(found['patients'])} counting patients," if found.get("patients") is not None else ""
     return (
         f"Another classifier that differs on {percent(found['discordance'])} of these images would have to be better "
-        f"by at least {percent(found['images'])}{patients} for that to be significant."
+        f"by at least {percent(found['images'])}{patients} for that to be significant.{plain}"
     )

@@ -1,0 +1,161 @@
+"""The checklist is computed: each state follows from what the run's files hold, and turns when they are changed."""
+
+import json
+
+import numpy as np
+import pytest
+from made_results import LABELS, predictions
+from reading_pages import Page
+
+from hilum.evaluation.abstaining import risk_coverage
+from hilum.evaluation.evaluate import details
+from hilum.evaluation.external import drop
+from hilum.reporting.checklist import ITEMS
+from hilum.reporting.page import page_content, write_report
+from hilum.training.run import open_run
+
+FILE = ("evaluation", "test", "metrics.json")
+
+
+def states(run):
+    return {item.number: item for item in page_content(open_run(run))["checklist"]}
+
+
+def change(run, **values):
+    file = run.joinpath(*FILE)
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def gate(beaten):
+    number = {"value": 0.9, "low": 0.8, "high": 0.95}
+    lead = {"value": 0.1, "low": 0.05, "high": 0.2} if beaten else {"value": -0.1, "low": -0.2, "high": 0.0}
+    probe = {"name": "frame", "kind": "pixels", "auroc": number, "difference": lead}
+    of = {LABELS[1]: {"model": number, "probes": [probe]}}
+    best = {"label": LABELS[1], "model": number, **probe}
+    return {"labels": of, "judged_by": [LABELS[1]], "best": best, "beaten": beaten, "note": ""}
+
+
+def test_there_are_the_25_items_of_the_plan_and_nothing_is_claimed_that_is_not_there(make_run):
+    found = states(make_run())
+    assert len(found) == len(ITEMS) == 25
+    assert found[22].state == "FAIL"
+    assert found[22].evidence == "external validation: NONE"
+    for number in (2, 3, 4, 5, 8, 9, 10, 20, 21, 23, 25):
+        assert found[number].state == "UNKNOWN", found[number]
+    for number in (6, 12, 14, 15, 24):
+        assert found[number].state == "PASS", found[number]
+
+
+def test_patients_decide_about_the_split_and_the_intervals(make_run):
+    known = states(make_run(patients=True))
+    assert known[7].state in ("PASS", "FAIL")
+
+
+def test_unknown_patients_make_intervals_unknown(make_run):
+    unknown = states(make_run(patients=False))
+    assert unknown[7].state == "UNKNOWN"
+    assert unknown[16].state == "UNKNOWN"
+
+
+@pytest.mark.parametrize("beaten", [True, False])
+def test_a_model_that_does_not_beat_a_shortcut_says_so_at_the_top(make_run, beaten):
+    run = make_run()
+    change(run, shortcuts=gate(beaten))
+    assert states(run)[10].state == ("PASS" if beaten else "FAIL")
+    html = write_report(run).read_text(encoding="utf-8")
+    top = html[: html.index('id="data"')]
+    assert ("NOT BETTER THAN A SHORTCUT" in top) == (not beaten)
+
+
+def test_a_table_that_says_everything_passes_and_an_impossible_label_fails(make_run):
+    run = make_run()
+    full = {"column": "x", "filled": 1.0, "by_label": {label: {"A": 3} for label in LABELS}}
+    names = ("source", "date", "licence", "age", "sex", "view", "label_source")
+    table = {"n_images": 9, "columns": dict.fromkeys(names, full), "given_away": [], "impossible": []}
+    change(run, table=table)
+    found = states(run)
+    assert [found[number].state for number in (2, 3, 4, 5, 9)] == ["PASS"] * 5
+    change(run, table=table | {"impossible": ["3 images of 'infected/covid' are dated before 2019"]})
+    assert states(run)[5].state == "FAIL"
+
+
+def test_calibration_is_judged_by_its_noise_floor(make_run):
+    run = make_run()
+    change(run, ece={"value": 0.05, "noise_floor": 0.045})
+    assert states(run)[19].state == "PASS"
+    change(run, ece={"value": 0.09, "noise_floor": 0.045})
+    assert states(run)[19].state == "FAIL"
+
+
+def held(verdict, p):
+    return {
+        "group": LABELS[1],
+        "threshold": 0.1,
+        "bound": 0.05,
+        "patients": 100,
+        "missed": 3,
+        "unit": "patients",
+        "value": 0.03,
+        "low": 0.006,
+        "high": 0.085,
+        "verdict": verdict,
+        "flagged": {},
+        "exchangeability": {"p_group": p, "p_others": 1.0, "p_value": p},
+        "seal": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "p", "state"), [("within", 0.5, "PASS"), ("within", 0.001, "FAIL"), ("broken", 0.5, "FAIL")]
+)
+def test_a_certificate_passes_only_where_it_holds_and_nothing_has_shifted(make_run, verdict, p, state):
+    run = make_run()
+    certificate = {"confidence": 0.95, "miss_rate": 0.05, "unit": "patients", "group": LABELS[1], "threshold": 0.1}
+    change(run, operating_point=held(verdict, p), certificate=certificate)
+    assert states(run)[20].state == state
+
+
+def test_other_data_count_as_external_validation_and_a_drop_fails(make_run):
+    run = make_run()
+    inside, outside = predictions(right=0.95, n=240), predictions(right=0.4, n=240, seed=1)
+    folder = run / "evaluation" / "clinic-1234"
+    folder.mkdir()
+    outside.write(folder / "predictions.csv")
+    metrics = json.loads(run.joinpath(*FILE).read_text())
+    metrics |= {"name": folder.name, "split": "all", "table": None, "drop": drop(inside, outside, resamples=100)}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    item = states(run)[22]
+    assert item.state == "FAIL"
+    assert "points" in item.evidence
+    assert "clinic-1234" in item.evidence
+
+
+def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
+    run = make_run()
+    some = predictions(n=120)
+    judgement = type("J", (), {"p_value": np.linspace(0, 1, 120), "features": np.linspace(1, 0, 120)})()
+    number = {"value": 0.1, "low": 0.05, "high": 0.2}
+    abstained = {
+        "level": 0.05,
+        "abstained": number,
+        "reasons": {"far": number, "near": number},
+        "recall": dict.fromkeys(("as_missed", "as_found", "of_decided"), number),
+        "risk_coverage": risk_coverage(some, judgement),
+    }
+    one = dict.fromkeys(("accuracy", "recall", "false_alarms", "auroc"), number)
+    group = {"n_images": 5, "n_patients": 3, "n_protected": 1, **one}
+    change(run, **details(some), shortcuts=gate(True), abstention=abstained, subgroups={"view": {"AP": group}})
+    html = write_report(run).read_text(encoding="utf-8")
+    for name in ("curves-test", "reliability-test", "risk-test"):
+        assert f'id="{name}' in html
+    text = Page(html).text
+    for words in ("By view", "The strongest shortcuts", "Area under precision against recall", "Brier score"):
+        assert words in text
+    card = (run / "model_card.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: hilum\n")
+    for item in page_content(open_run(run))["checklist"]:
+        assert f"| {item.number} | {item.name} |" in card
+    yaml = pytest.importorskip("yaml")
+    header = yaml.safe_load(card.split("---\n")[1])
+    assert header["id2label"] == {0: "normal", 1: "covid", 2: "non-covid"}
+    assert header["model-index"][0]["results"][0]["metrics"][0]["type"] == "accuracy"
