@@ -1,0 +1,230 @@
+"""How often hilum's own statistics keep what they promise, where the truth is known.
+
+    python docs/study/evaluation_simulations.py    # writes the simulations' tables of docs/evaluation.md; minutes
+
+The slow tests (`tests/evaluation/test_simulations.py`) run the same functions and hold them to their bounds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import norm
+
+from hilum.data.familiarity import conformal_p
+from hilum.data.operating_point import highest_by_patient
+from hilum.data.ranking import weighted_auroc
+from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.certificate import certified_threshold
+from hilum.evaluation.curves import average_precision
+from hilum.evaluation.exchangeability import exchangeable_p
+from hilum.evaluation.external import drop
+from hilum.evaluation.intervals import bootstrap, exact_interval
+from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.proportions import predictive_values, wilson
+
+DELTA, RUNS = 0.05, 2000
+DOCUMENT = Path(__file__).parents[1] / "evaluation.md"
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+CORRELATION, FRAMES = 0.7, 3
+
+
+def standard_error(share: float, runs: int) -> float:
+    return float(np.sqrt(share * (1 - share) / runs))
+
+
+def certificate(kind: str, patients: int, rate: float, runs: int = RUNS, seed: int = 0) -> float:
+    """The share of calibrations whose true miss rate is above the certified one.
+
+    ``continuous``: normal scores; ``tied``: rounded to one digit; ``clustered``: three frames a patient with
+    correlation 0.7 within, of which the highest speaks; ``frames as patients``: the same, each counted as a patient.
+    """
+    generator = np.random.default_rng([seed, patients])
+    broken = 0
+    for _ in range(runs):
+        if kind in ("clustered", "frames as patients"):
+            own = np.sqrt(CORRELATION) * generator.normal(
+                size=(-(-patients // FRAMES) if "frames" in kind else patients, 1)
+            )
+            frames = own + np.sqrt(1 - CORRELATION) * generator.normal(size=(len(own), FRAMES))
+            names = [str(i) for i in np.repeat(np.arange(len(own)), FRAMES)]
+            scores = highest_by_patient(frames.ravel(), names)[1] if kind == "clustered" else frames.ravel()
+        else:
+            scores = generator.normal(size=patients)
+            scores = np.round(scores, 1) if kind == "tied" else scores
+        threshold = certified_threshold(scores, rate, 1 - DELTA)
+        broken += _miss_rate(kind, threshold) > rate
+    return broken / runs
+
+
+def _miss_rate(kind: str, threshold: float) -> float:
+    """The share of new patients (or frames) below a threshold."""
+    if kind == "tied":
+        return float(norm.cdf(threshold - 0.05))  # what rounds to less than the threshold
+    if kind != "clustered":
+        return float(norm.cdf(threshold))
+    own, weights = np.polynomial.hermite_e.hermegauss(60)
+    below = norm.cdf((threshold - np.sqrt(CORRELATION) * own) / np.sqrt(1 - CORRELATION)) ** FRAMES
+    return float((below * weights).sum() / weights.sum())
+
+
+def patients_like(generator: np.random.Generator, patients: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Images of patients with 1 to 3 images, a third of them ill, whose scores go together; truth, score, patient."""
+    frames = generator.integers(1, 4, patients)
+    ill = generator.random(patients) < 1 / 3
+    score = 1.6 * ill + np.sqrt(0.6) * generator.normal(size=patients)
+    member = np.repeat(np.arange(patients), frames)
+    scores = score[member] + np.sqrt(0.4) * generator.normal(size=len(member))
+    return ill[member], scores, [str(i) for i in member]
+
+
+def coverage(measure: str, runs: int, patients: int = 150, seed: int = 0) -> float:
+    """How often a 95 % interval holds the true value of a measure."""
+    generator = np.random.default_rng([seed, 7])
+    truth = {
+        "AUROC": norm.cdf(1.6 / np.sqrt(2)),
+        "recall": norm.sf(0.8 - 1.6),
+        "PPV at 10 %": 0.1 * norm.sf(-0.8) / (0.1 * norm.sf(-0.8) + 0.9 * norm.sf(0.8)),
+        "AUPRC": _true_auprc(),
+    }.get(measure, 0.0)
+    covered = 0
+    for run in range(runs):
+        positive, scores, names = patients_like(generator, patients)
+        flagged = scores > 0.8
+        if measure == "AUROC":
+            found = bootstrap(_one(weighted_auroc, scores, positive), names, resamples=400, seed=run)["x"]
+        elif measure == "AUPRC":
+            found = bootstrap(_one(average_precision, scores, positive), names, resamples=400, seed=run)["x"]
+        elif measure == "recall":
+            found = predictive_values(positive, flagged, names, prevalences=[0.1], resamples=400)["recall"]
+        else:
+            found = predictive_values(positive, flagged, names, prevalences=[0.1], resamples=400)["at"][0]["ppv"]
+        covered += found["low"] <= truth <= found["high"]
+    return covered / runs
+
+
+def _one(function: Callable[..., np.ndarray], scores: np.ndarray, positive: np.ndarray) -> Callable[..., dict]:
+    return lambda weights: {"x": function(scores, positive, weights)}
+
+
+def _true_auprc() -> float:
+    """Of the scores of `patients_like`: precision integrated over recall."""
+    recall = (np.arange(20000) + 0.5) / 20000
+    threshold = 1.6 + norm.isf(recall)
+    true, false = recall / 3, norm.sf(threshold) * 2 / 3
+    return float((true / (true + false)).mean())
+
+
+def proportion_coverage(kind: str, share: float, count: int) -> float:
+    """The exact chance that an interval of a plain proportion holds it."""
+    from scipy.stats import binom
+
+    covered = 0.0
+    for found in range(count + 1):
+        limits = wilson(found, count) if kind == "Wilson" else exact_interval(found / count, count)
+        covered += float(binom.pmf(found, count, share)) * (limits["low"] <= share <= limits["high"])
+    return covered
+
+
+def drop_coverage(runs: int, seed: int = 0) -> float:
+    """How often the interval of the drop of accuracy holds the true drop, 0.9 to 0.7."""
+    generator = np.random.default_rng([seed, 8])
+
+    def answers(right: float, patients: int) -> Predictions:
+        truth = np.arange(patients) % 3
+        answer = np.where(generator.random(patients) < right, truth, (truth + 1) % 3)
+        names = tuple(map(str, range(patients)))
+        return Predictions(LABELS, names, names, truth, np.eye(3)[answer] * 0.7 + 0.1)
+
+    found = [drop(answers(0.9, 240), answers(0.7, 150), resamples=300)["accuracy"]["difference"] for _ in range(runs)]
+    return float(np.mean([entry["low"] <= -0.2 <= entry["high"] for entry in found]))
+
+
+def calibration_error(count: int, draws: int = 200, seed: int = 0) -> tuple[float, float]:
+    """The calibration error that perfectly calibrated probabilities show, and what the noise floor foretells of it."""
+    generator = np.random.default_rng([seed, count])
+    probabilities = np.clip(generator.dirichlet([0.5, 0.5, 0.5], size=count), 1e-9, 1)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    errors = []
+    for _ in range(draws):
+        drawn = (generator.random((count, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+        errors.append(expected_calibration_error(np.eye(3)[drawn], probabilities))
+    return float(np.mean(errors)), noise_floor(probabilities, seed=seed + 1)
+
+
+def false_abstentions(level: float, calibration: int, runs: int = RUNS, seed: int = 0) -> float:
+    """The share of patients like the calibration's whose doubled smaller p-value is at most the level."""
+    generator = np.random.default_rng([seed, 9])
+    wrong = 0
+    for _ in range(runs):
+        layout, features = generator.gamma(2, size=(2, calibration)), generator.gamma(3, size=(2, 10))
+        known = np.sort(layout[0]), np.sort(generator.gamma(3, size=calibration))
+        p = np.minimum(conformal_p(generator.gamma(2, size=10), known[0]), conformal_p(features[0], known[1]))
+        wrong += (np.minimum(1, 2 * p) <= level).mean()
+    return wrong / runs
+
+
+def false_shifts(patients: int, runs: int = 1000, seed: int = 0) -> float:
+    """How often the test of exchangeability is significant at 5 % where nothing has shifted."""
+    generator = np.random.default_rng([seed, 10])
+    draws = (generator.beta(2, 1, size=(2, patients)).round(2) for _ in range(runs))
+    return float(np.mean([exchangeable_p(*draw, permutations=199, seed=i) <= 0.05 for i, draw in enumerate(draws)]))
+
+
+def main() -> None:
+    tables = {"certificate": _certificates(), "coverage": _coverages(), "floor": _floors(), "levels": _levels()}
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for name, rows in tables.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}\n" + "\n".join(rows) + f"\n{end}{tail}"
+        print("\n".join(rows), file=sys.stderr)
+    DOCUMENT.write_text(text, encoding="utf-8")
+
+
+def _certificates() -> list[str]:
+    rows = ["| scores | patients | miss rate | broken in 2,000 runs | allowed |", "|---|---|---|---|---|"]
+    most = f"{100 * DELTA:.0f} % + {100 * 3 * standard_error(DELTA, RUNS):.1f}"
+    for kind in ("continuous", "tied", "clustered", "frames as patients"):
+        for patients, rate in ((59, 0.05), (125, 0.05), (181, 0.05), (66, 0.10)):
+            share = certificate(kind, patients, rate)
+            allowed = "(the mistake)" if kind == "frames as patients" else most
+            rows.append(f"| {kind} | {patients} | {100 * rate:.0f} % | {100 * share:.1f} % | {allowed} |")
+    return rows
+
+
+def _coverages() -> list[str]:
+    rows = ["| interval | of | runs | holds the truth |", "|---|---|---|---|"]
+    runs = 600
+    for measure in ("AUROC", "AUPRC", "recall", "PPV at 10 %"):
+        share = coverage(measure, runs)
+        rows.append(f"| bootstrap over 150 patients | {measure} | {runs} | {100 * share:.1f} % |")
+    rows.append(f"| two bootstraps | drop of accuracy | {runs} | {100 * drop_coverage(runs):.1f} % |")
+    for kind in ("Wilson", "Clopper-Pearson"):
+        held = [proportion_coverage(kind, share, 117) for share in np.linspace(0.02, 0.98, 193)]
+        span = f"{100 * min(held):.1f} to {100 * max(held):.1f} %, mean {100 * np.mean(held):.1f} %"
+        rows.append(f"| {kind} | a proportion of 117, 2 to 98 % | exact | {span} |")
+    return rows
+
+
+def _floors() -> list[str]:
+    rows = ["| images | error of perfectly calibrated probabilities | noise floor |", "|---|---|---|"]
+    for count in (139, 615, 2000):
+        shown, foretold = calibration_error(count)
+        rows.append(f"| {count} | {shown:.4f} | {foretold:.4f} |")
+    return rows
+
+
+def _levels() -> list[str]:
+    rows = ["| test | calibration patients | stated | wrong |", "|---|---|---|---|"]
+    rows += [f"| abstention | {n} | 5 % | {100 * false_abstentions(0.05, n):.1f} % |" for n in (100, 365)]
+    rows += [f"| shift | {n} | 5 % | {100 * false_shifts(n):.1f} % |" for n in (59, 117)]
+    return rows
+
+
+if __name__ == "__main__":
+    main()
