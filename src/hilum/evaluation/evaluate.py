@@ -108,9 +108,7 @@ def evaluate(
     if abstention.reference:
         pixels = part.images.pixels[part.images.positions]
         judgement = abstention.reference.judge(features, pixels)
-    else:
-        notes.append(abstention.note)
-    for note in notes:
+    for note in [*notes, *filter(None, [abstention.note])]:
         progress.line(note)
     members, flagged = flags(predictions, certificate, run.protected)
     metrics = {
@@ -134,6 +132,7 @@ def evaluate(
         "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
         if judgement
         else None,
+        "abstention_note": abstention.note,
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }

@@ -267,7 +267,7 @@ def _external(facts: Facts) -> Answer:
 def _abstention(facts: Facts) -> Answer:
     found = facts.metrics.get("abstention")
     if not found:
-        return "UNKNOWN", "nothing is abstained on (no calibration patients, or not evaluated)"
+        return ("UNKNOWN", facts.metrics.get("abstention_note") or "not measured") if facts.metrics else NOT_EVALUATED
     told = "; ".join(abstention_sentences(found))
     told += "".join(
         f"; {name}: {abstention_sentences(m['abstention'])[0]}"
