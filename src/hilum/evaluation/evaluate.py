@@ -35,6 +35,7 @@ from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
 from hilum.training.run import Run, read_json
+from hilum.training.series import write_json
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -98,8 +99,6 @@ def evaluate(
         probabilities=probabilities,
     )
     folder = out or run.path / "evaluation" / part.name
-    earlier = read_json(folder / "metrics.json").get("looks")
-    looks = 1 + (earlier if isinstance(earlier, int) else 0)
     notes = list(part.notes)
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
@@ -126,7 +125,6 @@ def evaluate(
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
-        "looks": looks,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.root, progress) if part.own else None,
         "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
@@ -140,11 +138,23 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
         predictions.write(folder / "predictions.csv")
         write_decisions(folder / "decisions.csv", predictions, flagged, judgement)
+        count_look(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
     return Evaluation(folder, metrics, predictions)
+
+
+def count_look(folder: Path) -> None:
+    """Note in ``looks.json`` that these images were looked at once more; beside the measures, which stay the same."""
+    write_json(folder / "looks.json", {"looks": looks_at(folder) + 1})
+
+
+def looks_at(folder: Path) -> int:
+    """How often an evaluation was made in this folder."""
+    looks = read_json(folder / "looks.json").get("looks")
+    return looks if isinstance(looks, int) else 0
 
 
 def flags(

@@ -42,6 +42,7 @@ class Facts:
         metrics: Of its own test images; empty if they were not evaluated.
         external: Metrics of other data, by name.
         audit: What ``audit.json`` says of its data; empty without an audit.
+        looks: How often the test images were evaluated by this run.
         errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
     """
 
@@ -50,6 +51,7 @@ class Facts:
     metrics: Mapping[str, Any]
     external: Mapping[str, Mapping[str, Any]]
     audit: Mapping[str, Any]
+    looks: int
     errors_shown: int | None
 
 
@@ -171,8 +173,9 @@ def _weights(facts: Facts) -> Answer:
 
 
 def _budget(facts: Facts) -> Answer:
-    looks = facts.metrics.get("looks", 0)
-    seed = f"seed {facts.run.recipe.training.seed}; this run's test images were evaluated {looks} times"
+    looks = max(facts.looks, 1 if facts.metrics else 0)  # older evaluations did not count themselves
+    times = "once" if looks == 1 else f"{looks} times"
+    seed = f"seed {facts.run.recipe.training.seed}; this run's test images were evaluated {times}"
     if (facts.run.path.parent.parent / "sweep.json").exists():
         return "PASS", f"{seed}; chosen in a sweep by validation ({facts.run.path.parent.parent.name}/sweep.json)"
     return "UNKNOWN", f"{seed}; what was tried before this run, nobody wrote down"

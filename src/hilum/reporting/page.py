@@ -16,6 +16,7 @@ from hilum.data.labels import order_labels
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
+from hilum.evaluation.evaluate import looks_at
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
 from hilum.evaluation.shortcut_gate import gate_sentence
@@ -176,6 +177,7 @@ def _facts(
         metrics=metrics,
         external={folder.name: found for folder, found in read.items() if folder.name not in own},
         audit=next((found for found in audits if found and found.get("data") in about), {}),
+        looks=looks_at(run.path / "evaluation" / "test"),
         errors_shown=next((of.errors_shown for of in evaluations if of.name == "test"), None),
     )
 
