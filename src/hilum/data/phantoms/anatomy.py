@@ -76,7 +76,7 @@ _LEVEL, _WAVE = 0.25, 0.5
 
 
 def _along_ribs(rng: np.random.Generator, *shape: int) -> NDArray[np.float64]:
-    """Deviations of variance 1 that neighbouring ribs have mostly in common, so that ribs do not cross, (*shape, 12)."""
+    """Deviations of variance 1, (*shape, 12), mostly alike in neighbouring ribs, so that ribs do not cross."""
     apart = np.abs(np.arange(_RIBS)[:, None] - np.arange(_RIBS))
     alike = np.linalg.cholesky(np.exp(-apart / 8.0))
     deviations: NDArray[np.float64] = rng.standard_normal((*shape, _RIBS)) @ alike.T
