@@ -21,6 +21,7 @@ LEVEL = {
     "reporting": 6,
     "serving": 7,
     "demo": 7,
+    "cli_evaluation": 7,
     "cli": 8,
     "__main__": 9,
 }

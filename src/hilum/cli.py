@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hilum import __version__
+from hilum.cli_evaluation import certify, evaluate, print_metrics
 from hilum.errors import GateError, HilumError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from hilum.evaluation.evaluate import Evaluation
     from hilum.training.recipe import Recipe
     from hilum.training.selection import Select
 
@@ -77,7 +77,7 @@ def demo(
     result = run_demo(data, out, seed=seed, progress=progress_for_terminal())
     planted = result.planted.as_json() if result.planted else None
     Console(highlight=False).print(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
-    _print_metrics(result.evaluation.metrics)
+    print_metrics(result.evaluation.metrics)
     typer.echo(f"audit: {out / 'audit' / 'audit.html'}")
     typer.echo(f"report: {result.report}")
 
@@ -197,28 +197,8 @@ def train(
     typer.echo(f"next: hilum evaluate {out}")
 
 
-@app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
-) -> None:
-    """Measure how good a run is, with intervals."""
-    import json
-
-    from hilum.evaluation.evaluate import evaluate as run_evaluation
-    from hilum.progress import progress_for_terminal
-    from hilum.training.run import open_run
-
-    result: Evaluation = run_evaluation(open_run(run), data, split=split, out=out, progress=progress_for_terminal())
-    if as_json:
-        typer.echo(json.dumps(result.metrics))
-        return
-    _print_metrics(result.metrics)
-    typer.echo(f"written: {result.folder}")
-    typer.echo(f"next: hilum report {run}")
+app.command()(evaluate)
+app.command()(certify)
 
 
 @app.command()
@@ -360,14 +340,6 @@ def _print(
     Console(highlight=False).print(screen(facts))
     typer.echo(f"written: {page.parent}")
     typer.echo(f"page: {page}")
-
-
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from hilum.evaluation.screen import result_table
-
-    Console(highlight=False).print(result_table(metrics))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@
     │   └── CacheError      the decoded images cannot be stored or found
     ├── RunError            a run folder that is missing, incomplete or in the way
     │   └── CheckpointError weights that do not belong to this network, or are damaged
+    ├── CertificateError    a certificate that cannot be given, or that does not belong to this run
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
     ├── GateError           exit code 3: the audit found what it was told to stop at
@@ -57,6 +58,10 @@ class RunError(HilumError):
 
 class CheckpointError(RunError):
     """Stored weights are damaged, or belong to another network."""
+
+
+class CertificateError(HilumError):
+    """A miss rate cannot be certified, or a certificate was changed or belongs to another run."""
 
 
 class DivergenceError(HilumError):

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.data.operating_point import OperatingPoint
 from hilum.data.table import Table
 from hilum.errors import RunError
+from hilum.evaluation.abstaining import measure_abstention, write_decisions
+from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.certified_patients import is_healthy
+from hilum.evaluation.curves import curve_bands
+from hilum.evaluation.external import drop, internal_predictions
+from hilum.evaluation.holding import certificate_in_force, holding
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
-from hilum.evaluation.predictions import Predictions, predict
+from hilum.evaluation.predictions import Predictions, predict_with_features
+from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
+from hilum.evaluation.reliability import brier_parts, reliability
+from hilum.evaluation.shortcut_gate import shortcut_gate
+from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
-from hilum.training.run import Run
+from hilum.training.run import Run, read_json
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -42,6 +55,7 @@ def evaluate(
     *,
     split: str = "test",
     out: Path | None = None,
+    mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -52,6 +66,7 @@ def evaluate(
         split: Which part. A dataset without splits is evaluated whole.
         out: Where to write; by default ``evaluation/<name>`` in the run, where the name is the split, or that of the
             other dataset with the start of its hash.
+        mapping: The run's label for labels of other data; empty to leave their images out.
         progress: Told about long work.
 
     Raises:
@@ -65,16 +80,14 @@ def evaluate(
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
-    part = select_part(run, data, split, progress)
+    part = select_part(run, data, split, progress, mapping=mapping)
     for item in part.unreadable[:10]:
         progress.line(f"left out: {item.message}")
-    for note in part.notes:
-        progress.line(note)
-
     index = {label: number for number, label in enumerate(labels)}
     rows = part.images.table.rows
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
-    plain = probabilities = predict(run, part.images, labels, progress=progress)
+    plain, features = predict_with_features(run, part.images, labels, progress=progress)
+    probabilities = plain
     if calibration.temperatures:
         probabilities = scale(plain, calibration.temperatures, labels, run.recipe.architecture)
     predictions = Predictions(
@@ -84,28 +97,70 @@ def evaluate(
         truth=np.array([index[row.label] for row in rows], dtype=np.int64),
         probabilities=probabilities,
     )
+    folder = out or run.path / "evaluation" / part.name
+    earlier = read_json(folder / "metrics.json").get("looks")
+    looks = 1 + (earlier if isinstance(earlier, int) else 0)
+    notes = list(part.notes)
+    columns = columns_of(run, rows)
+    certificate = certificate_in_force(run, calibration.temperatures, notes)
+    abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
+    judgement = None
+    if abstention.reference:
+        pixels = part.images.pixels[part.images.positions]
+        judgement = abstention.reference.judge(features, pixels)
+    else:
+        notes.append(abstention.note)
+    for note in notes:
+        progress.line(note)
+    members, flagged = flags(predictions, certificate, run.protected)
     metrics = {
         "name": part.name,
         "split": part.split,
         **measure(predictions, protected=run.protected),
+        **details(predictions),
         "calibration": {
             "temperatures": calibration.temperatures,
             "note": calibration.note,
             "before": probability_scores(predictions.truth, plain),
         },
-        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
+        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": notes},
+        "subgroups": measure_subgroups(predictions, columns, run.protected),
+        "operating_point": holding(certificate, predictions) if certificate else None,
+        "certificate": certificate,
+        "table": table_facts(own_table(run, part.root)) if part.own else None,
+        "looks": looks,
+        "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
+        "shortcuts": shortcut_gate(run, predictions, part.root, progress) if part.own else None,
+        "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
+        if judgement
+        else None,
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }
-    folder = out or run.path / "evaluation" / part.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         predictions.write(folder / "predictions.csv")
+        write_decisions(folder / "decisions.csv", predictions, flagged, judgement)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
     return Evaluation(folder, metrics, predictions)
+
+
+def flags(
+    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """What is flagged, and which images are: by the certificate, else where the label is the most probable one.
+
+    Without a certificate the protected label is flagged, or whatever is not healthy where there is none.
+    """
+    labels = predictions.labels
+    if certificate:
+        point = OperatingPoint.of(certificate)
+        return point.members, point.flags(predictions.probabilities, labels)
+    members = tuple(label for label in labels if (label == protected if protected else not is_healthy(label)))
+    return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 
 def measure(predictions: Predictions, *, protected: str | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
@@ -137,6 +192,9 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         "unit": "patients" if known else "images",
         "confusion": counts[0].astype(int).tolist(),
         **intervals,
+        "wilson": wilson_of(counts[0].astype(int).tolist(), predictions.labels, CONFIDENCE),
+        "predictive_values": _predictive_values(predictions, protected, resamples),
+        "detectable": _detectable(predictions),
         **probability_scores(truth, probabilities),
         "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
     }
@@ -157,6 +215,35 @@ def probability_scores(truth: Any, probabilities: Any) -> dict[str, Any]:
             "value": expected_calibration_error(outcomes, probabilities),
             "noise_floor": noise_floor(probabilities),
         },
+    }
+
+
+def _predictive_values(predictions: Predictions, protected: str | None, resamples: int) -> dict[str, Any] | None:
+    """Of the protected label, called where it is the most probable one; None without patients on both sides."""
+    if protected not in predictions.labels:
+        return None
+    k = predictions.labels.index(protected)
+    positive = predictions.truth == k
+    if not positive.any() or positive.all():
+        return None
+    found = predictive_values(positive, predictions.predicted == k, predictions.clusters, resamples=resamples)
+    return {"label": protected, **found}
+
+
+def _detectable(predictions: Predictions) -> dict[str, Any]:
+    """The smallest difference of accuracy that could be significant, counting images, and patients where known."""
+    known = all(predictions.patients)
+    patients = smallest_significant(len(set(predictions.patients))) if known else None
+    return {"discordance": DISCORDANCE, "images": smallest_significant(len(predictions.truth)), "patients": patients}
+
+
+def details(predictions: Predictions) -> dict[str, Any]:
+    """What a page draws: curves with bands, reliability diagrams, and the Brier score's parts."""
+    truth, probabilities, labels = predictions.truth, predictions.probabilities, predictions.labels
+    return {
+        "curves": curve_bands(probabilities, truth, labels, predictions.clusters),
+        "reliability": reliability(truth, probabilities, labels, predictions.clusters),
+        "brier_parts": brier_parts(truth, probabilities, labels),
     }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hilum.data.ranking import weighted_auroc
 from hilum.data.taxonomy import nested_decisions
+from hilum.evaluation.curves import average_precision
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -69,13 +70,14 @@ def measures(
 
     Returns:
         ``accuracy`` and ``balanced_accuracy`` (the mean recall over labels that occur; NaN in a resample that lacks
-        one of them), each of shape (R,), and ``recall``, ``precision``, ``auroc`` by label.
+        one of them), each of shape (R,), and ``recall``, ``precision``, ``auroc``, ``auprc`` by label.
     """
     counts = confusion_counts(truth, probabilities.argmax(axis=1), len(labels), weights)
     right = np.diagonal(counts, axis1=1, axis2=2)
     recall = divide(right, counts.sum(axis=2))
     precision = divide(right, counts.sum(axis=1))
-    areas = [weighted_auroc(probabilities[:, k], truth == k, weights) for k in range(len(labels))]
+    everyone = range(len(labels))
+    areas = [weighted_auroc(probabilities[:, k], truth == k, weights) for k in everyone]
 
     def by_label(values: Sequence[Floats] | Floats) -> Mapping[str, Floats]:
         return dict(zip(labels, values, strict=True))
@@ -86,6 +88,7 @@ def measures(
         "recall": dict(by_label(recall.T)),
         "precision": dict(by_label(precision.T)),
         "auroc": dict(by_label(areas)),
+        "auprc": dict(by_label([average_precision(probabilities[:, k], truth == k, weights) for k in everyone])),
     }
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
 from hilum.data.layouts import read_table
 from hilum.data.table import Table
-from hilum.errors import RunError, SplitError
+from hilum.errors import RunError, SplitError, UsageError
+from hilum.evaluation.matching import LEFT_OUT, match_labels
 from hilum.progress import Progress
 from hilum.training.run import UNREADABLE, Run
 
@@ -41,16 +42,33 @@ class Part:
     notes: tuple[str, ...]
 
 
-def select_part(run: Run, data: Path | Table | None, split: str, progress: Progress) -> Part:
+def select_part(
+    run: Run,
+    data: Path | Table | None,
+    split: str,
+    progress: Progress,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    keep_known: bool = False,
+) -> Part:
     """Find the images to evaluate on.
 
     The run's own data are recognised by their content, wherever they lie now: then the run's splits count, so
     that nothing that was trained on is taken for a test. Of other data, whatever the run was trained on or chosen
-    by is left out.
+    by is left out, and the labels are the run's, matched as `match_labels` does.
+
+    Args:
+        run: A finished run.
+        data: Other data, or the run's own at a new place; by default the run's own.
+        split: Which part. Other data without splits are taken whole.
+        progress: Told about long work.
+        mapping: The run's label for labels of other data; empty to leave them out.
+        keep_known: Leave in what the run has seen, for those who look for that themselves.
 
     Raises:
         RunError: The run's images are gone.
         SplitError: The split is empty or unknown, or holds labels that the run does not know.
+        UsageError: `mapping` names a label that does not exist, or the data are the run's own.
     """
     table = data if isinstance(data, Table) else read_table(data) if data else run.table()
     if not table.root.exists():
@@ -67,12 +85,18 @@ def select_part(run: Run, data: Path | Table | None, split: str, progress: Progr
         notes.append("WARNING: files have changed since the training")
     else:
         own = False
-        images = _without_known(run, images, notes)
-    whole = not own and not table.splits
-    chosen = images if whole else images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    if own and mapping:
+        msg = f"--map: {table.root} holds the run's own data, whose labels are the run's. Leave out --map."
+        raise UsageError(msg)
     if own and split == "calibration":
         notes.append("WARNING: the temperature was fitted to half of these images")
-    _check(run.labels, chosen.table, images.table, split)
+    whole = not own and not table.splits
+    chosen = images if whole else images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    _check_split(chosen.table, images.table, split)
+    if not own:
+        chosen = _as_ours(run, chosen, mapping or {}, notes)
+        chosen = chosen if keep_known else _without_known(run, chosen, notes)
+    _check_labels(run.labels, chosen.table, split)
     failed = {item.path for item in images.unreadable}
     split_of = {row.path: row.split for row in table.rows if row.path in failed}
     left_out = tuple(item for item in images.unreadable if whole or split_of[item.path] in (split, UNREADABLE))
@@ -84,6 +108,25 @@ def select_part(run: Run, data: Path | Table | None, split: str, progress: Progr
     return Part(
         name, "all" if whole else split, chosen, images if own else None, table.root, own, left_out, tuple(notes)
     )
+
+
+def _as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes: list[str]) -> Images:
+    """The same images under the run's labels; the table's other columns stay."""
+    theirs = images.table.labels
+    matched = match_labels(theirs, run.labels, mapping, root=images.table.root)
+    images = replace(images, table=images.table.with_values("label", (matched[row.label] for row in images.table.rows)))
+    renamed = [f"{label} as {ours}" for label, ours in matched.items() if ours not in (label, LEFT_OUT)]
+    if renamed:
+        notes.append(f"labels were read as the run's: {', '.join(renamed)}")
+    if LEFT_OUT in matched.values():
+        kept = [i for i, row in enumerate(images.table.rows) if row.label != LEFT_OUT]
+        names = ", ".join(label for label, ours in matched.items() if ours == LEFT_OUT)
+        notes.append(f"{len(images.table) - len(kept)} images of {names} were left out, as --map says")
+        images = images.select(kept)
+    if not len(images.table):
+        msg = f"{images.table.root}: --map leaves out every image. Keep at least one label."
+        raise SplitError(msg)
+    return images
 
 
 def _without_known(run: Run, images: Images, notes: list[str]) -> Images:
@@ -99,17 +142,20 @@ def _without_known(run: Run, images: Images, notes: list[str]) -> Images:
     return images.select(unseen)
 
 
-def _check(labels: Sequence[str], part: Table, whole: Table, split: str) -> None:
+def _check_split(part: Table, whole: Table, split: str) -> None:
     if not len(part):
         there = [name for name in whole.splits if name != UNREADABLE]
         close = difflib.get_close_matches(split, there, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Splits there: {', '.join(there)}."
         msg = f"{whole.root}: no readable image in a split '{split}'. {hint} Choose one with --split."
         raise SplitError(msg)
+
+
+def _check_labels(labels: Sequence[str], part: Table, split: str) -> None:
     unknown = sorted({row.label for row in part.rows} - set(labels))
     if unknown:
         msg = (
-            f"{whole.root}: {split} holds the label '{unknown[0]}', which the run does not know "
+            f"{part.root}: {split} holds the label '{unknown[0]}', which the run does not know "
             f"(it knows {', '.join(labels)}). Rename the folders to the run's labels."
         )
         raise SplitError(msg)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hilum.data.cache import Images
 from hilum.errors import CheckpointError, RunError
+from hilum.models.penultimate import WithFeatures
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
@@ -108,6 +109,13 @@ def predict(
     Raises:
         CheckpointError: The weights are missing or belong to another architecture.
     """
+    return predict_with_features(run, images, labels, progress=progress)[0]
+
+
+def predict_with_features(
+    run: Run, images: Images, labels: Sequence[str], *, progress: Progress | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Probabilities as `predict` gives them, and the network's last features (`WithFeatures`), of shape (N, D)."""
     progress = progress or Progress()
     network = build_for(run.recipe, labels)
     load_weights(network, run.best)
@@ -115,14 +123,15 @@ def predict(
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.eval().to(device)
+    network = WithFeatures(network.eval().to(device)).eval()
     batches = Batches(images, np.zeros(len(images.table), np.int64), run.recipe.training.eval_batch_size)
-    parts = []
+    parts, described = [], []
     with torch.inference_mode(), progress.task("Predicting", len(images.table)) as advance:
         for pixels, _ in batches:
             floats = to_network_range(pixels.to(device).float() / 255)
-            floats = floats.contiguous(memory_format=torch.channels_last)
-            parts.append(network(floats).double().softmax(dim=1).cpu().numpy())
+            answers, features = network(floats.contiguous(memory_format=torch.channels_last))
+            parts.append(answers.double().softmax(dim=1).cpu().numpy())
+            described.append(features.cpu().numpy())
             advance(len(pixels))
     probabilities: NDArray[np.float64] = np.concatenate(parts)
-    return probabilities
+    return probabilities, np.concatenate(described)

@@ -11,6 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from hilum.data.labels import last_component
+from hilum.evaluation.certificate_screen import (
+    certified_sentence,
+    cost_sentence,
+    exchangeability_sentence,
+    holding_sentence,
+)
+from hilum.evaluation.external import drop_sentence
+from hilum.evaluation.shortcut_gate import gate_sentence
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
@@ -70,7 +78,39 @@ def _sentences(metrics: dict[str, Any]) -> list[str]:
             f"calibrated with temperature {shown}; before: log-loss {before['log_loss']:.3f}, "
             f"calibration error {before['ece']['value']:.3f}"
         )
+    lines += [escape(sentence) for sentence in decision_lines(metrics)]
     return lines
+
+
+def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """How the certificate holds here, and what abstaining does; none where there is neither."""
+    lines = []
+    if held := metrics.get("operating_point"):
+        certificate = metrics["certificate"]
+        lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
+        lines += ["here: " + sentence for sentence in [cost_sentence(held)] if sentence]
+        if held["exchangeability"]:
+            lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
+    if abstained := metrics.get("abstention"):
+        lines += abstention_sentences(abstained)
+    if found := metrics.get("drop"):
+        lines.append(drop_sentence(found))
+    if gate := metrics.get("shortcuts"):
+        lines.append(gate_sentence(gate))
+    return lines
+
+
+def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
+    """How many images are handed to a human, why, and what that makes of recall."""
+    reasons = ", ".join(f"{100 * share['value']:.1f} % {reason}" for reason, share in abstained["reasons"].items())
+    told = [f"abstains on {interval(abstained['abstained'], 100, 1)} %: {reasons}"]
+    recall = abstained["recall"]
+    if recall["as_missed"]["value"] is not None:
+        told.append(
+            f"recall of what is flagged, abstentions counted as missed {interval(recall['as_missed'], 100, 1)} %, as "
+            f"found {interval(recall['as_found'], 100, 1)} %"
+        )
+    return told
 
 
 def decision_sentences(metrics: Mapping[str, Any]) -> list[str]:

@@ -15,22 +15,28 @@ from typing import Any
 from hilum.data.labels import order_labels
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
+from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
+from hilum.evaluation.shortcut_gate import gate_sentence
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
+from hilum.reporting.checklist import Facts, checklist, tally
 from hilum.reporting.gallery import choose, picture_uri, rows_of
+from hilum.reporting.model_card import FILE as CARD
+from hilum.reporting.model_card import write_model_card
 from hilum.reporting.templating import flatten, write_page
+from hilum.reporting.worth import Worth, worth_of
 from hilum.training.recipe import Recipe
-from hilum.training.run import UNREADABLE, Run, SplitRow, open_run
+from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, read_json
 
 SPLIT_ORDER = {"train": 0, "val": 1, "calibration": 2, "test": 3, UNUSED: 9, UNREADABLE: 10}
 NOT_USED = (UNUSED, UNREADABLE)
 
 
 def write_report(run: Path) -> Path:
-    """Write the report of a training run.
+    """Write the report of a training run, and its model card.
 
     Args:
         run: The folder of the run. What it does not hold yet (an evaluation, a history) is left out of the
@@ -43,7 +49,9 @@ def write_report(run: Path) -> Path:
         RunError: The folder is missing or is not a run, or a file in it is damaged.
     """
     opened = open_run(run)
-    return write_page(run / "report.html", "report.html.j2", page_content(opened))
+    content = page_content(opened)
+    write_model_card(run / CARD, content["facts"], content["checklist"])
+    return write_page(run / "report.html", "report.html.j2", content)
 
 
 def page_content(run: Run) -> dict[str, Any]:
@@ -58,6 +66,8 @@ def page_content(run: Run) -> dict[str, Any]:
     colours = figures.label_colours(labels)
     evaluations = [_evaluation(folder, metrics, colours, environment) for folder, metrics in read.items()]
     best = environment.get("best") or {}
+    facts = _facts(run, split, read, evaluations)
+    items = checklist(facts)
     network, size = run.recipe.network, run.recipe.preprocessing.size
     n_labels = len(run.labels)
     return {
@@ -77,6 +87,10 @@ def page_content(run: Run) -> dict[str, Any]:
         "recipe": flatten(run.recipe.model_dump()),
         "colours": colours,
         "evaluations": evaluations,
+        "facts": facts,
+        "checklist": items,
+        "tally": tally(items),
+        "alarms": _alarms(facts, bool(evaluations)),
         "provenance": _provenance(environment, evaluations),
         "commands": _commands(run.path, environment, evaluations),
     }
@@ -99,6 +113,8 @@ class Evaluation:
     gallery_how: str
     notes: list[str]
     unreadable: list[dict[str, str]]
+    worth: Worth
+    errors_shown: int
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
@@ -140,7 +156,44 @@ def _evaluation(
         gallery_how=choice.how,
         notes=notes,
         unreadable=metrics.get("unreadable", []),
+        worth=worth_of(metrics, colours, slug(folder.name)),
+        errors_shown=sum(not entry.right for entry in choice.predictions),
     )
+
+
+def _facts(
+    run: Run, split: Sequence[SplitRow], read: Mapping[Path, Mapping[str, Any]], evaluations: Sequence[Evaluation]
+) -> Facts:
+    """What the checklist is computed from; an audit counts if it is about the run's own data."""
+    own = {folder.name: metrics for folder, metrics in read.items() if "table" not in metrics or metrics["table"]}
+    metrics = next((found for name, found in own.items() if name == "test"), {})
+    data = run.environment.get("data", {})
+    audits = (read_json(place / "audit" / "audit.json") for place in (run.path, run.path.parent))
+    about = {str(data[key]) for key in ("given", "root") if data.get(key)}
+    return Facts(
+        run=run,
+        split=split,
+        metrics=metrics,
+        external={folder.name: found for folder, found in read.items() if folder.name not in own},
+        audit=next((found for found in audits if found and found.get("data") in about), {}),
+        errors_shown=next((of.errors_shown for of in evaluations if of.name == "test"), None),
+    )
+
+
+def _alarms(facts: Facts, evaluated: bool) -> list[str]:
+    """What has to be read before any figure."""
+    alarms = []
+    gate = facts.metrics.get("shortcuts")
+    if gate and gate["beaten"] is False:
+        alarms.append(gate_sentence(gate))
+    held = facts.metrics.get("operating_point")
+    if held and held["verdict"] == "broken":
+        alarms.append(f"certificate: {holding_sentence(held)}")
+    if held and held["exchangeability"] and held["exchangeability"]["p_value"] < DIFFER:
+        alarms.append(exchangeability_sentence(held["exchangeability"]))
+    if evaluated and not facts.external:
+        alarms.append("external validation: NONE")
+    return alarms
 
 
 def _data_section(

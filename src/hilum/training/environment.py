@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from pathlib import Path
@@ -29,11 +30,21 @@ def computes_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def code_sha256() -> str:
+    """Of all of hilum's own modules, so that a run says which code it came from, installed or not."""
+    root = Path(hilum.__file__).parent
+    total = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
 def describe_environment(precision: str) -> dict[str, Any]:
     """Versions and machine, as ``environment.json`` holds them."""
     on_gpu = torch.cuda.is_available()
     return {
         "hilum": hilum.__version__,
+        "code_sha256": code_sha256(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),

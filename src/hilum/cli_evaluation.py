@@ -1,0 +1,104 @@
+"""The commands that say what a run is worth; they are part of `hilum.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hilum.evaluation.evaluate import Evaluation
+
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="THEIRS=OURS", help="The run's label for one of other data; THEIRS= leaves it out."),
+]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
+    split: Annotated[str, typer.Option(help="Which part of the data.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
+    mapped: MapOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
+) -> None:
+    """Measure how good a run is, with intervals."""
+    import json
+
+    from hilum.evaluation.evaluate import evaluate as run_evaluation
+    from hilum.evaluation.matching import parse_map
+    from hilum.progress import progress_for_terminal
+    from hilum.training.run import open_run
+
+    result: Evaluation = run_evaluation(
+        open_run(run),
+        data,
+        split=split,
+        out=out,
+        mapping=parse_map(mapped or []),
+        progress=progress_for_terminal(),
+    )
+    if as_json:
+        typer.echo(json.dumps(result.metrics))
+        return
+    print_metrics(result.metrics)
+    typer.echo(f"written: {result.folder}")
+    typer.echo(f"next: hilum report {run}")
+
+
+def certify(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="Patients whom the run has not seen, to certify it for their site.")
+    ] = None,
+    miss_rate: Annotated[float, typer.Option(help="At most this share may be missed.")] = 0.05,
+    confidence: Annotated[float, typer.Option(help="How sure that has to be.")] = 0.95,
+    group: Annotated[
+        str | None, typer.Option(metavar="LABEL|FOLDER/*", help="What must not be missed, if not the protected label.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which part of the data; calibration, or all where there are no splits.")
+    ] = None,
+    mapped: MapOption = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write, if not into the run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print certificate.json, and nothing else.")] = False,
+) -> None:
+    """Certify a miss rate on patients that the run never saw, or say how many are missing."""
+    import json
+
+    from rich.console import Console
+
+    from hilum.evaluation.certificate_screen import certificate_lines
+    from hilum.evaluation.certify import certify as run_certification
+    from hilum.evaluation.matching import parse_map
+    from hilum.progress import progress_for_terminal
+    from hilum.training.run import open_run
+
+    done = run_certification(
+        open_run(run),
+        data,
+        miss_rate=miss_rate,
+        confidence=confidence,
+        group=group,
+        split=split or "calibration",
+        mapping=parse_map(mapped or []),
+        out=out,
+        progress=progress_for_terminal(),
+    )
+    if as_json:
+        typer.echo(json.dumps(done.facts))
+        return
+    Console(highlight=False).print(certificate_lines(done.facts))
+    typer.echo(f"written: {done.file}")
+    typer.echo(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Print an evaluation on the terminal."""
+    from rich.console import Console
+
+    from hilum.evaluation.screen import result_table
+
+    Console(highlight=False).print(result_table(metrics))

@@ -1,0 +1,116 @@
+"""What abstaining does to an evaluation: who is flagged, cleared or handed on, and what is left of the errors."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement, decisions
+from hilum.evaluation.intervals import bootstrap, exact_interval
+from hilum.evaluation.metrics import divide
+from hilum.evaluation.predictions import Predictions
+
+COVERAGES = np.linspace(0.05, 1, 20)
+
+
+def measure_abstention(
+    predictions: Predictions, flagged: NDArray[np.bool_], members: Sequence[str], judgement: Judgement
+) -> dict[str, Any]:
+    """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
+
+    Args:
+        predictions: Of N images.
+        flagged: By the operating point, or by the most probable label, shape (N,).
+        members: The labels that are to be flagged.
+        judgement: How familiar the images are.
+
+    Returns:
+        ``abstained`` (by reason, with interval), ``by_label``, ``recall`` of the group: ``as_missed`` (an abstention
+        finds nobody), ``as_found`` (whoever then looks finds everybody), ``of_decided`` (of those that were decided
+        about); and ``risk_coverage``.
+    """
+    reasons = judgement.reasons
+    abstained = np.array([bool(reason) for reason in reasons])
+    inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
+    far = np.array([reason == FAR for reason in reasons])
+
+    def measure(weights: Any) -> dict[str, Any]:
+        ill, everybody = weights @ inside, weights.sum(axis=1)
+        return {
+            "abstained": divide(weights @ abstained, everybody),
+            "far": divide(weights @ far, everybody),
+            "unfamiliar": divide(weights @ (abstained & ~far), everybody),
+            "as_missed": divide(weights @ (inside & flagged & ~abstained), ill),
+            "as_found": divide(weights @ (inside & (flagged | abstained)), ill),
+            "of_decided": divide(weights @ (inside & flagged & ~abstained), weights @ (inside & ~abstained)),
+        }
+
+    found = bootstrap(measure, predictions.clusters)
+    names = np.asarray(predictions.clusters, dtype=object)
+    for name in found:
+        counted = (
+            inside if name.startswith("as_") else inside & ~abstained if name == "of_decided" else inside | ~inside
+        )
+        if found[name]["value"] in (0.0, 1.0):
+            found[name] |= exact_interval(found[name]["value"], len(set(names[counted])))
+    return {
+        "abstained": found["abstained"],
+        "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
+        "decisions": dict(Counter(decisions(flagged, reasons))),
+        "by_label": {
+            label: {
+                "images": int((predictions.truth == k).sum()),
+                "abstained": int(abstained[predictions.truth == k].sum()),
+            }
+            for k, label in enumerate(predictions.labels)
+        },
+        "recall": {name: found[name] for name in ("as_missed", "as_found", "of_decided")},
+        "risk_coverage": risk_coverage(predictions, judgement),
+    }
+
+
+def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, Any]:
+    """How often the rest is wrong if the least sure, or the least familiar, images are left to humans.
+
+    Args:
+        predictions: Of N images.
+        judgement: How familiar they are.
+
+    Returns:
+        ``coverage`` (shares that are decided about), and the error rate of these by ``confidence`` (the highest
+        probability) and by ``familiarity``; and each one's area, the mean over all coverages (0 is best).
+    """
+    wrong = (predictions.predicted != predictions.truth).astype(float)
+    # Among equal p-values the feature distance decides; a conformal p-value is coarse.
+    orders = {
+        "confidence": np.argsort(-predictions.probabilities.max(axis=1), kind="stable"),
+        "familiarity": np.lexsort((judgement.features, -judgement.p_value)),
+    }
+    kept = np.maximum(1, np.rint(COVERAGES * len(wrong)).astype(int))
+    found: dict[str, Any] = {"coverage": COVERAGES.round(4).tolist()}
+    for name, order in orders.items():
+        risk = np.cumsum(wrong[order]) / np.arange(1, len(wrong) + 1)
+        found[name] = risk[kept - 1].round(5).tolist()
+        found[f"{name}_area"] = float(risk.mean())
+    return found
+
+
+def write_decisions(
+    path: Path, predictions: Predictions, flagged: NDArray[np.bool_], judgement: Judgement | None
+) -> None:
+    """Write ``decisions.csv``: flag, clear or abstain, image by image, and why."""
+    reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
+    familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar"])
+        for i, decision in enumerate(decisions(flagged, reasons)):
+            label = predictions.labels[predictions.truth[i]]
+            row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
+            writer.writerow(row)

@@ -1,0 +1,133 @@
+"""What a run compares images with before it decides: found once on its own data, and kept in the run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from hilum.data.cache import Images, open_images
+from hilum.data.familiarity import Familiarity, feature_distances, layout_distances, layouts
+from hilum.errors import DataError
+from hilum.evaluation.predictions import predict_with_features
+from hilum.progress import Progress
+from hilum.training.run import Run, read_json
+from hilum.training.series import write_json
+
+ARRAYS, FACTS = "abstention.safetensors", "abstention.json"
+FORMAT = 1
+NEIGHBOURS = 5
+LEVEL = 0.05
+MOST = 1000  # training images kept: a bundle carries them
+FEWEST = 2 / LEVEL - 1  # patients below which no p-value, doubled, reaches the level
+BEYOND = 1.25  # times the farthest calibration patient's layout distance, where chest radiographs end
+NONE = "nothing is abstained on"
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """The reference, or None and why there is none."""
+
+    reference: Familiarity | None
+    facts: dict[str, Any]
+    note: str = ""
+
+
+def familiarise(
+    run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
+) -> Abstention:
+    """What the run knows: from ``abstention.safetensors``, or found now on its training and calibration images.
+
+    Args:
+        run: A finished run.
+        root: Where the run's own data lie now, if they have moved.
+        images: The run's own data with the run's splits, where they are open already.
+        progress: Told about long work.
+    """
+    progress = progress or Progress()
+    kept = _read(run)
+    if kept:
+        return kept
+    table = images.table if images else run.table(root)
+    try:
+        images = images or open_images(table, run.recipe.preprocessing, progress=progress)
+    except DataError:
+        return Abstention(None, {}, f"{NONE}: the run's images are not in {table.root} any more")
+    if images.digest != run.environment["data"]["digest"]:
+        return Abstention(None, {}, f"{NONE}: the images in {table.root} are not those of the training")
+    held_back = images.select(one_image_a_patient(images))
+    if len(held_back.table) < FEWEST:
+        why = f"{len(held_back.table)} calibration patients, but {FEWEST:.0f} are needed to tell what is unfamiliar"
+        return Abstention(None, {}, f"{NONE}: {why}")
+    known = images.select(_spread_over_labels(images))
+    _, known_features = predict_with_features(run, known, run.labels, progress=progress)
+    _, features = predict_with_features(run, held_back, run.labels, progress=progress)
+    arrays: dict[str, NDArray[Any]] = {
+        "features": known_features.astype(np.float16),
+        "layouts": layouts(known.pixels[known.positions]),
+    }
+    grey = layouts(held_back.pixels[held_back.positions])
+    arrays["feature_distances"] = np.sort(feature_distances(features, arrays["features"], NEIGHBOURS))
+    arrays["layout_distances"] = np.sort(layout_distances(grey, arrays["layouts"], NEIGHBOURS))
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "neighbours": NEIGHBOURS,
+        "level": LEVEL,
+        "boundary": float(BEYOND * arrays["layout_distances"][-1]),
+        "n_reference": len(known.table),
+        "n_calibration": len(held_back.table),
+        "unit": "patients" if images.table.patients_known else "images",
+        "weights_sha256": run.environment["weights_sha256"],
+        "preprocessing_sha256": run.recipe.preprocessing.digest(),
+    }
+    try:
+        save_file(arrays, run.path / ARRAYS)
+        facts["sha256"] = hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest()
+        write_json(run.path / FACTS, facts)
+    except (OSError, SafetensorError) as error:
+        progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
+    return Abstention(Familiarity.of(arrays, facts), facts)
+
+
+def one_image_a_patient(images: Images) -> list[int]:
+    """Rows of calibration images, one of each patient, chosen by a hash of its name: p-values take independent ones."""
+    chosen: dict[str, tuple[bytes, int]] = {}
+    for i, (row, patient) in enumerate(zip(images.table.rows, images.table.patients(), strict=True)):
+        if row.split == "calibration":
+            key = hashlib.sha256(row.path.encode(errors="surrogateescape")).digest(), i
+            chosen[patient] = min(chosen.get(patient, key), key)
+    return sorted(i for _, i in chosen.values())
+
+
+def _spread_over_labels(images: Images) -> list[int]:
+    """Rows of at most `MOST` training images, each label with the same number as far as it has them."""
+    by_label: dict[str, list[tuple[bytes, int]]] = {}
+    for i, row in enumerate(images.table.rows):
+        if row.split == "train":
+            name = hashlib.sha256(row.path.encode(errors="surrogateescape")).digest()
+            by_label.setdefault(row.label, []).append((name, i))
+    left, chosen = MOST, []
+    for number, label in enumerate(sorted(by_label, key=lambda label: (len(by_label[label]), label))):
+        mine = sorted(by_label[label])[: left // (len(by_label) - number)]
+        chosen += [i for _, i in mine]
+        left -= len(mine)
+    return sorted(chosen)
+
+
+def _read(run: Run) -> Abstention | None:
+    facts = read_json(run.path / FACTS)
+    current = facts.get("format") == FORMAT and facts.get("weights_sha256") == run.environment["weights_sha256"]
+    if not current:
+        return None
+    try:
+        if hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest() != facts["sha256"]:
+            return None
+        return Abstention(Familiarity.of(load_file(run.path / ARRAYS), facts), facts)
+    except (OSError, KeyError, SafetensorError):
+        return None

@@ -1,0 +1,207 @@
+"""From a run and patients that it never saw to ``certificate.json``, or to a refusal that says what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum import __version__
+from hilum.data.cache import Images
+from hilum.data.operating_point import members_of
+from hilum.data.table import Table
+from hilum.errors import CertificateError, RunError, UsageError
+from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
+from hilum.evaluation.overlap import SHOWN, find_seen
+from hilum.evaluation.parts import Part, select_part
+from hilum.evaluation.predictions import Predictions, predict
+from hilum.evaluation.sealed import FILE, read_certificate, seal
+from hilum.evaluation.temperature import for_temperature, scale
+from hilum.progress import Progress
+from hilum.training.run import Run
+from hilum.training.series import write_json
+
+FORMAT = 1
+CONDITIONS = (
+    "It holds for patients like those counted here: same hospital, scanners, ages, and the same way of being chosen.",
+    "It is void under shift. At another place, certify again with local patients.",
+    "It bounds how many of those who have the disease are cleared, nothing else; it says nothing of a single patient.",
+    "The labels are taken for true.",
+)
+NOT_PATIENTS = (
+    "patients are unknown, so that every image was counted as a patient of its own. If several show one patient, the "
+    "certificate claims too much: with alike images of a patient (correlation 0.7) such a bound failed twice as often "
+    "as promised"
+)
+
+
+@dataclass(frozen=True)
+class Certified:
+    """Where a certificate was written, and what it says."""
+
+    file: Path
+    facts: dict[str, Any]
+
+
+def certify(
+    run: Run,
+    data: Path | Table | None = None,
+    *,
+    miss_rate: float,
+    confidence: float = 0.95,
+    group: str | None = None,
+    split: str = "calibration",
+    mapping: Mapping[str, str] | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Certified:
+    """Certify that at most so many of those who have the disease are missed, and find the threshold for that.
+
+    Args:
+        run: A finished run.
+        data: Other data, to certify the run at another site; by default the run's own.
+        miss_rate: The bound, between 0 and 1.
+        confidence: How sure the bound has to be, between 0 and 1.
+        group: What must not be missed: a label, or ``infected/*``; by default the run's protected label.
+        split: Which part of the data; of the run's own calibration patients, those that fitted no temperature.
+        mapping: The run's label for labels of other data.
+        out: The file to write; by default ``certificate.json`` in the run, or ``certificates/<name>.json`` for other
+            data.
+        progress: Told about long work.
+
+    Raises:
+        UsageError: A rate outside of 0 to 1, or a group that stands for no label, or for all of them.
+        CertificateError: Too few patients, none with the disease, patients whom the run has seen, or scores that are
+            no numbers.
+        RunError: The training is not finished.
+    """
+    progress = progress or Progress()
+    if not run.finished:
+        msg = f"{run.path}: the training is not finished. Go on with: hilum train DATA --out {run.path} --resume"
+        raise RunError(msg)
+    group, members = _group(run, group, miss_rate, confidence)
+    part = select_part(run, data, split, progress, mapping=mapping, keep_known=True)
+    calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
+    images = _unseen(run, part, temperature=bool(calibration.temperatures))
+    _check_enough(images.table, members, group, miss_rate, confidence, part)
+    plain = predict(run, images, run.labels, progress=progress)
+    temperatures = calibration.temperatures
+    scaled = scale(plain, temperatures, run.labels, run.recipe.architecture) if temperatures else plain
+    rows, labels = images.table.rows, run.labels
+    predictions = Predictions(
+        labels=labels,
+        paths=tuple(row.path for row in rows),
+        patients=tuple(row.patient_id for row in rows),
+        truth=np.array([labels.index(row.label) for row in rows], dtype=np.int64),
+        probabilities=scaled,
+    )
+    facts = {
+        "format": FORMAT,
+        "hilum": __version__,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        **certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=confidence),
+        "model": _model(run, temperatures),
+        "data": {
+            "name": part.name,
+            "split": part.split,
+            "own": part.own,
+            "digest": _digest(images.table),
+            "n_images": len(rows),
+        },
+        "conditions": list(CONDITIONS),
+        "notes": _notes(part, predictions),
+        "exchangeability": None,
+    }
+    if not part.own and (reference := read_certificate(run)) is not None:
+        facts["exchangeability"] = compare_with(reference, predictions)
+    file = out or (run.path / FILE if part.own else run.path / "certificates" / f"{part.name}.json")
+    sealed = seal(facts)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, sealed)
+    except OSError as error:
+        msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
+        raise CertificateError(msg) from error
+    return Certified(file, sealed)
+
+
+def _group(run: Run, group: str | None, miss_rate: float, confidence: float) -> tuple[str, tuple[str, ...]]:
+    for name, value in (("miss-rate", miss_rate), ("confidence", confidence)):
+        if not 0 < value < 1:
+            msg = f"--{name} {value:g}: give a share between 0 and 1, such as {0.05 if name == 'miss-rate' else 0.95}."
+            raise UsageError(msg)
+    chosen = group or run.protected
+    if chosen is None:
+        msg = f"{run.path}: has no protected label. Say what must not be missed: --group LABEL, or --group 'folder/*'."
+        raise UsageError(msg)
+    members = members_of(chosen, run.labels)
+    if not members or len(members) == len(run.labels):
+        why = "stands for no label" if not members else "stands for all labels"
+        msg = f"--group {chosen}: {why} of the run ({', '.join(run.labels)})."
+        raise UsageError(msg)
+    return chosen, members
+
+
+def _unseen(run: Run, part: Part, *, temperature: bool) -> Images:
+    """The images that may testify; of the run's own calibration patients, those that fitted no temperature."""
+    images = part.images
+    if part.own and part.split == "calibration" and temperature:
+        images = images.select(np.flatnonzero(~for_temperature(images.table.patients())).tolist())
+    seen = find_seen(run, images.table, temperature=temperature)
+    if seen:
+        shown = "; ".join(item.sentence() for item in seen[:SHOWN])
+        more = f"; and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
+        people = any(item.same == "patient" for item in seen)
+        hint = " If equal patient_ids name other people, put the site's name before them." if people else ""
+        msg = (
+            f"{part.root}: {len(seen)} of {len(images.table)} images are of patients whom the run has seen, and a "
+            f"certificate takes others: {shown}{more}. Take these images out, or give other data.{hint}"
+        )
+        raise CertificateError(msg)
+    return images
+
+
+def _check_enough(
+    table: Table, members: Sequence[str], group: str, miss_rate: float, confidence: float, part: Part
+) -> None:
+    patients = {name for name, row in zip(table.patients(), table.rows, strict=True) if row.label in members}
+    where = f"{part.root}, {part.split}"
+    if allowed_rank(len(patients), miss_rate, confidence):
+        return
+    if part.own and part.split == "calibration":
+        raise CertificateError(
+            too_few(len(patients), group, miss_rate, confidence, where)
+            + " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
+        )
+    raise CertificateError(too_few(len(patients), group, miss_rate, confidence, where))
+
+
+def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]:
+    return {
+        "weights_sha256": run.environment["weights_sha256"],
+        "labels": list(run.labels),
+        "architecture": run.recipe.architecture,
+        "temperatures": dict(temperatures) if temperatures else None,
+        "preprocessing_sha256": run.recipe.preprocessing.digest(),
+    }
+
+
+def _digest(table: Table) -> str:
+    """Of who was counted: files, patients and labels, in no order."""
+    lines = sorted(f"{row.sha256} {row.patient_id} {row.label}" for row in table.rows)
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def _notes(part: Part, predictions: Predictions) -> list[str]:
+    notes = [note for note in part.notes if "temperature was fitted" not in note]
+    notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS}"]
+    if part.own and part.split == "test":
+        notes.append("WARNING: made on the test images: none are left that could show how it holds")
+    return notes

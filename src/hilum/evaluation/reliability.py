@@ -1,0 +1,113 @@
+"""What stated probabilities come to: reliability diagrams with intervals, and the Brier score taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.isotonic import isotonic_regression
+
+from hilum.evaluation.intervals import bootstrap, exact_interval
+from hilum.evaluation.metrics import divide
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+BINS = 10
+DRAWS = 100
+
+
+def reliability(
+    truth: Ints,
+    probabilities: Floats,
+    labels: Sequence[str],
+    clusters: Sequence[str],
+    *,
+    bins: int = BINS,
+    resamples: int = 1000,
+) -> dict[str, list[dict[str, Any]]]:
+    """The diagram's points: bins of equal numbers of images, each with the share that has the label.
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        probabilities: Of shape (N, K).
+        labels: K names.
+        clusters: The patient of each image.
+        bins: How many; fewer where images are few.
+        resamples: Of the bootstrap over patients.
+
+    Returns:
+        By label, from the lowest probabilities up: ``n_images``, ``stated`` (the mean probability), ``from`` and ``to``
+        (its range), and ``value``, ``low``, ``high`` of the share that has the label. Where all or none has it, the
+        interval is the exact one of the bin's patients.
+    """
+    names = np.asarray(clusters, dtype=object)
+    found = {}
+    for k, label in enumerate(labels):
+        order = np.argsort(probabilities[:, k], kind="stable")
+        parts = [part for part in np.array_split(order, min(bins, max(1, len(order) // 5))) if len(part)]
+        has = truth == k
+
+        def measure(weights: Floats, parts: list[Any] = parts, has: NDArray[np.bool_] = has) -> dict[str, Floats]:
+            return {str(b): divide(weights[:, p] @ has[p], weights[:, p].sum(axis=1)) for b, p in enumerate(parts)}
+
+        shares = bootstrap(measure, clusters, resamples=resamples)
+        points = []
+        for b, part in enumerate(parts):
+            share, stated = shares[str(b)], probabilities[part, k]
+            if share["value"] in (0.0, 1.0):
+                share |= exact_interval(share["value"], len(set(names[part])))
+            about = {"n_images": len(part), "stated": float(stated.mean())}
+            points.append({**about, "from": float(stated.min()), "to": float(stated.max()), **share})
+        found[label] = points
+    return found
+
+
+def brier_parts(
+    truth: Ints, probabilities: Floats, labels: Sequence[str], *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Any]:
+    """The Brier score as miscalibration - discrimination + uncertainty, without any choice of bins.
+
+    Recalibrated by isotonic regression, the probabilities of a label would score less by the miscalibration; the
+    label's mean frequency scores the uncertainty; discrimination is what the recalibrated ones gain on that (CORP:
+    Dimitriadis, Gneiting and Jordan 2021, *PNAS*). Parts of all labels are summed, as in the score itself.
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        probabilities: Of shape (N, K).
+        labels: K names.
+        draws: How often outcomes are drawn from the probabilities themselves.
+        seed: Of the draws.
+
+    Returns:
+        ``miscalibration`` with its ``noise_floor`` (what a perfectly calibrated model would show), ``discrimination``,
+        ``uncertainty``, and ``by_label`` with the same without floors.
+    """
+    by_label = {label: _parts(truth == k, probabilities[:, k]) for k, label in enumerate(labels)}
+    total = {name: sum(parts[name] for parts in by_label.values()) for name in next(iter(by_label.values()))}
+    generator = np.random.default_rng(seed)
+    cumulative = np.cumsum(probabilities, axis=1)
+    cumulative[:, -1] = 1
+    floors = []
+    for _ in range(draws):
+        drawn = (generator.random((len(truth), 1)) > cumulative).sum(axis=1)
+        floors.append(sum(_parts(drawn == k, p)["miscalibration"] for k, p in enumerate(probabilities.T)))
+    return {**total, "noise_floor": float(np.mean(floors)), "by_label": by_label}
+
+
+def _parts(has: NDArray[np.bool_], stated: Floats) -> dict[str, float]:
+    order = np.argsort(stated, kind="stable")
+    outcome, ordered = has[order].astype(float), stated[order]
+    # Equal probabilities are one: they get their mean outcome, whatever their order.
+    starts = np.flatnonzero(np.r_[True, np.diff(ordered) > 0])
+    sizes = np.diff(np.append(starts, len(ordered)))
+    means = np.add.reduceat(outcome, starts) / sizes
+    refitted = np.repeat(isotonic_regression(means, sample_weight=sizes.astype(float)), sizes)
+    recalibrated = float(((refitted - outcome) ** 2).mean())
+    constant = float(outcome.var())
+    return {
+        "miscalibration": float(((ordered - outcome) ** 2).mean()) - recalibrated,
+        "discrimination": constant - recalibrated,
+        "uncertainty": constant,
+    }

@@ -1,0 +1,160 @@
+"""Does the model beat the shortcuts? Its AUROC beside that of every probe of the audit, on the same test patients.
+
+A probe sees file sizes, formats, dimensions, grey-level histograms, frames or 64 pixels, never the lungs in detail. It
+is fitted to the very images that the model was trained on and scores the very images that the model is tested on. A
+model that does not beat all of them has not been shown to have learnt more than they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.audit.features import Probe, probes
+from hilum.audit.probing import fit_scores
+from hilum.audit.shortcuts import FEWEST
+from hilum.audit.survey import survey
+from hilum.data.ranking import weighted_auroc
+from hilum.data.rows import pack
+from hilum.errors import HilumError
+from hilum.evaluation.intervals import bootstrap
+from hilum.evaluation.own_table import own_table
+from hilum.evaluation.predictions import Predictions
+from hilum.progress import Progress
+from hilum.training.run import Run
+
+Floats = NDArray[np.float64]
+RESAMPLES = 2000
+
+
+def shortcut_gate(run: Run, predictions: Predictions, root: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Compare a run's predictions with probes that were fitted to its training images.
+
+    Args:
+        run: A finished run.
+        predictions: Of images of the run's own data.
+        root: Where these data lie.
+        progress: Told about long work.
+
+    Returns:
+        As `compare_with_probes` has it; with ``note`` and without a verdict where nothing could be compared.
+    """
+    split = {row.path: row for row in run.each_split_row()}
+    wanted = {path for path, row in split.items() if row.split == "train"} | set(predictions.paths)
+    table = own_table(run, root)
+    rows = (
+        replace(row, label=split[row.path].label, split=split[row.path].split)
+        for row in table.rows
+        if row.path in wanted
+    )
+    try:
+        seen = survey(replace(table, rows=pack(rows), notes=()), progress=progress)
+    except HilumError as error:
+        return _nothing(str(error))
+    place = {row.path: i for i, row in enumerate(seen.table.rows)}
+    train = np.array([i for i, row in enumerate(seen.table.rows) if row.split == "train"], np.int64)
+    if not len(train) or not all(path in place for path in predictions.paths):
+        return _nothing("files have gone or changed since the prediction")
+    asked = np.array([place[path] for path in predictions.paths], np.int64)
+    offered, _ = probes(seen)
+    labels = predictions.labels
+    truth = np.array([labels.index(seen.table.rows[int(i)].label) for i in train], np.int64)
+    scores = {
+        probe.name: fit_scores(probe.features[train], np.eye(len(labels))[truth], probe.features[asked])
+        for probe in offered
+    }
+    return compare_with_probes(predictions, offered, scores, run.protected)
+
+
+def compare_with_probes(
+    predictions: Predictions,
+    offered: Sequence[Probe],
+    scores: dict[str, NDArray[np.float32]],
+    protected: str | None,
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Compare by AUROC of one label against the rest, paired by a bootstrap over patients.
+
+    The model has to beat each probe for itself, so that no correction for their number is needed (intersection-union
+    test: Berger 1982, *Technometrics*).
+
+    Args:
+        predictions: Of N images, K labels.
+        offered: The probes.
+        scores: What each says of these images, by name, of shape (N, K).
+        protected: The label by which the model is judged; if there is none, all labels are.
+        resamples: Of the bootstrap.
+
+    Returns:
+        ``labels``: for each that has enough patients on both sides ``model``, and ``probes`` (``name``, ``kind``,
+        ``auroc``, ``difference``: model minus probe), the strongest first. ``judged_by``, ``best`` (the strongest
+        probe of these labels), and ``beaten``: whether the interval of every difference lies above zero. None, with
+        ``note``, where nothing can be said.
+    """
+    clusters = np.asarray(predictions.clusters, dtype=object)
+    found: dict[str, Any] = {}
+    for k, label in enumerate(predictions.labels):
+        positive = predictions.truth == k
+        if min(len(set(clusters[positive])), len(set(clusters[~positive]))) < FEWEST:
+            continue
+
+        def measure(weights: Floats, k: int = k, positive: NDArray[np.bool_] = positive) -> dict[str, Any]:
+            model = weighted_auroc(predictions.probabilities[:, k], positive, weights)
+            areas = {probe.name: weighted_auroc(scores[probe.name][:, k], positive, weights) for probe in offered}
+            return {
+                "model": model,
+                "areas": areas,
+                "differences": {name: model - area for name, area in areas.items()},
+            }
+
+        measured = bootstrap(measure, predictions.clusters, resamples=resamples)
+        beside = [
+            {
+                "name": probe.name,
+                "kind": probe.kind,
+                "auroc": measured["areas"][probe.name],
+                "difference": measured["differences"][probe.name],
+            }
+            for probe in offered
+        ]
+        beside.sort(key=lambda entry: -entry["auroc"]["value"])
+        found[label] = {"model": measured["model"], "probes": beside}
+    judged_by = [label for label in found if protected is None or label == protected]
+    if not judged_by or not offered:
+        return _nothing(f"fewer than {FEWEST} patients with, or without, what is judged")
+    hardest = min(
+        ((label, entry) for label in judged_by for entry in found[label]["probes"]),
+        key=lambda pair: pair[1]["difference"]["low"],
+    )
+    return {
+        "labels": found,
+        "judged_by": judged_by,
+        "best": {"label": hardest[0], "model": found[hardest[0]]["model"], **hardest[1]},
+        "beaten": bool(hardest[1]["difference"]["low"] > 0),
+        "note": "",
+    }
+
+
+def gate_sentence(gate: dict[str, Any]) -> str:
+    """Whether the model beats the shortcuts, in one sentence."""
+    if gate["beaten"] is None:
+        return f"the model was not compared with shortcuts: {gate['note']}"
+    best = gate["best"]
+    model, probe, apart = best["model"]["value"], best["auroc"]["value"], best["difference"]
+    compared = (
+        f"AUROC of {best['label']} {model:.3f}, against {probe:.3f} by '{best['name']}' alone: difference "
+        f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
+    )
+    if gate["beaten"]:
+        return f"the model beats every shortcut probe; the nearest: {compared}"
+    return f"NOT BETTER THAN A SHORTCUT: {compared}. Nothing shows that this model has learnt more than that"
+
+
+def _nothing(note: str) -> dict[str, Any]:
+    return {"labels": {}, "judged_by": [], "best": None, "beaten": None, "note": note}

@@ -1,0 +1,132 @@
+"""The same measures within parts of the patients: source, view, sex, bands of age, or any column of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.audit.features import NAMES_AN_IMAGE, NAMES_THE_LABEL
+from hilum.data.layouts import read_table
+from hilum.data.ranking import weighted_auroc
+from hilum.data.splits import GROUP_COLUMN
+from hilum.data.table import Row
+from hilum.errors import HilumError
+from hilum.evaluation.intervals import bootstrap, exact_interval
+from hilum.evaluation.metrics import divide
+from hilum.evaluation.predictions import Predictions
+from hilum.training.run import Run
+
+AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
+MOST_VALUES = 12
+UNKNOWN = "unknown"
+
+
+def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
+    """What the table says of each image beyond path, label and patient.
+
+    Args:
+        run: Whose own data may have been opened without their further columns.
+        rows: Of the N images.
+
+    Returns:
+        N values by column; columns that name images or labels, say nothing, or take more than 12 values are left out.
+        Numeric ages become bands.
+    """
+    extras = [{"source": row.source, **row.extra} for row in rows]
+    if not any(value for extra in extras for value in extra.values()):
+        extras = _from_dataset(run, rows)
+    found = {}
+    for name in dict.fromkeys(key for extra in extras for key in extra):
+        if name == GROUP_COLUMN or NAMES_AN_IMAGE.search(name.lower()) or NAMES_THE_LABEL.search(name.lower()):
+            continue
+        values = [str(extra.get(name, "")).strip() for extra in extras]
+        if name.lower().split("_")[0] == "age":
+            values = [age_band(value) for value in values]
+        present = set(values) - {"", UNKNOWN}
+        if len(set(values)) > 1 and 1 <= len(present) <= MOST_VALUES:
+            found[name] = [value or UNKNOWN for value in values]
+    return found
+
+
+def age_band(value: str) -> str:
+    """``6-17`` of ``9``; ``unknown`` of what is no age in years. DICOM's ``009Y`` and ``006M`` are understood."""
+    text = value.strip().upper()
+    unit = {"Y": 1.0, "M": 1 / 12, "W": 1 / 52.18, "D": 1 / 365.25}.get(text[-1:])
+    try:
+        years = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        return UNKNOWN
+    for low, high in AGE_BANDS:
+        if low <= years < high:
+            return f"{low}-{high - 1}" if high < AGE_BANDS[-1][1] else f"{low}+"
+    return UNKNOWN
+
+
+def measure_subgroups(
+    predictions: Predictions, columns: Mapping[str, Sequence[str]], protected: str | None, *, resamples: int = 1000
+) -> dict[str, Any]:
+    """Accuracy, and recall, false alarms and AUROC of the protected label, within each value of each column.
+
+    Args:
+        predictions: Of N images.
+        columns: N values by column.
+        protected: The label that must not be missed, if there is one.
+        resamples: Of the bootstrap over patients.
+
+    Returns:
+        By column, then value: ``n_images``, ``n_patients``, ``n_protected``, and the measures with their intervals,
+        None where a subgroup lacks what they take. Many subgroups are looked at: that one of them stands out is to be
+        expected.
+    """
+    found: dict[str, Any] = {}
+    for column, values in columns.items():
+        given = np.asarray(values, dtype=object)
+        order = sorted(set(values), key=lambda value: (value == UNKNOWN, _sorting(value)))
+        found[column] = {value: _measure(predictions, given == value, protected, resamples) for value in order}
+    return found
+
+
+def _measure(predictions: Predictions, here: Any, protected: str | None, resamples: int) -> dict[str, Any]:
+    truth, answer = predictions.truth[here], predictions.predicted[here]
+    clusters = [cluster for cluster, inside in zip(predictions.clusters, here, strict=True) if inside]
+    k = predictions.labels.index(protected) if protected in predictions.labels else None
+    positive = truth == k if k is not None else np.zeros(len(truth), bool)
+
+    def measure(weights: Any) -> dict[str, Any]:
+        result = {"accuracy": divide(weights @ (answer == truth), weights.sum(axis=1))}
+        if k is not None:
+            result["recall"] = divide(weights @ (positive & (answer == k)), weights @ positive)
+            result["false_alarms"] = divide(weights @ (~positive & (answer == k)), weights @ ~positive)
+            result["auroc"] = weighted_auroc(predictions.probabilities[here][:, k], positive, weights)
+        return result
+
+    measured = bootstrap(measure, clusters, resamples=resamples)
+    names = np.asarray(clusters, dtype=object)
+    for name, counted in (("accuracy", truth >= 0), ("recall", positive), ("false_alarms", ~positive)):
+        if name in measured and measured[name]["value"] in (0.0, 1.0):
+            measured[name] |= exact_interval(measured[name]["value"], len(set(names[counted])))
+    return {
+        "n_images": len(truth),
+        "n_patients": len(set(clusters)),
+        "n_protected": len(set(names[positive])) if k is not None else None,
+        **measured,
+    }
+
+
+def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
+    """The columns of the run's own data, read anew: a run keeps paths, labels and patients only."""
+    data = run.environment.get("data", {})
+    try:
+        table = read_table(Path(data.get("given") or data["root"]))
+    except (HilumError, KeyError, OSError):
+        return [{} for _ in rows]
+    known = {row.path: {"source": row.source, **row.extra} for row in table.rows}
+    return [known.get(row.path, {}) for row in rows]
+
+
+def _sorting(value: str) -> tuple[float, str]:
+    head = value.split("-")[0].rstrip("+")
+    return (float(head), value) if head.isdigit() else (float("inf"), value)

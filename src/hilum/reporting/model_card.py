@@ -1,0 +1,106 @@
+"""A model card by the conventions of the Hugging Face hub, from the same facts as the report (Mitchell et al. 2019)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hilum.data.labels import last_component
+from hilum.evaluation.screen import decision_lines
+from hilum.reporting.checklist import Facts, Item, tally
+from hilum.reporting.results import fraction, fraction_range, percent, percent_range, verdict
+
+FILE = "model_card.md"
+MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
+
+
+def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:
+    """Write the card; the same facts give the same bytes."""
+    file.write_text(model_card(facts, items), encoding="utf-8", errors="replace")
+    return file
+
+
+def model_card(facts: Facts, items: Sequence[Item]) -> str:
+    """The card as Markdown with a YAML header.
+
+    Args:
+        facts: As for the checklist.
+        items: The checklist.
+    """
+    run, metrics = facts.run, facts.metrics
+    environment, recipe = run.environment, run.recipe
+    labels = ", ".join(f"`{label}`" for label in run.labels)
+    protected = f"; `{run.protected}` must not be missed" if run.protected else ""
+    sections = [
+        f"# {run.name}",
+        "**Research and teaching only. Not for diagnosis.**",
+        f"A `{recipe.network.name}` ({recipe.architecture}) that tells chest radiographs apart: {labels}{protected}. "
+        f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights with the recipe `{recipe.name}`.",
+        "## Uses",
+        "Teaching, and research on the data it was made from. It must not be used for decisions about patients, on "
+        "other hospitals' images without certifying it there, or on anything but frontal chest radiographs. Whatever is "
+        "peculiar to its training images may be what it recognises.",
+        "## Training data",
+        _training_data(facts),
+        "## Results",
+        *(_results(metrics) if metrics else ["Not evaluated yet: nothing is known about its worth on unseen images."]),
+        "## External validation",
+        *(_external(facts.external) or ["NONE."]),
+        "## Checklist",
+        f"{tally(items)}.",
+        "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
+        "## Provenance",
+        f"Weights SHA-256 `{environment.get('weights_sha256', 'unknown')}`; data `"
+        f"{environment.get('data', {}).get('digest', 'unknown')}`; code `{environment.get('code_sha256', 'unknown')}`.",
+    ]
+    return _header(facts) + "\n\n".join(sections) + "\n"
+
+
+def _header(facts: Facts) -> str:
+    names = [last_component(label) for label in facts.run.labels]
+    lines = ["---", "library_name: hilum", "pipeline_tag: image-classification", "tags:"]
+    lines += [f"- {tag}" for tag in ("chest-x-ray", "radiology", "not-for-diagnosis")]
+    lines += ["id2label:"] + [f"  {k}: {json.dumps(name)}" for k, name in enumerate(names)]
+    if metrics := facts.metrics:
+        lines += ["model-index:", f"- name: {json.dumps(facts.run.name)}", "  results:", "  - task:"]
+        lines += ["      type: image-classification", "    dataset:"]
+        lines += [f"      name: {json.dumps(Path(metrics['data']['root'] or 'unknown').name)}", "      type: private"]
+        lines += [f"      split: {json.dumps(metrics['split'])}", "    metrics:"]
+        for name in ("accuracy", "balanced_accuracy"):
+            if metrics[name]["value"] is not None:
+                lines += [f"    - type: {name}", f"      value: {metrics[name]['value']:.4f}"]
+    return "\n".join([*lines, "---", "", ""])
+
+
+def _training_data(facts: Facts) -> str:
+    counts: dict[str, int] = {}
+    for row in facts.split:
+        if row.split == "train":
+            counts[row.label] = counts.get(row.label, 0) + 1
+    told = ", ".join(f"{n:,} `{label}`" for label, n in counts.items())
+    notes = facts.run.environment.get("data", {}).get("notes", [])
+    return "\n".join([f"Trained on {told}.", *(f"- {note}" for note in notes)])
+
+
+def _results(metrics: Mapping[str, Any]) -> list[str]:
+    rows = ["| label | recall | precision | AUROC |", "|---|---|---|---|"]
+    for label in metrics["labels"]:
+        cells = [f"{percent(metrics[m][label]['value'])} ({percent_range(metrics[m][label])})" for m in
+                 ("recall", "precision")]  # fmt: skip
+        area = metrics["auroc"][label]
+        rows.append(f"| {label} | {' | '.join(cells)} | {fraction(area['value'])} ({fraction_range(area)}) |")
+    return [verdict(metrics), "\n".join(rows), "\n".join(f"- {line}" for line in decision_lines(metrics))]
+
+
+def _external(external: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        "\n".join([f"**{name}**: {verdict(metrics)}", *(f"- {line}" for line in decision_lines(metrics))])
+        for name, metrics in external.items()
+    ]
+
+
+def _row(item: Item) -> str:
+    evidence = item.evidence.replace("|", "\\|").replace("\n", " ")
+    return f"| {item.number} | {item.name} | {MARKS[item.state]} | {evidence} |"

@@ -1,0 +1,122 @@
+"""What an evaluation says beyond its matrix: decisions, predictive values, subgroups, shortcuts, and what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hilum.evaluation.screen import decision_lines
+from hilum.reporting import evaluation_figures as drawn
+from hilum.reporting.results import fraction, fraction_range, percent, percent_range
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Ready to be shown; each part is empty where the evaluation lacks it.
+
+    Attributes:
+        decisions: Certificate, abstention, drop and shortcuts in sentences.
+        curves: ROC and precision-recall curves.
+        reliability: Reliability diagrams.
+        brier: The Brier score taken apart, in one sentence.
+        risk: Risk against coverage.
+        predictive: One row a prevalence: prevalence, positive and negative predictive value, each with its range.
+        predictive_label: Whose.
+        subgroups: By column: rows of value, images, patients, and measures with their ranges.
+        probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
+        detectable: What so few images could show, in one sentence.
+    """
+
+    decisions: list[str]
+    curves: str
+    reliability: str
+    brier: str
+    risk: str
+    predictive: list[tuple[str, tuple[str, str], tuple[str, str]]]
+    predictive_label: str
+    subgroups: dict[str, list[dict[str, Any]]]
+    probes: list[dict[str, Any]]
+    detectable: str
+
+
+def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Worth:
+    """Everything that the page shows of it.
+
+    Args:
+        metrics: What ``metrics.json`` holds, also of older versions that lack some of it.
+        colours: Colour by label.
+        name: Unique on the page.
+    """
+    values = metrics.get("predictive_values") or {"label": "", "at": []}
+    abstained = metrics.get("abstention")
+    return Worth(
+        decisions=decision_lines(metrics),
+        curves=drawn.curves(metrics["curves"], colours, f"curves-{name}") if metrics.get("curves") else "",
+        reliability=drawn.reliability_diagrams(metrics["reliability"], colours, f"reliability-{name}")
+        if metrics.get("reliability")
+        else "",
+        brier=_brier(metrics),
+        risk=drawn.risk_against_coverage(abstained["risk_coverage"], f"risk-{name}") if abstained else "",
+        predictive=[(percent(at["prevalence"]), _both(at["ppv"]), _both(at["npv"])) for at in values["at"]],
+        predictive_label=values["label"],
+        subgroups={
+            column: [_subgroup(value, found) for value, found in parts.items()]
+            for column, parts in (metrics.get("subgroups") or {}).items()
+        },
+        probes=_probes(metrics.get("shortcuts")),
+        detectable=_detectable(metrics),
+    )
+
+
+def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:
+    return (percent(entry["value"]), percent_range(entry)) if entry else ("–", "")
+
+
+def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    area = found.get("auroc")
+    return {
+        "value": value,
+        "images": found["n_images"],
+        "patients": found["n_patients"],
+        "measures": [_both(found[name]) for name in ("accuracy",)]
+        + [_both(found.get(name)) for name in ("recall", "false_alarms")]
+        + [(fraction(area["value"]), fraction_range(area)) if area else ("–", "")],
+    }
+
+
+def _probes(gate: Mapping[str, Any] | None, most: int = 5) -> list[dict[str, Any]]:
+    if not gate or not gate["best"]:
+        return []
+    beside = gate["labels"][gate["best"]["label"]]["probes"][:most]
+    return [
+        {
+            "name": probe["name"],
+            "kind": probe["kind"],
+            "auroc": (fraction(probe["auroc"]["value"]), fraction_range(probe["auroc"])),
+            "lead": (f"{probe['difference']['value']:+.3f}", fraction_range(probe["difference"])),
+        }
+        for probe in beside
+    ]
+
+
+def _brier(metrics: Mapping[str, Any]) -> str:
+    parts = metrics.get("brier_parts")
+    if not parts:
+        return ""
+    return (
+        f"Brier score {fraction(metrics['brier'])} = miscalibration {fraction(parts['miscalibration'])} (a perfectly "
+        f"calibrated classifier would show {fraction(parts['noise_floor'])}) − discrimination "
+        f"{fraction(parts['discrimination'])} + uncertainty {fraction(parts['uncertainty'])}."
+    )
+
+
+def _detectable(metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("detectable")
+    if not found or found["images"] is None:
+        return ""
+    patients = f", or {percent(found['patients'])} counting patients" if found.get("patients") is not None else ""
+    return (
+        f"Another classifier that differs on {percent(found['discordance'])} of these images would have to be better "
+        f"by at least {percent(found['images'])}{patients} for that to be significant."
+    )

@@ -1,0 +1,146 @@
+"""Abstention: planted strangers are found, patients like the calibration's are not, and features are the network's."""
+
+import numpy as np
+import pytest
+import torch
+
+from hilum.data.familiarity import (
+    FAR,
+    UNFAMILIAR,
+    Familiarity,
+    conformal_p,
+    decisions,
+    feature_distances,
+    layout_distances,
+    layouts,
+    unit_rows,
+)
+from hilum.evaluation.abstaining import measure_abstention, risk_coverage
+from hilum.evaluation.predictions import Predictions
+from hilum.models.penultimate import WithFeatures, final_layer, parts_of
+from hilum.models.registry import build_classifier
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+
+
+def reference(n=200, dimensions=16, level=0.05, seed=0):
+    """Training and calibration patients of one kind: features near one direction, layouts near one picture."""
+    generator = np.random.default_rng(seed)
+    features = unit_rows(np.eye(dimensions)[0] + 0.3 * generator.normal(size=(2 * n, dimensions)))
+    pixels = chests(2 * n, seed)
+    known, held_back = slice(0, n), slice(n, 2 * n)
+    grey = layouts(pixels)
+    return Familiarity(
+        features[known].astype(np.float16),
+        grey[known],
+        np.sort(feature_distances(features[held_back], features[known], 5)),
+        np.sort(layout_distances(grey[held_back], grey[known], 5)),
+        neighbours=5,
+        level=level,
+        boundary=1.25 * layout_distances(grey[held_back], grey[known], 5).max(),
+    )
+
+
+def chests(count, seed):
+    """Two dark lungs in a bright body, with noise, of shape (count, 60, 60)."""
+    generator = np.random.default_rng([seed, 1])
+    y, x = np.mgrid[-1:1:60j, -1:1:60j]
+    lungs = np.exp(-(((np.abs(x) - 0.45) / 0.25) ** 2 + (y / 0.6) ** 2))
+    pictures = 190 - 150 * lungs + generator.normal(0, 25, (count, 60, 60)) + generator.normal(0, 15, (count, 1, 1))
+    return pictures.clip(0, 255).astype(np.uint8)
+
+
+def test_patients_like_the_calibrations_are_abstained_on_at_most_at_the_stated_rate():
+    rates = []
+    for seed in range(12):
+        known = reference(seed=seed)
+        generator = np.random.default_rng([seed, 9])
+        features = unit_rows(np.eye(16)[0] + 0.3 * generator.normal(size=(300, 16)))
+        judgement = known.judge(features, chests(300, 100 + seed))
+        rates.append(np.mean([bool(reason) for reason in judgement.reasons]))
+    assert np.mean(rates) <= 0.05 + 3 * np.std(rates) / np.sqrt(12)
+    assert np.mean(rates) > 0.01
+
+
+def test_what_is_no_radiograph_and_what_is_merely_strange_get_different_reasons():
+    known = reference()
+    usual = np.tile(np.eye(16)[0], (40, 1))
+    pictures = chests(40, 5)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 60)).astype(np.uint8)
+    for far in (noise, 255 - pictures, np.rot90(pictures, 1, (1, 2)), np.full((40, 60, 60), 90, np.uint8)):
+        assert set(known.judge(usual, far).reasons) == {FAR}
+    strange = np.tile(np.eye(16)[3], (40, 1))
+    assert set(known.judge(strange, pictures).reasons) <= {UNFAMILIAR}
+    assert set(known.judge(strange, noise).reasons) == {FAR}
+
+
+def test_a_conformal_p_value_counts_the_asked_one_too():
+    calibration = np.array([1.0, 2.0, 2.0, 3.0])
+    np.testing.assert_allclose(conformal_p(np.array([0.0, 2.0, 3.5]), calibration), [1.0, 0.8, 0.2])
+
+
+@pytest.mark.parametrize("side", [15, 32, 75, 151])
+def test_layouts_are_block_means_at_any_size(side):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side)).astype(np.uint8)
+    found = layouts(pixels).reshape(3, 15, 15)
+    edges = np.linspace(0, side, 16).astype(int)
+    for y, x in ((0, 0), (7, 3), (14, 14)):
+        block = pixels[:, edges[y] : edges[y + 1], edges[x] : edges[x + 1]]
+        np.testing.assert_allclose(found[:, y, x], block.mean(axis=(1, 2)), atol=0.51)
+
+
+def test_abstaining_comes_before_flagging():
+    assert decisions(np.array([True, False, True]), ["", "", FAR]) == ["flag", "clear", "abstain"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "members", "options"),
+    [
+        ("flat", "compact", 1, {"width": 4, "blocks": [1, 1]}),
+        ("flat", "compact", 2, {"width": 4, "blocks": [1, 1]}),
+        ("cascade", "compact", 2, {"width": 4, "blocks": [1, 1]}),
+        ("flat", "vgg16-bn", 1, {"width": 0.05}),
+    ],
+)
+def test_the_final_layer_makes_the_answer_out_of_the_features(architecture, name, members, options):
+    network = build_classifier(architecture, name, LABELS, 32, members=members, **options).eval()
+    images = torch.rand(3, 1, 32, 32)
+    with torch.no_grad():
+        answers, features = WithFeatures(network)(images)
+        torch.testing.assert_close(answers, network(images))
+        torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
+    parts = parts_of(network)
+    assert features.shape[1] == sum(final_layer(part).in_features for part in parts)
+    if len(parts) == 1:
+        layer = final_layer(network)
+        scores = answers - answers.mean(dim=1, keepdim=True)
+        weight = layer.weight - layer.weight.mean(dim=0)
+        bias = layer.bias - layer.bias.mean()
+        length = ((scores - bias) * (features @ weight.T)).sum(1) / ((features @ weight.T) ** 2).sum(1)
+        torch.testing.assert_close(scores, length[:, None] * (features @ weight.T) + bias, rtol=1e-3, atol=1e-4)
+
+
+def some(n=200):
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, n)
+    probabilities = generator.dirichlet([1, 1, 1], n)
+    probabilities[np.arange(n), truth] += generator.random(n)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    names = tuple(map(str, range(n)))
+    return Predictions(LABELS, names, names, truth, probabilities)
+
+
+def test_recall_counts_abstentions_both_ways_and_the_curve_ends_at_the_plain_error():
+    predictions, known = some(), reference()
+    judgement = known.judge(np.tile(np.eye(16)[0], (200, 1)), np.concatenate([chests(150, 5), 255 - chests(50, 6)]))
+    flagged = predictions.predicted == 1
+    found = measure_abstention(predictions, flagged, [LABELS[1]], judgement)
+    recall = found["recall"]
+    assert recall["as_missed"]["value"] < recall["of_decided"]["value"] < recall["as_found"]["value"]
+    assert found["reasons"][FAR]["value"] == pytest.approx(0.25, abs=0.02)
+    assert sum(found["decisions"].values()) == 200
+    curve = risk_coverage(predictions, judgement)
+    error = (predictions.predicted != predictions.truth).mean()
+    assert curve["confidence"][-1] == curve["familiarity"][-1] == pytest.approx(error, abs=1e-5)
+    assert curve["confidence_area"] < error
+    assert np.all(np.diff(curve["coverage"]) > 0)

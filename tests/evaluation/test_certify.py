@@ -1,0 +1,158 @@
+"""``hilum certify`` as people use it: certificates, refusals, and what makes one void."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from hilum.errors import CertificateError
+from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certified_patients import certificate_of
+from hilum.evaluation.predictions import Predictions
+from messages import assert_one_message
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+TINY = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "max_steps=6"]
+FEW = [part for setting in [*TINY, "batch_size=8"] for part in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run with 40 calibration patients a label; fitted too little for a temperature of its own."""
+    import csv
+    import os
+    import subprocess
+    import sys
+
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("certify")
+    generator = np.random.default_rng(0)
+    rows = []
+    for split, patients in (("train", 12), ("val", 6), ("calibration", 70), ("test", 60)):
+        for k, label in enumerate(LABELS):
+            folder = root / "data" / split / label
+            folder.mkdir(parents=True)
+            for patient in range(patients):
+                for image in range(1 + patient % 2):
+                    file = folder / f"{patient:03d}-{image}.png"
+                    pixels = generator.normal(60 + 60 * k, 25, (36, 36)).clip(0, 255).astype(np.uint8)
+                    Image.fromarray(pixels).save(file)
+                    path = file.relative_to(root / "data").as_posix()
+                    rows.append((path, label, split, f"{split}-{label}-{patient}"))
+    with (root / "data" / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split", "patient_id"), *rows])
+    command = [sys.executable, "-m", "hilum", "train", root / "data", "--out", root / "run", *FEW]
+    command += ["--set", "splits.val=val"]
+    environment = {**os.environ, "HILUM_CACHE": str(root / "cache")}
+    subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment)
+    return root
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_certificate_is_given_written_and_shown_by_the_evaluation(run, trained, hilum):
+    said = hilum("certify", run, "--miss-rate", "0.10", check=0).stdout
+    assert "at most 10 % of patients with infected/covid are missed" in " ".join(said.split())
+    facts = json.loads((run / "certificate.json").read_text())
+    assert facts["rank"] == allowed_rank(facts["n_patients"], 0.1, 0.95)
+    assert facts["missed_here"] < facts["rank"]
+    assert facts["n_patients"] == len(facts["reference"]["group"])
+    assert set(facts["flagged"]) == {"normal", "infected/non-covid"}
+    cost = facts["flagged"]["normal"]
+    assert cost["low"] <= cost["value"] <= cost["high"]
+    metrics = json.loads(hilum("evaluate", run, "--json", check=0).stdout)
+    held = metrics["operating_point"]
+    assert (held["patients"], held["unit"], held["bound"]) == (60, "patients", 0.1)
+    assert held["verdict"] in ("within", "above", "broken")
+    assert metrics["certificate"]["seal"] == facts["seal"]
+
+
+def test_too_few_patients_are_refused_and_the_missing_ones_counted(run, hilum):
+    result = hilum("certify", run, "--miss-rate", "0.01")
+    assert_one_message(result, 1, "takes 299")
+    count = int(result.stderr.split(" patients with")[0].split()[-1])
+    assert f"{299 - count} are missing" in result.stderr
+    assert not (run / "certificate.json").exists()
+
+
+def test_a_group_can_be_protected(run, hilum):
+    facts = json.loads(hilum("certify", run, "--miss-rate", "0.1", "--group", "infected/*", "--json", check=0).stdout)
+    assert facts["members"] == ["infected/covid", "infected/non-covid"]
+    assert set(facts["flagged"]) == {"normal"}
+    assert_one_message(hilum("certify", run, "--group", "lung"), 2, "stands for no label")
+    assert_one_message(hilum("certify", run, "--group", "normal", "--miss-rate", "5"), 2, "between 0 and 1")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_what_the_run_has_seen_cannot_testify(run, hilum, split):
+    result = hilum("certify", run, "--miss-rate", "0.3", "--split", split)
+    assert_one_message(result, 1, "of patients whom the run has seen", f"{split}/normal/000-0.png was")
+
+
+def test_copies_of_training_images_in_other_data_are_refused_by_name(run, trained, hilum, tmp_path):
+    other = tmp_path / "other"
+    for label in LABELS:
+        shutil.copytree(trained / "data" / "test" / label, other / label)
+    shutil.copy(trained / "data" / "train" / "normal" / "000-0.png", other / "normal" / "new.png")
+    result = hilum("certify", run, other, "--miss-rate", "0.1")
+    assert_one_message(result, 1, "normal/new.png is the same file as train/normal/000-0.png")
+
+
+def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first(run, trained, hilum, tmp_path):
+    hilum("certify", run, "--miss-rate", "0.1", check=0)
+    other = tmp_path / "clinic"
+    for theirs, ours in (("healthy", LABELS[0]), ("covid", LABELS[1]), ("bacteria", LABELS[2])):
+        shutil.copytree(trained / "data" / "test" / ours, other / theirs)
+    result = hilum("certify", run, other, "--miss-rate", "0.1")
+    assert_one_message(result, 1, "the label 'bacteria'", "--map")
+    result = hilum("certify", run, other, "--miss-rate", "0.1", "--map", "bacteria=infected/non-covid", check=0)
+    said = " ".join(result.stdout.split())
+    assert "(patients are unknown)" in said
+    assert "WARNING: patients are unknown" in said
+    file = next((run / "certificates").glob("clinic-*.json"))
+    facts = json.loads(file.read_text())
+    assert facts["unit"] == "images"
+    assert 0 < facts["exchangeability"]["p_value"] <= 1
+    assert json.loads((run / "certificate.json").read_text())["data"]["own"]
+
+
+def test_a_changed_certificate_is_void(run, hilum):
+    hilum("certify", run, "--miss-rate", "0.1", check=0)
+    file = run / "certificate.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps(facts | {"miss_rate": 0.01}))
+    result = hilum("evaluate", run, "--json", check=0)
+    assert json.loads(result.stdout)["operating_point"] is None
+    assert "was changed after it was sealed" in result.stderr
+    file.write_text("{")
+    assert "no certificate as hilum writes it" in hilum("evaluate", run, "--json", check=0).stderr
+
+
+def predictions(n=100, k=1, value=0.5):
+    probabilities = np.full((n, 3), (1 - value) / 2)
+    probabilities[:, k] = value
+    names = tuple(f"{i}" for i in range(n))
+    return Predictions(LABELS, names, names, np.full(n, 1), probabilities)
+
+
+def test_answers_that_are_no_numbers_are_refused():
+    given = predictions()
+    given.probabilities[3, 1] = np.nan
+    with pytest.raises(CertificateError, match=r"^3: the network's answer is not a number"):
+        certificate_of(given, LABELS[1], [LABELS[1]], miss_rate=0.1, confidence=0.95)
+
+
+def test_no_patient_with_it_is_refused():
+    with pytest.raises(CertificateError, match="not one patient with normal"):
+        certificate_of(predictions(), "normal", ["normal"], miss_rate=0.1, confidence=0.95)
+
+
+def test_of_a_network_that_says_the_same_of_everyone_everyone_is_flagged():
+    facts = certificate_of(predictions(), LABELS[1], [LABELS[1]], miss_rate=0.1, confidence=0.95)
+    assert (facts["threshold"], facts["missed_here"], facts["n_patients"]) == (0.5, 0, 100)

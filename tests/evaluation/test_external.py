@@ -1,0 +1,68 @@
+"""Other people's data: their labels, and the drop from one's own."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.errors import SplitError, UsageError
+from hilum.evaluation.external import drop
+from hilum.evaluation.matching import match_labels, parse_map
+from hilum.evaluation.predictions import Predictions
+
+OURS = ("normal", "infected/covid", "infected/non-covid")
+
+
+def test_labels_are_matched_by_their_last_component_and_all_healthy_ones_are_one():
+    found = match_labels(["No Finding", "COVID", "pneumonia/non-covid"], OURS)
+    assert found == {"No Finding": "normal", "COVID": "infected/covid", "pneumonia/non-covid": "infected/non-covid"}
+
+
+def test_what_could_be_two_labels_is_not_guessed():
+    with pytest.raises(SplitError, match="may be a/tb or b/tb"):
+        match_labels(["tb"], ["normal", "a/tb", "b/tb"])
+    assert match_labels(["tb"], ["normal", "a/tb", "b/tb"], {"tb": "b/tb"}) == {"tb": "b/tb"}
+
+
+def test_the_map_says_what_is_unknown_and_leaves_out_what_it_is_told_to():
+    with pytest.raises(SplitError, match="--map 'ARDS=OURS'"):
+        match_labels(["normal", "ARDS"], OURS)
+    given = parse_map(["ARDS=", "SARS = infected/covid"])
+    assert match_labels(["normal", "ARDS", "SARS"], OURS, given)["ARDS"] == ""
+    with pytest.raises(UsageError, match="has no label"):
+        match_labels(["normal"], OURS, {"TB": "normal"})
+    with pytest.raises(UsageError, match="the run has no label"):
+        match_labels(["TB"], OURS, {"TB": "tuberculosis"})
+    for bad in (["x"], ["=normal"], ["a=b", "a=c"]):
+        with pytest.raises(UsageError):
+            parse_map(bad)
+
+
+@given(st.permutations(OURS))
+def test_own_names_stay(labels):
+    assert match_labels(labels, OURS) == {label: label for label in labels}
+
+
+def answers(right, n, seed, tag):
+    generator = np.random.default_rng(seed)
+    truth = np.arange(n) % 3
+    answer = np.where(generator.random(n) < right, truth, (truth + 1) % 3)
+    names = tuple(f"{tag}{i}" for i in range(n))
+    return Predictions(OURS, names, names, truth, np.eye(3)[answer] * 0.7 + 0.1)
+
+
+def test_a_drop_is_found_with_the_interval_of_two_independent_samples():
+    found = drop(answers(0.9, 600, 0, "a"), answers(0.6, 300, 1, "b"), resamples=800)
+    entry = found["accuracy"]
+    a, b = entry["internal"]["value"], entry["external"]["value"]
+    error = np.sqrt(a * (1 - a) / 600 + b * (1 - b) / 300)
+    assert entry["difference"]["value"] == pytest.approx(b - a)
+    assert entry["difference"]["low"] == pytest.approx(b - a - 1.96 * error, abs=0.012)
+    assert entry["difference"]["high"] == pytest.approx(b - a + 1.96 * error, abs=0.012)
+
+
+def test_a_label_that_is_not_there_has_no_drop():
+    outside = answers(0.9, 90, 1, "b")
+    only = Predictions(OURS, outside.paths, outside.patients, np.minimum(outside.truth, 1), outside.probabilities)
+    found = drop(answers(0.9, 90, 0, "a"), only, resamples=50)
+    assert found["recall"][OURS[2]]["difference"]["value"] is None

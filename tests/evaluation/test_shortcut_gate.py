@@ -1,0 +1,52 @@
+"""The shortcut gate: a model that knows no more than a probe does not pass, one that knows more does."""
+
+import numpy as np
+import pytest
+
+from hilum.audit.features import Probe
+from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.shortcut_gate import compare_with_probes, gate_sentence
+
+LABELS = ("normal", "infected/covid")
+
+
+def compare(model_noise, probe_noise, n=300, protected=LABELS[1], seed=0):
+    generator = np.random.default_rng(seed)
+    truth = np.arange(n) % 2
+    model = 1 / (1 + np.exp(-(truth + model_noise * generator.normal(size=n))))
+    probe = (truth + probe_noise * generator.normal(size=n)).astype(np.float32)
+    predictions = Predictions(
+        LABELS,
+        tuple(map(str, range(n))),
+        tuple(f"p{i // 4}-{i % 2}" for i in range(n)),
+        truth,
+        np.stack([1 - model, model], axis=1),
+    )
+    offered = [Probe(name, "pixels", "It tells", np.zeros((n, 1))) for name in ("useless", "frame")]
+    useless = generator.normal(size=n).astype(np.float32)
+    scores = {"useless": np.stack([-useless, useless], 1), "frame": np.stack([-probe, probe], 1)}
+    return compare_with_probes(predictions, offered, scores, protected, resamples=300)
+
+
+def test_a_model_that_knows_more_passes():
+    gate = compare(0.3, 1.5)
+    assert gate["beaten"] is True
+    assert gate["best"]["name"] == "frame"
+    assert gate["best"]["difference"]["low"] > 0
+    assert gate["best"]["difference"]["value"] == pytest.approx(
+        gate["best"]["model"]["value"] - gate["best"]["auroc"]["value"]
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_model_that_knows_as_much_or_less_does_not(seed):
+    for noise in (1.0, 1.6):
+        gate = compare(noise, 1.0, seed=seed)
+        assert gate["beaten"] is False
+        assert "NOT BETTER THAN A SHORTCUT" in gate_sentence(gate)
+
+
+def test_too_few_patients_give_no_verdict():
+    gate = compare(0.3, 1.0, n=16)
+    assert gate["beaten"] is None
+    assert "fewer than" in gate_sentence(gate)
