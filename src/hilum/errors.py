@@ -11,6 +11,7 @@
     │   └── CacheError      the decoded images cannot be stored or found
     ├── RunError            a run folder that is missing, incomplete or in the way
     │   └── CheckpointError weights that do not belong to this network, or are damaged
+    ├── BundleError         a file that is no bundle, or a damaged one
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
     ├── GateError           exit code 3: the audit found what it was told to stop at
@@ -57,6 +58,10 @@ class RunError(HilumError):
 
 class CheckpointError(RunError):
     """Stored weights are damaged, or belong to another network."""
+
+
+class BundleError(HilumError):
+    """A file is no bundle, is damaged, or was made by another version."""
 
 
 class DivergenceError(HilumError):

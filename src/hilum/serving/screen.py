@@ -1,0 +1,86 @@
+"""Answers on the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hilum.serving.answer import Answer
+from hilum.serving.bundle import Bundle
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MOST = 40  # rows; of more images only those that need a look are shown
+STYLE = {"flag": "bold red", "clear": "green", "abstain": "yellow", "error": "magenta"}
+
+
+class Summary:
+    """Counts all answers, and keeps few of them: memory does not grow with their number."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.shown: list[Answer] = []
+        self.troubled: list[Answer] = []
+
+    def add(self, answer: Answer) -> None:
+        """Take one more answer into account."""
+        self.counts["error" if answer.error else answer.decision] += 1
+        if not answer.error:
+            self.labels[answer.label] += 1
+        if len(self.shown) <= MOST:
+            self.shown.append(answer)
+        if (answer.error or answer.decision == "abstain" or answer.notes) and len(self.troubled) < MOST:
+            self.troubled.append(answer)
+
+    @property
+    def total(self) -> int:
+        """Images so far."""
+        return self.counts.total()
+
+
+def answer_lines(bundle: Bundle, summary: Summary) -> RenderableType:
+    """A table of all answers where they are few, else of those that need a look, and what there was in all."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    few = summary.total <= MOST
+    rows = summary.shown if few else summary.troubled
+    parts: list[RenderableType] = []
+    if rows:
+        table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+        table.add_column("image", overflow="fold", ratio=2)
+        for label in bundle.labels:
+            table.add_column(_short(label, bundle), justify="right")
+        table.add_column("decision")
+        table.add_column("why", overflow="fold", ratio=3)
+        for answer in rows:
+            table.add_row(*_cells(answer, bundle.labels))
+        parts.append(table)
+    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in STYLE if summary.counts[kind])
+    given = ", ".join(f"{summary.labels[label]:,} {bundle.display[label]}" for label in bundle.labels)
+    plural = "" if summary.total == 1 else "s"
+    hidden = "" if few or not rows else f" Above: the first {len(rows)} that need a look."
+    parts.append(Text(f"{summary.total:,} image{plural}: {kinds}. Most probable: {given}.{hidden}"))
+    parts.append(Text(f"model: {bundle.name} ({bundle.sha256[:12]}). Not for diagnosis.", style="dim"))
+    return Group(*parts)
+
+
+def _short(label: str, bundle: Bundle) -> str:
+    name = label.rsplit("/", 1)[-1]
+    return f"{name} *" if label == bundle.protected else name
+
+
+def _cells(answer: Answer, labels: Sequence[str]) -> list[RenderableType]:
+    from rich.text import Text
+
+    if answer.error:
+        return [answer.path, *[""] * len(labels), Text("error", STYLE["error"]), answer.error]
+    shown: list[RenderableType] = [
+        Text(f"{answer.probabilities[label]:.1%}", "bold" if label == answer.label else "") for label in labels
+    ]
+    why = " ".join([f"{answer.reason}.", *answer.notes])
+    return [answer.path, *shown, Text(answer.decision, STYLE[answer.decision]), why]
