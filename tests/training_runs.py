@@ -24,7 +24,7 @@ TEMPERATURES = {"flat": {"": 1.7}, "cascade": {"": 0.6, "infected": 2.5}}
 
 
 def write_squares(root: Path, *, patients: int = 12, seed: int = 0) -> Path:
-    """Noise with a bright square that stands at the top for one label, at the bottom for another, nowhere for normal."""
+    """Noise with a bright square, at the top for one label, at the bottom for another, none for normal."""
     generator = np.random.default_rng(seed)
     for split in ("train", "test"):
         for label in LABELS:

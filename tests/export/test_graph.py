@@ -74,7 +74,12 @@ def test_the_mean_of_a_map_is_the_score_it_explains():
 def test_the_maps_of_a_cascade_explain_each_decision():
     network = network_of("cascade", width=4)
     graph = ServedGraph(network, LABELS, "cascade", None, SIZE)
-    assert graph.maps == (("", "normal"), ("", "infected"), ("infected", "infected/covid"), ("infected", "infected/non-covid"))
+    assert graph.maps == (
+        ("", "normal"),
+        ("", "infected"),
+        ("infected", "infected/covid"),
+        ("infected", "infected/non-covid"),
+    )
     with torch.inference_mode():
         probabilities, _, maps = graph(images())
     means = maps.mean(dim=(2, 3))

@@ -34,7 +34,8 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
         mark = " (protected: the one that must not be missed)" if label == facts["protected"] else ""
         yield f"- `{label}`{f': {shown}' if shown else ''}{mark}"
     yield from ("", "## Training data", "")
-    yield f"`{data['name']}`, digest `{data['digest'][:16]}`; splits by {'patient' if data['patients_known'] else 'image'}."
+    unit = "patient" if data["patients_known"] else "image"
+    yield f"`{data['name']}`, digest `{data['digest'][:16]}`; splits by {unit}."
     yield ""
     yield from _counts(data["counts"], facts["labels"])
     for note in data["notes"]:
@@ -88,4 +89,5 @@ def _results(results: Mapping[str, Any] | None, labels: Sequence[str]) -> Iterat
             interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
             yield f"| {name} | {item['value']:.3f} | {interval} |"
     ece = results["ece"]
-    yield f"| calibration error (a perfect model of these probabilities: {ece['noise_floor']:.3f}) | {ece['value']:.3f} | |"
+    floor = f"a perfect model of these probabilities: {ece['noise_floor']:.3f}"
+    yield f"| calibration error ({floor}) | {ece['value']:.3f} | |"

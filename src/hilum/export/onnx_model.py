@@ -86,5 +86,5 @@ def _check(graph: nn.Module, content: bytes, sample: Tensor, outputs: Sequence[s
         found = session.run(list(outputs), {INPUT: images.numpy()})
         apart = float(np.abs(found[0] - expected[0].numpy()).max())
         if not apart <= AGREEMENT:
-            msg = f"the exported network gives other probabilities than the trained one (apart by {apart:.2g}). Report it."
+            msg = f"the exported network's probabilities are {apart:.2g} apart from the trained one's. Report this."
             raise RunError(msg)

@@ -102,7 +102,7 @@ def shipped_model() -> Path:
     """
     found = sorted(SHIPPED.glob("*.onnx"))
     if not found:
-        msg = "this copy of hilum comes without a model. Make one with hilum export RUN model.onnx, and name it: --model"
+        msg = "this copy of hilum comes without a model. Make one (hilum export RUN model.onnx), and name it (--model)."
         raise BundleError(msg)
     return found[0]
 

@@ -44,7 +44,9 @@ class Predictor:
     def __init__(self, model: Bundle | Path | str | bytes | None = None, *, threads: int | None = None) -> None:
         if model is None:
             model = shipped_model()
-        self.bundle = model if isinstance(model, Bundle) else open_bundle(Path(model) if isinstance(model, str) else model)
+        if isinstance(model, str):
+            model = Path(model)
+        self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         self.model = {"name": self.bundle.name, "sha256": self.bundle.sha256}
         self.threads = threads or usable_cores()
         self._session = _open_session(self.bundle)

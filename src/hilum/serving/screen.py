@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -56,16 +57,20 @@ def answer_lines(bundle: Bundle, summary: Summary) -> RenderableType:
         for label in bundle.labels:
             table.add_column(_short(label, bundle), justify="right")
         table.add_column("decision")
-        table.add_column("why", overflow="fold", ratio=3)
-        for answer in rows:
-            table.add_row(*_cells(answer, bundle.labels))
+        why = any(answer.error or answer.notes or answer.decision == "abstain" for answer in rows)
+        if why:
+            table.add_column("why", overflow="fold", ratio=3)
+        folder, names = _names([answer.path for answer in rows])
+        table.columns[0].header = f"image in {folder}" if folder else "image"
+        for answer, name in zip(rows, names, strict=True):
+            table.add_row(name, *_cells(answer, bundle.labels), *([_why(answer)] if why else []))
         parts.append(table)
     kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in STYLE if summary.counts[kind])
     given = ", ".join(f"{summary.labels[label]:,} {bundle.display[label]}" for label in bundle.labels)
     plural = "" if summary.total == 1 else "s"
     hidden = "" if few or not rows else f" Above: the first {len(rows)} that need a look."
     parts.append(Text(f"{summary.total:,} image{plural}: {kinds}. Most probable: {given}.{hidden}"))
-    parts.append(Text(f"model: {bundle.name} ({bundle.sha256[:12]}). Not for diagnosis.", style="dim"))
+    parts.append(Text(f"{_rule(bundle)} Model: {bundle.name} ({bundle.sha256[:12]}). Not for diagnosis.", style="dim"))
     return Group(*parts)
 
 
@@ -78,9 +83,33 @@ def _cells(answer: Answer, labels: Sequence[str]) -> list[RenderableType]:
     from rich.text import Text
 
     if answer.error:
-        return [answer.path, *[""] * len(labels), Text("error", STYLE["error"]), answer.error]
+        return [*[""] * len(labels), Text("error", STYLE["error"])]
     shown: list[RenderableType] = [
         Text(f"{answer.probabilities[label]:.1%}", "bold" if label == answer.label else "") for label in labels
     ]
-    why = " ".join([f"{answer.reason}.", *answer.notes])
-    return [answer.path, *shown, Text(answer.decision, STYLE[answer.decision]), why]
+    return [*shown, Text(answer.decision, STYLE[answer.decision])]
+
+
+def _why(answer: Answer) -> str:
+    abstained = [f"{answer.reason}."] if answer.decision == "abstain" else []
+    return answer.error or " ".join([*abstained, *answer.notes])
+
+
+def _rule(bundle: Bundle) -> str:
+    if point := bundle.facts["operating_point"]:
+        return f"Flagged: {bundle.display[point['label']]} from {point['threshold']:.1%} on."
+    what = (
+        f"those that most probably show {bundle.display[bundle.protected]}" if bundle.protected else "all not healthy"
+    )
+    return f"No operating point; flagged: {what}."
+
+
+def _names(paths: Sequence[str]) -> tuple[str, list[str]]:
+    """The folder that all paths share, and what is left of each."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - also of bytes and arrays
+    except ValueError:  # some are absolute, and some are not
+        folder = ""
+    if len(paths) == 1 or folder in ("", os.sep):
+        return "", list(paths)
+    return folder, [os.path.relpath(path, folder) for path in paths]

@@ -58,10 +58,9 @@ def writing(predictor: Predictor, lines: str | None, table: str | None) -> Itera
             if name == STDOUT:
                 return sys.stdout
             try:
-                file = Path(name).open("w", newline="", encoding="utf-8", errors="surrogateescape")
+                return stack.enter_context(Path(name).open("w", newline="", encoding="utf-8", errors="surrogateescape"))
             except OSError as error:
                 msg = f"{name}: cannot be written ({error.strerror}). Choose another place."
                 raise UsageError(msg) from error
-            return stack.enter_context(file)
 
         yield Writer(predictor, opened(lines), opened(table))
