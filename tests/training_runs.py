@@ -41,5 +41,5 @@ def write_squares(root: Path, *, patients: int = 12, seed: int = 0) -> Path:
 
 def make_run(kind: str, data: Path, out: Path):
     """Train one of `KINDS` for a few steps."""
-    few = ["epochs=4", "batch_size=8", "eval_batch_size=16", "early_size=0", "equalise=false", "augmentation={}"]
+    few = ["epochs=12", "batch_size=8", "eval_batch_size=16", "early_size=0", "equalise=false", "augmentation={}"]
     return train(data, out, load_recipe("compact", [*few, *KINDS[kind]]))

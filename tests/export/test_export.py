@@ -79,13 +79,21 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
 
     run = run_of("padded")
     evaluation = evaluate(run)
-    certificate = {"weights_sha256": run.environment["weights_sha256"], "operating_point": {"label": "x"}}
+    point = {"group": "infected/*", "members": ["infected/covid", "infected/non-covid"], "threshold": 0.125}
+    weights = {"weights_sha256": run.environment["weights_sha256"]}
+    certificate = {"model": weights, "miss_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
     (run.path / "certificate.json").write_text(json.dumps(certificate))
     facts = export(run, tmp_path / "m.onnx").facts
     assert facts["results"]["accuracy"] == evaluation.metrics["accuracy"]
     assert "| accuracy |" in facts["card"]
-    assert facts["operating_point"] == {"label": "x"}
-    (run.path / "certificate.json").write_text(json.dumps(certificate | {"weights_sha256": "other"}))
+    assert facts["operating_point"] == point
+    assert "95% confidence at most 5.0% of the patients with `infected/*`" in facts["card"]
+    answers = list(Predictor(tmp_path / "m.onnx").predict_many(sorted(run.table().root.rglob("test/*/*.png"))))
+    for answer in answers:
+        infected = answer.probabilities["infected/covid"] + answer.probabilities["infected/non-covid"]
+        assert answer.decision == ("flag" if infected >= 0.125 else "clear")
+        assert "the threshold of 12.50%" in answer.reason
+    (run.path / "certificate.json").write_text(json.dumps(certificate | {"model": {"weights_sha256": "other"}}))
     metrics = run.path / "evaluation" / "test" / "metrics.json"
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"weights_sha256": "other"}))
     facts = export(run, tmp_path / "m.onnx").facts

@@ -43,7 +43,7 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     yield from ("", "## Results", "")
     yield from _results(results, facts["labels"])
     yield from ("", "## Certificate", "")
-    yield (facts["certificate"] or {}).get("sentence") or "None: nobody has certified an operating point of this model."
+    yield _certificate(facts["certificate"])
     yield from ("", "## How it was made", "")
     network, shape = recipe["network"], recipe["preprocessing"]
     members = f", {network['members']} members" if network["members"] > 1 else ""
@@ -62,6 +62,18 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     else:
         yield f"{facts['calibration']['note'] or 'Probabilities are not calibrated'}.".capitalize()
     yield from ("", "## Licence", "", facts["licence"])
+
+
+def _certificate(certificate: Mapping[str, Any] | None) -> str:
+    if not certificate:
+        return "None: nobody has certified an operating point of this model."
+    who = f"{certificate['n_patients']:,} {certificate.get('unit', 'patients')}"
+    return (
+        f"With {certificate['confidence']:.0%} confidence at most {certificate['miss_rate']:.1%} of the patients with "
+        f"`{certificate['group']}` are missed where those with a probability of {certificate['threshold']:.4g} or more "
+        f"are flagged; from {who} that the model never saw. "
+        "It holds for patients like those, and for no others."
+    )
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from hilum.training.network import build_for
 from hilum.training.run import Run, read_json
 
 MEASURES = ("accuracy", "balanced_accuracy", "recall", "precision", "auroc", "log_loss", "brier", "ece")
+POINT = ("group", "members", "threshold")  # what of a certificate is needed to decide
 UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
 
 
@@ -84,7 +85,7 @@ def export(
     size = recipe.preprocessing.size
     graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, size).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
-    model = to_onnx(graph, size, outputs)
+    model, certificate = to_onnx(graph, size, outputs), _kept(run, "certificate.json")
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
@@ -105,8 +106,8 @@ def export(
         "outputs": list(outputs),
         "maps": [{"decision": decision, "child": child} for decision, child in graph.maps],
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
-        "certificate": _kept(run, "certificate.json"),
-        "operating_point": (_kept(run, "certificate.json") or {}).get("operating_point"),
+        "certificate": certificate,
+        "operating_point": {key: certificate[key] for key in POINT} if certificate else None,
         "abstention": _kept(run, "abstention.json"),
         "results": _results(run),
         "licence": words.licence,
@@ -121,7 +122,8 @@ def export(
 def _kept(run: Run, file: str) -> dict[str, Any] | None:
     """What another command has left in the run, if it has, and if it was made with these very weights."""
     found = read_json(run.path / file)
-    return found if found and found.get("weights_sha256") == run.environment["weights_sha256"] else None
+    made_for = found.get("model", {}).get("weights_sha256") if found else None
+    return found if made_for == run.environment["weights_sha256"] else None
 
 
 def _results(run: Run) -> dict[str, Any] | None:

@@ -12,8 +12,8 @@ COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured ann
 def decide(bundle: Bundle, probabilities: Mapping[str, float], chroma: float = 0.0) -> tuple[str, str]:
     """The decision about one image, and its reason in one sentence.
 
-    Where the bundle has an operating point, its label is flagged from the threshold on. Otherwise the most probable
-    label decides: what must not be missed is flagged, or, where no label is protected, all that is not healthy.
+    Where the bundle has an operating point, its group of labels is flagged from the threshold on. Otherwise the most
+    probable label decides: what must not be missed is flagged; where no label is protected, all that is not healthy.
 
     Args:
         bundle: Whose answer it is.
@@ -27,10 +27,10 @@ def decide(bundle: Bundle, probabilities: Mapping[str, float], chroma: float = 0
         return "abstain", f"a colour picture, and radiographs are grey ({most})"
     point = bundle.facts["operating_point"]
     if point:
-        label, threshold = point["label"], point["threshold"]
-        flagged = probabilities[label] >= threshold
+        score, threshold = sum(probabilities[label] for label in point["members"]), point["threshold"]
+        flagged = score >= threshold
+        group = shown.get(point["group"], point["group"])
         where = "at or above" if flagged else "below"
-        reason = f"{shown[label]} {probabilities[label]:.1%}, {where} the operating point of {threshold:.1%}; {most}"
-        return "flag" if flagged else "clear", reason
+        return "flag" if flagged else "clear", f"{group} {score:.2%}, {where} the threshold of {threshold:.2%}; {most}"
     flagged = top == bundle.protected if bundle.protected else top not in bundle.healthy
     return "flag" if flagged else "clear", f"{most}; no operating point"

@@ -70,7 +70,8 @@ def answer_lines(bundle: Bundle, summary: Summary) -> RenderableType:
     plural = "" if summary.total == 1 else "s"
     hidden = "" if few or not rows else f" Above: the first {len(rows)} that need a look."
     parts.append(Text(f"{summary.total:,} image{plural}: {kinds}. Most probable: {given}.{hidden}"))
-    parts.append(Text(f"{_rule(bundle)} Model: {bundle.name} ({bundle.sha256[:12]}). Not for diagnosis.", style="dim"))
+    parts.append(Text(_rule(bundle), style="dim"))
+    parts.append(Text(f"Model: {bundle.name} ({bundle.sha256[:12]}). Not for diagnosis.", style="dim"))
     return Group(*parts)
 
 
@@ -97,7 +98,8 @@ def _why(answer: Answer) -> str:
 
 def _rule(bundle: Bundle) -> str:
     if point := bundle.facts["operating_point"]:
-        return f"Flagged: {bundle.display[point['label']]} from {point['threshold']:.1%} on."
+        group = bundle.display.get(point["group"], point["group"])
+        return f"Flagged: {group} from {point['threshold']:.2%} on."
     what = (
         f"those that most probably show {bundle.display[bundle.protected]}" if bundle.protected else "all not healthy"
     )
