@@ -59,6 +59,12 @@ def predict(
         str | None, typer.Option("--json", metavar="FILE|-", help="One object a line; - is standard output.")
     ] = None,
     as_csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="A table.")] = None,
+    explained: Annotated[
+        Path | None, typer.Option("--explain", metavar="DIR", help="Draw what the network looks at, and a page of it.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--explain-by", metavar="activation|occlusion", help="Activation where there is any.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="By default as many as cores.", min=1)] = None,
 ) -> None:
     """Ask a bundle about radiographs."""
@@ -71,28 +77,49 @@ def predict(
     predictor = Predictor(model, threads=threads)
     summary = Summary()
     with writing(predictor, as_json, as_csv) as writer:
-        for answer in _shown(predictor, files):
+        answers = _explained(predictor, files, explained, method) if explained else predictor.predict_many(files)
+        for answer in _shown(answers, len(files)):
             writer.write(answer)
             summary.add(answer)
     if STDOUT not in (as_json, as_csv):
         from rich.console import Console
 
         Console(highlight=False).print(answer_lines(predictor.bundle, summary))
+        if explained:
+            typer.echo(f"explained: {explained / 'index.html'}")
     if summary.counts["error"] == summary.total:
         raise typer.Exit(1)  # nothing could be used
 
 
-def _shown(predictor: Predictor, files: list[Path]) -> Iterator[Answer]:
+def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Answer]:
+    """All answers, each drawn before the next is asked for."""
+    from hilum.errors import ExtraError, ImageError
+    from hilum.serving.answer import Answer
+    from hilum.serving.explanation import explain
+    from hilum.serving.overlay import Album
+
+    album = Album(folder, files, predictor.bundle)
+    for file in files:
+        try:
+            found = explain(predictor, file, method=method)
+        except (ImageError, ExtraError) as error:
+            yield Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+        else:
+            album.add(file, found)
+            yield found.answer
+    album.close()
+
+
+def _shown(answers: Iterable[Answer], count: int) -> Iterator[Answer]:
     """All answers; a bar or lines where there are enough to wait for."""
     from hilum.serving.predictor import CHUNK
 
-    answers: Iterable[Answer] = predictor.predict_many(files)
-    if len(files) <= CHUNK:
+    if count <= CHUNK:
         yield from answers
         return
     from hilum.progress import progress_for_terminal
 
-    with progress_for_terminal().task("Predicting", len(files)) as advance:
+    with progress_for_terminal().task("Predicting", count) as advance:
         for answer in answers:
             advance(1)
             yield answer

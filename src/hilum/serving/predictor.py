@@ -63,7 +63,7 @@ class Predictor:
         """
         name = name or name_of(source, 1)
         pixels, chroma, notes = self._read(source, name)
-        return self._say(name, self.run(pixels[None])[0], chroma, notes)
+        return self.say(name, self.run(pixels[None])[0], chroma, notes)
 
     def predict_many(self, sources: Iterable[Source], *, start: int = 1) -> Iterator[Answer]:
         """Answer about any number of images in their order; one that cannot be read becomes an answer with an `error`.
@@ -124,14 +124,22 @@ class Predictor:
                 read.append((position, name, chroma, notes))
         if read:
             for (position, name, chroma, notes), row in zip(read, self.run(pixels[: len(read)]), strict=True):
-                answers[position] = self._say(name, row, chroma, notes)
+                answers[position] = self.say(name, row, chroma, notes)
         return [answers[position] for position in range(len(chunk))]
 
     def _read(self, source: Source, name: str) -> tuple[NDArray[np.uint8], float, tuple[str, ...]]:
         picture, notes = read_source(source, name)
         return reduce(picture.pixels, **self.bundle.preprocessing), picture.chroma, notes
 
-    def _say(self, name: str, row: NDArray[np.float32], chroma: float, notes: tuple[str, ...]) -> Answer:
+    def say(self, name: str, row: NDArray[np.float32], chroma: float, notes: tuple[str, ...]) -> Answer:
+        """Put a row of probabilities into words.
+
+        Args:
+            name: What the answer calls the image.
+            row: Of shape (K,).
+            chroma: How colourful the picture was.
+            notes: What has to be known besides.
+        """
         labels = self.bundle.labels
         probabilities = dict(zip(labels, map(float, row), strict=True))
         decision, reason = decide(self.bundle, probabilities, chroma)
