@@ -133,3 +133,29 @@ def test_real_radiographs_in_other_containers(seed_cxr, bundle_of, tmp_path):
         for name, convert in LOSSLESS.items():
             answer = predictor.predict(save(convert(pixels), tmp_path / name))
             assert list(answer.probabilities.values()) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_dicom_gives_what_png_gives(bundle_of, radiographs, tmp_path):
+    pytest.importorskip("pydicom")
+    from dicom_objects import encoded, radiograph
+
+    predictor = Predictor(bundle_of("flat"))
+    for number, pixels in enumerate(radiographs):
+        expected = list(predictor.predict(pixels).probabilities.values())
+        (tmp_path / f"{number}.dcm").write_bytes(encoded(radiograph(np.ascontiguousarray(pixels))))
+        (tmp_path / f"{number}").write_bytes(encoded(radiograph(255 - pixels, PhotometricInterpretation="MONOCHROME1")))
+        for file in (tmp_path / f"{number}.dcm", tmp_path / f"{number}"):
+            assert list(predictor.predict(file).probabilities.values()) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_real_radiograph_says_the_same_in_every_transfer_syntax(bundle_of):
+    pytest.importorskip("pydicom")
+    from dicom_objects import data_file
+
+    predictor = Predictor(bundle_of("flat"))
+    plain, packed, before, lossy = (
+        list(predictor.predict(data_file(f"RG1_{kind}.dcm")).probabilities.values())
+        for kind in ("UNCR", "J2KR", "UNCI", "J2KI")
+    )
+    assert packed == pytest.approx(plain, abs=TOLERANCE)
+    assert lossy == pytest.approx(before, abs=0.02)
