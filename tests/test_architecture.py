@@ -28,7 +28,7 @@ LEVEL = {
     "__main__": 11,
 }
 # What answers in a hospital has to be small: of all rooms below it, serving may reach this much.
-SERVING = {"errors", "progress", *(f"data.{name}" for name in ("crew", "dicom", "images", "reduction"))}
+SERVING = {"errors", "progress", *(f"data.{name}" for name in ("crew", "dicom", "familiarity", "images", "reduction"))}
 
 
 def room(module):

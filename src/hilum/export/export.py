@@ -15,11 +15,13 @@ from hilum.data.labels import HEALTHY, last_component
 from hilum.data.reduction import SCHEME
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
+from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
 from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.onnx_model import INPUT, to_onnx
 from hilum.progress import Progress
+from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
 from hilum.serving.seal import seal
 from hilum.training.checkpoints import load_weights, weights_sha256
@@ -57,7 +59,8 @@ def export(
         run: A finished run.
         out: The file; its name should end in ``.onnx``.
         words: What a run cannot know of itself.
-        data: Where the run's images lie now, if temperatures are still to be fitted and they have moved.
+        data: Where the run's images lie now, if they have moved and are still needed: for temperatures, and to
+            know what is unlike them.
         progress: Told about what is missing.
 
     Raises:
@@ -77,6 +80,9 @@ def export(
     calibration = calibrate(run, data, progress=progress)
     if calibration.note:
         progress.line(calibration.note)
+    known = familiarise(run, data, progress=progress)
+    if known.note:
+        progress.line(known.note)
     network = build_for(recipe, labels)
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment["weights_sha256"]:
@@ -108,7 +114,7 @@ def export(
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
         "certificate": certificate,
         "operating_point": {key: certificate[key] for key in POINT} if certificate else None,
-        "abstention": _kept(run, "abstention.json"),
+        "abstention": pack(known.reference, known.facts) if known.reference else None,
         "results": _results(run),
         "licence": words.licence,
         "provenance": _provenance(run),

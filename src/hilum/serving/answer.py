@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DECISIONS = ("flag", "clear", "abstain")
-NOT_AVAILABLE = "not available"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,8 @@ class Answer:
         decision: ``flag``, ``clear`` or ``abstain``; empty where there is an `error`.
         reason: Of the decision, one sentence.
         notes: What has to be known besides, such as a lateral view.
-        abstention: Whether the model could tell how unlike its training images this one is.
+        p_familiar: Share of calibration patients at least as unlike the training images as this image; None where
+            the bundle cannot tell.
         error: Why the image could not be read; empty where it could.
     """
 
@@ -31,7 +31,7 @@ class Answer:
     decision: str = ""
     reason: str = ""
     notes: tuple[str, ...] = ()
-    abstention: str = NOT_AVAILABLE
+    p_familiar: float | None = None
     error: str = ""
 
     def to_json(self, model: Mapping[str, str]) -> dict[str, Any]:
@@ -49,18 +49,19 @@ class Answer:
             "decision": self.decision,
             "reason": self.reason,
             "notes": list(self.notes),
-            "abstention": self.abstention,
+            "p_familiar": self.p_familiar,
             "model": dict(model),
         }
 
     def to_row(self, labels: Sequence[str], model: Mapping[str, str]) -> list[str]:
         """The cells of one row of ``hilum predict --csv`` (see `columns`)."""
         shown = [f"{self.probabilities[label]:.8f}" if not self.error else "" for label in labels]
-        words = [self.path, self.label, self.decision, self.reason, *shown, " ".join(self.notes), self.error]
+        familiar = "" if self.p_familiar is None else f"{self.p_familiar:.6f}"
+        words = [self.path, self.label, self.decision, self.reason, *shown, familiar, " ".join(self.notes), self.error]
         return [*words, model["name"], model["sha256"]]
 
 
 def columns(labels: Sequence[str]) -> list[str]:
     """The head of ``hilum predict --csv``."""
     shown = [f"p:{label}" for label in labels]
-    return ["path", "label", "decision", "reason", *shown, "notes", "error", "model", "model_sha256"]
+    return ["path", "label", "decision", "reason", *shown, "p_familiar", "notes", "error", "model", "model_sha256"]

@@ -9,7 +9,9 @@ from hilum.serving.bundle import Bundle
 COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
 
 
-def decide(bundle: Bundle, probabilities: Mapping[str, float], chroma: float = 0.0) -> tuple[str, str]:
+def decide(
+    bundle: Bundle, probabilities: Mapping[str, float], chroma: float = 0.0, unlike: str = ""
+) -> tuple[str, str]:
     """The decision about one image, and its reason in one sentence.
 
     Where the bundle has an operating point, its group of labels is flagged from the threshold on. Otherwise the most
@@ -19,12 +21,15 @@ def decide(bundle: Bundle, probabilities: Mapping[str, float], chroma: float = 0
         bundle: Whose answer it is.
         probabilities: By label.
         chroma: How colourful the picture was (see `hilum.data.images.Picture`).
+        unlike: Why to abstain, as `hilum.data.familiarity` says it; empty where there is no reason to.
     """
     shown = bundle.display
     top = max(probabilities, key=lambda label: probabilities[label])
     most = f"most probable: {shown[top]}, {probabilities[top]:.1%}"
     if chroma > COLOURFUL:
         return "abstain", f"a colour picture, and radiographs are grey ({most})"
+    if unlike:
+        return "abstain", f"{unlike} ({most})"
     point = bundle.facts["operating_point"]
     if point:
         score, threshold = sum(probabilities[label] for label in point["members"]), point["threshold"]

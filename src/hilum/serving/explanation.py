@@ -77,7 +77,8 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
     name = name or name_of(source, 1)
     picture, notes = read_source(source, name)
     pixels = reduce(picture.pixels, **bundle.preprocessing)
-    answer = predictor.say(name, predictor.run(pixels[None])[0], picture.chroma, notes)
+    row, likeness = next(predictor.judge(pixels[None]))
+    answer = predictor.say(name, row, picture.chroma, notes, likeness)
     found = _activations(predictor, pixels) if method == METHODS[0] else None
     heatmaps = []
     for decision, members in decisions(bundle).items():

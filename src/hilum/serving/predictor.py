@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hilum.data.crew import usable_cores
 from hilum.data.reduction import reduce
 from hilum.errors import BundleError, ExtraError, ImageError
+from hilum.serving.abstention import Likeness, unpack
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle, open_bundle, shipped_model
 from hilum.serving.decision import decide
@@ -36,6 +37,7 @@ class Predictor:
     Attributes:
         bundle: What was opened.
         model: ``name`` and ``sha256``, as answers carry them.
+        familiarity: What images are compared with before it decides; None where the bundle cannot tell.
 
     Raises:
         BundleError: There is none, it is damaged, or ONNX Runtime cannot use it.
@@ -49,6 +51,7 @@ class Predictor:
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         self.model = {"name": self.bundle.name, "sha256": self.bundle.sha256}
         self.threads = threads or usable_cores()
+        self.familiarity = unpack(self.bundle.facts["abstention"])
         self._session = _open_session(self.bundle)
 
     def predict(self, source: Source, name: str = "") -> Answer:
@@ -63,7 +66,8 @@ class Predictor:
         """
         name = name or name_of(source, 1)
         pixels, chroma, notes = self._read(source, name)
-        return self.say(name, self.run(pixels[None])[0], chroma, notes)
+        row, likeness = next(self.judge(pixels[None]))
+        return self.say(name, row, chroma, notes, likeness)
 
     def predict_many(self, sources: Iterable[Source], *, start: int = 1) -> Iterator[Answer]:
         """Answer about any number of images in their order; one that cannot be read becomes an answer with an `error`.
@@ -95,6 +99,20 @@ class Predictor:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def judge(self, pixels: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.float32], Likeness | None]]:
+        """Probabilities, of shape (K,), and likeness to the training images, of each of B images.
+
+        Args:
+            pixels: Bytes of shape (B, size, size), as `hilum.data.reduction.reduce` makes them.
+        """
+        if self.familiarity is None:
+            (rows,) = self._outputs(pixels, ["probabilities"])
+            yield from ((row, None) for row in rows)
+            return
+        rows, features = self._outputs(pixels, ["probabilities", "features"])
+        found = self.familiarity.judge(features, pixels)
+        yield from zip(rows, map(Likeness, map(float, found.p_value), found.reasons), strict=True)
+
     def run(self, pixels: NDArray[np.uint8], outputs: Sequence[str] = ("probabilities",)) -> NDArray[np.float32]:
         """Run the network.
 
@@ -102,13 +120,17 @@ class Predictor:
             pixels: Bytes of shape (B, size, size), as `hilum.data.reduction.reduce` makes them.
             outputs: One name: ``probabilities`` (B, K), ``features`` (B, F) or ``maps`` (B, M, h, w).
         """
+        return self._outputs(pixels, outputs)[0]
+
+    def _outputs(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[np.float32]]:
         from onnxruntime import RunOptions
 
         options = RunOptions()
         options.only_execute_path_to_fetches = True  # maps cost nothing where nobody asks for them
-        (found,) = self._session.run(list(outputs), {self.bundle.facts["input"]["name"]: pixels}, options)
-        result: NDArray[np.float32] = found
-        return result
+        found: list[NDArray[np.float32]] = self._session.run(
+            list(names), {self.bundle.facts["input"]["name"]: pixels}, options
+        )
+        return found
 
     def _answer(self, chunk: Sequence[tuple[int, Source]]) -> list[Answer]:
         answers: dict[int, Answer] = {}
@@ -123,15 +145,23 @@ class Predictor:
             else:
                 read.append((position, name, chroma, notes))
         if read:
-            for (position, name, chroma, notes), row in zip(read, self.run(pixels[: len(read)]), strict=True):
-                answers[position] = self.say(name, row, chroma, notes)
+            judged = self.judge(pixels[: len(read)])
+            for (position, name, chroma, notes), (row, likeness) in zip(read, judged, strict=True):
+                answers[position] = self.say(name, row, chroma, notes, likeness)
         return [answers[position] for position in range(len(chunk))]
 
     def _read(self, source: Source, name: str) -> tuple[NDArray[np.uint8], float, tuple[str, ...]]:
         picture, notes = read_source(source, name)
         return reduce(picture.pixels, **self.bundle.preprocessing), picture.chroma, notes
 
-    def say(self, name: str, row: NDArray[np.float32], chroma: float, notes: tuple[str, ...]) -> Answer:
+    def say(
+        self,
+        name: str,
+        row: NDArray[np.float32],
+        chroma: float,
+        notes: tuple[str, ...],
+        likeness: Likeness | None = None,
+    ) -> Answer:
         """Put a row of probabilities into words.
 
         Args:
@@ -139,11 +169,13 @@ class Predictor:
             row: Of shape (K,).
             chroma: How colourful the picture was.
             notes: What has to be known besides.
+            likeness: To the training images; None where the bundle cannot tell.
         """
         labels = self.bundle.labels
         probabilities = dict(zip(labels, map(float, row), strict=True))
-        decision, reason = decide(self.bundle, probabilities, chroma)
-        return Answer(name, labels[int(row.argmax())], probabilities, decision, reason, notes)
+        decision, reason = decide(self.bundle, probabilities, chroma, likeness.reason if likeness else "")
+        p_familiar = likeness.p_value if likeness else None
+        return Answer(name, labels[int(row.argmax())], probabilities, decision, reason, notes, p_familiar)
 
 
 def _open_session(bundle: Bundle) -> Any:
