@@ -101,6 +101,31 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     (run.path / "certificate.json").unlink()
 
 
+def test_the_abstention_reference_travels_whole_or_not_at_all(run_of, tmp_path):
+    import base64
+    import hashlib
+
+    run = run_of("flat")
+    content = bytes(range(256))
+    facts = {
+        "weights_sha256": run.environment["weights_sha256"],
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "level": 0.05,
+    }
+    kept = [run.path / "abstention.json", run.path / "abstention.safetensors"]
+    try:
+        kept[0].write_text(json.dumps(facts))
+        assert export(run, tmp_path / "m.onnx").facts["abstention"] is None
+        kept[1].write_bytes(content)
+        found = export(run, tmp_path / "m.onnx").facts["abstention"]
+        assert (base64.b64decode(found["arrays"]), found["level"]) == (content, 0.05)
+        kept[1].write_bytes(content[:-1])
+        assert export(run, tmp_path / "m.onnx").facts["abstention"] is None
+    finally:
+        for file in kept:
+            file.unlink(missing_ok=True)
+
+
 def test_what_cannot_be_exported_is_said_in_one_message(run_of, tmp_path, hilum):
     run = run_of("flat")
     with pytest.raises(RunError, match="is a folder"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,7 +110,7 @@ def export(
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
         "certificate": certificate,
         "operating_point": {key: certificate[key] for key in POINT} if certificate else None,
-        "abstention": _kept(run, "abstention.json"),
+        "abstention": _abstention(run),
         "results": _results(run),
         "licence": words.licence,
         "provenance": _provenance(run),
@@ -122,8 +124,19 @@ def export(
 def _kept(run: Run, file: str) -> dict[str, Any] | None:
     """What another command has left in the run, if it has, and if it was made with these very weights."""
     found = read_json(run.path / file)
-    made_for = found.get("model", {}).get("weights_sha256") if found else None
+    made_for = found.get("model", found).get("weights_sha256")
     return found if made_for == run.environment["weights_sha256"] else None
+
+
+def _abstention(run: Run) -> dict[str, Any] | None:
+    """What images are compared with: its facts, and its arrays as safetensors in base64 (JSON holds no bytes)."""
+    facts, arrays = _kept(run, "abstention.json"), run.path / "abstention.safetensors"
+    if facts is None or not arrays.is_file():
+        return None
+    content = arrays.read_bytes()
+    if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
+        return None  # not those that the facts speak of
+    return {**facts, "arrays": base64.b64encode(content).decode("ascii")}
 
 
 def _results(run: Run) -> dict[str, Any] | None:
