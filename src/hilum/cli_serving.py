@@ -26,6 +26,9 @@ def export(
         typer.Option(metavar="LABEL=WORDS", help="What a label is called before people; may be repeated."),
     ] = None,
     remarks: Annotated[Path | None, typer.Option(help="Markdown for the head of the model card.")] = None,
+    hub: Annotated[
+        Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the run's images lie now, if they have moved.")] = None,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
@@ -49,12 +52,20 @@ def export(
     said = Words(name, licence or UNSTATED, shown, head)
     bundle = run_export(open_run(run), out, said, data=data, progress=progress_for_terminal())
     typer.echo(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
+    if hub:
+        from hilum.export.hub_folder import write_hub_folder
+
+        write_hub_folder(bundle, hub)
+        typer.echo(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
     typer.echo(f"next: hilum predict IMAGES --model {out}")
 
 
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
-    model: Annotated[Path | None, typer.Option(help="A bundle; by default the one that comes with hilum.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|hf://OWNER/NAME", help="A bundle; by default the one that comes with hilum."),
+    ] = None,
     as_json: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="One object a line; - is standard output.")
     ] = None,

@@ -128,7 +128,7 @@ def export(
 def _kept(run: Run, file: str) -> dict[str, Any] | None:
     """What another command has left in the run, if it has, and if it was made with these very weights."""
     found = read_json(run.path / file)
-    made_for = found.get("model", {}).get("weights_sha256") if found else None
+    made_for = found.get("model", found).get("weights_sha256")
     return found if made_for == run.environment["weights_sha256"] else None
 
 

@@ -119,7 +119,7 @@ def _caption(heatmap: Heatmap, explanation: Explanation, bundle: Bundle) -> list
     shown = bundle.display.get(heatmap.child, heatmap.child)
     given = f" (if {heatmap.decision})" if heatmap.decision else ""
     strongest = max(0.0, float(heatmap.values.max()))
-    return [f"{shown} {heatmap.share:.1%}{given}", f"{WORDS[explanation.method]}, up to {strongest:.1f} log-odds"]
+    return [f"{heatmap.share:.1%} {shown}{given}", f"{WORDS[explanation.method]}, up to {strongest:.1f} log-odds"]
 
 
 def _shorten(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

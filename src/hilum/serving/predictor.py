@@ -31,7 +31,8 @@ class Predictor:
     """A bundle that answers.
 
     Args:
-        model: A bundle, its file, its folder or its bytes; by default the model that comes with hilum.
+        model: A bundle, its file, its folder, its bytes, or its name on a hub (``hf://owner/name``); by default the
+            model that comes with hilum.
         threads: At most so many chunks of images at a time; by default as many as this process may use cores.
 
     Attributes:
@@ -46,7 +47,11 @@ class Predictor:
     def __init__(self, model: Bundle | Path | str | bytes | None = None, *, threads: int | None = None) -> None:
         if model is None:
             model = shipped_model()
-        if isinstance(model, str):
+        if isinstance(model, str) and model.startswith("hf://"):
+            from hilum.serving.hub import fetch
+
+            model = fetch(model)
+        elif isinstance(model, str):
             model = Path(model)
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         self.model = {"name": self.bundle.name, "sha256": self.bundle.sha256}
