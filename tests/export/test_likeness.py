@@ -31,6 +31,3 @@ def test_it_judges_images_as_the_evaluation_of_the_run_does(write_dataset, tiny,
     assert (np.abs(carried - told) < 1e-6).mean() > 0.9
     same = [answer.decision == row["decision"] for answer, row in zip(answers, rows, strict=True)]
     assert np.mean(same) > 0.95
-    upside_down = predictor.predict(255 - np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1)))
-    assert upside_down.decision == "abstain"
-    assert upside_down.reason.startswith("not a chest radiograph")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hilum.data.taxonomy import branches
 from hilum.evaluation.temperature import decisions_of
@@ -57,14 +58,16 @@ class ServedGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map bytes (B, S, S) to probabilities (B, K), features (B, F) and, where there are any, maps (B, M, h, w).
 
-        Features are what the last linear layers see, those of all stages and members behind each other. A map says how
+        Features are what the last linear layers see, each of length 1, those of all stages and members behind each
+        other, and of length 1 again (as `hilum.models.penultimate.WithFeatures` gives them). A map says how
         much each place speaks for a child against the decision's other children: its mean over all places is the
         child's score before softmax, minus the mean of all children's (Zhou et al. 2016, *CVPR*, with the bias spread
         evenly); of several members, the mean.
         """
         seen = to_network_range(images.unsqueeze(1).float() / 255)
         logs = self.network(seen)
-        found = [self._calibrated(logs).exp(), torch.cat([m.features for ms in self.watched for m in ms], dim=1)]
+        parts = [F.normalize(member.features.flatten(1), dim=1) for members in self.watched for member in members]
+        found = [self._calibrated(logs).exp(), F.normalize(torch.cat(parts, dim=1), dim=1)]
         if self.maps:
             stages = [torch.stack([_map(member) for member in members]).mean(dim=0) for members in self.watched]
             found.append(torch.cat(stages, dim=1))
