@@ -100,7 +100,7 @@ def evaluate(
     folder = out or run.path / "evaluation" / part.name
     earlier = read_json(folder / "metrics.json").get("looks")
     looks = 1 + (earlier if isinstance(earlier, int) else 0)
-    notes = list(part.notes)
+    notes: list[str] = []  # of deciding, which a comparison of probabilities does not do
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
     abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
@@ -110,7 +110,7 @@ def evaluate(
         judgement = abstention.reference.judge(features, pixels)
     else:
         notes.append(abstention.note)
-    for note in notes:
+    for note in (*part.notes, *notes):
         progress.line(note)
     members, flagged = flags(predictions, certificate, run.protected)
     metrics = {
@@ -123,7 +123,8 @@ def evaluate(
             "note": calibration.note,
             "before": probability_scores(predictions.truth, plain),
         },
-        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": notes},
+        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
+        "notes": notes,
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,
