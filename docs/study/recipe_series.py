@@ -38,20 +38,14 @@ def divided(data: Path, series: str) -> Table:
 
 
 def main(data: Path, out: Path, series: str, settings: list[str]) -> None:
-    run = train(
-        divided(data, series), out, load_recipe("compact", [*NO_TEST, *settings]), progress=progress_for_terminal()
-    )
+    recipe = load_recipe("compact", [*NO_TEST, *settings])
+    run = train(divided(data, series), out, recipe, progress=progress_for_terminal())
     found = evaluate(run, split="val", out=out / "val").predictions
     right = found.predicted == found.truth
     recall = np.array([right[found.truth == k].mean() for k in range(3)])
     auroc = [roc_auc_score(found.truth == k, found.probabilities[:, k]) for k in range(3)]
-    print(
-        "recall",
-        recall.round(3),
-        "AUROC",
-        np.round(auroc, 4),
-        f"accuracy as in the test set {TEST_SHARES @ recall:.3f}",
-    )
+    print("recall", recall.round(3), "AUROC", np.round(auroc, 4))
+    print(f"accuracy at the test set's shares of labels: {TEST_SHARES @ recall:.3f}")
 
 
 if __name__ == "__main__":
