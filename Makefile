@@ -8,7 +8,7 @@ SLOW ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-quick clean
+.PHONY: help demo test lint format model bench bench-quick clean
 
 help:           ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ lint: $(READY)  ## Style, types, and what must not be committed
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+model: $(READY) ## Rebuild the model that comes with hilum: DATA=path/to/seed-cxr, minutes
+	$(BIN)/python -m hilum.export.shipped $(or $(DATA),../shared/data/seed-cxr)
 
 bench: $(READY)  ## Everything measured, side by side in one run, into benchmarks/results; BENCH=options
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -24,11 +24,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="a dataset; by default ../shared/data/seed-cxr, else phantoms")
     parser.add_argument("--only", action="append", choices=PARTS, default=[], help="only this part; may be repeated")
     parser.add_argument("--skip", action="append", choices=PARTS, default=[], help="all but this part")
-    parser.add_argument("--recipe", action="append", default=[], help="whose accuracy is measured (compact)")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each recipe")
+    parser.add_argument(
+        "--recipe", action="append", default=[], type=seeded, help="NAME or NAME:SEEDS, whose accuracy is measured"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     parser.add_argument("--name", default="", help="of the results' files; by default date and machine")
     return parser.parse_args(arguments)
+
+
+def seeded(text: str) -> tuple[str, int]:
+    """A recipe's name and how often it is trained, from ``NAME`` or ``NAME:SEEDS``."""
+    name, _, seeds = text.partition(":")
+    return name, int(seeds or 1)
 
 
 def main(arguments: list[str]) -> int:
@@ -38,7 +45,7 @@ def main(arguments: list[str]) -> int:
         os.environ["HILUM_CACHE"] = str(Path(folder) / "cache")  # nothing was decoded before, and nothing stays
         data = wanted.data or (REAL if REAL.is_dir() else Path(folder) / "phantoms")
         real = data.exists()
-        setting = Setting(data, real, Path(folder), wanted.quick, tuple(wanted.recipe or ["compact"]), wanted.seeds)
+        setting = Setting(data, real, Path(folder), wanted.quick, dict(wanted.recipe) or {"compact": 1})
         if not real:
             setting.say("writing phantoms")
             write_phantoms(data, patients=400, masks=False)

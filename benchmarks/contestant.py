@@ -16,6 +16,8 @@ from pathlib import Path
 
 from hilum.progress import Advance, Progress
 
+PREDICTED = 640  # files a step
+
 
 def out(text: object) -> None:
     sys.stdout.write(f"{text}\n")
@@ -77,6 +79,23 @@ def matrix_product(side: int, kind: str) -> Iterator[None]:
         yield
 
 
+def predictions(data: Path, model: Path, count: int) -> Iterator[None]:
+    """Answers about so many files for ever, from reading them on."""
+    from hilum.data.layouts import read_table
+    from hilum.serving.predictor import Predictor
+
+    table = read_table(data)
+    files = [table.file(row) for row in table.rows][:: max(1, len(table) // count)]
+    files = (files * (count // len(files) + 1))[:count]
+    predictor = Predictor(model)
+    while True:
+        failed = sum(bool(answer.error) for answer in predictor.predict_many(files))
+        if failed:
+            msg = f"{failed} of {count} files could not be read"
+            raise RuntimeError(msg)
+        yield
+
+
 def main(kind: str, *arguments: str) -> None:
     if kind == "hilum":
         data, recipe, steps, *settings = arguments
@@ -86,6 +105,9 @@ def main(kind: str, *arguments: str) -> None:
 
         data, batch = arguments
         serve(seed_steps(Path(data), int(batch)), int(batch))
+    elif kind == "predict":
+        data, model = arguments
+        serve(predictions(Path(data), Path(model), PREDICTED), PREDICTED)
     elif kind == "matrix":
         side, number = arguments
         serve(matrix_product(int(side), number), 8)

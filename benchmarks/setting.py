@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +18,7 @@ class Setting:
         real: Whether it is not made of phantoms.
         folder: For everything that is thrown away in the end.
         quick: Few repeats and short trainings, about five minutes in all.
-        recipes: Whose accuracy is measured.
-        seeds: How often each.
+        recipes: Whose accuracy is measured, and with how many seeds.
         begin: When the bench began.
         seed_rate: Images a second of the seed's own loop, once that was measured.
     """
@@ -27,8 +27,7 @@ class Setting:
     real: bool
     folder: Path
     quick: bool = False
-    recipes: tuple[str, ...] = ("compact",)
-    seeds: int = 1
+    recipes: Mapping[str, int] = field(default_factory=lambda: {"compact": 1})
     begin: float = field(default_factory=time.monotonic)
     seed_rate: float = 0.0
 

@@ -93,3 +93,42 @@ def hilum():
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory):
+    """A dataset whose labels can be told by where a bright square is."""
+    from training_runs import write_squares
+
+    return write_squares(tmp_path_factory.mktemp("squares") / "data")
+
+
+@pytest.fixture(scope="session")
+def run_of(squares, tmp_path_factory):
+    """Finished runs by kind (`training_runs.KINDS`), each trained when it is first asked for."""
+    from training_runs import make_run
+
+    made = {}
+
+    def run(kind):
+        if kind not in made:
+            made[kind] = make_run(kind, squares, tmp_path_factory.mktemp("runs") / kind.replace(" ", "-"))
+        return made[kind]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bundle_of(run_of, tmp_path_factory):
+    """Files of bundles by kind of run."""
+    from hilum.export.export import export
+
+    made = {}
+
+    def bundle(kind):
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp("bundles") / f"{kind.replace(' ', '-')}.onnx"
+            export(run_of(kind), made[kind])
+        return made[kind]
+
+    return bundle

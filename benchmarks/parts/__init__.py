@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.measurement import Measurement
-from benchmarks.parts import audit, data_path, growth, peers, recipes, start, vgg
+from benchmarks.parts import audit, data_path, growth, peers, predict, recipes, start, vgg
 from benchmarks.setting import Setting
 
 PARTS: Mapping[str, Callable[[Setting], list[Measurement]]] = {
@@ -13,6 +13,7 @@ PARTS: Mapping[str, Callable[[Setting], list[Measurement]]] = {
     "data-path": data_path.measure,
     "vgg": vgg.measure,
     "peers": peers.measure,
+    "predict": predict.measure,
     "recipes": recipes.measure,
     "audit": audit.measure,
     "growth": growth.measure,

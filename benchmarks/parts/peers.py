@@ -19,7 +19,7 @@ def measure(setting: Setting) -> list[Measurement]:
 
 def _training(setting: Setting) -> Measurement:
     repeats = setting.repeats(7, 2)
-    recipe = setting.recipes[0]
+    recipe = next(iter(setting.recipes))
     ours = ("hilum", str(setting.data), recipe, str(repeats + 1), f"batch_size={BATCH}")
     contestants = {f"hilum's {recipe}": ours} | {f"{name} at 224": ("training", name, *SIZE) for name in PEERS}
     note = f"batch {BATCH}; the peers: float32, contiguous, Adam, random images in memory"

@@ -14,14 +14,16 @@ def measure(setting: Setting) -> list[Measurement]:
     table = read_table(setting.data)
     n_train = sum(row.split in ("", "train") for row in table.rows)
     rate = setting.seed_rate or _seed_rate(setting)
-    return [item for recipe in setting.recipes for item in _recipe(setting, recipe, n_train, rate)]
+    return [
+        item for recipe, seeds in setting.recipes.items() for item in _recipe(setting, recipe, seeds, n_train, rate)
+    ]
 
 
-def _recipe(setting: Setting, recipe: str, n_train: int, rate: float) -> list[Measurement]:
+def _recipe(setting: Setting, recipe: str, seeds: int, n_train: int, rate: float) -> list[Measurement]:
     names = ("accuracy", "balanced_accuracy", "seconds", "whole", "epochs", "wait", "peak", "anonymous", "evaluation")
     found: dict[str, list[float]] = {name: [] for name in names}
     settings = ["--set", "epochs=2"] if setting.quick else []
-    for seed in range(setting.seeds):
+    for seed in range(seeds):
         out = setting.folder / f"{recipe}-{seed}"
         plan = ["--recipe", recipe, "--set", f"training.seed={seed}", *settings]
         training = run("-m", "hilum", "train", str(setting.data), "--out", str(out), *plan)
@@ -47,7 +49,7 @@ def _recipe(setting: Setting, recipe: str, n_train: int, rate: float) -> list[Me
     n_test = metrics["n_images"]
 
     def one(what: str, unit: str, name: str, note: str = "") -> Measurement:
-        return Measurement(f"{recipe}: {what}", unit, {f"{setting.seeds} seeds": found[name]}, note)
+        return Measurement(f"{recipe}: {what}", unit, {f"{seeds} seeds": found[name]}, note)
 
     return [
         one("accuracy", "share", "accuracy", f"{n_test} test images, opened once a seed and never chosen by{short}"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from hilum import __version__
+from hilum import __version__, cli_serving
 from hilum.cli_evaluation import certify, evaluate, print_metrics
 from hilum.errors import GateError, HilumError, UsageError
 
@@ -308,6 +308,10 @@ def summary(
     kind = chosen.network
     network = build_classifier(chosen.architecture, kind.name, names, size, members=kind.members, **kind.options)
     typer.echo(summarise(network, size).to_text())
+
+
+app.command()(cli_serving.export)
+app.command()(cli_serving.predict)
 
 
 def _recipe(name: str | None, settings: list[str] | None) -> Recipe:

@@ -12,6 +12,7 @@
     ├── RunError            a run folder that is missing, incomplete or in the way
     │   └── CheckpointError weights that do not belong to this network, or are damaged
     ├── CertificateError    a certificate that cannot be given, or that does not belong to this run
+    ├── BundleError         a file that is no bundle, or a damaged one
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
     ├── GateError           exit code 3: the audit found what it was told to stop at
@@ -62,6 +63,10 @@ class CheckpointError(RunError):
 
 class CertificateError(HilumError):
     """A miss rate cannot be certified, or a certificate was changed or belongs to another run."""
+
+
+class BundleError(HilumError):
+    """A file is no bundle, is damaged, or was made by another version."""
 
 
 class DivergenceError(HilumError):

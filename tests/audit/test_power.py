@@ -6,7 +6,11 @@ How often, over many seeds and in copies of real images, is measured by ``docs/s
 import pytest
 
 from hilum.audit.audit import audit
+from hilum.audit.correlation import find_copies
+from hilum.audit.survey import survey
+from hilum.data.layouts import read_table
 from hilum.data.phantoms import Defect, write_phantoms
+from hilum.demo import PATIENTS
 
 COVID = "infected/covid"
 EXPECTED = {
@@ -56,3 +60,12 @@ def test_what_is_planted_is_found_and_as_bad_as_it_is(tmp_path, defect):
         }
         missed = [d["variant"] for d in details if frozenset((d["path"], d["original"])) not in pairs]
         assert missed == []
+
+
+@pytest.mark.slow
+def test_in_sets_as_large_as_the_demos_no_two_patients_are_one_picture(tmp_path):
+    write_phantoms(tmp_path / "phantoms", patients=PATIENTS, seed=1, masks=False)
+    seen = survey(read_table(tmp_path / "phantoms"))
+    found = find_copies(seen.thumbnails)
+    owner = [row.patient_id for row in seen.table.rows]
+    assert [(owner[i], owner[j]) for i, j in zip(found.first, found.second, strict=True) if owner[i] != owner[j]] == []

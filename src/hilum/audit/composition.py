@@ -102,7 +102,7 @@ def _balance(facts: Mapping[str, Any]) -> list[Finding]:
         f"Unbalanced: {many:,} images of '{most}', {few:,} of '{least}'. Calling everything '{most}' would be right on "
         f"{many / sum(totals.values()):.0%}: read balanced accuracy and recall, not accuracy."
     )
-    remedy = 'class_weights = "balanced" in the recipe weighs labels alike (the default recipe does).'
+    remedy = 'class_weights = "balanced" in the recipe weighs labels alike, "tree" each child of a folder.'
     return [Finding("balance", "info", message, remedy, {"images": dict(totals)})]
 
 

@@ -29,9 +29,9 @@ Change = Literal["near", "mirrored", "inverted"]
 CHANGES: tuple[Change, ...] = ("near", "mirrored", "inverted")
 CANDIDATE = 0.70  # of the codes' correlation
 # Of the detail's correlation at 64x64, after alignment; what is above is one picture. Measured on 5,856 children's and
-# 1,124 adults' images: two patients reach 0.73, two images of one patient 0.83 (phantoms, which are more alike: two
-# patients 0.864, once among 18 sets of 240); crops of up to 10 % a side, recompressed at JPEG quality 60, have 0.89
-# and more (99 % of children's; 95 % of adults', whose films often have a border).
+# 1,124 adults' images: two patients reach 0.73, two images of one patient 0.83 (phantoms: 0.80 among 1,191); crops of
+# up to 10 % a side, recompressed at JPEG quality 60, have 0.89 and more (99 % of children's; 95 % of adults', whose
+# films often have a border).
 DETAIL = 0.875
 # Compression and enlarging can eat the detail of a smooth picture (0.82 was seen) and leave the rest as it was (0.992
 # and more at 32x32, where two patients reach 0.986): then less of it is asked for.

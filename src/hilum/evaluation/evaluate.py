@@ -99,7 +99,7 @@ def evaluate(
         probabilities=probabilities,
     )
     folder = out or run.path / "evaluation" / part.name
-    notes = list(part.notes)
+    notes: list[str] = []  # of deciding, which a comparison of probabilities does not do
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
     abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
@@ -107,7 +107,9 @@ def evaluate(
     if abstention.reference:
         pixels = part.images.pixels[part.images.positions]
         judgement = abstention.reference.judge(features, pixels)
-    for note in [*notes, *filter(None, [abstention.note])]:
+    else:
+        notes.append(abstention.note)
+    for note in (*part.notes, *notes):
         progress.line(note)
     members, flagged = flags(predictions, certificate, run.protected)
     metrics = {
@@ -120,7 +122,8 @@ def evaluate(
             "note": calibration.note,
             "before": probability_scores(predictions.truth, plain),
         },
-        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": notes},
+        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
+        "notes": notes,
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": holding(certificate, predictions) if certificate else None,
         "certificate": certificate,

@@ -46,7 +46,7 @@ class Cascade(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 1, H, W) to log-probabilities (B, K)."""
-        total = torch.zeros(len(images), self.n_labels, device=images.device)
+        total = torch.zeros(images.shape[0], self.n_labels, device=images.device)
         for branch, stage in zip(self.branches, self.stages, strict=True):
             child = torch.tensor(branch.child_of(self.n_labels), device=images.device)
             decision = stage(images).float()

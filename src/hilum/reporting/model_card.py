@@ -40,8 +40,8 @@ def model_card(facts: Facts, items: Sequence[Item]) -> str:
         f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights with the recipe `{recipe.name}`.",
         "## Uses",
         "Teaching, and research on the data it was made from. It must not be used for decisions about patients, on "
-        "other hospitals' images without certifying it there, or on anything but frontal chest radiographs. What is "
-        "peculiar to its training images may be what it recognises.",
+        "other hospitals' images without certifying it there, or on anything but frontal chest radiographs. Whatever "
+        "is peculiar to its training images may be what it recognises.",
         "## Training data",
         _training_data(facts),
         "## Results",

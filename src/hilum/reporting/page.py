@@ -139,7 +139,7 @@ def _evaluation(
     labels = metrics["labels"]
     measures = {title: metrics[title.lower()] for title in ("Recall", "Precision", "AUROC")}
     root = Path(metrics["data"]["root"] or environment.get("data", {}).get("root") or ".")
-    notes = list(metrics["data"].get("notes", []))
+    notes = [*metrics["data"].get("notes", []), *metrics.get("notes", [])]
     if metrics.get("weights_sha256") != environment.get("weights_sha256"):
         notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
     choice = choose(rows_of(read_predictions(folder / "predictions.csv")), labels)

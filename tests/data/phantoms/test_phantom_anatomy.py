@@ -95,3 +95,15 @@ def test_air_is_dark_and_dense_parts_are_bright():
 def test_impossible_requests_are_refused(label, size):
     with pytest.raises(UsageError):
         make_phantom(label, size=size)
+
+
+def test_every_patient_has_ribs_of_their_own_that_do_not_cross():
+    patients = [sample_anatomy(np.random.default_rng(seed)) for seed in range(200)]
+    levels = np.stack([anatomy.rib_levels for anatomy in patients])
+    waves = np.stack([anatomy.rib_waves for anatomy in patients])
+    # a course is at most its level's and both waves' deviation away from the average's
+    between = np.abs(np.diff(levels, axis=-1)) + np.abs(np.diff(waves, axis=-1)).sum(axis=-2)
+    assert between.max() < 1.75  # the least distance of two ribs at the spine
+    right, left = (levels[:, side].ravel() for side in (0, 1))
+    assert abs(np.corrcoef(right, left)[0, 1]) < 0.2
+    assert 0.1 < levels.std() < 0.5

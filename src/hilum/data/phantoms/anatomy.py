@@ -1,8 +1,9 @@
 """The patient: every length and angle of one synthetic thorax, drawn once a patient."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Anatomy:
         rib_pairs: Number of rib pairs drawn (11 to 12; children's and short films show fewer).
         rib_slope: How steeply the ribs fall; 1 is an adult's average.
         rib_radius: Half the height of a rib.
+        rib_levels: How much lower each rib springs than on average, in cm, right and left, (2, 12).
+        rib_waves: How much each rib's course leaves the average's, in cm down in its middle, and at its first quarter
+            (and up at its third), right and left, (2, 2, 12).
+        shoulders: How much higher each shoulder is held than on average, in cm, right and left, (2,).
+        outline: Share by which the lungs are wider than average at a quarter, half and three quarters of the way
+            down, in waves, (3,).
         rib_contrast: Thickness of the ribs' shell relative to average.
         bone: Mineral content of the bones relative to average.
         scoliosis: Sideways bend of the spine.
@@ -50,6 +57,10 @@ class Anatomy:
     rib_pairs: int
     rib_slope: float
     rib_radius: float
+    rib_levels: NDArray[np.float64]
+    rib_waves: NDArray[np.float64]
+    shoulders: NDArray[np.float64]
+    outline: NDArray[np.float64]
     rib_contrast: float
     bone: float
     scoliosis: float
@@ -60,11 +71,23 @@ class Anatomy:
     neck: float
 
 
+_RIBS = 12
+_LEVEL, _WAVE = 0.25, 0.5
+
+
+def _along_ribs(rng: np.random.Generator, *shape: int) -> NDArray[np.float64]:
+    """Deviations of variance 1, (*shape, 12), mostly alike in neighbouring ribs, so that ribs do not cross."""
+    apart = np.abs(np.arange(_RIBS)[:, None] - np.arange(_RIBS))
+    alike = np.linalg.cholesky(np.exp(-apart / 8.0))
+    deviations: NDArray[np.float64] = rng.standard_normal((*shape, _RIBS)) @ alike.T
+    return deviations
+
+
 def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw a patient from adolescent to old, slim to stout, of either sex."""
     age, stout = rng.uniform(), rng.uniform()
     height = rng.normal(20.5, 1.3)
-    return Anatomy(
+    average = Anatomy(
         apex=-0.56 * height,
         height=height,
         half_width=float(np.clip(rng.normal(13.2 + 0.5 * stout, 0.7), 11.5, 15.2)),
@@ -80,6 +103,10 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         rib_pairs=int(rng.choice([11, 12, 12, 12])),
         rib_slope=float(np.clip(rng.normal(0.8 + 0.25 * age, 0.15), 0.45, 1.3)),
         rib_radius=rng.normal(0.66, 0.06),
+        rib_levels=np.zeros((2, _RIBS)),
+        rib_waves=np.zeros((2, 2, _RIBS)),
+        shoulders=np.zeros(2),
+        outline=np.zeros(3),
         rib_contrast=rng.uniform(0.85, 1.5),
         bone=float(np.clip(rng.normal(1.25 - 0.4 * age, 0.15), 0.6, 1.6)),
         scoliosis=rng.normal(0, 0.5),
@@ -88,4 +115,11 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         lung_density=rng.uniform(0.8, 1.3),
         gas=rng.uniform(0.5, 1.2) if rng.uniform() < 0.6 else 0.0,
         neck=rng.normal(6.3 + stout, 0.4),
+    )
+    return replace(
+        average,
+        rib_levels=_LEVEL * _along_ribs(rng, 2),
+        rib_waves=_WAVE * _along_ribs(rng, 2, 2),
+        shoulders=rng.normal(0, 0.8) + rng.normal(0, 0.4, 2),
+        outline=rng.normal(0, 0.04, 3),
     )

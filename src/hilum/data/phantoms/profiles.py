@@ -58,6 +58,8 @@ def profiles_of(anatomy: Anatomy) -> Profiles:
     down = y - a.apex
     outline = _rise(down / (0.80 * a.height), a.roundness)
     outline = outline * (1 - 0.05 * np.clip(down / a.height - 0.85, 0, 1) ** 2)
+    share = np.clip(down / a.height, 0, 1)
+    outline = outline * (1 + sum(wave * np.sin(np.pi * (k + 1) * share) for k, wave in enumerate(a.outline)))
     lateral = (a.half_width - LUNG_AXIS) * outline
     lateral = np.where(down > 0, np.maximum(lateral, 1e-3), 1e-3)
     medial = np.where(down > 0, LUNG_AXIS * _rise(down / 3.5, 2.2), 1e-3)

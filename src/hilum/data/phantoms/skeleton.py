@@ -42,9 +42,11 @@ def _bone(canvas: TubeCanvas, line: NDArray[np.float64], steps: int, anatomy: An
         canvas.add(line, radius, strength * 0.6 * _SHELL)
 
 
-def _both(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A line (K, 3) and its mirror image on the other side, (2, K, 3)."""
-    return np.stack([line, line * np.array([-1.0, 1.0, 1.0])])
+def _both(line: NDArray[np.float64], raised: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A line (K, 3) on the right and on the left, each raised by its own (2,) or (2, K) cm, (2, K, 3)."""
+    both = np.stack([line * np.array([-1.0, 1.0, 1.0]), line])
+    both[..., 1] -= raised if raised.ndim == 2 else raised[:, None]
+    return both
 
 
 def _ribs(canvas: TubeCanvas, anatomy: Anatomy, profiles: Profiles) -> None:
@@ -59,8 +61,12 @@ def _ribs(canvas: TubeCanvas, anatomy: Anatomy, profiles: Profiles) -> None:
     z = profiles("centre", y) - (profiles("depth", y) + 0.3) * np.cos(angle)
     line = np.stack([x, y, z], axis=-1)
     strength = 0.75 * anatomy.bone * anatomy.rib_contrast * _SHELL * np.where(number > 9, 0.6, 1.0)
-    for lines in (line, line * np.array([-1.0, 1.0, 1.0])):
-        canvas.add(lines, anatomy.rib_radius, strength, core=_CORE / _SHELL)
+    along = np.linspace(0.0, 1.0, 300)[None, :]
+    for side, level, (middle, quarter) in zip((-1.0, 1.0), anatomy.rib_levels, anatomy.rib_waves, strict=True):
+        own = line * np.array([side, 1.0, 1.0])
+        own[..., 1] += level[:n, None] + middle[:n, None] * np.sin(np.pi * along)
+        own[..., 1] += quarter[:n, None] * np.sin(2 * np.pi * along)
+        canvas.add(own, anatomy.rib_radius, strength, core=_CORE / _SHELL)
 
 
 def _clavicles(canvas: TubeCanvas, anatomy: Anatomy, pose: Pose) -> None:
@@ -70,13 +76,14 @@ def _clavicles(canvas: TubeCanvas, anatomy: Anatomy, pose: Pose) -> None:
     x = 1.6 + (reach - 1.6) * t
     y = height - 2.6 * t + 0.8 * np.sin(2 * np.pi * t)
     z = 5.0 - 4.0 * t + 1.0 * np.sin(2 * np.pi * t)
-    lines = _both(np.stack([x, y, z], axis=1))
+    lines = _both(np.stack([x, y, z], axis=1), anatomy.shoulders[:, None] * t)
     _bone(canvas, lines, 0, anatomy, flat=1.1)
     _bone(canvas, lines[:, :16], 0, anatomy, flat=0.6)
 
 
 def _shoulders(canvas: TubeCanvas, grid: Grid, anatomy: Anatomy, pose: Pose) -> Array:
     """Add blades and arms to ``canvas``; return the line integral of the joints' heads."""
+    raised = anatomy.shoulders
     spread = 0.4 if pose.bedside else 3.4
     socket = np.array([anatomy.half_width + 2.6, anatomy.apex + 2.6, -2.0])
     upper = np.array([anatomy.half_width - 4.6 + spread, anatomy.apex + 1.2, -6.0])
@@ -92,14 +99,14 @@ def _shoulders(canvas: TubeCanvas, grid: Grid, anatomy: Anatomy, pose: Pose) -> 
     border = anatomy.rib_radius / BONE_STEP**2
     area = abs((tip - upper)[0] * (socket - upper)[1] - (tip - upper)[1] * (socket - upper)[0]) / 2
     thin = 0.15 * anatomy.bone * _SHELL * area * (1 - along.ravel()) * 2 / along.size / (np.pi * border**2)
-    canvas.add(_both(blade), border, thin, ds=1.0)
+    canvas.add(_both(blade, raised), border, thin, ds=1.0)
     crest = upper + 0.2 * (tip - upper)
     for begin, end, flat in ((upper, tip, 0.7), (socket, tip, 1.0), (crest, process, 0.45)):
-        _bone(canvas, _both(begin + t * (end - begin)), -2, anatomy, flat)
-    _bone(canvas, _both(head + t * (elbow - head)), 3, anatomy, flat=0.8)
+        _bone(canvas, _both(begin + t * (end - begin), raised), -2, anatomy, flat)
+    _bone(canvas, _both(head + t * (elbow - head), raised), 3, anatomy, flat=0.8)
     heads = np.zeros_like(grid.x)
-    for side in (-1, 1):
-        ball = Ellipsoid((side * head[0], head[1], head[2]), (2.3, 2.3, 2.3))
+    for side, up in zip((-1, 1), raised, strict=True):
+        ball = Ellipsoid((side * head[0], head[1] - up, head[2]), (2.3, 2.3, 2.3))
         window = ball.window(grid)
         heads[window] += ball.half_chord(grid, window) * np.float32(
             2.2 * (mu.SPONGY_BONE - mu.SOFT_TISSUE) * anatomy.bone

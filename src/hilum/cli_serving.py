@@ -1,0 +1,136 @@
+"""The commands of the bundle: make one, ask one. They stand apart from `hilum.cli` for its length's sake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hilum.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hilum.serving.answer import Answer
+    from hilum.serving.predictor import Predictor
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
+    name: Annotated[str, typer.Option(help="Of the model, if not the run's.")] = "",
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
+    display: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=WORDS", help="What a label is called before people; may be repeated."),
+    ] = None,
+    remarks: Annotated[Path | None, typer.Option(help="Markdown for the head of the model card.")] = None,
+    hub: Annotated[
+        Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the run's images lie now, if they have moved.")] = None,
+) -> None:
+    """Write one file that holds everything needed to decide about a radiograph."""
+    from hilum.export.export import UNSTATED, Words
+    from hilum.export.export import export as run_export
+    from hilum.progress import progress_for_terminal
+    from hilum.training.run import open_run
+
+    shown = {}
+    for text in display or []:
+        label, equals, words = text.partition("=")
+        if not equals:
+            msg = f"--display {text}: write LABEL=WORDS."
+            raise UsageError(msg)
+        shown[label.strip()] = words.strip()
+    try:
+        head = remarks.read_text(encoding="utf-8") if remarks else ""
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{remarks}: cannot be read ({error}). Name a Markdown file."
+        raise UsageError(msg) from error
+    said = Words(name, licence or UNSTATED, shown, head)
+    bundle = run_export(open_run(run), out, said, data=data, progress=progress_for_terminal())
+    typer.echo(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
+    if hub:
+        from hilum.export.hub_folder import write_hub_folder
+
+        write_hub_folder(bundle, hub)
+        typer.echo(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
+    typer.echo(f"next: hilum predict IMAGES --model {out}")
+
+
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|hf://OWNER/NAME", help="A bundle; by default the one that comes with hilum."),
+    ] = None,
+    as_json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="One object a line; - is standard output.")
+    ] = None,
+    as_csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="A table.")] = None,
+    explained: Annotated[
+        Path | None, typer.Option("--explain", metavar="DIR", help="Draw what the network looks at, and a page of it.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--explain-by", metavar="activation|occlusion", help="Activation where there is any.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="By default as many as cores.", min=1)] = None,
+) -> None:
+    """Ask a bundle about radiographs."""
+    from hilum.serving.predictor import Predictor
+    from hilum.serving.screen import Summary, answer_lines
+    from hilum.serving.sources import find_files
+    from hilum.serving.writing import STDOUT, writing
+
+    files = list(find_files(paths))
+    predictor = Predictor(model, threads=threads)
+    summary = Summary()
+    with writing(predictor, as_json, as_csv) as writer:
+        answers = _explained(predictor, files, explained, method) if explained else predictor.predict_many(files)
+        for answer in _shown(answers, len(files)):
+            writer.write(answer)
+            summary.add(answer)
+    if STDOUT not in (as_json, as_csv):
+        from rich.console import Console
+
+        Console(highlight=False).print(answer_lines(predictor.bundle, summary))
+        if explained:
+            typer.echo(f"explained: {explained / 'index.html'}")
+    if summary.counts["error"] == summary.total:
+        raise typer.Exit(1)  # nothing could be used
+
+
+def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Answer]:
+    """All answers, each drawn before the next is asked for."""
+    from hilum.errors import ExtraError, ImageError
+    from hilum.serving.answer import Answer
+    from hilum.serving.explanation import explain
+    from hilum.serving.overlay import Album
+
+    album = Album(folder, files, predictor.bundle)
+    for file in files:
+        try:
+            found = explain(predictor, file, method=method)
+        except (ImageError, ExtraError) as error:
+            yield Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+        else:
+            album.add(file, found)
+            yield found.answer
+    album.close()
+
+
+def _shown(answers: Iterable[Answer], count: int) -> Iterator[Answer]:
+    """All answers; a bar or lines where there are enough to wait for."""
+    from hilum.serving.predictor import CHUNK
+
+    if count <= CHUNK:
+        yield from answers
+        return
+    from hilum.progress import progress_for_terminal
+
+    with progress_for_terminal().task("Predicting", count) as advance:
+        for answer in answers:
+            advance(1)
+            yield answer

@@ -1,0 +1,1 @@
+"""From a run to a bundle: the last room that imports PyTorch."""

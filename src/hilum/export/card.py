@@ -1,0 +1,105 @@
+"""The model card: what a model was made of, how good it was found to be, and what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+LIMITS = (
+    "For research and teaching. **Not for diagnosis.** A probability says how images like the training images were "
+    "labelled; on other ages, machines, countries or diseases it may mean nothing, and labels the model never saw are "
+    "given the nearest one it knows."
+)
+
+
+def write_card(facts: Mapping[str, Any], remarks: str = "") -> str:
+    """Markdown from what a bundle's metadata say.
+
+    Args:
+        facts: All metadata but the card.
+        remarks: Markdown, put behind the title.
+    """
+    return "\n".join(_lines(facts, remarks)).rstrip() + "\n"
+
+
+def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
+    provenance, results = facts["provenance"], facts["results"]
+    data, recipe = provenance["data"], provenance["recipe"]
+    yield from (f"# {facts['name']}", "")
+    if remarks:
+        yield from (remarks.strip(), "")
+    yield from (LIMITS, "", "## Labels", "")
+    for label in facts["labels"]:
+        shown = facts["display"].get(label)
+        mark = " (protected: the one that must not be missed)" if label == facts["protected"] else ""
+        yield f"- `{label}`{f': {shown}' if shown else ''}{mark}"
+    yield from ("", "## Training data", "")
+    unit = "patient" if data["patients_known"] else "image"
+    yield f"`{data['name']}`, digest `{data['digest'][:16]}`; splits by {unit}."
+    yield ""
+    yield from _counts(data["counts"], facts["labels"])
+    for note in data["notes"]:
+        yield from ("", f"> {note}")
+    yield from ("", "## Results", "")
+    yield from _results(results, facts["labels"])
+    yield from ("", "## Certificate", "")
+    yield _certificate(facts["certificate"])
+    yield from ("", "## How it was made", "")
+    network, shape = recipe["network"], recipe["preprocessing"]
+    members = f", {network['members']} members" if network["members"] > 1 else ""
+    yield (
+        f"Recipe `{recipe['name']}`: {facts['architecture']}, network `{network['name']}`{members}, "
+        f"{provenance['parameters']:,} parameters, seed {recipe['training']['seed']}; "
+        f"images of {shape['size']}x{shape['size']} pixels"
+        f"{', histogram-equalised' if shape['equalise'] else ''}. Trained on {provenance['trained_on']} with hilum "
+        f"{provenance['trained_with']['hilum']} and PyTorch {provenance['trained_with']['torch']}; "
+        f"weights `{provenance['weights_sha256'][:16]}`."
+    )
+    yield ""
+    if temperatures := facts["calibration"]["temperatures"]:
+        listed = ", ".join(f"{value:.3f}{f' ({name})' if name else ''}" for name, value in temperatures.items())
+        yield f"Probabilities are calibrated; temperatures: {listed}."
+    else:
+        yield f"{facts['calibration']['note'] or 'Probabilities are not calibrated'}.".capitalize()
+    yield from ("", "## Licence", "", facts["licence"])
+
+
+def _certificate(certificate: Mapping[str, Any] | None) -> str:
+    if not certificate:
+        return "None: nobody has certified an operating point of this model."
+    who = f"{certificate['n_patients']:,} {certificate.get('unit', 'patients')}"
+    return (
+        f"With {certificate['confidence']:.0%} confidence at most {certificate['miss_rate']:.1%} of the patients with "
+        f"`{certificate['group']}` are missed where those with a probability of {certificate['threshold']:.4g} or more "
+        f"are flagged; from {who} that the model never saw. "
+        "It holds for patients like those, and for no others."
+    )
+
+
+def _counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> Iterator[str]:
+    yield f"| images | {' | '.join(labels)} |"
+    yield f"|---{'|---' * len(labels)}|"
+    for split in ("train", "val", "calibration", "test", "unused"):
+        if split in counts:
+            yield f"| {split} | {' | '.join(str(counts[split].get(label, 0)) for label in labels)} |"
+
+
+def _results(results: Mapping[str, Any] | None, labels: Sequence[str]) -> Iterator[str]:
+    if not results:
+        yield "Not measured: run `hilum evaluate` before `hilum export`."
+        return
+    patients = f" of {results['n_patients']:,} patients" if results["n_patients"] else ""
+    yield f"On {results['n_images']:,} images{patients} of `{results['split']}`; 95 % bootstrap intervals."
+    yield from ("", "| measure | value | 95 % interval |", "|---|---|---|")
+    rows = [("accuracy", results["accuracy"]), ("balanced accuracy", results["balanced_accuracy"])]
+    rows += [(f"recall of `{label}`", results["recall"][label]) for label in labels]
+    rows += [(f"precision of `{label}`", results["precision"][label]) for label in labels]
+    rows += [(f"AUROC of `{label}`", results["auroc"][label]) for label in labels if label in results["auroc"]]
+    for name, item in rows:
+        if item["value"] is not None:
+            low, high = item["low"], item["high"]
+            interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
+            yield f"| {name} | {item['value']:.3f} | {interval} |"
+    ece = results["ece"]
+    floor = f"a perfect model of these probabilities: {ece['noise_floor']:.3f}"
+    yield f"| calibration error ({floor}) | {ece['value']:.3f} | |"

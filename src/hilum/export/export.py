@@ -1,0 +1,190 @@
+"""From a run to one file that can be carried anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hilum
+from hilum.data.labels import HEALTHY, last_component
+from hilum.data.reduction import SCHEME
+from hilum.data.taxonomy import nested_decisions
+from hilum.errors import CheckpointError, RunError, UsageError
+from hilum.evaluation.abstention import familiarise
+from hilum.evaluation.calibrate import calibrate
+from hilum.export.card import write_card
+from hilum.export.graph import OUTPUTS, ServedGraph
+from hilum.export.onnx_model import INPUT, to_onnx
+from hilum.progress import Progress
+from hilum.serving.abstention import pack
+from hilum.serving.bundle import FORMAT, Bundle, open_bundle
+from hilum.serving.seal import seal
+from hilum.training.checkpoints import load_weights, weights_sha256
+from hilum.training.network import build_for
+from hilum.training.run import Run, read_json
+
+MEASURES = ("accuracy", "balanced_accuracy", "recall", "precision", "auroc", "log_loss", "brier", "ece")
+POINT = ("group", "members", "threshold")  # what of a certificate is needed to decide
+UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a run cannot know of itself.
+
+    Attributes:
+        name: Of the model; by default the run's.
+        licence: Of the weights.
+        display: What labels are called before people.
+        remarks: Markdown that the card begins with, after its title.
+    """
+
+    name: str = ""
+    licence: str = UNSTATED
+    display: Mapping[str, str] = field(default_factory=dict)
+    remarks: str = ""
+
+
+def export(
+    run: Run, out: Path, words: Words | None = None, *, data: Path | None = None, progress: Progress | None = None
+) -> Bundle:
+    """Write a bundle.
+
+    Args:
+        run: A finished run.
+        out: The file; its name should end in ``.onnx``.
+        words: What a run cannot know of itself.
+        data: Where the run's images lie now, if they have moved and are still needed: for temperatures, and to
+            know what is unlike them.
+        progress: Told about what is missing.
+
+    Raises:
+        RunError: The run is not finished, the network cannot be exported, or the file cannot be written.
+        CheckpointError: The weights are not those with which the training ended.
+        UsageError: `words` speak of labels that do not exist.
+    """
+    words, progress = words or Words(), progress or Progress()
+    if not run.finished:
+        msg = f"{run.path}: the training is not finished. Go on with hilum train DATA --out {run.path} --resume"
+        raise RunError(msg)
+    _check_place(out)
+    labels, recipe = run.labels, run.recipe
+    if unknown := sorted(words.display.keys() - set(labels)):
+        msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
+        raise UsageError(msg)
+    calibration = calibrate(run, data, progress=progress)
+    if calibration.note:
+        progress.line(calibration.note)
+    known = familiarise(run, data, progress=progress)
+    if known.note:
+        progress.line(known.note)
+    network = build_for(recipe, labels)
+    load_weights(network, run.best)
+    if weights_sha256(network) != run.environment["weights_sha256"]:
+        msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
+        raise CheckpointError(msg)
+    size = recipe.preprocessing.size
+    graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, size).eval()
+    outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
+    model, certificate = to_onnx(graph, size, outputs), _kept(run, "certificate.json")
+    facts = {
+        "format": FORMAT,
+        "hilum": hilum.__version__,
+        "name": words.name or run.name,
+        "labels": list(labels),
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "display": dict(words.display),
+        "protected": run.protected,
+        "healthy": [label for label in labels if last_component(label).lower() in HEALTHY],
+        "architecture": recipe.architecture,
+        "tree": [
+            {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}
+            for branch in nested_decisions(labels)
+        ],
+        "preprocessing": {"scheme": SCHEME, **recipe.preprocessing.model_dump(mode="json")},
+        "input": {"name": INPUT, "type": "uint8", "shape": ["batch", size, size]},
+        "outputs": list(outputs),
+        "maps": [{"decision": decision, "child": child} for decision, child in graph.maps],
+        "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
+        "certificate": certificate,
+        "operating_point": {key: certificate[key] for key in POINT} if certificate else None,
+        "abstention": pack(known.reference, known.facts) if known.reference else None,
+        "results": _results(run),
+        "licence": words.licence,
+        "provenance": _provenance(run),
+    }
+    facts["card"] = write_card(facts, words.remarks)
+    content = seal(facts, model)
+    _write(out, content)
+    return open_bundle(content, str(out))
+
+
+def _kept(run: Run, file: str) -> dict[str, Any] | None:
+    """What another command has left in the run, if it has, and if it was made with these very weights."""
+    found = read_json(run.path / file)
+    made_for = found.get("model", found).get("weights_sha256")
+    return found if made_for == run.environment["weights_sha256"] else None
+
+
+def _results(run: Run) -> dict[str, Any] | None:
+    found = read_json(run.path / "evaluation" / "test" / "metrics.json")
+    if found.get("weights_sha256") != run.environment["weights_sha256"]:
+        return None
+    kept = {key: found[key] for key in MEASURES if key in found}
+    return {"split": found["split"], "n_images": found["n_images"], "n_patients": found["n_patients"], **kept}
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    environment = run.environment
+    data = environment["data"]
+    counts: dict[str, dict[str, int]] = {}
+    for row in run.each_split_row():
+        part = counts.setdefault(row.split, {})
+        part[row.label] = part.get(row.label, 0) + 1
+    return {
+        "weights_sha256": environment["weights_sha256"],
+        "trained_with": {key: environment[key] for key in ("hilum", "torch", "python", "precision")},
+        "trained_on": environment["started"][:10],
+        "exported_with": {"hilum": hilum.__version__, "torch": torch.__version__},
+        "data": {
+            "name": Path(data["root"]).name,
+            "digest": data["digest"],
+            "counts": counts,
+            "patients_known": data["patients_known"],
+            "notes": data["notes"],
+        },
+        "recipe": run.recipe.model_dump(mode="json"),
+        "parameters": environment["parameters"],
+    }
+
+
+def _check_place(out: Path) -> None:
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "is a folder" if out.is_dir() else "lies in a folder that does not exist"
+        msg = f"{out}: {what}. Name a file, such as model.onnx."
+        raise RunError(msg)
+
+
+def _write(out: Path, content: bytes) -> None:
+    part = out.with_name(f"{out.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(out)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
+        raise RunError(msg) from error
+
+
+def card_of(bundle: Bundle) -> str:
+    """A bundle's card with the front matter by which hubs find a model (Hugging Face's ``README.md``)."""
+    facts = bundle.facts
+    head = {"library_name": "hilum", "pipeline_tag": "image-classification", "tags": ["chest-x-ray", "onnx", "hilum"]}
+    lines = [f"{key}: {json.dumps(value)}" for key, value in head.items()]
+    return "\n".join(["---", *lines, "---", "", facts["card"]])

@@ -1,0 +1,90 @@
+"""From a network to the bytes of an ONNX model, and the proof that both say the same."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from hilum.errors import RunError
+
+OPSET = 18
+INPUT = "images"
+AGREEMENT = 1e-4  # the largest difference between probabilities that is let pass
+
+
+def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
+    """Export a graph that maps bytes (B, size, size) for any B, without paths or traces of this machine.
+
+    Args:
+        graph: In evaluation mode.
+        size: Side of the input in pixels.
+        outputs: Names of what it returns, in order.
+
+    Raises:
+        RunError: The network cannot be expressed in ONNX, or its ONNX form says something else.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randint(0, 256, (2, size, size), dtype=torch.uint8, generator=generator)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of PyTorch about its own innards
+        try:
+            program = torch.onnx.export(
+                graph,
+                (sample,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(outputs),
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                verbose=False,
+            )
+        except Exception as error:  # whatever the exporter raises
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            msg = f"the network cannot be expressed in ONNX ({first}). Train one of `hilum summary`'s networks instead."
+            raise RunError(msg) from error
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    _check(graph, content, sample, outputs)
+    return content
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Take out what tells of this machine (stack traces) and what no runtime needs."""
+    del model.metadata_props[:]
+    del model.functions[:]
+    model.doc_string = ""
+    model.producer_name, model.producer_version = "hilum", ""
+    graph = model.graph
+    graph.name, graph.doc_string = "hilum", ""
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def _check(graph: nn.Module, content: bytes, sample: Tensor, outputs: Sequence[str]) -> None:
+    onnx.checker.check_model(content)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    for images in (sample, sample[:1]):
+        with torch.inference_mode():
+            expected = graph(images)
+        found = session.run(list(outputs), {INPUT: images.numpy()})
+        apart = float(np.abs(found[0] - expected[0].numpy()).max())
+        if not apart <= AGREEMENT:
+            msg = f"the exported network's probabilities are {apart:.2g} apart from the trained one's. Report this."
+            raise RunError(msg)

@@ -1,0 +1,123 @@
+"""A bundle: one ``.onnx`` file that holds everything needed to decide about a radiograph."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hilum.data.reduction import SCHEME
+from hilum.errors import BundleError
+from hilum.serving.seal import unseal
+
+FORMAT = 1  # raise it when an older hilum would misread what is written
+LARGEST = 2**31 - 1  # of a protobuf message, and so of every ONNX file without companions
+SHIPPED = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; its hash was checked.
+
+    Attributes:
+        name: Of the model.
+        sha256: Of the whole file, as ``sha256sum`` prints it.
+        facts: The metadata as they were written (``docs/bundle.md``).
+        model: The file's bytes, which are an ONNX model.
+    """
+
+    name: str
+    sha256: str
+    facts: Mapping[str, Any]
+    model: bytes
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """K labels in the order of the probabilities."""
+        return tuple(self.facts["labels"])
+
+    @cached_property
+    def display(self) -> Mapping[str, str]:
+        """What each label is called before people; the label itself where nothing else was said."""
+        return {label: self.facts["display"].get(label, label) for label in self.labels}
+
+    @property
+    def protected(self) -> str | None:
+        """The label that must not be missed."""
+        label: str | None = self.facts["protected"]
+        return label
+
+    @property
+    def healthy(self) -> tuple[str, ...]:
+        """The labels that mean that nothing was found."""
+        return tuple(self.facts["healthy"])
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """``size``, ``fit`` and ``equalise``, as `hilum.data.reduction.reduce` takes them."""
+        return {key: self.facts["preprocessing"][key] for key in ("size", "fit", "equalise")}
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input in pixels."""
+        side: int = self.facts["preprocessing"]["size"]
+        return side
+
+    @property
+    def maps(self) -> tuple[tuple[str, str], ...]:
+        """Decision and child that each channel of the output ``maps`` speaks for; empty where there is none."""
+        return tuple((item["decision"], item["child"]) for item in self.facts["maps"])
+
+
+def open_bundle(source: Path | bytes, name: str = "") -> Bundle:
+    """Read a bundle and check that it is whole.
+
+    Args:
+        source: A file, a folder that holds ``model.onnx``, or the bytes of a file.
+        name: What messages call bytes.
+
+    Raises:
+        BundleError: It is missing, no bundle, damaged, or of a format that this version does not know.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "bundle")
+    content = _read(source, name) if isinstance(source, Path) else source
+    facts = unseal(content, name)
+    if facts.get("format") != FORMAT or facts["preprocessing"]["scheme"] != SCHEME:
+        msg = (
+            f"{name}: a bundle of format {facts.get('format')}, made by hilum {facts.get('hilum')}; "
+            f"this version reads format {FORMAT}. Export it anew, or install that version."
+        )
+        raise BundleError(msg)
+    return Bundle(facts["name"], hashlib.sha256(content).hexdigest(), facts, content)
+
+
+def shipped_model() -> Path:
+    """The model that comes with hilum.
+
+    Raises:
+        BundleError: This copy of hilum comes without one.
+    """
+    found = sorted(SHIPPED.glob("*.onnx"))
+    if not found:
+        msg = "this copy of hilum comes without a model. Make one (hilum export RUN model.onnx), and name it (--model)."
+        raise BundleError(msg)
+    return found[0]
+
+
+def _read(path: Path, name: str) -> bytes:
+    file = path / "model.onnx" if path.is_dir() else path
+    try:
+        if file.stat().st_size > LARGEST:
+            msg = f"{name}: larger than any ONNX file may be; no bundle. Name the file that hilum export has written."
+            raise BundleError(msg)
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        what = "a folder without model.onnx" if path.is_dir() else "no such file"
+        msg = f"{name}: {what}. Make a bundle with: hilum export RUN model.onnx"
+        raise BundleError(msg) from error
+    except OSError as error:
+        msg = f"{name}: cannot be read ({error.strerror}). Check the disk and the permissions."
+        raise BundleError(msg) from error

@@ -1,0 +1,180 @@
+"""Where in a radiograph a bundle sees what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hilum.data.reduction import reduce
+from hilum.errors import UsageError
+from hilum.serving.answer import Answer
+from hilum.serving.bundle import Bundle
+from hilum.serving.predictor import Predictor
+from hilum.serving.sources import Source, name_of, read_source
+
+Floats = NDArray[np.float32]
+METHODS = ("activation", "occlusion")
+SHIFTS = 2  # a side: the maps of so many shifted images are interleaved
+PATCH, STRIDE = 0.2, 0.1  # of an occlusion, as shares of the side; strides of half a patch cover each place four times
+BATCH = 32
+SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """How much each place speaks for what one decision was decided for.
+
+    Attributes:
+        decision: At which folder it was taken; empty at the root.
+        child: What was most probable there, a label or a folder of labels.
+        share: Its probability, of those who reach the decision.
+        values: Of shape (H, W) like the image, in units of log-odds; below 0 what speaks against it; 0 where the
+            network sees nothing of the image.
+    """
+
+    decision: str
+    child: str
+    share: float
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An answer, the picture it is about (shape (H, W), 0 to 1), and a heatmap for each decision of the network."""
+
+    answer: Answer
+    pixels: Floats
+    heatmaps: tuple[Heatmap, ...]
+    method: str
+
+
+def explain(predictor: Predictor, source: Source, name: str = "", *, method: str | None = None) -> Explanation:
+    """Answer about one image, and say where the reasons lie.
+
+    Args:
+        predictor: Who answers.
+        source: As `Predictor.predict` takes it.
+        name: What the answer calls it, where it is not a file.
+        method: ``activation``: class activation maps (Zhou et al. 2016, *CVPR*), exact where the network ends in
+            global average pooling and one linear layer, interleaved from shifted images (Long et al. 2015, *CVPR*).
+            ``occlusion``: by how much the log-odds fall where a patch is blurred away (Zeiler and Fergus 2014, *ECCV*);
+            for any network, at about a hundred times the work. By default activation wherever there is any.
+
+    Raises:
+        ImageError: The image cannot be read.
+        UsageError: The network has no activation maps.
+    """
+    bundle = predictor.bundle
+    method = method or METHODS[not bundle.maps]
+    if method not in METHODS or (method == METHODS[0] and not bundle.maps):
+        hint = "" if method in METHODS else f"; known: {', '.join(METHODS)}"
+        msg = f"{bundle.name}: cannot be explained by '{method}'{hint}. Use occlusion, which every network has."
+        raise UsageError(msg)
+    name = name or name_of(source, 1)
+    picture, notes = read_source(source, name)
+    pixels = reduce(picture.pixels, **bundle.preprocessing)
+    row, likeness = next(predictor.judge(pixels[None]))
+    answer = predictor.say(name, row, picture.chroma, notes, likeness)
+    found = _activations(predictor, pixels) if method == METHODS[0] else None
+    heatmaps = []
+    for decision, members in decisions(bundle).items():
+        shares = {child: sum(answer.probabilities[label] for label in inside) for child, inside in members.items()}
+        child = max(shares, key=lambda name: shares[name])
+        if found is not None:
+            values = found[bundle.maps.index((decision, child))]
+        else:
+            values = _occlusion(predictor, pixels, members, child)
+        share = shares[child] / max(sum(shares.values()), SMALLEST)
+        onto = onto_image(values, bundle.preprocessing["fit"], picture.pixels.shape)
+        heatmaps.append(Heatmap(decision, child, share, onto))
+    return Explanation(answer, picture.pixels, tuple(heatmaps), method)
+
+
+def decisions(bundle: Bundle) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What the network decides: by decision the children, by child its labels; one decision for a flat network."""
+    labels = bundle.labels
+    if bundle.facts["architecture"] != "cascade":
+        return {"": {label: (label,) for label in labels}}
+    return {
+        branch["decision"]: {
+            child: tuple(labels[k] for k in inside)
+            for child, inside in zip(branch["children"], branch["members"], strict=True)
+        }
+        for branch in bundle.facts["tree"]
+    }
+
+
+def onto_image(values: Floats, fit: str, shape: tuple[int, ...]) -> Floats:
+    """Put a map of the network's square input where it belongs on the image.
+
+    Args:
+        values: Of shape (h, w), over the whole input.
+        fit: As in `hilum.data.reduction.reduce`.
+        shape: The image's, (H, W).
+    """
+    height, width = shape
+    target = Image.fromarray(values.astype(np.float32))
+    if fit == "crop":  # the network saw the central square only
+        side = min(height, width)
+        square = np.asarray(target.resize((side, side), Image.Resampling.BILINEAR))
+        whole = np.zeros((height, width), np.float32)
+        above, before = (height - side) // 2, (width - side) // 2
+        whole[above : above + side, before : before + side] = square
+        return whole
+    box: tuple[float, float, float, float] = (0, 0, target.width, target.height)
+    if fit == "pad":  # the image is the middle of a square, black around it
+        longest = max(height, width)
+        inner = target.width * width / longest, target.height * height / longest
+        left, top = (target.width - inner[0]) / 2, (target.height - inner[1]) / 2
+        box = (left, top, left + inner[0], top + inner[1])
+    return np.asarray(target.resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+
+def _activations(predictor: Predictor, pixels: NDArray[np.uint8]) -> Floats:
+    """Maps of shape (M, SHIFTS h, SHIFTS w): each position between those of one pass comes from a shifted image."""
+    size = len(pixels)
+    side = predictor.run(pixels[None], ["maps"]).shape[-1]
+    step, margin = size / side, size // 2
+    shifts = [margin + round(((k + 0.5) / SHIFTS - 0.5) * step) for k in range(SHIFTS)]
+    wide = np.pad(pixels, margin, mode="edge")
+    moved = np.stack([wide[y : y + size, x : x + size] for y in shifts for x in shifts])
+    maps = predictor.run(moved, ["maps"])
+    grid = maps.reshape(SHIFTS, SHIFTS, maps.shape[1], *maps.shape[2:])
+    return grid.transpose(2, 3, 0, 4, 1).reshape(maps.shape[1], maps.shape[2] * SHIFTS, maps.shape[3] * SHIFTS)
+
+
+def _occlusion(
+    predictor: Predictor, pixels: NDArray[np.uint8], members: Mapping[str, tuple[str, ...]], child: str
+) -> Floats:
+    """How far the log-odds of a child fall for each place of the patch; of shape (n, n)."""
+    size, labels = len(pixels), predictor.bundle.labels
+    patch, stride = max(1, round(size * PATCH)), max(1, round(size * STRIDE))
+    coarse = Image.fromarray(pixels).resize((6, 6), Image.Resampling.BOX)
+    blurred = np.asarray(
+        coarse.resize((size, size), Image.Resampling.BILINEAR)
+    )  # a patch of one grey is a shape itself
+    centres = np.arange(stride // 2, size, stride)
+    hidden = []
+    for y in centres:
+        for x in centres:
+            covered = pixels.copy()
+            rows = slice(max(0, y - patch // 2), y + (patch + 1) // 2)
+            columns = slice(max(0, x - patch // 2), x + (patch + 1) // 2)
+            covered[rows, columns] = blurred[rows, columns]
+            hidden.append(covered)
+    inside = [labels.index(label) for label in members[child]]
+    others = [labels.index(label) for name, group in members.items() if name != child for label in group]
+
+    def odds(probabilities: Floats) -> NDArray[np.float64]:
+        sums = [probabilities[:, which].astype(np.float64).sum(axis=1) for which in (inside, others)]
+        found: NDArray[np.float64] = np.log(np.maximum(sums[0], SMALLEST)) - np.log(np.maximum(sums[1], SMALLEST))
+        return found
+
+    parts = [np.stack(hidden[start : start + BATCH]) for start in range(0, len(hidden), BATCH)]
+    left_over = np.concatenate([odds(predictor.run(part)) for part in parts])
+    fallen: Floats = (odds(predictor.run(pixels[None])) - left_over).astype(np.float32)
+    return fallen.reshape(len(centres), len(centres))

@@ -1,0 +1,109 @@
+"""The bytes around an ONNX model: metadata in front, a hash behind, both ordinary metadata of the ONNX file.
+
+Protobuf lets the parts of a message come in any order, and repeated ones anywhere: a file that begins with one entry
+of ``metadata_props`` and ends with another is the same ONNX model to every reader. In front, the metadata tell a file
+that was cut short from a foreign one; behind, the hash covers all that comes before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from hilum.errors import BundleError
+
+METADATA, HASH = "hilum", "hilum_sha256"
+FIELD = 14  # metadata_props of ModelProto (onnx.proto3); StringStringEntryProto has key = 1 and value = 2
+BYTES_FIELD = 2  # the wire type of everything that has a length
+LARGEST_METADATA = 64 * 2**20
+
+
+def seal(metadata: dict[str, Any], model: bytes) -> bytes:
+    """Put metadata in front of a serialised ONNX model, and the hash of everything behind it.
+
+    Args:
+        metadata: Whatever JSON can hold.
+        model: A ``ModelProto`` without metadata of these names.
+    """
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    body = _entry(METADATA, text.encode()) + model
+    return body + _entry(HASH, hashlib.sha256(body).hexdigest().encode())
+
+
+def unseal(content: bytes, name: str) -> dict[str, Any]:
+    """Check the hash and return the metadata.
+
+    Args:
+        content: The whole file.
+        name: What messages call it.
+
+    Raises:
+        BundleError: It is no bundle, was cut short, or is not what was sealed.
+    """
+    trailer = len(_entry(HASH, b"0" * 64))
+    text = _first_entry(content)
+    if text is None:
+        msg = f"{name}: {_what_it_is(content)}. Make a bundle with: hilum export RUN model.onnx"
+        raise BundleError(msg)
+    body, end = content[:-trailer], content[-trailer:]
+    if end[:-64] != _entry(HASH, b"0" * 64)[:-64] or len(text) > len(body):
+        msg = f"{name}: a bundle that was cut short (its end is missing). Copy it again, or export it anew."
+        raise BundleError(msg)
+    if hashlib.sha256(body).hexdigest().encode() != end[-64:]:
+        msg = f"{name}: altered since it was made (its hash does not fit). Copy it again, or export it anew."
+        raise BundleError(msg)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _what_it_is(content: bytes) -> str:
+    if not content:
+        return "an empty file, no bundle"
+    start = content[:512]
+    if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in start):
+        return "a text file, no bundle"
+    if content[:1] == b"\x08" or b"\x12\x07pytorch" in start or b"ir_version" in start:
+        return "looks like an ONNX model, but is no hilum bundle (it says nothing of labels and preprocessing)"
+    return "no hilum bundle"
+
+
+def _first_entry(content: bytes) -> bytes | None:
+    """The value of the entry with which a bundle begins, as far as it is there; None where none does."""
+    start = _tag(FIELD)
+    key = _field(1, METADATA.encode())
+    if not content.startswith(start):
+        return None
+    _, at = _read_length(content, len(start))
+    if not content.startswith(key + _tag(2), at):
+        return None
+    length, at = _read_length(content, at + len(key) + len(_tag(2)))
+    if length > LARGEST_METADATA:
+        return None
+    return bytes(content[at : at + length]).ljust(length)
+
+
+def _entry(key: str, value: bytes) -> bytes:
+    return _field(FIELD, _field(1, key.encode()) + _field(2, value))
+
+
+def _tag(number: int) -> bytes:
+    return bytes([number << 3 | BYTES_FIELD])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    length, left = b"", len(content)
+    while left >= 128:
+        length += bytes([left % 128 + 128])
+        left //= 128
+    return _tag(number) + length + bytes([left]) + content
+
+
+def _read_length(content: bytes, at: int) -> tuple[int, int]:
+    """A length of at most five bytes, and where it ends."""
+    length = 0
+    for shift, byte in enumerate(content[at : at + 5]):
+        length |= (byte & 127) << 7 * shift
+        if byte < 128:
+            return length, at + shift + 1
+    return LARGEST_METADATA + 1, at

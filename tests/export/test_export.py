@@ -1,0 +1,123 @@
+"""What a bundle holds, and that plain ONNX Runtime can use it."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image, ImageOps
+
+from hilum.errors import CheckpointError, RunError, UsageError
+from hilum.export.export import Words, export
+from hilum.serving.bundle import open_bundle
+from hilum.serving.predictor import Predictor
+from hilum.training.checkpoints import save_checkpoint
+from hilum.training.run import Run
+from messages import assert_one_message
+
+
+def test_a_bundle_says_what_it_is(bundle_of, run_of):
+    run, bundle = run_of("cascade"), open_bundle(bundle_of("cascade"))
+    assert bundle.labels == run.labels
+    facts = bundle.facts
+    assert facts["id2label"] == {"0": "normal", "1": "infected/covid", "2": "infected/non-covid"}
+    assert facts["label2id"]["infected/covid"] == 1
+    assert (bundle.protected, bundle.healthy) == ("infected/covid", ("normal",))
+    assert [branch["decision"] for branch in facts["tree"]] == ["", "infected"]
+    assert facts["provenance"]["weights_sha256"] == run.environment["weights_sha256"]
+    assert facts["provenance"]["data"]["counts"]["test"]["normal"] == 24
+    assert facts["certificate"] is facts["operating_point"] is facts["abstention"] is None
+    assert "Not for diagnosis" in facts["card"]
+
+
+def test_a_bundle_tells_nothing_of_the_machine_that_made_it(bundle_of, run_of):
+    content = bundle_of("flat").read_bytes()
+    run = run_of("flat")
+    for private in (run.path, run.environment["data"]["root"], __file__):
+        assert str(private).encode() not in content
+    assert b"stack_trace" not in content
+    assert b"site-packages" not in content
+
+
+def test_the_same_run_gives_the_same_bytes(bundle_of, run_of, tmp_path):
+    export(run_of("flat"), tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == bundle_of("flat").read_bytes()
+
+
+def test_plain_onnx_runtime_reads_it(bundle_of, squares):
+    """As docs/bundle.md says; nothing of hilum is needed."""
+    onnx.checker.check_model(onnx.load(bundle_of("padded")))
+    session = onnxruntime.InferenceSession(bundle_of("flat"))
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["hilum"])
+    file = next(squares.rglob("*.png"))
+    size = facts["preprocessing"]["size"]
+    pixels = np.asarray(Image.open(file).convert("F")) / 255
+    small = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+    image = Image.fromarray(np.rint(small * 255).clip(0, 255).astype(np.uint8))
+    if facts["preprocessing"]["equalise"]:
+        image = ImageOps.equalize(image)
+    (probabilities,) = session.run(["probabilities"], {"images": np.asarray(image)[None]})
+    found = dict(zip(facts["labels"], probabilities[0].tolist(), strict=True))
+    assert found == pytest.approx(Predictor(bundle_of("flat")).predict(file).probabilities, abs=1e-6)
+
+
+def test_words_reach_metadata_and_card(run_of, tmp_path):
+    words = Words("lungs", "CC BY 4.0", {"infected/covid": "viral pneumonia"}, "Children of one hospital.")
+    bundle = export(run_of("flat"), tmp_path / "m.onnx", words)
+    assert bundle.name == "lungs"
+    assert bundle.display["infected/covid"] == "viral pneumonia"
+    assert bundle.display["normal"] == "normal"
+    for text in ("# lungs", "Children of one hospital.", "CC BY 4.0", "`infected/covid`: viral pneumonia (protected"):
+        assert text in bundle.facts["card"]
+    with pytest.raises(UsageError, match="'tb' is no label"):
+        export(run_of("flat"), tmp_path / "m.onnx", Words(display={"tb": "x"}))
+
+
+def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path):
+    from hilum.evaluation.evaluate import evaluate
+
+    run = run_of("padded")
+    evaluation = evaluate(run)
+    point = {"group": "infected/*", "members": ["infected/covid", "infected/non-covid"], "threshold": 0.125}
+    weights = {"weights_sha256": run.environment["weights_sha256"]}
+    certificate = {"model": weights, "miss_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
+    (run.path / "certificate.json").write_text(json.dumps(certificate))
+    facts = export(run, tmp_path / "m.onnx").facts
+    assert facts["results"]["accuracy"] == evaluation.metrics["accuracy"]
+    assert "| accuracy |" in facts["card"]
+    assert facts["operating_point"] == point
+    assert "95% confidence at most 5.0% of the patients with `infected/*`" in facts["card"]
+    answers = list(Predictor(tmp_path / "m.onnx").predict_many(sorted(run.table().root.rglob("test/*/*.png"))))
+    for answer in answers:
+        infected = answer.probabilities["infected/covid"] + answer.probabilities["infected/non-covid"]
+        assert answer.decision == ("flag" if infected >= 0.125 else "clear")
+        assert "the threshold of 12.50%" in answer.reason
+    (run.path / "certificate.json").write_text(json.dumps(certificate | {"model": {"weights_sha256": "other"}}))
+    metrics = run.path / "evaluation" / "test" / "metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"weights_sha256": "other"}))
+    facts = export(run, tmp_path / "m.onnx").facts
+    assert facts["results"] is facts["certificate"] is facts["operating_point"] is None
+    (run.path / "certificate.json").unlink()
+
+
+def test_what_cannot_be_exported_is_said_in_one_message(run_of, tmp_path, hilum):
+    run = run_of("flat")
+    with pytest.raises(RunError, match="is a folder"):
+        export(run, tmp_path)
+    assert_one_message(hilum("export", run.path, tmp_path / "no" / "m.onnx"), 1, "does not exist")
+    assert_one_message(hilum("export", tmp_path, tmp_path / "m.onnx"), 1, "not a run")
+    assert_one_message(hilum("export", run.path, tmp_path / "m.onnx", "--display", "covid"), 2, "LABEL=WORDS")
+
+
+def test_weights_of_another_training_are_refused(run_of, tmp_path):
+    import shutil
+
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(run_of("flat").path, copy.path)
+    shutil.copy(run_of("padded").best, copy.best)
+    with pytest.raises(CheckpointError, match="not the weights"):
+        export(copy, tmp_path / "m.onnx")
+    save_checkpoint(copy.best, {})
+    with pytest.raises(CheckpointError):
+        export(copy, tmp_path / "m.onnx")

@@ -1,0 +1,105 @@
+"""Folders for hubs, and bundles loaded from one; the hub is a local server that speaks the download protocol."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from hilum.errors import BundleError
+from hilum.export.hub_folder import write_hub_folder
+from hilum.serving.bundle import open_bundle
+from hilum.serving.hub import fetch
+from hilum.serving.predictor import Predictor
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def folder(bundle_of, tmp_path):
+    write_hub_folder(open_bundle(bundle_of("flat")), tmp_path / "hub")
+    return tmp_path / "hub"
+
+
+def test_the_folder_has_what_hubs_look_for(folder, bundle_of):
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.json", "model.onnx"]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"] == {"0": "normal", "1": "infected/covid", "2": "infected/non-covid"}
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: ")
+    assert 'pipeline_tag: "image-classification"' in card
+    assert Predictor(folder).model["sha256"] == open_bundle(bundle_of("flat")).sha256
+
+
+def test_hugging_faces_own_reader_understands_the_card(folder):
+    hub = pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
+    card = hub.ModelCard.load(folder / "README.md")
+    assert card.data.library_name == "hilum"
+    assert "Not for diagnosis" in card.text
+
+
+class Hub(BaseHTTPRequestHandler):
+    """``/owner/lungs/resolve/<revision>/model.onnx``, and 404 for everything else."""
+
+    content = b""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        found = self.path.startswith("/owner/lungs/resolve/") and self.path.endswith("/model.onnx")
+        self.send_response(200 if found else 404)
+        content = self.content if found else b""
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if not found:
+            self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def hub(folder, tmp_path):
+    pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
+    handler = type("Served", (Hub,), {"content": (folder / "model.onnx").read_bytes()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    proxies = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    yield {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "cache"), **proxies}
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_bundle_is_loaded_from_a_hub_by_its_name(hub, bundle_of, squares):
+    """In a process of its own: the client reads its settings when it is imported."""
+    file = next((squares / "test" / "normal").iterdir())
+    command = [sys.executable, "-m", "hilum", "predict", str(file), "--json", "-", "--model"]
+    environment = {**os.environ, **hub}
+    given = {"capture_output": True, "text": True, "env": environment, "check": False}
+    loaded = subprocess.run([*command, "hf://owner/lungs"], **given)
+    assert loaded.returncode == 0, loaded.stderr
+    assert json.loads(loaded.stdout)["model"]["sha256"] == open_bundle(bundle_of("flat")).sha256
+    missing = subprocess.run([*command, "hf://owner/none"], **given)
+    assert missing.returncode == 1
+    assert "hf://owner/none: cannot be loaded" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
+def test_a_name_that_is_none_is_refused():
+    pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        fetch("hf://not a name")

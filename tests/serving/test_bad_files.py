@@ -1,0 +1,117 @@
+"""What is no radiograph: one line that says so, in little memory, while the others go on."""
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def png(width, height, rows=b""):
+    """A PNG whose header claims a size; `rows` is its compressed content."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def jpeg():
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def animation():
+    buffer = io.BytesIO()
+    frames = [Image.new("L", (64, 64), shade) for shade in (0, 100, 200)]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+def constant():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((200, 200), 1234, np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+BAD = {
+    "empty.png": (b"", "an empty file"),
+    "words.jpg": (b"This is not an image.\n", "a text file"),
+    "cut.jpg": (jpeg()[:4000], "damaged"),
+    "animated.gif": (animation(), "holds 3 frames"),
+    "constant.png": (constant(), "every pixel has the same value"),
+    "bomb.png": (png(50_000, 50_000, zlib.compress(bytes(2**20))), "refused unread"),
+    "hollow.png": (png(9_000, 9_000), "damaged"),
+    "noise.png": (bytes(range(255, 0, -1)) * 4, "a file of an unknown kind"),
+}
+
+
+@pytest.fixture
+def bad_files(tmp_path):
+    for name, (content, _) in BAD.items():
+        (tmp_path / name).write_bytes(content)
+    return [tmp_path / name for name in BAD]
+
+
+def test_each_is_one_line_and_the_others_go_on(bad_files, bundle_of, squares, hilum, tmp_path):
+    good = sorted((squares / "test" / "normal").iterdir())[:8]
+    mixed = [file for pair in zip(good, bad_files, strict=True) for file in pair]
+    result = hilum("predict", *mixed, tmp_path, "--model", bundle_of("flat"), "--json", "-", check=0)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    by_path = {row["path"]: row for row in rows}
+    for file in good:
+        assert by_path[str(file)]["label"]
+    for name, (_, expected) in BAD.items():
+        error = by_path[str(tmp_path / name)]["error"]
+        assert expected in error, name
+        assert "\n" not in error
+        assert error.endswith(".")
+
+
+def test_bombs_take_no_memory(bundle_of, bad_files, squares):
+    """The whole command, the interpreter and the runtime included, in 400 MB of address space beyond its libraries."""
+    resource = pytest.importorskip("resource")
+    bomb = next(file for file in bad_files if file.name == "bomb.png")
+    code = (
+        "import resource, sys\n"
+        "from hilum.serving.predictor import Predictor\n"
+        "predictor = Predictor(sys.argv[1])\n"
+        "predictor.predict(sys.argv[2])\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "(answer,) = predictor.predict_many([sys.argv[3]])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, answer.error)"
+    )
+    good = next((squares / "test" / "normal").iterdir())
+    arguments = [sys.executable, "-c", code, str(bundle_of("flat")), str(good), str(bomb)]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True, env=os.environ)
+    grown, error = result.stdout.split(maxsplit=1)
+    assert int(grown) * (1 if sys.platform != "darwin" else 1 / 1024) < 20_000  # KiB
+    assert "refused unread" in error
+    assert resource
+
+
+def test_what_is_no_file_is_said_so(bundle_of, squares, hilum, tmp_path):
+    unreadable = tmp_path / "secret.png"
+    unreadable.write_bytes(jpeg())
+    unreadable.chmod(0)
+    good = next((squares / "test" / "normal").iterdir())
+    given = [good, unreadable, tmp_path / "none.png"]
+    result = hilum("predict", *given, "--model", bundle_of("flat"), "--json", "-", check=0)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    if os.geteuid():  # root may read everything
+        assert "cannot be read" in rows[1]["error"]
+    assert "no such file" in rows[2]["error"]
+
+
+def test_a_bundle_given_as_an_image_is_refused_as_one(bundle_of, hilum):
+    result = hilum("predict", bundle_of("flat"), "--model", bundle_of("flat"), "--json", "-", check=1)
+    assert "not an image" in json.loads(result.stdout)["error"]

@@ -1,0 +1,82 @@
+"""Bundles that are whole, and files that are not bundles."""
+
+import onnx
+import pytest
+
+from hilum.errors import BundleError
+from hilum.serving.bundle import open_bundle
+from hilum.serving.predictor import Predictor
+from hilum.serving.seal import seal, unseal
+
+
+def test_what_was_sealed_comes_back():
+    metadata = {"labels": ["é", "b"], "number": 0.5, "nothing": None}
+    assert unseal(seal(metadata, b"model"), "x") == metadata
+
+
+def test_a_sealed_model_is_the_same_onnx_model(bundle_of):
+    content = bundle_of("flat").read_bytes()
+    model = onnx.load_from_string(content)
+    assert [entry.key for entry in model.metadata_props] == ["hilum", "hilum_sha256"]
+    del model.metadata_props[:]
+    onnx.checker.check_model(model)
+
+
+def test_no_altered_byte_is_overlooked():
+    sealed = seal({"labels": ["a", "b"], "long": "x" * 300}, bytes(range(256)))
+    for position in range(len(sealed)):
+        for change in (1, 0x80):
+            altered = bytearray(sealed)
+            altered[position] ^= change
+            with pytest.raises(BundleError):
+                unseal(bytes(altered), "x")
+
+
+def test_no_missing_byte_is_overlooked():
+    sealed = seal({"labels": ["a", "b"], "long": "x" * 300}, bytes(range(256)))
+    for length in range(len(sealed)):
+        with pytest.raises(BundleError):
+            unseal(sealed[:length], "x")
+    with pytest.raises(BundleError):
+        unseal(sealed + b"\0", "x")
+
+
+def test_a_bundle_that_was_cut_short_or_altered_is_refused(bundle_of, tmp_path):
+    content = bundle_of("flat").read_bytes()
+    for length in (len(content) // 2, len(content) - 1, 200):
+        (tmp_path / "short.onnx").write_bytes(content[:length])
+        with pytest.raises(BundleError, match=r"short\.onnx: a bundle that was cut short"):
+            open_bundle(tmp_path / "short.onnx")
+    for position in (len(content) // 3, len(content) - 1, 500):
+        altered = bytearray(content)
+        altered[position] ^= 1
+        (tmp_path / "altered.onnx").write_bytes(altered)
+        with pytest.raises(BundleError, match=r"altered\.onnx: altered since it was made"):
+            Predictor(tmp_path / "altered.onnx")
+
+
+def test_what_is_no_bundle_is_told_apart(bundle_of, tmp_path):
+    model = onnx.load(bundle_of("flat"))
+    del model.metadata_props[:]
+    cases = {
+        "foreign.onnx": (model.SerializeToString(), "an ONNX model, but is no hilum bundle"),
+        "empty.onnx": (b"", "an empty file"),
+        "words.onnx": (b"version https://git-lfs", "a text file"),
+        "noise.onnx": (bytes(range(255, 0, -1)) * 9, "no hilum bundle"),
+    }
+    for name, (content, expected) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BundleError, match=expected):
+            open_bundle(tmp_path / name)
+    with pytest.raises(BundleError, match="no such file"):
+        open_bundle(tmp_path / "none.onnx")
+    with pytest.raises(BundleError, match=r"a folder without model\.onnx"):
+        open_bundle(tmp_path)
+
+
+def test_a_sealed_file_that_is_no_model_is_refused(bundle_of):
+    facts = dict(open_bundle(bundle_of("flat")).facts)
+    with pytest.raises(BundleError, match="cannot use it"):
+        Predictor(seal(facts, b"\x08\x07garbage"))
+    with pytest.raises(BundleError, match="format 99"):
+        open_bundle(seal(facts | {"format": 99}, b""))

@@ -1,0 +1,37 @@
+"""The model that comes with hilum, where this copy has one."""
+
+import hashlib
+
+import pytest
+
+from hilum.errors import BundleError
+from hilum.export.shipped import LARGEST, NAME, SUMS, WORDS, build
+from hilum.serving import bundle
+from hilum.serving.bundle import SHIPPED, open_bundle, shipped_model
+
+
+def test_its_hash_is_the_recorded_one_and_its_card_is_honest():
+    file = SHIPPED / f"{NAME}.onnx"
+    if not file.exists():
+        pytest.skip("no model was built yet (make model)")
+    assert (SHIPPED / SUMS).read_text().split() == [hashlib.sha256(file.read_bytes()).hexdigest(), file.name]
+    assert file.stat().st_size <= LARGEST
+    shipped = open_bundle(shipped_model())
+    assert shipped.display == WORDS.display
+    for text in ("cannot recognise COVID-19", "children", "2018", "Not for diagnosis", "CC BY 4.0", "| accuracy |"):
+        assert text in shipped.facts["card"]
+
+
+def test_it_is_built_by_one_call_from_a_run(run_of, squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "SHIPPED", tmp_path)
+    with pytest.raises(BundleError, match="comes without a model"):
+        shipped_model()
+    run = run_of("flat")
+    before = sorted(run.path.rglob("*"))
+    built = build(squares, tmp_path, run)
+    assert sorted(run.path.rglob("*")) == before
+    assert shipped_model() == tmp_path / f"{NAME}.onnx"
+    assert open_bundle(shipped_model()).sha256 == built.sha256
+    assert (tmp_path / SUMS).read_text() == f"{built.sha256}  {NAME}.onnx\n"
+    assert "viral pneumonia (labelled covid in its training set) (protected" in built.facts["card"]
+    assert built.facts["results"]["n_images"] == 72

@@ -1,0 +1,45 @@
+"""Small finished runs of every kind of network, trained once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hilum.training.recipe import load_recipe
+from hilum.training.train import train
+
+COMPACT = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=48"]
+KINDS = {
+    "flat": COMPACT,
+    "cascade": [*COMPACT, "architecture=cascade"],
+    "ensemble": [*COMPACT, "network.members=2"],
+    "cascade of ensembles": [*COMPACT, "architecture=cascade", "network.members=2"],
+    "vgg": ["network.name=vgg16-bn", "network.options.width=0.05", "preprocessing.size=32", "early_size=0"],
+    "padded": [*COMPACT, 'preprocessing.fit="pad"'],
+}
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+TEMPERATURES = {"flat": {"": 1.7}, "cascade": {"": 0.6, "infected": 2.5}}
+
+
+def write_squares(root: Path, *, patients: int = 12, seed: int = 0) -> Path:
+    """Noise with a bright square, at the top for one label, at the bottom for another, none for normal."""
+    generator = np.random.default_rng(seed)
+    for split in ("train", "test"):
+        for label in LABELS:
+            (root / split / label).mkdir(parents=True)
+            for number in range(2 * patients):
+                pixels = generator.normal(90, 30, (64, 80))
+                row, column = generator.integers(2, 12), generator.integers(2, 60)
+                if label != "normal":
+                    row += 0 if label == "infected/covid" else 36
+                    pixels[row : row + 16, column : column + 16] += 110
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / split / label / f"{number}.png")
+    return root
+
+
+def make_run(kind: str, data: Path, out: Path):
+    """Train one of `KINDS` for a few steps."""
+    few = ["epochs=12", "batch_size=8", "eval_batch_size=16", "early_size=0", "equalise=false", "augmentation={}"]
+    return train(data, out, load_recipe("compact", [*few, *KINDS[kind]]))
