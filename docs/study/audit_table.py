@@ -6,14 +6,13 @@ The table between ``<!-- power -->`` and ``<!-- end -->`` is written anew; every
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from document import DOCS, fill
 from scipy.stats import binomtest
 
-DOCS = Path(__file__).resolve().parents[1]
 BASES = ("phantoms", "children", "adults")
 WORDS = {
     "marker": "a letter in an upper corner of 95 % of a label's images",
@@ -63,13 +62,8 @@ def main(out: Path) -> None:
     """Read the seeds below `out`, write the table and the results."""
     files = sorted(out.glob("[0-9]*.json"), key=lambda file: int(file.stem))
     results = [entry for file in files for entry in json.loads(file.read_text())]
-    page = (DOCS / "audit.md").read_text(encoding="utf-8")
     seeds = ", ".join(file.stem for file in files)
-    text = f"<!-- power -->\n\n{len(files)} seeds ({seeds}).\n\n{table(results)}\n\n<!-- end -->"
-    page, count = re.subn(r"<!-- power -->.*?<!-- end -->", lambda _: text, page, flags=re.S)
-    if count != 1:
-        sys.exit("docs/audit.md: no place for the table")
-    (DOCS / "audit.md").write_text(page, encoding="utf-8")
+    fill("audit.md", {"power": f"{len(files)} seeds ({seeds}).\n\n{table(results)}"})
     lines = ",\n ".join(json.dumps(entry) for entry in results)
     (DOCS / "results" / "audit.json").write_text(f"[{lines}]\n", encoding="utf-8")
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from document import fill
 from sklearn.datasets import load_sample_images
 
 from hilum.data.familiarity import FAR, Familiarity
@@ -29,7 +30,6 @@ from hilum.training.checkpoints import load_weights
 from hilum.training.network import build_for, to_network_range
 from hilum.training.run import Run, open_run
 
-DOCUMENT = Path(__file__).parents[1] / "evaluation.md"
 DICOM = {"an adult's chest (RG1)": "RG1_UNCR.dcm", "a leg (RG3)": "RG3_UNCR.dcm"}
 
 
@@ -145,14 +145,7 @@ def _dicom(run: Run) -> dict[str, np.ndarray]:
 def main() -> None:
     run, data, other = open_run(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
     tables = {"real-certificates": certificates(run, data, other), "strangers": strangers(run, data, other)}
-    text = DOCUMENT.read_text(encoding="utf-8")
-    for name, rows in tables.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        head, _, rest = text.partition(begin)
-        _, _, tail = rest.partition(end)
-        text = f"{head}{begin}\n" + "\n".join(rows) + f"\n{end}{tail}"
-        print("\n".join(rows), file=sys.stderr)
-    DOCUMENT.write_text(text, encoding="utf-8")
+    fill("evaluation.md", {name: "\n".join(rows) for name, rows in tables.items()})
 
 
 if __name__ == "__main__":

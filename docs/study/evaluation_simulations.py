@@ -7,9 +7,7 @@ The slow tests (`tests/evaluation/test_simulations.py`) run the same functions a
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from scipy.stats import norm
@@ -27,7 +25,6 @@ from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.proportions import predictive_values, wilson
 
 DELTA, RUNS = 0.05, 2000
-DOCUMENT = Path(__file__).parents[1] / "evaluation.md"
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 CORRELATION, FRAMES = 0.7, 3
 
@@ -174,16 +171,10 @@ def false_shifts(patients: int, runs: int = 1000, seed: int = 0) -> float:
     return float(np.mean([exchangeable_p(*draw, permutations=199, seed=i) <= 0.05 for i, draw in enumerate(draws)]))
 
 
-def main() -> None:
-    tables = {"certificate": _certificates(), "coverage": _coverages(), "floor": _floors(), "levels": _levels()}
-    text = DOCUMENT.read_text(encoding="utf-8")
-    for name, rows in tables.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        head, _, rest = text.partition(begin)
-        _, _, tail = rest.partition(end)
-        text = f"{head}{begin}\n" + "\n".join(rows) + f"\n{end}{tail}"
-        print("\n".join(rows), file=sys.stderr)
-    DOCUMENT.write_text(text, encoding="utf-8")
+def tables() -> dict[str, str]:
+    """The tables of docs/evaluation.md, by their marks."""
+    made = {"certificate": _certificates(), "coverage": _coverages(), "floor": _floors(), "levels": _levels()}
+    return {name: "\n".join(rows) for name, rows in made.items()}
 
 
 def _certificates() -> list[str]:
@@ -227,4 +218,6 @@ def _levels() -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    from document import fill  # only here: the tests load this file from elsewhere
+
+    fill("evaluation.md", tables())

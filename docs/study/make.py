@@ -7,12 +7,12 @@ Every table between two markers ``<!-- name -->`` is written anew; figures go to
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from document import DOCS, fill
 from tables import PROTECTED, area, load, markdown, over_seeds, percent, trials
 
 from hilum.reporting import figures
@@ -21,7 +21,6 @@ from hilum.reporting.sweep_page import page_content as sweep_content
 from hilum.training.run import Run
 from hilum.training.sweep_screen import settings_text
 
-DOCS = Path(__file__).resolve().parents[1]
 Facts = dict[str, Any]
 
 
@@ -40,17 +39,7 @@ def main(out: Path) -> None:
         "augmentation": augmentation(out / "augmentation", facts),
         "darkcovidnet": crossval(out / "darkcovidnet", facts),
     }
-    page = (DOCS / "seed.md").read_text(encoding="utf-8")
-    for name, table in tables.items():
-        page, count = re.subn(
-            rf"<!-- {name} -->.*?<!-- end -->",
-            lambda _, name=name, table=table: f"<!-- {name} -->\n\n{table}\n\n<!-- end -->",
-            page,
-            flags=re.S,
-        )
-        if count != 1:
-            sys.exit(f"docs/seed.md: no place for {name}")
-    (DOCS / "seed.md").write_text(page, encoding="utf-8")
+    fill("seed.md", tables)
     (DOCS / "results").mkdir(exist_ok=True)
     (DOCS / "results" / "seed.json").write_text(json.dumps(rounded(facts), indent=1) + "\n", encoding="utf-8")
 

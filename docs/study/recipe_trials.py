@@ -1,7 +1,7 @@
 """The trials behind the default recipe: train on part of ``train``, judge by the rest; no test image is opened.
 
     python docs/study/recipe_trials.py run DATA OUT [NAME ...]     one run for each trial and seed, below OUT
-    python docs/study/recipe_trials.py table OUT                   what they gave, into docs/performance.md
+    python docs/study/recipe_trials.py table OUT                   what they gave
 
 Validation is three parts of the training patients, 8 % of each label's images each: the patients with the lowest
 numbers (the test patients of *seed-cxr* are numbered just below), those with the highest, and some at random. They are
@@ -28,7 +28,6 @@ from hilum.progress import progress_for_terminal
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
-DOCS = Path(__file__).resolve().parents[1]
 SHARE = 0.08
 PLAIN_RECALL = np.array([0.75, 0.90, 0.97])
 TEST_SHARES = np.array([0.38, 0.23, 0.39])
@@ -129,10 +128,6 @@ def table(out: Path) -> None:
             f"{np.median([trial['seconds'] for trial in of_name]):.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    page = DOCS / "performance.md"
-    text = page.read_text(encoding="utf-8")
-    made = "<!-- trials -->\n\n" + "\n".join(lines) + "\n\n<!-- end -->"
-    page.write_text(re.sub(r"<!-- trials -->.*?<!-- end -->", lambda _: made, text, flags=re.S), encoding="utf-8")
     print("\n".join(lines))
 
 
