@@ -9,6 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from hilum.errors import CheckpointError, RunError, UsageError
+from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.sealed import seal
 from hilum.export.export import Words, export
 from hilum.serving.bundle import open_bundle
 from hilum.serving.predictor import Predictor
@@ -75,14 +78,12 @@ def test_words_reach_metadata_and_card(run_of, tmp_path):
 
 
 def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path):
-    from hilum.evaluation.evaluate import evaluate
-
     run = run_of("padded")
     evaluation = evaluate(run)
     point = {"group": "infected/*", "members": ["infected/covid", "infected/non-covid"], "threshold": 0.125}
-    weights = {"weights_sha256": run.environment["weights_sha256"]}
-    certificate = {"model": weights, "miss_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
-    (run.path / "certificate.json").write_text(json.dumps(certificate))
+    model = {"weights_sha256": run.environment["weights_sha256"], "temperatures": calibrate(run).temperatures}
+    certificate = {"model": model, "miss_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
+    (run.path / "certificate.json").write_text(json.dumps(seal(certificate)))
     facts = export(run, tmp_path / "m.onnx").facts
     assert facts["results"]["accuracy"] == evaluation.metrics["accuracy"]
     assert "| accuracy |" in facts["card"]
@@ -93,7 +94,14 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
         infected = answer.probabilities["infected/covid"] + answer.probabilities["infected/non-covid"]
         assert answer.decision == ("flag" if infected >= 0.125 else "clear")
         assert "the threshold of 12.50%" in answer.reason
-    (run.path / "certificate.json").write_text(json.dumps(certificate | {"model": {"weights_sha256": "other"}}))
+    void = [
+        seal(certificate | {"model": model | {"weights_sha256": "other"}}),
+        seal(certificate | {"model": model | {"temperatures": {"": 7.5}}}),
+        seal(certificate) | {"threshold": 0.5},
+    ]
+    for facts in void:
+        (run.path / "certificate.json").write_text(json.dumps(facts))
+        assert export(run, tmp_path / "m.onnx").facts["operating_point"] is None
     metrics = run.path / "evaluation" / "test" / "metrics.json"
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"weights_sha256": "other"}))
     facts = export(run, tmp_path / "m.onnx").facts

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from hilum.data.cache import Images, open_images
+from hilum.data.cache import Images
 from hilum.data.familiarity import Familiarity, feature_distances, layout_distances, layouts
-from hilum.errors import DataError
+from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.progress import Progress
 from hilum.training.run import Run, read_json
@@ -55,12 +55,9 @@ def familiarise(
     if kept:
         return kept
     table = images.table if images else run.table(root)
-    try:
-        images = images or open_images(table, run.recipe.preprocessing, progress=progress)
-    except DataError:
-        return Abstention(None, {}, f"{NONE}: the run's images are not in {table.root} any more")
-    if images.digest != run.environment["data"]["digest"]:
-        return Abstention(None, {}, f"{NONE}: the images in {table.root} are not those of the training")
+    images, why = own_images(run, table, images, progress)
+    if images is None:
+        return Abstention(None, {}, f"{NONE}: {why}")
     held_back = images.select(one_image_a_patient(images))
     if len(held_back.table) < FEWEST:
         why = f"{len(held_back.table)} calibration patients, but {FEWEST:.0f} are needed to tell what is unfamiliar"

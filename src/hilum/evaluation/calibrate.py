@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.data.cache import Images, open_images
-from hilum.errors import DataError
+from hilum.data.cache import Images
 from hilum.evaluation.metrics import log_loss
+from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict
 from hilum.evaluation.temperature import fit_temperatures, for_temperature, scale
 from hilum.progress import Progress
@@ -48,12 +48,9 @@ def calibrate(
     table = images.table if images else run.table(root)
     if not any(row.split == "calibration" for row in table.rows):
         return Calibration(None, f"{AS_IS}: the run has no calibration images")
-    try:
-        images = images or open_images(table, run.recipe.preprocessing, progress=progress)
-    except DataError:
-        return Calibration(None, f"{AS_IS}: the run's images are not in {table.root} any more")
-    if images.digest != run.environment["data"]["digest"]:
-        return Calibration(None, f"{AS_IS}: the images in {table.root} are not those of the training")
+    images, why = own_images(run, table, images, progress)
+    if images is None:
+        return Calibration(None, f"{AS_IS}: {why}")
     images = images.select(i for i, row in enumerate(images.table.rows) if row.split == "calibration")
     images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
     if not len(images.table):

@@ -17,6 +17,7 @@ from hilum.data.taxonomy import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
 from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.holding import certificate_in_force
 from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.onnx_model import INPUT, to_onnx
@@ -80,9 +81,12 @@ def export(
     calibration = calibrate(run, data, progress=progress)
     if calibration.note:
         progress.line(calibration.note)
+    notes: list[str] = []
+    certificate = certificate_in_force(run, calibration.temperatures, notes)
     known = familiarise(run, data, progress=progress)
-    if known.note:
-        progress.line(known.note)
+    for note in (*notes, known.note):
+        if note:
+            progress.line(note)
     network = build_for(recipe, labels)
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment["weights_sha256"]:
@@ -91,7 +95,7 @@ def export(
     size = recipe.preprocessing.size
     graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, size).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
-    model, certificate = to_onnx(graph, size, outputs), _kept(run, "certificate.json")
+    model = to_onnx(graph, size, outputs)
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
@@ -123,13 +127,6 @@ def export(
     content = seal(facts, model)
     _write(out, content)
     return open_bundle(content, str(out))
-
-
-def _kept(run: Run, file: str) -> dict[str, Any] | None:
-    """What another command has left in the run, if it has, and if it was made with these very weights."""
-    found = read_json(run.path / file)
-    made_for = found.get("model", found).get("weights_sha256")
-    return found if made_for == run.environment["weights_sha256"] else None
 
 
 def _results(run: Run) -> dict[str, Any] | None:
