@@ -17,7 +17,7 @@ demo: $(READY)  ## The whole way, on phantoms or on DATA=folder: train, evaluate
 	$(BIN)/hilum demo $(DATA) --out $(OUT)
 
 test: $(READY)  ## All tests that take seconds; SLOW=1 runs the long ones, too
-	$(BIN)/python -m pytest $(if $(SLOW),,-m "not slow")
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(if $(SLOW),,-m "not slow")
 
 lint: $(READY)  ## Style, types, and what must not be committed
 	$(BIN)/ruff check
