@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hilum.data.preprocessing import Preprocessing
 from hilum.errors import UsageError
 from hilum.export.export import export
 from hilum.export.graph import OUTPUTS, ServedGraph
@@ -38,7 +39,7 @@ def untrained(bundle):
     network = facts["provenance"]["recipe"]["network"]
     size = bundle.size
     fresh = build_classifier(facts["architecture"], network["name"], bundle.labels, size, **network["options"])
-    graph = ServedGraph(fresh, bundle.labels, facts["architecture"], None, size).eval()
+    graph = ServedGraph(fresh, bundle.labels, facts["architecture"], None, Preprocessing(**bundle.preprocessing)).eval()
     return Predictor(seal(dict(facts), to_onnx(graph, size, OUTPUTS[: len(facts["outputs"])])))
 
 
@@ -80,7 +81,7 @@ class BrightCells(torch.nn.Module):
 def test_maps_are_where_a_network_looks_and_finer_than_its_cells(bundle_of):
     """One light on black: its place is known, and the network answers by nothing else."""
     bundle = open_bundle(bundle_of("flat"))
-    graph = ServedGraph(BrightCells(), bundle.labels, "flat", None, bundle.size).eval()
+    graph = ServedGraph(BrightCells(), bundle.labels, "flat", None, Preprocessing(**bundle.preprocessing)).eval()
     facts = {**bundle.facts, "operating_point": None}
     predictor = Predictor(seal(facts, to_onnx(graph, bundle.size, OUTPUTS)))
     generator = np.random.default_rng(0)

@@ -128,7 +128,7 @@ def predict_with_features(
     parts, described = [], []
     with torch.inference_mode(), progress.task("Predicting", len(images.table)) as advance:
         for pixels, _ in batches:
-            floats = to_network_range(pixels.to(device).float() / 255)
+            floats = to_network_range(pixels.to(device).float() / 255, run.recipe.preprocessing)
             answers, features = network(floats.contiguous(memory_format=torch.channels_last))
             parts.append(answers.double().softmax(dim=1).cpu().numpy())
             described.append(features.cpu().numpy())

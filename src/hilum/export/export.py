@@ -93,7 +93,7 @@ def export(
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg)
     size = recipe.preprocessing.size
-    graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, size).eval()
+    graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
     model = to_onnx(graph, size, outputs)
     facts = {

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hilum.models.local_contrast import LocalContrast
-
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut (He et al. 2016, *CVPR*), after an average pool where it narrows.
@@ -48,11 +46,9 @@ class Compact(nn.Module):
         blocks: Residual blocks of each stage; every stage but the first halves the resolution.
         stem_stride: Input pixels, a side, to one position of the first feature map; the stem's kernel is
             ``2 stem_stride - 1`` wide. Most of the time goes into the first stages, so that this decides the speed.
-        local_contrast: Radius of the neighbourhood against which each pixel is seen, as a share of the side (see
-            `LocalContrast`); 0 shows the grey values as they are.
 
     Raises:
-        ValueError: There would be no channel, no stage, or no stride, or `local_contrast` is out of range.
+        ValueError: There would be no channel, no stage, or no stride.
     """
 
     def __init__(
@@ -62,7 +58,6 @@ class Compact(nn.Module):
         width: int = 32,
         blocks: Sequence[int] = (1, 1, 1, 1),
         stem_stride: int = 3,
-        local_contrast: float = 0.0,
     ) -> None:
         super().__init__()
         del size
@@ -72,7 +67,6 @@ class Compact(nn.Module):
                 "all have to be positive"
             )
             raise ValueError(msg)
-        self.seen = LocalContrast(local_contrast) if local_contrast else nn.Identity()
         self.stem = nn.Sequential(
             nn.Conv2d(1, width, 2 * stem_stride - 1, stride=stem_stride, padding=stem_stride - 1, bias=False),
             nn.BatchNorm2d(width),
@@ -90,7 +84,7 @@ class Compact(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (B, 1, H, W) to the last feature maps (B, C, h, w)."""
-        maps: Tensor = self.stages(self.stem(self.seen(images)))
+        maps: Tensor = self.stages(self.stem(images))
         return maps
 
     def forward(self, images: Tensor) -> Tensor:

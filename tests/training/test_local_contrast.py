@@ -6,8 +6,10 @@ import torch
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from hilum.errors import RecipeError
-from hilum.models.local_contrast import FLOOR, LARGEST, LocalContrast
-from hilum.models.registry import build_network
+from hilum.training.local_contrast import FLOOR, LARGEST, local_contrast
+from hilum.training.recipe import load_recipe
+
+SHARE = 0.067
 
 
 def radiographs(count=4, side=75):
@@ -27,28 +29,29 @@ def test_it_is_what_scipys_filters_make(side, radius, wider):
     images = radiographs(side=side).double().numpy()
     apart = images - blurred(images, radius)
     wanted = np.clip(apart / np.sqrt(blurred(apart**2, wider) + FLOOR), -LARGEST, LARGEST)
-    np.testing.assert_allclose(LocalContrast(0.067)(torch.from_numpy(images)).numpy(), wanted, atol=1e-4)
+    np.testing.assert_allclose(local_contrast(torch.from_numpy(images), SHARE).numpy(), wanted, atol=1e-4)
 
 
 def test_brightness_drops_out_and_contrast_nearly():
-    images, see = radiographs(), LocalContrast(0.067)
-    torch.testing.assert_close(see(images + 0.4), see(images), atol=1e-4, rtol=0)
+    images = radiographs()
+    torch.testing.assert_close(local_contrast(images + 0.4, SHARE), local_contrast(images, SHARE), atol=1e-4, rtol=0)
     shade = torch.linspace(0.6, 1.0, 75)  # a gain that grows across the image, as of uneven exposure
-    seen, shaded = see(images).flatten(), see(images * shade).flatten()
+    seen, shaded = (local_contrast(some, SHARE).flatten() for some in (images, images * shade))
     assert torch.corrcoef(torch.stack([seen, shaded]))[0, 1] > 0.99
     assert torch.corrcoef(torch.stack([images.flatten(), (images * shade + shade).flatten()]))[0, 1] < 0.97
 
 
 def test_a_blank_image_stays_blank():
-    assert LocalContrast(0.067)(torch.full((2, 1, 40, 40), 0.7)).abs().max() < 1e-4
+    assert local_contrast(torch.full((2, 1, 40, 40), 0.7), SHARE).abs().max() < 1e-4
 
 
 def test_it_keeps_its_digits_under_bfloat16():
-    images, see = radiographs(), LocalContrast(0.067)
+    images = radiographs()
+    wanted = local_contrast(images, SHARE)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(see(images), see.float()(images), atol=1e-6, rtol=0)
+        torch.testing.assert_close(local_contrast(images, SHARE), wanted, atol=1e-6, rtol=0)
 
 
 def test_a_share_that_is_none_is_named():
     with pytest.raises(RecipeError, match=r"local_contrast = 0\.9"):
-        build_network("compact", n_labels=3, size=75, local_contrast=0.9)
+        load_recipe("compact", ["local_contrast=0.9"])
