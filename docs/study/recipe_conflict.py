@@ -3,9 +3,9 @@
     python docs/study/recipe_conflict.py DATA OUT [key=value ...]
 
 A linear probe that sees 8x8 grey values and a histogram tells *seed-cxr*'s normals from the rest with AUROC 0.99, asked
-out of fold. Held out are the patients whom it gets most wrong, 250 images of normals and 120 of each pneumonia, and some
-others by lot: a network that reads the layout does badly there. key=value change the default recipe. No test image is
-opened.
+out of fold. Held out are the patients whom it gets most wrong, 250 images of normals and 120 of each pneumonia, and
+some others by lot: a network that reads the layout does badly there. key=value change the default recipe. No test
+image is opened.
 It prints recalls and AUROCs, those of `normal` also among the images that the probe gets wrong or doubts.
 """
 
