@@ -149,7 +149,7 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
     for name in ("curves-test", "reliability-test", "risk-test"):
         assert f'id="{name}' in html
     text = Page(html).text
-    for words in ("By view", "The strongest shortcuts", "Area under precision against recall", "Brier score"):
+    for words in ("By view", "The strongest shortcuts", "AUPRC", "Brier score"):
         assert words in text
     card = (run / "model_card.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: hilum\n")

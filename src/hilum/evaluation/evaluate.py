@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hilum.data.operating_point import OperatingPoint
 from hilum.data.table import Table
+from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise
@@ -22,8 +23,9 @@ from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
+from hilum.evaluation.extremes import widen_area, widen_f1, widen_precision_area, widen_share
 from hilum.evaluation.holding import certificate_in_force, holding
-from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
+from hilum.evaluation.intervals import bootstrap, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
@@ -266,20 +268,29 @@ def _measures(truth: Any, probabilities: Any, labels: Sequence[str], weights: An
 
 
 def _widen(intervals: dict[str, Any], predictions: Predictions) -> None:
-    """Give proportions of exactly 0 or 1 the exact interval: resampling cannot see what did not happen.
+    """Give measures of exactly 0 or 1 an exact interval: resampling cannot see what did not happen.
 
     A measure that is exactly 1 on three patients is anything from 29 % to 100 %.
     """
     truth, predicted, clusters = predictions.truth, predictions.predicted, np.array(predictions.clusters)
 
-    def widen(measure: dict[str, Any], counted: Any) -> None:
-        if measure["value"] in (0.0, 1.0):
-            patients = len(set(clusters[counted]))
-            measure |= exact_interval(measure["value"], patients, CONFIDENCE)
+    def patients(counted: Any) -> int:
+        return len(set(clusters[counted]))
 
-    widen(intervals["accuracy"], np.full(len(truth), True))
+    widen_share(intervals["accuracy"], patients(truth >= 0), CONFIDENCE)
     for k, label in enumerate(predictions.labels):
-        widen(intervals["recall"][label], truth == k)
-        widen(intervals["precision"][label], predicted == k)
+        has, called = truth == k, predicted == k
+        widen_share(intervals["recall"][label], patients(has), CONFIDENCE)
+        widen_share(intervals["precision"][label], patients(called), CONFIDENCE)
+        widen_f1(intervals["f1"][label], patients(has | called), CONFIDENCE)
+        widen_area(intervals["auroc"][label], patients(has), patients(~has), CONFIDENCE)
+        if has.any() and not has.all():
+            widen_precision_area(intervals["auprc"][label], intervals["auroc"][label], float(has.mean()))
     occurring = [intervals["recall"][label] for k, label in enumerate(predictions.labels) if (truth == k).any()]
     widen_mean(intervals["balanced_accuracy"], occurring)
+    for branch in nested_decisions(predictions.labels) if "decisions" in intervals else ():
+        here = np.isin(truth, sum(branch.members, ()))
+        for child, inside in zip(branch.children, branch.members, strict=True):
+            has = np.isin(truth, inside)
+            area = intervals["decisions"][branch.name][child]
+            widen_area(area, patients(has), patients(here & ~has), CONFIDENCE)

@@ -22,6 +22,7 @@ from hilum.audit.survey import survey
 from hilum.data.ranking import weighted_auroc
 from hilum.data.rows import pack
 from hilum.errors import HilumError
+from hilum.evaluation.extremes import widen_area, widen_difference
 from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import Predictions
@@ -114,6 +115,11 @@ def compare_with_probes(
             }
 
         measured = bootstrap(measure, predictions.clusters, resamples=resamples)
+        sides = len(set(clusters[positive])), len(set(clusters[~positive]))
+        widen_area(measured["model"], *sides)
+        for name, area in measured["areas"].items():
+            widen_area(area, *sides)
+            widen_difference(measured["differences"][name], area, measured["model"])
         beside = [
             {
                 "name": probe.name,

@@ -14,7 +14,8 @@ from hilum.data.ranking import weighted_auroc
 from hilum.data.splits import GROUP_COLUMN
 from hilum.data.table import Row
 from hilum.errors import HilumError
-from hilum.evaluation.intervals import bootstrap, exact_interval
+from hilum.evaluation.extremes import widen_area, widen_share
+from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.metrics import divide
 from hilum.evaluation.predictions import Predictions
 from hilum.training.run import Run
@@ -106,8 +107,10 @@ def _measure(predictions: Predictions, here: Any, protected: str | None, resampl
     measured = bootstrap(measure, clusters, resamples=resamples)
     names = np.asarray(clusters, dtype=object)
     for name, counted in (("accuracy", truth >= 0), ("recall", positive), ("false_alarms", ~positive)):
-        if name in measured and measured[name]["value"] in (0.0, 1.0):
-            measured[name] |= exact_interval(measured[name]["value"], len(set(names[counted])))
+        if name in measured:
+            widen_share(measured[name], len(set(names[counted])))
+    if "auroc" in measured:
+        widen_area(measured["auroc"], len(set(names[positive])), len(set(names[~positive])))
     return {
         "n_images": len(truth),
         "n_patients": len(set(clusters)),

@@ -10,7 +10,7 @@ from typing import Any
 from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines
 from hilum.reporting.checklist import Facts, Item, tally
-from hilum.reporting.results import fraction, fraction_range, percent, percent_range, verdict
+from hilum.reporting.results import per_label, verdict
 
 FILE = "model_card.md"
 MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
@@ -85,12 +85,10 @@ def _training_data(facts: Facts) -> str:
 
 
 def _results(metrics: Mapping[str, Any]) -> list[str]:
-    rows = ["| label | recall | precision | AUROC |", "|---|---|---|---|"]
-    for label in metrics["labels"]:
-        cells = [f"{percent(metrics[m][label]['value'])} ({percent_range(metrics[m][label])})" for m in
-                 ("recall", "precision")]  # fmt: skip
-        area = metrics["auroc"][label]
-        rows.append(f"| {label} | {' | '.join(cells)} | {fraction(area['value'])} ({fraction_range(area)}) |")
+    rows = ["| label | recall | precision | F1 | AUROC | AUPRC |", "|---|---|---|---|---|---|"]
+    for row in per_label(metrics):
+        shown = (row[name] for name in ("recall", "precision", "f1", "auroc", "auprc"))
+        rows.append(f"| {row['label']} | {' | '.join(f'{value} ({limits})' for value, limits in shown)} |")
     return [verdict(metrics), "\n".join(rows), "\n".join(f"- {line}" for line in decision_lines(metrics))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,18 +234,19 @@ def check(metrics: Metrics) -> None:
 
 
 def per_label(metrics: Metrics) -> list[dict[str, Any]]:
-    """One row a label: images, recall, precision and AUROC with their intervals."""
+    """One row a label: images, and each measure with its interval; dashes for what an older evaluation lacks."""
     totals: Sequence[int] = result_matrix(metrics).truth_totals
+
+    def shown(name: str, label: str, value: Callable[..., str], limits: Callable[..., str]) -> tuple[str, str]:
+        entry = metrics.get(name, {}).get(label) or {}
+        return value(entry.get("value")), limits(entry)
+
     return [
         {
             "label": label,
             "images": total,
-            "recall": (percent(metrics["recall"][label]["value"]), percent_range(metrics["recall"][label])),
-            "precision": (
-                percent(metrics["precision"][label]["value"]),
-                percent_range(metrics["precision"][label]),
-            ),
-            "auroc": (fraction(metrics["auroc"][label]["value"]), fraction_range(metrics["auroc"][label])),
+            **{name: shown(name, label, percent, percent_range) for name in ("recall", "precision", "f1")},
+            **{name: shown(name, label, fraction, fraction_range) for name in ("auroc", "auprc")},
         }
         for label, total in zip(metrics["labels"], totals, strict=True)
     ]

@@ -26,7 +26,6 @@ class Worth:
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
         detectable: What so few images could show, in one sentence.
-        areas: Under the precision-recall curves, in one sentence.
     """
 
     decisions: list[str]
@@ -39,7 +38,6 @@ class Worth:
     subgroups: dict[str, list[dict[str, Any]]]
     probes: list[dict[str, Any]]
     detectable: str
-    areas: str
 
 
 def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Worth:
@@ -68,14 +66,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
         },
         probes=_probes(metrics.get("shortcuts")),
         detectable=_detectable(metrics),
-        areas=_areas(metrics),
     )
-
-
-def _areas(metrics: Mapping[str, Any]) -> str:
-    found = metrics.get("auprc") or {}
-    told = [f"{label} {fraction(entry['value'])} ({fraction_range(entry)})" for label, entry in found.items()]
-    return f"Area under precision against recall: {', '.join(told)}." if told else ""
 
 
 def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:
