@@ -24,7 +24,7 @@ from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.extremes import widen_area, widen_f1, widen_precision_area, widen_share
-from hilum.evaluation.holding import certificate_in_force, holding
+from hilum.evaluation.holding import certificate_in_force, holding, no_witness
 from hilum.evaluation.intervals import bootstrap, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.own_table import own_table, table_facts
@@ -104,6 +104,9 @@ def evaluate(
     notes: list[str] = []  # of deciding, which a comparison of probabilities does not do
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
+    if certificate and (why := no_witness(certificate, part)):
+        notes.append(f"WARNING: {why}")
+    held = holding(certificate, predictions) if certificate and not why else None
     abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
     judgement = None
     if abstention.reference:
@@ -127,7 +130,7 @@ def evaluate(
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "notes": notes,
         "subgroups": measure_subgroups(predictions, columns, run.protected),
-        "operating_point": holding(certificate, predictions) if certificate else None,
+        "operating_point": held,
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,

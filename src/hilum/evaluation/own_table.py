@@ -13,14 +13,14 @@ from hilum.data.layouts import read_table
 from hilum.data.sources import given_away
 from hilum.data.table import Table
 from hilum.errors import HilumError
-from hilum.evaluation.subgroups import age_band
+from hilum.evaluation.subgroups import AGE, age_band
 from hilum.training.run import Run
 
 WANTED = {  # what a report asks for, by the names under which tables have it
     "source": ("source", "site", "hospital", "institution", "dataset"),
     "date": ("date", "year", "acquired", "acquisition_date", "study_date", "studydate"),
     "licence": ("licence", "license"),
-    "age": ("age", "age_years", "patient_age", "patientage"),
+    "age": AGE,
     "sex": ("sex", "gender", "patient_sex", "patientsex"),
     "view": ("view", "projection", "view_position", "viewposition"),
     "label_source": ("label_source", "reference_standard", "ground_truth", "labelled_by", "annotator", "rt_pcr"),

@@ -163,9 +163,9 @@ def paired_auroc(
     found = bootstrap(measure, clusters, resamples=resamples, confidence=CONFIDENCE)
     patients = np.asarray(clusters)
     for k, label in enumerate(labels):
-        entry, sides = found[label], [len(set(patients[here])) for here in (truth == k, truth != k)]
+        entry, with_it, without = found[label], len(set(patients[truth == k])), len(set(patients[truth != k]))
         for which in ("first", "second"):
-            widen_area(entry[which], *sides, CONFIDENCE)
+            widen_area(entry[which], with_it, without, CONFIDENCE)
         if not np.array_equal(first, second):
             widen_difference(entry["difference"], entry["first"], entry["second"])
     return found

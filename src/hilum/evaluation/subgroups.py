@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from hilum.evaluation.metrics import divide
 from hilum.evaluation.predictions import Predictions
 from hilum.training.run import Run
 
+AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")
 AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
 MOST_VALUES = 12
-UNKNOWN = "unknown"
+FEWEST_IMAGES = 10  # of the largest subgroup: a column below that names images, whatever it is called
+UNKNOWN, OTHERS = "unknown", "others"
 
 
 def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -33,8 +37,8 @@ def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
         rows: Of the N images.
 
     Returns:
-        N values by column; columns that name images or labels, say nothing, or take more than 12 values are left out.
-        Numeric ages become bands.
+        N values by column; columns that name images or labels, or say nothing, are left out. Ages become bands; of more
+        than 12 values, numbers become thirds, and words that are not among the 11 most frequent are ``others``.
     """
     extras = [{"source": row.source, **row.extra} for row in rows]
     if not any(value for extra in extras for value in extra.values()):
@@ -44,12 +48,29 @@ def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
         if name == GROUP_COLUMN or NAMES_AN_IMAGE.search(name.lower()) or NAMES_THE_LABEL.search(name.lower()):
             continue
         values = [str(extra.get(name, "")).strip() for extra in extras]
-        if name.lower().split("_")[0] == "age":
-            values = [age_band(value) for value in values]
+        values = [age_band(value) for value in values] if name.lower() in AGE else _few(values)
         present = set(values) - {"", UNKNOWN}
-        if len(set(values)) > 1 and 1 <= len(present) <= MOST_VALUES:
+        if len(set(values)) > 1 and present and max(Counter(values)[value] for value in present) >= FEWEST_IMAGES:
             found[name] = [value or UNKNOWN for value in values]
     return found
+
+
+def _few(values: list[str]) -> list[str]:
+    """The same values, taken together where there are too many for subgroups."""
+    counts = Counter(value for value in values if value)
+    if len(counts) <= MOST_VALUES:
+        return values
+    try:
+        numbers = np.array([float(value) if value else np.nan for value in values])
+    except ValueError:
+        frequent = {value for value, count in counts.most_common(MOST_VALUES - 1) if count >= FEWEST_IMAGES}
+        rest = OTHERS if frequent else ""
+        return [value if value in frequent or not value else rest for value in values]
+    known = np.isfinite(numbers)
+    third = np.searchsorted(np.quantile(numbers[known], [1 / 3, 2 / 3]), numbers, side="left")
+    spans = {t: numbers[known & (third == t)] for t in set(third[known].tolist())}
+    names = {t: f"{inside.min():g} to {inside.max():g}" for t, inside in spans.items()}
+    return [names[t] if here else "" for t, here in zip(third.tolist(), known, strict=True)]
 
 
 def age_band(value: str) -> str:
@@ -85,7 +106,7 @@ def measure_subgroups(
     found: dict[str, Any] = {}
     for column, values in columns.items():
         given = np.asarray(values, dtype=object)
-        order = sorted(set(values), key=lambda value: (value == UNKNOWN, _sorting(value)))
+        order = sorted(set(values), key=lambda value: (value == UNKNOWN, value == OTHERS, _sorting(value)))
         found[column] = {value: _measure(predictions, given == value, protected, resamples) for value in order}
     return found
 
@@ -131,5 +152,5 @@ def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
 
 
 def _sorting(value: str) -> tuple[float, str]:
-    head = value.split("-")[0].rstrip("+")
-    return (float(head), value) if head.isdigit() else (float("inf"), value)
+    head = re.match(r"-?\d+(\.\d+)?", value)
+    return (float(head[0]), value) if head else (float("inf"), value)

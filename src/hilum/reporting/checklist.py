@@ -240,10 +240,15 @@ def _calibration(facts: Facts) -> Answer:
 
 
 def _operating_point(facts: Facts) -> Answer:
-    held = facts.metrics.get("operating_point")
-    if not held:
+    held, certificate = facts.metrics.get("operating_point"), facts.metrics.get("certificate")
+    if certificate and not held:
+        return (
+            "FAIL",
+            f"{certified_sentence(certificate)}; but that was chosen on the test patients themselves",
+        )
+    if not held or not certificate:
         return "UNKNOWN", "no certificate in force: hilum certify RUN --miss-rate 0.05, then hilum evaluate RUN"
-    certificate, shift = facts.metrics["certificate"], held["exchangeability"]
+    shift = held["exchangeability"]
     told = [certified_sentence(certificate), f"on the test patients: {holding_sentence(held)}"]
     told += [exchangeability_sentence(shift)] if shift else []
     void = held["verdict"] == "broken" or (shift and shift["p_value"] < DIFFER)
