@@ -134,7 +134,7 @@ def evaluate(
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
-        "shortcuts": shortcut_gate(run, predictions, part.root, progress) if part.own else None,
+        "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
         "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
         if judgement
         else None,

@@ -156,7 +156,9 @@ def _shortcuts(facts: Facts) -> Answer:
     if not gate:
         return NOT_EVALUATED
     state: State = "UNKNOWN" if gate["beaten"] is None else "PASS" if gate["beaten"] else "FAIL"
-    return state, gate_sentence(gate)
+    outside = {name: found for name, metrics in facts.external.items() if (found := metrics.get("shortcuts"))}
+    told = [gate_sentence(gate), *(f"{name}: {gate_sentence(found)}" for name, found in outside.items())]
+    return ("FAIL" if any(found["beaten"] is False for found in outside.values()) else state), "; ".join(told)
 
 
 def _preprocessing(facts: Facts) -> Answer:
