@@ -19,7 +19,7 @@ from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
 from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
@@ -125,7 +125,7 @@ def evaluate(
         "calibration": {
             "temperatures": calibration.temperatures,
             "note": calibration.note,
-            "before": probability_scores(predictions.truth, plain),
+            "before": probability_scores(predictions.truth, plain, predictions.clusters),
         },
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "notes": notes,
@@ -212,25 +212,30 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         "wilson": wilson_of(counts[0].astype(int).tolist(), predictions.labels, CONFIDENCE),
         "predictive_values": _predictive_values(predictions, protected, resamples),
         "detectable": _detectable(predictions),
-        **probability_scores(truth, probabilities),
+        **probability_scores(truth, probabilities, predictions.clusters),
         "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
     }
 
 
-def probability_scores(truth: Any, probabilities: Any) -> dict[str, Any]:
+def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) -> dict[str, Any]:
     """How far the probabilities themselves can be trusted: ``log_loss``, ``brier``, ``ece`` with its noise floor.
+
+    ``noise_high`` is what 95 % of perfectly calibrated models of these probabilities would stay below.
 
     Args:
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
+        clusters: The patient of each image.
     """
+    errors = errors_if_calibrated(probabilities, clusters)
     outcomes = np.eye(probabilities.shape[1])[truth]
     return {
         "log_loss": log_loss(truth, probabilities),
         "brier": brier(truth, probabilities),
         "ece": {
             "value": expected_calibration_error(outcomes, probabilities),
-            "noise_floor": noise_floor(probabilities),
+            "noise_floor": float(errors.mean()),
+            "noise_high": float(np.quantile(errors, 0.95)),
         },
     }
 
@@ -260,7 +265,7 @@ def details(predictions: Predictions) -> dict[str, Any]:
     return {
         "curves": curve_bands(probabilities, truth, labels, predictions.clusters),
         "reliability": reliability(truth, probabilities, labels, predictions.clusters),
-        "brier_parts": brier_parts(truth, probabilities, labels),
+        "brier_parts": brier_parts(truth, probabilities, labels, predictions.clusters),
     }
 
 

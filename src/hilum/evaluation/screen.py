@@ -72,7 +72,8 @@ def _sentences(metrics: dict[str, Any]) -> list[str]:
     ece = metrics["ece"]
     lines.append(
         f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, calibration error {ece['value']:.3f} "
-        f"(a perfect model would show {ece['noise_floor']:.3f})"
+        f"(a perfect model would show {ece['noise_floor']:.3f}"
+        + (f", and seldom more than {high:.3f})" if (high := ece.get("noise_high")) else ")")
     )
     calibration = metrics.get("calibration", {})
     if temperatures := calibration.get("temperatures"):

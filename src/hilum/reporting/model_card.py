@@ -9,7 +9,7 @@ from typing import Any
 
 from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines
-from hilum.reporting.checklist import Facts, Item, tally
+from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Facts, Item, tally
 from hilum.reporting.results import per_label, verdict
 
 FILE = "model_card.md"
@@ -39,9 +39,7 @@ def model_card(facts: Facts, items: Sequence[Item]) -> str:
         f"A `{recipe.network.name}` ({recipe.architecture}) that tells chest radiographs apart: {labels}{protected}. "
         f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights with the recipe `{recipe.name}`.",
         "## Uses",
-        "Teaching, and research on the data it was made from. It must not be used for decisions about patients, on "
-        "other hospitals' images without certifying it there, or on anything but frontal chest radiographs. Whatever "
-        "is peculiar to its training images may be what it recognises.",
+        f"{INTENDED} {NOT_INTENDED} Whatever is peculiar to its training images may be what it recognises.",
         "## Training data",
         _training_data(facts),
         "## Results",

@@ -195,8 +195,8 @@ def probability_scores(metrics: Metrics) -> list[Score]:
             "Calibration error (ECE)",
             percent(ece),
             "Mean gap between the probability stated for a label and the share that has it, over all labels. "
-            f"A perfectly calibrated classifier would show about {percent(floor)} on this many images: the "
-            f"noise floor. This one is {_times(ece, floor)} that; near 1 nothing is wrong, well above it the "
+            f"A perfectly calibrated classifier would show about {percent(floor)} on these patients: the noise floor"
+            f"{_seldom(metrics)}. This one is {_times(ece, floor)} that; near 1 nothing is wrong, well above it the "
             f"probabilities should not be taken at their word.{_temperature(metrics)}",
         ),
     ]
@@ -212,6 +212,11 @@ def _temperature(metrics: Metrics) -> str:
         f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients that neither "
         f"training nor test has; before that the error was {percent(before)}."
     )
+
+
+def _seldom(metrics: Metrics) -> str:
+    high = metrics["ece"].get("noise_high")
+    return f", and in one case of twenty more than {percent(high)}" if high else ""
 
 
 def _times(value: float, floor: float) -> str:
