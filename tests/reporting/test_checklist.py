@@ -75,7 +75,7 @@ def test_a_table_that_says_everything_passes_and_an_impossible_label_fails(make_
     change(run, table=table)
     found = states(run)
     assert [found[number].state for number in (2, 3, 4, 5, 9)] == ["PASS"] * 5
-    assert found[3].evidence.count("normal A 3") == 3
+    assert found[3].evidence.count("normal (A 3)") == 3
     for undated in ({"undated": 2}, {"columns": table["columns"] | {"date": full | {"filled": 0.1}}}):
         change(run, table=table | undated)
         assert states(run)[5].state == "UNKNOWN"
@@ -158,7 +158,7 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
     for name in ("curves-test", "reliability-test", "risk-test"):
         assert f'id="{name}' in html
     text = Page(html).text
-    for words in ("By view", "The strongest shortcuts", "AUPRC", "Brier score"):
+    for words in ("Plain proportions with Wilson", "By view", "The strongest shortcuts", "AUPRC", "Brier score"):
         assert words in text
     card = (run / "model_card.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: hilum\n")

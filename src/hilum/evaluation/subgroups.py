@@ -106,7 +106,7 @@ def measure_subgroups(
     found: dict[str, Any] = {}
     for column, values in columns.items():
         given = np.asarray(values, dtype=object)
-        order = sorted(set(values), key=lambda value: (value == UNKNOWN, value == OTHERS, _sorting(value)))
+        order = sorted(set(values), key=in_order)
         found[column] = {value: _measure(predictions, given == value, protected, resamples) for value in order}
     return found
 
@@ -151,6 +151,7 @@ def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
     return [known.get(row.path, {}) for row in rows]
 
 
-def _sorting(value: str) -> tuple[float, str]:
+def in_order(value: str) -> tuple[bool, bool, float, str]:
+    """A key to sort values by: numbers and bands by size, then words, then `OTHERS` and `UNKNOWN`."""
     head = re.match(r"-?\d+(\.\d+)?", value)
-    return (float(head[0]), value) if head else (float("inf"), value)
+    return value == UNKNOWN, value == OTHERS, float(head[0]) if head else float("inf"), value

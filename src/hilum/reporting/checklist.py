@@ -15,6 +15,7 @@ from hilum.evaluation.certificate_screen import DIFFER, certified_sentence, exch
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.screen import abstention_sentences
 from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.evaluation.subgroups import in_order
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 from hilum.training.run import UNREADABLE, Run, SplitRow
 
@@ -103,9 +104,11 @@ def _columns(facts: Facts, *wanted: str, by_label: bool = False) -> Answer:
 def _by_class(counts: Mapping[str, Mapping[str, int]] | None) -> str:
     if counts is None:
         return "too many values for a table"
-    return ", ".join(
-        f"{label} " + " ".join(f"{value} {n:,}" for value, n in by.items()) for label, by in counts.items()
+    shown = (
+        f"{label} ({', '.join(f'{value} {by[value]:,}' for value in sorted(by, key=in_order))})"
+        for label, by in counts.items()
     )
+    return ", ".join(shown)
 
 
 def _possible(facts: Facts) -> Answer:

@@ -25,6 +25,7 @@ class Worth:
         predictive_label: Whose.
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
+        plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
         detectable: What so few images could show, in one sentence.
     """
 
@@ -37,6 +38,7 @@ class Worth:
     predictive_label: str
     subgroups: dict[str, list[dict[str, Any]]]
     probes: list[dict[str, Any]]
+    plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
 
 
@@ -65,8 +67,25 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
             for column, parts in (metrics.get("subgroups") or {}).items()
         },
         probes=_probes(metrics.get("shortcuts")),
+        plain=_plain(metrics),
         detectable=_detectable(metrics),
     )
+
+
+def _plain(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    found = metrics.get("wilson")
+    if not found:
+        return []
+    return [
+        (
+            label,
+            [
+                (f"{part[label]['count']:,} of {part[label]['total']:,}", percent_range(part[label]))
+                for part in (found[name] for name in ("recall", "precision", "specificity"))
+            ],
+        )
+        for label in metrics["labels"]
+    ]
 
 
 def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:
