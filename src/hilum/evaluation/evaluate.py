@@ -102,6 +102,9 @@ def evaluate(
     )
     folder = out or run.path / "evaluation" / part.name
     notes: list[str] = []  # of deciding, which a comparison of probabilities does not do
+    if part.own and part.split in ("train", "val"):  # a comparison says so in its own words
+        made = "trained on" if part.split == "train" else "chosen by"
+        notes.append(f"WARNING: the run was {made} these images, which show nothing of its worth on others")
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
     if certificate and (why := no_witness(certificate, part)):
