@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hilum.data.cache import Images
-from hilum.data.familiarity import Familiarity, feature_distances, layout_distances, layouts
+from hilum.data.familiarity import Familiarity, Poses, feature_distances, layouts
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.progress import Progress
@@ -21,12 +21,12 @@ from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
 
 ARRAYS, FACTS = "abstention.safetensors", "abstention.json"
-FORMAT = 1
+FORMAT = 2
 NEIGHBOURS = 5
 LEVEL = 0.05
 MOST = 1000  # training images kept: a bundle carries them
 FEWEST = 2 / LEVEL - 1  # patients below which no p-value, doubled, reaches the level
-BEYOND = 1.25  # times the farthest calibration patient's layout distance, where chest radiographs end
+PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
 NONE = "nothing is abstained on"
 
 
@@ -70,13 +70,15 @@ def familiarise(
         "layouts": layouts(known.pixels[known.positions]),
     }
     grey = layouts(held_back.pixels[held_back.positions])
+    poses = Poses.of(grey, arrays["layouts"], NEIGHBOURS)
+    limits = boundaries(poses, Poses.of(shuffled(grey), arrays["layouts"], NEIGHBOURS))
     arrays["feature_distances"] = np.sort(feature_distances(features, arrays["features"], NEIGHBOURS))
-    arrays["layout_distances"] = np.sort(layout_distances(grey, arrays["layouts"], NEIGHBOURS))
+    arrays["layout_distances"] = np.sort(poses.strangeness(limits["wrong"]))
     facts: dict[str, Any] = {
         "format": FORMAT,
         "neighbours": NEIGHBOURS,
         "level": LEVEL,
-        "boundary": float(BEYOND * arrays["layout_distances"][-1]),
+        **limits,
         "n_reference": len(known.table),
         "n_calibration": len(held_back.table),
         "unit": "patients" if images.table.patients_known else "images",
@@ -90,6 +92,31 @@ def familiarise(
     except (OSError, SafetensorError) as error:
         progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
     return Abstention(Familiarity.of(arrays, facts), facts)
+
+
+def boundaries(poses: Poses, without: Poses) -> dict[str, Any]:
+    """Where chest radiographs end, found on calibration patients alone: upright they are some, turned or inverted none.
+
+    Args:
+        poses: Of one image of each.
+        without: Of the same images `shuffled`.
+
+    Returns:
+        ``boundary``: the distance that all but 1 % of their pictures exceed when turned by a quarter, inverted, or
+        shuffled, each by itself; but at least that of every upright one. ``wrong``: the poses in which at most 1 % of
+        them fit as well as upright, which leaves out upside down where that looks the same.
+    """
+    none = np.concatenate([poses.apart[list(Poses.TURNED)], without.distance[None]])
+    return {
+        "boundary": float(max(np.quantile(none, PASSING, axis=1).min(), poses.distance.max())),
+        "wrong": [pose for pose in Poses.OTHERS if poses.fit_best_in([pose]).mean() <= PASSING],
+    }
+
+
+def shuffled(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Layouts whose grey values have lost their places."""
+    mixed: NDArray[np.uint8] = np.random.default_rng(0).permuted(grey, axis=1)
+    return mixed
 
 
 def one_image_a_patient(images: Images) -> list[int]:

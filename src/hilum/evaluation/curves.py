@@ -122,6 +122,7 @@ def _both(scores: Floats, positive: Bools, weights: NDArray[Any]) -> dict[str, F
         recall, rate = found / found[-1], false / false[-1]
         # The curve's upper end at each false positive rate; at a recall, the precision of the first that reaches it.
         roc[r] = np.interp(GRID, np.r_[0, rate], np.r_[0, recall])
-        reached = np.minimum(np.searchsorted(recall, GRID - 1e-12), len(recall) - 1)
+        # At recall 0 that is the first which finds anybody: above it there is no precision.
+        reached = np.minimum(np.searchsorted(recall, np.maximum(GRID - 1e-12, 1e-12)), len(recall) - 1)
         pr[r] = (found / np.maximum(found + false, 1e-12))[reached]
     return {"roc": roc, "pr": pr}

@@ -185,9 +185,10 @@ def _facts(
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
     alarms = []
-    gate = facts.metrics.get("shortcuts")
-    if gate and gate["beaten"] is False:
-        alarms.append(gate_sentence(gate))
+    for name, metrics in {"": facts.metrics, **facts.external}.items():
+        gate = metrics.get("shortcuts")
+        if gate and gate["beaten"] is False:
+            alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
     held = facts.metrics.get("operating_point")
     if held and held["verdict"] == "broken":
         alarms.append(f"certificate: {holding_sentence(held)}")

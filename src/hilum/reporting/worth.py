@@ -25,8 +25,8 @@ class Worth:
         predictive_label: Whose.
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
+        plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
         detectable: What so few images could show, in one sentence.
-        areas: Under the precision-recall curves, in one sentence.
     """
 
     decisions: list[str]
@@ -38,8 +38,8 @@ class Worth:
     predictive_label: str
     subgroups: dict[str, list[dict[str, Any]]]
     probes: list[dict[str, Any]]
+    plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
-    areas: str
 
 
 def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Worth:
@@ -67,15 +67,25 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
             for column, parts in (metrics.get("subgroups") or {}).items()
         },
         probes=_probes(metrics.get("shortcuts")),
+        plain=_plain(metrics),
         detectable=_detectable(metrics),
-        areas=_areas(metrics),
     )
 
 
-def _areas(metrics: Mapping[str, Any]) -> str:
-    found = metrics.get("auprc") or {}
-    told = [f"{label} {fraction(entry['value'])} ({fraction_range(entry)})" for label, entry in found.items()]
-    return f"Area under precision against recall: {', '.join(told)}." if told else ""
+def _plain(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    found = metrics.get("wilson")
+    if not found:
+        return []
+    return [
+        (
+            label,
+            [
+                (f"{part[label]['count']:,} of {part[label]['total']:,}", percent_range(part[label]))
+                for part in (found[name] for name in ("recall", "precision", "specificity"))
+            ],
+        )
+        for label in metrics["labels"]
+    ]
 
 
 def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:
