@@ -30,6 +30,9 @@ def export(
         Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the run's images lie now, if they have moved.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise the network to 8 bits, and say what that costs.")
+    ] = False,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
     from hilum.export.export import UNSTATED, Words
@@ -50,7 +53,7 @@ def export(
         msg = f"{remarks}: cannot be read ({error}). Name a Markdown file."
         raise UsageError(msg) from error
     said = Words(name, licence or UNSTATED, shown, head)
-    bundle = run_export(open_run(run), out, said, data=data, progress=progress_for_terminal())
+    bundle = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
     typer.echo(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
     if hub:
         from hilum.export.hub_folder import write_hub_folder

@@ -112,7 +112,7 @@ def certify(
             "name": part.name,
             "split": part.split,
             "own": part.own,
-            "digest": _digest(images.table),
+            "digest": patients_digest(images.table),
             "n_images": len(rows),
         },
         "conditions": list(CONDITIONS),
@@ -193,7 +193,7 @@ def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]
     }
 
 
-def _digest(table: Table) -> str:
+def patients_digest(table: Table) -> str:
     """Of who was counted: files, patients and labels, in no order."""
     lines = sorted(f"{row.sha256} {row.patient_id} {row.label}" for row in table.rows)
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
