@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -78,22 +78,25 @@ def quantise(model: bytes, weights: frozenset[str], pixels: NDArray[np.uint8]) -
     return content
 
 
+class _Reader:
+    """Images in batches, as ``onnxruntime.quantization.CalibrationDataReader`` gives them."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        starts = range(0, len(pixels), BATCH)
+        self._batches = iter([{INPUT: pixels[start : start + BATCH]} for start in starts])
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """The next batch; None when there is none."""
+        return next(self._batches, None)
+
+
 def _quantised(proto: onnx.ModelProto, nodes: list[str], pixels: NDArray[np.uint8], folder: Path) -> bytes:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc] - the library is not typed
-        def __init__(self) -> None:
-            self.batches: Iterator[Mapping[str, NDArray[np.uint8]]] = (
-                {INPUT: pixels[start : start + BATCH]} for start in range(0, len(pixels), BATCH)
-            )
-
-        def get_next(self) -> Mapping[str, NDArray[np.uint8]] | None:
-            return next(self.batches, None)
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     quantize_static(
         proto,
         folder / "int8.onnx",
-        Reader(),
+        _Reader(pixels),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=[*OPERATORS, "Relu"],
         nodes_to_quantize=nodes,
