@@ -108,16 +108,18 @@ def predict(
 def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Answer]:
     """All answers, each drawn before the next is asked for."""
     from hilum.errors import ExtraError, ImageError
+    from hilum.serving.album import Album
     from hilum.serving.answer import Answer
     from hilum.serving.explanation import explain
-    from hilum.serving.overlay import Album
 
     album = Album(folder, files, predictor.bundle)
     for file in files:
         try:
             found = explain(predictor, file, method=method)
         except (ImageError, ExtraError) as error:
-            yield Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+            failed = Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+            album.fail(failed)
+            yield failed
         else:
             album.add(file, found)
             yield found.answer
