@@ -87,7 +87,7 @@ def predict(
     from hilum.serving.sources import find_files
     from hilum.serving.writing import STDOUT, writing
 
-    files = list(find_files(paths))
+    files = list(find_files(paths, without=explained))
     predictor = Predictor(model, threads=threads)
     summary = Summary()
     with writing(predictor, as_json, as_csv) as writer:
