@@ -11,7 +11,7 @@ import torch
 
 from hilum.data.cache import open_images
 from hilum.data.reduction import reduce
-from hilum.errors import RunError
+from hilum.errors import CertificateError, RunError
 from hilum.evaluation.abstention import spread_over_labels
 from hilum.evaluation.certify import certify
 from hilum.evaluation.recertify import recertify
@@ -164,8 +164,10 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
         key: made[key] for key in ("group", "miss_rate", "confidence", "n_patients", "rank")
     }
     assert bundle.facts["operating_point"]["threshold"] == carried["threshold"]
+    assert seal({key: value for key, value in carried.items() if key != "seal"}) == carried
     (tmp_path / "c.json").write_text(json.dumps(carried))
-    assert open_certificate(tmp_path / "c.json", run)["rank"] == made["rank"]  # its seal is whole
+    with pytest.raises(CertificateError, match=r"another form \(int8\)"):  # it says nothing of the float network
+        open_certificate(tmp_path / "c.json", run)
     # By the rule itself, from the bundle's own answers: rank k of the sorted scores, rounded down.
     scores = np.array(carried["reference"]["group"])
     images = open_images(run.table(), run.recipe.preprocessing)

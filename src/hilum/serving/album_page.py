@@ -12,8 +12,10 @@ from urllib.parse import quote
 from hilum.errors import UsageError
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle
+from hilum.serving.explanation import decisions
 
 PER_PAGE = 100  # figures: 2 to 20 MB of pictures, loaded as they come into sight
+PANEL = 210  # CSS pixels that each panel of a picture has at least
 MOST_FAILED = 200  # unreadable files that are listed; --json and --csv have all
 ABOUT = (
     "Colour marks what speaks for the answer; where several decisions are taken, one picture shows each. A map says "
@@ -23,7 +25,7 @@ ORDER = "Wrong answers come first, the surest of them at the top; then right one
 STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1400px;padding:0 1rem;color:#1a1a1a}"
     "h1{margin:0 0 .5rem}h2{margin:2rem 0 .8rem;border-bottom:1px solid #ccc}p{max-width:75ch}"
-    ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:1.6rem 1.4rem}"
+    ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--card)),1fr));gap:1.6rem 1.4rem}"
     "figure{margin:0;min-width:0}img{width:100%;height:auto;display:block}"
     "figcaption{font-size:14px;overflow-wrap:anywhere}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:0 .7rem;margin:.4rem 0 0}dt{color:#666}dd{margin:0}"
@@ -105,7 +107,8 @@ def _page(body: str, bundle: Bundle) -> str:
     title = html.escape(f"What {bundle.name} looks at")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     top = f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>'
-    return f"{top}\n<body><h1>{title}</h1><p>{ABOUT}</p>\n{body}\n</body></html>\n"
+    card = PANEL * (1 + len(decisions(bundle)))
+    return f'{top}\n<body style="--card:{card}px"><h1>{title}</h1><p>{ABOUT}</p>\n{body}\n</body></html>\n'
 
 
 def _summary(shown: Sequence[Shown], failed: Sequence[Answer], bundle: Bundle) -> str:
