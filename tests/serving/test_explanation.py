@@ -160,13 +160,15 @@ def test_the_command_draws_each_image_and_a_page(hilum, bundle_of, squares, tmp_
     result = hilum("predict", *arguments, "--json", tmp_path / "rows.jsonl", check=0)
     page = tmp_path / "maps" / "index.html"
     assert str(page) in result.stdout
-    drawn = sorted((tmp_path / "maps").rglob("*.png"))
+    drawn = sorted((tmp_path / "maps").rglob("*.jpg"))
     assert len(drawn) == 2
     text = page.read_text()
     for file in drawn:
         assert file.relative_to(tmp_path / "maps").as_posix() in text
     assert text.count("<figure>") == 2
-    assert "filed as normal" in text
+    assert "<dt>truth</dt><dd>normal</dd>" in text
+    assert "Could not be read: 1" in text
+    assert "bad.png: a text file" in text
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3
 
 

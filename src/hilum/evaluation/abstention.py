@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hilum.data.cache import Images
+from hilum.data.familiarity import ARRAYS as NAMES
 from hilum.data.familiarity import Familiarity, Poses, feature_distances, layouts
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
@@ -58,17 +60,38 @@ def familiarise(
     images, why = own_images(run, table, images, progress)
     if images is None:
         return Abstention(None, {}, f"{NONE}: {why}")
+    found = compare_by(run, images, lambda chosen: predict_with_features(run, chosen, run.labels, progress=progress)[1])
+    if found.reference is None:
+        return found
+    arrays = {name: np.asarray(getattr(found.reference, name)) for name in NAMES}
+    facts = dict(found.facts)
+    try:
+        save_file(arrays, run.path / ARRAYS)
+        facts["sha256"] = hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest()
+        write_json(run.path / FACTS, facts)
+    except (OSError, SafetensorError) as error:
+        progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
+    return Abstention(found.reference, facts)
+
+
+def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np.float32]]) -> Abstention:
+    """A reference found now, by whatever form of the run's network gives the features; nothing is kept.
+
+    Args:
+        run: A finished run.
+        images: Its own data with its splits.
+        describe: Gives the last features of N images, of shape (N, D), each row of length 1.
+    """
     held_back = images.select(one_image_a_patient(images))
     if len(held_back.table) < FEWEST:
         why = f"{len(held_back.table)} calibration patients, but {FEWEST:.0f} are needed to tell what is unfamiliar"
         return Abstention(None, {}, f"{NONE}: {why}")
-    known = images.select(_spread_over_labels(images))
-    _, known_features = predict_with_features(run, known, run.labels, progress=progress)
-    _, features = predict_with_features(run, held_back, run.labels, progress=progress)
+    known = images.select(spread_over_labels(images, MOST))
     arrays: dict[str, NDArray[Any]] = {
-        "features": known_features.astype(np.float16),
+        "features": describe(known).astype(np.float16),
         "layouts": layouts(known.pixels[known.positions]),
     }
+    features = describe(held_back)
     grey = layouts(held_back.pixels[held_back.positions])
     poses = Poses.of(grey, arrays["layouts"], NEIGHBOURS)
     limits = boundaries(poses, Poses.of(shuffled(grey), arrays["layouts"], NEIGHBOURS))
@@ -85,12 +108,6 @@ def familiarise(
         "weights_sha256": run.environment["weights_sha256"],
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }
-    try:
-        save_file(arrays, run.path / ARRAYS)
-        facts["sha256"] = hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest()
-        write_json(run.path / FACTS, facts)
-    except (OSError, SafetensorError) as error:
-        progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
     return Abstention(Familiarity.of(arrays, facts), facts)
 
 
@@ -129,14 +146,14 @@ def one_image_a_patient(images: Images) -> list[int]:
     return sorted(i for _, i in chosen.values())
 
 
-def _spread_over_labels(images: Images) -> list[int]:
-    """Rows of at most `MOST` training images, each label with the same number as far as it has them."""
+def spread_over_labels(images: Images, most: int) -> list[int]:
+    """Rows of at most `most` training images, each label with the same number as far as it has them."""
     by_label: dict[str, list[tuple[bytes, int]]] = {}
     for i, row in enumerate(images.table.rows):
         if row.split == "train":
             name = hashlib.sha256(row.path.encode(errors="surrogateescape")).digest()
             by_label.setdefault(row.label, []).append((name, i))
-    left, chosen = MOST, []
+    left, chosen = most, []
     for number, label in enumerate(sorted(by_label, key=lambda label: (len(by_label[label]), label))):
         mine = sorted(by_label[label])[: left // (len(by_label) - number)]
         chosen += [i for _, i in mine]

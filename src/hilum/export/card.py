@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hilum.export.int8 import in_words
+
 LIMITS = (
     "For research and teaching. **Not for diagnosis.** A probability says how images like the training images were "
     "labelled; on other ages, machines, countries or diseases it may mean nothing, and labels the model never saw are "
@@ -44,6 +46,9 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     yield from _results(results, facts["labels"])
     yield from ("", "## Certificate", "")
     yield _certificate(facts["certificate"])
+    if int8 := facts["int8"]:
+        yield from ("", "## 8 bits", "", f"Inner layers were quantised ({int8['method']}). {in_words(int8)}")
+        yield f"The results above are the float network's. Certificate: {int8['certificate']}."
     yield from ("", "## How it was made", "")
     network, shape = recipe["network"], recipe["preprocessing"]
     members = f", {network['members']} members" if network["members"] > 1 else ""
