@@ -20,6 +20,7 @@ from messages import assert_one_message
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
 WRONG = (None, "x", "", -1, 0, 1.5, 10**30, [], {}, True, [None], [[]], {"x": None}, ["normal", "normal"])
 GONE = object()
+SETTINGS = {"neighbours": 5, "level": 0.05, "boundary": 1.2, "wrong": [1, 3]}
 
 
 def parts_of(path):
@@ -36,14 +37,14 @@ def reference(width):
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     distances = [np.sort(generator.random(50)).astype(np.float32) for _ in range(2)]
     layouts = generator.integers(0, 256, (20, 225), dtype=np.uint8)
-    return Familiarity(features.astype(np.float16), layouts, *distances, 5, 0.05, 1.2)
+    return Familiarity(features.astype(np.float16), layouts, *distances, 5, 0.05, 1.2, (1, 3))
 
 
 @pytest.fixture
 def whole(bundle_of):
     facts, model = parts_of(bundle_of("cascade"))
     width = Predictor(seal(facts, model)).run(np.zeros((1, 48, 48), np.uint8), ["features"]).shape[1]
-    facts["abstention"] = pack(reference(width), {"neighbours": 5, "level": 0.05, "boundary": 1.2})
+    facts["abstention"] = pack(reference(width), SETTINGS)
     members = ["infected/covid", "infected/non-covid"]
     facts["operating_point"] = {"group": "infected/*", "members": members, "threshold": 0.5}
     return facts, model
@@ -129,7 +130,7 @@ def test_malformed_arrays_are_named(kind, whole):
 
 def test_what_was_packed_comes_back():
     given = reference(7)
-    found = unpack(json.loads(json.dumps(pack(given, {"neighbours": 5, "level": 0.05, "boundary": 1.2}))), "x")
+    found = unpack(json.loads(json.dumps(pack(given, SETTINGS))), "x")
     np.testing.assert_array_equal(found.features, given.features)
     np.testing.assert_array_equal(found.layout_distances, given.layout_distances)
     assert unpack(None, "x") is None
@@ -142,7 +143,7 @@ def test_metadata_about_another_graph_are_refused(whole, bundle_of):
         (facts, vgg),
         (changed(facts, ("preprocessing", "size"), 32), model),
         (changed(facts, ("input", "name"), "pictures"), model),
-        (facts | {"abstention": pack(reference(3), {"neighbours": 5, "level": 0.05, "boundary": 1.2})}, model),
+        (facts | {"abstention": pack(reference(3), SETTINGS)}, model),
     ):
         assert "speak of another graph" in outcome(*other)
 

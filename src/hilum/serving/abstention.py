@@ -90,6 +90,7 @@ def _check(found: Familiarity) -> None:
         "neighbours should be 1 or more": found.neighbours < 1,
         "level should lie between 0 and 1": not 0 < found.level < 1,
         "boundary should be a number": not np.isfinite(found.boundary),
+        "wrong should be poses, 0 to 15": not all(type(pose) is int and 0 <= pose < 16 for pose in found.wrong),
         "distances should ascend": any(
             (np.diff(distances) < 0).any() for distances in (found.feature_distances, found.layout_distances)
         ),
