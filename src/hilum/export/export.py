@@ -88,7 +88,8 @@ def export(
     if unknown := sorted(words.display.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg)
-    calibration = calibrate(run, data, progress=progress)
+    images = _images(run, data, progress) if int8 else None
+    calibration = calibrate(run, data, images=images, progress=progress)
     if calibration.note:
         progress.line(calibration.note)
     notes: list[str] = []
@@ -102,8 +103,8 @@ def export(
     graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
     model = to_onnx(graph, size, outputs)
-    if int8:
-        quantised = to_int8(run, graph, model, _images(run, data, progress), certificate)
+    if images is not None:
+        quantised = to_int8(run, graph, model, images, certificate)
         model, certificate, known = quantised.model, quantised.certificate, quantised.known
         notes += [in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
     else:
@@ -134,7 +135,7 @@ def export(
         "certificate": certificate,
         "operating_point": {key: certificate[key] for key in POINT} if certificate else None,
         "abstention": pack(known.reference, known.facts) if known.reference else None,
-        "int8": quantised.facts if int8 else None,
+        "int8": quantised.facts if images is not None else None,
         "results": _results(run),
         "licence": words.licence,
         "provenance": _provenance(run),
