@@ -79,8 +79,8 @@ def expanded_tail(patients: int, confidence: float) -> float:
     """Which quantile of the resamples is an interval's lower end, so that it is not too narrow for few patients.
 
     A bootstrap takes the mean of n patients for the true one, and has the normal distribution's tails: of a mean it is
-    too narrow by the root of (n - 1) / n, and by z / t (Hesterberg 2015, *Am. Stat.*). For 95 % it takes 2.45 % with 400
-    patients, and 1.9 % with 30.
+    too narrow by the root of (n - 1) / n, and by z / t (Hesterberg 2015, *Am. Stat.*). For 95 % it takes 2.45 % with
+    400 patients, and 1.9 % with 30.
 
     Args:
         patients: n.
