@@ -137,6 +137,9 @@ def test_other_data_count_as_external_validation_and_a_drop_fails(make_run):
     assert item.state == "FAIL"
     assert "points" in item.evidence
     assert "clinic-1234" in item.evidence
+    text = Page(write_report(run).read_text(encoding="utf-8")).text
+    for words in ("From the run’s own test patients to these", "Balanced accuracy", f"AUROC of {LABELS[1]}", "points"):
+        assert words in text
 
 
 def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):

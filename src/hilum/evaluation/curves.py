@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.evaluation.intervals import cluster_weights
+from hilum.evaluation.intervals import cluster_weights, expanded_tail
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -91,7 +91,8 @@ def curve_bands(
         with ``low`` and ``high``, and ``prevalence``. Labels that all images have, or none, are left out.
     """
     found: dict[str, Any] = {}
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    tail = expanded_tail(len(set(clusters)), confidence)
+    tails = [tail, 1 - tail]
     drawn = [weights.astype(np.float32) for weights in cluster_weights(clusters, resamples, seed)]
     for k, label in enumerate(labels):
         positive = truth == k

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import RunError
 from hilum.evaluation.extremes import widen_area, widen_difference, widen_share
-from hilum.evaluation.intervals import cluster_weights, widen_mean
+from hilum.evaluation.intervals import cluster_weights, expanded_tail, widen_mean
 from hilum.evaluation.metrics import measures
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.training.run import Run, read_json
@@ -49,7 +49,8 @@ def drop(
     for seed, of in enumerate((internal, external)):
         parts = [_flat(of, weights) for weights in cluster_weights(of.clusters, resamples, seed)]
         drawn.append({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    tail = expanded_tail(min(len(set(of.clusters)) for of in (internal, external)), confidence)
+    tails = [tail, 1 - tail]
     found: dict[str, Any] = {"recall": {}, "auroc": {}}
     for key in plain[0]:
         ours, theirs = plain[0][key][0], plain[1][key][0]

@@ -25,6 +25,7 @@ class Worth:
         predictive_label: Whose.
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
+        drop: Measures on the run's own test patients, here, and the difference, each with its range.
         plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
         detectable: What so few images could show, in one sentence.
     """
@@ -38,6 +39,7 @@ class Worth:
     predictive_label: str
     subgroups: dict[str, list[dict[str, Any]]]
     probes: list[dict[str, Any]]
+    drop: list[tuple[str, list[tuple[str, str]]]]
     plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
 
@@ -67,9 +69,33 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
             for column, parts in (metrics.get("subgroups") or {}).items()
         },
         probes=_probes(metrics.get("shortcuts")),
+        drop=_drop(metrics.get("drop")),
         plain=_plain(metrics),
         detectable=_detectable(metrics),
     )
+
+
+def _drop(found: Mapping[str, Any] | None) -> list[tuple[str, list[tuple[str, str]]]]:
+    if not found:
+        return []
+    entries = [("Accuracy", found["accuracy"]), ("Balanced accuracy", found["balanced_accuracy"])]
+    entries += [(f"Recall of {label}", entry) for label, entry in found["recall"].items()]
+    rows = [(name, [_both(entry["internal"]), _both(entry["external"]), _points(entry)]) for name, entry in entries]
+    for label, entry in found["auroc"].items():
+        sides = [(fraction(entry[side]["value"]), fraction_range(entry[side])) for side in ("internal", "external")]
+        apart = entry["difference"]
+        known = apart["value"] is not None
+        rows.append(
+            (f"AUROC of {label}", [*sides, (f"{apart['value']:+.3f}" if known else "–", fraction_range(apart))])
+        )
+    return rows
+
+
+def _points(entry: Mapping[str, Any]) -> tuple[str, str]:
+    apart = entry["difference"]
+    if apart["value"] is None:
+        return "–", ""
+    return f"{100 * apart['value']:+.1f} points", f"{100 * apart['low']:+.1f} to {100 * apart['high']:+.1f}"
 
 
 def _plain(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
