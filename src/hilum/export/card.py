@@ -56,7 +56,8 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
         f"Recipe `{recipe['name']}`: {facts['architecture']}, network `{network['name']}`{members}, "
         f"{provenance['parameters']:,} parameters, seed {recipe['training']['seed']}; "
         f"images of {shape['size']}x{shape['size']} pixels"
-        f"{', histogram-equalised' if shape['equalise'] else ''}. Trained on {provenance['trained_on']} with hilum "
+        f"{', histogram-equalised' if shape['equalise'] else ''}"
+        f"{', each pixel seen against its surroundings' if shape.get('local_contrast') else ''}. Trained on {provenance['trained_on']} with hilum "
         f"{provenance['trained_with']['hilum']} and PyTorch {provenance['trained_with']['torch']}; "
         f"weights `{provenance['weights_sha256'][:16]}`."
     )
