@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hilum.data.cache import open_images
+from hilum.data.preprocessing import Preprocessing
 from hilum.data.reduction import reduce
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.abstention import spread_over_labels
@@ -202,7 +203,7 @@ class Shallow(torch.nn.Module):
 
 def test_what_cannot_be_quantised_is_said_in_one_message(run_of, hilum, tmp_path, monkeypatch):
     labels = ("normal", "infected/covid", "infected/non-covid")
-    graph = ServedGraph(Shallow(), labels, "flat", None, 32).eval()
+    graph = ServedGraph(Shallow(), labels, "flat", None, Preprocessing(size=32)).eval()
     model = to_onnx(graph, 32, ["probabilities", "features"])
     pixels = np.zeros((4, 32, 32), np.uint8)
     assert not inner_layers(graph.network)

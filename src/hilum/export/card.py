@@ -51,13 +51,14 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
         yield f"The results above are the float network's. Certificate: {int8['certificate']}."
     yield from ("", "## How it was made", "")
     network, shape = recipe["network"], recipe["preprocessing"]
+    local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
     members = f", {network['members']} members" if network["members"] > 1 else ""
     yield (
         f"Recipe `{recipe['name']}`: {facts['architecture']}, network `{network['name']}`{members}, "
         f"{provenance['parameters']:,} parameters, seed {recipe['training']['seed']}; "
         f"images of {shape['size']}x{shape['size']} pixels"
-        f"{', histogram-equalised' if shape['equalise'] else ''}"
-        f"{', each pixel seen against its surroundings' if shape.get('local_contrast') else ''}. Trained on {provenance['trained_on']} with hilum "
+        f"{', histogram-equalised' if shape['equalise'] else ''}{local}. "
+        f"Trained on {provenance['trained_on']} with hilum "
         f"{provenance['trained_with']['hilum']} and PyTorch {provenance['trained_with']['torch']}; "
         f"weights `{provenance['weights_sha256'][:16]}`."
     )
