@@ -96,6 +96,21 @@ def predictions(data: Path, model: Path, count: int) -> Iterator[None]:
         yield
 
 
+def network(model: Path, count: int) -> Iterator[None]:
+    """A bundle's network on so many images in memory for ever."""
+    import numpy as np
+
+    from hilum.serving.predictor import Predictor
+
+    predictor = Predictor(model)
+    side = predictor.bundle.size
+    pixels = np.random.default_rng(0).integers(0, 256, (16, side, side), dtype=np.uint8)
+    while True:
+        for _ in range(count // len(pixels)):
+            predictor.run(pixels)
+        yield
+
+
 def main(kind: str, *arguments: str) -> None:
     if kind == "hilum":
         data, recipe, steps, *settings = arguments
@@ -108,6 +123,9 @@ def main(kind: str, *arguments: str) -> None:
     elif kind == "predict":
         data, model = arguments
         serve(predictions(Path(data), Path(model), PREDICTED), PREDICTED)
+    elif kind == "graph":
+        (model,) = arguments
+        serve(network(Path(model), PREDICTED), PREDICTED)
     elif kind == "matrix":
         side, number = arguments
         serve(matrix_product(int(side), number), 8)

@@ -60,3 +60,38 @@ def encoded(dataset):
 def data_file(name):
     store = pytest.importorskip("data_store", reason="pydicom-data is not installed")
     return Path(store.__path__[0]) / "data" / name
+
+
+# Process 14 is JPEG Lossless with any predictor, SV1 the one that modalities write.
+LOSSLESS = {
+    "implicit": "ImplicitVRLittleEndian",
+    "big-endian": "ExplicitVRBigEndian",
+    "RLE": "RLELossless",
+    "JPEG-Lossless-14": "JPEGLosslessProcess14",
+    "JPEG-Lossless-SV1": "JPEGLosslessProcess14_1",
+    "JPEG-LS": "JPEGLSLossless",
+    "JPEG-2000": "JPEG2000Lossless",
+}
+
+
+def transcoded(source, syntax, folder):
+    """A file of the same object in another transfer syntax of GDCM's."""
+    gdcm = pytest.importorskip("gdcm", reason="the extra [dicom] is not installed")
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(source))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    target = folder / f"{source.stem}-{syntax}.dcm"
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(target))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    assert pydicom.dcmread(target).file_meta.TransferSyntaxUID == getattr(pydicom.uid, NAMES.get(syntax, syntax))
+    return target
+
+
+NAMES = {"JPEGLosslessProcess14": "JPEGLossless", "JPEGLosslessProcess14_1": "JPEGLosslessSV1"}

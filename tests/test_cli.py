@@ -31,7 +31,7 @@ def test_the_way_in_steps(trained, hilum):
     for name in ("labels", "n_images", "n_patients", "confusion", "accuracy", "balanced_accuracy", "recall"):
         assert name in metrics
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
-    assert metrics["ece"].keys() == {"value", "noise_floor"}
+    assert metrics["ece"].keys() == {"value", "noise_floor", "noise_high"}
     assert metrics["n_images"] == 72
     lines = (trained / "evaluation" / "test" / "predictions.csv").read_text().splitlines()
     assert lines[0] == "path,patient_id,label,predicted,p:normal,p:infected/covid,p:infected/non-covid"

@@ -113,7 +113,8 @@ def _features(run: Run, pixels: np.ndarray) -> np.ndarray:
     network = WithFeatures(network.eval()).eval()
     with torch.inference_mode():
         batches = [torch.from_numpy(np.array(pixels[i : i + 256]))[:, None] for i in range(0, len(pixels), 256)]
-        return np.concatenate([network(to_network_range(batch.float() / 255))[1].numpy() for batch in batches])
+        seen = (to_network_range(batch.float() / 255, run.recipe.preprocessing) for batch in batches)
+        return np.concatenate([network(images)[1].numpy() for images in seen])
 
 
 def _photographs(run: Run) -> np.ndarray:

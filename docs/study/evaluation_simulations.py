@@ -7,25 +7,18 @@ The slow tests (`tests/evaluation/test_simulations.py`) run the same functions a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.stats import norm
 
 from hilum.data.familiarity import conformal_p
 from hilum.data.operating_point import highest_by_patient
-from hilum.data.ranking import weighted_auroc
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.certificate import certified_threshold
-from hilum.evaluation.curves import average_precision
 from hilum.evaluation.exchangeability import exchangeable_p
-from hilum.evaluation.external import drop
-from hilum.evaluation.intervals import bootstrap, exact_interval
-from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.proportions import predictive_values, wilson
+from hilum.evaluation.intervals import exact_interval
+from hilum.evaluation.proportions import wilson
 
 DELTA, RUNS = 0.05, 2000
-LABELS = ("normal", "infected/covid", "infected/non-covid")
 CORRELATION, FRAMES = 0.7, 3
 
 
@@ -68,53 +61,6 @@ def _miss_rate(kind: str, threshold: float) -> float:
     return float((below * weights).sum() / weights.sum())
 
 
-def patients_like(generator: np.random.Generator, patients: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Images of patients with 1 to 3 images, a third of them ill, whose scores go together; truth, score, patient."""
-    frames = generator.integers(1, 4, patients)
-    ill = generator.random(patients) < 1 / 3
-    score = 1.6 * ill + np.sqrt(0.6) * generator.normal(size=patients)
-    member = np.repeat(np.arange(patients), frames)
-    scores = score[member] + np.sqrt(0.4) * generator.normal(size=len(member))
-    return ill[member], scores, [str(i) for i in member]
-
-
-def coverage(measure: str, runs: int, patients: int = 150, seed: int = 0) -> float:
-    """How often a 95 % interval holds the true value of a measure."""
-    generator = np.random.default_rng([seed, 7])
-    truth = {
-        "AUROC": norm.cdf(1.6 / np.sqrt(2)),
-        "recall": norm.sf(0.8 - 1.6),
-        "PPV at 10 %": 0.1 * norm.sf(-0.8) / (0.1 * norm.sf(-0.8) + 0.9 * norm.sf(0.8)),
-        "AUPRC": _true_auprc(),
-    }.get(measure, 0.0)
-    covered = 0
-    for run in range(runs):
-        positive, scores, names = patients_like(generator, patients)
-        flagged = scores > 0.8
-        if measure == "AUROC":
-            found = bootstrap(_one(weighted_auroc, scores, positive), names, resamples=400, seed=run)["x"]
-        elif measure == "AUPRC":
-            found = bootstrap(_one(average_precision, scores, positive), names, resamples=400, seed=run)["x"]
-        elif measure == "recall":
-            found = predictive_values(positive, flagged, names, prevalences=[0.1], resamples=400)["recall"]
-        else:
-            found = predictive_values(positive, flagged, names, prevalences=[0.1], resamples=400)["at"][0]["ppv"]
-        covered += found["low"] <= truth <= found["high"]
-    return covered / runs
-
-
-def _one(function: Callable[..., np.ndarray], scores: np.ndarray, positive: np.ndarray) -> Callable[..., dict]:
-    return lambda weights: {"x": function(scores, positive, weights)}
-
-
-def _true_auprc() -> float:
-    """Of the scores of `patients_like`: precision integrated over recall."""
-    recall = (np.arange(20000) + 0.5) / 20000
-    threshold = 1.6 + norm.isf(recall)
-    true, false = recall / 3, norm.sf(threshold) * 2 / 3
-    return float((true / (true + false)).mean())
-
-
 def proportion_coverage(kind: str, share: float, count: int) -> float:
     """The exact chance that an interval of a plain proportion holds it."""
     from scipy.stats import binom
@@ -124,20 +70,6 @@ def proportion_coverage(kind: str, share: float, count: int) -> float:
         limits = wilson(found, count) if kind == "Wilson" else exact_interval(found / count, count)
         covered += float(binom.pmf(found, count, share)) * (limits["low"] <= share <= limits["high"])
     return covered
-
-
-def drop_coverage(runs: int, seed: int = 0) -> float:
-    """How often the interval of the drop of accuracy holds the true drop, 0.9 to 0.7."""
-    generator = np.random.default_rng([seed, 8])
-
-    def answers(right: float, patients: int) -> Predictions:
-        truth = np.arange(patients) % 3
-        answer = np.where(generator.random(patients) < right, truth, (truth + 1) % 3)
-        names = tuple(map(str, range(patients)))
-        return Predictions(LABELS, names, names, truth, np.eye(3)[answer] * 0.7 + 0.1)
-
-    found = [drop(answers(0.9, 240), answers(0.7, 150), resamples=300)["accuracy"]["difference"] for _ in range(runs)]
-    return float(np.mean([entry["low"] <= -0.2 <= entry["high"] for entry in found]))
 
 
 def calibration_error(count: int, draws: int = 200, seed: int = 0) -> tuple[float, float]:
@@ -173,7 +105,7 @@ def false_shifts(patients: int, runs: int = 1000, seed: int = 0) -> float:
 
 def tables() -> dict[str, str]:
     """The tables of docs/evaluation.md, by their marks."""
-    made = {"certificate": _certificates(), "coverage": _coverages(), "floor": _floors(), "levels": _levels()}
+    made = {"certificate": _certificates(), "proportions": _proportions(), "floor": _floors(), "levels": _levels()}
     return {name: "\n".join(rows) for name, rows in made.items()}
 
 
@@ -188,17 +120,12 @@ def _certificates() -> list[str]:
     return rows
 
 
-def _coverages() -> list[str]:
-    rows = ["| interval | of | runs | holds the truth |", "|---|---|---|---|"]
-    runs = 600
-    for measure in ("AUROC", "AUPRC", "recall", "PPV at 10 %"):
-        share = coverage(measure, runs)
-        rows.append(f"| bootstrap over 150 patients | {measure} | {runs} | {100 * share:.1f} % |")
-    rows.append(f"| two bootstraps | drop of accuracy | {runs} | {100 * drop_coverage(runs):.1f} % |")
+def _proportions() -> list[str]:
+    rows = ["| 95 % interval | of | holds it |", "|---|---|---|"]
     for kind in ("Wilson", "Clopper-Pearson"):
         held = [proportion_coverage(kind, share, 117) for share in np.linspace(0.02, 0.98, 193)]
         span = f"{100 * min(held):.1f} to {100 * max(held):.1f} %, mean {100 * np.mean(held):.1f} %"
-        rows.append(f"| {kind} | a proportion of 117, 2 to 98 % | exact | {span} |")
+        rows.append(f"| {kind} | a proportion of 117, 2 to 98 % | {span} |")
     return rows
 
 
@@ -218,6 +145,7 @@ def _levels() -> list[str]:
 
 
 if __name__ == "__main__":
-    from document import fill  # only here: the tests load this file from elsewhere
+    import coverage_simulations  # only here: the tests load this file from elsewhere
+    from document import fill
 
-    fill("evaluation.md", tables())
+    fill("evaluation.md", tables() | {"coverage": "\n".join(coverage_simulations.rows())})

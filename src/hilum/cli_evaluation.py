@@ -92,7 +92,8 @@ def certify(
         return
     Console(highlight=False).print(certificate_lines(done.facts))
     typer.echo(f"written: {done.file}")
-    typer.echo(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+    if data is None:
+        typer.echo(f"next: hilum evaluate {run}   (how it holds on the test patients)")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

@@ -30,6 +30,9 @@ def export(
         Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the run's images lie now, if they have moved.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise the network to 8 bits, and say what that costs.")
+    ] = False,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
     from hilum.export.export import UNSTATED, Words
@@ -50,7 +53,7 @@ def export(
         msg = f"{remarks}: cannot be read ({error}). Name a Markdown file."
         raise UsageError(msg) from error
     said = Words(name, licence or UNSTATED, shown, head)
-    bundle = run_export(open_run(run), out, said, data=data, progress=progress_for_terminal())
+    bundle = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
     typer.echo(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
     if hub:
         from hilum.export.hub_folder import write_hub_folder
@@ -84,7 +87,7 @@ def predict(
     from hilum.serving.sources import find_files
     from hilum.serving.writing import STDOUT, writing
 
-    files = list(find_files(paths))
+    files = list(find_files(paths, without=explained))
     predictor = Predictor(model, threads=threads)
     summary = Summary()
     with writing(predictor, as_json, as_csv) as writer:
@@ -105,16 +108,18 @@ def predict(
 def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Answer]:
     """All answers, each drawn before the next is asked for."""
     from hilum.errors import ExtraError, ImageError
+    from hilum.serving.album import Album
     from hilum.serving.answer import Answer
     from hilum.serving.explanation import explain
-    from hilum.serving.overlay import Album
 
     album = Album(folder, files, predictor.bundle)
     for file in files:
         try:
             found = explain(predictor, file, method=method)
         except (ImageError, ExtraError) as error:
-            yield Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+            failed = Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+            album.fail(failed)
+            yield failed
         else:
             album.add(file, found)
             yield found.answer

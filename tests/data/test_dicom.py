@@ -14,7 +14,7 @@ pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not instal
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless  # noqa: E402
 
-from dicom_objects import PIXELS, data_file, encoded, radiograph  # noqa: E402
+from dicom_objects import LOSSLESS, PIXELS, data_file, encoded, radiograph, transcoded  # noqa: E402
 
 
 def pixels_of(dataset):
@@ -48,13 +48,30 @@ def test_polarity_window_and_rescaling_are_those_of_the_standard():
         assert np.corrcoef(found.ravel(), plain.ravel())[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless], ids=["RLE", "JPEG-LS"])
-def test_lossless_syntaxes_give_the_same_pixels(syntax):
-    fine = (PIXELS.astype(np.uint16) * 16).astype(np.uint16)
-    elements = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
-    compressed = radiograph(fine, **elements)
-    compressed.compress(syntax)
-    np.testing.assert_array_equal(pixels_of(compressed), pixels_of(radiograph(fine, **elements)))
+FINE = (PIXELS.astype(np.uint16) * 16).astype(np.uint16)
+TWELVE = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
+def test_lossless_syntaxes_give_the_same_pixels(syntax, tmp_path):
+    for name, dataset in {
+        "8": radiograph(),
+        "12": radiograph(FINE, **TWELVE, PhotometricInterpretation="MONOCHROME1"),
+    }.items():
+        plain = tmp_path / f"{name}.dcm"
+        plain.write_bytes(encoded(dataset))
+        other = transcoded(plain, syntax, tmp_path)
+        np.testing.assert_array_equal(read_dicom(other)[0].pixels, read_dicom(plain)[0].pixels)
+        if syntax == "ExplicitVRBigEndian" and name == "12":
+            assert FINE.astype(">u2").tobytes() in other.read_bytes()
+
+
+def test_encoders_of_pydicom_and_of_gdcm_are_read_alike():
+    plain = pixels_of(radiograph(FINE, **TWELVE))
+    for syntax in (RLELossless, JPEGLSLossless):
+        compressed = radiograph(FINE, **TWELVE)
+        compressed.compress(syntax)
+        np.testing.assert_array_equal(pixels_of(compressed), plain)
 
 
 def test_a_real_radiograph_in_its_syntaxes():

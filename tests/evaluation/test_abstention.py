@@ -8,14 +8,15 @@ from hilum.data.familiarity import (
     FAR,
     UNFAMILIAR,
     Familiarity,
+    Poses,
     conformal_p,
     decisions,
     feature_distances,
-    layout_distances,
     layouts,
     unit_rows,
 )
 from hilum.evaluation.abstaining import measure_abstention, risk_coverage
+from hilum.evaluation.abstention import boundaries, shuffled
 from hilum.evaluation.predictions import Predictions
 from hilum.models.penultimate import WithFeatures, final_layer, parts_of
 from hilum.models.registry import build_classifier
@@ -30,14 +31,16 @@ def reference(n=200, dimensions=16, level=0.05, seed=0):
     pixels = chests(2 * n, seed)
     known, held_back = slice(0, n), slice(n, 2 * n)
     grey = layouts(pixels)
+    poses = Poses.of(grey[held_back], grey[known], 5)
+    limits = boundaries(poses, Poses.of(shuffled(grey[held_back]), grey[known], 5))
     return Familiarity(
         features[known].astype(np.float16),
         grey[known],
         np.sort(feature_distances(features[held_back], features[known], 5)),
-        np.sort(layout_distances(grey[held_back], grey[known], 5)),
+        np.sort(poses.strangeness(limits["wrong"])),
         neighbours=5,
         level=level,
-        boundary=1.25 * layout_distances(grey[held_back], grey[known], 5).max(),
+        **limits,
     )
 
 
@@ -64,14 +67,72 @@ def test_patients_like_the_calibrations_are_abstained_on_at_most_at_the_stated_r
 
 def test_what_is_no_radiograph_and_what_is_merely_strange_get_different_reasons():
     known = reference()
-    usual = np.tile(np.eye(16)[0], (40, 1))
-    pictures = chests(40, 5)
-    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 60)).astype(np.uint8)
-    for far in (noise, 255 - pictures, np.rot90(pictures, 1, (1, 2)), np.full((40, 60, 60), 90, np.uint8)):
-        assert set(known.judge(usual, far).reasons) == {FAR}
+    usual = np.tile(np.eye(16)[0], (200, 1))
+    pictures = chests(200, 5)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 60, 60)).astype(np.uint8)
+    for far in (noise, 255 - pictures, np.rot90(pictures, 1, (1, 2)), np.full((200, 60, 60), 90, np.uint8)):
+        reasons = known.judge(usual, far).reasons
+        assert "" not in reasons
+        assert reasons.count(FAR) >= 0.98 * 200  # 1 % may pass for chests, by chance a few more
+    pictures, noise = pictures[:40], noise[:40]
     strange = np.tile(np.eye(16)[3], (40, 1))
     assert set(known.judge(strange, pictures).reasons) <= {UNFAMILIAR}
-    assert set(known.judge(strange, noise).reasons) == {FAR}
+    assert known.judge(strange, noise).reasons.count(FAR) >= 39
+
+
+def unlike_above_and_below(count, seed):
+    """As `chests`, with a dark neck above and a bright belly below, as radiographs of adults and children have."""
+    y = np.linspace(-1, 1, 60)[None, :, None]
+    pictures = chests(count, seed).astype(float) + np.where(y > 0.6, 60, np.where(y < -0.7, -60, 0))
+    return pictures.clip(0, 255).astype(np.uint8)
+
+
+def of_pictures(make):
+    grey, there = layouts(make(200, 1)), layouts(make(200, 2))
+    poses = Poses.of(grey, there, 5)
+    limits = boundaries(poses, Poses.of(shuffled(grey), there, 5))
+    distances = np.sort(poses.strangeness(limits["wrong"]))
+    unit = np.eye(16)[:1].repeat(200, 0)
+    return Familiarity(unit, layouts(make(200, 2)), np.zeros(200), distances, neighbours=5, level=0.05, **limits)
+
+
+def test_poses_are_those_of_the_turned_and_inverted_pictures_themselves():
+    asked, known = unlike_above_and_below(20, 3), layouts(unlike_above_and_below(50, 4))
+    found = Poses.of(layouts(asked), known, 5)
+
+    def nearest(pictures):
+        pairs = [[1 - np.corrcoef(a, k)[0, 1] for k in known.astype(float)] for a in layouts(pictures).astype(float)]
+        return np.sort(pairs, axis=1)[:, 4]
+
+    for pose in range(16):
+        mirrored, inverted = pose // 2 % 2, pose % 2
+        pictures = np.rot90(asked[:, :, ::-1] if mirrored else asked, pose // 4, (1, 2))
+        np.testing.assert_allclose(found.apart[pose], nearest(255 - pictures if inverted else pictures), atol=0.01)
+    turned = {p for p in range(16) if p % 2 or (p // 4) % 2}
+    assert set(Poses.TURNED) == turned
+    assert set(Poses.OTHERS) | set(Poses.UPRIGHT) == set(range(16))
+
+
+def test_a_strange_chest_is_unfamiliar_and_a_turned_one_is_none_wherever_it_can_be_told():
+    """Without a look at any stranger: the limits come from calibration patients, upright, turned and inverted."""
+    known = of_pictures(unlike_above_and_below)
+    pictures = unlike_above_and_below(60, 9)
+    usual = np.eye(16)[:1].repeat(60, 0)
+    turned = [np.rot90(pictures, turns, (1, 2)) for turns in (1, 2, 3)]
+    for far in (*turned, pictures[:, ::-1], 255 - pictures):
+        assert set(known.judge(usual, far).reasons) == {FAR}
+    nearer = pictures[:, 6:54, 6:54]  # as another place may frame them
+    judgement = known.judge(usual, nearer)
+    assert judgement.reasons.count(UNFAMILIAR) >= 58
+    assert (judgement.layout > 1.25 * known.layout_distances.max()).all()  # a fixed factor would call them none
+    assert (np.array(known.judge(usual, pictures).reasons) != "").mean() <= 0.15
+
+
+def test_where_upside_down_looks_the_same_nobody_is_called_turned():
+    known = of_pictures(chests)
+    assert not {8, 10} & set(known.wrong)
+    assert set(Poses.TURNED) <= set(known.wrong)
+    assert (np.array(known.judge(np.eye(16)[:1].repeat(200, 0), chests(200, 9)).reasons) == FAR).mean() <= 0.03
 
 
 def test_a_conformal_p_value_counts_the_asked_one_too():

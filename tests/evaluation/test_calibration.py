@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.calibration import expected_calibration_error, noise_floor, outcomes_if_calibrated
 
 
 def draw(count, seed, sharpness=1.0):
@@ -43,3 +43,21 @@ def test_as_many_bins_as_images_is_the_mean_absolute_difference():
     assert expected_calibration_error(outcomes, probabilities, bins=100) == pytest.approx(
         np.abs(outcomes - probabilities).mean()
     )
+
+
+def test_images_of_one_patient_raise_the_floor_as_fewer_images_do():
+    """k equal images a patient say what one does: the floor is that of a k-th of the images, with as many a bin."""
+    _, few = draw(150, 3)
+    patients = np.repeat(np.arange(150), 5).astype(str)
+    many = np.repeat(few, 5, axis=0)
+    alone = noise_floor(few, draws=150)
+    assert noise_floor(many, patients, draws=150) == pytest.approx(alone, rel=0.1)
+    assert noise_floor(many, draws=150) < 0.6 * alone
+
+
+def test_drawn_outcomes_have_the_stated_frequencies_within_patients_too():
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    drawn = np.stack(list(outcomes_if_calibrated(probabilities, ["a", "a", "b"], draws=4000, seed=0)))
+    for k in range(3):
+        np.testing.assert_allclose((drawn == k).mean(axis=0), probabilities[:, k], atol=0.03)
+    assert (drawn[:, 0] == drawn[:, 1]).all()

@@ -122,6 +122,31 @@ def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first
     assert json.loads((run / "certificate.json").read_text())["data"]["own"]
 
 
+def test_a_certificate_is_not_proved_by_the_patients_who_made_it(run, hilum):
+    """Nor by those that the run was trained on; and one that was made on the test images fails the checklist."""
+    hilum("certify", run, "--miss-rate", "0.1", "--split", "test", check=0)
+    result = hilum("evaluate", run, "--json", check=0)
+    assert json.loads(result.stdout)["operating_point"] is None
+    assert "was chosen on these very patients" in result.stderr
+    hilum("report", run, check=0)
+    card = (run / "model_card.md").read_text()
+    assert "| 20 | operating point with its certificate | FAIL |" in card
+    assert "chosen on the test patients themselves" in card
+    hilum("certify", run, "--miss-rate", "0.1", check=0)
+    for split, words in (("train", "trained on"), ("val", "chosen by"), ("calibration", "these very patients")):
+        result = hilum("evaluate", run, "--split", split, "--json", check=0)
+        assert json.loads(result.stdout)["operating_point"] is None
+        assert words in result.stderr
+
+
+def test_without_a_certificate_of_its_own_the_other_site_is_told_what_is_missing(run, trained, hilum, tmp_path):
+    other = tmp_path / "clinic"
+    for label in LABELS:
+        shutil.copytree(trained / "data" / "test" / label, other / label)
+    said = " ".join(hilum("certify", run, other, "--miss-rate", "0.1", check=0).stdout.split())
+    assert "has no certificate of its own patients that these could be compared with" in said
+
+
 def test_a_changed_certificate_is_void(run, hilum):
     hilum("certify", run, "--miss-rate", "0.1", check=0)
     file = run / "certificate.json"

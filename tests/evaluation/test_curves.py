@@ -51,3 +51,11 @@ def test_the_roc_curve_passes_scikit_learns_points_and_lies_in_its_band():
 
 def test_a_label_that_nobody_has_has_no_curve():
     assert curve_bands(np.full((4, 2), 0.5), np.zeros(4, int), ["a", "b"], list("wxyz"), resamples=5) == {}
+
+
+def test_at_recall_zero_precision_is_that_of_the_first_who_is_found_in_every_resample():
+    """A resample may lack the highest scores: then nobody is above the next ones, and precision is not 0 there."""
+    truth = np.r_[np.ones(20, np.int64), np.zeros(20, np.int64)]
+    scores = np.linspace(0.99, 0.01, 40)
+    found = curve_bands(np.stack([1 - scores, scores], 1), truth, ["a", "b"], [str(i) for i in range(40)], resamples=60)
+    assert found["b"]["pr"]["low"][0] == found["b"]["pr"]["y"][0] == 1

@@ -37,6 +37,8 @@ def test_plain_measures_agree_with_scikit_learn_ties_included(seed, n_labels, de
         assert ours["recall"][label][0] == pytest.approx(recalls[k])
         assert ours["precision"][label][0] == pytest.approx(precisions[k], nan_ok=True)
         assert ours["auroc"][label][0] == pytest.approx(sk.roc_auc_score(truth == k, probabilities[:, k]))
+        f1 = sk.f1_score(truth, predicted, average=None, labels=range(n_labels))[k]
+        assert ours["f1"][label][0] == pytest.approx(f1)
 
 
 @settings(max_examples=30, deadline=None)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from hilum.errors import RunError
+from hilum.errors import CheckpointError, RunError
+from hilum.evaluation import predictions as predicting
+from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions, read_predictions
 
 
@@ -32,6 +34,9 @@ def test_what_was_written_is_read(tmp_path):
         "path,patient_id,label,predicted,p:a\nx.png,,a,a,many\n",
         "path,patient_id,label,predicted,p:a\nx.png,,b,a,1\n",
         "path,patient_id,label,predicted,p:a,p:b\nx.png,,a,a,1\n",
+        "path,patient_id,label,predicted,p:a,p:b\nx.png,,a,a,nan,nan\n",
+        "path,patient_id,label,predicted,p:a,p:b\nx.png,,a,a,-0.5,1.5\n",
+        "path,patient_id,label,predicted,p:a,p:b\nx.png,,a,a,0.5,0.4\n",
     ],
 )
 def test_damaged_files_are_refused(tmp_path, content):
@@ -44,3 +49,17 @@ def test_damaged_files_are_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RunError, match=r"none\.csv"):
         read_predictions(tmp_path / "none.csv")
+
+
+def test_a_network_whose_answers_are_no_numbers_is_not_evaluated(run_of, monkeypatch):
+    run = run_of("flat")
+
+    def broken(network, file):
+        for values in network.state_dict().values():
+            if values.is_floating_point():
+                values.fill_(float("nan"))
+
+    monkeypatch.setattr(predicting, "load_weights", broken)
+    monkeypatch.setattr(predicting, "weights_sha256", lambda network: run.environment["weights_sha256"])
+    with pytest.raises(CheckpointError, match=r"\.png: the network of .* no number"):
+        evaluate(run)

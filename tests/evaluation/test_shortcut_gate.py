@@ -1,11 +1,18 @@
 """The shortcut gate: a model that knows no more than a probe does not pass, one that knows more does."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from hilum.audit.features import Probe
+from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.shortcut_gate import compare_with_probes, gate_sentence
+from hilum.training.run import open_run
+from training_runs import write_squares
 
 LABELS = ("normal", "infected/covid")
 
@@ -50,3 +57,39 @@ def test_too_few_patients_give_no_verdict():
     gate = compare(0.3, 1.0, n=16)
     assert gate["beaten"] is None
     assert "fewer than" in gate_sentence(gate)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Images of another place; those of covid are of other dimensions, which no probe could learn in training."""
+    root = write_squares(tmp_path / "all", seed=5) / "test"
+    for file in (root / "infected" / "covid").iterdir():
+        with Image.open(file) as image:
+            image.resize((100, 70)).save(file)
+    return root
+
+
+def test_probes_of_the_training_images_are_asked_about_other_data_too(run_of, elsewhere, tmp_path):
+    run = run_of("flat")
+    gate = evaluate(run, elsewhere, out=tmp_path / "out").metrics["shortcuts"]
+    assert gate["beaten"] in (True, False)
+    probes = {probe["name"]: probe for probe in gate["labels"]["infected/covid"]["probes"]}
+    assert {"8x8 thumbnail", "frame", "histogram", "dimensions", "container"} <= set(probes)
+    # All training images have the same dimensions: what tells covid here was never learnt.
+    assert probes["dimensions"]["auroc"]["value"] in (0.0, 0.5, 1.0)
+    assert probes["container"]["auroc"]["value"] == 0.5
+    for probe in probes.values():
+        lead = gate["labels"]["infected/covid"]["model"]["value"] - probe["auroc"]["value"]
+        assert probe["difference"]["value"] == pytest.approx(lead)
+
+
+def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path):
+    moved = tmp_path / "run"
+    shutil.copytree(run_of("flat").path, moved)
+    file = moved / "environment.json"
+    facts = json.loads(file.read_text())
+    facts["data"] |= {"root": str(tmp_path / "gone"), "given": str(tmp_path / "gone")}
+    file.write_text(json.dumps(facts))
+    gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
+    assert gate["beaten"] is None
+    assert "training images are not in" in gate_sentence(gate)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from hilum.data.table import Row
 from hilum.evaluation.evaluate import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.subgroups import age_band, measure_subgroups
+from hilum.evaluation.subgroups import age_band, columns_of, measure_subgroups
 
 LABELS = ("normal", "infected/covid")
 
@@ -52,3 +53,33 @@ def test_a_subgroup_without_the_label_has_no_recall():
     found = measure_subgroups(predictions, {"source": values}, LABELS[1], resamples=20)["source"]
     assert found["y"]["recall"]["value"] is None
     assert found["x"]["auroc"]["value"] is None
+
+
+def test_any_column_forms_subgroups_many_values_taken_together():
+    """Ages under every name become bands, other numbers thirds; of many words the frequent ones stay."""
+    generator = np.random.default_rng(0)
+    rows = [
+        Row(
+            f"{i}.png",
+            "normal",
+            extra={
+                "patient_age": f"{generator.integers(1, 90)}",
+                "exposure": f"{i / 7:.3f}" if i % 10 else "",
+                "ward": f"w{i % 40}" if i >= 60 else "emergency",
+                "comment": f"seen {i}",
+                "file_name": f"{i}",
+                "sex": "fm"[i % 2],
+            },
+        )
+        for i in range(120)
+    ]
+    found = columns_of(None, rows)
+    assert list(found) == ["patient_age", "exposure", "ward", "sex"]
+    assert set(found["patient_age"]) <= {"0-1", "2-5", "6-17", "18-39", "40-64", "65+"}
+    assert sorted({found["exposure"].count(value) for value in set(found["exposure"])}) == [12, 36]
+    assert set(found["ward"]) == {"emergency", "others"}
+    names = tuple(map(str, range(120)))
+    some = Predictions(("normal", "x"), names, ("",) * 120, np.zeros(120, int), np.full((120, 2), 0.5))
+    order = list(measure_subgroups(some, {"exposure": found["exposure"]}, None, resamples=10)["exposure"])
+    assert [float(name.split(" to ")[0]) for name in order[:3]] == sorted(float(n.split(" to ")[0]) for n in order[:3])
+    assert order[3] == "unknown"

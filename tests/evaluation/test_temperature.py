@@ -133,6 +133,7 @@ def test_evaluations_are_calibrated_by_patients_of_their_own(run):
     evaluate(run, split="val")
     assert (run.path / "calibration.json").stat().st_mtime_ns == moment  # fitted once
     assert "fitted to half of these" in evaluate(run, split="calibration").metrics["data"]["notes"][0]
+    assert "was trained on these images" in evaluate(run, split="train").metrics["notes"][0]
 
 
 def test_without_calibration_images_nothing_is_scaled(write_dataset, tmp_path, tiny):

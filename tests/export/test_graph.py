@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.data.preprocessing import Preprocessing
 from hilum.evaluation.temperature import scale
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.onnx_model import to_onnx
@@ -33,7 +34,7 @@ def images(count=5, size=SIZE):
 @pytest.mark.parametrize("architecture", ["flat", "cascade"])
 def test_the_temperatures_in_the_graph_are_those_of_the_evaluation(architecture):
     network, temperatures = network_of(architecture, width=4), TEMPERATURES[architecture]
-    graph = ServedGraph(network, LABELS, architecture, temperatures, SIZE).eval()
+    graph = ServedGraph(network, LABELS, architecture, temperatures, Preprocessing(size=SIZE)).eval()
     with torch.inference_mode():
         plain = network(images().unsqueeze(1) / 127.5 - 1).double().exp().numpy()
         found = graph(images())[0].numpy()
@@ -54,7 +55,7 @@ def test_the_temperatures_in_the_graph_are_those_of_the_evaluation(architecture)
 )
 def test_only_networks_with_exact_maps_have_maps(network, map_count):
     architecture = "cascade" if hasattr(network, "stages") and map_count == 4 else "flat"
-    graph = ServedGraph(network, LABELS, architecture, None, SIZE)
+    graph = ServedGraph(network, LABELS, architecture, None, Preprocessing(size=SIZE))
     assert len(graph.maps) == map_count
     with torch.inference_mode():
         outputs = graph(images())
@@ -64,7 +65,7 @@ def test_only_networks_with_exact_maps_have_maps(network, map_count):
 
 def test_the_mean_of_a_map_is_the_score_it_explains():
     network = network_of("flat", width=4)
-    graph = ServedGraph(network, LABELS, "flat", None, SIZE)
+    graph = ServedGraph(network, LABELS, "flat", None, Preprocessing(size=SIZE))
     with torch.inference_mode():
         probabilities, _, maps = graph(images())
     torch.testing.assert_close(maps.mean(dim=(2, 3)).softmax(dim=1), probabilities)
@@ -73,7 +74,7 @@ def test_the_mean_of_a_map_is_the_score_it_explains():
 
 def test_the_maps_of_a_cascade_explain_each_decision():
     network = network_of("cascade", width=4)
-    graph = ServedGraph(network, LABELS, "cascade", None, SIZE)
+    graph = ServedGraph(network, LABELS, "cascade", None, Preprocessing(size=SIZE))
     assert graph.maps == (
         ("", "normal"),
         ("", "infected"),
@@ -91,7 +92,7 @@ def test_the_maps_of_a_cascade_explain_each_decision():
 @pytest.mark.parametrize("name", ["monai/densenet121", "monai/resnet18", "monai/efficientnet-b0"])
 def test_networks_of_monai_are_exported_with_maps(name):
     network = network_of("flat", name, size=64)
-    graph = ServedGraph(network, LABELS, "flat", None, 64).eval()
+    graph = ServedGraph(network, LABELS, "flat", None, Preprocessing(size=64)).eval()
     assert len(graph.maps) == 3
     assert to_onnx(graph, 64, OUTPUTS)
 
@@ -106,7 +107,9 @@ def test_onnx_says_what_pytorch_says_for_any_number_of_images(kind, bundle_of, r
     network = build_for(run.recipe, run.labels)
     load_weights(network, run.best)
     size = run.recipe.preprocessing.size
-    graph = ServedGraph(network, run.labels, run.recipe.architecture, calibrate(run).temperatures, size).eval()
+    graph = ServedGraph(
+        network, run.labels, run.recipe.architecture, calibrate(run).temperatures, run.recipe.preprocessing
+    ).eval()
     predictor = Predictor(open_bundle(bundle_of(kind)))
     for count in (1, 2, 17):
         given = images(count, size)

@@ -42,7 +42,7 @@ def test_there_are_the_25_items_of_the_plan_and_nothing_is_claimed_that_is_not_t
     assert found[22].evidence == "external validation: NONE"
     for number in (2, 3, 4, 5, 8, 9, 10, 20, 21, 23, 25):
         assert found[number].state == "UNKNOWN", found[number]
-    for number in (6, 12, 14, 15, 24):
+    for number in (1, 6, 12, 14, 15, 24):
         assert found[number].state == "PASS", found[number]
 
 
@@ -70,11 +70,18 @@ def test_a_model_that_does_not_beat_a_shortcut_says_so_at_the_top(make_run, beat
 def test_a_table_that_says_everything_passes_and_an_impossible_label_fails(make_run):
     run = make_run()
     full = {"column": "x", "filled": 1.0, "by_label": {label: {"A": 3} for label in LABELS}}
-    names = ("source", "date", "licence", "age", "sex", "view", "label_source")
+    names = ("source", "date", "site", "licence", "age", "sex", "view", "label_source")
     table = {"n_images": 9, "columns": dict.fromkeys(names, full), "given_away": [], "impossible": []}
     change(run, table=table)
     found = states(run)
     assert [found[number].state for number in (2, 3, 4, 5, 9)] == ["PASS"] * 5
+    assert found[3].evidence.count("normal (A 3)") == 3
+    for undated in ({"undated": 2}, {"columns": table["columns"] | {"date": full | {"filled": 0.1}}}):
+        change(run, table=table | undated)
+        assert states(run)[5].state == "UNKNOWN"
+    many = table["columns"] | {"age": full | {"by_label": None}}
+    change(run, table=table | {"columns": many})
+    assert states(run)[3].state == "UNKNOWN"
     change(run, table=table | {"impossible": ["3 images of 'infected/covid' are dated before 2019"]})
     assert states(run)[5].state == "FAIL"
 
@@ -84,6 +91,8 @@ def test_calibration_is_judged_by_its_noise_floor(make_run):
     change(run, ece={"value": 0.05, "noise_floor": 0.045})
     assert states(run)[19].state == "PASS"
     change(run, ece={"value": 0.09, "noise_floor": 0.045})
+    assert states(run)[19].state == "FAIL"
+    change(run, ece={"value": 0.05, "noise_floor": 0.045, "noise_high": 0.048})
     assert states(run)[19].state == "FAIL"
 
 
@@ -128,6 +137,9 @@ def test_other_data_count_as_external_validation_and_a_drop_fails(make_run):
     assert item.state == "FAIL"
     assert "points" in item.evidence
     assert "clinic-1234" in item.evidence
+    text = Page(write_report(run).read_text(encoding="utf-8")).text
+    for words in ("From the run’s own test patients to these", "Balanced accuracy", f"AUROC of {LABELS[1]}", "points"):
+        assert words in text
 
 
 def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
@@ -149,7 +161,7 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
     for name in ("curves-test", "reliability-test", "risk-test"):
         assert f'id="{name}' in html
     text = Page(html).text
-    for words in ("By view", "The strongest shortcuts", "Area under precision against recall", "Brier score"):
+    for words in ("Plain proportions with Wilson", "By view", "The strongest shortcuts", "AUPRC", "Brier score"):
         assert words in text
     card = (run / "model_card.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: hilum\n")

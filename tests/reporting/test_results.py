@@ -90,5 +90,5 @@ def test_scores_are_compared_with_a_constant_answer() -> None:
     log_loss, brier, ece = probability_scores(metrics)
     assert "would score 0.693" in log_loss.reading
     assert "would score 0.500" in brier.reading
-    assert "about 3.0 % on this many images" in ece.reading
+    assert "about 3.0 % on these patients" in ece.reading
     assert "2.0 times" in ece.reading

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hilum.data.preprocessing import Preprocessing
 from hilum.errors import UsageError
 from hilum.export.export import export
 from hilum.export.graph import OUTPUTS, ServedGraph
@@ -38,7 +39,7 @@ def untrained(bundle):
     network = facts["provenance"]["recipe"]["network"]
     size = bundle.size
     fresh = build_classifier(facts["architecture"], network["name"], bundle.labels, size, **network["options"])
-    graph = ServedGraph(fresh, bundle.labels, facts["architecture"], None, size).eval()
+    graph = ServedGraph(fresh, bundle.labels, facts["architecture"], None, Preprocessing(**bundle.preprocessing)).eval()
     return Predictor(seal(dict(facts), to_onnx(graph, size, OUTPUTS[: len(facts["outputs"])])))
 
 
@@ -80,7 +81,7 @@ class BrightCells(torch.nn.Module):
 def test_maps_are_where_a_network_looks_and_finer_than_its_cells(bundle_of):
     """One light on black: its place is known, and the network answers by nothing else."""
     bundle = open_bundle(bundle_of("flat"))
-    graph = ServedGraph(BrightCells(), bundle.labels, "flat", None, bundle.size).eval()
+    graph = ServedGraph(BrightCells(), bundle.labels, "flat", None, Preprocessing(**bundle.preprocessing)).eval()
     facts = {**bundle.facts, "operating_point": None}
     predictor = Predictor(seal(facts, to_onnx(graph, bundle.size, OUTPUTS)))
     generator = np.random.default_rng(0)
@@ -159,13 +160,15 @@ def test_the_command_draws_each_image_and_a_page(hilum, bundle_of, squares, tmp_
     result = hilum("predict", *arguments, "--json", tmp_path / "rows.jsonl", check=0)
     page = tmp_path / "maps" / "index.html"
     assert str(page) in result.stdout
-    drawn = sorted((tmp_path / "maps").rglob("*.png"))
+    drawn = sorted((tmp_path / "maps").rglob("*.jpg"))
     assert len(drawn) == 2
     text = page.read_text()
     for file in drawn:
         assert file.relative_to(tmp_path / "maps").as_posix() in text
     assert text.count("<figure>") == 2
-    assert "filed as normal" in text
+    assert "<dt>truth</dt><dd>normal</dd>" in text
+    assert "Could not be read: 1" in text
+    assert "bad.png: a text file" in text
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3
 
 

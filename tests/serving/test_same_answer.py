@@ -159,3 +159,18 @@ def test_a_real_radiograph_says_the_same_in_every_transfer_syntax(bundle_of):
     )
     assert packed == pytest.approx(plain, abs=TOLERANCE)
     assert lossy == pytest.approx(before, abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_real_radiograph_says_the_same_in_every_lossless_syntax_there_is(bundle_of, tmp_path):
+    pytest.importorskip("pydicom")
+    from dicom_objects import LOSSLESS as SYNTAXES
+    from dicom_objects import data_file, transcoded
+
+    predictor, original = Predictor(bundle_of("flat")), data_file("RG1_UNCR.dcm")
+    expected = predictor.predict(original).probabilities
+    files = [transcoded(original, syntax, tmp_path) for syntax in SYNTAXES.values()]
+    for file, answer in zip(files, predictor.predict_many(files), strict=True):
+        assert answer.probabilities == pytest.approx(expected, abs=TOLERANCE), file.name
+    near = predictor.predict(transcoded(original, "JPEGLSNearLossless", tmp_path)).probabilities
+    assert near == pytest.approx(expected, abs=0.02)

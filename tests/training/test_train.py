@@ -33,6 +33,7 @@ TINY = [
     "lr=0.01",
     "keep_from=0",
 ]
+AS_THEY_ARE = ("equalise=false", "local_contrast=0", "gamma=0", "epochs=8")  # grey levels are left to be learnt
 
 
 def tiny(*settings):
@@ -66,12 +67,13 @@ def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
 
 
 def test_it_learns_what_can_be_learnt(write_dataset, tmp_path):
-    """The labels differ in brightness, which equalisation would remove."""
+    """The labels differ in brightness, which equalisation would remove, and local contrast does remove."""
     root = write_dataset(splits=("train", "test"), patients=20)
-    run = train(root, tmp_path / "run", tiny("equalise=false", "gamma=0", "epochs=8"))
-    metrics = evaluate(run).metrics
+    metrics = evaluate(train(root, tmp_path / "run", tiny(*AS_THEY_ARE))).metrics
     assert metrics["accuracy"]["value"] > 0.9
     assert metrics["n_patients"] == 60
+    blind = train(root, tmp_path / "blind", tiny(*AS_THEY_ARE, "local_contrast=0.067"))
+    assert evaluate(blind).metrics["accuracy"]["value"] < 0.6
 
 
 def test_the_chosen_weights_are_those_of_the_best_validation(write_dataset, tmp_path):
@@ -291,7 +293,7 @@ def test_precision_can_be_forced():
 
 def test_a_cascade_is_one_run_like_any_other(write_dataset, tmp_path):
     root = write_dataset(splits=("train", "test"), patients=20)
-    run = train(root, tmp_path / "run", tiny("architecture=cascade", "equalise=false", "gamma=0", "epochs=8"))
+    run = train(root, tmp_path / "run", tiny("architecture=cascade", *AS_THEY_ARE))
     result = evaluate(run)
     assert result.metrics["accuracy"]["value"] > 0.9
     assert result.predictions.probabilities.sum(axis=1) == pytest.approx(1)

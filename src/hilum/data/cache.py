@@ -122,7 +122,7 @@ def _open_images(table: Table, preprocessing: Preprocessing, folder: Path, crew:
     for number, row in enumerate(table.rows):
         hashes.update((b"\n" if number else b"") + row.sha256.encode())
     digest = hashes.hexdigest()
-    key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest()}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest_of_bytes()}".encode()).hexdigest()[:32]
     array, record = folder / f"{key}.npy", folder / f"{key}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)

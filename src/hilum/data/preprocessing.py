@@ -21,6 +21,9 @@ class Preprocessing(BaseModel):
             them to their central square.
         equalise: Spread the grey values of each image evenly over 0 to 255 (histogram equalisation), so that
             exposure and windowing matter less.
+        local_contrast: The network sees each pixel against the mean and spread around it; this is the radius of that
+            neighbourhood as a share of the side, 0.067 being five of 75 pixels. 0 shows grey values as they are. It
+            comes after augmentation, within the network's graph, and does not change the bytes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +31,7 @@ class Preprocessing(BaseModel):
     size: int = Field(default=150, ge=32, le=2048)
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     equalise: bool = False
+    local_contrast: float = Field(default=0.0, ge=0, le=0.5)
 
     def apply(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Reduce, quantise and equalise an image (see `hilum.data.reduction.reduce`).
@@ -36,10 +40,19 @@ class Preprocessing(BaseModel):
             pixels: Of shape (H, W), between 0 and 1.
 
         Returns:
-            Bytes of shape (size, size). The network sees them as ``byte / 127.5 - 1``, in [-1, 1].
+            Bytes of shape (size, size). The network sees them as ``byte / 127.5 - 1``, in [-1, 1], or their local
+            contrast.
         """
         return reduce(pixels, self.size, self.fit, self.equalise)
 
     def digest(self) -> str:
+        """A hash that changes whenever what the network sees could."""
+        return self._hash(f":{self.local_contrast}" if self.local_contrast else "")
+
+    def digest_of_bytes(self) -> str:
         """A hash that changes whenever the bytes could."""
-        return hashlib.sha256(f"{SCHEME}:{self.model_dump_json()}".encode()).hexdigest()
+        return self._hash("")
+
+    def _hash(self, beyond: str) -> str:
+        told = self.model_dump_json(exclude={"local_contrast"})
+        return hashlib.sha256(f"{SCHEME}:{told}{beyond}".encode()).hexdigest()

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement, decisions
-from hilum.evaluation.intervals import bootstrap, exact_interval
+from hilum.evaluation.extremes import widen_share
+from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.metrics import divide
 from hilum.evaluation.predictions import Predictions
 
@@ -57,8 +58,7 @@ def measure_abstention(
         counted = (
             inside if name.startswith("as_") else inside & ~abstained if name == "of_decided" else inside | ~inside
         )
-        if found[name]["value"] in (0.0, 1.0):
-            found[name] |= exact_interval(found[name]["value"], len(set(names[counted])))
+        widen_share(found[name], len(set(names[counted])))
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},

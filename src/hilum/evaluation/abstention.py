@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hilum.data.cache import Images
-from hilum.data.familiarity import Familiarity, feature_distances, layout_distances, layouts
+from hilum.data.familiarity import ARRAYS as NAMES
+from hilum.data.familiarity import Familiarity, Poses, feature_distances, layouts
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.progress import Progress
@@ -21,12 +23,12 @@ from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
 
 ARRAYS, FACTS = "abstention.safetensors", "abstention.json"
-FORMAT = 1
+FORMAT = 2
 NEIGHBOURS = 5
 LEVEL = 0.05
 MOST = 1000  # training images kept: a bundle carries them
 FEWEST = 2 / LEVEL - 1  # patients below which no p-value, doubled, reaches the level
-BEYOND = 1.25  # times the farthest calibration patient's layout distance, where chest radiographs end
+PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
 NONE = "nothing is abstained on"
 
 
@@ -58,38 +60,80 @@ def familiarise(
     images, why = own_images(run, table, images, progress)
     if images is None:
         return Abstention(None, {}, f"{NONE}: {why}")
-    held_back = images.select(one_image_a_patient(images))
-    if len(held_back.table) < FEWEST:
-        why = f"{len(held_back.table)} calibration patients, but {FEWEST:.0f} are needed to tell what is unfamiliar"
-        return Abstention(None, {}, f"{NONE}: {why}")
-    known = images.select(_spread_over_labels(images))
-    _, known_features = predict_with_features(run, known, run.labels, progress=progress)
-    _, features = predict_with_features(run, held_back, run.labels, progress=progress)
-    arrays: dict[str, NDArray[Any]] = {
-        "features": known_features.astype(np.float16),
-        "layouts": layouts(known.pixels[known.positions]),
-    }
-    grey = layouts(held_back.pixels[held_back.positions])
-    arrays["feature_distances"] = np.sort(feature_distances(features, arrays["features"], NEIGHBOURS))
-    arrays["layout_distances"] = np.sort(layout_distances(grey, arrays["layouts"], NEIGHBOURS))
-    facts: dict[str, Any] = {
-        "format": FORMAT,
-        "neighbours": NEIGHBOURS,
-        "level": LEVEL,
-        "boundary": float(BEYOND * arrays["layout_distances"][-1]),
-        "n_reference": len(known.table),
-        "n_calibration": len(held_back.table),
-        "unit": "patients" if images.table.patients_known else "images",
-        "weights_sha256": run.environment["weights_sha256"],
-        "preprocessing_sha256": run.recipe.preprocessing.digest(),
-    }
+    found = compare_by(run, images, lambda chosen: predict_with_features(run, chosen, run.labels, progress=progress)[1])
+    if found.reference is None:
+        return found
+    arrays = {name: np.asarray(getattr(found.reference, name)) for name in NAMES}
+    facts = dict(found.facts)
     try:
         save_file(arrays, run.path / ARRAYS)
         facts["sha256"] = hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest()
         write_json(run.path / FACTS, facts)
     except (OSError, SafetensorError) as error:
         progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
+    return Abstention(found.reference, facts)
+
+
+def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np.float32]]) -> Abstention:
+    """A reference found now, by whatever form of the run's network gives the features; nothing is kept.
+
+    Args:
+        run: A finished run.
+        images: Its own data with its splits.
+        describe: Gives the last features of N images, of shape (N, D), each row of length 1.
+    """
+    held_back = images.select(one_image_a_patient(images))
+    if len(held_back.table) < FEWEST:
+        why = f"{len(held_back.table)} calibration patients, but {FEWEST:.0f} are needed to tell what is unfamiliar"
+        return Abstention(None, {}, f"{NONE}: {why}")
+    known = images.select(spread_over_labels(images, MOST))
+    arrays: dict[str, NDArray[Any]] = {
+        "features": describe(known).astype(np.float16),
+        "layouts": layouts(known.pixels[known.positions]),
+    }
+    features = describe(held_back)
+    grey = layouts(held_back.pixels[held_back.positions])
+    poses = Poses.of(grey, arrays["layouts"], NEIGHBOURS)
+    limits = boundaries(poses, Poses.of(shuffled(grey), arrays["layouts"], NEIGHBOURS))
+    arrays["feature_distances"] = np.sort(feature_distances(features, arrays["features"], NEIGHBOURS))
+    arrays["layout_distances"] = np.sort(poses.strangeness(limits["wrong"]))
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "neighbours": NEIGHBOURS,
+        "level": LEVEL,
+        **limits,
+        "n_reference": len(known.table),
+        "n_calibration": len(held_back.table),
+        "unit": "patients" if images.table.patients_known else "images",
+        "weights_sha256": run.environment["weights_sha256"],
+        "preprocessing_sha256": run.recipe.preprocessing.digest(),
+    }
     return Abstention(Familiarity.of(arrays, facts), facts)
+
+
+def boundaries(poses: Poses, without: Poses) -> dict[str, Any]:
+    """Where chest radiographs end, found on calibration patients alone: upright they are some, turned or inverted none.
+
+    Args:
+        poses: Of one image of each.
+        without: Of the same images `shuffled`.
+
+    Returns:
+        ``boundary``: the distance that all but 1 % of their pictures exceed when turned by a quarter, inverted, or
+        shuffled, each by itself; but at least that of every upright one. ``wrong``: the poses in which at most 1 % of
+        them fit as well as upright, which leaves out upside down where that looks the same.
+    """
+    none = np.concatenate([poses.apart[list(Poses.TURNED)], without.distance[None]])
+    return {
+        "boundary": float(max(np.quantile(none, PASSING, axis=1).min(), poses.distance.max())),
+        "wrong": [pose for pose in Poses.OTHERS if poses.fit_best_in([pose]).mean() <= PASSING],
+    }
+
+
+def shuffled(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Layouts whose grey values have lost their places."""
+    mixed: NDArray[np.uint8] = np.random.default_rng(0).permuted(grey, axis=1)
+    return mixed
 
 
 def one_image_a_patient(images: Images) -> list[int]:
@@ -102,14 +146,14 @@ def one_image_a_patient(images: Images) -> list[int]:
     return sorted(i for _, i in chosen.values())
 
 
-def _spread_over_labels(images: Images) -> list[int]:
-    """Rows of at most `MOST` training images, each label with the same number as far as it has them."""
+def spread_over_labels(images: Images, most: int) -> list[int]:
+    """Rows of at most `most` training images, each label with the same number as far as it has them."""
     by_label: dict[str, list[tuple[bytes, int]]] = {}
     for i, row in enumerate(images.table.rows):
         if row.split == "train":
             name = hashlib.sha256(row.path.encode(errors="surrogateescape")).digest()
             by_label.setdefault(row.label, []).append((name, i))
-    left, chosen = MOST, []
+    left, chosen = most, []
     for number, label in enumerate(sorted(by_label, key=lambda label: (len(by_label[label]), label))):
         mine = sorted(by_label[label])[: left // (len(by_label) - number)]
         chosen += [i for _, i in mine]

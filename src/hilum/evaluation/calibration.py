@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,25 +34,61 @@ def expected_calibration_error(outcomes: Floats, probabilities: Floats, bins: in
     return float(np.abs(sums).sum(axis=0).mean() / count)
 
 
-def noise_floor(probabilities: Floats, *, draws: int = 200, seed: int = 0, bins: int = BINS) -> float:
+def noise_floor(probabilities: Floats, clusters: Sequence[str] | None = None, **how: int) -> float:
     """The calibration error that a perfectly calibrated model of these probabilities would show.
 
     Args:
         probabilities: Of shape (N, K).
-        draws: How often outcomes are drawn from the probabilities themselves.
-        seed: Of the draws.
-        bins: As in `expected_calibration_error`.
+        clusters: The patient of each image; by default each its own.
+        how: As `errors_if_calibrated` takes it.
 
     Returns:
         The mean over the draws.
     """
+    return float(errors_if_calibrated(probabilities, clusters, **how).mean())
+
+
+def errors_if_calibrated(
+    probabilities: Floats, clusters: Sequence[str] | None = None, *, draws: int = 200, seed: int = 0, bins: int = BINS
+) -> Floats:
+    """Calibration errors of outcomes that are drawn from the probabilities themselves.
+
+    Args:
+        probabilities: Of shape (N, K).
+        clusters: The patient of each image; by default each its own.
+        draws: How often.
+        seed: Of the draws.
+        bins: As in `expected_calibration_error`.
+
+    Returns:
+        Of shape (draws,).
+    """
+    identity = np.eye(probabilities.shape[1])
+    drawn = outcomes_if_calibrated(probabilities, clusters, draws=draws, seed=seed)
+    return np.array([expected_calibration_error(identity[truth], probabilities, bins) for truth in drawn])
+
+
+def outcomes_if_calibrated(
+    probabilities: Floats, clusters: Sequence[str] | None = None, *, draws: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Labels that follow the probabilities exactly, those of one patient's images as much alike as these allow.
+
+    One random number a patient is taken through each image's distribution: images of a patient that were given the same
+    probabilities get the same label, as they have in truth.
+
+    Args:
+        probabilities: Of shape (N, K).
+        clusters: The patient of each image; by default each its own.
+        draws: How often.
+        seed: Of the draws.
+
+    Yields:
+        Indices of shape (N,).
+    """
     generator = np.random.default_rng(seed)
-    count, n_labels = probabilities.shape
     cumulative = np.cumsum(probabilities, axis=1)
     cumulative[:, -1] = 1
-    identity = np.eye(n_labels)
-    errors = []
+    names = np.arange(len(probabilities)) if clusters is None else np.asarray(clusters)
+    _, member = np.unique(names, return_inverse=True)
     for _ in range(draws):
-        drawn = (generator.random((count, 1)) > cumulative).sum(axis=1)
-        errors.append(expected_calibration_error(identity[drawn], probabilities, bins))
-    return float(np.mean(errors))
+        yield (generator.random(int(member.max()) + 1)[member, None] > cumulative).sum(axis=1)

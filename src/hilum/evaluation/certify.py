@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +18,11 @@ from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
-from hilum.evaluation.overlap import SHOWN, find_seen
+from hilum.evaluation.holding import certificate_in_force
+from hilum.evaluation.overlap import SHOWN, digest_of, find_seen
 from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
-from hilum.evaluation.sealed import FILE, read_certificate, seal
+from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
 from hilum.progress import Progress
 from hilum.training.run import Run
@@ -39,6 +39,10 @@ NOT_PATIENTS = (
     "patients are unknown, so that every image was counted as a patient of its own. If several show one patient, the "
     "certificate claims too much: with alike images of a patient (correlation 0.7) such a bound failed twice as often "
     "as promised"
+)
+NO_REFERENCE = (
+    "the run has no certificate of its own patients that these could be compared with: hilum certify {run} first, then "
+    "this again"
 )
 
 
@@ -112,15 +116,19 @@ def certify(
             "name": part.name,
             "split": part.split,
             "own": part.own,
-            "digest": _digest(images.table),
+            "digest": digest_of(images.table),
             "n_images": len(rows),
         },
         "conditions": list(CONDITIONS),
         "notes": _notes(part, predictions),
         "exchangeability": None,
     }
-    if not part.own and (reference := read_certificate(run)) is not None:
-        facts["exchangeability"] = compare_with(reference, predictions)
+    if not part.own:
+        reference = certificate_in_force(run, temperatures, facts["notes"])
+        if reference:
+            facts["exchangeability"] = compare_with(reference, predictions)
+        else:
+            facts["notes"].append(NO_REFERENCE.format(run=run.path))
     file = out or (run.path / FILE if part.own else run.path / "certificates" / f"{part.name}.json")
     sealed = seal(facts)
     try:
@@ -191,12 +199,6 @@ def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]
         "temperatures": dict(temperatures) if temperatures else None,
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }
-
-
-def _digest(table: Table) -> str:
-    """Of who was counted: files, patients and labels, in no order."""
-    lines = sorted(f"{row.sha256} {row.patient_id} {row.label}" for row in table.rows)
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _notes(part: Part, predictions: Predictions) -> list[str]:

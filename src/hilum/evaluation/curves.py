@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.evaluation.intervals import cluster_weights
+from hilum.evaluation.intervals import cluster_weights, expanded_tail
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -91,7 +91,8 @@ def curve_bands(
         with ``low`` and ``high``, and ``prevalence``. Labels that all images have, or none, are left out.
     """
     found: dict[str, Any] = {}
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    tail = expanded_tail(len(set(clusters)), confidence)
+    tails = [tail, 1 - tail]
     drawn = [weights.astype(np.float32) for weights in cluster_weights(clusters, resamples, seed)]
     for k, label in enumerate(labels):
         positive = truth == k
@@ -122,6 +123,7 @@ def _both(scores: Floats, positive: Bools, weights: NDArray[Any]) -> dict[str, F
         recall, rate = found / found[-1], false / false[-1]
         # The curve's upper end at each false positive rate; at a recall, the precision of the first that reaches it.
         roc[r] = np.interp(GRID, np.r_[0, rate], np.r_[0, recall])
-        reached = np.minimum(np.searchsorted(recall, GRID - 1e-12), len(recall) - 1)
+        # At recall 0 that is the first which finds anybody: above it there is no precision.
+        reached = np.minimum(np.searchsorted(recall, np.maximum(GRID - 1e-12, 1e-12)), len(recall) - 1)
         pr[r] = (found / np.maximum(found + false, 1e-12))[reached]
     return {"roc": roc, "pr": pr}

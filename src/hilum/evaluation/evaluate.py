@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from hilum.data.operating_point import OperatingPoint
 from hilum.data.table import Table
+from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
 from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
-from hilum.evaluation.holding import certificate_in_force, holding
-from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
+from hilum.evaluation.extremes import widen_area, widen_f1, widen_precision_area, widen_share
+from hilum.evaluation.holding import certificate_in_force, holding, no_witness
+from hilum.evaluation.intervals import bootstrap, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
@@ -100,8 +102,14 @@ def evaluate(
     )
     folder = out or run.path / "evaluation" / part.name
     notes: list[str] = []  # of deciding, which a comparison of probabilities does not do
+    if part.own and part.split in ("train", "val"):  # a comparison says so in its own words
+        made = "trained on" if part.split == "train" else "chosen by"
+        notes.append(f"WARNING: the run was {made} these images, which show nothing of its worth on others")
     columns = columns_of(run, rows)
     certificate = certificate_in_force(run, calibration.temperatures, notes)
+    if certificate and (why := no_witness(certificate, part)):
+        notes.append(f"WARNING: {why}")
+    held = holding(certificate, predictions) if certificate and not why else None
     abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
     judgement = None
     if abstention.reference:
@@ -120,16 +128,16 @@ def evaluate(
         "calibration": {
             "temperatures": calibration.temperatures,
             "note": calibration.note,
-            "before": probability_scores(predictions.truth, plain),
+            "before": probability_scores(predictions.truth, plain, predictions.clusters),
         },
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "notes": notes,
         "subgroups": measure_subgroups(predictions, columns, run.protected),
-        "operating_point": holding(certificate, predictions) if certificate else None,
+        "operating_point": held,
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
-        "shortcuts": shortcut_gate(run, predictions, part.root, progress) if part.own else None,
+        "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
         "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
         if judgement
         else None,
@@ -207,25 +215,30 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         "wilson": wilson_of(counts[0].astype(int).tolist(), predictions.labels, CONFIDENCE),
         "predictive_values": _predictive_values(predictions, protected, resamples),
         "detectable": _detectable(predictions),
-        **probability_scores(truth, probabilities),
+        **probability_scores(truth, probabilities, predictions.clusters),
         "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
     }
 
 
-def probability_scores(truth: Any, probabilities: Any) -> dict[str, Any]:
+def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) -> dict[str, Any]:
     """How far the probabilities themselves can be trusted: ``log_loss``, ``brier``, ``ece`` with its noise floor.
+
+    ``noise_high`` is what 95 % of perfectly calibrated models of these probabilities would stay below.
 
     Args:
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
+        clusters: The patient of each image.
     """
+    errors = errors_if_calibrated(probabilities, clusters)
     outcomes = np.eye(probabilities.shape[1])[truth]
     return {
         "log_loss": log_loss(truth, probabilities),
         "brier": brier(truth, probabilities),
         "ece": {
             "value": expected_calibration_error(outcomes, probabilities),
-            "noise_floor": noise_floor(probabilities),
+            "noise_floor": float(errors.mean()),
+            "noise_high": float(np.quantile(errors, 0.95)),
         },
     }
 
@@ -255,7 +268,7 @@ def details(predictions: Predictions) -> dict[str, Any]:
     return {
         "curves": curve_bands(probabilities, truth, labels, predictions.clusters),
         "reliability": reliability(truth, probabilities, labels, predictions.clusters),
-        "brier_parts": brier_parts(truth, probabilities, labels),
+        "brier_parts": brier_parts(truth, probabilities, labels, predictions.clusters),
     }
 
 
@@ -266,20 +279,29 @@ def _measures(truth: Any, probabilities: Any, labels: Sequence[str], weights: An
 
 
 def _widen(intervals: dict[str, Any], predictions: Predictions) -> None:
-    """Give proportions of exactly 0 or 1 the exact interval: resampling cannot see what did not happen.
+    """Give measures of exactly 0 or 1 an exact interval: resampling cannot see what did not happen.
 
     A measure that is exactly 1 on three patients is anything from 29 % to 100 %.
     """
     truth, predicted, clusters = predictions.truth, predictions.predicted, np.array(predictions.clusters)
 
-    def widen(measure: dict[str, Any], counted: Any) -> None:
-        if measure["value"] in (0.0, 1.0):
-            patients = len(set(clusters[counted]))
-            measure |= exact_interval(measure["value"], patients, CONFIDENCE)
+    def patients(counted: Any) -> int:
+        return len(set(clusters[counted]))
 
-    widen(intervals["accuracy"], np.full(len(truth), True))
+    widen_share(intervals["accuracy"], patients(truth >= 0), CONFIDENCE)
     for k, label in enumerate(predictions.labels):
-        widen(intervals["recall"][label], truth == k)
-        widen(intervals["precision"][label], predicted == k)
+        has, called = truth == k, predicted == k
+        widen_share(intervals["recall"][label], patients(has), CONFIDENCE)
+        widen_share(intervals["precision"][label], patients(called), CONFIDENCE)
+        widen_f1(intervals["f1"][label], patients(has | called), CONFIDENCE)
+        widen_area(intervals["auroc"][label], patients(has), patients(~has), CONFIDENCE)
+        if has.any() and not has.all():
+            widen_precision_area(intervals["auprc"][label], intervals["auroc"][label], float(has.mean()))
     occurring = [intervals["recall"][label] for k, label in enumerate(predictions.labels) if (truth == k).any()]
     widen_mean(intervals["balanced_accuracy"], occurring)
+    for branch in nested_decisions(predictions.labels) if "decisions" in intervals else ():
+        here = np.isin(truth, sum(branch.members, ()))
+        for child, inside in zip(branch.children, branch.members, strict=True):
+            has = np.isin(truth, inside)
+            area = intervals["decisions"][branch.name][child]
+            widen_area(area, patients(has), patients(here & ~has), CONFIDENCE)

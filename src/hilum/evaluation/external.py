@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import RunError
-from hilum.evaluation.intervals import cluster_weights
+from hilum.evaluation.extremes import widen_area, widen_difference, widen_share
+from hilum.evaluation.intervals import cluster_weights, expanded_tail, widen_mean
 from hilum.evaluation.metrics import measures
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.training.run import Run, read_json
@@ -48,7 +49,8 @@ def drop(
     for seed, of in enumerate((internal, external)):
         parts = [_flat(of, weights) for weights in cluster_weights(of.clusters, resamples, seed)]
         drawn.append({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    tail = expanded_tail(min(len(set(of.clusters)) for of in (internal, external)), confidence)
+    tails = [tail, 1 - tail]
     found: dict[str, Any] = {"recall": {}, "auroc": {}}
     for key in plain[0]:
         ours, theirs = plain[0][key][0], plain[1][key][0]
@@ -62,7 +64,23 @@ def drop(
             found[name][label] = entry
         else:
             found[name] = entry
+    for which, of in (("internal", internal), ("external", external)):
+        _widen(found, which, of, confidence)
+    recalls = found["recall"].values()
+    for entry in (found["accuracy"], found["balanced_accuracy"], *recalls, *found["auroc"].values()):
+        widen_difference(entry["difference"], entry["internal"], entry["external"])
     return found
+
+
+def _widen(found: dict[str, Any], which: str, of: Predictions, confidence: float) -> None:
+    clusters = np.asarray(of.clusters, dtype=object)
+    widen_share(found["accuracy"][which], len(set(clusters)), confidence)
+    for k, label in enumerate(of.labels):
+        ill, others = (len(set(clusters[here])) for here in (of.truth == k, of.truth != k))
+        widen_share(found["recall"][label][which], ill, confidence)
+        widen_area(found["auroc"][label][which], ill, others, confidence)
+    occurring = [found["recall"][label][which] for k, label in enumerate(of.labels) if (of.truth == k).any()]
+    widen_mean(found["balanced_accuracy"][which], occurring)
 
 
 def drop_sentence(found: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from hilum.errors import CertificateError
 from hilum.evaluation.certified_patients import compare_with, flagged_by_label, scores_by_patient
 from hilum.evaluation.intervals import exact_interval
+from hilum.evaluation.overlap import SEEN_AS, digest_of
+from hilum.evaluation.parts import Part
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.sealed import read_certificate
 from hilum.training.run import Run
@@ -28,6 +30,22 @@ def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, not
         )
         return None
     return facts
+
+
+def no_witness(certificate: Mapping[str, Any], part: Part) -> str:
+    """Why patients cannot say how a certificate holds: they chose it, or the run has seen them; empty if they can.
+
+    Args:
+        certificate: What ``certificate.json`` holds.
+        part: The images that are evaluated.
+    """
+    made = certificate["data"]
+    same = made["own"] and part.own and made["split"] == part.split
+    if same or made["digest"] == digest_of(part.images.table):
+        return "the certificate's threshold was chosen on these very patients, who cannot say how it holds"
+    if part.own and part.split in SEEN_AS:
+        return f"the run was {SEEN_AS[part.split]} these patients, who cannot say how its certificate holds"
+    return ""
 
 
 def holding(certificate: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:

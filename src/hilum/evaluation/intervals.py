@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 
 Floats = NDArray[np.float64]
 CHUNK = 2**20  # weights held at a time; measures need six times as much memory
@@ -48,7 +48,7 @@ def bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A measure with its percentile interval (Efron 1979).
+    """A measure with its expanded percentile interval (Efron 1979; see `expanded_tail`).
 
     Args:
         measure: Takes weights (R, N); gives arrays (R,), or dictionaries of them.
@@ -62,7 +62,7 @@ def bootstrap(
     """
     plain = measure(np.ones((1, len(clusters))))
     drawn = [measure(weights) for weights in cluster_weights(clusters, resamples, seed)]
-    tail = (1 - confidence) / 2
+    tail = expanded_tail(len(set(clusters)), confidence)
 
     def interval(value: Any, samples: list[Any]) -> Any:
         if isinstance(value, dict):
@@ -73,6 +73,23 @@ def bootstrap(
         return {"value": _number(value[0]), "low": _number(low), "high": _number(high)}
 
     return {key: interval(plain[key], [sample[key] for sample in drawn]) for key in plain}
+
+
+def expanded_tail(patients: int, confidence: float) -> float:
+    """Which quantile of the resamples is an interval's lower end, so that it is not too narrow for few patients.
+
+    A bootstrap takes the mean of n patients for the true one, and has the normal distribution's tails: of a mean it is
+    too narrow by the root of (n - 1) / n, and by z / t (Hesterberg 2015, *Am. Stat.*). For 95 % it takes 2.45 % with
+    400 patients, and 1.9 % with 30.
+
+    Args:
+        patients: n.
+        confidence: Of the interval, between 0 and 1.
+    """
+    if patients < 2:
+        return 0.0
+    reach = t.ppf((1 + confidence) / 2, patients - 1) * np.sqrt(patients / (patients - 1))
+    return float(norm.cdf(-reach))
 
 
 def exact_interval(share: float, patients: int, confidence: float = 0.95) -> dict[str, float]:

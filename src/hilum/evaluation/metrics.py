@@ -70,12 +70,13 @@ def measures(
 
     Returns:
         ``accuracy`` and ``balanced_accuracy`` (the mean recall over labels that occur; NaN in a resample that lacks
-        one of them), each of shape (R,), and ``recall``, ``precision``, ``auroc``, ``auprc`` by label.
+        one of them), each of shape (R,), and ``recall``, ``precision``, ``f1``, ``auroc``, ``auprc`` by label.
     """
     counts = confusion_counts(truth, probabilities.argmax(axis=1), len(labels), weights)
     right = np.diagonal(counts, axis1=1, axis2=2)
     recall = divide(right, counts.sum(axis=2))
     precision = divide(right, counts.sum(axis=1))
+    f1 = divide(2 * right, counts.sum(axis=1) + counts.sum(axis=2))
     everyone = range(len(labels))
     areas = [weighted_auroc(probabilities[:, k], truth == k, weights) for k in everyone]
 
@@ -87,6 +88,7 @@ def measures(
         "balanced_accuracy": balanced_accuracy(counts, np.bincount(truth, minlength=len(labels)) > 0),
         "recall": dict(by_label(recall.T)),
         "precision": dict(by_label(precision.T)),
+        "f1": dict(by_label(f1.T)),
         "auroc": dict(by_label(areas)),
         "auprc": dict(by_label([average_precision(probabilities[:, k], truth == k, weights) for k in everyone])),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from hilum.data.table import Table
@@ -63,3 +64,9 @@ def find_seen(run: Run, table: Table, *, temperature: bool) -> list[Seen]:
         elif twin := by_patient.get(row.patient_id):
             found.append(Seen(row.path, twin.path, twin.split, "patient"))
     return found
+
+
+def digest_of(table: Table) -> str:
+    """SHA-256 of who is in a table: files, patients and labels, in no order."""
+    lines = sorted(f"{row.sha256} {row.patient_id} {row.label}" for row in table.rows)
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

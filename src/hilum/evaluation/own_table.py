@@ -11,16 +11,17 @@ from hilum.data.labels import PROTECTED as COVID_NAMES
 from hilum.data.labels import last_component
 from hilum.data.layouts import read_table
 from hilum.data.sources import given_away
-from hilum.data.table import Table
+from hilum.data.table import Row, Table
 from hilum.errors import HilumError
-from hilum.evaluation.subgroups import age_band
+from hilum.evaluation.subgroups import AGE, age_band
 from hilum.training.run import Run
 
 WANTED = {  # what a report asks for, by the names under which tables have it
     "source": ("source", "site", "hospital", "institution", "dataset"),
+    "site": ("site", "hospital", "institution", "centre", "center"),
     "date": ("date", "year", "acquired", "acquisition_date", "study_date", "studydate"),
     "licence": ("licence", "license"),
-    "age": ("age", "age_years", "patient_age", "patientage"),
+    "age": AGE,
     "sex": ("sex", "gender", "patient_sex", "patientsex"),
     "view": ("view", "projection", "view_position", "viewposition"),
     "label_source": ("label_source", "reference_standard", "ground_truth", "labelled_by", "annotator", "rt_pcr"),
@@ -53,18 +54,17 @@ def table_facts(table: Table) -> dict[str, Any]:
     Returns:
         ``n_images``; ``columns``: for each of `WANTED` the column that has it, its share of filled cells and, where it
         takes few values, counts by label; ``given_away``: labels that the source gives away; ``impossible``: labels
-        that cannot be true at their images' dates.
+        that cannot be true at their images' dates; ``undated``: images whose date tells no year.
     """
     names = dict.fromkeys(name for row in table.rows for name in row.extra)
     columns: dict[str, Any] = {}
     for wanted, synonyms in WANTED.items():
-        name = next((name for name in ("source", *names) if name.lower() in synonyms), None)
-        if name is None:
+        named = [name for name in ("source", *names) if name.lower() in synonyms]
+        cells = ((name, [_cell(row, name) for row in table.rows]) for name in named)
+        name, values = next(((name, values) for name, values in cells if any(values)), ("", []))
+        if not name:
             continue
-        values = [row.source if name == "source" else str(row.extra.get(name, "")).strip() for row in table.rows]
         filled = sum(bool(value) for value in values)
-        if not filled:
-            continue
         if wanted == "age":
             values = [age_band(value) for value in values]
         pairs = zip(table.rows, values, strict=True)
@@ -72,11 +72,13 @@ def table_facts(table: Table) -> dict[str, Any]:
         few = len({value for _, value in by_label}) <= MOST_VALUES
         counts = {label: {v: n for (of, v), n in sorted(by_label.items()) if of == label} for label in table.labels}
         columns[wanted] = {"column": name, "filled": filled / len(table), "by_label": counts if few else None}
+    date = columns.get("date", {}).get("column")
     return {
         "n_images": len(table),
         "columns": columns,
         "given_away": [found.sentence for found in given_away(table)],
-        "impossible": _impossible(table, columns.get("date", {}).get("column")),
+        "impossible": _impossible(table, date),
+        "undated": sum(_year(row, date) is None for row in table.rows) if date else None,
     }
 
 
@@ -86,7 +88,16 @@ def _impossible(table: Table, column: str | None) -> list[str]:
         return []
     early: Counter[str] = Counter()
     for row in table.rows:
-        year = re.search(r"(19|20)\d\d", row.source if column == "source" else str(row.extra.get(column, "")))
-        if year and int(year[0]) < FIRST_COVID and last_component(row.label).lower() in COVID_NAMES:
+        year = _year(row, column)
+        if year and year < FIRST_COVID and last_component(row.label).lower() in COVID_NAMES:
             early[row.label] += 1
     return [f"{count} images of '{label}' are dated before {FIRST_COVID}" for label, count in early.items()]
+
+
+def _year(row: Row, column: str) -> int | None:
+    year = re.search(r"(19|20)\d\d", _cell(row, column))
+    return int(year[0]) if year else None
+
+
+def _cell(row: Row, column: str) -> str:
+    return row.source.strip() if column == "source" else str(row.extra.get(column, "")).strip()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, norm
 
 from hilum.data.ranking import weighted_auroc
+from hilum.evaluation.extremes import widen_area, widen_difference
 from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
 from hilum.evaluation.metrics import balanced_accuracy, confusion_counts, divide
 
@@ -159,7 +160,15 @@ def paired_auroc(
             for k, label in enumerate(labels)
         }
 
-    return bootstrap(measure, clusters, resamples=resamples, confidence=CONFIDENCE)
+    found = bootstrap(measure, clusters, resamples=resamples, confidence=CONFIDENCE)
+    patients = np.asarray(clusters)
+    for k, label in enumerate(labels):
+        entry, with_it, without = found[label], len(set(patients[truth == k])), len(set(patients[truth != k]))
+        for which in ("first", "second"):
+            widen_area(entry[which], with_it, without, CONFIDENCE)
+        if not np.array_equal(first, second):
+            widen_difference(entry["difference"], entry["first"], entry["second"])
+    return found
 
 
 def _scores(truth: Ints, answer: Ints, labels: Sequence[str], weights: Floats) -> dict[str, Any]:

@@ -77,12 +77,17 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError(msg)
         labels = tuple(name.removeprefix("p:") for name in columns)
         index = {label: number for number, label in enumerate(labels)}
+        stated = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(len(rows), -1)
+        wrong = ~(np.isfinite(stated) & (stated >= 0)).all(axis=1) | ~(np.abs(stated.sum(axis=1) - 1) < 1e-4)
+        if wrong.any():
+            msg = f"what is said of {rows[int(wrong.argmax())]['path']} are no probabilities that sum to one"
+            raise ValueError(msg)
         return Predictions(
             labels=labels,
             paths=tuple(row["path"] for row in rows),
             patients=tuple(row["patient_id"] for row in rows),
             truth=np.array([index[row["label"]] for row in rows], dtype=np.int64),
-            probabilities=np.array([[float(row[name]) for name in columns] for row in rows]).reshape(len(rows), -1),
+            probabilities=stated,
         )
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         msg = (
@@ -107,7 +112,7 @@ def predict(
         Of shape (N, K), in the order of `images`.
 
     Raises:
-        CheckpointError: The weights are missing or belong to another architecture.
+        CheckpointError: The weights are missing or belong to another architecture, or an answer is no number.
     """
     return predict_with_features(run, images, labels, progress=progress)[0]
 
@@ -128,10 +133,17 @@ def predict_with_features(
     parts, described = [], []
     with torch.inference_mode(), progress.task("Predicting", len(images.table)) as advance:
         for pixels, _ in batches:
-            floats = to_network_range(pixels.to(device).float() / 255)
+            floats = to_network_range(pixels.to(device).float() / 255, run.recipe.preprocessing)
             answers, features = network(floats.contiguous(memory_format=torch.channels_last))
             parts.append(answers.double().softmax(dim=1).cpu().numpy())
             described.append(features.cpu().numpy())
             advance(len(pixels))
     probabilities: NDArray[np.float64] = np.concatenate(parts)
+    unfit = ~np.isfinite(probabilities).all(axis=1)
+    if unfit.any():
+        msg = (
+            f"{images.table.rows[int(unfit.argmax())].path}: the network of {run.path} answers with something that is "
+            f"no number ({unfit.sum()} of {len(probabilities)} images). Nothing can be measured by it: train anew."
+        )
+        raise CheckpointError(msg)
     return probabilities, np.concatenate(described)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
+from hilum.evaluation.extremes import extreme, widen_share
 from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.metrics import divide
 
@@ -92,14 +93,43 @@ def predictive_values(
         specificity = divide(weights @ (~positive & ~flagged), weights @ ~positive)
         found: dict[str, Any] = {"recall": recall, "specificity": specificity}
         for p in prevalences:
-            true, false = p * recall, (1 - p) * (1 - specificity)
-            missed, cleared = p * (1 - recall), (1 - p) * specificity
-            found[f"{p:g}"] = {"ppv": divide(true, true + false), "npv": divide(cleared, cleared + missed)}
+            found[f"{p:g}"] = _values_at(p, recall, specificity)
         return found
 
     measured = bootstrap(measure, clusters, resamples=resamples)
+    if any(extreme(measured[name]) for name in ("recall", "specificity")):
+        _widen(measured, bootstrap(measure, clusters, resamples=resamples, confidence=0.975), positive, clusters)
     at = [{"prevalence": p, **measured.pop(f"{p:g}")} for p in prevalences]
     return {**measured, "at": at}
+
+
+def _widen(measured: dict[str, Any], wider: dict[str, Any], positive: Bools, clusters: Sequence[str]) -> None:
+    """Where recall or specificity is 0 or 1, take predictive values at the limits of both.
+
+    Both rise with recall and with specificity, so that limits which hold each with 97.5 % hold them with 95 %.
+    """
+    names = np.asarray(clusters, dtype=object)
+    limits = {}
+    for name, counted in (("recall", positive), ("specificity", ~positive)):
+        patients = len(set(names[counted]))
+        widen_share(measured[name], patients)
+        widen_share(wider[name], patients, 0.975)
+        limits[name] = wider[name]
+    for key, found in measured.items():
+        if key in limits:
+            continue
+        for bound in ("low", "high"):
+            values = _values_at(float(key), *(np.array([limits[name][bound]]) for name in ("recall", "specificity")))
+            for name, value in values.items():
+                if found[name]["value"] is not None:
+                    found[name][bound] = float(value[0]) if np.isfinite(value[0]) else float(bound == "high")
+
+
+def _values_at(prevalence: float, recall: Floats, specificity: Floats) -> dict[str, Floats]:
+    """Bayes' theorem."""
+    true, false = prevalence * recall, (1 - prevalence) * (1 - specificity)
+    missed, cleared = prevalence * (1 - recall), (1 - prevalence) * specificity
+    return {"ppv": divide(true, true + false), "npv": divide(cleared, cleared + missed)}
 
 
 def smallest_significant(count: int, discordance: float = DISCORDANCE) -> float | None:

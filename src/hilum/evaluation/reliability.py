@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.isotonic import isotonic_regression
 
+from hilum.evaluation.calibration import outcomes_if_calibrated
 from hilum.evaluation.intervals import bootstrap, exact_interval
 from hilum.evaluation.metrics import divide
 
@@ -65,7 +66,13 @@ def reliability(
 
 
 def brier_parts(
-    truth: Ints, probabilities: Floats, labels: Sequence[str], *, draws: int = DRAWS, seed: int = 0
+    truth: Ints,
+    probabilities: Floats,
+    labels: Sequence[str],
+    clusters: Sequence[str] | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """The Brier score as miscalibration - discrimination + uncertainty, without any choice of bins.
 
@@ -77,6 +84,7 @@ def brier_parts(
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
         labels: K names.
+        clusters: The patient of each image, for the noise floor; by default each its own.
         draws: How often outcomes are drawn from the probabilities themselves.
         seed: Of the draws.
 
@@ -86,13 +94,10 @@ def brier_parts(
     """
     by_label = {label: _parts(truth == k, probabilities[:, k]) for k, label in enumerate(labels)}
     total = {name: sum(parts[name] for parts in by_label.values()) for name in next(iter(by_label.values()))}
-    generator = np.random.default_rng(seed)
-    cumulative = np.cumsum(probabilities, axis=1)
-    cumulative[:, -1] = 1
-    floors = []
-    for _ in range(draws):
-        drawn = (generator.random((len(truth), 1)) > cumulative).sum(axis=1)
-        floors.append(sum(_parts(drawn == k, p)["miscalibration"] for k, p in enumerate(probabilities.T)))
+    floors = [
+        sum(_parts(drawn == k, p)["miscalibration"] for k, p in enumerate(probabilities.T))
+        for drawn in outcomes_if_calibrated(probabilities, clusters, draws=draws, seed=seed)
+    ]
     return {**total, "noise_floor": float(np.mean(floors)), "by_label": by_label}
 
 

@@ -59,6 +59,10 @@ def _by_label(metrics: dict[str, Any]) -> Table:
 def _sentences(metrics: dict[str, Any]) -> list[str]:
     accuracy, balanced = (interval(metrics[name], 100, 1) for name in ("accuracy", "balanced_accuracy"))
     lines = [f"accuracy [bold]{accuracy}[/] %, balanced {balanced} %"]
+    for name, title, factor, digits, unit in (("f1", "F1", 100, 1, " %"), ("auprc", "AUPRC", 1, 3, "")):
+        if found := metrics.get(name):
+            told = (f"{label} {interval(found[label], factor, digits)}{unit}" for label in metrics["labels"])
+            lines.append(escape(f"{title}: {', '.join(told)}"))
     labels, protected = metrics["labels"], metrics["protected"]
     if protected in labels:
         row = metrics["confusion"][labels.index(protected)]
@@ -68,7 +72,8 @@ def _sentences(metrics: dict[str, Any]) -> list[str]:
     ece = metrics["ece"]
     lines.append(
         f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, calibration error {ece['value']:.3f} "
-        f"(a perfect model would show {ece['noise_floor']:.3f})"
+        f"(a perfect model would show {ece['noise_floor']:.3f}"
+        + (f", and seldom more than {high:.3f})" if (high := ece.get("noise_high")) else ")")
     )
     calibration = metrics.get("calibration", {})
     if temperatures := calibration.get("temperatures"):

@@ -48,6 +48,9 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
     if facts["model"]["weights_sha256"] != run.environment.get("weights_sha256"):
         msg = f"{file}: was made for other weights, and is void for these. {again}"
         raise CertificateError(msg)
+    if form := facts["model"].get("form"):
+        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
+        raise CertificateError(msg)
     return {**facts, "seal": sealed}
 
 

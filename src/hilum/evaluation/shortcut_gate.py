@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from hilum.audit.shortcuts import FEWEST
 from hilum.audit.survey import survey
 from hilum.data.ranking import weighted_auroc
 from hilum.data.rows import pack
+from hilum.data.table import Row, Table
 from hilum.errors import HilumError
+from hilum.evaluation.extremes import widen_area, widen_difference
 from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import Predictions
@@ -32,35 +35,47 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 
 
-def shortcut_gate(run: Run, predictions: Predictions, root: Path, progress: Progress | None = None) -> dict[str, Any]:
+def shortcut_gate(
+    run: Run, predictions: Predictions, tested: Table, *, own: bool = True, progress: Progress | None = None
+) -> dict[str, Any]:
     """Compare a run's predictions with probes that were fitted to its training images.
 
     Args:
         run: A finished run.
-        predictions: Of images of the run's own data.
-        root: Where these data lie.
+        predictions: Of images of `tested`.
+        tested: The run's own data, or other people's images under the run's labels. On other data, probes see only
+            columns that both tables have.
+        own: Whether they are the run's own data.
         progress: Told about long work.
 
     Returns:
         As `compare_with_probes` has it; with ``note`` and without a verdict where nothing could be compared.
     """
-    split = {row.path: row for row in run.each_split_row()}
-    wanted = {path for path, row in split.items() if row.split == "train"} | set(predictions.paths)
-    table = own_table(run, root)
-    rows = (
-        replace(row, label=split[row.path].label, split=split[row.path].split)
-        for row in table.rows
-        if row.path in wanted
-    )
+    ours = own_table(run, tested.root if own else Path(run.environment["data"]["root"]))
+    asked_of = ours if own else tested
+    columns = [{name for row in table.rows for name in row.extra} for table in (ours, asked_of)]
+    both = columns[0] & columns[1]
+
+    def placed(table: Table, label: str, split: str, row: Row) -> Row:
+        extra = {name: value for name, value in row.extra.items() if name in both}
+        return replace(row, path=str(table.root / row.path), label=label, split=split, extra=extra)
+
+    label_of = {row.path: row.label for row in run.each_split_row() if row.split == "train"}
+    wanted = set(predictions.paths)
+    known = (placed(ours, label_of[row.path], "train", row) for row in ours.rows if row.path in label_of)
+    asked_for = (placed(asked_of, row.label, "asked", row) for row in asked_of.rows if row.path in wanted)
     try:
-        seen = survey(replace(table, rows=pack(rows), notes=()), progress=progress)
+        seen = survey(Table(tested.root, pack(chain(known, asked_for))), progress=progress)
     except HilumError as error:
         return _nothing(str(error))
-    place = {row.path: i for i, row in enumerate(seen.table.rows)}
+    place = {row.path: i for i, row in enumerate(seen.table.rows) if row.split == "asked"}
     train = np.array([i for i, row in enumerate(seen.table.rows) if row.split == "train"], np.int64)
-    if not len(train) or not all(path in place for path in predictions.paths):
+    paths = [str(asked_of.root / path) for path in predictions.paths]
+    if not len(train):
+        return _nothing(f"the run's training images are not in {ours.root} any more, so that no probe can be fitted")
+    if not all(path in place for path in paths):
         return _nothing("files have gone or changed since the prediction")
-    asked = np.array([place[path] for path in predictions.paths], np.int64)
+    asked = np.array([place[path] for path in paths], np.int64)
     offered, _ = probes(seen)
     labels = predictions.labels
     truth = np.array([labels.index(seen.table.rows[int(i)].label) for i in train], np.int64)
@@ -114,6 +129,11 @@ def compare_with_probes(
             }
 
         measured = bootstrap(measure, predictions.clusters, resamples=resamples)
+        sides = len(set(clusters[positive])), len(set(clusters[~positive]))
+        widen_area(measured["model"], *sides)
+        for name, area in measured["areas"].items():
+            widen_area(area, *sides)
+            widen_difference(measured["differences"][name], area, measured["model"])
         beside = [
             {
                 "name": probe.name,

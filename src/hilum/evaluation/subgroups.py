@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,17 @@ from hilum.data.ranking import weighted_auroc
 from hilum.data.splits import GROUP_COLUMN
 from hilum.data.table import Row
 from hilum.errors import HilumError
-from hilum.evaluation.intervals import bootstrap, exact_interval
+from hilum.evaluation.extremes import widen_area, widen_share
+from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.metrics import divide
 from hilum.evaluation.predictions import Predictions
 from hilum.training.run import Run
 
+AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")
 AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
 MOST_VALUES = 12
-UNKNOWN = "unknown"
+FEWEST_IMAGES = 10  # of the largest subgroup: a column below that names images, whatever it is called
+UNKNOWN, OTHERS = "unknown", "others"
 
 
 def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -32,8 +37,8 @@ def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
         rows: Of the N images.
 
     Returns:
-        N values by column; columns that name images or labels, say nothing, or take more than 12 values are left out.
-        Numeric ages become bands.
+        N values by column; columns that name images or labels, or say nothing, are left out. Ages become bands; of more
+        than 12 values, numbers become thirds, and words that are not among the 11 most frequent are ``others``.
     """
     extras = [{"source": row.source, **row.extra} for row in rows]
     if not any(value for extra in extras for value in extra.values()):
@@ -43,12 +48,29 @@ def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
         if name == GROUP_COLUMN or NAMES_AN_IMAGE.search(name.lower()) or NAMES_THE_LABEL.search(name.lower()):
             continue
         values = [str(extra.get(name, "")).strip() for extra in extras]
-        if name.lower().split("_")[0] == "age":
-            values = [age_band(value) for value in values]
+        values = [age_band(value) for value in values] if name.lower() in AGE else _few(values)
         present = set(values) - {"", UNKNOWN}
-        if len(set(values)) > 1 and 1 <= len(present) <= MOST_VALUES:
+        if len(set(values)) > 1 and present and max(Counter(values)[value] for value in present) >= FEWEST_IMAGES:
             found[name] = [value or UNKNOWN for value in values]
     return found
+
+
+def _few(values: list[str]) -> list[str]:
+    """The same values, taken together where there are too many for subgroups."""
+    counts = Counter(value for value in values if value)
+    if len(counts) <= MOST_VALUES:
+        return values
+    try:
+        numbers = np.array([float(value) if value else np.nan for value in values])
+    except ValueError:
+        frequent = {value for value, count in counts.most_common(MOST_VALUES - 1) if count >= FEWEST_IMAGES}
+        rest = OTHERS if frequent else ""
+        return [value if value in frequent or not value else rest for value in values]
+    known = np.isfinite(numbers)
+    third = np.searchsorted(np.quantile(numbers[known], [1 / 3, 2 / 3]), numbers, side="left")
+    spans = {t: numbers[known & (third == t)] for t in set(third[known].tolist())}
+    names = {t: f"{inside.min():g} to {inside.max():g}" for t, inside in spans.items()}
+    return [names[t] if here else "" for t, here in zip(third.tolist(), known, strict=True)]
 
 
 def age_band(value: str) -> str:
@@ -84,7 +106,7 @@ def measure_subgroups(
     found: dict[str, Any] = {}
     for column, values in columns.items():
         given = np.asarray(values, dtype=object)
-        order = sorted(set(values), key=lambda value: (value == UNKNOWN, _sorting(value)))
+        order = sorted(set(values), key=in_order)
         found[column] = {value: _measure(predictions, given == value, protected, resamples) for value in order}
     return found
 
@@ -106,8 +128,10 @@ def _measure(predictions: Predictions, here: Any, protected: str | None, resampl
     measured = bootstrap(measure, clusters, resamples=resamples)
     names = np.asarray(clusters, dtype=object)
     for name, counted in (("accuracy", truth >= 0), ("recall", positive), ("false_alarms", ~positive)):
-        if name in measured and measured[name]["value"] in (0.0, 1.0):
-            measured[name] |= exact_interval(measured[name]["value"], len(set(names[counted])))
+        if name in measured:
+            widen_share(measured[name], len(set(names[counted])))
+    if "auroc" in measured:
+        widen_area(measured["auroc"], len(set(names[positive])), len(set(names[~positive])))
     return {
         "n_images": len(truth),
         "n_patients": len(set(clusters)),
@@ -127,6 +151,7 @@ def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
     return [known.get(row.path, {}) for row in rows]
 
 
-def _sorting(value: str) -> tuple[float, str]:
-    head = value.split("-")[0].rstrip("+")
-    return (float(head), value) if head.isdigit() else (float("inf"), value)
+def in_order(value: str) -> tuple[bool, bool, float, str]:
+    """A key to sort values by: numbers and bands by size, then words, then `OTHERS` and `UNKNOWN`."""
+    head = re.match(r"-?\d+(\.\d+)?", value)
+    return value == UNKNOWN, value == OTHERS, float(head[0]) if head else float("inf"), value

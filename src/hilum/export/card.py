@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hilum.export.int8 import in_words
+
 LIMITS = (
     "For research and teaching. **Not for diagnosis.** A probability says how images like the training images were "
     "labelled; on other ages, machines, countries or diseases it may mean nothing, and labels the model never saw are "
@@ -44,14 +46,19 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     yield from _results(results, facts["labels"])
     yield from ("", "## Certificate", "")
     yield _certificate(facts["certificate"])
+    if int8 := facts["int8"]:
+        yield from ("", "## 8 bits", "", f"Inner layers were quantised ({int8['method']}). {in_words(int8)}")
+        yield f"The results above are the float network's. Certificate: {int8['certificate']}."
     yield from ("", "## How it was made", "")
     network, shape = recipe["network"], recipe["preprocessing"]
+    local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
     members = f", {network['members']} members" if network["members"] > 1 else ""
     yield (
         f"Recipe `{recipe['name']}`: {facts['architecture']}, network `{network['name']}`{members}, "
         f"{provenance['parameters']:,} parameters, seed {recipe['training']['seed']}; "
         f"images of {shape['size']}x{shape['size']} pixels"
-        f"{', histogram-equalised' if shape['equalise'] else ''}. Trained on {provenance['trained_on']} with hilum "
+        f"{', histogram-equalised' if shape['equalise'] else ''}{local}. "
+        f"Trained on {provenance['trained_on']} with hilum "
         f"{provenance['trained_with']['hilum']} and PyTorch {provenance['trained_with']['torch']}; "
         f"weights `{provenance['weights_sha256'][:16]}`."
     )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import hilum
+from hilum.data.cache import Images
 from hilum.data.labels import HEALTHY, last_component
 from hilum.data.reduction import SCHEME
 from hilum.data.taxonomy import nested_decisions
@@ -18,8 +19,10 @@ from hilum.errors import CheckpointError, RunError, UsageError
 from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.holding import certificate_in_force
+from hilum.evaluation.own_images import own_images
 from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
+from hilum.export.int8 import in_words, to_int8
 from hilum.export.onnx_model import INPUT, to_onnx
 from hilum.progress import Progress
 from hilum.serving.abstention import pack
@@ -52,7 +55,13 @@ class Words:
 
 
 def export(
-    run: Run, out: Path, words: Words | None = None, *, data: Path | None = None, progress: Progress | None = None
+    run: Run,
+    out: Path,
+    words: Words | None = None,
+    *,
+    data: Path | None = None,
+    int8: bool = False,
+    progress: Progress | None = None,
 ) -> Bundle:
     """Write a bundle.
 
@@ -61,11 +70,12 @@ def export(
         out: The file; its name should end in ``.onnx``.
         words: What a run cannot know of itself.
         data: Where the run's images lie now, if they have moved and are still needed: for temperatures, and to
-            know what is unlike them.
+            know what is unlike them, and for `int8`.
+        int8: Quantise the network to 8 bits, and say what that costs.
         progress: Told about what is missing.
 
     Raises:
-        RunError: The run is not finished, the network cannot be exported, or the file cannot be written.
+        RunError: The run is not finished, the network cannot be exported or quantised, or the file cannot be written.
         CheckpointError: The weights are not those with which the training ended.
         UsageError: `words` speak of labels that do not exist.
     """
@@ -78,24 +88,30 @@ def export(
     if unknown := sorted(words.display.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg)
-    calibration = calibrate(run, data, progress=progress)
+    images = _images(run, data, progress) if int8 else None
+    calibration = calibrate(run, data, images=images, progress=progress)
     if calibration.note:
         progress.line(calibration.note)
     notes: list[str] = []
     certificate = certificate_in_force(run, calibration.temperatures, notes)
-    known = familiarise(run, data, progress=progress)
-    for note in (*notes, known.note):
-        if note:
-            progress.line(note)
     network = build_for(recipe, labels)
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment["weights_sha256"]:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg)
     size = recipe.preprocessing.size
-    graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, size).eval()
+    graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
     model = to_onnx(graph, size, outputs)
+    if images is not None:
+        quantised = to_int8(run, graph, model, images, certificate)
+        model, certificate, known = quantised.model, quantised.certificate, quantised.known
+        notes += [in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
+    else:
+        known = familiarise(run, data, progress=progress)
+    for note in (*notes, known.note):
+        if note:
+            progress.line(note)
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
@@ -119,6 +135,7 @@ def export(
         "certificate": certificate,
         "operating_point": {key: certificate[key] for key in POINT} if certificate else None,
         "abstention": pack(known.reference, known.facts) if known.reference else None,
+        "int8": quantised.facts if images is not None else None,
         "results": _results(run),
         "licence": words.licence,
         "provenance": _provenance(run),
@@ -127,6 +144,14 @@ def export(
     content = seal(facts, model)
     _write(out, content)
     return open_bundle(content, str(out))
+
+
+def _images(run: Run, data: Path | None, progress: Progress) -> Images:
+    images, why = own_images(run, run.table(data), None, progress)
+    if images is None:
+        msg = f"{run.path}: 8 bits take the images of the training, and {why}. Say where they lie with --data."
+        raise RunError(msg)
+    return images
 
 
 def _results(run: Run) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hilum.data.preprocessing import Preprocessing
 from hilum.data.taxonomy import branches
 from hilum.evaluation.temperature import decisions_of
 from hilum.export.activation import Activations, watch
@@ -26,7 +27,7 @@ class ServedGraph(nn.Module):
         labels: K names.
         architecture: ``flat`` or ``cascade``.
         temperatures: By decision, as `hilum.evaluation.temperature.fit_temperatures` gives them; None for none.
-        size: Side of the input, S.
+        preprocessing: The recipe's; its size is S.
 
     Attributes:
         maps: Decision and child of each channel of the maps; empty where some network does not end in global average
@@ -39,13 +40,15 @@ class ServedGraph(nn.Module):
         labels: Sequence[str],
         architecture: str,
         temperatures: Mapping[str, float] | None,
-        size: int,
+        preprocessing: Preprocessing,
     ) -> None:
         super().__init__()
         self.network = network.eval()
+        self.preprocessing = preprocessing
         self.decisions = decisions_of(labels, architecture)
         self.temperatures = temperatures
         stages = list(network.stages) if isinstance(network, Cascade) else [network]
+        size = preprocessing.size
         sample = torch.zeros(2, 1, size, size).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
         self.watched = [
             [watch(member, sample) for member in (stage.members if isinstance(stage, Ensemble) else [stage])]
@@ -64,7 +67,7 @@ class ServedGraph(nn.Module):
         child's score before softmax, minus the mean of all children's (Zhou et al. 2016, *CVPR*, with the bias spread
         evenly); of several members, the mean.
         """
-        seen = to_network_range(images.unsqueeze(1).float() / 255)
+        seen = to_network_range(images.unsqueeze(1).float() / 255, self.preprocessing)
         logs = self.network(seen)
         parts = [F.normalize(member.features.flatten(1), dim=1) for members in self.watched for member in members]
         found = [self._calibrated(logs).exp(), F.normalize(torch.cat(parts, dim=1), dim=1)]

@@ -54,13 +54,13 @@ def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
             raise RunError(msg) from error
     assert program is not None
     model = program.model_proto
-    _strip(model)
+    strip(model)
     content: bytes = model.SerializeToString(deterministic=True)
     _check(graph, content, sample, outputs)
     return content
 
 
-def _strip(model: onnx.ModelProto) -> None:
+def strip(model: onnx.ModelProto) -> None:
     """Take out what tells of this machine (stack traces) and what no runtime needs."""
     del model.metadata_props[:]
     del model.functions[:]

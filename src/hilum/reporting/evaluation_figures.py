@@ -92,8 +92,8 @@ def risk_against_coverage(found: Mapping[str, Any], name: str) -> Markup:
             panel.plot(found["coverage"], found[key], color=colour, label=words)
         panel.set_xlim(0, 1)
         panel.set_ylim(bottom=0)
-        panel.set_xlabel("share of images that is decided about")
-        panel.set_title("Wrong answers among them", weight="bold", size=9)
+        panel.set_xlabel("share of images that are decided about")
+        panel.set_title("Wrong answers among the images decided about", weight="bold", size=9)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter(PERCENT)
         panel.grid(axis="y", color=GRID)

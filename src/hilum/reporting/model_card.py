@@ -9,8 +9,8 @@ from typing import Any
 
 from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines
-from hilum.reporting.checklist import Facts, Item, tally
-from hilum.reporting.results import fraction, fraction_range, percent, percent_range, verdict
+from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Facts, Item, tally
+from hilum.reporting.results import per_label, verdict
 
 FILE = "model_card.md"
 MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
@@ -39,9 +39,7 @@ def model_card(facts: Facts, items: Sequence[Item]) -> str:
         f"A `{recipe.network.name}` ({recipe.architecture}) that tells chest radiographs apart: {labels}{protected}. "
         f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights with the recipe `{recipe.name}`.",
         "## Uses",
-        "Teaching, and research on the data it was made from. It must not be used for decisions about patients, on "
-        "other hospitals' images without certifying it there, or on anything but frontal chest radiographs. Whatever "
-        "is peculiar to its training images may be what it recognises.",
+        f"{INTENDED} {NOT_INTENDED} Whatever is peculiar to its training images may be what it recognises.",
         "## Training data",
         _training_data(facts),
         "## Results",
@@ -85,12 +83,10 @@ def _training_data(facts: Facts) -> str:
 
 
 def _results(metrics: Mapping[str, Any]) -> list[str]:
-    rows = ["| label | recall | precision | AUROC |", "|---|---|---|---|"]
-    for label in metrics["labels"]:
-        cells = [f"{percent(metrics[m][label]['value'])} ({percent_range(metrics[m][label])})" for m in
-                 ("recall", "precision")]  # fmt: skip
-        area = metrics["auroc"][label]
-        rows.append(f"| {label} | {' | '.join(cells)} | {fraction(area['value'])} ({fraction_range(area)}) |")
+    rows = ["| label | recall | precision | F1 | AUROC | AUPRC |", "|---|---|---|---|---|---|"]
+    for row in per_label(metrics):
+        shown = (row[name] for name in ("recall", "precision", "f1", "auroc", "auprc"))
+        rows.append(f"| {row['label']} | {' | '.join(f'{value} ({limits})' for value, limits in shown)} |")
     return [verdict(metrics), "\n".join(rows), "\n".join(f"- {line}" for line in decision_lines(metrics))]
 
 

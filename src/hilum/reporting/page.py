@@ -34,6 +34,7 @@ from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, read_json
 
 SPLIT_ORDER = {"train": 0, "val": 1, "calibration": 2, "test": 3, UNUSED: 9, UNREADABLE: 10}
 NOT_USED = (UNUSED, UNREADABLE)
+OWN = "certificate, on the run's own test patients"
 
 
 def write_report(run: Path) -> Path:
@@ -185,14 +186,17 @@ def _facts(
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
     alarms = []
-    gate = facts.metrics.get("shortcuts")
-    if gate and gate["beaten"] is False:
-        alarms.append(gate_sentence(gate))
+    for name, metrics in {"": facts.metrics, **facts.external}.items():
+        gate = metrics.get("shortcuts")
+        if gate and gate["beaten"] is False:
+            alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
     held = facts.metrics.get("operating_point")
     if held and held["verdict"] == "broken":
-        alarms.append(f"certificate: {holding_sentence(held)}")
+        alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")
     if held and held["exchangeability"] and held["exchangeability"]["p_value"] < DIFFER:
-        alarms.append(exchangeability_sentence(held["exchangeability"]))
+        alarms.append(
+            f"certificate, on the run's own test patients: {exchangeability_sentence(held['exchangeability'])}"
+        )
     if evaluated and not facts.external:
         alarms.append("external validation: NONE")
     return alarms

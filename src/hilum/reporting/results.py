@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,8 +195,8 @@ def probability_scores(metrics: Metrics) -> list[Score]:
             "Calibration error (ECE)",
             percent(ece),
             "Mean gap between the probability stated for a label and the share that has it, over all labels. "
-            f"A perfectly calibrated classifier would show about {percent(floor)} on this many images: the "
-            f"noise floor. This one is {_times(ece, floor)} that; near 1 nothing is wrong, well above it the "
+            f"A perfectly calibrated classifier would show about {percent(floor)} on these patients: the noise floor"
+            f"{_seldom(metrics)}. This one is {_times(ece, floor)} that; near 1 nothing is wrong, well above it the "
             f"probabilities should not be taken at their word.{_temperature(metrics)}",
         ),
     ]
@@ -212,6 +212,11 @@ def _temperature(metrics: Metrics) -> str:
         f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients that neither "
         f"training nor test has; before that the error was {percent(before)}."
     )
+
+
+def _seldom(metrics: Metrics) -> str:
+    high = metrics["ece"].get("noise_high")
+    return f", and in one case of twenty more than {percent(high)}" if high else ""
 
 
 def _times(value: float, floor: float) -> str:
@@ -234,18 +239,19 @@ def check(metrics: Metrics) -> None:
 
 
 def per_label(metrics: Metrics) -> list[dict[str, Any]]:
-    """One row a label: images, recall, precision and AUROC with their intervals."""
+    """One row a label: images, and each measure with its interval; dashes for what an older evaluation lacks."""
     totals: Sequence[int] = result_matrix(metrics).truth_totals
+
+    def shown(name: str, label: str, value: Callable[..., str], limits: Callable[..., str]) -> tuple[str, str]:
+        entry = metrics.get(name, {}).get(label) or {}
+        return value(entry.get("value")), limits(entry)
+
     return [
         {
             "label": label,
             "images": total,
-            "recall": (percent(metrics["recall"][label]["value"]), percent_range(metrics["recall"][label])),
-            "precision": (
-                percent(metrics["precision"][label]["value"]),
-                percent_range(metrics["precision"][label]),
-            ),
-            "auroc": (fraction(metrics["auroc"][label]["value"]), fraction_range(metrics["auroc"][label])),
+            **{name: shown(name, label, percent, percent_range) for name in ("recall", "precision", "f1")},
+            **{name: shown(name, label, fraction, fraction_range) for name in ("auroc", "auprc")},
         }
         for label, total in zip(metrics["labels"], totals, strict=True)
     ]

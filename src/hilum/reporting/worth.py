@@ -25,8 +25,9 @@ class Worth:
         predictive_label: Whose.
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
+        drop: Measures on the run's own test patients, here, and the difference, each with its range.
+        plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
         detectable: What so few images could show, in one sentence.
-        areas: Under the precision-recall curves, in one sentence.
     """
 
     decisions: list[str]
@@ -38,8 +39,9 @@ class Worth:
     predictive_label: str
     subgroups: dict[str, list[dict[str, Any]]]
     probes: list[dict[str, Any]]
+    drop: list[tuple[str, list[tuple[str, str]]]]
+    plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
-    areas: str
 
 
 def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Worth:
@@ -67,15 +69,49 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
             for column, parts in (metrics.get("subgroups") or {}).items()
         },
         probes=_probes(metrics.get("shortcuts")),
+        drop=_drop(metrics.get("drop")),
+        plain=_plain(metrics),
         detectable=_detectable(metrics),
-        areas=_areas(metrics),
     )
 
 
-def _areas(metrics: Mapping[str, Any]) -> str:
-    found = metrics.get("auprc") or {}
-    told = [f"{label} {fraction(entry['value'])} ({fraction_range(entry)})" for label, entry in found.items()]
-    return f"Area under precision against recall: {', '.join(told)}." if told else ""
+def _drop(found: Mapping[str, Any] | None) -> list[tuple[str, list[tuple[str, str]]]]:
+    if not found:
+        return []
+    entries = [("Accuracy", found["accuracy"]), ("Balanced accuracy", found["balanced_accuracy"])]
+    entries += [(f"Recall of {label}", entry) for label, entry in found["recall"].items()]
+    rows = [(name, [_both(entry["internal"]), _both(entry["external"]), _points(entry)]) for name, entry in entries]
+    for label, entry in found["auroc"].items():
+        sides = [(fraction(entry[side]["value"]), fraction_range(entry[side])) for side in ("internal", "external")]
+        apart = entry["difference"]
+        known = apart["value"] is not None
+        rows.append(
+            (f"AUROC of {label}", [*sides, (f"{apart['value']:+.3f}" if known else "–", fraction_range(apart))])
+        )
+    return rows
+
+
+def _points(entry: Mapping[str, Any]) -> tuple[str, str]:
+    apart = entry["difference"]
+    if apart["value"] is None:
+        return "–", ""
+    return f"{100 * apart['value']:+.1f} points", f"{100 * apart['low']:+.1f} to {100 * apart['high']:+.1f}"
+
+
+def _plain(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    found = metrics.get("wilson")
+    if not found:
+        return []
+    return [
+        (
+            label,
+            [
+                (f"{part[label]['count']:,} of {part[label]['total']:,}", percent_range(part[label]))
+                for part in (found[name] for name in ("recall", "precision", "specificity"))
+            ],
+        )
+        for label in metrics["labels"]
+    ]
 
 
 def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.data.familiarity import ARRAYS, Familiarity
+from hilum.data.familiarity import ARRAYS, SIDE, Familiarity
+from hilum.errors import BundleError
+from hilum.serving.metadata import malformed
+
+FLOATS = ("float16", "float32", "float64")
+TYPES = {"features": FLOATS, "layouts": ("uint8",), "feature_distances": FLOATS, "layout_distances": FLOATS}
+DIMENSIONS = {"features": 2, "layouts": 2, "feature_distances": 1, "layout_distances": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,53 @@ def pack(reference: Familiarity, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, "arrays": arrays}
 
 
-def unpack(facts: Mapping[str, Any] | None) -> Familiarity | None:
-    """Read what `pack` has written; None where there is none."""
-    if not facts:
+def unpack(facts: Mapping[str, Any] | None, name: str) -> Familiarity | None:
+    """Read what `pack` has written; None where there is none.
+
+    Args:
+        facts: The entry ``abstention`` of the metadata.
+        name: What messages call the bundle.
+
+    Raises:
+        BundleError: Arrays or settings are not what can be compared with.
+    """
+    if facts is None:
         return None
-    arrays = {
-        name: np.frombuffer(b64decode(part["data"]), np.dtype(part["type"]).newbyteorder("<")).reshape(part["shape"])
-        for name, part in facts["arrays"].items()
+    try:
+        found = Familiarity.of({array: _array(facts["arrays"][array], array) for array in ARRAYS}, facts)
+        _check(found)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+        raise BundleError(malformed(name, f"abstention: {what}")) from error
+    return found
+
+
+def _array(part: Mapping[str, Any], name: str) -> NDArray[Any]:
+    if part["type"] not in TYPES[name]:
+        msg = f"{name} should be of type {' or '.join(TYPES[name])}"
+        raise ValueError(msg)
+    content = np.frombuffer(b64decode(part["data"], validate=True), np.dtype(part["type"]).newbyteorder("<"))
+    if len(part["shape"]) != DIMENSIONS[name] or not all(type(side) is int and side > 0 for side in part["shape"]):
+        msg = f"{name} should have {DIMENSIONS[name]} dimensions, none of them empty"
+        raise ValueError(msg)
+    array = content.reshape(part["shape"])
+    if not np.isfinite(array).all():
+        msg = f"{name} holds what is no number"
+        raise ValueError(msg)
+    return array
+
+
+def _check(found: Familiarity) -> None:
+    wrong = {
+        "layouts should have 225 columns": found.layouts.shape[1] != SIDE * SIDE,
+        "neighbours should be 1 or more": found.neighbours < 1,
+        "level should lie between 0 and 1": not 0 < found.level < 1,
+        "boundary should be a number": not np.isfinite(found.boundary),
+        "wrong should be poses, 0 to 15": not all(type(pose) is int and 0 <= pose < 16 for pose in found.wrong),
+        "distances should ascend": any(
+            (np.diff(distances) < 0).any() for distances in (found.feature_distances, found.layout_distances)
+        ),
     }
-    return Familiarity.of(arrays, facts)
+    for what, is_so in wrong.items():
+        if is_so:
+            raise ValueError(what)

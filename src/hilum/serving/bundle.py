@@ -11,6 +11,7 @@ from typing import Any
 
 from hilum.data.reduction import SCHEME
 from hilum.errors import BundleError
+from hilum.serving.metadata import check_metadata
 from hilum.serving.seal import unseal
 
 FORMAT = 1  # raise it when an older hilum would misread what is written
@@ -27,12 +28,14 @@ class Bundle:
         sha256: Of the whole file, as ``sha256sum`` prints it.
         facts: The metadata as they were written (``docs/bundle.md``).
         model: The file's bytes, which are an ONNX model.
+        source: What messages call it, the file where there is one.
     """
 
     name: str
     sha256: str
     facts: Mapping[str, Any]
     model: bytes
+    source: str = "bundle"
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -80,18 +83,22 @@ def open_bundle(source: Path | bytes, name: str = "") -> Bundle:
         name: What messages call bytes.
 
     Raises:
-        BundleError: It is missing, no bundle, damaged, or of a format that this version does not know.
+        BundleError: It is missing, no bundle, damaged, of a format that this version does not know, or its metadata
+            make no sense.
     """
     name = name or (str(source) if isinstance(source, Path) else "bundle")
     content = _read(source, name) if isinstance(source, Path) else source
     facts = unseal(content, name)
-    if facts.get("format") != FORMAT or facts["preprocessing"]["scheme"] != SCHEME:
+    preprocessing = facts.get("preprocessing")
+    scheme = preprocessing.get("scheme") if isinstance(preprocessing, dict) else None
+    if facts.get("format") != FORMAT or scheme != SCHEME:
         msg = (
             f"{name}: a bundle of format {facts.get('format')}, made by hilum {facts.get('hilum')}; "
             f"this version reads format {FORMAT}. Export it anew, or install that version."
         )
         raise BundleError(msg)
-    return Bundle(facts["name"], hashlib.sha256(content).hexdigest(), facts, content)
+    check_metadata(facts, name)
+    return Bundle(facts["name"], hashlib.sha256(content).hexdigest(), facts, content, name)
 
 
 def shipped_model() -> Path:

@@ -18,10 +18,13 @@ from hilum.serving.abstention import Likeness, unpack
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle, open_bundle, shipped_model
 from hilum.serving.decision import decide
+from hilum.serving.metadata import malformed
 from hilum.serving.sources import Source, name_of, read_source
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from hilum.data.familiarity import Familiarity
 
 CHUNK = 16  # images at a time and thread
 AHEAD = 2  # chunks a thread that may wait for whoever takes the answers
@@ -56,8 +59,9 @@ class Predictor:
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         self.model = {"name": self.bundle.name, "sha256": self.bundle.sha256}
         self.threads = threads or usable_cores()
-        self.familiarity = unpack(self.bundle.facts["abstention"])
+        self.familiarity = unpack(self.bundle.facts["abstention"], self.bundle.source)
         self._session = _open_session(self.bundle)
+        _check_shapes(self._session, self.bundle, self.familiarity)
 
     def predict(self, source: Source, name: str = "") -> Answer:
         """Answer about one image.
@@ -193,5 +197,33 @@ def _open_session(bundle: Bundle) -> Any:
     try:
         return onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever the runtime raises
-        msg = f"{bundle.name}: ONNX Runtime {onnxruntime.__version__} cannot use it ({error}). Export it anew."
+        msg = f"{bundle.source}: ONNX Runtime {onnxruntime.__version__} cannot use it ({error}). Export it anew."
         raise BundleError(msg) from error
+
+
+def _check_shapes(session: Any, bundle: Bundle, familiarity: Familiarity | None) -> None:
+    """What the metadata say of the graph has to be so; sides that the graph leaves open pass.
+
+    Raises:
+        BundleError: The graph has another input, or lacks outputs, or they are of another shape.
+    """
+    given, size = session.get_inputs(), bundle.size
+    outputs = {item.name: (item.type, item.shape) for item in session.get_outputs()}
+    wanted: dict[str, tuple[int, ...]] = {"probabilities": (len(bundle.labels),)}
+    if familiarity is not None:
+        wanted["features"] = (familiarity.features.shape[1],)
+    if bundle.maps:
+        wanted["maps"] = (len(bundle.maps),)
+    told = bundle.facts["input"]["name"], "tensor(uint8)", (size, size)
+    fits = [(item.name, item.type) for item in given] == [told[:2]] and _same(given[0].shape, told[2])
+    for name, sides in wanted.items():
+        kind, shape = outputs.get(name, ("", []))
+        fits = fits and kind == "tensor(float)" and _same(shape[: len(sides) + 1], sides)
+    if not fits:
+        raise BundleError(malformed(bundle.source, "they speak of another graph than the one beside them"))
+
+
+def _same(shape: Sequence[Any], sides: tuple[int, ...]) -> bool:
+    """Whether a shape is (batch, *sides) as far as it is known."""
+    known = zip(shape[1:], sides, strict=False)
+    return len(shape) == len(sides) + 1 and all(not isinstance(a, int) or a == b for a, b in known)

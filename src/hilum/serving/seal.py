@@ -53,7 +53,13 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
     if hashlib.sha256(body).hexdigest().encode() != end[-64:]:
         msg = f"{name}: altered since it was made (its hash does not fit). Copy it again, or export it anew."
         raise BundleError(msg)
-    found: dict[str, Any] = json.loads(text)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # sealed by something else than `seal`
+        found = None
+    if not isinstance(found, dict):
+        msg = f"{name}: a bundle whose metadata are no JSON object. Export it anew."
+        raise BundleError(msg)
     return found
 
 

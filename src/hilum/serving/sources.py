@@ -60,8 +60,12 @@ def _is_dicom(source: Path | bytes) -> bool:
         return False  # reading it says what is wrong
 
 
-def find_files(paths: Iterable[Path]) -> Iterator[Path]:
+def find_files(paths: Iterable[Path], without: Path | None = None) -> Iterator[Path]:
     """Files as they were named, and in order of their names all images and DICOM objects below folders.
+
+    Args:
+        paths: Files and folders.
+        without: A folder that is passed over where it lies below another one: what an earlier call has drawn.
 
     Raises:
         UsageError: A folder holds none.
@@ -72,6 +76,8 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
             continue
         inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES | DICOM_SUFFIXES)
         found = sorted(file for file in inside if file.is_file() and not file.name.startswith("."))
+        if without and path.resolve() in without.resolve().parents:
+            found = [file for file in found if without.resolve() not in file.resolve().parents]
         if not found:
             known = ", ".join(sorted(SUFFIXES | DICOM_SUFFIXES))
             msg = f"{path}: no image in this folder or below it ({known}). Name the files themselves."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,19 @@ def code_sha256() -> str:
     return total.hexdigest()
 
 
+def packages_sha256() -> str:
+    """Of the names and versions of all installed packages: equal where two machines have the same ones."""
+    found = {f"{package.name.lower().replace('_', '-')}=={package.version}" for package in metadata.distributions()}
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
 def describe_environment(precision: str) -> dict[str, Any]:
     """Versions and machine, as ``environment.json`` holds them."""
     on_gpu = torch.cuda.is_available()
     return {
         "hilum": hilum.__version__,
         "code_sha256": code_sha256(),
+        "packages_sha256": packages_sha256(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),

@@ -113,7 +113,7 @@ class Classifier(pl.LightningModule):
         )
         mix = draw_mix(plan.mixup, len(images), (plan.seed, self.step), generator)
         floats = mix.apply(floats) if mix else floats
-        floats = to_network_range(floats).contiguous(memory_format=torch.channels_last)
+        floats = to_network_range(floats, self.recipe.preprocessing).contiguous(memory_format=torch.channels_last)
         loss: Tensor = self.objective(self.network, floats, targets, mix)
         self.train_sums = self.train_sums.to(loss.device)
         self.train_sums += torch.stack([loss.detach() / self.objective.members, torch.ones_like(loss)])
@@ -126,7 +126,9 @@ class Classifier(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Add one batch to the sums of loss, right answers and images."""
         images, targets = batch
-        floats = to_network_range(images.float() / 255).contiguous(memory_format=torch.channels_last)
+        floats = to_network_range(images.float() / 255, self.recipe.preprocessing).contiguous(
+            memory_format=torch.channels_last
+        )
         log_probabilities = self.network(floats).float()
         loss = F.nll_loss(log_probabilities, targets, reduction="sum")
         predicted = log_probabilities.argmax(dim=1)

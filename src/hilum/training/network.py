@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hilum.data.preprocessing import Preprocessing
 from hilum.models.registry import build_classifier
+from hilum.training.local_contrast import local_contrast
 from hilum.training.recipe import Recipe
 
 
@@ -22,6 +24,12 @@ def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
     return network
 
 
-def to_network_range(images: Tensor) -> Tensor:
-    """Map values in [0, 1] to the [-1, 1] that every network here sees."""
-    return images * 2 - 1
+def to_network_range(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Map values in [0, 1] to what every network here sees: [-1, 1], or the recipe's local contrast.
+
+    Args:
+        images: Of shape (B, 1, H, W), already reduced (and, in training, augmented).
+        preprocessing: The recipe's.
+    """
+    share = preprocessing.local_contrast
+    return local_contrast(images * 2 - 1, share) if share else images * 2 - 1

@@ -1,0 +1,129 @@
+"""What a bundle's metadata have to be before anything is decided by them; small, as serving starts with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+from hilum.errors import BundleError
+
+LARGEST_SIDE = 8192
+FITS = ("stretch", "pad", "crop")
+ARCHITECTURES = ("flat", "cascade")
+
+
+class _Wrong(Exception):  # noqa: N818 - becomes a `BundleError` before it is seen
+    """Which entry is not as it should be, and how it should be."""
+
+
+def check_metadata(facts: Mapping[str, Any], name: str) -> None:
+    """Check all that serving reads; what only people read is left as it is.
+
+    Args:
+        facts: As they were sealed, of the format that this version knows.
+        name: What messages call the bundle.
+
+    Raises:
+        BundleError: An entry is missing, or of a type or value that cannot be.
+    """
+    try:
+        _check(facts)
+    except _Wrong as wrong:
+        raise BundleError(malformed(name, str(wrong))) from wrong
+
+
+def malformed(name: str, what: str) -> str:
+    """The message about metadata that are whole, and yet make no sense."""
+    return f"{name}: a bundle whose metadata cannot be used ({what}). Export it anew."
+
+
+def _check(facts: Mapping[str, Any]) -> None:
+    _need(facts, "name", "a text", _is_text)
+    labels = _need(facts, "labels", "two texts or more, all different", _are_labels)
+    among = f"among {', '.join(labels)}"
+    display = _need(facts, "display", "texts by label", _is_mapping)
+    for label, shown in display.items():
+        _demand(isinstance(shown, str), f"display.{label}", "a text")
+    protected = _need(facts, "protected", f"null or {among}", lambda value: value is None or isinstance(value, str))
+    _demand(protected is None or protected in labels, "protected", f"null or {among}")
+    _need(facts, "healthy", among, lambda value: _are_texts(value) and set(value) <= set(labels))
+    _need(facts, "architecture", " or ".join(ARCHITECTURES), lambda value: value in ARCHITECTURES)
+    preprocessing = _need(facts, "preprocessing", "an object", _is_mapping)
+    _need(preprocessing, "size", f"1 to {LARGEST_SIDE}", lambda value: _is_whole(value) and 1 <= value <= LARGEST_SIDE)
+    _need(preprocessing, "fit", " or ".join(FITS), lambda value: value in FITS)
+    _need(preprocessing, "equalise", "true or false", lambda value: isinstance(value, bool))
+    _need(_need(facts, "input", "an object", _is_mapping), "name", "a text", _is_text)
+    children = _children(facts, labels)
+    for item in _need(facts, "maps", "a list", lambda value: isinstance(value, list)):
+        _demand(_is_mapping(item), "maps", "a list of decision and child")
+        pair = item.get("decision"), item.get("child")
+        _demand(all(isinstance(part, str) for part in pair) and pair in children, "maps", "children of the decisions")
+    _demand(len(facts["maps"]) in (0, len(children)), "maps", "one for each child of each decision, or none")
+    point = _need(facts, "operating_point", "null or an object", lambda value: value is None or _is_mapping(value))
+    if point is not None:
+        _need(point, "group", "a text", _is_text)
+        within = f"labels {among}, all different"
+        _need(point, "members", within, lambda value: _are_texts(value) and value != [] and set(value) <= set(labels))
+        _demand(len(set(point["members"])) == len(point["members"]), "members", within)
+        _need(point, "threshold", "a number", _is_number)
+    _need(facts, "abstention", "null or an object", lambda value: value is None or _is_mapping(value))
+
+
+def _children(facts: Mapping[str, Any], labels: list[str]) -> set[tuple[str, str]]:
+    """Decision and child of all that the network decides, after a look at the tree."""
+    tree = _need(facts, "tree", "a list", lambda value: isinstance(value, list))
+    whole = "decisions with children and their labels' numbers"
+    found: set[tuple[str, str]] = set()
+    for branch in tree:
+        _demand(_is_mapping(branch), "tree", whole)
+        decision = _need(branch, "decision", "a text", lambda value: isinstance(value, str))
+        names = _need(branch, "children", "two texts or more, all different", _are_labels)
+        members = _need(branch, "members", "lists of labels' numbers", lambda value: isinstance(value, list))
+        _demand(len(members) == len(names), "tree", whole)
+        for numbers in members:
+            inside = isinstance(numbers, list) and numbers != [] and all(_is_whole(k) for k in numbers)
+            _demand(inside and all(0 <= k < len(labels) for k in numbers), "members", "lists of labels' numbers")
+        found |= {(decision, child) for child in names}
+    if facts["architecture"] == "flat":
+        return {("", label) for label in labels}
+    _demand(bool(tree), "tree", whole)
+    return found
+
+
+def _need(facts: Mapping[str, Any], key: str, expected: str, fits: Callable[[Any], bool]) -> Any:
+    if key not in facts:
+        msg = f"'{key}' is missing"
+        raise _Wrong(msg)
+    _demand(fits(facts[key]), key, expected)
+    return facts[key]
+
+
+def _demand(fits: bool, key: str, expected: str) -> None:
+    if not fits:
+        msg = f"'{key}' should be {expected}"
+        raise _Wrong(msg)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_text(item) for item in value)
+
+
+def _are_labels(value: Any) -> bool:
+    return _are_texts(value) and len(value) >= 2 and len(set(value)) == len(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -1,0 +1,221 @@
+"""Bundles of 8 bits against the float ones of the same runs."""
+
+import json
+import logging
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from hilum.data.cache import open_images
+from hilum.data.preprocessing import Preprocessing
+from hilum.data.reduction import reduce
+from hilum.errors import CertificateError, RunError
+from hilum.evaluation.abstention import spread_over_labels
+from hilum.evaluation.certify import certify
+from hilum.evaluation.recertify import recertify
+from hilum.evaluation.sealed import open_certificate, seal
+from hilum.export.export import export
+from hilum.export.graph import ServedGraph
+from hilum.export.int8 import loss
+from hilum.export.onnx_model import to_onnx
+from hilum.export.onnx_session import OnnxSession
+from hilum.export.quantise import inner_layers, quantise
+from hilum.serving.bundle import open_bundle
+from hilum.serving.explanation import explain
+from hilum.serving.predictor import Predictor
+from messages import assert_one_message
+
+MEAN, LARGEST = 0.01, 0.08  # of a probability; a network of 8 channels has less to average over than a real one
+KINDS = ("flat", "cascade", "vgg")
+
+
+@pytest.fixture(scope="module")
+def int8_of(run_of, tmp_path_factory):
+    made = {}
+
+    def bundle(kind):
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp("int8") / f"{kind}.onnx"
+            export(run_of(kind), made[kind], int8=True)
+        return made[kind]
+
+    return bundle
+
+
+def pixels_of(files, predictor):
+    from hilum.data.images import read_grayscale
+
+    return np.stack([reduce(read_grayscale(file), **predictor.bundle.preprocessing) for file in files])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_answers_as_the_float_network_does(kind, int8_of, bundle_of, squares):
+    files = sorted((squares / "test").rglob("*.png"))
+    before, after = Predictor(bundle_of(kind)), Predictor(int8_of(kind))
+    pixels = pixels_of(files, before)
+    apart = np.abs(after.run(pixels) - before.run(pixels))
+    assert 0 < apart.mean() < MEAN
+    assert apart.max() < LARGEST
+    assert after.run(pixels, ["features"]).dtype == np.float32
+    explained = [explain(one, files[0]) for one in (before, after)]
+    assert explained[0].method == explained[1].method
+    if kind != "vgg":
+        both = [one.heatmaps[0].values for one in explained]
+        assert np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1] > 0.98
+
+
+def test_its_inner_layers_are_bytes_and_the_rest_is_not(int8_of, bundle_of):
+    before, after = (onnx.load(made("flat")) for made in (bundle_of, int8_of))
+    kinds = {item.name: item.data_type for item in after.graph.initializer}
+    held = {name for name in kinds if name.endswith("weight_quantized")}
+    assert held == {
+        f"network.stages.{k}.{name}.weight_quantized"
+        for k, name in [(0, "conv1"), (0, "conv2"), (1, "conv1"), (1, "conv2"), (1, "shortcut.0")]
+    }
+    assert all(kinds[name] == onnx.TensorProto.INT8 for name in held)
+    assert kinds["network.stem.0.weight"] == kinds["network.head.weight"] == onnx.TensorProto.FLOAT
+    assert [item.name for item in after.graph.output] == [item.name for item in before.graph.output]
+    assert all(item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for item in after.graph.output)
+
+
+def test_no_processor_gives_another_answer(int8_of, squares):
+    """Integer kernels agree with the same model computed in floats: no 16-bit sum overflows on the way."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    for kind in ("flat", "vgg"):
+        predictor = Predictor(int8_of(kind))
+        plain = onnxruntime.InferenceSession(predictor.bundle.model, options)
+        pixels = pixels_of(sorted((squares / "test").rglob("*.png")), predictor)
+        (floats,) = plain.run(["probabilities"], {"images": pixels})
+        assert np.abs(predictor.run(pixels) - floats).max() < 0.01
+
+
+def test_it_says_what_it_loses(int8_of, bundle_of, run_of):
+    bundle = open_bundle(int8_of("flat"))
+    said = bundle.facts["int8"]
+    images = open_images(run_of("flat").table(), run_of("flat").recipe.preprocessing)
+    assert said["loss"]["split"] == "val"
+    images = images.select(i for i, row in enumerate(images.table.rows) if row.split == "val")
+    assert said["loss"]["n_images"] == len(images.table)
+    labels = list(bundle.labels)
+    truth = np.array([labels.index(row.label) for row in images.table.rows])
+    before, after = (Predictor(made("flat")).run(images.pixels[images.positions]) for made in (bundle_of, int8_of))
+    assert said["loss"]["largest_difference"] == pytest.approx(np.abs(before - after).max(), abs=2e-6)
+    assert said["loss"]["accuracy"]["int8"] == pytest.approx((after.argmax(axis=1) == truth).mean(), abs=1e-5)
+    chosen = after[np.arange(len(truth)), truth]
+    assert said["loss"]["log_loss"]["int8"] == pytest.approx(-np.log(chosen).mean(), abs=1e-4)
+    assert said["bytes"]["int8"] < said["bytes"]["float"] * 1.5  # of a network this small the graph is most
+    assert "## 8 bits" in bundle.facts["card"]
+    assert "float network's" in bundle.facts["card"]
+    assert open_bundle(bundle_of("flat")).facts["int8"] is None
+
+
+def test_the_measure_is_right():
+    before = np.array([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
+    after = np.array([[0.7, 0.3], [0.6, 0.4], [0.5, 0.5]])
+    found = loss(np.array([0, 0, 0]), before, after)
+    assert found["mean_difference"] == pytest.approx(0.1)
+    assert found["largest_difference"] == pytest.approx(0.2)
+    assert found["changed"] == pytest.approx(1 / 3, abs=1e-6)
+    assert found["accuracy"] == {"float": pytest.approx(2 / 3, abs=1e-6), "int8": 1.0}
+    assert found["log_loss"]["float"] == pytest.approx(-np.log([0.8, 0.4, 0.5]).mean(), abs=1e-6)
+
+
+def test_the_same_run_gives_the_same_bytes_and_nothing_of_this_machine(int8_of, run_of, tmp_path):
+    logging.disable(logging.NOTSET)
+    export(run_of("flat"), tmp_path / "again.onnx", int8=True)
+    content = int8_of("flat").read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == content
+    for private in (b"hilum-int8-", b"/tmp", str(run_of("flat").path).encode(), b"site-packages"):
+        assert private not in content
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_ranges_come_from_training_images_alone(run_of, monkeypatch, tmp_path):
+    from hilum.export import int8
+
+    run, seen = run_of("flat"), []
+    monkeypatch.setattr(int8, "quantise", lambda *given: seen.append(given[2]) or quantise(*given))
+    export(run, tmp_path / "m.onnx", int8=True)
+    images = open_images(run.table(), run.recipe.preprocessing)
+    training = {
+        images.pixels[p].tobytes()
+        for p, row in zip(images.positions, images.table.rows, strict=True)
+        if row.split == "train"
+    }
+    assert {pixels.tobytes() for pixels in seen[0]} <= training
+    assert len(spread_over_labels(images, 10)) == 10
+
+
+def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path):
+    from hilum.training.recipe import load_recipe
+    from hilum.training.train import train
+
+    data = write_dataset(patients=150, images=1, side=32)
+    run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=4", "early_size=0"]))
+    made = certify(run, miss_rate=0.5, confidence=0.8).facts
+    bundle = export(run, tmp_path / "m.onnx", int8=True)
+    carried = bundle.facts["certificate"]
+    assert carried["model"]["form"] == "int8"
+    assert {key: carried[key] for key in ("group", "miss_rate", "confidence", "n_patients", "rank")} == {
+        key: made[key] for key in ("group", "miss_rate", "confidence", "n_patients", "rank")
+    }
+    assert bundle.facts["operating_point"]["threshold"] == carried["threshold"]
+    assert seal({key: value for key, value in carried.items() if key != "seal"}) == carried
+    (tmp_path / "c.json").write_text(json.dumps(carried))
+    with pytest.raises(CertificateError, match=r"another form \(int8\)"):  # it says nothing of the float network
+        open_certificate(tmp_path / "c.json", run)
+    # By the rule itself, from the bundle's own answers: rank k of the sorted scores, rounded down.
+    scores = np.array(carried["reference"]["group"])
+    images = open_images(run.table(), run.recipe.preprocessing)
+    answers = Predictor(bundle).run(images.pixels[images.positions])[:, run.labels.index("infected/covid")]
+    assert np.isin(np.round(scores, 5), np.round(answers.astype(float), 5)).mean() > 0.95
+    assert (scores < carried["threshold"]).sum() == carried["rank"] - 1
+    assert bundle.facts["int8"]["abstention"] == "by its own features"
+    assert bundle.facts["abstention"]["arrays"] != export(run, tmp_path / "f.onnx").facts["abstention"]["arrays"]
+
+    session = OnnxSession(bundle.model)
+    for changed in ({"own": False}, {"digest": "other"}):
+        other = seal({**{k: v for k, v in made.items() if k != "seal"}, "data": {**made["data"], **changed}})
+        found, why = recertify(run, other, images, session.probabilities, {})
+        assert found is None
+        assert "not in force" in why
+    found, why = recertify(run, made, images, lambda chosen: session.probabilities(chosen) * np.nan, {})
+    assert found is None
+    assert "not a number" in why
+
+
+class Shallow(torch.nn.Module):
+    """Nothing between the first layer and the last."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = torch.nn.Conv2d(1, 2, 8, stride=8)
+        self.head = torch.nn.Linear(2, 3)
+
+    def forward(self, images):
+        return torch.log_softmax(self.head(self.cells(images).mean(dim=(2, 3))), dim=1)
+
+
+def test_what_cannot_be_quantised_is_said_in_one_message(run_of, hilum, tmp_path, monkeypatch):
+    labels = ("normal", "infected/covid", "infected/non-covid")
+    graph = ServedGraph(Shallow(), labels, "flat", None, Preprocessing(size=32)).eval()
+    model = to_onnx(graph, 32, ["probabilities", "features"])
+    pixels = np.zeros((4, 32, 32), np.uint8)
+    assert not inner_layers(graph.network)
+    with pytest.raises(RunError, match=r"no layer that could be quantised .* Export it without --int8\."):
+        quantise(model, frozenset(), pixels)
+    with pytest.raises(RunError, match=r"cannot be quantised \(.*\)\. Export it without --int8\."):
+        quantise(model, frozenset({"network.cells.weight"}), pixels[:, :16])  # images of another size
+    run = run_of("flat")
+    away = tmp_path / "away"
+    message = hilum("export", run.path, tmp_path / "m.onnx", "--int8", "--data", away)
+    assert_one_message(message, 1, "8 bits take the images of the training")
+    assert not (tmp_path / "m.onnx").exists()
+    result = hilum("export", run.path, tmp_path / "m.onnx", "--int8", check=0)
+    assert "8 bits against float, on" in result.stderr
+    assert "of `val`" in result.stderr

@@ -1,0 +1,146 @@
+"""The pages of --explain: what comes first, what is said, and that many images stay usable."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hilum.errors import UsageError
+from hilum.serving import album_page
+from hilum.serving.album import Album
+from hilum.serving.album_page import Shown, write_pages
+from hilum.serving.answer import Answer
+from hilum.serving.bundle import open_bundle
+from hilum.serving.explanation import explain
+from hilum.serving.predictor import Predictor
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+
+
+def shown(number, truth, label, probability, name=""):
+    rest = (1 - probability) / 2
+    probabilities = {one: probability if one == label else rest for one in LABELS}
+    answer = Answer(f"{number}.png", label, probabilities, "flag", "because <of> this", ("A lateral view.",))
+    return Shown(f"{number}.png.jpg", (648, 364), name or f"{number}.png", answer, truth)
+
+
+class Reader(HTMLParser):
+    """Names in the order of figures, headings, and whether every tag is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.names, self.headings, self.open, self.values = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "figure" in self.open and self.open[-1] == "b":
+            self.names.append(data)
+        elif self.open[-1:] == ["h2"]:
+            self.headings.append(data)
+        elif self.open[-1:] == ["dd"]:
+            self.values.append(data)
+
+
+@pytest.fixture
+def bundle(bundle_of):
+    return open_bundle(bundle_of("flat"))
+
+
+def test_wrong_answers_come_first_and_each_says_truth_answer_and_decision(bundle, tmp_path):
+    given = [
+        shown(1, "normal", "normal", 0.9),
+        shown(2, "normal", "infected/covid", 0.6),
+        shown(3, "", "normal", 0.5),
+        shown(4, "infected/covid", "normal", 0.8),
+        shown(5, "infected/covid", "infected/covid", 0.5),
+    ]
+    failed = [Answer("bad.png", error="an empty file. Remove it.")]
+    text = write_pages(tmp_path, given, failed, bundle).read_text()
+    page = Reader(text)
+    assert page.names == ["4.png", "2.png", "5.png", "1.png", "3.png"]
+    assert page.headings == ["Wrong", "Right", "Truth not known", "Could not be read: 1"]
+    assert page.values[:4] == ["infected/covid", "normal, 80.0%", "infected/covid 10.0%; infected/non-covid 10.0%",
+                               "flag: because <of> this"]  # fmt: skip
+    assert "6 images: 2 wrong, 2 right, 1 truth not known, 1 could not be read." in text
+    row = re.search(r"<tr><th>infected/covid</th>(.*?)</tr>", text)[1]
+    assert re.findall(r">(\d+)<", row) == ["1", "1", "0"]
+    assert not (tmp_path / "page-2.html").exists()
+
+
+def test_many_images_are_paged_and_loaded_as_they_come_into_sight(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(album_page, "PER_PAGE", 10)
+    given = [shown(k, "normal", "normal" if k % 3 else "infected/covid", 0.5 + k / 100) for k in range(34)]
+    write_pages(tmp_path, given, [], bundle)
+    pages = [tmp_path / "index.html", *(tmp_path / f"page-{k}.html" for k in (2, 3, 4))]
+    read = [Reader(page.read_text()) for page in pages]
+    assert [len(page.names) for page in read] == [10, 10, 10, 4]
+    names = [name for page in read for name in page.names]
+    assert sorted(names) == sorted(one.name for one in given)
+    assert names[0] == "33.png"  # the surest of the wrong ones
+    assert read[1].headings == ["Wrong", "Right"]
+    for page in pages:
+        text = page.read_text()
+        pictures = re.findall("<img [^>]*>", text)
+        assert all('loading="lazy"' in picture and 'width="648" height="364"' in picture for picture in pictures)
+        links = re.findall(r'href="((?:index|page)[^"]*)"', text)
+        assert {tmp_path / link for link in links} == {*pages} - {page}
+
+
+def test_names_of_files_are_not_taken_for_html(bundle, tmp_path):
+    name = '<b>"a" & b?#.png'
+    one = shown(1, "normal", "normal", 0.9, name)
+    text = write_pages(tmp_path, [one], [Answer(name, error="x")], bundle).read_text()
+    Reader(text)
+    assert "<b>&lt;b&gt;&quot;a&quot; &amp; b?#.png</b>" in text
+    assert "<of>" not in text
+
+
+def test_pictures_lie_where_the_page_looks_for_them(bundle_of, tmp_path):
+    predictor = Predictor(bundle_of("cascade"))
+    files = []
+    for number, folder in enumerate(("normal", "infected/covid", "a b#c?")):
+        file = tmp_path / "in" / folder / "x y.png"
+        file.parent.mkdir(parents=True)
+        Image.fromarray(np.add.outer(np.arange(80 + number), np.arange(60)).astype(np.uint8)).save(file)
+        files.append(file)
+    album = Album(tmp_path / "out", files, predictor.bundle)
+    for file in files:
+        drawn = album.add(file, explain(predictor, file))
+        with Image.open(drawn) as picture:
+            assert picture.format == "JPEG"
+    text = album.close().read_text()
+    from urllib.parse import unquote
+
+    sources = [unquote(source) for source in re.findall(r'src="([^"]*)"', text)]
+    assert len(sources) == 3
+    assert all((tmp_path / "out" / source).is_file() for source in sources)
+    assert [album.truth_of(file) for file in files] == ["normal", "infected/covid", ""]
+
+
+def test_a_folder_that_cannot_be_made_is_said_so(bundle, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="Choose another folder for --explain"):
+        Album(tmp_path / "file" / "out", [Path("x.png")], bundle)
+
+
+def test_what_an_earlier_call_has_drawn_is_no_radiograph(tmp_path):
+    from hilum.serving.sources import find_files
+
+    for name in ("a.png", "out/b.jpg", "out/c/d.jpg", "other/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = [file.relative_to(tmp_path).as_posix() for file in find_files([tmp_path], without=tmp_path / "out")]
+    assert found == ["a.png", "other/e.png"]
+    assert len(list(find_files([tmp_path], without=tmp_path))) == 4  # drawn beside the images themselves
+    assert len(list(find_files([tmp_path / "out"], without=tmp_path))) == 2

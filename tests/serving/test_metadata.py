@@ -1,0 +1,160 @@
+"""Bundles whose seal is right and whose metadata are not: one message, or an answer, and never a traceback."""
+
+import base64
+import copy
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from hilum.data.familiarity import Familiarity
+from hilum.errors import BundleError
+from hilum.serving.abstention import pack, unpack
+from hilum.serving.bundle import open_bundle
+from hilum.serving.explanation import explain
+from hilum.serving.predictor import Predictor
+from hilum.serving.seal import METADATA, _entry, seal
+from messages import assert_one_message
+
+PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
+WRONG = (None, "x", "", -1, 0, 1.5, 10**30, [], {}, True, [None], [[]], {"x": None}, ["normal", "normal"])
+GONE = object()
+SETTINGS = {"neighbours": 5, "level": 0.05, "boundary": 1.2, "wrong": [1, 3]}
+
+
+def parts_of(path):
+    """The facts of a bundle, and the ONNX model beside them."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    return dict(open_bundle(path).facts), model.SerializeToString()
+
+
+def reference(width):
+    """Such as `familiarise` finds, for features of so many columns."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(20, width))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    distances = [np.sort(generator.random(50)).astype(np.float32) for _ in range(2)]
+    layouts = generator.integers(0, 256, (20, 225), dtype=np.uint8)
+    return Familiarity(features.astype(np.float16), layouts, *distances, 5, 0.05, 1.2, (1, 3))
+
+
+@pytest.fixture
+def whole(bundle_of):
+    facts, model = parts_of(bundle_of("cascade"))
+    width = Predictor(seal(facts, model)).run(np.zeros((1, 48, 48), np.uint8), ["features"]).shape[1]
+    facts["abstention"] = pack(reference(width), SETTINGS)
+    members = ["infected/covid", "infected/non-covid"]
+    facts["operating_point"] = {"group": "infected/*", "members": members, "threshold": 0.5}
+    return facts, model
+
+
+def outcome(facts, model):
+    """What asking such a bundle ends in: a message, or an answer that is whole."""
+    try:
+        predictor = Predictor(seal(facts, model))
+        answer = predictor.predict(PIXELS)
+        explain(predictor, PIXELS)
+        predictor.bundle.display, predictor.bundle.healthy  # noqa: B018 - the screen looks at them
+    except BundleError as error:
+        text = str(error)
+        assert "\n" not in text
+        assert "Export it anew" in text or "Make a bundle" in text
+        return text
+    assert all(np.isfinite(p) for p in answer.probabilities.values())
+    return answer
+
+
+def places(value, path=()):
+    """Every key below a JSON value; of lists the first item."""
+    if isinstance(value, dict):
+        for key in value:
+            yield (*path, key)
+            yield from places(value[key], (*path, key))
+    elif isinstance(value, list) and value:
+        yield (*path, 0)
+        yield from places(value[0], (*path, 0))
+
+
+def changed(facts, path, value):
+    copied = copy.deepcopy(facts)
+    inner = copied
+    for key in path[:-1]:
+        inner = inner[key]
+    if value is GONE:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return copied
+
+
+READ = ("format", "name", "labels", "display", "protected", "healthy", "architecture", "tree", "preprocessing", "input",
+        "maps", "operating_point", "abstention")  # fmt: skip
+
+
+def test_no_key_that_is_missing_or_of_another_type_ends_in_a_traceback(whole):
+    facts, model = whole
+    refused = 0
+    for path in places({key: facts[key] for key in READ}):
+        for wrong in (GONE, *WRONG):
+            refused += isinstance(outcome(changed(facts, path, wrong), model), str)
+    assert refused > 400
+    for key in facts.keys() - {*READ}:  # what only people read
+        assert not isinstance(outcome(changed(facts, (key,), GONE), model), str), key
+    assert not isinstance(outcome(facts, model), str)
+    for key in READ:
+        assert isinstance(outcome(changed(facts, (key,), GONE), model), str), key
+
+
+ARRAYS = {
+    "not base64": ("features", "data", "@@@@", "abstention"),
+    "cut": ("feature_distances", "data", "AAAA", "abstention"),
+    "another type": ("layouts", "type", "float64", "layouts should be of type uint8"),
+    "objects": ("features", "type", "O", "features should be of type"),
+    "another shape": ("features", "shape", [3, 3], "abstention"),
+    "another dimension": ("layouts", "shape", [4500], "2 dimensions"),
+    "NaN": ("layout_distances", "data", base64.b64encode(np.full(50, np.nan, "<f4")).decode(), "no number"),
+    "falling": ("layout_distances", "data", base64.b64encode(np.arange(50, 0, -1, "<f4")).decode(), "ascend"),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_malformed_arrays_are_named(kind, whole):
+    facts, model = whole
+    name, key, value, expected = ARRAYS[kind]
+    said = outcome(changed(facts, ("abstention", "arrays", name, key), value), model)
+    assert isinstance(said, str)
+    assert expected in said
+
+
+def test_what_was_packed_comes_back():
+    given = reference(7)
+    found = unpack(json.loads(json.dumps(pack(given, SETTINGS))), "x")
+    np.testing.assert_array_equal(found.features, given.features)
+    np.testing.assert_array_equal(found.layout_distances, given.layout_distances)
+    assert unpack(None, "x") is None
+
+
+def test_metadata_about_another_graph_are_refused(whole, bundle_of):
+    facts, model = whole
+    _, vgg = parts_of(bundle_of("vgg"))
+    for other in (
+        (facts, vgg),
+        (changed(facts, ("preprocessing", "size"), 32), model),
+        (changed(facts, ("input", "name"), "pictures"), model),
+        (facts | {"abstention": pack(reference(3), SETTINGS)}, model),
+    ):
+        assert "speak of another graph" in outcome(*other)
+
+
+def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path):
+    import hashlib
+
+    for content in (b"[1, 2]", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000):
+        body = _entry(METADATA, content)
+        file = tmp_path / "m.onnx"
+        file.write_bytes(body + _entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
+        with pytest.raises(BundleError, match=r"m\.onnx: a bundle whose metadata are no JSON object\. Export it anew"):
+            open_bundle(file)
+    assert_one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1, "no JSON object")
