@@ -83,6 +83,12 @@ def test_probes_of_the_training_images_are_asked_about_other_data_too(run_of, el
         assert probe["difference"]["value"] == pytest.approx(lead)
 
 
+def test_a_relative_path_to_the_data_is_no_other_place(run_of, elsewhere, tmp_path, monkeypatch):
+    whole = evaluate(run_of("flat"), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(run_of("flat"), elsewhere.relative_to(tmp_path), out=tmp_path / "2").metrics["shortcuts"] == whole
+
+
 def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path):
     moved = tmp_path / "run"
     shutil.copytree(run_of("flat").path, moved)

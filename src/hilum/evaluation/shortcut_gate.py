@@ -58,7 +58,7 @@ def shortcut_gate(
 
     def placed(table: Table, label: str, split: str, row: Row) -> Row:
         extra = {name: value for name, value in row.extra.items() if name in both}
-        return replace(row, path=str(table.root / row.path), label=label, split=split, extra=extra)
+        return replace(row, path=_whole(table, row.path), label=label, split=split, extra=extra)
 
     label_of = {row.path: row.label for row in run.each_split_row() if row.split == "train"}
     wanted = set(predictions.paths)
@@ -70,7 +70,7 @@ def shortcut_gate(
         return _nothing(str(error))
     place = {row.path: i for i, row in enumerate(seen.table.rows) if row.split == "asked"}
     train = np.array([i for i, row in enumerate(seen.table.rows) if row.split == "train"], np.int64)
-    paths = [str(asked_of.root / path) for path in predictions.paths]
+    paths = [_whole(asked_of, path) for path in predictions.paths]
     if not len(train):
         return _nothing(f"the run's training images are not in {ours.root} any more, so that no probe can be fitted")
     if not all(path in place for path in paths):
@@ -84,6 +84,10 @@ def shortcut_gate(
         for probe in offered
     }
     return compare_with_probes(predictions, offered, scores, run.protected)
+
+
+def _whole(table: Table, path: str) -> str:
+    return str((table.root / path).absolute())  # two roots become one, which a relative path would be joined to
 
 
 def compare_with_probes(
