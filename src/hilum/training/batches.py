@@ -58,15 +58,18 @@ class Batches:
         if self.shuffle:
             order = np.random.default_rng(self.shuffle).permutation(len(order))
         end = self.start + len(self)
-        with ThreadPoolExecutor(1) as pool:
-            following = pool.submit(self._batch, order, self.start)
-            for number in range(self.start, end):
-                begin = time.perf_counter()
-                batch = following.result()
-                if number + 1 < end:
-                    following = pool.submit(self._batch, order, number + 1)
-                self.waited += time.perf_counter() - begin
-                yield batch
+        # Nothing is left to do where this generator is thrown away: a Ctrl-C that fell into its closing would be lost.
+        pool = ThreadPoolExecutor(1)
+        following = pool.submit(self._batch, order, self.start)
+        for number in range(self.start, end):
+            begin = time.perf_counter()
+            batch = following.result()
+            if number + 1 < end:
+                following = pool.submit(self._batch, order, number + 1)
+            else:
+                pool.shutdown(wait=False)
+            self.waited += time.perf_counter() - begin
+            yield batch
 
     def _batch(self, order: NDArray[np.int64], number: int) -> tuple[Tensor, Tensor]:
         # Sorted gathering reads the file in one direction; within a batch the order does not matter.
