@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -58,18 +58,23 @@ class Batches:
         if self.shuffle:
             order = np.random.default_rng(self.shuffle).permutation(len(order))
         end = self.start + len(self)
-        # Nothing is left to do where this generator is thrown away: a Ctrl-C that fell into its closing would be lost.
-        pool = ThreadPoolExecutor(1)
-        following = pool.submit(self._batch, order, self.start)
-        for number in range(self.start, end):
-            begin = time.perf_counter()
-            batch = following.result()
-            if number + 1 < end:
-                following = pool.submit(self._batch, order, number + 1)
-            else:
-                pool.shutdown(wait=False)
-            self.waited += time.perf_counter() - begin
-            yield batch
+        with ThreadPoolExecutor(1) as pool:
+            following = pool.submit(self._batch, order, self.start)
+            for number in range(self.start + 1, end):
+                batch = self._wait_for(following)
+                following = pool.submit(self._batch, order, number)
+                yield batch
+            last = self._wait_for(following)
+        # Outside, so that nothing is left to do where an epoch's end throws this generator away: a Ctrl-C that fell
+        # into its closing would be lost.
+        if end > self.start:
+            yield last
+
+    def _wait_for(self, batch: Future[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        begin = time.perf_counter()
+        found = batch.result()
+        self.waited += time.perf_counter() - begin
+        return found
 
     def _batch(self, order: NDArray[np.int64], number: int) -> tuple[Tensor, Tensor]:
         # Sorted gathering reads the file in one direction; within a batch the order does not matter.
