@@ -15,7 +15,7 @@ from hilum.data.reduction import reduce
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.abstention import spread_over_labels
 from hilum.evaluation.certify import certify
-from hilum.evaluation.recertify import recertify
+from hilum.evaluation.certify_form import certify_form
 from hilum.evaluation.sealed import open_certificate, seal
 from hilum.export.export import export
 from hilum.export.graph import ServedGraph
@@ -181,10 +181,10 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     session = OnnxSession(bundle.model)
     for changed in ({"own": False}, {"digest": "other"}):
         other = seal({**{k: v for k, v in made.items() if k != "seal"}, "data": {**made["data"], **changed}})
-        found, why = recertify(run, other, images, session.probabilities, {})
+        found, why = certify_form(run, other, images, session.probabilities, {})
         assert found is None
         assert "not in force" in why
-    found, why = recertify(run, made, images, lambda chosen: session.probabilities(chosen) * np.nan, {})
+    found, why = certify_form(run, made, images, lambda chosen: session.probabilities(chosen) * np.nan, {})
     assert found is None
     assert "not a number" in why
 

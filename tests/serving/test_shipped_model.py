@@ -13,8 +13,6 @@ from hilum.training.recipe import load_recipe
 
 def test_its_hash_is_the_recorded_one_and_its_card_is_honest():
     file = SHIPPED / f"{NAME}.onnx"
-    if not file.exists():
-        pytest.skip("no model was built yet (make model)")
     assert (SHIPPED / SUMS).read_text().split() == [hashlib.sha256(file.read_bytes()).hexdigest(), file.name]
     assert file.stat().st_size <= LARGEST
     shipped = open_bundle(shipped_model())

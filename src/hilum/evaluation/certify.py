@@ -98,14 +98,7 @@ def certify(
     plain = predict(run, images, run.labels, progress=progress)
     temperatures = calibration.temperatures
     scaled = scale(plain, temperatures, run.labels, run.recipe.architecture) if temperatures else plain
-    rows, labels = images.table.rows, run.labels
-    predictions = Predictions(
-        labels=labels,
-        paths=tuple(row.path for row in rows),
-        patients=tuple(row.patient_id for row in rows),
-        truth=np.array([labels.index(row.label) for row in rows], dtype=np.int64),
-        probabilities=scaled,
-    )
+    predictions = Predictions.of(images.table, run.labels, scaled)
     facts = {
         "format": FORMAT,
         "hilum": __version__,
@@ -117,7 +110,7 @@ def certify(
             "split": part.split,
             "own": part.own,
             "digest": digest_of(images.table),
-            "n_images": len(rows),
+            "n_images": len(images.table),
         },
         "conditions": list(CONDITIONS),
         "notes": _notes(part, predictions),

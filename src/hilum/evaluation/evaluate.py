@@ -86,20 +86,13 @@ def evaluate(
     part = select_part(run, data, split, progress, mapping=mapping)
     for item in part.unreadable[:10]:
         progress.line(f"left out: {item.message}")
-    index = {label: number for number, label in enumerate(labels)}
     rows = part.images.table.rows
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
     plain, features = predict_with_features(run, part.images, labels, progress=progress)
     probabilities = plain
     if calibration.temperatures:
         probabilities = scale(plain, calibration.temperatures, labels, run.recipe.architecture)
-    predictions = Predictions(
-        labels=labels,
-        paths=tuple(row.path for row in rows),
-        patients=tuple(row.patient_id for row in rows),
-        truth=np.array([index[row.label] for row in rows], dtype=np.int64),
-        probabilities=probabilities,
-    )
+    predictions = Predictions.of(part.images.table, labels, probabilities)
     folder = out or run.path / "evaluation" / part.name
     notes: list[str] = []  # of deciding, which a comparison of probabilities does not do
     if part.own and part.split in ("train", "val"):  # a comparison says so in its own words

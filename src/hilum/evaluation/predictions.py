@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
+from hilum.data.table import Table
 from hilum.errors import CheckpointError, RunError
 from hilum.models.penultimate import WithFeatures
 from hilum.progress import Progress
@@ -38,6 +39,24 @@ class Predictions:
     patients: tuple[str, ...]
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, table: Table, labels: Sequence[str], probabilities: NDArray[np.float64]) -> Predictions:
+        """What was predicted of a table's images.
+
+        Args:
+            table: Of N images, whose labels are among `labels`.
+            labels: K names.
+            probabilities: Of shape (N, K).
+        """
+        index = {label: number for number, label in enumerate(labels)}
+        return cls(
+            labels=tuple(labels),
+            paths=tuple(row.path for row in table.rows),
+            patients=tuple(row.patient_id for row in table.rows),
+            truth=np.array([index[row.label] for row in table.rows], dtype=np.int64),
+            probabilities=probabilities,
+        )
 
     @property
     def predicted(self) -> NDArray[np.int64]:

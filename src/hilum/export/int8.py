@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hilum.data.cache import Images
 from hilum.errors import RunError
 from hilum.evaluation.abstention import Abstention, compare_by, spread_over_labels
+from hilum.evaluation.certify_form import certify_form
 from hilum.evaluation.metrics import log_loss
-from hilum.evaluation.recertify import recertify
 from hilum.evaluation.temperature import for_temperature
 from hilum.export.graph import ServedGraph
 from hilum.export.onnx_session import OnnxSession
@@ -76,7 +76,7 @@ def to_int8(run: Run, graph: ServedGraph, model: bytes, images: Images, certific
     certified = None
     if certificate:
         form = {"form": "int8", "graph_sha256": hashlib.sha256(content).hexdigest()}
-        certified, facts["certificate"] = recertify(run, certificate, images, after.probabilities, form)
+        certified, facts["certificate"] = certify_form(run, certificate, images, after.probabilities, form)
     known = compare_by(run, images, after.features)
     facts["abstention"] = "by its own features" if known.reference else known.note
     return Int8(content, facts, certified, known)

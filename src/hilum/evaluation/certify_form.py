@@ -20,7 +20,7 @@ from hilum.training.run import Run
 GONE = "the certificate speaks of the float network and is not in force for this one"
 
 
-def recertify(
+def certify_form(
     run: Run,
     certificate: Mapping[str, Any],
     images: Images,
@@ -49,14 +49,7 @@ def recertify(
         chosen = chosen.select(np.flatnonzero(~for_temperature(chosen.table.patients())).tolist())
     if digest_of(chosen.table) != certificate["data"]["digest"]:
         return None, f"{GONE}: its patients are not those that the run now has"
-    rows, labels = chosen.table.rows, run.labels
-    predictions = Predictions(
-        labels=labels,
-        paths=tuple(row.path for row in rows),
-        patients=tuple(row.patient_id for row in rows),
-        truth=np.array([labels.index(row.label) for row in rows], dtype=np.int64),
-        probabilities=probabilities(chosen),
-    )
+    predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
     bound = {"miss_rate": certificate["miss_rate"], "confidence": certificate["confidence"]}
     try:
         found = certificate_of(predictions, certificate["group"], certificate["members"], **bound)
