@@ -1,9 +1,12 @@
 """Abstention: planted strangers are found, patients like the calibration's are not, and features are the network's."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from hilum.data.cache import Images
 from hilum.data.familiarity import (
     FAR,
     UNFAMILIAR,
@@ -15,6 +18,8 @@ from hilum.data.familiarity import (
     layouts,
     unit_rows,
 )
+from hilum.data.table import Row, Table
+from hilum.evaluation import abstention
 from hilum.evaluation.abstaining import measure_abstention, risk_coverage
 from hilum.evaluation.abstention import boundaries, shuffled
 from hilum.evaluation.predictions import Predictions
@@ -94,6 +99,14 @@ def of_pictures(make):
     distances = np.sort(poses.strangeness(limits["wrong"]))
     unit = np.eye(16)[:1].repeat(200, 0)
     return Familiarity(unit, layouts(make(200, 2)), np.zeros(200), distances, neighbours=5, level=0.05, **limits)
+
+
+def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
+    pixels, order = chests(50, 3), np.random.default_rng(0).permutation(50)
+    table = Table(Path(), tuple(Row(str(i), "normal") for i in order))
+    monkeypatch.setattr(abstention, "AT_ONCE", 7)
+    made = abstention.layouts_of(Images(table, pixels, order, (), ""))
+    np.testing.assert_array_equal(made, layouts(pixels)[order])
 
 
 def test_poses_are_those_of_the_turned_and_inverted_pictures_themselves():

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hilum.audit.features import Probe
+from hilum.audit.survey import survey
+from hilum.evaluation import shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.shortcut_gate import compare_with_probes, gate_sentence
@@ -87,6 +90,23 @@ def test_a_relative_path_to_the_data_is_no_other_place(run_of, elsewhere, tmp_pa
     whole = evaluate(run_of("flat"), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
     monkeypatch.chdir(tmp_path)
     assert evaluate(run_of("flat"), elsewhere.relative_to(tmp_path), out=tmp_path / "2").metrics["shortcuts"] == whole
+
+
+def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, monkeypatch):
+    files = sorted(elsewhere.rglob("*.png"))
+    rows = [f"{file},{file.parent.relative_to(elsewhere)},p{i // 3}" for i, file in enumerate(files)]
+    (elsewhere / "metadata.csv").write_text("\n".join(["path,label,patient_id", *rows]))
+    opened = []
+    monkeypatch.setattr(shortcut_gate, "survey", lambda table, **_: opened.append(table) or survey(table))
+    whole = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "1").metrics["shortcuts"]
+    monkeypatch.setattr(shortcut_gate, "MOST", 40)
+    part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics["shortcuts"]
+    assert whole["n_asked"] == len(files)
+    assert 10 < part["n_asked"] < 65
+    assert 10 < part["n_fitted"] < whole["n_fitted"]
+    drawn = Counter(row.patient_id for row in opened[1].rows if row.split == "asked")
+    assert set(drawn.values()) == {3}  # no patient was cut in two
+    assert sum(drawn.values()) == part["n_asked"]
 
 
 def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path):

@@ -65,7 +65,11 @@ class Familiarity:
             features: As the network gives them (see `unit_rows`), of shape (N, D).
             pixels: The network's input as bytes, of shape (N, S, S).
         """
-        poses = Poses.of(layouts(pixels), self.layouts, self.neighbours)
+        return self.judge_layouts(features, layouts(pixels))
+
+    def judge_layouts(self, features: Floats, grey: NDArray[np.uint8]) -> Judgement:
+        """The same for images whose `layouts` (N, 225) were made before: of many, the pixels need not be held."""
+        poses = Poses.of(grey, self.layouts, self.neighbours)
         layout = poses.strangeness(self.wrong)
         distance = feature_distances(features, self.features, self.neighbours)
         p_layout = conformal_p(layout, self.layout_distances)

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from hilum.data.cache import Images
 from hilum.data.familiarity import ARRAYS as NAMES
-from hilum.data.familiarity import Familiarity, Poses, feature_distances, layouts
+from hilum.data.familiarity import AT_ONCE, Familiarity, Poses, feature_distances, layouts
+from hilum.data.mapped import release
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.progress import Progress
@@ -89,10 +90,10 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
     known = images.select(spread_over_labels(images, MOST))
     arrays: dict[str, NDArray[Any]] = {
         "features": describe(known).astype(np.float16),
-        "layouts": layouts(known.pixels[known.positions]),
+        "layouts": layouts_of(known),
     }
     features = describe(held_back)
-    grey = layouts(held_back.pixels[held_back.positions])
+    grey = layouts_of(held_back)
     poses = Poses.of(grey, arrays["layouts"], NEIGHBOURS)
     limits = boundaries(poses, Poses.of(shuffled(grey), arrays["layouts"], NEIGHBOURS))
     arrays["feature_distances"] = np.sort(feature_distances(features, arrays["features"], NEIGHBOURS))
@@ -109,6 +110,15 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }
     return Abstention(Familiarity.of(arrays, facts), facts)
+
+
+def layouts_of(images: Images) -> NDArray[np.uint8]:
+    """Layouts of N decoded images, of shape (N, 225), block by block: many images' pixels do not fit into memory."""
+    blocks = []
+    for begin in range(0, len(images.positions), AT_ONCE):
+        blocks.append(layouts(images.pixels[images.positions[begin : begin + AT_ONCE]]))
+        release(images.pixels)
+    return np.concatenate(blocks)
 
 
 def boundaries(poses: Poses, without: Poses) -> dict[str, Any]:

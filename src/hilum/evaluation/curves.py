@@ -93,13 +93,13 @@ def curve_bands(
     found: dict[str, Any] = {}
     tail = expanded_tail(len(set(clusters)), confidence)
     tails = [tail, 1 - tail]
-    drawn = [weights.astype(np.float32) for weights in cluster_weights(clusters, resamples, seed)]
     for k, label in enumerate(labels):
         positive = truth == k
         if not positive.any() or positive.all():
             continue
         own = _both(probabilities[:, k], positive, np.ones((1, len(truth))))
-        samples = [_both(probabilities[:, k], positive, weights) for weights in drawn]
+        drawn = cluster_weights(clusters, resamples, seed)  # anew for each label: all of many images fill the memory
+        samples = [_both(probabilities[:, k], positive, weights.astype(np.float32)) for weights in drawn]
         entry: dict[str, Any] = {"prevalence": round(float(positive.mean()), DIGITS)}
         for name in ("roc", "pr"):
             low, high = np.nanquantile(np.concatenate([sample[name] for sample in samples]), tails, axis=0)

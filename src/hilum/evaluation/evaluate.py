@@ -17,7 +17,7 @@ from hilum.data.table import Table
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
-from hilum.evaluation.abstention import familiarise
+from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
 from hilum.evaluation.certified_patients import is_healthy
@@ -106,8 +106,7 @@ def evaluate(
     abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
     judgement = None
     if abstention.reference:
-        pixels = part.images.pixels[part.images.positions]
-        judgement = abstention.reference.judge(features, pixels)
+        judgement = abstention.reference.judge_layouts(features, layouts_of(part.images))
     else:
         notes.append(abstention.note)
     for note in (*part.notes, *notes):

@@ -58,6 +58,16 @@ class Predictions:
             probabilities=probabilities,
         )
 
+    def take(self, numbers: NDArray[np.int64]) -> Predictions:
+        """Only some of the images, by number."""
+        return Predictions(
+            self.labels,
+            tuple(self.paths[i] for i in numbers),
+            tuple(self.patients[i] for i in numbers),
+            self.truth[numbers],
+            self.probabilities[numbers],
+        )
+
     @property
     def predicted(self) -> NDArray[np.int64]:
         """Index of the most probable label, shape (N,)."""
