@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,14 @@ MOST_CATEGORIES = 30
 EDGE = round(0.1 * SIDE)  # the outer tenth of a thumbnail
 CORNER = SIDE // 4
 BLACKED_OUT = 0.62  # share of width and height, as much as covers both lungs
+BLOCK = 1024  # images
+PIXELS = (
+    (THUMBNAIL, "A thumbnail of 8x8 pixels tells"),
+    ("frame", "The outer tenth of the image tells"),
+    ("centre blacked out", "The image with its centre blacked out tells"),
+    ("corners", "The four corners tell"),
+    (LETTERS, "Small bright signs in the upper corners tell"),
+)
 ORIGINAL = "original_"
 ORIGINAL_SIZE = ("original_width", "original_height")
 ORIGINAL_FORMAT = ("original_format", "original_mode")
@@ -67,7 +75,7 @@ def probes(survey: Survey) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
 
 def thumbnail_features(survey: Survey) -> Floats:
     """The probe that a model has to beat: 8x8 grey values between 0 and 1, of shape (N, 64)."""
-    return _flat(_means(_grey(survey), SIDE // 8))
+    return _in_blocks(survey, lambda grey: (_flat(_means(grey, SIDE // 8)),))[0]
 
 
 def _container_probes(survey: Survey) -> tuple[Probe, ...]:
@@ -96,7 +104,17 @@ def _container_probes(survey: Survey) -> tuple[Probe, ...]:
 
 
 def _pixel_probes(survey: Survey) -> tuple[Probe, ...]:
-    grey = _grey(survey)
+    # roots of shares: a difference between rare grey levels counts as much as one between frequent ones
+    histogram = np.sqrt(survey.histograms.astype(float))
+    shown = _in_blocks(survey, _shown)
+    return (
+        Probe("histogram", "pixels", "The share of each grey level, without where it is, tells", histogram),
+        *(Probe(name, "pixels", words, features) for (name, words), features in zip(PIXELS, shown, strict=True)),
+    )
+
+
+def _shown(grey: Floats) -> tuple[Floats, ...]:
+    """What each of `PIXELS` sees of thumbnails (N, 64, 64)."""
     blocks = _means(grey, 4)
     margin = round((1 - BLACKED_OUT) / 2 * blocks.shape[1])
     outside = np.ones(blocks.shape[1:], bool)
@@ -116,20 +134,12 @@ def _pixel_probes(survey: Survey) -> tuple[Probe, ...]:
         np.stack([corner.max(axis=(1, 2)), corner.std(axis=(1, 2)), np.quantile(corner, 0.95, axis=(1, 2))], axis=1)
         for corner in corners
     ]
-    # roots of shares: a difference between rare grey levels counts as much as one between frequent ones
-    histogram = np.sqrt(survey.histograms.astype(float))
     return (
-        Probe("histogram", "pixels", "The share of each grey level, without where it is, tells", histogram),
-        Probe(THUMBNAIL, "pixels", "A thumbnail of 8x8 pixels tells", thumbnail_features(survey)),
-        Probe("frame", "pixels", "The outer tenth of the image tells", np.hstack([_flat(strip) for strip in strips])),
-        Probe("centre blacked out", "pixels", "The image with its centre blacked out tells", blocks[:, outside]),
-        Probe(
-            "corners",
-            "pixels",
-            "The four corners tell",
-            np.hstack([*(_flat(_means(corner, 4)) for corner in corners), *extremes]),
-        ),
-        Probe(LETTERS, "pixels", "Small bright signs in the upper corners tell", marks(grey, CORNER)),
+        _flat(_means(grey, SIDE // 8)),
+        np.hstack([_flat(strip) for strip in strips]),
+        blocks[:, outside],
+        np.hstack([*(_flat(_means(corner, 4)) for corner in corners), *extremes]),
+        marks(grey, CORNER),
     )
 
 
@@ -183,8 +193,11 @@ def _column_probes(survey: Survey) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     return tuple(made), tuple(notes)
 
 
-def _grey(survey: Survey) -> Floats:
-    return survey.thumbnails.astype(np.float64) / 255
+def _in_blocks(survey: Survey, look: Callable[[Floats], tuple[Floats, ...]]) -> tuple[Floats, ...]:
+    """What is seen of all thumbnails, block by block: as numbers between 0 and 1 all of them take gigabytes."""
+    starts = range(0, len(survey.thumbnails), BLOCK)
+    seen = [look(survey.thumbnails[begin : begin + BLOCK].astype(np.float64) / 255) for begin in starts]
+    return tuple(np.concatenate(parts) for parts in zip(*seen, strict=True))
 
 
 def _means(images: Floats, side: int) -> Floats:
