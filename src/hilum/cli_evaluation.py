@@ -30,8 +30,10 @@ def evaluate(
     from hilum.evaluation.evaluate import evaluate as run_evaluation
     from hilum.evaluation.matching import parse_map
     from hilum.progress import progress_for_terminal
+    from hilum.training.allocation import return_memory
     from hilum.training.run import open_run
 
+    return_memory()
     result: Evaluation = run_evaluation(
         open_run(run),
         data,

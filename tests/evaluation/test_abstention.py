@@ -1,5 +1,6 @@
 """Abstention: planted strangers are found, patients like the calibration's are not, and features are the network's."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,16 @@ def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
     monkeypatch.setattr(abstention, "AT_ONCE", 7)
     made = abstention.layouts_of(Images(table, pixels, order, (), ""))
     np.testing.assert_array_equal(made, layouts(pixels)[order])
+
+
+def test_training_images_are_the_same_however_many_are_remembered():
+    rows = tuple(Row(f"{i}.png", "few" if i % 40 == 0 else "many", "train") for i in range(400))
+    images = Images(Table(Path(), rows), np.zeros((400, 2, 2), np.uint8), np.arange(400), (), "")
+    by_hash = sorted(range(400), key=lambda i: hashlib.sha256(rows[i].path.encode()).digest())
+    for most in (6, 30, 1000):
+        few = [i for i in by_hash if rows[i].label == "few"][: most // 2]
+        many = [i for i in by_hash if rows[i].label == "many"][: most - len(few)]
+        assert abstention.spread_over_labels(images, most) == sorted(few + many)
 
 
 def test_poses_are_those_of_the_turned_and_inverted_pictures_themselves():

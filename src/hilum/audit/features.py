@@ -26,7 +26,7 @@ MOST_CATEGORIES = 30
 EDGE = round(0.1 * SIDE)  # the outer tenth of a thumbnail
 CORNER = SIDE // 4
 BLACKED_OUT = 0.62  # share of width and height, as much as covers both lungs
-BLOCK = 1024  # images
+BLOCK = 256  # images
 PIXELS = (
     (THUMBNAIL, "A thumbnail of 8x8 pixels tells"),
     ("frame", "The outer tenth of the image tells"),

@@ -179,7 +179,13 @@ class Poses:
 
 def feature_distances(asked: Floats, known: Floats, neighbours: int) -> Floats:
     """One minus the cosine to the nearest training image but `neighbours` - 1; orders as Euclid's distance does."""
-    return _distances(unit_rows(asked.astype(np.float32)), unit_rows(known.astype(np.float32)), neighbours)
+    against = unit_rows(known.astype(np.float32)).T
+    found, place = np.empty(len(asked), np.float32), min(neighbours, len(known)) - 1
+    for begin in range(0, len(asked), AT_ONCE):
+        here = slice(begin, begin + AT_ONCE)
+        apart = 1 - unit_rows(asked[here].astype(np.float32)) @ against
+        found[here] = np.partition(apart, place, axis=1)[:, place]
+    return found
 
 
 def conformal_p(distances: Floats, calibration: Floats) -> NDArray[np.float64]:
@@ -195,15 +201,6 @@ def conformal_p(distances: Floats, calibration: Floats) -> NDArray[np.float64]:
     as_far = len(calibration) - np.searchsorted(calibration, distances, side="left")
     p: NDArray[np.float64] = (1 + as_far) / (len(calibration) + 1)
     return p
-
-
-def _distances(asked: Floats, known: Floats, neighbours: int) -> Floats:
-    found = np.empty(len(asked), np.float32)
-    place = min(neighbours, len(known)) - 1
-    for begin in range(0, len(asked), AT_ONCE):
-        apart = 1 - asked[begin : begin + AT_ONCE] @ known.T
-        found[begin : begin + AT_ONCE] = np.partition(apart, place, axis=1)[:, place]
-    return found
 
 
 def _standard(grey: NDArray[np.uint8]) -> Floats:

@@ -47,6 +47,11 @@ class Row:
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
+def owner(patient: str, path: str) -> str:
+    """Whose image it is: its patient, or the image itself where the patient is unknown."""
+    return f"patient:{patient}" if patient else f"image:{path}"
+
+
 def pack(rows: Iterable[Row]) -> Sequence[Row]:
     """Rows as a tuple, or in columns where they are many; an iterator of many is never held as objects."""
     if isinstance(rows, PackedRows):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.labels import order_labels
-from hilum.data.rows import PackedRows, pack
+from hilum.data.rows import PackedRows, owner, pack
 from hilum.data.rows import Row as Row
 
 COLUMNS = ("path", "label", "split", "patient_id", "source", "sha256")
@@ -51,7 +51,7 @@ class Table:
 
     def patients(self) -> list[str]:
         """One group name a row: the patient, or the image itself where the patient is unknown."""
-        return [f"patient:{row.patient_id}" if row.patient_id else f"image:{row.path}" for row in self.rows]
+        return [owner(row.patient_id, row.path) for row in self.rows]
 
     def counts(self) -> Counter[tuple[str, str]]:
         """Number of images by (split, label)."""

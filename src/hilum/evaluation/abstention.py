@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from hilum.data.cache import Images
 from hilum.data.familiarity import ARRAYS as NAMES
 from hilum.data.familiarity import AT_ONCE, Familiarity, Poses, feature_distances, layouts
 from hilum.data.mapped import release
+from hilum.data.rows import owner
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.progress import Progress
@@ -149,22 +151,28 @@ def shuffled(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def one_image_a_patient(images: Images) -> list[int]:
     """Rows of calibration images, one of each patient, chosen by a hash of its name: p-values take independent ones."""
     chosen: dict[str, tuple[bytes, int]] = {}
-    for i, (row, patient) in enumerate(zip(images.table.rows, images.table.patients(), strict=True)):
+    for i, row in enumerate(images.table.rows):
         if row.split == "calibration":
             key = hashlib.sha256(row.path.encode(errors="surrogateescape")).digest(), i
-            chosen[patient] = min(chosen.get(patient, key), key)
+            whose = owner(row.patient_id, row.path)
+            chosen[whose] = min(chosen.get(whose, key), key)
     return sorted(i for _, i in chosen.values())
 
 
 def spread_over_labels(images: Images, most: int) -> list[int]:
     """Rows of at most `most` training images, each label with the same number as far as it has them."""
     by_label: dict[str, list[tuple[bytes, int]]] = {}
+    counts: Counter[str] = Counter()
     for i, row in enumerate(images.table.rows):
         if row.split == "train":
             name = hashlib.sha256(row.path.encode(errors="surrogateescape")).digest()
-            by_label.setdefault(row.label, []).append((name, i))
+            counts[row.label] += 1
+            mine = by_label.setdefault(row.label, [])
+            mine.append((name, i))
+            if len(mine) >= 2 * most:  # no label gives more than that, so that no more need be remembered
+                mine[:] = sorted(mine)[:most]
     left, chosen = most, []
-    for number, label in enumerate(sorted(by_label, key=lambda label: (len(by_label[label]), label))):
+    for number, label in enumerate(sorted(by_label, key=lambda label: (counts[label], label))):
         mine = sorted(by_label[label])[: left // (len(by_label) - number)]
         chosen += [i for _, i in mine]
         left -= len(mine)

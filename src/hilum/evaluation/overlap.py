@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from hilum.data.rows import owner
 from hilum.data.table import Table
 from hilum.evaluation.temperature import for_temperature
 from hilum.training.run import Run
@@ -53,7 +54,7 @@ def find_seen(run: Run, table: Table, *, temperature: bool) -> list[Seen]:
     spent = [row for row in rows if row.split != "calibration"]
     if temperature:
         own = [row for row in rows if row.split == "calibration"]
-        names = [f"patient:{row.patient_id}" if row.patient_id else f"image:{row.path}" for row in own]
+        names = [owner(row.patient_id, row.path) for row in own]
         spent += [row for row, fitted in zip(own, for_temperature(names), strict=True) if fitted]
     by_file = {row.sha256: row for row in spent if row.sha256}
     by_patient = {row.patient_id: row for row in spent if row.patient_id}

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
+from hilum.data.rows import owner
 from hilum.data.table import Table
 from hilum.errors import CheckpointError, RunError
 from hilum.models.penultimate import WithFeatures
@@ -77,7 +78,7 @@ class Predictions:
     @property
     def clusters(self) -> list[str]:
         """The patient of each image, or the image itself where the patient is unknown."""
-        return [f"patient:{p}" if p else f"image:{path}" for p, path in zip(self.patients, self.paths, strict=True)]
+        return [owner(patient, path) for patient, path in zip(self.patients, self.paths, strict=True)]
 
     def write(self, path: Path) -> None:
         """Write ``predictions.csv``."""
@@ -143,13 +144,19 @@ def predict(
     Raises:
         CheckpointError: The weights are missing or belong to another architecture, or an answer is no number.
     """
-    return predict_with_features(run, images, labels, progress=progress)[0]
+    return _predict(run, images, labels, progress, describe=False)[0]
 
 
 def predict_with_features(
     run: Run, images: Images, labels: Sequence[str], *, progress: Progress | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Probabilities as `predict` gives them, and the network's last features (`WithFeatures`), of shape (N, D)."""
+    return _predict(run, images, labels, progress, describe=True)
+
+
+def _predict(
+    run: Run, images: Images, labels: Sequence[str], progress: Progress | None, *, describe: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     progress = progress or Progress()
     network = build_for(run.recipe, labels)
     load_weights(network, run.best)
@@ -159,15 +166,21 @@ def predict_with_features(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = WithFeatures(network.eval().to(device)).eval()
     batches = Batches(images, np.zeros(len(images.table), np.int64), run.recipe.training.eval_batch_size)
-    parts, described = [], []
-    with torch.inference_mode(), progress.task("Predicting", len(images.table)) as advance:
+    count, done = len(images.table), 0
+    probabilities = np.empty((count, len(labels)))
+    features = np.empty((0, 0), np.float32)
+    with torch.inference_mode(), progress.task("Predicting", count) as advance:
         for pixels, _ in batches:
             floats = to_network_range(pixels.to(device).float() / 255, run.recipe.preprocessing)
-            answers, features = network(floats.contiguous(memory_format=torch.channels_last))
-            parts.append(answers.double().softmax(dim=1).cpu().numpy())
-            described.append(features.cpu().numpy())
+            answers, described = network(floats.contiguous(memory_format=torch.channels_last))
+            here = slice(done, done + len(pixels))
+            probabilities[here] = answers.double().softmax(dim=1).cpu().numpy()
+            if describe:
+                if not done:
+                    features = np.empty((count, described.shape[1]), np.float32)
+                features[here] = described.cpu().numpy()
+            done += len(pixels)
             advance(len(pixels))
-    probabilities: NDArray[np.float64] = np.concatenate(parts)
     unfit = ~np.isfinite(probabilities).all(axis=1)
     if unfit.any():
         msg = (
@@ -175,4 +188,4 @@ def predict_with_features(
             f"no number ({unfit.sum()} of {len(probabilities)} images). Nothing can be measured by it: train anew."
         )
         raise CheckpointError(msg)
-    return probabilities, np.concatenate(described)
+    return probabilities, features

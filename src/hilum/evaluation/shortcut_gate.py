@@ -23,7 +23,7 @@ from hilum.audit.probing import fit_scores
 from hilum.audit.shortcuts import FEWEST
 from hilum.audit.survey import survey
 from hilum.data.ranking import weighted_auroc
-from hilum.data.rows import pack
+from hilum.data.rows import owner, pack
 from hilum.data.table import Row, Table
 from hilum.errors import HilumError
 from hilum.evaluation.extremes import widen_area, widen_difference
@@ -65,8 +65,11 @@ def shortcut_gate(
         return replace(row, path=_whole(table, row.path), label=label, split=split, extra=extra)
 
     n_train = sum(row.split == "train" for row in run.each_split_row())
-    fits = (row for row in run.each_split_row() if row.split == "train" and _drawn(_owner(row), n_train))
-    label_of = {row.path: row.label for row in fits}
+    label_of = {
+        row.path: row.label
+        for row in run.each_split_row()
+        if row.split == "train" and _drawn(owner(row.patient_id, row.path), n_train)
+    }
     drawn = [_drawn(cluster, len(predictions.paths)) for cluster in predictions.clusters]
     predictions = predictions.take(np.flatnonzero(drawn))
     wanted = set(predictions.paths)
@@ -95,15 +98,11 @@ def shortcut_gate(
     return {**found, "n_fitted": len(train), "n_asked": len(asked)}
 
 
-def _owner(row: Row) -> str:
-    return f"patient:{row.patient_id}" if row.patient_id else f"image:{row.path}"
-
-
-def _drawn(owner: str, images: int) -> bool:
+def _drawn(whose: str, images: int) -> bool:
     """Whether a patient is among those whose images are about `MOST` of so many: always the same ones."""
     if images <= MOST:
         return True
-    lot = int.from_bytes(hashlib.sha256(owner.encode(errors="surrogateescape")).digest()[:8], "big")
+    lot = int.from_bytes(hashlib.sha256(whose.encode(errors="surrogateescape")).digest()[:8], "big")
     return lot * images < MOST * 2**64
 
 

@@ -147,7 +147,8 @@ def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
         table = read_table(Path(data.get("given") or data["root"]))
     except (HilumError, KeyError, OSError):
         return [{} for _ in rows]
-    known = {row.path: {"source": row.source, **row.extra} for row in table.rows}
+    wanted = {row.path for row in rows}
+    known = {row.path: {"source": row.source, **row.extra} for row in table.rows if row.path in wanted}
     return [known.get(row.path, {}) for row in rows]
 
 
