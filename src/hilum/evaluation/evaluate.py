@@ -88,6 +88,8 @@ def evaluate(
         progress.line(f"left out: {item.message}")
     rows = part.images.table.rows
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
+    # Before the images themselves: with many, the features of both would not fit into memory side by side.
+    abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
     plain, features = predict_with_features(run, part.images, labels, progress=progress)
     probabilities = plain
     if calibration.temperatures:
@@ -103,12 +105,12 @@ def evaluate(
     if certificate and (why := no_witness(certificate, part)):
         notes.append(f"WARNING: {why}")
     held = holding(certificate, predictions) if certificate and not why else None
-    abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
     judgement = None
     if abstention.reference:
         judgement = abstention.reference.judge_layouts(features, layouts_of(part.images))
     else:
         notes.append(abstention.note)
+    del features
     for note in (*part.notes, *notes):
         progress.line(note)
     members, flagged = flags(predictions, certificate, run.protected)

@@ -55,35 +55,18 @@ def shortcut_gate(
         As `compare_with_probes` has it, and ``n_fitted`` and ``n_asked``, the images that probes were fitted to and
         asked of; with ``note`` and without a verdict where nothing could be compared.
     """
-    ours = own_table(run, tested.root if own else Path(run.environment["data"]["root"]))
-    asked_of = ours if own else tested
-    columns = [{name for row in table.rows for name in row.extra} for table in (ours, asked_of)]
-    both = columns[0] & columns[1]
-
-    def placed(table: Table, label: str, split: str, row: Row) -> Row:
-        extra = {name: value for name, value in row.extra.items() if name in both}
-        return replace(row, path=_whole(table, row.path), label=label, split=split, extra=extra)
-
-    n_train = sum(row.split == "train" for row in run.each_split_row())
-    label_of = {
-        row.path: row.label
-        for row in run.each_split_row()
-        if row.split == "train" and _drawn(owner(row.patient_id, row.path), n_train)
-    }
     drawn = [_drawn(cluster, len(predictions.paths)) for cluster in predictions.clusters]
     predictions = predictions.take(np.flatnonzero(drawn))
-    wanted = set(predictions.paths)
-    known = (placed(ours, label_of[row.path], "train", row) for row in ours.rows if row.path in label_of)
-    asked_for = (placed(asked_of, row.label, "asked", row) for row in asked_of.rows if row.path in wanted)
+    root = tested.root if own else Path(run.environment["data"]["root"])
     try:
-        seen = survey(Table(tested.root, pack(chain(known, asked_for))), progress=progress)
+        seen = survey(_fitted_and_asked(run, predictions, root, None if own else tested), progress=progress)
     except HilumError as error:
         return _nothing(str(error))
     place = {row.path: i for i, row in enumerate(seen.table.rows) if row.split == "asked"}
     train = np.array([i for i, row in enumerate(seen.table.rows) if row.split == "train"], np.int64)
-    paths = [_whole(asked_of, path) for path in predictions.paths]
+    paths = [_whole(tested.root, path) for path in predictions.paths]
     if not len(train):
-        return _nothing(f"the run's training images are not in {ours.root} any more, so that no probe can be fitted")
+        return _nothing(f"the run's training images are not in {root} any more, so that no probe can be fitted")
     if not all(path in place for path in paths):
         return _nothing("files have gone or changed since the prediction")
     asked = np.array([place[path] for path in paths], np.int64)
@@ -98,6 +81,30 @@ def shortcut_gate(
     return {**found, "n_fitted": len(train), "n_asked": len(asked)}
 
 
+def _fitted_and_asked(run: Run, predictions: Predictions, root: Path, other: Table | None) -> Table:
+    """Training images of the run below `root`, and those of the predictions, in one table, under whole paths."""
+    ours = own_table(run, root)  # of very many images a part of the memory: not held beside the survey
+    asked_of = other or ours
+    columns = [{name for row in table.rows for name in row.extra} for table in (ours, asked_of)]
+    both = columns[0] & columns[1]
+
+    def placed(place: Path, label: str, split: str, row: Row) -> Row:
+        extra = {name: value for name, value in row.extra.items() if name in both}
+        return replace(row, path=_whole(place, row.path), label=label, split=split, extra=extra)
+
+    n_train = sum(row.split == "train" for row in run.each_split_row())
+    label_of = {
+        row.path: row.label
+        for row in run.each_split_row()
+        if row.split == "train" and _drawn(owner(row.patient_id, row.path), n_train)
+    }
+    wanted = set(predictions.paths)
+    place = other.root if other else root
+    fitted = (placed(ours.root, label_of[row.path], "train", row) for row in ours.rows if row.path in label_of)
+    asked = (placed(place, row.label, "asked", row) for row in asked_of.rows if row.path in wanted)
+    return Table(place, pack(chain(fitted, asked)))
+
+
 def _drawn(whose: str, images: int) -> bool:
     """Whether a patient is among those whose images are about `MOST` of so many: always the same ones."""
     if images <= MOST:
@@ -106,8 +113,8 @@ def _drawn(whose: str, images: int) -> bool:
     return lot * images < MOST * 2**64
 
 
-def _whole(table: Table, path: str) -> str:
-    return str((table.root / path).absolute())  # two roots become one, which a relative path would be joined to
+def _whole(root: Path, path: str) -> str:
+    return str((root / path).absolute())  # two roots become one, which a relative path would be joined to
 
 
 def compare_with_probes(
