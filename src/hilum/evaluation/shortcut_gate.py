@@ -1,16 +1,17 @@
 """Does the model beat the shortcuts? Its AUROC beside that of every probe of the audit, on the same test patients.
 
 A probe sees file sizes, formats, dimensions, grey-level histograms, frames or 64 pixels, never the lungs in detail. It
-is fitted to the very images that the model was trained on and scores the very images that the model is tested on; of
-more than 5000 of either, to whole patients by lot, so that time and memory stay the same however many there are. A
-model that does not beat all of them has not been shown to have learnt more than they show.
+is fitted to the very images that the model was trained on and scores the very images that the model is tested on.
+Where either are more than 5000, about 5000 of them are taken, drawn by lot as whole patients, so that time and memory
+stay the same however many there are. A model that does not beat all probes has not been shown to have learnt more than
+they show.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hilum.data.table import Row, Table
 from hilum.errors import HilumError
 from hilum.evaluation.extremes import widen_area, widen_difference
 from hilum.evaluation.intervals import bootstrap
+from hilum.evaluation.lot import Lot
 from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import Predictions
 from hilum.progress import Progress
@@ -53,13 +55,17 @@ def shortcut_gate(
 
     Returns:
         As `compare_with_probes` has it, and ``n_fitted`` and ``n_asked``, the images that probes were fitted to and
-        asked of; with ``note`` and without a verdict where nothing could be compared.
+        asked of, and ``n_images``, of which the latter were drawn; with ``note`` and without a verdict where nothing
+        could be compared.
     """
-    drawn = [_drawn(cluster, len(predictions.paths)) for cluster in predictions.clusters]
-    predictions = predictions.take(np.flatnonzero(drawn))
+    n_images = len(predictions.paths)
+    whose = [(predictions.labels[k], c) for k, c in zip(predictions.truth, predictions.clusters, strict=True)]
+    lot = Lot.of(whose, MOST)
+    predictions = predictions.take(np.flatnonzero([lot.holds(*image) for image in whose]))
     root = tested.root if own else Path(run.environment["data"]["root"])
+    table = _fitted_and_asked(run, predictions, root, None if own else tested)
     try:
-        seen = survey(_fitted_and_asked(run, predictions, root, None if own else tested), progress=progress)
+        seen = survey(table, progress=progress)
     except HilumError as error:
         return _nothing(str(error))
     place = {row.path: i for i, row in enumerate(seen.table.rows) if row.split == "asked"}
@@ -78,11 +84,15 @@ def shortcut_gate(
         for probe in offered
     }
     found = compare_with_probes(predictions, offered, scores, run.protected)
-    return {**found, "n_fitted": len(train), "n_asked": len(asked)}
+    return {**found, "n_fitted": len(train), "n_asked": len(asked), "n_images": n_images}
 
 
 def _fitted_and_asked(run: Run, predictions: Predictions, root: Path, other: Table | None) -> Table:
     """Training images of the run below `root`, and those of the predictions, in one table, under whole paths."""
+    trained = partial(filter, lambda row: row.split == "train")
+    lot = Lot.of(((row.label, owner(row.patient_id, row.path)) for row in trained(run.each_split_row())), MOST)
+    drawn = (row for row in trained(run.each_split_row()) if lot.holds(row.label, owner(row.patient_id, row.path)))
+    label_of = {row.path: row.label for row in drawn}
     ours = own_table(run, root)  # of very many images a part of the memory: not held beside the survey
     asked_of = other or ours
     columns = [{name for row in table.rows for name in row.extra} for table in (ours, asked_of)]
@@ -92,25 +102,11 @@ def _fitted_and_asked(run: Run, predictions: Predictions, root: Path, other: Tab
         extra = {name: value for name, value in row.extra.items() if name in both}
         return replace(row, path=_whole(place, row.path), label=label, split=split, extra=extra)
 
-    n_train = sum(row.split == "train" for row in run.each_split_row())
-    label_of = {
-        row.path: row.label
-        for row in run.each_split_row()
-        if row.split == "train" and _drawn(owner(row.patient_id, row.path), n_train)
-    }
     wanted = set(predictions.paths)
     place = other.root if other else root
     fitted = (placed(ours.root, label_of[row.path], "train", row) for row in ours.rows if row.path in label_of)
     asked = (placed(place, row.label, "asked", row) for row in asked_of.rows if row.path in wanted)
     return Table(place, pack(chain(fitted, asked)))
-
-
-def _drawn(whose: str, images: int) -> bool:
-    """Whether a patient is among those whose images are about `MOST` of so many: always the same ones."""
-    if images <= MOST:
-        return True
-    lot = int.from_bytes(hashlib.sha256(whose.encode(errors="surrogateescape")).digest()[:8], "big")
-    return lot * images < MOST * 2**64
 
 
 def _whole(root: Path, path: str) -> str:
@@ -202,6 +198,8 @@ def gate_sentence(gate: dict[str, Any]) -> str:
         f"AUROC of {best['label']} {model:.3f}, against {probe:.3f} by '{best['name']}' alone: difference "
         f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
     )
+    if gate.get("n_asked", 0) < gate.get("n_images", 0):
+        compared += f", on {gate['n_asked']:,} of {gate['n_images']:,} images, whole patients by lot"
     if gate["beaten"]:
         return f"the model beats every shortcut probe; the nearest: {compared}"
     return f"NOT BETTER THAN A SHORTCUT: {compared}. Nothing shows that this model has learnt more than that"

@@ -37,9 +37,10 @@ def kept_memory() -> Iterator[None]:
 def return_memory() -> None:
     """From now on, let this process hand back to the system whatever of a mebibyte or more it frees.
 
-    The GNU C library takes the largest piece that was freed so far, up to 32 MiB, for the size that is not worth it: an
-    evaluation of very many images then holds what tables and batches have left behind. Other systems are left as they
-    are.
+    The GNU C library raises its limit for mapping a piece by itself to the largest mapped piece freed so far, up to 32
+    MiB; smaller pieces then stay in its heap, and an evaluation of very many images holds what tables and batches have
+    left behind. It costs the system's clearing of pages, as `kept_memory` tells, and is for a process that ends with
+    its command. Other systems are left as they are.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
