@@ -10,7 +10,7 @@ from PIL import Image
 
 from hilum.audit.features import Probe
 from hilum.audit.survey import survey
-from hilum.evaluation import shortcut_gate
+from hilum.evaluation import lot, shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.shortcut_gate import compare_with_probes, gate_sentence
@@ -18,6 +18,8 @@ from hilum.training.run import open_run
 from training_runs import write_squares
 
 LABELS = ("normal", "infected/covid")
+AREA = {"value": 0.8, "low": 0.7, "high": 0.9}
+BEST = {"label": "normal", "name": "frame", "model": AREA, "auroc": AREA, "difference": AREA}
 
 
 def compare(model_noise, probe_noise, n=300, protected=LABELS[1], seed=0):
@@ -100,6 +102,7 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     monkeypatch.setattr(shortcut_gate, "survey", lambda table, **_: opened.append(table) or survey(table))
     whole = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "1").metrics["shortcuts"]
     monkeypatch.setattr(shortcut_gate, "MOST", 40)
+    monkeypatch.setattr(lot, "SURE", 3)
     part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics["shortcuts"]
     assert whole["n_asked"] == len(files)
     assert 10 < part["n_asked"] < 65
@@ -107,6 +110,8 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     drawn = Counter(row.patient_id for row in opened[1].rows if row.split == "asked")
     assert set(drawn.values()) == {3}  # no patient was cut in two
     assert sum(drawn.values()) == part["n_asked"]
+    assert f"on {part['n_asked']} of {len(files)} images" in gate_sentence({**part, "beaten": True, "best": BEST})
+    assert "images" not in gate_sentence({**whole, "beaten": True, "best": BEST})
 
 
 def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path):
