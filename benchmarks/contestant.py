@@ -56,7 +56,7 @@ class Held(Progress):
 
 def hilum_training(data: Path, recipe: str, steps: int, settings: list[str]) -> None:
     """Hilum's own training of so many steps; in the end, what its ``environment.json`` says."""
-    from hilum.data.layouts import read_table
+    from hilum.data.readers.read import read_table
     from hilum.training.recipe import load_recipe
     from hilum.training.train import train
 
@@ -81,7 +81,7 @@ def matrix_product(side: int, kind: str) -> Iterator[None]:
 
 def predictions(data: Path, model: Path, count: int) -> Iterator[None]:
     """Answers about so many files for ever, from reading them on."""
-    from hilum.data.layouts import read_table
+    from hilum.data.readers.read import read_table
     from hilum.serving.predictor import Predictor
 
     table = read_table(data)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.models.registry import build_network
 
 SIDE = 150

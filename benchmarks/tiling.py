@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 
 
 def write_tiles(data: Path, folder: Path, times: int, most: int | None = None) -> Path:

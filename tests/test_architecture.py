@@ -11,6 +11,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LEVEL = {
     "__init__": 0,
     "errors": 0,
+    "printable": 0,
     "progress": 1,
     "data": 2,
     "recipes": 2,
@@ -28,7 +29,12 @@ LEVEL = {
     "__main__": 11,
 }
 # What answers in a hospital has to be small: of all rooms below it, serving may reach this much.
-SERVING = {"errors", "progress", *(f"data.{name}" for name in ("crew", "dicom", "familiarity", "images", "reduction"))}
+SERVING = {
+    "errors",
+    "printable",
+    "progress",
+    *(f"data.{name}" for name in ("crew", "dicom", "familiarity", "images", "reduction")),
+}
 
 
 def room(module):

@@ -16,7 +16,7 @@ from benchmarks.measurement import Measurement, in_turn  # noqa: E402
 from benchmarks.results import Results  # noqa: E402
 from benchmarks.tiling import write_tiles  # noqa: E402
 
-from hilum.data.layouts import read_table  # noqa: E402
+from hilum.data.readers.read import read_table  # noqa: E402
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.child import Contestant, run
 from benchmarks.measurement import Measurement, in_turn
 from benchmarks.setting import Setting
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.errors import BundleError
 from hilum.export.export import export
 from hilum.serving.bundle import shipped_model

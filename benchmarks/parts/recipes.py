@@ -7,7 +7,7 @@ import json
 from benchmarks.child import Contestant, run
 from benchmarks.measurement import Measurement, in_turn
 from benchmarks.setting import Setting
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 
 
 def measure(setting: Setting) -> list[Measurement]:

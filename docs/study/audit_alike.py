@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hilum.audit.correlation import find_copies
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
 from hilum.data.phantoms import write_phantoms
+from hilum.data.readers.read import read_table
 from hilum.demo import PATIENTS
 
 

@@ -23,10 +23,10 @@ import numpy as np
 from PIL import Image
 
 from hilum.audit.audit import Audit, audit
-from hilum.data.layouts import read_table
 from hilum.data.phantoms import edits
 from hilum.data.phantoms.plan import plan_dataset
 from hilum.data.phantoms.radiograph import LABELS, make_phantom
+from hilum.data.readers.read import read_table
 
 PATIENTS, IMAGES, SIDE, LONGEST, TEST = 170, 240, 128, 192, 0.3
 COPIES = 4  # of each variant

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hilum.data.images import read_grayscale
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.reduction import reduce
 from hilum.data.table import Table
 from hilum.evaluation.evaluate import evaluate

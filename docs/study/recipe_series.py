@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.evaluation.evaluate import evaluate
 from hilum.progress import progress_for_terminal

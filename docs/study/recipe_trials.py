@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import read_predictions

@@ -14,8 +14,8 @@ from hilum.audit.audit import audit
 from hilum.audit.composition import interval_of
 from hilum.audit.fix import fix
 from hilum.audit.screen import grouped
-from hilum.data.layouts import read_table
 from hilum.data.phantoms import write_phantoms
+from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
 from hilum.reporting.audit_evidence import evidence_of
 from hilum.reporting.audit_page import write_audit_page

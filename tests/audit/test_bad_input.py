@@ -12,7 +12,7 @@ from PIL import Image
 from hilum.audit import survey as survey_module
 from hilum.audit.audit import audit
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 from messages import assert_one_message
 

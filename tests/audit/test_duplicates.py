@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 from hilum.audit.correlation import find_copies
 from hilum.audit.duplicates import find_duplicates, findings
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
 from hilum.data.phantoms import LABELS, make_phantom
+from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table
 
 PHANTOMS = 40

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from hilum.audit import index
 from hilum.audit.correlation import find_copies
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 
 
 def pictures(number, seed=0):

@@ -8,8 +8,8 @@ import pytest
 from hilum.audit.audit import audit
 from hilum.audit.correlation import find_copies
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
 from hilum.data.phantoms import Defect, write_phantoms
+from hilum.data.readers.read import read_table
 from hilum.demo import PATIENTS
 
 COVID = "infected/covid"

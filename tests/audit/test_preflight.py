@@ -10,8 +10,8 @@ from PIL import Image
 from hilum.audit import preflight
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
 from hilum.evaluation.crossval import assign_folds
 

@@ -16,8 +16,8 @@ from hilum.audit.fingerprints.views import CROPS, NO_CROP, view
 from hilum.audit.known_sets import KNOWN_SETS
 from hilum.audit.provenance import enough, findings, names_covid, recognise
 from hilum.audit.survey import Survey, survey
-from hilum.data.layouts import read_table
 from hilum.data.phantoms import LABELS, make_phantom
+from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"

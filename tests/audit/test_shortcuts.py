@@ -14,9 +14,9 @@ from hilum.audit.probing import fit_predict, fit_scores, out_of_fold_scores
 from hilum.audit.shortcut_findings import findings
 from hilum.audit.shortcuts import judge, probe_shortcuts
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
 from hilum.data.phantoms import Defect, write_phantoms
 from hilum.data.ranking import auroc, weighted_auroc
+from hilum.data.readers.read import read_table
 
 COVID = "infected/covid"
 DARK = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats.contingency import association
 
 from hilum.audit.sources import cramers_v, cross_table, findings
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"

@@ -14,8 +14,8 @@ import pytest
 from hilum.data import decoding
 from hilum.data.cache import open_images
 from hilum.data.images import read_grayscale
-from hilum.data.layouts import read_table
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.read import read_table
 from hilum.errors import CacheError, PassingImageError, TableError
 
 PLAN = Preprocessing(size=32)
@@ -23,7 +23,7 @@ OPEN = """
 import sys
 from pathlib import Path
 from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.preprocessing import Preprocessing
 images = open_images(read_table(Path(sys.argv[1])), Preprocessing(size=int(sys.argv[2])))
 print(images.pixels.sum())

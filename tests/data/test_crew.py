@@ -16,8 +16,8 @@ from hilum.data.cache import open_images
 from hilum.data.crew import Crew
 from hilum.data.decoding import decode_files, hash_files
 from hilum.data.images import read_grayscale
-from hilum.data.layouts import read_table
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.read import read_table
 
 PLAN = Preprocessing(size=48, equalise=True)
 
@@ -106,7 +106,7 @@ def test_a_script_without_a_guard_runs_once_and_its_helpers_end_with_it(write_da
         "crew.PAYS = 0\n"
         "from hilum.data.crew import Crew\n"
         "from hilum.data.decoding import hash_files\n"
-        "from hilum.data.layouts import read_table\n"
+        "from hilum.data.readers.read import read_table\n"
         "from functools import partial\n"
         "table = read_table(Path(sys.argv[1]))\n"
         "print('once', flush=True)\n"

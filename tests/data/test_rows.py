@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hilum.data import rows as rows_module
 from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.read import read_table
 from hilum.data.rows import PackedRows, Row, pack
 from hilum.data.splits import SplitPlan, assign_splits
 from hilum.data.table import Table

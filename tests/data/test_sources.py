@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.sources import confounding
 from hilum.data.table import Row, Table
 

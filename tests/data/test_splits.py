@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits
 from hilum.data.table import Row, Table
 from hilum.errors import SplitError

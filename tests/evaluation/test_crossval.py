@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.evaluation.crossval import assign_folds, crossval, pool
 from hilum.evaluation.evaluate import measure

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.evaluation.evaluate import evaluate
 from hilum.export.export import export
 from hilum.serving.predictor import Predictor

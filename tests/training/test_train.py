@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.taxonomy import fair_shares
 from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
 from hilum.evaluation.evaluate import evaluate

@@ -18,7 +18,7 @@ from hilum.audit.patients import Patients, recognise_patients
 from hilum.audit.provenance import Match, recognise
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.survey import Survey, survey
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.progress import Progress
@@ -85,7 +85,7 @@ def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, prog
     """Look for what is wrong with a dataset; nothing is trained, nothing is changed.
 
     Args:
-        data: A dataset, as `hilum.data.layouts.read_table` takes it.
+        data: A dataset, as `hilum.data.readers.read.read_table` takes it.
         opinion: What a model says of images that it was not trained on, to find wrong labels by: a function of the
             readable rows (see `hilum.evaluation.out_of_sample`).
         progress: Told about long work.

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from hilum import __version__
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits, independent_groups
 from hilum.data.table import Table

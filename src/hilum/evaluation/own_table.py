@@ -9,7 +9,7 @@ from typing import Any
 
 from hilum.data.labels import PROTECTED as COVID_NAMES
 from hilum.data.labels import last_component
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.sources import given_away
 from hilum.data.table import Row, Table
 from hilum.errors import HilumError

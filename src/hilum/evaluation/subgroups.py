@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from hilum.audit.features import NAMES_AN_IMAGE, NAMES_THE_LABEL
-from hilum.data.layouts import read_table
 from hilum.data.ranking import weighted_auroc
+from hilum.data.readers.read import read_table
 from hilum.data.splits import GROUP_COLUMN
 from hilum.data.table import Row
 from hilum.errors import HilumError

@@ -14,7 +14,7 @@ from typing import Any
 from hilum import __version__
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import DivergenceError, RecipeError
 from hilum.progress import Progress

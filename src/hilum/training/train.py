@@ -10,7 +10,7 @@ from typing import Any
 
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import Images, open_images
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
 from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits
@@ -33,7 +33,7 @@ def train(
     """Train a classifier.
 
     Args:
-        data: A dataset, as `hilum.data.layouts.read_table` takes it, or a table of one.
+        data: A dataset, as `hilum.data.readers.read.read_table` takes it, or a table of one.
         out: The run folder to make, or with `resume` to continue.
         recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
         resume: Continue after the last validation; the weights in the end are those of a training that was

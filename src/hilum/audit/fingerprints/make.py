@@ -16,7 +16,7 @@ import numpy as np
 from hilum.audit.fingerprints.codes import BASIS_FILE, LENGTH, SIDE, Basis, pack
 from hilum.audit.fingerprints.views import NO_CROP, Floats, equalised, unit, view
 from hilum.audit.survey import survey
-from hilum.data.layouts import read_table
+from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 
 SOURCES = {"NIH ChestX-ray8": "nih", "ieee8023/covid-chestxray-dataset": "ieee8023"}

@@ -1,0 +1,50 @@
+"""Names are data, not markup: text from files made safe to show, whatever it holds.
+
+Names of files, labels and models come from anywhere. What a terminal would obey (escape sequences), what would turn the
+order of letters (bidirectional marks, Unicode TR 36), what cannot be encoded (lone surrogates, as Python reads names
+that are not UTF-8), and line ends are shown as backslash escapes.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode's general categories
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is valid UTF-8: what is not arrives as lone surrogates, which cannot be printed."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def printable(text: str) -> str:
+    """The text with everything that a terminal could obey or hide as an escape; letters of any script stay.
+
+    Args:
+        text: Anything.
+
+    Returns:
+        One line that can be encoded as UTF-8.
+    """
+    return "".join(_escaped(letter) if unicodedata.category(letter) in HIDDEN else letter for letter in text)
+
+
+def visible(text: str) -> str:
+    """As `printable`, with every difference to see: blanks at the ends and letters that are composed of two.
+
+    Args:
+        text: A name that looks like another one.
+    """
+    inner = text.strip()
+    front, back = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :] if inner else ""
+    shown = "".join(_escaped(letter) if unicodedata.combining(letter) else printable(letter) for letter in inner)
+    return "".join(map(_escaped, front)) + shown + "".join(map(_escaped, back))
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    if letter == " ":
+        return "␠"
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8 (PEP 383)
+        return f"\\x{code - 0xDC00:02x}"
+    return letter.encode("ascii", "backslashreplace").decode() if code > 0x7F else f"\\x{code:02x}"
