@@ -13,6 +13,7 @@ LEVEL = {
     "errors": 0,
     "printable": 0,
     "progress": 1,
+    "intervals": 1,
     "data": 2,
     "recipes": 2,
     "audit": 3,

@@ -72,7 +72,7 @@ def measured(runs: int, patients: int, ill: float = ILL, seed: int = 0) -> dict[
         some = patients_like(generator, patients, ill)
         while len(set(some.truth.tolist())) < 2:
             some = patients_like(generator, patients, ill)
-        found = measure(some, protected=LABELS[1], resamples=400)
+        found = measure(some, protected=LABELS[1])
         entries = {name: found[name.replace(" ", "_")] for name in ("accuracy", "balanced accuracy")}
         entries |= {name: found[name.lower()][LABELS[1]] for name in ("recall", "precision", "F1", "AUROC", "AUPRC")}
         for at in found["predictive_values"]["at"]:
@@ -116,7 +116,7 @@ def _one_of_each(generator: np.random.Generator, patients: int, run: int) -> Ite
     known, weaker = truths(), truths(ILL / 2)
     some = patients_like(generator, patients)
     half = ["a" if int(name) % 2 else "b" for name in some.patients]
-    part = measure_subgroups(some, {"half": half}, LABELS[1], resamples=300)["half"]["a"]
+    part = measure_subgroups(some, {"half": half}, LABELS[1])["half"]["a"]
     yield "subgroup: recall", part["recall"], RIGHT
     yield "subgroup: false alarms", part["false_alarms"], 1 - RIGHT
     yield "subgroup: AUROC", part["auroc"], known["AUROC"]
@@ -129,7 +129,7 @@ def _one_of_each(generator: np.random.Generator, patients: int, run: int) -> Ite
     yield "recall, abstentions as missed", found["recall"]["as_missed"], (1 - ABSTAINED) * RIGHT
     yield "recall, abstentions as found", found["recall"]["as_found"], 1 - (1 - ABSTAINED) * (1 - RIGHT)
 
-    fallen = drop(some, patients_like(generator, patients, ILL / 2, "x"), resamples=300)
+    fallen = drop(some, patients_like(generator, patients, ILL / 2, "x"))
     differences = {"accuracy": fallen["accuracy"], "balanced accuracy": fallen["balanced_accuracy"]}
     differences |= {"recall": fallen["recall"][LABELS[1]], "AUROC": fallen["auroc"][LABELS[1]]}
     for name, entry in differences.items():
@@ -140,15 +140,15 @@ def _one_of_each(generator: np.random.Generator, patients: int, run: int) -> Ite
     q = 1 / (1 + np.exp(-score))
     second = np.stack([1 - q, q], axis=1)
     vague = norm.cdf(CUT / np.sqrt(2))
-    apart = paired_differences(some.truth, some.predicted, second.argmax(axis=1), LABELS, some.clusters, resamples=300)
+    apart = paired_differences(some.truth, some.predicted, second.argmax(axis=1), LABELS, some.clusters)
     yield "paired difference of accuracy", apart["accuracy"]["difference"], vague - RIGHT
     yield "paired difference of recall", apart["recall"][LABELS[1]]["difference"], vague - RIGHT
-    areas = paired_auroc(some.truth, some.probabilities, second, LABELS, some.clusters, resamples=300)
+    areas = paired_auroc(some.truth, some.probabilities, second, LABELS, some.clusters)
     yield "paired difference of AUROC (shortcut gate)", areas[LABELS[1]]["difference"], norm.cdf(0.8) - known["AUROC"]
 
     alone = generator.dirichlet([0.6, 0.5], size=patients)
     drawn = (generator.random(patients) > alone[:, 0]).astype(np.int64)
-    for point in reliability(drawn, alone, LABELS, [str(i) for i in range(patients)], resamples=300)[LABELS[1]]:
+    for point in reliability(drawn, alone, LABELS, [str(i) for i in range(patients)])[LABELS[1]]:
         yield "share in a bin of the reliability diagram", point, point["stated"]
 
     threshold = certified_threshold(generator.normal(ILL, 1, 65), 0.1, 0.95)

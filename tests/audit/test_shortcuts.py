@@ -33,7 +33,7 @@ def planted(tmp_path_factory):
             out = tmp_path_factory.mktemp("phantoms")
             chosen = [Defect.parse(text) for text in defects]
             write_phantoms(out, patients=120, seed=3, size=64, masks=False, workers=1, defects=chosen)
-            known[defects] = probe_shortcuts(survey(read_table(out)), permutations=199, resamples=200)
+            known[defects] = probe_shortcuts(survey(read_table(out)), permutations=199)
         return known[defects]
 
     return look
@@ -92,7 +92,7 @@ def write_jpegs(root, *, qualities, generator):
 
 def test_another_jpeg_quality_for_one_label_is_found(tmp_path):
     look = write_jpegs(tmp_path, qualities={"normal": 90, "covid": 75}, generator=np.random.default_rng(0))
-    found = probe_shortcuts(look, permutations=199, resamples=100)
+    found = probe_shortcuts(look, permutations=199)
     assert {item.label for item in found.found} == {"covid"}  # of two labels, one says it all
     assert areas(found, "covid")["container"] == 1
     assert severities(found)["container"] == "error"
@@ -100,7 +100,7 @@ def test_another_jpeg_quality_for_one_label_is_found(tmp_path):
 
 def test_equal_files_of_noise_are_not_accused(tmp_path):
     look = write_jpegs(tmp_path, qualities={"normal": 90, "covid": 90}, generator=np.random.default_rng(1))
-    assert findings(probe_shortcuts(look, permutations=199, resamples=100)) == []
+    assert findings(probe_shortcuts(look, permutations=199)) == []
 
 
 def test_too_few_patients_are_passed_over_and_named(write_dataset):
@@ -112,7 +112,7 @@ def test_too_few_patients_are_passed_over_and_named(write_dataset):
 
 def test_it_is_the_same_every_time_and_fits_json(tmp_path):
     look = write_jpegs(tmp_path, qualities={"normal": 90, "covid": 85}, generator=np.random.default_rng(2))
-    first, second = (probe_shortcuts(look, permutations=19, resamples=20) for _ in range(2))
+    first, second = (probe_shortcuts(look, permutations=19) for _ in range(2))
     assert first == second
     assert set(first.found[0].as_json()) == {"probe", "kind", "label", "auroc", "low", "high", "p_value"}
 
@@ -120,7 +120,7 @@ def test_it_is_the_same_every_time_and_fits_json(tmp_path):
 def test_large_datasets_are_thinned_by_patient(monkeypatch, write_dataset):
     monkeypatch.setattr(shortcuts, "MOST_IMAGES", 50)
     look = survey(read_table(write_dataset(patients=15, images=2)))
-    found = probe_shortcuts(look, permutations=9, resamples=10)
+    found = probe_shortcuts(look, permutations=9)
     assert found.images == 50
     assert "50 of 90 images" in found.notes[0]
 
@@ -206,8 +206,8 @@ def test_duplicates_given_by_the_caller_share_a_fold(monkeypatch, write_dataset)
     monkeypatch.setattr(shortcuts, "deal_folds", lambda *a: seen.append(a[1]) or dealt(*a))
     look = survey(read_table(write_dataset(patients=12, images=2)))
     patients = np.unique(look.table.patients(), return_inverse=True)[1]
-    probe_shortcuts(look, permutations=2, resamples=2)
-    probe_shortcuts(look, np.where(patients < 6, 0, patients), permutations=2, resamples=2)
+    probe_shortcuts(look, permutations=2)
+    probe_shortcuts(look, np.where(patients < 6, 0, patients), permutations=2)
     assert [len(np.unique(groups)) for groups in seen] == [36, 31]
 
 
@@ -258,7 +258,7 @@ def null_p_values(*, by_patient, datasets=200, permutations=59):
         own = [generator.normal(size=(50, width))[groups] for width in (1, 4, 12)]
         features = [matrix + 0.3 * generator.normal(size=matrix.shape) for matrix in own]
         kept = groups if by_patient else np.arange(len(groups))
-        judged = judge(features, labels, [0, 1, 2], kept, permutations=permutations, resamples=2)
+        judged = judge(features, labels, [0, 1, 2], kept, permutations=permutations)
         lowest.append(min(p for *_, p in judged))
         middle += [area for area, *_ in judged]
     return np.array(lowest), np.array(middle)
@@ -319,7 +319,7 @@ def test_the_floor_between_splits_keeps_the_order_asked(write_dataset):
 @pytest.mark.slow
 def test_the_real_set_with_alike_files(seed_cxr):
     look = survey(read_table(seed_cxr))
-    found = probe_shortcuts(look, permutations=99, resamples=100)
+    found = probe_shortcuts(look, permutations=99)
     covid = areas(found)
     assert (covid["container"], covid["dimensions"]) == (0.5, 0.5)
     notes = {"histogram": 0.787, "8x8 thumbnail": 0.820, "frame": 0.795, "centre blacked out": 0.787}
@@ -330,7 +330,7 @@ def test_the_real_set_with_alike_files(seed_cxr):
 
 @pytest.mark.skipif(not DARK.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
 def test_the_real_set_whose_files_give_the_label_away():
-    found = probe_shortcuts(survey(read_table(DARK)), permutations=199, resamples=100)
+    found = probe_shortcuts(survey(read_table(DARK)), permutations=199)
     covid = areas(found, "covid")
     notes = {"original container": 1.0, "original dimensions": 0.993, "8x8 thumbnail": 0.976, "frame": 0.938}
     assert {name: covid[name] for name in notes} == pytest.approx(notes, abs=0.03)

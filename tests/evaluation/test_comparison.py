@@ -116,7 +116,7 @@ def test_comparisons_do_not_overwrite_each_other(runs, tmp_path):
 
 def test_a_label_that_is_also_a_folder_has_no_tree():
     labels = ("normal", "infected", "infected/covid")
-    facts = measure_pair(*(predictions(seed, labels=labels) for seed in (0, 5)), resamples=50)
+    facts = measure_pair(*(predictions(seed, labels=labels) for seed in (0, 5)))
     assert facts["rule_effect"] is None
 
 
@@ -169,7 +169,7 @@ def test_another_truth_or_other_labels_are_refused():
 def test_network_and_rule_are_told_apart():
     """A flat network, and the same probabilities read down the tree: only the rule differs."""
     first = predictions(sharpness=0.6, n=400)
-    facts = measure_pair(first, first, same=True, resamples=50)
+    facts = measure_pair(first, first, same=True)
     flat, tree = (facts["rules"][rule]["accuracy"]["first"]["value"] for rule in ("most_probable", "down_the_tree"))
     assert flat != tree
     effect = facts["rule_effect"][0]["accuracy"]["difference"]["value"]
@@ -181,15 +181,15 @@ def test_network_and_rule_are_told_apart():
 
 
 def test_labels_without_nesting_have_one_rule():
-    facts = measure_pair(*(predictions(seed, labels=("a", "b", "c")) for seed in (0, 5)), resamples=50)
+    facts = measure_pair(*(predictions(seed, labels=("a", "b", "c")) for seed in (0, 5)))
     assert list(facts["rules"]) == ["most_probable"]
     assert facts["rule_effect"] is None
 
 
 def test_a_better_classifier_is_found_better():
-    facts = measure_pair(predictions(0, 300), predictions(9, 300, sharpness=3.0), resamples=300)
+    facts = measure_pair(predictions(0, 300), predictions(9, 300, sharpness=3.0))
     found = facts["rules"]["most_probable"]
     assert found["accuracy"]["difference"]["low"] > 0
     assert found["patients"]["p_value"] < 1e-6
-    alone = measure(predictions(9, 300, sharpness=3.0), resamples=300)
+    alone = measure(predictions(9, 300, sharpness=3.0))
     assert found["accuracy"]["second"] == alone["accuracy"]

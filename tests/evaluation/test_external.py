@@ -52,7 +52,7 @@ def answers(right, n, seed, tag):
 
 
 def test_a_drop_is_found_with_the_interval_of_two_independent_samples():
-    found = drop(answers(0.9, 600, 0, "a"), answers(0.6, 300, 1, "b"), resamples=800)
+    found = drop(answers(0.9, 600, 0, "a"), answers(0.6, 300, 1, "b"))
     entry = found["accuracy"]
     a, b = entry["internal"]["value"], entry["external"]["value"]
     error = np.sqrt(a * (1 - a) / 600 + b * (1 - b) / 300)
@@ -64,5 +64,5 @@ def test_a_drop_is_found_with_the_interval_of_two_independent_samples():
 def test_a_label_that_is_not_there_has_no_drop():
     outside = answers(0.9, 90, 1, "b")
     only = Predictions(OURS, outside.paths, outside.patients, np.minimum(outside.truth, 1), outside.probabilities)
-    found = drop(answers(0.9, 90, 0, "a"), only, resamples=50)
+    found = drop(answers(0.9, 90, 0, "a"), only)
     assert found["recall"][OURS[2]]["difference"]["value"] is None

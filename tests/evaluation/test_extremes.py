@@ -23,7 +23,7 @@ def perfect(n=30, tag=""):
 
 
 def test_no_measure_of_ten_patients_a_label_is_certain():
-    found = measure(perfect(), protected=LABELS[1], resamples=50)
+    found = measure(perfect(), protected=LABELS[1])
     lowest = 0.025 ** (1 / 10)  # ten pairs of patients that share nobody
     areas = [found["auroc"][label] for label in LABELS] + [found["decisions"]["infected"][LABELS[1]]]
     for area in areas:
@@ -41,12 +41,12 @@ def test_no_measure_of_ten_patients_a_label_is_certain():
 
 def test_a_perfect_subgroup_is_not_certain():
     some = perfect()
-    found = measure_subgroups(some, {"view": ["AP"] * 15 + ["PA"] * 15}, LABELS[1], resamples=20)
+    found = measure_subgroups(some, {"view": ["AP"] * 15 + ["PA"] * 15}, LABELS[1])
     assert found["view"]["AP"]["auroc"]["low"] == pytest.approx(0.025 ** (1 / 5))
 
 
 def test_a_drop_from_a_perfect_result_is_as_uncertain_as_that_result():
-    found = drop(perfect(9), perfect(300, "b"), resamples=50)
+    found = drop(perfect(9), perfect(300, "b"))
     assert found["accuracy"]["internal"]["low"] == pytest.approx(0.025 ** (1 / 9))
     for entry in (found["accuracy"], found["balanced_accuracy"], found["auroc"][LABELS[1]], found["recall"]["normal"]):
         assert entry["difference"]["high"] > 0.2
@@ -56,9 +56,9 @@ def test_a_drop_from_a_perfect_result_is_as_uncertain_as_that_result():
 def test_two_perfect_classifiers_may_differ_and_one_does_not_differ_from_itself():
     some = perfect()
     other = some.probabilities * 0.9 + 0.1 / 3
-    found = paired_auroc(some.truth, some.probabilities, other, LABELS, some.clusters, resamples=20)["normal"]
+    found = paired_auroc(some.truth, some.probabilities, other, LABELS, some.clusters)["normal"]
     assert found["difference"]["low"] < -0.1 < 0.1 < found["difference"]["high"]
-    same = paired_auroc(some.truth, some.probabilities, some.probabilities, LABELS, some.clusters, resamples=20)
+    same = paired_auroc(some.truth, some.probabilities, some.probabilities, LABELS, some.clusters)
     assert same["normal"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
@@ -108,5 +108,5 @@ def test_no_ranking_with_that_auroc_has_a_lower_auprc(share):
 def test_predictive_values_that_are_not_extreme_stay_bootstrapped():
     positive = np.r_[np.ones(50, bool), np.zeros(50, bool)]
     flagged = np.r_[np.ones(45, bool), np.zeros(5, bool), np.ones(10, bool), np.zeros(40, bool)]
-    found = predictive_values(positive, flagged, [str(i) for i in range(100)], resamples=200)
+    found = predictive_values(positive, flagged, [str(i) for i in range(100)])
     assert 0 < found["recall"]["low"] < 0.9 < found["recall"]["high"] < 1

@@ -56,13 +56,13 @@ def test_95_percent_of_intervals_cover_the_truth_with_clustered_images():
         sizes = generator.integers(1, 6, 150)
         patients = np.repeat(np.arange(150), sizes).astype(str)
         values = (generator.random(sizes.sum()) < np.repeat(generator.beta(4, 1, 150), sizes)).astype(float)
-        result = bootstrap(share(values), patients, resamples=400, seed=run)["share"]
+        result = bootstrap(share(values), patients, seed=run)["share"]
         covered += result["low"] <= 0.8 <= result["high"]
     assert 0.92 <= covered / 500 <= 0.98
 
 
 def test_what_is_undefined_is_none():
-    result = bootstrap(lambda weights: {"x": np.full(len(weights), np.nan)}, ["a", "b"], resamples=10)
+    result = bootstrap(lambda weights: {"x": np.full(len(weights), np.nan)}, ["a", "b"])
     assert result["x"] == {"value": None, "low": None, "high": None}
 
 

@@ -100,7 +100,7 @@ def answers(n=240, seed=0):
 
 def test_differences_are_those_of_the_measures():
     truth, first, second, clusters = answers()
-    found = paired_differences(truth, first, second, LABELS, clusters, resamples=200)
+    found = paired_differences(truth, first, second, LABELS, clusters)
     assert found["accuracy"]["difference"]["value"] == pytest.approx(np.mean(second == truth) - np.mean(first == truth))
     for k, label in enumerate(LABELS):
         entry = found["recall"][label]
@@ -116,21 +116,21 @@ def test_pairing_narrows_the_interval():
     hard = generator.random(400) < 0.3
     first = np.where(hard, (truth + 1) % 3, truth)
     second = np.where(hard & (generator.random(400) < 0.95), (truth + 1) % 3, truth)
-    found = paired_differences(truth, first, second, LABELS, [str(i) for i in range(400)], resamples=400)["accuracy"]
+    found = paired_differences(truth, first, second, LABELS, [str(i) for i in range(400)])["accuracy"]
     width = {name: entry["high"] - entry["low"] for name, entry in found.items()}
     assert width["difference"] < 0.5 * width["first"]
 
 
 def test_a_classifier_does_not_differ_from_itself():
     truth, first, _, clusters = answers()
-    found = paired_differences(truth, first, first, LABELS, clusters, same=True, resamples=100)
+    found = paired_differences(truth, first, first, LABELS, clusters, same=True)
     for entry in (found["accuracy"], *found["recall"].values()):
         assert entry["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_two_classifiers_that_agree_on_few_patients_may_still_differ():
     truth = np.array([0, 1, 2] * 4)
-    found = paired_differences(truth, truth, truth, LABELS, [str(i) for i in range(12)], resamples=100)
+    found = paired_differences(truth, truth, truth, LABELS, [str(i) for i in range(12)])
     assert found["accuracy"]["difference"]["value"] == 0
     assert found["accuracy"]["difference"]["high"] == pytest.approx(1 - 0.025 ** (1 / 12))
     assert found["accuracy"]["first"]["low"] < 0.75
@@ -144,7 +144,7 @@ def test_the_interval_of_a_difference_covers_the_truth():
         common = generator.random(n)
         first = np.where(common < 0.7, truth, wrong)
         second = np.where((common < 0.65) | (common > 0.85), truth, wrong)  # 0.80: the truth is +0.10
-        found = paired_differences(truth, first, second, LABELS, [str(i) for i in range(n)], resamples=300)
+        found = paired_differences(truth, first, second, LABELS, [str(i) for i in range(n)])
         entry = found["accuracy"]["difference"]
         covered += entry["low"] <= 0.1 <= entry["high"]
     assert covered / 150 > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 150)
@@ -155,9 +155,9 @@ def test_areas_are_compared_on_the_same_resamples():
     generator = np.random.default_rng(0)
     vague = generator.dirichlet(np.ones(3), len(truth))
     sharp = 0.5 * vague + 0.5 * np.eye(3)[first]
-    found = paired_auroc(truth, vague, sharp, LABELS, clusters, resamples=100)
+    found = paired_auroc(truth, vague, sharp, LABELS, clusters)
     assert found["normal"]["difference"]["low"] > 0
-    same = paired_auroc(truth, sharp, sharp, LABELS, clusters, resamples=100)["normal"]["difference"]
+    same = paired_auroc(truth, sharp, sharp, LABELS, clusters)["normal"]["difference"]
     assert same == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
@@ -165,12 +165,12 @@ def test_what_no_resample_can_move_is_not_certain():
     """One patient of each label, one image gained and one lost: every resample says zero."""
     truth = np.array([0, 0, 1, 1, 2, 2])
     first, second = np.array([0, 1, 1, 1, 2, 2]), np.array([1, 0, 1, 1, 2, 2])
-    found = paired_differences(truth, first, second, LABELS, ["a", "a", "b", "b", "c", "c"], resamples=200)
+    found = paired_differences(truth, first, second, LABELS, ["a", "a", "b", "b", "c", "c"])
     for entry in (found["accuracy"], found["recall"]["normal"], found["balanced_accuracy"]):
         assert entry["difference"]["value"] == 0
         assert entry["difference"]["low"] < -0.5
         assert entry["difference"]["high"] > 0.5
     always = np.zeros(6, dtype=np.int64)
-    found = paired_differences(truth, always, always, LABELS, ["a", "a", "b", "b", "c", "c"], resamples=200)
+    found = paired_differences(truth, always, always, LABELS, ["a", "a", "b", "b", "c", "c"])
     assert found["balanced_accuracy"]["first"]["low"] < 0.05
     assert found["balanced_accuracy"]["first"]["high"] > 0.9

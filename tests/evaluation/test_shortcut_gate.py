@@ -37,7 +37,7 @@ def compare(model_noise, probe_noise, n=300, protected=LABELS[1], seed=0):
     offered = [Probe(name, "pixels", "It tells", np.zeros((n, 1))) for name in ("useless", "frame")]
     useless = generator.normal(size=n).astype(np.float32)
     scores = {"useless": np.stack([-useless, useless], 1), "frame": np.stack([-probe, probe], 1)}
-    return compare_with_probes(predictions, offered, scores, protected, resamples=300)
+    return compare_with_probes(predictions, offered, scores, protected)
 
 
 def test_a_model_that_knows_more_passes():

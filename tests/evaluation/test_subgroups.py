@@ -37,10 +37,10 @@ def test_ages_become_bands(value, band):
 def test_a_subgroup_is_measured_like_the_part_alone():
     predictions = some()
     values = ["AP" if i < 30 else "PA" for i in range(80)]
-    found = measure_subgroups(predictions, {"view": values}, LABELS[1], resamples=100)["view"]
+    found = measure_subgroups(predictions, {"view": values}, LABELS[1])["view"]
     part = Predictions(LABELS, *(field[:30] for field in (predictions.paths, predictions.patients)),
                        predictions.truth[:30], predictions.probabilities[:30])  # fmt: skip
-    alone = measure(part, protected=LABELS[1], resamples=100)
+    alone = measure(part, protected=LABELS[1])
     assert found["AP"]["accuracy"]["value"] == alone["accuracy"]["value"]
     assert found["AP"]["recall"]["value"] == alone["recall"][LABELS[1]]["value"]
     assert found["AP"]["auroc"]["value"] == pytest.approx(alone["auroc"][LABELS[1]]["value"])
@@ -50,7 +50,7 @@ def test_a_subgroup_is_measured_like_the_part_alone():
 def test_a_subgroup_without_the_label_has_no_recall():
     predictions = some()
     values = ["x" if t else "y" for t in predictions.truth]
-    found = measure_subgroups(predictions, {"source": values}, LABELS[1], resamples=20)["source"]
+    found = measure_subgroups(predictions, {"source": values}, LABELS[1])["source"]
     assert found["y"]["recall"]["value"] is None
     assert found["x"]["auroc"]["value"] is None
 
@@ -80,6 +80,6 @@ def test_any_column_forms_subgroups_many_values_taken_together():
     assert set(found["ward"]) == {"emergency", "others"}
     names = tuple(map(str, range(120)))
     some = Predictions(("normal", "x"), names, ("",) * 120, np.zeros(120, int), np.full((120, 2), 0.5))
-    order = list(measure_subgroups(some, {"exposure": found["exposure"]}, None, resamples=10)["exposure"])
+    order = list(measure_subgroups(some, {"exposure": found["exposure"]}, None)["exposure"])
     assert [float(name.split(" to ")[0]) for name in order[:3]] == sorted(float(n.split(" to ")[0]) for n in order[:3])
     assert order[3] == "unknown"

@@ -131,7 +131,7 @@ def test_other_data_count_as_external_validation_and_a_drop_fails(make_run):
     folder.mkdir()
     outside.write(folder / "predictions.csv")
     metrics = json.loads(run.joinpath(*FILE).read_text())
-    metrics |= {"name": folder.name, "split": "all", "table": None, "drop": drop(inside, outside, resamples=100)}
+    metrics |= {"name": folder.name, "split": "all", "table": None, "drop": drop(inside, outside)}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     item = states(run)[22]
     assert item.state == "FAIL"

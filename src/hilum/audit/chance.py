@@ -1,4 +1,4 @@
-"""What chance alone would do: folds, permutations and resamples that keep patients together."""
+"""What chance alone would do: folds and permutations that keep patients together."""
 
 from __future__ import annotations
 
@@ -97,23 +97,6 @@ def corrected_p(statistics: Floats) -> Floats:
     highest = standard.max(axis=1)
     share: Floats = (highest[:, None] >= standard[0] - 1e-9).mean(axis=0)
     return share
-
-
-def patient_weights(groups: Ints, resamples: int, seed: int = 0) -> NDArray[np.float32]:
-    """How often each image counts when whole groups are drawn with replacement (Field and Welsh 2007).
-
-    Args:
-        groups: A number an image, equal for the images of a patient, shape (N,).
-        resamples: R.
-        seed: Of the draws.
-
-    Returns:
-        Of shape (R, N).
-    """
-    _, member = np.unique(groups, return_inverse=True)
-    number = int(member.max()) + 1
-    drawn = np.random.default_rng([seed, 2]).multinomial(number, np.full(number, 1 / number), size=resamples)
-    return drawn.astype(np.float32)[:, member]
 
 
 def merge_groups(a: Sequence[int], b: Sequence[int]) -> Ints:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.chance import deal_folds, merge_groups, patient_weights
+from hilum.audit.chance import deal_folds, merge_groups
 from hilum.audit.features import THUMBNAIL, thumbnail_features
 from hilum.audit.probing import fit_predict, out_of_fold_probabilities
 from hilum.audit.shortcuts import FOLDS
 from hilum.audit.survey import Survey
 from hilum.data.splits import independent_groups
 from hilum.errors import SplitError
+from hilum.intervals.shares import Patients, proportion
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Floor:
         probabilities: Of shape (N, K), in the order of the images asked.
         predicted: Each image's most likely label, N of them.
         accuracy: Share of right ones, between 0 and 1.
-        low: Of its 95 % interval, by bootstrap over patients.
+        low: Of its 95 % interval, which counts patients.
         high: Of its 95 % interval.
     """
 
@@ -40,14 +41,13 @@ class Floor:
     high: float
 
 
-def floor(survey: Survey, groups: Sequence[int] | None = None, *, resamples: int = 2000, seed: int = 0) -> Floor:
+def floor(survey: Survey, groups: Sequence[int] | None = None, *, seed: int = 0) -> Floor:
     """Every image's label by 8x8 pixels, fitted on other patients (five folds, the dataset's splits put together).
 
     Args:
         survey: Of N images.
         groups: A number an image, equal for near-duplicates, if that is known.
-        resamples: Of the interval.
-        seed: Of folds and resamples.
+        seed: Of folds and landmarks.
 
     Raises:
         SplitError: All images are one patient's, so that nothing can be fitted on others.
@@ -59,20 +59,17 @@ def floor(survey: Survey, groups: Sequence[int] | None = None, *, resamples: int
         raise SplitError(msg)
     folds = deal_folds(truth, together, FOLDS, seed)
     probabilities = out_of_fold_probabilities(thumbnail_features(survey), truth, folds, len(names), seed)
-    return _measure(names, truth, probabilities, together, resamples, seed)
+    return _measure(names, truth, probabilities, together)
 
 
-def floor_between(
-    survey: Survey, train: Sequence[int], test: Sequence[int], *, resamples: int = 2000, seed: int = 0
-) -> Floor:
+def floor_between(survey: Survey, train: Sequence[int], test: Sequence[int], *, seed: int = 0) -> Floor:
     """The labels of some images by 8x8 pixels, fitted on others, as a model would be.
 
     Args:
         survey: Of all images.
         train: Positions of the images to fit on.
         test: Positions of the M images to predict; the order is kept.
-        resamples: Of the interval.
-        seed: Of landmarks and resamples.
+        seed: Of landmarks.
 
     Returns:
         With probabilities of shape (M, K); a label that `train` lacks is never predicted.
@@ -82,7 +79,7 @@ def floor_between(
     known, asked = np.asarray(train, np.int64), np.asarray(test, np.int64)
     probabilities = fit_predict(features[known], truth[known], features[asked], len(names), seed)
     together = np.asarray(independent_groups(survey.table))[asked]
-    return _measure(names, truth[asked], probabilities, together, resamples, seed)
+    return _measure(names, truth[asked], probabilities, together)
 
 
 def _truth(survey: Survey) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -95,19 +92,15 @@ def _measure(
     truth: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     groups: NDArray[np.int64],
-    resamples: int,
-    seed: int,
 ) -> Floor:
     predicted = probabilities.argmax(axis=1)
-    right = (predicted == truth).astype(float)
-    weights = patient_weights(groups, resamples, seed)
-    low, high = np.quantile(weights @ right / weights.sum(axis=1), [0.025, 0.975])
+    right = proportion(predicted == truth, np.full(len(truth), True), Patients(groups))
     return Floor(
         probe=THUMBNAIL,
         labels=names,
         probabilities=probabilities,
         predicted=tuple(names[k] for k in predicted),
-        accuracy=float(right.mean()),
-        low=float(low),
-        high=float(high),
+        accuracy=right.value,
+        low=right.low,
+        high=right.high,
     )

@@ -9,7 +9,8 @@ together; splits that the dataset brings are put together). The p-value comes fr
 within folds, and *fitting anew* each time: scores that were fitted to the true labels would know too much about them.
 As folds and the classifier treat patients alike, all permutations are equally likely under chance, and the p-value is
 exact up to its steps of 1 / (B + 1). It is corrected for the number of probes and labels (Westfall and Young 1993).
-Intervals are percentiles of a bootstrap over patients, of the scores as they are.
+Intervals count patients. The scores come from fits that share most of their patients, so that their AUROC varies more
+than that of scores of one classifier: by as much as it does among the permutations, intervals are wider.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.chance import corrected_p, deal_folds, merge_groups, patient_weights, permute_labels
+from hilum.audit.chance import corrected_p, deal_folds, merge_groups, permute_labels
 from hilum.audit.features import Kind, probes
 from hilum.audit.probing import out_of_fold_scores
 from hilum.audit.survey import Survey
-from hilum.data.ranking import auroc, weighted_auroc
 from hilum.data.splits import independent_groups
+from hilum.intervals.areas import auroc_estimate, aurocs
+from hilum.intervals.shares import Patients
 from hilum.progress import Progress
 
 FOLDS = 5
 FEWEST = 10  # patients of a label, and of the rest, below which nothing can be said
 MOST_IMAGES = 20_000
 AT_ONCE = 2**22  # scores ranked at a time
+MEASURED = 20  # permutations whose own spread is looked at
 Floats = NDArray[np.float64]
 Judged = tuple[float, float | None, float | None, float]
 
@@ -80,7 +83,6 @@ def probe_shortcuts(
     groups: Sequence[int] | None = None,
     *,
     permutations: int = 499,
-    resamples: int = 1000,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Shortcuts:
@@ -91,8 +93,7 @@ def probe_shortcuts(
         groups: A number an image, equal where images are near-duplicates, if that is known; patients and identical
             files are kept together in any case.
         permutations: B; the smallest p-value is 1 / (B + 1).
-        resamples: Of the intervals.
-        seed: Of folds, permutations and resamples.
+        seed: Of folds and permutations.
         progress: Told about the probes.
 
     Returns:
@@ -120,7 +121,6 @@ def probe_shortcuts(
             asked,
             together,
             permutations=permutations,
-            resamples=resamples,
             seed=seed,
             advance=advance,
         )
@@ -139,7 +139,6 @@ def judge(
     groups: NDArray[np.int64],
     *,
     permutations: int,
-    resamples: int,
     seed: int = 0,
     advance: Callable[[int], None] = lambda done: None,
 ) -> list[Judged]:
@@ -151,24 +150,23 @@ def judge(
         asked: The labels to tell from the rest.
         groups: A number an image, equal where images must stay together, shape (N,).
         permutations: B.
-        resamples: Of the intervals.
-        seed: Of folds, permutations and resamples.
+        seed: Of folds and permutations.
         advance: Called with 1 after each probe.
 
     Returns:
-        For each probe, and within it for each label: AUROC, the bounds of its 95 % interval (None where no resample
-        has both sides), and the corrected p-value.
+        For each probe, and within it for each label: AUROC, the bounds of its 95 % interval, and the corrected p-value.
     """
     folds = deal_folds(truth, groups, FOLDS, seed)
     permuted = permute_labels(truth, groups, folds, permutations, seed)
     positive = (permuted[None] == np.array(asked)[:, None, None]).reshape(-1, len(truth))
-    weights = patient_weights(groups, resamples, seed)
+    patients = Patients(groups)
     areas, bounds = [], []
     for matrix in features:
         scores = out_of_fold_scores(matrix, positive.T, folds, seed).T
-        areas.append(_areas(scores, positive).reshape(len(asked), -1).T)
-        own = scores[:: permutations + 1]  # those of the true labels
-        bounds += [_interval(weighted_auroc(own[k], truth == asked[k], weights)) for k in range(len(asked))]
+        area = _areas(scores, positive).reshape(len(asked), -1)
+        areas.append(area.T)
+        by_label = zip(area, scores.reshape(*area.shape, -1), positive.reshape(*area.shape, -1), strict=True)
+        bounds += [_interval(*one, patients) for one in by_label]
         advance(1)
     table = np.hstack(areas)
     return [
@@ -177,12 +175,16 @@ def judge(
     ]
 
 
-def _interval(drawn: Floats) -> tuple[float | None, float | None]:
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
-        return None, None
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+def _interval(
+    areas: Floats, scores: NDArray[np.float32], positive: NDArray[np.bool_], patients: Patients
+) -> tuple[float, float]:
+    """The 95 % interval of the first AUROC, whose variance is to that of fixed scores as it is among the others."""
+    permuted = zip(scores[1 : MEASURED + 1], positive[1 : MEASURED + 1], strict=True)
+    chance = [auroc_estimate(*one, patients).influence for one in permuted]
+    fixed = float(np.mean([(influence**2).sum() for influence in chance])) if chance else 0.0
+    inflation = max(1.0, float(np.var(areas[1:])) / fixed) if fixed > 0 else 1.0
+    found = auroc_estimate(scores[0], positive[0], patients, inflation=inflation)
+    return found.low, found.high
 
 
 def _asked(names: Sequence[str], truth: NDArray[np.int64], groups: NDArray[np.int64], notes: list[str]) -> list[int]:
@@ -200,7 +202,7 @@ def _asked(names: Sequence[str], truth: NDArray[np.int64], groups: NDArray[np.in
 def _areas(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     step = max(1, AT_ONCE // scores.shape[1])
     parts = range(0, len(scores), step)
-    return np.concatenate([auroc(scores[i : i + step], positive[i : i + step]) for i in parts])
+    return np.concatenate([aurocs(scores[i : i + step], positive[i : i + step]) for i in parts])
 
 
 def _draw(survey: Survey, groups: NDArray[np.int64], seed: int) -> tuple[Survey, NDArray[np.int64]]:

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement, decisions
-from hilum.evaluation.extremes import widen_share
-from hilum.evaluation.intervals import bootstrap
-from hilum.evaluation.metrics import divide
 from hilum.evaluation.predictions import Predictions
+from hilum.intervals.shares import Patients, as_json, proportion
 
 COVERAGES = np.linspace(0.05, 1, 20)
 
@@ -41,24 +39,16 @@ def measure_abstention(
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
     far = np.array([reason == FAR for reason in reasons])
 
-    def measure(weights: Any) -> dict[str, Any]:
-        ill, everybody = weights @ inside, weights.sum(axis=1)
-        return {
-            "abstained": divide(weights @ abstained, everybody),
-            "far": divide(weights @ far, everybody),
-            "unfamiliar": divide(weights @ (abstained & ~far), everybody),
-            "as_missed": divide(weights @ (inside & flagged & ~abstained), ill),
-            "as_found": divide(weights @ (inside & (flagged | abstained)), ill),
-            "of_decided": divide(weights @ (inside & flagged & ~abstained), weights @ (inside & ~abstained)),
-        }
-
-    found = bootstrap(measure, predictions.clusters)
-    names = np.asarray(predictions.clusters, dtype=object)
-    for name in found:
-        counted = (
-            inside if name.startswith("as_") else inside & ~abstained if name == "of_decided" else inside | ~inside
-        )
-        widen_share(found[name], len(set(names[counted])))
+    patients, everything = Patients(predictions.clusters), np.full(len(reasons), True)
+    asked = {
+        "abstained": (abstained, everything),
+        "far": (far, everything),
+        "unfamiliar": (abstained & ~far, everything),
+        "as_missed": (flagged & ~abstained, inside),
+        "as_found": (flagged | abstained, inside),
+        "of_decided": (flagged, inside & ~abstained),
+    }
+    found = as_json({name: proportion(hits, counted, patients) for name, (hits, counted) in asked.items()})
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},

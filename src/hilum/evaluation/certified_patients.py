@@ -13,8 +13,8 @@ from hilum.data.operating_point import OperatingPoint, highest_by_patient
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank, certified_threshold, patients_needed, round_down
 from hilum.evaluation.exchangeability import exchangeable_p
-from hilum.evaluation.intervals import exact_interval
 from hilum.evaluation.predictions import Predictions
+from hilum.intervals.shares import exact_interval
 
 Floats = NDArray[np.float64]
 

@@ -16,9 +16,10 @@ from hilum import __version__
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.decision import down_the_tree, most_probable
-from hilum.evaluation.evaluate import CONFIDENCE, RESAMPLES, evaluate
+from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.paired import mcnemar, paired_auroc, paired_differences, sign_flip
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.intervals.shares import CONFIDENCE
 from hilum.progress import Progress
 from hilum.training.run import Run, read_json
 
@@ -92,16 +93,13 @@ def compare(
     return Comparison(folder, facts)
 
 
-def measure_pair(
-    first: Predictions, second: Predictions, *, same: bool = False, resamples: int = RESAMPLES
-) -> dict[str, Any]:
+def measure_pair(first: Predictions, second: Predictions, *, same: bool = False) -> dict[str, Any]:
     """All that is paired, of predictions for the same images in the same order.
 
     Args:
         first: Of N images, K labels.
         second: Of the same ones.
         same: Both come from one and the same classifier.
-        resamples: Of the bootstrap over patients.
 
     Returns:
         What ``comparison.json`` holds, without the parts that say where it comes from. ``rules`` has one entry for
@@ -117,7 +115,7 @@ def measure_pair(
     def beside(one: Ints, two: Ints, *, same: bool = False) -> dict[str, Any]:
         right = one == truth, two == truth
         return {
-            **paired_differences(truth, one, two, labels, clusters, same=same, resamples=resamples),
+            **paired_differences(truth, one, two, labels, clusters, same=same),
             "mcnemar": mcnemar(*right),
             "patients": sign_flip(*right, clusters),
         }
@@ -135,8 +133,8 @@ def measure_pair(
         "same_answers": bool((flat[0] == flat[1]).all()),
         "rules": rules,
         "rule_effect": [beside(flat[i], tree[i]) for i in range(2)] if nested else None,
-        "auroc": paired_auroc(truth, *both, labels, clusters, resamples=resamples),
-        "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
+        "auroc": paired_auroc(truth, *both, labels, clusters),
+        "intervals": {"confidence": CONFIDENCE},
     }
 
 

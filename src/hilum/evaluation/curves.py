@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.evaluation.intervals import cluster_weights, expanded_tail
+from hilum.intervals.shares import CONFIDENCE, Patients, effective_number, evenly, exact_limits
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 GRID = np.linspace(0, 1, 101)
 DIGITS = 5
+CHUNK = 2**20  # weights held at a time; curves need six times as much memory
 
 
 @dataclass(frozen=True)
@@ -46,43 +47,27 @@ def counts_above(scores: Floats, positive: Bools, weights: Floats) -> Counts:
     return Counts(found, false)
 
 
-def average_precision(scores: Floats, positive: Bools, weights: Floats) -> Floats:
-    """The area under the precision-recall curve as a sum of steps, not interpolated (as scikit-learn defines it).
-
-    Args:
-        scores: Of shape (N,).
-        positive: Of shape (N,).
-        weights: Of shape (R, N).
-
-    Returns:
-        Of shape (R,); NaN where a weighting leaves no positive. Chance gives the share of positives.
-    """
-    counts = counts_above(scores, positive, weights)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = counts.found / (counts.found + counts.false)
-        gained = np.diff(counts.found, axis=1, prepend=0)
-        area: Floats = (np.where(gained > 0, precision, 0) * gained).sum(axis=1) / counts.found[:, -1]
-    return area
-
-
 def curve_bands(
     probabilities: Floats,
     truth: NDArray[np.int64],
     labels: Sequence[str],
-    clusters: Sequence[str],
+    patients: Patients,
     *,
     resamples: int = 500,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Both curves of each label against the rest, with pointwise bands by bootstrap over patients.
+    """Both curves of each label against the rest, with pointwise bands.
+
+    A point of either is a share: its spread is that of a bootstrap over patients, its interval is made of that as every
+    share's is.
 
     Args:
         probabilities: Of shape (N, K).
         truth: Index of each image's label, shape (N,).
         labels: K names.
-        clusters: The patient of each image.
-        resamples: Of the bootstrap; a band needs fewer than an interval that is quoted.
+        patients: Of the N images.
+        resamples: Of the bootstrap.
         confidence: Of the bands.
         seed: Of the draws.
 
@@ -91,26 +76,56 @@ def curve_bands(
         with ``low`` and ``high``, and ``prevalence``. Labels that all images have, or none, are left out.
     """
     found: dict[str, Any] = {}
-    tail = expanded_tail(len(set(clusters)), confidence)
-    tails = [tail, 1 - tail]
     for k, label in enumerate(labels):
         positive = truth == k
         if not positive.any() or positive.all():
             continue
         own = _both(probabilities[:, k], positive, np.ones((1, len(truth))))
-        drawn = cluster_weights(clusters, resamples, seed)  # anew for each label: all of many images fill the memory
-        samples = [_both(probabilities[:, k], positive, weights.astype(np.float32)) for weights in drawn]
+        drawn = patient_weights(patients, resamples, seed)  # anew for each label: all of many images fill the memory
+        samples = [_both(probabilities[:, k], positive, weights) for weights in drawn]
         entry: dict[str, Any] = {"prevalence": round(float(positive.mean()), DIGITS)}
+        ill = evenly(patients.sums(positive))
         for name in ("roc", "pr"):
-            low, high = np.nanquantile(np.concatenate([sample[name] for sample in samples]), tails, axis=0)
+            value = own[name][0]
+            # of the ill those found, or of the flagged those who are ill: so many, at a recall and a precision
+            counted = ill if name == "roc" else np.maximum(ill * GRID / np.maximum(value, 1e-12), 1.0)
+            variance = np.nanvar(np.concatenate([sample[name] for sample in samples]), axis=0)
+            rarer = counted * np.minimum(value, 1 - value)
+            number = effective_number(value, variance, patients=counted, rarer=rarer, confidence=confidence)
+            low, high = exact_limits(value, number, confidence)
             entry[name] = {
                 "x": GRID.round(DIGITS).tolist(),
-                "y": own[name][0].round(DIGITS).tolist(),
+                "y": value.round(DIGITS).tolist(),
                 "low": low.round(DIGITS).tolist(),
                 "high": high.round(DIGITS).tolist(),
             }
         found[label] = entry
     return found
+
+
+def patient_weights(
+    patients: Patients, resamples: int, seed: int, *, chunk: int = CHUNK
+) -> Iterator[NDArray[np.float32]]:
+    """Weights of the images when whole patients are drawn with replacement.
+
+    Images of one patient are not independent: resampling images would give bands that are too narrow
+    (Field and Welsh 2007, *J. R. Statist. Soc. B*).
+
+    Args:
+        patients: Of N images.
+        resamples: Number of resamples in all.
+        seed: Of the draws.
+        chunk: How many weights to make at a time.
+
+    Yields:
+        Arrays of shape (r, N): how often each image counts in each of r resamples.
+    """
+    generator = np.random.default_rng(seed)
+    step = max(1, chunk // max(1, len(patients.member)))
+    for begin in range(0, resamples, step):
+        rows = min(step, resamples - begin)
+        drawn = generator.multinomial(patients.number, np.full(patients.number, 1 / patients.number), size=rows)
+        yield drawn.astype(np.float32)[:, patients.member]
 
 
 def _both(scores: Floats, positive: Bools, weights: NDArray[Any]) -> dict[str, Floats]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from hilum.data.operating_point import OperatingPoint
 from hilum.data.table import Table
-from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise, layouts_of
@@ -23,9 +21,7 @@ from hilum.evaluation.calibration import errors_if_calibrated, expected_calibrat
 from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
-from hilum.evaluation.extremes import widen_area, widen_f1, widen_precision_area, widen_share
 from hilum.evaluation.holding import certificate_in_force, holding, no_witness
-from hilum.evaluation.intervals import bootstrap, widen_mean
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
@@ -35,12 +31,10 @@ from hilum.evaluation.reliability import brier_parts, reliability
 from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
+from hilum.intervals.shares import CONFIDENCE, Patients, as_json
 from hilum.progress import Progress
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
-
-RESAMPLES = 2000
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -177,40 +171,35 @@ def flags(
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 
-def measure(predictions: Predictions, *, protected: str | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """All measures of some predictions, with intervals bootstrapped over patients.
+def measure(predictions: Predictions, *, protected: str | None = None) -> dict[str, Any]:
+    """All measures of some predictions, with intervals that count patients.
 
     Args:
         predictions: Of N images, K labels.
         protected: The label that must not be missed.
-        resamples: Of the bootstrap.
 
     Returns:
         What ``metrics.json`` holds, without the parts that say where it comes from.
     """
     truth, probabilities = predictions.truth, predictions.probabilities
-    counts = confusion_counts(truth, predictions.predicted, len(predictions.labels), np.ones((1, len(truth))))
+    labels, patients = predictions.labels, Patients(predictions.clusters)
+    confusion = confusion_counts(truth, predictions.predicted, len(labels)).tolist()
     known = all(predictions.patients)
-    intervals = bootstrap(
-        partial(_measures, truth, probabilities, predictions.labels),
-        predictions.clusters,
-        resamples=resamples,
-        confidence=CONFIDENCE,
-    )
-    _widen(intervals, predictions)
+    decisions = decision_auroc(truth, probabilities, labels, patients)
     return {
-        "labels": list(predictions.labels),
+        "labels": list(labels),
         "protected": protected,
         "n_images": len(truth),
         "n_patients": len(set(predictions.patients)) if known else None,
         "unit": "patients" if known else "images",
-        "confusion": counts[0].astype(int).tolist(),
-        **intervals,
-        "wilson": wilson_of(counts[0].astype(int).tolist(), predictions.labels, CONFIDENCE),
-        "predictive_values": _predictive_values(predictions, protected, resamples),
+        "confusion": confusion,
+        **as_json(measures(truth, probabilities, labels, patients)),
+        **({"decisions": as_json(decisions)} if decisions else {}),
+        "wilson": wilson_of(confusion, labels, CONFIDENCE),
+        "predictive_values": _predictive_values(predictions, protected, patients),
         "detectable": _detectable(predictions),
         **probability_scores(truth, probabilities, predictions.clusters),
-        "bootstrap": {"resamples": resamples, "confidence": CONFIDENCE, "seed": 0},
+        "intervals": {"confidence": CONFIDENCE},
     }
 
 
@@ -237,7 +226,7 @@ def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) 
     }
 
 
-def _predictive_values(predictions: Predictions, protected: str | None, resamples: int) -> dict[str, Any] | None:
+def _predictive_values(predictions: Predictions, protected: str | None, patients: Patients) -> dict[str, Any] | None:
     """Of the protected label, called where it is the most probable one; None without patients on both sides."""
     if protected not in predictions.labels:
         return None
@@ -245,7 +234,7 @@ def _predictive_values(predictions: Predictions, protected: str | None, resample
     positive = predictions.truth == k
     if not positive.any() or positive.all():
         return None
-    found = predictive_values(positive, predictions.predicted == k, predictions.clusters, resamples=resamples)
+    found = predictive_values(positive, predictions.predicted == k, patients)
     return {"label": protected, **found}
 
 
@@ -259,43 +248,9 @@ def _detectable(predictions: Predictions) -> dict[str, Any]:
 def details(predictions: Predictions) -> dict[str, Any]:
     """What a page draws: curves with bands, reliability diagrams, and the Brier score's parts."""
     truth, probabilities, labels = predictions.truth, predictions.probabilities, predictions.labels
+    patients = Patients(predictions.clusters)
     return {
-        "curves": curve_bands(probabilities, truth, labels, predictions.clusters),
-        "reliability": reliability(truth, probabilities, labels, predictions.clusters),
+        "curves": curve_bands(probabilities, truth, labels, patients),
+        "reliability": reliability(truth, probabilities, labels, patients),
         "brier_parts": brier_parts(truth, probabilities, labels, predictions.clusters),
     }
-
-
-def _measures(truth: Any, probabilities: Any, labels: Sequence[str], weights: Any) -> dict[str, Any]:
-    found: dict[str, Any] = dict(measures(truth, probabilities, weights, labels))
-    decisions = decision_auroc(truth, probabilities, weights, labels)
-    return found | ({"decisions": decisions} if decisions else {})
-
-
-def _widen(intervals: dict[str, Any], predictions: Predictions) -> None:
-    """Give measures of exactly 0 or 1 an exact interval: resampling cannot see what did not happen.
-
-    A measure that is exactly 1 on three patients is anything from 29 % to 100 %.
-    """
-    truth, predicted, clusters = predictions.truth, predictions.predicted, np.array(predictions.clusters)
-
-    def patients(counted: Any) -> int:
-        return len(set(clusters[counted]))
-
-    widen_share(intervals["accuracy"], patients(truth >= 0), CONFIDENCE)
-    for k, label in enumerate(predictions.labels):
-        has, called = truth == k, predicted == k
-        widen_share(intervals["recall"][label], patients(has), CONFIDENCE)
-        widen_share(intervals["precision"][label], patients(called), CONFIDENCE)
-        widen_f1(intervals["f1"][label], patients(has | called), CONFIDENCE)
-        widen_area(intervals["auroc"][label], patients(has), patients(~has), CONFIDENCE)
-        if has.any() and not has.all():
-            widen_precision_area(intervals["auprc"][label], intervals["auroc"][label], float(has.mean()))
-    occurring = [intervals["recall"][label] for k, label in enumerate(predictions.labels) if (truth == k).any()]
-    widen_mean(intervals["balanced_accuracy"], occurring)
-    for branch in nested_decisions(predictions.labels) if "decisions" in intervals else ():
-        here = np.isin(truth, sum(branch.members, ()))
-        for child, inside in zip(branch.children, branch.members, strict=True):
-            has = np.isin(truth, inside)
-            area = intervals["decisions"][branch.name][child]
-            widen_area(area, patients(has), patients(here & ~has), CONFIDENCE)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.errors import RunError
-from hilum.evaluation.extremes import widen_area, widen_difference, widen_share
-from hilum.evaluation.intervals import cluster_weights, expanded_tail, widen_mean
 from hilum.evaluation.metrics import measures
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.intervals.combined import apart
+from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, as_json
 from hilum.training.run import Run, read_json
 
-Floats = NDArray[np.float64]
 INTERNAL = "test"
 
 
@@ -29,86 +27,52 @@ def internal_predictions(run: Run) -> Predictions | None:
         return None
 
 
-def drop(
-    internal: Predictions, external: Predictions, *, resamples: int = 2000, confidence: float = 0.95
-) -> dict[str, Any]:
+def drop(internal: Predictions, external: Predictions, *, confidence: float = CONFIDENCE) -> dict[str, Any]:
     """Measures of two groups of patients beside each other, and external minus internal.
+
+    Both are measured on images of the labels that both have: a mean over three labels at home and one elsewhere would
+    compare what cannot be compared, and so would an AUROC against another rest.
 
     Args:
         internal: Of the run's own test images.
-        external: Of other people, with the same labels.
-        resamples: Of the bootstrap; the groups are resampled independently of each other.
+        external: Of other people, with labels of the same names.
         confidence: Of the intervals.
 
     Returns:
-        ``accuracy`` and ``balanced_accuracy``, and ``recall`` and ``auroc`` by label: each ``internal``, ``external``
-        and ``difference`` with ``value``, ``low``, ``high``, None where undefined.
+        ``labels`` that both have, ``left_out`` (images of other labels, by side), and ``accuracy``,
+        ``balanced_accuracy``, and ``recall`` and ``auroc`` by label: each ``internal``, ``external`` and ``difference``
+        with ``value``, ``low``, ``high``, None where undefined.
     """
-    plain = [_flat(of, np.ones((1, len(of.truth)))) for of in (internal, external)]
-    drawn = []
-    for seed, of in enumerate((internal, external)):
-        parts = [_flat(of, weights) for weights in cluster_weights(of.clusters, resamples, seed)]
-        drawn.append({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
-    tail = expanded_tail(min(len(set(of.clusters)) for of in (internal, external)), confidence)
-    tails = [tail, 1 - tail]
-    found: dict[str, Any] = {"recall": {}, "auroc": {}}
-    for key in plain[0]:
-        ours, theirs = plain[0][key][0], plain[1][key][0]
-        entry = {
-            "internal": _interval(ours, drawn[0][key], tails),
-            "external": _interval(theirs, drawn[1][key], tails),
-            "difference": _interval(theirs - ours, drawn[1][key] - drawn[0][key], tails),
-        }
-        name, _, label = key.partition(":")
-        if label:
-            found[name][label] = entry
-        else:
-            found[name] = entry
-    for which, of in (("internal", internal), ("external", external)):
-        _widen(found, which, of, confidence)
-    recalls = found["recall"].values()
-    for entry in (found["accuracy"], found["balanced_accuracy"], *recalls, *found["auroc"].values()):
-        widen_difference(entry["difference"], entry["internal"], entry["external"])
-    return found
+    sides = {"internal": internal, "external": external}
+    common = np.intersect1d(internal.truth, external.truth)
+    kept = {name: of.take(np.flatnonzero(np.isin(of.truth, common))) for name, of in sides.items()}
+    found = {
+        name: measures(of.truth, of.probabilities, of.labels, Patients(of.clusters), confidence=confidence)
+        for name, of in kept.items()
+    }
+    names = ("accuracy", "balanced_accuracy", "recall", "auroc")
+    return {
+        "labels": [internal.labels[k] for k in common],
+        "left_out": {name: len(of.truth) - len(kept[name].truth) for name, of in sides.items()},
+        **{name: _beside(found["internal"][name], found["external"][name]) for name in names},
+    }
 
 
-def _widen(found: dict[str, Any], which: str, of: Predictions, confidence: float) -> None:
-    clusters = np.asarray(of.clusters, dtype=object)
-    widen_share(found["accuracy"][which], len(set(clusters)), confidence)
-    for k, label in enumerate(of.labels):
-        ill, others = (len(set(clusters[here])) for here in (of.truth == k, of.truth != k))
-        widen_share(found["recall"][label][which], ill, confidence)
-        widen_area(found["auroc"][label][which], ill, others, confidence)
-    occurring = [found["recall"][label][which] for k, label in enumerate(of.labels) if (of.truth == k).any()]
-    widen_mean(found["balanced_accuracy"][which], occurring)
+def _beside(internal: Any, external: Any) -> dict[str, Any]:
+    if isinstance(internal, Estimate):
+        entries = {"internal": internal, "external": external, "difference": apart(internal, external)}
+        return dict(as_json(entries))
+    return {label: _beside(internal[label], external[label]) for label in internal}
 
 
 def drop_sentence(found: dict[str, Any]) -> str:
     """The drop of accuracy in one sentence."""
-    entry = found["balanced_accuracy"]
-    if entry["difference"]["value"] is None:
-        entry, what = found["accuracy"], "accuracy"
-    else:
-        what = "balanced accuracy"
-    inside, outside, apart = (entry[name] for name in ("internal", "external", "difference"))
+    if not found["labels"]:
+        return "external validation: no label of these images is one of the run's own test images"
+    inside, outside, apart = (found["balanced_accuracy"][name] for name in ("internal", "external", "difference"))
+    over = f" over the labels that both have ({', '.join(found['labels'])})" if any(found["left_out"].values()) else ""
     return (
-        f"external validation: {what} {100 * inside['value']:.1f} % on the run's own test patients, "
+        f"external validation: balanced accuracy{over} {100 * inside['value']:.1f} % on the run's own test patients, "
         f"{100 * outside['value']:.1f} % here: {100 * apart['value']:+.1f} points "
         f"({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})"
     )
-
-
-def _flat(predictions: Predictions, weights: Floats) -> dict[str, Any]:
-    found = measures(predictions.truth, predictions.probabilities, weights, predictions.labels)
-    flat: dict[str, Any] = {name: found[name] for name in ("accuracy", "balanced_accuracy")}
-    for name in ("recall", "auroc"):
-        flat |= {f"{name}:{label}": values for label, values in dict(found[name]).items()}
-    return flat
-
-
-def _interval(value: float, samples: Floats, tails: list[float]) -> dict[str, float | None]:
-    samples = samples[np.isfinite(samples)]
-    if not np.isfinite(value) or not len(samples):
-        return {"value": None, "low": None, "high": None}
-    low, high = np.quantile(samples, tails)
-    return {"value": float(value), "low": float(low), "high": float(high)}

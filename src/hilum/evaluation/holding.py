@@ -7,11 +7,11 @@ from typing import Any
 
 from hilum.errors import CertificateError
 from hilum.evaluation.certified_patients import compare_with, flagged_by_label, scores_by_patient
-from hilum.evaluation.intervals import exact_interval
 from hilum.evaluation.overlap import SEEN_AS, digest_of
 from hilum.evaluation.parts import Part
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.sealed import read_certificate
+from hilum.intervals.shares import exact_interval
 from hilum.training.run import Run
 
 CONFIDENCE = 0.95

@@ -1,102 +1,100 @@
-"""Measures of a classifier, for many weightings of the images at once.
-
-A bootstrap is a weighting: an image drawn twice counts twice. Every function takes weights (R, N), one row a
-resample, and gives one value a row; weights of one give the plain measure.
-"""
+"""Measures of a classifier with their intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.ranking import weighted_auroc
 from hilum.data.taxonomy import nested_decisions
-from hilum.evaluation.curves import average_precision
+from hilum.intervals.areas import auprc_estimate, auroc_estimate
+from hilum.intervals.combined import combined
+from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, f1_of, proportion, undefined
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def confusion_counts(truth: Ints, predicted: Ints, n_labels: int, weights: Floats) -> Floats:
-    """Weighted confusion matrices.
+def confusion_counts(truth: Ints, predicted: Ints, n_labels: int) -> Ints:
+    """The confusion matrix.
 
     Args:
         truth: Index of each image's label, shape (N,).
         predicted: Index of the label each was given, shape (N,).
         n_labels: K.
-        weights: Of shape (R, N).
 
     Returns:
-        Of shape (R, K, K), rows truth, columns predicted.
+        Of shape (K, K), rows truth, columns predicted.
     """
-    cells = np.zeros((len(truth), n_labels * n_labels))
-    cells[np.arange(len(truth)), truth * n_labels + predicted] = 1
-    return (weights @ cells).reshape(len(weights), n_labels, n_labels)
+    return np.bincount(truth * n_labels + predicted, minlength=n_labels**2).reshape(n_labels, n_labels)
 
 
-def divide(numerator: Floats, denominator: Floats) -> Floats:
-    """Quotients; NaN where nothing is divided by nothing."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(denominator > 0, numerator / denominator, np.nan)
-
-
-def balanced_accuracy(counts: Floats, occurs: NDArray[np.bool_]) -> Floats:
-    """The mean recall over the labels that occur.
+def answer_measures(
+    truth: Ints, predicted: Ints, labels: Sequence[str], patients: Patients, *, confidence: float = CONFIDENCE
+) -> dict[str, Any]:
+    """What can be said of answers alone.
 
     Args:
-        counts: Confusion matrices (R, K, K), rows truth.
-        occurs: Which labels the images have, shape (K,).
+        truth: Index of each image's label, shape (N,).
+        predicted: Index of the label each was given, shape (N,).
+        labels: K names.
+        patients: Of the N images.
+        confidence: Of the intervals.
 
     Returns:
-        Of shape (R,); NaN in a resample that lacks one of these labels.
+        ``accuracy``, ``recall`` by label, and ``balanced_accuracy``, the mean recall over the labels that occur.
     """
-    recall = divide(np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2))
-    known = ~np.isnan(recall[:, occurs])
-    return np.where(known.all(axis=1), np.where(known, recall[:, occurs], 0).mean(axis=1), np.nan)
+    everything = np.full(len(truth), True)
+    recall = {
+        label: proportion(predicted == k, truth == k, patients, confidence=confidence) for k, label in enumerate(labels)
+    }
+    return {
+        "accuracy": proportion(predicted == truth, everything, patients, confidence=confidence),
+        "balanced_accuracy": mean_of([one for one in recall.values() if np.isfinite(one.value)], patients),
+        "recall": recall,
+    }
+
+
+def mean_of(estimates: Sequence[Estimate], patients: Patients) -> Estimate:
+    """The mean of some measures of the same patients; undefined of none."""
+    if not estimates:
+        return undefined(patients)
+    return combined([(1 / len(estimates), one) for one in estimates], lowest=0.0)
 
 
 def measures(
-    truth: Ints, probabilities: Floats, weights: Floats, labels: Sequence[str]
-) -> dict[str, Floats | dict[str, Floats]]:
+    truth: Ints, probabilities: Floats, labels: Sequence[str], patients: Patients, *, confidence: float = CONFIDENCE
+) -> dict[str, Any]:
     """The measures that get an interval.
 
     Args:
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
-        weights: Of shape (R, N).
         labels: K names.
+        patients: Of the N images.
+        confidence: Of the intervals.
 
     Returns:
-        ``accuracy`` and ``balanced_accuracy`` (the mean recall over labels that occur; NaN in a resample that lacks
-        one of them), each of shape (R,), and ``recall``, ``precision``, ``f1``, ``auroc``, ``auprc`` by label.
+        What `answer_measures` has of the most probable labels, and ``precision``, ``f1``, ``auroc`` and ``auprc`` by
+        label.
     """
-    counts = confusion_counts(truth, probabilities.argmax(axis=1), len(labels), weights)
-    right = np.diagonal(counts, axis1=1, axis2=2)
-    recall = divide(right, counts.sum(axis=2))
-    precision = divide(right, counts.sum(axis=1))
-    f1 = divide(2 * right, counts.sum(axis=1) + counts.sum(axis=2))
-    everyone = range(len(labels))
-    areas = [weighted_auroc(probabilities[:, k], truth == k, weights) for k in everyone]
-
-    def by_label(values: Sequence[Floats] | Floats) -> Mapping[str, Floats]:
-        return dict(zip(labels, values, strict=True))
-
-    return {
-        "accuracy": divide(right.sum(axis=1), counts.sum(axis=(1, 2))),
-        "balanced_accuracy": balanced_accuracy(counts, np.bincount(truth, minlength=len(labels)) > 0),
-        "recall": dict(by_label(recall.T)),
-        "precision": dict(by_label(precision.T)),
-        "f1": dict(by_label(f1.T)),
-        "auroc": dict(by_label(areas)),
-        "auprc": dict(by_label([average_precision(probabilities[:, k], truth == k, weights) for k in everyone])),
-    }
+    predicted = probabilities.argmax(axis=1)
+    found = answer_measures(truth, predicted, labels, patients, confidence=confidence)
+    more: dict[str, dict[str, Estimate]] = {name: {} for name in ("precision", "f1", "auroc", "auprc")}
+    for k, label in enumerate(labels):
+        has, called, score = truth == k, predicted == k, probabilities[:, k]
+        more["precision"][label] = proportion(has, called, patients, confidence=confidence)
+        more["f1"][label] = f1_of(proportion(has & called, has | called, patients, confidence=confidence))
+        more["auroc"][label] = auroc_estimate(score, has, patients, confidence=confidence)
+        more["auprc"][label] = auprc_estimate(score, has, patients, confidence=confidence)
+    return found | more
 
 
 def decision_auroc(
-    truth: Ints, probabilities: Floats, weights: Floats, labels: Sequence[str]
-) -> dict[str, dict[str, Floats]]:
+    truth: Ints, probabilities: Floats, labels: Sequence[str], patients: Patients, *, confidence: float = CONFIDENCE
+) -> dict[str, dict[str, Estimate]]:
     """How well each decision of the label tree is made, apart from the others.
 
     At the root of the seed's labels that is normal against infected, by P(infected) = 1 - P(normal); below it one
@@ -105,21 +103,25 @@ def decision_auroc(
     Args:
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
-        weights: Of shape (R, N).
         labels: K names; of a label that is also a folder there is no tree, and nothing is returned.
+        patients: Of the N images.
+        confidence: Of the intervals.
 
     Returns:
-        By the folder at which it is made (empty at the root), then by what is told from the rest there: an AUROC of
-        shape (R,). Empty for labels without nesting, where the only decision is the one that `measures` has.
+        By the folder at which it is made (empty at the root), then by what is told from the rest there: an AUROC.
+        Empty for labels without nesting, where the only decision is the one that `measures` has.
     """
-    found: dict[str, dict[str, Floats]] = {}
+    found: dict[str, dict[str, Estimate]] = {}
     for branch in nested_decisions(labels):
         below = sum(branch.members, ())
         here = np.isin(truth, below)
         total = np.maximum(probabilities[here][:, below].sum(axis=1), np.finfo(np.float64).tiny)
         found[branch.name] = {
-            child: weighted_auroc(
-                probabilities[here][:, inside].sum(axis=1) / total, np.isin(truth[here], inside), weights[:, here]
+            child: auroc_estimate(
+                probabilities[here][:, inside].sum(axis=1) / total,
+                np.isin(truth[here], inside),
+                patients.take(here),
+                confidence=confidence,
             )
             for child, inside in zip(branch.children, branch.members, strict=True)
         }

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, norm
 
-from hilum.data.ranking import weighted_auroc
-from hilum.evaluation.extremes import widen_area, widen_difference
-from hilum.evaluation.intervals import bootstrap, exact_interval, widen_mean
-from hilum.evaluation.metrics import balanced_accuracy, confusion_counts, divide
+from hilum.evaluation.metrics import answer_measures, mean_of
+from hilum.intervals.areas import auroc_estimate
+from hilum.intervals.combined import combined
+from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, as_json, proportion, undefined
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-CONFIDENCE = 0.95
 POWER = 0.8
 
 
@@ -90,56 +89,46 @@ def sign_flip(first: Bools, second: Bools, clusters: Sequence[str]) -> dict[str,
 
 
 def paired_differences(
-    truth: Ints,
-    first: Ints,
-    second: Ints,
-    labels: Sequence[str],
-    clusters: Sequence[str],
-    *,
-    same: bool = False,
-    resamples: int = 2000,
+    truth: Ints, first: Ints, second: Ints, labels: Sequence[str], clusters: Sequence[str], *, same: bool = False
 ) -> dict[str, Any]:
     """Accuracy, balanced accuracy and recall of two classifiers and their difference, second minus first.
+
+    A difference of shares is that of what only the second gets right and what only the first does, so that nothing is
+    said by images that both treat alike; where there are no others, they can still be as frequent as their exact limits
+    allow.
 
     Args:
         truth: Index of each image's label, shape (N,).
         first: Index of what the first one answered.
         second: Index of what the second one answered.
         labels: K names.
-        clusters: The patient of each image; both are resampled by the same patients.
+        clusters: The patient of each image.
         same: Both are one and the same classifier, whose difference is zero without doubt.
-        resamples: Of the bootstrap.
 
     Returns:
-        For each measure ``first``, ``second`` and ``difference``, each ``{"value", "low", "high"}``.
+        For each measure ``first``, ``second`` and ``difference``, each ``{"value", "low", "high", "method"}``.
     """
+    patients = Patients(clusters)
+    one, two = (answer_measures(truth, answer, labels, patients) for answer in (first, second))
+    gained, lost = (second == truth) & (first != truth), (first == truth) & (second != truth)
 
-    def measure(weights: Floats) -> dict[str, Any]:
-        one, two = (_scores(truth, answer, labels, weights) for answer in (first, second))
-        return {
-            name: _beside(one[name], two[name])
-            if name != "recall"
-            else {label: _beside(one[name][label], two[name][label]) for label in labels}
-            for name in one
-        }
+    def difference(counted: Bools) -> Estimate:
+        if same:
+            nothing = np.zeros(patients.number)
+            return Estimate(0.0, 0.0, 0.0, "identical", nothing) if counted.any() else undefined(patients)
+        return combined([(1.0, proportion(gained, counted, patients)), (-1.0, proportion(lost, counted, patients))])
 
-    found = bootstrap(measure, clusters, resamples=resamples, confidence=CONFIDENCE)
-    patients = np.asarray(clusters)
-    parts = [(found["accuracy"], np.full(len(truth), True))]
-    parts += [(found["recall"][label], truth == k) for k, label in enumerate(labels) if (truth == k).any()]
-    for entry, counted in parts:
-        _widen(entry, len(set(patients[counted])))
-    for which in ("first", "second", "difference"):
-        occurring = [entry[which] for entry, _ in parts[1:]]
-        widen_mean(found["balanced_accuracy"][which], occurring)
-    if same:
-        for entry in (found["accuracy"], found["balanced_accuracy"], *found["recall"].values()):
-            entry["difference"] = {"value": 0.0, "low": 0.0, "high": 0.0}
-    return found
+    by_label = {label: difference(truth == k) for k, label in enumerate(labels)}
+    differences = {
+        "accuracy": difference(truth >= 0),
+        "balanced_accuracy": mean_of([one for one in by_label.values() if np.isfinite(one.value)], patients),
+        "recall": by_label,
+    }
+    return _beside(as_json(one), as_json(two), as_json(differences))
 
 
 def paired_auroc(
-    truth: Ints, first: Floats, second: Floats, labels: Sequence[str], clusters: Sequence[str], *, resamples: int = 2000
+    truth: Ints, first: Floats, second: Floats, labels: Sequence[str], clusters: Sequence[str]
 ) -> dict[str, Any]:
     """AUROC of each label by two classifiers and its difference, second minus first.
 
@@ -149,51 +138,15 @@ def paired_auroc(
         second: Those of the second.
         labels: K names.
         clusters: The patient of each image.
-        resamples: Of the bootstrap.
     """
-
-    def measure(weights: Floats) -> dict[str, Any]:
-        return {
-            label: _beside(
-                weighted_auroc(first[:, k], truth == k, weights), weighted_auroc(second[:, k], truth == k, weights)
-            )
-            for k, label in enumerate(labels)
-        }
-
-    found = bootstrap(measure, clusters, resamples=resamples, confidence=CONFIDENCE)
-    patients = np.asarray(clusters)
+    patients, found = Patients(clusters), {}
     for k, label in enumerate(labels):
-        entry, with_it, without = found[label], len(set(patients[truth == k])), len(set(patients[truth != k]))
-        for which in ("first", "second"):
-            widen_area(entry[which], with_it, without, CONFIDENCE)
-        if not np.array_equal(first, second):
-            widen_difference(entry["difference"], entry["first"], entry["second"])
+        one, two = (auroc_estimate(scores[:, k], truth == k, patients) for scores in (first, second))
+        found[label] = as_json({"first": one, "second": two, "difference": combined([(1.0, two), (-1.0, one)])})
     return found
 
 
-def _scores(truth: Ints, answer: Ints, labels: Sequence[str], weights: Floats) -> dict[str, Any]:
-    counts = confusion_counts(truth, answer, len(labels), weights)
-    right = np.diagonal(counts, axis1=1, axis2=2)
-    recall = divide(right, counts.sum(axis=2))
-    return {
-        "accuracy": divide(right.sum(axis=1), counts.sum(axis=(1, 2))),
-        "balanced_accuracy": balanced_accuracy(counts, np.bincount(truth, minlength=len(labels)) > 0),
-        "recall": dict(zip(labels, recall.T, strict=True)),
-    }
-
-
-def _beside(first: Floats, second: Floats) -> Mapping[str, Floats]:
-    return {"first": first, "second": second, "difference": second - first}
-
-
-def _widen(entry: dict[str, Any], patients: int) -> None:
-    """Where resampling sees no variation (all right, all wrong, always alike), take the exact bounds."""
-    for which in ("first", "second"):
-        if entry[which]["value"] in (0.0, 1.0):
-            entry[which] |= exact_interval(entry[which]["value"], patients, CONFIDENCE)
-    difference = entry["difference"]
-    if difference["low"] == difference["high"]:
-        most = exact_interval(0.0, patients, CONFIDENCE)["high"]  # of patients on whom it could still be otherwise
-        reach = 2 * most if abs(difference["value"]) == 1 else most  # they may turn
-        difference["low"] = max(-1.0, difference["value"] - reach)
-        difference["high"] = min(1.0, difference["value"] + reach)
+def _beside(first: Any, second: Any, difference: Any) -> dict[str, Any]:
+    if "value" in difference:
+        return {"first": first, "second": second, "difference": difference}
+    return {key: _beside(first[key], second[key], difference[key]) for key in difference}

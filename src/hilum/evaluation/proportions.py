@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
-from hilum.evaluation.extremes import extreme, widen_share
-from hilum.evaluation.intervals import bootstrap
-from hilum.evaluation.metrics import divide
+from hilum.intervals.combined import ratio
+from hilum.intervals.shares import Patients, proportion
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 PREVALENCES = (0.01, 0.05, 0.10, 0.20, 0.50)
 DISCORDANCE = 0.10
@@ -64,12 +62,7 @@ def wilson_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], confide
 
 
 def predictive_values(
-    positive: Bools,
-    flagged: Bools,
-    clusters: Sequence[str],
-    *,
-    prevalences: Sequence[float] = PREVALENCES,
-    resamples: int = 2000,
+    positive: Bools, flagged: Bools, patients: Patients, *, prevalences: Sequence[float] = PREVALENCES
 ) -> dict[str, Any]:
     """What a flag, and no flag, would mean where the disease is more or less frequent than in these data.
 
@@ -79,57 +72,33 @@ def predictive_values(
     Args:
         positive: Who has the disease, shape (N,).
         flagged: Who is flagged, shape (N,).
-        clusters: The patient of each image.
+        patients: Of the N images.
         prevalences: Each between 0 and 1.
-        resamples: Of the bootstrap over patients.
 
     Returns:
         ``recall`` and ``specificity``, and ``at``: for each prevalence ``ppv`` (of the flagged, the share who have it)
         and ``npv`` (of the others, the share who do not), all with intervals.
     """
-
-    def measure(weights: Floats) -> dict[str, Any]:
-        recall = divide(weights @ (positive & flagged), weights @ positive)
-        specificity = divide(weights @ (~positive & ~flagged), weights @ ~positive)
-        found: dict[str, Any] = {"recall": recall, "specificity": specificity}
-        for p in prevalences:
-            found[f"{p:g}"] = _values_at(p, recall, specificity)
-        return found
-
-    measured = bootstrap(measure, clusters, resamples=resamples)
-    if any(extreme(measured[name]) for name in ("recall", "specificity")):
-        _widen(measured, bootstrap(measure, clusters, resamples=resamples, confidence=0.975), positive, clusters)
-    at = [{"prevalence": p, **measured.pop(f"{p:g}")} for p in prevalences]
-    return {**measured, "at": at}
+    recall, specificity = (proportion(flagged == there, positive == there, patients) for there in (np.True_, np.False_))
+    false_to_true = ratio(specificity.complement(), recall)
+    missed_to_cleared = ratio(recall.complement(), specificity)
+    at = []
+    for p in prevalences:
+        ppv, npv = _decreasing((1 - p) / p, false_to_true), _decreasing(p / (1 - p), missed_to_cleared)
+        at.append({"prevalence": p, "ppv": ppv, "npv": npv})
+    return {"recall": recall.as_json(), "specificity": specificity.as_json(), "at": at}
 
 
-def _widen(measured: dict[str, Any], wider: dict[str, Any], positive: Bools, clusters: Sequence[str]) -> None:
-    """Where recall or specificity is 0 or 1, take predictive values at the limits of both.
-
-    Both rise with recall and with specificity, so that limits which hold each with 97.5 % hold them with 95 %.
-    """
-    names = np.asarray(clusters, dtype=object)
-    limits = {}
-    for name, counted in (("recall", positive), ("specificity", ~positive)):
-        patients = len(set(names[counted]))
-        widen_share(measured[name], patients)
-        widen_share(wider[name], patients, 0.975)
-        limits[name] = wider[name]
-    for key, found in measured.items():
-        if key in limits:
-            continue
-        for bound in ("low", "high"):
-            values = _values_at(float(key), *(np.array([limits[name][bound]]) for name in ("recall", "specificity")))
-            for name, value in values.items():
-                if found[name]["value"] is not None:
-                    found[name][bound] = float(value[0]) if np.isfinite(value[0]) else float(bound == "high")
-
-
-def _values_at(prevalence: float, recall: Floats, specificity: Floats) -> dict[str, Floats]:
-    """Bayes' theorem."""
-    true, false = prevalence * recall, (1 - prevalence) * (1 - specificity)
-    missed, cleared = prevalence * (1 - recall), (1 - prevalence) * specificity
-    return {"ppv": divide(true, true + false), "npv": divide(cleared, cleared + missed)}
+def _decreasing(odds: float, ratio: tuple[float, float, float]) -> dict[str, Any]:
+    """1 / (1 + odds * ratio), with the ratio's limits; no value where the ratio has none."""
+    value, high, low = (1 / (1 + odds * number) for number in ratio)
+    known = np.isfinite(value)
+    return {
+        "value": value if known else None,
+        "low": low if known else None,
+        "high": high if known else None,
+        "method": "mover-r",
+    }
 
 
 def smallest_significant(count: int, discordance: float = DISCORDANCE) -> float | None:

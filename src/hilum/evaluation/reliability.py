@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from sklearn.isotonic import isotonic_regression
 
 from hilum.evaluation.calibration import outcomes_if_calibrated
-from hilum.evaluation.intervals import bootstrap, exact_interval
-from hilum.evaluation.metrics import divide
+from hilum.intervals.shares import Patients, proportion
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,10 +22,9 @@ def reliability(
     truth: Ints,
     probabilities: Floats,
     labels: Sequence[str],
-    clusters: Sequence[str],
+    patients: Patients,
     *,
     bins: int = BINS,
-    resamples: int = 1000,
 ) -> dict[str, list[dict[str, Any]]]:
     """The diagram's points: bins of equal numbers of images, each with the share that has the label.
 
@@ -34,31 +32,23 @@ def reliability(
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
         labels: K names.
-        clusters: The patient of each image.
+        patients: Of the N images.
         bins: How many; fewer where images are few.
-        resamples: Of the bootstrap over patients.
 
     Returns:
         By label, from the lowest probabilities up: ``n_images``, ``stated`` (the mean probability), ``from`` and ``to``
-        (its range), and ``value``, ``low``, ``high`` of the share that has the label. Where all or none has it, the
-        interval is the exact one of the bin's patients.
+        (its range), and ``value``, ``low``, ``high`` of the share that has the label.
     """
-    names = np.asarray(clusters, dtype=object)
     found = {}
     for k, label in enumerate(labels):
         order = np.argsort(probabilities[:, k], kind="stable")
         parts = [part for part in np.array_split(order, min(bins, max(1, len(order) // 5))) if len(part)]
         has = truth == k
 
-        def measure(weights: Floats, parts: list[Any] = parts, has: NDArray[np.bool_] = has) -> dict[str, Floats]:
-            return {str(b): divide(weights[:, p] @ has[p], weights[:, p].sum(axis=1)) for b, p in enumerate(parts)}
-
-        shares = bootstrap(measure, clusters, resamples=resamples)
         points = []
-        for b, part in enumerate(parts):
-            share, stated = shares[str(b)], probabilities[part, k]
-            if share["value"] in (0.0, 1.0):
-                share |= exact_interval(share["value"], len(set(names[part])))
+        for part in parts:
+            stated = probabilities[part, k]
+            share = proportion(has[part], np.full(len(part), True), patients.take(part)).as_json()
             about = {"n_images": len(part), "stated": float(stated.mean())}
             points.append({**about, "from": float(stated.min()), "to": float(stated.max()), **share})
         found[label] = points

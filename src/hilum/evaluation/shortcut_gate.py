@@ -23,20 +23,19 @@ from hilum.audit.features import Probe, probes
 from hilum.audit.probing import fit_scores
 from hilum.audit.shortcuts import FEWEST
 from hilum.audit.survey import survey
-from hilum.data.ranking import weighted_auroc
 from hilum.data.rows import owner, pack
 from hilum.data.table import Row, Table
 from hilum.errors import HilumError
-from hilum.evaluation.extremes import widen_area, widen_difference
-from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.lot import Lot
 from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import Predictions
+from hilum.intervals.areas import auroc_estimate
+from hilum.intervals.combined import combined
+from hilum.intervals.shares import Patients
 from hilum.progress import Progress
 from hilum.training.run import Run
 
 Floats = NDArray[np.float64]
-RESAMPLES = 2000
 MOST = 5000  # images, about, to fit probes to, and as many to ask them of: each is opened, and its thumbnail held
 
 
@@ -118,10 +117,8 @@ def compare_with_probes(
     offered: Sequence[Probe],
     scores: dict[str, NDArray[np.float32]],
     protected: str | None,
-    *,
-    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """Compare by AUROC of one label against the rest, paired by a bootstrap over patients.
+    """Compare by AUROC of one label against the rest, paired by patients.
 
     The model has to beat each probe for itself, so that no correction for their number is needed (intersection-union
     test: Berger 1982, *Technometrics*).
@@ -131,7 +128,6 @@ def compare_with_probes(
         offered: The probes.
         scores: What each says of these images, by name, of shape (N, K).
         protected: The label by which the model is judged; if there is none, all labels are.
-        resamples: Of the bootstrap.
 
     Returns:
         ``labels``: for each that has enough patients on both sides ``model``, and ``probes`` (``name``, ``kind``,
@@ -139,39 +135,22 @@ def compare_with_probes(
         probe of these labels), and ``beaten``: whether the interval of every difference lies above zero. None, with
         ``note``, where nothing can be said.
     """
-    clusters = np.asarray(predictions.clusters, dtype=object)
+    patients = Patients(predictions.clusters)
     found: dict[str, Any] = {}
     for k, label in enumerate(predictions.labels):
         positive = predictions.truth == k
-        if min(len(set(clusters[positive])), len(set(clusters[~positive]))) < FEWEST:
+        if min((patients.sums(side) > 0).sum() for side in (positive, ~positive)) < FEWEST:
             continue
 
-        def measure(weights: Floats, k: int = k, positive: NDArray[np.bool_] = positive) -> dict[str, Any]:
-            model = weighted_auroc(predictions.probabilities[:, k], positive, weights)
-            areas = {probe.name: weighted_auroc(scores[probe.name][:, k], positive, weights) for probe in offered}
-            return {
-                "model": model,
-                "areas": areas,
-                "differences": {name: model - area for name, area in areas.items()},
-            }
-
-        measured = bootstrap(measure, predictions.clusters, resamples=resamples)
-        sides = len(set(clusters[positive])), len(set(clusters[~positive]))
-        widen_area(measured["model"], *sides)
-        for name, area in measured["areas"].items():
-            widen_area(area, *sides)
-            widen_difference(measured["differences"][name], area, measured["model"])
-        beside = [
-            {
-                "name": probe.name,
-                "kind": probe.kind,
-                "auroc": measured["areas"][probe.name],
-                "difference": measured["differences"][probe.name],
-            }
-            for probe in offered
-        ]
+        model = auroc_estimate(predictions.probabilities[:, k], positive, patients)
+        beside: list[dict[str, Any]] = []
+        for probe in offered:
+            area = auroc_estimate(scores[probe.name][:, k], positive, patients)
+            lead = combined([(1.0, model), (-1.0, area)])
+            numbers = {"auroc": area.as_json(), "difference": lead.as_json()}
+            beside.append({"name": probe.name, "kind": probe.kind, **numbers})
         beside.sort(key=lambda entry: -entry["auroc"]["value"])
-        found[label] = {"model": measured["model"], "probes": beside}
+        found[label] = {"model": model.as_json(), "probes": beside}
     judged_by = [label for label in found if protected is None or label == protected]
     if not judged_by or not offered:
         return _nothing(f"fewer than {FEWEST} patients with, or without, what is judged")

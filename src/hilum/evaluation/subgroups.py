@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 
 from hilum.audit.features import NAMES_AN_IMAGE, NAMES_THE_LABEL
-from hilum.data.ranking import weighted_auroc
 from hilum.data.readers.read import read_table
 from hilum.data.splits import GROUP_COLUMN
 from hilum.data.table import Row
 from hilum.errors import HilumError
-from hilum.evaluation.extremes import widen_area, widen_share
-from hilum.evaluation.intervals import bootstrap
-from hilum.evaluation.metrics import divide
 from hilum.evaluation.predictions import Predictions
+from hilum.intervals.areas import auroc_estimate
+from hilum.intervals.shares import Patients, as_json, proportion
 from hilum.training.run import Run
 
 AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")
@@ -88,7 +86,7 @@ def age_band(value: str) -> str:
 
 
 def measure_subgroups(
-    predictions: Predictions, columns: Mapping[str, Sequence[str]], protected: str | None, *, resamples: int = 1000
+    predictions: Predictions, columns: Mapping[str, Sequence[str]], protected: str | None
 ) -> dict[str, Any]:
     """Accuracy, and recall, false alarms and AUROC of the protected label, within each value of each column.
 
@@ -96,7 +94,6 @@ def measure_subgroups(
         predictions: Of N images.
         columns: N values by column.
         protected: The label that must not be missed, if there is one.
-        resamples: Of the bootstrap over patients.
 
     Returns:
         By column, then value: ``n_images``, ``n_patients``, ``n_protected``, and the measures with their intervals,
@@ -107,36 +104,26 @@ def measure_subgroups(
     for column, values in columns.items():
         given = np.asarray(values, dtype=object)
         order = sorted(set(values), key=in_order)
-        found[column] = {value: _measure(predictions, given == value, protected, resamples) for value in order}
+        found[column] = {value: _measure(predictions, given == value, protected) for value in order}
     return found
 
 
-def _measure(predictions: Predictions, here: Any, protected: str | None, resamples: int) -> dict[str, Any]:
-    truth, answer = predictions.truth[here], predictions.predicted[here]
-    clusters = [cluster for cluster, inside in zip(predictions.clusters, here, strict=True) if inside]
-    k = predictions.labels.index(protected) if protected in predictions.labels else None
+def _measure(predictions: Predictions, here: Any, protected: str | None) -> dict[str, Any]:
+    part = predictions.take(np.flatnonzero(here))
+    truth, patients = part.truth, Patients(part.clusters)
+    k = part.labels.index(protected) if protected in part.labels else None
+    measured = {"accuracy": proportion(part.predicted == truth, np.full(len(truth), True), patients)}
     positive = truth == k if k is not None else np.zeros(len(truth), bool)
-
-    def measure(weights: Any) -> dict[str, Any]:
-        result = {"accuracy": divide(weights @ (answer == truth), weights.sum(axis=1))}
-        if k is not None:
-            result["recall"] = divide(weights @ (positive & (answer == k)), weights @ positive)
-            result["false_alarms"] = divide(weights @ (~positive & (answer == k)), weights @ ~positive)
-            result["auroc"] = weighted_auroc(predictions.probabilities[here][:, k], positive, weights)
-        return result
-
-    measured = bootstrap(measure, clusters, resamples=resamples)
-    names = np.asarray(clusters, dtype=object)
-    for name, counted in (("accuracy", truth >= 0), ("recall", positive), ("false_alarms", ~positive)):
-        if name in measured:
-            widen_share(measured[name], len(set(names[counted])))
-    if "auroc" in measured:
-        widen_area(measured["auroc"], len(set(names[positive])), len(set(names[~positive])))
+    if k is not None:
+        called = part.predicted == k
+        measured["recall"] = proportion(called, positive, patients)
+        measured["false_alarms"] = proportion(called, ~positive, patients)
+        measured["auroc"] = auroc_estimate(part.probabilities[:, k], positive, patients)
     return {
         "n_images": len(truth),
-        "n_patients": len(set(clusters)),
-        "n_protected": len(set(names[positive])) if k is not None else None,
-        **measured,
+        "n_patients": patients.number,
+        "n_protected": int((patients.sums(positive) > 0).sum()) if k is not None else None,
+        **as_json(measured),
     }
 
 

@@ -96,7 +96,7 @@ def _results(results: Mapping[str, Any] | None, labels: Sequence[str]) -> Iterat
         yield "Not measured: run `hilum evaluate` before `hilum export`."
         return
     patients = f" of {results['n_patients']:,} patients" if results["n_patients"] else ""
-    yield f"On {results['n_images']:,} images{patients} of `{results['split']}`; 95 % bootstrap intervals."
+    yield f"On {results['n_images']:,} images{patients} of `{results['split']}`; 95 % intervals."
     yield from ("", "| measure | value | 95 % interval |", "|---|---|---|")
     rows = [("accuracy", results["accuracy"]), ("balanced accuracy", results["balanced_accuracy"])]
     rows += [(f"recall of `{label}`", results["recall"][label]) for label in labels]

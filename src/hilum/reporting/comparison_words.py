@@ -59,7 +59,7 @@ def outcome(facts: Facts, found: Facts) -> str:
     """
     first, second = (run["name"] for run in facts["runs"])
     difference, p_value = found["accuracy"]["difference"], found["patients"]["p_value"]
-    confidence = f"{100 * facts['bootstrap']['confidence']:g} %"
+    confidence = f"{100 * facts['intervals']['confidence']:g} %"
     measured = f"{confidence} interval {signed_range(difference)}, {p_equals(p_value)}"
     if not difference["value"]:
         alike = not (found["mcnemar"]["first_only"] or found["mcnemar"]["second_only"])

@@ -127,7 +127,7 @@ def images_of(metrics: Metrics) -> str:
 
 def verdict(metrics: Metrics) -> str:
     """The evaluation in one sentence: how many were right, and how many of what matters were missed."""
-    matrix, confidence = result_matrix(metrics), f"{100 * metrics['bootstrap']['confidence']:g} %"
+    matrix, confidence = result_matrix(metrics), f"{100 * metrics['intervals']['confidence']:g} %"
     sentence = (
         f"{matrix.accuracy} of {images_of(metrics)} right ({confidence} interval {percent_range(metrics['accuracy'])})"
     )
@@ -234,7 +234,7 @@ def check(metrics: Metrics) -> None:
     percent_range(metrics["balanced_accuracy"])
     for key in ("n_images", "n_patients", "unit"):
         metrics[key]
-    for key, inner in (("data", "root"), ("data", "digest"), ("bootstrap", "resamples")):
+    for key, inner in (("data", "root"), ("data", "digest"), ("intervals", "confidence")):
         metrics[key][inner]
 
 
