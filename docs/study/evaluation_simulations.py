@@ -8,6 +8,7 @@ The slow tests (`tests/evaluation/test_simulations.py`) run the same functions a
 from __future__ import annotations
 
 import numpy as np
+from hilum.evaluation.intervals import exact_interval
 from scipy.stats import norm
 
 from hilum.data.familiarity import conformal_p
@@ -15,7 +16,6 @@ from hilum.data.operating_point import highest_by_patient
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.exchangeability import exchangeable_p
-from hilum.evaluation.intervals import exact_interval
 from hilum.evaluation.proportions import wilson
 
 DELTA, RUNS = 0.05, 2000

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from hilum.evaluation.intervals import bootstrap
+
 from hilum.evaluation.metrics import decision_auroc, measures
 from hilum.evaluation.predictions import Predictions, read_predictions
 

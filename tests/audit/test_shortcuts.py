@@ -15,7 +15,6 @@ from hilum.audit.shortcut_findings import findings
 from hilum.audit.shortcuts import judge, probe_shortcuts
 from hilum.audit.survey import survey
 from hilum.data.phantoms import Defect, write_phantoms
-from hilum.data.ranking import auroc, weighted_auroc
 from hilum.data.readers.read import read_table
 
 COVID = "infected/covid"
@@ -123,35 +122,6 @@ def test_large_datasets_are_thinned_by_patient(monkeypatch, write_dataset):
     found = probe_shortcuts(look, permutations=9)
     assert found.images == 50
     assert "50 of 90 images" in found.notes[0]
-
-
-# Ranks
-
-
-def test_auroc_is_scikit_learns_with_and_without_ties():
-    generator = np.random.default_rng(0)
-    positive = generator.random((6, 200)) < 0.3
-    for scores in (
-        generator.normal(size=(6, 200)),
-        generator.integers(0, 5, (6, 200)).astype(float),
-        np.ones((6, 200)),
-    ):
-        expected = [roc_auc_score(truth, row) for truth, row in zip(positive, scores, strict=True)]
-        assert auroc(scores, positive) == pytest.approx(expected)
-        weights = generator.integers(0, 4, (3, 200)).astype(np.float32)
-        expected = [roc_auc_score(positive[0], scores[0], sample_weight=weight) for weight in weights]
-        assert weighted_auroc(scores[0], positive[0], weights) == pytest.approx(expected)
-
-
-def test_auroc_of_one_class_is_undefined():
-    assert np.isnan(auroc(np.ones((1, 3)), np.ones((1, 3), bool))).all()
-
-
-def test_resamples_draw_whole_patients():
-    weights = chance.patient_weights(np.array([4, 4, 9, 9, 9, 2]), 50)
-    assert (weights[:, 0] == weights[:, 1]).all()
-    assert (weights[:, 2] == weights[:, 4]).all()
-    assert (weights[:, 0] + weights[:, 2] + weights[:, 5] == 3).all()
 
 
 # Patients

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from hilum.data.ranking import weighted_auroc
 from hilum.evaluation.evaluate import measure
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.predictions import Predictions
+from hilum.intervals.shares import Patients
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
@@ -28,31 +28,17 @@ def test_plain_measures_agree_with_scikit_learn_ties_included(seed, n_labels, de
     truth, probabilities = random_predictions(seed, n_labels=n_labels, decimals=decimals)
     predicted = probabilities.argmax(axis=1)
     labels = [f"l{k}" for k in range(n_labels)]
-    ours = measures(truth, probabilities, np.ones((1, len(truth))), labels)
-    assert ours["accuracy"][0] == pytest.approx(sk.accuracy_score(truth, predicted))
-    assert ours["balanced_accuracy"][0] == pytest.approx(sk.balanced_accuracy_score(truth, predicted))
+    ours = measures(truth, probabilities, labels, Patients(np.arange(len(truth))))
+    assert ours["accuracy"].value == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert ours["balanced_accuracy"].value == pytest.approx(sk.balanced_accuracy_score(truth, predicted))
     recalls = sk.recall_score(truth, predicted, average=None, labels=range(n_labels))
     precisions = sk.precision_score(truth, predicted, average=None, labels=range(n_labels), zero_division=np.nan)
     for k, label in enumerate(labels):
-        assert ours["recall"][label][0] == pytest.approx(recalls[k])
-        assert ours["precision"][label][0] == pytest.approx(precisions[k], nan_ok=True)
-        assert ours["auroc"][label][0] == pytest.approx(sk.roc_auc_score(truth == k, probabilities[:, k]))
+        assert ours["recall"][label].value == pytest.approx(recalls[k])
+        assert ours["precision"][label].value == pytest.approx(precisions[k], nan_ok=True)
+        assert ours["auroc"][label].value == pytest.approx(sk.roc_auc_score(truth == k, probabilities[:, k]))
         f1 = sk.f1_score(truth, predicted, average=None, labels=range(n_labels))[k]
-        assert ours["f1"][label][0] == pytest.approx(f1)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6))
-def test_weights_mean_the_same_as_repeating_images(seed):
-    truth, probabilities = random_predictions(seed, count=60, decimals=2)
-    weights = np.random.default_rng(seed + 1).integers(0, 4, (3, 60)).astype(float)
-    ours = measures(truth, probabilities, weights, LABELS)
-    for r, row in enumerate(weights.astype(int)):
-        again, repeated = np.repeat(truth, row), np.repeat(probabilities, row, axis=0)
-        assert ours["accuracy"][r] == pytest.approx(sk.accuracy_score(again, repeated.argmax(axis=1)))
-        for k, label in enumerate(LABELS):
-            if 0 < (again == k).sum() < len(again):
-                assert ours["auroc"][label][r] == pytest.approx(sk.roc_auc_score(again == k, repeated[:, k]))
+        assert ours["f1"][label].value == pytest.approx(f1)
 
 
 def test_log_loss_and_brier_agree_with_scikit_learn():
@@ -63,12 +49,8 @@ def test_log_loss_and_brier_agree_with_scikit_learn():
 
 
 def test_confusion_has_truth_in_rows():
-    counts = confusion_counts(np.array([0, 0, 1]), np.array([0, 1, 1]), 2, np.ones((1, 3)))
-    np.testing.assert_array_equal(counts[0], [[1, 1], [0, 1]])
-
-
-def test_an_area_without_both_kinds_is_undefined():
-    assert np.isnan(weighted_auroc(np.array([0.1, 0.2]), np.array([True, True]), np.ones((1, 2))))[0]
+    counts = confusion_counts(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    np.testing.assert_array_equal(counts, [[1, 1], [0, 1]])
 
 
 def seeds_test_set():
@@ -94,15 +76,6 @@ def test_the_seeds_matrix_gives_the_seeds_figures():
     assert (result["n_images"], result["n_patients"], result["unit"]) == (25, None, "images")
 
 
-def test_a_resample_without_one_of_the_labels_has_no_balanced_accuracy():
-    truth, probabilities = random_predictions(0, count=30)
-    weights = np.ones((2, 30))
-    weights[1, truth == 2] = 0
-    balanced = measures(truth, probabilities, weights, LABELS)["balanced_accuracy"]
-    assert np.isfinite(balanced[0])
-    assert np.isnan(balanced[1])
-
-
 def test_what_never_happened_gets_the_exact_interval():
     """Six of six right: Clopper and Pearson's lower limit is the 6th root of 0.025."""
     truth = np.repeat([0, 1, 2], 6)
@@ -118,9 +91,9 @@ def test_what_never_happened_gets_the_exact_interval():
 def test_a_label_that_nobody_has_leaves_its_recall_open_and_the_rest_defined():
     truth, probabilities = random_predictions(0, count=40)
     truth[truth == 2] = 0
-    ours = measures(truth, probabilities, np.ones((1, 40)), LABELS)
-    assert np.isnan(ours["recall"]["infected/non-covid"][0])
-    assert np.isfinite(ours["balanced_accuracy"][0])
+    ours = measures(truth, probabilities, LABELS, Patients(np.arange(40)))
+    assert np.isnan(ours["recall"]["infected/non-covid"].value)
+    assert np.isfinite(ours["balanced_accuracy"].low)
 
 
 def test_each_decision_of_the_tree_has_an_area_of_its_own():
@@ -129,13 +102,13 @@ def test_each_decision_of_the_tree_has_an_area_of_its_own():
     truth = generator.integers(0, 3, 300)
     probabilities = generator.dirichlet(np.ones(3), 300) * 0.7 + 0.3 * np.eye(3)[truth]
     labels = ("normal", "infected/covid", "infected/non-covid")
-    found = decision_auroc(truth, probabilities, np.ones((1, 300)), labels)
+    found = decision_auroc(truth, probabilities, labels, Patients(np.arange(300)))
     assert list(found) == ["", "infected"]
     root = sk.roc_auc_score(truth > 0, 1 - probabilities[:, 0])
-    assert found[""]["infected"][0] == pytest.approx(root)
-    assert found[""]["normal"][0] == pytest.approx(root)
+    assert found[""]["infected"].value == pytest.approx(root)
+    assert found[""]["normal"].value == pytest.approx(root)
     ill = truth > 0
     share = probabilities[ill, 1] / probabilities[ill, 1:].sum(axis=1)
-    assert found["infected"]["infected/covid"][0] == pytest.approx(sk.roc_auc_score(truth[ill] == 1, share))
-    assert decision_auroc(truth, probabilities, np.ones((1, 300)), ("a", "b", "c")) == {}
-    assert decision_auroc(truth, probabilities, np.ones((1, 300)), ("a", "a/b", "c")) == {}
+    assert found["infected"]["infected/covid"].value == pytest.approx(sk.roc_auc_score(truth[ill] == 1, share))
+    assert decision_auroc(truth, probabilities, ("a", "b", "c"), Patients(np.arange(300))) == {}
+    assert decision_auroc(truth, probabilities, ("a", "a/b", "c"), Patients(np.arange(300))) == {}

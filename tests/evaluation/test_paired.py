@@ -125,7 +125,7 @@ def test_a_classifier_does_not_differ_from_itself():
     truth, first, _, clusters = answers()
     found = paired_differences(truth, first, first, LABELS, clusters, same=True)
     for entry in (found["accuracy"], *found["recall"].values()):
-        assert entry["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+        assert [entry["difference"][end] for end in ("value", "low", "high")] == [0, 0, 0]
 
 
 def test_two_classifiers_that_agree_on_few_patients_may_still_differ():
@@ -150,7 +150,7 @@ def test_the_interval_of_a_difference_covers_the_truth():
     assert covered / 150 > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 150)
 
 
-def test_areas_are_compared_on_the_same_resamples():
+def test_areas_are_compared_on_the_same_patients():
     truth, first, _, clusters = answers()
     generator = np.random.default_rng(0)
     vague = generator.dirichlet(np.ones(3), len(truth))
@@ -158,7 +158,7 @@ def test_areas_are_compared_on_the_same_resamples():
     found = paired_auroc(truth, vague, sharp, LABELS, clusters)
     assert found["normal"]["difference"]["low"] > 0
     same = paired_auroc(truth, sharp, sharp, LABELS, clusters)["normal"]["difference"]
-    assert same == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert [same[end] for end in ("value", "low", "high")] == [0, 0, 0]
 
 
 def test_what_no_resample_can_move_is_not_certain():
@@ -173,4 +173,4 @@ def test_what_no_resample_can_move_is_not_certain():
     always = np.zeros(6, dtype=np.int64)
     found = paired_differences(truth, always, always, LABELS, ["a", "a", "b", "b", "c", "c"])
     assert found["balanced_accuracy"]["first"]["low"] < 0.05
-    assert found["balanced_accuracy"]["first"]["high"] > 0.9
+    assert found["balanced_accuracy"]["first"]["high"] > 0.75

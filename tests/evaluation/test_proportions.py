@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hilum.evaluation.proportions import predictive_values, smallest_significant, wilson, wilson_of
+from hilum.intervals.shares import Patients
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 10), (3, 10), (139, 139), (531, 615)])
@@ -28,7 +29,7 @@ def test_specificity_counts_the_rest():
 def test_predictive_values_are_bayes():
     positive = np.repeat([True, False], [100, 200])
     flagged = np.r_[np.repeat([True, False], [90, 10]), np.repeat([True, False], [40, 160])]
-    found = predictive_values(positive, flagged, [str(i) for i in range(300)], prevalences=[0.01, 1 / 3])
+    found = predictive_values(positive, flagged, Patients(np.arange(300)), prevalences=[0.01, 1 / 3])
     at = found["at"][0]
     assert at["ppv"]["value"] == pytest.approx(0.01 * 0.9 / (0.01 * 0.9 + 0.99 * 0.2))
     assert at["npv"]["value"] == pytest.approx(0.99 * 0.8 / (0.99 * 0.8 + 0.01 * 0.1))

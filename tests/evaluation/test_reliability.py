@@ -6,6 +6,7 @@ from sklearn.calibration import calibration_curve
 
 from hilum.evaluation.metrics import brier
 from hilum.evaluation.reliability import brier_parts, reliability
+from hilum.intervals.shares import Patients
 
 LABELS = ["a", "b", "c"]
 
@@ -44,7 +45,7 @@ def test_a_constant_answer_discriminates_nothing():
 
 def test_points_are_scikit_learns_quantile_bins():
     truth, probabilities = calibrated(3)
-    points = reliability(truth, probabilities, LABELS, [str(i) for i in range(600)])["b"]
+    points = reliability(truth, probabilities, LABELS, Patients(np.arange(600)))["b"]
     share, stated = calibration_curve(truth == 1, probabilities[:, 1], n_bins=10, strategy="quantile")
     np.testing.assert_allclose([p["value"] for p in points], share, atol=0.02)
     np.testing.assert_allclose([p["stated"] for p in points], stated, atol=0.02)
@@ -55,7 +56,7 @@ def test_intervals_cover_calibrated_shares_about_as_often_as_they_say():
     covered = total = 0
     for seed in range(20):
         truth, probabilities = calibrated(seed, 300)
-        points = reliability(truth, probabilities, LABELS, [str(i) for i in range(300)])
+        points = reliability(truth, probabilities, LABELS, Patients(np.arange(300)))
         for point in (p for points_of in points.values() for p in points_of):
             covered += point["low"] <= point["stated"] <= point["high"]
             total += 1

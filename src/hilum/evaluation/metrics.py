@@ -61,7 +61,7 @@ def mean_of(estimates: Sequence[Estimate], patients: Patients) -> Estimate:
     """The mean of some measures of the same patients; undefined of none."""
     if not estimates:
         return undefined(patients)
-    return combined([(1 / len(estimates), one) for one in estimates], lowest=0.0)
+    return combined([(1 / len(estimates), one) for one in estimates])
 
 
 def measures(

@@ -13,7 +13,17 @@ from scipy.stats import binom, binomtest, norm
 from hilum.evaluation.metrics import answer_measures, mean_of
 from hilum.intervals.areas import auroc_estimate
 from hilum.intervals.combined import combined
-from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, as_json, proportion, undefined
+from hilum.intervals.shares import (
+    CONFIDENCE,
+    FEARED,
+    Estimate,
+    Patients,
+    as_json,
+    evenly,
+    identical,
+    proportion,
+    undefined,
+)
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -114,9 +124,10 @@ def paired_differences(
 
     def difference(counted: Bools) -> Estimate:
         if same:
-            nothing = np.zeros(patients.number)
-            return Estimate(0.0, 0.0, 0.0, "identical", nothing) if counted.any() else undefined(patients)
-        return combined([(1.0, proportion(gained, counted, patients)), (-1.0, proportion(lost, counted, patients))])
+            return identical(patients) if counted.any() else undefined(patients)
+        both = [proportion(which, counted, patients) for which in (gained, lost)]
+        told = evenly(patients.sums(counted & (gained | lost)))
+        return combined([(1.0, both[0]), (-1.0, both[1])], trust=told / (told + FEARED))
 
     by_label = {label: difference(truth == k) for k, label in enumerate(labels)}
     differences = {
@@ -142,7 +153,9 @@ def paired_auroc(
     patients, found = Patients(clusters), {}
     for k, label in enumerate(labels):
         one, two = (auroc_estimate(scores[:, k], truth == k, patients) for scores in (first, second))
-        found[label] = as_json({"first": one, "second": two, "difference": combined([(1.0, two), (-1.0, one)])})
+        same = np.array_equal(first[:, k], second[:, k])
+        difference = identical(patients) if same else combined([(1.0, two), (-1.0, one)])
+        found[label] = as_json({"first": one, "second": two, "difference": difference})
     return found
 
 

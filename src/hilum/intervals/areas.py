@@ -97,7 +97,7 @@ def auroc_estimate(
         confidence=confidence,
     )
     low, high = exact_limits(value, number, confidence)
-    return Estimate(value, float(low), float(high), METHOD, influence)
+    return Estimate(value, float(low), float(high), METHOD, min(counts), influence)
 
 
 def auprc_estimate(scores: Scores, positive: Bools, patients: Patients, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -130,17 +130,19 @@ def auprc_estimate(scores: Scores, positive: Bools, patients: Patients, *, confi
     precision[order] = (found / called)[step]
     moved[order] = np.where(truth, (found / called + better)[step] - value, -worse[step]) / images
     influence, sizes, won = patients.sums(moved), patients.sums(positive), patients.sums(positive * precision)
-    known = int((sizes > 0).sum())
+    known, count = int((sizes > 0).sum()), evenly(sizes)
+    if images < len(scores):
+        count = min(count, evenly(patients.sums(~positive)))
     number = effective_number(
         value,
         float((influence**2).sum()) * known / max(known - 1, 1),
-        patients=evenly(sizes),
+        patients=count,
         rarer=min(evenly(won), evenly(sizes - won)),
         images=images,
         confidence=confidence,
     )
     low, high = exact_limits(value, number, confidence)
-    return Estimate(value, float(low), float(high), METHOD, influence)
+    return Estimate(value, float(low), float(high), METHOD, count, influence)
 
 
 def _below(scores: Scores, others: Scores) -> Floats:

@@ -64,6 +64,7 @@ class Estimate:
         low: The interval's lower end; NaN where undefined.
         high: Its upper end.
         method: How the interval was made.
+        patients: From how many it comes, as `evenly` counts them.
         influence: By how much each patient moves the value, of shape (P,): the derivative by the patient's weight. Its
             products tell how two measures of the same patients go together.
     """
@@ -72,6 +73,7 @@ class Estimate:
     low: float
     high: float
     method: str
+    patients: float
     influence: Floats
 
     def complement(self) -> Estimate:
@@ -86,7 +88,12 @@ class Estimate:
 
 def undefined(patients: Patients) -> Estimate:
     """A measure of nothing, of these patients."""
-    return Estimate(np.nan, np.nan, np.nan, "none", np.zeros(patients.number))
+    return Estimate(np.nan, np.nan, np.nan, "none", 0.0, np.zeros(patients.number))
+
+
+def identical(patients: Patients) -> Estimate:
+    """The difference of a thing from itself."""
+    return Estimate(0.0, 0.0, 0.0, "identical", float(patients.number), np.zeros(patients.number))
 
 
 def as_json(found: Any) -> Any:
@@ -111,18 +118,18 @@ def proportion(hits: Bools, counted: Bools, patients: Patients, *, confidence: f
     if not images:
         return undefined(patients)
     value = float(found.sum() / images)
-    influence = (found - value * sizes) / images
+    influence, whole = (found - value * sizes) / images, evenly(sizes)
     variance = max(float((influence**2).sum()), value * (1 - value) / images)  # images say no more than each for itself
     number = effective_number(
         value,
         variance,
-        patients=evenly(sizes),
+        patients=whole,
         rarer=min(evenly(found), evenly(sizes - found)),
         images=images,
         confidence=confidence,
     )
     low, high = exact_limits(value, number, confidence)
-    return Estimate(value, float(low), float(high), METHOD, influence)
+    return Estimate(value, float(low), float(high), METHOD, whole, influence)
 
 
 def evenly(sizes: Floats) -> float:
