@@ -1,4 +1,4 @@
-"""How often every interval that hilum prints holds the truth, where that is known.
+"""How often the intervals that `interval_coverage` does not ask for hold the truth, where that is known.
 
 Images of patients with one to three of them, whose scores go together; a third of the patients are ill. What is true of
 such patients is known in closed form, what hilum says of them comes out of the functions that the commands use.
@@ -17,12 +17,10 @@ from hilum.evaluation.abstaining import measure_abstention
 from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.certified_patients import flagged_by_label
 from hilum.evaluation.curves import curve_bands
-from hilum.evaluation.evaluate import measure
-from hilum.evaluation.external import drop
-from hilum.evaluation.paired import paired_auroc, paired_differences
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.reliability import reliability
 from hilum.evaluation.subgroups import measure_subgroups
+from hilum.intervals.shares import Patients
 
 LABELS = ("healthy", "ill")
 ILL, CUT, SHARE = 1.6, 0.8, 1 / 3  # by how much their scores are higher, the threshold, and how many they are
@@ -43,46 +41,6 @@ def patients_like(generator: np.random.Generator, patients: int, ill: float = IL
     return Predictions(LABELS, paths, names, has[member].astype(np.int64), np.stack([1 - p, p], axis=1))
 
 
-def truths(ill: float = ILL) -> dict[str, float]:
-    """What is true of all such patients."""
-    recall, specificity = norm.sf(CUT - ill), norm.cdf(CUT)
-    precision = SHARE * recall / (SHARE * recall + (1 - SHARE) * (1 - specificity))
-    u = (np.arange(20000) + 0.5) / 20000
-    false = norm.sf(ill + norm.isf(u))
-    found = {
-        "accuracy": SHARE * recall + (1 - SHARE) * specificity,
-        "balanced accuracy": (recall + specificity) / 2,
-        "recall": recall,
-        "precision": precision,
-        "F1": 2 * recall * precision / (recall + precision),
-        "AUROC": norm.cdf(ill / np.sqrt(2)),
-        "AUPRC": (SHARE * u / (SHARE * u + (1 - SHARE) * false)).mean(),
-    }
-    for p in (0.01, 0.1):
-        found[f"PPV at {p:.0%}"] = p * recall / (p * recall + (1 - p) * (1 - specificity))
-        found[f"NPV at {p:.0%}"] = (1 - p) * specificity / ((1 - p) * specificity + p * (1 - recall))
-    return {name: float(value) for name, value in found.items()}
-
-
-def measured(runs: int, patients: int, ill: float = ILL, seed: int = 0) -> dict[str, float]:
-    """Coverage of what `hilum evaluate` says of every measure; runs without a patient of either kind are left out."""
-    generator, known = np.random.default_rng([seed, patients]), truths(ill)
-    held: Counter[str] = Counter()
-    for _ in range(runs):
-        some = patients_like(generator, patients, ill)
-        while len(set(some.truth.tolist())) < 2:
-            some = patients_like(generator, patients, ill)
-        found = measure(some, protected=LABELS[1])
-        entries = {name: found[name.replace(" ", "_")] for name in ("accuracy", "balanced accuracy")}
-        entries |= {name: found[name.lower()][LABELS[1]] for name in ("recall", "precision", "F1", "AUROC", "AUPRC")}
-        for at in found["predictive_values"]["at"]:
-            for value in ("PPV", "NPV"):
-                entries[f"{value} at {at['prevalence']:.0%}"] = at[value.lower()]
-        for name, truth in known.items():
-            held[name] += _holds(entries[name], truth)
-    return {name: held[name] / runs for name in known}
-
-
 def bands(runs: int, patients: int = 150, seed: int = 0) -> dict[str, float]:
     """Pointwise coverage of the bands of both curves."""
     generator = np.random.default_rng([seed, 11])
@@ -93,7 +51,7 @@ def bands(runs: int, patients: int = 150, seed: int = 0) -> dict[str, float]:
         places[f"precision at recall {r:.0%}"] = ("pr", r, true / (true + false))
     for _ in range(runs):
         some = patients_like(generator, patients)
-        found = curve_bands(some.probabilities, some.truth, LABELS, some.clusters, resamples=300)[LABELS[1]]
+        found = curve_bands(some.probabilities, some.truth, LABELS, Patients(some.clusters), resamples=300)[LABELS[1]]
         for name, (kind, x, truth) in places.items():
             at = round(100 * x)
             held[name] += found[kind]["low"][at] <= truth <= found[kind]["high"][at]
@@ -101,25 +59,24 @@ def bands(runs: int, patients: int = 150, seed: int = 0) -> dict[str, float]:
 
 
 def others(runs: int, patients: int = 150, seed: int = 0) -> dict[str, float]:
-    """Coverage of subgroups, abstention, drops, paired differences, reliability and the certificate's cost."""
+    """Coverage of subgroups, abstention, reliability and the certificate's cost."""
     generator = np.random.default_rng([seed, 12])
     held: Counter[str] = Counter()
     asked: Counter[str] = Counter()
-    for run in range(runs):
-        for name, entry, truth in _one_of_each(generator, patients, run):
+    for _ in range(runs):
+        for name, entry, truth in _one_of_each(generator, patients):
             held[name] += _holds(entry, truth)
             asked[name] += 1
     return {name: held[name] / asked[name] for name in asked}
 
 
-def _one_of_each(generator: np.random.Generator, patients: int, run: int) -> Iterator[tuple[str, dict, float]]:
-    known, weaker = truths(), truths(ILL / 2)
+def _one_of_each(generator: np.random.Generator, patients: int) -> Iterator[tuple[str, dict, float]]:
     some = patients_like(generator, patients)
     half = ["a" if int(name) % 2 else "b" for name in some.patients]
     part = measure_subgroups(some, {"half": half}, LABELS[1])["half"]["a"]
     yield "subgroup: recall", part["recall"], RIGHT
     yield "subgroup: false alarms", part["false_alarms"], 1 - RIGHT
-    yield "subgroup: AUROC", part["auroc"], known["AUROC"]
+    yield "subgroup: AUROC", part["auroc"], float(norm.cdf(ILL / np.sqrt(2)))
 
     left = dict(zip(set(some.patients), generator.random(len(set(some.patients))) < ABSTAINED, strict=True))
     out = np.array([left[name] for name in some.patients])
@@ -129,26 +86,9 @@ def _one_of_each(generator: np.random.Generator, patients: int, run: int) -> Ite
     yield "recall, abstentions as missed", found["recall"]["as_missed"], (1 - ABSTAINED) * RIGHT
     yield "recall, abstentions as found", found["recall"]["as_found"], 1 - (1 - ABSTAINED) * (1 - RIGHT)
 
-    fallen = drop(some, patients_like(generator, patients, ILL / 2, "x"))
-    differences = {"accuracy": fallen["accuracy"], "balanced accuracy": fallen["balanced_accuracy"]}
-    differences |= {"recall": fallen["recall"][LABELS[1]], "AUROC": fallen["auroc"][LABELS[1]]}
-    for name, entry in differences.items():
-        yield f"drop of {name}", entry["difference"], weaker[name] - known[name]
-
-    # A second classifier sees the same patients with noise of its own, as large as all the first one's.
-    score = np.log(some.probabilities[:, 1] / some.probabilities[:, 0]) + generator.normal(size=len(some.truth))
-    q = 1 / (1 + np.exp(-score))
-    second = np.stack([1 - q, q], axis=1)
-    vague = norm.cdf(CUT / np.sqrt(2))
-    apart = paired_differences(some.truth, some.predicted, second.argmax(axis=1), LABELS, some.clusters)
-    yield "paired difference of accuracy", apart["accuracy"]["difference"], vague - RIGHT
-    yield "paired difference of recall", apart["recall"][LABELS[1]]["difference"], vague - RIGHT
-    areas = paired_auroc(some.truth, some.probabilities, second, LABELS, some.clusters)
-    yield "paired difference of AUROC (shortcut gate)", areas[LABELS[1]]["difference"], norm.cdf(0.8) - known["AUROC"]
-
     alone = generator.dirichlet([0.6, 0.5], size=patients)
     drawn = (generator.random(patients) > alone[:, 0]).astype(np.int64)
-    for point in reliability(drawn, alone, LABELS, [str(i) for i in range(patients)])[LABELS[1]]:
+    for point in reliability(drawn, alone, LABELS, Patients(np.arange(patients)))[LABELS[1]]:
         yield "share in a bin of the reliability diagram", point, point["stated"]
 
     threshold = certified_threshold(generator.normal(ILL, 1, 65), 0.1, 0.95)
@@ -162,13 +102,5 @@ def _holds(entry: dict, truth: float) -> bool:
 
 def rows(runs: int = 500) -> list[str]:
     """The table of docs/evaluation.md."""
-    large, small = measured(runs, 150), measured(runs, 30)
-    sharp = measured(runs, 30, ill=4.0)
-    lines = ["| 95 % interval of | 150 patients | 30 patients | 30 patients, nearly perfect |", "|---|---|---|---|"]
-    lines += [f"| {name} | {_shown(large[name])} | {_shown(small[name])} | {_shown(sharp[name])} |" for name in large]
-    more = bands(runs) | others(runs)
-    return lines + [f"| {name} | {_shown(value)} | | |" for name, value in more.items()]
-
-
-def _shown(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    lines = ["| 95 % interval of | 150 patients |", "|---|---|"]
+    return lines + [f"| {name} | {100 * share:.1f} % |" for name, share in (bands(runs) | others(runs)).items()]

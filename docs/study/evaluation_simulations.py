@@ -8,15 +8,16 @@ The slow tests (`tests/evaluation/test_simulations.py`) run the same functions a
 from __future__ import annotations
 
 import numpy as np
-from hilum.evaluation.intervals import exact_interval
 from scipy.stats import norm
 
+from hilum.audit.shortcuts import judge
 from hilum.data.familiarity import conformal_p
 from hilum.data.operating_point import highest_by_patient
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.exchangeability import exchangeable_p
 from hilum.evaluation.proportions import wilson
+from hilum.intervals.shares import exact_interval
 
 DELTA, RUNS = 0.05, 2000
 CORRELATION, FRAMES = 0.7, 3
@@ -103,6 +104,25 @@ def false_shifts(patients: int, runs: int = 1000, seed: int = 0) -> float:
     return float(np.mean([exchangeable_p(*draw, permutations=199, seed=i) <= 0.05 for i, draw in enumerate(draws)]))
 
 
+def false_shortcuts(patients: int, higher: float = 0.0, runs: int = 200, seed: int = 0) -> float:
+    """The share of the audit's 95 % intervals that do not hold the AUROC of a probe.
+
+    The probe sees eight numbers of an image, of which the first is higher by so much where the label is. Where none is,
+    its AUROC is 0.5; else it is taken to be the mean over the runs.
+    """
+    generator = np.random.default_rng([seed, patients])
+    found = []
+    for run in range(runs):
+        groups = np.repeat(np.arange(patients), generator.integers(1, 4, patients))
+        has = generator.integers(0, 2, patients)
+        own = generator.normal(size=(patients, 8)) + higher * np.eye(8)[0] * has[:, None]
+        seen = own[groups] + 0.5 * generator.normal(size=(len(groups), 8))
+        found.append(judge([seen], has[groups], [1], groups, permutations=39, seed=run)[0][:3])
+    area, low, high = np.array(found).T
+    truth = area.mean() if higher else 0.5
+    return float(((truth < low) | (truth > high)).mean())
+
+
 def tables() -> dict[str, str]:
     """The tables of docs/evaluation.md, by their marks."""
     made = {"certificate": _certificates(), "proportions": _proportions(), "floor": _floors(), "levels": _levels()}
@@ -138,9 +158,12 @@ def _floors() -> list[str]:
 
 
 def _levels() -> list[str]:
-    rows = ["| test | calibration patients | stated | wrong |", "|---|---|---|---|"]
+    rows = ["| test | patients | stated | wrong |", "|---|---|---|---|"]
     rows += [f"| abstention | {n} | 5 % | {100 * false_abstentions(0.05, n):.1f} % |" for n in (100, 365)]
     rows += [f"| shift | {n} | 5 % | {100 * false_shifts(n):.1f} % |" for n in (59, 117)]
+    for higher, what in ((0.0, "useless"), (1.0, "useful")):
+        name = f"AUROC of a {what} probe outside the audit's interval"
+        rows += [f"| {name} | {n} | 5 % | {100 * false_shortcuts(n, higher):.1f} % |" for n in (60, 200)]
     return rows
 
 

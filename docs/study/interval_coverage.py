@@ -29,7 +29,7 @@ from hilum.intervals.shares import Patients, f1_of, proportion
 ALIKE = 0.6  # correlation of the scores of a patient's images
 NOISE = 0.8  # standard deviation of what a second classifier adds
 PREVALENCE = 0.05  # at which predictive values are asked for
-RUNS, CLOSER = 400, 3000  # of a cell; of one that looks as if it fell short
+RUNS, CLOSER = 300, 2000  # of a cell; of one that looks as if it fell short
 KINDS = {
     "1": "one",
     "1 to 3": "one to three",
@@ -76,9 +76,9 @@ def cells(small: bool = False) -> list[Cell]:
                     continue
                 wanted = (0.5, 2, 3.3, 10) if small else (0.5, 1, 2, 3.3, 5, 10)
                 found += [Cell(kind, patients, ill, misses=misses) for misses in wanted if misses <= ill / 2]
-                if patients == 50 or patients * {"40": 40, "1 to 60": 3}.get(kind, 1) > 4000:
+                if patients == 50 or patients * {"1": 1, "1 to 3": 2}.get(kind, 10) > 3000:
                     continue
-                areas = (0.8, 0.97) if small else (0.7, 0.9, 0.98)
+                areas = (0.8, 0.97) if small else (0.75, 0.97)
                 found += [Cell(kind, patients, ill, area=area, hidden=h) for area in areas for h in (False, True)]
     return found
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hilum.evaluation.intervals import bootstrap
 
 from hilum.evaluation.metrics import decision_auroc, measures
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.intervals.combined import combined
+from hilum.intervals.shares import Estimate, Patients
 
 PROTECTED = "infected/covid"
 
@@ -45,32 +46,34 @@ def over_seeds(seeds: Sequence[Predictions], against: Sequence[Predictions] = ()
     """
     one = seeds[0]
     assert all(other.paths == one.paths for other in (*seeds, *against))
+    patients = Patients(one.clusters)
+    here, there = ([_measured(of, patients) for of in side] for side in (seeds, against))
 
-    def mean(of: Sequence[Predictions], weights: Any) -> dict[str, Any]:
-        found = [measures(p.truth, p.probabilities, weights, p.labels) for p in of]
-        decisions = [decision_auroc(p.truth, p.probabilities, weights, p.labels) for p in of]
-        infected = [d[""]["infected"] for d in decisions]
-        which = [d["infected"][PROTECTED] for d in decisions]
-        return {
-            "accuracy": np.mean([f["accuracy"] for f in found], axis=0),
-            "balanced_accuracy": np.mean([f["balanced_accuracy"] for f in found], axis=0),
-            **{f"recall {k}": np.mean([f["recall"][k] for f in found], axis=0) for k in one.labels},
-            "AUROC infected": np.mean(infected, axis=0),
-            "AUROC covid among infected": np.mean(which, axis=0),
-            "AUROC gap": np.mean(infected, axis=0) - np.mean(which, axis=0),
+    def mean(name: str, of: Sequence[dict[str, Estimate]], sign: float = 1.0) -> list[tuple[float, Estimate]]:
+        return [(sign / len(of), found[name]) for found in of]
+
+    result: dict[str, Any] = {"mean": {name: combined(mean(name, here)).as_json() for name in here[0]}}
+    if against:
+        result["difference"] = {
+            name: combined([*mean(name, here), *mean(name, there, -1.0)]).as_json() for name in here[0]
         }
-
-    def both(weights: Any) -> dict[str, Any]:
-        here = mean(seeds, weights)
-        if not against:
-            return {"mean": here}
-        there = mean(against, weights)
-        return {"mean": here, "difference": {name: here[name] - there[name] for name in here}}
-
-    result = bootstrap(both, one.clusters)
     result["seeds"] = [float((p.predicted == p.truth).mean()) for p in seeds]
     result["images"], result["patients"] = len(one.paths), len(set(one.patients))
     return result
+
+
+def _measured(of: Predictions, patients: Patients) -> dict[str, Estimate]:
+    found = measures(of.truth, of.probabilities, of.labels, patients)
+    decisions = decision_auroc(of.truth, of.probabilities, of.labels, patients)
+    infected, which = decisions[""]["infected"], decisions["infected"][PROTECTED]
+    return {
+        "accuracy": found["accuracy"],
+        "balanced_accuracy": found["balanced_accuracy"],
+        **{f"recall {label}": found["recall"][label] for label in of.labels},
+        "AUROC infected": infected,
+        "AUROC covid among infected": which,
+        "AUROC gap": combined([(1.0, infected), (-1.0, which)]),
+    }
 
 
 def percent(entry: dict[str, float], *, sign: str = "") -> str:

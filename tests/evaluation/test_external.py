@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from hilum.errors import SplitError, UsageError
-from hilum.evaluation.external import drop
+from hilum.evaluation.external import drop, drop_sentence
 from hilum.evaluation.matching import match_labels, parse_map
 from hilum.evaluation.predictions import Predictions
 
@@ -66,3 +67,29 @@ def test_a_label_that_is_not_there_has_no_drop():
     only = Predictions(OURS, outside.paths, outside.patients, np.minimum(outside.truth, 1), outside.probabilities)
     found = drop(answers(0.9, 90, 0, "a"), only)
     assert found["recall"][OURS[2]]["difference"]["value"] is None
+
+
+def test_both_places_are_compared_on_the_labels_that_both_have():
+    """A label that is missing elsewhere counts at home neither in the mean nor in the rest that an AUROC is against."""
+    inside, outside = answers(0.9, 300, 0, "a"), answers(0.6, 200, 1, "b")
+    only = outside.take(np.flatnonzero(outside.truth < 2))
+    found = drop(inside, only)
+    assert found["labels"] == list(OURS[:2])
+    assert found["left_out"] == {"internal": 100, "external": 0}
+    recalls = [found["recall"][label] for label in found["labels"]]
+    for side, of in (("internal", inside), ("external", only)):
+        here = of.take(np.flatnonzero(of.truth < 2))
+        assert found["accuracy"][side]["value"] == pytest.approx(np.mean(here.predicted == here.truth))
+        assert found["balanced_accuracy"][side]["value"] == pytest.approx(np.mean([r[side]["value"] for r in recalls]))
+        area = roc_auc_score(here.truth == 1, here.probabilities[:, 1])
+        assert found["auroc"][OURS[1]][side]["value"] == pytest.approx(area)
+    assert "over the labels that both have (normal, infected/covid)" in drop_sentence(found)
+    assert "both have" not in drop_sentence(drop(inside, outside))
+
+
+def test_without_a_label_in_common_nothing_is_compared():
+    some = answers(0.9, 90, 0, "a")
+    found = drop(some.take(np.flatnonzero(some.truth < 2)), some.take(np.flatnonzero(some.truth == 2)))
+    assert found["labels"] == []
+    assert found["accuracy"]["difference"]["value"] is None
+    assert "no label" in drop_sentence(found)

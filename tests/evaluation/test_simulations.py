@@ -42,26 +42,10 @@ def test_counting_frames_as_patients_breaks_it(simulations):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("patients", "apart", "least"), [(150, 1.6, 0.91), (30, 1.6, 0.87), (30, 4.0, 0.86)])
-def test_what_an_evaluation_says_holds_the_truth_in_about_95_percent(coverage, patients, apart, least):
-    """300 runs: 3 standard errors are 3.8 points. Of 30 patients ten are ill: too few for a bootstrap, and shown so."""
-    found = coverage.measured(300, patients, apart)
-    assert min(found.values()) >= least, found
-    assert max(found["accuracy"], found["F1"]) <= 0.99
-
-
-@pytest.mark.slow
-def test_bands_subgroups_abstention_drops_and_pairs_hold_the_truth_in_about_95_percent(coverage):
+def test_bands_subgroups_abstention_and_bins_hold_the_truth_in_about_95_percent(coverage):
+    """200 runs: 2 standard errors are 3 points."""
     for found in (coverage.bands(200), coverage.others(200)):
-        assert min(found.values()) >= 0.885, found
-
-
-def test_what_coverage_is_counted_against_is_what_very_many_patients_show(coverage):
-    many = coverage.patients_like(np.random.default_rng(0), 40000)
-    found, known = coverage.measure(many), coverage.truths()
-    for name in ("recall", "precision", "F1", "AUROC", "AUPRC"):
-        assert found[name.lower()]["ill"]["value"] == pytest.approx(known[name], abs=0.012), name
-    assert found["accuracy"]["value"] == pytest.approx(known["accuracy"], abs=0.01)
+        assert min(found.values()) >= 0.92, found
 
 
 def test_exact_intervals_never_fall_short_and_wilsons_is_right_on_average(simulations):
@@ -82,6 +66,13 @@ def test_the_noise_floor_is_what_calibrated_probabilities_show(simulations, coun
 def test_false_abstentions_and_false_shifts_keep_their_rate(simulations):
     assert 0.02 <= simulations.false_abstentions(0.05, 100) <= 0.05 + 0.005
     assert simulations.false_shifts(59, runs=600) <= 0.05 + 3 * simulations.standard_error(0.05, 600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("higher", [0.0, 1.0])
+def test_the_audits_intervals_hold_what_fits_to_other_patients_would_show(simulations, higher):
+    """81 to 88 % did where finished scores were resampled; 200 runs: 2 standard errors are 3 points."""
+    assert simulations.false_shortcuts(60, higher) <= 0.05 + 2 * simulations.standard_error(0.05, 200)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1])

@@ -4,7 +4,7 @@ An area is a mean over images of shares between 0 and 1: the AUROC of how many o
 rightly against, the AUPRC of the precision at each image that has the label. So its interval is that of a share, whose
 spread the patients' influences show (the infinitesimal jackknife: Efron 1982; for the AUROC that is the clustered form
 of DeLong's: Obuchowski 1997, *Biometrics*). The patients of the rarer side count. An interval on the logit scale with a
-t quantile is no narrower, and lies above the true AUROC in up to 28 % where a few of the ill look healthy.
+t quantile is a tenth narrower, and lies above the true AUROC in up to 28 % where a few of the ill look healthy.
 """
 
 from __future__ import annotations
