@@ -14,7 +14,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hilum.errors import ImageError, PassingImageError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif", ".avif"}
+    | {".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".pgm", ".pbm", ".ppm", ".pnm"}
+)
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 SMALLEST_SIDE = 32
 LARGEST_PIXELS = 89_478_485  # Pillow's own limit; the largest digital radiographs have about 20 million
 CONTAINER_BITS = (8, 10, 12, 14, 16)

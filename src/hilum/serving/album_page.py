@@ -105,7 +105,8 @@ def _file(number: int) -> str:
 
 def _page(body: str, bundle: Bundle) -> str:
     title = html.escape(f"What {bundle.name} looks at")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    head = '<meta charset="utf-8"><meta name="generator" content="hilum">'  # by which readers of datasets pass it over
+    head += f'<meta name="viewport" content="width=device-width"><title>{title}</title>'
     top = f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>'
     card = PANEL * (1 + len(decisions(bundle)))
     return f'{top}\n<body style="--card:{card}px"><h1>{title}</h1><p>{ABOUT}</p>\n{body}\n</body></html>\n'

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import SUFFIXES, Picture, from_array, read_picture
+from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, from_array, read_picture
 from hilum.errors import ImageError, UsageError
 
 Source = Path | str | bytes | NDArray[Any]
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 PREAMBLE = 132  # 128 bytes of anything, then "DICM" (DICOM PS3.10, 7.1)
 
 

@@ -7,6 +7,12 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+
+def word_set(words: str) -> frozenset[str]:
+    """A set of words that are written with blanks between them."""
+    return frozenset(words.split())
+
+
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "trainval", "entrenamiento", "treino", "entrainement"), "train"),
     **dict.fromkeys(("val", "valid", "validate", "validating", "validation", "validacion", "validacao"), "val"),
@@ -18,20 +24,23 @@ SPLIT_NAMES = {
 }
 EVALUATION = frozenset({"eval", "evaluate", "evaluation"})
 # Words that say nothing beside the name of a split, as in "train_images", "Test Set" and "stage_2_test_images".
-FILLERS = frozenset(
+FILLERS = word_set(
     "set sets subset data dataset split part partition stage folder dir files sample samples image images img imgs "
-    "x ray xray xrays cxr chest radiograph radiographs picture pictures scan scans case cases".split()
+    "x ray xray xrays cxr chest radiograph radiographs picture pictures scan scans case cases"
 )
 GLUED = ("subset", "dataset", "images", "image", "imgs", "img", "data", "sets", "set")  # as in "trainset"
 
 
+@lru_cache(maxsize=2**17)  # a dataset may have a folder for each of many patients
 def words_of(name: str) -> tuple[str, ...]:
     """The words and numbers of a name, in lower case and without accents: ``Test-Set2`` is test, set, 2.
 
     Args:
         name: Of a folder, or a cell of a table.
     """
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    plain = name
+    if not name.isascii():
+        plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain)
     return tuple(re.findall(r"[^\W\d_]+|\d+", parted.casefold()))
 
@@ -59,10 +68,15 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
         names: All names that stand in the place of a split.
     """
     found = {name: split for name in names if (split := split_of(name))}
-    evaluation = {name for name in found if _core(name) in EVALUATION}
+    evaluation = {name for name in found if is_evaluation(name)}
     if "test" in {split for name, split in found.items() if name not in evaluation}:
         found |= dict.fromkeys(evaluation, "val")
     return found
+
+
+def is_evaluation(name: str) -> bool:
+    """Whether a name means test or val, as `splits_of` decides."""
+    return _core(name) in EVALUATION
 
 
 def split_and_rest(name: str) -> tuple[str, str]:
