@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,13 +58,10 @@ def without_companions(folders: Sequence[Folder]) -> tuple[list[Folder], list[st
     Returns:
         The others, without single files that belong to an image beside them (``1_mask.png``); and remarks.
     """
-    inside: Counter[tuple[str, ...]] = Counter()
     children: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for folder in folders:
-        for depth in range(len(folder.parts) + 1):
-            inside[folder.parts[:depth]] += len(folder.images)
-            if depth and folder.images:
-                children[folder.parts[: depth - 1]].add(folder.parts[depth - 1])
+        for depth in range(len(folder.parts) if folder.images else 0):
+            children[folder.parts[:depth]].add(folder.parts[depth])
     own = {folder.parts: len(folder.images) for folder in folders}
     judged: dict[tuple[str, ...], bool] = {}
 
@@ -73,7 +70,7 @@ def without_companions(folders: Sequence[Folder]) -> tuple[list[Folder], list[st
             return False
         if path not in judged:
             beside = children[path[:-1]] - {path[-1]}
-            named_so = bool(inside[path]) and _is_companion(path[-1], beside, own.get(path[:-1], 0))
+            named_so = _is_companion(path[-1], beside, own.get(path[:-1], 0))
             # "Lung Segmentation Data" is a dataset: it holds images and masks of its own.
             judged[path] = named_so and not any(is_images_name(name) for name in children[path])
         return judged[path]

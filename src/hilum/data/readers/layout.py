@@ -297,6 +297,15 @@ def _check_labels(root: Path, folders: Sequence[Folder], rests: Sequence[Parts])
             "elsewhere, or give one of the folders."
         )
         raise TableError(msg)
+    holders = {rest[:depth]: rest for rest in counts for depth in range(1, len(rest))}
+    both = next((rest for rest in counts if rest in holders), None)
+    if both:
+        msg = (
+            f"{root}: '{printable('/'.join(both))}' holds images of its own ({counts[both]}) and the folder "
+            f"'{printable('/'.join(holders[both]))}': one label or two? Move its own images to a folder within it, or "
+            "all of them into one."
+        )
+        raise TableError(msg)
     middle = sorted(counts.values())[len(counts) // 2] if counts else 0
     nested = any(len(rest) > 1 for rest in counts)
     few = (len(counts) > MANY and middle <= FEW) or (len(counts) > FEW + 1 and middle <= 1)
