@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from typing import Literal
 
 ENOUGH = 2**16  # bytes that tell all of this; a JPEG may hold so much before it says how it is coded
+VALUE_KINDS = frozenset(b"AE CS DA DT IS LO OB OW SH ST TM UI UL UN US UT".split())
+LONG_KINDS = frozenset({b"OB", b"OW", b"UN", b"UT"})
 TEXT_CONTROLS = "\t\n\r\f\x1b"
 
 # Offset, bytes found there, what it is: the formats' own specifications, most of them in file(1)'s tables, too.
 MAGIC: tuple[tuple[int, bytes, str], ...] = (
-    (128, b"DICM", "a DICOM object"),
     (0, b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (0, b"GIF8", "a GIF image"),
     (0, b"II*\0", "a TIFF image"),
@@ -73,6 +75,8 @@ def kind_of(start: bytes) -> str:
         return "an empty file"
     if not start.strip(b"\0"):
         return "a file of nothing but zeros"
+    if looks_like_dicom(start):
+        return "a DICOM object"
     if start.startswith(b"\xff\xd8\xff"):
         return _jpeg(start)
     if start.startswith(b"PK\x03\x04"):
@@ -85,6 +89,31 @@ def kind_of(start: bytes) -> str:
         if start.startswith(magic, at):
             return kind
     return _text(start) or "a file of an unknown kind"
+
+
+def looks_like_dicom(start: bytes) -> bool:
+    """Whether a file is DICOM: by its preamble (PS3.10, 7.1), or, where that is missing, by its first two elements.
+
+    Args:
+        start: At least 132 bytes of it, better 512.
+    """
+    if start[128:132] == b"DICM":
+        return True
+    at, before = 0, (0, 0)
+    for _ in range(2):
+        order: Literal["little", "big"] = "big" if start[:1] == b"\0" else "little"
+        tag = int.from_bytes(start[at : at + 2], order), int.from_bytes(start[at + 2 : at + 4], order)
+        explicit = start[at + 4 : at + 6] in VALUE_KINDS
+        if explicit and start[at + 4 : at + 6] in LONG_KINDS:
+            length, head = int.from_bytes(start[at + 8 : at + 12], order), 12
+        elif explicit:
+            length, head = int.from_bytes(start[at + 6 : at + 8], order), 8
+        else:
+            length, head = int.from_bytes(start[at + 4 : at + 8], order), 8
+        if tag[0] not in (2, 8) or tag <= before or length % 2 or length > 256 or len(start) < at + head:
+            return False
+        at, before = at + head + length, tag
+    return True
 
 
 def _jpeg(start: bytes) -> str:
