@@ -116,7 +116,7 @@ REFUSED = {
     "lying": (lying_about_its_size, "not of the size that its header claims"),
     "short": (lambda: encoded(radiograph())[:-5000], "a damaged DICOM object"),
     "empty": (lambda: b"", "an empty file"),
-    "foreign": (lambda: b"hello" * 200, "not a DICOM file"),
+    "foreign": (lambda: b"hello" * 200, "a text file, not a DICOM object"),
 }
 
 

@@ -259,7 +259,7 @@ def _from_colours(values: NDArray[np.uint16], key: object = None) -> Picture:
     colours = values[..., : 1 if values.shape[2] == 2 else 3]
     alpha: NDArray[np.float32] = np.ones(values.shape[:2], np.float32)
     if values.shape[2] in (2, 4):
-        alpha = values[..., -1].astype(np.float32) / 65535
+        alpha = values[..., -1].astype(np.float32) / np.float32(65535)
     if isinstance(key, tuple):
         alpha = alpha * (colours != np.array(key, np.uint16)).any(axis=2).astype(np.float32)
     full = _full_scale(int(colours.max(axis=2)[alpha > 0].max(initial=0)))

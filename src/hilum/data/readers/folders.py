@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from hilum.data.images import SUFFIXES
+from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, is_image_file
 from hilum.data.readers.split_names import SPLIT_NAMES
 from hilum.data.rows import Row
 from hilum.data.table import Table
@@ -22,10 +22,10 @@ def read_folders(root: Path) -> Table:
         TableError: No image is found, or split folders and class folders stand side by side.
     """
     found = sorted(_walk(root))
-    images = [path for path in found if PurePosixPath(path).suffix.lower() in SUFFIXES]
+    images = [path for path in found if is_image_file(root / path)]
     others = Counter(PurePosixPath(path).suffix.lower() or "no ending" for path in set(found) - set(images))
     if not images:
-        kinds = ", ".join(sorted(suffix.lstrip(".") for suffix in SUFFIXES))
+        kinds = ", ".join(sorted(suffix.lstrip(".") for suffix in SUFFIXES | DICOM_SUFFIXES))
         seen = f"{len(found)} files of other kinds" if found else "no files at all"
         msg = f"{root}: no images ({kinds}) below this folder, {seen}. Is it the right folder?"
         raise TableError(msg)
