@@ -33,7 +33,7 @@ SERVING = {
     "errors",
     "printable",
     "progress",
-    *(f"data.{name}" for name in ("crew", "dicom", "familiarity", "images", "reduction")),
+    *(f"data.{name}" for name in ("crew", "familiarity", "images", "reading", "reduction")),
 }
 
 

@@ -16,6 +16,7 @@ from hilum.data.cache import open_images
 from hilum.data.images import read_grayscale
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
+from hilum.data.reading import read_radiograph
 from hilum.errors import CacheError, PassingImageError, TableError
 
 PLAN = Preprocessing(size=32)
@@ -44,7 +45,7 @@ def test_every_row_has_the_bytes_of_its_own_file(write_dataset):
 def test_images_are_decoded_once(write_dataset, monkeypatch):
     table = read_table(write_dataset())
     first = open_images(table, PLAN)
-    monkeypatch.setattr(decoding, "read_grayscale", lambda *a, **k: pytest.fail("decoded again"))
+    monkeypatch.setattr(decoding, "read_radiograph", lambda *a, **k: pytest.fail("decoded again"))
     second = open_images(table, PLAN)
     np.testing.assert_array_equal(first.pixels, second.pixels)
     assert isinstance(second.pixels, np.memmap)
@@ -91,9 +92,9 @@ def test_a_failure_that_was_the_machines_is_tried_again(write_dataset, monkeypat
         if name == table.rows[3].path:
             msg = f"{name}: there is not enough memory"
             raise PassingImageError(msg)
-        return read_grayscale(path, name)
+        return read_radiograph(path, name)
 
-    monkeypatch.setattr(decoding, "read_grayscale", no_memory)
+    monkeypatch.setattr(decoding, "read_radiograph", no_memory)
     assert [item.path for item in open_images(table, PLAN).unreadable] == [table.rows[3].path]
     monkeypatch.undo()
     assert not open_images(table, PLAN).unreadable

@@ -31,7 +31,7 @@ from hilum.data.table import Table
 from hilum.errors import CacheError, TableError
 from hilum.progress import Progress
 
-FORMAT = 2  # raise it when the files are laid out otherwise: older ones are then left alone
+FORMAT = 3  # raise it when the files are laid out, or images read, otherwise: older ones are then left alone
 RELEASE = 1000  # images looked at before their pages are given back
 
 

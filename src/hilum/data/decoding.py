@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import read_grayscale
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.reading import read_radiograph
 from hilum.errors import ImageError, PassingImageError
 
 
@@ -50,11 +50,15 @@ def decode_files(root: Path, preprocessing: Preprocessing, paths: Sequence[str])
         root: What the paths are relative to.
         preprocessing: Makes the bytes.
         paths: Of n files; messages call them so.
+
+    Raises:
+        ExtraError: One is a DICOM object, and the extra that reads those is not installed.
     """
     found = Decoded(np.zeros((len(paths), preprocessing.size, preprocessing.size), np.uint8))
     for number, path in enumerate(paths):
         try:
-            found.pixels[number] = preprocessing.apply(read_grayscale(root / path, name=path))
+            picture, _ = read_radiograph(root / path, name=path)
+            found.pixels[number] = preprocessing.apply(picture.pixels)
         except ImageError as error:
             found.failures[number] = str(error).removeprefix(f"{path}: ")
             if isinstance(error, PassingImageError):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.data.file_kinds import kind_of, looks_like_dicom
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES
 from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
@@ -19,8 +20,8 @@ SYSTEM = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
     | {"thumbs.db", "ehthumbs.db", "desktop.ini", "dicomdir"}
 )
-MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")  # PNG, JPEG, TIFF
-DICOM_START = 128  # bytes of anything, then "DICM" (DICOM PS3.10, 7.1)
+KINDS = ("a PNG image", "a JPEG image", "a TIFF image", "a DICOM object")
+ENOUGH = 512  # bytes that tell these
 DEMO = ".hilum-demo"  # as hilum.demo leaves it
 OWN_PAGE = b'<meta name="generator" content="hilum">'
 
@@ -237,11 +238,11 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
     if kind and not kind[1:].isdigit():
         return False
     try:  # DICOM objects are often called IM000001, or by their UID
-        with Path(entry.path).open("rb") as file:
-            start = file.read(DICOM_START + 4)
+        with Path(entry.path).open("rb", buffering=0) as file:
+            start = file.read(ENOUGH)
     except OSError:
         return False
-    return start.startswith(MAGIC) or start[DICOM_START:] == b"DICM"
+    return looks_like_dicom(start) or kind_of(start) in KINDS
 
 
 def _is_own(folder: Path, names: Sequence[str], *, root: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hilum.data.dicom_headers import with_headers
 from hilum.data.readers.csv_table import read_csv_table
 from hilum.data.readers.folders import read_folders
 from hilum.data.table import Table
@@ -19,6 +20,7 @@ def read_table(data: Path) -> Table:
 
     Raises:
         TableError: There is nothing there, or it is not a labelled dataset of two or more labels.
+        ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
@@ -37,4 +39,4 @@ def read_table(data: Path) -> Table:
             + "".join(f" ({note})" for note in table.notes)
         )
         raise TableError(msg)
-    return table
+    return with_headers(table)
