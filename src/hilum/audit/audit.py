@@ -18,6 +18,7 @@ from hilum.audit.patients import Patients, recognise_patients
 from hilum.audit.provenance import Match, recognise
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.survey import Survey, survey
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError
@@ -81,13 +82,20 @@ def write_audit(found: Audit, out: Path) -> Path:
     return file
 
 
-def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, progress: Progress | None = None) -> Audit:
+def audit(
+    data: Path,
+    *,
+    opinion: Callable[[Table], Opinion] | None = None,
+    read: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> Audit:
     """Look for what is wrong with a dataset; nothing is trained, nothing is changed.
 
     Args:
         data: A dataset, as `hilum.data.readers.read.read_table` takes it.
         opinion: What a model says of images that it was not trained on, to find wrong labels by: a function of the
             readable rows (see `hilum.evaluation.out_of_sample`).
+        read: How to read it.
         progress: Told about long work.
 
     Raises:
@@ -95,7 +103,7 @@ def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, prog
         TableError: The data cannot be read at all.
     """
     progress = progress or Progress()
-    table = read_table(data)
+    table = read_table(data, read)
     seen = survey(table, progress=progress)
     copies = find_duplicates(seen, progress=progress)
     whose = recognise_patients(seen.table)

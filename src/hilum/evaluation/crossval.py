@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from hilum import __version__
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits, independent_groups
@@ -46,6 +47,7 @@ def crossval(
     folds: int = 5,
     seed: int = 0,
     resume: bool = False,
+    read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Train and test in turns, grouped by patient and by identical content, stratified by label.
@@ -60,6 +62,7 @@ def crossval(
         folds: How many, at least 2.
         seed: Of the division into folds.
         resume: Go on with the cross-validation in `out`.
+        read: How to read `data`.
         progress: Told about long work.
 
     Returns:
@@ -79,7 +82,7 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = read_table(data)
+    table = read_table(data, read)
     notes = [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")

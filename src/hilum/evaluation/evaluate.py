@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.operating_point import OperatingPoint
+from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
@@ -59,6 +60,7 @@ def evaluate(
     split: str = "test",
     out: Path | None = None,
     mapping: Mapping[str, str] | None = None,
+    read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -70,6 +72,7 @@ def evaluate(
         out: Where to write; by default ``evaluation/<name>`` in the run, where the name is the split, or that of the
             other dataset with the start of its hash.
         mapping: The run's label for labels of other data; empty to leave their images out.
+        read: How to read `data`.
         progress: Told about long work.
 
     Raises:
@@ -83,7 +86,7 @@ def evaluate(
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
-    part = select_part(run, data, split, progress, mapping=mapping)
+    part = select_part(run, data, split, progress, mapping=mapping, read=read)
     for item in part.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     rows = part.images.table.rows

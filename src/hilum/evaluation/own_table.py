@@ -40,7 +40,7 @@ def own_table(run: Run, root: Path) -> Table:
     given = Path(run.environment.get("data", {}).get("given") or root)
     for place in (given, root):
         try:
-            table = read_table(place)
+            table = read_table(place, run.read_options)
         except (HilumError, OSError):
             continue
         if table.root.resolve() == root.resolve():

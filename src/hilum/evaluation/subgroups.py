@@ -144,7 +144,7 @@ def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
     """The columns of the run's own data, read anew: a run keeps paths, labels and patients only."""
     data = run.environment.get("data", {})
     try:
-        table = read_table(Path(data.get("given") or data["root"]))
+        table = read_table(Path(data.get("given") or data["root"]), run.read_options)
     except (HilumError, KeyError, OSError):
         return [{} for _ in rows]
     wanted = {row.path for row in rows}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum.data.labels import default_protected, order_labels
+from hilum.data.readers.options import ReadOptions
 from hilum.data.rows import pack
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import RecipeError, RunError
@@ -63,6 +64,11 @@ class Run:
             msg = f"{self.path / 'environment.json'}: cannot be read ({error}). Is the run complete? Train again."
             raise RunError(msg) from error
         return loaded
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """How the dataset was read; runs of versions before knew no patients from file names."""
+        return ReadOptions(**self.environment.get("data", {}).get("read", {"patients": "none"}))
 
     @property
     def finished(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import Images, open_images
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
 from hilum.data.sources import confounding
@@ -27,6 +28,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     resume: bool = False,
+    read: ReadOptions | None = None,
     check: bool = True,
     progress: Progress | None = None,
 ) -> Run:
@@ -38,6 +40,7 @@ def train(
         recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
         resume: Continue after the last validation; the weights in the end are those of a training that was
             never interrupted (on the same machine, with the same number of threads).
+        read: How to read `data`; with `resume`, by default as the run did.
         check: Say first what the cheap checks of the audit find; a series does that once for all its runs.
         progress: Told about remarks, bars and losses.
 
@@ -57,8 +60,9 @@ def train(
         progress.line(f"{out}: this training is complete; nothing is left to do.")
         return run
 
-    table = data if isinstance(data, Table) else read_table(data)
-    given = table.root if isinstance(data, Table) else data
+    read = run.read_options if resume and read is None else read
+    table = data if isinstance(data, Table) else read_table(data, read)
+    given = table.given or table.root
     assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
     images, table, notes = prepare(table, recipe, progress, check=check and not resume)
     from hilum.training.environment import describe_environment
@@ -80,6 +84,7 @@ def train(
     facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
     facts["data"] = {
         "given": str(given.resolve()),
+        "read": asdict(table.options),
         "root": str(table.root.resolve()),
         "digest": images.digest,
         "n_images": len(table),

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hilum.data.readers.csv_table import read_csv_table
 from hilum.data.readers.folders import read_folders
+from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import TableError
 
 
-def read_table(data: Path) -> Table:
+def read_table(data: Path, options: ReadOptions | None = None) -> Table:
     """Read a dataset, whichever way it is laid out.
 
     Args:
         data: A folder of class folders (optionally below ``train``, ``val``, ``test``), a folder that
             holds a ``metadata.csv``, or such a CSV file itself.
+        options: How to read it, where it does not say so itself.
 
     Raises:
         TableError: There is nothing there, or it is not a labelled dataset of two or more labels.
     """
+    options = options or ReadOptions()
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
         raise TableError(msg)
@@ -37,4 +41,4 @@ def read_table(data: Path) -> Table:
             + "".join(f" ({note})" for note in table.notes)
         )
         raise TableError(msg)
-    return table
+    return replace(table, given=data, options=options)
