@@ -14,7 +14,7 @@ from hilum.audit.duplicates import Duplicates, find_duplicates
 from hilum.audit.findings import ORDER, Finding, Severity, worst_first
 from hilum.audit.index import remark
 from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
-from hilum.audit.patients import Patients, recognise_patients
+from hilum.audit.patients import Patients, count_patients
 from hilum.audit.provenance import Match, recognise
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.survey import Survey, survey
@@ -106,7 +106,7 @@ def audit(
     table = read_table(data, read)
     seen = survey(table, progress=progress)
     copies = find_duplicates(seen, progress=progress)
-    whose = recognise_patients(seen.table)
+    whose = count_patients(seen.table)
     together = list(range(len(seen)))
     for group in copies.groups:
         for position in group:

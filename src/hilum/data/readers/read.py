@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from hilum.data.patients import recognise_patients
 from hilum.data.readers.csv_table import read_csv_table
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.options import ReadOptions
@@ -41,4 +42,6 @@ def read_table(data: Path, options: ReadOptions | None = None) -> Table:
             + "".join(f" ({note})" for note in table.notes)
         )
         raise TableError(msg)
+    if options.patients == "auto":
+        table = recognise_patients(table)
     return replace(table, given=data, options=options)
