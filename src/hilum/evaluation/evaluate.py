@@ -21,7 +21,6 @@ from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
-from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.extremes import widen_area, widen_f1, widen_precision_area, widen_share
@@ -42,6 +41,7 @@ from hilum.training.series import write_json
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,10 @@ def evaluate(
     del features
     for note in (*part.notes, *notes):
         progress.line(note)
-    members, flagged = flags(predictions, certificate, run.protected)
+    members, flagged = flags(predictions, certificate, run.protected, run.healthy)
+    if flagged is None:
+        notes.append(f"{UNDECIDED} ({', '.join(labels)})")
+        progress.line(notes[-1])
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -166,17 +169,20 @@ def looks_at(folder: Path) -> int:
 
 
 def flags(
-    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None
-) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.bool_] | None]:
     """What is flagged, and which images are: by the certificate, else where the label is the most probable one.
 
-    Without a certificate the protected label is flagged, or whatever is not healthy where there is none.
+    Without a certificate the positive label is flagged, or whatever is not healthy where there is none. Where no label
+    is known to be healthy either, nothing can be flagged or cleared: no members, and None.
     """
     labels = predictions.labels
     if certificate:
         point = OperatingPoint.of(certificate)
         return point.members, point.flags(predictions.probabilities, labels)
-    members = tuple(label for label in labels if (label == protected if protected else not is_healthy(label)))
+    if not protected and not healthy:
+        return (), None
+    members = tuple(label for label in labels if (label == protected if protected else label not in healthy))
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 

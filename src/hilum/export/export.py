@@ -12,7 +12,6 @@ import torch
 
 import hilum
 from hilum.data.cache import Images
-from hilum.data.labels import HEALTHY, last_component
 from hilum.data.reduction import SCHEME
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
@@ -121,7 +120,7 @@ def export(
         "label2id": {label: number for number, label in enumerate(labels)},
         "display": dict(words.display),
         "protected": run.protected,
-        "healthy": [label for label in labels if last_component(label).lower() in HEALTHY],
+        "healthy": list(run.healthy),
         "architecture": recipe.architecture,
         "tree": [
             {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}

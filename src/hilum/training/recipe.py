@@ -109,13 +109,15 @@ class Recipe(_Part):
 
     Attributes:
         name: What reports call it.
-        protected: The label that must not be missed, or ``auto``, or ``none``.
+        protected: The positive label, which must not be missed; or ``auto``, or ``none``.
+        healthy: The label that means that nothing was found; or ``auto``, or ``none``.
         architecture: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
             that nested labels form (normal or infected, then which infection).
     """
 
     name: str = "unnamed"
     protected: str = "auto"
+    healthy: str = "auto"
     architecture: Literal["flat", "cascade"] = "flat"
     network: NetworkChoice = NetworkChoice()
     preprocessing: Preprocessing = Preprocessing()

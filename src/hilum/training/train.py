@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import Images, open_images
+from hilum.data.labels import roles_sentence
 from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
@@ -19,7 +20,15 @@ from hilum.data.table import Row, Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
 from hilum.training.recipe import Recipe
-from hilum.training.run import UNREADABLE, Run, SplitRow, check_place, open_run, resolve_protected
+from hilum.training.run import (
+    UNREADABLE,
+    Run,
+    SplitRow,
+    check_place,
+    open_run,
+    resolve_healthy,
+    resolve_protected,
+)
 
 
 def train(
@@ -75,6 +84,13 @@ def train(
         msg = f"{given}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
         raise RunError(msg)
     labels = check_training(images.table, recipe)
+    if resume:  # of another version, perhaps, which put the labels in another order
+        labels, protected, healthy = run.labels, run.protected, run.healthy
+    else:
+        protected = resolve_protected(recipe, labels)
+        healthy = resolve_healthy(recipe, labels, protected)
+        if check:
+            progress.line(roles_of(recipe, labels))
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
         (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
@@ -82,6 +98,7 @@ def train(
     facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
+    facts |= {"labels": list(labels), "protected": protected, "healthy": list(healthy)}
     facts["data"] = {
         "given": str(given.resolve()),
         "read": asdict(table.options),
@@ -160,7 +177,7 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
 
     Raises:
         SplitError: ``train`` has fewer than two labels, or there is nothing to choose by.
-        RecipeError: The protected label does not exist, or the network cannot be built for these labels.
+        RecipeError: The positive or the healthy label does not exist, or the network cannot be built for these labels.
     """
     from hilum.training.fit import check_before
 
@@ -168,11 +185,20 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
     if len(labels) < 2:
         msg = f"{table.root}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
         raise SplitError(msg)
-    if resolve_protected(recipe, labels) is None and recipe.training.select == "misses":
+    protected = resolve_protected(recipe, labels)
+    resolve_healthy(recipe, labels, protected)
+    if protected is None and recipe.training.select == "misses":
         msg = f'{table.root}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
         raise RecipeError(msg)
     check_before(recipe, table, labels)
     return labels
+
+
+def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
+    """Which of the labels is positive and which is healthy, or how to say it, in one line."""
+    protected = resolve_protected(recipe, labels)
+    healthy = resolve_healthy(recipe, labels, protected)
+    return roles_sentence(labels, protected, healthy, chosen=recipe.protected == "none")
 
 
 def _identity(rows: Iterable[SplitRow] | Iterable[Row]) -> set[tuple[str, str, str]]:
