@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from hilum.data.label_names import says_nothing, without_decimals
 from hilum.data.rows import Row
 from hilum.data.table import Table
+from hilum.printable import printable
 
+NOBODY = frozenset(("anonymous", "anonymised", "anonymized", "anon", "deidentified", "de-identified"))
 ONE_IN = 20  # names of a label that may miss a rule that counts
 FEWEST = 5  # names of a label that a rule is judged by
 
@@ -86,6 +89,25 @@ RULES = (
     Rule("ieee8023/covid-chestxray-dataset", _COHEN),
 )
 NAMES = frozenset(rule.name for rule in RULES)
+
+
+def tidy_patients(table: Table) -> Table:
+    """Take patients that say nothing (``nan``, ``unknown``, ``anonymous``) for unknown, and ``1.0`` for ``1``.
+
+    Args:
+        table: As it was read.
+    """
+    counts = Counter(row.patient_id for row in table.rows if row.patient_id)
+    lost = [name for name in counts if says_nothing(name) or name.casefold() in NOBODY]
+    changed = without_decimals(counts) | dict.fromkeys(lost, "")
+    if not changed:
+        return table
+    table = table.with_values("patient_id", (changed.get(row.patient_id, row.patient_id) for row in table.rows))
+    if not lost:
+        return table
+    which = ", ".join(f"'{printable(name)}' {counts[name]:,}" for name in lost)
+    note = f"the patient of {sum(counts[name] for name in lost):,} images is not known ({which})"
+    return replace(table, notes=(*table.notes, note))
 
 
 def rule_of(patient: str) -> str:
