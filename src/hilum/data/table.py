@@ -21,11 +21,12 @@ COLUMNS = ("path", "label", "split", "patient_id", "source", "sha256")
 
 @dataclass(frozen=True)
 class Table:
-    """A dataset: its root folder, its rows, and remarks about how they were read."""
+    """A dataset: its root folder, its rows, remarks about how they were read, and the columns of its CSV, if any."""
 
     root: Path
     rows: Sequence[Row]
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", pack(self.rows))

@@ -39,7 +39,12 @@ def read_csv_table(path: Path) -> Table:
     if not rows:
         msg = f"{path}: a header, but no rows. List one image a line."
         raise TableError(msg)
-    return Table(root=path.parent, rows=_with_taxonomy(rows))
+    return Table(root=path.parent, rows=_with_taxonomy(rows), columns=_columns(path))
+
+
+def _columns(path: Path) -> tuple[str, ...]:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        return tuple(name.strip() for name in next(csv.reader(file), []))
 
 
 def _each_row(path: Path) -> Iterator[tuple[int, Row]]:
