@@ -16,6 +16,7 @@ from hilum.audit.index import remark
 from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
 from hilum.audit.patients import Patients, count_patients
 from hilum.audit.provenance import Match, recognise
+from hilum.audit.remembered import dataset_key, remember
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.survey import Survey, survey
 from hilum.data.readers.options import ReadOptions
@@ -60,7 +61,7 @@ class Audit:
 
 
 def write_audit(found: Audit, out: Path) -> Path:
-    """Write ``audit.json``.
+    """Write ``audit.json``, and keep it in the cache, so that trainings of these data repeat its errors.
 
     Args:
         found: An audit.
@@ -79,6 +80,7 @@ def write_audit(found: Audit, out: Path) -> Path:
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
+    remember(found.facts, dataset_key((row.sha256, row.label) for row in found.survey.table.rows), out)
     return file
 
 
@@ -120,7 +122,7 @@ def audit(
             *duplicates.findings(copies, seen.table),
             *patients.findings(whose),
             *provenance.findings(matches),
-            *sources.findings(seen.table),
+            *sources.findings(seen.table.with_values("patient_id", whose.patient), matches),
             *shortcut_findings.findings(shortcuts),
             *(labels.findings(doubts, seen.table) if doubts else ()),
             *composition.findings(counted, seen.table),
@@ -139,7 +141,9 @@ def audit(
             "across_patients": len(copies.across_patients),
         },
         "patients": {
-            "known": sum(bool(name) for name in whose.patient) / len(seen),
+            "known": sum(map(bool, whose.patient)) / len(seen),
+            "images": sum(map(bool, whose.patient)),
+            "number": len(whose.images),
             "how": sorted(set(whose.how)),
             "across_splits": len(whose.across_splits),
             "several_labels": len(whose.several_labels),

@@ -81,19 +81,21 @@ def findings(patients: Patients) -> list[Finding]:
                 "error",
                 f"{number} patient{plural} images in more than one split ({images} images): "
                 "a model may recognise the patient instead of the disease, and looks better than it is.",
-                "Split by patient: keep all images of a patient in one split.",
+                "Split by patient: hilum audit DATA --fix OUT.csv keeps each patient on one side.",
                 {"patients": number, "images": images, "examples": list(patients.across_splits[:EXAMPLES])},
             )
         )
     if known < total:
-        what = "No image says" if not known else f"{total - known} of {total} images do not say"
+        what = "No image says whose it is"
+        what = what if not known else f"{total - known} of {total} images do not say whose they are"
+        counted = "splits and" if not known else "each counts as a patient of its own in splits and"
         found.append(
             Finding(
                 "patients",
                 "warning",
-                f"{what} whose it is, neither in a column nor by a file name that follows a known rule: splits and "
-                "intervals are by image, and optimistic if a patient has several.",
-                "Add a column patient_id to the table; a table of your own is a CSV with path, label and patient_id.",
+                f"{what}, neither in a column nor by a file name that follows a known rule: {counted} "
+                f"intervals{' are by image' if not known else ''}, which are optimistic if a patient has several.",
+                "Fill in a column patient_id: hilum audit DATA --fix OUT.csv writes a table that has it.",
                 {"unknown": total - known, "how": dict(Counter(patients.how))},
             )
         )
@@ -117,9 +119,11 @@ def findings(patients: Patients) -> list[Finding]:
                 "patients",
                 "info",
                 f"{known} images of {len(patients.images)} patients ({known / len(patients.images):.2f} images each, "
-                f"at most {max(patients.images.values())}), known {' and '.join(ways)}."
-                + (" Splits are made by them; --patients none switches the file names off." if rules else ""),
-                "",
+                f"at most {max(patients.images.values())}), known {' and '.join(ways)}.",
+                "Splits are made by these patients, unless --patients none says otherwise; hilum audit DATA --fix OUT.csv "
+                "writes them down."
+                if rules
+                else "",
                 {"images": known, "patients": len(patients.images), "how": dict(Counter(patients.how))},
             )
         )

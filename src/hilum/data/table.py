@@ -28,6 +28,7 @@ class Table:
         root: The folder that the rows' paths are relative to.
         rows: One an image.
         notes: Remarks about how they were read.
+        columns: Of the CSV that they come from, by the names there; empty where they come from none.
         given: What the user named, to read the same dataset again; None of a table that was read from no dataset.
         options: How it was read.
     """
@@ -35,6 +36,7 @@ class Table:
     root: Path
     rows: Sequence[Row]
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     given: Path | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
 

@@ -36,6 +36,7 @@ from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
+from hilum.training.findings import known_of
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
 
@@ -132,6 +133,7 @@ def evaluate(
         },
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "notes": notes,
+        "audit": known_of(run),
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
         "certificate": certificate,

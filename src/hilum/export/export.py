@@ -28,6 +28,7 @@ from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
 from hilum.serving.seal import seal
 from hilum.training.checkpoints import load_weights, weights_sha256
+from hilum.training.findings import known_of
 from hilum.training.network import build_for
 from hilum.training.run import Run, read_json
 
@@ -179,6 +180,7 @@ def _provenance(run: Run) -> dict[str, Any]:
             "counts": counts,
             "patients_known": data["patients_known"],
             "notes": data["notes"],
+            "findings": known_of(run)["findings"],
         },
         "recipe": run.recipe.model_dump(mode="json"),
         "parameters": environment["parameters"],

@@ -125,6 +125,14 @@ class Recipe(_Part):
     augmentation: Augmentation = Augmentation()
     training: TrainingPlan = TrainingPlan()
 
+    @field_validator("protected", "healthy", mode="before")
+    @classmethod
+    def _labels_are_text(cls, label: Any) -> Any:
+        """A label called 0 is a number to TOML."""
+        return (
+            str(label).lower() if isinstance(label, bool) else str(label) if isinstance(label, int | float) else label
+        )
+
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""
         return tomli_w.dumps(self.model_dump(mode="json"))

@@ -20,12 +20,13 @@ from hilum.data.splits import assign_splits
 from hilum.data.table import Table
 from hilum.errors import DivergenceError, RecipeError
 from hilum.progress import Progress
+from hilum.training.findings import look, say
 from hilum.training.grid import parse_grid, trial_names
 from hilum.training.recipe import Recipe, load_recipe, parse_value
 from hilum.training.run import read_json
 from hilum.training.selection import Select, rank
 from hilum.training.series import begin_series, check_series, identity, train_member, write_json
-from hilum.training.train import check_training
+from hilum.training.train import check_training, roles_of
 
 WHAT = "sweep"
 SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.select"
@@ -116,10 +117,14 @@ def sweep(
     table = read_table(data, read)
     images = open_images(table, recipes[0].preprocessing, progress=progress)
     alike = images.alike()
-    progress.line(cheap_checks(images, assign_splits(images.table, recipes[0].splits, alike).names))
+    sides = assign_splits(images.table, recipes[0].splits, alike).names
+    progress.line(cheap_checks(images, sides))
+    say(look(images, sides, alike), progress)
     for of_trial in recipes:  # mistakes are found before a folder is made
         splits = assign_splits(images.table, of_trial.splits, alike)
-        check_training(images.table.with_splits(splits.names), of_trial)
+        labels = check_training(images.table.with_splits(splits.names), of_trial)
+    if not {"protected", "healthy"} & swept.keys():
+        progress.line(roles_of(recipes[0], labels))
     plan = {
         "data": identity(images.table),
         "recipe": load_recipe(recipe, fixed).model_dump(mode="json"),

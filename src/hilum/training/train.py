@@ -14,11 +14,11 @@ from hilum.data.labels import roles_sentence
 from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
-from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits
 from hilum.data.table import Row, Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
+from hilum.training.findings import look, say
 from hilum.training.recipe import Recipe
 from hilum.training.run import (
     UNREADABLE,
@@ -73,7 +73,7 @@ def train(
     table = data if isinstance(data, Table) else read_table(data, read)
     given = table.given or table.root
     assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-    images, table, notes = prepare(table, recipe, progress, check=check and not resume)
+    images, table, notes, findings = prepare(table, recipe, progress, check=check and not resume)
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
 
@@ -99,6 +99,7 @@ def train(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
     facts |= {"labels": list(labels), "protected": protected, "healthy": list(healthy)}
+    facts["audit"] = run.environment.get("audit", findings) if resume else findings
     facts["data"] = {
         "given": str(given.resolve()),
         "read": asdict(table.options),
@@ -114,20 +115,24 @@ def train(
     return run
 
 
-def prepare(table: Table, recipe: Recipe, progress: Progress, *, check: bool = True) -> tuple[Images, Table, list[str]]:
+def prepare(
+    table: Table, recipe: Recipe, progress: Progress, *, check: bool = True
+) -> tuple[Images, Table, list[str], dict[str, Any]]:
     """Decode a table and give every image its split.
 
     Returns:
         The readable images with their splits; the whole table with its splits, where unreadable files have the
-        split ``unreadable``; and remarks in plain words, which were said already.
+        split ``unreadable``; remarks in plain words, which were said already; and what is wrong with the data, as
+        `hilum.training.findings.look` finds it.
     """
     images = open_images(table, recipe.preprocessing, progress=progress)
     for item in images.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     if len(images.unreadable) > 10:
         progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
-    splits = assign_splits(images.table, recipe.splits, images.alike())
-    notes = [*table.notes, *confounding(images.table), *splits.notes]
+    alike = images.alike()
+    splits = assign_splits(images.table, recipe.splits, alike)
+    notes = [*table.notes, *splits.notes]
     if images.unreadable:
         notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
     for note in notes:
@@ -135,12 +140,15 @@ def prepare(table: Table, recipe: Recipe, progress: Progress, *, check: bool = T
     if check:
         notes.append(cheap_checks(images, splits.names))
         progress.line(notes[-1])
+    findings = look(images, splits.names, alike)
+    if check:
+        say(findings, progress)
     images = replace(images, table=images.table.with_splits(splits.names))
     if not images.unreadable:
-        return images, replace(images.table, notes=table.notes), notes
+        return images, replace(images.table, notes=table.notes), notes, findings
     readable, known = iter(images.table.rows), set(images.positions.tolist())
     rows = (next(readable) if i in known else replace(row, split=UNREADABLE) for i, row in enumerate(table.rows))
-    return images, replace(table, rows=pack(rows)), notes
+    return images, replace(table, rows=pack(rows)), notes, findings
 
 
 def _begin(out: Path) -> Run:

@@ -47,7 +47,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
     text = open_text_table(path, partial(is_known, options=options))
     columns = choose_columns(text, options, partial(_are_splits, text))
     reading = _Reading(text, columns)
-    table = Table(path.parent, pack(reading.rows()))
+    table = Table(path.parent, pack(reading.rows()), columns=text.header)
     if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
         raise TableError(msg)
@@ -57,8 +57,8 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
     for name, line in reading.splits.items():
         if name and name not in split and not says_nothing(name):
             msg = (
-                f"{path}, line {line}: unknown split '{printable(name)}'. Use train, val, calibration or test, or leave "
-                "the cell empty."
+                f"{path}, line {line}: unknown split '{printable(name)}'. Use train, val, calibration or test, or "
+                "leave the cell empty."
             )
             raise TableError(msg)
     table = table.with_values("split", (split.get(row.split, "") for row in table.rows))
