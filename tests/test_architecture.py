@@ -22,6 +22,7 @@ LEVEL = {
     "reporting": 6,
     "serving": 7,
     "demo": 7,
+    "cli_data": 8,
     "cli_evaluation": 9,
     "export": 8,
     "cli_serving": 9,

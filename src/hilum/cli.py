@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hilum import __version__, cli_serving
+from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, print_metrics
+from hilum.data.readers.options import ReadOptions
 from hilum.errors import GateError, HilumError, UsageError
 
 if TYPE_CHECKING:
@@ -60,12 +62,14 @@ def _main(
 
 
 @app.command()
+@reads_data
 def demo(
     data: Annotated[Path | None, typer.Argument(help="A dataset; phantoms when none is given.")] = None,
     out: Annotated[Path, typer.Option(help="Where everything is put; an earlier demo there is replaced.")] = Path(
         "hilum-demo"
     ),
     seed: Annotated[int, typer.Option(help="Of phantoms and training.", min=0)] = 0,
+    read: ReadOptions | None = None,
 ) -> None:
     """The whole way: data, audit, training, evaluation, report."""
     from rich.console import Console
@@ -74,7 +78,7 @@ def demo(
     from hilum.demo import PLANTED_IN_WORDS, run_demo
     from hilum.progress import progress_for_terminal
 
-    result = run_demo(data, out, seed=seed, progress=progress_for_terminal())
+    result = run_demo(data, out, seed=seed, read=read, progress=progress_for_terminal())
     planted = result.planted.as_json() if result.planted else None
     Console(highlight=False).print(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
     print_metrics(result.evaluation.metrics)
@@ -116,6 +120,7 @@ def phantoms(
 
 
 @app.command()
+@reads_data
 def audit(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="Where audit.json and audit.html are put.")] = Path("hilum-audit"),
@@ -131,6 +136,7 @@ def audit(
         typer.Option("--fail-on", metavar="warning|error", help="End with exit code 3 if there is any."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Say what is wrong with a dataset, before anyone trains on it."""
     import json
@@ -156,7 +162,7 @@ def audit(
 
         require_cleanlab()
         opinion = opinion_of(run, progress)
-    found = run_audit(data, opinion=opinion, progress=progress)
+    found = run_audit(data, opinion=opinion, read=read, progress=progress)
     write_audit(found, out)
     page = write_audit_page(out, found)
     if as_json:
@@ -175,19 +181,21 @@ def audit(
 
 
 @app.command()
+@reads_data
 def train(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     recipe: RecipeOption = None,
     settings: SetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Train a classifier."""
     from hilum.progress import progress_for_terminal
     from hilum.training.train import train as run_training
 
     chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
-    run = run_training(data, out, chosen, resume=resume, progress=progress_for_terminal())
+    run = run_training(data, out, chosen, resume=resume, read=read, progress=progress_for_terminal())
     best = run.environment["best"]
     typer.echo(
         f"{out}: kept epoch {best['epoch']} (step {best['step']}): "
@@ -226,6 +234,7 @@ def compare(
 
 
 @app.command()
+@reads_data
 def sweep(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="A new folder; every trial is a run in it.")],
@@ -239,6 +248,7 @@ def sweep(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print sweep.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Train with several values of some recipe keys, and choose by validation."""
     from hilum.progress import progress_for_terminal
@@ -253,6 +263,7 @@ def sweep(
         recipe=recipe or "compact",
         select=_select(select),
         resume=resume,
+        read=read,
         progress=progress_for_terminal(),
     )
     _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
@@ -261,6 +272,7 @@ def sweep(
 
 
 @app.command()
+@reads_data
 def crossval(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="A new folder; every fold is a run in it.")],
@@ -270,6 +282,7 @@ def crossval(
     seed: Annotated[int, typer.Option(help="Of the division into folds.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print crossval.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Train and test in turns, so that every patient is tested once."""
     from hilum.evaluation.crossval import crossval as run_crossval
@@ -278,7 +291,7 @@ def crossval(
     from hilum.reporting.crossval_page import write_crossval_page
 
     chosen, progress = _recipe(recipe, settings), progress_for_terminal()
-    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, progress=progress)
+    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
     _print(done.result, crossval_table, write_crossval_page(out, done.result), as_json=as_json)
 
 

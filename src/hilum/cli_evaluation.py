@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hilum.cli_data import reads_data
+from hilum.data.readers.options import ReadOptions
+
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation
 
@@ -16,6 +19,7 @@ MapOption = Annotated[
 ]
 
 
+@reads_data
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
@@ -23,6 +27,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
     mapped: MapOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Measure how good a run is, with intervals."""
     import json
@@ -40,6 +45,7 @@ def evaluate(
         split=split,
         out=out,
         mapping=parse_map(mapped or []),
+        read=read,
         progress=progress_for_terminal(),
     )
     if as_json:
@@ -50,6 +56,7 @@ def evaluate(
     typer.echo(f"next: hilum report {run}")
 
 
+@reads_data
 def certify(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[
@@ -66,6 +73,7 @@ def certify(
     mapped: MapOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write, if not into the run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print certificate.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Certify a miss rate on patients that the run never saw, or say how many are missing."""
     import json
@@ -86,6 +94,7 @@ def certify(
         group=group,
         split=split or "calibration",
         mapping=parse_map(mapped or []),
+        read=read,
         out=out,
         progress=progress_for_terminal(),
     )

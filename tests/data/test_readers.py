@@ -1,4 +1,4 @@
-"""Tables from folders and from CSV files."""
+"""Tables from folders."""
 
 import os
 
@@ -8,12 +8,6 @@ from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 
 THREE = ("normal", "infected/covid", "infected/non-covid")
-
-
-def write_csv(root, text):
-    root.mkdir(exist_ok=True)
-    (root / "metadata.csv").write_text(text)
-    return root
 
 
 def test_nested_folders_below_splits_become_labels_in_the_seeds_order(write_dataset):
@@ -31,29 +25,6 @@ def test_folders_without_splits(write_dataset):
     table = read_table(root)
     assert table.labels == ("a", "b")
     assert table.splits == ()
-
-
-def test_metadata_beside_the_images_is_picked_up_with_its_further_columns(tmp_path):
-    rows = "path,label,patient_id,source,age\na.png,x,p1,here,7\nb.png,y,p2,there,\n"
-    table = read_table(write_csv(tmp_path / "d", rows))
-    assert table.patients_known
-    assert [row.source for row in table.rows] == ["here", "there"]
-    assert table.rows[0].extra["age"] == "7"
-
-
-def test_a_label_that_is_only_the_folders_name_keeps_the_folders_nesting(tmp_path):
-    rows = "path,label\ntrain/infected/covid/1.png,covid\ntrain/normal/2.png,normal\n"
-    assert read_table(write_csv(tmp_path / "d", rows)).labels == ("normal", "infected/covid")
-
-
-def test_folders_that_all_images_share_are_no_part_of_the_label(tmp_path):
-    rows = "path,label\nimages/all/covid/1.png,covid\nimages/all/normal/2.png,normal\n"
-    assert read_table(write_csv(tmp_path / "d", rows)).labels == ("normal", "covid")
-
-
-def test_labels_that_contradict_the_folders_are_kept_as_given(tmp_path):
-    rows = "path,label\nbatch1/1.png,covid\nbatch2/2.png,normal\n"
-    assert read_table(write_csv(tmp_path / "d", rows)).labels == ("normal", "covid")
 
 
 def test_the_real_data_are_read_as_their_description_says(seed_cxr):
@@ -86,9 +57,6 @@ def test_labels_that_are_no_text_are_refused(tmp_path, write_dataset):
     (root / "a").rename(os.fsdecode(os.fsencode(root) + b"/caf\xe9"))
     with pytest.raises(TableError, match=r"'caf\\xe9' is not UTF-8"):
         read_table(root)
-    (root / "metadata.csv").write_bytes("path,label\nb/1.png,Entz\xfcndung\nb/2.png,x\n".encode("latin-1"))
-    with pytest.raises(TableError, match=r"line 2.*UTF-8"):
-        read_table(root)
 
 
 def test_links_that_lead_nowhere_are_listed(write_dataset):
@@ -105,31 +73,6 @@ def test_other_files_and_stray_images_are_counted(write_dataset):
     notes = " ".join(read_table(root).notes)
     assert "1 files that are not images (1 .txt)" in notes
     assert "stray.png" in notes
-
-
-BAD = {
-    "no such folder": (None, "no such folder"),
-    "missing column": ("path,split\na.png,train\n", "column label is missing"),
-    "semicolons": ("path;label\na.png;x\n", "Use commas"),
-    "outside": ("path,label\n../a.png,x\nb.png,y\n", "lies outside"),
-    "absolute and outside": ("path,label\n/etc/passwd,x\nb.png,y\n", "lies outside"),
-    "twice": ("path,label\na.png,x\nb.png,y\na.png,x\n", "line 4: 'a.png' is listed already in line 2"),
-    "twice in disguise": ("path,label\na.png,x\nb.png,y\n./a.png,x\n", "listed already in line 2"),
-    "empty label": ("path,label\na.png,\n", "line 2: the label is empty"),
-    "unknown split": ("path,label,split\na.png,x,holdout\n", "unknown split 'holdout'"),
-    "no rows": ("path,label\n", "no rows"),
-    "one label": ("path,label\na.png,x\nb.png,x\n", "single label"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_table_is_refused_with_the_remedy(tmp_path, kind):
-    text, expected = BAD[kind]
-    root = tmp_path / "d"
-    if text is not None:
-        write_csv(root, text)
-    with pytest.raises(TableError, match=expected):
-        read_table(root)
 
 
 def test_an_empty_folder_and_a_folder_of_other_files_are_told_apart(tmp_path):

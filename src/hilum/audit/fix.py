@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hilum.data.patients import rule_of
 from hilum.data.splits import GROUP_COLUMN, independent_groups
 from hilum.data.table import Row, Table
 from hilum.errors import TableError
@@ -42,7 +43,7 @@ def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unread
     """
     log = [f"left out {path}: cannot be read" for path in unreadable]
     rows = [replace(row, patient_id=patient) for row, patient in zip(table.rows, patients, strict=True)]
-    named = sum(bool(row.patient_id) and not old.patient_id for row, old in zip(rows, table.rows, strict=True))
+    named = sum(bool(rule_of(row.patient_id)) for row in rows)
     if named:
         log.append(f"wrote down the patient of {named} images, recognised by their file names")
 

@@ -54,9 +54,14 @@ def _on_several(names: Iterable[object], sides: Sequence[str]) -> int:
     return sum(len(of) > 1 for of in found.values())
 
 
-def _whence(images: Images) -> str:
+def recognise_sample(images: Images) -> tuple[list[int], list[Match]]:
+    """Rows spread over all labels, and the public sets that these come from; matches count places in the sample."""
     chosen = _spread([row.label for row in images.table.rows])
-    matches = recognise_thumbnails(_thumbnails(images, chosen), [images.table.rows[i].label for i in chosen])
+    return chosen, recognise_thumbnails(_thumbnails(images, chosen), [images.table.rows[i].label for i in chosen])
+
+
+def _whence(images: Images) -> str:
+    chosen, matches = recognise_sample(images)
     total = len(images.table)
     looked = f"{len(chosen)} of {total:,} images" if len(chosen) < total else f"all {total:,} images"
     if not matches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.labels import order_labels
+from hilum.data.readers.options import ReadOptions
 from hilum.data.rows import PackedRows, owner, pack
 from hilum.data.rows import Row as Row
 
@@ -21,11 +22,23 @@ COLUMNS = ("path", "label", "split", "patient_id", "source", "sha256")
 
 @dataclass(frozen=True)
 class Table:
-    """A dataset: its root folder, its rows, and remarks about how they were read."""
+    """A dataset: its root folder, its rows, and remarks about how they were read.
+
+    Attributes:
+        root: The folder that the rows' paths are relative to.
+        rows: One an image.
+        notes: Remarks about how they were read.
+        columns: Of the CSV that they come from, by the names there; empty where they come from none.
+        given: What the user named, to read the same dataset again; None of a table that was read from no dataset.
+        options: How it was read.
+    """
 
     root: Path
     rows: Sequence[Row]
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    given: Path | None = None
+    options: ReadOptions = field(default_factory=ReadOptions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", pack(self.rows))

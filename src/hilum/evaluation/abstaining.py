@@ -21,13 +21,14 @@ COVERAGES = np.linspace(0.05, 1, 20)
 
 
 def measure_abstention(
-    predictions: Predictions, flagged: NDArray[np.bool_], members: Sequence[str], judgement: Judgement
+    predictions: Predictions, flagged: NDArray[np.bool_] | None, members: Sequence[str], judgement: Judgement
 ) -> dict[str, Any]:
     """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
 
     Args:
         predictions: Of N images.
-        flagged: By the operating point, or by the most probable label, shape (N,).
+        flagged: By the operating point, or by the most probable label, shape (N,); None where nothing says what is
+            to be flagged.
         members: The labels that are to be flagged.
         judgement: How familiar the images are.
 
@@ -37,6 +38,8 @@ def measure_abstention(
         about); and ``risk_coverage``.
     """
     reasons = judgement.reasons
+    decided = decisions(flagged, reasons)
+    flagged = np.zeros(len(reasons), bool) if flagged is None else flagged
     abstained = np.array([bool(reason) for reason in reasons])
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
     far = np.array([reason == FAR for reason in reasons])
@@ -62,7 +65,7 @@ def measure_abstention(
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
-        "decisions": dict(Counter(decisions(flagged, reasons))),
+        "decisions": dict(Counter(decided)),
         "by_label": {
             label: {
                 "images": int((predictions.truth == k).sum()),
@@ -102,9 +105,9 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
 
 
 def write_decisions(
-    path: Path, predictions: Predictions, flagged: NDArray[np.bool_], judgement: Judgement | None
+    path: Path, predictions: Predictions, flagged: NDArray[np.bool_] | None, judgement: Judgement | None
 ) -> None:
-    """Write ``decisions.csv``: flag, clear or abstain, image by image, and why."""
+    """Write ``decisions.csv``: flag, clear, abstain or undecided, image by image, and why."""
     reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
     familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from hilum.evaluation.certified_patients import is_healthy
+from hilum.data.labels import is_healthy
 
 DIFFER = 0.05
 

@@ -13,6 +13,7 @@ import numpy as np
 from hilum import __version__
 from hilum.data.cache import Images
 from hilum.data.operating_point import members_of
+from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.calibrate import calibrate
@@ -63,6 +64,7 @@ def certify(
     group: str | None = None,
     split: str = "calibration",
     mapping: Mapping[str, str] | None = None,
+    read: ReadOptions | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> Certified:
@@ -76,6 +78,7 @@ def certify(
         group: What must not be missed: a label, or ``infected/*``; by default the run's protected label.
         split: Which part of the data; of the run's own calibration patients, those that fitted no temperature.
         mapping: The run's label for labels of other data.
+        read: How to read `data`.
         out: The file to write; by default ``certificate.json`` in the run, or ``certificates/<name>.json`` for other
             data.
         progress: Told about long work.
@@ -91,7 +94,7 @@ def certify(
         msg = f"{run.path}: the training is not finished. Go on with: hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
     group, members = _group(run, group, miss_rate, confidence)
-    part = select_part(run, data, split, progress, mapping=mapping, keep_known=True)
+    part = select_part(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
     images = _unseen(run, part, temperature=bool(calibration.temperatures))
     _check_enough(images.table, members, group, miss_rate, confidence, part)

@@ -14,17 +14,18 @@ from sklearn.model_selection import StratifiedGroupKFold
 from hilum import __version__
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
-from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits, independent_groups
 from hilum.data.table import Table
 from hilum.errors import RunError, SplitError
 from hilum.evaluation.evaluate import Evaluation, evaluate, measure
 from hilum.evaluation.predictions import Predictions
 from hilum.progress import Progress
+from hilum.training.findings import look, say
 from hilum.training.recipe import Recipe
 from hilum.training.series import begin_series, check_series, identity, train_member, write_json
-from hilum.training.train import check_training
+from hilum.training.train import check_training, roles_of
 
 WHAT = "cross-validation"
 SUMMARISED = ("accuracy", "balanced_accuracy")
@@ -46,6 +47,7 @@ def crossval(
     folds: int = 5,
     seed: int = 0,
     resume: bool = False,
+    read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Train and test in turns, grouped by patient and by identical content, stratified by label.
@@ -60,6 +62,7 @@ def crossval(
         folds: How many, at least 2.
         seed: Of the division into folds.
         resume: Go on with the cross-validation in `out`.
+        read: How to read `data`.
         progress: Told about long work.
 
     Returns:
@@ -79,7 +82,7 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = read_table(data)
+    table = read_table(data, read)
     notes = [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")
@@ -88,11 +91,12 @@ def crossval(
     number = assign_folds(images.table, folds, seed, alike)
     if not table.patients_known:
         notes.append("WARNING: patients are unknown: folds are divided by image, and results are optimistic")
-    notes += confounding(images.table)
     for note in notes:
         progress.line(f"note: {note}")
     notes.append(cheap_checks(images, [str(fold) for fold in number], "folds"))
     progress.line(notes[-1])
+    findings = look(images, [str(fold) for fold in number], alike)
+    say(findings, progress)
 
     hashed = {row.path: row for row in images.table.rows}
     table = replace(table, rows=tuple(hashed.get(row.path, row) for row in table.rows), notes=())
@@ -101,7 +105,8 @@ def crossval(
         tested[fold_of_row].add(row.path)
     for paths in tested:  # mistakes are found before a folder is made
         divided = _divide(images.table, paths)
-        check_training(divided.with_splits(assign_splits(divided, recipe.splits, alike).names), recipe)
+        labels = check_training(divided.with_splits(assign_splits(divided, recipe.splits, alike).names), recipe)
+    progress.line(roles_of(recipe, labels))
     plan = {
         "folds": folds,
         "seed": seed,
@@ -119,6 +124,7 @@ def crossval(
         **plan,
         "hilum": __version__,
         "notes": notes,
+        "audit": findings,
         "pooled": {
             "name": "pooled",
             "split": "all",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.operating_point import OperatingPoint
+from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
@@ -20,7 +21,6 @@ from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
-from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.extremes import widen_area, widen_f1, widen_precision_area, widen_share
@@ -36,11 +36,13 @@ from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.progress import Progress
+from hilum.training.findings import known_of
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def evaluate(
     split: str = "test",
     out: Path | None = None,
     mapping: Mapping[str, str] | None = None,
+    read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -70,6 +73,7 @@ def evaluate(
         out: Where to write; by default ``evaluation/<name>`` in the run, where the name is the split, or that of the
             other dataset with the start of its hash.
         mapping: The run's label for labels of other data; empty to leave their images out.
+        read: How to read `data`.
         progress: Told about long work.
 
     Raises:
@@ -83,7 +87,7 @@ def evaluate(
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
-    part = select_part(run, data, split, progress, mapping=mapping)
+    part = select_part(run, data, split, progress, mapping=mapping, read=read)
     for item in part.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     rows = part.images.table.rows
@@ -113,7 +117,10 @@ def evaluate(
     del features
     for note in (*part.notes, *notes):
         progress.line(note)
-    members, flagged = flags(predictions, certificate, run.protected)
+    members, flagged = flags(predictions, certificate, run.protected, run.healthy)
+    if flagged is None:
+        notes.append(f"{UNDECIDED} ({', '.join(labels)})")
+        progress.line(notes[-1])
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -126,6 +133,7 @@ def evaluate(
         },
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "notes": notes,
+        "audit": known_of(run),
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
         "certificate": certificate,
@@ -163,17 +171,20 @@ def looks_at(folder: Path) -> int:
 
 
 def flags(
-    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None
-) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.bool_] | None]:
     """What is flagged, and which images are: by the certificate, else where the label is the most probable one.
 
-    Without a certificate the protected label is flagged, or whatever is not healthy where there is none.
+    Without a certificate the positive label is flagged, or whatever is not healthy where there is none. Where no label
+    is known to be healthy either, nothing can be flagged or cleared: no members, and None.
     """
     labels = predictions.labels
     if certificate:
         point = OperatingPoint.of(certificate)
         return point.members, point.flags(predictions.probabilities, labels)
-    members = tuple(label for label in labels if (label == protected if protected else not is_healthy(label)))
+    if not protected and not healthy:
+        return (), None
+    members = tuple(label for label in labels if (label == protected if protected else label not in healthy))
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError, SplitError, UsageError
@@ -49,6 +50,7 @@ def select_part(
     progress: Progress,
     *,
     mapping: Mapping[str, str] | None = None,
+    read: ReadOptions | None = None,
     keep_known: bool = False,
 ) -> Part:
     """Find the images to evaluate on.
@@ -63,6 +65,7 @@ def select_part(
         split: Which part. Other data without splits are taken whole.
         progress: Told about long work.
         mapping: The run's label for labels of other data; empty to leave them out.
+        read: How to read `data`.
         keep_known: Leave in what the run has seen, for those who look for that themselves.
 
     Raises:
@@ -70,7 +73,7 @@ def select_part(
         SplitError: The split is empty or unknown, or holds labels that the run does not know.
         UsageError: `mapping` names a label that does not exist, or the data are the run's own.
     """
-    table = data if isinstance(data, Table) else read_table(data) if data else run.table()
+    table = data if isinstance(data, Table) else read_table(data, read) if data else run.table()
     if not table.root.exists():
         msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
         raise RunError(msg)

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.evaluation.certificate_screen import (
     certified_sentence,
@@ -29,7 +30,13 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     """
     unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else "patients unknown: optimistic intervals"
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
-    return Group("", heading, _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
+    return Group("", heading, *_of_audit(metrics), _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
+
+
+def _of_audit(metrics: Mapping[str, Any]) -> list[str]:
+    """Errors about the training data, before any figure."""
+    found = metrics.get("audit") or {"findings": []}
+    return [f"[bold red]training data:[/] {escape(line)}" for line in said_briefly(found["findings"])]
 
 
 def _matrix(metrics: dict[str, Any]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hilum.audit.findings import said_briefly
 from hilum.export.int8 import in_words
 
 LIMITS = (
@@ -40,6 +41,9 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     yield f"`{data['name']}`, digest `{data['digest'][:16]}`; splits by {unit}."
     yield ""
     yield from _counts(data["counts"], facts["labels"])
+    if errors := said_briefly(data.get("findings", [])):
+        yield from ("", "**Errors that the audit found in these data:**", "")
+        yield from (f"- {line.removeprefix('ERROR ')}" for line in errors)
     for note in data["notes"]:
         yield from ("", f"> {note}")
     yield from ("", "## Results", "")

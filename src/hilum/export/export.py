@@ -12,7 +12,6 @@ import torch
 
 import hilum
 from hilum.data.cache import Images
-from hilum.data.labels import HEALTHY, last_component
 from hilum.data.reduction import SCHEME
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
@@ -29,6 +28,7 @@ from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
 from hilum.serving.seal import seal
 from hilum.training.checkpoints import load_weights, weights_sha256
+from hilum.training.findings import known_of
 from hilum.training.network import build_for
 from hilum.training.run import Run, read_json
 
@@ -121,7 +121,7 @@ def export(
         "label2id": {label: number for number, label in enumerate(labels)},
         "display": dict(words.display),
         "protected": run.protected,
-        "healthy": [label for label in labels if last_component(label).lower() in HEALTHY],
+        "healthy": list(run.healthy),
         "architecture": recipe.architecture,
         "tree": [
             {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}
@@ -180,6 +180,7 @@ def _provenance(run: Run) -> dict[str, Any]:
             "counts": counts,
             "patients_known": data["patients_known"],
             "notes": data["notes"],
+            "findings": known_of(run)["findings"],
         },
         "recipe": run.recipe.model_dump(mode="json"),
         "parameters": environment["parameters"],

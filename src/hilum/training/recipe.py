@@ -109,19 +109,29 @@ class Recipe(_Part):
 
     Attributes:
         name: What reports call it.
-        protected: The label that must not be missed, or ``auto``, or ``none``.
+        protected: The positive label, which must not be missed; or ``auto``, or ``none``.
+        healthy: The label that means that nothing was found; or ``auto``, or ``none``.
         architecture: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
             that nested labels form (normal or infected, then which infection).
     """
 
     name: str = "unnamed"
     protected: str = "auto"
+    healthy: str = "auto"
     architecture: Literal["flat", "cascade"] = "flat"
     network: NetworkChoice = NetworkChoice()
     preprocessing: Preprocessing = Preprocessing()
     splits: SplitPlan = SplitPlan()
     augmentation: Augmentation = Augmentation()
     training: TrainingPlan = TrainingPlan()
+
+    @field_validator("protected", "healthy", mode="before")
+    @classmethod
+    def _labels_are_text(cls, label: Any) -> Any:
+        """A label called 0 is a number to TOML."""
+        return (
+            str(label).lower() if isinstance(label, bool) else str(label) if isinstance(label, int | float) else label
+        )
 
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""

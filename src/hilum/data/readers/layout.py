@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.data.labels import is_healthy
 from hilum.data.readers.companions import is_images_name
 from hilum.data.readers.listing import Folder, around, common, named
 from hilum.data.readers.patient_folders import without_patients
-from hilum.data.readers.split_names import is_evaluation, split_and_rest, split_of, splits_of, word_set, words_of
+from hilum.data.readers.split_names import is_evaluation, split_and_rest, split_of, splits_of, words_of
 from hilum.errors import TableError
 from hilum.printable import printable
 
 Parts = tuple[str, ...]
-HEALTHY = word_set("normal normals healthy nofinding nofindings control controls negative")
 MANY, FEW = 12, 3  # labels, and images of the middle one: so many labels of so few images are no labels
 VERY_MANY = 30  # nested labels, whatever their images
 AROUND = "'{}' is around everything and left out of the labels"
@@ -217,11 +217,6 @@ class _Splits:
         raise TableError(msg)
 
 
-def is_healthy(name: str) -> bool:
-    """Whether a folder's name says that nothing was found."""
-    return "".join(words_of(name)) in HEALTHY
-
-
 def _real(folders: Sequence[Folder], rests: Sequence[Parts], start: Parts) -> Parts:
     """The folder, as it lies on the disk, that the beginning of a shortened path means."""
     path = next(folder.parts for folder, rest in zip(folders, rests, strict=True) if rest[: len(start)] == start)
@@ -260,16 +255,17 @@ def _check_datasets(root: Path, folders: Sequence[Folder], rests: Sequence[Parts
         if rest:
             inside[rest[0]].update({"".join(words_of(name)): name for name in rest[1:]})
     nested = {top for top, names in inside.items() if names}
-    counted = Counter(name for top in nested for name in inside[top])
-    shared = {name for name, count in counted.items() if count > 1}
-    healthy = {top for top, names in inside.items() if HEALTHY & names.keys() or is_healthy(top)}
+    counted = Counter(key for top in nested for key in inside[top])
+    shared = {key for key, count in counted.items() if count > 1}
+    well = {key for top in nested for key, name in inside[top].items() if is_healthy(name)}
+    healthy = {top for top, names in inside.items() if well & names.keys() or is_healthy(top)}
     # Where a healthy label lies beside them, the others are labels too: covid/severe, other/severe and normal.
-    taxonomy = any(top not in nested for top in healthy) and not shared & HEALTHY
+    taxonomy = any(top not in nested for top in healthy) and not shared & well
     several = len(healthy) > 1 and bool(healthy & nested)
     if not several and (not shared or taxonomy):
         return
-    concerned = sorted(top for top in nested if inside[top].keys() & (shared or HEALTHY))
-    names = named(name for top in concerned for key, name in inside[top].items() if key in (shared or HEALTHY))
+    concerned = sorted(top for top in nested if inside[top].keys() & (shared or well)) or sorted(nested)
+    names = named(name for top in concerned for key, name in inside[top].items() if key in (shared or well))
     labels = named(("/".join(rest) for rest in rests if rest), 6)
     guess = ""
     if not any(is_healthy(top) for top in inside):

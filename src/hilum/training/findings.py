@@ -1,0 +1,126 @@
+"""What is known to be wrong with the data of a training: by an audit of them, and by what takes a moment to find."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from hilum.audit import provenance, sources
+from hilum.audit.findings import Finding, said_briefly, worst_first
+from hilum.audit.preflight import recognise_sample
+from hilum.audit.remembered import dataset_key, recall
+from hilum.data.cache import Images
+from hilum.data.splits import UNUSED
+from hilum.progress import Progress
+from hilum.training.run import UNREADABLE, Run
+
+NOT_AUDITED = "this dataset has not been audited: hilum audit DATA"
+OF_SPLITS = ("patients", "duplicates", "size", "composition")  # checks that speak of the splits that an audit saw
+KEPT = ("check", "severity", "message", "remedy")
+
+
+def look(images: Images, sides: Sequence[str], alike: Sequence[int]) -> dict[str, Any]:
+    """Errors and warnings about the data of a training.
+
+    Args:
+        images: N images, with the splits that the dataset brings.
+        sides: The part that each belongs to, N of them; ``unused`` counts for none.
+        alike: A number an image, equal where images are the same picture.
+
+    Returns:
+        ``audited``: whether these files under these labels were audited; ``written``: the audit's folder, else empty;
+        ``findings``: check, severity, message and remedy of each, worst first. Of an audit of other splits, what it
+        says of splits is left out.
+    """
+    table = images.table
+    audit = recall(dataset_key((row.sha256, row.label) for row in table.rows))
+    leaks = _leaks(images, sides, alike)
+    given = Counter({(split or "all", label): number for (split, label), number in table.counts().items()})
+    told = _of_audit(audit, same_splits=_counted(audit) == given) if audit else _at_once(images)
+    twice = {finding.check for finding in leaks}
+    kept = [finding for finding in told if finding.severity != "error" or finding.check not in twice]
+    return {
+        "audited": bool(audit),
+        "written": audit.get("written", ""),
+        "findings": [{key: getattr(finding, key) for key in KEPT} for finding in worst_first([*leaks, *kept])],
+    }
+
+
+def known_of(run: Run) -> dict[str, Any]:
+    """What `look` found before a run was trained, or an audit that was made of its data since."""
+    kept: dict[str, Any] = run.environment.get("audit") or {"audited": False, "written": "", "findings": []}
+    if kept["audited"]:
+        return kept
+    rows = (row for row in run.each_split_row() if row.split != UNREADABLE)
+    audit = recall(dataset_key((row.sha256, row.label) for row in rows))
+    if not audit:
+        return kept
+    told = [{key: getattr(finding, key) for key in KEPT} for finding in _of_audit(audit, same_splits=False)]
+    leaks = [finding for finding in kept["findings"] if finding["check"] in OF_SPLITS]
+    merged = worst_first(Finding(**finding) for finding in (*leaks, *told))
+    return {
+        "audited": True,
+        "written": audit.get("written", ""),
+        "findings": [{key: getattr(finding, key) for key in KEPT} for finding in merged],
+    }
+
+
+def say(found: Mapping[str, Any], progress: Progress) -> None:
+    """Say each error in one line, and whether there was an audit.
+
+    Args:
+        found: As `look` returns it.
+        progress: Told.
+    """
+    for line in said_briefly(found["findings"]):
+        progress.line(f"audit: {line}")
+    if not found["audited"]:
+        progress.line(f"audit: {NOT_AUDITED}")
+
+
+def _of_audit(audit: Mapping[str, Any], *, same_splits: bool) -> list[Finding]:
+    return [
+        Finding(**{key: finding[key] for key in KEPT})
+        for finding in audit["findings"]
+        if finding["severity"] != "info" and (same_splits or finding["check"] not in OF_SPLITS)
+    ]
+
+
+def _counted(audit: Mapping[str, Any]) -> Counter[tuple[str, str]]:
+    """An audit's images by split and label."""
+    counts = audit.get("counts", {})
+    return +Counter({(part, label): number for part, labels in counts.items() for label, number in labels.items()})
+
+
+def _at_once(images: Images) -> list[Finding]:
+    """What an audit would say of sources, found by the column, or else by a sample of the images."""
+    chosen, matches = recognise_sample(images)
+    sample = images.table.take(chosen)
+    by_column = sources.findings(images.table)
+    by_sets = sources.findings(sample.with_values("source", [""] * len(sample)), matches)
+    found = by_column if any(finding.severity == "error" for finding in by_column) else [*by_sets, *by_column]
+    return [finding for finding in (*provenance.findings(matches), *found) if finding.severity != "info"]
+
+
+def _leaks(images: Images, sides: Sequence[str], alike: Sequence[int]) -> list[Finding]:
+    """Patients and pictures on several sides of the splits that are trained with."""
+    remedy = "hilum audit DATA --fix OUT.csv keeps each patient and each picture on one side; train on OUT.csv."
+    meaning = "results look better than they are"
+    found = []
+    for check, what, names in (
+        ("patients", "patient", (row.patient_id for row in images.table.rows)),
+        ("duplicates", "identical picture", alike),
+    ):
+        if number := _on_several(names, sides):
+            message = f"{number} {what}{'s' if number > 1 else ''} on several sides of the splits: {meaning}."
+            found.append(Finding(check, "error", message, remedy, {"number": number}))
+    return found
+
+
+def _on_several(names: Iterable[Hashable], sides: Sequence[str]) -> int:
+    where = defaultdict(set)
+    for name, side in zip(names, sides, strict=True):
+        if name != "" and side != UNUSED:
+            where[name].add(side)
+    return sum(len(of) > 1 for of in where.values())
