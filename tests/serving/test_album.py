@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.data.readers.folders import read_folders
 from hilum.errors import UsageError
 from hilum.serving import album_page
 from hilum.serving.album import Album
@@ -126,6 +127,14 @@ def test_pictures_lie_where_the_page_looks_for_them(bundle_of, tmp_path):
     assert len(sources) == 3
     assert all((tmp_path / "out" / source).is_file() for source in sources)
     assert [album.truth_of(file) for file in files] == ["normal", "infected/covid", ""]
+
+
+def test_what_was_drawn_among_the_data_is_no_label_of_theirs(bundle, tmp_path):
+    for name in ("covid/1.png", "normal/2.png", "explained/covid/1.png.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    write_pages(tmp_path / "explained", [shown(1, "normal", "normal", 0.9)], [], bundle)
+    assert read_folders(tmp_path).labels == ("normal", "covid")
 
 
 def test_a_folder_that_cannot_be_made_is_said_so(bundle, tmp_path):

@@ -141,11 +141,9 @@ def _check_rows(root: Path, rows: Sequence[Row], kept: Sequence[Folder], notes: 
         raise TableError(msg)
     if not rows:
         count = sum(len(folder.images) for folder in kept)
-        tables = [name for folder in kept for name in folder.others if ending(name) in (".csv", ".xlsx", ".tsv")]
-        hint = f" Are the labels in {named(tables, 3)}?" if tables else ""
         msg = (
             f"{root}: {count} images, but none in a class folder. Put each label's images into one folder, or list "
-            f"them in a metadata.csv with the columns path and label.{hint}" + "".join(f" ({note})" for note in notes)
+            f"them in a metadata.csv with the columns path and label." + "".join(f" ({note})" for note in notes)
         )
         raise TableError(msg)
 
