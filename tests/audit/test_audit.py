@@ -2,6 +2,7 @@
 
 import csv
 import html
+import io
 import itertools
 import json
 import shutil
@@ -9,11 +10,12 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from hilum.audit.audit import audit
 from hilum.audit.composition import interval_of
 from hilum.audit.fix import fix
-from hilum.audit.screen import grouped
+from hilum.audit.screen import audit_lines, grouped
 from hilum.data.phantoms import write_phantoms
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
@@ -176,7 +178,13 @@ def test_the_seeds_own_data_are_recognised(seed_cxr):
 @pytest.mark.slow
 def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr):
     found = audit(seed_cxr.parent / "darkcovidnet")
-    assert any("Source and label determine each other ('covid')" in f.message for f in found.findings)
+    assert "Source and label determine each other ('covid')" in found.findings[0].message  # it leads
+    console = Console(width=80, file=io.StringIO())
+    console.print(audit_lines(found.facts))
+    screen = console.file.getvalue()
+    assert screen.count("\n") <= 50
+    for clause in ("does not prove", "the file, not the lungs", "the disease from the"):
+        assert " ".join(screen.split()).count(clause) == 1
     assert checks(found, "error").count("sources") == 1
     probes = {f.evidence["probe"]: f.severity for f in found.findings if f.check == "shortcuts"}
     assert probes["8x8 thumbnail"] == probes["histogram"] == probes["frame"] == "warning"

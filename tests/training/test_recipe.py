@@ -109,3 +109,8 @@ def test_the_documentation_lists_every_key_with_its_default():
     for key, value in expected.items():
         shown = json.loads(listed[key])
         assert shown == value, key
+
+
+def test_labels_that_are_numbers_may_be_named():
+    recipe = load_recipe("compact", ["healthy=0", "protected=1"])
+    assert (recipe.healthy, recipe.protected) == ("0", "1")

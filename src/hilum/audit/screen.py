@@ -89,7 +89,7 @@ def demo_lines(facts: Mapping[str, Any], planted: Mapping[str, Any] | None, defe
     parts += [f"{_head(finding)} {_shown(finding['message'])}" for finding in worse]
     if planted:
         parts.append(f"[bold]Planted[/] in other phantoms: {escape(defect)}. The audit says:")
-        parts.append(Padding(f"{_head(planted)} {_shown(planted['message'])}", (0, 0, 0, 2)))
+        parts.append(Padding(f"{_head(planted)} {_shown(planted['message'] + ' ' + planted['meaning'])}", (0, 0, 0, 2)))
     return Group(*parts, "")
 
 

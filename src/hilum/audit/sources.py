@@ -98,11 +98,12 @@ def findings(table: Table, matches: Sequence[Match] = ()) -> list[Finding]:
     from_sets = given_away(table, sets_of_images(matches, [row.label for row in table.rows]))
     if from_sets:
         made.append(_apart(matches, [found.label for found in from_sets]))
-    by_column = _by_column(table, said=bool(made))
+    mixture = [] if made else _mixture(matches)
+    by_column = _by_column(table, said=bool(made or mixture))
     if made and by_column and by_column[0].severity != "info":  # the same fact: the column knows more of it
         made, by_column = [_together(by_column[0], made[0]), *by_column[1:]], []
     elif not made and not any(finding.severity == "error" for finding in by_column):
-        made = _mixture(matches)
+        made = mixture
     return [*made, *by_column]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -58,9 +58,15 @@ def counted_sentence(facts: Mapping[str, Any]) -> str:
     )
 
 
-def cost_sentence(facts: Mapping[str, Any]) -> str:
-    """How many healthy patients are flagged, or of all others where no label says healthy."""
-    healthy = {label: cost for label, cost in facts["flagged"].items() if is_healthy(label)}
+def cost_sentence(facts: Mapping[str, Any], known: Sequence[str] | None = None) -> str:
+    """How many healthy patients are flagged; empty where no label is known to be healthy.
+
+    Args:
+        facts: How a certificate holds.
+        known: The healthy labels; None where only their names tell.
+    """
+    flagged = facts["flagged"].items()
+    healthy = {label: cost for label, cost in flagged if (is_healthy(label) if known is None else label in known)}
     if not healthy:
         return "no healthy patient was there to say what it costs" if not facts["flagged"] else ""
     label, cost = next(iter(healthy.items()))

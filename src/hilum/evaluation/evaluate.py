@@ -134,6 +134,7 @@ def evaluate(
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "notes": notes,
         "audit": known_of(run),
+        "healthy": list(run.healthy),
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
         "certificate": certificate,

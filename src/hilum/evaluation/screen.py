@@ -100,7 +100,7 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
     if held := metrics.get("operating_point"):
         certificate = metrics["certificate"]
         lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
-        lines += ["here: " + sentence for sentence in [cost_sentence(held)] if sentence]
+        lines += ["here: " + sentence for sentence in [cost_sentence(held, metrics.get("healthy"))] if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
     if abstained := metrics.get("abstention"):

@@ -169,7 +169,7 @@ def _sources(facts: Facts) -> Answer:
         return "FAIL", "; ".join(table["given_away"])
     source = table.get("columns", {}).get("source")
     if not source:
-        return "UNKNOWN", "the table has no column source"
+        return "UNKNOWN", "no column of the table says where images come from, or it is empty"
     if not source["by_label"]:
         return "UNKNOWN", "too many sources for a table"
     return "PASS", _by_class(source["by_label"])

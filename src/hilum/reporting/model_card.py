@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines
 from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Facts, Item, tally
 from hilum.reporting.results import per_label, verdict
+from hilum.training.findings import known_of
 
 FILE = "model_card.md"
 MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
@@ -79,7 +81,8 @@ def _training_data(facts: Facts) -> str:
             counts[row.label] = counts.get(row.label, 0) + 1
     told = ", ".join(f"{n:,} `{label}`" for label, n in counts.items())
     notes = facts.run.environment.get("data", {}).get("notes", [])
-    return "\n".join([f"Trained on {told}.", *(f"- {note}" for note in notes)])
+    errors = [f"- **{line}**" for line in said_briefly(known_of(facts.run)["findings"])]
+    return "\n".join([f"Trained on {told}.", *errors, *(f"- {note}" for note in notes)])
 
 
 def _results(metrics: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from hilum.reporting.model_card import FILE as CARD
 from hilum.reporting.model_card import write_model_card
 from hilum.reporting.templating import flatten, write_page
 from hilum.reporting.worth import Worth, worth_of
+from hilum.training.findings import NOT_AUDITED, known_of
 from hilum.training.recipe import Recipe
 from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, read_json
 
@@ -79,6 +81,7 @@ def page_content(run: Run) -> dict[str, Any]:
         "started": _date(environment.get("started")),
         "environment": environment,
         "data": _data_section(split, colours, environment),
+        "audit": _audit(run),
         "notes": environment.get("data", {}).get("notes", []),
         "unreadable": environment.get("data", {}).get("unreadable", []),
         "network": {"name": network.name, "architecture": run.recipe.architecture, "size": size, "n_labels": n_labels}
@@ -181,6 +184,25 @@ def _facts(
         looks=looks_at(run.path / "evaluation" / "test"),
         errors_shown=next((of.errors_shown for of in evaluations if of.name == "test"), None),
     )
+
+
+def _audit(run: Run) -> dict[str, Any]:
+    """How many errors and warnings there are about the run's data, and the errors, by check and remedy."""
+    known = known_of(run)
+    counts = Counter(finding["severity"] for finding in known["findings"])
+    errors = [finding for finding in known["findings"] if finding["severity"] == "error"]
+    kinds = [
+        (*kind, [finding["message"] for finding in found])
+        for kind, found in groupby(errors, key=lambda finding: (finding["check"], finding["remedy"]))
+    ]
+    return {
+        "audited": known["audited"],
+        "written": known["written"],
+        "errors": counts["error"],
+        "warnings": counts["warning"],
+        "kinds": [(check, messages, remedy) for check, remedy, messages in kinds],
+        "not_audited": f"{NOT_AUDITED[:1].upper()}{NOT_AUDITED[1:]}.",
+    }
 
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:

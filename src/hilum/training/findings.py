@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hilum.audit import provenance, sources
@@ -99,8 +100,13 @@ def _at_once(images: Images) -> list[Finding]:
     sample = images.table.take(chosen)
     by_column = sources.findings(images.table)
     by_sets = sources.findings(sample.with_values("source", [""] * len(sample)), matches)
-    found = by_column if any(finding.severity == "error" for finding in by_column) else [*by_sets, *by_column]
-    return [finding for finding in (*provenance.findings(matches), *found) if finding.severity != "info"]
+    of_sample = [*provenance.findings(matches)]
+    if not any(finding.severity == "error" for finding in by_column):
+        of_sample += by_sets
+    if len(sample) < len(images.table):
+        where = f" (Counted in a sample of {len(sample):,} of {len(images.table):,} images.)"
+        of_sample = [replace(finding, message=finding.message + where) for finding in of_sample]
+    return [finding for finding in (*of_sample, *by_column) if finding.severity != "info"]
 
 
 def _leaks(images: Images, sides: Sequence[str], alike: Sequence[int]) -> list[Finding]:

@@ -68,6 +68,13 @@ class Run:
             raise RunError(msg) from error
         return loaded
 
+    def _kept(self, key: str) -> Any:
+        """What the training wrote down; None where it did not, as no run of hilum 0.1.0 did."""
+        try:
+            return self.environment.get(key)
+        except RunError:
+            return None
+
     @property
     def read_options(self) -> ReadOptions:
         """How the dataset was read; runs of versions before knew no patients from file names."""
@@ -91,14 +98,14 @@ class Run:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the network's outputs, as the training wrote it down."""
-        kept = self.environment.get("labels")
+        kept = self._kept("labels")
         return tuple(kept) if kept else _earlier_order(self)
 
     @property
     def protected(self) -> str | None:
         """The positive label, which must not be missed."""
-        if "protected" in self.environment:
-            label: str | None = self.environment["protected"]
+        if self._kept("labels"):
+            label: str | None = self._kept("protected")
             return label
         labels = self.labels
         earlier = next((label for label in labels if last_component(label).lower() in EARLIER_COVID), None)
@@ -107,7 +114,7 @@ class Run:
     @property
     def healthy(self) -> tuple[str, ...]:
         """The labels that mean that nothing was found; empty where none is known."""
-        kept = self.environment.get("healthy")
+        kept = self._kept("healthy")
         return tuple(kept) if kept is not None else resolve_healthy(self.recipe, self.labels, self.protected)
 
     def split(self) -> list[SplitRow]:
