@@ -225,6 +225,7 @@ def test_the_content_decides_and_not_the_name(tmp_path):
 REFUSED = {
     "raw": (lambda: encoded(radiograph(Modality="DX", PresentationIntentType="FOR PROCESSING")), "FOR PROCESSING"),
     "frames": (lambda: encoded(radiograph(NumberOfFrames=12)), "holds 12 frames"),
+    "too long": (lambda: encoded(radiograph(Rows=60)), "more pixels than it states"),
     "huge": (lambda: encoded(radiograph(Rows=65_000, Columns=65_000)), "claims 65000x65000 pixels"),
     "colour": (lambda: encoded(radiograph(PhotometricInterpretation="RGB")), "holds colours"),
     "no pixels": (lambda: encoded(radiograph(PixelData=None)), "holds no pixels"),

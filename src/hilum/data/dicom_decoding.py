@@ -105,7 +105,11 @@ def decode(content: bytes) -> tuple[NDArray[np.float32], list[str]]:
         dataset.file_meta.TransferSyntaxUID = PLAIN[dataset.original_encoding]
     if syntax in JPEG_2000:
         _check_jpeg_2000(dataset)
-    return render(_pixels(dataset, syntax), dataset, notes), notes
+    stored = _pixels(dataset, syntax)
+    if stored.shape != (dataset.Rows, dataset.Columns):  # what is left over becomes another frame
+        msg = "a damaged DICOM object (it holds more pixels than it states). Fetch it again, or remove it."
+        raise Refusal(msg)
+    return render(stored, dataset, notes), notes
 
 
 def _syntax(file: BinaryIO) -> str:

@@ -67,6 +67,7 @@ UNREAD = ("a lossless JPEG", "a JPEG-LS image", "a JPEG image with arithmetic co
 
 # Sizes are checked here, before anything is decoded; Pillow's warning would only say it twice.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of damage, which is met soon after
 
 
 @dataclass(frozen=True, slots=True)
