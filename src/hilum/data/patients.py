@@ -211,10 +211,8 @@ def in_words(known: int, total: int) -> str:
 
     Args:
         known: Images whose patient is known.
-        total: All images.
+        total: All images, more than `known`.
     """
     if not known:
-        return "patients unknown"
-    if known == total:
-        return "patients known"
-    return f"patients known for {known:,} of {total:,} images; each of the others counts as a patient"
+        return "patients are unknown"
+    return f"patients are known for {known:,} of {total:,} images, each of the others counts as a patient"

@@ -62,6 +62,11 @@ class Table:
         """Whether every row says whose image it is."""
         return bool(self.rows) and all(row.patient_id for row in self.rows)
 
+    @property
+    def with_patient(self) -> int:
+        """How many rows say whose image it is."""
+        return sum(bool(row.patient_id) for row in self.rows)
+
     def patients(self) -> list[str]:
         """One group name a row: the patient, or the image itself where the patient is unknown."""
         return [owner(row.patient_id, row.path) for row in self.rows]
