@@ -120,8 +120,8 @@ def findings(patients: Patients) -> list[Finding]:
                 "info",
                 f"{known} images of {len(patients.images)} patients ({known / len(patients.images):.2f} images "
                 f"each, at most {max(patients.images.values())}), known {' and '.join(ways)}.",
-                "Splits are made by these patients, unless --patients none is given; hilum audit DATA --fix OUT.csv writes "
-                "them down."
+                "Splits are made by these patients, unless --patients none is given; hilum audit DATA --fix OUT.csv "
+                "writes them down."
                 if rules
                 else "",
                 {"images": known, "patients": len(patients.images), "how": dict(Counter(patients.how))},
