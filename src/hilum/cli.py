@@ -154,7 +154,7 @@ def audit(
         msg = f"--fail-on {gate}: warning or error."
         raise UsageError(msg)
     if mended:
-        check_fixed(mended, data)
+        check_fixed(mended)
     progress, opinion = progress_for_terminal(), None
     if run:
         from hilum.audit.labels import require_cleanlab

@@ -37,8 +37,13 @@ def visible(text: str) -> str:
     """
     inner = text.strip()
     front, back = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :] if inner else ""
-    shown = "".join(_escaped(letter) if unicodedata.combining(letter) else printable(letter) for letter in inner)
+    shown = "".join(_escaped(letter) if _looks_like_another(letter) else printable(letter) for letter in inner)
     return "".join(map(_escaped, front)) + shown + "".join(map(_escaped, back))
+
+
+def _looks_like_another(letter: str) -> bool:
+    """Whether it is part of a letter, or a blank other than the usual one."""
+    return bool(unicodedata.combining(letter)) or (unicodedata.category(letter) == "Zs" and letter != " ")
 
 
 def _escaped(letter: str) -> str:

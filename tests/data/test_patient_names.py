@@ -67,6 +67,8 @@ def test_a_rule_counts_only_if_nearly_all_names_of_a_label_fit():
     more = [f"{i:08d}_000.png" for i in range(38)]
     assert sum(map(bool, named(*more, "a.png", "b.png"))) == 38
     assert not any(named(*fitting[:4])), "four names are chance"
+    rows = [(name, "few" if i < 4 else "many") for i, name in enumerate(fitting)]
+    assert all(recognised(*rows)), "but not where another label proves the rule"
 
 
 def test_one_label_may_follow_a_rule_and_another_none():

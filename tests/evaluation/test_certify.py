@@ -113,7 +113,7 @@ def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first
     assert_one_message(result, 1, "the label 'bacteria'", "--map")
     result = hilum("certify", run, other, "--miss-rate", "0.1", "--map", "bacteria=infected/non-covid", check=0)
     said = " ".join(result.stdout.split())
-    assert "(patients are unknown)" in said
+    assert "(patients are not all known)" in said
     assert "WARNING: patients are unknown" in said
     file = next((run / "certificates").glob("clinic-*.json"))
     facts = json.loads(file.read_text())

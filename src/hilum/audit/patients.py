@@ -118,9 +118,9 @@ def findings(patients: Patients) -> list[Finding]:
             Finding(
                 "patients",
                 "info",
-                f"{known} images of {len(patients.images)} patients ({known / len(patients.images):.2f} images each, "
-                f"at most {max(patients.images.values())}), known {' and '.join(ways)}.",
-                "Splits are made by these patients, unless --patients none says otherwise; hilum audit DATA --fix OUT.csv "
+                f"{known} images of {len(patients.images)} patients ({known / len(patients.images):.2f} images "
+                f"each, at most {max(patients.images.values())}), known {' and '.join(ways)}.",
+                "Splits are made by these patients, unless --patients none is given; hilum audit DATA --fix OUT.csv "
                 "writes them down."
                 if rules
                 else "",

@@ -73,7 +73,7 @@ def tidy_labels(table: Table) -> Table:
     Raises:
         TableError: Labels differ only as singular and plural, or ``none`` may mean that there is no disease.
     """
-    counts = Counter(row.label for row in table.rows)
+    counts = table.values("label")
     changed = _tidy(counts, table.root)
     if not changed:
         return table
@@ -88,7 +88,7 @@ def tidy_labels(table: Table) -> Table:
     table = replace(table, notes=(*table.notes, *notes))
     if lost:
         table = replace(table, rows=pack(row for row in table.rows if row.label not in lost))
-    return table.with_values("label", (changed.get(row.label, row.label) for row in table.rows))
+    return table.renamed("label", changed)
 
 
 def _tidy(counts: Mapping[str, int], root: Path) -> dict[str, str]:
@@ -209,9 +209,9 @@ def several_findings(labels: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def several_in_words(table: Table) -> str:
     """What a dataset's labels that list several findings are; empty where there is none."""
     found = several_findings(table.labels)
-    counts = Counter(row.label for row in table.rows if row.label in found) if found else Counter[str]()
-    if not counts:
+    if not found:
         return ""
+    counts = Counter({label: count for label, count in table.values("label").items() if label in found})
     named = ", ".join(f"'{printable(label)}' {count:,}" for label, count in counts.most_common(SHOWN))
     more = f", and {len(counts) - SHOWN} more such labels" if len(counts) > SHOWN else ""
     return f"{counts.total():,} of {len(table):,} images have several findings in one label ({named}{more})"

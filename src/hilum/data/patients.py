@@ -18,19 +18,18 @@ ONE_IN = 20  # names of a label that may miss a rule that counts
 FEWEST = 5  # names of a label that a rule is judged by
 
 
-def _by(pattern: str, form: str, folders: int = 0) -> Callable[[tuple[str, ...]], str | None]:
-    """A function from a path's parts to a patient: `form` filled in where all of the name fits, else None.
+def _by(pattern: str, folders: int = 0) -> Callable[[tuple[str, ...]], str | None]:
+    """A function from a path's parts to a patient: the pattern's group where all of the name fits, else None.
 
     Args:
         pattern: Of the name without its ending, with as many folders before it as `folders` says.
-        form: The patient, from the pattern's groups.
         folders: How many.
     """
     compiled = re.compile(pattern, re.IGNORECASE)
 
     def patient(parts: tuple[str, ...]) -> str | None:
         match = compiled.fullmatch("/".join(parts[-1 - folders :]))
-        return match.expand(form) if match else None
+        return match[1] if match else None
 
     return patient
 
@@ -61,30 +60,30 @@ class Rule:
 # over 979 numbers that occur with both, images of person<n>_virus and person<n>_bacteria are as alike as those of two
 # numbers drawn by chance (mean correlation of codes 0.018 and 0.019, standard error 0.005; within one prefix 0.205).
 _KERMANY = (
-    _by(r"(person\d+_(?:virus|bacteria))_\d+(?:_\d+)?", r"\1"),
-    _by(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?", r"\1"),
+    _by(r"(person\d+_(?:virus|bacteria))_\d+(?:_\d+)?"),
+    _by(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?"),
 )
 # Figures of articles and cases of web pages: what differs is the panel, the view or the day. The article or case is
 # the unit: it may hold several patients, and keeping them together is the safe side. Names that are a bare UUID count
 # as one patient each; 6 patients of DarkCovidNet have more.
 _COHEN = (
-    _by(r"(covid-19-pneumonia-(?:evolution-over-a-week-|bilateral-)?\d+)(?:-(?:pa|ap|l|day-?\d+))*", r"\1"),
-    _by(r"(covid-19-[a-z-]+?)(?:-(?:admission|pa|ap|day-\d+|\d+-(?:hours|days)))*", r"\1"),
-    _by(r"(1-s2\.0-s\w{16}).*", r"\1"),
-    _by(r"((?:ncov-)?(?:radiol|ryct)\.\d+)\..*", r"\1"),
-    _by(r"(nejm[a-z]*\d+|lancet-case\d+|auntminnie|all\d+|ciaa\d+|41591_\d+_\d+)(?:[-_.].*|[a-z])?", r"\1"),
-    _by(r"(jkms-\d+-e\d+|kjr-\d+-e\d+)-.*", r"\1"),
-    _by(r"(1\.cxrctthorax.*?-\d+)-fig\d+[a-z]", r"\1"),
-    _by(r"(figure1-[0-9a-f]{24})-.*", r"\1"),
-    _by(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.annot\.original)?", r"\1"),
+    _by(r"(covid-19-pneumonia-(?:evolution-over-a-week-|bilateral-)?\d+)(?:-(?:pa|ap|l|day-?\d+))*"),
+    _by(r"(covid-19-[a-z-]+?)(?:-(?:admission|pa|ap|day-\d+|\d+-(?:hours|days)))*"),
+    _by(r"(1-s2\.0-s\w{16}).*"),
+    _by(r"((?:ncov-)?(?:radiol|ryct)\.\d+)\..*"),
+    _by(r"(nejm[a-z]*\d+|lancet-case\d+|auntminnie|all\d+|ciaa\d+|41591_\d+_\d+)(?:[-_.].*|[a-z])?"),
+    _by(r"(jkms-\d+-e\d+|kjr-\d+-e\d+)-.*"),
+    _by(r"(1\.cxrctthorax.*?-\d+)-fig\d+[a-z]"),
+    _by(r"(figure1-[0-9a-f]{24})-.*"),
+    _by(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.annot\.original)?"),
 )
-_RSNA = (_by(r"(?-i:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", ""),)  # an image each; whose, is not told
+_RSNA = (_by(r"()(?-i:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"),)  # an image each; whose, is not told
 
 RULES = (
     Rule("Kermany 2018", _KERMANY),
-    Rule("NIH ChestX-ray8/14", (_by(r"(000[0-3]\d{4})_\d{3}", r"\1"),)),  # up to 30805: no 20200315_001
-    Rule("CheXpert", (_by(r"(patient\d{5})/study\d+/view\d+_(?:frontal|lateral)", r"\1", 2),), by_folders=True),
-    Rule("MIMIC-CXR", (_by(r"p\d\d/(p\d{8})/s\d{8}/[^/]+", r"\1", 3),), by_folders=True),
+    Rule("NIH ChestX-ray8/14", (_by(r"(000[0-3]\d{4})_\d{3}"),)),  # up to 30805: no 20200315_001
+    Rule("CheXpert", (_by(r"(patient\d{5})/study\d+/view\d+_(?:frontal|lateral)", 2),), by_folders=True),
+    Rule("MIMIC-CXR", (_by(r"p\d\d/(p\d{8})/s\d{8}/[^/]+", 3),), by_folders=True),
     Rule("RSNA Pneumonia", _RSNA, tells=False),
     Rule("ieee8023/covid-chestxray-dataset", _COHEN),
 )
@@ -97,12 +96,13 @@ def tidy_patients(table: Table) -> Table:
     Args:
         table: As it was read.
     """
-    counts = Counter(row.patient_id for row in table.rows if row.patient_id)
+    counts = table.values("patient_id")
+    del counts[""]
     lost = [name for name in counts if says_nothing(name) or name.casefold() in NOBODY]
     changed = without_decimals(counts) | dict.fromkeys(lost, "")
     if not changed:
         return table
-    table = table.with_values("patient_id", (changed.get(row.patient_id, row.patient_id) for row in table.rows))
+    table = table.renamed("patient_id", changed)
     if not lost:
         return table
     which = ", ".join(f"'{printable(name)}' {counts[name]:,}" for name in lost)
@@ -119,10 +119,10 @@ def rule_of(patient: str) -> str:
 def recognise_patients(table: Table) -> Table:
     """Fill in the patients that no column gives, from file names, with a note of how many.
 
-    A rule counts only for a label of which at least 95 % of the names without a patient (and at least 5) fit it, and
-    not where files of one name lie in several folders: numbers are given anew there. Recognised patients begin with
-    the rule's name and a colon, so that they are no patient of a column; where a name's patient is given in another
-    row of the table, it is that one.
+    A rule counts only for a label of which at least 95 % of the names without a patient fit it (at least 5, unless the
+    names of another label prove the rule), and not where files of one name lie in several folders: numbers are given
+    anew there. Recognised patients begin with the rule's name and a colon, so that they are no patient of a column;
+    where a name's patient is given in another row of the table, it is that one.
 
     Args:
         table: Any; never held as a whole where it is large.
@@ -132,25 +132,23 @@ def recognise_patients(table: Table) -> Table:
         return table
     given = _given(table.rows, chosen)
     table = table.with_values("patient_id", (row.patient_id or _named(row, chosen, given) for row in table.rows))
-    images, patients = Counter[str](), defaultdict[str, set[str]](set)
-    for row in table.rows:
-        if name := rule_of(row.patient_id):
-            images[name] += 1
-            patients[name].add(row.patient_id)
-    if not images:
+    found = {patient: count for patient, count in table.values("patient_id").items() if rule_of(patient)}
+    if not found:
         return table
-    sets = " and ".join(images)
+    sets = " and ".join(dict.fromkeys(map(rule_of, found)))
     note = (
-        f"{sum(map(len, patients.values())):,} patients of {images.total():,} images recognised by their file names "
-        f"(as in {sets}); --patients none switches this off"
+        f"{len(found):,} patients of {sum(found.values()):,} images recognised by their file names (as in {sets}); "
+        "--patients none switches this off"
     )
     return replace(table, notes=(*table.notes, note))
 
 
 def _rules(table: Table) -> dict[str, Rule]:
     """The rule that the names of each label follow, where there is one."""
+    if not table.values("patient_id")[""]:
+        return {}
     totals = Counter(row.label for row in table.rows if not row.patient_id)
-    possible = {label: dict.fromkeys(RULES, 0) for label, total in totals.items() if total >= FEWEST}  # names that miss
+    possible = {label: dict.fromkeys(RULES, 0) for label in totals}  # how many names miss
     for row in table.rows:
         if row.patient_id or not (misses := possible.get(row.label)):
             continue
@@ -161,6 +159,8 @@ def _rules(table: Table) -> dict[str, Rule]:
                 if misses[rule] * ONE_IN > totals[row.label]:
                     del misses[rule]
     fitting = {label: next(iter(rules)) for label, rules in possible.items() if rules}
+    proven = {rule for label, rule in fitting.items() if totals[label] >= FEWEST}
+    fitting = {label: rule for label, rule in fitting.items() if rule in proven}
     anew = _numbered_anew(table.rows, fitting) if fitting else set()
     return {label: rule for label, rule in fitting.items() if label not in anew and rule.tells}
 
@@ -211,10 +211,8 @@ def in_words(known: int, total: int) -> str:
 
     Args:
         known: Images whose patient is known.
-        total: All images.
+        total: All images, more than `known`.
     """
     if not known:
-        return "patients unknown"
-    if known == total:
-        return "patients known"
-    return f"patients known for {known:,} of {total:,} images; each of the others counts as a patient"
+        return "patients are unknown"
+    return f"patients are known for {known:,} of {total:,} images, each of the others counts as a patient"

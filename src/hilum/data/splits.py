@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hilum.data.patients import in_words
 from hilum.data.table import Table
 from hilum.errors import SplitError
 
@@ -90,7 +91,9 @@ def assign_splits(table: Table, plan: SplitPlan, alike: Sequence[int] | None = N
     if carved:
         _carve(table, plan, names, carved, groups)
         shares = ", ".join(f"{role} {names.count(role)} images" for role in carved)
-        unit = "patient" if table.patients_known else "image, since patients are unknown (optimistic)"
+        unit = "patient" if table.patients_known else f"image ({in_words(0, len(table))}: optimistic)"
+        if 0 < table.with_patient < len(table):
+            unit = f"patient ({in_words(table.with_patient, len(table))}: optimistic)"
         notes.append(f"carved from train, {plan.fraction:.0%} of every label, by {unit}: {shares}")
     left = Counter(given[i] for i, name in enumerate(names) if name == UNUSED)
     notes += [

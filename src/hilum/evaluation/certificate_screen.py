@@ -40,7 +40,7 @@ def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
 
 def certified_sentence(facts: Mapping[str, Any]) -> str:
     """The certificate in one sentence."""
-    who = "patients" if facts["unit"] == "patients" else "images (patients are unknown)"
+    who = "patients" if facts["unit"] == "patients" else "images (patients are not all known)"
     return (
         f"With {100 * facts['confidence']:g} % confidence at most {100 * facts['miss_rate']:g} % of {who} with "
         f"{facts['group']} are missed, if those are flagged whose probability of it is at least "

@@ -13,6 +13,7 @@ import numpy as np
 from hilum import __version__
 from hilum.data.cache import Images
 from hilum.data.operating_point import members_of
+from hilum.data.patients import in_words
 from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
@@ -37,7 +38,7 @@ CONDITIONS = (
     "The labels are taken for true.",
 )
 NOT_PATIENTS = (
-    "patients are unknown, so that every image was counted as a patient of its own. If several show one patient, the "
+    "{told}, so that every image without one was counted as a patient of its own. If several show one patient, the "
     "certificate claims too much: with alike images of a patient (correlation 0.7) such a bound failed twice as often "
     "as promised"
 )
@@ -199,7 +200,11 @@ def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]
 
 def _notes(part: Part, predictions: Predictions) -> list[str]:
     notes = [note for note in part.notes if "temperature was fitted" not in note]
-    notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS}"]
+    notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS.format(told=_told(predictions))}"]
     if part.own and part.split == "test":
         notes.append("WARNING: made on the test images: none are left that could show how it holds")
     return notes
+
+
+def _told(predictions: Predictions) -> str:
+    return in_words(sum(map(bool, predictions.patients)), len(predictions.patients))

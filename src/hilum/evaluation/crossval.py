@@ -14,6 +14,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from hilum import __version__
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.label_names import check_one_finding
+from hilum.data.patients import in_words
 from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits, independent_groups
@@ -83,14 +85,18 @@ def crossval(
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
     table = read_table(data, read)
-    notes = [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
+    check_one_finding(table)
+    notes = list(table.notes)
+    notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")
     images = open_images(table, recipe.preprocessing, progress=progress)
     alike = images.alike()
     number = assign_folds(images.table, folds, seed, alike)
     if not table.patients_known:
-        notes.append("WARNING: patients are unknown: folds are divided by image, and results are optimistic")
+        told = in_words(table.with_patient, len(table))
+        by = "by patient as far as these are known" if table.with_patient else "by image"
+        notes.append(f"WARNING: {told}: folds are divided {by}, and results are optimistic")
     for note in notes:
         progress.line(f"note: {note}")
     notes.append(cheap_checks(images, [str(fold) for fold in number], "folds"))
@@ -158,7 +164,10 @@ def assign_folds(table: Table, folds: int, seed: int = 0, alike: Sequence[int] |
     """
     groups = independent_groups(table, alike)
     labels = [row.label for row in table.rows]
-    unit = "patients" if table.patients_known else "images of unknown patients"
+    known = table.with_patient
+    unit = (
+        "patients" if known == len(table) else "patients and images without" if known else "images (patients unknown)"
+    )
     least = next(n for n in range(folds, folds + 3) if n - -(-n // folds) >= 2)  # validation and training take two
     for label in table.labels:
         found = len({group for group, name in zip(groups, labels, strict=True) if name == label})

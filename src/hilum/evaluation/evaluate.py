@@ -215,6 +215,7 @@ def measure(predictions: Predictions, *, protected: str | None = None, resamples
         "protected": protected,
         "n_images": len(truth),
         "n_patients": len(set(predictions.patients)) if known else None,
+        "with_patient": sum(map(bool, predictions.patients)),
         "unit": "patients" if known else "images",
         "confusion": counts[0].astype(int).tolist(),
         **intervals,

@@ -78,7 +78,7 @@ def select_part(
         msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
         raise RunError(msg)
     images = open_images(table, run.recipe.preprocessing, progress=progress)
-    notes: list[str] = []
+    notes = list(table.notes)
     if images.digest == run.environment["data"]["digest"]:
         names = [sys.intern(row.split) for row in run.each_split_row()]
         splits = [names[position] for position in images.positions]

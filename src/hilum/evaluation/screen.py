@@ -12,6 +12,7 @@ from rich.table import Table
 
 from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
+from hilum.data.patients import in_words
 from hilum.evaluation.certificate_screen import (
     certified_sentence,
     cost_sentence,
@@ -28,7 +29,7 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     Args:
         metrics: What ``metrics.json`` holds.
     """
-    unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else "patients unknown: optimistic intervals"
+    unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
     return Group("", heading, *_of_audit(metrics), _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
 
@@ -37,6 +38,15 @@ def _of_audit(metrics: Mapping[str, Any]) -> list[str]:
     """Errors about the training data, before any figure."""
     found = metrics.get("audit") or {"findings": []}
     return [f"[bold red]training data:[/] {escape(line)}" for line in said_briefly(found["findings"])]
+
+
+def optimistic(facts: Mapping[str, Any]) -> str:
+    """What is said of intervals where not every image's patient is known.
+
+    Args:
+        facts: ``n_images`` and ``with_patient``; without the latter nobody is known.
+    """
+    return f"{in_words(facts.get('with_patient', 0), facts['n_images'])}: optimistic intervals"
 
 
 def _matrix(metrics: dict[str, Any]) -> Table:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum.data.labels import order_labels
+from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
@@ -247,7 +248,7 @@ def _data_section(
     ]
     of_patient: dict[str, set[str]] = {}
     for row in split:
-        if row.split not in NOT_USED:
+        if row.split not in NOT_USED and row.patient_id:
             of_patient.setdefault(row.patient_id, set()).add(row.split)
     crossing = Counter(
         " and ".join(sorted(found, key=lambda n: SPLIT_ORDER.get(n, 8)))
@@ -267,7 +268,8 @@ def _data_section(
         "total": cell(list(split)),
         "readable": sum(row.split != UNREADABLE for row in split),
         "patients_known": known,
-        "crossing": sorted(crossing.items()) if known else [],
+        "patients_told": in_words(sum(bool(row.patient_id) for row in split), len(split)),
+        "crossing": sorted(crossing.items()),
         "unused": sum(row.split == UNUSED for row in split),
         "bars": figures.class_bars(by_split, colours, "fig-1-1"),
         "labels_pie": figures.pie(by_label, "fig-1-2", "Pie chart of the images by label"),

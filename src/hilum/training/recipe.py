@@ -187,7 +187,7 @@ def _find(name: str | Path) -> tuple[str, str]:
     if str(name) in recipe_names():
         return (resources.files("hilum.recipes") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
     try:
-        return path.read_text(encoding="utf-8"), str(path)
+        return path.read_text(encoding="utf-8-sig"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(recipe_names())
         msg = f"recipe '{name}': neither one of hilum's ({known}) nor a TOML file that can be read."

@@ -14,6 +14,7 @@ from typing import Any
 from hilum import __version__
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.label_names import check_one_finding
 from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
@@ -115,6 +116,7 @@ def sweep(
     criterion = select or _criterion(recipes)
     check_series(out, WHAT, resume=resume)
     table = read_table(data, read)
+    check_one_finding(table)
     images = open_images(table, recipes[0].preprocessing, progress=progress)
     alike = images.alike()
     sides = assign_splits(images.table, recipes[0].splits, alike).names

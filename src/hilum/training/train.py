@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import Images, open_images
+from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
 from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
@@ -59,7 +60,7 @@ def train(
     Raises:
         RunError: `out` is in the way, there is nothing to continue, or the data have changed since.
         RecipeError: The recipe to continue with is another one, or names a protected label that does not exist.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or labels list several findings.
         DivergenceError: The loss is no longer a finite number.
     """
     progress = progress or Progress()
@@ -71,6 +72,7 @@ def train(
 
     read = run.read_options if resume and read is None else read
     table = data if isinstance(data, Table) else read_table(data, read)
+    check_one_finding(table)
     given = table.given or table.root
     assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
     images, table, notes, findings = prepare(table, recipe, progress, check=check and not resume)
@@ -107,6 +109,7 @@ def train(
         "digest": images.digest,
         "n_images": len(table),
         "patients_known": table.patients_known,
+        "with_patient": table.with_patient,
         "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         "notes": notes,
     }

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -61,7 +61,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
                 "leave the cell empty."
             )
             raise TableError(msg)
-    table = table.with_values("split", (split.get(row.split, "") for row in table.rows))
+    table = table.renamed("split", {name: split.get(name, "") for name in reading.splits})
     return replace(table, rows=_with_taxonomy(table.rows))
 
 
@@ -82,6 +82,8 @@ class _Reading:
         splits: What stands in the column of splits, each with its first line.
         short: Lines with fewer cells than the header.
         recoded: The first cell that was not UTF-8, as it is read.
+        root: The table's folder.
+        real: Where the folders of absolute paths lie: relative to the table's, or as they are.
     """
 
     text: TextTable
@@ -90,7 +92,11 @@ class _Reading:
     splits: dict[str, int] = field(default_factory=dict)
     short: list[int] = field(default_factory=list)
     recoded: str = ""
+    root: Path = field(init=False)
     real: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root = self.text.path.parent
 
     def rows(self) -> Iterator[Row]:
         """Read the file once.
@@ -149,7 +155,7 @@ class _Reading:
 
     def _text(self, cell: str) -> str:
         """A cell of letters: what is not UTF-8 is Windows-1252, in which Excel saves."""
-        if is_text(cell):
+        if cell.isascii() or is_text(cell):
             return cell
         read = _as_windows(cell)
         self.recoded = self.recoded or read
@@ -157,12 +163,14 @@ class _Reading:
 
     def _path(self, line: int, cell: str) -> str:
         """A path below the table's folder, or an absolute one."""
-        given, root = cell.replace("\\", "/"), self.text.path.parent
+        given, root = cell.replace("\\", "/"), self.root
         if not given or "\0" in given or "\n" in given:
             what = f"'{printable(given[:80])}' is no path; is a quote not closed?" if given else "the path is empty."
             msg = f"{self.text.path}, line {line}: {what} Correct the row, or remove it."
             raise TableError(msg)
-        if not is_text(given) and not os.path.lexists(root / given):  # a name on the disk need not be UTF-8
+        if (
+            not given.isascii() and not is_text(given) and not os.path.lexists(root / given)
+        ):  # a name on the disk need not be UTF-8
             read = _as_windows(given)
             if os.path.lexists(root / read):
                 self.recoded = self.recoded or read
@@ -170,7 +178,7 @@ class _Reading:
         inside = os.path.normpath(given)
         if inside.startswith(os.sep) or inside.split(os.sep, 1)[0] == os.pardir:
             inside = self._below(root, os.path.normpath(root.absolute() / inside))
-        return PurePosixPath(inside).as_posix()
+        return inside
 
     def _below(self, root: Path, path: str) -> str:
         """A path relative to the table's folder where it lies below it, perhaps by a link; else as it is."""
