@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
+from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.readers.read import read_table
@@ -110,10 +111,14 @@ def sweep(
     criterion = select or _criterion(recipes)
     check_series(out, WHAT, resume=resume)
     images = open_images(read_table(data), recipes[0].preprocessing, progress=progress)
-    alike = images.alike()
-    progress.line(cheap_checks(images, assign_splits(images.table, recipes[0].splits, alike).names))
+    groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
+    first = groups[recipes[0].splits.duplicates]
+    for note in first.notes():
+        progress.line(f"note: {note}")
+    sides = assign_splits(images.table, recipes[0].splits, first.numbers).names
+    progress.line(cheap_checks(images, sides, first).sentence())
     for of_trial in recipes:  # mistakes are found before a folder is made
-        splits = assign_splits(images.table, of_trial.splits, alike)
+        splits = assign_splits(images.table, of_trial.splits, groups[of_trial.splits.duplicates].numbers)
         check_training(images.table.with_splits(splits.names), of_trial)
     plan = {
         "data": identity(images.table),

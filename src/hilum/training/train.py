@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hilum.audit.preflight import cheap_checks
+from hilum.audit.groups import find_groups
+from hilum.audit.preflight import Checked, cheap_checks
 from hilum.data.cache import Images, open_images
 from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
@@ -60,7 +61,7 @@ def train(
     table = data if isinstance(data, Table) else read_table(data)
     given = table.root if isinstance(data, Table) else data
     assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-    images, table, notes = prepare(table, recipe, progress, check=check and not resume)
+    images, table, notes, checked = prepare(table, recipe, progress, check=check and not resume)
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
 
@@ -87,38 +88,46 @@ def train(
         "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         "notes": notes,
     }
+    if checked:
+        facts["data"]["checked"] = checked.as_json()
+    elif resume and "checked" in run.environment["data"]:
+        facts["data"]["checked"] = run.environment["data"]["checked"]
     run.write_environment(facts)
     run.write_environment(facts | fit(run, images, labels, resume=resume, progress=progress))
     return run
 
 
-def prepare(table: Table, recipe: Recipe, progress: Progress, *, check: bool = True) -> tuple[Images, Table, list[str]]:
+def prepare(
+    table: Table, recipe: Recipe, progress: Progress, *, check: bool = True
+) -> tuple[Images, Table, list[str], Checked | None]:
     """Decode a table and give every image its split.
 
     Returns:
         The readable images with their splits; the whole table with its splits, where unreadable files have the
-        split ``unreadable``; and remarks in plain words, which were said already.
+        split ``unreadable``; remarks in plain words, which were said already; and what was checked, if `check`.
     """
     images = open_images(table, recipe.preprocessing, progress=progress)
     for item in images.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     if len(images.unreadable) > 10:
         progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
-    splits = assign_splits(images.table, recipe.splits, images.alike())
-    notes = [*table.notes, *confounding(images.table), *splits.notes]
+    groups = find_groups(images, recipe.splits.duplicates, progress)
+    splits = assign_splits(images.table, recipe.splits, groups.numbers)
+    notes = [*table.notes, *confounding(images.table), *groups.notes(), *splits.notes]
     if images.unreadable:
         notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
     for note in notes:
         progress.line(f"note: {note}")
-    if check:
-        notes.append(cheap_checks(images, splits.names))
+    checked = cheap_checks(images, splits.names, groups) if check else None
+    if checked:
+        notes.append(checked.sentence())
         progress.line(notes[-1])
     images = replace(images, table=images.table.with_splits(splits.names))
     if not images.unreadable:
-        return images, replace(images.table, notes=table.notes), notes
+        return images, replace(images.table, notes=table.notes), notes, checked
     readable, known = iter(images.table.rows), set(images.positions.tolist())
     rows = (next(readable) if i in known else replace(row, split=UNREADABLE) for i, row in enumerate(table.rows))
-    return images, replace(table, rows=pack(rows)), notes
+    return images, replace(table, rows=pack(rows)), notes, checked
 
 
 def _begin(out: Path) -> Run:
