@@ -106,13 +106,14 @@ def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
     pixels, order = chests(50, 3), np.random.default_rng(0).permutation(50)
     table = Table(Path(), tuple(Row(str(i), "normal") for i in order))
     monkeypatch.setattr(abstention, "AT_ONCE", 7)
-    made = abstention.layouts_of(Images(table, pixels, order, (), ""))
+    made = abstention.layouts_of(Images(table, pixels, order, (), "", pixels))
     np.testing.assert_array_equal(made, layouts(pixels)[order])
 
 
 def test_training_images_are_the_same_however_many_are_remembered():
     rows = tuple(Row(f"{i}.png", "few" if i % 40 == 0 else "many", "train") for i in range(400))
-    images = Images(Table(Path(), rows), np.zeros((400, 2, 2), np.uint8), np.arange(400), (), "")
+    nothing = np.zeros((400, 2, 2), np.uint8)
+    images = Images(Table(Path(), rows), nothing, np.arange(400), (), "", nothing)
     by_hash = sorted(range(400), key=lambda i: hashlib.sha256(rows[i].path.encode()).digest())
     for most in (6, 30, 1000):
         few = [i for i in by_hash if rows[i].label == "few"][: most // 2]

@@ -21,7 +21,7 @@ from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
 from hilum.evaluation.holding import certificate_in_force
-from hilum.evaluation.overlap import SHOWN, digest_of, find_seen
+from hilum.evaluation.overlap import SHOWN, digest_of, find_seen, find_seen_pictures
 from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.sealed import FILE, seal
@@ -97,7 +97,7 @@ def certify(
     group, members = _group(run, group, miss_rate, confidence)
     part = select_part(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
-    images = _unseen(run, part, temperature=bool(calibration.temperatures))
+    images, unchecked = _unseen(run, part, progress, temperature=bool(calibration.temperatures))
     _check_enough(images.table, members, group, miss_rate, confidence, part)
     plain = predict(run, images, run.labels, progress=progress)
     temperatures = calibration.temperatures
@@ -117,7 +117,7 @@ def certify(
             "n_images": len(images.table),
         },
         "conditions": list(CONDITIONS),
-        "notes": _notes(part, predictions),
+        "notes": [*_notes(part, predictions), *filter(None, [unchecked])],
         "exchangeability": None,
     }
     if not part.own:
@@ -154,12 +154,16 @@ def _group(run: Run, group: str | None, miss_rate: float, confidence: float) -> 
     return chosen, members
 
 
-def _unseen(run: Run, part: Part, *, temperature: bool) -> Images:
-    """The images that may testify; of the run's own calibration patients, those that fitted no temperature."""
+def _unseen(run: Run, part: Part, progress: Progress, *, temperature: bool) -> tuple[Images, str]:
+    """The images that may serve, of the run's own calibration patients those that fitted no temperature; and a note."""
     images = part.images
     if part.own and part.split == "calibration" and temperature:
         images = images.select(np.flatnonzero(~for_temperature(images.table.patients())).tolist())
-    seen = find_seen(run, images.table, temperature=temperature)
+    seen, unchecked = find_seen(run, images.table, temperature=temperature), ""
+    if not part.own:
+        pictures, unchecked = find_seen_pictures(run, images, progress)
+        known = {item.path for item in seen}
+        seen += [item for item in pictures.values() if item.path not in known]
     if seen:
         shown = "; ".join(item.sentence() for item in seen[:SHOWN])
         more = f"; and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
@@ -170,7 +174,7 @@ def _unseen(run: Run, part: Part, *, temperature: bool) -> Images:
             f"certificate takes others: {shown}{more}. Take these images out, or give other data.{hint}"
         )
         raise CertificateError(msg)
-    return images
+    return images, unchecked
 
 
 def _check_enough(

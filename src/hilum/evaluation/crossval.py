@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
+from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.label_names import check_one_finding
@@ -52,7 +53,7 @@ def crossval(
     read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
-    """Train and test in turns, grouped by patient and by identical content, stratified by label.
+    """Train and test in turns, grouped by patient and by picture, stratified by label.
 
     Splits that the dataset brings are put together. In every fold a validation part is carved from the training
     part; the fold's test images choose nothing.
@@ -91,17 +92,19 @@ def crossval(
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")
     images = open_images(table, recipe.preprocessing, progress=progress)
-    alike = images.alike()
-    number = assign_folds(images.table, folds, seed, alike)
+    groups = find_groups(images, splits.duplicates, progress)
+    number = assign_folds(images.table, folds, seed, groups.numbers)
     if not table.patients_known:
         told = in_words(table.with_patient, len(table))
         by = "by patient as far as these are known" if table.with_patient else "by image"
         notes.append(f"WARNING: {told}: folds are divided {by}, and results are optimistic")
+    notes += groups.notes()
     for note in notes:
         progress.line(f"note: {note}")
-    notes.append(cheap_checks(images, [str(fold) for fold in number], "folds"))
+    checked = cheap_checks(images, [str(fold) for fold in number], groups, "folds")
+    notes.append(checked.sentence())
     progress.line(notes[-1])
-    findings = look(images, [str(fold) for fold in number], alike)
+    findings = look(images, checked)
     say(findings, progress)
 
     hashed = {row.path: row for row in images.table.rows}
@@ -111,7 +114,9 @@ def crossval(
         tested[fold_of_row].add(row.path)
     for paths in tested:  # mistakes are found before a folder is made
         divided = _divide(images.table, paths)
-        labels = check_training(divided.with_splits(assign_splits(divided, recipe.splits, alike).names), recipe)
+        labels = check_training(
+            divided.with_splits(assign_splits(divided, recipe.splits, groups.numbers).names), recipe
+        )
     progress.line(roles_of(recipe, labels))
     plan = {
         "folds": folds,
@@ -135,7 +140,12 @@ def crossval(
             "name": "pooled",
             "split": "all",
             **measure(pooled, protected=evaluations[0].metrics["protected"]),
-            "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
+            "data": {
+                "root": str(table.root.resolve()),
+                "digest": images.digest,
+                "notes": notes,
+                "checked": checked.as_json(),
+            },
             "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         },
         # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
@@ -147,22 +157,22 @@ def crossval(
     return CrossValidation(out, result)
 
 
-def assign_folds(table: Table, folds: int, seed: int = 0, alike: Sequence[int] | None = None) -> Any:
+def assign_folds(table: Table, folds: int, seed: int = 0, duplicates: Sequence[int] | None = None) -> Any:
     """The fold of every image.
 
     Args:
         table: Rows with ``patient_id`` and ``sha256`` where they are known.
         folds: How many.
         seed: Of the division.
-        alike: A number an image, equal where pixels are, if that is known.
+        duplicates: One number an image, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
 
     Returns:
-        Of shape (N,), from 0 to `folds` - 1; images of one patient, and identical ones, share a fold.
+        Of shape (N,), from 0 to `folds` - 1; images of one patient, or of one picture, share a fold.
 
     Raises:
         SplitError: A label has fewer patients than folds, or than training, validation and test take.
     """
-    groups = independent_groups(table, alike)
+    groups = independent_groups(table, duplicates)
     labels = [row.label for row in table.rows]
     known = table.with_patient
     unit = (

@@ -14,6 +14,8 @@ from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError, SplitError, UsageError
 from hilum.evaluation.matching import LEFT_OUT, match_labels
+from hilum.evaluation.overlap import SHOWN, Seen, find_seen_pictures
+from hilum.printable import printable
 from hilum.progress import Progress
 from hilum.training.run import UNREADABLE, Run
 
@@ -57,7 +59,7 @@ def select_part(
 
     The run's own data are recognised by their content, wherever they lie now: then the run's splits count, so
     that nothing that was trained on is taken for a test. Of other data, whatever the run was trained on or chosen
-    by is left out, and the labels are the run's, matched as `match_labels` does.
+    by is left out, near-duplicates of it too, and the labels are the run's, matched as `match_labels` does.
 
     Args:
         run: A finished run.
@@ -98,7 +100,7 @@ def select_part(
     _check_split(chosen.table, images.table, split)
     if not own:
         chosen = _as_ours(run, chosen, mapping or {}, notes)
-        chosen = chosen if keep_known else _without_known(run, chosen, notes)
+        chosen = chosen if keep_known else _without_known(run, chosen, notes, progress)
     _check_labels(run.labels, chosen.table, split)
     failed = {item.path for item in images.unreadable}
     split_of = {row.path: row.split for row in table.rows if row.path in failed}
@@ -132,17 +134,29 @@ def _as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes: list[s
     return images
 
 
-def _without_known(run: Run, images: Images, notes: list[str]) -> Images:
+def _without_known(run: Run, images: Images, notes: list[str], progress: Progress) -> Images:
     seen = {row.sha256 for row in run.each_split_row() if row.split in ("train", "val")}
     unseen = [i for i, row in enumerate(images.table.rows) if row.sha256 not in seen]
-    known = len(images.table) - len(unseen)
-    if not known:
-        return images
-    notes.append(f"WARNING: {known} images that the run was trained on or chosen by are left out")
-    if not unseen:
-        msg = f"{images.table.root}: all {known} images are the run's own training images. Give it others."
+    files = len(images.table) - len(unseen)
+    if files:
+        notes.append(f"WARNING: {files} images that the run was trained on or chosen by are left out")
+    pictures: dict[int, Seen] = {}
+    if unseen:
+        images = images.select(unseen)
+        pictures, note = find_seen_pictures(run, images, progress)
+        notes += [note] if note else []
+    if pictures:
+        shown = "; ".join(f"{printable(item.path)} = {printable(item.twin)}" for item in [*pictures.values()][:SHOWN])
+        notes.append(
+            f"WARNING: {len(pictures)} near-duplicates of images that the run was trained on or chosen by are left out "
+            f"({shown}{'; ...' if len(pictures) > SHOWN else ''})"
+        )
+    kept = [i for i in range(len(images.table)) if i not in pictures]
+    if not unseen or not kept:
+        count = files + len(pictures)
+        msg = f"{images.table.root}: all {count} images are the run's own training images. Give it others."
         raise SplitError(msg)
-    return images.select(unseen)
+    return images.select(kept) if pictures else images
 
 
 def _check_split(part: Table, whole: Table, split: str) -> None:

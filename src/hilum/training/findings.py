@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from hilum.audit import provenance, sources
 from hilum.audit.findings import Finding, said_briefly, worst_first
-from hilum.audit.preflight import recognise_sample
+from hilum.audit.preflight import Checked
 from hilum.audit.remembered import dataset_key, recall
 from hilum.data.cache import Images
-from hilum.data.splits import UNUSED
+from hilum.data.table import Table
 from hilum.progress import Progress
 from hilum.training.run import UNREADABLE, Run
 
@@ -21,27 +21,27 @@ OF_SPLITS = ("patients", "duplicates", "size", "composition")  # checks that spe
 KEPT = ("check", "severity", "message", "remedy")
 
 
-def look(images: Images, sides: Sequence[str], alike: Sequence[int]) -> dict[str, Any]:
+def look(images: Images, checked: Checked) -> dict[str, Any]:
     """Errors and warnings about the data of a training.
 
     Args:
-        images: N images, with the splits that the dataset brings.
-        sides: The part that each belongs to, N of them; ``unused`` counts for none.
-        alike: A number an image, equal where images are the same picture.
+        images: The images, with the splits that the dataset brings.
+        checked: What was checked in a moment.
 
     Returns:
-        ``audited``: whether these files under these labels were audited; ``written``: the audit's folder, else empty;
-        ``findings``: check, severity, message and remedy of each, worst first. Of an audit of other splits, what it
-        says of splits is left out.
+        ``checked``: what was checked; ``audited``: whether these files under these labels were audited; ``written``: the
+        audit's folder, else empty; ``findings``: check, severity, message and remedy of each, worst first. Of an audit of
+        other splits, what it says of splits is left out.
     """
     table = images.table
     audit = recall(dataset_key((row.sha256, row.label) for row in table.rows))
-    leaks = _leaks(images, sides, alike)
+    leaks = checked.leaks()
     given = Counter({(split or "all", label): number for (split, label), number in table.counts().items()})
-    told = _of_audit(audit, same_splits=_counted(audit) == given) if audit else _at_once(images)
+    told = _of_audit(audit, same_splits=_counted(audit) == given) if audit else _at_once(images.table, checked)
     twice = {finding.check for finding in leaks}
     kept = [finding for finding in told if finding.severity != "error" or finding.check not in twice]
     return {
+        "checked": checked.as_json(),
         "audited": bool(audit),
         "written": audit.get("written", ""),
         "findings": [{key: getattr(finding, key) for key in KEPT} for finding in worst_first([*leaks, *kept])],
@@ -94,39 +94,15 @@ def _counted(audit: Mapping[str, Any]) -> Counter[tuple[str, str]]:
     return +Counter({(part, label): number for part, labels in counts.items() for label, number in labels.items()})
 
 
-def _at_once(images: Images) -> list[Finding]:
+def _at_once(table: Table, checked: Checked) -> list[Finding]:
     """What an audit would say of sources, found by the column, or else by a sample of the images."""
-    chosen, matches = recognise_sample(images)
-    sample = images.table.take(chosen)
-    by_column = sources.findings(images.table)
+    sample, matches = table.take(checked.compared), checked.matches
+    by_column = sources.findings(table)
     by_sets = sources.findings(sample.with_values("source", [""] * len(sample)), matches)
     of_sample = [*provenance.findings(matches)]
     if not any(finding.severity == "error" for finding in by_column):
         of_sample += by_sets
-    if len(sample) < len(images.table):
-        where = f" (Counted in a sample of {len(sample):,} of {len(images.table):,} images.)"
+    if len(sample) < len(table):
+        where = f" (Counted in a sample of {len(sample):,} of {len(table):,} images.)"
         of_sample = [replace(finding, message=finding.message + where) for finding in of_sample]
     return [finding for finding in (*of_sample, *by_column) if finding.severity != "info"]
-
-
-def _leaks(images: Images, sides: Sequence[str], alike: Sequence[int]) -> list[Finding]:
-    """Patients and pictures on several sides of the splits that are trained with."""
-    remedy = "hilum audit DATA --fix OUT.csv keeps each patient and each picture on one side; train on OUT.csv."
-    meaning = "results look better than they are"
-    found = []
-    for check, what, names in (
-        ("patients", "patient", (row.patient_id for row in images.table.rows)),
-        ("duplicates", "identical picture", alike),
-    ):
-        if number := _on_several(names, sides):
-            message = f"{number} {what}{'s' if number > 1 else ''} on several sides of the splits: {meaning}."
-            found.append(Finding(check, "error", message, remedy, {"number": number}))
-    return found
-
-
-def _on_several(names: Iterable[Hashable], sides: Sequence[str]) -> int:
-    where = defaultdict(set)
-    for name, side in zip(names, sides, strict=True):
-        if name != "" and side != UNUSED:
-            where[name].add(side)
-    return sum(len(of) > 1 for of in where.values())

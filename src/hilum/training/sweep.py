@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
+from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.label_names import check_one_finding
@@ -118,12 +119,15 @@ def sweep(
     table = read_table(data, read)
     check_one_finding(table)
     images = open_images(table, recipes[0].preprocessing, progress=progress)
-    alike = images.alike()
-    sides = assign_splits(images.table, recipes[0].splits, alike).names
-    progress.line(cheap_checks(images, sides))
-    say(look(images, sides, alike), progress)
+    groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
+    first = groups[recipes[0].splits.duplicates]
+    for note in first.notes():
+        progress.line(f"note: {note}")
+    checked = cheap_checks(images, assign_splits(images.table, recipes[0].splits, first.numbers).names, first)
+    progress.line(checked.sentence())
+    say(look(images, checked), progress)
     for of_trial in recipes:  # mistakes are found before a folder is made
-        splits = assign_splits(images.table, of_trial.splits, alike)
+        splits = assign_splits(images.table, of_trial.splits, groups[of_trial.splits.duplicates].numbers)
         labels = check_training(images.table.with_splits(splits.names), of_trial)
     if not {"protected", "healthy"} & swept.keys():
         progress.line(roles_of(recipes[0], labels))

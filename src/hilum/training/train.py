@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import Images, open_images
 from hilum.data.label_names import check_one_finding
@@ -101,7 +102,7 @@ def train(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
     facts |= {"labels": list(labels), "protected": protected, "healthy": list(healthy)}
-    facts["audit"] = run.environment.get("audit", findings) if resume else findings
+    facts["audit"] = run.environment.get("audit") if resume else findings
     facts["data"] = {
         "given": str(given.resolve()),
         "read": asdict(table.options),
@@ -120,31 +121,32 @@ def train(
 
 def prepare(
     table: Table, recipe: Recipe, progress: Progress, *, check: bool = True
-) -> tuple[Images, Table, list[str], dict[str, Any]]:
+) -> tuple[Images, Table, list[str], dict[str, Any] | None]:
     """Decode a table and give every image its split.
 
     Returns:
         The readable images with their splits; the whole table with its splits, where unreadable files have the
-        split ``unreadable``; remarks in plain words, which were said already; and what is wrong with the data, as
-        `hilum.training.findings.look` finds it.
+        split ``unreadable``; remarks in plain words, which were said already; and, if `check`, what is wrong with the
+        data, as `hilum.training.findings.look` finds it.
     """
     images = open_images(table, recipe.preprocessing, progress=progress)
     for item in images.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     if len(images.unreadable) > 10:
         progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
-    alike = images.alike()
-    splits = assign_splits(images.table, recipe.splits, alike)
-    notes = [*table.notes, *splits.notes]
+    groups = find_groups(images, recipe.splits.duplicates, progress)
+    splits = assign_splits(images.table, recipe.splits, groups.numbers)
+    notes = [*table.notes, *groups.notes(), *splits.notes]
     if images.unreadable:
         notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
     for note in notes:
         progress.line(f"note: {note}")
+    findings = None
     if check:
-        notes.append(cheap_checks(images, splits.names))
+        checked = cheap_checks(images, splits.names, groups)
+        notes.append(checked.sentence())
         progress.line(notes[-1])
-    findings = look(images, splits.names, alike)
-    if check:
+        findings = look(images, checked)
         say(findings, progress)
     images = replace(images, table=images.table.with_splits(splits.names))
     if not images.unreadable:
