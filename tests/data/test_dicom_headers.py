@@ -93,9 +93,21 @@ def test_one_patient_of_all_labels_is_nobody(tmp_path):
     assert len(found.notes) == 1
 
 
-def test_other_files_are_not_opened(write_dataset):
+def test_a_table_of_other_files_stays_as_it_is(write_dataset):
     table = read_table(write_dataset())
     assert with_headers(table) is table
+
+
+@pytest.mark.parametrize("ending", [".png", "", ".dcm"])
+def test_objects_under_any_name_are_found(tmp_path, ending):
+    for number in range(40):
+        name = f"{number}.png" if number != 17 else f"17{ending}"
+        (tmp_path / name).write_bytes(encoded(radiograph(PatientID=f"P{number}")))
+    table = Table(tmp_path, tuple(Row(file.name, "ab"[i % 2]) for i, file in enumerate(sorted(tmp_path.iterdir()))))
+    found = with_headers(table)
+    assert len(set(found.patients())) == 40
+    assert found.patients_known
+    assert len(found.notes) == 2  # of the patients, and of the names
 
 
 def test_a_damaged_header_is_left_to_decoding(tmp_path):

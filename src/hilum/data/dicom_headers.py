@@ -9,11 +9,12 @@ from pathlib import PurePosixPath
 
 from hilum.data.crew import usable_cores
 from hilum.data.dicom_gate import LATERAL
-from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, is_image_file
+from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, is_dicom
 from hilum.data.rows import Row, pack
 from hilum.data.table import Table
 from hilum.progress import Progress
 
+SAMPLE = 32  # files that are opened although their names say that they are images
 COLUMNS = ("view", "age", "sex")
 
 
@@ -21,8 +22,8 @@ def with_headers(table: Table, progress: Progress | None = None) -> Table:
     """Fill in what the headers of a table's DICOM files state, where the table does not state it.
 
     Patients become pseudonyms (see `hilum.data.dicom_gate.facts`); view, age and sex become columns of those names.
-    Files with an image's ending are not opened. A single PatientID on files of several labels is what de-identification
-    leaves, and says nothing of patients.
+    Lateral views stay, and are counted. Of files with an image's ending only a few are opened where no other file is
+    DICOM. A single PatientID on files of several labels is what de-identification leaves: it says nothing of patients.
 
     Args:
         table: A dataset.
@@ -34,7 +35,7 @@ def with_headers(table: Table, progress: Progress | None = None) -> Table:
     Raises:
         ExtraError: A file is DICOM, and the extra ``[dicom]`` is not installed.
     """
-    numbers = [number for number, row in enumerate(table.rows) if _is_dicom(table, row)]
+    numbers = _objects(table)
     if not numbers:
         return table
     from hilum.data.dicom import read_facts, require_extra
@@ -57,6 +58,12 @@ def with_headers(table: Table, progress: Progress | None = None) -> Table:
         found = {number: {**facts, "patient_id": ""} for number, facts in found.items()}
     elif people:
         notes.append(f"took the patients of {len(numbers)} DICOM files from their headers, as {len(people)} pseudonyms")
+    names = [table.rows[number].path for number in numbers]
+    disguised = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    if disguised:
+        notes.append(
+            f"read {len(disguised)} files as DICOM, although they have an image's ending (first: {disguised[0]})"
+        )
     lateral = sum(facts.get("view") in LATERAL for facts in found.values())
     if lateral:
         notes.append(
@@ -65,9 +72,19 @@ def with_headers(table: Table, progress: Progress | None = None) -> Table:
     return replace(table, rows=pack(_filled(table, found)), notes=(*table.notes, *notes))
 
 
-def _is_dicom(table: Table, row: Row) -> bool:
-    suffix = PurePosixPath(row.path).suffix.lower()
-    return suffix in DICOM_SUFFIXES or (suffix not in SUFFIXES and is_image_file(table.file(row)))
+def _objects(table: Table) -> list[int]:
+    """Positions of the rows whose files are DICOM."""
+    found, images = [], []
+    for number, row in enumerate(table.rows):
+        suffix = PurePosixPath(row.path).suffix.lower()
+        if suffix in SUFFIXES:
+            images.append(number)
+        elif suffix in DICOM_SUFFIXES or is_dicom(table.file(row)):
+            found.append(number)
+    # Names may be wrong, but all files are opened only where some are DICOM.
+    if found or any(is_dicom(table.file(table.rows[n])) for n in images[:: max(1, len(images) // SAMPLE)]):
+        found += [number for number in images if is_dicom(table.file(table.rows[number]))]
+    return sorted(found)
 
 
 def _filled(table: Table, found: Mapping[int, Mapping[str, str]]) -> Iterator[Row]:

@@ -170,12 +170,15 @@ def is_image_file(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in SUFFIXES or suffix in DICOM_SUFFIXES:
         return True
-    if path.name.upper() == "DICOMDIR":
-        return False
+    return path.name.upper() != "DICOMDIR" and is_dicom(path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its content; not so where it cannot be read, which reading reports."""
     try:
         with path.open("rb", buffering=0) as file:
             return looks_like_dicom(file.read(512))
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
