@@ -29,9 +29,9 @@ def look(images: Images, checked: Checked) -> dict[str, Any]:
         checked: What was checked in a moment.
 
     Returns:
-        ``checked``: what was checked; ``audited``: whether these files under these labels were audited; ``written``: the
-        audit's folder, else empty; ``findings``: check, severity, message and remedy of each, worst first. Of an audit of
-        other splits, what it says of splits is left out.
+        ``checked``: what was checked; ``audited``: whether these files under these labels were audited; ``written``:
+        the audit's folder, else empty; ``findings``: check, severity, message and remedy of each, worst first. Of an
+        audit of other splits, what it says of splits is left out.
     """
     table = images.table
     audit = recall(dataset_key((row.sha256, row.label) for row in table.rows))
