@@ -82,9 +82,11 @@ def select_part(
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     notes = list(table.notes)
     if images.digest == run.environment["data"]["digest"]:
-        names = [sys.intern(row.split) for row in run.each_split_row()]
-        splits = [names[position] for position in images.positions]
-        images, own = replace(images, table=images.table.with_splits(splits)), True
+        # As the run was split: patients, too, who may be recognised otherwise today.
+        kept = [(sys.intern(row.split), sys.intern(row.patient_id)) for row in run.each_split_row()]
+        splits, patients = zip(*(kept[position] for position in images.positions), strict=True)
+        images = replace(images, table=images.table.with_splits(splits).with_values("patient_id", patients))
+        own = True
     elif data is None:
         own = True
         notes.append("WARNING: files have changed since the training")
