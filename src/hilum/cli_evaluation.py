@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hilum.cli_messages import say
+
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation
 
@@ -46,8 +48,8 @@ def evaluate(
         typer.echo(json.dumps(result.metrics))
         return
     print_metrics(result.metrics)
-    typer.echo(f"written: {result.folder}")
-    typer.echo(f"next: hilum report {run}")
+    say(f"written: {result.folder}")
+    say(f"next: hilum report {run}")
 
 
 def certify(
@@ -93,9 +95,9 @@ def certify(
         typer.echo(json.dumps(done.facts))
         return
     Console(highlight=False).print(certificate_lines(done.facts))
-    typer.echo(f"written: {done.file}")
+    say(f"written: {done.file}")
     if data is None:
-        typer.echo(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+        say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

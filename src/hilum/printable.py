@@ -41,6 +41,23 @@ def visible(text: str) -> str:
     return "".join(map(_escaped, front)) + shown + "".join(map(_escaped, back))
 
 
+def escape(text: str) -> str:
+    """A text for Rich's markup: as `printable`, and its square brackets are no tags."""
+    from rich.markup import escape as without_tags
+
+    return without_tags(printable(text))
+
+
+def encodable(text: str) -> str:
+    """The text with nothing changed but what UTF-8 cannot hold, for CSV and JSON, which quote the rest themselves."""
+    return text if is_text(text) else "".join(letter if is_text(letter) else _escaped(letter) for letter in text)
+
+
+def readable(text: str) -> str:
+    """As `printable`, but line ends and tabs stay: for a page, where they are blanks."""
+    return "".join(letter if letter in "\n\t" else printable(letter) for letter in text)
+
+
 def _escaped(letter: str) -> str:
     code = ord(letter)
     if letter == " ":

@@ -81,7 +81,7 @@ def read_picture(source: Path | bytes, name: str = "") -> Picture:
     except ImageError:
         raise
     except FileNotFoundError as error:
-        msg = f"{name}: no such file. Correct the path, or remove its row from the table."
+        msg = f"{name}: no such file. Correct its path, or leave it out."
         raise ImageError(msg) from error
     except UnidentifiedImageError as error:
         msg = f"{name}: {_what_it_is(source)}, not an image that can be read. Replace or remove it."

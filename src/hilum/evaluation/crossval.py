@@ -73,6 +73,8 @@ def crossval(
         DataError: The data cannot be used.
         DivergenceError: The loss of a fold is no longer a finite number.
     """
+    from hilum.training.fit import check_network
+
     progress = progress or Progress()
     check_series(out, WHAT, resume=resume)
     recipe = recipe or Recipe()
@@ -80,6 +82,7 @@ def crossval(
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
     table = read_table(data)
+    check_network(recipe, table.labels)
     notes = [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint
+from hilum.data.operating_point import OperatingPoint, triage
 from hilum.data.table import Table
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
@@ -114,6 +115,9 @@ def evaluate(
     for note in (*part.notes, *notes):
         progress.line(note)
     members, flagged = flags(predictions, certificate, run.protected)
+    reasons = judgement.reasons if judgement else [""] * len(rows)
+    point = flagged.tolist() if certificate else [None] * len(rows)  # nothing is cleared without an operating point
+    decisions = [triage(flag, reason) for flag, reason in zip(point, reasons, strict=True)]
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -132,7 +136,11 @@ def evaluate(
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
-        "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
+        "abstention": {
+            **abstention.facts,
+            "decisions": dict(Counter(decisions)),
+            **measure_abstention(predictions, flagged, members, judgement),
+        }
         if judgement
         else None,
         "abstention_note": abstention.note,
@@ -142,7 +150,7 @@ def evaluate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         predictions.write(folder / "predictions.csv")
-        write_decisions(folder / "decisions.csv", predictions, flagged, judgement)
+        write_decisions(folder / "decisions.csv", predictions, decisions, judgement)
         count_look(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

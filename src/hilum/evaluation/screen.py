@@ -7,7 +7,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from hilum.data.labels import last_component
@@ -19,6 +18,7 @@ from hilum.evaluation.certificate_screen import (
 )
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.printable import escape
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:

@@ -101,6 +101,8 @@ def sweep(
         RunError: `out` is in the way.
         DataError: The data cannot be used.
     """
+    from hilum.training.fit import check_network
+
     progress = progress or Progress()
     fixed, swept = parse_grid(settings)
     if select and SELECT_KEY not in swept:
@@ -109,7 +111,10 @@ def sweep(
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
     criterion = select or _criterion(recipes)
     check_series(out, WHAT, resume=resume)
-    images = open_images(read_table(data), recipes[0].preprocessing, progress=progress)
+    table = read_table(data)
+    for of_trial in recipes:
+        check_network(of_trial, table.labels)
+    images = open_images(table, recipes[0].preprocessing, progress=progress)
     alike = images.alike()
     progress.line(cheap_checks(images, assign_splits(images.table, recipes[0].splits, alike).names))
     for of_trial in recipes:  # mistakes are found before a folder is made

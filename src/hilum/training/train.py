@@ -59,7 +59,8 @@ def train(
 
     table = data if isinstance(data, Table) else read_table(data)
     given = table.root if isinstance(data, Table) else data
-    assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
+    planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
+    check_training(table.with_splits(planned.names), recipe)
     images, table, notes = prepare(table, recipe, progress, check=check and not resume)
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
