@@ -13,7 +13,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hilum.errors import UsageError
-from hilum.printable import printable, readable
+from hilum.printable import on_page, printable
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle
 from hilum.serving.decision import legend, urgency
@@ -125,13 +125,14 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_on_page,
     )
 
 
-def _shown(value: Any) -> Any:
+def _on_page(value: object) -> object:
     """Names are data, and a number stays beside its unit."""
-    return readable(value).replace(" %", "\N{NO-BREAK SPACE}%") if type(value) is str else value
+    shown = on_page(value)
+    return shown.replace(" %", "\N{NO-BREAK SPACE}%") if type(shown) is str else shown
 
 
 def _need(one: Shown, bundle: Bundle) -> tuple[float, ...]:

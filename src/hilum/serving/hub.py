@@ -43,14 +43,14 @@ def fetch(name: str) -> Path:
             reached = False
         return Path(hf_hub_download(repository, FILE, revision=revision or None, local_files_only=not reached))
     except LocalEntryNotFoundError as error:
-        msg = f"{name}: huggingface.co cannot be reached, and no copy lies in the cache. Check the connection."
+        msg = f"{name}: cannot be loaded: the hub cannot be reached, and no copy is in the cache. Check the connection."
         raise BundleError(msg) from error
     except HFValidationError as error:
-        msg = f"{name}: not the name of a repository. Write hf://OWNER/NAME, or hf://OWNER/NAME@REVISION."
+        msg = f"{name}: cannot be loaded: not the name of a repository. Write hf://OWNER/NAME, or hf://OWNER/NAME@REVISION."
         raise BundleError(msg) from error
     except HfHubHTTPError as error:
         status = error.response.status_code
-        msg = f"{name}: there is no {FILE} for you (status {status}). Check owner, name and revision, or log in."
+        msg = f"{name}: cannot be loaded: no {FILE} for you (status {status}). Check name and revision, or log in."
         raise BundleError(msg) from error
     except Exception as error:  # of the disk, or of the connection on the way
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
