@@ -76,7 +76,7 @@ def legend(bundle: Bundle) -> list[tuple[str, str]]:
         nothing = "the model has no operating point: nothing is flagged or cleared, only probabilities are given"
         return [(ABSTAIN, unlike), (UNDECIDED, f"{nothing} (to get one: hilum certify, then hilum export)")]
     sure = ""
-    if certificate := bundle.facts["certificate"]:
+    if certificate := bundle.facts.get("certificate"):
         sensitivity, confidence = 100 - 100 * certificate["miss_rate"], 100 * certificate["confidence"]
         sure = f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
     threshold = bundle.percent(bundle.point.threshold)
