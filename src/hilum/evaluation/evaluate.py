@@ -173,9 +173,10 @@ def looks_at(folder: Path) -> int:
 def flags(
     predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """What is flagged, and which images are: by the certificate, else where the label is the most probable one.
+    """What must not be missed, and which images are called so.
 
-    Without a certificate the protected label is flagged, or whatever is not healthy where there is none.
+    By the certificate; without one the protected label, or whatever is not healthy where there is none, and the images
+    of which it is the most probable label. The latter is no triage decision: that takes an operating point.
     """
     labels = predictions.labels
     if certificate:

@@ -112,8 +112,8 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     recall = abstained["recall"]
     if recall["as_missed"]["value"] is not None:
         told.append(
-            f"recall of what is flagged, abstentions counted as missed {interval(recall['as_missed'], 100, 1)} %, as "
-            f"found {interval(recall['as_found'], 100, 1)} %"
+            "recall of what must not be missed, abstentions counted as missed "
+            f"{interval(recall['as_missed'], 100, 1)} %, as found {interval(recall['as_found'], 100, 1)} %"
         )
     return told
 
