@@ -6,6 +6,7 @@ Imports of the stages stand inside the commands, so that ``hilum --help`` needs 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,8 +15,9 @@ import typer
 from hilum import __version__, cli_serving
 from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, print_metrics
+from hilum.cli_messages import message_of, say
 from hilum.data.readers.options import ReadOptions
-from hilum.errors import GateError, HilumError, UsageError
+from hilum.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from hilum.training.selection import Select
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
+RECIPES = sorted(file.stem for file in (Path(__file__).parent / "recipes").glob("*.toml"))
 
 app = typer.Typer(
     name="hilum",
@@ -38,7 +41,8 @@ app = typer.Typer(
 )
 
 RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", metavar="NAME|FILE", help="compact (default), seed, or a TOML file.")
+    str | None,
+    typer.Option("--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), or a TOML file."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -82,13 +86,13 @@ def demo(
     planted = result.planted.as_json() if result.planted else None
     Console(highlight=False).print(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
     print_metrics(result.evaluation.metrics)
-    typer.echo(f"audit: {out / 'audit' / 'audit.html'}")
-    typer.echo(f"report: {result.report}")
+    say(f"audit: {out / 'audit' / 'audit.html'}")
+    say(f"report: {result.report}")
 
 
 @app.command()
 def phantoms(
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
     patients: Annotated[int, typer.Option(help="How many patients; each has 1 to 3 images.", min=6)] = 600,
     size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=2048)] = 128,
     test_fraction: Annotated[float, typer.Option(help="Share of patients in test.", min=0.05, max=0.9)] = 0.3,
@@ -116,7 +120,7 @@ def phantoms(
         defects=defects,
         progress=progress_for_terminal(),
     )
-    typer.echo(f"{out}: {written.images} images of {written.patients} patients")
+    say(f"{out}: {written.images} images of {written.patients} patients")
 
 
 @app.command()
@@ -169,12 +173,12 @@ def audit(
         typer.echo(json.dumps(found.facts))
     else:
         Console(highlight=False).print(audit_lines(found.facts))
-        typer.echo(f"page: {page}")
+        say(f"page: {page}")
     if mended:
         unreadable = [item.path for item in found.survey.unreadable]
         log = write_fixed(fix(found.survey.table, found.patients.patient, found.group_of(), unreadable), mended)
-        typer.echo(f"mended table: {mended}; what was done: {log}", err=as_json)
-        typer.echo(f"next: hilum train {mended} --out RUN", err=as_json)
+        say(f"mended table: {mended}; what was done: {log}", err=as_json)
+        say(f"next: hilum train {mended} --out RUN", err=as_json)
     if gate and found.fails("warning" if gate == "warning" else "error"):
         msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
         raise GateError(msg)
@@ -197,12 +201,12 @@ def train(
     chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
     run = run_training(data, out, chosen, resume=resume, read=read, progress=progress_for_terminal())
     best = run.environment["best"]
-    typer.echo(
+    say(
         f"{out}: kept epoch {best['epoch']} (step {best['step']}): "
         f"validation loss {best['val_loss']:.4f}, accuracy {best['val_accuracy']:.1%}"
     )
-    typer.echo(f"weights sha256: {run.environment['weights_sha256']}")
-    typer.echo(f"next: hilum evaluate {out}")
+    say(f"weights sha256: {run.environment['weights_sha256']}")
+    say(f"next: hilum evaluate {out}")
 
 
 app.command()(evaluate)
@@ -268,7 +272,7 @@ def sweep(
     )
     _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
     if result["choice"] is not None and not as_json:
-        typer.echo(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
+        say(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
 
 
 @app.command()
@@ -300,7 +304,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write report.html: data, model, training, results, gallery."""
     from hilum.reporting.page import write_report
 
-    typer.echo(f"report: {write_report(run)}")
+    say(f"report: {write_report(run)}")
 
 
 @app.command()
@@ -355,21 +359,22 @@ def _print(
         typer.echo(json.dumps(facts))
         return
     Console(highlight=False).print(screen(facts))
-    typer.echo(f"written: {page.parent}")
-    typer.echo(f"page: {page}")
+    say(f"written: {page.parent}")
+    say(f"page: {page}")
 
 
 def main() -> None:
-    """Run the command line; every error that hilum raises on purpose is one message and an exit code."""
+    """Run the command line; every error that is foreseen is one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name may hold what the terminal's encoding does not
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except HilumError as error:
-        typer.echo(f"{'usage' if isinstance(error, UsageError) else 'error'}: {error}", err=True)
-        sys.exit(error.exit_code)
-    except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
-        raise
-    except OSError as error:  # a full disk, a folder that is a file, missing permissions
-        typer.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}.", err=True)
-        sys.exit(1)
+        code = app(standalone_mode=False)
+    except Exception as error:  # of a kind that `message_of` knows, or a fault of hilum's
+        message, code = message_of(error, sys.argv[1:])
+        if message is None:
+            raise
+        typer.echo(message, err=True)
+    if code == INTERRUPTED:
+        typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
+    sys.exit(code)

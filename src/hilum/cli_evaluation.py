@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hilum.cli_data import reads_data
+from hilum.cli_messages import say
 from hilum.data.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def evaluate(
         typer.echo(json.dumps(result.metrics))
         return
     print_metrics(result.metrics)
-    typer.echo(f"written: {result.folder}")
-    typer.echo(f"next: hilum report {run}")
+    say(f"written: {result.folder}")
+    say(f"next: hilum report {run}")
 
 
 @reads_data
@@ -102,9 +103,9 @@ def certify(
         typer.echo(json.dumps(done.facts))
         return
     Console(highlight=False).print(certificate_lines(done.facts))
-    typer.echo(f"written: {done.file}")
+    say(f"written: {done.file}")
     if data is None:
-        typer.echo(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+        say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ from hilum.data.familiarity import (
     Familiarity,
     Poses,
     conformal_p,
-    decisions,
     feature_distances,
     layouts,
     unit_rows,
 )
+from hilum.data.operating_point import triage
 from hilum.data.table import Row, Table
 from hilum.evaluation import abstention
 from hilum.evaluation.abstaining import measure_abstention, risk_coverage
@@ -175,8 +175,9 @@ def test_layouts_are_block_means_at_any_size(side):
         np.testing.assert_allclose(found[:, y, x], block.mean(axis=(1, 2)), atol=0.51)
 
 
-def test_abstaining_comes_before_flagging():
-    assert decisions(np.array([True, False, True]), ["", "", FAR]) == ["flag", "clear", "abstain"]
+def test_abstaining_comes_before_flagging_and_nothing_is_cleared_without_an_operating_point():
+    assert [triage(True), triage(False), triage(None)] == ["flag", "clear", "undecided"]
+    assert {triage(flagged, FAR) for flagged in (True, False, None)} == {"abstain"}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,6 @@ def test_recall_counts_abstentions_both_ways_and_the_curve_ends_at_the_plain_err
     recall = found["recall"]
     assert recall["as_missed"]["value"] < recall["of_decided"]["value"] < recall["as_found"]["value"]
     assert found["reasons"][FAR]["value"] == pytest.approx(0.25, abs=0.02)
-    assert sum(found["decisions"].values()) == 200
     curve = risk_coverage(predictions, judgement)
     error = (predictions.predicted != predictions.truth).mean()
     assert curve["confidence"][-1] == curve["familiarity"][-1] == pytest.approx(error, abs=1e-5)

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 
-from hilum.printable import printable
+from hilum.printable import escape, printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("remark", "remarks")}

@@ -106,13 +106,6 @@ class Judgement:
         return [FAR if far else UNFAMILIAR if unfamiliar else "" for far, unfamiliar in pairs]
 
 
-def decisions(flagged: NDArray[np.bool_] | None, reasons: list[str]) -> list[str]:
-    """``abstain`` where there is a reason to, else ``flag`` or ``clear``; ``undecided`` where nothing flags."""
-    if flagged is None:
-        return ["abstain" if reason else "undecided" for reason in reasons]
-    return ["abstain" if reason else "flag" if flag else "clear" for flag, reason in zip(flagged, reasons, strict=True)]
-
-
 def unit_rows(features: Floats) -> Floats:
     """Features with every row of length 1; a row of zeros stays."""
     length = np.linalg.norm(features, axis=1, keepdims=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement, decisions
+from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement
 from hilum.evaluation.extremes import widen_share
 from hilum.evaluation.intervals import bootstrap
 from hilum.evaluation.metrics import divide
@@ -21,14 +20,13 @@ COVERAGES = np.linspace(0.05, 1, 20)
 
 
 def measure_abstention(
-    predictions: Predictions, flagged: NDArray[np.bool_] | None, members: Sequence[str], judgement: Judgement
+    predictions: Predictions, flagged: NDArray[np.bool_], members: Sequence[str], judgement: Judgement
 ) -> dict[str, Any]:
     """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
 
     Args:
         predictions: Of N images.
-        flagged: By the operating point, or by the most probable label, shape (N,); None where nothing says what is
-            to be flagged.
+        flagged: By the operating point, or by the most probable label, shape (N,).
         members: The labels that are to be flagged.
         judgement: How familiar the images are.
 
@@ -38,8 +36,6 @@ def measure_abstention(
         about); and ``risk_coverage``.
     """
     reasons = judgement.reasons
-    decided = decisions(flagged, reasons)
-    flagged = np.zeros(len(reasons), bool) if flagged is None else flagged
     abstained = np.array([bool(reason) for reason in reasons])
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
     far = np.array([reason == FAR for reason in reasons])
@@ -65,7 +61,6 @@ def measure_abstention(
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
-        "decisions": dict(Counter(decided)),
         "by_label": {
             label: {
                 "images": int((predictions.truth == k).sum()),
@@ -105,15 +100,15 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
 
 
 def write_decisions(
-    path: Path, predictions: Predictions, flagged: NDArray[np.bool_] | None, judgement: Judgement | None
+    path: Path, predictions: Predictions, decisions: Sequence[str], judgement: Judgement | None
 ) -> None:
-    """Write ``decisions.csv``: flag, clear, abstain or undecided, image by image, and why."""
+    """Write ``decisions.csv``: the triage decision image by image, and why where it is to abstain."""
     reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
     familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar"])
-        for i, decision in enumerate(decisions(flagged, reasons)):
+        for i, decision in enumerate(decisions):
             label = predictions.labels[predictions.truth[i]]
             row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
             writer.writerow(row)

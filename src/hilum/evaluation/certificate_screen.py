@@ -7,10 +7,10 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from hilum.data.labels import is_healthy
+from hilum.printable import escape
 
 DIFFER = 0.05
 

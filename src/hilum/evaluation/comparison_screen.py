@@ -7,10 +7,10 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from hilum.evaluation.screen import interval, optimistic
+from hilum.printable import escape
 
 RULES = {"most_probable": "the most probable label", "down_the_tree": "the label tree, level by level"}
 

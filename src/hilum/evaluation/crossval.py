@@ -79,6 +79,8 @@ def crossval(
         DataError: The data cannot be used.
         DivergenceError: The loss of a fold is no longer a finite number.
     """
+    from hilum.training.fit import check_network
+
     progress = progress or Progress()
     check_series(out, WHAT, resume=resume)
     recipe = recipe or Recipe()
@@ -87,6 +89,7 @@ def crossval(
     recipe = recipe.model_copy(update={"splits": splits})
     table = read_table(data, read)
     check_one_finding(table)
+    check_network(recipe, table.labels)
     notes = list(table.notes)
     notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:

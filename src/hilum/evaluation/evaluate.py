@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint
+from hilum.data.operating_point import OperatingPoint, triage
 from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.data.taxonomy import nested_decisions
@@ -118,9 +119,12 @@ def evaluate(
     for note in (*part.notes, *notes):
         progress.line(note)
     members, flagged = flags(predictions, certificate, run.protected, run.healthy)
-    if flagged is None:
+    if not members:
         notes.append(f"{UNDECIDED} ({', '.join(labels)})")
         progress.line(notes[-1])
+    reasons = judgement.reasons if judgement else [""] * len(rows)
+    point = flagged.tolist() if certificate else [None] * len(rows)  # nothing is cleared without an operating point
+    decisions = [triage(flag, reason) for flag, reason in zip(point, reasons, strict=True)]
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -141,7 +145,11 @@ def evaluate(
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
-        "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
+        "abstention": {
+            **abstention.facts,
+            "decisions": dict(Counter(decisions)),
+            **measure_abstention(predictions, flagged, members, judgement),
+        }
         if judgement
         else None,
         "abstention_note": abstention.note,
@@ -151,7 +159,7 @@ def evaluate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         predictions.write(folder / "predictions.csv")
-        write_decisions(folder / "decisions.csv", predictions, flagged, judgement)
+        write_decisions(folder / "decisions.csv", predictions, decisions, judgement)
         count_look(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -173,19 +181,20 @@ def looks_at(folder: Path) -> int:
 
 def flags(
     predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
-) -> tuple[tuple[str, ...], NDArray[np.bool_] | None]:
-    """What is flagged, and which images are: by the certificate, else where the label is the most probable one.
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """What must not be missed, and which images are called so.
 
-    Without a certificate the positive label is flagged, or whatever is not healthy where there is none. Where no label
-    is known to be healthy either, nothing can be flagged or cleared: no members, and None.
+    By the certificate; without one the positive label, or whatever is not healthy where there is none, and the images
+    of which it is the most probable label. The latter is no triage decision: that takes an operating point. Where no
+    label is known to be healthy either, there are no members.
     """
     labels = predictions.labels
     if certificate:
         point = OperatingPoint.of(certificate)
         return point.members, point.flags(predictions.probabilities, labels)
-    if not protected and not healthy:
-        return (), None
-    members = tuple(label for label in labels if (label == protected if protected else label not in healthy))
+    members = tuple(
+        label for label in labels if (label == protected if protected else healthy and label not in healthy)
+    )
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 

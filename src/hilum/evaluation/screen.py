@@ -7,7 +7,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from hilum.audit.findings import said_briefly
@@ -21,6 +20,7 @@ from hilum.evaluation.certificate_screen import (
 )
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.printable import escape
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
@@ -129,8 +129,8 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     recall = abstained["recall"]
     if recall["as_missed"]["value"] is not None:
         told.append(
-            f"recall of what is flagged, abstentions counted as missed {interval(recall['as_missed'], 100, 1)} %, as "
-            f"found {interval(recall['as_found'], 100, 1)} %"
+            "recall of what must not be missed, abstentions counted as missed "
+            f"{interval(recall['as_missed'], 100, 1)} %, as found {interval(recall['as_found'], 100, 1)} %"
         )
     return told
 

@@ -23,6 +23,7 @@ from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.int8 import in_words, to_int8
 from hilum.export.onnx_model import INPUT, to_onnx
+from hilum.printable import encodable, is_text
 from hilum.progress import Progress
 from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
@@ -85,6 +86,10 @@ def export(
         raise RunError(msg)
     _check_place(out)
     labels, recipe = run.labels, run.recipe
+    for text in (words.name, words.licence, words.remarks, *words.display.values()):
+        if not is_text(text):
+            msg = f"'{text}' is not UTF-8, which a model file is written in. Write it so."
+            raise UsageError(msg)
     if unknown := sorted(words.display.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg)
@@ -115,7 +120,7 @@ def export(
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
-        "name": words.name or run.name,
+        "name": encodable(words.name or run.name),
         "labels": list(labels),
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
@@ -175,12 +180,12 @@ def _provenance(run: Run) -> dict[str, Any]:
         "trained_on": environment["started"][:10],
         "exported_with": {"hilum": hilum.__version__, "torch": torch.__version__},
         "data": {
-            "name": Path(data["root"]).name,
+            "name": encodable(Path(data["root"]).name),
             "digest": data["digest"],
             "counts": counts,
             "patients_known": data["patients_known"],
-            "notes": data["notes"],
             "findings": known_of(run)["findings"],
+            "notes": [encodable(note) for note in data["notes"]],
         },
         "recipe": run.recipe.model_dump(mode="json"),
         "parameters": environment["parameters"],

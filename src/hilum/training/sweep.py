@@ -108,6 +108,8 @@ def sweep(
         RunError: `out` is in the way.
         DataError: The data cannot be used.
     """
+    from hilum.training.fit import check_network
+
     progress = progress or Progress()
     fixed, swept = parse_grid(settings)
     if select and SELECT_KEY not in swept:
@@ -118,6 +120,8 @@ def sweep(
     check_series(out, WHAT, resume=resume)
     table = read_table(data, read)
     check_one_finding(table)
+    for of_trial in recipes:
+        check_network(of_trial, table.labels)
     images = open_images(table, recipes[0].preprocessing, progress=progress)
     groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
     first = groups[recipes[0].splits.duplicates]

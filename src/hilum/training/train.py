@@ -75,7 +75,8 @@ def train(
     table = data if isinstance(data, Table) else read_table(data, read)
     check_one_finding(table)
     given = table.given or table.root
-    assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
+    planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
+    check_training(table.with_splits(planned.names), recipe)
     images, table, notes, findings = prepare(table, recipe, progress, check=check and not resume)
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
