@@ -43,9 +43,11 @@ def radiograph(pixels=PIXELS, **elements):
         "PixelData": pixels.tobytes(),
         **elements,
     }
-    for keyword, value in given.items():
-        if value is not None:
-            setattr(dataset, keyword, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that the standard forbids are meant
+        for keyword, value in given.items():
+            if value is not None:
+                setattr(dataset, keyword, value)
     return dataset
 
 

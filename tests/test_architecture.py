@@ -23,6 +23,8 @@ LEVEL = {
     "reporting": 6,
     "serving": 7,
     "demo": 7,
+    "cli_data": 8,
+    "cli_messages": 5,
     "cli_evaluation": 9,
     "export": 8,
     "cli_serving": 9,
@@ -34,7 +36,7 @@ SERVING = {
     "errors",
     "printable",
     "progress",
-    *(f"data.{name}" for name in ("crew", "dicom", "familiarity", "images", "reduction")),
+    *(f"data.{name}" for name in ("crew", "familiarity", "images", "operating_point", "reading", "reduction")),
 }
 
 

@@ -112,20 +112,14 @@ def bad_one_class(root):
 
 def bad_column(root):
     path = root / "metadata.csv"
-    path.write_text(path.read_text().replace("label", "class", 1))
-    return "column label is missing"
-
-
-def bad_outside(root):
-    path = root / "metadata.csv"
-    path.write_text(path.read_text() + "../../elsewhere.png,normal,train,p\n")
-    return "lies outside"
+    path.write_text(path.read_text().replace("label", "what", 1))
+    return "--label-column"
 
 
 def bad_twice(root):
     path = root / "metadata.csv"
-    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    return "listed already in line 2"
+    path.write_text(path.read_text() + path.read_text().splitlines()[1].replace("normal,", "other,") + "\n")
+    return "listed again with other values: lines 2 and 74"
 
 
 def bad_test_label(root):
@@ -137,7 +131,7 @@ def bad_test_label(root):
 
 
 @pytest.mark.parametrize(
-    "spoil", [bad_empty, bad_one_class, bad_column, bad_outside, bad_twice, bad_test_label], ids=lambda f: f.__name__
+    "spoil", [bad_empty, bad_one_class, bad_column, bad_twice, bad_test_label], ids=lambda f: f.__name__
 )
 def test_data_that_cannot_be_used(spoil, write_dataset, hilum, tmp_path):
     root = write_dataset()
@@ -198,6 +192,69 @@ def test_wrong_usage(hilum, write_dataset, tmp_path):
     assert_one_message(hilum("train", tmp_path / "nothing", "--out", tmp_path / "r"), 1, "no such folder")
     assert_one_message(hilum("evaluate", tmp_path / "nothing"), 1, "no such folder")
     assert_one_message(hilum("report", tmp_path), 1, "recipe.toml")
+
+
+MISTAKEN = {
+    ("--epochs", "5"): "--set epochs=5",
+    ("--lr=0.1",): "--set lr=0.1",
+    ("--batch-size", "8"): "--set batch_size=8",
+    ("--learning-rate", "0.1"): "--set lr=0.1",
+    ("--random-seed", "3"): "--set training.seed=3",
+    ("--image-size", "224"): "--set size=224",
+    ("--device", "cuda"): "GPU",
+    ("--wibble", "1"): "--help",
+}
+
+
+@pytest.mark.parametrize("given", MISTAKEN, ids=lambda given: given[0])
+def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(given, capsys, monkeypatch):
+    from hilum.cli import main
+
+    for command in ("train", "sweep", "crossval"):
+        monkeypatch.setattr(sys, "argv", ["hilum", command, "DATA", "--out", "RUN", *given])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        result = subprocess.CompletedProcess([], stop.value.code, out, err)
+        assert_one_message(result, 2, given[0].partition("=")[0], MISTAKEN[given])
+
+
+@pytest.mark.parametrize("command", ["train", "sweep", "crossval"])
+def test_a_wrong_network_is_refused_before_any_file_is_read(command, hilum, write_dataset, tmp_path):
+    root = write_dataset(splits=("train", "test"))
+    swept = ["--set", "lr=0.1,0.2"] if command == "sweep" else []
+    for setting, expected in (("network.name=monai/foo", "Known: compact"), ("network.options.widht=4", "widht")):
+        result = hilum(command, root, "--out", tmp_path / "r", *swept, "--set", setting)
+        assert_one_message(result, 2, expected)
+        assert "mean" not in result.stderr
+        assert "Decoding" not in result.stderr
+        assert "Reading" not in result.stderr
+
+
+def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tmp_path, monkeypatch):
+    import urllib.request
+    from urllib.error import URLError
+
+    from hilum.errors import RecipeError
+    from hilum.training.recipe import load_recipe
+    from hilum.training.train import train
+
+    def offline(*arguments, **options):
+        raise URLError(OSError(101, "no network here"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    settings = ["network.name=monai/densenet121", "network.options.pretrained=true"]
+    with pytest.raises(RecipeError, match=r"pretrained weights cannot be downloaded.*no network here"):
+        train(write_dataset(), tmp_path / "r", load_recipe("compact", settings))
+
+
+def test_help_lists_all_recipes(hilum):
+    from hilum.training.recipe import recipe_names
+
+    text = hilum("train", "--help", check=0).stdout
+    assert all(name in text for name in recipe_names())
 
 
 def test_a_run_in_the_way_and_a_split_that_is_not_there(trained, hilum, write_dataset):

@@ -6,14 +6,18 @@ Imports of the stages stand inside the commands, so that ``hilum --help`` needs 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from hilum import __version__, cli_serving
+from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, print_metrics
-from hilum.errors import GateError, HilumError, UsageError
+from hilum.cli_messages import message_of, say
+from hilum.data.readers.options import ReadOptions
+from hilum.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from hilum.training.selection import Select
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
+RECIPES = sorted(file.stem for file in (Path(__file__).parent / "recipes").glob("*.toml"))
 
 app = typer.Typer(
     name="hilum",
@@ -36,7 +41,8 @@ app = typer.Typer(
 )
 
 RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", metavar="NAME|FILE", help="compact (default), seed, or a TOML file.")
+    str | None,
+    typer.Option("--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), or a TOML file."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -60,12 +66,14 @@ def _main(
 
 
 @app.command()
+@reads_data
 def demo(
     data: Annotated[Path | None, typer.Argument(help="A dataset; phantoms when none is given.")] = None,
     out: Annotated[Path, typer.Option(help="Where everything is put; an earlier demo there is replaced.")] = Path(
         "hilum-demo"
     ),
     seed: Annotated[int, typer.Option(help="Of phantoms and training.", min=0)] = 0,
+    read: ReadOptions | None = None,
 ) -> None:
     """The whole way: data, audit, training, evaluation, report."""
     from rich.console import Console
@@ -74,17 +82,17 @@ def demo(
     from hilum.demo import PLANTED_IN_WORDS, run_demo
     from hilum.progress import progress_for_terminal
 
-    result = run_demo(data, out, seed=seed, progress=progress_for_terminal())
+    result = run_demo(data, out, seed=seed, read=read, progress=progress_for_terminal())
     planted = result.planted.as_json() if result.planted else None
     Console(highlight=False).print(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
     print_metrics(result.evaluation.metrics)
-    typer.echo(f"audit: {out / 'audit' / 'audit.html'}")
-    typer.echo(f"report: {result.report}")
+    say(f"audit: {out / 'audit' / 'audit.html'}")
+    say(f"report: {result.report}")
 
 
 @app.command()
 def phantoms(
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
     patients: Annotated[int, typer.Option(help="How many patients; each has 1 to 3 images.", min=6)] = 600,
     size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=2048)] = 128,
     test_fraction: Annotated[float, typer.Option(help="Share of patients in test.", min=0.05, max=0.9)] = 0.3,
@@ -112,10 +120,11 @@ def phantoms(
         defects=defects,
         progress=progress_for_terminal(),
     )
-    typer.echo(f"{out}: {written.images} images of {written.patients} patients")
+    say(f"{out}: {written.images} images of {written.patients} patients")
 
 
 @app.command()
+@reads_data
 def audit(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="Where audit.json and audit.html are put.")] = Path("hilum-audit"),
@@ -131,6 +140,7 @@ def audit(
         typer.Option("--fail-on", metavar="warning|error", help="End with exit code 3 if there is any."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Say what is wrong with a dataset, before anyone trains on it."""
     import json
@@ -148,7 +158,7 @@ def audit(
         msg = f"--fail-on {gate}: warning or error."
         raise UsageError(msg)
     if mended:
-        check_fixed(mended, data)
+        check_fixed(mended)
     progress, opinion = progress_for_terminal(), None
     if run:
         from hilum.audit.labels import require_cleanlab
@@ -156,45 +166,47 @@ def audit(
 
         require_cleanlab()
         opinion = opinion_of(run, progress)
-    found = run_audit(data, opinion=opinion, progress=progress)
+    found = run_audit(data, opinion=opinion, read=read, progress=progress)
     write_audit(found, out)
     page = write_audit_page(out, found)
     if as_json:
         typer.echo(json.dumps(found.facts))
     else:
         Console(highlight=False).print(audit_lines(found.facts))
-        typer.echo(f"page: {page}")
+        say(f"page: {page}")
     if mended:
         unreadable = [item.path for item in found.survey.unreadable]
         log = write_fixed(fix(found.survey.table, found.patients.patient, found.group_of(), unreadable), mended)
-        typer.echo(f"mended table: {mended}; what was done: {log}", err=as_json)
-        typer.echo(f"next: hilum train {mended} --out RUN", err=as_json)
+        say(f"mended table: {mended}; what was done: {log}", err=as_json)
+        say(f"next: hilum train {mended} --out RUN", err=as_json)
     if gate and found.fails("warning" if gate == "warning" else "error"):
         msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
         raise GateError(msg)
 
 
 @app.command()
+@reads_data
 def train(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     recipe: RecipeOption = None,
     settings: SetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Train a classifier."""
     from hilum.progress import progress_for_terminal
     from hilum.training.train import train as run_training
 
     chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
-    run = run_training(data, out, chosen, resume=resume, progress=progress_for_terminal())
+    run = run_training(data, out, chosen, resume=resume, read=read, progress=progress_for_terminal())
     best = run.environment["best"]
-    typer.echo(
+    say(
         f"{out}: kept epoch {best['epoch']} (step {best['step']}): "
         f"validation loss {best['val_loss']:.4f}, accuracy {best['val_accuracy']:.1%}"
     )
-    typer.echo(f"weights sha256: {run.environment['weights_sha256']}")
-    typer.echo(f"next: hilum evaluate {out}")
+    say(f"weights sha256: {run.environment['weights_sha256']}")
+    say(f"next: hilum evaluate {out}")
 
 
 app.command()(evaluate)
@@ -226,6 +238,7 @@ def compare(
 
 
 @app.command()
+@reads_data
 def sweep(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="A new folder; every trial is a run in it.")],
@@ -239,6 +252,7 @@ def sweep(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print sweep.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Train with several values of some recipe keys, and choose by validation."""
     from hilum.progress import progress_for_terminal
@@ -253,14 +267,16 @@ def sweep(
         recipe=recipe or "compact",
         select=_select(select),
         resume=resume,
+        read=read,
         progress=progress_for_terminal(),
     )
     _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
     if result["choice"] is not None and not as_json:
-        typer.echo(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
+        say(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
 
 
 @app.command()
+@reads_data
 def crossval(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="A new folder; every fold is a run in it.")],
@@ -270,6 +286,7 @@ def crossval(
     seed: Annotated[int, typer.Option(help="Of the division into folds.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print crossval.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Train and test in turns, so that every patient is tested once."""
     from hilum.evaluation.crossval import crossval as run_crossval
@@ -278,7 +295,7 @@ def crossval(
     from hilum.reporting.crossval_page import write_crossval_page
 
     chosen, progress = _recipe(recipe, settings), progress_for_terminal()
-    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, progress=progress)
+    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
     _print(done.result, crossval_table, write_crossval_page(out, done.result), as_json=as_json)
 
 
@@ -287,7 +304,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write report.html: data, model, training, results, gallery."""
     from hilum.reporting.page import write_report
 
-    typer.echo(f"report: {write_report(run)}")
+    say(f"report: {write_report(run)}")
 
 
 @app.command()
@@ -342,21 +359,22 @@ def _print(
         typer.echo(json.dumps(facts))
         return
     Console(highlight=False).print(screen(facts))
-    typer.echo(f"written: {page.parent}")
-    typer.echo(f"page: {page}")
+    say(f"written: {page.parent}")
+    say(f"page: {page}")
 
 
 def main() -> None:
-    """Run the command line; every error that hilum raises on purpose is one message and an exit code."""
+    """Run the command line; every error that is foreseen is one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name may hold what the terminal's encoding does not
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except HilumError as error:
-        typer.echo(f"{'usage' if isinstance(error, UsageError) else 'error'}: {error}", err=True)
-        sys.exit(error.exit_code)
-    except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
-        raise
-    except OSError as error:  # a full disk, a folder that is a file, missing permissions
-        typer.echo(f"error: {error.filename or 'input or output'}: {error.strerror or error}.", err=True)
-        sys.exit(1)
+        code = app(standalone_mode=False)
+    except Exception as error:  # of a kind that `message_of` knows, or a fault of hilum's
+        message, code = message_of(error, sys.argv[1:])
+        if message is None:
+            raise
+        typer.echo(message, err=True)
+    if code == INTERRUPTED:
+        typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
+    sys.exit(code)

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hilum.cli_data import reads_data
+from hilum.cli_messages import say
+from hilum.data.readers.options import ReadOptions
+
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation
 
@@ -16,6 +20,7 @@ MapOption = Annotated[
 ]
 
 
+@reads_data
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
@@ -23,6 +28,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
     mapped: MapOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Measure how good a run is, with intervals."""
     import json
@@ -40,16 +46,18 @@ def evaluate(
         split=split,
         out=out,
         mapping=parse_map(mapped or []),
+        read=read,
         progress=progress_for_terminal(),
     )
     if as_json:
         typer.echo(json.dumps(result.metrics))
         return
     print_metrics(result.metrics)
-    typer.echo(f"written: {result.folder}")
-    typer.echo(f"next: hilum report {run}")
+    say(f"written: {result.folder}")
+    say(f"next: hilum report {run}")
 
 
+@reads_data
 def certify(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[
@@ -66,6 +74,7 @@ def certify(
     mapped: MapOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write, if not into the run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print certificate.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
 ) -> None:
     """Certify a miss rate on patients that the run never saw, or say how many are missing."""
     import json
@@ -86,6 +95,7 @@ def certify(
         group=group,
         split=split or "calibration",
         mapping=parse_map(mapped or []),
+        read=read,
         out=out,
         progress=progress_for_terminal(),
     )
@@ -93,9 +103,9 @@ def certify(
         typer.echo(json.dumps(done.facts))
         return
     Console(highlight=False).print(certificate_lines(done.facts))
-    typer.echo(f"written: {done.file}")
+    say(f"written: {done.file}")
     if data is None:
-        typer.echo(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+        say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

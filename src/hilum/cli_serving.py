@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hilum.cli_messages import say
 from hilum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,17 +55,17 @@ def export(
         raise UsageError(msg) from error
     said = Words(name, licence or UNSTATED, shown, head)
     bundle = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
-    typer.echo(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
+    say(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
     if hub:
         from hilum.export.hub_folder import write_hub_folder
 
         write_hub_folder(bundle, hub)
-        typer.echo(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
-    typer.echo(f"next: hilum predict IMAGES --model {out}")
+        say(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
+    say(f"next: hilum predict IMAGES --model {out}")
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Images or folders.")] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="FILE|hf://OWNER/NAME", help="A bundle; by default the one that comes with hilum."),
@@ -87,22 +88,39 @@ def predict(
     from hilum.serving.sources import find_files
     from hilum.serving.writing import STDOUT, writing
 
+    if not paths:
+        raise UsageError(_no_paths({"--explain": explained, "--json": as_json, "--csv": as_csv, "--model": model}))
     files = list(find_files(paths, without=explained))
     predictor = Predictor(model, threads=threads)
-    summary = Summary()
+    summary = Summary(predictor.bundle)
     with writing(predictor, as_json, as_csv) as writer:
         answers = _explained(predictor, files, explained, method) if explained else predictor.predict_many(files)
         for answer in _shown(answers, len(files)):
             writer.write(answer)
             summary.add(answer)
+    if not summary.answered:  # nothing could be used
+        for answer in summary.failed:
+            say(f"error: {answer.path}: {answer.error}", err=True)
+    if summary.errors and summary.total > 1:
+        say(f"{summary.errors:,} of {summary.total:,} files could not be read", err=True)
+    if not summary.answered:
+        raise typer.Exit(1)
     if STDOUT not in (as_json, as_csv):
         from rich.console import Console
 
-        Console(highlight=False).print(answer_lines(predictor.bundle, summary))
+        Console(highlight=False).print(answer_lines(summary))
         if explained:
-            typer.echo(f"explained: {explained / 'index.html'}")
-    if summary.counts["error"] == summary.total:
-        raise typer.Exit(1)  # nothing could be used
+            say(f"explained: {explained / 'index.html'}")
+
+
+def _no_paths(given: dict[str, str | Path | None]) -> str:
+    """What to say where no image was named: most likely an option has taken its name for its own value."""
+    for option, value in given.items():
+        if value is not None and Path(value).exists():
+            what = "DIR" if option == "--explain" else "FILE"
+            write = f"hilum predict {value} {option} {what}"
+            return f"no image was named: {option} takes a {what}, and took {value}. Write: {write}"
+    return "no image was named. Write: hilum predict IMAGE, or a folder of images."
 
 
 def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Answer]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from hilum.audit.audit import Audit, audit, write_audit
 from hilum.audit.features import LETTERS
 from hilum.audit.findings import Finding
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError
 from hilum.evaluation.evaluate import Evaluation, evaluate
@@ -44,13 +45,16 @@ class Demo:
     report: Path
 
 
-def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress | None = None) -> Demo:
+def run_demo(
+    data: Path | None, out: Path, *, seed: int = 0, read: ReadOptions | None = None, progress: Progress | None = None
+) -> Demo:
     """Audit, train, evaluate on test, and report.
 
     Args:
         data: A dataset; phantoms are made when it is None.
         out: Where phantoms and run are put; an earlier demo there is replaced.
         seed: Of phantoms and training.
+        read: How to read `data`.
         progress: Told about everything.
 
     Raises:
@@ -59,7 +63,7 @@ def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress 
     """
     progress = progress or Progress()
     if data is not None:
-        read_table(data)  # before an earlier demo is thrown away
+        read_table(data, read)  # before an earlier demo is thrown away
     _make_room(out, data)
     recipe = load_recipe("phantoms" if data is None else "compact", [f"training.seed={seed}"])
     planted = None
@@ -69,14 +73,14 @@ def run_demo(data: Path | None, out: Path, *, seed: int = 0, progress: Progress 
         data = out / "phantoms"
         write_phantoms(data, patients=PATIENTS, seed=seed, progress=progress)
         planted = _planted(out / "planted", out / "planted-audit", seed, progress)
-    found = _audit(data, out / "audit", progress)
-    run = train(data, out / "run", recipe, progress=progress)
+    found = _audit(data, out / "audit", progress, read)
+    run = train(data, out / "run", recipe, read=read, progress=progress)
     evaluation = evaluate(run, progress=progress)
     return Demo(found, planted, run, evaluation, write_report(run.path))
 
 
-def _audit(data: Path, out: Path, progress: Progress) -> Audit:
-    found = audit(data, progress=progress)
+def _audit(data: Path, out: Path, progress: Progress, read: ReadOptions | None = None) -> Audit:
+    found = audit(data, read=read, progress=progress)
     write_audit(found, out)
     write_audit_page(out, found)
     return found

@@ -1,6 +1,7 @@
 """How long work tells people that it moves: bars on a terminal, plain lines elsewhere, nothing for libraries.
 
-Rooms receive a `Progress` and never print by themselves, so that ``--json -`` keeps standard output clean.
+Rooms receive a `Progress` and never print by themselves, so that ``--json -`` keeps standard output clean. Titles and
+remarks may hold names from files: they are shown as they are, never as markup (`hilum.printable`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
+
+from hilum.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -41,11 +44,11 @@ class PlainProgress(Progress):
 
     def status(self, text: str) -> None:
         """Put the remark behind the next line of the current task."""
-        self._status = f"  {text}"
+        self._status = f"  {printable(text)}"
 
     def line(self, text: str) -> None:
         """Print the line."""
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text)}\n")
         sys.stderr.flush()
 
     @contextmanager
@@ -81,12 +84,12 @@ class TerminalProgress(Progress):
 
     def line(self, text: str) -> None:
         """Print the line above the bars."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def status(self, text: str) -> None:
         """Show the remark at the end of the innermost bar."""
         if self._updates:
-            self._updates[-1](text)
+            self._updates[-1](printable(text))
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
@@ -94,7 +97,7 @@ class TerminalProgress(Progress):
         outermost = self._bars is None
         bars = self._bars = self._bars or self._new()
         with bars if outermost else nullcontext():
-            number = bars.add_task(title, total=total, status="")
+            number = bars.add_task(printable(title), total=total, status="")
             self._updates.append(lambda text: bars.update(number, status=text))
             try:
                 yield lambda done: bars.advance(number, done)
@@ -112,11 +115,16 @@ class TerminalProgress(Progress):
 
         return Bars(
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=20)),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, min_width=20)),
             BarColumn(bar_width=16),
             MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
             TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
-            TextColumn("[dim]{task.fields[status]}", table_column=Column(no_wrap=True, ratio=1, overflow="ellipsis")),
+            TextColumn(
+                "{task.fields[status]}",
+                style="dim",
+                markup=False,
+                table_column=Column(no_wrap=True, ratio=1, overflow="ellipsis"),
+            ),
             console=self.console,
             expand=True,
         )

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from hilum.audit.correlation import find_copies
 from hilum.audit.duplicates import find_duplicates, findings
+from hilum.audit.fix import fix
 from hilum.audit.survey import survey
 from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.readers.read import read_table
@@ -134,6 +135,19 @@ def test_groups_across_splits_labels_and_patients(tmp_path, phantoms):
     assert [finding.severity for finding in said] == ["error", "error", "warning", "warning"]
     assert said[0].evidence["examples"] == [["0.png", "8.png"]]
     assert "4 of 12 images" in said[-1].message
+
+
+def test_a_finer_label_of_a_copy_is_not_wrong(tmp_path, phantoms):
+    """The newcomer's pictures were 'COVID-19, ARDS' here and 'COVID-19' there: both are right, and neither is lost."""
+    labels = ["COVID-19", "COVID-19", "normal", "COVID-19, ARDS", "normal", "normal"]
+    seen = look(tmp_path, [*phantoms[:3], *phantoms[:3]], labels=labels)
+    found = find_duplicates(seen)
+    assert found.across_labels == (0, 1)
+    wrong, finer = (finding for finding in findings(found, seen.table) if "label" in finding.message)
+    assert (finer.severity, finer.evidence["examples"]) == ("warning", [["0.png", "3.png"]])
+    assert (wrong.severity, wrong.evidence["examples"]) == ("error", [["1.png", "4.png"]])
+    kept = fix(seen.table, [""] * 6, {i: number for number, group in enumerate(found.groups) for i in group}, [])
+    assert [row.path for row in kept.table.rows] == ["0.png", "2.png"]
 
 
 def test_blank_and_few_images_are_no_trouble(tmp_path, phantoms):

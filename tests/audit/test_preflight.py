@@ -1,13 +1,16 @@
 """What a training says before it starts, in one line."""
 
 import csv
+import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hilum.audit import preflight
+from hilum.audit.groups import CHANGES, find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
@@ -26,29 +29,61 @@ def given(images):
     return [row.split for row in images.table.rows]
 
 
+def check(images, sides=None, how="near"):
+    return cheap_checks(images, sides or given(images), find_groups(images, how))
+
+
 def test_nothing_is_said_where_nothing_is_found(write_dataset):
-    images = opened(write_dataset(splits=("train", "test")))
-    line = cheap_checks(images, given(images))
-    assert "no patient and no identical picture on two sides" in line
-    assert "none recognised" in line
+    checked = check(opened(write_dataset(splits=("train", "test"))))
+    assert (checked.images, checked.with_patient, checked.compared) == (144, 144, 144)
+    assert checked.looked_for == ("pixels", *CHANGES)
+    assert not checked.leakage
+    assert checked.findings() == []
+    line = checked.sentence()
+    assert line.startswith("checked: no patient and no duplicate (equal pixels, cropped or recompressed, mirrored, ")
+    assert ") on two sides of the splits; all 144 images compared with known public sets, none recognised." in line
     assert "\n" not in line
+    assert "WARNING" not in line
 
 
 def test_patients_and_pictures_on_two_sides_are_counted(write_dataset):
     root = write_dataset(splits=("train", "test"))
     shutil.copy(root / "train/normal/tr000-0.png", root / "test/normal/te000-0.png")
     Image.open(root / "train/normal/tr001-0.png").save(root / "test/normal/te001-0.png", compress_level=1)
+    Image.open(root / "train/normal/tr002-0.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        root / "test/normal/te002-0.png"
+    )
     table = root / "metadata.csv"
     table.write_text(table.read_text().replace("test-normal-5", "train-normal-5"))
     images = opened(root)
-    line = cheap_checks(images, given(images))
-    assert "WARNING: 1 patient and 2 identical pictures on two sides" in line  # one only by its pixels
-    assert cheap_checks(images, ["train"] * len(images.table)).startswith("checked: no patient")
+    checked = check(images)
+    assert checked.leakage.patients == ("train-normal-5",)
+    assert set(checked.leakage.pictures) == {
+        (f"train/normal/tr{i:03d}-0.png", f"test/normal/te{i:03d}-0.png")
+        if images.table.rows[0].path.startswith("train")
+        else (f"test/normal/te{i:03d}-0.png", f"train/normal/tr{i:03d}-0.png")
+        for i in range(3)
+    }
+    assert "WARNING: 1 patient and 3 duplicates (equal pixels, cropped or recompressed, " in checked.sentence()
+    assert [finding.severity for finding in checked.findings()] == ["error", "error"]
+    told = json.loads(json.dumps(checked.as_json()))
+    assert told["leakage"] == {"patients": 1, "pictures": 3}
+    assert told["findings"][1]["evidence"]["pictures"] == 3
+    assert len(check(images, how="identical").leakage.pictures) == 2  # the mirrored one is not looked for
+    assert "duplicates (equal pixels) on two" in check(images, how="identical").sentence()
+    assert check(images, ["train"] * len(images.table)).sentence().startswith("checked: no patient")
 
 
-def test_unknown_patients_are_admitted(write_dataset):
+def test_only_what_was_checked_is_said_of_patients(write_dataset):
     images = opened(write_dataset(metadata=False))
-    assert "as far as patients are known" in cheap_checks(images, given(images))
+    checked = check(images)
+    assert checked.with_patient == 0
+    assert checked.sentence().startswith("checked: no duplicate (")
+    assert "; patients were not checked: they are unknown; " in checked.sentence()
+    assert "no patient" not in checked.sentence()
+    some = [f"p{i}" if i < 50 else "" for i in range(len(images.table))]
+    checked = check(replace(images, table=images.table.with_values("patient_id", some)))
+    assert "no patient (known for 50 of 72 images) and no duplicate (" in checked.sentence()
 
 
 def test_other_files_of_the_same_pixels_stay_together(write_dataset):
@@ -58,21 +93,21 @@ def test_other_files_of_the_same_pixels_stay_together(write_dataset):
             root / f"train/normal/tr{name:03d}-0.png", compress_level=name % 9
         )
     images = opened(root)
-    alike = images.alike()
-    assert len(set(independent_groups(images.table, alike))) == 31
+    duplicates = find_groups(images, "identical").numbers
+    assert len(set(independent_groups(images.table, duplicates))) == 31
     same = [i for i, row in enumerate(images.table.rows) if row.path < "train/normal/tr010" and row.label == "normal"]
     assert len(same) == 10
     for seed in range(4):
-        names = assign_splits(images.table, SplitPlan(seed=seed), alike).names
+        names = assign_splits(images.table, SplitPlan(seed=seed), duplicates).names
         assert len({names[i] for i in same}) == 1
-        assert len({assign_folds(images.table, 4, seed, alike)[i] for i in same}) == 1
+        assert len({assign_folds(images.table, 4, seed, duplicates)[i] for i in same}) == 1
 
 
 def test_blank_images_are_not_one_picture(write_dataset):
     root = write_dataset(patients=2, images=1)
     for level, name in ((9, "tr000-0.png"), (9, "tr001-0.png")):
         Image.fromarray(np.full((40, 40), level, np.uint8)).save(root / "train/normal" / name)
-    assert len(set(opened(root).alike())) == 6
+    assert len(set(find_groups(opened(root), "near").numbers)) == 6
 
 
 def test_the_sample_has_all_labels(monkeypatch):
@@ -90,7 +125,7 @@ def test_real_sets_are_named_before_a_training(seed_cxr, tmp_path):
         (tmp_path / row["path"]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(seed_cxr / row["path"], tmp_path / row["path"])
     images = open_images(read_table(tmp_path), Preprocessing(size=75, equalise=True))
-    line = cheap_checks(images, given(images))
+    line = check(images).sentence()
     assert "Kermany's paediatric radiographs of 2018" in line
     assert "'infected/covid' cannot be COVID-19" in line
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.audit import provenance
+from hilum.audit import provenance, sources
 from hilum.audit.fingerprints.codes import LENGTH, SIDE, basis, pack, unpack
 from hilum.audit.fingerprints.views import CROPS, NO_CROP, view
 from hilum.audit.known_sets import KNOWN_SETS
-from hilum.audit.provenance import enough, findings, names_covid, recognise
+from hilum.audit.provenance import Match, enough, findings, recognise
 from hilum.audit.survey import Survey, survey
 from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.readers.read import read_table
@@ -93,22 +93,6 @@ def test_how_many_matches_name_a_set():
     assert not enough(1, 10)
     assert enough(2, 10)
     assert not enough(0, 0)
-
-
-@pytest.mark.parametrize(
-    ("label", "covid"),
-    [
-        ("infected/covid", True),
-        ("COVID-19", True),
-        ("Covid pneumonia", True),
-        ("non-covid", False),
-        ("covid/negative", False),
-        ("normal", False),
-        ("viral", False),
-    ],
-)
-def test_what_names_covid(label, covid):
-    assert names_covid(label) is covid
 
 
 def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr):
@@ -198,25 +182,84 @@ def test_adults_are_not_taken_for_others(monkeypatch, known):
     assert recognise(survey(of_it)) == []
 
 
+def matched(known, labels, totals):
+    """Matches of so many images of each label; images are numbered label by label, the matched ones first."""
+    begins = np.cumsum([0, *totals.values()])
+    positions = [
+        int(begin) + offset + i
+        for begin, (label, (offset, number)) in zip(begins, labels.items(), strict=False)
+        for i in range(number)
+    ]
+    return Match(known, tuple(positions), {label: number for label, (_, number) in labels.items()}, totals)
+
+
+def numbered(totals):
+    rows = [Row(f"{label}{i}.png", label) for label, number in totals.items() for i in range(number)]
+    return Table(Path("x"), tuple(rows))
+
+
+def test_a_label_is_not_said_to_be_of_a_set_where_an_eighth_of_it_is():
+    totals = {"Normal": 300, "Viral-COVID19": 255}
+    of_kermany = matched(KERMANY, {"Normal": (0, 0), "Viral-COVID19": (0, 32)}, totals)
+    error, _ = findings([of_kermany])
+    assert error.message.startswith("32 of 255 images of 'Viral-COVID19' cannot be COVID-19")
+
+
+def test_a_label_that_is_not_of_the_set_of_all_others_leads_with_the_numbers_that_were_recognised():
+    """As in a public download: COVID-19 beside Kermany's children, 32 of its 255 files recognised as ieee8023's."""
+    totals = {"Normal": 300, "Bacterial": 400, "Viral-COVID19": 255}
+    children = matched(KERMANY, {"Normal": (0, 300), "Bacterial": (0, 398), "Viral-COVID19": (0, 0)}, totals)
+    adults = matched(IEEE, {"Normal": (0, 0), "Bacterial": (0, 0), "Viral-COVID19": (0, 32)}, totals)
+    (finding,) = sources.findings(numbered(totals), [children, adults])
+    assert (finding.check, finding.severity) == ("sources", "error")
+    assert finding.evidence["labels"] == ["Viral-COVID19"]
+    assert "of the 255 images of 'Viral-COVID19' 0 match" in finding.message
+    assert "32 match ieee8023" in finding.message
+    assert "698" in finding.message
+    assert "ages" in finding.message
+
+
+def test_a_few_images_of_another_set_are_a_warning():
+    totals = {"normal": 300, "covid": 300}
+    children = matched(KERMANY, {"normal": (0, 300), "covid": (0, 200)}, totals)
+    adults = matched(IEEE, {"normal": (0, 0), "covid": (200, 100)}, totals)
+    (finding,) = sources.findings(numbered(totals), [children, adults])
+    assert finding.severity == "warning"
+    assert "'normal': 300 of 300 match Kermany" in finding.message
+
+
+def test_what_is_not_recognised_may_be_of_a_set_that_is_known_in_part():
+    """Only 1,000 of NIH's 112,120 images are known: other labels may come from it, too, but COVID-19 may not."""
+    known = {"normal": (0, 300), "other": (0, 0)}
+    table = numbered({"normal": 300, "other": 300})
+    (finding,) = sources.findings(table, [matched(NIH, known, {"normal": 300, "other": 300})])
+    assert finding.severity == "info"  # no column says where images come from
+    totals = {"normal": 300, "covid": 300}
+    (finding,) = sources.findings(numbered(totals), [matched(NIH, {"normal": (0, 300), "covid": (0, 0)}, totals)])
+    assert finding.severity == "error"
+
+
 @darkcovidnet
-def test_labels_of_two_sets_are_a_warning():
+def test_labels_of_two_sets_are_an_error_with_and_without_a_table():
     seen = survey(read_table(REAL))
     matches = recognise(seen)
     truth = [{i for i, row in enumerate(seen.table.rows) if row.source.startswith(name)} for name in ("NIH", "ieee")]
     assert [match.known for match in matches] == [NIH, IEEE]
     assert [set(match.positions) for match in matches] == truth
-    said = findings(matches)
-    assert [finding.severity for finding in said] == ["info", "info", "warning"]
-    assert "'covid' from ieee8023" in said[-1].message
-    assert "children" not in said[-1].message
+    assert [finding.severity for finding in findings(matches)] == ["info", "info"]
+    without_table = seen.table.with_values("source", [""] * len(seen))
+    for table in (seen.table, without_table):
+        (finding,) = sources.findings(table, matches)
+        assert finding.severity == "error"
+        assert "'covid'" in finding.message
+        assert "children" not in finding.message
 
 
 @darkcovidnet
-def test_children_against_adults_is_a_warning(seed_cxr):
+def test_children_against_adults_is_an_error(seed_cxr):
     children = survey(some(seed_cxr, 80, where=lambda row: row.label == "normal"))
     adults = survey(some(REAL, 60, where=lambda row: row.label == "covid"))
     mixed = made(np.concatenate([children.thumbnails, adults.thumbnails]), ["normal"] * 80 + ["covid"] * 60)
-    warning = findings(recognise(mixed))[-1]
-    assert warning.severity == "warning"
-    assert warning.evidence["ages"] == {"normal": ["children"], "covid": ["adults"]}
-    assert "children from adults" in warning.message
+    (finding,) = sources.findings(mixed.table, recognise(mixed))
+    assert finding.severity == "error"
+    assert "'normal': children; 'covid': adults" in finding.message

@@ -53,9 +53,10 @@ def test_a_planted_file_defect_is_an_error_and_names_its_label(planted, defect, 
     found = planted(f"{defect}:{COVID}")
     assert areas(found)[probe] > 0.98
     assert severities(found)[probe] == "error"
-    (message,) = [finding.message for finding in findings(found) if finding.evidence["probe"] == probe]
-    assert f"'{COVID}' from the rest with AUROC 1.00" in message
-    assert "the file, not the lungs" in message
+    (finding,) = [finding for finding in findings(found) if finding.evidence["probe"] == probe]
+    assert f"'{COVID}' from the rest with AUROC 1.00" in finding.message
+    assert "the file, not the lungs" in finding.meaning
+    assert "does not mend the source" in finding.remedy
 
 
 @pytest.mark.parametrize(("defect", "probe"), [("marker", "letters"), ("frame", "frame"), ("brightness", "histogram")])
@@ -64,8 +65,8 @@ def test_a_planted_pixel_defect_is_seen_but_never_an_error(planted, defect, prob
     assert areas(clean)[probe] < 0.75
     assert areas(found)[probe] > 0.85
     assert severities(found)[probe] == "warning"
-    (message,) = [finding.message for finding in findings(found) if finding.evidence["probe"] == probe]
-    assert "does not prove" in message
+    (meaning,) = [finding.meaning for finding in findings(found) if finding.evidence["probe"] == probe]
+    assert "does not prove" in meaning
 
 
 def test_phantoms_without_defects_are_not_accused(planted):
@@ -106,7 +107,9 @@ def test_too_few_patients_are_passed_over_and_named(write_dataset):
     root = write_dataset(patients=4)
     found = probe_shortcuts(survey(read_table(root)))
     assert found.found == ()
-    assert "'normal' (4 patients, against 8) was not probed" in " ".join(found.notes)
+    (note,) = [note for note in found.notes if "not probed" in note]
+    assert note.startswith("3 labels were not probed")
+    assert "'normal' (4 against 8)" in note
 
 
 def test_it_is_the_same_every_time_and_fits_json(tmp_path):

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from hilum.data import decoding
-from hilum.data.cache import open_images
+from hilum.data.cache import open_images, thumbnails_of
 from hilum.data.images import read_grayscale
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
+from hilum.data.reading import read_radiograph
 from hilum.errors import CacheError, PassingImageError, TableError
 
 PLAN = Preprocessing(size=32)
@@ -44,7 +45,7 @@ def test_every_row_has_the_bytes_of_its_own_file(write_dataset):
 def test_images_are_decoded_once(write_dataset, monkeypatch):
     table = read_table(write_dataset())
     first = open_images(table, PLAN)
-    monkeypatch.setattr(decoding, "read_grayscale", lambda *a, **k: pytest.fail("decoded again"))
+    monkeypatch.setattr(decoding, "read_radiograph", lambda *a, **k: pytest.fail("decoded again"))
     second = open_images(table, PLAN)
     np.testing.assert_array_equal(first.pixels, second.pixels)
     assert isinstance(second.pixels, np.memmap)
@@ -59,6 +60,18 @@ def test_other_contents_and_other_preprocessing_are_other_caches(write_dataset):
     assert after.digest != before.digest
     np.testing.assert_array_equal(decoded(after, 0), decoded(before, -1))
     assert open_images(read_table(root), Preprocessing(size=40)).pixels.shape[1:] == (40, 40)
+
+
+def test_thumbnails_are_the_same_for_every_preprocessing(write_dataset):
+    table = read_table(write_dataset())
+    small = open_images(table, PLAN)
+    padded = open_images(table, Preprocessing(size=75, equalise=True, fit="pad"))
+    np.testing.assert_array_equal(small.thumbnails, padded.thumbnails)
+    shown = read_grayscale(table.file(table.rows[3]))
+    np.testing.assert_array_equal(small.thumbnails[3], Preprocessing(size=64).apply(shown))
+    assert isinstance(small.thumbnails, np.memmap)
+    np.testing.assert_array_equal(thumbnails_of(small.digest, PLAN), small.thumbnails)
+    assert thumbnails_of("another", PLAN) is None
 
 
 def test_unreadable_files_are_named_and_the_rest_goes_on(write_dataset):
@@ -91,9 +104,9 @@ def test_a_failure_that_was_the_machines_is_tried_again(write_dataset, monkeypat
         if name == table.rows[3].path:
             msg = f"{name}: there is not enough memory"
             raise PassingImageError(msg)
-        return read_grayscale(path, name)
+        return read_radiograph(path, name)
 
-    monkeypatch.setattr(decoding, "read_grayscale", no_memory)
+    monkeypatch.setattr(decoding, "read_radiograph", no_memory)
     assert [item.path for item in open_images(table, PLAN).unreadable] == [table.rows[3].path]
     monkeypatch.undo()
     assert not open_images(table, PLAN).unreadable
@@ -110,13 +123,14 @@ def test_a_renamed_file_is_reported_by_its_new_name(write_dataset):
     assert item.message.startswith(f"{item.path}: a text file")
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".json"])
-def test_a_damaged_cache_is_named_with_the_remedy(write_dataset, own_cache, suffix):
+@pytest.mark.parametrize("which", ["pixels", "thumbnails", "record"])
+def test_a_damaged_cache_is_named_with_the_remedy(write_dataset, own_cache, which):
     table = read_table(write_dataset())
     open_images(table, PLAN)
-    (file,) = own_cache.glob(f"*{suffix}")
+    files = {"pixels" if "-" not in file.name else "thumbnails": file for file in own_cache.glob("*.npy")}
+    file = (files | {"record": next(own_cache.glob("*.json"))})[which]
     file.write_text("{}")
-    with pytest.raises(CacheError, match=r"damaged cache.*Delete it"):
+    with pytest.raises(CacheError, match=r"damaged cache.*Delete [0-9a-f]{32}\*"):
         open_images(table, PLAN)
 
 
@@ -126,7 +140,7 @@ def test_two_processes_at_once_both_get_the_images(write_dataset, own_cache):
     both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sums = {process.communicate(timeout=120)[0] for process in both}
     assert sums == {f"{open_images(read_table(root), Preprocessing(size=48)).pixels.sum()}\n"}
-    assert len(list(own_cache.glob("*.npy"))) == 1
+    assert len(list(own_cache.glob("*.npy"))) == 2  # pixels and thumbnails
 
 
 def test_a_process_killed_while_it_decodes_leaves_nothing_that_looks_finished(write_dataset, own_cache):

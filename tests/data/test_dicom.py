@@ -1,13 +1,21 @@
 """DICOM radiographs: real ones, in every transfer syntax, and objects that have to be refused."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hilum.data import dicom
 from hilum.data.dicom import read_dicom
 from hilum.data.images import read_grayscale
+from hilum.data.reading import read_radiograph
 from hilum.errors import ImageError
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
@@ -46,6 +54,66 @@ def test_polarity_window_and_rescaling_are_those_of_the_standard():
         assert found.min() == 0
         assert found.max() == 1
         assert np.corrcoef(found.ravel(), plain.ravel())[0, 1] > 0.99
+
+
+def test_a_window_that_is_none_is_passed_over_with_a_note():
+    plain = pixels_of(radiograph(WindowCenter=None, WindowWidth=None))
+    for width in (0, -100, 0.5, "nan"):
+        picture, notes = read_dicom(encoded(radiograph(WindowWidth=width)))
+        np.testing.assert_array_equal(picture.pixels, plain)
+        assert len(notes) == 1
+    exact = radiograph(WindowCenter=100, WindowWidth=0.5, VOILUTFunction="LINEAR_EXACT")  # valid for this function
+    assert read_dicom(encoded(exact))[1] == ()
+    second = radiograph(WindowCenter=[10, 128], WindowWidth=[-1, 256])
+    np.testing.assert_allclose(pixels_of(second), pixels_of(radiograph()), atol=1e-6)
+
+
+def table(entries, first=0, bits=12, words=True, **more):
+    item = pydicom.Dataset()
+    item.LUTDescriptor = [len(entries) % 2**16, first, bits]
+    item.LUTData = np.asarray(entries).astype("<u2" if words else "u1").tobytes()
+    item["LUTData"].VR = "OW"
+    for keyword, value in more.items():
+        setattr(item, keyword, value)
+    return [item]
+
+
+@pytest.mark.parametrize("kind", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_tables_of_every_depth_are_looked_up(kind):
+    window = {"WindowCenter": 2048, "WindowWidth": 4096} if kind == "ModalityLUTSequence" else {}
+    for bits in (10, 12, 14, 16):
+        ramp = np.arange(256) * (2**bits - 1) / 255
+        scale = {"WindowCenter": 2 ** (bits - 1), "WindowWidth": 2**bits} if window else {}
+        found = pixels_of(radiograph(**{kind: table(ramp.round(), bits=bits, ModalityLUTType="US")}, **scale))
+        np.testing.assert_allclose(found, PIXELS / 255, atol=1e-3)
+    eight = table(np.arange(256), bits=8, words=False, ModalityLUTType="US")
+    np.testing.assert_allclose(pixels_of(radiograph(**{kind: eight})), PIXELS / 255, atol=0.005)
+    beyond = pixels_of(radiograph(VOILUTSequence=table([0, 4095], first=100)))
+    np.testing.assert_array_equal(beyond, PIXELS > 100)  # below the first entry its value, above the last that
+    understated = pixels_of(radiograph(VOILUTSequence=table(np.arange(256) * 16, bits=8)))
+    np.testing.assert_allclose(understated, PIXELS / 255, atol=0.005)
+
+
+def test_an_empty_rescaling_changes_nothing():
+    for empty in ({"RescaleSlope": "", "RescaleIntercept": ""}, {"RescaleSlope": 1}, {"RescaleIntercept": 0}):
+        np.testing.assert_array_equal(pixels_of(radiograph(**empty)), pixels_of(radiograph()))
+
+
+@pytest.mark.parametrize("polarity", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("limit", [None, -32000])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 2048, "WindowWidth": 4096}])
+def test_padding_is_black_and_out_of_the_scale(polarity, limit, window):
+    elements = {"BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1, "PhotometricInterpretation": polarity}
+    elements |= {"WindowCenter": None, "WindowWidth": None, **window}
+    alone = pixels_of(radiograph(FINE.astype(np.int16), **elements))
+    wide = np.full((160, 140), -32768, np.int16)
+    wide[:, 20:120] = FINE
+    if limit:
+        wide[:, :10] = limit
+        elements["PixelPaddingRangeLimit"] = limit
+    found = pixels_of(radiograph(wide, PixelPaddingValue=-32768, **elements))
+    np.testing.assert_allclose(found[:, 20:120], alone, atol=1e-6)
+    assert found[:, :20].max() == found[:, 120:].max() == 0
 
 
 FINE = (PIXELS.astype(np.uint16) * 16).astype(np.uint16)
@@ -106,9 +174,58 @@ def deflated():
     return encoded(dataset)
 
 
+def test_body_parts_are_judged_by_meaning():
+    for part in ("PORT CHEST", "TORAX", ["ABDOMEN", "CHEST"], None, ""):
+        assert read_dicom(encoded(radiograph(BodyPartExamined=part)))[1] == ()
+    region = pydicom.Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "T-D3000", "SRT", "?"
+    assert read_dicom(encoded(radiograph(BodyPartExamined="ODD", AnatomicRegionSequence=[region])))[1] == ()
+    content = encoded(radiograph(BodyPartExamined="XXXXXXXXXXXX"))
+    for word, encoding in (("ГРУДНА", "utf-8"), ("胸部胸部", "utf-8")):
+        typed = content.replace(b"XXXXXXXXXXXX", word.encode(encoding))
+        assert read_dicom(typed)[1] == (), word
+    (note,) = read_dicom(encoded(radiograph(BodyPartExamined="SECRET")))[1]
+    assert "SECRET" not in note
+    with pytest.raises(ImageError, match=r"another body part \(HAND\)"):
+        read_dicom(encoded(radiograph(BodyPartExamined="HAND")))
+
+
+def test_a_digitised_film_is_read_with_a_note():
+    picture, notes = read_dicom(encoded(radiograph(Modality="RG")))
+    np.testing.assert_array_equal(picture.pixels, pixels_of(radiograph()))
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("syntax", ["ImplicitVRLittleEndian", "ExplicitVRLittleEndian"])
+def test_without_a_preamble_it_is_the_same(syntax):
+    dataset = radiograph(FINE, **TWELVE)
+    dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    whole = encoded(dataset)
+    expected = read_dicom(whole)[0].pixels
+    np.testing.assert_array_equal(read_radiograph(whole[132:])[0].pixels, expected)
+    bare = io.BytesIO()  # neither preamble nor file meta information, as old archives keep objects
+    pydicom.dcmwrite(bare, dataset, implicit_vr=syntax.startswith("I"), little_endian=True, enforce_file_format=False)
+    start = bare.getvalue().index(b"\x08\0\x16\0")
+    np.testing.assert_array_equal(read_radiograph(bare.getvalue()[start:])[0].pixels, expected)
+
+
+def test_the_content_decides_and_not_the_name(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "x.png").write_bytes(encoded(radiograph()))
+    picture, notes = read_radiograph(tmp_path / "x.png")
+    np.testing.assert_array_equal(picture.pixels, pixels_of(radiograph()))
+    assert len(notes) == 1
+    Image.fromarray(PIXELS).save(tmp_path / "y.dcm", format="PNG")
+    picture, notes = read_radiograph(tmp_path / "y.dcm")
+    np.testing.assert_allclose(picture.pixels, PIXELS / 255, atol=1e-6)
+    assert len(notes) == 1
+
+
 REFUSED = {
     "raw": (lambda: encoded(radiograph(Modality="DX", PresentationIntentType="FOR PROCESSING")), "FOR PROCESSING"),
     "frames": (lambda: encoded(radiograph(NumberOfFrames=12)), "holds 12 frames"),
+    "too long": (lambda: encoded(radiograph(Rows=60)), "more pixels than it states"),
     "huge": (lambda: encoded(radiograph(Rows=65_000, Columns=65_000)), "claims 65000x65000 pixels"),
     "colour": (lambda: encoded(radiograph(PhotometricInterpretation="RGB")), "holds colours"),
     "no pixels": (lambda: encoded(radiograph(PixelData=None)), "holds no pixels"),
@@ -116,7 +233,7 @@ REFUSED = {
     "lying": (lying_about_its_size, "not of the size that its header claims"),
     "short": (lambda: encoded(radiograph())[:-5000], "a damaged DICOM object"),
     "empty": (lambda: b"", "an empty file"),
-    "foreign": (lambda: b"hello" * 200, "not a DICOM file"),
+    "foreign": (lambda: b"hello" * 200, "a text file, not a DICOM object"),
 }
 
 
@@ -140,20 +257,91 @@ def test_what_a_reader_has_to_know_is_noted():
 
 
 def test_without_the_extra_the_remedy_is_said(monkeypatch):
-    from hilum.data import dicom
     from hilum.errors import ExtraError
 
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
     with pytest.raises(ExtraError, match=r"pip install 'hilum\[dicom\]'"):
         read_dicom(b"x")
+    with pytest.raises(ExtraError, match=r"x\.dcm"):
+        dicom.read_facts(Path("x.dcm"))
+
+
+def processes():
+    return [worker.process for worker in dicom._workers.idle]
+
+
+def test_one_process_serves_many_and_one_that_ends_is_replaced():
+    read_dicom(encoded(radiograph()))
+    first = processes()
+    for _ in range(3):
+        read_dicom(encoded(radiograph()))
+    assert processes() == first
+    for process in first:  # as the system does where memory is short
+        process.kill()
+        process.wait()
+    assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
+    assert not set(processes()) & set(first)
+
+
+def test_an_object_that_takes_too_long_is_given_up_and_the_next_is_read(monkeypatch):
+    read_dicom(encoded(radiograph()))
+    monkeypatch.setattr(dicom, "SECONDS", 0.001)
+    with pytest.raises(ImageError, match="took more than"):
+        read_dicom(encoded(radiograph(np.zeros((4000, 4000), np.uint16), **TWELVE)))
+    monkeypatch.undo()
+    assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
+
+
+def test_an_object_on_which_every_process_ends_is_named(monkeypatch):
+    monkeypatch.setattr(dicom, "START", "import sys; sys.stdin.readline(); sys.exit(1)")
+    dicom._workers.end()
+    with pytest.raises(ImageError, match="broke down"):
+        read_dicom(encoded(radiograph()), "x.dcm")
+    monkeypatch.undo()
+    assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
+
+
+def test_a_process_is_replaced_after_many_objects(monkeypatch):
+    monkeypatch.setattr(dicom, "OBJECTS", 2)
+    dicom._workers.end()
+    seen = []
+    for _ in range(4):
+        read_dicom(encoded(radiograph()))
+        seen += processes()
+    assert len(set(seen)) == 2
+
+
+def test_several_at_a_time_each_get_their_own():
+    shades = [np.full((40, 40), shade, np.uint8) for shade in range(0, 250, 10)]
+    for shade in shades:
+        shade[0, 0] = 255
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda pixels: pixels_of(radiograph(pixels)), shades))
+    for pixels, shade in zip(found, shades, strict=True):
+        np.testing.assert_allclose(pixels, shade / 255, atol=1e-6)
+    assert len(processes()) <= (os.cpu_count() or 1)
+
+
+def test_processes_end_with_whoever_started_them():
+    code = "from dicom_objects import *; from hilum.data import dicom; dicom.read_dicom(encoded(radiograph()));"
+    code += "print(dicom._workers.idle[0].process.pid, flush=True); import os; os._exit(9)"
+    path = os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONPATH": path})
+    number = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{number}/stat").exists() and ") Z " in Path(f"/proc/{number}/stat").read_text():
+            return  # ended, and nobody has asked for its result yet
+        time.sleep(0.05)
+    pytest.fail("the process outlived its parent")
 
 
 def test_the_memory_of_a_decoder_is_bounded():
     """A file that makes the decoding process ask for more than its share ends there, not here."""
     code = "from hilum.data import dicom_decoding as d; d._limit(); import numpy; numpy.ones(2**30)"
-    import subprocess
-    import sys
-
     pytest.importorskip("resource")
     if sys.platform != "linux":
         pytest.skip("only Linux holds a process to its address space")

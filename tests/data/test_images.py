@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hilum.data.images import read_grayscale
+from hilum.data.images import FORMATS, from_array, is_image_file, read_grayscale, read_picture
 from hilum.errors import ImageError
+from image_files import png, tiff
 
 RAMP = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))  # (48, 64), values 0 to 252
 
@@ -115,6 +116,98 @@ def test_floating_point_tiff_between_0_and_1_is_taken_as_it_is(tmp_path):
     np.testing.assert_allclose(read_grayscale(save(tmp_path, Image.fromarray(values), "a.tif")), values)
 
 
+TWELVE = np.random.default_rng(1).integers(0, 4096, (40, 50)).astype(np.uint16)
+TWELVE[0, 0] = 4095
+OPAQUE = np.full((40, 50, 1), 65535, np.uint16)
+
+
+@pytest.mark.parametrize("sub", [True, False])
+@pytest.mark.parametrize("interlaced", [True, False])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_twelve_bits_in_sixteen_keep_their_depth_with_colour_and_alpha(channels, interlaced, sub):
+    grey = np.repeat(TWELVE[:, :, None], 3 if channels > 2 else 1, axis=2)
+    values = np.concatenate([grey, OPAQUE], axis=2) if channels in (2, 4) else grey
+    found = read_picture(png(values, interlaced=interlaced, sub=sub))
+    np.testing.assert_array_equal(found.pixels, (TWELVE / 4095).astype(np.float32))
+    assert found.chroma == 0
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("deflate", [True, False])
+def test_sixteen_bit_colours_of_a_tiff_keep_their_depth(order, deflate):
+    values = np.repeat(TWELVE[:, :, None], 3, axis=2)
+    found = read_grayscale(tiff(values, order=order, deflate=deflate))
+    np.testing.assert_array_equal(found, (TWELVE / 4095).astype(np.float32))
+
+
+@pytest.mark.parametrize(("channel", "luma"), [(0, 0.299), (1, 0.587), (2, 0.114)])
+def test_sixteen_bit_colours_become_luma(channel, luma):
+    values = np.zeros((40, 50, 3), np.uint16)
+    values[..., channel] = 4095
+    found = read_picture(png(values))
+    np.testing.assert_allclose(found.pixels, luma, atol=1e-4)
+    assert found.chroma == 1
+    np.testing.assert_array_equal(from_array(values).pixels, found.pixels)
+
+
+def test_transparency_of_sixteen_bits_is_black():
+    alpha = np.tile(np.array([0, 32768], np.uint16), (40, 25))
+    white = np.where(alpha == 0, 65535, TWELVE)  # what is not seen does not set the scale
+    found = read_grayscale(png(np.stack([white, alpha], axis=2)))
+    np.testing.assert_allclose(found, TWELVE / 4095 * (alpha / 65535), atol=1e-4)
+    keyed = np.where(alpha == 0, 65535, TWELVE)[:, :, None]
+    for values, key in ((keyed, [65535]), (np.repeat(keyed, 3, axis=2), [65535] * 3)):
+        np.testing.assert_allclose(read_grayscale(png(values, key=key)), TWELVE / 4095 * (alpha > 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("deflate", [True, False])
+@pytest.mark.parametrize("white_is_zero", [True, False])
+@pytest.mark.parametrize("kind", ["u1", "u2", "i2", "u4", "i4", "f4", "f8"])
+def test_every_kind_of_number_in_a_tiff_is_read(kind, white_is_zero, deflate, order):
+    whole = np.arange(40 * 64).reshape(40, 64)
+    stored, full = {"u": (whole, 4095), "i": (whole - 700, 4095), "f": (whole / 4096, 1)}[kind[0]]
+    if kind == "u1":
+        stored, full = whole % 256, 255
+    expected = (stored - min(0, stored.min())) / full
+    found = read_grayscale(tiff(stored.astype(kind), order=order, deflate=deflate, white_is_zero=white_is_zero))
+    np.testing.assert_allclose(found, 1 - expected if white_is_zero else expected, atol=1e-6)
+
+
+def test_values_below_zero_count_from_the_lowest():
+    signed = TWELVE.astype(np.int16) - 2000
+    np.testing.assert_allclose(from_array(signed).pixels, (signed - signed.min()) / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_ending_in_the_list_can_be_read(tmp_path, kind):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {kind}")
+    for ending in FORMATS[kind]:
+        path = save(tmp_path, Image.fromarray(RAMP), f"x{ending}", format=kind)
+        assert np.abs(read_grayscale(path) - RAMP / 255).mean() < 0.02
+        assert is_image_file(path.with_suffix(ending.upper()))
+
+
+def test_files_without_a_known_ending_are_images_where_they_are_dicom(tmp_path):
+    for name, content in {
+        "IM000001": bytes(128) + b"DICM",
+        "1.2.840.113619.2": b"\x08\0\x05\0CS\x0a\0ISO_IR 100\x08\0\x08\0CS\x08\0ORIGINAL",
+        "implicit": b"\x08\0\x05\0\x0a\0\0\0ISO_IR 100\x08\0\x08\0\x08\0\0\0ORIGINAL",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert is_image_file(tmp_path / name), name
+    for name, content in {
+        "DICOMDIR": bytes(128) + b"DICM",
+        "README": b"hello" * 100,
+        "numbers.npy": bytes(500),
+        "empty": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert not is_image_file(tmp_path / name), name
+
+
 def claims(width, height):
     """A PNG whose header claims a size; there is hardly anything behind it."""
 
@@ -144,8 +237,20 @@ BAD = {
     "bomb": (claims(50_000, 50_000), "refused unread"),
     "large": (claims(11_000, 9_000), "refused unread"),
     "animation": (encoded(NOISE, "GIF", save_all=True, append_images=[NOISE.rotate(90)]), "2 frames"),
-    "float out of range": (encoded(Image.fromarray(np.full((40, 40), 7, np.float32)), "TIFF"), "0 to 1"),
+    "float out of range": (encoded(Image.fromarray(np.full((40, 40), 7, np.float32)), "TIFF"), "from 7 to 7; only 0"),
+    "not a number": (encoded(Image.fromarray(np.full((40, 40), np.nan, np.float32)), "TIFF"), "1,600 floating-point"),
     "32 bits": (encoded(Image.fromarray(np.full((40, 40), 10**6, np.int32)), "TIFF"), "at most 16 bits"),
+    "half floats": (tiff(np.zeros((40, 40), np.float16)), "a TIFF image of a kind that cannot be read"),
+    "deep PPM": (b"P6 40 40 65535\n" + bytes(9600), "16-bit colours"),
+    "PDF": (encoded(NOISE, "PDF"), "a PDF document, not an image"),
+    "PostScript": (encoded(NOISE, "EPS"), "a PostScript document, not an image"),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" * 9, "a HEIC"),
+    "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n" * 9, "a JPEG XL image"),
+    "12-bit JPEG": (encoded(NOISE, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"), "a 12-bit JPEG"),
+    "JPEG-LS": (encoded(NOISE, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xf7\0\x0b\x08"), "a JPEG-LS image"),
+    "ZIP": (b"PK\x03\x04" * 99, "a ZIP archive"),
+    "error page": (b"<!DOCTYPE html><html>404</html>", "an HTML page"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
 }
 
 

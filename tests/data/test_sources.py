@@ -1,55 +1,92 @@
 """Labels that nothing can tell from where they come from."""
 
+from math import comb
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hilum.data.readers.read import read_table
-from hilum.data.sources import confounding
+from hilum.data.sources import FEWEST, given_away
 from hilum.data.table import Row, Table
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
 
 
-def table(*pairs):
-    return Table(Path("data"), tuple(Row(f"{i}.png", label, source=source) for i, (label, source) in enumerate(pairs)))
+def table(*groups):
+    """Rows of (label, source, patients, images of each)."""
+    rows = [
+        Row(f"{number}-{patient}-{image}.png", label, patient_id=f"{number}-{patient}", source=source)
+        for number, (label, source, patients, images) in enumerate(groups)
+        for patient in range(patients)
+        for image in range(images)
+    ]
+    return Table(Path("data"), tuple(rows))
 
 
-def test_a_label_with_a_source_of_its_own_is_named():
-    (note,) = confounding(table(("normal", "A"), ("other", "A"), ("covid", "B"), ("covid", "C")))
-    assert "2 of 2 images of 'covid' come from B, C, and 0 of 2 others do" in note
+def test_a_label_with_sources_of_its_own_is_named():
+    found = given_away(table(("normal", "A", 20, 1), ("other", "A", 20, 1), ("covid", "B", 9, 1), ("covid", "C", 8, 3)))
+    assert [(one.label, one.sources, one.told) for one in found] == [("covid", ("B", "C"), 1.0)]
+    assert "17 of 17 patients with 'covid' come from B, C, and 0 of 40 others do" in found[0].sentence
 
 
-def test_one_odd_image_changes_nothing():
-    pairs = [("covid", "A")] * 100 + [("normal", "B")] * 100 + [("normal", "A")]
-    notes = confounding(table(*pairs))
-    assert len(notes) == 2
-    assert "100 of 100 images of 'covid' come from A, and 1 of 101 others do" in notes[1]
+def test_one_odd_patient_changes_nothing():
+    of = given_away(table(("covid", "A", 100, 1), ("normal", "B", 100, 1), ("normal", "A", 1, 1)))
+    assert [one.label for one in of] == ["normal", "covid"]
+    assert "100 of 100 patients with 'covid' come from A, and 1 of 101 others do" in of[1].sentence
+
+
+def test_many_images_of_one_patient_prove_nothing():
+    assert given_away(table(("E.Coli", "A", 1, 400), ("normal", "B", 300, 1), ("normal", "A", 0, 1))) == []
+    assert given_away(table(("E.Coli", "A", FEWEST - 1, 4), ("normal", "B", 300, 1))) == []
+    assert len(given_away(table(("E.Coli", "A", FEWEST + 5, 1), ("normal", "B", 300, 1)))) == 2
+
+
+def test_a_source_a_patient_is_an_identifier():
+    rows = [Row(f"{i}.png", "ab"[i % 2], patient_id=f"p{i}", source=f"article {i}") for i in range(60)]
+    assert given_away(Table(Path("data"), tuple(rows))) == []
+
+
+def test_small_sources_are_judged_by_chance():
+    """Sources of two patients each, labels by lot: they seem to tell a label well, and do so under chance, too."""
+    for seed in range(20):
+        lot = np.random.default_rng(seed).permutation(40) < 20
+        rows = [Row(f"{i}.png", "ab"[int(lot[i])], patient_id=f"p{i}", source=f"s{i // 2}") for i in range(40)]
+        assert given_away(Table(Path("data"), tuple(rows))) == []
+
+
+def test_the_p_value_is_that_of_fishers_exact_test_where_labels_are_parted():
+    """Of two labels of n patients each, 2 of the (2n over n) divisions part them; 6 and 6: 2 in 924."""
+    (one, _) = given_away(table(("a", "A", 6, 1), ("b", "B", 6, 1)))
+    assert one.p_value == pytest.approx(2 / comb(12, 6), abs=0.003)
 
 
 def test_unknown_sources_are_not_claimed():
-    (_, note) = confounding(table(("covid", "A"), *[("covid", "")] * 99, *[("normal", "B")] * 100))
-    assert "1 of 1 images of 'covid' whose source is known" in note
+    of = given_away(table(("covid", "A", 10, 1), ("covid", "", 99, 1), ("normal", "B", 100, 1)))
+    assert "10 of 10 patients with 'covid' whose source is known" in of[1].sentence
+
+
+def test_unknown_patients_are_images():
+    rows = [Row(f"{i}.png", "ab"[i % 2], source="AB"[i % 2]) for i in range(40)]
+    (one, _) = given_away(Table(Path("data"), tuple(rows)))
+    assert "20 of 20 images with 'a'" in one.sentence
 
 
 @pytest.mark.parametrize(
-    "pairs",
+    "groups",
     [
-        [("normal", "A"), ("covid", "A"), ("covid", "A"), ("covid", "B")],  # one hospital has both
-        [("normal", "A"), ("covid", "A")],  # one source
-        [("normal", ""), ("covid", "")],  # unknown
-        [("normal", "A"), ("covid", "A"), ("normal", "B"), ("covid", "B")],
+        [("normal", "A", 9, 1), ("covid", "A", 20, 1), ("covid", "B", 10, 1)],  # one hospital has both
+        [("normal", "A", 20, 1), ("covid", "A", 20, 1)],  # one source
+        [("normal", "", 20, 1), ("covid", "", 20, 1)],  # unknown
+        [("normal", "A", 20, 1), ("covid", "A", 20, 1), ("normal", "B", 20, 1), ("covid", "B", 20, 1)],
     ],
 )
-def test_what_may_be_the_disease_is_not_accused(pairs):
-    assert confounding(table(*pairs)) == []
-
-
-def test_every_label_of_its_own_hospital():
-    assert len(confounding(table(("normal", "A"), ("covid", "B")))) == 2
+def test_what_may_be_the_disease_is_not_accused(groups):
+    assert given_away(table(*groups)) == []
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
 def test_the_real_set_is_confounded():
-    (note,) = confounding(read_table(REAL))
-    assert "124 of 124 images of 'covid' come from ieee8023/covid-chestxray-dataset, and 0 of 1000 others" in note
+    (found,) = given_away(read_table(REAL))
+    assert (found.label, found.told) == ("covid", 1.0)
+    assert found.sources == ("ieee8023/covid-chestxray-dataset",)

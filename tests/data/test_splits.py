@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.data.readers.read import read_table
-from hilum.data.splits import SplitPlan, assign_splits
+from hilum.data.splits import SplitPlan, assign_splits, find_leakage
 from hilum.data.table import Row, Table
 from hilum.errors import SplitError
 
@@ -66,7 +66,66 @@ def test_the_same_bytes_on_two_given_sides_are_a_warning():
     rows = [*make({"a": 40, "b": 40}), *make({"a": 5, "b": 5}, "test")]
     rows[0], rows[-1] = replace(rows[0], sha256="same"), replace(rows[-1], sha256="same")
     notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
-    assert any("1 identical images are on more than one side" in note for note in notes)
+    assert sum("WARNING: 1 picture is on more than one side" in note for note in notes) == 1
+    assert find_leakage(Table(Path(), tuple(rows)), [row.split for row in rows]).pictures == (
+        (rows[0].path, rows[-1].path),
+    )
+
+
+def test_duplicates_are_held_out_together_and_join_patients():
+    rows = make({"a": 60, "b": 60}, split="", images=2)
+    duplicates = [i - i % 12 if i % 4 == 0 else i for i in range(len(rows))]  # three patients show one picture
+    for seed in range(3):
+        names = assign_splits(Table(Path(), tuple(rows)), SplitPlan(seed=seed), duplicates).names
+        together = defaultdict(set)
+        for i, name in enumerate(names):
+            together[i // 12].add(name)
+        sides = [side for number, side in together.items() if len(side) == 1]
+        # of six patients of a block, the three that share a picture are on one side with all of their images
+        assert all(len({names[i] for i in range(b, b + 12) if i // 2 % 2 == 0}) == 1 for b in range(0, len(rows), 12))
+        assert len(sides) < len(together)  # the others are divided as ever
+        assert not find_leakage(Table(Path(), tuple(rows)), names, duplicates)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=12))
+def test_leakage_is_what_counting_finds(drawn):
+    rows = tuple(
+        Row(f"{i}.png", "a", patient_id=f"p{p}" * (p > 0), sha256=f"{s}") for i, (p, s, _, _) in enumerate(drawn)
+    )
+    sides = [("unused", "train", "val", "test")[side] for _, _, side, _ in drawn]
+    duplicates = [number for _, _, _, number in drawn]
+    found = find_leakage(Table(Path(), rows), sides, duplicates)
+    patients = {
+        f"p{p}"
+        for p in (1, 2, 3)
+        if len({side for side, (q, *_) in zip(sides, drawn, strict=True) if q == p} - {"unused"}) > 1
+    }
+    assert set(found.patients) == patients
+    together = list(range(len(rows)))  # by hand: join until nothing changes
+    for _ in rows:
+        for i, (_, s, _, d) in enumerate(drawn):
+            for j, (_, t, _, e) in enumerate(drawn):
+                if s == t or d == e:
+                    together[i] = together[j] = min(together[i], together[j])
+    torn = {
+        number: [i for i, other in enumerate(together) if other == number and sides[i] != "unused"]
+        for number in together
+    }
+    expected = {tuple(rows[i].path for i in of) for of in torn.values() if len({sides[i] for i in of}) > 1}
+    assert set(found.pictures) == expected
+
+
+def test_names_of_what_is_on_two_sides_are_said_and_made_safe():
+    rows = [*make({"a": 40, "b": 40}), *make({"a": 5, "b": 5}, "test")]
+    rows += [Row(f"test/x{i}.png", "a", "test", f"traina{i}\x1b[31m" if i == 0 else f"traina{i}") for i in range(1, 8)]
+    rows[0] = replace(rows[0], path="train/\x1b[31m.png", sha256="same")
+    rows[-1] = replace(rows[-1], sha256="same")
+    notes = [note for note in assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes if "WARNING" in note]
+    assert len(notes) == 2
+    assert "7 patients are" in notes[0]
+    assert notes[0].count("traina") == 3
+    assert "\x1b" not in "".join(notes)
+    assert "test/x7.png" in notes[1]
 
 
 def test_a_patient_with_several_labels_is_on_one_side():
@@ -145,7 +204,7 @@ def test_a_patient_on_two_sides_is_a_warning():
         Row("test/b.png", "b", "test", "x"),
     ]
     notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
-    assert any("1 patients are on more than one side" in note for note in notes)
+    assert any("1 patient is on more than one side" in note for note in notes)
 
 
 def test_a_label_that_train_does_not_have_is_refused():

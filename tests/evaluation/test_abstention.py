@@ -14,11 +14,11 @@ from hilum.data.familiarity import (
     Familiarity,
     Poses,
     conformal_p,
-    decisions,
     feature_distances,
     layouts,
     unit_rows,
 )
+from hilum.data.operating_point import triage
 from hilum.data.table import Row, Table
 from hilum.evaluation import abstention
 from hilum.evaluation.abstaining import measure_abstention, risk_coverage
@@ -106,13 +106,14 @@ def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
     pixels, order = chests(50, 3), np.random.default_rng(0).permutation(50)
     table = Table(Path(), tuple(Row(str(i), "normal") for i in order))
     monkeypatch.setattr(abstention, "AT_ONCE", 7)
-    made = abstention.layouts_of(Images(table, pixels, order, (), ""))
+    made = abstention.layouts_of(Images(table, pixels, order, (), "", pixels))
     np.testing.assert_array_equal(made, layouts(pixels)[order])
 
 
 def test_training_images_are_the_same_however_many_are_remembered():
     rows = tuple(Row(f"{i}.png", "few" if i % 40 == 0 else "many", "train") for i in range(400))
-    images = Images(Table(Path(), rows), np.zeros((400, 2, 2), np.uint8), np.arange(400), (), "")
+    nothing = np.zeros((400, 2, 2), np.uint8)
+    images = Images(Table(Path(), rows), nothing, np.arange(400), (), "", nothing)
     by_hash = sorted(range(400), key=lambda i: hashlib.sha256(rows[i].path.encode()).digest())
     for most in (6, 30, 1000):
         few = [i for i in by_hash if rows[i].label == "few"][: most // 2]
@@ -174,8 +175,9 @@ def test_layouts_are_block_means_at_any_size(side):
         np.testing.assert_allclose(found[:, y, x], block.mean(axis=(1, 2)), atol=0.51)
 
 
-def test_abstaining_comes_before_flagging():
-    assert decisions(np.array([True, False, True]), ["", "", FAR]) == ["flag", "clear", "abstain"]
+def test_abstaining_comes_before_flagging_and_nothing_is_cleared_without_an_operating_point():
+    assert [triage(True), triage(False), triage(None)] == ["flag", "clear", "undecided"]
+    assert {triage(flagged, FAR) for flagged in (True, False, None)} == {"abstain"}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,6 @@ def test_recall_counts_abstentions_both_ways_and_the_curve_ends_at_the_plain_err
     recall = found["recall"]
     assert recall["as_missed"]["value"] < recall["of_decided"]["value"] < recall["as_found"]["value"]
     assert found["reasons"][FAR]["value"] == pytest.approx(0.25, abs=0.02)
-    assert sum(found["decisions"].values()) == 200
     curve = risk_coverage(predictions, judgement)
     error = (predictions.predicted != predictions.truth).mean()
     assert curve["confidence"][-1] == curve["familiarity"][-1] == pytest.approx(error, abs=1e-5)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank
@@ -102,6 +103,10 @@ def test_copies_of_training_images_in_other_data_are_refused_by_name(run, traine
     shutil.copy(trained / "data" / "train" / "normal" / "000-0.png", other / "normal" / "new.png")
     result = hilum("certify", run, other, "--miss-rate", "0.1")
     assert_one_message(result, 1, "normal/new.png is the same file as train/normal/000-0.png")
+    with Image.open(other / "normal" / "new.png") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other / "normal" / "new.png")
+    result = hilum("certify", run, other, "--miss-rate", "0.1")
+    assert_one_message(result, 1, "normal/new.png is the same picture as train/normal/000-0.png")
 
 
 def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first(run, trained, hilum, tmp_path):
@@ -113,7 +118,7 @@ def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first
     assert_one_message(result, 1, "the label 'bacteria'", "--map")
     result = hilum("certify", run, other, "--miss-rate", "0.1", "--map", "bacteria=infected/non-covid", check=0)
     said = " ".join(result.stdout.split())
-    assert "(patients are unknown)" in said
+    assert "(patients are not all known)" in said
     assert "WARNING: patients are unknown" in said
     file = next((run / "certificates").glob("clinic-*.json"))
     facts = json.loads(file.read_text())

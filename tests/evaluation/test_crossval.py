@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
@@ -113,6 +114,20 @@ def test_identical_images_share_a_fold(write_dataset):
     folds = assign_folds(table, 5)
     by_name = {row.path: fold for row, fold in zip(table.rows, folds, strict=True)}
     assert len({by_name[file.relative_to(root).as_posix()] for file in files[:6]}) == 1
+
+
+def test_changed_copies_share_a_fold(write_dataset, tmp_path, tiny):
+    root = write_dataset(labels=("normal", "covid"), patients=9, images=1, metadata=False)
+    for file in sorted((root / "train" / "covid").iterdir())[:6]:
+        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file.with_stem(f"{file.stem}-mirrored"))
+    done = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=1"]), folds=3)
+    for fold in (1, 2, 3):
+        sides = defaultdict(set)
+        for row in open_run(done.folder / f"fold-{fold}").split():
+            sides[row.path.replace("-mirrored", "")].add(row.split)
+        assert all(len(found) == 1 for found in sides.values())
+    assert done.result["pooled"]["data"]["checked"]["leakage"]["pictures"] == 0
+    assert any("mirrored" in note and note.startswith("checked: ") for note in done.result["notes"])
 
 
 def test_folds_are_stratified_and_depend_on_the_seed(write_dataset):

@@ -19,6 +19,11 @@ def test_labels_are_matched_by_their_last_component_and_all_healthy_ones_are_one
     assert found == {"No Finding": "normal", "COVID": "infected/covid", "pneumonia/non-covid": "infected/non-covid"}
 
 
+def test_all_names_of_covid_are_one():
+    found = match_labels(["Viral-COVID19", "COVID-19, ARDS", "non-covid"], OURS)
+    assert found == {"Viral-COVID19": OURS[1], "COVID-19, ARDS": OURS[1], "non-covid": OURS[2]}
+
+
 def test_what_could_be_two_labels_is_not_guessed():
     with pytest.raises(SplitError, match="may be a/tb or b/tb"):
         match_labels(["tb"], ["normal", "a/tb", "b/tb"])

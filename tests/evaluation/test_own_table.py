@@ -27,6 +27,13 @@ def test_a_table_is_read_under_the_names_that_people_give_their_columns():
     assert facts["undated"] == 1
 
 
+def test_covid_by_another_name_is_as_impossible_before_2019():
+    rows = [Row(f"{i}.png", label, extra={"date": "2017"}) for i, label in enumerate(["Viral-COVID19", "non-covid"])]
+    assert table_facts(Table(Path("/data"), rows))["impossible"] == [
+        "1 images of 'Viral-COVID19' are dated before 2019"
+    ]
+
+
 def test_an_empty_column_says_nothing():
     facts = table_facts(Table(Path("/data"), [Row("a.png", "normal", extra={"date": " ", "view": "AP"})]))
     assert list(facts["columns"]) == ["view"]

@@ -93,7 +93,7 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     for answer in answers:
         infected = answer.probabilities["infected/covid"] + answer.probabilities["infected/non-covid"]
         assert answer.decision == ("flag" if infected >= 0.125 else "clear")
-        assert "the threshold of 12.50%" in answer.reason
+        assert "the threshold of 12.5 %" in answer.reason
     void = [
         seal(certificate | {"model": model | {"weights_sha256": "other"}}),
         seal(certificate | {"model": model | {"temperatures": {"": 7.5}}}),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,6 +16,7 @@ from hilum.export.hub_folder import write_hub_folder
 from hilum.serving.bundle import open_bundle
 from hilum.serving.hub import fetch
 from hilum.serving.predictor import Predictor
+from messages import assert_one_message
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -97,6 +99,22 @@ def test_a_bundle_is_loaded_from_a_hub_by_its_name(hub, bundle_of, squares):
     assert missing.returncode == 1
     assert "hf://owner/none: cannot be loaded" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+def test_an_unreachable_hub_is_said_at_once_and_a_copy_in_the_cache_is_used(hub, bundle_of, squares):
+    """Port 9 of this machine: nothing listens there."""
+    pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
+    file = next((squares / "test" / "normal").iterdir())
+    command = [sys.executable, "-m", "hilum", "predict", str(file), "--json", "-", "--model", "hf://owner/lungs"]
+    offline = {**os.environ, **hub, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    begin = time.monotonic()
+    missing = subprocess.run(command, capture_output=True, text=True, env=offline, check=False)
+    assert time.monotonic() - begin < 15  # with a client that waits for seconds, it was 24 s
+    assert_one_message(missing, 1, "cannot be reached")
+    assert len(missing.stderr.splitlines()) == 1
+    subprocess.run(command, capture_output=True, env={**os.environ, **hub}, check=True)
+    cached = subprocess.run(command, capture_output=True, text=True, env=offline, check=True)
+    assert json.loads(cached.stdout)["model"]["sha256"] == open_bundle(bundle_of("flat")).sha256
 
 
 def test_a_name_that_is_none_is_refused():

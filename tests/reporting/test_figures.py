@@ -152,7 +152,7 @@ def test_colours_are_distinct_and_start_with_okabe_ito() -> None:
 
 
 def test_long_and_unprintable_names_are_tamed() -> None:
-    assert shown("a\x00b\nc") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c"
+    assert shown("a\x00b\nc") == "a\\x00b\\x0ac"
     long = shown("x" * 20 + "y" * 80)
     assert len(long) <= 30
     assert "…" in long

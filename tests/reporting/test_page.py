@@ -98,6 +98,7 @@ def test_unknown_patients_make_intervals_optimistic(make_run: MakeRun) -> None:
     page = opened(make_run(patients=False))
     assert "Image-level intervals: optimistic." in page.text
     assert "Patients are unknown" in page.text
+    assert "No patient has images in more than one split" not in page.text
     assert "No patient has images" not in page.text
 
 

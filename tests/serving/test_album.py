@@ -1,6 +1,7 @@
 """The pages of --explain: what comes first, what is said, and that many images stay usable."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,35 +9,41 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.data.readers.folders import read_folders
 from hilum.errors import UsageError
 from hilum.serving import album_page
 from hilum.serving.album import Album
-from hilum.serving.album_page import Shown, write_pages
+from hilum.serving.album_page import Map, Shown, write_pages
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import open_bundle
 from hilum.serving.explanation import explain
+from hilum.serving.overlay import draw
 from hilum.serving.predictor import Predictor
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
 
-def shown(number, truth, label, probability, name=""):
+def shown(number, truth, label, probability, name="", decision="flag", notes=("A lateral view.",)):
     rest = (1 - probability) / 2
     probabilities = {one: probability if one == label else rest for one in LABELS}
-    answer = Answer(f"{number}.png", label, probabilities, "flag", "because <of> this", ("A lateral view.",))
-    return Shown(f"{number}.png.jpg", (648, 364), name or f"{number}.png", answer, truth)
+    answer = Answer(f"{number}.png", label, label, probabilities, decision, "because <of> this", notes)
+    maps = (Map(label, "", probability, 3.25, label == "normal", "activation"),)
+    return Shown(f"{number}.png.jpg", (648, 364), name or f"{number}.png", answer, truth, maps)
 
 
 class Reader(HTMLParser):
-    """Names in the order of figures, headings, and whether every tag is closed."""
+    """Names in the order of figures, headings, alternative texts, and whether every tag is closed."""
 
     def __init__(self, text):
         super().__init__()
-        self.names, self.headings, self.open, self.values = [], [], [], []
+        self.names, self.headings, self.open, self.values, self.alts, self.tags = [], [], [], [], [], []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag == "img":
+            self.alts.append(dict(attributes)["alt"])
         if tag not in ("meta", "img"):
             self.open.append(tag)
 
@@ -44,11 +51,11 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "figure" in self.open and self.open[-1] == "b":
+        if "figcaption" in self.open and self.open[-1] == "b":
             self.names.append(data)
-        elif self.open[-1:] == ["h2"]:
-            self.headings.append(data)
-        elif self.open[-1:] == ["dd"]:
+        elif self.open[-1:] == ["h2"] and data.strip():
+            self.headings.append(data.strip())
+        elif "figcaption" in self.open and self.open[-1:] == ["dd"]:
             self.values.append(data)
 
 
@@ -57,25 +64,53 @@ def bundle(bundle_of):
     return open_bundle(bundle_of("flat"))
 
 
-def test_wrong_answers_come_first_and_each_says_truth_answer_and_decision(bundle, tmp_path):
+def test_wrong_answers_come_first_and_then_what_has_to_be_looked_at(bundle, tmp_path):
     given = [
-        shown(1, "normal", "normal", 0.9),
+        shown(1, "normal", "normal", 0.9, decision="clear"),
         shown(2, "normal", "infected/covid", 0.6),
-        shown(3, "", "normal", 0.5),
+        shown(3, "", "normal", 0.5, decision="abstain"),
         shown(4, "infected/covid", "normal", 0.8),
         shown(5, "infected/covid", "infected/covid", 0.5),
+        shown(6, "infected/covid", "normal", 0.6, decision="clear"),  # missed: before all others
+        shown(7, "infected/covid", "normal", 0.9, decision="abstain"),  # got no answer
+        shown(8, "", "infected/covid", 0.7),
     ]
     failed = [Answer("bad.png", error="an empty file. Remove it.")]
     text = write_pages(tmp_path, given, failed, bundle).read_text()
     page = Reader(text)
-    assert page.names == ["4.png", "2.png", "5.png", "1.png", "3.png"]
-    assert page.headings == ["Wrong", "Right", "Truth not known", "Could not be read: 1"]
-    assert page.values[:4] == ["infected/covid", "normal, 80.0%", "infected/covid 10.0%; infected/non-covid 10.0%",
-                               "flag: because <of> this"]  # fmt: skip
-    assert "6 images: 2 wrong, 2 right, 1 truth not known, 1 could not be read." in text
-    row = re.search(r"<tr><th>infected/covid</th>(.*?)</tr>", text)[1]
-    assert re.findall(r">(\d+)<", row) == ["1", "1", "0"]
+    assert page.names == ["6.png", "4.png", "2.png", "8.png", "5.png", "3.png", "7.png", "1.png"]
+    assert page.headings == ["How to read this page", "Wrong", "Flag", "Abstain", "Clear", "Could not be read"]
+    at = page.names.index("4.png") * 5
+    assert page.values[at : at + 5] == [
+        "infected/covid",
+        "normal, 80.0\N{NO-BREAK SPACE}%",
+        "infected/covid 10.0\N{NO-BREAK SPACE}%; infected/non-covid 10.0\N{NO-BREAK SPACE}%",
+        "because <of> this",
+        "A lateral view.",
+    ]  # fmt: skip
+    row = re.search(r'<tr><th scope="row">infected/covid</th>(.*?)</tr>', text)[1]
+    assert re.findall(r">(\d+)<", row) == ["3", "1", "0"]
     assert not (tmp_path / "page-2.html").exists()
+
+
+def test_the_page_begins_with_counts_of_decisions_and_explains_what_is_on_it(bundle, tmp_path):
+    given = [shown(k, "", "normal", 0.9, decision="undecided") for k in range(3)] + [
+        shown(9, "", "normal", 0.9, decision="abstain")
+    ]
+    text = write_pages(tmp_path, given, [], bundle).read_text()
+    top = text[: text.index("How to read")]
+    assert re.findall(r'class="badge (\w+)">(\d+) ', top) == [("abstain", "1"), ("undecided", "3")]
+    page = Reader(text)
+    assert page.tags.count("main") == 1
+    assert all("9.png" in alt or "undecided" in alt for alt in page.alts)
+    assert page.alts[0].startswith("9.png: radiograph and heatmap. Most probable: normal, 90.0")
+    assert text.count("log-odds") > len(given)
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+    for number in range(3):  # caption once, decision once
+        figure = next(part for part in text.split("<figure>") if f'src="{number}.png.jpg"' in part)
+        assert re.sub('alt="[^"]*"', "", figure).count(f">{number}.png<") == 1
+        assert len(re.findall(r">undecided<", figure)) == 1
 
 
 def test_many_images_are_paged_and_loaded_as_they_come_into_sight(bundle, tmp_path, monkeypatch):
@@ -88,22 +123,37 @@ def test_many_images_are_paged_and_loaded_as_they_come_into_sight(bundle, tmp_pa
     names = [name for page in read for name in page.names]
     assert sorted(names) == sorted(one.name for one in given)
     assert names[0] == "33.png"  # the surest of the wrong ones
-    assert read[1].headings == ["Wrong", "Right"]
+    assert [text for text in read[1].headings if text in ("Wrong", "Flag")] == ["Wrong", "Flag"]
     for page in pages:
         text = page.read_text()
         pictures = re.findall("<img [^>]*>", text)
         assert all('loading="lazy"' in picture and 'width="648" height="364"' in picture for picture in pictures)
         links = re.findall(r'href="((?:index|page)[^"]*)"', text)
-        assert {tmp_path / link for link in links} == {*pages} - {page}
+        assert {tmp_path / link for link in links if "#" not in link} == {*pages} - {page}
+        for link in links:  # to where a section begins
+            file, _, place = link.partition("#")
+            assert not place or f'id="{place}"' in (tmp_path / file).read_text()
 
 
 def test_names_of_files_are_not_taken_for_html(bundle, tmp_path):
     name = '<b>"a" & b?#.png'
     one = shown(1, "normal", "normal", 0.9, name)
     text = write_pages(tmp_path, [one], [Answer(name, error="x")], bundle).read_text()
-    Reader(text)
-    assert "<b>&lt;b&gt;&quot;a&quot; &amp; b?#.png</b>" in text
+    page = Reader(text)
+    assert "".join(page.names) == name
+    assert page.alts[0].startswith(f"{name}: ")
     assert "<of>" not in text
+
+
+def test_what_is_healthy_is_not_drawn_in_alarming_red(bundle_of, squares):
+    predictor = Predictor(bundle_of("flat"))
+    found = explain(predictor, next((squares / "test" / "normal").iterdir()))
+    (heatmap,) = found.heatmaps
+    heatmap = replace(heatmap, values=np.full_like(heatmap.values, 9.0))
+    for label, red in (("normal", False), ("infected/covid", True)):
+        sheet = draw(replace(found, heatmaps=(replace(heatmap, child=label),)), predictor.bundle)
+        pixels = np.asarray(sheet).astype(int)[:, sheet.width // 2 + 8 :]
+        assert ((pixels[..., 0] > pixels[..., 2]).mean() > 0.9) == red
 
 
 def test_pictures_lie_where_the_page_looks_for_them(bundle_of, tmp_path):
@@ -126,6 +176,14 @@ def test_pictures_lie_where_the_page_looks_for_them(bundle_of, tmp_path):
     assert len(sources) == 3
     assert all((tmp_path / "out" / source).is_file() for source in sources)
     assert [album.truth_of(file) for file in files] == ["normal", "infected/covid", ""]
+
+
+def test_what_was_drawn_among_the_data_is_no_label_of_theirs(bundle, tmp_path):
+    for name in ("covid/1.png", "normal/2.png", "explained/covid/1.png.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    write_pages(tmp_path / "explained", [shown(1, "normal", "normal", 0.9)], [], bundle)
+    assert read_folders(tmp_path).labels == ("normal", "covid")
 
 
 def test_a_folder_that_cannot_be_made_is_said_so(bundle, tmp_path):

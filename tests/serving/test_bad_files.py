@@ -51,6 +51,11 @@ BAD = {
     "constant.png": (constant(), "every pixel has the same value"),
     "bomb.png": (png(50_000, 50_000, zlib.compress(bytes(2**20))), "refused unread"),
     "hollow.png": (png(9_000, 9_000), "damaged"),
+    "saved.png": (b"<!DOCTYPE html>\n<html><body>404</body></html>", "an HTML page"),
+    "pointer.jpg": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+    "archive.png": (b"PK\x03\x04" + bytes(100), "a ZIP archive"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(100), "a HEIC (HEIF) image"),
+    "volume.dcm": (bytes(344) + b"n+1\0" + bytes(100), "a NIfTI volume"),
     "noise.png": (bytes(range(255, 0, -1)) * 4, "a file of an unknown kind"),
 }
 
@@ -63,7 +68,7 @@ def bad_files(tmp_path):
 
 
 def test_each_is_one_line_and_the_others_go_on(bad_files, bundle_of, squares, hilum, tmp_path):
-    good = sorted((squares / "test" / "normal").iterdir())[:8]
+    good = sorted((squares / "test" / "normal").iterdir())[: len(BAD)]
     mixed = [file for pair in zip(good, bad_files, strict=True) for file in pair]
     result = hilum("predict", *mixed, tmp_path, "--model", bundle_of("flat"), "--json", "-", check=0)
     rows = [json.loads(line) for line in result.stdout.splitlines()]
@@ -115,3 +120,20 @@ def test_what_is_no_file_is_said_so(bundle_of, squares, hilum, tmp_path):
 def test_a_bundle_given_as_an_image_is_refused_as_one(bundle_of, hilum):
     result = hilum("predict", bundle_of("flat"), "--model", bundle_of("flat"), "--json", "-", check=1)
     assert "not an image" in json.loads(result.stdout)["error"]
+
+
+def test_folders_are_searched_for_objects_without_an_ending(tmp_path):
+    pytest.importorskip("pydicom")
+    from dicom_objects import encoded, radiograph
+    from hilum.serving.sources import find_files, read_source
+
+    content = encoded(radiograph())
+    for name in ("IM000001", "1.2.840.1", "x.png", "y.dcm", ".hidden", "DICOMDIR"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "bare").write_bytes(content[132:])
+    (tmp_path / "notes.txt").write_text("none")
+    found = list(find_files([tmp_path]))
+    assert [file.name for file in found] == ["1.2.840.1", "IM000001", "bare", "x.png", "y.dcm"]
+    pictures = [read_source(file, file.name) for file in found]
+    assert all(np.array_equal(picture.pixels, pictures[0][0].pixels) for picture, _ in pictures)
+    assert [file.name for file, (_, notes) in zip(found, pictures, strict=True) if notes] == ["x.png"]

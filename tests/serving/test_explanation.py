@@ -166,8 +166,8 @@ def test_the_command_draws_each_image_and_a_page(hilum, bundle_of, squares, tmp_
     for file in drawn:
         assert file.relative_to(tmp_path / "maps").as_posix() in text
     assert text.count("<figure>") == 2
-    assert "<dt>truth</dt><dd>normal</dd>" in text
-    assert "Could not be read: 1" in text
+    assert "<dt>folder</dt><dd>normal</dd>" in text
+    assert '<h2 id="unreadable">Could not be read <span>1</span>' in text
     assert "bad.png: a text file" in text
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3
 

@@ -12,6 +12,7 @@ from hilum.data.familiarity import Familiarity
 from hilum.errors import BundleError
 from hilum.serving.abstention import pack, unpack
 from hilum.serving.bundle import open_bundle
+from hilum.serving.decision import legend
 from hilum.serving.explanation import explain
 from hilum.serving.predictor import Predictor
 from hilum.serving.seal import METADATA, _entry, seal
@@ -56,7 +57,7 @@ def outcome(facts, model):
         predictor = Predictor(seal(facts, model))
         answer = predictor.predict(PIXELS)
         explain(predictor, PIXELS)
-        predictor.bundle.display, predictor.bundle.healthy  # noqa: B018 - the screen looks at them
+        legend(predictor.bundle), predictor.bundle.short, predictor.bundle.healthy  # the screen looks at them
     except BundleError as error:
         text = str(error)
         assert "\n" not in text

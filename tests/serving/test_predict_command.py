@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -23,7 +24,8 @@ def test_json_on_standard_output_is_one_object_a_line_and_nothing_else(hilum, bu
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["path"] for row in rows] == [*map(str, files[:20]), str(tmp_path / "bad.png")]
     assert rows[0].keys() >= {"path", "label", "probabilities", "decision", "reason", "model"}
-    assert rows[0]["decision"] in ("flag", "clear", "abstain")
+    assert rows[0]["decision"] == "undecided"  # nobody has certified it
+    assert rows[0]["display"] == rows[0]["label"]
     predictor = Predictor(bundle_of("flat"))
     assert rows[0]["model"] == predictor.model
     expected = [list(answer.probabilities.values()) for answer in predictor.predict_many(files[:20])]
@@ -44,8 +46,9 @@ def test_folders_are_searched_and_csv_is_a_table(hilum, bundle_of, squares, tmp_
 
 def test_a_few_images_are_shown_in_a_table(hilum, bundle_of, files):
     result = hilum("predict", *files[:3], "--model", bundle_of("flat"), check=0)
-    for text in ("normal", "covid *", "non-covid", "decision", files[0].name, "3 images:", "No operating point"):
+    for text in ("normal", "covid", "non-covid", "decision", files[0].name, "3 images: 3 undecided", "no operating"):
         assert text in result.stdout
+    assert not re.search("clear |flag ", result.stdout)
 
 
 def test_bad_input_ends_in_one_message(hilum, bundle_of, files, tmp_path):
@@ -54,8 +57,15 @@ def test_bad_input_ends_in_one_message(hilum, bundle_of, files, tmp_path):
     assert_one_message(hilum("predict", tmp_path, "--model", model), 2, "no image in this folder")
     assert_one_message(hilum("predict", files[0], "--model", model, "--json", "-", "--csv", "-"), 2, "both want")
     assert_one_message(hilum("predict", files[0], "--model", model, "--json", tmp_path / "no" / "x"), 2, "no/x")
-    result = hilum("predict", tmp_path / "none.png", "--model", model, check=1)  # none could be read
-    assert "no such file" in result.stdout
+    result = hilum("predict", tmp_path / "none.png", "--model", model)
+    assert_one_message(result, 1, "none.png: no such file")
+    assert result.stdout == ""  # no summary of nothing
+    assert_one_message(
+        hilum("predict", "--explain", files[0]), 2, "no image was named", f"predict {files[0]} --explain"
+    )
+    assert_one_message(hilum("predict", files[0], "--model", model, "--csv", tmp_path / "b.png"), 2, "--csv", "b.png")
+    result = hilum("predict", files[0], tmp_path / "none.png", "--model", model, "--json", "-", check=0)
+    assert "1 of 2 files could not be read" in result.stderr
 
 
 def test_a_closed_pipe_is_no_accident(bundle_of, files):

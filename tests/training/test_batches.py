@@ -16,7 +16,7 @@ from hilum.training.batches import Batches
 def make(count, batch_size, shuffle=None):
     pixels = np.arange(count + 5, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
     table = Table(Path(), tuple(Row(str(i), "a") for i in range(count)))
-    images = Images(table, pixels, np.arange(5, count + 5), (), "")
+    images = Images(table, pixels, np.arange(5, count + 5), (), "", pixels)
     return Batches(images, np.arange(count), batch_size, shuffle)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hilum.errors import RecipeError
-from hilum.training.recipe import Recipe, load_recipe, recipe_names, resolve_key
+from hilum.training.recipe import SYNONYMS, Recipe, load_recipe, recipe_names, resolve_key
 
 
 def test_the_seeds_recipe_holds_the_seeds_protocol():
@@ -87,15 +87,51 @@ def test_a_recipe_that_is_nowhere_lists_what_there_is():
         load_recipe("nowhere")
 
 
+MEANT = {
+    "learning_rate=0.1": "--set lr=0.1",
+    "Learning_Rate=0.1": "--set lr=0.1",
+    "training.learning_rate=0.1": "--set lr=0.1",
+    "image_size=224": "--set size=224",
+    "num_epochs=3": "--set epochs=3",
+    "batchsize=8": "--set batch_size=8",
+    "pretrained=true": "--set network.options.pretrained=true",
+    "optimizer=adam": "--set optimiser=adam",
+    "device=cuda": "GPU",
+}
+
+
+@pytest.mark.parametrize("setting", MEANT)
+def test_what_other_libraries_call_it_is_understood_and_no_list_of_all_keys_given(setting):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("compact", [setting])
+    assert MEANT[setting] in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_every_suggested_key_exists_and_no_name_stands_for_two():
+    names = " ".join(SYNONYMS.values()).split()
+    assert len(names) == len(set(names))
+    for key in SYNONYMS:
+        assert resolve_key(key) == key
+    for name in names:
+        with pytest.raises(RecipeError):
+            resolve_key(name)
+
+
+def test_a_key_like_no_other_gets_no_senseless_suggestion():
+    with pytest.raises(RecipeError) as caught:
+        resolve_key("zzz")
+    assert "mean" not in str(caught.value)
+
+
 def test_keys_resolve():
     assert resolve_key("lr") == "training.lr"
     assert resolve_key("training.lr") == "training.lr"
 
 
-def test_the_documentation_lists_every_key_with_its_default():
+def test_the_documentation_lists_every_key_with_its_default_and_what_training_uses():
     text = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text()
-    listed = dict(re.findall(r"^\| `([a-z_.]+)` \| `?([^|`]+?)`? \|", text, flags=re.MULTILINE))
-    defaults = Recipe().model_dump()
+    listed = re.findall(r"^\| `([a-z_.]+)` \| `?([^|`]+?)`? \| `?([^|`]+?)`? \|", text, flags=re.MULTILINE)
 
     def flatten(values, prefix=""):
         for key, value in values.items():
@@ -104,8 +140,12 @@ def test_the_documentation_lists_every_key_with_its_default():
             else:
                 yield prefix + key, value
 
-    expected = dict(flatten(defaults))
-    assert listed.keys() == expected.keys()
-    for key, value in expected.items():
-        shown = json.loads(listed[key])
-        assert shown == value, key
+    used, defaults = (dict(flatten(recipe.model_dump())) for recipe in (load_recipe("compact"), Recipe()))
+    assert {key for key, *_ in listed} == defaults.keys()
+    for key, *shown in listed:
+        assert [json.loads(text) for text in shown] == [used[key], defaults[key]], key
+
+
+def test_labels_that_are_numbers_may_be_named():
+    recipe = load_recipe("compact", ["healthy=0", "protected=1"])
+    assert (recipe.healthy, recipe.protected) == ("0", "1")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hilum.data.cache import open_images
 from hilum.data.readers.read import read_table
@@ -17,6 +18,7 @@ from hilum.data.taxonomy import fair_shares
 from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
 from hilum.evaluation.evaluate import evaluate
 from hilum.models.compact import Compact
+from hilum.progress import Progress
 from hilum.training.fit import precision_of, select_part
 from hilum.training.module import learning_rate_factor
 from hilum.training.objective import decision_weights
@@ -38,6 +40,16 @@ AS_THEY_ARE = ("equalise=false", "local_contrast=0", "gamma=0", "epochs=8")  # g
 
 def tiny(*settings):
     return load_recipe("compact", [*TINY, *settings])
+
+
+class Collected(Progress):
+    """What was said, line by line."""
+
+    def __init__(self):
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
 
 
 def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
@@ -322,3 +334,73 @@ def test_no_checkpoint_is_kept_before_its_time(write_dataset, tmp_path):
 def test_misses_need_a_protected_label(write_dataset, tmp_path):
     with pytest.raises(RecipeError, match="needs a protected label"):
         train(write_dataset(labels=("a", "b")), tmp_path / "run", tiny("select=misses"))
+
+
+def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits(write_dataset, tmp_path):
+    root = write_dataset(metadata=False, labels=("normal", "covid"))
+    for file in sorted((root / "train" / "covid").iterdir())[:8]:
+        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file.with_stem(f"{file.stem}-mirrored"))
+    torn = []
+    for how in ("near", "identical"):
+        said = Collected()
+        out = tmp_path / how
+        run = train(root, out, tiny(f"splits.duplicates={how}", "max_steps=2", "validate_every=1"), progress=said)
+        side = {Path(row.path).stem: row.split for row in run.split() if row.label == "covid"}
+        torn.append(
+            sum(name.endswith("-mirrored") and side[name.removesuffix("-mirrored")] != side[name] for name in side)
+        )
+        line = next(line for line in said.lines if line.startswith("checked: "))
+        assert line == run.environment["data"]["notes"][-1]
+        assert ("mirrored" in line) == (how == "near")
+        assert run.environment["data"]["checked"]["leakage"] == {"patients": 0, "pictures": 0}
+        assert any("8 pictures occur more than once" in line for line in said.lines) == (how == "near")
+    assert torn[0] == 0 < torn[1]
+
+    run = open_run(tmp_path / "near")
+    before = run.split()
+    facts = run.environment
+    del facts["weights_sha256"]
+    run.write_environment(facts)
+    again = train(root, tmp_path / "near", resume=True)
+    assert again.finished
+    assert again.split() == before
+    assert again.environment["data"]["checked"] == facts["data"]["checked"]
+
+
+def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_path):
+    root = write_dataset(splits=("train", "test"), metadata=False)
+    Image.open(root / "train/normal/tr003-0.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        root / "test/normal/te009-1.png"
+    )
+    said = Collected()
+    run = train(root, tmp_path / "run", tiny("max_steps=1", 'val="carve"'), progress=said)
+    assert all((row.split == "test") == row.path.startswith("test/") for row in run.split())
+    note = next(line for line in said.lines if "WARNING" in line and "more than one side" in line)
+    assert "1 picture is" in note
+    assert "train/normal/tr003-0.png" in note
+    assert "test/normal/te009-1.png" in note
+    (finding,) = run.environment["data"]["checked"]["findings"]
+    assert finding["severity"] == "error"
+
+
+def test_near_duplicates_of_training_images_are_left_out_of_other_data(write_dataset, tmp_path, own_cache):
+    root = write_dataset(labels=("normal", "covid"))
+    run = train(root, tmp_path / "run", tiny("max_steps=1"))
+    other = write_dataset(labels=("normal", "covid"), name="other", start=7)
+    trained = [row.path for row in run.split() if row.split == "train" and row.label == "covid"][:3]
+    for i, path in enumerate(trained):
+        target = other / "train" / "covid" / f"tr{i:03d}-0.png"
+        if i:
+            Image.open(root / path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(target)
+        else:
+            target.write_bytes((root / path).read_bytes())
+    data = evaluate(run, other, split="train").metrics
+    assert data["n_images"] == 48 - 3
+    notes = data["data"]["notes"]
+    assert any("WARNING: 1 images that the run was trained on" in note for note in notes)
+    assert any("WARNING: 2 near-duplicates" in note and trained[1] in note for note in notes)
+    for file in own_cache.iterdir():  # the cache may be deleted at any time
+        file.unlink()
+    metrics = evaluate(run, other, split="train").metrics
+    assert metrics["n_images"] == 48 - 1
+    assert any("was not checked" in note for note in metrics["data"]["notes"])

@@ -14,10 +14,12 @@ from hilum.audit.duplicates import Duplicates, find_duplicates
 from hilum.audit.findings import ORDER, Finding, Severity, worst_first
 from hilum.audit.index import remark
 from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
-from hilum.audit.patients import Patients, recognise_patients
+from hilum.audit.patients import Patients, count_patients
 from hilum.audit.provenance import Match, recognise
+from hilum.audit.remembered import dataset_key, remember
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.survey import Survey, survey
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError
@@ -59,7 +61,7 @@ class Audit:
 
 
 def write_audit(found: Audit, out: Path) -> Path:
-    """Write ``audit.json``.
+    """Write ``audit.json``, and keep it in the cache, so that trainings of these data repeat its errors.
 
     Args:
         found: An audit.
@@ -78,16 +80,24 @@ def write_audit(found: Audit, out: Path) -> Path:
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
+    remember(found.facts, dataset_key((row.sha256, row.label) for row in found.survey.table.rows), out)
     return file
 
 
-def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, progress: Progress | None = None) -> Audit:
+def audit(
+    data: Path,
+    *,
+    opinion: Callable[[Table], Opinion] | None = None,
+    read: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> Audit:
     """Look for what is wrong with a dataset; nothing is trained, nothing is changed.
 
     Args:
         data: A dataset, as `hilum.data.readers.read.read_table` takes it.
         opinion: What a model says of images that it was not trained on, to find wrong labels by: a function of the
             readable rows (see `hilum.evaluation.out_of_sample`).
+        read: How to read it.
         progress: Told about long work.
 
     Raises:
@@ -95,10 +105,10 @@ def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, prog
         TableError: The data cannot be read at all.
     """
     progress = progress or Progress()
-    table = read_table(data)
+    table = read_table(data, read)
     seen = survey(table, progress=progress)
     copies = find_duplicates(seen, progress=progress)
-    whose = recognise_patients(seen.table)
+    whose = count_patients(seen.table)
     together = list(range(len(seen)))
     for group in copies.groups:
         for position in group:
@@ -112,7 +122,7 @@ def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, prog
             *duplicates.findings(copies, seen.table),
             *patients.findings(whose),
             *provenance.findings(matches),
-            *sources.findings(seen.table),
+            *sources.findings(seen.table.with_values("patient_id", whose.patient), matches),
             *shortcut_findings.findings(shortcuts),
             *(labels.findings(doubts, seen.table) if doubts else ()),
             *composition.findings(counted, seen.table),
@@ -131,7 +141,9 @@ def audit(data: Path, *, opinion: Callable[[Table], Opinion] | None = None, prog
             "across_patients": len(copies.across_patients),
         },
         "patients": {
-            "known": sum(bool(name) for name in whose.patient) / len(seen),
+            "known": sum(map(bool, whose.patient)) / len(seen),
+            "images": sum(map(bool, whose.patient)),
+            "number": len(whose.images),
             "how": sorted(set(whose.how)),
             "across_splits": len(whose.across_splits),
             "several_labels": len(whose.several_labels),

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from hilum.audit.findings import Finding, Severity
 from hilum.audit.survey import Survey
+from hilum.data.label_names import several_in_words
 from hilum.data.table import Table
 
 IMBALANCE = 3.0  # times as many images of the most frequent label as of the rarest
@@ -63,15 +64,22 @@ def interval_of(n: int, share: float = GOOD) -> tuple[float, float]:
 def findings(facts: Mapping[str, Any], table: Table) -> list[Finding]:
     """What the counts mean.
 
-    Rules: unreadable files are a warning, an error above one in twenty; a label three times as frequent as another
-    is good to know; a validation or test part whose interval at 90 % right is wider than 10 points either way is a
-    warning; a label that a part lacks is an error in ``train`` and a warning elsewhere.
+    Rules: unreadable files are a warning, an error above one in twenty; several findings in one label are a warning; a
+    label three times as frequent as another is good to know; a validation or test part whose interval at 90 % right is
+    wider than 10 points either way is a warning; a label that a part lacks is an error in ``train`` and a warning
+    elsewhere.
 
     Args:
         facts: What `compose` found.
         table: The readable rows.
     """
-    found = [*_unreadable(facts), *_balance(facts), *_lacking(facts["counts"]), *_too_small(facts, table)]
+    found = [
+        *_unreadable(facts),
+        *_several(table),
+        *_balance(facts),
+        *_lacking(facts["counts"]),
+        *_too_small(facts, table),
+    ]
     if facts["n_sizes"] > 1 or len(facts["formats"]) > 1 or len(facts["modes"]) > 1:
         kinds = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
         modes = ", ".join(f"{count} {name}" for name, count in facts["modes"].items())
@@ -91,6 +99,15 @@ def _unreadable(facts: Mapping[str, Any]) -> list[Finding]:
     evidence = {"paths": [item["path"] for item in lost[:50]]}
     remedy = "Fetch them again, or leave them out: hilum audit DATA --fix OUT.csv."
     return [Finding("unreadable", severity, message, remedy, evidence)]
+
+
+def _several(table: Table) -> list[Finding]:
+    told = several_in_words(table)
+    if not told:
+        return []
+    message = f"{told[0].upper()}{told[1:]}: each combination was taken for a label of its own."
+    remedy = "Give each image one label (a column of its own, --label-column), or leave these images out."
+    return [Finding("composition", "warning", message, remedy, meaning="hilum train learns one label an image.")]
 
 
 def _balance(facts: Mapping[str, Any]) -> list[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from hilum.audit.correlation import CHANGES, find_copies
 from hilum.audit.findings import Finding, Severity
 from hilum.audit.survey import Survey
+from hilum.data.label_names import nested_findings
 from hilum.data.table import Row, Table
 from hilum.progress import Progress
 
@@ -152,15 +154,29 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
                 "Keep each picture in one split only: hilum audit DATA --fix OUT.csv leaves it out of train.",
             )
         )
-    if duplicates.across_labels:
+    finer = [g for g in duplicates.across_labels if both_right([table.rows[i].label for i in duplicates.groups[g]])]
+    wrong = [g for g in duplicates.across_labels if g not in finer]
+    if wrong:
         found.append(
             _finding(
-                duplicates.across_labels,
+                wrong,
                 duplicates,
                 table,
                 "error",
                 "{n} under more than one label: at least one label of each is wrong.",
                 "Look at these pictures and correct their labels, or leave all out: hilum audit DATA --fix OUT.csv.",
+            )
+        )
+    if finer:
+        found.append(
+            _finding(
+                finer,
+                duplicates,
+                table,
+                "warning",
+                "{n} under two labels of which one says more than the other, such as COVID-19 and COVID-19, ARDS: both "
+                "may be right.",
+                "Give the copies of a picture one label.",
             )
         )
     if duplicates.across_patients:
@@ -193,6 +209,11 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
         )
     )
     return found
+
+
+def both_right(labels: Sequence[str]) -> bool:
+    """Whether of any two of the labels one says all that the other says."""
+    return all(nested_findings(a, b) for a, b in combinations(sorted(set(labels)), 2))
 
 
 def _finding(

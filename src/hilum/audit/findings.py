@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from hilum.printable import printable
+
 Severity = Literal["info", "warning", "error"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "info")
+MISLEADS = (
+    "provenance",  # labels that cannot be what they say
+    "sources",  # source and label determine each other: no measure can tell one from the other
+    "patients",  # leakage: results are too good
+    "duplicates",
+    "labels",  # some are wrong
+    "shortcuts",  # the file, then the picture, tells the label
+    "composition",
+    "unreadable",
+    "size",
+    "balance",
+)
+"""Checks by how much what they find misleads: the order of findings that are equally bad. Mending a shortcut does not
+mend the source that brought it, so that files come after sources."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +35,7 @@ class Finding:
         severity: ``error``: results on these data would be wrong; ``warning``: they could mislead; ``info``: good
             to know.
         message: What was found, in words that a student understands.
+        meaning: What that means; the same words for all findings of a kind, so that they can be said once.
         remedy: What to do about it; empty where nothing is to be done.
         evidence: Numbers and names behind it, as JSON can hold them.
     """
@@ -28,6 +45,7 @@ class Finding:
     message: str
     remedy: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    meaning: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For ``audit.json``."""
@@ -35,5 +53,28 @@ class Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors, then warnings, then what is good to know; otherwise in the order given."""
-    return sorted(findings, key=lambda finding: ORDER.index(finding.severity))
+    """Errors, then warnings, then what is good to know; within each what misleads most, as `MISLEADS` has it."""
+    return sorted(findings, key=lambda finding: (ORDER.index(finding.severity), MISLEADS.index(finding.check)))
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in quotes, the first few of many: ``'a', 'b' and 12 more``."""
+    shown = [f"'{printable(name)}'" for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(shown)} and {len(names) - most} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def said_briefly(findings: Sequence[Mapping[str, Any]], severity: Severity = "error", most: int = 5) -> list[str]:
+    """The findings of one severity in one line each, the first few of many: ``ERROR sources: ...``.
+
+    Args:
+        findings: As `Finding.as_json` gives them.
+        severity: Which.
+        most: Lines before the rest is only counted.
+    """
+    chosen = [finding for finding in findings if finding["severity"] == severity]
+    lines = [f"{severity.upper()} {finding['check']}: {printable(finding['message'])}" for finding in chosen[:most]]
+    if len(chosen) > most:
+        lines.append(f"{len(chosen) - most} more {severity}s")
+    return lines

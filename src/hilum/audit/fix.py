@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hilum.audit.duplicates import both_right
+from hilum.data.patients import rule_of
 from hilum.data.splits import GROUP_COLUMN, independent_groups
 from hilum.data.table import Row, Table
 from hilum.errors import TableError
@@ -30,6 +33,7 @@ def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unread
     - Files that cannot be read are left out (they are not in `table` any more).
     - Patients that were recognised by file names are written down.
     - A picture that lies under several labels is left out: one of the labels is wrong, and nobody here knows which.
+      Labels of which one says all that the other says (``COVID-19`` and ``COVID-19, ARDS``) are both right.
     - Of other copies one is kept: that in ``test`` before ``calibration`` before ``val`` before ``train``. If two
       patients claim a picture, it keeps both names in one group, so that no split tears these patients apart.
     - Of a patient on several sides of given splits only the images on the first of these sides are kept.
@@ -42,7 +46,7 @@ def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unread
     """
     log = [f"left out {path}: cannot be read" for path in unreadable]
     rows = [replace(row, patient_id=patient) for row, patient in zip(table.rows, patients, strict=True)]
-    named = sum(bool(row.patient_id) and not old.patient_id for row, old in zip(rows, table.rows, strict=True))
+    named = sum(bool(rule_of(row.patient_id)) for row in rows)
     if named:
         log.append(f"wrote down the patient of {named} images, recognised by their file names")
 
@@ -53,7 +57,7 @@ def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unread
     together: dict[str, str] = {}  # the group of patients who claim one picture
     for group, positions in members.items():
         labels = sorted({rows[position].label for position in positions})
-        if len(labels) > 1:
+        if not both_right(labels):
             log += [f"left out {rows[i].path}: the same picture lies under {', '.join(labels)}" for i in positions]
             continue
         first, *copies = sorted(positions, key=lambda i: (_side(rows[i]), i))
@@ -102,16 +106,17 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
         The log's file.
 
     Raises:
-        TableError: `out` is not a CSV file name, lies beside the images' folder, exists, or cannot be written.
+        TableError: `out` is not a CSV file name, exists, or cannot be written.
     """
-    root, log = check_fixed(out, fixed.table.root), out.with_suffix(".log")
+    check_fixed(out)
+    root, here, log = fixed.table.root.resolve(), out.parent.resolve(), out.with_suffix(".log")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for row in fixed.table.rows:
-                path = (root.relative_to(out.parent.resolve()) / row.path).as_posix()
+                path = Path(os.path.relpath(root / row.path, here)).as_posix()
                 group = row.extra.get(GROUP_COLUMN, "")
                 writer.writerow([path, row.label, row.split, row.patient_id, row.source, group])
         log.write_text("".join(f"{line}\n" for line in fixed.log), encoding="utf-8", errors="surrogateescape")
@@ -121,28 +126,19 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
     return log
 
 
-def check_fixed(out: Path, data: Path) -> Path:
+def check_fixed(out: Path) -> None:
     """Find before any work what would prevent a mended table from being written.
 
     Args:
         out: The CSV file to make.
-        data: The dataset, or its CSV.
-
-    Returns:
-        The resolved folder of the images.
 
     Raises:
-        TableError: `out` is not a CSV file name, lies beside the images' folder, or exists.
+        TableError: `out` is not a CSV file name, or exists.
     """
     if out.suffix.lower() != ".csv":
         msg = f"{out}: the mended table is a CSV file. Give it a name that ends in .csv."
-        raise TableError(msg)
-    root = (data.parent if data.is_file() else data).resolve()
-    if not root.is_relative_to(out.parent.resolve()):
-        msg = f"{out}: a table's paths lead downwards, so it has to lie in {root} or above. Try {root / out.name}."
         raise TableError(msg)
     for target in (out, out.with_suffix(".log")):
         if target.exists():
             msg = f"{target}: exists already. Choose another name, or delete it."
             raise TableError(msg)
-    return root

@@ -22,6 +22,7 @@ class KnownSet:
         cannot_show: What no model trained on it can be claimed for.
         citation: Where it was published.
         fingerprints: Which of its images are known, in words.
+        complete: Whether these are all: what is not recognised then comes from elsewhere.
     """
 
     key: str
@@ -33,6 +34,7 @@ class KnownSet:
     cannot_show: str
     citation: str
     fingerprints: str
+    complete: bool = False
 
 
 KNOWN_SETS: tuple[KnownSet, ...] = (
@@ -46,6 +48,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         cannot_show="published in 2018, it cannot show COVID-19; nor does it show adults",
         citation="Kermany et al. 2018, Cell 172:1122-1131",
         fingerprints="all 5,856 images",
+        complete=True,
     ),
     KnownSet(
         key="nih",

@@ -3,67 +3,118 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from hilum.audit.findings import Finding
+from hilum.audit.groups import PIXELS, Groups
 from hilum.audit.provenance import Match, findings, recognise_thumbnails
-from hilum.audit.survey import SIDE
 from hilum.data.cache import Images
-from hilum.data.splits import UNUSED
+from hilum.data.splits import NAMED, Leakage, counted, find_leakage
 
 LOOKED_AT = 400  # images compared with known sets, spread over all labels
+WORDS = {PIXELS: "equal pixels", "near": "cropped or recompressed"}
 
 
-def cheap_checks(images: Images, sides: Sequence[str], what: str = "sides of the splits") -> str:
+@dataclass(frozen=True)
+class Checked:
+    """What was checked before a training, and what was found.
+
+    Attributes:
+        what: What the parts are called, such as ``sides of the splits``.
+        images: How many there are.
+        with_patient: Of how many of them the patient is known.
+        looked_for: What counts as a duplicate (see `hilum.audit.groups.Groups`).
+        leakage: Patients and pictures on more than one of the parts.
+        compared: The places of the images that were compared with known public sets, spread over all labels.
+        matches: The sets that were recognised; they count places among `compared`.
+    """
+
+    what: str
+    images: int
+    with_patient: int
+    looked_for: tuple[str, ...]
+    leakage: Leakage
+    compared: tuple[int, ...]
+    matches: tuple[Match, ...]
+
+    def sentence(self) -> str:
+        """One line for people, which says no more than was checked."""
+        kinds = ", ".join(WORDS.get(name, name) for name in self.looked_for)
+        numbers = [f"{_number(len(self.leakage.pictures), 'duplicate')} ({kinds})"]
+        if self.with_patient:
+            some = f" (known for {self.with_patient:,} of {self.images:,} images)"
+            patients = _number(len(self.leakage.patients), "patient")
+            numbers.insert(0, patients + some if self.with_patient < self.images else patients)
+        told = f"{' and '.join(numbers)} on two {self.what}"
+        if self.leakage:
+            told = f"WARNING: {told}, which makes results look better than they are"
+        if not self.with_patient:
+            told += "; patients were not checked: they are unknown"
+        return f"checked: {told}; {self._whence()}. More: hilum audit DATA"
+
+    def leaks(self) -> list[Finding]:
+        """Patients and pictures on several of the parts, as the audit says it."""
+        found = []
+        for check, name, items in (
+            ("patients", "patient", self.leakage.patients),
+            ("duplicates", "picture", self.leakage.pictures),
+        ):
+            if items:
+                message = f"{counted(len(items), name)} on two {self.what}: results look better than they are."
+                remedy = "hilum audit DATA --fix OUT.csv writes a table without them in train."
+                evidence = {f"{name}s": len(items), "examples": list(items[:NAMED])}
+                found.append(Finding(check, "error", message, remedy, evidence))
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``environment.json``."""
+        return {
+            "images": self.images,
+            "with_patient": self.with_patient,
+            "duplicates": list(self.looked_for),
+            "leakage": {name: len(items) for name, items in vars(self.leakage).items()},
+            "compared": len(self.compared),
+        }
+
+    def _whence(self) -> str:
+        count = len(self.compared)
+        looked = f"{count} of {self.images:,}" if count < self.images else f"all {self.images:,}"
+        if not self.matches:
+            return f"{looked} images compared with known public sets, none recognised"
+        told = [f"{match.matched} {_are(match)} {match.known.name}" for match in self.matches]
+        told += [_short(finding) for finding in findings(self.matches) if finding.severity != "info"]
+        return f"{looked} images compared with known public sets: {', '.join(told)}"
+
+
+def cheap_checks(images: Images, sides: Sequence[str], groups: Groups, what: str = "sides of the splits") -> Checked:
     """Look at what is decoded already; a second at most, however many images there are.
 
     Args:
         images: N decoded images.
         sides: The part that each belongs to, N of them; ``unused`` counts for none.
+        groups: Which of them are one picture.
         what: What the parts are called.
-
-    Returns:
-        One line for people.
     """
     rows = images.table.rows
-    people = _on_several((row.patient_id for row in rows), sides)
-    copies = _on_several(images.alike(), sides)
-    if people or copies:
-        found = " and ".join(
-            f"{count} {name}{'s' if count != 1 else ''}"
-            for count, name in ((people, "patient"), (copies, "identical picture"))
-            if count
-        )
-        told = f"WARNING: {found} on two {what}, which makes results look better than they are"
-    else:
-        told = f"no patient and no identical picture on two {what}"
-    if not images.table.patients_known:
-        told += " as far as patients are known"
-    return f"checked: {told}; {_whence(images)}. More: hilum audit DATA"
+    chosen = _spread([row.label for row in rows])
+    matches = recognise_thumbnails(images.thumbnails[images.positions[chosen]], [rows[i].label for i in chosen])
+    return Checked(
+        what,
+        images=len(rows),
+        with_patient=sum(bool(row.patient_id) for row in rows),
+        looked_for=groups.looked_for,
+        leakage=find_leakage(images.table, sides, groups.numbers),
+        compared=tuple(chosen),
+        matches=tuple(matches),
+    )
 
 
-def _on_several(names: Iterable[object], sides: Sequence[str]) -> int:
-    found = defaultdict(set)
-    for name, side in zip(names, sides, strict=True):
-        if name != "" and side != UNUSED:
-            found[name].add(side)
-    return sum(len(of) > 1 for of in found.values())
-
-
-def _whence(images: Images) -> str:
-    chosen = _spread([row.label for row in images.table.rows])
-    matches = recognise_thumbnails(_thumbnails(images, chosen), [images.table.rows[i].label for i in chosen])
-    total = len(images.table)
-    looked = f"{len(chosen)} of {total:,} images" if len(chosen) < total else f"all {total:,} images"
-    if not matches:
-        return f"{looked} compared with known public sets, none recognised"
-    told = [f"{match.matched} {_are(match)} {match.known.name}" for match in matches]
-    told += [_short(finding) for finding in findings(matches) if finding.severity != "info"]
-    return f"{looked} compared with known public sets: {', '.join(told)}"
+def _number(count: int, name: str) -> str:
+    return f"{count or 'no'} {name}{'s' if count > 1 else ''}"
 
 
 def _are(match: Match) -> str:
@@ -87,10 +138,3 @@ def _spread(labels: Sequence[str]) -> list[int]:
         places = np.unique(np.linspace(0, len(of) - 1, min(each, len(of))).round().astype(int))
         chosen += [of[place] for place in places]
     return sorted(chosen)
-
-
-def _thumbnails(images: Images, chosen: Sequence[int]) -> NDArray[np.uint8]:
-    """What is decoded, as large as a survey's thumbnails; an equalised image is recognised as well."""
-    pixels = images.pixels[images.positions[np.asarray(chosen)]]
-    size = (SIDE, SIDE)
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in pixels])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from hilum.audit.fingerprints.codes import basis, unpack
 from hilum.audit.fingerprints.views import CROPS, Floats, equalised
 from hilum.audit.known_sets import COVID_YEAR, KNOWN_SETS, KnownSet
 from hilum.audit.survey import Survey
-from hilum.data.labels import last_component, order_labels
+from hilum.data.labels import is_covid, order_labels
 
 MATCH = 0.90  # of the codes' correlation
 WHITEN = 0.5
@@ -30,7 +29,7 @@ ROWS = 256
 FEWEST, SHARE = 5, 0.01
 # Copies are often cropped alike on all sides; 5 and 10 % are the furthest from the crops that candidates need.
 _CROPS = np.concatenate([CROPS, np.full((1, 4), 8), np.full((1, 4), 16)])
-_COVID = re.compile(r"covid|sars|(2019-?)?ncov|coronavirus", re.IGNORECASE)
+NEARLY_ALL = 0.95  # of a label's images, before the label itself is said to be of a set
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,8 @@ def recognise_thumbnails(thumbnails: NDArray[np.uint8], labels: Sequence[str]) -
 def findings(matches: Sequence[Match]) -> list[Finding]:
     """Say what was recognised.
 
-    A label that names COVID-19 but comes from a set published before 2020 is an error. Labels from different
-    sets are a warning: a model learns the set, or the age where one shows children and another adults. That a public
-    set was recognised is good to know.
+    A label that names COVID-19 but has images of a set published before 2020 is an error. That a public set was
+    recognised is good to know. What follows where labels come from different sets, `hilum.audit.sources` says.
 
     Args:
         matches: As recognised.
@@ -116,68 +114,48 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
     found = []
     for match in matches:
         known, total = match.known, sum(match.totals.values())
-        for label in match.labels:
-            if known.year < COVID_YEAR and names_covid(label) and match.holds(label):
-                number, of = match.labels[label], match.totals[label]
-                whole = f"'{label}' cannot be COVID-19: {number} of its {of} images are"
-                part = f"{number} of {of} images of '{label}' cannot be COVID-19: they are"
-                message = (
-                    f"{whole if number > of / 2 else part} from {known.name} ({known.citation}), and COVID-19 appeared "
-                    "in December 2019."
+        early = [label for label in match.labels if is_covid(label) and match.holds(label)]
+        if known.year < COVID_YEAR and early:
+            message = "; ".join(_impossible(match, label) for label in early)
+            message += f" from {known.name} ({known.citation}), and COVID-19 appeared in December 2019."
+            if known.key == "kermany":
+                message += " Most such copies hold its viral pneumonia of children under that name."
+            found.append(
+                Finding(
+                    "provenance",
+                    "error",
+                    message,
+                    "Rename the label to what the set says it is, or replace its images. Do not call a model "
+                    "trained on them a COVID-19 classifier.",
+                    {
+                        "dataset": known.name,
+                        "label": early[0],
+                        "labels": {label: match.labels[label] for label in early},
+                        "matched": sum(match.labels[label] for label in early),
+                        "year": known.year,
+                    },
                 )
-                if known.key == "kermany":
-                    message += " Most such copies hold its viral pneumonia of children under that name."
-                found.append(
-                    Finding(
-                        "provenance",
-                        "error",
-                        message,
-                        "Rename the label to what the set says it is, or replace its images. Do not call a model "
-                        "trained on them a COVID-19 classifier.",
-                        {"dataset": known.name, "label": label, "matched": match.labels[label], "year": known.year},
-                    )
-                )
-        shares = ", ".join(f"{match.labels[label]} of {match.totals[label]} '{label}'" for label in match.labels)
+            )
+        shares = ", ".join(f"{n} of {match.totals[label]} '{label}'" for label, n in match.labels.items() if n)
         found.append(
             Finding(
                 "provenance",
                 "info",
-                f"{match.matched} of {total} images match {known.name} ({shares}): {known.population}. Note: "
-                f"{known.cannot_show}. Licence: {known.licence}.",
-                f"Cite {known.citation}, and say in reports whom it shows.",
+                f"{match.matched} of {total} images match {known.name} ({shares}): {known.cannot_show}.",
+                f"Cite {known.citation}, and say in reports whom it shows: {known.population}. "
+                f"Licence: {known.licence}.",
                 {"dataset": known.name, "matched": match.matched, "images": total, "labels": dict(match.labels)},
             )
         )
-    found += _mixture(matches)
     return found
 
 
-def names_covid(label: str) -> bool:
-    """Whether a label's innermost name begins with COVID-19; ``non-covid`` does not."""
-    return bool(_COVID.match(last_component(label).strip()))
-
-
-def _mixture(matches: Sequence[Match]) -> list[Finding]:
-    """Warn where labels come from different sets; most of all where these show different ages."""
-    sets = {
-        label: tuple(match.known for match in matches if match.holds(label))
-        for label in (matches[0].labels if matches else ())
-    }
-    sets = {label: known for label, known in sets.items() if known}
-    if len(set(sets.values())) < 2:
-        return []
-    told = "; ".join(
-        f"'{label}' from {' and '.join(f'{known.name} ({known.ages}, {known.year})' for known in of)}"
-        for label, of in sets.items()
-    )
-    ages = {label: sorted({known.ages for known in of}) for label, of in sets.items()}
-    differ = len(set(map(tuple, ages.values()))) > 1
-    message = f"Labels come from different sets: {told}. A model can tell the sets apart instead of the disease" + (
-        ", and children from adults." if differ else "."
-    )
-    remedy = "Take all labels from one set, or every label from each; test on a set that was not trained on."
-    evidence = {"sets": {label: [known.name for known in of] for label, of in sets.items()}, "ages": ages}
-    return [Finding("provenance", "warning", message, remedy, evidence)]
+def _impossible(match: Match, label: str) -> str:
+    """The start of a sentence; all of a label is meant only where nearly all of it was recognised."""
+    number, of = match.labels[label], match.totals[label]
+    if number >= NEARLY_ALL * of:
+        return f"'{label}' cannot be COVID-19: {number} of its {of} images are"
+    return f"{number} of {of} images of '{label}' cannot be COVID-19: they are"
 
 
 @cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hilum.audit.features import BYTES, COLUMN, LETTERS
 from hilum.audit.findings import Finding, Severity
@@ -43,12 +44,22 @@ def findings(shortcuts: Shortcuts) -> list[Finding]:
             Finding(
                 check="shortcuts",
                 severity=severity,
-                message=_message(worst, others),
+                message=_message(worst, [s for _, equal, s in entries if equal == severity and s is not worst]),
                 remedy=_remedy(worst),
-                evidence={"probe": worst.probe, "labels": [item.as_json() for item in (worst, *others)]},
+                evidence={
+                    "probe": worst.probe,
+                    "what": worst.words.rpartition(" tell")[0].removesuffix(",").removesuffix(" alone"),
+                    "labels": [item.as_json() for item in (worst, *others)],
+                },
+                meaning=_meaning(worst),
             )
         )
-    return made
+    return sorted(made, key=lambda finding: _place(finding.evidence["labels"][0]))
+
+
+def _place(worst: Mapping[str, Any]) -> int:
+    """What the file tells first, then pixels, then columns of the table."""
+    return 2 if worst["probe"].startswith(COLUMN) else 1 if worst["kind"] == "pixels" else 0
 
 
 def _rule(shortcut: Shortcut) -> str:
@@ -61,17 +72,19 @@ def _message(worst: Shortcut, others: Sequence[Shortcut]) -> str:
     interval = "" if worst.low is None else f" ({worst.low:.2f} to {worst.high:.2f})"
     listed = ", ".join(f"'{item.label}' {item.auroc:.2f}" for item in others)
     also = f"; also {listed}" if others else ""
+    return f"{worst.words} '{worst.label}' from the rest with AUROC {worst.auroc:.2f}{interval}{also}."
+
+
+def _meaning(worst: Shortcut) -> str:
     if worst.probe.startswith(COLUMN):
-        meaning = "a model may learn what goes with it, not the disease"
-    elif worst.kind == "pixels":
-        meaning = "a shortcut is available, which does not prove that a model uses it"
-    elif worst.probe == BYTES and worst.auroc < SEVERITIES[BYTES][0][0]:
-        meaning = "more detail takes more bytes, so that this may be the picture itself, or how the file was written"
-    elif worst.auroc >= SEVERITIES["container"][1][0]:
-        meaning = "whoever trains on this may learn the file, not the lungs"
-    else:
-        meaning = "it is little, but chance does not explain it, and files should know nothing of labels"
-    return f"{worst.words} '{worst.label}' from the rest with AUROC {worst.auroc:.2f}{interval}{also}: {meaning}."
+        return "A model may learn what goes with it, not the disease."
+    if worst.kind == "pixels":
+        return "A shortcut is available, which does not prove that a model uses it."
+    if worst.probe == BYTES and worst.auroc < SEVERITIES[BYTES][0][0]:
+        return "More detail takes more bytes, so that this may be the picture itself, or how the file was written."
+    if worst.auroc >= SEVERITIES["container"][1][0]:
+        return "A model may learn the file, not the lungs."
+    return "It is little, but chance does not explain it, and files should know nothing of labels."
 
 
 def _remedy(worst: Shortcut) -> str:
@@ -82,8 +95,8 @@ def _remedy(worst: Shortcut) -> str:
         )
     if worst.kind == "container":
         return (
-            "Write all files alike, from the same originals (one format, quality and size), collect images of all "
-            "labels from each source, and compare every model with this probe."
+            "Files that differ by label mostly come from different sources. Writing all files alike does not mend the "
+            "source: collect images of all labels from each source first. Compare every model with this probe."
         )
     return (
         "Collect images of all labels from each source, remove borders and letters, and count a model as good only "

@@ -29,6 +29,7 @@ from hilum.audit.survey import Survey
 from hilum.data.splits import independent_groups
 from hilum.intervals.areas import auroc_estimate, aurocs
 from hilum.intervals.shares import Patients
+from hilum.printable import printable
 from hilum.progress import Progress
 
 FOLDS = 5
@@ -189,13 +190,18 @@ def _interval(
 
 def _asked(names: Sequence[str], truth: NDArray[np.int64], groups: NDArray[np.int64], notes: list[str]) -> list[int]:
     """The labels that have patients enough, as has the rest; `notes` receives the others."""
-    asked = []
+    asked, few = [], []
     for label, name in enumerate(names):
         own, rest = (len(np.unique(groups[chosen])) for chosen in (truth == label, truth != label))
         if min(own, rest) >= FEWEST:
             asked.append(label)
         else:
-            notes.append(f"'{name}' ({own} patients, against {rest}) was not probed for shortcuts: it takes {FEWEST}")
+            few.append(f"'{printable(name)}' ({own} against {rest})")
+    if few:
+        which = f"{len(few)} labels were" if len(few) > 1 else "1 label was"
+        notes.append(
+            f"{which} not probed for shortcuts, with fewer than {FEWEST} patients on one side: {', '.join(few)}"
+        )
     return asked[1:] if len(names) == 2 else asked
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.data.cache import Unreadable
-from hilum.data.images import read_grayscale
+from hilum.data.file_kinds import looks_like_dicom
+from hilum.data.images import read_bytes
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.reading import read_radiograph
 from hilum.data.table import Row, Table
 from hilum.errors import ImageError, TableError
 from hilum.progress import Progress
@@ -33,8 +35,8 @@ class Container:
 
     Attributes:
         size: Bytes on disk.
-        format: As Pillow names it, such as ``JPEG``.
-        mode: As Pillow names it, such as ``L`` or ``RGB``.
+        format: As Pillow names it, such as ``JPEG``; or ``DICOM``.
+        mode: As Pillow names it, such as ``L`` or ``RGB``; empty for DICOM.
         width: In pixels.
         height: In pixels.
         quantisation: A short hash of a JPEG's quantisation tables, which tell the program that wrote it; else empty.
@@ -89,6 +91,7 @@ def survey(table: Table, *, progress: Progress | None = None) -> Survey:
 
     Raises:
         TableError: Not one file can be read.
+        ExtraError: One is a DICOM object, and the extra that reads those is not installed.
     """
     progress = progress or Progress()
     chunks = [table.rows[first : first + CHUNK] for first in range(0, len(table), CHUNK)]
@@ -123,15 +126,11 @@ class _Seen:
 
 def _look(table: Table, row: Row) -> _Seen | Unreadable:
     try:  # read once: a file may be changed or taken away meanwhile
-        content = table.file(row).read_bytes()
-        pixels = read_grayscale(content, name=row.path)
-        container = _container(content)
+        content = read_bytes(table.file(row), row.path)
+        pixels = read_radiograph(content, name=row.path)[0].pixels
     except ImageError as error:
         return Unreadable(row.path, str(error))
-    except FileNotFoundError:
-        return Unreadable(row.path, f"{row.path}: no such file. Correct the path, or remove its row from the table.")
-    except OSError as error:
-        return Unreadable(row.path, f"{row.path}: cannot be read ({error.strerror or error}). Check the disk.")
+    container = _container(content, pixels.shape)
     fine = np.clip(np.rint(pixels * 65535), 0, 65535).astype(np.uint16)
     counts = np.bincount((fine.ravel() // (65536 // LEVELS)), minlength=LEVELS)
     return _Seen(
@@ -143,7 +142,9 @@ def _look(table: Table, row: Row) -> _Seen | Unreadable:
     )
 
 
-def _container(content: bytes) -> Container:
+def _container(content: bytes, shape: tuple[int, ...]) -> Container:
+    if looks_like_dicom(content[:512]):
+        return Container(len(content), "DICOM", "", width=shape[1], height=shape[0])
     with Image.open(io.BytesIO(content)) as image:
         tables: dict[int, Sequence[int]] = getattr(image, "quantization", None) or {}
         written = repr(sorted((key, list(values)) for key, values in tables.items()))

@@ -1,8 +1,9 @@
-"""Every image decoded once, into one memory-mapped array of bytes.
+"""Every image decoded once, into memory-mapped arrays of bytes.
 
-A cache is two files, ``<key>.npy`` (N, size, size) and ``<key>.json``; the key is a hash of the files' contents,
-in order, and of the preprocessing. The array is written under another name by whoever holds the lock, and renamed
-when it is complete: a process that is killed leaves nothing that looks finished, and a second process waits.
+A cache is three files, ``<key>.npy`` (N, size, size), ``<key>-64.npy`` (N, 64, 64), thumbnails by which copies are
+found, and ``<key>.json``; the key is a hash of the files' contents, in order, and of the preprocessing. Arrays are
+written under another name by whoever holds the lock, and renamed when they are complete: a process that is killed
+leaves nothing that looks finished, and a second process waits.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import BinaryIO, overload
 
 import numpy as np
 from filelock import FileLock
@@ -24,15 +26,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from hilum.data.crew import Crew
-from hilum.data.decoding import decode_files, hash_files
-from hilum.data.mapped import release
+from hilum.data.decoding import THUMBNAIL, decode_files, hash_files
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.table import Table
 from hilum.errors import CacheError, TableError
 from hilum.progress import Progress
 
-FORMAT = 2  # raise it when the files are laid out otherwise: older ones are then left alone
-RELEASE = 1000  # images looked at before their pages are given back
+FORMAT = 3  # raise it when the files are laid out, or images read, otherwise: older ones are then left alone
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Images:
         positions: Where each row of `table` lies in `pixels`, shape (N,).
         unreadable: What was left out.
         digest: Hash of the contents of all files, in order: the identity of the data.
+        thumbnails: Bytes of shape (M, 64, 64), memory-mapped, stretched and not equalised: the same for every
+            preprocessing, so that what is concluded from them is the same for every recipe.
     """
 
     table: Table
@@ -60,29 +62,12 @@ class Images:
     positions: NDArray[np.int64]
     unreadable: tuple[Unreadable, ...]
     digest: str
+    thumbnails: NDArray[np.uint8]
 
     def select(self, rows: Iterable[int]) -> Images:
         """Only these rows; nothing is copied."""
         chosen = np.fromiter(rows, dtype=np.int64)
         return replace(self, table=self.table.take(chosen), positions=self.positions[chosen])
-
-    def alike(self) -> list[int]:
-        """One number a row, equal where the decoded pixels are: other files, but to a network the same image.
-
-        Blank images are like no other.
-        """
-        content = np.empty(len(self.positions), np.uint64)
-        for i, position in enumerate(self.positions):
-            image = self.pixels[position]
-            # A blank one gets a hash of its own: by chance two of a million agree once in 30 million times.
-            told = str(i).encode() if image.min() == image.max() else image.tobytes()
-            content[i] = int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")
-            if i % RELEASE == 0:
-                release(self.pixels)
-        release(self.pixels)
-        _, first, which = np.unique(content, return_index=True, return_inverse=True)
-        numbers: list[int] = first[which].tolist()
-        return numbers
 
 
 def cache_folder() -> Path:
@@ -122,19 +107,20 @@ def _open_images(table: Table, preprocessing: Preprocessing, folder: Path, crew:
     for number, row in enumerate(table.rows):
         hashes.update((b"\n" if number else b"") + row.sha256.encode())
     digest = hashes.hexdigest()
-    key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest_of_bytes()}".encode()).hexdigest()[:32]
-    array, record = folder / f"{key}.npy", folder / f"{key}.json"
+    arrays = pixels_file, thumbnails_file = _files(folder, digest, preprocessing)
+    record = pixels_file.with_suffix(".json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{key}.lock"):
-            if not (array.exists() and record.exists() and not json.loads(record.read_text())["passing"]):
-                _decode(table, preprocessing, array, record, crew, progress)
+        with FileLock(pixels_file.with_suffix(".lock")):
+            complete = all(file.exists() for file in (*arrays, record))
+            if not (complete and not json.loads(record.read_text())["passing"]):
+                _decode(table, preprocessing, arrays, record, crew, progress)
         kept = json.loads(record.read_text())
-        pixels = np.load(array, mmap_mode="r")
+        pixels, thumbnails = _map(pixels_file), _map(thumbnails_file)
     except OSError as error:
         raise CacheError(_disk_message(folder, table, preprocessing, error)) from error
     except (ValueError, KeyError) as error:
-        msg = f"{array}: a damaged cache ({error}). Delete it; it will be made again."
+        msg = f"{pixels_file}: a damaged cache ({error}). Delete {pixels_file.stem}*; it will be made again."
         raise CacheError(msg) from error
     # Failures are kept by position: equal contents may lie at several paths, and a table may have moved.
     failures: dict[str, str] = kept["failures"]
@@ -145,7 +131,30 @@ def _open_images(table: Table, preprocessing: Preprocessing, folder: Path, crew:
     if not len(readable):
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
         raise TableError(msg)
-    return Images(table.take(readable) if failures else table, pixels, readable, unreadable, digest)
+    return Images(table.take(readable) if failures else table, pixels, readable, unreadable, digest, thumbnails)
+
+
+def thumbnails_of(digest: str, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
+    """Thumbnails of data that were decoded before, by the `digest` of the data; None where they are not kept any more.
+
+    Returns:
+        Bytes of shape (M, 64, 64), memory-mapped; M counts unreadable files, which are blank, too.
+    """
+    try:
+        return _map(_files(cache_folder(), digest, preprocessing)[1])
+    except (OSError, ValueError):
+        return None
+
+
+def _files(folder: Path, digest: str, preprocessing: Preprocessing) -> tuple[Path, Path]:
+    """Where the pixels lie, and the thumbnails."""
+    key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest_of_bytes()}".encode()).hexdigest()[:32]
+    return folder / f"{key}.npy", folder / f"{key}-{THUMBNAIL}.npy"
+
+
+def _map(file: Path) -> NDArray[np.uint8]:
+    mapped: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return mapped
 
 
 def _with_hashes(table: Table, crew: Crew, progress: Progress) -> Table:
@@ -179,43 +188,55 @@ class _Paths(Sequence[str]):
 
 
 def _decode(
-    table: Table, preprocessing: Preprocessing, array: Path, record: Path, crew: Crew, progress: Progress
+    table: Table, preprocessing: Preprocessing, arrays: Sequence[Path], record: Path, crew: Crew, progress: Progress
 ) -> None:
-    """Write the array with ordinary writes: on a full disk these fail cleanly, where a memory map is killed."""
-    part = array.with_suffix(".part")
-    side = preprocessing.size
+    """Write the arrays with ordinary writes: on a full disk these fail cleanly, where a memory map is killed."""
+    parts = [array.with_suffix(".part") for array in arrays]
     failures: dict[int, str] = {}
     passing: list[int] = []  # files that may be readable another time: a reason to decode again
     try:
-        with part.open("wb") as file:
-            shape = (len(table), side, side)
-            npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            file.flush()
-            start, each = file.tell(), side * side
-            if sys.platform == "linux":
-                os.posix_fallocate(file.fileno(), 0, start + len(table) * each)
+        with ExitStack() as stack:
+            files = [stack.enter_context(part.open("wb")) for part in parts]
+            starts = [
+                _begin(file, len(table), side)
+                for file, side in zip(files, (preprocessing.size, THUMBNAIL), strict=True)
+            ]
             paths = _Paths(table, np.arange(len(table)))
             work = partial(decode_files, table.root, preprocessing)
             with progress.task("Decoding images", len(table)) as advance:
                 for first, decoded in crew.map(work, paths):
-                    os.pwrite(file.fileno(), decoded.pixels.tobytes(), start + first * each)
+                    for file, start, found in zip(files, starts, (decoded.pixels, decoded.thumbnails), strict=True):
+                        os.pwrite(file.fileno(), found.tobytes(), start + first * found[0].nbytes)
                     failures |= {first + number: reason for number, reason in decoded.failures.items()}
                     passing += [first + number for number in decoded.passing]
                     advance(len(decoded.pixels))
-            file.flush()
-            os.fsync(file.fileno())
-        listing = part.with_suffix(".part.json")
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        listing = record.with_suffix(".part.json")
         listing.write_text(
             json.dumps({"failures": {str(i): failures[i] for i in sorted(failures)}, "passing": sorted(passing)})
         )
         listing.replace(record)
-        part.replace(array)
+        for part, array in zip(parts, arrays, strict=True):
+            part.replace(array)
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _begin(file: BinaryIO, count: int, side: int) -> int:
+    """Write an array's header and, where that can be done, take the room for it; returns where the bytes begin."""
+    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, side, side)})
+    file.flush()
+    start = file.tell()
+    if sys.platform == "linux":
+        os.posix_fallocate(file.fileno(), 0, start + count * side**2)
+    return start
 
 
 def _disk_message(folder: Path, table: Table, preprocessing: Preprocessing, error: OSError) -> str:
-    needed = len(table) * preprocessing.size**2 / 2**20
+    needed = len(table) * (preprocessing.size**2 + THUMBNAIL**2) / 2**20
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
             f"{folder}: the disk is full; {len(table)} decoded images take {needed:.0f} MiB. "

@@ -1,4 +1,4 @@
-"""Many files at a time: their hashes, and their pixels as the network gets them; what a `Crew` does in pieces."""
+"""Many files at a time: their hashes, their pixels as the network gets them, and thumbnails; the work of a `Crew`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import read_grayscale
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.reading import read_radiograph
+from hilum.data.reduction import reduce
 from hilum.errors import ImageError, PassingImageError
+
+THUMBNAIL = 64  # side, in pixels
 
 
 @dataclass(slots=True)
@@ -21,11 +24,13 @@ class Decoded:
 
     Attributes:
         pixels: Bytes of shape (n, size, size); zeros where a file could not be read.
+        thumbnails: Bytes of shape (n, 64, 64), stretched to a square, the same whatever the preprocessing.
         failures: Why not, by position among the n.
         passing: Those of them that may be readable another time.
     """
 
     pixels: NDArray[np.uint8]
+    thumbnails: NDArray[np.uint8]
     failures: dict[int, str] = field(default_factory=dict)
     passing: list[int] = field(default_factory=list)
 
@@ -50,11 +55,17 @@ def decode_files(root: Path, preprocessing: Preprocessing, paths: Sequence[str])
         root: What the paths are relative to.
         preprocessing: Makes the bytes.
         paths: Of n files; messages call them so.
+
+    Raises:
+        ExtraError: One is a DICOM object, and the extra that reads those is not installed.
     """
-    found = Decoded(np.zeros((len(paths), preprocessing.size, preprocessing.size), np.uint8))
+    pixels, thumbnails = (np.zeros((len(paths), side, side), np.uint8) for side in (preprocessing.size, THUMBNAIL))
+    found = Decoded(pixels, thumbnails)
     for number, path in enumerate(paths):
         try:
-            found.pixels[number] = preprocessing.apply(read_grayscale(root / path, name=path))
+            image = read_radiograph(root / path, name=path)[0].pixels
+            pixels[number] = preprocessing.apply(image)
+            thumbnails[number] = reduce(image, THUMBNAIL)
         except ImageError as error:
             found.failures[number] = str(error).removeprefix(f"{path}: ")
             if isinstance(error, PassingImageError):

@@ -8,47 +8,73 @@ import json
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import LARGEST_PIXELS, SMALLEST_SIDE
+from hilum.data.dicom_gate import ELSEWHERE, Refusal, facts, gate
+from hilum.data.dicom_rendering import render
+from hilum.data.file_kinds import ENOUGH, kind_of, looks_like_dicom
 
 MEMORY = 2**31  # of address space; a radiograph of 20 million pixels takes 0.8 GiB
+SECONDS = 60  # of processor time for one object
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
-CHEST = frozenset({"CHEST", "THORAX", "LUNG", "LUNGS", "CHEST_ABDOMEN", "CHESTABDPELVIS", "RIB", "RIBS"})
-LATERAL = frozenset({"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT"})
-SCALED = (0.5, 99.5)  # percentiles, where the file names no window (judged)
-ELSEWHERE = "Check where it comes from."
-
-
-class Refusal(Exception):  # noqa: N818 - not an error of hilum's tree: its text is one's message
-    """Why an object is not read; never holds a value of the file that could identify anybody."""
+PLAIN = {(True, True): "1.2.840.10008.1.2", (False, True): "1.2.840.10008.1.2.1", (False, False): "1.2.840.10008.1.2.2"}
+KEPT = ("PatientID", "IssuerOfPatientID", "PatientAge", "PatientSex", "ViewPosition", "ViewCodeSequence")
 
 
 def serve() -> None:
-    """Read an object from standard input; answer with a line of JSON, and pixels in float32 behind it."""
-    content = sys.stdin.buffer.read()
+    """Answer one request after the other until standard input ends: also when whoever started this was killed.
+
+    A request is a line of JSON: ``{"pixels": N}`` with N bytes of an object behind it, or ``{"header": PATH}``. An
+    answer is a line of JSON, and pixels in float32 behind it where it holds their ``shape``.
+    """
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asks decides
+    source = sys.stdin.buffer
     target = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a decoder prints must not get into the answer
-    _limit()
+    os.dup2(2, 1)  # whatever a decoder prints must not get into the answers
     warnings.simplefilter("ignore")  # pydicom's warnings tell names
-    try:
-        pixels, notes = decode(content)
-        head = {"shape": list(pixels.shape), "notes": notes}
-        target.write(json.dumps(head).encode() + b"\n" + pixels.astype(np.float32).tobytes())
-    except Refusal as refusal:
-        target.write(json.dumps({"error": str(refusal)}).encode() + b"\n")
-    except MemoryError:
-        target.write(json.dumps({"error": f"needs more memory than any radiograph does. {ELSEWHERE}"}).encode() + b"\n")
-    except Exception as error:  # decoders raise nearly anything; the text could hold a name, the kind cannot
-        said = {"error": f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."}
-        target.write(json.dumps(said).encode() + b"\n")
-    target.flush()
+    with contextlib.suppress(BrokenPipeError):
+        while line := source.readline():
+            _limit()
+            answer, pixels = _answer(json.loads(line), source)
+            target.write(json.dumps(answer).encode() + b"\n" + pixels)
+            target.flush()
+            if answer.get("last"):
+                break
     os._exit(0)
+
+
+def _answer(request: dict[str, Any], source: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    try:
+        if "header" in request:
+            return {"facts": header_facts(request["header"])}, b""
+        pixels, notes = decode(source.read(request["pixels"]))
+        return {"shape": list(pixels.shape), "notes": notes}, pixels.tobytes()
+    except Refusal as refusal:
+        return {"error": str(refusal)}, b""
+    except MemoryError:  # what is left of it is in pieces: another process goes on
+        return {"error": f"needs more memory than any radiograph does. {ELSEWHERE}", "last": True}, b""
+    except Exception as error:  # decoders raise nearly anything; the text could hold a name, the kind cannot
+        return {"error": f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."}, b""
+
+
+def header_facts(path: str) -> dict[str, str]:
+    """What a table keeps of the header of a file (see `hilum.data.dicom_gate.facts`)."""
+    import pydicom
+
+    with open(path, "rb") as file:  # noqa: PTH123 - names that are not valid UTF-8 included
+        start = file.read(512)
+        file.seek(0)
+        if not looks_like_dicom(start) or _syntax(file) == DEFLATED:
+            return {}
+        file.seek(0)
+        return facts(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(KEPT)))
 
 
 def decode(content: bytes) -> tuple[NDArray[np.float32], list[str]]:
@@ -58,98 +84,41 @@ def decode(content: bytes) -> tuple[NDArray[np.float32], list[str]]:
         Refusal: It is not the kind of object that is read.
     """
     import pydicom
-    from pydicom.errors import InvalidDicomError
-    from pydicom.filereader import read_dataset, read_preamble
 
-    try:
-        file = io.BytesIO(content)
-        read_preamble(file, force=False)
-        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-        syntax = str(meta.get("TransferSyntaxUID", ""))
-    except InvalidDicomError as error:
-        msg = "not a DICOM file (it lacks the preamble). Fetch it again, or remove it."
-        raise Refusal(msg) from error
+    if not looks_like_dicom(content[:512]):
+        msg = f"{kind_of(content[:ENOUGH])}, not a DICOM object. Replace or remove it."
+        raise Refusal(msg)
+    syntax = _syntax(io.BytesIO(content))
     if syntax == DEFLATED:  # 195 KB of it can become 390 MB before the first tag is seen
         msg = "a deflated DICOM object, which may be a bomb; not read. Transcode it to explicit little endian."
         raise Refusal(msg)
     if syntax == EXTENDED:
         msg = "JPEG Extended (process 2 and 4, 12 bits), for which there is no free decoder. Transcode it to JPEG 2000."
         raise Refusal(msg)
-    header = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
-    notes = gate(header)
-    dataset = pydicom.dcmread(io.BytesIO(content))
+    # Forced: archives without DICOM's own file format leave the preamble out.
+    notes = gate(pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True))
+    dataset = pydicom.dcmread(io.BytesIO(content), force=True)
     if "PixelData" not in dataset:
         msg = "holds no pixels (a report or a presentation state?). Remove it."
         raise Refusal(msg)
+    if not syntax:
+        dataset.file_meta.TransferSyntaxUID = PLAIN[dataset.original_encoding]
     if syntax in JPEG_2000:
         _check_jpeg_2000(dataset)
-    return render(_pixels(dataset, syntax), dataset, notes), notes
+    stored = _pixels(dataset, syntax)
+    if stored.shape != (dataset.Rows, dataset.Columns):  # what is left over becomes another frame
+        msg = "a damaged DICOM object (it holds more pixels than it states). Fetch it again, or remove it."
+        raise Refusal(msg)
+    return render(stored, dataset, notes), notes
 
 
-def gate(header: Any) -> list[str]:
-    """Refuse what is no single chest radiograph for presentation; note what a reader has to know.
+def _syntax(file: BinaryIO) -> str:
+    """The transfer syntax that the file meta information names; empty where there is none."""
+    from pydicom.filereader import read_dataset, read_preamble
 
-    Raises:
-        Refusal: By the header alone.
-    """
-    modality = str(header.get("Modality", "")).upper()
-    if modality not in ("CR", "DX"):
-        msg = f"modality {_code(modality) or 'not stated'}, not a radiograph (CR or DX). Remove it."
-        raise Refusal(msg)
-    if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
-        msg = "raw detector data (FOR PROCESSING). Take the object FOR PRESENTATION of the same exposure."
-        raise Refusal(msg)
-    part = str(header.get("BodyPartExamined", "")).upper().strip()
-    if part and part not in CHEST:
-        msg = f"shows another body part ({_code(part)}), not a chest. Remove it."
-        raise Refusal(msg)
-    frames = int(header.get("NumberOfFrames", 1) or 1)
-    if frames > 1:
-        msg = f"holds {frames} frames; a radiograph is one image. Extract the frame that is meant."
-        raise Refusal(msg)
-    rows, columns = int(header.get("Rows", 0)), int(header.get("Columns", 0))
-    if rows * columns > LARGEST_PIXELS or min(rows, columns) < SMALLEST_SIDE:
-        msg = f"claims {columns}x{rows} pixels, which no radiograph has; refused unread. {ELSEWHERE}"
-        raise Refusal(msg)
-    if not str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
-        msg = "holds colours; radiographs are MONOCHROME1 or MONOCHROME2. Remove it."
-        raise Refusal(msg)
-    notes = []
-    if str(header.get("ViewPosition", "")).upper().strip() in LATERAL:
-        notes.append("A lateral view, which the model may never have seen.")
-    if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
-        notes.append("Text is burned into the pixels.")
-    return notes
-
-
-def render(stored: NDArray[Any], dataset: Any, notes: list[str]) -> NDArray[np.float32]:
-    """Stored values to what a viewer shows first: modality, then window or table, then polarity (PS3.3 C.11)."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
-
-    values = np.asarray(apply_modality_lut(stored, dataset), np.float64)
-    tables = dataset.get("VOILUTSequence")
-    center, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
-    if tables:
-        depth = int(tables[0].LUTDescriptor[2])
-        shown = np.asarray(apply_voi(values.astype(np.int64), dataset, index=0), np.float64) / (2**depth - 1)
-    elif center is not None and width:  # a width of 0 says nothing
-        function = str(dataset.get("VOILUTFunction", "LINEAR")).upper()
-        if function == "SIGMOID":
-            shown = 1 / (1 + np.exp(-4 * (values - center) / width))
-        elif function == "LINEAR_EXACT":
-            shown = (values - center) / width + 0.5
-        else:
-            shown = (values - (center - 0.5)) / max(width - 1, 1e-6) + 0.5
-    else:
-        low, high = np.percentile(values, SCALED)
-        shown = (values - low) / max(high - low, 1e-6)
-    shown = shown.clip(0, 1)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":  # PresentationLUTShape INVERSE says the same once more
-        shown = 1 - shown
-        if str(dataset.get("PresentationLUTShape", "")).upper() == "IDENTITY":
-            notes.append("MONOCHROME1 with an identity presentation table contradict each other; it was inverted.")
-    result: NDArray[np.float32] = shown.astype(np.float32)
-    return result
+    read_preamble(file, force=True)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    return str(meta.get("TransferSyntaxUID", ""))
 
 
 def _pixels(dataset: Any, syntax: str) -> NDArray[Any]:
@@ -172,21 +141,12 @@ def _check_jpeg_2000(dataset: Any) -> None:
         raise Refusal(msg)
 
 
-def _first(dataset: Any, keyword: str) -> float | None:
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return None
-    return float(value if isinstance(value, (int, float, str)) else value[0] if hasattr(value, "__len__") else value)
-
-
-def _code(value: str) -> str:
-    """A code string as such: at most 16 capitals, digits, spaces and underscores (PS3.5, 6.2)."""
-    return "".join(c for c in value[:16] if c.isalnum() or c in " _")
-
-
 def _limit() -> None:
+    """Bound the memory of this process, and the processor time of the next object."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        until = int(used.ru_utime + used.ru_stime) + SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))

@@ -106,11 +106,6 @@ class Judgement:
         return [FAR if far else UNFAMILIAR if unfamiliar else "" for far, unfamiliar in pairs]
 
 
-def decisions(flagged: NDArray[np.bool_], reasons: list[str]) -> list[str]:
-    """``abstain`` where there is a reason to, else ``flag`` or ``clear``."""
-    return ["abstain" if reason else "flag" if flag else "clear" for flag, reason in zip(flagged, reasons, strict=True)]
-
-
 def unit_rows(features: Floats) -> Floats:
     """Features with every row of length 1; a row of zeros stays."""
     length = np.linalg.norm(features, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""From probabilities to flag or clear: the rule that a certificate speaks about.
+"""From probabilities to the triage decision: the rule that a certificate speaks about.
 
 Needs NumPy only, so that training, evaluation and service decide by one and the same code.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+FLAG, CLEAR, ABSTAIN, UNDECIDED = "flag", "clear", "abstain", "undecided"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,19 @@ class OperatingPoint:
         """Which images are flagged, of shape (N,); of a patient's images one is enough."""
         flagged: NDArray[np.bool_] = self.scores(probabilities, labels) >= self.threshold
         return flagged
+
+
+def triage(flagged: bool | None, reason: str = "") -> str:
+    """The triage decision about one image.
+
+    Args:
+        flagged: By the operating point; None where there is none, and so nothing may be flagged or cleared.
+        reason: Why to abstain; empty where there is no reason to.
+
+    Returns:
+        ``abstain`` where there is a reason to, else ``flag``, ``clear`` or ``undecided``.
+    """
+    return ABSTAIN if reason else UNDECIDED if flagged is None else FLAG if flagged else CLEAR
 
 
 def members_of(group: str, labels: Sequence[str]) -> tuple[str, ...]:

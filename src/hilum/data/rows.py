@@ -7,6 +7,7 @@ small part of the memory that training takes.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -69,7 +70,7 @@ class PackedRows(Sequence[Row]):
     Attributes:
         paths: All paths, one behind the other, UTF-8.
         ends: Where each path ends among them, shape (N + 1,); the first is 0.
-        names: By column (label, split, patient, source), each value once.
+        names: By column (label, split, patient, source), its values; after `renamed` one may be there twice.
         codes: By column, which of the names each row has, shape (N,).
         digests: SHA-256 of each file, shape (N, 32); zeros where it is not known.
         extra: Further columns of each row; empty where no row has any.
@@ -123,6 +124,19 @@ class PackedRows(Sequence[Row]):
             msg = f"{len(found)} values for {len(self)} rows"
             raise ValueError(msg)
         return PackedRows(**columns)
+
+    def renamed(self, name: str, changed: Mapping[str, str]) -> PackedRows:
+        """The same rows, with other words for some values of one column that is not the path."""
+        names = {**self.names, name: tuple(changed.get(value, value) for value in self.names[name])}
+        return PackedRows(self.paths, self.ends, names, self.codes, self.digests, self.extra)
+
+    def counts(self, name: str) -> Counter[str]:
+        """How many rows have each value of a column that is not the path."""
+        found: Counter[str] = Counter()
+        for value, count in zip(self.names[name], np.bincount(self.codes[name]).tolist(), strict=False):
+            if count:
+                found[value] += count
+        return found
 
     def _block(self, numbers: range) -> Iterator[Row]:
         """Consecutive rows: the columns are turned into Python's own numbers all at once, which is quicker."""

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.data.labels import order_labels
+from hilum.data.rows import owner
 from hilum.data.table import Table
 
 TOLD = 0.95  # how well a source may tell a label from the rest before it is a warning
+FEWEST = 5  # patients of a label, and of the rest, below which a source proves nothing: they are from somewhere
+LEVEL = 0.01
+DRAWS = 999
+MOST_CELLS, MOST_AT_ONCE = 20_000_000, 1_000_000  # of drawn tables together
+SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,60 +27,118 @@ class GivenAway:
 
     Attributes:
         label: Which.
-        sources: Those whose images mostly have it.
+        sources: Those whose patients mostly have it.
         told: How well they tell it from the rest: balanced accuracy, `TOLD` to 1.
+        p_value: Of that by chance, corrected for all labels.
         sentence: The same in words.
     """
 
     label: str
     sources: tuple[str, ...]
     told: float
+    p_value: float
     sentence: str
 
 
-def confounding(table: Table) -> list[str]:
-    """Warn of labels that the source gives away: one sentence each, as `given_away` finds them."""
-    return [f"WARNING: {found.sentence}" for found in given_away(table)]
-
-
-def given_away(table: Table) -> list[GivenAway]:
-    """Find labels that the source gives away.
+def given_away(table: Table, sources: Sequence[str] | None = None) -> list[GivenAway]:
+    """Find labels that the source gives away, judged by patients.
 
     If a label comes from one hospital and the others from elsewhere, a classifier that recognises the hospital looks
     perfect (Maguolo and Nanni 2021, *Information Fusion*; DeGrave et al. 2021, *Nature Machine Intelligence*). No
-    measure on such data can tell one from the other. Here each source calls its images what most of them are; a label
-    is given away if that finds it, and clears the others, in 95 % of images on average (balanced accuracy).
+    measure on such data can tell one from the other. Here each source calls its patients what most of them have; a
+    label is given away if that finds it, and clears the others, in 95 % on average (balanced accuracy), and if chance
+    seldom does as well: of tables with the same sums, drawn at random (Patefield 1981), at most 1 in 100 gives any
+    label away so well. So a source of one patient proves nothing. Labels of fewer than `FEWEST` patients are not
+    judged, nor are the others where they have fewer.
 
     Args:
-        table: With the column ``source``; rows that lack it are passed over.
+        table: Rows without a source are passed over; an image of an unknown patient counts as a patient.
+        sources: Another source of each row than the column ``source``; empty where it is not known.
 
     Returns:
         In the order of the labels; empty where sources are unknown or there is only one.
     """
-    images: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row in table.rows:
-        if row.source:
-            images[row.source][row.label] += 1
-    if len(images) < 2:
+    known = [row.source for row in table.rows] if sources is None else sources
+    if len({*known} - {""}) < 2:
         return []
-    totals = sum(images.values(), Counter[str]())
+    labels, names, counts, unknown, named = _by_patient(table, known)
+    if 2 * len(names) > counts.sum():  # every patient a source: these are identifiers
+        return []
+    own, told = _told(counts[None])
+    sizes = counts.sum(axis=0)
+    judged = (sizes >= FEWEST) & (sizes.sum() - sizes >= FEWEST)
+    suspect = np.flatnonzero(judged & (told[0] >= TOLD))
+    if not len(suspect):
+        return []
+    chance = _drawn(counts, judged)
+    unit = "patients" if named else "images"
     found = []
-    for label in table.labels:
-        own = {source for source, labels in images.items() if 2 * labels[label] > labels.total()}
-        others = totals.total() - totals[label]
-        if not own or not others:
+    for k in map(int, suspect):
+        p_value = float((1 + (chance >= told[0, k] - 1e-12).sum()) / (1 + len(chance)))
+        if p_value > LEVEL:
             continue
-        here = sum(images[source][label] for source in own)
-        foreign = sum(images[source].total() for source in own) - here
-        told = (here / totals[label] + 1 - foreign / others) / 2
-        if told < TOLD:
-            continue
-        known = totals[label] == sum(row.label == label for row in table.rows)
-        which = "" if known else " whose source is known"
-        names = ", ".join(sorted(own))
+        here = int(counts[own[0, :, k], k].sum())
+        foreign = int(counts[own[0, :, k]].sum()) - here
+        mine = tuple(names[i] for i in np.flatnonzero(own[0, :, k]))
+        more = f" and {len(mine) - SHOWN} more sources" if len(mine) > SHOWN else ""
+        which = " whose source is known" if labels[k] in unknown else ""
+        whence = f"{', '.join(mine[:SHOWN])}{more}"
         sentence = (
-            f"{here} of {totals[label]} images of '{label}'{which} come from {names}, and {foreign} of {others} others "
-            "do: results on these data may show that source rather than the disease"
+            f"{here} of {sizes[k]} {unit} with '{labels[k]}'{which} come from {whence}, and {foreign} of "
+            f"{sizes.sum() - sizes[k]} others do"
         )
-        found.append(GivenAway(label, tuple(sorted(own)), told, sentence))
+        found.append(GivenAway(labels[k], mine, float(told[0, k]), p_value, sentence))
     return found
+
+
+def patients_by_source(table: Table) -> NDArray[np.int64]:
+    """Patients whose source is known by source and label, of shape (S, K); as `given_away` counts them."""
+    return _by_patient(table, [row.source for row in table.rows])[2]
+
+
+def _by_patient(
+    table: Table, sources: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], set[str], bool]:
+    """Labels (K), sources (S), and patients by both, shape (S, K): each once a label, at the source of most images.
+
+    Also the labels of images without a source, and whether any patient is known.
+    """
+    images: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    found, unknown, named = set(), set(), False
+    for row, source in zip(table.rows, sources, strict=True):
+        found.add(row.label)
+        named = named or bool(row.patient_id)
+        if source:
+            images[owner(row.patient_id, row.path), row.label][source] += 1
+        else:
+            unknown.add(row.label)
+    patients = Counter((of.most_common(1)[0][0], label) for (_, label), of in images.items())
+    labels, names = order_labels(found), tuple(sorted({source for source, _ in patients}))
+    counts = np.zeros((len(names), len(labels)), np.int64)
+    place, column = ({name: i for i, name in enumerate(of)} for of in (names, labels))
+    for (source, label), number in patients.items():
+        counts[place[source], column[label]] = number
+    return labels, names, counts, unknown, named
+
+
+def _told(counts: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Of tables (B, S, K): which sources are a label's own, (B, S, K), and how well they tell it, (B, K)."""
+    by_source, by_label = counts.sum(axis=2, keepdims=True), counts.sum(axis=1)
+    own = 2 * counts > by_source
+    here = np.where(own, counts, 0).sum(axis=1)
+    foreign = np.where(own, by_source, 0).sum(axis=1) - here
+    others = by_label.sum(axis=1, keepdims=True) - by_label
+    told = (here / np.maximum(by_label, 1) + 1 - foreign / np.maximum(others, 1)) / 2
+    return own, np.where((here > 0) & (others > 0), told, 0.0)
+
+
+def _drawn(counts: NDArray[np.int64], judged: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The best that sources tell any judged label in each of B tables of the same sums, drawn at random, shape (B,)."""
+    from scipy.stats import random_table
+
+    draws = int(np.clip(MOST_CELLS // counts.size, 199, DRAWS))
+    drawing = random_table(counts.sum(axis=1), counts.sum(axis=0), seed=0)
+    at_once = int(np.clip(MOST_AT_ONCE // counts.size, 1, draws))
+    parts = [min(at_once, draws - begun) for begun in range(0, draws, at_once)]
+    drawn = (drawing.rvs(size=part).astype(np.int64).reshape(part, *counts.shape) for part in parts)
+    return np.concatenate([_told(tables)[1][:, judged].max(axis=1) for tables in drawn])

@@ -1,26 +1,31 @@
 """Who is trained on, who chooses, who calibrates, and who tests.
 
-What a dataset does not bring is carved from its ``train``, by patient and by identical content, label by label,
-so that nobody is on two sides and the test images choose nothing.
+What a dataset does not bring is held out from its ``train``, by patient and by picture, label by label, so that nobody
+is on two sides and the test images choose nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hilum.data.patients import in_words
 from hilum.data.table import Table
 from hilum.errors import SplitError
+from hilum.printable import printable
 
 ROLES = ("test", "val", "calibration")  # in the order in which they are carved
 UNUSED = "unused"
 GROUP_COLUMN = "duplicate_group"  # in a table: what belongs together beyond patients, as the audit found it
+NAMED = 3  # examples in a sentence
 
 
 class SplitPlan(BaseModel):
@@ -37,6 +42,8 @@ class SplitPlan(BaseModel):
         smallest_val: With fewer patients of some label than this, a dataset's own ``val`` is not used by
             ``auto``: too few to choose by.
         seed: Of the carving.
+        duplicates: What counts as one picture and stays on one side: ``near``, images that show the same radiograph
+            cropped, resized, recompressed, mirrored or otherwise changed; or ``identical``, equal pixels only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -47,6 +54,7 @@ class SplitPlan(BaseModel):
     fraction: float = Field(default=0.1, gt=0, le=0.3)
     smallest_val: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    duplicates: Literal["near", "identical"] = "near"
 
 
 @dataclass(frozen=True)
@@ -57,13 +65,13 @@ class Splits:
     notes: tuple[str, ...]
 
 
-def assign_splits(table: Table, plan: SplitPlan, alike: Sequence[int] | None = None) -> Splits:
+def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | None = None) -> Splits:
     """Give every image its split.
 
     Args:
         table: N rows.
         plan: Where each part comes from.
-        alike: A number a row, equal where pixels are, if that is known.
+        duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
 
     Raises:
         SplitError: The plan names a split that is not there or takes one twice, a label has too few patients to
@@ -85,12 +93,14 @@ def assign_splits(table: Table, plan: SplitPlan, alike: Sequence[int] | None = N
     role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}
     names = [role_of.get(split, UNUSED) if has_splits else "train" for split in given]
 
-    groups = independent_groups(table, alike)
+    groups = independent_groups(table, duplicates)
     carved = [role for role in ROLES if not source_of[role] and getattr(plan, role) != "none"]
     if carved:
         _carve(table, plan, names, carved, groups)
         shares = ", ".join(f"{role} {names.count(role)} images" for role in carved)
-        unit = "patient" if table.patients_known else "image, since patients are unknown (optimistic)"
+        unit = "patient" if table.patients_known else f"image ({in_words(0, len(table))}: optimistic)"
+        if 0 < table.with_patient < len(table):
+            unit = f"patient ({in_words(table.with_patient, len(table))}: optimistic)"
         notes.append(f"carved from train, {plan.fraction:.0%} of every label, by {unit}: {shares}")
     left = Counter(given[i] for i, name in enumerate(names) if name == UNUSED)
     notes += [
@@ -99,30 +109,118 @@ def assign_splits(table: Table, plan: SplitPlan, alike: Sequence[int] | None = N
         else f"{count} images without a split are not used"
         for split, count in left.items()
     ]
-    notes += _check(table, names, alike)
+    notes += _check(table, names, duplicates)
     return Splits(tuple(names), tuple(notes))
 
 
-def independent_groups(table: Table, alike: Sequence[int] | None = None) -> list[int]:
-    """One number a row, equal where two images must not be on two sides: one patient, or copies of one picture.
-
-    Copies are the same bytes, by the column ``sha256`` where it is filled, the same pixels, where `alike` says so, and
-    what the column ``duplicate_group`` says, which ``hilum audit --fix`` writes.
+def independent_groups(table: Table, duplicates: Sequence[int] | None = None) -> list[int]:
+    """One number a row, equal where two images must not be on two sides: one patient, or one picture.
 
     Args:
         table: N rows.
-        alike: A number a row, equal where pixels are (`hilum.data.cache.Images.alike`), if that is known.
+        duplicates: As for `pictures`.
     """
-    first: dict[str, int] = {}
-    same_patient = [first.setdefault(patient, i) for i, patient in enumerate(table.patients())]
-    same_bytes = [first.setdefault(f"sha256:{row.sha256 or i}", i) for i, row in enumerate(table.rows)]
-    groups = [row.extra.get(GROUP_COLUMN) for row in table.rows]
-    same_group = [first.setdefault(f"group:{name}" if name else f"row:{i}", i) for i, name in enumerate(groups)]
-    same_pixels = list(range(len(table)) if alike is None else alike)
-    a, b = np.array(same_patient + same_bytes + same_group + same_pixels), np.tile(np.arange(len(table)), 4)
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(table), len(table)))
-    _, group = connected_components(graph, directed=False)
-    return [int(number) for number in group]
+    return _joined(table.patients(), pictures(table, duplicates))
+
+
+def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]:
+    """One number a row, equal where two images are the same picture.
+
+    These have the same bytes, by the column ``sha256`` where it is filled, the same ``duplicate_group``, a column which
+    ``hilum audit --fix`` writes, or the same number in `duplicates`.
+
+    Args:
+        table: N rows.
+        duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
+    """
+    same_bytes = [row.sha256 or i for i, row in enumerate(table.rows)]
+    same_group = [row.extra.get(GROUP_COLUMN) or i for i, row in enumerate(table.rows)]
+    return _joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
+
+
+def _first(values: Iterable[str | int]) -> list[int]:
+    """For each value, the number of the first that is equal."""
+    first: dict[str | int, int] = {}
+    return [first.setdefault(value, i) for i, value in enumerate(values)]
+
+
+def _joined(*names: Sequence[str | int] | Sequence[int] | Sequence[str]) -> list[int]:
+    """One number a row, equal for all that any of several lists of N names holds together."""
+    count = len(names[0])
+    a = np.concatenate([_first(name) for name in names])
+    b = np.tile(np.arange(count), len(names))
+    graph = coo_array((np.ones(len(a)), (a, b)), shape=(count, count))
+    numbers: list[int] = connected_components(graph, directed=False)[1].tolist()
+    return numbers
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """What lies on more than one side of a division.
+
+    Attributes:
+        patients: Their names.
+        pictures: For each picture the paths of its images, at least two.
+    """
+
+    patients: tuple[str, ...]
+    pictures: tuple[tuple[str, ...], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.patients or self.pictures)
+
+    def notes(self, what: str) -> list[str]:
+        """What was found, with names, and what follows; empty where nothing was.
+
+        Args:
+            what: What a side is one of, such as ``splits``.
+        """
+        found = [
+            ("patient", tuple(printable(patient) for patient in self.patients)),
+            ("picture", tuple(" = ".join(map(printable, paths[:NAMED])) for paths in self.pictures)),
+        ]
+        return [
+            f"WARNING: {counted(len(items), name)} on more than one side of the {what} "
+            f"({'; '.join(items[:NAMED])}{'; ...' if len(items) > NAMED else ''}): results are optimistic"
+            for name, items in found
+            if items
+        ]
+
+
+def counted(number: int, name: str) -> str:
+    """Such as ``1 patient is`` or ``2 patients are``."""
+    return f"{number:,} {name} is" if number == 1 else f"{number:,} {name}s are"
+
+
+def find_leakage(table: Table, sides: Sequence[str], duplicates: Sequence[int] | None = None) -> Leakage:
+    """Find the patients and the pictures that lie on more than one side.
+
+    Args:
+        table: N rows.
+        sides: The side of each; ``unused`` is none.
+        duplicates: As for `pictures`.
+    """
+    used = np.array([side != UNUSED for side in sides])
+    code = np.array(_first(sides))
+    patients = np.array(_first(row.patient_id for row in table.rows))
+    known = np.fromiter((bool(row.patient_id) for row in table.rows), bool, len(table))
+    number = np.array(pictures(table, duplicates))
+    torn = np.isin(number, _torn(number, code, used)) & used
+    of_picture: dict[int, list[str]] = {}
+    for i in np.flatnonzero(torn):
+        of_picture.setdefault(int(number[i]), []).append(table.rows[int(i)].path)
+    return Leakage(
+        tuple(table.rows[int(first)].patient_id for first in _torn(patients, code, used & known)),
+        tuple(map(tuple, of_picture.values())),
+    )
+
+
+def _torn(number: NDArray[np.intp], side: NDArray[np.intp], counts: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Which numbers lie on more than one side."""
+    pairs = np.unique(np.stack([number[counts], side[counts]], axis=1), axis=0)
+    values, sides = np.unique(pairs[:, 0], return_counts=True)
+    torn: NDArray[np.intp] = values[sides > 1]
+    return torn
 
 
 def _source(table: Table, role: str, plan: SplitPlan, notes: list[str]) -> str | None:
@@ -185,16 +283,11 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
         names[i] = role_of.get(groups[i], "train")
 
 
-def _check(table: Table, names: Sequence[str], alike: Sequence[int] | None) -> list[str]:
+def _check(table: Table, names: Sequence[str], duplicates: Sequence[int] | None) -> list[str]:
     """Labels that cannot be learnt are an error; what merely weakens a conclusion is a note."""
     labels = defaultdict(set)
-    patients, contents = defaultdict(set), defaultdict(set)
-    content = [row.sha256 for row in table.rows] if alike is None else [f"pixels:{number}" for number in alike]
-    for row, name, same in zip(table.rows, names, content, strict=True):
+    for row, name in zip(table.rows, names, strict=True):
         labels[name].add(row.label)
-        if name != UNUSED:
-            patients[row.patient_id].add(name)
-            contents[same].add(name)
     for role in ROLES:
         unknown = sorted(labels[role] - labels["train"])
         if unknown:
@@ -210,8 +303,4 @@ def _check(table: Table, names: Sequence[str], alike: Sequence[int] | None) -> l
         for role in ROLES
         if labels[role] and labels["train"] - labels[role]
     ]
-    for what, sides in (("patients", patients), ("identical images", contents)):
-        shared = sum(len(names_of) > 1 for key, names_of in sides.items() if key)
-        if shared:
-            notes.append(f"WARNING: {shared} {what} are on more than one side of the splits: results are optimistic")
-    return notes
+    return notes + find_leakage(table, names, duplicates).notes("splits")

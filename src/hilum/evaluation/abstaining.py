@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement, decisions
+from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement
 from hilum.evaluation.predictions import Predictions
 from hilum.intervals.shares import Patients, as_json, proportion
 
@@ -52,7 +51,6 @@ def measure_abstention(
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
-        "decisions": dict(Counter(decisions(flagged, reasons))),
         "by_label": {
             label: {
                 "images": int((predictions.truth == k).sum()),
@@ -92,15 +90,15 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
 
 
 def write_decisions(
-    path: Path, predictions: Predictions, flagged: NDArray[np.bool_], judgement: Judgement | None
+    path: Path, predictions: Predictions, decisions: Sequence[str], judgement: Judgement | None
 ) -> None:
-    """Write ``decisions.csv``: flag, clear or abstain, image by image, and why."""
+    """Write ``decisions.csv``: the triage decision image by image, and why where it is to abstain."""
     reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
     familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar"])
-        for i, decision in enumerate(decisions(flagged, reasons)):
+        for i, decision in enumerate(decisions):
             label = predictions.labels[predictions.truth[i]]
             row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
             writer.writerow(row)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
-from hilum.evaluation.certified_patients import is_healthy
+from hilum.data.labels import is_healthy
+from hilum.printable import escape
 
 DIFFER = 0.05
 
@@ -40,7 +40,7 @@ def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
 
 def certified_sentence(facts: Mapping[str, Any]) -> str:
     """The certificate in one sentence."""
-    who = "patients" if facts["unit"] == "patients" else "images (patients are unknown)"
+    who = "patients" if facts["unit"] == "patients" else "images (patients are not all known)"
     return (
         f"With {100 * facts['confidence']:g} % confidence at most {100 * facts['miss_rate']:g} % of {who} with "
         f"{facts['group']} are missed, if those are flagged whose probability of it is at least "
@@ -58,9 +58,15 @@ def counted_sentence(facts: Mapping[str, Any]) -> str:
     )
 
 
-def cost_sentence(facts: Mapping[str, Any]) -> str:
-    """How many healthy patients are flagged, or of all others where no label says healthy."""
-    healthy = {label: cost for label, cost in facts["flagged"].items() if is_healthy(label)}
+def cost_sentence(facts: Mapping[str, Any], known: Sequence[str] | None = None) -> str:
+    """How many healthy patients are flagged; empty where no label is known to be healthy.
+
+    Args:
+        facts: How a certificate holds.
+        known: The healthy labels; None where only their names tell.
+    """
+    flagged = facts["flagged"].items()
+    healthy = {label: cost for label, cost in flagged if (is_healthy(label) if known is None else label in known)}
     if not healthy:
         return "no healthy patient was there to say what it costs" if not facts["flagged"] else ""
     label, cost = next(iter(healthy.items()))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.labels import HEALTHY, last_component
 from hilum.data.operating_point import OperatingPoint, highest_by_patient
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank, certified_threshold, patients_needed, round_down
@@ -112,11 +111,6 @@ def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict
     p_group = exchangeable_p(np.array(reference["reference"]["group"]), group)
     p_others = exchangeable_p(np.array(reference["reference"]["others"]), beside)
     return {"p_group": p_group, "p_others": p_others, "p_value": min(1.0, 2 * min(p_group, p_others))}
-
-
-def is_healthy(label: str) -> bool:
-    """Whether a label means that nothing was found."""
-    return last_component(label).lower() in HEALTHY
 
 
 def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence: float) -> dict[str, Any]:

@@ -13,13 +13,15 @@ import numpy as np
 from hilum import __version__
 from hilum.data.cache import Images
 from hilum.data.operating_point import members_of
+from hilum.data.patients import in_words
+from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
 from hilum.evaluation.holding import certificate_in_force
-from hilum.evaluation.overlap import SHOWN, digest_of, find_seen
+from hilum.evaluation.overlap import SHOWN, digest_of, find_seen, find_seen_pictures
 from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.sealed import FILE, seal
@@ -36,7 +38,7 @@ CONDITIONS = (
     "The labels are taken for true.",
 )
 NOT_PATIENTS = (
-    "patients are unknown, so that every image was counted as a patient of its own. If several show one patient, the "
+    "{told}, so that every image without one was counted as a patient of its own. If several show one patient, the "
     "certificate claims too much: with alike images of a patient (correlation 0.7) such a bound failed twice as often "
     "as promised"
 )
@@ -63,6 +65,7 @@ def certify(
     group: str | None = None,
     split: str = "calibration",
     mapping: Mapping[str, str] | None = None,
+    read: ReadOptions | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> Certified:
@@ -76,6 +79,7 @@ def certify(
         group: What must not be missed: a label, or ``infected/*``; by default the run's protected label.
         split: Which part of the data; of the run's own calibration patients, those that fitted no temperature.
         mapping: The run's label for labels of other data.
+        read: How to read `data`.
         out: The file to write; by default ``certificate.json`` in the run, or ``certificates/<name>.json`` for other
             data.
         progress: Told about long work.
@@ -91,9 +95,9 @@ def certify(
         msg = f"{run.path}: the training is not finished. Go on with: hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
     group, members = _group(run, group, miss_rate, confidence)
-    part = select_part(run, data, split, progress, mapping=mapping, keep_known=True)
+    part = select_part(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
-    images = _unseen(run, part, temperature=bool(calibration.temperatures))
+    images, unchecked = _unseen(run, part, progress, temperature=bool(calibration.temperatures))
     _check_enough(images.table, members, group, miss_rate, confidence, part)
     plain = predict(run, images, run.labels, progress=progress)
     temperatures = calibration.temperatures
@@ -113,7 +117,7 @@ def certify(
             "n_images": len(images.table),
         },
         "conditions": list(CONDITIONS),
-        "notes": _notes(part, predictions),
+        "notes": [*_notes(part, predictions), *filter(None, [unchecked])],
         "exchangeability": None,
     }
     if not part.own:
@@ -150,12 +154,16 @@ def _group(run: Run, group: str | None, miss_rate: float, confidence: float) -> 
     return chosen, members
 
 
-def _unseen(run: Run, part: Part, *, temperature: bool) -> Images:
-    """The images that may testify; of the run's own calibration patients, those that fitted no temperature."""
+def _unseen(run: Run, part: Part, progress: Progress, *, temperature: bool) -> tuple[Images, str]:
+    """The images that may serve, of the run's own calibration patients those that fitted no temperature; and a note."""
     images = part.images
     if part.own and part.split == "calibration" and temperature:
         images = images.select(np.flatnonzero(~for_temperature(images.table.patients())).tolist())
-    seen = find_seen(run, images.table, temperature=temperature)
+    seen, unchecked = find_seen(run, images.table, temperature=temperature), ""
+    if not part.own:
+        pictures, unchecked = find_seen_pictures(run, images, progress)
+        known = {item.path for item in seen}
+        seen += [item for item in pictures.values() if item.path not in known]
     if seen:
         shown = "; ".join(item.sentence() for item in seen[:SHOWN])
         more = f"; and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
@@ -166,7 +174,7 @@ def _unseen(run: Run, part: Part, *, temperature: bool) -> Images:
             f"certificate takes others: {shown}{more}. Take these images out, or give other data.{hint}"
         )
         raise CertificateError(msg)
-    return images
+    return images, unchecked
 
 
 def _check_enough(
@@ -196,7 +204,11 @@ def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]
 
 def _notes(part: Part, predictions: Predictions) -> list[str]:
     notes = [note for note in part.notes if "temperature was fitted" not in note]
-    notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS}"]
+    notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS.format(told=_told(predictions))}"]
     if part.own and part.split == "test":
         notes.append("WARNING: made on the test images: none are left that could show how it holds")
     return notes
+
+
+def _told(predictions: Predictions) -> str:
+    return in_words(sum(map(bool, predictions.patients)), len(predictions.patients))

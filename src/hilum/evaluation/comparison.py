@@ -128,6 +128,7 @@ def measure_pair(first: Predictions, second: Predictions, *, same: bool = False)
         "labels": list(labels),
         "n_images": len(truth),
         "n_patients": len(set(first.patients)) if known else None,
+        "with_patient": sum(map(bool, first.patients)),
         "unit": "patients" if known else "images",
         "images_by_label": {label: int((truth == k).sum()) for k, label in enumerate(labels)},
         "same_answers": bool((flat[0] == flat[1]).all()),

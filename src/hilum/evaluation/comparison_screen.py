@@ -7,10 +7,10 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
-from hilum.evaluation.screen import interval
+from hilum.evaluation.screen import interval, optimistic
+from hilum.printable import escape
 
 RULES = {"most_probable": "the most probable label", "down_the_tree": "the label tree, level by level"}
 
@@ -26,7 +26,7 @@ def comparison_table(facts: dict[str, Any]) -> RenderableType:
         for which, run in zip(("first", "second"), facts["runs"], strict=True)
     ]
     about = [f"{run['network']} {run['architecture']}, seed {run['seed']}, on {run['split']}" for run in facts["runs"]]
-    unit = f"of {facts['n_patients']} patients" if facts["n_patients"] else "patients unknown: optimistic intervals"
+    unit = f"of {facts['n_patients']} patients" if facts["n_patients"] else optimistic(facts)
     lines = [f"{name} ({escape(what)})" for name, what in zip(names, about, strict=True)]
     parts: list[RenderableType] = ["", *lines, f"{facts['n_images']} images {unit}, the same ones for both"]
     parts += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]

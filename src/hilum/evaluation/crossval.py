@@ -12,19 +12,23 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
+from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.label_names import check_one_finding
+from hilum.data.patients import in_words
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
-from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits, independent_groups
 from hilum.data.table import Table
 from hilum.errors import RunError, SplitError
 from hilum.evaluation.evaluate import Evaluation, evaluate, measure
 from hilum.evaluation.predictions import Predictions
 from hilum.progress import Progress
+from hilum.training.findings import look, say
 from hilum.training.recipe import Recipe
 from hilum.training.series import begin_series, check_series, identity, train_member, write_json
-from hilum.training.train import check_training
+from hilum.training.train import check_training, roles_of
 
 WHAT = "cross-validation"
 SUMMARISED = ("accuracy", "balanced_accuracy")
@@ -46,9 +50,10 @@ def crossval(
     folds: int = 5,
     seed: int = 0,
     resume: bool = False,
+    read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
-    """Train and test in turns, grouped by patient and by identical content, stratified by label.
+    """Train and test in turns, grouped by patient and by picture, stratified by label.
 
     Splits that the dataset brings are put together. In every fold a validation part is carved from the training
     part; the fold's test images choose nothing.
@@ -60,6 +65,7 @@ def crossval(
         folds: How many, at least 2.
         seed: Of the division into folds.
         resume: Go on with the cross-validation in `out`.
+        read: How to read `data`.
         progress: Told about long work.
 
     Returns:
@@ -73,26 +79,36 @@ def crossval(
         DataError: The data cannot be used.
         DivergenceError: The loss of a fold is no longer a finite number.
     """
+    from hilum.training.fit import check_network
+
     progress = progress or Progress()
     check_series(out, WHAT, resume=resume)
     recipe = recipe or Recipe()
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = read_table(data)
-    notes = [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
+    table = read_table(data, read)
+    check_one_finding(table)
+    check_network(recipe, table.labels)
+    notes = list(table.notes)
+    notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")
     images = open_images(table, recipe.preprocessing, progress=progress)
-    alike = images.alike()
-    number = assign_folds(images.table, folds, seed, alike)
+    groups = find_groups(images, splits.duplicates, progress)
+    number = assign_folds(images.table, folds, seed, groups.numbers)
     if not table.patients_known:
-        notes.append("WARNING: patients are unknown: folds are divided by image, and results are optimistic")
-    notes += confounding(images.table)
+        told = in_words(table.with_patient, len(table))
+        by = "by patient as far as these are known" if table.with_patient else "by image"
+        notes.append(f"WARNING: {told}: folds are divided {by}, and results are optimistic")
+    notes += groups.notes()
     for note in notes:
         progress.line(f"note: {note}")
-    notes.append(cheap_checks(images, [str(fold) for fold in number], "folds"))
+    checked = cheap_checks(images, [str(fold) for fold in number], groups, "folds")
+    notes.append(checked.sentence())
     progress.line(notes[-1])
+    findings = look(images, checked)
+    say(findings, progress)
 
     hashed = {row.path: row for row in images.table.rows}
     table = replace(table, rows=tuple(hashed.get(row.path, row) for row in table.rows), notes=())
@@ -101,7 +117,10 @@ def crossval(
         tested[fold_of_row].add(row.path)
     for paths in tested:  # mistakes are found before a folder is made
         divided = _divide(images.table, paths)
-        check_training(divided.with_splits(assign_splits(divided, recipe.splits, alike).names), recipe)
+        labels = check_training(
+            divided.with_splits(assign_splits(divided, recipe.splits, groups.numbers).names), recipe
+        )
+    progress.line(roles_of(recipe, labels))
     plan = {
         "folds": folds,
         "seed": seed,
@@ -119,11 +138,17 @@ def crossval(
         **plan,
         "hilum": __version__,
         "notes": notes,
+        "audit": findings,
         "pooled": {
             "name": "pooled",
             "split": "all",
             **measure(pooled, protected=evaluations[0].metrics["protected"]),
-            "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
+            "data": {
+                "root": str(table.root.resolve()),
+                "digest": images.digest,
+                "notes": notes,
+                "checked": checked.as_json(),
+            },
             "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         },
         # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
@@ -135,24 +160,27 @@ def crossval(
     return CrossValidation(out, result)
 
 
-def assign_folds(table: Table, folds: int, seed: int = 0, alike: Sequence[int] | None = None) -> Any:
+def assign_folds(table: Table, folds: int, seed: int = 0, duplicates: Sequence[int] | None = None) -> Any:
     """The fold of every image.
 
     Args:
         table: Rows with ``patient_id`` and ``sha256`` where they are known.
         folds: How many.
         seed: Of the division.
-        alike: A number an image, equal where pixels are, if that is known.
+        duplicates: One number an image, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
 
     Returns:
-        Of shape (N,), from 0 to `folds` - 1; images of one patient, and identical ones, share a fold.
+        Of shape (N,), from 0 to `folds` - 1; images of one patient, or of one picture, share a fold.
 
     Raises:
         SplitError: A label has fewer patients than folds, or than training, validation and test take.
     """
-    groups = independent_groups(table, alike)
+    groups = independent_groups(table, duplicates)
     labels = [row.label for row in table.rows]
-    unit = "patients" if table.patients_known else "images of unknown patients"
+    known = table.with_patient
+    unit = (
+        "patients" if known == len(table) else "patients and images without" if known else "images (patients unknown)"
+    )
     least = next(n for n in range(folds, folds + 3) if n - -(-n // folds) >= 2)  # validation and training take two
     for label in table.labels:
         found = len({group for group, name in zip(groups, labels, strict=True) if name == label})

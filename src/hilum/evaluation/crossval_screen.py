@@ -6,10 +6,10 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from hilum.evaluation.screen import interval, result_table
+from hilum.printable import escape
 
 
 def crossval_table(result: dict[str, Any]) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint
+from hilum.data.operating_point import OperatingPoint, triage
+from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
-from hilum.evaluation.certified_patients import is_healthy
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.holding import certificate_in_force, holding, no_witness
@@ -33,8 +34,11 @@ from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.intervals.shares import CONFIDENCE, Patients, as_json
 from hilum.progress import Progress
+from hilum.training.findings import known_of
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
+
+UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def evaluate(
     split: str = "test",
     out: Path | None = None,
     mapping: Mapping[str, str] | None = None,
+    read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -64,6 +69,7 @@ def evaluate(
         out: Where to write; by default ``evaluation/<name>`` in the run, where the name is the split, or that of the
             other dataset with the start of its hash.
         mapping: The run's label for labels of other data; empty to leave their images out.
+        read: How to read `data`.
         progress: Told about long work.
 
     Raises:
@@ -77,7 +83,7 @@ def evaluate(
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
-    part = select_part(run, data, split, progress, mapping=mapping)
+    part = select_part(run, data, split, progress, mapping=mapping, read=read)
     for item in part.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     rows = part.images.table.rows
@@ -107,7 +113,13 @@ def evaluate(
     del features
     for note in (*part.notes, *notes):
         progress.line(note)
-    members, flagged = flags(predictions, certificate, run.protected)
+    members, flagged = flags(predictions, certificate, run.protected, run.healthy)
+    if not members:
+        notes.append(f"{UNDECIDED} ({', '.join(labels)})")
+        progress.line(notes[-1])
+    reasons = judgement.reasons if judgement else [""] * len(rows)
+    point = flagged.tolist() if certificate else [None] * len(rows)  # nothing is cleared without an operating point
+    decisions = [triage(flag, reason) for flag, reason in zip(point, reasons, strict=True)]
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -120,13 +132,19 @@ def evaluate(
         },
         "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
         "notes": notes,
+        "audit": known_of(run),
+        "healthy": list(run.healthy),
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
-        "abstention": {**abstention.facts, **measure_abstention(predictions, flagged, members, judgement)}
+        "abstention": {
+            **abstention.facts,
+            "decisions": dict(Counter(decisions)),
+            **measure_abstention(predictions, flagged, members, judgement),
+        }
         if judgement
         else None,
         "abstention_note": abstention.note,
@@ -136,7 +154,7 @@ def evaluate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         predictions.write(folder / "predictions.csv")
-        write_decisions(folder / "decisions.csv", predictions, flagged, judgement)
+        write_decisions(folder / "decisions.csv", predictions, decisions, judgement)
         count_look(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -157,17 +175,21 @@ def looks_at(folder: Path) -> int:
 
 
 def flags(
-    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None
+    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """What is flagged, and which images are: by the certificate, else where the label is the most probable one.
+    """What must not be missed, and which images are called so.
 
-    Without a certificate the protected label is flagged, or whatever is not healthy where there is none.
+    By the certificate; without one the positive label, or whatever is not healthy where there is none, and the images
+    of which it is the most probable label. The latter is no triage decision: that takes an operating point. Where no
+    label is known to be healthy either, there are no members.
     """
     labels = predictions.labels
     if certificate:
         point = OperatingPoint.of(certificate)
         return point.members, point.flags(predictions.probabilities, labels)
-    members = tuple(label for label in labels if (label == protected if protected else not is_healthy(label)))
+    members = tuple(
+        label for label in labels if (label == protected if protected else healthy and label not in healthy)
+    )
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 
@@ -191,6 +213,7 @@ def measure(predictions: Predictions, *, protected: str | None = None) -> dict[s
         "protected": protected,
         "n_images": len(truth),
         "n_patients": len(set(predictions.patients)) if known else None,
+        "with_patient": sum(map(bool, predictions.patients)),
         "unit": "patients" if known else "images",
         "confusion": confusion,
         **as_json(measures(truth, probabilities, labels, patients)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hilum.data.labels import HEALTHY, last_component
+from hilum.data.labels import is_covid, is_healthy, last_component
 from hilum.errors import SplitError, UsageError
 
 LEFT_OUT = ""
@@ -36,7 +36,7 @@ def match_labels(
     """Find the run's label for each label of other data.
 
     A label is matched by what was given, else by its whole name, else by its last component, in upper or lower case;
-    all names for healthy are one. Where two of the run's labels would do, nothing is guessed.
+    all names for healthy are one, and all for COVID-19. Where two of the run's labels would do, nothing is guessed.
 
     Args:
         theirs: The labels of the other data.
@@ -80,5 +80,4 @@ def match_labels(
 
 
 def _key(label: str) -> str:
-    name = last_component(label).lower()
-    return HEALTHY[0] if name in HEALTHY else name
+    return "normal" if is_healthy(label) else "covid" if is_covid(label) else last_component(label).lower()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 
+import numpy as np
+
+from hilum.audit.groups import Thumbnails, find_known
+from hilum.data.cache import Images, thumbnails_of
 from hilum.data.rows import owner
 from hilum.data.table import Table
 from hilum.evaluation.temperature import for_temperature
+from hilum.progress import Progress
 from hilum.training.run import Run
 
 SHOWN = 3
@@ -24,9 +30,9 @@ class Seen:
 
     Attributes:
         path: Of the image.
-        twin: The run's image with the same content, or of the same patient.
+        twin: The run's image with the same content, of the same picture, or of the same patient.
         role: What that one served for.
-        same: ``file`` or ``patient``.
+        same: ``file``, ``picture`` or ``patient``.
     """
 
     path: str
@@ -38,7 +44,7 @@ class Seen:
         """Such as ``a.png is the same file as train/x.png, which the run was trained on``."""
         if self.path == self.twin:
             return f"{self.path} was {SEEN_AS[self.role]}"
-        verb = "is" if self.same == "file" else "shows"
+        verb = "shows" if self.same == "patient" else "is"
         return f"{self.path} {verb} the same {self.same} as {self.twin}, which the run was {SEEN_AS[self.role]}"
 
 
@@ -65,6 +71,36 @@ def find_seen(run: Run, table: Table, *, temperature: bool) -> list[Seen]:
         elif twin := by_patient.get(row.patient_id):
             found.append(Seen(row.path, twin.path, twin.split, "patient"))
     return found
+
+
+def find_seen_pictures(run: Run, images: Images, progress: Progress) -> tuple[dict[int, Seen], str]:
+    """Images of other data that are near-duplicates of what the run was trained on or chosen by.
+
+    Args:
+        run: A finished run.
+        images: Other data than the run's own, decoded for it.
+        progress: Told while images are compared.
+
+    Returns:
+        What was found, by place among the images; and what has to be known about it: that the run's own images are no
+        longer in the cache, or that so many could not be compared.
+    """
+    digest = run.environment["data"]["digest"]
+    thumbnails = thumbnails_of(digest, run.recipe.preprocessing)
+    splits = [sys.intern(row.split) for row in run.each_split_row()]
+    if thumbnails is None or len(thumbnails) != len(splits):
+        why = "the cache no longer holds these: run hilum evaluate RUN once, which fills it"
+        return {}, f"whether images are near-duplicates of the run's training images was not checked; {why}"
+    spent = np.flatnonzero([split in ("train", "val") for split in splits])
+    known = Thumbnails(thumbnails, spent, digest)
+    found, groups = find_known(images, known, run.recipe.splits.duplicates, progress)
+    twins = {int(spent[place]) for place in found.values()}
+    rows = {i: row for i, row in enumerate(run.each_split_row()) if i in twins}
+    seen = {}
+    for i, place in found.items():
+        twin = rows[int(spent[place])]
+        seen[i] = Seen(images.table.rows[i].path, twin.path, twin.split, "picture")
+    return seen, groups.note
 
 
 def digest_of(table: Table) -> str:

@@ -7,8 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hilum.data.labels import PROTECTED as COVID_NAMES
-from hilum.data.labels import last_component
+from hilum.data.labels import is_covid
 from hilum.data.readers.read import read_table
 from hilum.data.sources import given_away
 from hilum.data.table import Row, Table
@@ -40,7 +39,7 @@ def own_table(run: Run, root: Path) -> Table:
     given = Path(run.environment.get("data", {}).get("given") or root)
     for place in (given, root):
         try:
-            table = read_table(place)
+            table = read_table(place, run.read_options)
         except (HilumError, OSError):
             continue
         if table.root.resolve() == root.resolve():
@@ -89,7 +88,7 @@ def _impossible(table: Table, column: str | None) -> list[str]:
     early: Counter[str] = Counter()
     for row in table.rows:
         year = _year(row, column)
-        if year and year < FIRST_COVID and last_component(row.label).lower() in COVID_NAMES:
+        if year and year < FIRST_COVID and is_covid(row.label):
             early[row.label] += 1
     return [f"{count} images of '{label}' are dated before {FIRST_COVID}" for label, count in early.items()]
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError, SplitError, UsageError
 from hilum.evaluation.matching import LEFT_OUT, match_labels
+from hilum.evaluation.overlap import SHOWN, Seen, find_seen_pictures
+from hilum.printable import printable
 from hilum.progress import Progress
 from hilum.training.run import UNREADABLE, Run
 
@@ -49,13 +52,14 @@ def select_part(
     progress: Progress,
     *,
     mapping: Mapping[str, str] | None = None,
+    read: ReadOptions | None = None,
     keep_known: bool = False,
 ) -> Part:
     """Find the images to evaluate on.
 
     The run's own data are recognised by their content, wherever they lie now: then the run's splits count, so
     that nothing that was trained on is taken for a test. Of other data, whatever the run was trained on or chosen
-    by is left out, and the labels are the run's, matched as `match_labels` does.
+    by is left out, near-duplicates of it too, and the labels are the run's, matched as `match_labels` does.
 
     Args:
         run: A finished run.
@@ -63,6 +67,7 @@ def select_part(
         split: Which part. Other data without splits are taken whole.
         progress: Told about long work.
         mapping: The run's label for labels of other data; empty to leave them out.
+        read: How to read `data`.
         keep_known: Leave in what the run has seen, for those who look for that themselves.
 
     Raises:
@@ -70,16 +75,18 @@ def select_part(
         SplitError: The split is empty or unknown, or holds labels that the run does not know.
         UsageError: `mapping` names a label that does not exist, or the data are the run's own.
     """
-    table = data if isinstance(data, Table) else read_table(data) if data else run.table()
+    table = data if isinstance(data, Table) else read_table(data, read) if data else run.table()
     if not table.root.exists():
         msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
         raise RunError(msg)
     images = open_images(table, run.recipe.preprocessing, progress=progress)
-    notes: list[str] = []
+    notes = list(table.notes)
     if images.digest == run.environment["data"]["digest"]:
-        names = [sys.intern(row.split) for row in run.each_split_row()]
-        splits = [names[position] for position in images.positions]
-        images, own = replace(images, table=images.table.with_splits(splits)), True
+        # As the run was split: patients, too, who may be recognised otherwise today.
+        kept = [(sys.intern(row.split), sys.intern(row.patient_id)) for row in run.each_split_row()]
+        splits, patients = zip(*(kept[position] for position in images.positions), strict=True)
+        images = replace(images, table=images.table.with_splits(splits).with_values("patient_id", patients))
+        own = True
     elif data is None:
         own = True
         notes.append("WARNING: files have changed since the training")
@@ -95,7 +102,7 @@ def select_part(
     _check_split(chosen.table, images.table, split)
     if not own:
         chosen = _as_ours(run, chosen, mapping or {}, notes)
-        chosen = chosen if keep_known else _without_known(run, chosen, notes)
+        chosen = chosen if keep_known else _without_known(run, chosen, notes, progress)
     _check_labels(run.labels, chosen.table, split)
     failed = {item.path for item in images.unreadable}
     split_of = {row.path: row.split for row in table.rows if row.path in failed}
@@ -129,17 +136,29 @@ def _as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes: list[s
     return images
 
 
-def _without_known(run: Run, images: Images, notes: list[str]) -> Images:
+def _without_known(run: Run, images: Images, notes: list[str], progress: Progress) -> Images:
     seen = {row.sha256 for row in run.each_split_row() if row.split in ("train", "val")}
     unseen = [i for i, row in enumerate(images.table.rows) if row.sha256 not in seen]
-    known = len(images.table) - len(unseen)
-    if not known:
-        return images
-    notes.append(f"WARNING: {known} images that the run was trained on or chosen by are left out")
-    if not unseen:
-        msg = f"{images.table.root}: all {known} images are the run's own training images. Give it others."
+    files = len(images.table) - len(unseen)
+    if files:
+        notes.append(f"WARNING: {files} images that the run was trained on or chosen by are left out")
+    pictures: dict[int, Seen] = {}
+    if unseen:
+        images = images.select(unseen)
+        pictures, note = find_seen_pictures(run, images, progress)
+        notes += [note] if note else []
+    if pictures:
+        shown = "; ".join(f"{printable(item.path)} = {printable(item.twin)}" for item in [*pictures.values()][:SHOWN])
+        notes.append(
+            f"WARNING: {len(pictures)} near-duplicates of images that the run was trained on or chosen by are left out "
+            f"({shown}{'; ...' if len(pictures) > SHOWN else ''})"
+        )
+    kept = [i for i in range(len(images.table)) if i not in pictures]
+    if not unseen or not kept:
+        count = files + len(pictures)
+        msg = f"{images.table.root}: all {count} images are the run's own training images. Give it others."
         raise SplitError(msg)
-    return images.select(unseen)
+    return images.select(kept) if pictures else images
 
 
 def _check_split(part: Table, whole: Table, split: str) -> None:

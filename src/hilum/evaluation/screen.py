@@ -7,10 +7,11 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
+from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
+from hilum.data.patients import in_words
 from hilum.evaluation.certificate_screen import (
     certified_sentence,
     cost_sentence,
@@ -19,6 +20,7 @@ from hilum.evaluation.certificate_screen import (
 )
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.printable import escape
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
@@ -27,9 +29,24 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     Args:
         metrics: What ``metrics.json`` holds.
     """
-    unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else "patients unknown: optimistic intervals"
+    unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
-    return Group("", heading, _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
+    return Group("", heading, *_of_audit(metrics), _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
+
+
+def _of_audit(metrics: Mapping[str, Any]) -> list[str]:
+    """Errors about the training data, before any figure."""
+    found = metrics.get("audit") or {"findings": []}
+    return [f"[bold red]training data:[/] {escape(line)}" for line in said_briefly(found["findings"])]
+
+
+def optimistic(facts: Mapping[str, Any]) -> str:
+    """What is said of intervals where not every image's patient is known.
+
+    Args:
+        facts: ``n_images`` and ``with_patient``; without the latter nobody is known.
+    """
+    return f"{in_words(facts.get('with_patient', 0), facts['n_images'])}: optimistic intervals"
 
 
 def _matrix(metrics: dict[str, Any]) -> Table:
@@ -93,7 +110,7 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
     if held := metrics.get("operating_point"):
         certificate = metrics["certificate"]
         lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
-        lines += ["here: " + sentence for sentence in [cost_sentence(held)] if sentence]
+        lines += ["here: " + sentence for sentence in [cost_sentence(held, metrics.get("healthy"))] if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
     if abstained := metrics.get("abstention"):
@@ -112,8 +129,8 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     recall = abstained["recall"]
     if recall["as_missed"]["value"] is not None:
         told.append(
-            f"recall of what is flagged, abstentions counted as missed {interval(recall['as_missed'], 100, 1)} %, as "
-            f"found {interval(recall['as_found'], 100, 1)} %"
+            "recall of what must not be missed, abstentions counted as missed "
+            f"{interval(recall['as_missed'], 100, 1)} %, as found {interval(recall['as_found'], 100, 1)} %"
         )
     return told
 

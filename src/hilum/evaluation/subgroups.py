@@ -41,15 +41,16 @@ def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
     extras = [{"source": row.source, **row.extra} for row in rows]
     if not any(value for extra in extras for value in extra.values()):
         extras = _from_dataset(run, rows)
-    found = {}
+    found: dict[str, list[str]] = {}
     for name in dict.fromkeys(key for extra in extras for key in extra):
         if name == GROUP_COLUMN or NAMES_AN_IMAGE.search(name.lower()) or NAMES_THE_LABEL.search(name.lower()):
             continue
         values = [str(extra.get(name, "")).strip() for extra in extras]
         values = [age_band(value) for value in values] if name.lower() in AGE else _few(values)
-        present = set(values) - {"", UNKNOWN}
-        if len(set(values)) > 1 and present and max(Counter(values)[value] for value in present) >= FEWEST_IMAGES:
-            found[name] = [value or UNKNOWN for value in values]
+        values = [value or UNKNOWN for value in values]
+        counts = Counter(value for value in values if value != UNKNOWN)
+        if len(set(values)) > 1 and max(counts.values(), default=0) >= FEWEST_IMAGES and values not in found.values():
+            found[name] = values
     return found
 
 
@@ -131,7 +132,7 @@ def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
     """The columns of the run's own data, read anew: a run keeps paths, labels and patients only."""
     data = run.environment.get("data", {})
     try:
-        table = read_table(Path(data.get("given") or data["root"]))
+        table = read_table(Path(data.get("given") or data["root"]), run.read_options)
     except (HilumError, KeyError, OSError):
         return [{} for _ in rows]
     wanted = {row.path for row in rows}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hilum.audit.findings import said_briefly
 from hilum.export.int8 import in_words
+from hilum.printable import code_span, markdown
 
 LIMITS = (
     "For research and teaching. **Not for diagnosis.** A probability says how images like the training images were "
@@ -27,21 +29,24 @@ def write_card(facts: Mapping[str, Any], remarks: str = "") -> str:
 def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     provenance, results = facts["provenance"], facts["results"]
     data, recipe = provenance["data"], provenance["recipe"]
-    yield from (f"# {facts['name']}", "")
+    yield from (f"# {markdown(facts['name'])}", "")
     if remarks:
         yield from (remarks.strip(), "")
     yield from (LIMITS, "", "## Labels", "")
     for label in facts["labels"]:
         shown = facts["display"].get(label)
         mark = " (protected: the one that must not be missed)" if label == facts["protected"] else ""
-        yield f"- `{label}`{f': {shown}' if shown else ''}{mark}"
+        yield f"- {code_span(label)}{f': {markdown(shown)}' if shown else ''}{mark}"
     yield from ("", "## Training data", "")
     unit = "patient" if data["patients_known"] else "image"
-    yield f"`{data['name']}`, digest `{data['digest'][:16]}`; splits by {unit}."
+    yield f"{code_span(data['name'])}, digest `{data['digest'][:16]}`; splits by {unit}."
     yield ""
     yield from _counts(data["counts"], facts["labels"])
+    if errors := said_briefly(data.get("findings", [])):
+        yield from ("", "**Errors that the audit found in these data:**", "")
+        yield from (f"- {line.removeprefix('ERROR ')}" for line in errors)
     for note in data["notes"]:
-        yield from ("", f"> {note}")
+        yield from ("", f"> {markdown(note)}")
     yield from ("", "## Results", "")
     yield from _results(results, facts["labels"])
     yield from ("", "## Certificate", "")
@@ -54,7 +59,7 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
     members = f", {network['members']} members" if network["members"] > 1 else ""
     yield (
-        f"Recipe `{recipe['name']}`: {facts['architecture']}, network `{network['name']}`{members}, "
+        f"Recipe {code_span(recipe['name'])}: {facts['architecture']}, network `{network['name']}`{members}, "
         f"{provenance['parameters']:,} parameters, seed {recipe['training']['seed']}; "
         f"images of {shape['size']}x{shape['size']} pixels"
         f"{', histogram-equalised' if shape['equalise'] else ''}{local}. "
@@ -64,11 +69,13 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     )
     yield ""
     if temperatures := facts["calibration"]["temperatures"]:
-        listed = ", ".join(f"{value:.3f}{f' ({name})' if name else ''}" for name, value in temperatures.items())
+        listed = ", ".join(
+            f"{value:.3f}{f' ({markdown(name)})' if name else ''}" for name, value in temperatures.items()
+        )
         yield f"Probabilities are calibrated; temperatures: {listed}."
     else:
         yield f"{facts['calibration']['note'] or 'Probabilities are not calibrated'}.".capitalize()
-    yield from ("", "## Licence", "", facts["licence"])
+    yield from ("", "## Licence", "", markdown(facts["licence"]))
 
 
 def _certificate(certificate: Mapping[str, Any] | None) -> str:
@@ -77,14 +84,14 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
     who = f"{certificate['n_patients']:,} {certificate.get('unit', 'patients')}"
     return (
         f"With {certificate['confidence']:.0%} confidence at most {certificate['miss_rate']:.1%} of the patients with "
-        f"`{certificate['group']}` are missed where those with a probability of {certificate['threshold']:.4g} or more "
-        f"are flagged; from {who} that the model never saw. "
+        f"{code_span(certificate['group'])} are missed where those with a probability of "
+        f"{certificate['threshold']:.4g} or more are flagged; from {who} that the model never saw. "
         "It holds for patients like those, and for no others."
     )
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> Iterator[str]:
-    yield f"| images | {' | '.join(labels)} |"
+    yield f"| images | {' | '.join(map(markdown, labels))} |"
     yield f"|---{'|---' * len(labels)}|"
     for split in ("train", "val", "calibration", "test", "unused"):
         if split in counts:
@@ -99,9 +106,9 @@ def _results(results: Mapping[str, Any] | None, labels: Sequence[str]) -> Iterat
     yield f"On {results['n_images']:,} images{patients} of `{results['split']}`; 95 % intervals."
     yield from ("", "| measure | value | 95 % interval |", "|---|---|---|")
     rows = [("accuracy", results["accuracy"]), ("balanced accuracy", results["balanced_accuracy"])]
-    rows += [(f"recall of `{label}`", results["recall"][label]) for label in labels]
-    rows += [(f"precision of `{label}`", results["precision"][label]) for label in labels]
-    rows += [(f"AUROC of `{label}`", results["auroc"][label]) for label in labels if label in results["auroc"]]
+    rows += [(f"recall of {code_span(label)}", results["recall"][label]) for label in labels]
+    rows += [(f"precision of {code_span(label)}", results["precision"][label]) for label in labels]
+    rows += [(f"AUROC of {code_span(label)}", results["auroc"][label]) for label in labels if label in results["auroc"]]
     for name, item in rows:
         if item["value"] is not None:
             low, high = item["low"], item["high"]

@@ -12,7 +12,6 @@ import torch
 
 import hilum
 from hilum.data.cache import Images
-from hilum.data.labels import HEALTHY, last_component
 from hilum.data.reduction import SCHEME
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
@@ -24,11 +23,13 @@ from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.int8 import in_words, to_int8
 from hilum.export.onnx_model import INPUT, to_onnx
+from hilum.printable import encodable, is_text
 from hilum.progress import Progress
 from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
 from hilum.serving.seal import seal
 from hilum.training.checkpoints import load_weights, weights_sha256
+from hilum.training.findings import known_of
 from hilum.training.network import build_for
 from hilum.training.run import Run, read_json
 
@@ -85,6 +86,10 @@ def export(
         raise RunError(msg)
     _check_place(out)
     labels, recipe = run.labels, run.recipe
+    for text in (words.name, words.licence, words.remarks, *words.display.values()):
+        if not is_text(text):
+            msg = f"'{text}' is not UTF-8, which a model file is written in. Write it so."
+            raise UsageError(msg)
     if unknown := sorted(words.display.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg)
@@ -115,13 +120,13 @@ def export(
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
-        "name": words.name or run.name,
+        "name": encodable(words.name or run.name),
         "labels": list(labels),
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
         "display": dict(words.display),
         "protected": run.protected,
-        "healthy": [label for label in labels if last_component(label).lower() in HEALTHY],
+        "healthy": list(run.healthy),
         "architecture": recipe.architecture,
         "tree": [
             {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}
@@ -175,11 +180,12 @@ def _provenance(run: Run) -> dict[str, Any]:
         "trained_on": environment["started"][:10],
         "exported_with": {"hilum": hilum.__version__, "torch": torch.__version__},
         "data": {
-            "name": Path(data["root"]).name,
+            "name": encodable(Path(data["root"]).name),
             "digest": data["digest"],
             "counts": counts,
             "patients_known": data["patients_known"],
-            "notes": data["notes"],
+            "findings": known_of(run)["findings"],
+            "notes": [encodable(note) for note in data["notes"]],
         },
         "recipe": run.recipe.model_dump(mode="json"),
         "parameters": environment["parameters"],

@@ -103,12 +103,20 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
         outputs = "out_channels" if "out_channels" in parameters else "num_classes"
         wanted = {"spatial_dims": 2, channels: 1, outputs: n_labels, **extra, **options}
     else:
-        close = difflib.get_close_matches(name, network_names(), n=1, cutoff=0.5)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        msg = f"unknown network '{name}'.{hint} Known: {', '.join(network_names())}."
+        by_last = {known.rsplit("/", 1)[-1]: known for known in network_names()}
+        close = difflib.get_close_matches(name.rsplit("/", 1)[-1].lower(), by_last, n=1)
+        hint = f"Did you mean '{by_last[close[0]]}'?" if close else f"Known: {', '.join(network_names())}."
+        msg = f"unknown network '{name}'. {hint}"
         raise RecipeError(msg)
     try:
         network = factory(**wanted)
+    except OSError as error:  # of a download, which is what options may ask for
+        reason = getattr(error, "reason", error)
+        msg = (
+            f"network '{name}': its pretrained weights cannot be downloaded ({reason}). Check the connection, or "
+            "leave out network.options.pretrained."
+        )
+        raise RecipeError(msg) from error
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         msg = f"network '{name}' cannot be built with {options or 'no options'}: {error}. Correct network.options."
         raise RecipeError(msg) from error

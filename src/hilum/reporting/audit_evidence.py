@@ -58,6 +58,10 @@ def evidence_of(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence
     if check == "sources" and "images" in evidence:
         rows = [(name, *(f"{n:,}" for n in counts)) for name, counts in evidence["images"].items()]
         return Evidence(head=("source", *evidence["labels"]), rows=tuple(rows))
+    if check == "sources" and "matched" in evidence:
+        labels = audit.facts["labels"]
+        told = [(name, *(f"{by.get(label, 0):,}" for label in labels)) for name, by in evidence["matched"].items()]
+        return Evidence(head=("recognised as of", *labels), rows=tuple(told))
     if check == "unreadable":
         return Evidence(head=("file",), rows=tuple((path,) for path in evidence["paths"][:MOST]))
     return Evidence()
@@ -93,8 +97,8 @@ def _suspects(audit: Audit) -> tuple[Picture, ...]:
 
 def _recognised(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
     (match,) = [match for match in audit.matches if match.known.name == evidence["dataset"]]
-    wanted = evidence.get("label")
-    chosen = [i for i in match.positions if wanted in (None, audit.survey.table.rows[i].label)]
+    wanted = evidence["labels"] if "label" in evidence else audit.facts["labels"]
+    chosen = [i for i in match.positions if audit.survey.table.rows[i].label in wanted]
     return _named(audit, _some(audit, chosen, MOST))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hilum.audit.audit import Audit
-from hilum.audit.screen import grouped, summary
+from hilum.audit.findings import MISLEADS, ORDER
+from hilum.audit.screen import grouped, of_patients, summary
 from hilum.reporting import figures
 from hilum.reporting.audit_evidence import evidence_of
 from hilum.reporting.audit_figures import shortcut_dots
@@ -63,6 +65,8 @@ def page_content(audit: Audit) -> dict[str, Any]:
         "name": Path(facts["data"]).name,
         "facts": facts,
         "groups": [(together, evidence_of(audit, together)) for together in grouped(facts["findings"])],
+        "overview": _overview(facts["findings"]),
+        "people": of_patients(facts),
         "summary": summary(facts["findings"]),
         "colours": colours,
         "bars": figures.class_bars(counts, colours, "fig-1-1"),
@@ -74,6 +78,18 @@ def page_content(audit: Audit) -> dict[str, Any]:
         "kinds": KINDS,
         "many": len(facts["labels"]) > figures.FEW,
     }
+
+
+def _overview(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How many findings of each severity every check has, and the element of its first one."""
+    rows = []
+    places = [(f"finding-{number}", together) for number, together in enumerate(grouped(findings), start=1)]
+    for check in MISLEADS:
+        mine = [(place, finding) for place, together in places for finding in together if finding["check"] == check]
+        if mine:
+            counts = {severity: sum(finding["severity"] == severity for _, finding in mine) for severity in ORDER}
+            rows.append({"check": check, "first": mine[0][0], "counts": counts})
+    return rows
 
 
 def _pairs(audit: Audit) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.evaluation.certificate_screen import DIFFER, certified_sentence, exchangeability_sentence, holding_sentence
 from hilum.evaluation.external import drop_sentence
@@ -139,8 +140,9 @@ def _counts(facts: Facts) -> Answer:
 
 def _unit(facts: Facts) -> Answer:
     used = [row for row in facts.split if row.split not in (UNUSED, UNREADABLE)]
-    if not used or not all(row.patient_id for row in used):
-        return "UNKNOWN", "split by image, because patients are unknown: optimistic"
+    known = sum(bool(row.patient_id) for row in used)
+    if not used or known < len(used):
+        return "UNKNOWN", f"split by {'patient' if known else 'image'}, {in_words(known, len(used))}: optimistic"
     crossing = _on_both_sides({(row.patient_id, row.split) for row in used})
     if crossing:
         return "FAIL", f"{crossing} patients are in more than one split"
@@ -169,7 +171,7 @@ def _sources(facts: Facts) -> Answer:
         return "FAIL", "; ".join(table["given_away"])
     source = table.get("columns", {}).get("source")
     if not source:
-        return "UNKNOWN", "the table has no column source"
+        return "UNKNOWN", "no column of the table says where images come from, or it is empty"
     if not source["by_label"]:
         return "UNKNOWN", "too many sources for a table"
     return "PASS", _by_class(source["by_label"])
@@ -241,7 +243,8 @@ def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show
         for label, entry in facts.metrics[name].items()
     )
     if facts.metrics["unit"] == "images":
-        return "UNKNOWN", f"patients are unknown, so that the intervals are optimistic: {told}"
+        who = in_words(facts.metrics.get("with_patient", 0), facts.metrics["n_images"])
+        return "UNKNOWN", f"{who}, so that the intervals are optimistic: {told}"
     return "PASS", told
 
 

@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Wedge
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from hilum.printable import printable
+
 OKABE_ITO = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8a7a00")
 SPLIT_COLOURS = {"train": "#44546a", "val": "#8394a8", "calibration": "#b9c3ce", "test": "#009e73"}
 INK, MUTED, GRID = "#1f2933", "#5b6775", "#e3e8ed"
@@ -86,8 +88,8 @@ def label_colours(labels: Sequence[str]) -> dict[str, str]:
 
 
 def shown(text: str, longest: int = 30) -> str:
-    """A name as a figure can hold it: printable characters only, the middle left out when too long."""
-    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """A name as a figure can hold it (`printable`), the middle left out when too long."""
+    text = printable(f" {text}" if text.startswith("_") else text)  # a legend leaves out names that begin with one
     half = (longest - 1) // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
@@ -133,7 +135,7 @@ def svg(figure: Figure, name: str, description: str) -> Markup:
     width = float(drawn.attrib.pop("width").removesuffix("pt")) * 4 / 3
     del drawn.attrib["height"]
     drawn.set("role", "img")
-    drawn.set("aria-label", description)
+    drawn.set("aria-label", printable(description))
     drawn.set("style", f"max-width: {width:.0f}px")
     return Markup(ElementTree.tostring(drawn, encoding="unicode"))  # escaped by ElementTree
 

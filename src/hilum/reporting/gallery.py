@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hilum.data.images import read_grayscale
-from hilum.errors import ImageError
+from hilum.data.reading import read_radiograph
+from hilum.errors import ExtraError, ImageError
 from hilum.evaluation.predictions import Predictions
 
 SHOW_ALL_UP_TO = 40
@@ -108,8 +108,8 @@ def choose(predictions: Sequence[Prediction], labels: Sequence[str], seed: int =
 def picture_uri(file: Path) -> str | None:
     """A small greyscale PNG of the image as a data URI; None when the file is gone or unreadable."""
     try:
-        pixels = read_grayscale(file)
-    except (ImageError, OSError):
+        pixels = read_radiograph(file)[0].pixels
+    except (ImageError, ExtraError):
         return None
     image = Image.fromarray(np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8))
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)

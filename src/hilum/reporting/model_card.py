@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines
+from hilum.printable import code_span, markdown
 from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Facts, Item, tally
 from hilum.reporting.results import per_label, verdict
+from hilum.training.findings import known_of
 
 FILE = "model_card.md"
 MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
@@ -18,7 +21,7 @@ MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
 
 def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:
     """Write the card; the same facts give the same bytes."""
-    file.write_text(model_card(facts, items), encoding="utf-8", errors="replace")
+    file.write_text(model_card(facts, items), encoding="utf-8")
     return file
 
 
@@ -31,13 +34,14 @@ def model_card(facts: Facts, items: Sequence[Item]) -> str:
     """
     run, metrics = facts.run, facts.metrics
     environment, recipe = run.environment, run.recipe
-    labels = ", ".join(f"`{label}`" for label in run.labels)
-    protected = f"; `{run.protected}` must not be missed" if run.protected else ""
+    labels = ", ".join(map(code_span, run.labels))
+    protected = f"; {code_span(run.protected)} must not be missed" if run.protected else ""
     sections = [
-        f"# {run.name}",
+        f"# {markdown(run.name)}",
         "**Research and teaching only. Not for diagnosis.**",
         f"A `{recipe.network.name}` ({recipe.architecture}) that tells chest radiographs apart: {labels}{protected}. "
-        f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights with the recipe `{recipe.name}`.",
+        f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights with the recipe "
+        f"{code_span(recipe.name)}.",
         "## Uses",
         f"{INTENDED} {NOT_INTENDED} Whatever is peculiar to its training images may be what it recognises.",
         "## Training data",
@@ -77,26 +81,31 @@ def _training_data(facts: Facts) -> str:
     for row in facts.split:
         if row.split == "train":
             counts[row.label] = counts.get(row.label, 0) + 1
-    told = ", ".join(f"{n:,} `{label}`" for label, n in counts.items())
+    told = ", ".join(f"{n:,} {code_span(label)}" for label, n in counts.items())
     notes = facts.run.environment.get("data", {}).get("notes", [])
-    return "\n".join([f"Trained on {told}.", *(f"- {note}" for note in notes)])
+    errors = [f"- **{line}**" for line in said_briefly(known_of(facts.run)["findings"])]
+    return "\n".join([f"Trained on {told}.", *errors, *(f"- {note}" for note in notes)])
 
 
 def _results(metrics: Mapping[str, Any]) -> list[str]:
     rows = ["| label | recall | precision | F1 | AUROC | AUPRC |", "|---|---|---|---|---|---|"]
     for row in per_label(metrics):
         shown = (row[name] for name in ("recall", "precision", "f1", "auroc", "auprc"))
-        rows.append(f"| {row['label']} | {' | '.join(f'{value} ({limits})' for value, limits in shown)} |")
-    return [verdict(metrics), "\n".join(rows), "\n".join(f"- {line}" for line in decision_lines(metrics))]
+        rows.append(f"| {markdown(row['label'])} | {' | '.join(f'{value} ({limits})' for value, limits in shown)} |")
+    return [markdown(verdict(metrics)), "\n".join(rows), _decision_lines(metrics)]
+
+
+def _decision_lines(metrics: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {markdown(line)}" for line in decision_lines(metrics))
 
 
 def _external(external: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        "\n".join([f"**{name}**: {verdict(metrics)}", *(f"- {line}" for line in decision_lines(metrics))])
+        f"**{markdown(name)}**: {markdown(verdict(metrics))}\n{_decision_lines(metrics)}"
         for name, metrics in external.items()
     ]
 
 
 def _row(item: Item) -> str:
-    evidence = item.evidence.replace("|", "\\|").replace("\n", " ")
+    evidence = markdown(item.evidence.replace("\n", " "))
     return f"| {item.number} | {item.name} | {MARKS[item.state]} | {evidence} |"

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from hilum.data.labels import order_labels
+from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
@@ -29,6 +31,7 @@ from hilum.reporting.model_card import FILE as CARD
 from hilum.reporting.model_card import write_model_card
 from hilum.reporting.templating import flatten, write_page
 from hilum.reporting.worth import Worth, worth_of
+from hilum.training.findings import NOT_AUDITED, known_of
 from hilum.training.recipe import Recipe
 from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, read_json
 
@@ -79,6 +82,7 @@ def page_content(run: Run) -> dict[str, Any]:
         "started": _date(environment.get("started")),
         "environment": environment,
         "data": _data_section(split, colours, environment),
+        "audit": _audit(run),
         "notes": environment.get("data", {}).get("notes", []),
         "unreadable": environment.get("data", {}).get("unreadable", []),
         "network": {"name": network.name, "architecture": run.recipe.architecture, "size": size, "n_labels": n_labels}
@@ -183,6 +187,25 @@ def _facts(
     )
 
 
+def _audit(run: Run) -> dict[str, Any]:
+    """How many errors and warnings there are about the run's data, and the errors, by check and remedy."""
+    known = known_of(run)
+    counts = Counter(finding["severity"] for finding in known["findings"])
+    errors = [finding for finding in known["findings"] if finding["severity"] == "error"]
+    kinds = [
+        (*kind, [finding["message"] for finding in found])
+        for kind, found in groupby(errors, key=lambda finding: (finding["check"], finding["remedy"]))
+    ]
+    return {
+        "audited": known["audited"],
+        "written": known["written"],
+        "errors": counts["error"],
+        "warnings": counts["warning"],
+        "kinds": [(check, messages, remedy) for check, remedy, messages in kinds],
+        "not_audited": f"{NOT_AUDITED[:1].upper()}{NOT_AUDITED[1:]}.",
+    }
+
+
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
     alarms = []
@@ -225,7 +248,7 @@ def _data_section(
     ]
     of_patient: dict[str, set[str]] = {}
     for row in split:
-        if row.split not in NOT_USED:
+        if row.split not in NOT_USED and row.patient_id:
             of_patient.setdefault(row.patient_id, set()).add(row.split)
     crossing = Counter(
         " and ".join(sorted(found, key=lambda n: SPLIT_ORDER.get(n, 8)))
@@ -245,7 +268,8 @@ def _data_section(
         "total": cell(list(split)),
         "readable": sum(row.split != UNREADABLE for row in split),
         "patients_known": known,
-        "crossing": sorted(crossing.items()) if known else [],
+        "patients_told": in_words(sum(bool(row.patient_id) for row in split), len(split)),
+        "crossing": sorted(crossing.items()),
         "unused": sum(row.split == UNUSED for row in split),
         "bars": figures.class_bars(by_split, colours, "fig-1-1"),
         "labels_pie": figures.pie(by_label, "fig-1-2", "Pie chart of the images by label"),

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hilum.data.labels import last_component
+from hilum.printable import on_page, printable
 from hilum.reporting import results
 
 
@@ -26,8 +27,7 @@ def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:
     Returns:
         `file`. The same content gives the same bytes.
     """
-    # Names of files that are not valid UTF-8 arrive as lone surrogates; a page cannot hold those.
-    file.write_text(render(template, content), encoding="utf-8", errors="replace")
+    file.write_text(render(template, content), encoding="utf-8")
     return file
 
 
@@ -44,6 +44,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=on_page,  # names are data
     )
     templates.filters |= {
         "percent": results.percent,
@@ -72,7 +73,7 @@ def duration(seconds: float | None) -> str:
 
 def breakable(label: str) -> Markup:
     """A label that may wrap after its slashes."""
-    return Markup("/<wbr>").join(label.split("/"))
+    return Markup("/<wbr>").join(printable(label).split("/"))
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

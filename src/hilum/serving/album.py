@@ -1,4 +1,4 @@
-"""Explanations in a folder: a picture of each, and pages that show the wrong answers first."""
+"""Explanations in a folder: a picture of each, and pages that show the most urgent ones first."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.errors import UsageError
-from hilum.serving.album_page import Shown, write_pages
+from hilum.serving.album_page import Map, Shown, write_pages
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle
 from hilum.serving.explanation import Explanation
-from hilum.serving.overlay import draw
+from hilum.serving.overlay import draw, full_colour, is_healthy
 
 QUALITY = 90  # of JPEG, with full resolution of colours: a quarter of what PNG takes, and no visible difference
 
@@ -57,7 +57,18 @@ class Album:
             msg = f"{file}: cannot be written ({error.strerror or error}). Choose another folder for --explain."
             raise UsageError(msg) from error
         picture = file.relative_to(self.folder).as_posix()
-        self.shown.append(Shown(picture, sheet.size, relative, explanation.answer, self.truth_of(path)))
+        maps = tuple(
+            Map(
+                heatmap.child,
+                heatmap.decision,
+                heatmap.share,
+                full_colour(heatmap),
+                is_healthy(heatmap, self.bundle),
+                explanation.method,
+            )
+            for heatmap in explanation.heatmaps
+        )
+        self.shown.append(Shown(picture, sheet.size, relative, explanation.answer, self.truth_of(path), maps))
         return file
 
     def fail(self, answer: Answer) -> None:

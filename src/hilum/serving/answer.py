@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-DECISIONS = ("flag", "clear", "abstain")
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -17,7 +15,9 @@ class Answer:
         path: Of the image, or what it is called.
         label: The most probable one; empty where there is an `error`.
         probabilities: By label, in the bundle's order.
-        decision: ``flag``, ``clear`` or ``abstain``; empty where there is an `error`.
+        display: What that label is called before people.
+        decision: The triage decision: ``flag``, ``clear``, ``abstain``, or ``undecided`` where the bundle has no
+            operating point; empty where there is an `error`.
         reason: Of the decision, one sentence.
         notes: What has to be known besides, such as a lateral view.
         p_familiar: Share of calibration patients at least as unlike the training images as this image; None where
@@ -27,6 +27,7 @@ class Answer:
 
     path: str
     label: str = ""
+    display: str = ""
     probabilities: Mapping[str, float] = field(default_factory=dict)
     decision: str = ""
     reason: str = ""
@@ -45,6 +46,7 @@ class Answer:
         return {
             "path": self.path,
             "label": self.label,
+            "display": self.display,
             "probabilities": dict(self.probabilities),
             "decision": self.decision,
             "reason": self.reason,
@@ -57,11 +59,33 @@ class Answer:
         """The cells of one row of ``hilum predict --csv`` (see `columns`)."""
         shown = [f"{self.probabilities[label]:.8f}" if not self.error else "" for label in labels]
         familiar = "" if self.p_familiar is None else f"{self.p_familiar:.6f}"
-        words = [self.path, self.label, self.decision, self.reason, *shown, familiar, " ".join(self.notes), self.error]
+        words = [
+            self.path,
+            self.label,
+            self.display,
+            self.decision,
+            self.reason,
+            *shown,
+            familiar,
+            " ".join(self.notes),
+            self.error,
+        ]
         return [*words, model["name"], model["sha256"]]
 
 
 def columns(labels: Sequence[str]) -> list[str]:
     """The head of ``hilum predict --csv``."""
     shown = [f"p:{label}" for label in labels]
-    return ["path", "label", "decision", "reason", *shown, "p_familiar", "notes", "error", "model", "model_sha256"]
+    return [
+        "path",
+        "label",
+        "display",
+        "decision",
+        "reason",
+        *shown,
+        "p_familiar",
+        "notes",
+        "error",
+        "model",
+        "model_sha256",
+    ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hilum.data.operating_point import OperatingPoint
 from hilum.data.reduction import SCHEME
 from hilum.errors import BundleError
 from hilum.serving.metadata import check_metadata
@@ -47,6 +49,37 @@ class Bundle:
         """What each label is called before people; the label itself where nothing else was said."""
         return {label: self.facts["display"].get(label, label) for label in self.labels}
 
+    @cached_property
+    def short(self) -> Mapping[str, str]:
+        """A heading for each label: its display name without what follows in brackets, or the label's last part.
+
+        Where two would be the same, both are whole.
+        """
+        found = {label: _short(label, self.display[label]) for label in self.labels}
+        uses = Counter(found.values())
+        return {label: name if uses[name] == 1 else self.display[label] for label, name in found.items()}
+
+    @cached_property
+    def point(self) -> OperatingPoint | None:
+        """From where on an image is flagged; None where nobody has certified the model."""
+        facts = self.facts["operating_point"]
+        return OperatingPoint.of(facts) if facts else None
+
+    @cached_property
+    def group(self) -> str:
+        """What the operating point flags, in words (see `short`); empty where there is none."""
+        return " or ".join(self.short[label] for label in self.point.members) if self.point else ""
+
+    def percent(self, probability: float) -> str:
+        """A probability as all answers of this model show it, with decimals enough for three digits of its threshold.
+
+        Args:
+            probability: 0 to 1.
+        """
+        threshold = self.point.threshold if self.point else 1.0
+        decimals = 1 if threshold >= 0.1 else 2 if threshold >= 0.01 else 3
+        return f"{100 * probability:.{decimals}f} %"
+
     @property
     def protected(self) -> str | None:
         """The label that must not be missed."""
@@ -73,6 +106,12 @@ class Bundle:
     def maps(self) -> tuple[tuple[str, str], ...]:
         """Decision and child that each channel of the output ``maps`` speaks for; empty where there is none."""
         return tuple((item["decision"], item["child"]) for item in self.facts["maps"])
+
+
+def _short(label: str, display: str) -> str:
+    if display == label:
+        return label.rsplit("/", 1)[-1]
+    return display.partition(" (")[0] if display.endswith(")") else display
 
 
 def open_bundle(source: Path | bytes, name: str = "") -> Bundle:

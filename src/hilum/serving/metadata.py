@@ -67,6 +67,10 @@ def _check(facts: Mapping[str, Any]) -> None:
         _need(point, "members", within, lambda value: _are_texts(value) and value != [] and set(value) <= set(labels))
         _demand(len(set(point["members"])) == len(point["members"]), "members", within)
         _need(point, "threshold", "a number", _is_number)
+    if (certificate := facts.get("certificate")) is not None:  # of which a legend tells how sure a clearance is
+        _demand(_is_mapping(certificate), "certificate", "null or an object")
+        for key in ("miss_rate", "confidence"):
+            _need(certificate, key, "a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
     _need(facts, "abstention", "null or an object", lambda value: value is None or _is_mapping(value))
 
 

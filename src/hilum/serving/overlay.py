@@ -1,46 +1,47 @@
-"""Heatmaps drawn over radiographs; with Pillow alone."""
+"""Heatmaps drawn over radiographs; with Pillow alone. What they say in words stands on the page (`album_page`)."""
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from hilum.serving.bundle import Bundle
-from hilum.serving.explanation import Explanation, Heatmap
+from hilum.serving.explanation import Explanation, Heatmap, decisions
 
 SHORTEST, LONGEST = 320, 640  # of a panel's longer side, in pixels
-CAPTION, GAP, FONT = 44, 8, 13
+GAP, GREY = 8, (128, 128, 128)
 FAINT = 2.0  # log-odds; weaker evidence is drawn weaker, instead of each map being stretched to full colour
-# From yellow over orange to red, ever less transparent: none of it is found in a grey picture.
-RAMP = np.array([[255, 215, 0], [255, 150, 0], [245, 70, 20], [215, 10, 70]], np.float32)
+# Ever less transparent, and not to be found in a grey picture: yellow to red for findings, and, as nothing about it is
+# alarming, green to blue for what is healthy.
+FINDING = np.array([[255, 215, 0], [255, 150, 0], [245, 70, 20], [215, 10, 70]], np.float32)
+HEALTHY = np.array([[150, 235, 190], [60, 200, 200], [30, 140, 230], [60, 80, 235]], np.float32)
 OPAQUE = 0.6
-WORDS = {"activation": "class activation", "occlusion": "occlusion"}
 
 
 def draw(explanation: Explanation, bundle: Bundle) -> Image.Image:
-    """The radiograph, and beside it once for each decision with its heatmap; captions below.
+    """The radiograph, and beside it once for each decision of the network with its heatmap.
 
-    Colour shows what speaks for the answer (`FAINT` says how strong evidence has to be for full colour, where the
-    strongest of the image is weaker); what speaks against it is not shown.
+    Colour shows what speaks for the answer, up to `full_colour`; what speaks against it is not shown.
     """
     grey = _panel(explanation.pixels)
-    panels = [(grey, _first_caption(explanation))]
-    panels += [(_heat(grey, heatmap), _caption(heatmap, explanation, bundle)) for heatmap in explanation.heatmaps]
+    ramps = [HEALTHY if is_healthy(heatmap, bundle) else FINDING for heatmap in explanation.heatmaps]
+    panels = [grey, *(_heat(grey, *pair) for pair in zip(explanation.heatmaps, ramps, strict=True))]
     width, height = grey.size
-    scale = max(1.0, width / SHORTEST)  # pages show all panels in one width, and captions have to stay legible there
-    sheet = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height + round(CAPTION * scale)), (255, 255, 255))
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT * scale)
-    for number, (panel, lines) in enumerate(panels):
-        left = number * (width + GAP)
-        sheet.paste(panel, (left, 0))
-        for row, line in enumerate(lines):
-            text = _shorten(line, width, font)
-            place = left + 2, height + scale * (5 + row * (FONT + 5))
-            pen.text(place, text, fill=(20, 20, 20), font=font)
+    sheet = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height), GREY)
+    for number, panel in enumerate(panels):
+        sheet.paste(panel, (number * (width + GAP), 0))
     return sheet
+
+
+def is_healthy(heatmap: Heatmap, bundle: Bundle) -> bool:
+    """Whether a map speaks for labels of the healthy."""
+    return set(decisions(bundle)[heatmap.decision][heatmap.child]) <= set(bundle.healthy)
+
+
+def full_colour(heatmap: Heatmap) -> float:
+    """The evidence that is drawn in full colour: the strongest of the image, and `FAINT` at least; in log-odds."""
+    return max(float(heatmap.values.max()), FAINT)
 
 
 def _panel(pixels: NDArray[np.float32]) -> Image.Image:
@@ -51,33 +52,13 @@ def _panel(pixels: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(np.rint(small * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
-def _heat(grey: Image.Image, heatmap: Heatmap) -> Image.Image:
+def _heat(grey: Image.Image, heatmap: Heatmap, ramp: NDArray[np.float32]) -> Image.Image:
     values = np.asarray(Image.fromarray(heatmap.values).resize(grey.size, Image.Resampling.BILINEAR))
-    strength = (values / max(float(values.max()), FAINT)).clip(0, 1)
-    position = strength * (len(RAMP) - 1)
-    below = np.minimum(position.astype(int), len(RAMP) - 2)
+    strength = (values / full_colour(heatmap)).clip(0, 1)
+    position = strength * (len(ramp) - 1)
+    below = np.minimum(position.astype(int), len(ramp) - 2)
     part = (position - below)[..., None]
-    colour = RAMP[below] * (1 - part) + RAMP[below + 1] * part
+    colour = ramp[below] * (1 - part) + ramp[below + 1] * part
     alpha = OPAQUE * strength[..., None]
     mixed = np.asarray(grey, np.float32) * (1 - alpha) + colour * alpha
     return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8))
-
-
-def _first_caption(explanation: Explanation) -> list[str]:
-    name = explanation.answer.path.replace(os.sep, "/").rsplit("/", 1)[-1]
-    return [name, f"decision: {explanation.answer.decision}"]
-
-
-def _caption(heatmap: Heatmap, explanation: Explanation, bundle: Bundle) -> list[str]:
-    shown = bundle.display.get(heatmap.child, heatmap.child)
-    given = f" (if {heatmap.decision})" if heatmap.decision else ""
-    strongest = max(0.0, float(heatmap.values.max()))
-    return [f"{heatmap.share:.1%} {shown}{given}", f"{WORDS[explanation.method]}, up to {strongest:.1f} log-odds"]
-
-
-def _shorten(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    if font.getlength(text) <= width - 4:
-        return text
-    while text and font.getlength(f"{text}...") > width - 4:
-        text = text[:-1]
-    return f"{text}..."

@@ -184,7 +184,8 @@ class Predictor:
         probabilities = dict(zip(labels, map(float, row), strict=True))
         decision, reason = decide(self.bundle, probabilities, chroma, likeness.reason if likeness else "")
         p_familiar = likeness.p_value if likeness else None
-        return Answer(name, labels[int(row.argmax())], probabilities, decision, reason, notes, p_familiar)
+        top = labels[int(row.argmax())]
+        return Answer(name, top, self.bundle.display[top], probabilities, decision, reason, notes, p_familiar)
 
 
 def _open_session(bundle: Bundle) -> Any:

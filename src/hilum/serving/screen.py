@@ -1,109 +1,177 @@
-"""Answers on the terminal."""
+"""Answers on the terminal: the most urgent first, and what each decision means."""
 
 from __future__ import annotations
 
+import heapq
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from hilum.printable import printable
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle
+from hilum.serving.decision import legend, urgency
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-MOST = 40  # rows; of more images only those that need a look are shown
-STYLE = {"flag": "bold red", "clear": "green", "abstain": "yellow", "error": "magenta"}
-
-
-class Summary:
-    """Counts all answers, and keeps few of them: memory does not grow with their number."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.labels: Counter[str] = Counter()
-        self.shown: list[Answer] = []
-        self.troubled: list[Answer] = []
-
-    def add(self, answer: Answer) -> None:
-        """Take one more answer into account."""
-        self.counts["error" if answer.error else answer.decision] += 1
-        if not answer.error:
-            self.labels[answer.label] += 1
-        if len(self.shown) <= MOST:
-            self.shown.append(answer)
-        if (answer.error or answer.decision == "abstain" or answer.notes) and len(self.troubled) < MOST:
-            self.troubled.append(answer)
-
-    @property
-    def total(self) -> int:
-        """Images so far."""
-        return self.counts.total()
-
-
-def answer_lines(bundle: Bundle, summary: Summary) -> RenderableType:
-    """A table of all answers where they are few, else of those that need a look, and what there was in all."""
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    few = summary.total <= MOST
-    rows = summary.shown if few else summary.troubled
-    parts: list[RenderableType] = []
-    if rows:
-        table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-        table.add_column("image", overflow="fold", ratio=2)
-        for label in bundle.labels:
-            table.add_column(_short(label, bundle), justify="right")
-        table.add_column("decision")
-        why = any(answer.error or answer.notes or answer.decision == "abstain" for answer in rows)
-        if why:
-            table.add_column("why", overflow="fold", ratio=3)
-        folder, names = _names([answer.path for answer in rows])
-        table.columns[0].header = f"image in {folder}" if folder else "image"
-        for answer, name in zip(rows, names, strict=True):
-            table.add_row(name, *_cells(answer, bundle.labels), *([_why(answer)] if why else []))
-        parts.append(table)
-    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in STYLE if summary.counts[kind])
-    given = ", ".join(f"{summary.labels[label]:,} {bundle.display[label]}" for label in bundle.labels)
-    plural = "" if summary.total == 1 else "s"
-    hidden = "" if few or not rows else f" Above: the first {len(rows)} that need a look."
-    parts.append(Text(f"{summary.total:,} image{plural}: {kinds}. Most probable: {given}.{hidden}"))
-    parts.append(Text(_rule(bundle), style="dim"))
-    parts.append(Text(f"Model: {bundle.name} ({bundle.sha256[:12]}). Not for diagnosis.", style="dim"))
+MOST = 40  # rows, and files that could not be read
+FEW_LABELS = 4  # so many fit into 80 columns; of more the most probable one is shown
+CELL = 8  # letters of a probability
+DECISIONS = ("flag", "abstain", "undecided", "clear")
+STYLE = {"flag": "bold red", "abstain": "yellow", "undecided": "", "clear": "green"}
+
+
+class Summary:
+    """Counts all answers and keeps the most urgent: memory does not grow with their number.
+
+    Args:
+        bundle: Whose answers they are.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.counts: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.failed: list[Answer] = []  # the first of them
+        self.errors = 0
+        self._urgent: list[tuple[tuple[int, float], int, Answer]] = []
+
+    def add(self, answer: Answer) -> None:
+        """Take one more answer into account."""
+        if answer.error:
+            self.errors += 1
+            if len(self.failed) < MOST:
+                self.failed.append(answer)
+            return
+        self.counts[answer.decision] += 1
+        self.labels[answer.label] += 1
+        item = urgency(self.bundle, answer), -self.counts.total(), answer  # numbers differ: answers are not compared
+        if len(self._urgent) < MOST:
+            heapq.heappush(self._urgent, item)
+        else:
+            heapq.heappushpop(self._urgent, item)
+
+    @property
+    def answered(self) -> int:
+        """Images with an answer so far."""
+        return self.counts.total()
+
+    @property
+    def total(self) -> int:
+        """Files so far."""
+        return self.answered + self.errors
+
+    def urgent(self) -> list[Answer]:
+        """At most `MOST` answers, the most urgent first; equally urgent ones as they came."""
+        return [answer for _, _, answer in sorted(self._urgent, key=lambda item: item[:2], reverse=True)]
+
+
+def answer_lines(summary: Summary) -> RenderableType:
+    """The most urgent answers as a table, notes on them, how many there were, and what the decisions mean.
+
+    Args:
+        summary: Of one answer or more.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    bundle, rows = summary.bundle, summary.urgent()
+    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in DECISIONS if summary.counts[kind])
+    given = (f"{summary.labels[label]:,} {printable(bundle.short[label])}" for label in bundle.labels)
+    plural = "" if summary.answered == 1 else "s"
+    more = summary.answered > len(rows)
+    hidden = f" Above: the first {len(rows)} of {summary.answered:,}, most urgent first." if more else ""
+    folder, names = _names([answer.path for answer in rows])
+    shown = list(bundle.labels) if len(bundle.labels) <= FEW_LABELS else [*dict.fromkeys(row.label for row in rows)]
+    asides = {label: number for number, label in enumerate((k for k in shown if _is_cut(bundle, k)), 1)}
+    notes: dict[str, int] = {bundle.display[label]: asides[label] for label in asides}
+    table = _answers(bundle, rows, names, asides, notes)
+    parts: list[RenderableType] = [_Name(f"in {printable(folder)}{os.sep}")] if folder else []
+    parts.append(table)
+    if notes:
+        parts.append(_pairs((f"[{number}]", Text(printable(note))) for note, number in notes.items()))
+    if summary.failed:
+        parts += ["", *_failures(summary)]
+    parts += ["", Text(f"{summary.answered:,} image{plural}: {kinds}. Most probable: {', '.join(given)}.{hidden}")]
+    parts.append(_pairs((Text(kind, STYLE[kind]), Text(printable(words), "dim")) for kind, words in legend(bundle)))
+    parts.append(Text(f"Model: {printable(bundle.name)} ({bundle.sha256[:12]}). Not for diagnosis.", "dim"))
     return Group(*parts)
 
 
-def _short(label: str, bundle: Bundle) -> str:
-    name = label.rsplit("/", 1)[-1]
-    return f"{name} *" if label == bundle.protected else name
-
-
-def _cells(answer: Answer, labels: Sequence[str]) -> list[RenderableType]:
+def _answers(
+    bundle: Bundle, rows: Sequence[Answer], names: Sequence[str], asides: dict[str, int], notes: dict[str, int]
+) -> Table:
+    """One row an answer; what is said of several stands in `notes` once, which receives it."""
+    from rich.table import Table
     from rich.text import Text
 
-    if answer.error:
-        return [*[""] * len(labels), Text("error", STYLE["error"])]
-    shown: list[RenderableType] = [
-        Text(f"{answer.probabilities[label]:.1%}", "bold" if label == answer.label else "") for label in labels
-    ]
-    return [*shown, Text(answer.decision, STYLE[answer.decision])]
+    few = len(bundle.labels) <= FEW_LABELS
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    table.add_column("image")
+    for head in [_heading(bundle.short[k], asides.get(k)) for k in bundle.labels] if few else [Text("probability")]:
+        table.add_column(head, justify="right", width=max(CELL, *map(len, head.plain.split())))
+    if not few:
+        table.add_column("most probable", overflow="fold")
+    table.add_column("decision", no_wrap=True)
+    noted = [[notes.setdefault(text, len(notes) + 1) for text in _remarks(answer)] for answer in rows]
+    if any(noted):
+        table.add_column("note", no_wrap=True)
+    for answer, name, numbers in zip(rows, names, noted, strict=True):
+        chosen = list(bundle.labels) if few else [answer.label]
+        shown: list[RenderableType] = [
+            Text(bundle.percent(answer.probabilities[label]), "bold" if label == answer.label else "")
+            for label in chosen
+        ]
+        if not few:
+            shown.append(_heading(bundle.short[answer.label], asides.get(answer.label)))
+        last = [Text("".join(f"[{number}]" for number in numbers))] if any(noted) else []
+        table.add_row(_Name(printable(name)), *shown, Text(answer.decision, STYLE[answer.decision]), *last)
+    return table
 
 
-def _why(answer: Answer) -> str:
-    abstained = [f"{answer.reason}."] if answer.decision == "abstain" else []
-    return answer.error or " ".join([*abstained, *answer.notes])
+def _remarks(answer: Answer) -> Iterator[str]:
+    if answer.decision == "abstain":
+        yield answer.reason
+    yield from answer.notes
 
 
-def _rule(bundle: Bundle) -> str:
-    if point := bundle.facts["operating_point"]:
-        group = bundle.display.get(point["group"], point["group"])
-        return f"Flagged: {group} from {point['threshold']:.2%} on."
-    what = (
-        f"those that most probably show {bundle.display[bundle.protected]}" if bundle.protected else "all not healthy"
-    )
-    return f"No operating point; flagged: {what}."
+def _is_cut(bundle: Bundle, label: str) -> bool:
+    """Whether a label's heading leaves out a part of its display name, which then stands below the table."""
+    return bundle.display[label] not in (label, bundle.short[label])
+
+
+def _heading(name: str, number: int | None) -> Text:
+    from rich.text import Text
+
+    return Text(printable(name) + (f" [{number}]" if number else ""))
+
+
+def _failures(summary: Summary) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    yield Text(f"could not be read: {summary.errors:,}", "magenta")
+    for answer in summary.failed:
+        yield Text(f"  {printable(answer.path)}: {printable(answer.error)}")
+    if summary.errors > len(summary.failed):
+        yield Text(f"  and {summary.errors - len(summary.failed):,} more (--json and --csv list all)")
+
+
+def _pairs(pairs: Iterable[tuple[str | Text, Text]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for first, second in pairs:
+        grid.add_row(Text(first) if isinstance(first, str) else first, second)
+    return grid
 
 
 def _names(paths: Sequence[str]) -> tuple[str, list[str]]:
@@ -115,3 +183,39 @@ def _names(paths: Sequence[str]) -> tuple[str, list[str]]:
     if len(paths) == 1 or folder in ("", os.sep):
         return "", list(paths)
     return folder, [os.path.relpath(path, folder) for path in paths]
+
+
+def fold(name: str, width: int) -> list[str]:
+    """Divide a path into lines: behind its separators, and within a word only where that alone is too long.
+
+    Args:
+        name: Without line ends.
+        width: Of a line in terminal cells, 1 or more.
+    """
+    from rich.cells import cell_len, chop_cells
+
+    lines = [""]
+    for piece in re.findall(r"[^/\\_\- ]*[/\\_\- ]|[^/\\_\- ]+", name):
+        if cell_len(lines[-1] + piece) <= width:
+            lines[-1] += piece
+        else:
+            lines += chop_cells(piece, width)
+    return [line for line in lines if line]
+
+
+class _Name:
+    """A path in a table's cell (see `fold`)."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        return Measurement(min(12, cell_len(self.text)), cell_len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        yield Text("\n".join(fold(self.text, options.max_width)), no_wrap=True)

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import SUFFIXES, Picture, from_array, read_picture
+from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, from_array, is_image_file
+from hilum.data.reading import read_radiograph
 from hilum.errors import ImageError, UsageError
 
 Source = Path | str | bytes | NDArray[Any]
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-PREAMBLE = 132  # 128 bytes of anything, then "DICM" (DICOM PS3.10, 7.1)
 
 
 def name_of(source: Source, number: int) -> str:
@@ -33,31 +32,11 @@ def read_source(source: Source, name: str) -> tuple[Picture, tuple[str, ...]]:
     if isinstance(source, np.ndarray):
         picture = from_array(source, name)
     else:
-        given = source if isinstance(source, bytes) else Path(source)
-        if _is_dicom(given):
-            from hilum.data.dicom import read_dicom
-
-            picture, notes = read_dicom(given, name)
-        else:
-            picture = read_picture(given, name)
+        picture, notes = read_radiograph(source if isinstance(source, bytes) else Path(source), name)
     if picture.pixels.min() == picture.pixels.max():
         msg = f"{name}: every pixel has the same value; there is nothing to see. Check how it was made, or remove it."
         raise ImageError(msg)
     return picture, notes
-
-
-def _is_dicom(source: Path | bytes) -> bool:
-    if isinstance(source, bytes):
-        return source[PREAMBLE - 4 : PREAMBLE] == b"DICM"
-    if source.suffix.lower() in DICOM_SUFFIXES:
-        return True
-    if source.suffix.lower() in SUFFIXES:
-        return False
-    try:
-        with source.open("rb") as file:
-            return file.read(PREAMBLE)[-4:] == b"DICM"
-    except OSError:
-        return False  # reading it says what is wrong
 
 
 def find_files(paths: Iterable[Path], without: Path | None = None) -> Iterator[Path]:
@@ -74,8 +53,8 @@ def find_files(paths: Iterable[Path], without: Path | None = None) -> Iterator[P
         if not path.is_dir():
             yield path
             continue
-        inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES | DICOM_SUFFIXES)
-        found = sorted(file for file in inside if file.is_file() and not file.name.startswith("."))
+        inside = (file for file in path.rglob("*") if not file.name.startswith(".") and file.is_file())
+        found = sorted(file for file in inside if is_image_file(file))
         if without and path.resolve() in without.resolve().parents:
             found = [file for file in found if without.resolve() not in file.resolve().parents]
         if not found:

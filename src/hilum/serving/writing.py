@@ -1,4 +1,8 @@
-"""Answers to files, one by one as they come."""
+"""Answers to files, one by one as they come.
+
+JSON and CSV are valid UTF-8 whatever files are called: bytes of a name that are not UTF-8 become backslash escapes. All
+else stays as it is, line ends and control characters too: JSON escapes and CSV quotes them. A terminal sees escapes.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
+from hilum.printable import encodable, printable
 from hilum.serving.answer import Answer, columns
 from hilum.serving.predictor import Predictor
 
@@ -29,15 +35,28 @@ class Writer:
     def __init__(self, predictor: Predictor, lines: IO[str] | None, table: IO[str] | None) -> None:
         self.predictor, self.lines = predictor, lines
         self.rows = csv.writer(table) if table else None
+        self._cell = printable if table and table.isatty() else encodable
         if self.rows:
-            self.rows.writerow(columns(predictor.bundle.labels))
+            self._row(columns(predictor.bundle.labels))
 
     def write(self, answer: Answer) -> None:
         """Write one answer."""
         if self.lines:
-            self.lines.write(json.dumps(answer.to_json(self.predictor.model)) + "\n")
+            self.lines.write(json.dumps(_encodable(answer.to_json(self.predictor.model))) + "\n")
         if self.rows:
-            self.rows.writerow(answer.to_row(self.predictor.bundle.labels, self.predictor.model))
+            self._row(answer.to_row(self.predictor.bundle.labels, self.predictor.model))
+
+    def _row(self, cells: list[str]) -> None:
+        assert self.rows is not None
+        self.rows.writerow([self._cell(cell) for cell in cells])
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return {encodable(key): _encodable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @contextmanager
@@ -45,8 +64,12 @@ def writing(predictor: Predictor, lines: str | None, table: str | None) -> Itera
     """Open what was asked for; ``-`` is standard output.
 
     Raises:
-        UsageError: Both want standard output, or a file cannot be opened.
+        UsageError: Both want standard output, a file is an image by its name, or cannot be opened.
     """
+    for option, file in (("--json", lines), ("--csv", table)):
+        if file is not None and Path(file).suffix.lower() in SUFFIXES:
+            msg = f"{option} {file}: the name of an image, and a file to write is meant. Write: {option} FILE, or - ."
+            raise UsageError(msg)
     if lines == table == STDOUT:
         msg = "--json - and --csv - both want standard output. Give one of them a file."
         raise UsageError(msg)
@@ -58,7 +81,7 @@ def writing(predictor: Predictor, lines: str | None, table: str | None) -> Itera
             if name == STDOUT:
                 return sys.stdout
             try:
-                return stack.enter_context(Path(name).open("w", newline="", encoding="utf-8", errors="surrogateescape"))
+                return stack.enter_context(Path(name).open("w", newline="", encoding="utf-8"))
             except OSError as error:
                 msg = f"{name}: cannot be written ({error.strerror}). Choose another place."
                 raise UsageError(msg) from error

@@ -118,6 +118,15 @@ def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
         if part not in splits:
             msg = f"{table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
             raise SplitError(msg)
+    check_network(recipe, labels)
+
+
+def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
+    """Find a network that cannot be built, before any image is decoded for it.
+
+    Raises:
+        RecipeError: Its name or its options are wrong, or it cannot take `early_size`.
+    """
     early = size_of_step(recipe.training, 0, 1, recipe.preprocessing.size)
     with torch.device("meta"):  # shapes only: nothing is computed
         network = build_for(recipe, labels)

@@ -29,7 +29,7 @@ def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]
         if not equals:
             msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
             raise RecipeError(msg)
-        full = resolve_key(key.strip())
+        full = resolve_key(key.strip(), value.strip())
         values = _divide(value)
         if full in swept or (len(values) > 1 and full in given):
             msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."

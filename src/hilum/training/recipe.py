@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.splits import SplitPlan
 from hilum.errors import RecipeError
+from hilum.printable import is_text
 from hilum.training.augment import Augmentation
 from hilum.training.selection import Select
 
@@ -109,13 +110,15 @@ class Recipe(_Part):
 
     Attributes:
         name: What reports call it.
-        protected: The label that must not be missed, or ``auto``, or ``none``.
+        protected: The positive label, which must not be missed; or ``auto``, or ``none``.
+        healthy: The label that means that nothing was found; or ``auto``, or ``none``.
         architecture: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
             that nested labels form (normal or infected, then which infection).
     """
 
     name: str = "unnamed"
     protected: str = "auto"
+    healthy: str = "auto"
     architecture: Literal["flat", "cascade"] = "flat"
     network: NetworkChoice = NetworkChoice()
     preprocessing: Preprocessing = Preprocessing()
@@ -123,11 +126,46 @@ class Recipe(_Part):
     augmentation: Augmentation = Augmentation()
     training: TrainingPlan = TrainingPlan()
 
+    @field_validator("protected", "healthy", mode="before")
+    @classmethod
+    def _labels_are_text(cls, label: Any) -> Any:
+        """A label called 0 is a number to TOML."""
+        return (
+            str(label).lower() if isinstance(label, bool) else str(label) if isinstance(label, int | float) else label
+        )
+
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 
+SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
+    "training.lr": "learning_rate learningrate base_lr initial_lr init_lr max_lr eta alpha0",
+    "training.batch_size": "batchsize batch bs train_batch_size",
+    "training.epochs": "num_epochs n_epochs nepochs max_epochs epoch nb_epoch",
+    "training.max_steps": "steps iterations max_iter max_iterations num_steps",
+    "training.optimiser": "optimizer optim opt solver",
+    "training.schedule": "scheduler lr_scheduler lr_schedule sched",
+    "training.weight_decay": "wd l2 decay",
+    "training.class_weights": "class_weight weights loss_weights weighted sample_weight",
+    "training.label_smoothing": "smoothing",
+    "training.mixup": "mixup_alpha",
+    "training.select": "monitor early_stopping checkpoint_metric metric",
+    "training.precision": "amp fp16 bf16 half mixed_precision dtype",
+    "training.seed": "random_seed random_state manual_seed",
+    "preprocessing.size": "image_size img_size imgsz input_size resolution resize img_height img_width target_size",
+    "preprocessing.equalise": "equalize histogram_equalization histeq",
+    "network.name": "model model_name arch backbone encoder net",
+    "network.options.pretrained": "pretrained weights_pretrained imagenet",
+    "augmentation.rotate": "rotation rotation_range degrees",
+    "augmentation.reflect": "flip hflip horizontal_flip random_flip mirror",
+    "augmentation.translate": "translation shift width_shift_range height_shift_range",
+    "augmentation.scale": "zoom zoom_range",
+    "splits.fraction": "val_split validation_split val_size val_fraction test_size test_split holdout",
+    "protected": "positive positive_label pos_label target_label",
+}
+HARDWARE = "hilum uses a GPU where PyTorch finds one, and as many cores as it may: leave it out"
+CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
 TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
 
 
@@ -177,7 +215,7 @@ def _find(name: str | Path) -> tuple[str, str]:
     if str(name) in recipe_names():
         return (resources.files("hilum.recipes") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
     try:
-        return path.read_text(encoding="utf-8"), str(path)
+        return path.read_text(encoding="utf-8-sig"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(recipe_names())
         msg = f"recipe '{name}': neither one of hilum's ({known}) nor a TOML file that can be read."
@@ -192,8 +230,12 @@ def _keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def resolve_key(key: str) -> str:
+def resolve_key(key: str, value: str = "VALUE") -> str:
     """The full name of a recipe's key: ``training.lr`` for ``lr``; a whole table, such as ``augmentation``, too.
+
+    Args:
+        key: In full, or its last part.
+        value: Which it is to be set to, for the message.
 
     Raises:
         RecipeError: No key, or more than one, is called so.
@@ -206,7 +248,7 @@ def resolve_key(key: str) -> str:
     if matches:
         msg = f"'{key}' could be {' or '.join(matches)}. Write the one that is meant."
         raise RecipeError(msg)
-    raise RecipeError(_unknown(key))
+    raise RecipeError(_unknown(key, value))
 
 
 def short_key(key: str) -> str:
@@ -219,10 +261,13 @@ def short_key(key: str) -> str:
 
 def _set(values: dict[str, Any], setting: str) -> None:
     key, equals, value = setting.partition("=")
+    if not is_text(setting):
+        msg = f"--set {setting}: not UTF-8. Write it so."
+        raise RecipeError(msg)
     if not equals:
         msg = f"--set {setting}: write key=value, for example --set lr=0.001."
         raise RecipeError(msg)
-    *tables, last = resolve_key(key.strip()).split(".")
+    *tables, last = resolve_key(key.strip(), value.strip()).split(".")
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
@@ -239,13 +284,35 @@ def parse_value(text: str) -> Any:
         return text.strip()
 
 
-def _unknown(key: str) -> str:
+def suggestion(key: str, value: str = "VALUE") -> str:
+    """How to write what somebody means by a key that no recipe has; empty where nothing is like it.
+
+    Args:
+        key: As another library calls it, or misspelt.
+        value: Which is to be set.
+    """
+    last = key.rsplit(".", 1)[-1].lower()
+    if last in CHOSEN.split():
+        return HARDWARE
     full = list(_keys())
-    last = {name.rsplit(".", 1)[-1]: name for name in full}
-    close = difflib.get_close_matches(key, full, n=1) or [
-        last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
-    ]
-    return f"unknown key '{key}'." + (f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(full)}.")
+    endings = {name.rsplit(".", 1)[-1]: name for name in full}
+    exact = [name for name in full if name.rsplit(".", 1)[-1] == last]
+    if exact:  # of an option: a key may be ambiguous
+        return f"Use: {' or '.join(f'--set {name if len(exact) > 1 else last}={value}' for name in exact)}"
+    meant = next((name for name, others in SYNONYMS.items() if last in others.split()), "")
+    close = difflib.get_close_matches(key, full, n=1, cutoff=0.7)
+    close = close or [endings[name] for name in difflib.get_close_matches(last, endings, n=1, cutoff=0.7)]
+    found = meant or (close[0] if close else "")
+    return (
+        f"Did you mean '{found}'? Use: --set {found if 'options' in found else short_key(found)}={value}"
+        if found
+        else ""
+    )
+
+
+def _unknown(key: str, value: str = "VALUE") -> str:
+    where = f"Keys are in the tables {', '.join(TABLES)}; docs/recipes.md lists them"
+    return f"unknown key '{key}'. {suggestion(key, value) or where}."
 
 
 def _explain(problem: Any) -> str:

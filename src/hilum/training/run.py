@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hilum.data.labels import default_protected, order_labels
+from hilum.data.labels import default_positive, is_healthy, last_component
+from hilum.data.readers.options import ReadOptions
 from hilum.data.rows import pack
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import RecipeError, RunError
@@ -20,6 +21,9 @@ from hilum.training.recipe import Recipe, load_recipe
 HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_misses")
 SPLIT_COLUMNS = ("path", "label", "patient_id", "split", "sha256")
 UNREADABLE = "unreadable"
+# Runs of hilum 0.1.0 do not say in which order their labels are, and which one is positive: these names decided.
+EARLIER_HEALTHY = ("normal", "healthy", "no finding", "no-finding", "no_finding", "negative")
+EARLIER_COVID = ("covid", "covid-19", "covid19", "covid_19")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,18 @@ class Run:
             raise RunError(msg) from error
         return loaded
 
+    def _kept(self, key: str) -> Any:
+        """What the training wrote down; None where it did not, as no run of hilum 0.1.0 did."""
+        try:
+            return self.environment.get(key)
+        except RunError:
+            return None
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """How the dataset was read; runs of versions before knew no patients from file names."""
+        return ReadOptions(**self.environment.get("data", {}).get("read", {"patients": "none"}))
+
     @property
     def finished(self) -> bool:
         """Whether the training came to its end."""
@@ -81,13 +97,25 @@ class Run:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the order of the network's outputs."""
-        return order_labels(row.label for row in self.each_split_row() if row.split == "train")
+        """The labels in the order of the network's outputs, as the training wrote it down."""
+        kept = self._kept("labels")
+        return tuple(kept) if kept else _earlier_order(self)
 
     @property
     def protected(self) -> str | None:
-        """The label that must not be missed."""
-        return resolve_protected(self.recipe, self.labels)
+        """The positive label, which must not be missed."""
+        if self._kept("labels"):
+            label: str | None = self._kept("protected")
+            return label
+        labels = self.labels
+        earlier = next((label for label in labels if last_component(label).lower() in EARLIER_COVID), None)
+        return earlier if self.recipe.protected == "auto" else resolve_protected(self.recipe, labels)
+
+    @property
+    def healthy(self) -> tuple[str, ...]:
+        """The labels that mean that nothing was found; empty where none is known."""
+        kept = self._kept("healthy")
+        return tuple(kept) if kept is not None else resolve_healthy(self.recipe, self.labels, self.protected)
 
     def split(self) -> list[SplitRow]:
         """All rows of ``split.csv``, in the table's order."""
@@ -162,20 +190,43 @@ def check_place(out: Path) -> None:
         raise RunError(msg)
 
 
-def resolve_protected(recipe: Recipe, labels: tuple[str, ...]) -> str | None:
-    """The protected label of a recipe for these labels.
+def _earlier_order(run: Run) -> tuple[str, ...]:
+    labels = {row.label for row in run.each_split_row() if row.split == "train"}
+    return tuple(sorted(labels, key=lambda label: (last_component(label).lower() not in EARLIER_HEALTHY, label)))
+
+
+def resolve_protected(recipe: Recipe, labels: Sequence[str]) -> str | None:
+    """The positive label of a recipe for these labels.
 
     Raises:
         RecipeError: The recipe names a label that does not exist.
     """
     if recipe.protected == "none":
         return None
-    if recipe.protected == "auto":
-        return default_protected(labels)
-    if recipe.protected not in labels:
-        msg = f"protected = '{recipe.protected}' is not a label of the data ({', '.join(labels)}). Correct the recipe."
+    return default_positive(labels) if recipe.protected == "auto" else _named("protected", recipe.protected, labels)
+
+
+def resolve_healthy(recipe: Recipe, labels: Sequence[str], protected: str | None) -> tuple[str, ...]:
+    """The labels of these that mean that nothing was found; empty where none is known.
+
+    Raises:
+        RecipeError: The recipe names a label that does not exist, or that is the positive one.
+    """
+    if recipe.healthy == "none":
+        return ()
+    if recipe.healthy == "auto":
+        return tuple(label for label in labels if is_healthy(label) and label != protected)
+    if recipe.healthy == protected:
+        msg = f"healthy = '{recipe.healthy}' is the positive label, too. Correct healthy or protected in the recipe."
         raise RecipeError(msg)
-    return recipe.protected
+    return (_named("healthy", recipe.healthy, labels),)
+
+
+def _named(key: str, label: str, labels: Sequence[str]) -> str:
+    if label not in labels:
+        msg = f"{key} = '{label}' is not a label of the data ({', '.join(labels)}). Correct the recipe."
+        raise RecipeError(msg)
+    return label
 
 
 def open_run(path: Path) -> Run:

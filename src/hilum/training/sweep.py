@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
+from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.label_names import check_one_finding
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
+from hilum.data.table import Table
 from hilum.errors import DivergenceError, RecipeError
 from hilum.progress import Progress
+from hilum.training.findings import look, say
 from hilum.training.grid import parse_grid, trial_names
 from hilum.training.recipe import Recipe, load_recipe, parse_value
 from hilum.training.run import read_json
 from hilum.training.selection import Select, rank
 from hilum.training.series import begin_series, check_series, identity, train_member, write_json
-from hilum.training.train import check_training
+from hilum.training.train import check_training, roles_of
 
 WHAT = "sweep"
 SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.select"
@@ -74,6 +79,7 @@ def sweep(
     recipe: str | Path = "compact",
     select: Select | None = None,
     resume: bool = False,
+    read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train one run for every combination of the swept values, and choose by validation.
@@ -89,6 +95,7 @@ def sweep(
         recipe: What the trials have in common.
         select: What to keep checkpoints by and to choose by; by default the recipe's own.
         resume: Go on with the sweep in `out`.
+        read: How to read `data`.
         progress: Told about long work.
 
     Returns:
@@ -101,6 +108,8 @@ def sweep(
         RunError: `out` is in the way.
         DataError: The data cannot be used.
     """
+    from hilum.training.fit import check_network
+
     progress = progress or Progress()
     fixed, swept = parse_grid(settings)
     if select and SELECT_KEY not in swept:
@@ -109,12 +118,23 @@ def sweep(
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
     criterion = select or _criterion(recipes)
     check_series(out, WHAT, resume=resume)
-    images = open_images(read_table(data), recipes[0].preprocessing, progress=progress)
-    alike = images.alike()
-    progress.line(cheap_checks(images, assign_splits(images.table, recipes[0].splits, alike).names))
+    table = read_table(data, read)
+    check_one_finding(table)
+    for of_trial in recipes:
+        check_network(of_trial, table.labels)
+    images = open_images(table, recipes[0].preprocessing, progress=progress)
+    groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
+    first = groups[recipes[0].splits.duplicates]
+    for note in first.notes():
+        progress.line(f"note: {note}")
+    checked = cheap_checks(images, assign_splits(images.table, recipes[0].splits, first.numbers).names, first)
+    progress.line(checked.sentence())
+    say(look(images, checked), progress)
     for of_trial in recipes:  # mistakes are found before a folder is made
-        splits = assign_splits(images.table, of_trial.splits, alike)
-        check_training(images.table.with_splits(splits.names), of_trial)
+        splits = assign_splits(images.table, of_trial.splits, groups[of_trial.splits.duplicates].numbers)
+        labels = check_training(images.table.with_splits(splits.names), of_trial)
+    if not {"protected", "healthy"} & swept.keys():
+        progress.line(roles_of(recipes[0], labels))
     plan = {
         "data": identity(images.table),
         "recipe": load_recipe(recipe, fixed).model_dump(mode="json"),
@@ -136,13 +156,13 @@ def sweep(
         for trial, of_trial in zip(trials, recipes, strict=True):
             if trial.status == "waiting":
                 progress.line(f"trial {trial.name}")
-                _run_trial(data, out / "trials" / trial.name, of_trial, trial, progress)
+                _run_trial(table, out / "trials" / trial.name, of_trial, trial, progress)
                 result = _write(out, plan, trials)
             advance(1)
     return result
 
 
-def _run_trial(data: Path, folder: Path, recipe: Recipe, trial: Trial, progress: Progress) -> None:
+def _run_trial(data: Table, folder: Path, recipe: Recipe, trial: Trial, progress: Progress) -> None:
     try:
         train_member(data, folder, recipe, progress)
     except DivergenceError as error:

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
+from hilum.printable import escape
 from hilum.training.recipe import short_key
 
 SHOWN = {"loss": "validation loss", "accuracy": "validation accuracy", "misses": "missed on validation"}

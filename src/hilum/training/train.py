@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import Images, open_images
+from hilum.data.label_names import check_one_finding
+from hilum.data.labels import roles_sentence
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
-from hilum.data.sources import confounding
 from hilum.data.splits import assign_splits
 from hilum.data.table import Row, Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
+from hilum.training.findings import look, say
 from hilum.training.recipe import Recipe
-from hilum.training.run import UNREADABLE, Run, SplitRow, check_place, open_run, resolve_protected
+from hilum.training.run import (
+    UNREADABLE,
+    Run,
+    SplitRow,
+    check_place,
+    open_run,
+    resolve_healthy,
+    resolve_protected,
+)
 
 
 def train(
@@ -27,6 +39,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     resume: bool = False,
+    read: ReadOptions | None = None,
     check: bool = True,
     progress: Progress | None = None,
 ) -> Run:
@@ -38,6 +51,7 @@ def train(
         recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
         resume: Continue after the last validation; the weights in the end are those of a training that was
             never interrupted (on the same machine, with the same number of threads).
+        read: How to read `data`; with `resume`, by default as the run did.
         check: Say first what the cheap checks of the audit find; a series does that once for all its runs.
         progress: Told about remarks, bars and losses.
 
@@ -47,7 +61,7 @@ def train(
     Raises:
         RunError: `out` is in the way, there is nothing to continue, or the data have changed since.
         RecipeError: The recipe to continue with is another one, or names a protected label that does not exist.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or labels list several findings.
         DivergenceError: The loss is no longer a finite number.
     """
     progress = progress or Progress()
@@ -57,10 +71,13 @@ def train(
         progress.line(f"{out}: this training is complete; nothing is left to do.")
         return run
 
-    table = data if isinstance(data, Table) else read_table(data)
-    given = table.root if isinstance(data, Table) else data
-    assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-    images, table, notes = prepare(table, recipe, progress, check=check and not resume)
+    read = run.read_options if resume and read is None else read
+    table = data if isinstance(data, Table) else read_table(data, read)
+    check_one_finding(table)
+    given = table.given or table.root
+    planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
+    check_training(table.with_splits(planned.names), recipe)
+    images, table, notes, findings = prepare(table, recipe, progress, check=check and not resume)
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
 
@@ -71,6 +88,13 @@ def train(
         msg = f"{given}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
         raise RunError(msg)
     labels = check_training(images.table, recipe)
+    if resume:  # of another version, perhaps, which put the labels in another order
+        labels, protected, healthy = run.labels, run.protected, run.healthy
+    else:
+        protected = resolve_protected(recipe, labels)
+        healthy = resolve_healthy(recipe, labels, protected)
+        if check:
+            progress.line(roles_of(recipe, labels))
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
         (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
@@ -78,12 +102,16 @@ def train(
     facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
+    facts |= {"labels": list(labels), "protected": protected, "healthy": list(healthy)}
+    facts["audit"] = run.environment.get("audit") if resume else findings
     facts["data"] = {
         "given": str(given.resolve()),
+        "read": asdict(table.options),
         "root": str(table.root.resolve()),
         "digest": images.digest,
         "n_images": len(table),
         "patients_known": table.patients_known,
+        "with_patient": table.with_patient,
         "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         "notes": notes,
     }
@@ -92,33 +120,41 @@ def train(
     return run
 
 
-def prepare(table: Table, recipe: Recipe, progress: Progress, *, check: bool = True) -> tuple[Images, Table, list[str]]:
+def prepare(
+    table: Table, recipe: Recipe, progress: Progress, *, check: bool = True
+) -> tuple[Images, Table, list[str], dict[str, Any] | None]:
     """Decode a table and give every image its split.
 
     Returns:
         The readable images with their splits; the whole table with its splits, where unreadable files have the
-        split ``unreadable``; and remarks in plain words, which were said already.
+        split ``unreadable``; remarks in plain words, which were said already; and, if `check`, what is wrong with the
+        data, as `hilum.training.findings.look` finds it.
     """
     images = open_images(table, recipe.preprocessing, progress=progress)
     for item in images.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     if len(images.unreadable) > 10:
         progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
-    splits = assign_splits(images.table, recipe.splits, images.alike())
-    notes = [*table.notes, *confounding(images.table), *splits.notes]
+    groups = find_groups(images, recipe.splits.duplicates, progress)
+    splits = assign_splits(images.table, recipe.splits, groups.numbers)
+    notes = [*table.notes, *groups.notes(), *splits.notes]
     if images.unreadable:
         notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
     for note in notes:
         progress.line(f"note: {note}")
+    findings = None
     if check:
-        notes.append(cheap_checks(images, splits.names))
+        checked = cheap_checks(images, splits.names, groups)
+        notes.append(checked.sentence())
         progress.line(notes[-1])
+        findings = look(images, checked)
+        say(findings, progress)
     images = replace(images, table=images.table.with_splits(splits.names))
     if not images.unreadable:
-        return images, replace(images.table, notes=table.notes), notes
+        return images, replace(images.table, notes=table.notes), notes, findings
     readable, known = iter(images.table.rows), set(images.positions.tolist())
     rows = (next(readable) if i in known else replace(row, split=UNREADABLE) for i, row in enumerate(table.rows))
-    return images, replace(table, rows=pack(rows)), notes
+    return images, replace(table, rows=pack(rows)), notes, findings
 
 
 def _begin(out: Path) -> Run:
@@ -155,7 +191,7 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
 
     Raises:
         SplitError: ``train`` has fewer than two labels, or there is nothing to choose by.
-        RecipeError: The protected label does not exist, or the network cannot be built for these labels.
+        RecipeError: The positive or the healthy label does not exist, or the network cannot be built for these labels.
     """
     from hilum.training.fit import check_before
 
@@ -163,11 +199,20 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
     if len(labels) < 2:
         msg = f"{table.root}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
         raise SplitError(msg)
-    if resolve_protected(recipe, labels) is None and recipe.training.select == "misses":
+    protected = resolve_protected(recipe, labels)
+    resolve_healthy(recipe, labels, protected)
+    if protected is None and recipe.training.select == "misses":
         msg = f'{table.root}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
         raise RecipeError(msg)
     check_before(recipe, table, labels)
     return labels
+
+
+def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
+    """Which of the labels is positive and which is healthy, or how to say it, in one line."""
+    protected = resolve_protected(recipe, labels)
+    healthy = resolve_healthy(recipe, labels, protected)
+    return roles_sentence(labels, protected, healthy, chosen=recipe.protected == "none")
 
 
 def _identity(rows: Iterable[SplitRow] | Iterable[Row]) -> set[tuple[str, str, str]]:

@@ -2,138 +2,263 @@
 
 from __future__ import annotations
 
-import csv
 import os
+from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from hilum.data.readers.split_names import SPLIT_NAMES
+from hilum.data.label_names import says_nothing
+from hilum.data.readers.columns import Columns, choose_columns, is_known
+from hilum.data.readers.lost_files import find_files
+from hilum.data.readers.options import ReadOptions
+from hilum.data.readers.split_names import split_of, splits_of
+from hilum.data.readers.text_table import NAMES as SEPARATORS
+from hilum.data.readers.text_table import TextTable, open_text_table
 from hilum.data.rows import NOTHING, Row, pack
 from hilum.data.table import Table
 from hilum.errors import TableError
-from hilum.printable import is_text
+from hilum.printable import is_text, printable
 
-KNOWN_COLUMNS = {"path", "label", "split", "patient_id", "source"}
+SHOWN = 3
 
 
-def read_csv_table(path: Path) -> Table:
-    """Read a CSV with the columns ``path`` and ``label``, optionally ``split``, ``patient_id``, ``source``.
+def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
+    """Read a table with a column of image paths and one of labels, optionally of splits, patients and sources.
 
-    Paths are relative to the CSV's folder. Other columns are kept in `Row.extra`. A label that is merely the name
-    of its image's folder becomes that folder's path, so that nesting is kept.
+    Columns are recognised by their names, or are those that the options say. Other columns are kept in `Row.extra`.
+    Paths are relative to the table's folder, or absolute; files that are not there are looked for by their names
+    (`find_files`). A path below the table's folder is kept relative to it, and any other is kept absolute. A label
+    that is merely the name of its image's folder becomes that folder's path, so that nesting is kept.
+
+    Args:
+        path: A text file in any encoding, with any usual separator (`open_text_table`).
+        options: What the user says of it.
 
     Raises:
-        TableError: A column is missing, a row is incomplete or given twice, a split is unknown, or a path
-            leads out of the CSV's folder.
+        TableError: It is no table, a column is missing or may be one of several, lines have more cells than the
+            header, a path is empty, rows contradict each other, or a split is unknown.
     """
-    try:
-        rows = pack(row for _, row in _each_row(path))
-        _check_once(path, rows)
-    except (OSError, csv.Error) as error:
-        msg = f"{path}: cannot be read as CSV ({error}). Save it as comma-separated UTF-8 text."
-        raise TableError(msg) from error
-    if not rows:
+    options = options or ReadOptions()
+    text = open_text_table(path, partial(is_known, options=options))
+    columns = choose_columns(text, options, partial(_are_splits, text))
+    reading = _Reading(text, columns)
+    table = Table(path.parent, pack(reading.rows()), columns=text.header)
+    if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
         raise TableError(msg)
-    return Table(root=path.parent, rows=_with_taxonomy(rows))
-
-
-def _each_row(path: Path) -> Iterator[tuple[int, Row]]:
-    """The rows of a CSV as they stand there, one by one, each with the number of its line."""
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        header = [name.strip() for name in reader.fieldnames or []]
-        reader.fieldnames = header
-        _check_header(path, header)
-        for entry in reader:
-            where = f"{path}, line {reader.line_num}"
-            values = {key: (value or "").strip() for key, value in entry.items() if key}
-            yield reader.line_num, _row(path.parent, where, values)
-
-
-def _check_once(path: Path, rows: Sequence[Row]) -> None:
-    """Find paths that are listed twice: by hashes first, since of millions of rows not every path is to be kept."""
-    found, counts = np.unique(np.fromiter((hash(row.path) for row in rows), np.int64), return_counts=True)
-    suspicious = set(found[counts > 1].tolist())
-    if not suspicious:
-        return
-    first_line: dict[str, int] = {}
-    for line, row in _each_row(path):
-        if row.path in first_line:
+    table = find_files(replace(table, notes=reading.notes()))
+    table = _each_once(path, table, reading.numbers)
+    split = splits_of(name for name in reading.splits if name)
+    for name, line in reading.splits.items():
+        if name and name not in split and not says_nothing(name):
             msg = (
-                f"{path}, line {line}: '{row.path}' is listed already in line {first_line[row.path]}. "
-                "An image counts once: remove one of the two rows."
+                f"{path}, line {line}: unknown split '{printable(name)}'. Use train, val, calibration or test, or "
+                "leave the cell empty."
             )
             raise TableError(msg)
-        if hash(row.path) in suspicious:
-            first_line[row.path] = line
+    table = table.renamed("split", {name: split.get(name, "") for name in reading.splits})
+    return replace(table, rows=_with_taxonomy(table.rows))
+
+
+def _are_splits(text: TextTable, number: int) -> bool:
+    """Whether a column holds nothing but names of splits."""
+    values = {cells[number] for _, cells in text.lines() if number < len(cells)} - {""}
+    return bool(values) and all(map(split_of, values))
+
+
+@dataclass
+class _Reading:
+    """The rows of a table as they stand there, one by one, and what is to be said of them.
+
+    Attributes:
+        text: The table.
+        columns: Which is which.
+        numbers: The line of each row.
+        splits: What stands in the column of splits, each with its first line.
+        short: Lines with fewer cells than the header.
+        recoded: The first cell that was not UTF-8, as it is read.
+        root: The table's folder.
+        real: Where the folders of absolute paths lie: relative to the table's, or as they are.
+    """
+
+    text: TextTable
+    columns: Columns
+    numbers: array[int] = field(default_factory=partial(array, "q"))
+    splits: dict[str, int] = field(default_factory=dict)
+    short: list[int] = field(default_factory=list)
+    recoded: str = ""
+    root: Path = field(init=False)
+    real: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root = self.text.path.parent
+
+    def rows(self) -> Iterator[Row]:
+        """Read the file once.
+
+        Raises:
+            TableError: A line has more cells than the header, or a path is empty or no path.
+        """
+        width, long = len(self.text.header), []
+        for line, given in self.text.lines():
+            cells = given
+            while len(cells) > width and not cells[-1]:
+                cells = cells[:-1]
+            if len(cells) > width:
+                long.append((line, cells))
+                continue
+            if len(cells) < width:
+                self.short.append(line)
+                cells = cells + [""] * (width - len(cells))
+            self.numbers.append(line)
+            yield self._row(line, cells)
+        if long:
+            line, cells = long[0]
+            mark = self.text.separator
+            more = f", and so have {len(long) - 1:,} more lines" if len(long) > 1 else ""
+            msg = (
+                f"{self.text.path}, line {line}: {len(cells)} cells under a header of {width}{more}: "
+                f"{printable(mark.join(cells))[:160]}. Cells that hold {SEPARATORS.get(mark, mark)} stand in quotes, "
+                f'such as "COVID-19{mark} mild".'
+            )
+            raise TableError(msg)
+
+    def notes(self) -> tuple[str, ...]:
+        """How the table was read."""
+        notes = [self.columns.note] if self.columns.note else []
+        if self.short:
+            what = "line has" if len(self.short) == 1 else "lines have"
+            first = f"line {self.short[0]}" if len(self.short) == 1 else f"the first is line {self.short[0]}"
+            notes.append(
+                f"{len(self.short):,} {what} fewer cells than the header ({first}): the last ones count as empty"
+            )
+        if self.recoded:
+            notes.append(f"the table is not UTF-8: it was read as Windows-1252, such as '{printable(self.recoded)}'")
+        return tuple(notes)
+
+    def _row(self, line: int, cells: Sequence[str]) -> Row:
+        place = self.columns.place
+        label, patient, source, split = (
+            self._text(cells[place[role]]) if role in place else ""
+            for role in ("label", "patient_id", "source", "split")
+        )
+        self.splits.setdefault(split, line)
+        path = self._path(line, cells[place["path"]])
+        extra = {name: self._text(cells[number]) for number, name in self.columns.extra}
+        kept = MappingProxyType(extra) if extra else NOTHING
+        return Row(path, label.strip("/ "), split, patient, source, extra=kept)
+
+    def _text(self, cell: str) -> str:
+        """A cell of letters: what is not UTF-8 is Windows-1252, in which Excel saves."""
+        if cell.isascii() or is_text(cell):
+            return cell
+        read = _as_windows(cell)
+        self.recoded = self.recoded or read
+        return read
+
+    def _path(self, line: int, cell: str) -> str:
+        """A path below the table's folder, or an absolute one."""
+        given, root = cell.replace("\\", "/"), self.root
+        if not given or "\0" in given or "\n" in given:
+            what = f"'{printable(given[:80])}' is no path; is a quote not closed?" if given else "the path is empty."
+            msg = f"{self.text.path}, line {line}: {what} Correct the row, or remove it."
+            raise TableError(msg)
+        if (
+            not given.isascii() and not is_text(given) and not os.path.lexists(root / given)
+        ):  # a name on the disk need not be UTF-8
+            read = _as_windows(given)
+            if os.path.lexists(root / read):
+                self.recoded = self.recoded or read
+                given = read
+        inside = os.path.normpath(given)
+        if inside.startswith(os.sep) or inside.split(os.sep, 1)[0] == os.pardir:
+            inside = self._below(root, os.path.normpath(root.absolute() / inside))
+        return inside
+
+    def _below(self, root: Path, path: str) -> str:
+        """A path relative to the table's folder where it lies below it, perhaps by a link; else as it is."""
+        here, (folder, name) = f"{root.absolute()}{os.sep}", os.path.split(path)
+        if path.startswith(here):
+            return path.removeprefix(here)
+        if folder not in self.real:
+            real, home = os.path.realpath(folder), os.path.realpath(root)
+            inside = real == home or real.startswith(f"{home}{os.sep}")
+            self.real[folder] = os.path.relpath(real, home) if inside else folder
+        return os.path.normpath(f"{self.real[folder]}{os.sep}{name}")
+
+
+def _as_windows(text: str) -> str:
+    """Bytes that are no UTF-8, as Windows-1252; the five that it leaves open, as Latin-1."""
+    raw = text.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _each_once(path: Path, table: Table, lines: Sequence[int]) -> Table:
+    """The rows without repetitions: by hashes first, since of millions of rows not every path is to be kept.
+
+    Raises:
+        TableError: Rows of one image differ.
+    """
+    found, counts = np.unique(np.fromiter((hash(row.path) for row in table.rows), np.int64), return_counts=True)
+    suspicious = set(found[counts > 1].tolist())
+    if not suspicious:
+        return table
+    first: dict[str, tuple[int, Row]] = {}
+    again: set[int] = set()
+    contradicting: list[str] = []
+    for number, row in enumerate(table.rows):
+        if hash(row.path) not in suspicious:
+            continue
+        before, same = first.setdefault(row.path, (number, row))
+        if before == number:
+            continue
+        again.add(number)
+        if differing := [
+            f"{getattr(same, name) or 'nothing'} and {getattr(row, name) or 'nothing'}"
+            for name in ("label", "split", "patient_id", "source")
+            if getattr(same, name) != getattr(row, name)
+        ]:
+            where = f"lines {lines[before]} and {lines[number]}: '{printable(row.path)}'"
+            contradicting.append(f"{where} ({printable('; '.join(differing))})")
+    if contradicting:
+        count = len(contradicting)
+        shown = "; ".join(contradicting[:SHOWN]) + (f"; and {count - SHOWN:,} more" if count > SHOWN else "")
+        msg = f"{path}: images are listed again with other values: {shown}. Keep one row an image."
+        raise TableError(msg)
+    note = f"{len(again):,} rows repeat an image that is listed already, and count once"
+    rows = pack(row for number, row in enumerate(table.rows) if number not in again)
+    return replace(table, rows=rows, notes=(*table.notes, note))
 
 
 def _with_taxonomy(rows: Sequence[Row]) -> Sequence[Row]:
-    """Where every label is the name of its image's own folder, the folder path is the label.
+    """Where every label is the name of its images' own folder, the folder path is the label.
 
     A CSV that says ``covid`` beside ``train/infected/covid/1.png`` means ``infected/covid``: the folders know
-    the nesting that a single name has lost. Folders that all images share say nothing and are dropped.
+    the nesting that a single name has lost. Folders that all images share say nothing and are dropped. If a label
+    lies in several places (hospitals, patients), the folders are no taxonomy.
     """
-    low: tuple[str, ...] | None = None
-    high: tuple[str, ...] = ()
+    above: dict[str, tuple[str, ...]] = {}
     for row in rows:
         folders = _folders(row)
-        if not folders or folders[-1] != row.label:
+        if not folders or folders[-1] != row.label or above.setdefault(row.label, folders[:-1]) != folders[:-1]:
             return rows
-        parents = folders[:-1]
-        low, high = min(parents, parents if low is None else low), max(parents, high)
-    low = low or ()  # whatever these two share, all share
+    low, high = min(above.values()), max(above.values())  # whatever these two share, all share
     shared = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return pack(replace(row, label="/".join(_folders(row)[shared:])) for row in rows)
+    if len(low) == shared and len(high) == shared:
+        return rows
+    names = {label: "/".join((*folders[shared:], label)) for label, folders in above.items()}
+    return pack(replace(row, label=names[row.label]) for row in rows)
 
 
 def _folders(row: Row) -> tuple[str, ...]:
-    """The folders in which a row's image lies, without that of a split."""
-    parts = tuple(row.path.split("/")[:-1])
-    return parts[1:] if parts and parts[0].lower() in SPLIT_NAMES else parts
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    missing = [name for name in ("path", "label") if name not in header]
-    if missing:
-        hint = " Are the columns separated by semicolons? Use commas." if any(";" in h for h in header) else ""
-        msg = (
-            f"{path}: the column{'s' if len(missing) > 1 else ''} {' and '.join(missing)} "
-            f"{'are' if len(missing) > 1 else 'is'} missing; found: {', '.join(header) or 'nothing'}.{hint} "
-            "Add what is missing, or rename the file if it is not meant as hilum's table."
-        )
-        raise TableError(msg)
-
-
-def _row(root: Path, where: str, entry: dict[str, str]) -> Row:
-    given = entry["path"].replace("\\", "/")
-    if not given or not entry["label"].strip("/ "):
-        msg = f"{where}: the {'path' if not given else 'label'} is empty. Fill it in, or remove the row."
-        raise TableError(msg)
-    if not is_text(entry["label"]) or "\0" in given:
-        msg = f"{where}: '{given}' or its label is not UTF-8 text. Save the table as comma-separated UTF-8 text."
-        raise TableError(msg.encode(errors="backslashreplace").decode())
-    inside = os.path.normpath(given)
-    if Path(given).is_absolute():
-        inside = os.path.relpath(given, root.absolute())
-    if inside.split(os.sep, 1)[0] == os.pardir:
-        msg = f"{where}: '{given}' lies outside {root}. Move the image below that folder, or the CSV above both."
-        raise TableError(msg)
-    split = entry.get("split", "").lower()
-    if split and split not in SPLIT_NAMES:
-        msg = f"{where}: unknown split '{split}'. Use train, val, calibration or test, or leave it empty."
-        raise TableError(msg)
-    extra = {key: value for key, value in entry.items() if key not in KNOWN_COLUMNS}
-    return Row(
-        path=PurePosixPath(inside).as_posix(),
-        label=entry["label"].strip("/ "),
-        split=SPLIT_NAMES.get(split, ""),
-        patient_id=entry.get("patient_id", ""),
-        source=entry.get("source", ""),
-        extra=MappingProxyType(extra) if extra else NOTHING,
-    )
+    """The folders in which a row's image lies, without those of splits; the last one is the image's own."""
+    *above, own = row.path.split("/")[:-1] or [""]
+    return (*(name for name in above if not split_of(name)), own) if own else ()

@@ -1,12 +1,99 @@
-"""The names under which datasets keep their splits."""
+"""The names under which datasets keep their splits, for folders and for the cells of a table's split column."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+
+def word_set(words: str) -> frozenset[str]:
+    """A set of words that are written with blanks between them."""
+    return frozenset(words.split())
+
 
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "calibration": "calibration",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training", "trn", "trainval", "entrenamiento", "treino", "entrainement"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validating", "validation", "validacion", "validacao"), "val"),
+    **dict.fromkeys(("vali", "validierung", "dev", "devel", "development"), "val"),
+    **dict.fromkeys(("calibration", "calibrate", "calib", "cal"), "calibration"),
+    **dict.fromkeys(("test", "testing", "tests", "tst", "holdout", "heldout", "prueba", "teste"), "test"),
+    **dict.fromkeys(("externaltest", "externalvalidation", "independenttest", "internaltest"), "test"),
+    **dict.fromkeys(("eval", "evaluate", "evaluation"), "test"),  # but see splits_of
 }
+EVALUATION = frozenset({"eval", "evaluate", "evaluation"})
+# Words that say nothing beside the name of a split, as in "train_images", "Test Set" and "stage_2_test_images".
+FILLERS = word_set(
+    "set sets subset data dataset split part partition stage folder dir files sample samples image images img imgs "
+    "x ray xray xrays cxr chest radiograph radiographs picture pictures scan scans case cases"
+)
+GLUED = ("subset", "dataset", "images", "image", "imgs", "img", "data", "sets", "set")  # as in "trainset"
+
+
+@lru_cache(maxsize=2**17)  # a dataset may have a folder for each of many patients
+def words_of(name: str) -> tuple[str, ...]:
+    """The words and numbers of a name, in lower case and without accents: ``Test-Set2`` is test, set, 2.
+
+    Args:
+        name: Of a folder, or a cell of a table.
+    """
+    plain = name
+    if not name.isascii():
+        plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain)
+    return tuple(re.findall(r"[^\W\d_]+|\d+", parted.casefold()))
+
+
+@lru_cache(maxsize=4096)
+def split_of(name: str) -> str:
+    """The split that a name means: ``train``, ``val``, ``calibration``, ``test``, or empty where it means none.
+
+    Case, blanks, ``_``, ``-``, numbers and words such as ``set`` or ``images`` make no difference. A longer word that
+    merely holds such a name, such as ``contest`` or ``trained``, means none. ``eval`` means test (see `splits_of`).
+
+    Args:
+        name: Of a folder, or a cell of a table.
+    """
+    return SPLIT_NAMES.get(_core(name), "")
+
+
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """What each name of one dataset means, those left out that mean no split.
+
+    ``eval`` and ``evaluation`` mean test, which neither trains nor chooses anything, unless another name means test:
+    then they are what is evaluated on during training, val.
+
+    Args:
+        names: All names that stand in the place of a split.
+    """
+    found = {name: split for name in names if (split := split_of(name))}
+    evaluation = {name for name in found if is_evaluation(name)}
+    if "test" in {split for name, split in found.items() if name not in evaluation}:
+        found |= dict.fromkeys(evaluation, "val")
+    return found
+
+
+def is_evaluation(name: str) -> bool:
+    """Whether a name means test or val, as `splits_of` decides."""
+    return _core(name) in EVALUATION
+
+
+def split_and_rest(name: str) -> tuple[str, str]:
+    """A split that a name holds among other words, and those: ``COVID_test`` is test and ``covid``; or two blanks.
+
+    Args:
+        name: Of a folder.
+    """
+    words = words_of(name)
+    found = [word for word in words if split_of(word)]
+    rest = " ".join(word for word in words if word not in found and word not in FILLERS)
+    return (split_of(found[0]), rest) if len(found) == 1 and rest else ("", "")
+
+
+def _core(name: str) -> str:
+    """What is left of a name without numbers and fillers, in one word."""
+    core = "".join(word for word in words_of(name) if word not in FILLERS and not word.isdigit())
+    if core not in SPLIT_NAMES:
+        core = next((core.removesuffix(end) for end in GLUED if core.endswith(end)), core)
+    return core

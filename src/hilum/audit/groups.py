@@ -1,0 +1,187 @@
+"""Which images are one picture, for splitting: found once by their thumbnails, and kept beside the decoded images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hilum.audit.correlation import CHANGES, find_copies
+from hilum.audit.index import INSTALL, MANY, has_faiss
+from hilum.data.cache import Images, cache_folder
+from hilum.data.mapped import release
+from hilum.progress import Progress
+
+VERSION = 1  # raise it when find_copies would find other pairs of the same changes: kept ones are then left alone
+PIXELS = "pixels"
+BLOCK = 1000  # thumbnails looked at before their pages are given back
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Some images of a dataset.
+
+    Attributes:
+        pixels: Bytes of shape (M, 64, 64).
+        positions: Which of them, of shape (N,).
+        digest: Of the contents of the M files.
+    """
+
+    pixels: NDArray[np.uint8]
+    positions: Ints
+    digest: str
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Images of one picture, among N.
+
+    Attributes:
+        numbers: One number an image, equal for one picture; shape (N,).
+        looked_for: What makes two images one picture: ``pixels``, equal thumbnails, and the names of
+            `hilum.audit.correlation.CHANGES`.
+        note: What has to be known about it, such as that too many images were compared by equal pixels only.
+    """
+
+    numbers: tuple[int, ...]
+    looked_for: tuple[str, ...]
+    note: str = ""
+
+    def notes(self) -> list[str]:
+        """What has to be known: that some pictures occur more than once, or that they were looked for less well."""
+        _, sizes = np.unique(self.numbers, return_counts=True)
+        several = sizes[sizes > 1]
+        if not len(several):
+            return [self.note] if self.note else []
+        occur = "1 picture occurs" if len(several) == 1 else f"{len(several):,} pictures occur"
+        images = f"{several.sum():,} of {len(self.numbers):,} images"
+        told = f"{occur} more than once ({images}); copies stay together when images are held out from train"
+        return [told, *filter(None, [self.note])]
+
+
+def find_groups(images: Images, how: Literal["near", "identical"], progress: Progress | None = None) -> Groups:
+    """Find the images that are the same picture, whatever preprocessing the images were decoded for.
+
+    What was found is kept in the cache, by the contents of the images: each later training, trial and fold reads it.
+
+    Args:
+        images: N decoded images.
+        how: ``near`` looks for copies that were changed, as `hilum.audit.correlation.find_copies` does, where there are
+            fewer than 20,000 different images or faiss is installed; ``identical`` for equal pixels only.
+        progress: Told while images are compared.
+    """
+    return _group([Thumbnails(images.thumbnails, images.positions, images.digest)], how, progress or Progress())
+
+
+def find_known(
+    images: Images, known: Thumbnails, how: Literal["near", "identical"], progress: Progress | None = None
+) -> tuple[dict[int, int], Groups]:
+    """Find the images that are the same picture as one of another dataset.
+
+    Args:
+        images: N decoded images.
+        known: Of the other dataset.
+        how: As for `find_groups`.
+        progress: Told while images are compared.
+
+    Returns:
+        The place of one of `known.positions` for each place among the N images that is the same picture; and the groups
+        of the images and of the known ones behind them.
+    """
+    mine = Thumbnails(images.thumbnails, images.positions, images.digest)
+    groups = _group([mine, known], how, progress or Progress())
+    count = len(images.positions)
+    where = {number: place for place, number in enumerate(groups.numbers[count:])}
+    return {i: where[number] for i, number in enumerate(groups.numbers[:count]) if number in where}, groups
+
+
+def _group(parts: Sequence[Thumbnails], how: Literal["near", "identical"], progress: Progress) -> Groups:
+    first = _equal(parts)
+    if how == "identical":
+        return Groups(tuple(first.tolist()), (PIXELS,))
+    alone = np.unique(first)
+    if len(alone) >= MANY and not has_faiss():
+        note = (
+            f"near-duplicates were not looked for, only equal pixels: comparing {len(alone):,} images needs faiss "
+            f"({INSTALL})"
+        )
+        return Groups(tuple(first.tolist()), (PIXELS,), note)
+    pairs = alone[_kept_pairs(parts, alone, progress)]
+    a, b = np.concatenate([np.stack([np.arange(len(first)), first]), pairs.T], axis=1)
+    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(first), len(first)))
+    numbers = connected_components(graph, directed=False)[1]
+    return Groups(tuple(numbers.tolist()), (PIXELS, *CHANGES))
+
+
+def _equal(parts: Sequence[Thumbnails]) -> Ints:
+    """For each image of all parts the first with equal thumbnails, shape (N,); blank images are like no other."""
+    content = np.empty(sum(len(part.positions) for part in parts), np.uint64)
+    i = 0
+    for part in parts:
+        for position in part.positions:
+            image = part.pixels[position]
+            # A blank one gets a hash of its own: by chance two of a million agree once in 30 million times.
+            told = str(i).encode() if image.min() == image.max() else image.tobytes()
+            content[i] = int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")
+            i += 1
+            if i % BLOCK == 0:
+                release(part.pixels)
+        release(part.pixels)
+    _, first, which = np.unique(content, return_index=True, return_inverse=True)
+    equal: Ints = first[which]
+    return equal
+
+
+def _kept_pairs(parts: Sequence[Thumbnails], alone: Ints, progress: Progress) -> Ints:
+    """Pairs (P, 2) of near-duplicates among the images at `alone`, as places in it, if possible from the cache."""
+    told = hashlib.sha256(f"pairs:{VERSION}:{CHANGES}:".encode() + alone.tobytes())
+    for part in parts:
+        told.update(part.digest.encode() + part.positions.tobytes())
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{told.hexdigest()[:32]}-pairs.npy"
+    with FileLock(file.with_suffix(".lock")):
+        pairs = _read(file, len(alone))
+        if pairs is None:
+            with progress.task("Comparing images", len(alone)) as advance:
+                found = find_copies(_taken(parts, alone), advance)
+            pairs = np.unique(np.sort(np.stack([found.first, found.second], axis=1).astype(np.int64)), axis=0)
+            temporary = file.with_suffix(".part")
+            with suppress(OSError):  # on a full disk they are found anew the next time
+                with temporary.open("wb") as target:
+                    np.save(target, pairs)
+                temporary.replace(file)
+    return pairs
+
+
+def _taken(parts: Sequence[Thumbnails], places: Ints) -> NDArray[np.uint8]:
+    """The thumbnails at some ascending places, counted through all parts."""
+    starts = np.cumsum([0, *(len(part.positions) for part in parts)])
+    return np.concatenate(
+        [
+            part.pixels[part.positions[places[(places >= start) & (places < end)] - start]]
+            for part, start, end in zip(parts, starts[:-1], starts[1:], strict=True)
+        ]
+    )
+
+
+def _read(file: Path, count: int) -> Ints | None:
+    """Pairs that were kept; None where there are none, or where they are damaged."""
+    try:
+        with file.open("rb") as kept:
+            pairs: Ints = npy.read_array(kept, allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    sound = pairs.dtype == np.int64 and pairs.ndim == 2 and pairs.shape[1] == 2
+    return pairs if sound and not ((pairs < 0) | (pairs >= count)).any() else None

@@ -1,0 +1,66 @@
+"""What the command line says of an error: one line that names what was found and the remedy, and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from hilum.errors import HilumError, UsageError
+from hilum.printable import printable
+
+TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set
+MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Typer has brought Click along since 0.26
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line, whatever names are in it."""
+    typer.echo(printable(text), err=err)
+
+
+def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, int]:
+    """The message about an error, and the exit code.
+
+    Args:
+        error: As it left a command or the parser.
+        arguments: Of the command line, without the program's name.
+
+    Returns:
+        None where the error is not one that is foreseen; an empty message where all was said already.
+    """
+    if isinstance(error, HilumError):
+        kind = "usage" if isinstance(error, UsageError) else "error"
+        return f"{kind}: {printable(str(error))}", error.exit_code
+    if isinstance(error, MISUSED):
+        return _misused(error, arguments), 2
+    if isinstance(error, OSError):  # a full disk, a folder that is a file, missing permissions
+        where = printable(str(error.filename)) if error.filename else "a file or a connection"
+        what = printable(str(error.strerror or error))
+        return f"error: {where}: {what}. Check the place, its permissions and the room on the disk.", 1
+    return None, 1
+
+
+def _misused(error: Exception, arguments: Sequence[str]) -> str:
+    """What the parser found, in the style of all other messages."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "hilum"
+    option = getattr(error, "option_name", None)
+    if option and context and context.info_name in TRAINING and (setting := _as_setting(option, arguments)):
+        return f"usage: {command} has no option {printable(option)}. {setting}"
+    lines: list[str] = getattr(error, "format_message", lambda: "")().splitlines()
+    found = " ".join(printable(line.strip()) for line in lines)
+    if not found and context:  # no arguments at all
+        return str(context.get_help())
+    end = "" if found.endswith((".", "?", ")")) else "."
+    return f"usage: {found}{end} See: {command} --help"
+
+
+def _as_setting(option: str, arguments: Sequence[str]) -> str:
+    """How what looks like an option of training is written; empty where it is like no key of a recipe."""
+    from hilum.training.recipe import suggestion
+
+    given = next((text for text in arguments if text.split("=")[0] == option), option)
+    _, equals, value = given.partition("=")
+    following = [*arguments, ""][arguments.index(given) + 1] if given in arguments else ""
+    value = value if equals else "" if following.startswith("-") else following
+    return suggestion(option.lstrip("-").replace("-", "_"), printable(value) or "VALUE")

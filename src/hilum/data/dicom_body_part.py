@@ -1,0 +1,124 @@
+"""Whether a DICOM object says that it shows a chest: by the meaning of its words, not by their spelling.
+
+BodyPartExamined is typed in by hand or by the modality: ``PORT CHEST``, ``TORAX``, ``CHESTPA``, ``Грудная клетка``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from enum import Enum
+
+
+class BodyPart(Enum):
+    """What the header says of the body part."""
+
+    CHEST = "chest"
+    OTHER = "another body part"
+    UNKNOWN = "unknown"
+
+
+# Anatomic regions that hold the lungs, of SNOMED CT and of the older SNOMED RT (DICOM PS3.16, CID 4 and annex L).
+CHEST_CODES = frozenset(
+    {"816094009", "51185008", "T-D3000", "39607008", "T-28000", "416550000", "416775004", "R-FAB55", "R-FAB57"}
+)
+# Parts of words, without accents; the first group wins, so that a thoracic spine is no chest.
+SPINE = (
+    *("SPINE", "LUMBAR", "CERVICAL", "SACR", "COCCY", "VERTEBR", "COLUMN", "COLONN", "RACHIS", "WIRBEL", "KREGOSLUP"),
+    *("ПОЗВОН", "WERVEL", "RYGG", "DORSAL"),
+)
+CHEST = (
+    *("CHEST", "THORA", "THORX", "TORAX", "TORAC", "PECHO", "POITRINE", "BRUST", "PETTO", "PIERSI", "ГРУД"),
+    *("HRUDN", "MELLKAS", "BRYST", "BROSTKORG", "BORSTKAS", "GOGUS", "ΘΩΡΑΚ", "חזה", "صدر", "胸", "흉부"),
+    *(
+        "LUNG",
+        "PULM",
+        "POUMON",
+        "POLMON",
+        "ЛЕГК",
+        "PLUC",
+        "AKCIGER",
+        "肺",
+        "CXR",
+        "RIBS",
+        "RIBCAGE",
+        "RIPPEN",
+        "COSTILLA",
+    ),
+)
+CHEST_WORDS = frozenset({"RIB", "THX", "TX"})
+OTHER = (
+    *("HAND", "WRIST", "FINGER", "THUMB", "ELBOW", "FOREARM", "HUMER", "SHOULDER", "CLAVIC", "SCAPUL", "SKULL", "HEAD"),
+    *("NECK", "SINUS", "FACE", "FACIAL", "ORBIT", "NASAL", "MANDIB", "MAXILL", "TEETH", "TOOTH", "DENTAL", "KNEE"),
+    *("PATELL", "FOOT", "FEET", "ANKLE", "CALCAN", "HEEL", "FEMUR", "FEMORAL", "TIBIA", "FIBULA", "PELVI", "ABDOM"),
+    *(
+        "EXTREM",
+        "BREAST",
+        "RADIUS",
+        "ULNA",
+        "KIDNEY",
+        "BLADDER",
+        "CRANE",
+        "CRANI",
+        "MANO",
+        "MUNECA",
+        "RODILLA",
+        "CADERA",
+    ),
+    *("HOMBRO", "TOBILLO", "GENOU", "CHEVILLE", "POIGNET", "EPAULE", "BASSIN", "HANCHE", "GINOCCHIO", "CAVIGLIA"),
+    *("BACINO", "SPALLA", "BECKEN", "SCHADEL", "SCHAEDEL", "SCHULTER", "KNIE", "HUFTE", "HUEFTE", "SPRUNGG", "KOLANO"),
+    *(
+        "MIEDNICA",
+        "CZASZK",
+        "BRZUCH",
+        "КОЛЕН",
+        "КИСТ",
+        "СТОП",
+        "ЧЕРЕП",
+        "ПЛЕЧ",
+        "БРЮШ",
+        "ЖИВОТ",
+        "腹",
+        "頭",
+        "膝",
+        "骨盤",
+    ),
+)
+OTHER_WORDS = frozenset(
+    {"ARM", "LEG", "HIP", "TOE", "TOES", "JAW", "PIE", "PIED", "PIEDE", "FUSS", "EXM", "ТАЗ", "KUB"}
+)
+
+
+def body_part(names: Iterable[str], codes: Iterable[str] = ()) -> tuple[BodyPart, str]:
+    """Judge what an object says of the body part it shows.
+
+    Args:
+        names: Values of BodyPartExamined, and the meanings of codes; empty ones say nothing.
+        codes: Values of AnatomicRegionSequence's codes.
+
+    Returns:
+        A chest where one name or code means it; another part where at least one name means such and none means a
+        chest; otherwise unknown. Then the word that names another part: one of anatomy, never the whole value, which
+        could hold anything.
+    """
+    if any(code.strip().upper() in CHEST_CODES for code in codes):
+        return BodyPart.CHEST, ""
+    found = [_meaning(name) for name in names]
+    order = (BodyPart.CHEST, BodyPart.OTHER)
+    return next((judged for part in order for judged in found if judged[0] is part), (BodyPart.UNKNOWN, ""))
+
+
+def _meaning(name: str) -> tuple[BodyPart, str]:
+    decomposed = unicodedata.normalize("NFKD", name.upper().replace("Ł", "L").replace("Ø", "O"))
+    letters = unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
+    words = re.findall(r"[^\W\d_]+", letters)
+    whole = "".join(words)
+    if any(part in whole for part in SPINE):
+        return BodyPart.OTHER, "SPINE"
+    if any(part in whole for part in CHEST) or CHEST_WORDS.intersection(words):
+        return BodyPart.CHEST, ""
+    for word in words:  # perhaps behind a side: RKNEE, LTHAND
+        if word in OTHER_WORDS or any(word[side:].startswith(OTHER) for side in range(3)):
+            return BodyPart.OTHER, word
+    return BodyPart.UNKNOWN, ""

@@ -1,0 +1,147 @@
+"""Which column of a table is which: by its name, or as the user says."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hilum.data.readers.options import ReadOptions
+from hilum.data.readers.text_table import TextTable
+from hilum.errors import TableError
+from hilum.printable import printable
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# hilum's own name first; written without case, blanks, "_" and "-". From the tables of NIH (Image Index, Finding
+# Labels, Patient ID), ieee8023 (filename, finding, patientid), CoronaHack (X_ray_image_name, Dataset_type) and others.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "path": _names(
+        "path filepath file filename image imagepath imagefile imagename imageid imageindex img imgpath imgname "
+        "imagefilename xrayimagename dicompath dcmpath fullpath relativepath"
+    ),
+    "label": _names(
+        "label labels class classname classlabel finding findings findinglabel findinglabels diagnosis category target "
+        "disease pathology"
+    ),
+    "patient_id": _names("patientid patient patientnumber patientno subjectid subject case caseid mrn"),
+    "split": _names("split set subset partition fold datasplit datasettype dataset phase usage"),
+    "source": _names("source dataset site hospital institution"),
+}
+WORDS = {"path": "path", "label": "label", "patient_id": "patient", "split": "split", "source": "source"}
+SAID = {"path": "path_column", "label": "label_column", "patient_id": "patient_column", "split": "split_column"}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column is which.
+
+    Attributes:
+        place: The number of the column, by hilum's name for it.
+        extra: The further columns' numbers and names; that of sources, too, if it is called otherwise.
+        note: What was recognised by another name than hilum's; empty where nothing was.
+    """
+
+    place: Mapping[str, int]
+    extra: tuple[tuple[int, str], ...]
+    note: str
+
+
+def is_known(name: str, options: ReadOptions) -> bool:
+    """Whether a column of this name would be used."""
+    plain = _plain(name)
+    said = [_plain(getattr(options, option)) for option in SAID.values()]
+    return bool(plain) and (plain in said or any(plain in names for names in NAMES.values()))
+
+
+def choose_columns(table: TextTable, options: ReadOptions, are_splits: Callable[[int], bool]) -> Columns:
+    """Find the columns of paths, labels, patients, splits and sources.
+
+    Args:
+        table: With its header.
+        options: What the user says.
+        are_splits: Whether all cells of a column are names of splits; a column whose name merely may mean a split is
+            one only then.
+
+    Raises:
+        TableError: A column that was named or is needed is not there, or is there twice, or several may be meant.
+    """
+    place: dict[str, int] = {}
+    for role, option in SAID.items():
+        if name := getattr(options, option):
+            place[role] = _named(table, name, _flag(role))
+    for role in NAMES:
+        if role not in place and (found := _recognised(table, role, set(place.values()), are_splits)) is not None:
+            place[role] = found
+    if missing := [role for role in ("path", "label") if role not in place]:
+        what = " and ".join(f"the column of {'image paths' if role == 'path' else 'labels'}" for role in missing)
+        flags = " and ".join(f"{_flag(role)} NAME" for role in missing)
+        msg = (
+            f"{table.path}: {what} {'are' if len(missing) > 1 else 'is'} not recognised; its columns: {table.columns}. "
+            f"Say which: {flags}. A table of hilum is a CSV with the columns path and label."
+        )
+        raise TableError(msg)
+    used = {number for role, number in place.items() if role != "source" or table.header[number] == role}
+    extra, names = [], set()
+    for number, name in enumerate(table.header):
+        if name and number not in used:
+            shown = name if name not in names else f"{name} ({number + 1})"
+            names.add(shown)
+            extra.append((number, shown))
+    told = [
+        f"{printable(table.header[number])} = {WORDS[role]}"
+        for role, number in place.items()
+        if table.header[number] != role and not getattr(options, SAID.get(role, ""), "")
+    ]
+    return Columns(place, tuple(extra), f"columns: {', '.join(told)}" if told else "")
+
+
+def _recognised(table: TextTable, role: str, used: set[int], are_splits: Callable[[int], bool]) -> int | None:
+    """The column that plays a role; hilum's own name for it goes before others."""
+    names = NAMES[role]
+    free = [(number, name) for number, name in enumerate(table.header) if number not in used]
+    for found in (
+        [number for number, name in free if name == role],
+        [number for number, name in free if _plain(name) == names[0]],
+        [number for number, name in free if _plain(name) in names and (role != "split" or are_splits(number))],
+    ):
+        if role == "source" and len(found) > 1:
+            return None  # nobody needs it to go on
+        if len(found) > 1:
+            columns = dict.fromkeys(f"'{printable(table.header[number])}'" for number in found)
+            if len(columns) < len(found):
+                msg = f"{table.path}: the column {', '.join(columns)} is there {len(found)} times. Rename all but one."
+            else:
+                which = f"Say which: {_flag(role)} NAME."
+                msg = f"{table.path}: the columns {' and '.join(columns)} may all be the {WORDS[role]}. {which}"
+            raise TableError(msg)
+        if found:
+            return found[0]
+    return None
+
+
+def _named(table: TextTable, name: str, flag: str) -> int:
+    exact = [number for number, column in enumerate(table.header) if column == name]
+    found = exact or [number for number, column in enumerate(table.header) if _plain(column) == _plain(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        msg = f"{table.path}: {flag} {name}: {len(found)} columns are called so. Rename all but one in the table."
+        raise TableError(msg)
+    close = difflib.get_close_matches(name.lower(), [column.lower() for column in table.header], n=1)
+    hint = next((f" Did you mean '{c}'?" for c in table.header if close and c.lower() == close[0]), "")
+    msg = f"{table.path}: {flag} {name}: there is no such column; its columns: {table.columns}.{hint}"
+    raise TableError(msg)
+
+
+def _flag(role: str) -> str:
+    return f"--{SAID[role].replace('_', '-')}"
+
+
+def _plain(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(letter for letter in letters if letter.isalnum())

@@ -1,0 +1,164 @@
+"""Masks, annotations and heatmaps that lie beside radiographs and are none themselves."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hilum.data.readers.listing import Folder
+from hilum.data.readers.split_names import split_of, word_set, words_of
+from hilum.printable import printable
+
+# One word each, as they stand when the words of a name are written together.
+COMPANIONS = word_set(
+    "mask masks segmentation segmentations seg segs annotation annotations annot annots groundtruth groundtruths "
+    "heatmap heatmaps overlay overlays gradcam gradcams saliency bbox bboxes boundingbox boundingboxes contour "
+    "contours landmark landmarks explanation explanations"
+)
+# These may be labels or folders of images, unless a folder of images lies beside them.
+DOUBTFUL = word_set("label labels gt boxes cam cams preview previews thumbnail thumbnails thumbs edges")
+# Words that may stand beside them: "infection masks", "ManualMask", "leftMask", "lung mask png".
+MODIFIERS = word_set(
+    "lung lungs infection infections lesion lesions heart hearts clavicle clavicles left right manual auto automatic "
+    "predicted prediction predictions binary png jpg image images img map maps the of and"
+)
+IMAGE_WORDS = word_set(
+    "image images img imgs png pngs jpg jpgs jpeg jpegs dicom dicoms dcm dcms file files data picture pictures pics "
+    "photo photos scan scans radiograph radiographs cxr cxrs xray xrays"
+)
+RADIOGRAPH = frozenset({"chest", "x", "ray", "rays"})  # say so only together with others
+# "1_mask.png" beside "1.png", "mask-1.png", "benign (1)_mask_1.png"
+OF_AN_IMAGE = "mask|masks|seg|segmentation|gt|groundtruth|heatmap|overlay|gradcam|bbox|contour|annotated|annotation"
+BEHIND = re.compile(rf"(.+?)[ _.-]*(?:{OF_AN_IMAGE})(?:[ _-]?\d+)?", re.IGNORECASE)
+BEFORE = re.compile(rf"(?:{OF_AN_IMAGE})[ _.-]+(.+)", re.IGNORECASE)
+LOOKED_AT = 3  # images of a label by which masks are recognised; the first one that is none ends the search
+EXTREMES, TWO_VALUED = 24, 0.98  # grey values of 256 next to black and white, and the share of pixels among them
+
+
+def is_images_name(name: str) -> bool:
+    """Whether a folder's name says only that images lie in it: ``images``, ``PNG``, ``images_001``, ``CXR_png``."""
+    words = {word for word in words_of(name) if not word.isdigit()}
+    return words <= IMAGE_WORDS | RADIOGRAPH and bool(words & IMAGE_WORDS or {"x", "ray"} <= words)
+
+
+def without_companions(folders: Sequence[Folder]) -> tuple[list[Folder], list[str]]:
+    """Leave out what lies beside the radiographs.
+
+    A folder counts as such by its name, and only where images lie beside it or in the folder that holds it.
+
+    Args:
+        folders: All that were listed.
+
+    Returns:
+        The others, without single files that belong to an image beside them (``1_mask.png``); and remarks.
+    """
+    children: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for folder in folders:
+        for depth in range(len(folder.parts) if folder.images else 0):
+            children[folder.parts[:depth]].add(folder.parts[depth])
+    own = {folder.parts: len(folder.images) for folder in folders}
+    judged: dict[tuple[str, ...], bool] = {}
+
+    def companion(path: tuple[str, ...]) -> bool:
+        if not _companion_word(path[-1], set(words_of(path[-1]))):  # by far the most, and quickly told
+            return False
+        if path not in judged:
+            beside = children[path[:-1]] - {path[-1]}
+            named_so = _is_companion(path[-1], beside, own.get(path[:-1], 0))
+            # "Lung Segmentation Data" is a dataset: it holds images and masks of its own.
+            judged[path] = named_so and not any(is_images_name(name) for name in children[path])
+        return judged[path]
+
+    kept: list[Folder] = []
+    left: dict[str, list[int]] = {}
+    for folder in folders:
+        depths = range(1, len(folder.parts) + 1)
+        top = next((folder.parts[:depth] for depth in depths if companion(folder.parts[:depth])), None)
+        if top is None:
+            kept.append(folder)
+        elif folder.images:
+            left.setdefault(top[-1], []).append(len(folder.images))
+    notes = [
+        f"left out {sum(counts)} images in {len(counts)} folder{'s'[: len(counts) - 1]} called '{printable(name)}', "
+        "which go with the images beside them"
+        for name, counts in sorted(left.items())
+    ]
+    return _without_files(kept, notes), notes
+
+
+def looks_like_masks(files: Sequence[Path]) -> bool:
+    """Whether all of a few images are black and white only, as masks are and radiographs never; unreadable are not.
+
+    Args:
+        files: Images of one label; the first, the middle and the last are looked at.
+    """
+    chosen = [files[i] for i in sorted({0, len(files) // 2, len(files) - 1})[:LOOKED_AT]]
+    return bool(chosen) and all(_is_two_valued(file) for file in chosen)
+
+
+def _is_companion(name: str, beside: set[str], images_around: int) -> bool:
+    others = {other for other in beside if not _companion_word(other, set())}
+    if not others and not images_around:
+        return False
+    words = set(words_of(name))
+    kind = _companion_word(
+        name, {word for other in others if words.issuperset(words_of(other)) for word in words_of(other)}
+    )
+    doubtful = kind == "doubtful" and not images_around and not any(is_images_name(other) for other in others)
+    return bool(kind) and not doubtful
+
+
+def _companion_word(name: str, beside: set[str]) -> str:
+    """``certain`` or ``doubtful`` where a name says so; words of `beside` may stand in it (``COVID_masks``)."""
+    words = [word for word in words_of(name) if not word.isdigit()]
+    for size in (1, 2):
+        for start in range(len(words) - size + 1):
+            joined = "".join(words[start : start + size])
+            rest = {*words[:start], *words[start + size :]} - MODIFIERS - beside
+            if all(split_of(word) for word in rest - COMPANIONS):
+                if joined in COMPANIONS:
+                    return "certain"
+                if joined in DOUBTFUL and len(words) == size:
+                    return "doubtful"
+    return ""
+
+
+def _without_files(folders: Sequence[Folder], notes: list[str]) -> list[Folder]:
+    kept, count, example = [], 0, ""
+    for folder in folders:
+        stems = {name.rpartition(".")[0] or name for name in folder.images}
+        masks = {stem for stem in stems if _belongs(stem, stems)}
+        if masks:
+            images = tuple(name for name in folder.images if (name.rpartition(".")[0] or name) not in masks)
+            count += len(folder.images) - len(images)
+            example = example or f"{folder.path}/{min(masks)}".lstrip("/")
+            folder = replace(folder, images=images)
+        kept.append(folder)
+    if count:
+        notes.append(
+            f"left out {count} images whose names say that they belong to one beside them ({printable(example)})"
+        )
+    return kept
+
+
+def _belongs(stem: str, stems: set[str]) -> bool:
+    behind, before = BEHIND.fullmatch(stem), BEFORE.fullmatch(stem)
+    return any(match is not None and match[1] in stems for match in (behind, before))
+
+
+def _is_two_valued(file: Path) -> bool:
+    try:
+        with Image.open(file) as image:
+            if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):  # more bits are more values
+                return False
+            values = np.asarray(image.convert("L"))
+    except Exception:  # decoders raise nearly anything on damaged files, which are reported later
+        return False
+    extreme = (values < EXTREMES) | (values >= 256 - EXTREMES)
+    return bool(extreme.mean() >= TWO_VALUED and np.ptp(values) > 0)

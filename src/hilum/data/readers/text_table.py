@@ -1,0 +1,148 @@
+"""A table in a text file, as any program writes it: encoding, separator, header and lines."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.data.file_kinds import ENOUGH, kind_of
+from hilum.errors import TableError
+from hilum.printable import printable
+
+SEPARATORS = ",;\t|"
+NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b"))
+# Kinds that are written in letters, so that nothing but their beginning tells them from a table.
+WRITTEN = ("a PDF", "a PostScript", "an HTML", "an SVG", "an XML", "a Git LFS", "a NIfTI")
+SHOWN, LONGEST = 12, 40
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table in a text file.
+
+    Attributes:
+        path: The file.
+        encoding: As Python calls it; bytes that are no UTF-8 are kept as surrogates (PEP 383).
+        separator: Between cells.
+        above: Lines before the header: ``sep=;``, comments, blank ones.
+        header: The columns' names, stripped.
+    """
+
+    path: Path
+    encoding: str
+    separator: str
+    above: int
+    header: tuple[str, ...]
+
+    def lines(self) -> Iterator[tuple[int, list[str]]]:
+        """The cells of each line below the header, stripped, with its number from 1; comments and blank lines are none.
+
+        Raises:
+            TableError: Quotes are not closed, or bytes are no text.
+        """
+        width = len(self.header)
+        with _open(self.path, self.encoding) as file:
+            for _ in range(self.above):
+                file.readline()
+            reader = csv.reader(file, delimiter=self.separator, skipinitialspace=True, strict=True)
+            last = self.above
+            try:
+                next(reader)
+                for cells in reader:
+                    last = self.above + reader.line_num
+                    cells = [cell.strip() for cell in cells]
+                    comment = cells and cells[0].startswith("#") and (len(cells) != width or cells[0][1:2] in ("", " "))
+                    if any(cells) and not comment:
+                        yield last, cells
+            except (csv.Error, UnicodeError) as error:
+                msg = (
+                    f'{self.path}, line {last + 1}: cannot be read as a table ({error}). Is a quote (") not closed, or '
+                    "not doubled inside of quotes? Save the table as comma-separated UTF-8 text."
+                )
+                raise TableError(msg) from error
+
+    @property
+    def columns(self) -> str:
+        """The columns' names, for messages."""
+        names = [printable(name)[:LONGEST] for name in self.header if name]
+        return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "none"
+
+
+def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
+    """Find out how a table is written.
+
+    UTF-8 and UTF-16, with a byte-order mark or without; cells separated by commas, semicolons, tabs or vertical bars,
+    whichever gives most columns that are known; Excel's first line ``sep=;``; comments, which begin with ``#``.
+
+    Args:
+        path: The file.
+        known: Whether a column of this name would be used.
+
+    Raises:
+        TableError: It cannot be read, or is no table.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(ENOUGH)
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror}). Check the permissions."
+        raise TableError(msg) from error
+    encoding = _encoding(start)
+    kind = kind_of(start)
+    if not encoding or not start.strip() or kind.startswith(WRITTEN):
+        msg = f"{path}: is {kind}, not a table. {_remedy(kind)}"
+        raise TableError(msg)
+    separator, above = "", 0
+    try:
+        with _open(path, encoding) as file:
+            for line in file:
+                told = re.fullmatch(r'"?sep=(.)"?\s*', line, re.IGNORECASE) if not separator else None
+                if told:
+                    separator = told[1]
+                elif line.strip() and not line.startswith("#"):
+                    break
+                above += 1
+            else:
+                line = ""
+        choices = [separator] if separator else SEPARATORS
+        header = {mark: _cells(line, mark) for mark in choices}
+    except UnicodeError as error:
+        msg = f"{path}: cannot be read as text ({error}). Save the table as comma-separated UTF-8 text."
+        raise TableError(msg) from error
+    best = max(choices, key=lambda mark: (sum(map(known, header[mark])), len(header[mark])))
+    return TextTable(path, encoding, best, above, header[best])
+
+
+def _open(path: Path, encoding: str):  # type: ignore[no-untyped-def]
+    return path.open(newline="", encoding=encoding, errors="surrogateescape" if "utf-8" in encoding else "strict")
+
+
+def _cells(line: str, separator: str) -> tuple[str, ...]:
+    try:
+        return tuple(cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), []))
+    except csv.Error:
+        return ()
+
+
+def _encoding(start: bytes) -> str:
+    """As Python calls it; empty where the bytes are no text."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    for zeros, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if len(start) > 3 and not any(start[zeros:32:2]) and all(start[1 - zeros : 32 : 2]):  # the header, in Latin
+            return name
+    return "" if start.translate(None, CONTROLS) != start else "utf-8-sig"
+
+
+def _remedy(kind: str) -> str:
+    if any(word in kind for word in ("image", "JPEG", "DICOM", "volume")):
+        return "Give the folder in which each label's images have a folder of their own, or a CSV with path and label."
+    if any(word in kind for word in ("archive", "compressed", "gzip", "bzip2", "xz", "Zstandard")):
+        return "Unpack it, and give the folder."
+    if any(word in kind for word in ("Office", "Excel", "Parquet")):
+        return "Save the table as comma-separated UTF-8 text, and give that."
+    return "Give a folder of class folders, or a CSV with path and label."

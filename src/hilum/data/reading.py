@@ -1,0 +1,35 @@
+"""From a file of any kind to a radiograph: the one way for training, audit and prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hilum.data.file_kinds import looks_like_dicom
+from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, read_bytes, read_picture
+
+
+def read_radiograph(source: Path | bytes, name: str = "") -> tuple[Picture, tuple[str, ...]]:
+    """Read one radiograph, whatever its file is called.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: What to call it in messages, and what its ending is taken from.
+
+    Returns:
+        The picture, and what has to be known about it: short sentences, never an identifier.
+
+    Raises:
+        ImageError: It cannot be read as a radiograph (see `hilum.data.images.read_picture` and
+            `hilum.data.dicom.read_dicom`).
+        ExtraError: It is a DICOM object, and the extra that reads those is not installed.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "image")
+    content = source if isinstance(source, bytes) else read_bytes(source, name)
+    suffix = Path(name).suffix.lower()
+    if not looks_like_dicom(content[:512]):
+        odd = suffix in DICOM_SUFFIXES
+        return read_picture(content, name), ("An ordinary image under the name of a DICOM object.",) * odd
+    from hilum.data.dicom import read_dicom
+
+    picture, notes = read_dicom(content, name)
+    return picture, (*notes, *("A DICOM object under the name of an ordinary image.",) * (suffix in SUFFIXES))

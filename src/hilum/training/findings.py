@@ -1,0 +1,108 @@
+"""What is known to be wrong with the data of a training: by an audit of them, and by what takes a moment to find."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hilum.audit import provenance, sources
+from hilum.audit.findings import Finding, said_briefly, worst_first
+from hilum.audit.preflight import Checked
+from hilum.audit.remembered import dataset_key, recall
+from hilum.data.cache import Images
+from hilum.data.table import Table
+from hilum.progress import Progress
+from hilum.training.run import UNREADABLE, Run
+
+NOT_AUDITED = "this dataset has not been audited: hilum audit DATA"
+OF_SPLITS = ("patients", "duplicates", "size", "composition")  # checks that speak of the splits that an audit saw
+KEPT = ("check", "severity", "message", "remedy")
+
+
+def look(images: Images, checked: Checked) -> dict[str, Any]:
+    """Errors and warnings about the data of a training.
+
+    Args:
+        images: The images, with the splits that the dataset brings.
+        checked: What was checked in a moment.
+
+    Returns:
+        ``checked``: what was checked; ``audited``: whether these files under these labels were audited; ``written``:
+        the audit's folder, else empty; ``findings``: check, severity, message and remedy of each, worst first. Of an
+        audit of other splits, what it says of splits is left out.
+    """
+    table = images.table
+    audit = recall(dataset_key((row.sha256, row.label) for row in table.rows))
+    leaks = checked.leaks()
+    given = Counter({(split or "all", label): number for (split, label), number in table.counts().items()})
+    told = _of_audit(audit, same_splits=_counted(audit) == given) if audit else _at_once(images.table, checked)
+    twice = {finding.check for finding in leaks}
+    kept = [finding for finding in told if finding.severity != "error" or finding.check not in twice]
+    return {
+        "checked": checked.as_json(),
+        "audited": bool(audit),
+        "written": audit.get("written", ""),
+        "findings": [{key: getattr(finding, key) for key in KEPT} for finding in worst_first([*leaks, *kept])],
+    }
+
+
+def known_of(run: Run) -> dict[str, Any]:
+    """What `look` found before a run was trained, or an audit that was made of its data since."""
+    kept: dict[str, Any] = run.environment.get("audit") or {"audited": False, "written": "", "findings": []}
+    if kept["audited"]:
+        return kept
+    rows = (row for row in run.each_split_row() if row.split != UNREADABLE)
+    audit = recall(dataset_key((row.sha256, row.label) for row in rows))
+    if not audit:
+        return kept
+    told = [{key: getattr(finding, key) for key in KEPT} for finding in _of_audit(audit, same_splits=False)]
+    leaks = [finding for finding in kept["findings"] if finding["check"] in OF_SPLITS]
+    merged = worst_first(Finding(**finding) for finding in (*leaks, *told))
+    return {
+        "audited": True,
+        "written": audit.get("written", ""),
+        "findings": [{key: getattr(finding, key) for key in KEPT} for finding in merged],
+    }
+
+
+def say(found: Mapping[str, Any], progress: Progress) -> None:
+    """Say each error in one line, and whether there was an audit.
+
+    Args:
+        found: As `look` returns it.
+        progress: Told.
+    """
+    for line in said_briefly(found["findings"]):
+        progress.line(f"audit: {line}")
+    if not found["audited"]:
+        progress.line(f"audit: {NOT_AUDITED}")
+
+
+def _of_audit(audit: Mapping[str, Any], *, same_splits: bool) -> list[Finding]:
+    return [
+        Finding(**{key: finding[key] for key in KEPT})
+        for finding in audit["findings"]
+        if finding["severity"] != "info" and (same_splits or finding["check"] not in OF_SPLITS)
+    ]
+
+
+def _counted(audit: Mapping[str, Any]) -> Counter[tuple[str, str]]:
+    """An audit's images by split and label."""
+    counts = audit.get("counts", {})
+    return +Counter({(part, label): number for part, labels in counts.items() for label, number in labels.items()})
+
+
+def _at_once(table: Table, checked: Checked) -> list[Finding]:
+    """What an audit would say of sources, found by the column, or else by a sample of the images."""
+    sample, matches = table.take(checked.compared), checked.matches
+    by_column = sources.findings(table)
+    by_sets = sources.findings(sample.with_values("source", [""] * len(sample)), matches)
+    of_sample = [*provenance.findings(matches)]
+    if not any(finding.severity == "error" for finding in by_column):
+        of_sample += by_sets
+    if len(sample) < len(table):
+        where = f" (Counted in a sample of {len(sample):,} of {len(table):,} images.)"
+        of_sample = [replace(finding, message=finding.message + where) for finding in of_sample]
+    return [finding for finding in (*of_sample, *by_column) if finding.severity != "info"]

@@ -1,0 +1,358 @@
+"""Tables from CSV files, as any program writes them."""
+
+import csv
+import io
+import os
+import zipfile
+
+import pytest
+from PIL import Image
+
+from hilum.data import rows as packing
+from hilum.data.readers.options import ReadOptions
+from hilum.data.readers.read import read_table
+from hilum.data.table import Table
+from hilum.errors import TableError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a table in a folder of its own, and files of the names that are given."""
+
+    def make(text, *files, name="metadata.csv", encoding="utf-8"):
+        root = tmp_path / "d"
+        root.mkdir(exist_ok=True)
+        (root / name).write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+        for file in files:
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).touch()
+        return root
+
+    return make
+
+
+def cells(table):
+    return [(row.path, row.label, row.split, row.patient_id) for row in table.rows]
+
+
+# labels and folders
+
+
+def test_a_table_beside_the_images_is_picked_up_with_its_further_columns(write):
+    table = read_table(write("path,label,patient_id,source,age\na.png,x,p1,here,7\nb.png,y,p2,there,\n"))
+    assert table.patients_known
+    assert [row.source for row in table.rows] == ["here", "there"]
+    assert table.rows[0].extra == {"age": "7"}
+    assert table.notes == ()
+
+
+def test_a_label_that_is_only_the_folders_name_keeps_the_folders_nesting(write):
+    rows = "path,label\ntrain/infected/covid/1.png,covid\ntrain/normal/2.png,normal\n"
+    assert read_table(write(rows)).labels == ("normal", "infected/covid")
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("images/all/covid/1.png", "images/all/normal/2.png"),  # folders that all images share
+        ("set/train/covid/1.png", "set/test/normal/2.png"),  # a split is no part of a label, wherever it stands
+        ("batch1/1.png", "batch2/2.png"),  # folders that contradict the labels
+    ],
+)
+def test_folders_that_say_nothing_of_the_label_are_no_part_of_it(write, paths):
+    assert read_table(write(f"path,label\n{paths[0]},covid\n{paths[1]},normal\n")).labels == ("normal", "covid")
+
+
+def test_folders_of_patients_or_hospitals_are_no_taxonomy(write):
+    rows = "path,label\np1/covid/1.png,covid\np2/covid/2.png,covid\np3/normal/3.png,normal\n"
+    assert read_table(write(rows)).labels == ("normal", "covid")
+
+
+# how it is written
+
+WRITTEN = {
+    "utf-8 with a byte-order mark": ("utf-8-sig", "path,label,patient_id\na.png,Ödem,1\nb.png,y,2\n"),
+    "utf-16": ("utf-16", "path,label,patient_id\na.png,Ödem,1\nb.png,y,2\n"),
+    "utf-16 without a mark": ("utf-16-le", "path,label,patient_id\na.png,Ödem,1\nb.png,y,2\n"),
+    "big-endian": ("utf-16-be", "path,label,patient_id\na.png,Ödem,1\nb.png,y,2\n"),
+    "tabs": ("utf-8", "path\tlabel\tpatient_id\na.png\tÖdem\t1\nb.png\ty\t2\n"),
+    "Unicode text of Excel": (
+        "utf-16",
+        "path\tlabel\tpatient_id\r\na.png\tÖdem\t1\r\nb.png\ty\t2\r\n",
+    ),
+    "semicolons": ("utf-8", "path;label;patient_id\na.png;Ödem;1\nb.png;y;2\n"),
+    "sep=": ("utf-8-sig", "sep=;\r\npath;label;patient_id\r\na.png;Ödem;1\r\nb.png;y;2\r\n"),
+    "bars": ("utf-8", "path|label|patient_id\na.png|Ödem|1\nb.png|y|2\n"),
+    "comments and blank lines": (
+        "utf-8",
+        "# made, by me\n\npath,label,patient_id\na.png,Ödem,1\n# x\n,,\n\nb.png,y,2\n",
+    ),
+    "quotes and blanks": ("utf-8", '"path", "label",patient_id\n"a.png", Ödem ,1\nb.png,"y",2\n'),
+    "Windows-1252": ("cp1252", "path,label,patient_id\na.png,Ödem,1\nb.png,y,2\n"),
+    "cells that are left off": ("utf-8", "path,label,patient_id,split,view\na.png,Ödem,1\nb.png,y,2,,\n"),
+    "commas at the ends": ("utf-8", "path,label,patient_id,\na.png,Ödem,1,\nb.png,y,2,,,\n"),
+    "a column of numbers": ("utf-8", ",path,label,patient_id\n0,a.png,Ödem,1\n1,b.png,y,2\n"),
+    "a letter that starts a picture": ("utf-8", "BMI,path,label,patient_id\n20,a.png,Ödem,1\n,b.png,y,2\n"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_every_usual_way_of_writing_a_table_gives_the_same_rows(write, kind):
+    encoding, text = WRITTEN[kind]
+    table = read_table(write(text, encoding=encoding))
+    assert cells(table) == [("a.png", "Ödem", "", "1"), ("b.png", "y", "", "2")]
+    assert len(table.notes) == (kind in ("Windows-1252", "cells that are left off"))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_whatever_a_cell_holds_survives(write, separator):
+    """Against Python's own writer of CSV, with every separator inside of cells."""
+    given = [(f"a{k}.png", f"x{mark}y", f'p{mark}"') for k, mark in enumerate((",", ";", "\t", "|", "'"))]
+    out = io.StringIO()
+    csv.writer(out, delimiter=separator).writerows([("path", "label", "patient_id"), *given, ("z.png", "z", "p")])
+    found = [(row.path, row.label, row.patient_id) for row in read_table(write(out.getvalue())).rows]
+    assert found == [(path, " ".join(label.split()), patient) for path, label, patient in given] + [("z.png", "z", "p")]
+
+
+@pytest.mark.parametrize("name", ["Metadata.CSV", "METADATA.csv", "metadata.tsv"])
+def test_the_table_beside_the_images_may_be_written_in_any_case(write, name):
+    assert len(read_table(write("path,label\na.png,x\nb.png,y\n", name=name))) == 2
+
+
+def test_other_tables_in_a_folder_are_named_where_they_are_not_read(write):
+    root = write("path,label\na.png,x\nb.png,y\n", "one/a.png", "two/b.png", name="labels.csv")
+    assert any("labels.csv" in note for note in read_table(root).notes)
+    (root / "two" / "b.png").rename(root / "one" / "b.png")
+    with pytest.raises(TableError, match=r"labels\.csv"):
+        read_table(root)
+
+
+def test_two_tables_of_one_name_are_not_chosen_between(write):
+    write("path,label\na.png,x\nb.png,y\n", name="Metadata.csv")
+    with pytest.raises(TableError, match=r"METADATA\.csv and Metadata\.csv"):
+        read_table(write("path,label\na.png,x\nb.png,y\n", name="METADATA.csv"))
+
+
+# what it is not
+
+
+def test_what_is_no_table_is_named_as_what_it_is(tmp_path):
+    picture, book, page = tmp_path / "x.csv", tmp_path / "y.csv", tmp_path / "z.csv"
+    Image.new("L", (40, 40)).save(picture, format="JPEG")
+    with zipfile.ZipFile(book, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<a/>")
+    page.write_text("<!DOCTYPE html><html><body>404: path, label</body></html>")
+    for file, kind in ((picture, "JPEG image"), (book, "Excel workbook"), (page, "HTML page")):
+        with pytest.raises(TableError, match=kind) as caught:
+            read_table(file)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 300
+    picture.write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(TableError, match="unknown kind"):
+        read_table(picture)
+    picture.write_bytes(b"")
+    with pytest.raises(TableError, match="an empty file"):
+        read_table(picture)
+
+
+BAD = {
+    "missing column": ("path,split\na.png,train\n", "--label-column"),
+    "no column known": ("alpha,beta\na.png,x\n", "--path-column NAME and --label-column NAME"),
+    "no words": ("hello\n", "its columns: hello"),
+    "a path twice": ("path,path,label\na.png,b.png,x\n", "'path' is there 2 times"),
+    "two that may be meant": ("image,filename,label\n1,a.png,x\n", "'image' and 'filename' may all be.*--path-column"),
+    "too many cells": ("path,label\na.png,x\nb.png,y, mild\nc.png,z, w\n", "line 3: 3 cells .* so have 1"),
+    "an open quote": ('path,label\na.png,"x\nb.png,y\n', "quote"),
+    "a quote closed too late": ('path,label\n"a.png,x\nb.png",y\n', "line 3: .*quote"),
+    "listed again as another": ("path,label\na.png,x\nb.png,y\na.png,y\n./b.png,x\n", "2 and 4: 'a.*3 and 5: 'b"),
+    "empty path": ("path,label\n,x\n", "line 2: the path is empty"),
+    "no label at all": ("path,label\na.png,\n", "no image with a label.*empty 1"),
+    "unknown split": ("path,label,split\na.png,x,B\n", "line 2: unknown split 'B'"),
+    "no rows": ("path,label\n", "no rows"),
+    "one label": ("path,label\na.png,x\nb.png,x\n", "single label"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_cannot_be_read_rightly_is_refused_with_the_remedy(write, kind):
+    text, expected = BAD[kind]
+    with pytest.raises(TableError, match=expected):
+        read_table(write(text))
+
+
+def test_rows_that_repeat_an_image_count_once(write, monkeypatch):
+    text = "path,label,view\na.png,x,PA\nb.png,y,PA\n./a.png,x,\nb.png,y,PA\n"
+    for fewest in (20_000, 2):  # as objects, and in columns
+        monkeypatch.setattr(packing, "PACK_FROM", fewest)
+        table = read_table(write(text))
+        assert [row.path for row in table.rows] == ["a.png", "b.png"]
+        assert table.rows[0].extra["view"] == "PA"
+        assert any("2 rows repeat" in note for note in table.notes)
+
+
+def test_a_further_column_may_be_there_twice(write):
+    table = read_table(write("path,label,note,note\na.png,x,1,2\nb.png,y,3,4\n"))
+    assert table.rows[0].extra == {"note": "1", "note (4)": "2"}
+
+
+# columns
+
+KNOWN_TABLES = {
+    "NIH ChestX-ray14": "Image Index,Finding Labels,Follow-up #,Patient ID,View Position,Original[Width,Height],",
+    "ieee8023": "patientid,offset,sex,age,finding,RT_PCR_positive,view,modality,date,location,folder,filename,doi,url",
+    "CoronaHack": ",X_ray_image_name,Label,Dataset_type,Label_2_Virus_category,Label_1_Virus_category",
+    "upper case": "PATH,LABEL,PatientID,SPLIT",
+    "words": "file name,Diagnosis,Subject ID,set",
+    "camel case": "imagePath,class,patientId,Partition",
+}  # fmt: skip
+MEANT = {
+    "NIH ChestX-ray14": {"path": "Image Index", "label": "Finding Labels", "patient_id": "Patient ID"},
+    "ieee8023": {"path": "filename", "label": "finding", "patient_id": "patientid"},
+    "CoronaHack": {"path": "X_ray_image_name", "label": "Label", "split": "Dataset_type"},
+    "upper case": {"path": "PATH", "label": "LABEL", "patient_id": "PatientID", "split": "SPLIT"},
+    "words": {"path": "file name", "label": "Diagnosis", "patient_id": "Subject ID", "split": "set"},
+    "camel case": {"path": "imagePath", "label": "class", "patient_id": "patientId", "split": "Partition"},
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN_TABLES)
+def test_columns_of_well_known_tables_are_recognised_and_said(write, kind):
+    header, meant = KNOWN_TABLES[kind].split(","), MEANT[kind]
+    lines = [",".join(header)]
+    values = {"path": ("a.png", "b.png"), "label": ("x", "y"), "patient_id": ("1", "2"), "split": ("train", "TEST")}
+    role_of = {name: role for role, name in meant.items()}
+    lines += [",".join(values[role_of[name]][k] if name in role_of else "0" for name in header) for k in (0, 1)]
+    table = read_table(write("\n".join(lines)))
+    splits = ("train", "test") if "split" in meant else ("", "")
+    patients = ("1", "2") if "patient_id" in meant else ("", "")
+    assert cells(table) == [("a.png", "x", splits[0], patients[0]), ("b.png", "y", splits[1], patients[1])]
+    assert set(table.rows[0].extra) == set(header) - set(meant.values()) - {""}
+    (note,) = table.notes
+    assert all(f"{name} = " in note for name in meant.values() if name not in ("path", "label"))
+
+
+def test_what_the_user_says_goes_before_any_name(write):
+    text = "path,label,where,what,who,part\n1,2,a.png,x,p,train\n1,2,b.png,y,q,test\n"
+    table = read_table(write(text), ReadOptions("where", "What", "who", "part"))
+    assert cells(table) == [("a.png", "x", "train", "p"), ("b.png", "y", "test", "q")]
+    assert table.options.label_column == "What"
+    with pytest.raises(TableError, match=r"no such column.*Did you mean 'where'"):
+        read_table(write(text), ReadOptions(path_column="wher"))
+    one = read_table(write("id,label\na.png,x\nb.png,y\n"), ReadOptions(path_column="id", patient_column="id"))
+    assert [row.patient_id for row in one.rows] == ["a.png", "b.png"]
+
+
+def test_columns_are_not_given_to_folders(write_dataset):
+    with pytest.raises(TableError, match="--label-column takes a table"):
+        read_table(write_dataset(metadata=False), ReadOptions(label_column="x"))
+
+
+@pytest.mark.parametrize("name", ["set", "dataset", "fold", "phase"])
+def test_a_column_that_merely_sounds_like_a_split_is_one_only_if_it_holds_splits(write, name):
+    table = read_table(write(f"path,label,{name}\na.png,x,train\nb.png,y,Test\n"))
+    assert table.splits == ("train", "test")
+    table = read_table(write(f"path,label,{name}\na.png,x,1\nb.png,y,2\n"))
+    assert table.splits == ()
+    assert table.rows[0].extra[name] == "1"
+
+
+def test_a_single_column_of_hospitals_is_the_source_and_stays_a_column(write):
+    table = read_table(write("path,label,Hospital\na.png,x,here\nb.png,y,there\n"))
+    assert [(row.source, row.extra["Hospital"]) for row in table.rows] == [("here", "here"), ("there", "there")]
+    table = read_table(write("path,label,hospital,site\na.png,x,here,1\nb.png,y,there,2\n"))
+    assert not any(row.source for row in table.rows)
+
+
+@pytest.mark.parametrize("name", ["validate", "Training Set", "holdout", "dev", "TEST"])
+def test_splits_are_spelled_in_many_ways(write, name):
+    (split,) = read_table(write(f"path,label,split\na.png,x,{name}\nb.png,y,\nc.png,y,nan\n")).splits
+    assert split in ("train", "val", "test")
+
+
+# patients
+
+
+def test_patients_who_are_nobody_are_unknown_and_counted(write):
+    ids = ["nan", "NaN", "N/A", "<NA>", "unknown", "anonymous", "None", "p1", ""]
+    rows = "".join(f"{k}.png,{'xy'[k % 2]},{name}\n" for k, name in enumerate(ids))
+    table = read_table(write(f"path,label,patient_id\n{rows}"))
+    assert [row.patient_id for row in table.rows] == [""] * 7 + ["p1", ""]
+    assert len(set(table.patients())) == 9
+    assert any(note.startswith("the patient of 7 images is not known") for note in table.notes)
+
+
+def test_whole_numbers_that_pandas_wrote_as_decimals_are_the_same_patients(write):
+    table = read_table(write("path,label,patient_id\na.png,x,1\nb.png,y,1.0\nc.png,x,2.0\nd.png,y,P3\n"))
+    assert [row.patient_id for row in table.rows] == ["1", "1", "2", "P3"]
+    table = read_table(write("path,label,patient_id\na.png,x,1.0\nb.png,y,1.1\nc.png,x,1\n"))
+    assert [row.patient_id for row in table.rows] == ["1.0", "1.1", "1"], "sites and numbers are no decimals"
+
+
+# paths
+
+
+@pytest.fixture
+def images(write):
+    """Two files in a folder beside the table, and how it is read from what it says of them."""
+    root = write("path,label\n", "img/a.png", "img/b.png")
+
+    def read(*paths, data=None):
+        write("path,label\n" + "".join(f"{path},{label}\n" for path, label in zip(paths, "xyz", strict=False)))
+        table = read_table(data or root)
+        assert all(table.file(row).exists() for row in table.rows)
+        return table
+
+    return read
+
+
+def test_absolute_paths_below_the_table_are_kept_relative_through_links_too(images, tmp_path):
+    root, link = tmp_path / "d", tmp_path / "link"
+    link.symlink_to(root)
+    for base, data in ((root, root), (root, link), (link, root), (link, link)):
+        table = images(base / "img" / "a.png", base / "img" / "b.png", data=data)
+        assert [row.path for row in table.rows] == ["img/a.png", "img/b.png"]
+
+
+def test_absolute_paths_elsewhere_and_paths_upwards_are_read_where_they_lead(images, tmp_path):
+    (tmp_path / "other").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "other" / name).touch()
+    table = images(tmp_path / "other" / "a.png", "../other/b.png", "./img/../img/a.png")
+    assert [row.path for row in table.rows] == [f"{tmp_path}/other/a.png", f"{tmp_path}/other/b.png", "img/a.png"]
+    assert table.labels == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("form", ["{}.png", "{}", "C:\\x\\img\\{}.png", "old/img/{}"])
+def test_files_are_found_by_their_names(images, form):
+    table = images(form.format("a"), form.format("B"))
+    assert [row.path for row in table.rows] == ["img/a.png", "img/b.png"]
+    assert any("2 of 2 files were found by their names" in note for note in table.notes)
+
+
+def test_a_file_is_not_found_where_its_folders_disagree_or_there_are_two(write):
+    root = write("path,label\nnormal/a.png,x\nb.png,y\n", "covid/a.png", "one/b.png", "two/b.png")
+    table = read_table(root)
+    assert [row.path for row in table.rows] == ["normal/a.png", "b.png"]
+    assert any("1 files do not lie where the table says, and several" in note for note in table.notes)
+
+
+def test_paths_may_hold_from_the_folder_above_the_table(write):
+    root = write("path,label\nd/img/a.png,x\nd/img/b.png,y\n", "img/a.png", "img/b.png")
+    table = read_table(root)
+    assert all(table.file(row).exists() for row in table.rows)
+    assert len(table.notes) == 1
+
+
+def test_names_that_are_not_utf8_on_the_disk_or_in_the_table(write):
+    """The same table in Windows-1252 names a file that was copied byte by byte, and one whose name was translated."""
+    root = write("path,label\nÄ.png,Entzündung\nÖ.png,y\n", "Ö.png", encoding="cp1252")
+    (root / os.fsdecode(b"\xc4.png")).touch()
+    table = read_table(root)
+    assert all(table.file(row).exists() for row in table.rows)
+    assert [row.label for row in table.rows] == ["Entzündung", "y"]
+    assert isinstance(table, Table)
+
+
+def test_slashes_of_windows(write):
+    table = read_table(write("path,label\nimg\\a.png,x\nimg\\b.png,y\n", "img/a.png", "img/b.png"))
+    assert [row.path for row in table.rows] == ["img/a.png", "img/b.png"]

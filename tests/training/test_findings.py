@@ -1,0 +1,142 @@
+"""What is wrong with the data goes with the run: into its environment, its evaluation, its pages and its exports."""
+
+import csv
+import json
+
+import pytest
+
+from hilum.audit.audit import audit, write_audit
+from hilum.audit.findings import MISLEADS, Finding, said_briefly, worst_first
+from hilum.audit.groups import find_groups
+from hilum.audit.preflight import cheap_checks
+from hilum.audit.remembered import dataset_key
+from hilum.data.cache import open_images
+from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.read import read_table
+from hilum.training.findings import known_of, look
+from hilum.training.recipe import load_recipe
+from hilum.training.run import Run, open_run
+from hilum.training.train import train
+
+
+@pytest.fixture
+def from_elsewhere(write_dataset):
+    """Every label from a hospital of its own, and one patient on both sides of the splits."""
+    root = write_dataset(splits=("train", "test"), patients=12)
+    table = root / "metadata.csv"
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    patient = next(row["patient_id"] for row in rows if row["split"] == "train")
+    next(row for row in rows if row["split"] == "test")["patient_id"] = patient
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "source"])
+        writer.writeheader()
+        writer.writerows(row | {"source": f"hospital of {row['label']}"} for row in rows)
+    return root
+
+
+def looked(root):
+    images = open_images(read_table(root), Preprocessing(size=32))
+    groups = find_groups(images, "identical")
+    return look(images, cheap_checks(images, [row.split for row in images.table.rows], groups))
+
+
+def errors(found):
+    return [finding["check"] for finding in found["findings"] if finding["severity"] == "error"]
+
+
+def test_what_takes_a_moment_is_found_without_an_audit(from_elsewhere):
+    found = looked(from_elsewhere)
+    assert not found["audited"]
+    assert errors(found) == ["sources", "patients"]
+    assert set(found["findings"][0]) == {"check", "severity", "message", "remedy"}
+
+
+def test_an_audit_is_remembered_by_files_and_labels_wherever_they_lie(from_elsewhere, tmp_path):
+    made = audit(from_elsewhere)
+    write_audit(made, tmp_path / "audit")
+    moved = from_elsewhere.rename(tmp_path / "moved")
+    found = looked(moved)
+    assert found["audited"]
+    assert found["written"] == str((tmp_path / "audit").resolve())
+    audited = [finding.check for finding in made.findings if finding.severity == "error"]
+    assert sorted(set(errors(found))) == sorted(set(audited))
+    assert errors(found).count("patients") == 1
+    table = moved / "metadata.csv"
+    table.write_text(table.read_text().replace("infected/covid,", "infected/tb,"))
+    assert not looked(moved)["audited"], "other labels are another dataset"
+
+
+def test_of_an_audit_of_other_splits_what_it_says_of_splits_is_left_out(from_elsewhere, tmp_path):
+    write_audit(audit(from_elsewhere), tmp_path / "audit")
+    table = from_elsewhere / "metadata.csv"
+    table.write_text(table.read_text().replace(",test,", ",,").replace(",train,", ",,"))
+    found = looked(from_elsewhere)
+    assert found["audited"]
+    assert "patients" not in errors(found)
+    assert "sources" in errors(found)
+
+
+def test_the_key_does_not_depend_on_order():
+    files = [("a", "x"), ("b", "y"), ("a", "y")]
+    assert dataset_key(files) == dataset_key(reversed(files)) != dataset_key(files[:2])
+
+
+def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, tiny, tmp_path):
+    from hilum.evaluation.evaluate import evaluate
+    from hilum.export.export import export
+    from hilum.reporting.page import write_report
+
+    lines = []
+
+    class Listening:
+        def __getattr__(self, name):
+            return getattr(quiet, name)
+
+        def line(self, text):
+            lines.append(text)
+
+    from hilum.progress import Progress
+
+    quiet = Progress()
+    run = train(from_elsewhere, tmp_path / "run", load_recipe("compact", tiny), progress=Listening())
+    assert [line for line in lines if line.startswith("audit: ERROR sources")]
+    assert sum("has not been audited" in line for line in lines) == 1
+    assert "positive label: infected/covid (must not be missed); healthy label: normal" in lines
+    assert errors(run.environment["audit"]) == ["sources", "patients"]
+    metrics = evaluate(run).metrics
+    assert errors(metrics["audit"]) == ["sources", "patients"]
+    page = write_report(run.path).read_text()
+    box = page[page.index('class="note error"') : page.index('class="verdict"')]
+    assert "2 errors" in box
+    assert "Source and label determine each other" in box
+    assert "Source and label determine each other" in (run.path / "model_card.md").read_text()
+    bundle = export(run, tmp_path / "model.onnx")
+    assert errors(bundle.facts["provenance"]["data"]) == ["sources", "patients"]
+    assert "Source and label determine each other" in bundle.facts["card"]
+    write_audit(audit(from_elsewhere), tmp_path / "audit")  # later: the report takes it up
+    assert not run.environment["audit"]["audited"]
+    assert known_of(open_run(run.path))["audited"]
+    assert errors(known_of(run)).count("patients") == 1
+
+
+def test_a_finished_run_keeps_the_order_of_its_labels(write_dataset, tiny, tmp_path):
+    root = write_dataset(labels=("Bacterial", "NoFinding", "Viral-COVID19"))
+    run = train(root, tmp_path / "run", load_recipe("compact", tiny))
+    assert run.labels == ("NoFinding", "Bacterial", "Viral-COVID19")
+    assert (run.protected, run.healthy) == ("Viral-COVID19", ("NoFinding",))
+    facts = json.loads((run.path / "environment.json").read_text())
+    kept = [facts.pop(key) for key in ("labels", "protected", "healthy")]
+    assert kept == [["NoFinding", "Bacterial", "Viral-COVID19"], "Viral-COVID19", ["NoFinding"]]
+    (run.path / "environment.json").write_text(json.dumps(facts))
+    earlier = Run(run.path)  # as hilum 0.1.0 left it, which knew neither name
+    assert earlier.labels == ("Bacterial", "NoFinding", "Viral-COVID19")
+    assert earlier.protected is None
+
+
+def test_findings_that_are_equally_bad_are_ordered_by_what_misleads_most():
+    made = [Finding(check, "error", check) for check in reversed(MISLEADS)]
+    made.append(Finding("provenance", "info", "last"))
+    assert [finding.check for finding in worst_first(made)] == [*MISLEADS, "provenance"]
+    lines = said_briefly([finding.as_json() for finding in made], most=3)
+    assert len(lines) == 4
+    assert lines[-1] == f"{len(MISLEADS) - 3} more errors"
