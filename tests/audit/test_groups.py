@@ -34,9 +34,9 @@ CHANGED = {  # kind of change, as find_copies names it: copies that were recompr
     "near": lambda image: jpeg(image[3:-4, 2:-5]),
     "mirrored": lambda image: jpeg(image[:, ::-1]),
     "inverted": lambda image: 255 - image,
-    "turned 90": lambda image: jpeg(np.rot90(image)),
-    "turned 180": lambda image: jpeg(np.rot90(image, 2)),
-    "upside down": lambda image: jpeg(image[::-1]),
+    "turned_90": lambda image: jpeg(np.rot90(image)),
+    "turned_180": lambda image: jpeg(np.rot90(image, 2)),
+    "upside_down": lambda image: jpeg(image[::-1]),
     "transposed": lambda image: jpeg(image.T),
     "rotated": lambda image: jpeg(rotated(image, 4)),
 }
@@ -72,6 +72,10 @@ def one_side(table, sides):
     for row, side in zip(table.rows, sides, strict=True):
         found[picture(row)].add(side)
     return all(len(on) == 1 for on in found.values())
+
+
+def test_every_change_that_is_looked_for_is_tried():
+    assert set(CHANGES) <= set(CHANGED)
 
 
 @pytest.mark.parametrize("change", list(CHANGED))

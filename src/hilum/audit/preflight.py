@@ -43,7 +43,7 @@ class Checked:
 
     def sentence(self) -> str:
         """One line for people, which says no more than was checked."""
-        kinds = ", ".join(WORDS.get(name, name) for name in self.looked_for)
+        kinds = ", ".join(WORDS.get(name, name.replace("_", " ")) for name in self.looked_for)
         numbers = [f"{_number(len(self.leakage.pictures), 'duplicate')} ({kinds})"]
         if self.with_patient:
             some = f" (known for {self.with_patient:,} of {self.images:,} images)"

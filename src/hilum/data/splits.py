@@ -133,8 +133,11 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
         table: N rows.
         duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
     """
-    same_bytes = [row.sha256 or i for i, row in enumerate(table.rows)]
-    same_group = [row.extra.get(GROUP_COLUMN) or i for i, row in enumerate(table.rows)]
+    same_bytes: list[str | int] = []
+    same_group: list[str | int] = []
+    for i, row in enumerate(table.rows):
+        same_bytes.append(row.sha256 or i)
+        same_group.append(row.extra.get(GROUP_COLUMN) or i)
     return _joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
 
 
@@ -202,15 +205,15 @@ def find_leakage(table: Table, sides: Sequence[str], duplicates: Sequence[int] |
     """
     used = np.array([side != UNUSED for side in sides])
     code = np.array(_first(sides))
-    patients = np.array(_first(row.patient_id for row in table.rows))
-    known = np.fromiter((bool(row.patient_id) for row in table.rows), bool, len(table))
+    names = [row.patient_id for row in table.rows]
+    patients, known = np.array(_first(names)), np.array([bool(name) for name in names])
     number = np.array(pictures(table, duplicates))
     torn = np.isin(number, _torn(number, code, used)) & used
     of_picture: dict[int, list[str]] = {}
     for i in np.flatnonzero(torn):
         of_picture.setdefault(int(number[i]), []).append(table.rows[int(i)].path)
     return Leakage(
-        tuple(table.rows[int(first)].patient_id for first in _torn(patients, code, used & known)),
+        tuple(names[int(first)] for first in _torn(patients, code, used & known)),
         tuple(map(tuple, of_picture.values())),
     )
 
