@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from hilum.audit.correlation import find_copies
+from hilum.audit.near_duplicates.search import find_copies
 from hilum.audit.duplicates import find_duplicates, findings
 from hilum.audit.survey import survey
 from hilum.data.phantoms import LABELS, make_phantom
