@@ -36,7 +36,6 @@ WORDS: dict[Kind, tuple[str, str]] = {  # of one, of several
     "transposed": ("copy mirrored and turned by 90°", "copies mirrored and turned by 90°"),
     "rotated": ("copy rotated by a few degrees", "copies rotated by a few degrees"),
 }
-UNEVEN = 1.5  # a label has its own sentence where so many times as large a share of it is superfluous
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +296,10 @@ def _by_label(duplicates: Duplicates, table: Table) -> dict[str, int]:
 
 
 def _most(labels: dict[str, int], duplicates: Duplicates, table: Table) -> str:
-    """Which label has most of the superfluous images, if it has far more of them than there are on average."""
+    """Which label has the largest share of superfluous images, if there are others."""
     images = Counter(row.label for row in table.rows)
     label = max(labels, key=lambda name: labels[name] / images[name])
-    if len(images) < 2 or labels[label] / images[label] < UNEVEN * duplicates.superfluous / len(table):
+    if labels[label] / images[label] <= duplicates.superfluous / len(table):
         return ""
     return f", {labels[label]} of them among the {images[label]} images of {printable(label)!r}"
 

@@ -44,11 +44,11 @@ class Basis:
         Returns:
             In standard deviations, of shape (N, LENGTH).
         """
-        return self.describe(view(images, crop, SIDE))
+        return self.describe(unit(view(images, crop, SIDE)))
 
     def describe(self, views: Floats) -> Floats:
-        """Components (N, LENGTH) of views of equalised images, of shape (N, SIDE, SIDE) or (N, SIDE * SIDE)."""
-        return np.asarray((unit(views) - self.mean) @ self.axes / self.spread, np.float32)
+        """Components (..., LENGTH) of views that `unit` has scaled, of shape (..., SIDE * SIDE)."""
+        return np.asarray((views @ self.axes - self.mean @ self.axes) / self.spread, np.float32)
 
     def rebuild(self, components: Floats) -> Floats:
         """The blurred views, of shape (N, SIDE, SIDE), that these components describe."""

@@ -48,8 +48,10 @@ def quarter_turns(images: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[
     fits = (unit(views) @ _quarters(0).T + unit(_core(views, CORE)) @ _quarters(CORE).T) / 2
     strength = np.abs(fits)
     best = np.where(fits > 0, fits, np.where(fits < -INVERTED, strength - UNUSUAL, -1)).argmax(axis=1)
-    doubtful = strength >= strength.max(axis=1, keepdims=True) - DOUBT
-    best[strength[:, 0] >= strength.max(axis=1) - STAYS] = 0
+    below = strength.max(axis=1, keepdims=True) - strength
+    stays = (below[:, 0] <= STAYS) & (best != 0)
+    best[stays] = 0
+    doubtful = below <= np.where(stays, STAYS, DOUBT)[:, None]
     doubtful[np.arange(len(best)), best] = False
     return best, doubtful
 
@@ -75,7 +77,8 @@ def turn(images: NDArray[np.uint8], quarters: NDArray[np.intp]) -> NDArray[np.ui
     """Images (N, S, S), each turned counterclockwise by its number of quarters (N,)."""
     turned = images.copy()
     for number in range(1, QUARTERS):
-        turned[quarters == number] = np.rot90(images[quarters == number], number, axes=(1, 2))
+        which = quarters % QUARTERS == number
+        turned[which] = np.rot90(images[which], number, axes=(1, 2))
     return turned
 
 

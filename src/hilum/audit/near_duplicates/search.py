@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from hilum.audit.fingerprints.codes import LENGTH, SIDE, basis
-from hilum.audit.fingerprints.views import CROPS, NO_CROP, Floats, equalised, view
+from hilum.audit.fingerprints.views import CROPS, NO_CROP, Floats, equalised, unit, view
 from hilum.audit.index import MANY, Index, has_faiss
 from hilum.audit.near_duplicates.align import Fit, compare_crops, compare_mapped
 from hilum.audit.near_duplicates.register import (
@@ -56,7 +56,8 @@ ORIENTATIONS: tuple[Change, ...] = (
 ROTATED = 1.0  # degrees from which a copy is called rotated
 CANDIDATE = 0.70  # of the codes' correlation
 NEAR = 0.65  # of the correlation of codes that are measured among the images themselves
-MAPPED = 0.80  # the same, of the inner part
+SURE = 0.95  # of the codes' correlation: where most images are one picture, they differ among themselves by noise
+MAPPED = 0.80  # as NEAR, of the inner part
 FEW, SMALLEST_SPREAD = 64, 0.05  # images that are too few to learn that from; and standard deviations
 INNER = 0.85  # of half the side: at ten degrees, no corner comes in
 VIEW = 32  # pixels a side from which turned views are sampled
@@ -68,6 +69,10 @@ ROWS, COLUMNS = 256, 1024  # of a block: 1 MiB, which stays near the processor
 BATCH, MIN_BATCH = 512, 32  # pairs that are aligned at once, by all threads and by one
 HINTED_STARTS = 3  # maps from which a pair whose names hint at a copy is aligned
 Space = Literal["whole", "inner", "posed"]
+SPACES: tuple[Space, ...] = ("whole", "inner", "posed")
+# Views of P images in C ways, as `unit` scales them, of shape (C, P, SIDE * SIDE); and these ways: crops of shape
+# (C, 4), or maps of shape (C, P, 2, 3).
+_Looks = tuple[Floats, NDArray[np.intp] | Maps]
 
 
 @dataclass(frozen=True)
@@ -223,9 +228,7 @@ class _Search:
         parts = pool.map(self._stand_upright, range(0, len(self.images), ROWS))
         joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
         self.quarters, self.doubtful, self.poses, whole, inner, posed = joined
-        self.among = {
-            space: Among.learn(part) for space, part in (("whole", whole), ("inner", inner), ("posed", posed))
-        }
+        self.among = {space: Among.learn(part) for space, part in zip(SPACES, (whole, inner, posed), strict=True)}
         self.codes = {
             "whole": basis().codes(whole),
             **{space: self.among[space].codes.copy() for space in ("inner", "posed")},
@@ -244,7 +247,8 @@ class _Search:
         views = view(here, NO_CROP, VIEW)
         poses = pose(views)
         still = np.broadcast_to(np.eye(2, 3, dtype=np.float32), poses.shape)
-        return quarters, doubtful, poses, basis().project(here, NO_CROP), *(_inner(views, m) for m in (still, poses))
+        inner = (basis().describe(_inner(views, some)) for some in (still, poses))
+        return quarters, doubtful, poses, basis().project(here, NO_CROP), *inner
 
     def rows_of(self, start: int, stop: int) -> _Rows:
         """The images from `start` to `stop`, all ways up that are in doubt."""
@@ -259,31 +263,27 @@ class _Search:
 
     def search(self, rows: _Rows) -> None:
         """Find the copies of rows among all images."""
-        for way, (question, i, j) in zip(WAYS, self.pool.map(partial(self._propose, rows), WAYS), strict=True):
+        looks = dict(zip(SPACES, self.pool.map(partial(_look, rows), SPACES), strict=True))
+        questions = [self._ask(looks[way.space], way) for way in WAYS]
+        proposed = self.pool.map(partial(self._propose, rows), WAYS, questions)
+        for way, question, (i, j) in zip(WAYS, questions, proposed, strict=True):
             while len(i):
                 new = self.picture[rows.image[i]] != self.picture[j]
                 i, j = i[new], j[new]
                 self._confirm(rows, way, question, i[:BATCH], j[:BATCH])
                 i, j = i[BATCH:], j[BATCH:]
 
-    def _ask(self, rows: _Rows, way: _Way) -> _Question:
-        pixels = way.change(rows.pixels)
-        if way.space == "whole":
-            components = np.stack([basis().project(pixels, crop) for crop in CROPS[:, None]])
-            return _Question(basis().codes(components), self.among["whole"].measure(components), CROPS)
-        views = view(pixels, NO_CROP, VIEW)
-        poses = mirrored(rows.poses) if way.mirrored else rows.poses
-        starts = (
-            chain(poses[None], ZOOMS[:, None])
-            if way.space == "posed"
-            else np.broadcast_to(TILTS[:, None], (len(TILTS), len(views), 2, 3))
-        )
-        own = self.among[way.space].measure(np.stack([_inner(views, some) for some in starts]))
-        return _Question(own, own, starts)
+    def _ask(self, looks: _Looks, way: _Way) -> _Question:
+        views, starts = looks
+        if way.mirrored:
+            views = views.reshape(*views.shape[:2], SIDE, SIDE)[..., ::-1].reshape(views.shape)
+            starts = starts[:, [1, 0, 2, 3]] if way.space == "whole" else mirrored(np.asarray(starts, np.float32))
+        components = basis().describe(-views if way.inverted else views)
+        own = self.among[way.space].measure(components)
+        return _Question(basis().codes(components) if way.space == "whole" else own, own, starts)
 
-    def _propose(self, rows: _Rows, way: _Way) -> tuple[_Question, NDArray[np.intp], NDArray[np.intp]]:
+    def _propose(self, rows: _Rows, way: _Way, question: _Question) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Candidates: rows and images whose codes are alike, and that are not known to be one picture."""
-        question = self._ask(rows, way)
         least = CANDIDATE if way.space == "whole" else MAPPED
         codes, asked = self.codes[way.space], question.codes
         found = []
@@ -301,14 +301,16 @@ class _Search:
             found.append(np.stack([i[new], j[new] + left]))
         i, j = np.concatenate(found, axis=1)
         order = np.argsort(i, kind="stable")  # the first image's copies first: the more are known at the second
-        return question, i[order], j[order]
+        return i[order], j[order]
 
     def _confirm(self, rows: _Rows, way: _Way, question: _Question, i: NDArray[np.intp], j: NDArray[np.intp]) -> None:
         """Compare rows `i` with images `j`, and keep what is one picture."""
-        which = np.argmax(np.einsum("cpl,pl->cp", question.codes[:, i], self.codes[way.space][j]), axis=0)
+        fits = np.einsum("cpl,pl->cp", question.codes[:, i], self.codes[way.space][j])
+        which = np.argmax(fits, axis=0)
         if way.space == "whole":
             own = np.einsum("pl,pl->p", question.own[which, i], self.among["whole"].codes[j])
-            i, j, which = i[own >= NEAR], j[own >= NEAR], which[own >= NEAR]
+            near = (own >= NEAR) | (fits.max(axis=0, initial=-1) >= SURE)
+            i, j, which = i[near], j[near], which[near]
 
         def compare(part: slice) -> Fit:
             one, other = way.change(rows.pixels[i[part]]), self.images[j[part]]
@@ -361,7 +363,8 @@ class _Search:
                 pixels,
                 pose(view(pixels, NO_CROP, VIEW)),
             )
-            asked = [(way, self._ask(rows, way)) for way in WAYS if way.space != "whole"]
+            looks = {space: _look(rows, space) for space in SPACES if space != "whole"}
+            asked = [(way, self._ask(looks[way.space], way)) for way in WAYS if way.space in looks]
             fits = [(question.codes @ self.codes[way.space][second], way, question) for way, question in asked]
             best = sorted(
                 ((fit[c, row], c, row, k) for k, (fit, _, _) in enumerate(fits) for c, row in np.ndindex(fit.shape)),
@@ -375,6 +378,16 @@ class _Search:
                 self._keep(rows, way, i[fit.kept], j[fit.kept], fit)
 
 
+def _look(rows: _Rows, space: Space) -> _Looks:
+    """How rows look in all crops, or turned or zoomed."""
+    if space == "whole":
+        return np.stack([unit(view(rows.pixels, crop, SIDE)) for crop in CROPS[:, None]]), CROPS
+    tilted = np.broadcast_to(TILTS[:, None], (len(TILTS), *rows.poses.shape))
+    starts = chain(rows.poses, ZOOMS[:, None]) if space == "posed" else tilted
+    views = view(rows.pixels, NO_CROP, VIEW)
+    return np.stack([_inner(views, some) for some in starts]), starts
+
+
 def _inner(views: Floats, some: Maps) -> Floats:
-    """Components (N, L) of the inner part of views (N, S, S), mapped."""
-    return basis().describe(sample(views, some, points(SIDE, INNER))[0])
+    """The inner part of views (N, S, S), mapped, of shape (N, SIDE * SIDE)."""
+    return unit(sample(views, some, points(SIDE, INNER))[0])
