@@ -352,7 +352,7 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
         line = next(line for line in said.lines if line.startswith("checked: "))
         assert line == run.environment["data"]["notes"][-1]
         assert ("mirrored" in line) == (how == "near")
-        assert run.environment["data"]["checked"]["leakage"] == {"patients": 0, "pictures": 0}
+        assert run.environment["audit"]["checked"]["leakage"] == {"patients": 0, "pictures": 0}
         assert any("8 pictures occur more than once" in line for line in said.lines) == (how == "near")
     assert torn[0] == 0 < torn[1]
 
@@ -364,7 +364,7 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
     again = train(root, tmp_path / "near", resume=True)
     assert again.finished
     assert again.split() == before
-    assert again.environment["data"]["checked"] == facts["data"]["checked"]
+    assert again.environment["audit"] == facts["audit"]
 
 
 def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_path):
@@ -379,7 +379,7 @@ def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_pa
     assert "1 picture is" in note
     assert "train/normal/tr003-0.png" in note
     assert "test/normal/te009-1.png" in note
-    (finding,) = run.environment["data"]["checked"]["findings"]
+    (finding,) = (found for found in run.environment["audit"]["findings"] if found["check"] == "duplicates")
     assert finding["severity"] == "error"
 
 

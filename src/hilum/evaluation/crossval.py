@@ -143,12 +143,7 @@ def crossval(
             "name": "pooled",
             "split": "all",
             **measure(pooled, protected=evaluations[0].metrics["protected"]),
-            "data": {
-                "root": str(table.root.resolve()),
-                "digest": images.digest,
-                "notes": notes,
-                "checked": checked.as_json(),
-            },
+            "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
             "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         },
         # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
