@@ -22,7 +22,7 @@ WORDS = {
     "size": "a label's images have 1.25 times the rows and columns",
     "bytes": "a label's PNG files are stored uncompressed",
     "patients": "4 patients on both sides of the split",
-    "copies": "copies of 4 images, changed in 6 ways, on the other side of the split",
+    "copies": "copies of 4 images, changed in 27 ways, on the other side of the split",
 }
 SEVERITY = {"marker": "warning", "frame": "warning", "brightness": "warning"}
 
