@@ -145,6 +145,7 @@ def sweep(
     return {
         "data": "3b" * 32,
         "notes": [],
+        "audit": {"audited": True, "written": "", "findings": []},
         "recipe": Recipe(name="small").model_dump(mode="json"),
         "select": "loss",
         "swept": swept,
