@@ -31,7 +31,8 @@ def _options(
         str,
         typer.Option(
             metavar="auto|none",
-            help="Recognise patients by the file names of public sets where no column has them, or do not.",
+            help="Recognise patients by DICOM headers and by the file names of public sets where no column or folder "
+            "has them, or do not.",
             rich_help_panel=PANEL,
         ),
     ] = "auto",

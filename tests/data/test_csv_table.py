@@ -281,6 +281,17 @@ def test_patients_who_are_nobody_are_unknown_and_counted(write):
     assert any(note.startswith("the patient of 7 images is not known") for note in table.notes)
 
 
+@pytest.mark.parametrize("name", ["REMOVED", "De-identified", "PATIENT_ID", "NOID", "XXXX", "unknown"])
+def test_a_table_whose_patients_were_all_removed_has_none(write, name):
+    rows = "".join(f"{k}.png,{'xy'[k % 2]},{name}\n" for k in range(6))
+    assert len(set(read_table(write(f"path,label,patient_id\n{rows}")).patients())) == 6
+
+
+def test_a_table_may_number_its_patients_from_zero(write):
+    table = read_table(write("path,label,patient_id\na.png,x,0\nb.png,y,0\nc.png,x,1\n"))
+    assert [row.patient_id for row in table.rows] == ["0", "0", "1"]
+
+
 def test_whole_numbers_that_pandas_wrote_as_decimals_are_the_same_patients(write):
     table = read_table(write("path,label,patient_id\na.png,x,1\nb.png,y,1.0\nc.png,x,2.0\nd.png,y,P3\n"))
     assert [row.patient_id for row in table.rows] == ["1", "1", "2", "P3"]

@@ -105,7 +105,7 @@ def audit(
         TableError: The data cannot be read at all.
     """
     progress = progress or Progress()
-    table = read_table(data, read)
+    table = read_table(data, read, progress)
     seen = survey(table, progress=progress)
     copies = find_duplicates(seen, progress=progress)
     whose = count_patients(seen.table)

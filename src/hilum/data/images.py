@@ -84,18 +84,6 @@ class Picture:
     chroma: float = 0.0
 
 
-def read_grayscale(source: Path | bytes, name: str = "") -> NDArray[np.float32]:
-    """Read one radiograph as greyscale (see `read_picture`).
-
-    Returns:
-        Pixels of shape (H, W), between 0 (black) and 1 (white).
-
-    Raises:
-        ImageError: As `read_picture`.
-    """
-    return read_picture(source, name).pixels
-
-
 def read_picture(source: Path | bytes, name: str = "") -> Picture:
     """Read one radiograph as greyscale, and how colourful it was.
 

@@ -13,7 +13,11 @@ from hilum.data.rows import Row
 from hilum.data.table import Table
 from hilum.printable import printable
 
-NOBODY = frozenset(("anonymous", "anonymised", "anonymized", "anon", "deidentified", "de-identified"))
+FROM_HEADER = "dicom:"  # what a pseudonym of a DICOM header begins with
+# What de-identification and filling in a form leave, without blanks, dashes and underscores.
+NOBODY = frozenset(
+    ("anon", "anonym", "anonymous", "anonymised", "anonymized", "anonymise", "anonymize", "deidentified", "noid")
+) | {"patient", "patientid", "removed", "test", "xxxx"}
 ONE_IN = 20  # names of a label that may miss a rule that counts
 FEWEST = 5  # names of a label that a rule is judged by
 
@@ -90,15 +94,24 @@ RULES = (
 NAMES = frozenset(rule.name for rule in RULES)
 
 
+def is_nobody(name: str) -> bool:
+    """Whether an identifier stands for a patient who is not known: ``nan``, ``unknown``, ``Anonymous``, ``REMOVED``.
+
+    Args:
+        name: Of a table's column, a folder or a DICOM header.
+    """
+    return says_nothing(name) or re.sub(r"[\s_-]", "", name.casefold()) in NOBODY
+
+
 def tidy_patients(table: Table) -> Table:
-    """Take patients that say nothing (``nan``, ``unknown``, ``anonymous``) for unknown, and ``1.0`` for ``1``.
+    """Take patients that say nothing (see `is_nobody`) for unknown, and ``1.0`` for ``1``.
 
     Args:
         table: As it was read.
     """
     counts = table.values("patient_id")
     del counts[""]
-    lost = [name for name in counts if says_nothing(name) or name.casefold() in NOBODY]
+    lost = [name for name in counts if is_nobody(name)]
     changed = without_decimals(counts) | dict.fromkeys(lost, "")
     if not changed:
         return table

@@ -87,7 +87,7 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = read_table(data, read)
+    table = read_table(data, read, progress)
     check_one_finding(table)
     check_network(recipe, table.labels)
     notes = list(table.notes)

@@ -72,7 +72,7 @@ def train(
         return run
 
     read = run.read_options if resume and read is None else read
-    table = data if isinstance(data, Table) else read_table(data, read)
+    table = data if isinstance(data, Table) else read_table(data, read, progress)
     check_one_finding(table)
     given = table.given or table.root
     planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded

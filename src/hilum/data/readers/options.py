@@ -15,8 +15,8 @@ class ReadOptions:
         label_column: The column of labels; empty to recognise it.
         patient_column: The column of patients; empty to recognise it.
         split_column: The column of splits; empty to recognise it.
-        patients: ``auto`` to recognise patients by file names of well-known public sets where no column says whose an
-            image is; ``none`` to leave them unknown.
+        patients: ``auto`` to recognise patients by DICOM headers and by file names of well-known public sets where no
+            column or folder says whose an image is; ``none`` to leave them unknown.
     """
 
     path_column: str = ""

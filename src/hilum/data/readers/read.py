@@ -14,22 +14,24 @@ from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import TableError
 from hilum.printable import printable
+from hilum.progress import Progress
 
 TABLE = "metadata"  # what a table beside the images is called, in any case
 ENDINGS = (".csv", ".tsv")
 SHOWN = 5
 
 
-def read_table(data: Path, options: ReadOptions | None = None) -> Table:
+def read_table(data: Path, options: ReadOptions | None = None, progress: Progress | None = None) -> Table:
     """Read a dataset, whichever way it is laid out.
 
     Labels are brought to one spelling each, images without a label are left out, and patients whom no column names are
-    recognised by file names: the table's notes tell of all that.
+    taken from DICOM headers or recognised by file names: the table's notes tell of all that.
 
     Args:
         data: A folder of class folders (optionally below ``train``, ``val``, ``test``), a folder that
             holds a ``metadata.csv``, or such a table itself.
         options: How to read it, where it does not say so itself.
+        progress: Told while the headers of DICOM files are read.
 
     Raises:
         TableError: There is nothing there, or it is not a labelled dataset of two or more labels.
@@ -50,7 +52,7 @@ def read_table(data: Path, options: ReadOptions | None = None) -> Table:
             + "".join(f" ({note})" for note in table.notes)
         )
         raise TableError(msg)
-    table = with_headers(table)
+    table = with_headers(table, progress, patients=options.patients == "auto")
     if several := several_in_words(table):
         note = f"{several}: an audit takes each for a label of its own, and a training refuses them"
         table = replace(table, notes=(*table.notes, note))
