@@ -347,6 +347,29 @@ def test_a_file_is_not_found_where_its_folders_disagree_or_there_are_two(write):
     assert any("1 files do not lie where the table says, and several" in note for note in table.notes)
 
 
+def test_a_file_in_the_folder_of_another_label_is_not_taken(write):
+    text = "path,label\nIM1,covid\nIM2,normal\nnormal/IM3,covid\nIM4,Covid\nold/IM5.png,covid\nIM6,covid\n"
+    files = [f"Normal/images/IM{i}.png" for i in (1, 2)]
+    table = read_table(write(text, *files, "normal/IM3.png", "COVID/IM4.png", "normal/old/IM5.png", "set/IM6.png"))
+    assert [row.path for row in table.rows] == [
+        "IM1",  # which the table calls covid, and the folder normal
+        "Normal/images/IM2.png",
+        "normal/IM3.png",  # the table itself names the folder
+        "COVID/IM4.png",
+        "old/IM5.png",
+        "set/IM6.png",
+    ]
+    assert any("2 files were found only in the folder of another label" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(("names", "noted"), [("train test", 0), ("Training test", 1), ("train eval test", 2)])
+def test_splits_that_are_called_otherwise_are_said_as_they_are_for_folders(write, names, noted):
+    rows = [f"{name}-{label}.png,{label},{name}" for name in names.split() for label in "xy"]
+    table = read_table(write("\n".join(["path,label,split", *rows]), *(row.split(",")[0] for row in rows)))
+    said = [note for note in table.notes if "splits are read from the values" in note or "serves as val" in note]
+    assert len(said) == noted
+
+
 def test_paths_may_hold_from_the_folder_above_the_table(write):
     root = write("path,label\nd/img/a.png,x\nd/img/b.png,y\n", "img/a.png", "img/b.png")
     table = read_table(root)

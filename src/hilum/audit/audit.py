@@ -80,7 +80,7 @@ def write_audit(found: Audit, out: Path) -> Path:
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    remember(found.facts, dataset_key((row.sha256, row.label) for row in found.survey.table.rows), out)
+    remember(found.facts, dataset_key(found.survey.table.rows), out)
     return file
 
 

@@ -64,7 +64,10 @@ class Checked:
             ("duplicates", "picture", self.leakage.pictures),
         ):
             if items:
-                message = f"{counted(len(items), name)} on two {self.what}: results look better than they are."
+                shown = self.leakage.examples()[f"{name}s"]
+                message = (
+                    f"{counted(len(items), name)} on two {self.what} ({shown}): results look better than they are."
+                )
                 remedy = "hilum audit DATA --fix OUT.csv writes a table without them in train."
                 evidence = {f"{name}s": len(items), "examples": list(items[:NAMED])}
                 found.append(Finding(check, "error", message, remedy, evidence))

@@ -121,7 +121,7 @@ def _tidy(counts: Mapping[str, int], root: Path) -> dict[str, str]:
 
 def _levels(parts: Iterable[str]) -> Iterable[tuple[str, ...]]:
     """The keys of a label's folders: (infected,) and (infected, covid)."""
-    return accumulate((_key(part),) for part in parts)
+    return accumulate((spelling_key(part),) for part in parts)
 
 
 def _check_plurals(names: Mapping[tuple[str, ...], str], root: Path) -> None:
@@ -147,7 +147,7 @@ def _clean(part: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _key(part: str) -> str:
+def spelling_key(part: str) -> str:
     """Equal for spellings of one name. ``COVID-`` and ``COVID+`` stay two: a sign at an end may be a result."""
     letters = unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold())
     letters = "".join(letter for letter in letters if unicodedata.category(letter) != "Cf")
@@ -170,7 +170,7 @@ def _singular(key: str) -> str:
 
 def _parts(label: str) -> tuple[str, ...]:
     """The keys of the findings that a label may list; one where it lists none."""
-    return tuple(_key(part.strip()) for part in _LISTED.split(last_component(label)) if part.strip())
+    return tuple(spelling_key(part.strip()) for part in _LISTED.split(last_component(label)) if part.strip())
 
 
 def nested_findings(a: str, b: str) -> bool:

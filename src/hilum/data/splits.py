@@ -109,7 +109,7 @@ def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | Non
         else f"{count} images without a split are not used"
         for split, count in left.items()
     ]
-    notes += _check(table, names, duplicates)
+    notes += _check(table, names)
     return Splits(tuple(names), tuple(notes))
 
 
@@ -172,22 +172,15 @@ class Leakage:
     def __bool__(self) -> bool:
         return bool(self.patients or self.pictures)
 
-    def notes(self, what: str) -> list[str]:
-        """What was found, with names, and what follows; empty where nothing was.
-
-        Args:
-            what: What a side is one of, such as ``splits``.
-        """
-        found = [
-            ("patient", tuple(printable(patient) for patient in self.patients)),
-            ("picture", tuple(" = ".join(map(printable, paths[:NAMED])) for paths in self.pictures)),
-        ]
-        return [
-            f"WARNING: {counted(len(items), name)} on more than one side of the {what} "
-            f"({'; '.join(items[:NAMED])}{'; ...' if len(items) > NAMED else ''}): results are optimistic"
-            for name, items in found
-            if items
-        ]
+    def examples(self) -> dict[str, str]:
+        """The first few of both kinds by their names, as they may be shown."""
+        found = {
+            "patients": [printable(patient) for patient in self.patients[:NAMED]],
+            "pictures": [" = ".join(map(printable, paths[:NAMED])) for paths in self.pictures[:NAMED]],
+        }
+        return {
+            kind: "; ".join([*shown, *["..."] * (len(getattr(self, kind)) > NAMED)]) for kind, shown in found.items()
+        }
 
 
 def counted(number: int, name: str) -> str:
@@ -286,7 +279,7 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
         names[i] = role_of.get(groups[i], "train")
 
 
-def _check(table: Table, names: Sequence[str], duplicates: Sequence[int] | None) -> list[str]:
+def _check(table: Table, names: Sequence[str]) -> list[str]:
     """Labels that cannot be learnt are an error; what merely weakens a conclusion is a note."""
     labels = defaultdict(set)
     for row, name in zip(table.rows, names, strict=True):
@@ -301,9 +294,8 @@ def _check(table: Table, names: Sequence[str], duplicates: Sequence[int] | None)
                 f"(train: {known}). Rename the label, or add such images to train."
             )
             raise SplitError(msg)
-    notes = [
+    return [
         f"{role} has no image of {', '.join(sorted(labels['train'] - labels[role]))}"
         for role in ROLES
         if labels[role] and labels["train"] - labels[role]
     ]
-    return notes + find_leakage(table, names, duplicates).notes("splits")

@@ -16,7 +16,7 @@ from hilum.data.label_names import says_nothing
 from hilum.data.readers.columns import Columns, choose_columns, is_known
 from hilum.data.readers.lost_files import find_files
 from hilum.data.readers.options import ReadOptions
-from hilum.data.readers.split_names import split_of, splits_of
+from hilum.data.readers.split_names import split_of, splits_in_words, splits_of
 from hilum.data.readers.text_table import NAMES as SEPARATORS
 from hilum.data.readers.text_table import TextTable, open_text_table
 from hilum.data.rows import NOTHING, Row, pack
@@ -62,7 +62,8 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
             )
             raise TableError(msg)
     table = table.renamed("split", {name: split.get(name, "") for name in reading.splits})
-    return replace(table, rows=_with_taxonomy(table.rows))
+    notes = (*table.notes, *splits_in_words(split, "value"))
+    return replace(table, rows=_with_taxonomy(table.rows), notes=notes)
 
 
 def _are_splits(text: TextTable, number: int) -> bool:

@@ -11,7 +11,7 @@ from hilum.data.labels import is_healthy
 from hilum.data.readers.companions import is_images_name
 from hilum.data.readers.listing import Folder, around, common, named
 from hilum.data.readers.patient_folders import without_patients
-from hilum.data.readers.split_names import is_evaluation, split_and_rest, split_of, splits_of, words_of
+from hilum.data.readers.split_names import split_and_rest, split_of, splits_in_words, splits_of, words_of
 from hilum.errors import TableError
 from hilum.printable import printable
 
@@ -160,13 +160,7 @@ class _Splits:
             self._stop(self.rests, f"the folders {named(self.meaning)} seem to be several divisions into splits")
 
     def _say(self, front: Parts, *, plain: bool) -> None:
-        if not plain or any(name != split for name, split in self.meaning.items()):
-            read = [f"{printable(name)} ({split})" for name, split in sorted(self.meaning.items())]
-            self.notes.append(f"splits are read from the folders {', '.join(read)}")
-        for name, split in self.meaning.items():
-            if is_evaluation(name):
-                which = "no other" if split == "test" else "another"
-                self.notes.append(f"'{printable(name)}' serves as {split}, since {which} folder is called test")
+        self.notes += splits_in_words(self.meaning, "folder", always=not plain)
         if front:
             self.notes.append(AROUND.format(printable("/".join(front))))
 

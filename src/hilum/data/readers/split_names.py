@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+
+from hilum.printable import printable
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -77,6 +79,25 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
 def is_evaluation(name: str) -> bool:
     """Whether a name means test or val, as `splits_of` decides."""
     return _core(name) in EVALUATION
+
+
+def splits_in_words(meaning: Mapping[str, str], what: str, *, always: bool = False) -> list[str]:
+    """What is to be said of how names were read as splits; nothing where each is the split's own, in any case.
+
+    Args:
+        meaning: As `splits_of` gives it.
+        what: What the names are: ``folder`` or ``value``.
+        always: Say it in any case.
+    """
+    notes = []
+    if always or any(name.casefold() != split for name, split in meaning.items()):
+        read = [f"{printable(name)} ({split})" for name, split in sorted(meaning.items())]
+        notes.append(f"splits are read from the {what}s {', '.join(read)}")
+    for name, split in meaning.items():
+        if is_evaluation(name):
+            which = "no other" if split == "test" else "another"
+            notes.append(f"'{printable(name)}' serves as {split}, since {which} {what} is called test")
+    return notes
 
 
 def split_and_rest(name: str) -> tuple[str, str]:
