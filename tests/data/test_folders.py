@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.data.labels import default_positive, is_healthy
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.listing import OWN_PAGE
 from hilum.data.readers.read import read_table
@@ -289,6 +290,22 @@ def test_what_can_be_read_in_two_ways_is_asked(tree, kind):
     with pytest.raises(TableError, match=expected) as error:
         read_table(root)
     assert str(root) in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["covid/{}", "data/covid/{}", "covid/images/{}", "train/covid/{}", "covid/train/{}"])
+def test_what_answers_are_about_stays_in_the_labels(tree, form):
+    root = tree({form.format("positive"): 4, form.format("negative"): 4})
+    table = read_table(root)
+    assert set(table.labels) == {"covid/positive", "covid/negative"}
+    assert default_positive(table.labels) == "covid/positive"
+    assert not any(map(is_healthy, table.labels))
+    assert any("'covid' is around everything and stays" in note for note in table.notes)
+
+
+def test_a_folder_that_asks_nothing_is_left_out_around_answers(tree):
+    root = tree({"a/data/negative": 4, "a/data/positive": 4, "b/cov/negative": 4, "b/cov/tb": 4})
+    assert set(read_table(root / "a").labels) == {"negative", "positive"}
+    assert set(read_table(root / "b").labels) == {"negative", "tb"}
 
 
 def test_a_parent_of_datasets_is_refused_before_its_files_are_listed(tree, monkeypatch):

@@ -62,7 +62,7 @@ _NOTHING = _words_of(
 _BESIDE = _words_of(  # they say nothing of health
     "cxr x ray rays xray chest thorax lung lungs image images img case cases patient patients subject subjects person "
     "people class group label scan scans radiograph radiographs film adult adults child children pa ap only any acute "
-    "significant evidence of volunteer volunteers donor donors within limits"
+    "significant evidence of data dataset set volunteer volunteers donor donors within limits"
 )
 _ABOUT = _BESIDE | _words_of(
     "pcr rt test tests tested result results status pneumonia is was"
@@ -135,6 +135,19 @@ def is_healthy(label: str) -> bool:
         else:
             return False
     return True
+
+
+def is_answer(name: str) -> bool:
+    """Whether a name only answers a question that another name asks: ``positive``, ``neg``, ``yes``, ``0``."""
+    words = _words(name)
+    return len(words) == 1 and (
+        _answer(words[0]) is not None or words[0] in _NOT_AT_THE_END or words[0] in {"1", "p", "y", "t"}
+    )
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a name says nothing of what its images show: ``data``, ``CXR images``, ``2``."""
+    return _BESIDE.issuperset(word for word in _words(name) if not word.isdecimal())
 
 
 def default_positive(labels: Iterable[str]) -> str | None:
