@@ -341,6 +341,35 @@ def test_companions_of_radiographs_are_left_out_and_counted(tree):
     assert any("2 images whose names say" in note for note in read["files"].notes)
 
 
+ASIDE = (
+    "thumbnails",
+    "attention_maps",
+    "predictions",
+    "SHAP",
+    "cam",
+    "Grad-CAM",
+    "gradcam",
+    "lime",
+    "trash",
+    "removed",
+)
+OF_ZERO = ("0_crop", "0_lung", "0_thumb", "0_label", "0-lungmask", "0_mask_left", "mask0", "0_lung_mask", "0_mask_2")
+
+
+def test_previews_explanations_and_the_bin_are_no_labels(tree):
+    table = read_table(tree({"COVID": 4, "Normal": 4, **dict.fromkeys(ASIDE, 2)}))
+    assert counts(table) == {"COVID": 4, "Normal": 4}
+    assert sum(note.startswith("left out 2 images in 1 folder") for note in table.notes) == len(ASIDE)
+
+
+def test_what_was_derived_from_an_image_beside_it_is_left_out(tree):
+    real = ["0.png", "lung1.png", "1.png", "2_left.png", "2.png", "crop_2.png", "3_lung.png"]
+    root = tree({"COVID": [*real, *(f"{name}.png" for name in OF_ZERO)], "Normal": 4})
+    table = read_table(root)
+    assert counts(table) == {"COVID": len(real), "Normal": 4}
+    assert any(f"left out {len(OF_ZERO)} images whose names" in note for note in table.notes)
+
+
 def test_labels_that_only_sound_like_companions_stay(tree):
     root = tree({**below("a", {"oxygen masc": 4, "normal": 4}), **below("b", {"data": 4, "scan x": 4})})
     assert read_table(root / "a").labels == ("normal", "oxygen masc")
