@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.data.labels import default_positive, is_healthy
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.listing import OWN_PAGE
 from hilum.data.readers.read import read_table
@@ -291,6 +292,22 @@ def test_what_can_be_read_in_two_ways_is_asked(tree, kind):
     assert str(root) in str(error.value)
 
 
+@pytest.mark.parametrize("form", ["covid/{}", "data/covid/{}", "covid/images/{}", "train/covid/{}", "covid/train/{}"])
+def test_what_answers_are_about_stays_in_the_labels(tree, form):
+    root = tree({form.format("positive"): 4, form.format("negative"): 4})
+    table = read_table(root)
+    assert set(table.labels) == {"covid/positive", "covid/negative"}
+    assert default_positive(table.labels) == "covid/positive"
+    assert not any(map(is_healthy, table.labels))
+    assert any("'covid' is around everything and stays" in note for note in table.notes)
+
+
+def test_a_folder_that_asks_nothing_is_left_out_around_answers(tree):
+    root = tree({"a/data/negative": 4, "a/data/positive": 4, "b/cov/negative": 4, "b/cov/tb": 4})
+    assert set(read_table(root / "a").labels) == {"negative", "positive"}
+    assert set(read_table(root / "b").labels) == {"negative", "tb"}
+
+
 def test_a_parent_of_datasets_is_refused_before_its_files_are_listed(tree, monkeypatch):
     root = tree(
         {"seed/metadata.csv": "path,label", "seed/train/a/b": 3, "dark/metadata.csv": "path,label", "dark/c/d": 3}
@@ -322,6 +339,35 @@ def test_companions_of_radiographs_are_left_out_and_counted(tree):
     }
     assert sum(note.startswith("left out") for note in read["beside"].notes) == 4
     assert any("2 images whose names say" in note for note in read["files"].notes)
+
+
+ASIDE = (
+    "thumbnails",
+    "attention_maps",
+    "predictions",
+    "SHAP",
+    "cam",
+    "Grad-CAM",
+    "gradcam",
+    "lime",
+    "trash",
+    "removed",
+)
+OF_ZERO = ("0_crop", "0_lung", "0_thumb", "0_label", "0-lungmask", "0_mask_left", "mask0", "0_lung_mask", "0_mask_2")
+
+
+def test_previews_explanations_and_the_bin_are_no_labels(tree):
+    table = read_table(tree({"COVID": 4, "Normal": 4, **dict.fromkeys(ASIDE, 2)}))
+    assert counts(table) == {"COVID": 4, "Normal": 4}
+    assert sum(note.startswith("left out 2 images in 1 folder") for note in table.notes) == len(ASIDE)
+
+
+def test_what_was_derived_from_an_image_beside_it_is_left_out(tree):
+    real = ["0.png", "lung1.png", "1.png", "2_left.png", "2.png", "crop_2.png", "3_lung.png"]
+    root = tree({"COVID": [*real, *(f"{name}.png" for name in OF_ZERO)], "Normal": 4})
+    table = read_table(root)
+    assert counts(table) == {"COVID": len(real), "Normal": 4}
+    assert any(f"left out {len(OF_ZERO)} images whose names" in note for note in table.notes)
 
 
 def test_labels_that_only_sound_like_companions_stay(tree):

@@ -140,7 +140,7 @@ def read_bytes(path: Path, name: str) -> bytes:
         if size <= LARGEST_FILE:
             return path.read_bytes()
     except FileNotFoundError as error:
-        msg = f"{name}: no such file. Correct the path, or remove its row from the table."
+        msg = f"{name}: no such file. Correct the path, or leave it out."
         raise ImageError(msg) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

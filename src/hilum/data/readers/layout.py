@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.data.labels import is_healthy
+from hilum.data.labels import is_answer, is_healthy, says_nothing
 from hilum.data.readers.companions import is_images_name
 from hilum.data.readers.listing import Folder, around, common, named
 from hilum.data.readers.patient_folders import without_patients
@@ -128,9 +128,11 @@ class _Splits:
         if without:
             self._stop_beside(without, [rest for rest, depths in whole if depths], front)
         self._check_numbers()
-        self._say(front, plain=fronts == {()} and all(len(depths) < 2 for depths in at))
+        asked = _question(front, [front + end for end in behind])
+        self._say(() if asked else front, plain=fronts == {()} and all(len(depths) < 2 for depths in at))
+        kept = front if asked else ()  # _without_wrapper says so
         rests = [
-            () if not depths else rest[depths[-1] + 1 :] if len(fronts) == 1 else rest[: depths[0]]
+            () if not depths else kept + rest[depths[-1] + 1 :] if len(fronts) == 1 else rest[: depths[0]]
             for rest, depths in whole
         ]
         return rests, [self.meaning[rest[depths[0]]] if depths else "" for rest, depths in whole]
@@ -220,6 +222,13 @@ def _real(folders: Sequence[Folder], rests: Sequence[Parts], start: Parts) -> Pa
     return path[:depth]
 
 
+def _question(outer: Parts, labelled: Sequence[Parts]) -> Parts:
+    """The folder around all labels that these only answer to: ``covid`` of covid/positive and covid/negative."""
+    below = {rest[len(outer)] for rest in labelled if len(rest) > len(outer)}
+    asking = [name for name in outer if not says_nothing(name)]
+    return tuple(asking[-1:]) if below and all(map(is_answer, below)) else ()
+
+
 def _without_wrapper(root: Path, folders: Sequence[Folder], rests: Sequence[Parts], notes: list[str]) -> list[Parts]:
     """Leave out the folders around all labels; images that lie in these directly have no label."""
     labelled = [rest for rest in rests if rest]
@@ -238,8 +247,15 @@ def _without_wrapper(root: Path, folders: Sequence[Folder], rests: Sequence[Part
             f"the labels? Move them to a folder of their own, such as {name}/other/, or take them away."
         )
         raise TableError(msg)
-    notes.append(AROUND.format(name))
-    return [rest[len(outer) :] for rest in rests]
+    question = _question(outer, labelled)
+    if question:
+        kept = printable(question[0])
+        notes.append(
+            f"'{kept}' is around everything and stays in the labels, since the folders in it only answer to it"
+        )
+    if around_it := "/".join(part for part in outer if part not in question):
+        notes.append(AROUND.format(printable(around_it)))
+    return [question + rest[len(outer) :] if len(rest) > len(outer) else () for rest in rests]
 
 
 def _check_datasets(root: Path, folders: Sequence[Folder], rests: Sequence[Parts]) -> None:
