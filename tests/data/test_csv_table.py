@@ -256,6 +256,75 @@ def test_a_column_that_merely_sounds_like_a_split_is_one_only_if_it_holds_splits
     assert table.rows[0].extra[name] == "1"
 
 
+SPLIT_CELLS = {
+    "Usage": (["Training", "PublicTest", "PrivateTest"], ["train", "test", "test"]),
+    "subset": (["training", "private test", "nan"], ["train", "test", ""]),
+    "is_test": (["0", "1", "0"], ["train", "test", "train"]),
+    "is_train": (["True", "False", "True"], ["train", "test", "train"]),
+} | {
+    name: (["train", "Test", "dev"], ["train", "test", "val"])
+    for name in (
+        *["split_name", "train_test_split", "set_type", "image_set", "splits", "mode", "stage", "partición"],
+        "ML split",
+    )
+}
+
+
+@pytest.mark.parametrize("name", SPLIT_CELLS)
+def test_a_column_of_nothing_but_splits_is_used_whatever_its_name(write, name):
+    given, meant = SPLIT_CELLS[name]
+    rows = "".join(f"{k}.png,{'xy'[k % 2]},{cell},PA\n" for k, cell in enumerate(given))
+    root = write(f"path,label,{name},view\n{rows}")
+    table = read_table(root)
+    assert [row.split for row in table.rows] == meant
+    assert any(f"{name} = split" in note for note in table.notes)
+    assert read_table(root, ReadOptions(split_column="none")).splits == ()
+
+
+@pytest.mark.parametrize(("name", "odd"), [("Set", "unused"), ("phase", "arterial"), ("Usage", "B")])
+def test_a_column_with_a_splits_name_and_an_odd_cell_stops_and_names_it(write, name, odd):
+    root = write(f"path,label,{name}\na.png,x,train\nb.png,y,Test\nc.png,y,{odd}\n")
+    with pytest.raises(TableError, match=f"{name}.*{odd}.*--split-column NAME.*--split-column none"):
+        read_table(root)
+    assert read_table(root, ReadOptions(split_column="none")).splits == ()
+
+
+def test_columns_of_one_kind_or_of_further_words_are_no_splits(write):
+    table = read_table(write("path,label,mode,kind,is_valid\na.png,x,test,dev,1\nb.png,y,test,pcr,0\n"))
+    assert table.splits == ()
+
+
+def test_two_columns_of_splits_agree_or_are_asked_about(write):
+    table = read_table(write("path,label,mode,split\na.png,x,training,train\nb.png,y,Test,test\n"))
+    assert table.splits == ("train", "test")
+    with pytest.raises(TableError, match=r"line 3: .*'mode' and 'phase'.*val and test"):
+        read_table(write("path,label,mode,phase\na.png,x,train,train\nb.png,y,val,test\n"))
+
+
+@pytest.mark.parametrize("above", ["", "ds/", "/kaggle/input/dev/ds/"])
+def test_splits_in_the_paths_of_a_table_are_used(write, above):
+    text = f"path,label\n{above}train/1.png,x\n{above}train/2.png,y\n{above}test/3.png,x\n"
+    table = read_table(write(text))
+    assert [row.split for row in table.rows] == ["train", "train", "test"]
+    assert any("paths: test (test), train (train)" in note for note in table.notes)
+    root = write(f"{text}{above}more/4.png,y\n")
+    with pytest.raises(TableError, match=r"more' names no split.*--split-column none"):
+        read_table(root)
+    assert read_table(root, ReadOptions(split_column="none")).splits == ()
+    with pytest.raises(TableError, match="two splits"):
+        read_table(write(f"{text}{above}train/val/4.png,y\n"))
+
+
+def test_a_table_whose_column_of_splits_is_filled_does_not_ask_its_paths(write):
+    text = "path,label,split\ntrain/1.png,x,train\ntrain/2.png,y,train\ntest/3.png,x,val\n"
+    assert [row.split for row in read_table(write(text)).rows] == ["train", "train", "val"]
+
+
+def test_a_row_whose_path_begins_like_a_comment_is_a_row(write):
+    table = read_table(write("path,label\n# 1.png,x\n#2.png,y\n# no row\n# nor this,\n"))
+    assert [row.path for row in table.rows] == ["# 1.png", "#2.png"]
+
+
 def test_a_single_column_of_hospitals_is_the_source_and_stays_a_column(write):
     table = read_table(write("path,label,Hospital\na.png,x,here\nb.png,y,there\n"))
     assert [(row.source, row.extra["Hospital"]) for row in table.rows] == [("here", "here"), ("there", "there")]
@@ -295,8 +364,35 @@ def test_a_table_may_number_its_patients_from_zero(write):
 def test_whole_numbers_that_pandas_wrote_as_decimals_are_the_same_patients(write):
     table = read_table(write("path,label,patient_id\na.png,x,1\nb.png,y,1.0\nc.png,x,2.0\nd.png,y,P3\n"))
     assert [row.patient_id for row in table.rows] == ["1", "1", "2", "P3"]
+    assert any("'1.0' and '1'" in note for note in table.notes)
     table = read_table(write("path,label,patient_id\na.png,x,1.0\nb.png,y,1.1\nc.png,x,1\n"))
     assert [row.patient_id for row in table.rows] == ["1.0", "1.1", "1"], "sites and numbers are no decimals"
+
+
+PATIENTS = "pid,participant_id,person_id,pat_id,ptid,PatientIdentifier,anon_patient_id,id_paciente,PatientName"
+
+
+@pytest.mark.parametrize("name", PATIENTS.split(","))
+def test_patients_are_found_under_many_names(write, name):
+    table = read_table(write(f"path,label,{name}\na.png,x,p\nb.png,y,q\n"))
+    assert [row.patient_id for row in table.rows] == ["p", "q"]
+    (note,) = table.notes
+    assert ("names" in note) == (name == "PatientName")
+
+
+def test_names_of_people_are_used_only_where_nothing_else_tells_patients(write):
+    table = read_table(write("path,label,PatientName,mrn\na.png,x,p,1\nb.png,y,q,2\n"))
+    assert [row.patient_id for row in table.rows] == ["1", "2"]
+
+
+@pytest.mark.parametrize("cell", ["NaT", "#REF!", "#VALUE!", "No data", "No label", "pending", "-1"])
+def test_what_programs_write_for_nothing_is_no_patient_and_no_label(write, cell):
+    table = read_table(write(f"path,label,patient_id\na.png,x,{cell}\nb.png,y,p\nc.png,{cell},q\n"))
+    assert [row.patient_id for row in table.rows][:2] == ["", "p"]
+    if cell == "-1":
+        assert any("uncertain" in note for note in table.notes)
+    else:
+        assert table.labels == ("x", "y")
 
 
 # paths

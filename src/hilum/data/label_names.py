@@ -24,6 +24,7 @@ from hilum.printable import printable, visible
 MISSING = frozenset(
     ("", "nan", "na", "n/a", "n.a.", "<na>", "#n/a", "null", "?", "??", "???", "todo", "to do", "tbd", "unknown")
 ) | {"unlabeled", "unlabelled", "not labeled", "not labelled", "undefined", "missing", "not available", "not known"}
+MISSING |= {"nat", "#ref!", "#value!", "no data", "no label", "pending"}
 UNCLEAR = frozenset(("none", "-", "--", "nil"))  # no label, or no disease
 SHOWN = 4
 
@@ -74,6 +75,12 @@ def tidy_labels(table: Table) -> Table:
         TableError: Labels differ only as singular and plural, or ``none`` may mean that there is no disease.
     """
     counts = table.values("label")
+    if unsure := counts["-1"] + counts["-1.0"]:
+        note = (
+            f"WARNING: the label -1 of {unsure:,} images often stands for uncertain; here it is a label like any "
+            "other: leave such cells empty to leave those images out"
+        )
+        table = replace(table, notes=(*table.notes, note))
     changed = _tidy(counts, table.root)
     if not changed:
         return table

@@ -112,7 +112,13 @@ def tidy_patients(table: Table) -> Table:
     counts = table.values("patient_id")
     del counts[""]
     lost = [name for name in counts if is_nobody(name)]
-    changed = without_decimals(counts) | dict.fromkeys(lost, "")
+    lost += [name for name in ("-1", "-1.0") if name in counts]  # as programs write an integer that is missing
+    decimals = without_decimals(counts)
+    if merged := [name for name, whole in decimals.items() if whole in counts]:
+        shown = f"'{merged[0]}' and '{decimals[merged[0]]}'"
+        note = f"{len(merged):,} patients are written with and without decimals and count as one each ({shown})"
+        table = replace(table, notes=(*table.notes, note))
+    changed = decimals | dict.fromkeys(lost, "")
     if not changed:
         return table
     table = table.renamed("patient_id", changed)

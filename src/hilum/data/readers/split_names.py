@@ -22,6 +22,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("calibration", "calibrate", "calib", "cal"), "calibration"),
     **dict.fromkeys(("test", "testing", "tests", "tst", "holdout", "heldout", "prueba", "teste"), "test"),
     **dict.fromkeys(("externaltest", "externalvalidation", "independenttest", "internaltest"), "test"),
+    **dict.fromkeys(("publictest", "privatetest"), "test"),
     **dict.fromkeys(("eval", "evaluate", "evaluation"), "test"),  # but see splits_of
 }
 EVALUATION = frozenset({"eval", "evaluate", "evaluation"})

@@ -39,12 +39,13 @@ class TextTable:
     header: tuple[str, ...]
 
     def lines(self) -> Iterator[tuple[int, list[str]]]:
-        """The cells of each line below the header, stripped, with its number from 1; comments and blank lines are none.
+        """The cells of each line below the header, stripped, with its number from 1.
+
+        Blank lines are none, and neither are comments, which are a single cell that begins with ``#``.
 
         Raises:
             TableError: Quotes are not closed, or bytes are no text.
         """
-        width = len(self.header)
         with _open(self.path, self.encoding) as file:
             for _ in range(self.above):
                 file.readline()
@@ -55,7 +56,7 @@ class TextTable:
                 for cells in reader:
                     last = self.above + reader.line_num
                     cells = [cell.strip() for cell in cells]
-                    comment = cells and cells[0].startswith("#") and (len(cells) != width or cells[0][1:2] in ("", " "))
+                    comment = cells and cells[0].startswith("#") and not any(cells[1:])
                     if any(cells) and not comment:
                         yield last, cells
             except (csv.Error, UnicodeError) as error:
