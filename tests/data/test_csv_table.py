@@ -127,6 +127,18 @@ def test_other_tables_in_a_folder_are_named_where_they_are_not_read(write):
         read_table(root)
 
 
+def test_a_table_of_images_in_a_folder_that_is_no_dataset_is_named_first(write):
+    root = write("filename,diagnosis\na.png,x\nb.png,y\n", "images/a.png", "images/b.png", name="labels.csv")
+    with pytest.raises(TableError, match=rf"^{root}: holds labels\.csv, .*{root}/labels\.csv"):
+        read_table(root)
+    (root / "other.csv").write_text("name,age\n1,2\n")
+    with pytest.raises(TableError, match="holds labels"):
+        read_table(root)
+    (root / "again.csv").write_text("path,label\na.png,x\n")
+    with pytest.raises(TableError, match=r"single label|none in a class folder"):
+        read_table(root)
+
+
 def test_two_tables_of_one_name_are_not_chosen_between(write):
     write("path,label\na.png,x\nb.png,y\n", name="Metadata.csv")
     with pytest.raises(TableError, match=r"METADATA\.csv and Metadata\.csv"):
@@ -263,10 +275,7 @@ SPLIT_CELLS = {
     "is_train": (["True", "False", "True"], ["train", "test", "train"]),
 } | {
     name: (["train", "Test", "dev"], ["train", "test", "val"])
-    for name in (
-        *["split_name", "train_test_split", "set_type", "image_set", "splits", "mode", "stage", "partición"],
-        "ML split",
-    )
+    for name in ("split_name", "train_test_split", "set_type", "image_set", "splits", "mode", "ML split", "partición")
 }
 
 

@@ -229,6 +229,11 @@ ASKED = {
         {f"{split}_{label}": 4 for split in ("train", "test") for label in TWO},
         "a split and a label in one name",
     ),
+    "split and label glued": (
+        {f"{label}{split}": 4 for split in ("train", "test") for label in ("normal", "covid")},
+        "a split and a label in one name",
+    ),
+    "label and split glued": ({"TRAINNORMAL": 4, "TESTNORMAL": 4, "TESTCOVID": 4}, "a split and a label in one name"),
     "a test label beside the label": (
         {"covid": 4, "covid_test": 2, "normal": 4, "normal_test": 2},
         "a split and a label in one name",
@@ -314,7 +319,7 @@ def test_a_parent_of_datasets_is_refused_before_its_files_are_listed(tree, monke
     )
     scandir, listed = os.scandir, []
     monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
-    with pytest.raises(TableError, match=r"'dark', 'seed'.*2 datasets"):
+    with pytest.raises(TableError, match=rf"'dark', 'seed'.*2 datasets.*{root}/dark or {root}/seed\?"):
         read_folders(root)
     assert len(listed) == 3
 
@@ -451,6 +456,8 @@ LOST = {
     "volumes": ({"COVID/images": ["a.nii.gz"], "Normal/images": 3, "TB/images": 3}, "1 .nii.gz"),
     "an archive": ({"train/COVID": ["a.zip"], "train/Normal": 3, "train/TB": 3}, "unpack"),
     "most of it": ({"COVID": ["a.jxl", "b.jxl", "c.png"], "Normal": 3}, "'COVID' has 2 .jxl.*1 of its files"),
+    "arrays": ({"COVID": ["a.h5", "b.h5"], "Normal": 3, "TB": 3}, "'COVID' has 2 .h5"),
+    "pickles": ({"train/COVID": ["a.pkl"], "train/Normal": 3, "train/TB": 3}, "'train/COVID' has 1 .pkl"),
     "no ending": ({"COVID": ["a", "b"], "Normal": 3, "TB": 3}, "2 files without an ending"),
 }
 
@@ -471,6 +478,23 @@ def test_what_is_only_partly_read_or_empty_is_said(tree):
     notes = read_table(tree({**files, "train/notes": ["a.txt"]})).notes
     assert "WARNING: 1 .heic in 'train/COVID' are not read" in notes
     assert any("no files in train/TB" in note for note in notes)
+
+
+def test_folders_of_documents_and_weights_beside_class_folders_are_said(tree):
+    spec = {"docs": ["a.txt", "b.pdf"], "labels": ["1.txt"], "models": ["best.h5"], "covid": 3, "normal": 3}
+    table = read_table(tree(spec))
+    assert table.labels == ("normal", "covid")
+    assert any(note.startswith("WARNING: no images") and "docs, labels, models" in note for note in table.notes)
+
+
+def test_a_class_folder_that_is_a_broken_link_is_named(tree):
+    root = tree({"covid": 3, "normal": 3})
+    (root / "tb").symlink_to("nowhere")
+    assert any(note.startswith("WARNING: 'tb' is a link") for note in read_table(root).notes)
+
+
+def test_words_that_end_like_a_split_are_labels(tree):
+    assert read_table(tree({"contest": 3, "retrain": 3, "normal": 3})).labels == ("normal", "contest", "retrain")
 
 
 def test_a_link_takes_no_split_and_no_label_away(tree, tmp_path):

@@ -11,7 +11,14 @@ from hilum.data.labels import is_answer, is_healthy, says_nothing
 from hilum.data.readers.companions import is_images_name
 from hilum.data.readers.listing import Folder, around, common, named
 from hilum.data.readers.patient_folders import without_patients
-from hilum.data.readers.split_names import split_and_rest, split_of, splits_in_words, splits_of, words_of
+from hilum.data.readers.split_names import (
+    glued_split_and_rest,
+    split_and_rest,
+    split_of,
+    splits_in_words,
+    splits_of,
+    words_of,
+)
 from hilum.errors import TableError
 from hilum.printable import printable
 
@@ -150,6 +157,19 @@ class _Splits:
         if found and (len(kinds) > 1 or rests & plain):
             concerned = [rest for rest in self.rests if found.keys() & set(rest)]
             self._stop(concerned, f"the folders {named(found)} seem to hold a split and a label in one name")
+        self._check_glued_names(names)
+
+    def _check_glued_names(self, names: set[str]) -> None:
+        """Stop at ``normaltrain`` beside ``normaltest``: two splits of one rest."""
+        kinds: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for name in names:
+            split, rest = glued_split_and_rest(name)
+            if split:
+                kinds[rest][name] = split
+        glued = {name for found in kinds.values() if len(set(found.values())) > 1 for name in found}
+        if glued:
+            concerned = [rest for rest in self.rests if glued & set(rest)]
+            self._stop(concerned, f"the folders {named(glued)} seem to hold a split and a label in one name")
 
     def _check_numbers(self) -> None:
         """Stop at train1, test1, train2, test2: several divisions of the same images."""

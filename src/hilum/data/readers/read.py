@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from hilum.data.dicom_headers import with_headers
 from hilum.data.label_names import several_in_words, tidy_labels
 from hilum.data.patients import recognise_patients, tidy_patients
+from hilum.data.readers.columns import choose_columns, is_known
 from hilum.data.readers.csv_table import read_csv_table
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.options import ReadOptions
+from hilum.data.readers.text_table import open_text_table
 from hilum.data.table import Table
 from hilum.errors import TableError
 from hilum.printable import printable
@@ -38,6 +41,21 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
         ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
     options = options or ReadOptions()
+    try:
+        return _read(data, options)
+    except TableError as error:
+        found = _tables_of_images(data, options) if data.is_dir() else []
+        if len(found) != 1:
+            raise
+        why = str(error.__cause__ if isinstance(error.__cause__, TableError) else error)
+        msg = (
+            f"{data}: holds {printable(found[0].name)}, a table of images and labels: give it instead "
+            f"({printable(str(found[0]))}). Without it: {why}"
+        )
+        raise TableError(msg) from error
+
+
+def _read(data: Path, options: ReadOptions) -> Table:
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
         raise TableError(msg)
@@ -61,9 +79,27 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
     return replace(table, given=data, options=options)
 
 
+def _tables(data: Path) -> list[Path]:
+    return sorted(file for file in data.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def _tables_of_images(data: Path, options: ReadOptions) -> list[Path]:
+    """The tables in a folder with columns of paths and labels; none where one of them is read with the folder."""
+    found = []
+    for file in _tables(data):
+        if file.stem.lower() == TABLE:
+            return []
+        try:
+            choose_columns(open_text_table(file, partial(is_known, options=options)), options, lambda _: None)
+        except TableError:
+            continue
+        found.append(file)
+    return found
+
+
 def _read_folder(data: Path, options: ReadOptions) -> Table:
     """A folder by its ``metadata.csv``, else by its class folders; other tables in it are named."""
-    tables = sorted(file for file in data.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+    tables = _tables(data)
     meant = [file for file in tables if file.stem.lower() == TABLE]
     exact = [file for file in meant if file.name == f"{TABLE}.csv"] or meant
     if len(exact) > 1:

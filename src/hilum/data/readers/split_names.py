@@ -113,6 +113,20 @@ def split_and_rest(name: str) -> tuple[str, str]:
     return (split_of(found[0]), rest) if len(found) == 1 and rest else ("", "")
 
 
+def glued_split_and_rest(name: str) -> tuple[str, str]:
+    """A split's word that a name begins or ends with, and the rest: ``normaltrain`` is train and ``normal``.
+
+    Args:
+        name: Of a folder; ``contest`` is con and test as well, so it takes other names with the same rest to mean it.
+    """
+    joined = "".join(words_of(name))
+    for word in sorted(SPLIT_NAMES, key=len, reverse=True):
+        rest = joined.removesuffix(word) if joined.endswith(word) else joined.removeprefix(word)
+        if rest and rest != joined:
+            return SPLIT_NAMES[word], rest
+    return "", ""
+
+
 def _core(name: str) -> str:
     """What is left of a name without numbers and fillers, in one word."""
     core = "".join(word for word in words_of(name) if word not in FILLERS and not word.isdigit())
