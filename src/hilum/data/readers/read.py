@@ -42,7 +42,7 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
     """
     options = options or ReadOptions()
     try:
-        return _read(data, options)
+        return _read(data, options, progress)
     except TableError as error:
         found = _tables_of_images(data, options) if data.is_dir() else []
         if len(found) != 1:
@@ -55,7 +55,7 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
         raise TableError(msg) from error
 
 
-def _read(data: Path, options: ReadOptions) -> Table:
+def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
         raise TableError(msg)
