@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from hilum.data.file_kinds import ENOUGH, kind_of
 from hilum.errors import TableError
@@ -118,7 +119,7 @@ def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
     return TextTable(path, encoding, best, above, header[best])
 
 
-def _open(path: Path, encoding: str):  # type: ignore[no-untyped-def]
+def _open(path: Path, encoding: str) -> TextIO:
     return path.open(newline="", encoding=encoding, errors="surrogateescape" if "utf-8" in encoding else "strict")
 
 
