@@ -37,6 +37,7 @@ SERVING = {
     "printable",
     "progress",
     *(f"data.{name}" for name in ("crew", "familiarity", "images", "operating_point", "reading", "reduction")),
+    *(f"data.readers.{name}" for name in ("companions", "listing")),  # what lies in a folder, and is no radiograph
 }
 
 

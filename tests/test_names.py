@@ -22,7 +22,7 @@ LABELS = (
     "<img src=x onerror=y>&amp;",
     "$\\alpha$|`b`*_",
     "red\x1b[31m",
-    "\u202etxet",
+    "te\u202etx",
 )
 FILES = (b"[red].png", b"a\nb.png", b"caf\xe9.png", b"=1+1,\"'.png", b"<script>.png", b"\x1b]0;title\x07.png")
 TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "max_steps=2"]

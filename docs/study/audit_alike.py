@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hilum.audit.correlation import find_copies
+from hilum.audit.near_duplicates.search import find_copies
 from hilum.audit.survey import survey
 from hilum.data.phantoms import write_phantoms
 from hilum.data.readers.read import read_table

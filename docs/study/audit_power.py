@@ -1,15 +1,17 @@
 """How often the audit finds what was planted, and how often it cries wolf: the figures of docs/audit.md.
 
-``.venv/bin/python docs/study/audit_power.py ../shared/data OUT 0 1 2 ...`` audits small datasets of these seeds, about
-a minute each, into OUT/<seed>.json; what is there is not repeated. ``docs/study/audit_table.py OUT`` makes the table.
+``.venv/bin/python docs/study/audit_power.py ../shared/data OUT 0 1 2 ...`` audits small datasets of these seeds, some
+minutes each, into OUT/<seed>.json; what is there is not repeated. ``--only clean,copies`` measures these cases alone.
+``docs/study/audit_table.py OUT`` makes the table; cases that were not measured stay as they were.
 
 A dataset has about 240 images: *phantoms* of three labels; *children*, the healthy ones of seed-cxr; and *adults*, the
-healthy ones of darkcovidnet. Real patients get one of two labels by lot, so that nothing but what is planted can tell
-the labels apart. Files are PNG, split by patient, and every defect has a dataset of its own.
+healthy ones of darkcovidnet. Real patients get one of two labels at random, so that nothing but what is planted can
+tell the labels apart. Files are PNG, split by patient, and every defect has a dataset of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import sys
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import affine_transform, gaussian_filter
 
 from hilum.audit.audit import Audit, audit
 from hilum.data.phantoms import edits
@@ -31,8 +34,83 @@ from hilum.data.readers.read import read_table
 PATIENTS, IMAGES, SIDE, LONGEST, TEST = 170, 240, 128, 192, 0.3
 COPIES = 4  # of each variant
 SHARED = 4  # patients on both sides
-TURNED = {"rotated 2°": 2, "rotated 5°": 5, "rotated 90°": 90, "rotated 180°": 180}
-VARIANTS = (*edits.VARIANTS, *TURNED)
+Edit = Callable[[Any, np.random.Generator], Any]
+
+
+def moved(degrees: float, shift: float = 0, zoom: float = 0, mode: str = "constant") -> Edit:
+    """As augmentation does it, about the middle, either way; what comes in is black, or (``nearest``) repeats the edge.
+
+    Args:
+        degrees: Exactly these, or up to these where there is a shift or a zoom as well.
+        shift: The farthest, as a share of the side.
+        zoom: The most, as a share.
+        mode: As `scipy.ndimage.affine_transform` has it.
+    """
+
+    def edit(pixels: Any, generator: np.random.Generator) -> Any:
+        free = bool(shift or zoom)
+        angle = np.deg2rad(generator.uniform(-degrees, degrees) if free else degrees * generator.choice([-1, 1]))
+        turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned *= generator.uniform(1 - zoom, 1 + zoom)
+        middle, size = (np.array(pixels.shape) - 1) / 2, np.array(pixels.shape)
+        offset = middle - turned @ middle + generator.uniform(-shift, shift, 2) * size
+        done = affine_transform(pixels.astype(np.float32), turned, offset, order=1, mode=mode)
+        return np.rint(done).clip(0, 255).astype(np.uint8)
+
+    return edit
+
+
+def cropped(degrees: float) -> Edit:
+    """Rotated, and what comes in cropped away."""
+
+    def edit(pixels: Any, generator: np.random.Generator) -> Any:
+        angle = np.deg2rad(degrees)
+        margin = [int(np.ceil((1 - 1 / (np.cos(angle) + np.sin(angle))) / 2 * side)) for side in pixels.shape]
+        done = moved(degrees)(pixels, generator)
+        return done[margin[0] : -margin[0], margin[1] : -margin[1]]
+
+    return edit
+
+
+def levels(curve: Callable[[Any], Any]) -> Edit:
+    """Other grey values: `curve` maps 0 to 1 to what is clipped to 0 and 1."""
+    return lambda pixels, generator: np.rint(255 * np.clip(curve(pixels / 255), 0, 1)).astype(np.uint8)
+
+
+def noisy(pixels: Any, generator: np.random.Generator) -> Any:
+    """Noise of a standard deviation of 2 % of the range."""
+    return np.clip(pixels + generator.normal(0, 5, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def blurred(pixels: Any, generator: np.random.Generator) -> Any:
+    """Blurred by 0.5 % of the side."""
+    return gaussian_filter(pixels, 0.005 * max(pixels.shape))
+
+
+EDITS: dict[str, Edit] = {
+    "turned by 90°": lambda pixels, generator: np.rot90(pixels),
+    "turned by 180°": lambda pixels, generator: np.rot90(pixels, 2),
+    "turned by 270°": lambda pixels, generator: np.rot90(pixels, 3),
+    "flipped upside down": lambda pixels, generator: pixels[::-1],
+    "transposed": lambda pixels, generator: pixels.T,
+    "mirrored, turned by 90°": lambda pixels, generator: np.rot90(pixels[:, ::-1]),
+    "rotated by 2°": moved(2),
+    "rotated by 5°": moved(5),
+    "rotated by 10°": moved(10),
+    "rotated by 5°, edge repeated": moved(5, mode="nearest"),
+    "rotated by 5°, corners cropped": cropped(5),
+    "rotated by 5°, mirrored": lambda pixels, generator: moved(5)(pixels[:, ::-1], generator),
+    "rotated by up to 10°, shifted and zoomed by up to 5 %": moved(10, 0.05, 0.05, "nearest"),
+    "rotated by up to 10°, shifted and zoomed by up to 10 %": moved(10, 0.1, 0.1, "nearest"),
+    "brighter by a factor of 1.5": levels(lambda x: 1.5 * x),
+    "darker by a factor of 0.6": levels(lambda x: 0.6 * x),
+    "contrast by a factor of 1.5": levels(lambda x: 0.5 + 1.5 * (x - 0.5)),
+    "contrast by a factor of 0.6": levels(lambda x: 0.5 + 0.6 * (x - 0.5)),
+    "gamma of 1.5": levels(lambda x: x**1.5),
+    "noise": noisy,
+    "blur": blurred,
+}
+VARIANTS = (*edits.VARIANTS, *EDITS)
 # What has to be found, how bad it is, and by which probe.
 EXPECTED = {
     "marker": ("shortcuts", "warning", "letters"),
@@ -134,9 +212,18 @@ def planted(items: list[Item], seed: int) -> Iterator[tuple[str, list[Item], dic
     for n, i in enumerate(drawn):
         variant = VARIANTS[n % len(VARIANTS)]
         suffix = ".jpg" if variant == "jpeg" else ".png"
-        image = turn(items[i].pixels, TURNED[variant]) if variant in TURNED else edits.vary(items[i].pixels, variant)
+        pixels = items[i].pixels
+        image = EDITS[variant](pixels, generator) if variant in EDITS else edits.vary(pixels, variant)
         name = f"copy{n}"
-        copy = replace(items[i], name=name, split="test", patient=name, pixels=image, suffix=suffix, quality=60)
+        copy = replace(
+            items[i],
+            name=name,
+            split="test",
+            patient=name,
+            pixels=np.ascontiguousarray(image),
+            suffix=suffix,
+            quality=60,
+        )
         copies.append(copy)
         truth[variant].append((items[i].path, copy.path))
     yield "copies", [*items, *copies], truth
@@ -146,11 +233,6 @@ def enlarged(pixels: Any) -> Any:
     """A quarter more rows and columns."""
     height, width = (round(edits.ENLARGED * side) for side in pixels.shape)
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def turn(pixels: Any, degrees: int) -> Any:
-    """Turned about the middle; what comes in from outside is black."""
-    return np.asarray(Image.fromarray(pixels).rotate(degrees, Image.Resampling.BICUBIC))
 
 
 def write(items: list[Item], root: Path) -> None:
@@ -175,15 +257,19 @@ def judge(case: str, found: Audit, truth: dict[str, list[tuple[str, str]]], labe
     if truth:
         paths = [row.path for row in found.survey.table.rows]
         pairs = {frozenset((paths[p.first], paths[p.second])) for p in found.duplicates.pairs}
-        result["pairs"] = {variant: sum(frozenset(pair) in pairs for pair in these) for variant, these in truth.items()}
+        group = {paths[i]: number for number, group in enumerate(found.duplicates.groups) for i in group}
+        result["pairs"] = {
+            variant: sum(one in group and group[one] == group.get(other) for one, other in these)
+            for variant, these in truth.items()
+        }
         patient = {row.path: row.patient_id for row in found.survey.table.rows}
         patient |= {copy: patient[original] for these in truth.values() for original, copy in these}
         result["false_pairs"] = sum(len({patient[path] for path in pair}) > 1 for pair in pairs)
     return result
 
 
-def main(data: Path, out: Path, seeds: list[int]) -> None:
-    """All datasets of some seeds."""
+def main(data: Path, out: Path, seeds: list[int], only: frozenset[str]) -> None:
+    """All datasets of some seeds, or those of some cases."""
     out.mkdir(parents=True, exist_ok=True)
     bases: dict[str, Callable[[int], list[Item]]] = {
         "phantoms": phantoms,
@@ -198,6 +284,8 @@ def main(data: Path, out: Path, seeds: list[int]) -> None:
         for base, make in bases.items():
             items = make(seed)
             for case, these, truth in planted(items, seed):
+                if only and case not in only:
+                    continue
                 with tempfile.TemporaryDirectory() as folder:
                     write(these, Path(folder))
                     found = audit(Path(folder))
@@ -207,6 +295,10 @@ def main(data: Path, out: Path, seeds: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), [int(seed) for seed in sys.argv[3:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("seeds", type=int, nargs="+")
+    parser.add_argument("--only", default="", metavar="CASE,CASE")
+    given = parser.parse_args()
+    main(given.data, given.out, given.seeds, frozenset(filter(None, given.only.split(","))))

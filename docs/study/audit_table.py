@@ -1,6 +1,7 @@
 """Put what ``audit_power.py`` measured into docs/audit.md: ``.venv/bin/python docs/study/audit_table.py OUT``.
 
-The table between ``<!-- power -->`` and ``<!-- end -->`` is written anew; every result goes to docs/results/audit.json.
+The table between ``<!-- power -->`` and ``<!-- end -->`` is written anew; every result goes to docs/results/audit.json,
+where results of the same seed and case are replaced and the others stay.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ WORDS = {
     "size": "a label's images have 1.25 times the rows and columns",
     "bytes": "a label's PNG files are stored uncompressed",
     "patients": "4 patients on both sides of the split",
-    "copies": "copies of 4 images, changed in 6 ways, on the other side of the split",
+    "copies": "copies of 4 images, changed in 27 ways, on the other side of the split",
 }
 SEVERITY = {"marker": "warning", "frame": "warning", "brightness": "warning"}
 
@@ -61,11 +62,13 @@ def table(results: list[dict[str, Any]]) -> str:
 def main(out: Path) -> None:
     """Read the seeds below `out`, write the table and the results."""
     files = sorted(out.glob("[0-9]*.json"), key=lambda file: int(file.stem))
-    results = [entry for file in files for entry in json.loads(file.read_text())]
-    seeds = ", ".join(file.stem for file in files)
-    fill("audit.md", {"power": f"{len(files)} seeds ({seeds}).\n\n{table(results)}"})
+    kept = DOCS / "results" / "audit.json"
+    entries = [*json.loads(kept.read_text()), *(entry for file in files for entry in json.loads(file.read_text()))]
+    results = list({(entry["seed"], entry["base"], entry["case"]): entry for entry in entries}.values())
+    seeds = sorted({entry["seed"] for entry in results})
+    fill("audit.md", {"power": f"{len(seeds)} seeds ({', '.join(map(str, seeds))}).\n\n{table(results)}"})
     lines = ",\n ".join(json.dumps(entry) for entry in results)
-    (DOCS / "results" / "audit.json").write_text(f"[{lines}]\n", encoding="utf-8")
+    kept.write_text(f"[{lines}]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

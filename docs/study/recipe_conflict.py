@@ -22,7 +22,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hilum.data.images import read_grayscale
+from hilum.data.images import read_picture
 from hilum.data.readers.read import read_table
 from hilum.data.reduction import reduce
 from hilum.data.table import Table
@@ -41,7 +41,7 @@ def probe_scores(table: Table) -> NDArray[np.float64]:
     """Log-odds of `normal` by layout and grey levels, each image asked by a fit on other patients, shape (N,)."""
     seen = []
     for row in table.rows:
-        pixels = read_grayscale(table.root / row.path)
+        pixels = read_picture(table.root / row.path).pixels
         histogram = np.bincount((pixels.ravel() * 31.999).astype(int), minlength=32) / pixels.size
         seen.append(np.concatenate([reduce(pixels, 32).reshape(8, 4, 8, 4).mean(axis=(1, 3)).ravel(), histogram**0.5]))
     normal = np.array([row.label == "normal" for row in table.rows])

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 PANEL = "Reading DATA"
 
 
-def _column(of: str) -> Any:
-    return typer.Option(metavar="NAME", help=f"Column of the {of}, if its name does not say so.", rich_help_panel=PANEL)
+def _column(of: str, more: str = "") -> Any:
+    text = f"Column of the {of}, if its name does not say so{more}."
+    return typer.Option(metavar="NAME", help=text, rich_help_panel=PANEL)
 
 
 def _options(
@@ -26,12 +27,13 @@ def _options(
     path_column: Annotated[str, _column("image paths")] = "",
     label_column: Annotated[str, _column("labels")] = "",
     patient_column: Annotated[str, _column("patients")] = "",
-    split_column: Annotated[str, _column("splits")] = "",
+    split_column: Annotated[str, _column("splits", "; none: no column and no folder of a path is one")] = "",
     patients: Annotated[
         str,
         typer.Option(
             metavar="auto|none",
-            help="Recognise patients by the file names of public sets where no column has them, or do not.",
+            help="Recognise patients by DICOM headers and by the file names of public sets where no column or folder "
+            "has them, or do not.",
             rich_help_panel=PANEL,
         ),
     ] = "auto",

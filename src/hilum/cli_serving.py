@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +91,7 @@ def predict(
 
     if not paths:
         raise UsageError(_no_paths({"--explain": explained, "--json": as_json, "--csv": as_csv, "--model": model}))
-    files = list(find_files(paths, without=explained))
+    files = list(find_files(paths, without=explained, say=partial(say, err=True)))
     predictor = Predictor(model, threads=threads)
     summary = Summary(predictor.bundle)
     with writing(predictor, as_json, as_csv) as writer:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from hilum.audit.correlation import find_copies
 from hilum.audit.duplicates import find_duplicates, findings
 from hilum.audit.fix import fix
+from hilum.audit.near_duplicates.search import find_copies
 from hilum.audit.survey import survey
 from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.readers.read import read_table

@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from hilum.audit import index
-from hilum.audit.correlation import find_copies
+from hilum.audit.near_duplicates.search import find_copies
 from hilum.audit.survey import survey
 from hilum.data.readers.read import read_table
 

@@ -1,5 +1,6 @@
 """What follows from whose images a table holds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hilum.audit.patients import count_patients, findings
@@ -28,10 +29,16 @@ def test_what_is_wrong_is_said():
 
 
 def test_how_a_patient_is_known_is_told_apart():
-    found = count_patients(table(("1.png", "a", "", "p"), ("2.png", "a", "", "Kermany 2018:IM-1"), ("3.png", "a")))
-    assert found.how == ("column", "Kermany 2018", "unknown")
-    assert not found.known
-    assert findings(found)[-1].evidence["how"] == {"column": 1, "Kermany 2018": 1, "unknown": 1}
+    ids = ("p", "Kermany 2018:IM-1", "dicom:0123456789ab", "")
+    rows = table(*((f"{i}.png", "a", "", name) for i, name in enumerate(ids)))
+    for stated, read in (("folders", rows), ("column", replace(rows, columns=("path", "label", "patient_id")))):
+        found = count_patients(read)
+        assert found.how == (stated, "Kermany 2018", "DICOM headers", "unknown")
+        said = findings(found)[-1]
+        assert said.evidence["how"] == dict.fromkeys(found.how, 1)
+        assert ("column" in said.message) is (stated == "column")
+        assert ("from folders" in said.message) is (stated == "folders")
+        assert "DICOM headers" in said.message
 
 
 def test_nothing_known_is_optimistic():

@@ -6,7 +6,7 @@ How often, over many seeds and in copies of real images, is measured by ``docs/s
 import pytest
 
 from hilum.audit.audit import audit
-from hilum.audit.correlation import find_copies
+from hilum.audit.near_duplicates.search import find_copies
 from hilum.audit.survey import survey
 from hilum.data.phantoms import Defect, write_phantoms
 from hilum.data.readers.read import read_table

@@ -35,10 +35,10 @@ def check(images, sides=None, how="near"):
 
 def test_nothing_is_said_where_nothing_is_found(write_dataset):
     checked = check(opened(write_dataset(splits=("train", "test"))))
-    assert (checked.images, checked.with_patient, checked.compared) == (144, 144, 144)
+    assert (checked.images, checked.with_patient, len(checked.compared)) == (144, 144, 144)
     assert checked.looked_for == ("pixels", *CHANGES)
     assert not checked.leakage
-    assert checked.findings() == []
+    assert checked.leaks() == []
     line = checked.sentence()
     assert line.startswith("checked: no patient and no duplicate (equal pixels, cropped or recompressed, mirrored, ")
     assert ") on two sides of the splits; all 144 images compared with known public sets, none recognised." in line
@@ -65,10 +65,10 @@ def test_patients_and_pictures_on_two_sides_are_counted(write_dataset):
         for i in range(3)
     }
     assert "WARNING: 1 patient and 3 duplicates (equal pixels, cropped or recompressed, " in checked.sentence()
-    assert [finding.severity for finding in checked.findings()] == ["error", "error"]
+    assert [finding.severity for finding in checked.leaks()] == ["error", "error"]
     told = json.loads(json.dumps(checked.as_json()))
     assert told["leakage"] == {"patients": 1, "pictures": 3}
-    assert told["findings"][1]["evidence"]["pictures"] == 3
+    assert checked.leaks()[1].evidence["pictures"] == 3
     assert len(check(images, how="identical").leakage.pictures) == 2  # the mirrored one is not looked for
     assert "duplicates (equal pixels) on two" in check(images, how="identical").sentence()
     assert check(images, ["train"] * len(images.table)).sentence().startswith("checked: no patient")

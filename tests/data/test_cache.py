@@ -13,7 +13,7 @@ import pytest
 
 from hilum.data import decoding
 from hilum.data.cache import open_images, thumbnails_of
-from hilum.data.images import read_grayscale
+from hilum.data.images import read_picture
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.data.reading import read_radiograph
@@ -39,7 +39,7 @@ def test_every_row_has_the_bytes_of_its_own_file(write_dataset):
     table = read_table(write_dataset())
     images = open_images(table, PLAN)
     for i in range(0, len(table), 7):
-        np.testing.assert_array_equal(decoded(images, i), PLAN.apply(read_grayscale(table.file(table.rows[i]))))
+        np.testing.assert_array_equal(decoded(images, i), PLAN.apply(read_picture(table.file(table.rows[i])).pixels))
 
 
 def test_images_are_decoded_once(write_dataset, monkeypatch):
@@ -67,7 +67,7 @@ def test_thumbnails_are_the_same_for_every_preprocessing(write_dataset):
     small = open_images(table, PLAN)
     padded = open_images(table, Preprocessing(size=75, equalise=True, fit="pad"))
     np.testing.assert_array_equal(small.thumbnails, padded.thumbnails)
-    shown = read_grayscale(table.file(table.rows[3]))
+    shown = read_picture(table.file(table.rows[3])).pixels
     np.testing.assert_array_equal(small.thumbnails[3], Preprocessing(size=64).apply(shown))
     assert isinstance(small.thumbnails, np.memmap)
     np.testing.assert_array_equal(thumbnails_of(small.digest, PLAN), small.thumbnails)
@@ -86,7 +86,7 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(write_dataset):
         assert "damaged" in images.unreadable[0].message
         assert "no such file" in images.unreadable[1].message
         assert len(images.table) == len(table) - 2
-        np.testing.assert_array_equal(decoded(images, 3), PLAN.apply(read_grayscale(table.file(table.rows[4]))))
+        np.testing.assert_array_equal(decoded(images, 3), PLAN.apply(read_picture(table.file(table.rows[4])).pixels))
 
 
 def test_a_dataset_without_one_readable_file_is_an_error(write_dataset):
@@ -156,7 +156,7 @@ def test_a_process_killed_while_it_decodes_leaves_nothing_that_looks_finished(wr
     images = open_images(read_table(root), Preprocessing(size=1024))
     np.testing.assert_array_equal(
         decoded(images, -1),
-        Preprocessing(size=1024).apply(read_grayscale(images.table.file(images.table.rows[-1]))),
+        Preprocessing(size=1024).apply(read_picture(images.table.file(images.table.rows[-1])).pixels),
     )
     assert not list(own_cache.glob("*.part"))
 

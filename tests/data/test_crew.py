@@ -1,6 +1,7 @@
 """A crew: everything once, whoever does it, whoever dies."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hilum.data import crew as crew_module
 from hilum.data.cache import open_images
 from hilum.data.crew import Crew
 from hilum.data.decoding import decode_files, hash_files
-from hilum.data.images import read_grayscale
+from hilum.data.images import read_picture
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 
@@ -58,7 +59,7 @@ def test_decoding_by_helpers_gives_the_same_bytes_failures_and_order(write_datas
     images = open_images(table, PLAN)
     assert [item.path for item in images.unreadable] == [table.rows[100].path, table.rows[200].path]
     for i in range(0, len(images.table), 5):
-        expected = PLAN.apply(read_grayscale(root / images.table.rows[i].path))
+        expected = PLAN.apply(read_picture(root / images.table.rows[i].path).pixels)
         np.testing.assert_array_equal(images.pixels[images.positions[i]], expected)
 
 
@@ -134,3 +135,15 @@ def is_alive(pid):
     except ProcessLookupError:
         return False
     return " Z " not in Path(f"/proc/{pid}/stat").read_text() if Path("/proc").is_dir() else True
+
+
+def test_modules_of_the_working_directory_are_not_run(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("open('ran', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    with Crew(2) as some:
+        some._call(1)
+        (helper,) = some.helpers
+        pickle.dump((pickle.dumps(len), "abc"), helper.stdin)
+        helper.stdin.flush()
+        assert pickle.load(helper.stdout) == (True, 3)
+    assert not (tmp_path / "ran").exists()

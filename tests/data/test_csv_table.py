@@ -127,6 +127,18 @@ def test_other_tables_in_a_folder_are_named_where_they_are_not_read(write):
         read_table(root)
 
 
+def test_a_table_of_images_in_a_folder_that_is_no_dataset_is_named_first(write):
+    root = write("filename,diagnosis\na.png,x\nb.png,y\n", "images/a.png", "images/b.png", name="labels.csv")
+    with pytest.raises(TableError, match=rf"^{root}: holds labels\.csv, .*{root}/labels\.csv"):
+        read_table(root)
+    (root / "other.csv").write_text("name,age\n1,2\n")
+    with pytest.raises(TableError, match="holds labels"):
+        read_table(root)
+    (root / "again.csv").write_text("path,label\na.png,x\n")
+    with pytest.raises(TableError, match=r"single label|none in a class folder"):
+        read_table(root)
+
+
 def test_two_tables_of_one_name_are_not_chosen_between(write):
     write("path,label\na.png,x\nb.png,y\n", name="Metadata.csv")
     with pytest.raises(TableError, match=r"METADATA\.csv and Metadata\.csv"):
@@ -256,6 +268,72 @@ def test_a_column_that_merely_sounds_like_a_split_is_one_only_if_it_holds_splits
     assert table.rows[0].extra[name] == "1"
 
 
+SPLIT_CELLS = {
+    "Usage": (["Training", "PublicTest", "PrivateTest"], ["train", "test", "test"]),
+    "subset": (["training", "private test", "nan"], ["train", "test", ""]),
+    "is_test": (["0", "1", "0"], ["train", "test", "train"]),
+    "is_train": (["True", "False", "True"], ["train", "test", "train"]),
+} | {
+    name: (["train", "Test", "dev"], ["train", "test", "val"])
+    for name in ("split_name", "train_test_split", "set_type", "image_set", "splits", "mode", "ML split", "partición")
+}
+
+
+@pytest.mark.parametrize("name", SPLIT_CELLS)
+def test_a_column_of_nothing_but_splits_is_used_whatever_its_name(write, name):
+    given, meant = SPLIT_CELLS[name]
+    rows = "".join(f"{k}.png,{'xy'[k % 2]},{cell},PA\n" for k, cell in enumerate(given))
+    root = write(f"path,label,{name},view\n{rows}")
+    table = read_table(root)
+    assert [row.split for row in table.rows] == meant
+    assert any(f"{name} = split" in note for note in table.notes)
+    assert read_table(root, ReadOptions(split_column="none")).splits == ()
+
+
+@pytest.mark.parametrize(("name", "odd"), [("Set", "unused"), ("phase", "arterial"), ("Usage", "B")])
+def test_a_column_with_a_splits_name_and_an_odd_cell_stops_and_names_it(write, name, odd):
+    root = write(f"path,label,{name}\na.png,x,train\nb.png,y,Test\nc.png,y,{odd}\n")
+    with pytest.raises(TableError, match=f"{name}.*{odd}.*--split-column NAME.*--split-column none"):
+        read_table(root)
+    assert read_table(root, ReadOptions(split_column="none")).splits == ()
+
+
+def test_columns_of_one_kind_or_of_further_words_are_no_splits(write):
+    table = read_table(write("path,label,mode,kind,is_valid\na.png,x,test,dev,1\nb.png,y,test,pcr,0\n"))
+    assert table.splits == ()
+
+
+def test_two_columns_of_splits_agree_or_are_asked_about(write):
+    table = read_table(write("path,label,mode,split\na.png,x,training,train\nb.png,y,Test,test\n"))
+    assert table.splits == ("train", "test")
+    with pytest.raises(TableError, match=r"line 3: .*'mode' and 'phase'.*val and test"):
+        read_table(write("path,label,mode,phase\na.png,x,train,train\nb.png,y,val,test\n"))
+
+
+@pytest.mark.parametrize("above", ["", "ds/", "/kaggle/input/dev/ds/"])
+def test_splits_in_the_paths_of_a_table_are_used(write, above):
+    text = f"path,label\n{above}train/1.png,x\n{above}train/2.png,y\n{above}test/3.png,x\n"
+    table = read_table(write(text))
+    assert [row.split for row in table.rows] == ["train", "train", "test"]
+    assert any("paths: test (test), train (train)" in note for note in table.notes)
+    root = write(f"{text}{above}more/4.png,y\n")
+    with pytest.raises(TableError, match=r"more' names no split.*--split-column none"):
+        read_table(root)
+    assert read_table(root, ReadOptions(split_column="none")).splits == ()
+    with pytest.raises(TableError, match="two splits"):
+        read_table(write(f"{text}{above}train/val/4.png,y\n"))
+
+
+def test_a_table_whose_column_of_splits_is_filled_does_not_ask_its_paths(write):
+    text = "path,label,split\ntrain/1.png,x,train\ntrain/2.png,y,train\ntest/3.png,x,val\n"
+    assert [row.split for row in read_table(write(text)).rows] == ["train", "train", "val"]
+
+
+def test_a_row_whose_path_begins_like_a_comment_is_a_row(write):
+    table = read_table(write("path,label\n# 1.png,x\n#2.png,y\n# no row\n# nor this,\n"))
+    assert [row.path for row in table.rows] == ["# 1.png", "#2.png"]
+
+
 def test_a_single_column_of_hospitals_is_the_source_and_stays_a_column(write):
     table = read_table(write("path,label,Hospital\na.png,x,here\nb.png,y,there\n"))
     assert [(row.source, row.extra["Hospital"]) for row in table.rows] == [("here", "here"), ("there", "there")]
@@ -281,11 +359,49 @@ def test_patients_who_are_nobody_are_unknown_and_counted(write):
     assert any(note.startswith("the patient of 7 images is not known") for note in table.notes)
 
 
+@pytest.mark.parametrize("name", ["REMOVED", "De-identified", "PATIENT_ID", "NOID", "XXXX", "unknown"])
+def test_a_table_whose_patients_were_all_removed_has_none(write, name):
+    rows = "".join(f"{k}.png,{'xy'[k % 2]},{name}\n" for k in range(6))
+    assert len(set(read_table(write(f"path,label,patient_id\n{rows}")).patients())) == 6
+
+
+def test_a_table_may_number_its_patients_from_zero(write):
+    table = read_table(write("path,label,patient_id\na.png,x,0\nb.png,y,0\nc.png,x,1\n"))
+    assert [row.patient_id for row in table.rows] == ["0", "0", "1"]
+
+
 def test_whole_numbers_that_pandas_wrote_as_decimals_are_the_same_patients(write):
     table = read_table(write("path,label,patient_id\na.png,x,1\nb.png,y,1.0\nc.png,x,2.0\nd.png,y,P3\n"))
     assert [row.patient_id for row in table.rows] == ["1", "1", "2", "P3"]
+    assert any("'1.0' and '1'" in note for note in table.notes)
     table = read_table(write("path,label,patient_id\na.png,x,1.0\nb.png,y,1.1\nc.png,x,1\n"))
     assert [row.patient_id for row in table.rows] == ["1.0", "1.1", "1"], "sites and numbers are no decimals"
+
+
+PATIENTS = "pid,participant_id,person_id,pat_id,ptid,PatientIdentifier,anon_patient_id,id_paciente,PatientName"
+
+
+@pytest.mark.parametrize("name", PATIENTS.split(","))
+def test_patients_are_found_under_many_names(write, name):
+    table = read_table(write(f"path,label,{name}\na.png,x,p\nb.png,y,q\n"))
+    assert [row.patient_id for row in table.rows] == ["p", "q"]
+    (note,) = table.notes
+    assert ("names" in note) == (name == "PatientName")
+
+
+def test_names_of_people_are_used_only_where_nothing_else_tells_patients(write):
+    table = read_table(write("path,label,PatientName,mrn\na.png,x,p,1\nb.png,y,q,2\n"))
+    assert [row.patient_id for row in table.rows] == ["1", "2"]
+
+
+@pytest.mark.parametrize("cell", ["NaT", "#REF!", "#VALUE!", "No data", "No label", "pending", "-1"])
+def test_what_programs_write_for_nothing_is_no_patient_and_no_label(write, cell):
+    table = read_table(write(f"path,label,patient_id\na.png,x,{cell}\nb.png,y,p\nc.png,{cell},q\n"))
+    assert [row.patient_id for row in table.rows][:2] == ["", "p"]
+    if cell == "-1":
+        assert any("uncertain" in note for note in table.notes)
+    else:
+        assert table.labels == ("x", "y")
 
 
 # paths
@@ -334,6 +450,29 @@ def test_a_file_is_not_found_where_its_folders_disagree_or_there_are_two(write):
     table = read_table(root)
     assert [row.path for row in table.rows] == ["normal/a.png", "b.png"]
     assert any("1 files do not lie where the table says, and several" in note for note in table.notes)
+
+
+def test_a_file_in_the_folder_of_another_label_is_not_taken(write):
+    text = "path,label\nIM1,covid\nIM2,normal\nnormal/IM3,covid\nIM4,Covid\nold/IM5.png,covid\nIM6,covid\n"
+    files = [f"Normal/images/IM{i}.png" for i in (1, 2)]
+    table = read_table(write(text, *files, "normal/IM3.png", "COVID/IM4.png", "normal/old/IM5.png", "set/IM6.png"))
+    assert [row.path for row in table.rows] == [
+        "IM1",  # which the table calls covid, and the folder normal
+        "Normal/images/IM2.png",
+        "normal/IM3.png",  # the table itself names the folder
+        "COVID/IM4.png",
+        "old/IM5.png",
+        "set/IM6.png",
+    ]
+    assert any("2 files were found only in the folder of another label" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(("names", "noted"), [("train test", 0), ("Training test", 1), ("train eval test", 2)])
+def test_splits_that_are_called_otherwise_are_said_as_they_are_for_folders(write, names, noted):
+    rows = [f"{name}-{label}.png,{label},{name}" for name in names.split() for label in "xy"]
+    table = read_table(write("\n".join(["path,label,split", *rows]), *(row.split(",")[0] for row in rows)))
+    said = [note for note in table.notes if "splits are read from the values" in note or "serves as val" in note]
+    assert len(said) == noted
 
 
 def test_paths_may_hold_from_the_folder_above_the_table(write):

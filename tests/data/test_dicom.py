@@ -14,7 +14,7 @@ import pytest
 
 from hilum.data import dicom
 from hilum.data.dicom import read_dicom
-from hilum.data.images import read_grayscale
+from hilum.data.images import read_picture
 from hilum.data.reading import read_radiograph
 from hilum.errors import ImageError
 
@@ -34,7 +34,7 @@ def test_a_window_over_the_whole_range_gives_what_a_png_gives():
 
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).save(buffer, "PNG")
-    np.testing.assert_allclose(pixels_of(radiograph()), read_grayscale(buffer.getvalue()), atol=1e-6)
+    np.testing.assert_allclose(pixels_of(radiograph()), read_picture(buffer.getvalue()).pixels, atol=1e-6)
 
 
 def test_polarity_window_and_rescaling_are_those_of_the_standard():
@@ -299,6 +299,22 @@ def test_an_object_on_which_every_process_ends_is_named(monkeypatch):
         read_dicom(encoded(radiograph()), "x.dcm")
     monkeypatch.undo()
     assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
+
+
+@pytest.mark.parametrize("answer", ["[]", "7", "null", "no json"])
+def test_an_answer_that_is_no_object_is_a_breakdown(answer, monkeypatch):
+    monkeypatch.setattr(dicom, "START", f"import sys; sys.stdin.buffer.readline(); print({answer!r})")
+    dicom._workers.end()
+    with pytest.raises(ImageError, match="broke down"):
+        read_dicom(encoded(radiograph()), "x.dcm")
+
+
+def test_modules_of_the_working_directory_are_not_run(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("open('ran', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    dicom._workers.end()
+    assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_process_is_replaced_after_many_objects(monkeypatch):

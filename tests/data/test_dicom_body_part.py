@@ -8,12 +8,15 @@ CHESTS = (
     "CHEST", "PORT CHEST", "TORAX", "CHEST PA", "CHESTPA", "PECHO", "CHEST_PORTABLE", "CHEST_ABDOMEN",
     "CHESTABDPELVIS", "THORAX", "TORACE", "Tórax", "POITRINE", "BRUSTKORB", "Klatka piersiowa", "ГРУДНАЯ КЛЕТКА",
     "лёгкие", "HRUDNÍK", "MELLKAS", "BORSTKAS", "GÖĞÜS", "Θώρακας", "胸部", "흉부", "RIBS", "RIB", "LUNG", "LUNGS",
-    "HEMITHORAX", "PŁUCA", "CXR", "chest",
+    "HEMITHORAX", "PŁUCA", "CXR", "chest", "TX", "TX PA",
+    "CHEST DORSAL DECUBITUS", "PORT CHEST CERVICAL COLLAR", "CHEST AND SPINE", "CHEST COLUMN", "SACRED HEART CHEST",
+    "SPINE, LUNGS", "TÓRAX Y COLUMNA",
 )  # fmt: skip
 OTHERS = (
     "HAND", "SKULL", "KNEE", "RKNEE", "LT KNEE", "ABDOMEN", "PELVIS", "L-SPINE", "LSPINE", "CSPINE", "TSPINE",
     "THORACIC SPINE", "BRUSTWIRBELSÄULE", "COLUMNA TORACICA", "EXTREMITY", "UP_EXM", "LOW_EXM", "Schädel", "RODILLA",
-    "HIP", "ARM", "FOOT", "КОЛЕНО", "BREAST", "PIE",
+    "HIP", "ARM", "FOOT", "КОЛЕНО", "BREAST", "PIE", "胸椎", "胸腰椎",
+    "TX HAND", "TX FOOT", "ГРУДНОЙ ОТДЕЛ ПОЗВОНОЧНИКА", "KRĘGOSŁUP PIERSIOWY", "COLONNE THORACIQUE",
 )  # fmt: skip
 UNKNOWN = ("", "WHOLEBODY", "XYZ", "SECRET^NAME", "PORTABLE", "1", "TRUNK")
 

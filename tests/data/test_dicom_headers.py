@@ -1,5 +1,8 @@
 """What tables take from DICOM headers, and that datasets of DICOM are like any other."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,9 +10,11 @@ from hilum.audit.survey import survey
 from hilum.data.cache import open_images
 from hilum.data.dicom_headers import with_headers
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import ExtraError
+from hilum.progress import Progress
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
 
@@ -91,6 +96,78 @@ def test_one_patient_of_all_labels_is_nobody(tmp_path):
     found = with_headers(table_of(tmp_path, *[{"PatientID": "X1"}] * 4))
     assert {row.patient_id for row in found.rows} == {""}
     assert len(found.notes) == 1
+
+
+def with_column(folder, people, column):
+    """A table of these PatientIDs, with what a column calls some of them."""
+    table = table_of(folder, *[{"PatientID": person} for person in people])
+    rows = zip(table.rows, column, strict=True)
+    return replace(table, rows=tuple(replace(row, patient_id=name) for row, name in rows))
+
+
+def test_a_person_whom_the_column_names_on_some_rows_is_one_patient(tmp_path):
+    found = with_headers(with_column(tmp_path, "AAABBB", ["a", "", "", "", "", ""]))
+    ids = [row.patient_id for row in found.rows]
+    assert ids[:3] == ["a"] * 3
+    assert len({*ids[3:]}) == 1
+    assert ids[3].startswith("dicom:")
+
+
+def test_a_person_whom_the_column_names_differently_keeps_the_pseudonym(tmp_path):
+    ids = [row.patient_id for row in with_headers(with_column(tmp_path, "AAAB", ["a", "b", "", ""])).rows]
+    assert ids[:2] == ["a", "b"]
+    assert all(name.startswith("dicom:") for name in ids[2:])
+
+
+@pytest.mark.parametrize("people", ["ABCD", "AAAA"])
+def test_a_full_column_leaves_nothing_to_take_or_to_say(tmp_path, people):
+    table = with_column(tmp_path, people, list("abcd"))
+    found = with_headers(table)
+    assert [row.patient_id for row in found.rows] == list("abcd")
+    assert found.notes == ()
+
+
+def test_only_what_was_taken_is_counted(tmp_path):
+    (note,) = with_headers(with_column(tmp_path, "ABCDEF", ["a", "", "", "", "", ""])).notes
+    assert "5 DICOM files" in note
+    assert "5 pseudonyms" in note
+
+
+def test_patients_none_takes_no_patient_but_the_rest(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(2):
+            elements = {"PatientID": f"{label}{number}", "ViewPosition": "PA"}
+            (tmp_path / label / f"{number}.dcm").write_bytes(encoded(radiograph(**elements)))
+    assert read_table(tmp_path).patients_known
+    table = read_table(tmp_path, ReadOptions(patients="none"))
+    assert {row.patient_id for row in table.rows} == {""}
+    assert {row.extra["view"] for row in table.rows} == {"PA"}
+    assert not any("patient" in note.lower() for note in table.notes)
+
+
+def test_reading_headers_is_shown(tmp_path):
+    class Told(Progress):
+        def __init__(self):
+            self.done = 0
+
+        @contextmanager
+        def task(self, title, total):
+            def advance(done):
+                self.done += done
+
+            yield advance
+            assert self.done == total
+
+    write_csv(tmp_path / "metadata.csv", table_of(tmp_path, *[{"PatientID": f"{i}"} for i in range(1, 5)]).rows)
+    read_table(tmp_path, progress=(told := Told()))
+    assert told.done == 4
+
+
+@pytest.mark.parametrize("person", ["REMOVED", "de-identified", "Patient ID", "n/a", "0000", "NaN", "No_ID"])
+def test_what_de_identification_leaves_is_nobody(tmp_path, person):
+    found = with_headers(table_of(tmp_path, {"PatientID": person}, {"PatientID": "P7"}))
+    assert [bool(row.patient_id) for row in found.rows] == [False, True]
 
 
 def test_a_table_of_other_files_stays_as_it_is(write_dataset):

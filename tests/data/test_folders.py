@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.data.labels import default_positive, is_healthy
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.listing import OWN_PAGE
 from hilum.data.readers.read import read_table
@@ -228,6 +229,11 @@ ASKED = {
         {f"{split}_{label}": 4 for split in ("train", "test") for label in TWO},
         "a split and a label in one name",
     ),
+    "split and label glued": (
+        {f"{label}{split}": 4 for split in ("train", "test") for label in ("normal", "covid")},
+        "a split and a label in one name",
+    ),
+    "label and split glued": ({"TRAINNORMAL": 4, "TESTNORMAL": 4, "TESTCOVID": 4}, "a split and a label in one name"),
     "a test label beside the label": (
         {"covid": 4, "covid_test": 2, "normal": 4, "normal_test": 2},
         "a split and a label in one name",
@@ -291,13 +297,29 @@ def test_what_can_be_read_in_two_ways_is_asked(tree, kind):
     assert str(root) in str(error.value)
 
 
+@pytest.mark.parametrize("form", ["covid/{}", "data/covid/{}", "covid/images/{}", "train/covid/{}", "covid/train/{}"])
+def test_what_answers_are_about_stays_in_the_labels(tree, form):
+    root = tree({form.format("positive"): 4, form.format("negative"): 4})
+    table = read_table(root)
+    assert set(table.labels) == {"covid/positive", "covid/negative"}
+    assert default_positive(table.labels) == "covid/positive"
+    assert not any(map(is_healthy, table.labels))
+    assert any("'covid' is around everything and stays" in note for note in table.notes)
+
+
+def test_a_folder_that_asks_nothing_is_left_out_around_answers(tree):
+    root = tree({"a/data/negative": 4, "a/data/positive": 4, "b/cov/negative": 4, "b/cov/tb": 4})
+    assert set(read_table(root / "a").labels) == {"negative", "positive"}
+    assert set(read_table(root / "b").labels) == {"negative", "tb"}
+
+
 def test_a_parent_of_datasets_is_refused_before_its_files_are_listed(tree, monkeypatch):
     root = tree(
         {"seed/metadata.csv": "path,label", "seed/train/a/b": 3, "dark/metadata.csv": "path,label", "dark/c/d": 3}
     )
     scandir, listed = os.scandir, []
     monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
-    with pytest.raises(TableError, match=r"'dark', 'seed'.*2 datasets"):
+    with pytest.raises(TableError, match=rf"'dark', 'seed'.*2 datasets.*{root}/dark or {root}/seed\?"):
         read_folders(root)
     assert len(listed) == 3
 
@@ -322,6 +344,35 @@ def test_companions_of_radiographs_are_left_out_and_counted(tree):
     }
     assert sum(note.startswith("left out") for note in read["beside"].notes) == 4
     assert any("2 images whose names say" in note for note in read["files"].notes)
+
+
+ASIDE = (
+    "thumbnails",
+    "attention_maps",
+    "predictions",
+    "SHAP",
+    "cam",
+    "Grad-CAM",
+    "gradcam",
+    "lime",
+    "trash",
+    "removed",
+)
+OF_ZERO = ("0_crop", "0_lung", "0_thumb", "0_label", "0-lungmask", "0_mask_left", "mask0", "0_lung_mask", "0_mask_2")
+
+
+def test_previews_explanations_and_the_bin_are_no_labels(tree):
+    table = read_table(tree({"COVID": 4, "Normal": 4, **dict.fromkeys(ASIDE, 2)}))
+    assert counts(table) == {"COVID": 4, "Normal": 4}
+    assert sum(note.startswith("left out 2 images in 1 folder") for note in table.notes) == len(ASIDE)
+
+
+def test_what_was_derived_from_an_image_beside_it_is_left_out(tree):
+    real = ["0.png", "lung1.png", "1.png", "2_left.png", "2.png", "crop_2.png", "3_lung.png"]
+    root = tree({"COVID": [*real, *(f"{name}.png" for name in OF_ZERO)], "Normal": 4})
+    table = read_table(root)
+    assert counts(table) == {"COVID": len(real), "Normal": 4}
+    assert any(f"left out {len(OF_ZERO)} images whose names" in note for note in table.notes)
 
 
 def test_labels_that_only_sound_like_companions_stay(tree):
@@ -405,6 +456,8 @@ LOST = {
     "volumes": ({"COVID/images": ["a.nii.gz"], "Normal/images": 3, "TB/images": 3}, "1 .nii.gz"),
     "an archive": ({"train/COVID": ["a.zip"], "train/Normal": 3, "train/TB": 3}, "unpack"),
     "most of it": ({"COVID": ["a.jxl", "b.jxl", "c.png"], "Normal": 3}, "'COVID' has 2 .jxl.*1 of its files"),
+    "arrays": ({"COVID": ["a.h5", "b.h5"], "Normal": 3, "TB": 3}, "'COVID' has 2 .h5"),
+    "pickles": ({"train/COVID": ["a.pkl"], "train/Normal": 3, "train/TB": 3}, "'train/COVID' has 1 .pkl"),
     "no ending": ({"COVID": ["a", "b"], "Normal": 3, "TB": 3}, "2 files without an ending"),
 }
 
@@ -425,6 +478,23 @@ def test_what_is_only_partly_read_or_empty_is_said(tree):
     notes = read_table(tree({**files, "train/notes": ["a.txt"]})).notes
     assert "WARNING: 1 .heic in 'train/COVID' are not read" in notes
     assert any("no files in train/TB" in note for note in notes)
+
+
+def test_folders_of_documents_and_weights_beside_class_folders_are_said(tree):
+    spec = {"docs": ["a.txt", "b.pdf"], "labels": ["1.txt"], "models": ["best.h5"], "covid": 3, "normal": 3}
+    table = read_table(tree(spec))
+    assert table.labels == ("normal", "covid")
+    assert any(note.startswith("WARNING: no images") and "docs, labels, models" in note for note in table.notes)
+
+
+def test_a_class_folder_that_is_a_broken_link_is_named(tree):
+    root = tree({"covid": 3, "normal": 3})
+    (root / "tb").symlink_to("nowhere")
+    assert any(note.startswith("WARNING: 'tb' is a link") for note in read_table(root).notes)
+
+
+def test_words_that_end_like_a_split_are_labels(tree):
+    assert read_table(tree({"contest": 3, "retrain": 3, "normal": 3})).labels == ("normal", "contest", "retrain")
 
 
 def test_a_link_takes_no_split_and_no_label_away(tree, tmp_path):

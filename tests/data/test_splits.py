@@ -62,14 +62,12 @@ def test_images_with_the_same_bytes_stay_together():
     assert {"train", "val", "calibration", "test"} == set(names)
 
 
-def test_the_same_bytes_on_two_given_sides_are_a_warning():
+def test_the_same_bytes_on_two_given_sides_are_found():
     rows = [*make({"a": 40, "b": 40}), *make({"a": 5, "b": 5}, "test")]
     rows[0], rows[-1] = replace(rows[0], sha256="same"), replace(rows[-1], sha256="same")
-    notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
-    assert sum("WARNING: 1 picture is on more than one side" in note for note in notes) == 1
-    assert find_leakage(Table(Path(), tuple(rows)), [row.split for row in rows]).pictures == (
-        (rows[0].path, rows[-1].path),
-    )
+    table = Table(Path(), tuple(rows))
+    for sides in ([row.split for row in rows], assign_splits(table, SplitPlan()).names):
+        assert find_leakage(table, sides).pictures == ((rows[0].path, rows[-1].path),)
 
 
 def test_duplicates_are_held_out_together_and_join_patients():
@@ -120,12 +118,15 @@ def test_names_of_what_is_on_two_sides_are_said_and_made_safe():
     rows += [Row(f"test/x{i}.png", "a", "test", f"traina{i}\x1b[31m" if i == 0 else f"traina{i}") for i in range(1, 8)]
     rows[0] = replace(rows[0], path="train/\x1b[31m.png", sha256="same")
     rows[-1] = replace(rows[-1], sha256="same")
-    notes = [note for note in assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes if "WARNING" in note]
-    assert len(notes) == 2
-    assert "7 patients are" in notes[0]
-    assert notes[0].count("traina") == 3
-    assert "\x1b" not in "".join(notes)
-    assert "test/x7.png" in notes[1]
+    table = Table(Path(), tuple(rows))
+    found = find_leakage(table, assign_splits(table, SplitPlan()).names)
+    assert len(found.patients) == 7
+    shown = found.examples()
+    assert shown["patients"].count("traina") == 3
+    assert shown["patients"].endswith("...")
+    assert "\x1b" not in "".join(shown.values())
+    assert "test/x7.png" in shown["pictures"]
+    assert not shown["pictures"].endswith("...")
 
 
 def test_a_patient_with_several_labels_is_on_one_side():
@@ -197,14 +198,14 @@ def test_unknown_patients_are_called_optimistic():
     assert any("optimistic" in note for note in assign_splits(table, SplitPlan()).notes)
 
 
-def test_a_patient_on_two_sides_is_a_warning():
+def test_a_patient_on_two_sides_is_found():
     rows = [
         *make({"a": 40, "b": 40}),
         Row("test/a.png", "a", "test", "traina0"),
         Row("test/b.png", "b", "test", "x"),
     ]
-    notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
-    assert any("1 patient is on more than one side" in note for note in notes)
+    table = Table(Path(), tuple(rows))
+    assert find_leakage(table, assign_splits(table, SplitPlan()).names).patients == ("traina0",)
 
 
 def test_a_label_that_train_does_not_have_is_refused():

@@ -126,7 +126,7 @@ def test_changed_copies_share_a_fold(write_dataset, tmp_path, tiny):
         for row in open_run(done.folder / f"fold-{fold}").split():
             sides[row.path.replace("-mirrored", "")].add(row.split)
         assert all(len(found) == 1 for found in sides.values())
-    assert done.result["pooled"]["data"]["checked"]["leakage"]["pictures"] == 0
+    assert done.result["audit"]["checked"]["leakage"]["pictures"] == 0
     assert any("mirrored" in note and note.startswith("checked: ") for note in done.result["notes"])
 
 

@@ -24,6 +24,13 @@ def test_all_names_of_covid_are_one():
     assert found == {"Viral-COVID19": OURS[1], "COVID-19, ARDS": OURS[1], "non-covid": OURS[2]}
 
 
+def test_labels_match_in_every_spelling_that_reading_takes_for_the_same():
+    ours = ("normal", "viral_pneumonia", "COVID-", "COVID+")
+    assert match_labels(["Viral Pneumonia", "viral-pneumonia"], ours) == dict.fromkeys(
+        ["Viral Pneumonia", "viral-pneumonia"], "viral_pneumonia"
+    )
+
+
 def test_what_could_be_two_labels_is_not_guessed():
     with pytest.raises(SplitError, match="may be a/tb or b/tb"):
         match_labels(["tb"], ["normal", "a/tb", "b/tb"])

@@ -46,9 +46,9 @@ def int8_of(run_of, tmp_path_factory):
 
 
 def pixels_of(files, predictor):
-    from hilum.data.images import read_grayscale
+    from hilum.data.images import read_picture
 
-    return np.stack([reduce(read_grayscale(file), **predictor.bundle.preprocessing) for file in files])
+    return np.stack([reduce(read_picture(file).pixels, **predictor.bundle.preprocessing) for file in files])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -78,6 +78,7 @@ def crossval(parts: Sequence[Predictions], *, protected: str | None = "infected/
         "recipe": Recipe(name="small").model_dump(mode="json"),
         "data": "3b" * 32,
         "notes": [],
+        "audit": {"audited": True, "written": "", "findings": []},
         "pooled": {"name": "pooled", "split": "all", **pooled, "data": data, "unreadable": []},
         "per_fold": per_fold,
         "spread": {

@@ -122,6 +122,24 @@ def test_a_bundle_given_as_an_image_is_refused_as_one(bundle_of, hilum):
     assert "not an image" in json.loads(result.stdout)["error"]
 
 
+def test_masks_and_what_systems_leave_are_not_predicted_unless_named(tmp_path):
+    from hilum.serving.sources import find_files
+
+    real = ["set/COVID/0.png", "set/COVID/1.png", "set/images/0.png", "set/images/trashy.png"]
+    aside = ["set/COVID_masks/0.png", "set/masks/COVID/0.png", "set/annotations/0.png", "set/COVID/0_mask.png"]
+    hidden = ["set/@eaDir/0.png", "set/COVID/@eaDir/0/SYNO.png", "__MACOSX/set/0.png", ".cache/0.png"]
+    for name in (*real, *aside, *hidden):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    said = []
+    found = [file.relative_to(tmp_path).as_posix() for file in find_files([tmp_path], say=said.append)]
+    assert found == sorted(real)
+    assert len(said) == 1
+    assert f"left out {len(aside)} of {len(real + aside)} files" in said[0]
+    masks = tmp_path / "set" / "masks"
+    assert list(find_files([masks, tmp_path / aside[3]])) == [masks / "COVID" / "0.png", tmp_path / aside[3]]
+
+
 def test_folders_are_searched_for_objects_without_an_ending(tmp_path):
     pytest.importorskip("pydicom")
     from dicom_objects import encoded, radiograph

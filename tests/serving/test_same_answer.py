@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from hilum.data.cache import open_images
-from hilum.data.images import read_grayscale
+from hilum.data.images import read_picture
 from hilum.data.phantoms.radiograph import make_phantom
 from hilum.data.reduction import reduce
 from hilum.data.table import Row, Table
@@ -128,7 +128,7 @@ def test_training_graph_library_and_command_line_agree(kind, bundle_of, run_of, 
 def test_real_radiographs_in_other_containers(seed_cxr, bundle_of, tmp_path):
     predictor = Predictor(bundle_of("flat"))
     for file in sorted((seed_cxr / "val").rglob("*.jpeg"))[:6] or sorted((seed_cxr / "val").rglob("*.jp*g"))[:6]:
-        pixels = (read_grayscale(file) * 255).round().astype(np.uint8)
+        pixels = (read_picture(file).pixels * 255).round().astype(np.uint8)
         expected = list(predictor.predict(file).probabilities.values())
         for name, convert in LOSSLESS.items():
             answer = predictor.predict(save(convert(pixels), tmp_path / name))

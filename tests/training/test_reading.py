@@ -66,6 +66,26 @@ def test_the_patients_of_a_run_are_those_it_was_split_by(odd, tmp_path, tiny):
     assert again.metrics["with_patient"] == 0
 
 
+def test_the_labels_of_a_run_are_those_it_learnt(write_dataset, tmp_path, tiny):
+    """Although its table has another column that is called label."""
+    root = write_dataset(labels=("normal", "covid"), splits=("train", "test"))
+    file = root / "metadata.csv"
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, [*rows[0], "finding"])
+        writer.writeheader()
+        writer.writerows(row | {"finding": row["label"], "label": "AB"[i % 2]} for i, row in enumerate(rows))
+    run = train(root, tmp_path / "run", load_recipe("compact", tiny), read=ReadOptions(label_column="finding"))
+    given = evaluate(run).metrics
+    assert set(run.labels) == {"normal", "covid"}
+    for data in (root, shutil.copytree(root, tmp_path / "moved")):
+        again = evaluate(run, data).metrics
+        assert again["confusion"] == given["confusion"]
+        warned = any("other labels here" in note for note in again["data"]["notes"])
+        assert warned == (data != root), "read as the run read it where it is the same; else said"
+
+
 def test_labels_that_list_several_findings_are_refused_before_anything_is_decoded(odd, tmp_path, tiny):
     odd.write_text(odd.read_text(encoding="utf-16").replace("\tcovid\t1", "\tcovid|effusion\t1"), encoding="utf-16")
     shutil.rmtree(tmp_path / "images")

@@ -1,6 +1,7 @@
 """The whole training: what a run holds, and that interruptions leave no trace."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,28 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(write_dataset, tm
         train(write_dataset(name="other", patients=13), tmp_path / "run", resume=True)
     with pytest.raises(RunError, match="no such folder"):
         train(root, tmp_path / "nothing", resume=True)
+    relabelled = shutil.copytree(root, tmp_path / "relabelled") / "metadata.csv"
+    relabelled.write_text(relabelled.read_text().replace("normal,", "healthy,", 1))
+    with pytest.raises(RunError, match="not the images and labels"):
+        train(relabelled.parent, tmp_path / "run", resume=True)
+
+
+def test_a_training_that_another_version_began_goes_on_with_its_own_splits(write_dataset, tmp_path):
+    """Version 0.1.0 held out mirrored copies apart, and its recipe does not say what counts as one picture."""
+    root = write_dataset(metadata=False, labels=("normal", "covid"))
+    for file in sorted((root / "train" / "covid").iterdir())[:8]:
+        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file.with_stem(f"{file.stem}-mirrored"))
+    recipe = tiny("splits.duplicates=identical", "max_steps=2", "validate_every=1")
+    run = train(root, tmp_path / "run", recipe)
+    before = run.split()
+    make_unfinished(run)
+    text = (run.path / "recipe.toml").read_text()
+    (run.path / "recipe.toml").write_text(text.replace('duplicates = "identical"\n', ""))
+    assert open_run(run.path).recipe.splits.duplicates == "near"
+    again = train(root, tmp_path / "run", resume=True)
+    assert again.finished
+    assert again.split() == before
+    assert again.environment["data"]["notes"] == run.environment["data"]["notes"]
 
 
 def test_weights_of_another_architecture_are_refused_by_evaluate(write_dataset, tmp_path):
@@ -266,7 +289,7 @@ def test_the_first_steps_see_smaller_images(write_dataset, tmp_path, monkeypatch
     monkeypatch.setattr(Compact, "forward", lambda self, images: seen.append(images.shape[-1]) or plain(self, images))
     run = train(write_dataset(), tmp_path / "run", tiny("early_size=20", "early_share=0.5", "epochs=2"))
     total = run.history()[-1]["step"]
-    assert seen.count(20) == 1 + total / 2  # the first is the check that the network can take them
+    assert seen.count(20) == 2 + total / 2  # before and after decoding, whether the network can take them
     assert seen[-1] == 32
 
 
@@ -352,7 +375,7 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
         line = next(line for line in said.lines if line.startswith("checked: "))
         assert line == run.environment["data"]["notes"][-1]
         assert ("mirrored" in line) == (how == "near")
-        assert run.environment["data"]["checked"]["leakage"] == {"patients": 0, "pictures": 0}
+        assert run.environment["audit"]["checked"]["leakage"] == {"patients": 0, "pictures": 0}
         assert any("8 pictures occur more than once" in line for line in said.lines) == (how == "near")
     assert torn[0] == 0 < torn[1]
 
@@ -364,7 +387,7 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
     again = train(root, tmp_path / "near", resume=True)
     assert again.finished
     assert again.split() == before
-    assert again.environment["data"]["checked"] == facts["data"]["checked"]
+    assert again.environment["audit"] == facts["audit"]
 
 
 def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_path):
@@ -375,11 +398,11 @@ def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_pa
     said = Collected()
     run = train(root, tmp_path / "run", tiny("max_steps=1", 'val="carve"'), progress=said)
     assert all((row.split == "test") == row.path.startswith("test/") for row in run.split())
-    note = next(line for line in said.lines if "WARNING" in line and "more than one side" in line)
-    assert "1 picture is" in note
-    assert "train/normal/tr003-0.png" in note
-    assert "test/normal/te009-1.png" in note
-    (finding,) = run.environment["data"]["checked"]["findings"]
+    (line,) = [line for line in said.lines if "train/normal/tr003-0.png" in line]  # once
+    assert line.startswith("audit: ERROR duplicates: 1 picture is")
+    assert "test/normal/te009-1.png" in line
+    assert not any(line.startswith("note: WARNING") for line in said.lines)
+    (finding,) = (found for found in run.environment["audit"]["findings"] if found["check"] == "duplicates")
     assert finding["severity"] == "error"
 
 

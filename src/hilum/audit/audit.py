@@ -80,7 +80,7 @@ def write_audit(found: Audit, out: Path) -> Path:
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    remember(found.facts, dataset_key((row.sha256, row.label) for row in found.survey.table.rows), out)
+    remember(found.facts, dataset_key(found.survey.table.rows), out)
     return file
 
 
@@ -105,7 +105,7 @@ def audit(
         TableError: The data cannot be read at all.
     """
     progress = progress or Progress()
-    table = read_table(data, read)
+    table = read_table(data, read, progress)
     seen = survey(table, progress=progress)
     copies = find_duplicates(seen, progress=progress)
     whose = count_patients(seen.table)

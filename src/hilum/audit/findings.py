@@ -10,6 +10,7 @@ from hilum.printable import printable
 
 Severity = Literal["info", "warning", "error"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "info")
+KEPT = ("check", "severity", "message", "remedy")  # what a run keeps of each finding
 MISLEADS = (
     "provenance",  # labels that cannot be what they say
     "sources",  # source and label determine each other: no measure can tell one from the other
@@ -50,6 +51,22 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """For ``audit.json``."""
         return asdict(self)
+
+
+def understood(findings: Iterable[Any]) -> list[Finding]:
+    """Findings that a file holds, without those that this version does not know.
+
+    Args:
+        findings: As `Finding.as_json` gave them, or only with check, severity, message and remedy.
+    """
+    return [
+        Finding(found["check"], found["severity"], found["message"], found["remedy"])
+        for found in findings
+        if isinstance(found, dict)
+        and all(isinstance(found.get(key), str) for key in KEPT)
+        and found["check"] in MISLEADS
+        and found["severity"] in ORDER
+    ]
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

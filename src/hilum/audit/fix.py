@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.audit.duplicates import both_right
+from hilum.audit.near_duplicates.names import is_altered
 from hilum.data.patients import rule_of
 from hilum.data.splits import GROUP_COLUMN, independent_groups
 from hilum.data.table import Row, Table
@@ -34,8 +35,9 @@ def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unread
     - Patients that were recognised by file names are written down.
     - A picture that lies under several labels is left out: one of the labels is wrong, and nobody here knows which.
       Labels of which one says all that the other says (``COVID-19`` and ``COVID-19, ARDS``) are both right.
-    - Of other copies one is kept: that in ``test`` before ``calibration`` before ``val`` before ``train``. If two
-      patients claim a picture, it keeps both names in one group, so that no split tears these patients apart.
+    - Of other copies one is kept: that in ``test`` before ``calibration`` before ``val`` before ``train``; on one side,
+      a file whose name does not say that it is a copy (as ``180Rotated_x.jpg`` does). If two patients claim a picture,
+      it keeps both names in one group, so that no split tears these patients apart.
     - Of a patient on several sides of given splits only the images on the first of these sides are kept.
 
     Args:
@@ -60,7 +62,7 @@ def fix(table: Table, patients: Sequence[str], groups: Mapping[int, int], unread
         if not both_right(labels):
             log += [f"left out {rows[i].path}: the same picture lies under {', '.join(labels)}" for i in positions]
             continue
-        first, *copies = sorted(positions, key=lambda i: (_side(rows[i]), i))
+        first, *copies = sorted(positions, key=lambda i: (_side(rows[i]), is_altered(rows[i].path), i))
         kept[first] = rows[first]
         log += [f"left out {rows[i].path}: a copy of {rows[first].path}" for i in copies]
         claimed = {rows[i].patient_id for i in positions if rows[i].patient_id}

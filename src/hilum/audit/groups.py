@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hilum.audit.correlation import CHANGES, find_copies
 from hilum.audit.index import INSTALL, MANY, has_faiss
+from hilum.audit.near_duplicates.search import CHANGES, find_copies
 from hilum.data.cache import Images, cache_folder
 from hilum.data.mapped import release
 from hilum.progress import Progress
@@ -50,7 +50,7 @@ class Groups:
     Attributes:
         numbers: One number an image, equal for one picture; shape (N,).
         looked_for: What makes two images one picture: ``pixels``, equal thumbnails, and the names of
-            `hilum.audit.correlation.CHANGES`.
+            `hilum.audit.near_duplicates.search.CHANGES`.
         note: What has to be known about it, such as that too many images were compared by equal pixels only.
     """
 
@@ -77,8 +77,8 @@ def find_groups(images: Images, how: Literal["near", "identical"], progress: Pro
 
     Args:
         images: N decoded images.
-        how: ``near`` looks for copies that were changed, as `hilum.audit.correlation.find_copies` does, where there are
-            fewer than 20,000 different images or faiss is installed; ``identical`` for equal pixels only.
+        how: ``near`` looks for copies that were changed, as `hilum.audit.near_duplicates.search.find_copies` does,
+            where there are fewer than 20,000 different images or faiss is installed; ``identical`` for equal pixels.
         progress: Told while images are compared.
     """
     return _group([Thumbnails(images.thumbnails, images.positions, images.digest)], how, progress or Progress())

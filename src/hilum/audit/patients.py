@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hilum.audit.findings import Finding
-from hilum.data.patients import rule_of
+from hilum.data.patients import FROM_HEADER, rule_of
 from hilum.data.table import Table
 
 EXAMPLES = 5
-COLUMN = "column"
+COLUMN, FOLDERS, HEADERS = "column", "folders", "DICOM headers"
 UNKNOWN = "unknown"
 
 
@@ -21,7 +21,8 @@ class Patients:
 
     Attributes:
         patient: One a row; empty where unknown.
-        how: One a row: ``column``, the public set whose file names tell it, or ``unknown``.
+        how: One a row: ``column``, ``folders``, ``DICOM headers``, the public set whose file names tell it, or
+            ``unknown``.
         across_splits: Patients with images in more than one split, those with most images first.
         several_labels: Patients with more than one label, those with most images first.
         images: Number of images of each patient.
@@ -33,11 +34,6 @@ class Patients:
     several_labels: tuple[str, ...]
     images: Mapping[str, int]
 
-    @property
-    def known(self) -> bool:
-        """Whether every image's patient is known."""
-        return bool(self.patient) and all(self.patient)
-
 
 def count_patients(table: Table) -> Patients:
     """Tell whose image each is, by the table, where file names were recognised when it was read.
@@ -46,7 +42,8 @@ def count_patients(table: Table) -> Patients:
         table: Any.
     """
     patient = [row.patient_id for row in table.rows]
-    how = [rule_of(name) or COLUMN if name else UNKNOWN for name in patient]
+    stated = COLUMN if table.columns else FOLDERS
+    how = [_rule(name) or stated if name else UNKNOWN for name in patient]
     images = Counter(name for name in patient if name)
     splits, labels = defaultdict(set), defaultdict(set)
     for row, name in zip(table.rows, patient, strict=True):
@@ -61,6 +58,10 @@ def count_patients(table: Table) -> Patients:
         several_labels=tuple(name for name in most if len(labels[name]) > 1),
         images=images,
     )
+
+
+def _rule(patient: str) -> str:
+    return HEADERS if patient.startswith(FROM_HEADER) else rule_of(patient)
 
 
 def findings(patients: Patients) -> list[Finding]:
@@ -93,7 +94,7 @@ def findings(patients: Patients) -> list[Finding]:
             Finding(
                 "patients",
                 "warning",
-                f"{what}, neither in a column nor by a file name that follows a known rule: {counted} "
+                f"{what}, by a column, folder, DICOM header or file name that follows a known rule: {counted} "
                 f"intervals{' are by image' if not known else ''}, which are optimistic if a patient has several.",
                 "Fill in a column patient_id: hilum audit DATA --fix OUT.csv writes a table that has it.",
                 {"unknown": total - known, "how": dict(Counter(patients.how))},
@@ -111,9 +112,10 @@ def findings(patients: Patients) -> list[Finding]:
             )
         )
     if known:
-        rules = sorted({how for how in patients.how if how not in (COLUMN, UNKNOWN)})
-        ways = [f"from file names as in {rule}" for rule in rules]
-        ways = ["from the column patient_id", *ways] if COLUMN in patients.how else ways
+        stated = {COLUMN: "from the column patient_id", FOLDERS: "from folders", HEADERS: "from DICOM headers"}
+        rules = sorted(set(patients.how) - {*stated, UNKNOWN})
+        ways = [way for how, way in stated.items() if how in patients.how]
+        ways += [f"from file names as in {rule}" for rule in rules]
         found.append(
             Finding(
                 "patients",
@@ -122,7 +124,7 @@ def findings(patients: Patients) -> list[Finding]:
                 f"each, at most {max(patients.images.values())}), known {' and '.join(ways)}.",
                 "Splits are made by these patients, unless --patients none is given; hilum audit DATA --fix OUT.csv "
                 "writes them down."
-                if rules
+                if rules or HEADERS in patients.how
                 else "",
                 {"images": known, "patients": len(patients.images), "how": dict(Counter(patients.how))},
             )

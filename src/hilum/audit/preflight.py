@@ -43,7 +43,7 @@ class Checked:
 
     def sentence(self) -> str:
         """One line for people, which says no more than was checked."""
-        kinds = ", ".join(WORDS.get(name, name) for name in self.looked_for)
+        kinds = ", ".join(WORDS.get(name, name.replace("_", " ")) for name in self.looked_for)
         numbers = [f"{_number(len(self.leakage.pictures), 'duplicate')} ({kinds})"]
         if self.with_patient:
             some = f" (known for {self.with_patient:,} of {self.images:,} images)"
@@ -64,7 +64,10 @@ class Checked:
             ("duplicates", "picture", self.leakage.pictures),
         ):
             if items:
-                message = f"{counted(len(items), name)} on two {self.what}: results look better than they are."
+                shown = self.leakage.examples()[f"{name}s"]
+                message = (
+                    f"{counted(len(items), name)} on two {self.what} ({shown}): results look better than they are."
+                )
                 remedy = "hilum audit DATA --fix OUT.csv writes a table without them in train."
                 evidence = {f"{name}s": len(items), "examples": list(items[:NAMED])}
                 found.append(Finding(check, "error", message, remedy, evidence))

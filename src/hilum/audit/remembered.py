@@ -8,16 +8,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hilum import __version__
 from hilum.data.cache import cache_folder
+from hilum.data.rows import Row
 
 
-def dataset_key(files: Iterable[tuple[str, str]]) -> str:
-    """The identity of a dataset: the same wherever its files lie and whatever they are called.
+def dataset_key(rows: Iterable[Row]) -> str:
+    """What an audit is about: the same wherever the files lie, whatever they are called and however they are split.
 
     Args:
-        files: SHA-256 and label of each readable file, in any order.
+        rows: Of the readable files, in any order; files, labels, patients and sources count.
     """
-    lines = sorted(f"{sha256} {label}" for sha256, label in files)
+    lines = sorted(json.dumps([row.sha256, row.label, row.patient_id, row.source]) for row in rows)
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
@@ -26,7 +28,7 @@ def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
 
     Args:
         facts: What ``audit.json`` holds.
-        key: The dataset's.
+        key: The dataset's (`dataset_key`).
         written: The folder in which the audit lies.
     """
     file = _file(key)
@@ -40,7 +42,7 @@ def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
 
 
 def recall(key: str) -> dict[str, Any]:
-    """What ``audit.json`` held, and ``written``, the folder in which it lay; empty if there was no such audit."""
+    """What ``audit.json`` held, and ``written``, the folder in which it lay; empty if this version made none."""
     try:
         found = json.loads(_file(key).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -49,4 +51,4 @@ def recall(key: str) -> dict[str, Any]:
 
 
 def _file(key: str) -> Path:
-    return cache_folder() / "audits" / f"{key}.json"
+    return cache_folder() / "audits" / f"{key}-{__version__}.json"

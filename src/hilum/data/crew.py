@@ -100,7 +100,7 @@ class Crew:
         for _ in range(count - len(self.helpers)):
             try:
                 helper = subprocess.Popen(
-                    [sys.executable, "-c", START, json.dumps(sys.path)],
+                    [sys.executable, "-P", "-c", START, json.dumps(sys.path)],  # -P: no json.py of the folder
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,

@@ -88,7 +88,7 @@ class _Worker:
     def __init__(self) -> None:
         single = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads reserve address space
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START, json.dumps(sys.path)],
+            [sys.executable, "-P", "-c", START, json.dumps(sys.path)],  # -P: no json.py of the working directory
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # pydicom's warnings tell names
@@ -109,6 +109,9 @@ class _Worker:
             self.process.stdin.write(json.dumps(request).encode() + b"\n" + content)
             self.process.stdin.flush()
             answer = json.loads(self.process.stdout.readline())
+            if not isinstance(answer, dict):
+                msg = "no answer"
+                raise ValueError(msg)
             size = 4 * int(np.prod(answer.get("shape", [0])))
             pixels = self.process.stdout.read(size)
             if len(pixels) < size:

@@ -23,10 +23,15 @@ class BodyPart(Enum):
 CHEST_CODES = frozenset(
     {"816094009", "51185008", "T-D3000", "39607008", "T-28000", "416550000", "416775004", "R-FAB55", "R-FAB57"}
 )
-# Parts of words, without accents; the first group wins, so that a thoracic spine is no chest.
+# Parts of words, without accents; the first group wins but for CHEST_NOUNS: a thoracic spine is no chest.
 SPINE = (
     *("SPINE", "LUMBAR", "CERVICAL", "SACR", "COCCY", "VERTEBR", "COLUMN", "COLONN", "RACHIS", "WIRBEL", "KREGOSLUP"),
-    *("ПОЗВОН", "WERVEL", "RYGG", "DORSAL"),
+    *("ПОЗВОН", "WERVEL", "RYGG", "DORSAL", "椎", "脊"),
+)
+# Nouns that name the chest beside a spine as well (CHEST AND SPINE), as THORACIC and ГРУДНОЙ do not.
+CHEST_NOUNS = (
+    *("CHEST", "THORAX", "TORAX", "TORACE", "PECHO", "POITRINE", "BRUSTKORB", "PETTO", "MELLKAS", "BORSTKAS"),
+    *("BROSTKORG", "LUNG", "POUMON", "POLMON", "CXR", "胸部", "肺"),
 )
 CHEST = (
     *("CHEST", "THORA", "THORX", "TORAX", "TORAC", "PECHO", "POITRINE", "BRUST", "PETTO", "PIERSI", "ГРУД"),
@@ -47,7 +52,8 @@ CHEST = (
         "COSTILLA",
     ),
 )
-CHEST_WORDS = frozenset({"RIB", "THX", "TX"})
+CHEST_WORDS = frozenset({"RIB", "THX"})
+PERHAPS_CHEST = "TX"  # but a treatment beside another part
 OTHER = (
     *("HAND", "WRIST", "FINGER", "THUMB", "ELBOW", "FOREARM", "HUMER", "SHOULDER", "CLAVIC", "SCAPUL", "SKULL", "HEAD"),
     *("NECK", "SINUS", "FACE", "FACIAL", "ORBIT", "NASAL", "MANDIB", "MAXILL", "TEETH", "TOOTH", "DENTAL", "KNEE"),
@@ -114,11 +120,12 @@ def _meaning(name: str) -> tuple[BodyPart, str]:
     letters = unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
     words = re.findall(r"[^\W\d_]+", letters)
     whole = "".join(words)
-    if any(part in whole for part in SPINE):
+    spine = any(part in whole for part in SPINE)
+    if spine and not any(word.startswith(CHEST_NOUNS) for word in words):
         return BodyPart.OTHER, "SPINE"
     if any(part in whole for part in CHEST) or CHEST_WORDS.intersection(words):
         return BodyPart.CHEST, ""
     for word in words:  # perhaps behind a side: RKNEE, LTHAND
         if word in OTHER_WORDS or any(word[side:].startswith(OTHER) for side in range(3)):
             return BodyPart.OTHER, word
-    return BodyPart.UNKNOWN, ""
+    return (BodyPart.CHEST if PERHAPS_CHEST in words else BodyPart.UNKNOWN), ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.data.dicom_body_part import BodyPart, body_part
 from hilum.data.images import LARGEST_PIXELS, SMALLEST_SIDE
+from hilum.data.patients import FROM_HEADER, is_nobody
 
 RADIOGRAPHS = frozenset({"CR", "DX", "DR"})  # DR is no defined term, but written
 FILM = "RG"  # radiographs on film, digitised (PS3.3 C.7.3.1.1.1)
@@ -28,10 +29,6 @@ VIEWS = {
 LATERAL = frozenset({"LL", "RL", "LATERAL"})
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 OLDEST = 90  # higher ages could identify a person (45 CFR 164.514): they are counted together
-NOBODY = frozenset(
-    {"", "0", "00000000", "ANON", "ANONYM", "ANONYMOUS", "ANONYMISED", "ANONYMIZED", "ANONYMIZE", "DEIDENTIFIED", "NA"}
-    | {"N/A", "NAN", "NOID", "NONE", "NULL", "PATIENT", "PATIENTID", "REMOVED", "TEST", "UNKNOWN", "XXXX"}
-)
 KEY = "HILUM_PATIENT_KEY"
 ELSEWHERE = "Check where it comes from."
 
@@ -100,11 +97,11 @@ def facts(header: Any) -> dict[str, str]:
     sex = str(header.get("PatientSex", "") or "").upper().strip()
     found["sex"] = sex if sex in ("M", "F", "O") else ""
     person = str(header.get("PatientID", "") or "").strip(" \0")
-    if person.upper() not in NOBODY:
+    if not is_nobody(person) and person.strip("0"):  # a table may count its patients from 0, an archive does not
         issuer = str(header.get("IssuerOfPatientID", "") or "").strip(" \0")
         key = hashlib.sha256(os.environ[KEY].encode()).digest() if os.environ.get(KEY) else b""
         told = hashlib.blake2b(f"{issuer}\0{person}".encode("utf-8", "replace"), key=key, digest_size=6)
-        found["patient_id"] = f"dicom:{told.hexdigest()}"
+        found["patient_id"] = f"{FROM_HEADER}{told.hexdigest()}"
     return {name: value for name, value in found.items() if value}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,16 +19,18 @@ SAMPLE = 32  # files that are opened although their names say that they are imag
 COLUMNS = ("view", "age", "sex")
 
 
-def with_headers(table: Table, progress: Progress | None = None) -> Table:
+def with_headers(table: Table, progress: Progress | None = None, *, patients: bool = True) -> Table:
     """Fill in what the headers of a table's DICOM files state, where the table does not state it.
 
-    Patients become pseudonyms (see `hilum.data.dicom_gate.facts`); view, age and sex become columns of those names.
+    Patients become pseudonyms (see `hilum.data.dicom_gate.facts`), or what the table calls them on other rows where it
+    names them always alike; view, age and sex become columns of those names.
     Lateral views stay, and are counted. Of files with an image's ending only a few are opened where no other file is
     DICOM. A single PatientID on files of several labels is what de-identification leaves: it says nothing of patients.
 
     Args:
         table: A dataset.
         progress: Told while headers are read.
+        patients: Whether to take patients, too.
 
     Returns:
         The table itself where no file is DICOM; otherwise one with more values, and notes of what was found.
@@ -50,14 +53,7 @@ def with_headers(table: Table, progress: Progress | None = None) -> Table:
         for number, facts in zip(numbers, read, strict=True):
             found[number] = facts
             advance(1)
-    people = {facts.get("patient_id", "") for facts in found.values()} - {""}
-    labels = {table.rows[number].label for number, facts in found.items() if "patient_id" in facts}
-    notes = []
-    if len(people) == 1 and len(labels) > 1:
-        notes.append("all DICOM files share one PatientID, as de-identification leaves it: their patients are unknown")
-        found = {number: {**facts, "patient_id": ""} for number, facts in found.items()}
-    elif people:
-        notes.append(f"took the patients of {len(numbers)} DICOM files from their headers, as {len(people)} pseudonyms")
+    people, notes = _people(table, found) if patients else ({}, [])
     names = [table.rows[number].path for number in numbers]
     disguised = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if disguised:
@@ -69,7 +65,7 @@ def with_headers(table: Table, progress: Progress | None = None) -> Table:
         notes.append(
             f"kept {lateral} lateral views among {len(numbers)} DICOM files; remove their rows to leave them out"
         )
-    return replace(table, rows=pack(_filled(table, found)), notes=(*table.notes, *notes))
+    return replace(table, rows=pack(_filled(table, found, people)), notes=(*table.notes, *notes))
 
 
 def _objects(table: Table) -> list[int]:
@@ -87,12 +83,33 @@ def _objects(table: Table) -> list[int]:
     return sorted(found)
 
 
-def _filled(table: Table, found: Mapping[int, Mapping[str, str]]) -> Iterator[Row]:
+def _people(table: Table, found: Mapping[int, Mapping[str, str]]) -> tuple[dict[int, str], list[str]]:
+    """Patients of rows that name none, by position, and notes of where they are from."""
+    told = {number: facts["patient_id"] for number, facts in found.items() if "patient_id" in facts}
+    rows = {number: table.rows[number] for number in told}
+    missing = [number for number, row in rows.items() if not row.patient_id]
+    if not missing:
+        return {}, []
+    if len(set(told.values())) == 1 and len({row.label for row in rows.values()}) > 1:
+        return {}, ["all DICOM files share one PatientID, as de-identification leaves it: it was not used"]
+    called = defaultdict(set)
+    for number, row in rows.items():
+        if row.patient_id:
+            called[told[number]].add(row.patient_id)
+    given = {pseudonym: next(iter(names)) for pseudonym, names in called.items() if len(names) == 1}
+    people = {number: given.get(told[number], told[number]) for number in missing}
+    pseudonyms = set(people.values()) - set(given.values())
+    ways = [f"as {len(pseudonyms)} pseudonyms"] if pseudonyms else []
+    ways += ["by the names that other rows give them"] if len(set(people.values())) > len(pseudonyms) else []
+    took = f"took the patients of {len(missing)} DICOM files from their headers, {' and '.join(ways)}"
+    return people, [f"{took}; --patients none switches this off"]
+
+
+def _filled(table: Table, found: Mapping[int, Mapping[str, str]], people: Mapping[int, str]) -> Iterator[Row]:
     stated = {name.lower() for row in table.rows for name in row.extra}
     for number, row in enumerate(table.rows):
         facts = found.get(number)
         if facts:
             added = {name: facts[name] for name in COLUMNS if name in facts and name not in stated}
-            patient = row.patient_id or facts.get("patient_id", "")
-            row = replace(row, patient_id=patient, extra={**row.extra, **added})
+            row = replace(row, patient_id=people.get(number, row.patient_id), extra={**row.extra, **added})
         yield row

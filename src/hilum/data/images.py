@@ -84,18 +84,6 @@ class Picture:
     chroma: float = 0.0
 
 
-def read_grayscale(source: Path | bytes, name: str = "") -> NDArray[np.float32]:
-    """Read one radiograph as greyscale (see `read_picture`).
-
-    Returns:
-        Pixels of shape (H, W), between 0 (black) and 1 (white).
-
-    Raises:
-        ImageError: As `read_picture`.
-    """
-    return read_picture(source, name).pixels
-
-
 def read_picture(source: Path | bytes, name: str = "") -> Picture:
     """Read one radiograph as greyscale, and how colourful it was.
 
@@ -152,7 +140,7 @@ def read_bytes(path: Path, name: str) -> bytes:
         if size <= LARGEST_FILE:
             return path.read_bytes()
     except FileNotFoundError as error:
-        msg = f"{name}: no such file. Correct the path, or remove its row from the table."
+        msg = f"{name}: no such file. Correct the path, or leave it out."
         raise ImageError(msg) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -24,6 +24,7 @@ from hilum.printable import printable, visible
 MISSING = frozenset(
     ("", "nan", "na", "n/a", "n.a.", "<na>", "#n/a", "null", "?", "??", "???", "todo", "to do", "tbd", "unknown")
 ) | {"unlabeled", "unlabelled", "not labeled", "not labelled", "undefined", "missing", "not available", "not known"}
+MISSING |= {"nat", "#ref!", "#value!", "no data", "no label", "pending"}
 UNCLEAR = frozenset(("none", "-", "--", "nil"))  # no label, or no disease
 SHOWN = 4
 
@@ -74,6 +75,12 @@ def tidy_labels(table: Table) -> Table:
         TableError: Labels differ only as singular and plural, or ``none`` may mean that there is no disease.
     """
     counts = table.values("label")
+    if unsure := counts["-1"] + counts["-1.0"]:
+        note = (
+            f"WARNING: the label -1 of {unsure:,} images often stands for uncertain; here it is a label like any "
+            "other: leave such cells empty to leave those images out"
+        )
+        table = replace(table, notes=(*table.notes, note))
     changed = _tidy(counts, table.root)
     if not changed:
         return table
@@ -121,7 +128,7 @@ def _tidy(counts: Mapping[str, int], root: Path) -> dict[str, str]:
 
 def _levels(parts: Iterable[str]) -> Iterable[tuple[str, ...]]:
     """The keys of a label's folders: (infected,) and (infected, covid)."""
-    return accumulate((_key(part),) for part in parts)
+    return accumulate((spelling_key(part),) for part in parts)
 
 
 def _check_plurals(names: Mapping[tuple[str, ...], str], root: Path) -> None:
@@ -147,7 +154,7 @@ def _clean(part: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _key(part: str) -> str:
+def spelling_key(part: str) -> str:
     """Equal for spellings of one name. ``COVID-`` and ``COVID+`` stay two: a sign at an end may be a result."""
     letters = unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold())
     letters = "".join(letter for letter in letters if unicodedata.category(letter) != "Cf")
@@ -170,7 +177,7 @@ def _singular(key: str) -> str:
 
 def _parts(label: str) -> tuple[str, ...]:
     """The keys of the findings that a label may list; one where it lists none."""
-    return tuple(_key(part.strip()) for part in _LISTED.split(last_component(label)) if part.strip())
+    return tuple(spelling_key(part.strip()) for part in _LISTED.split(last_component(label)) if part.strip())
 
 
 def nested_findings(a: str, b: str) -> bool:

@@ -20,6 +20,8 @@ _COVID = re.compile(
     re.IGNORECASE,
 )
 _NOT_POSITIVE = re.compile(r"[\s(]*-[\s)]*")  # what is left of `COVID-` and `COVID (-)` behind the name
+_DASHES = re.compile("[\u2010-\u2015\u2212\ufe63\uff0d]")
+_VE = re.compile(r"([+-])\s*ve\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -28,25 +30,44 @@ def _words_of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_NOT = _words_of("no non not without negative neg un free than except excluding out ohne kein keine sin sans sem")
-_BETWEEN = _words_of("a any the of for to sign signs evidence suspicion known")  # `no evidence of covid`
-_NOT_AFTER = _words_of("negative neg free absent excluded unlikely control controls normal healthy")
-_NOT_AT_THE_END = _words_of("no false none 0")
-_DEGREES = _words_of(
-    "positive pos yes true 1 mild moderate severe critical early late acute confirmed typical atypical ards"
+_NOT = _words_of(
+    "no non not without negative neg un free than except excluding out ohne kein keine nicht sin sans sem pas nao geen "
+    "pre before prior post after 非 无 無"
+)
+_NEGATIVE = ("negat", "отриц", "阴性", "陰性")  # as a word begins: negative, négatif, negativo, Negativ
+_POSITIVE = ("posit", "pozyt", "полож", "阳性", "陽性")
+_DENYING = _words_of("neg absent absente ausente assente excluded unlikely undetected undetectable unconfirmed refuted")
+_AFFIRMING = _words_of("pos yes true detected confirmed present presente oui si ja sim")
+_NOT_NEXT = _words_of("free control controls normal healthy")  # behind `covid`, and only there
+_NOT_AT_THE_END = _words_of("no non not false none nein nao nee n 0")
+_TWINS = {"n": "py", "f": "t", "0": "1"}  # an answer in one letter, and the other answer
+_FOUND = _AFFIRMING | _words_of("found seen suspected proven identified evident")  # `not` before them denies
+_SEVERITY = _words_of(
+    "mild moderate severe critical icu ards intubated ventilated hospitalised hospitalized itu intensive fatal"
+)
+_DEGREES = _AFFIRMING | _SEVERITY | _words_of("1 early late acute typical atypical")
+_OTHERS = _words_of(  # what is no COVID-19 although it lies in a folder of that name
+    "bacterial bacteria viral virus fungal other others tuberculosis tb influenza flu sars mers rsv cancer tumor "
+    "tumour cap unknown effusion"
 )
 _HEALTHY = _words_of(
     "normal normals healthy control controls negative negatives unremarkable uninfected noninfected nofinding "
-    "nofindings normale normales normais gesund sano sanos sain sains saudavel"
+    "nofindings normale normales normais normalbefund gesund gesunde unauffallig sano sanos sana sanas sain sains "
+    "saine saudavel"
 )
+_NOT_THAT = _words_of("control controls negative negatives")  # below a disease, only without that disease
 _NOTHING = _words_of(
     "finding findings abnormality abnormalities anomaly anomalies disease pathology infection infected hallazgos befund"
 )
 _BESIDE = _words_of(  # they say nothing of health
     "cxr x ray rays xray chest thorax lung lungs image images img case cases patient patients subject subjects person "
     "people class group label scan scans radiograph radiographs film adult adults child children pa ap only any acute "
-    "significant evidence of"
+    "significant evidence of data dataset set volunteer volunteers donor donors within limits"
 )
+_ABOUT = _BESIDE | _words_of(
+    "pcr rt test tests tested result results status pneumonia is was"
+)  # between it and its denial
+_NO_COVID = re.compile(r"\b(?:no|non|not|without|ohne|kein|sin|sans) covid\b")
 _ILL = _words_of("infected abnormal diseased sick ill pathological positive")
 
 
@@ -71,31 +92,39 @@ def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
 def is_covid(label: str) -> bool:
     """Whether a label names COVID-19.
 
-    The innermost name decides. Where it is only a degree (``severe``, ``positive``), the folder above it does.
+    The innermost name decides. Where it says nothing of it (``severe``, ``pneumonia``, ``PA``), the folder above it
+    does, unless the name is another disease, a denial or healthy.
 
     Args:
         label: Such as ``infected/Viral-COVID19``; ``non-covid`` and ``COVID-negative`` are not.
     """
     *above, inner = label.split("/")
     said = _says_covid(inner)
-    if said is None and above and set(_words(inner)) <= _DEGREES:
-        said = is_covid("/".join(above))
+    if said is None and above:
+        words = _words(inner)
+        other = _OTHERS.intersection(words) or is_healthy(inner)
+        said = not other and not _denied(["covid", *words], 0) and not _without_it(words) and is_covid("/".join(above))
     return bool(said)
 
 
 def is_healthy(label: str) -> bool:
     """Whether a label means that nothing was found: ``No_Findings``, ``control``, ``Normal CXR``.
 
-    Every word of the innermost name has to say so. ``infected/normal`` contradicts itself, and ``covid/negative`` may
-    have any other disease.
+    Every word of the innermost name has to say so. ``infected/normal`` contradicts itself, and ``covid/negative`` and
+    ``tb/control`` may have any other disease.
 
     Args:
         label: Any.
     """
     *above, inner = label.split("/")
     words = [word for word in _words(inner) if word not in _BESIDE and not word.isdecimal()]
-    if not words or any(set(_words(folder)) & _ILL or _says_covid(folder) is not None for folder in above):
+    folders = [word for folder in above for word in _words(folder) if not word.isdecimal()]
+    if not words or "covid" in folders or _ILL.intersection(folders):
         return False
+    if _NOT_THAT.issuperset(words) and not (_BESIDE | _HEALTHY).issuperset(folders):
+        return False
+    if _HEALTHY.intersection(words):  # `normal (no covid)`
+        words = _NO_COVID.sub(" ", " ".join(words)).split()
     while words:
         if words[0] in _HEALTHY:
             words = words[1:]
@@ -108,14 +137,50 @@ def is_healthy(label: str) -> bool:
     return True
 
 
+def is_answer(name: str) -> bool:
+    """Whether a name only answers a question that another name asks: ``positive``, ``neg``, ``yes``, ``0``."""
+    words = _words(name)
+    return len(words) == 1 and (
+        _answer(words[0]) is not None or words[0] in _NOT_AT_THE_END or words[0] in {"1", "p", "y", "t"}
+    )
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a name says nothing of what its images show: ``data``, ``CXR images``, ``2``."""
+    return _BESIDE.issuperset(word for word in _words(name) if not word.isdecimal())
+
+
 def default_positive(labels: Iterable[str]) -> str | None:
     """The label that must not be missed where nobody said which: COVID-19, if there is one.
 
     Args:
-        labels: Any; of several that name COVID-19 the plainest is taken (``COVID-19`` before ``COVID-19, ARDS``).
+        labels: Any; of several that name COVID-19 the plainest is taken (``COVID-19`` before ``COVID-19, ARDS``), and
+            none where two differ in one letter or digit whose meaning is not known.
     """
-    named = sorted(filter(is_covid, labels), key=lambda label: (len(_words(label)), label))
+    named = sorted(naming_covid(labels), key=lambda label: (len(_words(label)), label))
+    if any(len(one) == len(two) == 1 for one, two in _differences(named[:1], named)):
+        return None  # `covid_a` and `covid_b` may be its two answers
     return named[0] if named else None
+
+
+def naming_covid(labels: Iterable[str]) -> list[str]:
+    """Those labels that name COVID-19, in their order; of ``covid F`` beside ``covid T`` the second alone does."""
+    labels = list(labels)
+    return [
+        label
+        for label in filter(is_covid, labels)
+        if not any(two in _TWINS.get(one, "") for one, two in _differences([label], labels))
+    ]
+
+
+def _differences(some: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
+    """The words in which labels differ that are equal but for one word."""
+    found = []
+    for one, other in ((_words(one), _words(other)) for one in some for other in others):
+        if len(one) == len(other):
+            different = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+            found += different if len(different) == 1 else []
+    return found
 
 
 def roles_sentence(labels: Sequence[str], positive: str | None, healthy: Sequence[str], *, chosen: bool = False) -> str:
@@ -130,8 +195,9 @@ def roles_sentence(labels: Sequence[str], positive: str | None, healthy: Sequenc
     every = f" ({', '.join(map(printable, labels))})"
     if positive:
         told = f"positive label: {printable(positive)} (must not be missed)"
-        if others := [label for label in labels if label != positive and is_covid(label)]:
-            told += f"; {', '.join(map(printable, others))} names COVID-19, too, and is counted apart"
+        if others := [label for label in naming_covid(labels) if label != positive]:
+            verbs = "names COVID-19, too, and is" if len(others) == 1 else "name COVID-19, too, and are"
+            told += f"; {', '.join(map(printable, others))} {verbs} counted apart"
     elif chosen:
         told = "no positive label, as the recipe says"
     else:
@@ -144,31 +210,74 @@ def roles_sentence(labels: Sequence[str], positive: str | None, healthy: Sequenc
 
 def _words(name: str) -> list[str]:
     """The words and numbers of a name, without case and accents; all spellings of COVID-19 are ``covid``."""
-    plain = _without_accents(_COVID.sub(" covid ", _without_accents(name)))
+    plain = _COVID.sub(" covid ", _plain(name))
     return [word.casefold() for word in _WORD.findall(_CAMEL.sub(" ", plain))]
 
 
-def _without_accents(name: str) -> str:
-    return "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+def _plain(name: str) -> str:
+    """Without accents, with one kind of hyphen, and with ``-ve`` and ``+ve`` in words."""
+    letters = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    plain = _DASHES.sub("-", letters)
+    return _VE.sub(lambda sign: " negative " if sign[1] == "-" else " positive ", plain)
 
 
 def _says_covid(name: str) -> bool | None:
     """Whether one name says COVID-19 (True), says that it is not (False), or says nothing of it (None)."""
-    words = _words(name)
-    places = [place for place, word in enumerate(words) if word == "covid"]
-    if not places:
+    if "covid" not in _words(name):
         return None
-    *_, last = _COVID.finditer(_without_accents(name))
-    denied = _NOT_POSITIVE.fullmatch(_without_accents(name)[last.end() :])
-    return "mers" not in words and not denied and any(not _denied(words, place) for place in places)
+    *_, last = _COVID.finditer(_plain(name))
+    denied = _NOT_POSITIVE.fullmatch(_plain(name)[last.end() :])
+    return "mers" not in _words(name) and not denied and any(map(_clause_says_covid, _clauses(name)))
+
+
+def _clauses(name: str) -> list[list[str]]:
+    """The words of a name by its commas; a mere answer belongs to what it follows (``COVID, negative``)."""
+    clauses: list[list[str]] = [[]]
+    for words in map(_words, re.split("[,;]", name)):
+        if len(words) == 1 and (_answer(words[0]) is False or words[0] in _NOT_AT_THE_END):
+            clauses[-1] += words
+        else:
+            clauses.append(words)
+    return clauses
+
+
+def _clause_says_covid(words: Sequence[str]) -> bool:
+    return any(word == "covid" and not _denied(words, place) for place, word in enumerate(words))
+
+
+def _answer(word: str) -> bool | None:
+    if word.startswith(_NEGATIVE) or word in _DENYING:
+        return False
+    return True if word.startswith(_POSITIVE) or word in _AFFIRMING else None
 
 
 def _denied(words: Sequence[str], place: int) -> bool:
-    """Whether the word before ``covid`` (``no``, ``negative for``) or behind it (``negative``) denies it."""
-    before = [word for word in words[:place] if word not in _BETWEEN]
-    after = words[place + 1 :]
-    return bool(
-        (before and before[-1] in _NOT)
-        or (after and after[0] in _NOT_AFTER)
-        or (len(after) == 1 and after[0] in _NOT_AT_THE_END)
-    )
+    """Whether a word before ``covid`` (``no``, ``negative for``) or behind it (``negative``) denies it."""
+    before, after = list(words[:place]), list(words[place + 1 :])
+    while "covid" in before:
+        before = before[before.index("covid") + 1 :]
+    behind = _answer_behind(after)
+    if behind is True:  # of `RSV neg COVID pos` the first answer is another's
+        before = [word for word in before if _answer(word) is not False]
+    return behind is False or _without_it(before) or any(_answer(word) is False for word in before)
+
+
+def _answer_behind(after: Sequence[str]) -> bool | None:
+    """What the first answer behind ``covid`` says of it."""
+    told = [word for word in after if word not in _ABOUT]
+    if told and (told[0] in _NOT_NEXT or (len(told) == 1 and told[0] in _NOT_AT_THE_END)):
+        return False
+    for word, following in zip(after, [*after, ""][1:], strict=True):
+        if word in _NOT and (following in _FOUND or following.startswith(_POSITIVE)):
+            return False
+        if (word, following) == ("ruled", "out"):
+            return False
+        if (answer := _answer(word)) is not None:
+            return answer
+    return None
+
+
+def _without_it(words: Sequence[str]) -> bool:
+    """Whether one of the words denies what follows; ``non-severe`` is only a degree."""
+    following = [*words, ""][1:]
+    return any(word in _NOT and other not in _SEVERITY for word, other in zip(words, following, strict=True))

@@ -13,7 +13,11 @@ from hilum.data.rows import Row
 from hilum.data.table import Table
 from hilum.printable import printable
 
-NOBODY = frozenset(("anonymous", "anonymised", "anonymized", "anon", "deidentified", "de-identified"))
+FROM_HEADER = "dicom:"  # what a pseudonym of a DICOM header begins with
+# What de-identification and filling in a form leave, without blanks, dashes and underscores.
+NOBODY = frozenset(
+    ("anon", "anonym", "anonymous", "anonymised", "anonymized", "anonymise", "anonymize", "deidentified", "noid")
+) | {"patient", "patientid", "removed", "test", "xxxx"}
 ONE_IN = 20  # names of a label that may miss a rule that counts
 FEWEST = 5  # names of a label that a rule is judged by
 
@@ -90,16 +94,31 @@ RULES = (
 NAMES = frozenset(rule.name for rule in RULES)
 
 
+def is_nobody(name: str) -> bool:
+    """Whether an identifier stands for a patient who is not known: ``nan``, ``unknown``, ``Anonymous``, ``REMOVED``.
+
+    Args:
+        name: Of a table's column, a folder or a DICOM header.
+    """
+    return says_nothing(name) or re.sub(r"[\s_-]", "", name.casefold()) in NOBODY
+
+
 def tidy_patients(table: Table) -> Table:
-    """Take patients that say nothing (``nan``, ``unknown``, ``anonymous``) for unknown, and ``1.0`` for ``1``.
+    """Take patients that say nothing (see `is_nobody`) for unknown, and ``1.0`` for ``1``.
 
     Args:
         table: As it was read.
     """
     counts = table.values("patient_id")
     del counts[""]
-    lost = [name for name in counts if says_nothing(name) or name.casefold() in NOBODY]
-    changed = without_decimals(counts) | dict.fromkeys(lost, "")
+    lost = [name for name in counts if is_nobody(name)]
+    lost += [name for name in ("-1", "-1.0") if name in counts]  # as programs write an integer that is missing
+    decimals = without_decimals(counts)
+    if merged := [name for name, whole in decimals.items() if whole in counts]:
+        shown = f"'{merged[0]}' and '{decimals[merged[0]]}'"
+        note = f"{len(merged):,} patients are written with and without decimals and count as one each ({shown})"
+        table = replace(table, notes=(*table.notes, note))
+    changed = decimals | dict.fromkeys(lost, "")
     if not changed:
         return table
     table = table.renamed("patient_id", changed)

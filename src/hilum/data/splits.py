@@ -109,7 +109,7 @@ def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | Non
         else f"{count} images without a split are not used"
         for split, count in left.items()
     ]
-    notes += _check(table, names, duplicates)
+    notes += _check(table, names)
     return Splits(tuple(names), tuple(notes))
 
 
@@ -133,8 +133,11 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
         table: N rows.
         duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
     """
-    same_bytes = [row.sha256 or i for i, row in enumerate(table.rows)]
-    same_group = [row.extra.get(GROUP_COLUMN) or i for i, row in enumerate(table.rows)]
+    same_bytes: list[str | int] = []
+    same_group: list[str | int] = []
+    for i, row in enumerate(table.rows):
+        same_bytes.append(row.sha256 or i)
+        same_group.append(row.extra.get(GROUP_COLUMN) or i)
     return _joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
 
 
@@ -169,22 +172,15 @@ class Leakage:
     def __bool__(self) -> bool:
         return bool(self.patients or self.pictures)
 
-    def notes(self, what: str) -> list[str]:
-        """What was found, with names, and what follows; empty where nothing was.
-
-        Args:
-            what: What a side is one of, such as ``splits``.
-        """
-        found = [
-            ("patient", tuple(printable(patient) for patient in self.patients)),
-            ("picture", tuple(" = ".join(map(printable, paths[:NAMED])) for paths in self.pictures)),
-        ]
-        return [
-            f"WARNING: {counted(len(items), name)} on more than one side of the {what} "
-            f"({'; '.join(items[:NAMED])}{'; ...' if len(items) > NAMED else ''}): results are optimistic"
-            for name, items in found
-            if items
-        ]
+    def examples(self) -> dict[str, str]:
+        """The first few of both kinds by their names, as they may be shown."""
+        found = {
+            "patients": [printable(patient) for patient in self.patients[:NAMED]],
+            "pictures": [" = ".join(map(printable, paths[:NAMED])) for paths in self.pictures[:NAMED]],
+        }
+        return {
+            kind: "; ".join([*shown, *["..."] * (len(getattr(self, kind)) > NAMED)]) for kind, shown in found.items()
+        }
 
 
 def counted(number: int, name: str) -> str:
@@ -202,15 +198,15 @@ def find_leakage(table: Table, sides: Sequence[str], duplicates: Sequence[int] |
     """
     used = np.array([side != UNUSED for side in sides])
     code = np.array(_first(sides))
-    patients = np.array(_first(row.patient_id for row in table.rows))
-    known = np.fromiter((bool(row.patient_id) for row in table.rows), bool, len(table))
+    names = [row.patient_id for row in table.rows]
+    patients, known = np.array(_first(names)), np.array([bool(name) for name in names])
     number = np.array(pictures(table, duplicates))
     torn = np.isin(number, _torn(number, code, used)) & used
     of_picture: dict[int, list[str]] = {}
     for i in np.flatnonzero(torn):
         of_picture.setdefault(int(number[i]), []).append(table.rows[int(i)].path)
     return Leakage(
-        tuple(table.rows[int(first)].patient_id for first in _torn(patients, code, used & known)),
+        tuple(names[int(first)] for first in _torn(patients, code, used & known)),
         tuple(map(tuple, of_picture.values())),
     )
 
@@ -283,7 +279,7 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
         names[i] = role_of.get(groups[i], "train")
 
 
-def _check(table: Table, names: Sequence[str], duplicates: Sequence[int] | None) -> list[str]:
+def _check(table: Table, names: Sequence[str]) -> list[str]:
     """Labels that cannot be learnt are an error; what merely weakens a conclusion is a note."""
     labels = defaultdict(set)
     for row, name in zip(table.rows, names, strict=True):
@@ -298,9 +294,8 @@ def _check(table: Table, names: Sequence[str], duplicates: Sequence[int] | None)
                 f"(train: {known}). Rename the label, or add such images to train."
             )
             raise SplitError(msg)
-    notes = [
+    return [
         f"{role} has no image of {', '.join(sorted(labels['train'] - labels[role]))}"
         for role in ROLES
         if labels[role] and labels["train"] - labels[role]
     ]
-    return notes + find_leakage(table, names, duplicates).notes("splits")

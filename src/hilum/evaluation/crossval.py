@@ -87,7 +87,7 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = read_table(data, read)
+    table = read_table(data, read, progress)
     check_one_finding(table)
     check_network(recipe, table.labels)
     notes = list(table.notes)
@@ -143,12 +143,7 @@ def crossval(
             "name": "pooled",
             "split": "all",
             **measure(pooled, protected=evaluations[0].metrics["protected"]),
-            "data": {
-                "root": str(table.root.resolve()),
-                "digest": images.digest,
-                "notes": notes,
-                "checked": checked.as_json(),
-            },
+            "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
             "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         },
         # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.evaluation.screen import interval, result_table
+from hilum.evaluation.screen import data_errors, interval, result_table
 from hilum.printable import escape
 
 
@@ -38,4 +38,4 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
         f"balanced {100 * balanced['mean']:.1f} ± {100 * balanced['sd']:.1f} % (mean ± standard deviation)"
     )
     notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
-    return Group(result_table(result["pooled"]), table, spread, *notes, "")
+    return Group(*data_errors(result), result_table(result["pooled"]), table, spread, *notes, "")

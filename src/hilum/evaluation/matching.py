@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hilum.data.label_names import spelling_key
 from hilum.data.labels import is_covid, is_healthy, last_component
 from hilum.errors import SplitError, UsageError
 
@@ -35,8 +36,9 @@ def match_labels(
 ) -> dict[str, str]:
     """Find the run's label for each label of other data.
 
-    A label is matched by what was given, else by its whole name, else by its last component, in upper or lower case;
-    all names for healthy are one, and all for COVID-19. Where two of the run's labels would do, nothing is guessed.
+    A label is matched by what was given, else by its whole name, else by its last component, in any spelling that
+    reading takes for the same (`spelling_key`); all names for healthy are one, and all for COVID-19. Where two of the
+    run's labels would do, nothing is guessed.
 
     Args:
         theirs: The labels of the other data.
@@ -80,4 +82,4 @@ def match_labels(
 
 
 def _key(label: str) -> str:
-    return "normal" if is_healthy(label) else "covid" if is_covid(label) else last_component(label).lower()
+    return "normal" if is_healthy(label) else "covid" if is_covid(label) else spelling_key(last_component(label))

@@ -57,9 +57,10 @@ def select_part(
 ) -> Part:
     """Find the images to evaluate on.
 
-    The run's own data are recognised by their content, wherever they lie now: then the run's splits count, so
-    that nothing that was trained on is taken for a test. Of other data, whatever the run was trained on or chosen
-    by is left out, near-duplicates of it too, and the labels are the run's, matched as `match_labels` does.
+    The run's own data are recognised by their content, wherever they lie now: then the run's splits, patients and
+    labels count, so that nothing that was trained on is taken for a test. Of other data, whatever the run was trained
+    on or chosen by is left out, near-duplicates of it too, and the labels are the run's, matched as `match_labels`
+    does.
 
     Args:
         run: A finished run.
@@ -67,7 +68,7 @@ def select_part(
         split: Which part. Other data without splits are taken whole.
         progress: Told about long work.
         mapping: The run's label for labels of other data; empty to leave them out.
-        read: How to read `data`.
+        read: How to read `data`; by default as the run did, where it is what the run was given.
         keep_known: Leave in what the run has seen, for those who look for that themselves.
 
     Raises:
@@ -75,6 +76,8 @@ def select_part(
         SplitError: The split is empty or unknown, or holds labels that the run does not know.
         UsageError: `mapping` names a label that does not exist, or the data are the run's own.
     """
+    if read is None and isinstance(data, Path) and str(data.resolve()) == run.environment["data"].get("given"):
+        read = run.read_options
     table = data if isinstance(data, Table) else read_table(data, read) if data else run.table()
     if not table.root.exists():
         msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
@@ -82,10 +85,14 @@ def select_part(
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     notes = list(table.notes)
     if images.digest == run.environment["data"]["digest"]:
-        # As the run was split: patients, too, who may be recognised otherwise today.
-        kept = [(sys.intern(row.split), sys.intern(row.patient_id)) for row in run.each_split_row()]
-        splits, patients = zip(*(kept[position] for position in images.positions), strict=True)
-        images = replace(images, table=images.table.with_splits(splits).with_values("patient_id", patients))
+        # As the run was split: labels and patients, too, which may be read otherwise today.
+        kept = [tuple(map(sys.intern, (row.split, row.patient_id, row.label))) for row in run.each_split_row()]
+        splits, patients, labels = zip(*(kept[position] for position in images.positions), strict=True)
+        others = sum(row.label != label for row, label in zip(images.table.rows, labels, strict=True))
+        if others:
+            notes.append(f"WARNING: {others:,} images have other labels here than in the training, whose labels count")
+        own_table = images.table.with_splits(splits).with_values("patient_id", patients).with_values("label", labels)
+        images = replace(images, table=own_table)
         own = True
     elif data is None:
         own = True

@@ -31,12 +31,16 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     """
     unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
-    return Group("", heading, *_of_audit(metrics), _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
+    return Group("", heading, *data_errors(metrics), _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
 
 
-def _of_audit(metrics: Mapping[str, Any]) -> list[str]:
-    """Errors about the training data, before any figure."""
-    found = metrics.get("audit") or {"findings": []}
+def data_errors(result: Mapping[str, Any]) -> list[str]:
+    """Errors about the data of a training, before any figure.
+
+    Args:
+        result: What ``metrics.json`` or ``crossval.json`` holds.
+    """
+    found = result.get("audit") or {"findings": []}
     return [f"[bold red]training data:[/] {escape(line)}" for line in said_briefly(found["findings"])]
 
 

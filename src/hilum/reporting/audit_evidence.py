@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from hilum.audit.audit import Audit
+from hilum.audit.duplicates import WORDS
 from hilum.audit.features import BYTES, COLUMN
 from hilum.audit.survey import Container
 from hilum.reporting.gallery import picture_uri
@@ -47,8 +48,10 @@ def evidence_of(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence
     """
     first = findings[0]
     check, evidence = first["check"], first["evidence"]
-    if check in ("duplicates", "patients"):
-        return Evidence(pictures=_named(audit, _paths(audit, check, evidence)))
+    if check == "duplicates":
+        return Evidence(pictures=_copies(audit, evidence))
+    if check == "patients":
+        return Evidence(pictures=_named(audit, _patients(audit, evidence)))
     if check == "labels" and audit.labels:
         return Evidence(pictures=_suspects(audit))
     if check == "provenance" and "dataset" in evidence:
@@ -67,10 +70,23 @@ def evidence_of(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence
     return Evidence()
 
 
-def _paths(audit: Audit, check: str, evidence: Mapping[str, Any]) -> list[str]:
+def _copies(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
+    """Of the largest groups, the file to keep and a copy of it."""
+    table = audit.survey.table
+    position = {row.path: i for i, row in enumerate(table.rows)}
+    kind = {pair.second: WORDS[pair.kind][0] for pair in audit.duplicates.pairs}
+    made = []
+    for kept, copy in (group[:2] for group in evidence.get("examples", [])[: MOST // 2]):
+        captions = kept, f"{copy}: {kind[position[copy]]}"
+        made += [
+            Picture(picture_uri(table.root / path), caption)
+            for path, caption in zip((kept, copy), captions, strict=True)
+        ]
+    return tuple(made)
+
+
+def _patients(audit: Audit, evidence: Mapping[str, Any]) -> list[str]:
     examples = evidence.get("examples", [])
-    if check == "duplicates":
-        return [path for group in examples[: MOST // 2] for path in group[:2]]
     chosen = []
     whose = list(zip(audit.survey.table.rows, audit.patients.patient, strict=True))
     for patient in examples[: MOST // 2]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hilum.audit.audit import Audit
+from hilum.audit.duplicates import Pair
 from hilum.audit.findings import MISLEADS, ORDER
 from hilum.audit.screen import grouped, of_patients, summary
 from hilum.reporting import figures
@@ -23,6 +25,11 @@ KINDS = {
     "near": "near copies",
     "mirrored": "mirrored",
     "inverted": "black and white exchanged",
+    "turned_90": "turned by 90°",
+    "turned_180": "turned by 180°",
+    "upside_down": "flipped upside down",
+    "transposed": "mirrored and turned by 90°",
+    "rotated": "rotated by a few degrees",
 }
 
 
@@ -93,26 +100,34 @@ def _overview(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _pairs(audit: Audit) -> list[dict[str, Any]]:
-    """The worst pairs: across splits and labels first."""
-    group_of = {position: number for number, group in enumerate(audit.duplicates.groups) for position in group}
-    splits, labels = set(audit.duplicates.across_splits), set(audit.duplicates.across_labels)
+    """The worst pairs, the file to keep before its copy: across splits and labels first."""
+    rows = audit.survey.table.rows
 
-    def badness(pair: Any) -> tuple[bool, bool, float]:
-        group = group_of[pair.first]
-        return (group not in splits, group not in labels, -pair.correlation)
+    def apart(pair: Pair) -> tuple[bool, bool]:
+        one, other = rows[pair.first], rows[pair.second]
+        return bool(one.split and other.split) and one.split != other.split, one.label != other.label
 
     def picture(position: int) -> PictureOf:
         row = audit.survey.table.rows[position]
         return PictureOf(row.path, row.label, row.split, picture_uri(audit.survey.table.file(row)))
 
-    worst = sorted(audit.duplicates.pairs, key=badness)[:MOST_PAIRS]
+    def badness(pair: Pair) -> tuple[bool, bool, float]:
+        splits, labels = apart(pair)
+        return not splits, not labels, -pair.correlation
+
+    of_group: Counter[int] = Counter()  # one of each group before the second of any
+    place: dict[Pair, int] = {}
+    for pair in sorted(audit.duplicates.pairs, key=badness):
+        place[pair] = of_group[pair.first]
+        of_group[pair.first] += 1
+    worst = sorted(place, key=lambda pair: (*badness(pair)[:2], place[pair], -pair.correlation))
     return [
         {
             "kind": KINDS[pair.kind],
             "correlation": pair.correlation,
             "images": [picture(pair.first), picture(pair.second)],
-            "splits": group_of[pair.first] in splits,
-            "labels": group_of[pair.first] in labels,
+            "splits": apart(pair)[0],
+            "labels": apart(pair)[1],
         }
-        for pair in worst
+        for pair in worst[:MOST_PAIRS]
     ]

@@ -9,6 +9,7 @@ from typing import Any
 from hilum.evaluation.screen import decision_sentences
 from hilum.reporting import figures, results
 from hilum.reporting.crossval_figures import FoldRow, fold_dots
+from hilum.reporting.page import errors_of
 from hilum.reporting.templating import flatten, write_page
 
 SPREAD = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
@@ -40,6 +41,7 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "result": result,
         "colours": colours,
         "notes": result["notes"],
+        "audit": errors_of(result["audit"]),
         "evaluation": {
             "name": pooled["name"],
             "metrics": pooled,

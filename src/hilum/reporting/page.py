@@ -82,7 +82,7 @@ def page_content(run: Run) -> dict[str, Any]:
         "started": _date(environment.get("started")),
         "environment": environment,
         "data": _data_section(split, colours, environment),
-        "audit": _audit(run),
+        "audit": errors_of(known_of(run)),
         "notes": environment.get("data", {}).get("notes", []),
         "unreadable": environment.get("data", {}).get("unreadable", []),
         "network": {"name": network.name, "architecture": run.recipe.architecture, "size": size, "n_labels": n_labels}
@@ -187,9 +187,12 @@ def _facts(
     )
 
 
-def _audit(run: Run) -> dict[str, Any]:
-    """How many errors and warnings there are about the run's data, and the errors, by check and remedy."""
-    known = known_of(run)
+def errors_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """How many errors and warnings there are about the data of a training, and the errors, by check and remedy.
+
+    Args:
+        known: As `hilum.training.findings.look` gives it.
+    """
     counts = Counter(finding["severity"] for finding in known["findings"])
     errors = [finding for finding in known["findings"] if finding["severity"] == "error"]
     kinds = [

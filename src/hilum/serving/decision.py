@@ -85,6 +85,7 @@ def legend(bundle: Bundle) -> list[tuple[str, str]]:
         (ABSTAIN, unlike),
         (
             CLEAR,
-            f"{bundle.group} ruled out{sure}, for patients like those of the calibration set; not the same as healthy",
+            f"only {bundle.group} ruled out{sure}, for patients like those of the calibration set; "
+            "no other disease is judged, so not the same as healthy",
         ),
     ]

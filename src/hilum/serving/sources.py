@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, from_array, is_image_file
+from hilum.data.readers.companions import without_companions
+from hilum.data.readers.listing import SYSTEM, Folder
 from hilum.data.reading import read_radiograph
 from hilum.errors import ImageError, UsageError
+from hilum.printable import printable
 
 Source = Path | str | bytes | NDArray[Any]
 
@@ -39,12 +43,18 @@ def read_source(source: Source, name: str) -> tuple[Picture, tuple[str, ...]]:
     return picture, notes
 
 
-def find_files(paths: Iterable[Path], without: Path | None = None) -> Iterator[Path]:
+def find_files(
+    paths: Iterable[Path], without: Path | None = None, say: Callable[[str], object] | None = None
+) -> Iterator[Path]:
     """Files as they were named, and in order of their names all images and DICOM objects below folders.
+
+    Hidden folders, what systems leave behind, and what goes with the images beside it (`without_companions`, as when a
+    dataset is read) are passed over below a folder; a folder that is named itself is read.
 
     Args:
         paths: Files and folders.
         without: A folder that is passed over where it lies below another one: what an earlier call has drawn.
+        say: Told in one line for each folder what was left out.
 
     Raises:
         UsageError: A folder holds none.
@@ -53,7 +63,7 @@ def find_files(paths: Iterable[Path], without: Path | None = None) -> Iterator[P
         if not path.is_dir():
             yield path
             continue
-        inside = (file for file in path.rglob("*") if not file.name.startswith(".") and file.is_file())
+        inside = (file for file in path.rglob("*") if not _is_passed_over(path, file) and file.is_file())
         found = sorted(file for file in inside if is_image_file(file))
         if without and path.resolve() in without.resolve().parents:
             found = [file for file in found if without.resolve() not in file.resolve().parents]
@@ -61,4 +71,26 @@ def find_files(paths: Iterable[Path], without: Path | None = None) -> Iterator[P
             known = ", ".join(sorted(SUFFIXES | DICOM_SUFFIXES))
             msg = f"{path}: no image in this folder or below it ({known}). Name the files themselves."
             raise UsageError(msg)
-        yield from found
+        kept = _radiographs(path, found)
+        if say and (left := sorted(set(found) - set(kept))):
+            say(
+                f"{printable(str(path))}: left out {len(left):,} of {len(found):,} files, which go by their names with "
+                f"the images beside them (such as {printable(str(left[0].relative_to(path)))}); name these files, or "
+                "their folder, to predict them"
+            )
+        yield from kept
+
+
+def _radiographs(root: Path, files: Sequence[Path]) -> list[Path]:
+    """Those files below a folder that do not lie in a companion's folder, nor are one by their own name."""
+    names: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for file in files:
+        names[file.relative_to(root).parts[:-1]].append(file.name)
+    folders, _ = without_companions([Folder(parts, tuple(inside), (), leaf=True) for parts, inside in names.items()])
+    kept = {(folder.parts, name) for folder in folders for name in folder.images}
+    return [file for file in files if (file.relative_to(root).parts[:-1], file.name) in kept]
+
+
+def _is_passed_over(root: Path, file: Path) -> bool:
+    parts = file.relative_to(root).parts
+    return any(name.startswith(".") or name.lower() in SYSTEM for name in parts)

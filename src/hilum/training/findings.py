@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from hilum.audit import provenance, sources
-from hilum.audit.findings import Finding, said_briefly, worst_first
+from hilum.audit.findings import KEPT, Finding, said_briefly, understood, worst_first
 from hilum.audit.preflight import Checked
 from hilum.audit.remembered import dataset_key, recall
 from hilum.data.cache import Images
 from hilum.data.table import Table
 from hilum.progress import Progress
-from hilum.training.run import UNREADABLE, Run
+from hilum.training.run import Run
 
 NOT_AUDITED = "this dataset has not been audited: hilum audit DATA"
 OF_SPLITS = ("patients", "duplicates", "size", "composition")  # checks that speak of the splits that an audit saw
-KEPT = ("check", "severity", "message", "remedy")
 
 
 def look(images: Images, checked: Checked) -> dict[str, Any]:
@@ -29,12 +28,12 @@ def look(images: Images, checked: Checked) -> dict[str, Any]:
         checked: What was checked in a moment.
 
     Returns:
-        ``checked``: what was checked; ``audited``: whether these files under these labels were audited; ``written``:
-        the audit's folder, else empty; ``findings``: check, severity, message and remedy of each, worst first. Of an
-        audit of other splits, what it says of splits is left out.
+        ``checked``: what was checked; ``audited``: whether these files were audited, with these labels, patients and
+        sources; ``written``: the audit's folder, else empty; ``findings``: check, severity, message and remedy of each,
+        worst first. Of an audit of other splits, what it says of splits is left out.
     """
     table = images.table
-    audit = recall(dataset_key((row.sha256, row.label) for row in table.rows))
+    audit = recall(dataset_key(table.rows))
     leaks = checked.leaks()
     given = Counter({(split or "all", label): number for (split, label), number in table.counts().items()})
     told = _of_audit(audit, same_splits=_counted(audit) == given) if audit else _at_once(images.table, checked)
@@ -44,26 +43,23 @@ def look(images: Images, checked: Checked) -> dict[str, Any]:
         "checked": checked.as_json(),
         "audited": bool(audit),
         "written": audit.get("written", ""),
-        "findings": [{key: getattr(finding, key) for key in KEPT} for finding in worst_first([*leaks, *kept])],
+        "findings": _as_kept([*leaks, *kept]),
     }
 
 
 def known_of(run: Run) -> dict[str, Any]:
     """What `look` found before a run was trained, or an audit that was made of its data since."""
-    kept: dict[str, Any] = run.environment.get("audit") or {"audited": False, "written": "", "findings": []}
-    if kept["audited"]:
-        return kept
-    rows = (row for row in run.each_split_row() if row.split != UNREADABLE)
-    audit = recall(dataset_key((row.sha256, row.label) for row in rows))
+    kept: dict[str, Any] = {"audited": False, "written": "", "findings": []} | (run.environment.get("audit") or {})
+    found = understood(kept["findings"])
+    key = run.environment.get("data", {}).get("key", "")
+    audit = recall(key) if key and not kept["audited"] else {}
     if not audit:
-        return kept
-    told = [{key: getattr(finding, key) for key in KEPT} for finding in _of_audit(audit, same_splits=False)]
-    leaks = [finding for finding in kept["findings"] if finding["check"] in OF_SPLITS]
-    merged = worst_first(Finding(**finding) for finding in (*leaks, *told))
+        return kept | {"findings": _as_kept(found)}
+    leaks = [finding for finding in found if finding.check in OF_SPLITS]
     return {
         "audited": True,
         "written": audit.get("written", ""),
-        "findings": [{key: getattr(finding, key) for key in KEPT} for finding in merged],
+        "findings": _as_kept([*leaks, *_of_audit(audit, same_splits=False)]),
     }
 
 
@@ -82,10 +78,14 @@ def say(found: Mapping[str, Any], progress: Progress) -> None:
 
 def _of_audit(audit: Mapping[str, Any], *, same_splits: bool) -> list[Finding]:
     return [
-        Finding(**{key: finding[key] for key in KEPT})
-        for finding in audit["findings"]
-        if finding["severity"] != "info" and (same_splits or finding["check"] not in OF_SPLITS)
+        finding
+        for finding in understood(audit["findings"])
+        if finding.severity != "info" and (same_splits or finding.check not in OF_SPLITS)
     ]
+
+
+def _as_kept(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    return [{key: getattr(finding, key) for key in KEPT} for finding in worst_first(findings)]
 
 
 def _counted(audit: Mapping[str, Any]) -> Counter[tuple[str, str]]:

@@ -118,7 +118,7 @@ def sweep(
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
     criterion = select or _criterion(recipes)
     check_series(out, WHAT, resume=resume)
-    table = read_table(data, read)
+    table = read_table(data, read, progress)
     check_one_finding(table)
     for of_trial in recipes:
         check_network(of_trial, table.labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
+from hilum.audit.remembered import dataset_key
 from hilum.data.cache import Images, open_images
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
@@ -17,7 +18,7 @@ from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
 from hilum.data.splits import assign_splits
-from hilum.data.table import Row, Table
+from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
 from hilum.training.findings import look, say
@@ -25,7 +26,6 @@ from hilum.training.recipe import Recipe
 from hilum.training.run import (
     UNREADABLE,
     Run,
-    SplitRow,
     check_place,
     open_run,
     resolve_healthy,
@@ -72,21 +72,19 @@ def train(
         return run
 
     read = run.read_options if resume and read is None else read
-    table = data if isinstance(data, Table) else read_table(data, read)
+    table = data if isinstance(data, Table) else read_table(data, read, progress)
     check_one_finding(table)
     given = table.given or table.root
-    planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-    check_training(table.with_splits(planned.names), recipe)
-    images, table, notes, findings = prepare(table, recipe, progress, check=check and not resume)
+    findings: dict[str, Any] | None = None
+    if resume:
+        images, notes = _as_begun(run, table, progress)
+    else:
+        planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
+        check_training(table.with_splits(planned.names), recipe)
+        images, table, notes, findings = prepare(table, recipe, progress, check=check)
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
 
-    same = not resume or (
-        run.environment["data"]["digest"] == images.digest and _identity(run.split()) == _identity(table.rows)
-    )
-    if not same:
-        msg = f"{given}: not the images and splits with which {out} was begun. Give it the same data, or start anew."
-        raise RunError(msg)
     labels = check_training(images.table, recipe)
     if resume:  # of another version, perhaps, which put the labels in another order
         labels, protected, healthy = run.labels, run.protected, run.healthy
@@ -109,6 +107,7 @@ def train(
         "read": asdict(table.options),
         "root": str(table.root.resolve()),
         "digest": images.digest,
+        "key": dataset_key(images.table.rows),
         "n_images": len(table),
         "patients_known": table.patients_known,
         "with_patient": table.with_patient,
@@ -155,6 +154,27 @@ def prepare(
     readable, known = iter(images.table.rows), set(images.positions.tolist())
     rows = (next(readable) if i in known else replace(row, split=UNREADABLE) for i, row in enumerate(table.rows))
     return images, replace(table, rows=pack(rows)), notes, findings
+
+
+def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[str]]:
+    """The images of a training that was begun, perhaps by another version, with the splits and remarks that it has.
+
+    Raises:
+        RunError: Files, their contents or their labels are others.
+    """
+    images = open_images(table, run.recipe.preprocessing, progress=progress)
+    begun = run.environment["data"]
+    rows = run.split()
+    same = (
+        begun["digest"] == images.digest
+        and [(row.path, row.label) for row in rows] == [(row.path, row.label) for row in table.rows]
+        and {i for i, row in enumerate(rows) if row.split != UNREADABLE} == set(images.positions.tolist())
+    )
+    if not same:
+        msg = f"{table.given or table.root}: not the images and labels with which {run.path} was begun. "
+        raise RunError(msg + "Give it the same data, or start anew.")
+    splits = [rows[position].split for position in images.positions]
+    return replace(images, table=images.table.with_splits(splits)), begun["notes"]
 
 
 def _begin(out: Path) -> Run:
@@ -213,7 +233,3 @@ def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
     protected = resolve_protected(recipe, labels)
     healthy = resolve_healthy(recipe, labels, protected)
     return roles_sentence(labels, protected, healthy, chosen=recipe.protected == "none")
-
-
-def _identity(rows: Iterable[SplitRow] | Iterable[Row]) -> set[tuple[str, str, str]]:
-    return {(row.path, row.label, row.split) for row in rows}

@@ -44,7 +44,11 @@ class Basis:
         Returns:
             In standard deviations, of shape (N, LENGTH).
         """
-        return np.asarray((unit(view(images, crop, SIDE)) - self.mean) @ self.axes / self.spread, np.float32)
+        return self.describe(unit(view(images, crop, SIDE)))
+
+    def describe(self, views: Floats) -> Floats:
+        """Components (..., LENGTH) of views that `unit` has scaled, of shape (..., SIDE * SIDE)."""
+        return np.asarray((views @ self.axes - self.mean @ self.axes) / self.spread, np.float32)
 
     def rebuild(self, components: Floats) -> Floats:
         """The blurred views, of shape (N, SIDE, SIDE), that these components describe."""
@@ -52,15 +56,15 @@ class Basis:
         return views.reshape(-1, SIDE, SIDE)
 
     def codes(self, components: Floats, whiten: float = 1.0) -> Floats:
-        """Vectors of length one, of shape (N, LENGTH), whose products tell how alike two radiographs are.
+        """Vectors of length one, of shape (..., LENGTH), whose products tell how alike two radiographs are.
 
         Args:
-            components: As from `project`.
+            components: As from `project`, of shape (..., LENGTH).
             whiten: 1 makes all axes count alike: different radiographs differ most. 0.5 leaves coarse ones
                 heavier: bad copies suffer least.
         """
         weighted = components * self.spread ** (1 - whiten)
-        scaled: Floats = weighted / np.maximum(np.linalg.norm(weighted, axis=1, keepdims=True), 1e-9)
+        scaled: Floats = weighted / np.maximum(np.linalg.norm(weighted, axis=-1, keepdims=True), 1e-9)
         return scaled
 
 

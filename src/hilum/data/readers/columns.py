@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from hilum.data.readers.options import ReadOptions
@@ -28,11 +28,16 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "label labels class classname classlabel finding findings findinglabel findinglabels diagnosis category target "
         "disease pathology"
     ),
-    "patient_id": _names("patientid patient patientnumber patientno subjectid subject case caseid mrn"),
+    "patient_id": _names(
+        "patientid patient patientnumber patientno subjectid subject case caseid mrn pid participantid participant "
+        "personid patid ptid patientidentifier anonpatientid idpaciente paciente patientname"
+    ),
     "split": _names("split set subset partition fold datasplit datasettype dataset phase usage"),
     "source": _names("source dataset site hospital institution"),
 }
 WORDS = {"path": "path", "label": "label", "patient_id": "patient", "split": "split", "source": "source"}
+LAST = "patientname"  # where nothing else says whose an image is
+NONE = "none"  # given as the column of splits: there is none
 SAID = {"path": "path_column", "label": "label_column", "patient_id": "patient_column", "split": "split_column"}
 
 
@@ -53,29 +58,35 @@ class Columns:
 
 def is_known(name: str, options: ReadOptions) -> bool:
     """Whether a column of this name would be used."""
-    plain = _plain(name)
-    said = [_plain(getattr(options, option)) for option in SAID.values()]
-    return bool(plain) and (plain in said or any(plain in names for names in NAMES.values()))
+    bare = plain(name)
+    said = [plain(getattr(options, option)) for option in SAID.values()]
+    return bool(bare) and (bare in said or any(bare in names for names in NAMES.values()))
 
 
-def choose_columns(table: TextTable, options: ReadOptions, are_splits: Callable[[int], bool]) -> Columns:
+def choose_columns(
+    table: TextTable, options: ReadOptions, find_split: Callable[[Collection[int]], int | None]
+) -> Columns:
     """Find the columns of paths, labels, patients, splits and sources.
 
     Args:
         table: With its header.
         options: What the user says.
-        are_splits: Whether all cells of a column are names of splits; a column whose name merely may mean a split is
-            one only then.
+        find_split: The column of splits, if there is one, by the numbers of columns that are something else.
 
     Raises:
         TableError: A column that was named or is needed is not there, or is there twice, or several may be meant.
     """
     place: dict[str, int] = {}
+    no_split = options.split_column.casefold() == NONE and NONE not in map(str.casefold, table.header)
     for role, option in SAID.items():
-        if name := getattr(options, option):
+        if (name := getattr(options, option)) and not (role == "split" and no_split):
             place[role] = _named(table, name, _flag(role))
     for role in NAMES:
-        if role not in place and (found := _recognised(table, role, set(place.values()), are_splits)) is not None:
+        if role in place or (role == "split" and (no_split or not {"path", "label"} <= place.keys())):
+            continue
+        used = set(place.values())
+        found = find_split(used) if role == "split" else _recognised(table, role, used)
+        if found is not None:
             place[role] = found
     if missing := [role for role in ("path", "label") if role not in place]:
         what = " and ".join(f"the column of {'image paths' if role == 'path' else 'labels'}" for role in missing)
@@ -85,10 +96,10 @@ def choose_columns(table: TextTable, options: ReadOptions, are_splits: Callable[
             f"Say which: {flags}. A table of hilum is a CSV with the columns path and label."
         )
         raise TableError(msg)
-    used = {number for role, number in place.items() if role != "source" or table.header[number] == role}
+    taken = {number for role, number in place.items() if role != "source" or table.header[number] == role}
     extra, names = [], set()
     for number, name in enumerate(table.header):
-        if name and number not in used:
+        if name and number not in taken:
             shown = name if name not in names else f"{name} ({number + 1})"
             names.add(shown)
             extra.append((number, shown))
@@ -97,17 +108,20 @@ def choose_columns(table: TextTable, options: ReadOptions, are_splits: Callable[
         for role, number in place.items()
         if table.header[number] != role and not getattr(options, SAID.get(role, ""), "")
     ]
+    if "patient_id" in place and plain(table.header[place["patient_id"]]) == LAST:
+        told[-1:] = [f"{told[-1]}; it holds people's names, which are kept as they are"] if told else []
     return Columns(place, tuple(extra), f"columns: {', '.join(told)}" if told else "")
 
 
-def _recognised(table: TextTable, role: str, used: set[int], are_splits: Callable[[int], bool]) -> int | None:
+def _recognised(table: TextTable, role: str, used: set[int]) -> int | None:
     """The column that plays a role; hilum's own name for it goes before others."""
     names = NAMES[role]
     free = [(number, name) for number, name in enumerate(table.header) if number not in used]
     for found in (
         [number for number, name in free if name == role],
-        [number for number, name in free if _plain(name) == names[0]],
-        [number for number, name in free if _plain(name) in names and (role != "split" or are_splits(number))],
+        [number for number, name in free if plain(name) == names[0]],
+        [number for number, name in free if plain(name) in names and plain(name) != LAST],
+        [number for number, name in free if plain(name) in names],
     ):
         if role == "source" and len(found) > 1:
             return None  # nobody needs it to go on
@@ -126,7 +140,7 @@ def _recognised(table: TextTable, role: str, used: set[int], are_splits: Callabl
 
 def _named(table: TextTable, name: str, flag: str) -> int:
     exact = [number for number, column in enumerate(table.header) if column == name]
-    found = exact or [number for number, column in enumerate(table.header) if _plain(column) == _plain(name)]
+    found = exact or [number for number, column in enumerate(table.header) if plain(column) == plain(name)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -142,6 +156,7 @@ def _flag(role: str) -> str:
     return f"--{SAID[role].replace('_', '-')}"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A column's name as it is compared: letters and digits, without case."""
     letters = unicodedata.normalize("NFKD", name).casefold()
     return "".join(letter for letter in letters if letter.isalnum())

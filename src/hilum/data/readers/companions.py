@@ -19,10 +19,13 @@ from hilum.printable import printable
 COMPANIONS = word_set(
     "mask masks segmentation segmentations seg segs annotation annotations annot annots groundtruth groundtruths "
     "heatmap heatmaps overlay overlays gradcam gradcams saliency bbox bboxes boundingbox boundingboxes contour "
-    "contours landmark landmarks explanation explanations"
+    "contours landmark landmarks explanation explanations attention attentions prediction predictions shap lime cam "
+    "cams preview previews thumbnail thumbnails thumb thumbs"
 )
+DISCARDED = word_set("trash removed deleted discarded")
+CERTAIN = COMPANIONS | DISCARDED
 # These may be labels or folders of images, unless a folder of images lies beside them.
-DOUBTFUL = word_set("label labels gt boxes cam cams preview previews thumbnail thumbnails thumbs edges")
+DOUBTFUL = word_set("label labels gt boxes edges")
 # Words that may stand beside them: "infection masks", "ManualMask", "leftMask", "lung mask png".
 MODIFIERS = word_set(
     "lung lungs infection infections lesion lesions heart hearts clavicle clavicles left right manual auto automatic "
@@ -35,8 +38,12 @@ IMAGE_WORDS = word_set(
 RADIOGRAPH = frozenset({"chest", "x", "ray", "rays"})  # say so only together with others
 # "1_mask.png" beside "1.png", "mask-1.png", "benign (1)_mask_1.png"
 OF_AN_IMAGE = "mask|masks|seg|segmentation|gt|groundtruth|heatmap|overlay|gradcam|bbox|contour|annotated|annotation"
-BEHIND = re.compile(rf"(.+?)[ _.-]*(?:{OF_AN_IMAGE})(?:[ _-]?\d+)?", re.IGNORECASE)
-BEFORE = re.compile(rf"(?:{OF_AN_IMAGE})[ _.-]+(.+)", re.IGNORECASE)
+# "1_mask_left.png", "1-lungmask.png", and behind a mark only: "1_crop.png", "1_lung.png"
+PART = r"lungs?|heart|infection|lesion|left|right"
+DERIVED = rf"crop|cropped|thumb|thumbnail|preview|labels?|prediction|cam|lungs?|(?:(?:{PART})[ _-]?)+(?:{OF_AN_IMAGE})"
+BEHIND = re.compile(rf"(.+?)[ _.-]*(?:{OF_AN_IMAGE})(?:[ _-]?(?:\d+|{PART}))*", re.IGNORECASE)
+DERIVED_BEHIND = re.compile(rf"(.+?)[ _.-]+(?:{DERIVED})(?:[ _-]?\d+)?", re.IGNORECASE)
+BEFORE = re.compile(rf"(?:{OF_AN_IMAGE})[ _.-]*(.+)", re.IGNORECASE)
 LOOKED_AT = 3  # images of a label by which masks are recognised; the first one that is none ends the search
 EXTREMES, TWO_VALUED = 24, 0.98  # grey values of 256 next to black and white, and the share of pixels among them
 
@@ -86,7 +93,7 @@ def without_companions(folders: Sequence[Folder]) -> tuple[list[Folder], list[st
             left.setdefault(top[-1], []).append(len(folder.images))
     notes = [
         f"left out {sum(counts)} images in {len(counts)} folder{'s'[: len(counts) - 1]} called '{printable(name)}', "
-        "which go with the images beside them"
+        f"{'as its name asks' if DISCARDED.intersection(words_of(name)) else 'which go with the images beside them'}"
         for name, counts in sorted(left.items())
     ]
     return _without_files(kept, notes), notes
@@ -121,8 +128,8 @@ def _companion_word(name: str, beside: set[str]) -> str:
         for start in range(len(words) - size + 1):
             joined = "".join(words[start : start + size])
             rest = {*words[:start], *words[start + size :]} - MODIFIERS - beside
-            if all(split_of(word) for word in rest - COMPANIONS):
-                if joined in COMPANIONS:
+            if all(split_of(word) for word in rest - CERTAIN):
+                if joined in CERTAIN:
                     return "certain"
                 if joined in DOUBTFUL and len(words) == size:
                     return "doubtful"
@@ -148,8 +155,8 @@ def _without_files(folders: Sequence[Folder], notes: list[str]) -> list[Folder]:
 
 
 def _belongs(stem: str, stems: set[str]) -> bool:
-    behind, before = BEHIND.fullmatch(stem), BEFORE.fullmatch(stem)
-    return any(match is not None and match[1] in stems for match in (behind, before))
+    matches = (pattern.fullmatch(stem) for pattern in (BEHIND, DERIVED_BEHIND, BEFORE))
+    return any(match is not None and match[1] in stems for match in matches)
 
 
 def _is_two_valued(file: Path) -> bool:

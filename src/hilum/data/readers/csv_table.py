@@ -13,10 +13,11 @@ from types import MappingProxyType
 import numpy as np
 
 from hilum.data.label_names import says_nothing
-from hilum.data.readers.columns import Columns, choose_columns, is_known
+from hilum.data.readers.columns import NONE, Columns, choose_columns, is_known
 from hilum.data.readers.lost_files import find_files
 from hilum.data.readers.options import ReadOptions
-from hilum.data.readers.split_names import split_of, splits_of
+from hilum.data.readers.split_column import find_split_column, meanings, with_splits_of_paths
+from hilum.data.readers.split_names import split_of, splits_in_words
 from hilum.data.readers.text_table import NAMES as SEPARATORS
 from hilum.data.readers.text_table import TextTable, open_text_table
 from hilum.data.rows import NOTHING, Row, pack
@@ -45,15 +46,15 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
     """
     options = options or ReadOptions()
     text = open_text_table(path, partial(is_known, options=options))
-    columns = choose_columns(text, options, partial(_are_splits, text))
+    columns = choose_columns(text, options, partial(find_split_column, text))
     reading = _Reading(text, columns)
     table = Table(path.parent, pack(reading.rows()), columns=text.header)
     if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
         raise TableError(msg)
-    table = find_files(replace(table, notes=reading.notes()))
-    table = _each_once(path, table, reading.numbers)
-    split = splits_of(name for name in reading.splits if name)
+    table = replace(table, notes=reading.notes())
+    column = text.header[columns.place["split"]] if "split" in columns.place else ""
+    split = meanings(column, (name for name in reading.splits if not says_nothing(name)))
     for name, line in reading.splits.items():
         if name and name not in split and not says_nothing(name):
             msg = (
@@ -62,13 +63,11 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
             )
             raise TableError(msg)
     table = table.renamed("split", {name: split.get(name, "") for name in reading.splits})
+    table = replace(table, notes=(*table.notes, *splits_in_words(split, "value")))
+    if not table.splits and options.split_column.casefold() != NONE:
+        table = with_splits_of_paths(table, str(path))
+    table = _each_once(path, find_files(table), reading.numbers)
     return replace(table, rows=_with_taxonomy(table.rows))
-
-
-def _are_splits(text: TextTable, number: int) -> bool:
-    """Whether a column holds nothing but names of splits."""
-    values = {cells[number] for _, cells in text.lines() if number < len(cells)} - {""}
-    return bool(values) and all(map(split_of, values))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from hilum.data.readers.companions import looks_like_masks, without_companions
 from hilum.data.readers.layout import Place, places_of
 from hilum.data.readers.listing import READ, Folder, ending, list_folders, named
-from hilum.data.readers.split_names import split_of, word_set
+from hilum.data.readers.split_names import split_of, word_set, words_of
 from hilum.data.rows import Row
 from hilum.data.table import Table
 from hilum.errors import TableError
@@ -21,6 +21,9 @@ BESIDE = word_set(
     ".htm .css .js .py .pyc .ipynb .r .m .sh .bat .log .lst .bib .tex .db .sqlite .parquet .feather .pkl .pickle .h5 "
     ".hdf5 .keras .pt .pth .ckpt .onnx .pb .tflite .safetensors .md5 .sha1 .sha256 .url .lnk .ds_store"
 )
+# Some of these may hold images as numbers: they are no excuse for a class folder without any image.
+HOLDING = word_set(".h5 .hdf5 .pkl .pickle .parquet .feather .pt .pth .db .sqlite")
+WEIGHTS = word_set("model models weight weights checkpoint checkpoints trained saved log logs output outputs")
 UNNAMED = frozenset({"readme", "license", "licence", "copying", "changelog", "makefile", "authors", "citation"})
 
 
@@ -53,7 +56,7 @@ def read_folders(root: Path) -> Table:
     rows.sort(key=lambda row: row.path)
     _check_rows(root, rows, kept, notes)
     _check_masks(root, folders, places)
-    notes += _passed_over(kept)
+    notes += _passed_over(kept, _without_images(kept, folders))
     stray = [folder for folder, place in zip(folders, places, strict=True) if not place.label]
     if stray:
         count, first = sum(len(folder.images) for folder in stray), f"{stray[0].path}/{stray[0].images[0]}".lstrip("/")
@@ -114,11 +117,12 @@ def _strange(folder: Folder) -> list[str]:
 
 def _check_kinds(root: Path, kept: Sequence[Folder], folders: Sequence[Folder]) -> None:
     """Stop where a label would get lost, since its files are of kinds that are not read."""
-    depths = {len(folder.parts) for folder in folders}
-    holders = {folder.parts[:depth] for folder in folders for depth in range(len(folder.parts) + 1)}
+    without = _without_images(kept, folders)
     for folder in kept:
         strange = _strange(folder)
-        lost = folder.parts not in holders and len(folder.parts) in depths
+        lost = folder in without
+        if lost and not WEIGHTS & set(words_of(folder.parts[-1])):
+            strange += [name for name in folder.others if ending(name) in HOLDING]
         if folder.parts and strange and (lost or len(strange) > len(folder.images) > 0):
             kinds = ", ".join(f"{count} {kind}" for kind, count in _kinds(strange).most_common(3))
             few = f"{len(folder.images)} of its files are images" if folder.images else "no file in it is an image"
@@ -127,6 +131,13 @@ def _check_kinds(root: Path, kept: Sequence[Folder], folders: Sequence[Folder]) 
                 "lost: convert the files to PNG (archives: unpack them), or move the folder elsewhere."
             )
             raise TableError(msg)
+
+
+def _without_images(kept: Sequence[Folder], folders: Sequence[Folder]) -> list[Folder]:
+    """Folders without an image, in them or below, that lie as deep as those with images do."""
+    depths = {len(folder.parts) for folder in folders} - {0}
+    holders = {folder.parts[:depth] for folder in folders for depth in range(len(folder.parts) + 1)}
+    return [folder for folder in kept if folder.parts not in holders and len(folder.parts) in depths]
 
 
 def _kinds(names: Sequence[str]) -> Counter[str]:
@@ -163,7 +174,7 @@ def _check_masks(root: Path, folders: Sequence[Folder], places: Sequence[Place])
         raise TableError(msg)
 
 
-def _passed_over(kept: Sequence[Folder]) -> list[str]:
+def _passed_over(kept: Sequence[Folder], without: Sequence[Folder]) -> list[str]:
     notes = []
     others = [name for folder in kept for name in folder.others]
     if others:
@@ -174,6 +185,8 @@ def _passed_over(kept: Sequence[Folder]) -> list[str]:
     for path, strange in sorted(partly.items())[:5]:
         shown = ", ".join(f"{count} {kind}" for kind, count in _kinds(strange).most_common(3))
         notes.append(f"WARNING: {shown} in '{printable(path)}' are not read")
+    if papers := [folder.path for folder in without if folder.others]:
+        notes.append(f"WARNING: no images, only other files in {named(papers)}: no labels are read from there")
     empty = [folder.path for folder in kept if folder.leaf and folder.parts and not folder.images and not folder.others]
     if empty:
         notes.append(f"WARNING: no files in {named(empty)}: a label or a part of it may be missing")

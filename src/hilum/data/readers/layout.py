@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.data.labels import is_healthy
+from hilum.data.labels import is_answer, is_healthy, says_nothing
 from hilum.data.readers.companions import is_images_name
 from hilum.data.readers.listing import Folder, around, common, named
 from hilum.data.readers.patient_folders import without_patients
-from hilum.data.readers.split_names import is_evaluation, split_and_rest, split_of, splits_of, words_of
+from hilum.data.readers.split_names import (
+    glued_split_and_rest,
+    split_and_rest,
+    split_of,
+    splits_in_words,
+    splits_of,
+    words_of,
+)
 from hilum.errors import TableError
 from hilum.printable import printable
 
@@ -128,9 +135,11 @@ class _Splits:
         if without:
             self._stop_beside(without, [rest for rest, depths in whole if depths], front)
         self._check_numbers()
-        self._say(front, plain=fronts == {()} and all(len(depths) < 2 for depths in at))
+        asked = _question(front, [front + end for end in behind])
+        self._say(() if asked else front, plain=fronts == {()} and all(len(depths) < 2 for depths in at))
+        kept = front if asked else ()  # _without_wrapper says so
         rests = [
-            () if not depths else rest[depths[-1] + 1 :] if len(fronts) == 1 else rest[: depths[0]]
+            () if not depths else kept + rest[depths[-1] + 1 :] if len(fronts) == 1 else rest[: depths[0]]
             for rest, depths in whole
         ]
         return rests, [self.meaning[rest[depths[0]]] if depths else "" for rest, depths in whole]
@@ -148,6 +157,19 @@ class _Splits:
         if found and (len(kinds) > 1 or rests & plain):
             concerned = [rest for rest in self.rests if found.keys() & set(rest)]
             self._stop(concerned, f"the folders {named(found)} seem to hold a split and a label in one name")
+        self._check_glued_names(names)
+
+    def _check_glued_names(self, names: set[str]) -> None:
+        """Stop at ``normaltrain`` beside ``normaltest``: two splits of one rest."""
+        kinds: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for name in names:
+            split, rest = glued_split_and_rest(name)
+            if split:
+                kinds[rest][name] = split
+        glued = {name for found in kinds.values() if len(set(found.values())) > 1 for name in found}
+        if glued:
+            concerned = [rest for rest in self.rests if glued & set(rest)]
+            self._stop(concerned, f"the folders {named(glued)} seem to hold a split and a label in one name")
 
     def _check_numbers(self) -> None:
         """Stop at train1, test1, train2, test2: several divisions of the same images."""
@@ -160,13 +182,7 @@ class _Splits:
             self._stop(self.rests, f"the folders {named(self.meaning)} seem to be several divisions into splits")
 
     def _say(self, front: Parts, *, plain: bool) -> None:
-        if not plain or any(name != split for name, split in self.meaning.items()):
-            read = [f"{printable(name)} ({split})" for name, split in sorted(self.meaning.items())]
-            self.notes.append(f"splits are read from the folders {', '.join(read)}")
-        for name, split in self.meaning.items():
-            if is_evaluation(name):
-                which = "no other" if split == "test" else "another"
-                self.notes.append(f"'{printable(name)}' serves as {split}, since {which} folder is called test")
+        self.notes += splits_in_words(self.meaning, "folder", always=not plain)
         if front:
             self.notes.append(AROUND.format(printable("/".join(front))))
 
@@ -226,6 +242,13 @@ def _real(folders: Sequence[Folder], rests: Sequence[Parts], start: Parts) -> Pa
     return path[:depth]
 
 
+def _question(outer: Parts, labelled: Sequence[Parts]) -> Parts:
+    """The folder around all labels that these only answer to: ``covid`` of covid/positive and covid/negative."""
+    below = {rest[len(outer)] for rest in labelled if len(rest) > len(outer)}
+    asking = [name for name in outer if not says_nothing(name)]
+    return tuple(asking[-1:]) if below and all(map(is_answer, below)) else ()
+
+
 def _without_wrapper(root: Path, folders: Sequence[Folder], rests: Sequence[Parts], notes: list[str]) -> list[Parts]:
     """Leave out the folders around all labels; images that lie in these directly have no label."""
     labelled = [rest for rest in rests if rest]
@@ -244,8 +267,15 @@ def _without_wrapper(root: Path, folders: Sequence[Folder], rests: Sequence[Part
             f"the labels? Move them to a folder of their own, such as {name}/other/, or take them away."
         )
         raise TableError(msg)
-    notes.append(AROUND.format(name))
-    return [rest[len(outer) :] for rest in rests]
+    question = _question(outer, labelled)
+    if question:
+        kept = printable(question[0])
+        notes.append(
+            f"'{kept}' is around everything and stays in the labels, since the folders in it only answer to it"
+        )
+    if around_it := "/".join(part for part in outer if part not in question):
+        notes.append(AROUND.format(printable(around_it)))
+    return [question + rest[len(outer) :] if len(rest) > len(outer) else () for rest in rests]
 
 
 def _check_datasets(root: Path, folders: Sequence[Folder], rests: Sequence[Parts]) -> None:

@@ -21,6 +21,7 @@ SYSTEM = frozenset(
     | {"thumbs.db", "ehthumbs.db", "desktop.ini", "dicomdir"}
 )
 KINDS = ("a PNG image", "a JPEG image", "a TIFF image", "a DICOM object")
+MOST_NAMED = 4  # datasets in a message, with their paths
 ENOUGH = 512  # bytes that tell these
 DEMO = ".hilum-demo"  # as hilum.demo leaves it
 OWN_PAGE = b'<meta name="generator" content="hilum">'
@@ -105,7 +106,9 @@ def inside_tables(root: Path, folders: Sequence[str]) -> TableError:
         what = "A table of each split is not read."
     else:
         count = "one dataset" if len(folders) == 1 else f"{len(folders)} datasets"
-        what = f"{count} inside it? Did you mean {printable(str(root / folders[0]))}?"
+        paths = " or ".join(printable(str(root / name)) for name in folders[:MOST_NAMED])
+        more = f" (or one of {len(folders) - MOST_NAMED} more)" if len(folders) > MOST_NAMED else ""
+        what = f"{count} inside it? Did you mean {paths}{more}?"
     msg = (
         f"{root}: a metadata.csv lies in {them}, not in the folder that was given. {what} To use all of it, list every "
         f"image in one metadata.csv in {root}."
@@ -198,6 +201,9 @@ class _Walk:
             elif kind == "link":
                 folders += 1
                 self.links.append((*parts, entry.name))
+            elif kind == "file" and entry.is_symlink() and ending(entry.name) not in READ and not _leads(entry):
+                name = printable("/".join((*parts, entry.name)))
+                self.notes.append(f"WARNING: '{name}' is a link that leads nowhere: a label may be missing")
             elif kind == "file":
                 (images if _is_image(entry) else others).append(entry.name)
                 if parts and entry.name.lower() == "metadata.csv":
@@ -229,6 +235,11 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "file" if entry.is_file() or entry.is_symlink() else ""
     except OSError:  # a link to itself
         return "file"
+
+
+def _leads(entry: os.DirEntry[str]) -> bool:
+    """Whether a link leads to something that is there."""
+    return Path(entry.path).exists()
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from hilum.data.rows import pack
+from hilum.data.label_names import spelling_key
+from hilum.data.labels import last_component
+from hilum.data.rows import Row, pack
 from hilum.data.table import Table
 from hilum.printable import printable
 
@@ -22,7 +24,8 @@ def find_files(table: Table) -> Table:
 
     Nothing is searched where the files of the first 200 rows and of every 500th lie where the table says. Otherwise
     paths may hold from the folder above the table's, or a file of this name is looked for below the table's folder;
-    where the table gives folders, too, they have to agree. What is there several times is left as it is.
+    where the table gives folders, too, they have to agree. What is there several times, or in a folder that is another
+    label of the table, is left as it is.
 
     Args:
         table: Rows as the table gives them.
@@ -42,15 +45,21 @@ def find_files(table: Table) -> Table:
     names = _by_name(table.root)
     found: dict[str, str] = {}
     several = 0
+    labels = {spelling_key(last_component(label)) for label in table.values("label")}
+    astray: list[str] = []
     for row in table.rows:
         if not _is_there(table.root, row.path):
             places = _places(row.path, names)
-            if len(places) == 1:
+            if len(places) == 1 and _in_other(places[0], row, labels):
+                astray.append(f"'{printable(row.path)}' of '{printable(row.label)}' may be {printable(places[0])}")
+            elif len(places) == 1:
                 found[row.path] = places[0]
             several += len(places) > 1
     notes = list(table.notes)
     if several:
         notes.append(f"{several:,} files do not lie where the table says, and several of the same name are there")
+    if astray:
+        notes.append(f"{len(astray):,} files were found only in the folder of another label: not taken ({astray[0]})")
     if not found:
         return replace(table, notes=tuple(notes))
     first = next(iter(found))
@@ -58,6 +67,13 @@ def find_files(table: Table) -> Table:
     notes.append(f"{len(found):,} of {len(table):,} files were found by their names below {table.root} ({where})")
     rows = pack(replace(row, path=found.get(row.path, row.path)) for row in table.rows)
     return replace(table, rows=rows, notes=tuple(notes))
+
+
+def _in_other(place: str, row: Row, labels: Set[str]) -> bool:
+    """Whether a file lies in a folder that is a label but not the row's, and that the table does not name."""
+    named = set(row.path.casefold().split("/")[:-1])
+    folders = {spelling_key(name) for name in place.split("/")[:-1] if name.casefold() not in named}
+    return bool(folders & labels) and spelling_key(last_component(row.label)) not in folders
 
 
 def _is_there(root: Path, path: str) -> bool:

@@ -14,9 +14,9 @@ class ReadOptions:
         path_column: The table's column of image paths; empty to recognise it by its name.
         label_column: The column of labels; empty to recognise it.
         patient_column: The column of patients; empty to recognise it.
-        split_column: The column of splits; empty to recognise it.
-        patients: ``auto`` to recognise patients by file names of well-known public sets where no column says whose an
-            image is; ``none`` to leave them unknown.
+        split_column: The column of splits; empty to recognise it; ``none`` if neither a column nor a path holds any.
+        patients: ``auto`` to recognise patients by DICOM headers and by file names of well-known public sets where no
+            column or folder says whose an image is; ``none`` to leave them unknown.
     """
 
     path_column: str = ""

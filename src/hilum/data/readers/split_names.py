@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+
+from hilum.printable import printable
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -20,6 +22,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("calibration", "calibrate", "calib", "cal"), "calibration"),
     **dict.fromkeys(("test", "testing", "tests", "tst", "holdout", "heldout", "prueba", "teste"), "test"),
     **dict.fromkeys(("externaltest", "externalvalidation", "independenttest", "internaltest"), "test"),
+    **dict.fromkeys(("publictest", "privatetest"), "test"),
     **dict.fromkeys(("eval", "evaluate", "evaluation"), "test"),  # but see splits_of
 }
 EVALUATION = frozenset({"eval", "evaluate", "evaluation"})
@@ -79,6 +82,25 @@ def is_evaluation(name: str) -> bool:
     return _core(name) in EVALUATION
 
 
+def splits_in_words(meaning: Mapping[str, str], what: str, *, always: bool = False) -> list[str]:
+    """What is to be said of how names were read as splits; nothing where each is the split's own, in any case.
+
+    Args:
+        meaning: As `splits_of` gives it.
+        what: What the names are: ``folder`` or ``value``.
+        always: Say it in any case.
+    """
+    notes = []
+    if always or any(name.casefold() != split for name, split in meaning.items()):
+        read = [f"{printable(name)} ({split})" for name, split in sorted(meaning.items())]
+        notes.append(f"splits are read from the {what}s {', '.join(read)}")
+    for name, split in meaning.items():
+        if is_evaluation(name):
+            which = "no other" if split == "test" else "another"
+            notes.append(f"'{printable(name)}' serves as {split}, since {which} {what} is called test")
+    return notes
+
+
 def split_and_rest(name: str) -> tuple[str, str]:
     """A split that a name holds among other words, and those: ``COVID_test`` is test and ``covid``; or two blanks.
 
@@ -89,6 +111,20 @@ def split_and_rest(name: str) -> tuple[str, str]:
     found = [word for word in words if split_of(word)]
     rest = " ".join(word for word in words if word not in found and word not in FILLERS)
     return (split_of(found[0]), rest) if len(found) == 1 and rest else ("", "")
+
+
+def glued_split_and_rest(name: str) -> tuple[str, str]:
+    """A split's word that a name begins or ends with, and the rest: ``normaltrain`` is train and ``normal``.
+
+    Args:
+        name: Of a folder; ``contest`` is con and test as well, so it takes other names with the same rest to mean it.
+    """
+    joined = "".join(words_of(name))
+    for word in sorted(SPLIT_NAMES, key=len, reverse=True):
+        rest = joined.removesuffix(word) if joined.endswith(word) else joined.removeprefix(word)
+        if rest and rest != joined:
+            return SPLIT_NAMES[word], rest
+    return "", ""
 
 
 def _core(name: str) -> str:

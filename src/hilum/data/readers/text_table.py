@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from hilum.data.file_kinds import ENOUGH, kind_of
 from hilum.errors import TableError
@@ -39,12 +40,13 @@ class TextTable:
     header: tuple[str, ...]
 
     def lines(self) -> Iterator[tuple[int, list[str]]]:
-        """The cells of each line below the header, stripped, with its number from 1; comments and blank lines are none.
+        """The cells of each line below the header, stripped, with its number from 1.
+
+        Blank lines are none, and neither are comments, which are a single cell that begins with ``#``.
 
         Raises:
             TableError: Quotes are not closed, or bytes are no text.
         """
-        width = len(self.header)
         with _open(self.path, self.encoding) as file:
             for _ in range(self.above):
                 file.readline()
@@ -55,7 +57,7 @@ class TextTable:
                 for cells in reader:
                     last = self.above + reader.line_num
                     cells = [cell.strip() for cell in cells]
-                    comment = cells and cells[0].startswith("#") and (len(cells) != width or cells[0][1:2] in ("", " "))
+                    comment = cells and cells[0].startswith("#") and not any(cells[1:])
                     if any(cells) and not comment:
                         yield last, cells
             except (csv.Error, UnicodeError) as error:
@@ -117,7 +119,7 @@ def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
     return TextTable(path, encoding, best, above, header[best])
 
 
-def _open(path: Path, encoding: str):  # type: ignore[no-untyped-def]
+def _open(path: Path, encoding: str) -> TextIO:
     return path.open(newline="", encoding=encoding, errors="surrogateescape" if "utf-8" in encoding else "strict")
 
 

@@ -71,6 +71,7 @@ def test_without_an_operating_point_nothing_is_flagged_or_cleared(uncertified):
 
 def test_every_decision_is_explained_and_clear_is_not_healthy(certified):
     shown = dict(legend(certified))
+    assert "no other disease is judged" in shown["clear"]
     assert shown.keys() == {"flag", "abstain", "clear"}
     assert "3.54 %" in shown["flag"]
     assert "95 %" in shown["clear"]
