@@ -1,0 +1,80 @@
+"""Is a claim shown, refuted, or neither? By the confidence interval's unfavourable limit, never by the value alone.
+
+A claim such as "the false-negative rate is at most 5 %" is *shown* where the whole interval lies on its side of the
+bound, *refuted* where the whole interval lies on the other side, and *not shown* otherwise (as in tests of
+non-inferiority: Piaggio et al. 2012, *JAMA*). Three patients without a false negative show nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from hilum.intervals.shares import CONFIDENCE, exact_limits
+
+Verdict = Literal["shown", "not shown", "refuted"]
+SHOWN: Verdict = "shown"
+NOT_SHOWN: Verdict = "not shown"
+REFUTED: Verdict = "refuted"
+MOST = 10_000_000  # patients: a value so near the bound that more would be needed decides nothing
+
+
+def at_most(low: float | None, high: float | None, bound: float) -> Verdict:
+    """Verdict on the claim that a measure is at most `bound`.
+
+    Args:
+        low: Lower limit of the measure's interval; None or NaN where undefined.
+        high: Upper limit of the interval.
+        bound: Largest value that the claim allows.
+    """
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return NOT_SHOWN
+    return SHOWN if high <= bound else REFUTED if low > bound else NOT_SHOWN
+
+
+def at_least(low: float | None, high: float | None, bound: float) -> Verdict:
+    """Verdict on the claim that a measure is at least `bound`.
+
+    Args:
+        low: Lower limit of the measure's interval; None or NaN where undefined.
+        high: Upper limit of the interval.
+        bound: Smallest value that the claim allows.
+    """
+    if low is None or high is None:
+        return NOT_SHOWN
+    return at_most(-high, -low, -bound)
+
+
+def weakest(verdicts: list[Verdict]) -> Verdict:
+    """Verdict on several claims together: the least favourable one; not shown of none."""
+    return next((one for one in (REFUTED, NOT_SHOWN, SHOWN) if one in verdicts), NOT_SHOWN)
+
+
+def patients_to_decide(value: float, bound: float, *, confidence: float = CONFIDENCE) -> int | None:
+    """Number of patients, one observation each, with which the same observed share would decide the claim.
+
+    Args:
+        value: Observed share, in [0, 1].
+        bound: Bound of the claim, in [0, 1].
+        confidence: Confidence level of the two-sided exact interval, in (0, 1).
+
+    Returns:
+        Smallest number with which Clopper and Pearson's interval of `value` excludes `bound`; None where no number
+        up to ten million does, because the value is the bound or next to it.
+    """
+
+    def decides(count: int) -> bool:
+        low, high = exact_limits(np.float64(value), np.float64(count), confidence)
+        return bool(high <= bound) if value < bound else bool(low > bound)
+
+    if value == bound or not decides(MOST):
+        return None
+    below, enough = 0, 1
+    while not decides(enough):
+        below, enough = enough, 2 * enough
+    while enough - below > 1:
+        middle = (below + enough) // 2
+        below, enough = (below, middle) if decides(middle) else (middle, enough)
+    return enough
