@@ -55,6 +55,8 @@ def test_two_runs_are_evaluated_and_compared(runs):
     table = found["mcnemar"]
     assert table["both"] + table["first_only"] == round(metrics[0]["accuracy"]["value"] * facts["n_images"])
     assert [run["architecture"] for run in facts["runs"]] == ["flat", "cascade"]
+    differing = {row["key"]: (row["first"], row["second"]) for row in facts["recipe_differences"]}
+    assert differing == {"architecture": ('"flat"', '"cascade"')}
     assert facts["n_images"] == 36
     assert facts["n_patients"] == 18
 

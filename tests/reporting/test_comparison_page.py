@@ -8,8 +8,8 @@ import pytest
 from made_results import LABELS, comparison, predictions
 from reading_pages import Page, assert_self_contained, table_after
 
+from hilum.evaluation.comparison_text import most_changed, p_equals, signed, signed_range, verdict
 from hilum.reporting.comparison_page import write_comparison_page
-from hilum.reporting.comparison_words import p_equals, signed, signed_range, verdict
 
 NOTHING = {"value": None, "low": None, "high": None}
 
@@ -78,6 +78,37 @@ def test_equally_often_right_is_not_the_same_answers() -> None:
     other = np.eye(3)[[*one.truth[:2], *((one.truth[2:4] + 1) % 3), *one.truth[4:]]]
     facts = comparison(replace(one, probabilities=swapped), replace(one, probabilities=other))
     assert "are right equally often, not on the same images" in verdict(facts)
+
+
+def test_what_changed_most_leads() -> None:
+    """One label is lost while the accuracy hardly moves: other labels make up for it."""
+    first, truth = predictions(n=240, right=0.8), predictions(n=240).truth
+    lost = np.where(truth == 1, 2, np.where(np.arange(240) % 20 == 0, 1, truth))
+    facts = comparison(replace(first, probabilities=np.eye(3)[np.where(truth == 1, 1, first.predicted)]),
+                       replace(first, probabilities=np.eye(3)[lost]))  # fmt: skip
+    found = facts["rules"]["most_probable"]
+    assert found["recall"]["infected/covid"]["second"]["value"] == 0
+    assert most_changed(facts, found).startswith("the recall of infected/covid falls from 100.0 to 0.0 %")
+    assert verdict(facts).index("infected/covid") < verdict(facts).index("right")
+
+
+def test_small_changes_do_not_lead(facts: dict[str, Any]) -> None:
+    found = facts["rules"]["most_probable"]
+    for entry in found["recall"].values():
+        entry["difference"] = {"value": -0.2, "low": -0.5, "high": 0.1}
+    assert not most_changed(facts, found)
+
+
+def test_every_recipe_key_that_differs_is_listed(tmp_path: Path, facts: dict[str, Any]) -> None:
+    rows = [
+        {"key": "training.lr", "first": "0.001", "second": "0.01"},
+        {"key": "splits.x", "first": None, "second": "1"},
+    ]
+    page = Page(html_of(tmp_path, facts | {"recipe_differences": rows}))
+    for word in ("training.lr", "0.001", "0.01", "splits.x"):
+        assert word in page.text
+    assert "agree in every key" in Page(html_of(tmp_path, facts | {"recipe_differences": []})).text
+    assert "agree in every key" not in Page(html_of(tmp_path, facts)).text  # of an earlier version nothing is known
 
 
 def test_interval_and_p_may_disagree(facts: dict[str, Any]) -> None:

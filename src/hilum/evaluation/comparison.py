@@ -17,10 +17,12 @@ from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.decision import down_the_tree, most_probable
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.paired import mcnemar, paired_auroc, paired_differences, sign_flip
+from hilum.evaluation.paired import paired_auroc, paired_differences
+from hilum.evaluation.paired_tests import mcnemar, patient_test
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.intervals.shares import CONFIDENCE
 from hilum.progress import Progress
+from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
 Ints = NDArray[np.int64]
@@ -79,6 +81,7 @@ def compare(
         "runs": [
             {"name": name, **_about(run, part)} for name, run, part in zip(names, (first, second), splits, strict=True)
         ],
+        "recipe_differences": recipe_differences(first, second),
         "protected": first.protected if first.protected == second.protected else None,
         "notes": notes,
         **measure_pair(one, two, same=same),
@@ -117,7 +120,7 @@ def measure_pair(first: Predictions, second: Predictions, *, same: bool = False)
         return {
             **paired_differences(truth, one, two, labels, clusters, same=same),
             "mcnemar": mcnemar(*right),
-            "patients": sign_flip(*right, clusters),
+            "patients": patient_test(*right, clusters),
         }
 
     rules = {"most_probable": beside(*flat, same=same)}
@@ -229,6 +232,21 @@ def _about(run: Run, split: str) -> dict[str, Any]:
         "seed": recipe.training.seed,
         "weights_sha256": run.environment["weights_sha256"],
     }
+
+
+def recipe_differences(first: Run, second: Run) -> list[dict[str, str | None]]:
+    """Every recipe key in which two runs differ.
+
+    Returns:
+        ``key`` as ``hilum train --set`` spells it, and the values of the ``first`` and ``second`` run as JSON; None
+        where a recipe has no such key.
+    """
+    one, two = (dict(flatten(run.recipe.model_dump(mode="json"))) for run in (first, second))
+    return [
+        {"key": key, "first": one.get(key), "second": two.get(key)}
+        for key in dict.fromkeys([*one, *two])
+        if one.get(key) != two.get(key)
+    ]
 
 
 def _names(first: Run, second: Run) -> tuple[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from hilum.evaluation.comparison_text import excludes_zero, outcome, p_values, power
 from hilum.evaluation.screen import interval, optimistic
 from hilum.printable import escape
 
@@ -71,31 +71,12 @@ def _three(entry: dict[str, Any], factor: float, digits: int) -> tuple[str, str,
     return interval(entry["first"], factor, digits), interval(entry["second"], factor, digits), shown
 
 
-def excludes_zero(difference: Mapping[str, float | None]) -> bool:
-    """Whether an interval lies wholly on one side of zero; one without width says nothing."""
-    low, high = difference["low"], difference["high"]
-    return low is not None and high is not None and low < high and (low > 0 or high < 0)
-
-
 def sentences(facts: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What one reading says: who was right alone, how surely, and what could have been seen."""
-    table, patients = found["mcnemar"], found["patients"]
-    lines = [
-        f"right alone: the first on {table['first_only']} images, the second on {table['second_only']}; "
-        f"McNemar's exact p = {p_text(table['p_value'])}, counting patients p = {p_text(patients['p_value'])}"
-    ]
-    smallest, detectable = patients["smallest_significant"], patients["detectable"]
-    floor, count = patients["floor"], patients["discordant_patients"]
-    if smallest is None:
-        lines.append(f"only {count} patients tell them apart: nothing could be significant")
-    else:
-        lines.append(
-            f"smallest difference that could have shown, as {count} patients tell them apart: "
-            f"{100 * smallest:.1f} points (reliably, in 4 of 5 such samples: {100 * detectable:.1f})"
-        )
-    if floor is not None:
-        lines.append(f"no sample of {facts['n_images']} images shows less than {100 * floor:.1f} points")
-    return lines
+    """What one reading says: what changed, how surely, and what could have been seen; as on the page."""
+    table = found["mcnemar"]
+    alone = f"right alone: the first on {table['first_only']} images, the second on {table['second_only']}"
+    said = outcome(facts, found)
+    return [*map(escape, (f"{said[0].upper()}{said[1:]}.", p_values(facts, found), power(facts, found))), alone]
 
 
 def rule_sentences(facts: dict[str, Any]) -> list[str]:
@@ -107,8 +88,3 @@ def rule_sentences(facts: dict[str, Any]) -> list[str]:
         f"{interval(effect['accuracy']['difference'], 100, 1, sign='+')} points"
         for which, effect in zip(("first", "second"), facts["rule_effect"], strict=True)
     ]
-
-
-def p_text(value: float) -> str:
-    """A p-value as papers print it."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

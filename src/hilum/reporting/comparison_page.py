@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hilum.evaluation import comparison_text as text
 from hilum.reporting import comparison_words as words
 from hilum.reporting.comparison_figures import paired_dots
 from hilum.reporting.figures import label_colours
@@ -44,8 +45,8 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "facts": facts,
         "names": (first["name"], second["name"]),
         "colours": label_colours(facts["labels"]),
-        "verdict": words.verdict(facts),
-        "differing": words.differing(facts),
+        "verdict": text.verdict(facts),
+        "differing": facts.get("recipe_differences"),
         "same_weights": first["weights_sha256"] == second["weights_sha256"],
         "about": [(title, first.get(key), second.get(key)) for key, title in ABOUT.items()],
         "rules": rules,
@@ -60,7 +61,7 @@ def _rule(facts: Mapping[str, Any], rule: str, found: Mapping[str, Any]) -> dict
     return {
         "rule": rule,
         "title": words.rule_title(rule),
-        "outcome": f"{words.outcome(facts, found)}.",
+        "outcome": _sentence(text.outcome(facts, found)),
         "figure": paired_dots(
             [(" ".join(filter(None, (row["measure"], row["label"]))), row["entry"]) for row in rows],
             names,
@@ -68,9 +69,8 @@ def _rule(facts: Mapping[str, Any], rule: str, found: Mapping[str, Any]) -> dict
         ),
         "rows": rows,
         "alone": found["mcnemar"],
-        "p_images": words.p_equals(found["mcnemar"]["p_value"]),
-        "p_patients": words.p_equals(found["patients"]["p_value"]),
-        "power": words.power(facts, found),
+        "tests": text.p_values(facts, found),
+        "power": text.power(facts, found),
     }
 
 
@@ -91,3 +91,7 @@ def _effect(facts: Mapping[str, Any], rules: list[dict[str, Any]]) -> dict[str, 
         "between": [(rule["rows"][0]["difference"], rule["rows"][0]["certain"]) for rule in rules],
         "measures": list(zip(*by_run, strict=True)),
     }
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

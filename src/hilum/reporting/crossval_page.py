@@ -10,7 +10,8 @@ from hilum.evaluation.screen import decision_sentences
 from hilum.reporting import figures, results
 from hilum.reporting.crossval_figures import FoldRow, fold_dots
 from hilum.reporting.page import errors_of
-from hilum.reporting.templating import flatten, write_page
+from hilum.reporting.templating import write_page
+from hilum.training.recipe import flatten
 
 SPREAD = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
 

@@ -29,10 +29,10 @@ from hilum.reporting.checklist import Facts, checklist, tally
 from hilum.reporting.gallery import choose, picture_uri, rows_of
 from hilum.reporting.model_card import FILE as CARD
 from hilum.reporting.model_card import write_model_card
-from hilum.reporting.templating import flatten, write_page
+from hilum.reporting.templating import write_page
 from hilum.reporting.worth import Worth, worth_of
 from hilum.training.findings import NOT_AUDITED, known_of
-from hilum.training.recipe import Recipe
+from hilum.training.recipe import Recipe, flatten
 from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, read_json
 
 SPLIT_ORDER = {"train": 0, "val": 1, "calibration": 2, "test": 3, UNUSED: 9, UNREADABLE: 10}

@@ -10,7 +10,8 @@ from hilum.errors import HilumError
 from hilum.reporting import sweep_words as words
 from hilum.reporting.sweep_curves import Curve, learning_curves
 from hilum.reporting.sweep_figures import Setting, is_wide, sweep_dots
-from hilum.reporting.templating import flatten, write_page
+from hilum.reporting.templating import write_page
+from hilum.training.recipe import flatten
 from hilum.training.run import Run
 from hilum.training.sweep import SEED_KEYS
 from hilum.training.sweep_screen import SHOWN, settings_text, value_text

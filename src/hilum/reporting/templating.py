@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -74,14 +73,3 @@ def duration(seconds: float | None) -> str:
 def breakable(label: str) -> Markup:
     """A label that may wrap after its slashes."""
     return Markup("/<wbr>").join(printable(label).split("/"))
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """``{"a": {"b": 1}}`` as ``[("a.b", "1")]``, the way `hilum train --set` spells keys."""
-    rows: list[tuple[str, str]] = []
-    for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            rows += flatten(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)))
-    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -320,3 +321,14 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return _unknown(key)
     return f"{key} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """``{"a": {"b": 1}}`` as ``[("a.b", "1")]``, the way `hilum train --set` spells keys."""
+    rows: list[tuple[str, str]] = []
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)))
+    return rows

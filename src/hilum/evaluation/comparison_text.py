@@ -1,0 +1,156 @@
+"""What ``comparison.json`` says, in words, on the terminal and on the page. Differences are second minus first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Facts = Mapping[str, Any]
+SIGNIFICANT = 0.05
+
+
+def signed(value: float | None, factor: float = 100, digits: int = 1) -> str:
+    """``+2.3``, ``−0.5``, ``0.0``; one more digit where a difference would otherwise look like none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    number = factor * value
+    if number and abs(number) < 0.5 * 10**-digits:
+        digits += 1
+    if not round(number, digits):
+        return f"{0:.{digits}f}"
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
+def signed_range(entry: Mapping[str, float | None], factor: float = 100, digits: int = 1) -> str:
+    """``−0.5 to +5.1`` of a difference's interval; a dash where it is undefined."""
+    low, high = signed(entry.get("low"), factor, digits), signed(entry.get("high"), factor, digits)
+    return "–" if "–" in (low, high) else f"{low} to {high}"
+
+
+def excludes_zero(difference: Mapping[str, float | None]) -> bool:
+    """Whether an interval lies wholly on one side of zero; one without width says nothing."""
+    low, high = difference["low"], difference["high"]
+    return low is not None and high is not None and low < high and (low > 0 or high < 0)
+
+
+def p_text(value: float) -> str:
+    """A p-value as papers print it."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def p_equals(value: float) -> str:
+    """``p = 0.11`` or ``p < 0.001``."""
+    text = p_text(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def verdict(facts: Facts) -> str:
+    """The comparison in one sentence, read by the most probable label."""
+    where = f"On the same {_plural(facts['n_images'], 'image')}"
+    if facts["n_patients"] is not None:
+        where += f" of {_plural(facts['n_patients'], 'patient')}"
+    first, second = (run["name"] for run in facts["runs"])
+    if facts["same_answers"]:
+        return f"{where}, {first} and {second} give the same answers."
+    return f"{where}, {outcome(facts, next(iter(facts['rules'].values())))}."
+
+
+def outcome(facts: Facts, found: Facts) -> str:
+    """What changed most, and which run is right more often, and whether that could be chance.
+
+    Args:
+        facts: What ``comparison.json`` holds.
+        found: One of its rules.
+    """
+    return f"{most_changed(facts, found)}{_more_often(facts, found)}"
+
+
+def most_changed(facts: Facts, found: Facts) -> str:
+    """The label whose recall changed most, if by more than the overall accuracy; else empty.
+
+    One label may be lost while the accuracy hardly moves, so the largest change leads. Among changes whose interval
+    excludes zero the largest counts; if there is none, nothing leads.
+
+    Args:
+        facts: What ``comparison.json`` holds.
+        found: One of its rules.
+    """
+    changes = [
+        (abs(entry["difference"]["value"]), label)
+        for label, entry in found["recall"].items()
+        if excludes_zero(entry["difference"])
+    ]
+    size, label = max(changes, default=(0.0, ""))
+    if size <= abs(found["accuracy"]["difference"]["value"]):
+        return ""
+    entry = found["recall"][label]
+    moved = "rises" if entry["difference"]["value"] > 0 else "falls"
+    before, after = (f"{100 * entry[which]['value']:.1f}" for which in ("first", "second"))
+    points = f"{signed(entry['difference']['value'])} points, {_confidence(facts)} {signed_range(entry['difference'])}"
+    return f"the recall of {label} {moved} from {before} to {after} % ({points}); "
+
+
+def _more_often(facts: Facts, found: Facts) -> str:
+    first, second = (run["name"] for run in facts["runs"])
+    difference, p_value = found["accuracy"]["difference"], found["patients"]["p_value"]
+    measured = f"{_confidence(facts)} {signed_range(difference)}, {p_equals(p_value)}"
+    if not difference["value"]:
+        alike = not (found["mcnemar"]["first_only"] or found["mcnemar"]["second_only"])
+        on = "on the same images" if alike else "not on the same images"
+        return f"{first} and {second} are right equally often, {on} ({measured})"
+    size = signed(difference["value"]).lstrip("+−")
+    more = "more" if difference["value"] > 0 else "less"
+    said = f"{second} is right {size} points {more} often than {first}"
+    chance, outside = p_value >= SIGNIFICANT, not excludes_zero(difference)
+    if chance and outside:
+        return f"{said}; that could be chance ({measured})"
+    if chance or outside:
+        return f"{said}; that is on the border of chance, where interval and p-value disagree ({measured})"
+    return f"{said}, more than chance explains ({measured})"
+
+
+def _confidence(facts: Facts) -> str:
+    return f"{100 * facts['intervals']['confidence']:g} % CI"
+
+
+def p_values(facts: Facts, found: Facts) -> str:
+    """Both tests, each with what it counts and takes for granted.
+
+    Args:
+        facts: What ``comparison.json`` holds.
+        found: One of its rules.
+    """
+    patients = found["patients"]
+    return (
+        f"Counting {facts['unit']}, {p_equals(patients['p_value'])} ({patients['test']} test: it assumes that "
+        f"{patients['assumes']}). Counting images as if they were independent, {p_equals(found['mcnemar']['p_value'])} "
+        "(McNemar's exact test)."
+    )
+
+
+def power(facts: Facts, found: Facts) -> str:
+    """What this sample could have shown at all, by one rule."""
+    patients = found["patients"]
+    count = patients["discordant_patients"]
+    told = f"{_plural(count, facts['unit'].removesuffix('s'))} {'tells' if count == 1 else 'tell'} the two runs apart"
+    if not count:
+        return f"No {told.removeprefix('0 ').replace('s tell the', ' tells the')}."
+    if patients["smallest_significant"] is None:
+        return f"Only {told}: too few for any difference to be significant.{_floor(facts, patients)}"
+    return (
+        f"{told[0].upper()}{told[1:]}. With them, the smallest difference of accuracy that could have been "
+        f"significant (p < {SIGNIFICANT}) is {100 * patients['smallest_significant']:.1f} points; a true difference "
+        f"of {100 * patients['detectable']:.1f} points would be found in four of five such samples."
+        f"{_floor(facts, patients)}"
+    )
+
+
+def _floor(facts: Facts, patients: Facts) -> str:
+    if patients["floor"] is None:
+        return ""
+    return f" No sample of {facts['n_images']:,} images shows less than {100 * patients['floor']:.1f} points."
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
