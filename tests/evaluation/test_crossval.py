@@ -7,12 +7,13 @@ from collections import defaultdict
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
-from hilum.evaluation.crossval import assign_folds, crossval, pool
+from hilum.evaluation.crossval import assign_folds, crossval, pool, spread_over_folds
 from hilum.evaluation.evaluate import measure
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
@@ -52,7 +53,17 @@ def test_the_pooled_figures_are_those_of_all_predictions(done):
     values = [fold["accuracy"]["value"] for fold in result["per_fold"]]
     assert result["spread"]["accuracy"]["mean"] == pytest.approx(np.mean(values))
     assert result["spread"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1))
+    areas = [fold["auroc"]["infected/covid"]["value"] for fold in result["per_fold"]]
+    assert min(areas) <= result["pooled"]["auroc"]["infected/covid"]["value"] <= max(areas)
     assert "train, test) are put together" in result["notes"][0]
+
+
+def test_the_interval_over_folds_is_the_published_one():
+    """Nadeau and Bengio: the variance of K folds is divided by K / (1 + K/(K - 1)) instead of by K."""
+    values = [0.81, 0.78, 0.86, 0.80, 0.83]
+    found = spread_over_folds(values)
+    scale = np.std(values, ddof=1) * np.sqrt(1 / 5 + 1 / 4)
+    assert (found["low"], found["high"]) == pytest.approx(stats.t.interval(0.95, 4, np.mean(values), scale))
 
 
 def test_resuming_keeps_what_is_done(done, tmp_path, tiny):

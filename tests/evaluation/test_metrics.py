@@ -112,3 +112,35 @@ def test_each_decision_of_the_tree_has_an_area_of_its_own():
     assert found["infected"]["infected/covid"].value == pytest.approx(sk.roc_auc_score(truth[ill] == 1, share))
     assert decision_auroc(truth, probabilities, ("a", "b", "c"), Patients(np.arange(300))) == {}
     assert decision_auroc(truth, probabilities, ("a", "a/b", "c"), Patients(np.arange(300))) == {}
+
+
+def two_folds(seed=0, count=240):
+    """Two networks that rank equally well, of which the second one's scores are all lower."""
+    truth, probabilities = random_predictions(seed, count)
+    folds = np.arange(count) % 2
+    scaled = np.where(folds[:, None] == 1, probabilities**3 / 10, probabilities)
+    return truth, probabilities, scaled, folds
+
+
+def test_areas_of_folds_do_not_compare_scores_of_different_networks():
+    truth, plain, scaled, folds = two_folds()
+    patients = Patients(np.arange(len(truth)))
+    one, other = (measures(truth, scores, LABELS, patients, folds=folds) for scores in (plain, scaled))
+    for k, label in enumerate(LABELS):
+        for name in ("auroc", "auprc"):
+            assert one[name][label].value == pytest.approx(other[name][label].value)
+            assert one[name][label].low == pytest.approx(other[name][label].low)
+        has, within = truth == k, [folds == fold for fold in (0, 1)]
+        parts = [sk.roc_auc_score(has[here], plain[here, k]) for here in within]
+        pairs = [has[here].sum() * (~has[here]).sum() for here in within]
+        assert one["auroc"][label].value == pytest.approx(np.average(parts, weights=pairs))
+    pooled = measures(truth, scaled, LABELS, patients)["auroc"]["normal"].value
+    assert pooled < one["auroc"]["normal"].value - 0.05  # what pooling would have lost
+
+
+def test_a_fold_without_a_label_says_nothing_about_it():
+    truth, plain, _, folds = two_folds()
+    truth = np.where((folds == 1) & (truth == 1), 0, truth)
+    found = measures(truth, plain, LABELS, Patients(np.arange(len(truth))), folds=folds)["auroc"]["infected/covid"]
+    here = folds == 0
+    assert found.value == pytest.approx(sk.roc_auc_score(truth[here] == 1, plain[here, 1]))

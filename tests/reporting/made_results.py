@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hilum.evaluation.comparison import measure_pair
-from hilum.evaluation.crossval import pool
+from hilum.evaluation.crossval import SHARED, pool, spread_over_folds
 from hilum.evaluation.evaluate import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import Recipe
@@ -79,10 +79,10 @@ def crossval(parts: Sequence[Predictions], *, protected: str | None = "infected/
         "data": "3b" * 32,
         "notes": [],
         "audit": {"audited": True, "written": "", "findings": []},
-        "pooled": {"name": "pooled", "split": "all", **pooled, "data": data, "unreadable": []},
+        "pooled": {"name": "pooled", "split": "all", **pooled, "shared": SHARED, "data": data, "unreadable": []},
         "per_fold": per_fold,
         "spread": {
-            name: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
+            name: spread_over_folds(values)
             for name in ("accuracy", "balanced_accuracy")
             for values in ([fold[name]["value"] for fold in per_fold],)
         },

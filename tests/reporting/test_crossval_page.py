@@ -43,7 +43,7 @@ def test_folds_are_listed_with_their_own_numbers(tmp_path: Path, result: dict[st
         expected = [f"{100 * entry['value']:.1f} %" for entry in values]
         assert row[1:] == [str(fold["n_images"]), str(fold["n_patients"]), *expected]
     mean = sum(fold["accuracy"]["value"] for fold in result["per_fold"]) / 3
-    assert f"mean ± standard deviation: accuracy {100 * mean:.1f}" in Page(html).text.replace("\xa0", " ")
+    assert f"Over the folds: accuracy {100 * mean:.1f} % (SD" in Page(html).text.replace("\xa0", " ")
 
 
 def test_missed_protected_images_are_counted(tmp_path: Path, result: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from reading_pages import Page, table_after
 
 from hilum.errors import RunError
 from hilum.reporting.page import write_report
-from hilum.reporting.templating import duration, flatten
+from hilum.reporting.templating import duration
+from hilum.training.recipe import flatten
 
 MakeRun = Callable[..., Path]
 

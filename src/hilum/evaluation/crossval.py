@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
@@ -32,6 +33,11 @@ from hilum.training.train import check_training, roles_of
 
 WHAT = "cross-validation"
 SUMMARISED = ("accuracy", "balanced_accuracy")
+SHARED = (
+    "Intervals of all folds together take the trained networks as given. Folds share training images, so that no "
+    "unbiased estimate of the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
+    "scores within folds only."
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def crossval(
 
     Returns:
         What ``crossval.json`` holds: ``pooled``, as in ``metrics.json``, over the predictions of all folds
-        together; ``per_fold``, each fold's own; ``spread``, mean and standard deviation over folds.
+        together; ``per_fold``, each fold's own; ``spread``, as `spread_over_folds` has it.
 
     Raises:
         SplitError: A label has fewer patients than it takes.
@@ -133,7 +139,9 @@ def crossval(
         for fold in range(folds):
             evaluations.append(_fold(_divide(table, tested[fold]), out / f"fold-{fold + 1}", recipe, progress))
             advance(1)
-    pooled = pool([evaluation.predictions for evaluation in evaluations])
+    tested_by = [evaluation.predictions for evaluation in evaluations]
+    pooled = pool(tested_by)
+    number_of = np.repeat(np.arange(folds), [len(part.paths) for part in tested_by])
     result = {
         **plan,
         "hilum": __version__,
@@ -142,13 +150,17 @@ def crossval(
         "pooled": {
             "name": "pooled",
             "split": "all",
-            **measure(pooled, protected=evaluations[0].metrics["protected"]),
+            **measure(pooled, protected=evaluations[0].metrics["protected"], folds=number_of),
+            "shared": SHARED,
             "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
             "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         },
         # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
         "per_fold": [one.metrics for one in evaluations],
-        "spread": _spread([evaluation.metrics for evaluation in evaluations]),
+        "spread": {
+            name: spread_over_folds([evaluation.metrics[name]["value"] for evaluation in evaluations])
+            for name in SUMMARISED
+        },
     }
     pooled.write(out / "predictions.csv")
     write_json(out / "crossval.json", result)
@@ -227,11 +239,18 @@ def _fold(table: Table, folder: Path, recipe: Recipe, progress: Progress) -> Eva
     return evaluate(run, table, progress=progress)
 
 
-def _spread(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    return {
-        name: {
-            "mean": float(np.mean([fold[name]["value"] for fold in metrics])),
-            "sd": float(np.std([fold[name]["value"] for fold in metrics], ddof=1)),
-        }
-        for name in SUMMARISED
-    }
+def spread_over_folds(values: Sequence[float]) -> dict[str, float]:
+    """Mean and spread of a measure over the folds of one cross-validation, with an interval.
+
+    Folds share training images, so that their standard error promises too much. The corrected resampled t interval
+    adds the ratio of test to training images (Nadeau and Bengio 2003, *Machine Learning*).
+
+    Args:
+        values: The measure by fold, K of them, at least 2.
+
+    Returns:
+        ``mean``, ``sd``, ``low`` and ``high`` of the 95 % interval.
+    """
+    count, mean, sd = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(stdtrit(count - 1, 0.975)) * sd * np.sqrt(1 / count + 1 / (count - 1))
+    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}

@@ -32,10 +32,20 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
         if protected in labels:
             row.append(interval(fold["recall"][protected], 100, 1))
         table.add_row(*row)
-    accuracy, balanced = (result["spread"][name] for name in ("accuracy", "balanced_accuracy"))
-    spread = (
-        f"over folds: accuracy {100 * accuracy['mean']:.1f} ± {100 * accuracy['sd']:.1f} %, "
-        f"balanced {100 * balanced['mean']:.1f} ± {100 * balanced['sd']:.1f} % (mean ± standard deviation)"
-    )
+    lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result["spread"].items()]
+    lines += [result["pooled"]["shared"]] if "shared" in result["pooled"] else []
     notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
-    return Group(*data_errors(result), result_table(result["pooled"]), table, spread, *notes, "")
+    return Group(*data_errors(result), result_table(result["pooled"]), table, *lines, *notes, "")
+
+
+def spread_text(entry: dict[str, float]) -> str:
+    """``69.6 % (SD 4.5; corrected 95 % CI 61.2 to 78.0)``.
+
+    Args:
+        entry: As `hilum.evaluation.crossval.spread_over_folds` has it; of earlier versions without an interval.
+    """
+    said = f"{100 * entry['mean']:.1f} % (SD {100 * entry['sd']:.1f}"
+    if "low" not in entry:
+        return f"{said})"
+    low, high = max(0.0, entry["low"]), min(1.0, entry["high"])
+    return f"{said}; corrected 95 % CI {100 * low:.1f} to {100 * high:.1f})"

@@ -193,12 +193,15 @@ def flags(
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 
-def measure(predictions: Predictions, *, protected: str | None = None) -> dict[str, Any]:
+def measure(
+    predictions: Predictions, *, protected: str | None = None, folds: NDArray[np.int64] | None = None
+) -> dict[str, Any]:
     """All measures of some predictions, with intervals that count patients.
 
     Args:
         predictions: Of N images, K labels.
         protected: The label that must not be missed.
+        folds: Fold of each image, shape (N,), of a cross-validation: areas then compare scores within folds.
 
     Returns:
         What ``metrics.json`` holds, without the parts that say where it comes from.
@@ -207,7 +210,7 @@ def measure(predictions: Predictions, *, protected: str | None = None) -> dict[s
     labels, patients = predictions.labels, Patients(predictions.clusters)
     confusion = confusion_counts(truth, predictions.predicted, len(labels)).tolist()
     known = all(predictions.patients)
-    decisions = decision_auroc(truth, probabilities, labels, patients)
+    decisions = decision_auroc(truth, probabilities, labels, patients, folds=folds)
     return {
         "labels": list(labels),
         "protected": protected,
@@ -216,7 +219,7 @@ def measure(predictions: Predictions, *, protected: str | None = None) -> dict[s
         "with_patient": sum(map(bool, predictions.patients)),
         "unit": "patients" if known else "images",
         "confusion": confusion,
-        **as_json(measures(truth, probabilities, labels, patients)),
+        **as_json(measures(truth, probabilities, labels, patients, folds=folds)),
         **({"decisions": as_json(decisions)} if decisions else {}),
         "wilson": wilson_of(confusion, labels, CONFIDENCE),
         "predictive_values": _predictive_values(predictions, protected, patients),

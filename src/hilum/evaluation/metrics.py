@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,13 @@ def mean_of(estimates: Sequence[Estimate], patients: Patients) -> Estimate:
 
 
 def measures(
-    truth: Ints, probabilities: Floats, labels: Sequence[str], patients: Patients, *, confidence: float = CONFIDENCE
+    truth: Ints,
+    probabilities: Floats,
+    labels: Sequence[str],
+    patients: Patients,
+    *,
+    confidence: float = CONFIDENCE,
+    folds: Ints | None = None,
 ) -> dict[str, Any]:
     """The measures that get an interval.
 
@@ -75,6 +81,7 @@ def measures(
         labels: K names.
         patients: Of the N images.
         confidence: Of the intervals.
+        folds: Fold of each image, shape (N,), where several networks gave the probabilities: see `within_folds`.
 
     Returns:
         What `answer_measures` has of the most probable labels, and ``precision``, ``f1``, ``auroc`` and ``auprc`` by
@@ -87,13 +94,56 @@ def measures(
         has, called, score = truth == k, predicted == k, probabilities[:, k]
         more["precision"][label] = proportion(has, called, patients, confidence=confidence)
         more["f1"][label] = f1_of(proportion(has & called, has | called, patients, confidence=confidence))
-        more["auroc"][label] = auroc_estimate(score, has, patients, confidence=confidence)
-        more["auprc"][label] = auprc_estimate(score, has, patients, confidence=confidence)
+        more["auroc"][label] = within_folds(auroc_estimate, score, has, patients, folds, confidence)
+        more["auprc"][label] = within_folds(auprc_estimate, score, has, patients, folds, confidence)
     return found | more
 
 
+def within_folds(
+    area: Callable[..., Estimate],
+    score: Floats,
+    has: NDArray[np.bool_],
+    patients: Patients,
+    folds: Ints | None,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """An area under a curve that compares scores of one network only.
+
+    Each fold's network has a scale of its own, so that scores are compared within folds and the folds' areas are
+    averaged, weighted by how much was compared in each (Parker et al. 2007, *BMC Bioinformatics*: pooling scores of
+    folds biases the area downwards).
+
+    Args:
+        area: `auroc_estimate` or `auprc_estimate`.
+        score: Of shape (N,).
+        has: Whether an image has the label, shape (N,).
+        patients: Of the N images.
+        folds: Fold of each image, shape (N,); None where one network gave all scores.
+        confidence: Of the interval.
+    """
+    if folds is None:
+        return area(score, has, patients, confidence=confidence)
+    parts = []
+    for fold in np.unique(folds):
+        here = folds == fold
+        known = int(has[here].sum()), int((~has[here]).sum())
+        if min(known):
+            one = area(score[here], has[here], patients.take(here), confidence=confidence)
+            parts.append((float(known[0] * (known[1] if area is auroc_estimate else 1)), one))
+    if not parts:
+        return undefined(patients)
+    total = sum(weight for weight, _ in parts)
+    return combined([(weight / total, one) for weight, one in parts])
+
+
 def decision_auroc(
-    truth: Ints, probabilities: Floats, labels: Sequence[str], patients: Patients, *, confidence: float = CONFIDENCE
+    truth: Ints,
+    probabilities: Floats,
+    labels: Sequence[str],
+    patients: Patients,
+    *,
+    confidence: float = CONFIDENCE,
+    folds: Ints | None = None,
 ) -> dict[str, dict[str, Estimate]]:
     """How well each decision of the label tree is made, apart from the others.
 
@@ -106,6 +156,7 @@ def decision_auroc(
         labels: K names; of a label that is also a folder there is no tree, and nothing is returned.
         patients: Of the N images.
         confidence: Of the intervals.
+        folds: As `measures` takes it.
 
     Returns:
         By the folder at which it is made (empty at the root), then by what is told from the rest there: an AUROC.
@@ -117,11 +168,13 @@ def decision_auroc(
         here = np.isin(truth, below)
         total = np.maximum(probabilities[here][:, below].sum(axis=1), np.finfo(np.float64).tiny)
         found[branch.name] = {
-            child: auroc_estimate(
+            child: within_folds(
+                auroc_estimate,
                 probabilities[here][:, inside].sum(axis=1) / total,
                 np.isin(truth[here], inside),
                 patients.take(here),
-                confidence=confidence,
+                None if folds is None else folds[here],
+                confidence,
             )
             for child, inside in zip(branch.children, branch.members, strict=True)
         }

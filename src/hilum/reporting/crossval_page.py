@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hilum.evaluation.crossval_screen import spread_text
 from hilum.evaluation.screen import decision_sentences
 from hilum.reporting import figures, results
 from hilum.reporting.crossval_figures import FoldRow, fold_dots
@@ -56,7 +57,8 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         },
         "folds": fold_dots(_rows(result, colours), "fold-dots"),
         "missed": _missed(result),
-        "spread": [(SPREAD.get(key, key), spread) for key, spread in result["spread"].items()],
+        "spread": [(SPREAD.get(key, key), spread_text(entry)) for key, entry in result["spread"].items()],
+        "shared": pooled.get("shared", ""),
         "data": data,
         "recipe": flatten(result["recipe"]),
     }
