@@ -1,4 +1,4 @@
-"""Figures of the study that several seeds and the same patients share: means over seeds, intervals over patients."""
+"""Figures of the study that several seeds and the same patients share, with intervals over both."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from hilum.evaluation.metrics import decision_auroc, measures
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.intervals.combined import combined
+from hilum.intervals.seeds import over_seeds as estimates_over_seeds
 from hilum.intervals.shares import Estimate, Patients
 
 PROTECTED = "infected/covid"
@@ -39,27 +40,28 @@ def trials(sweep: Path) -> dict[str, list[Path]]:
 
 
 def over_seeds(seeds: Sequence[Predictions], against: Sequence[Predictions] = ()) -> dict[str, Any]:
-    """Mean measures of several seeds, and the difference to other ones on the same patients.
+    """Mean measures of several seeds, and the gain over other ones, seed by seed, on the same patients.
 
-    The interval is over patients, for the mean of these very seeds; what another seed would do is told by the
-    single values, which stand beside it.
+    Intervals are over seeds and patients: they speak of the method, not of these networks. Of one seed, the interval is
+    over patients only.
     """
     one = seeds[0]
     assert all(other.paths == one.paths for other in (*seeds, *against))
     patients = Patients(one.clusters)
     here, there = ([_measured(of, patients) for of in side] for side in (seeds, against))
-
-    def mean(name: str, of: Sequence[dict[str, Estimate]], sign: float = 1.0) -> list[tuple[float, Estimate]]:
-        return [(sign / len(of), found[name]) for found in of]
-
-    result: dict[str, Any] = {"mean": {name: combined(mean(name, here)).as_json() for name in here[0]}}
+    result: dict[str, Any] = {"mean": {name: _mean([found[name] for found in here]).as_json() for name in here[0]}}
     if against:
-        result["difference"] = {
-            name: combined([*mean(name, here), *mean(name, there, -1.0)]).as_json() for name in here[0]
-        }
+        pairs = list(zip(here, there, strict=True))
+        gains = {name: [combined([(1.0, new[name]), (-1.0, old[name])]) for new, old in pairs] for name in here[0]}
+        result["difference"] = {name: _mean(found).as_json() for name, found in gains.items()}
+        result["gains"] = {name: [gain.value for gain in found] for name, found in gains.items()}
     result["seeds"] = [float((p.predicted == p.truth).mean()) for p in seeds]
     result["images"], result["patients"] = len(one.paths), len(set(one.patients))
     return result
+
+
+def _mean(found: Sequence[Estimate]) -> Estimate:
+    return estimates_over_seeds(found) if len(found) > 1 else found[0]
 
 
 def _measured(of: Predictions, patients: Patients) -> dict[str, Estimate]:
