@@ -36,7 +36,10 @@ def main() -> None:
             by_seed = np.subtract(found["seeds"], none["seeds"]).tolist()
             print(f"{name}, accuracy:", gain(by_seed, found["difference"]["accuracy"]))
     found, before = facts["misses"]["misses"], facts["misses"]["accuracy"]
-    print("misses, accuracy:", gain(np.subtract(found["seeds"], before["seeds"]).tolist(), found["difference"]["accuracy"]))
+    print(
+        "misses, accuracy:",
+        gain(np.subtract(found["seeds"], before["seeds"]).tolist(), found["difference"]["accuracy"]),
+    )
     recall = found["difference"]["recall infected/covid"]  # two of the three seeds kept the same checkpoint
     print("misses, recall infected/covid:", gain([0.0, 0.0, 3 * recall["value"]], recall))
     rates = [trial["best"]["val_accuracy"] for trial in facts["rates"]["trials"]]

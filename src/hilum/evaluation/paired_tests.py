@@ -51,8 +51,8 @@ def patient_test(first: Bools, second: Bools, clusters: Sequence[str]) -> dict[s
     The test is `sign_flip_if_exchangeable` where patients have about equally many images, and `studentised_bootstrap`
     where their numbers differ: then equal accuracy does not make the classifiers exchangeable, patient by patient. A
     classifier that gains many patients of one image and loses few of twenty is as accurate as the other, and the
-    sign-flip test rejects that in 50 % (30 patients), 15 % (100) and 7 to 10 % (400); the studentised one in 18, 15
-    and 3 %. With 30 patients nobody can know of large ones that were not among them.
+    sign-flip test rejects that in 57 % (30 patients), 13 % (100) and 7 % (400); the studentised one in 22, 14 and 4 %
+    (docs/study/statistics_review.py). With 30 patients nobody can know of large ones that were not among them.
 
     Args:
         first: Correctness of the first classifier, shape (N,).
