@@ -222,6 +222,12 @@ def compare(
         str | None, typer.Option(help="The second run's name for the same images, where it is another.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write, if not into the second run.")] = None,
+    also_first: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the first run; may be repeated.")
+    ] = None,
+    also_second: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the second run, in the same order.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
 ) -> None:
     """Compare two runs on the same patients, and say what could have been seen."""
@@ -231,8 +237,14 @@ def compare(
     from hilum.reporting.comparison_page import write_comparison_page
     from hilum.training.run import open_run
 
-    runs = open_run(first), open_run(second)
-    result = run_comparison(*runs, split=split, second_split=second_split, out=out, progress=progress_for_terminal())
+    seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
+    if len(seeds[0]) != len(seeds[1]):
+        msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
+        raise UsageError(msg)
+    runs, *more = zip(*seeds, strict=True)
+    result = run_comparison(
+        *runs, split=split, second_split=second_split, out=out, more_seeds=more, progress=progress_for_terminal()
+    )
     page = write_comparison_page(result.folder, result.facts)
     _print(result.facts, comparison_table, page, as_json=as_json)
 

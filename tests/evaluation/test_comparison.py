@@ -61,6 +61,14 @@ def test_two_runs_are_evaluated_and_compared(runs):
     assert facts["n_patients"] == 18
 
 
+def test_more_seeds_have_to_be_seeds_of_the_same_methods(runs, tmp_path):
+    first, second = runs
+    with pytest.raises(RunError, match="architecture"):
+        compare(first, second, more_seeds=[(second, first)])
+    with pytest.raises(RunError, match="same weights"):
+        compare(first, second, more_seeds=[(first, second)])
+
+
 def test_a_run_does_not_differ_from_itself(runs):
     facts = compare(runs[0], runs[0]).facts
     for found in facts["rules"].values():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.paired import paired_auroc, paired_differences
+from hilum.evaluation.paired import gains_over_seeds, paired_auroc, paired_differences
+from hilum.evaluation.predictions import Predictions
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
@@ -93,3 +94,33 @@ def test_what_no_resample_can_move_is_not_certain():
     found = paired_differences(truth, always, always, LABELS, ["a", "a", "b", "b", "c", "c"])
     assert found["balanced_accuracy"]["first"]["low"] < 0.05
     assert found["balanced_accuracy"]["first"]["high"] > 0.75
+
+
+def seeds_of(gain, seeds, spread, n=200):
+    """Pairs of networks on the same images; the second gets more right by `gain`, which differs by seed."""
+    generator = np.random.default_rng(3)
+    truth = generator.integers(0, 3, n)
+    names = tuple(f"{i}.png" for i in range(n))
+
+    def network(right):
+        answer = np.where(generator.random(n) < right, truth, (truth + 1) % 3)
+        return Predictions(LABELS, names, names, truth, 0.1 + 0.7 * np.eye(3)[answer])
+
+    return [(network(0.6), network(0.6 + gain + spread * step)) for step in np.linspace(-1, 1, seeds)]
+
+
+def test_a_gain_over_seeds_is_the_mean_of_the_pairs_and_less_sure_than_each():
+    pairs = seeds_of(0.25, 3, 0.1)
+    found = gains_over_seeds(pairs)
+    single = [
+        paired_differences(a.truth, a.predicted, b.predicted, LABELS, a.clusters)["accuracy"]["difference"]
+        for a, b in pairs
+    ]
+    assert found["seeds"] == 3
+    assert found["accuracy"]["values"] == pytest.approx([one["value"] for one in single])
+    assert found["accuracy"]["value"] == pytest.approx(np.mean([one["value"] for one in single]))
+    assert found["accuracy"]["high"] - found["accuracy"]["low"] > single[0]["high"] - single[0]["low"]
+    areas = paired_auroc(
+        pairs[1][0].truth, pairs[1][0].probabilities, pairs[1][1].probabilities, LABELS, pairs[1][0].clusters
+    )
+    assert found["auroc"]["normal"]["values"][1] == pytest.approx(areas["normal"]["difference"]["value"])

@@ -9,6 +9,7 @@ from made_results import LABELS, comparison, predictions
 from reading_pages import Page, assert_self_contained, table_after
 
 from hilum.evaluation.comparison_text import most_changed, p_equals, signed, signed_range, verdict
+from hilum.evaluation.paired import gains_over_seeds
 from hilum.reporting.comparison_page import write_comparison_page
 
 NOTHING = {"value": None, "low": None, "high": None}
@@ -199,3 +200,15 @@ def test_range_and_p() -> None:
     assert signed_range({"low": -0.005, "high": 0.051}) == "−0.5 to +5.1"
     assert signed_range({"low": None, "high": 0.051}) == "–"
     assert (p_equals(0.112), p_equals(0.0301), p_equals(1e-5)) == ("p = 0.11", "p = 0.030", "p < 0.001")
+
+
+def test_a_gain_over_seeds_is_shown_with_every_seed(tmp_path: Path, facts: dict[str, Any]) -> None:
+    pairs = [(predictions(right=0.5, seed=k), predictions(right=0.9 - 0.1 * k, seed=k + 5)) for k in range(3)]
+    found = gains_over_seeds(pairs)
+    html = html_of(tmp_path, facts | {"over_seeds": found})
+    rows = table_after(html, "pairs of seeds</h2>")
+    accuracy = found["accuracy"]
+    assert rows[1][1] == ", ".join(signed(value) for value in accuracy["values"])
+    assert rows[1][2].startswith(signed(accuracy["value"]))
+    assert len(rows) == 1 + 2 + 2 * 3
+    assert "pairs of seeds" not in html_of(tmp_path, facts)

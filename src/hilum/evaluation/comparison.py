@@ -17,7 +17,7 @@ from hilum.data.taxonomy import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.decision import down_the_tree, most_probable
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.paired import paired_auroc, paired_differences
+from hilum.evaluation.paired import gains_over_seeds, paired_auroc, paired_differences
 from hilum.evaluation.paired_tests import mcnemar, patient_test
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.intervals.shares import CONFIDENCE
@@ -43,6 +43,7 @@ def compare(
     split: str = "test",
     second_split: str | None = None,
     out: Path | None = None,
+    more_seeds: Sequence[tuple[Run, Run]] = (),
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two runs on the same patients; what is not evaluated yet is evaluated now.
@@ -56,10 +57,12 @@ def compare(
         split: On which of their splits.
         second_split: The second run's name for the same images, where it is another.
         out: Where to write; by default ``comparison/<first>`` in the second run.
+        more_seeds: Further pairs, which differ from the first one in their seeds only: then the gain has an interval
+            over seeds and patients, which says something of the methods.
         progress: Told about long work.
 
     Raises:
-        RunError: They were evaluated on different images, or know different labels.
+        RunError: They were evaluated on different images, or know different labels; or `more_seeds` are other methods.
     """
     progress = progress or Progress()
     splits = split, second_split or split
@@ -85,7 +88,14 @@ def compare(
         "protected": first.protected if first.protected == second.protected else None,
         "notes": notes,
         **measure_pair(one, two, same=same),
+        "over_seeds": None,
     }
+    if more_seeds:
+        _check_methods(first, second, more_seeds)
+        others = [_pair(one, runs, splits, progress) for runs in more_seeds]
+        facts["over_seeds"] = gains_over_seeds([(one, two), *others]) | {
+            "runs": [[str(run.path) for run in runs] for runs in ((first, second), *more_seeds)]
+        }
     folder = out or _folder(first, second, splits)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -232,6 +242,36 @@ def _about(run: Run, split: str) -> dict[str, Any]:
         "seed": recipe.training.seed,
         "weights_sha256": run.environment["weights_sha256"],
     }
+
+
+def _pair(
+    like: Predictions, runs: tuple[Run, Run], splits: tuple[str, str], progress: Progress
+) -> tuple[Predictions, Predictions]:
+    """Predictions of another pair, in the order of those of the first one."""
+    name, found = "the first run", []
+    for run, split in zip(runs, splits, strict=True):
+        predictions, _ = _evaluated(run, split, progress)
+        found.append(align(like, predictions, names=(name, str(run.path)))[1])
+    return found[0], found[1]
+
+
+def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> None:
+    """Seeds of one method differ in ``training.seed``, and each network counts once."""
+    runs = {run.environment["weights_sha256"]: run for run in (first, second)}
+    for pair in more:
+        for like, run in zip((first, second), pair, strict=True):
+            others = [str(row["key"]) for row in recipe_differences(like, run) if row["key"] != "training.seed"]
+            if others:
+                msg = (
+                    f"{run.path}: is no other seed of {like.path}: the recipes differ in {', '.join(others)}. Give "
+                    "runs that differ in training.seed only."
+                )
+                raise RunError(msg)
+            weights = run.environment["weights_sha256"]
+            if weights in runs:
+                msg = f"{run.path}: has the same weights as {runs[weights].path}. Give each network once."
+                raise RunError(msg)
+            runs[weights] = run
 
 
 def recipe_differences(first: Run, second: Run) -> list[dict[str, str | None]]:

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.evaluation.comparison_text import excludes_zero, outcome, p_values, power
+from hilum.evaluation.comparison_text import excludes_zero, outcome, p_values, power, seed_rows
 from hilum.evaluation.screen import interval, optimistic
 from hilum.printable import escape
 
@@ -34,7 +34,7 @@ def comparison_table(facts: dict[str, Any]) -> RenderableType:
         parts.append("[yellow]both hold the same weights: they are one and the same classifier[/]")
     for rule, found in facts["rules"].items():
         parts += ["", _measures(facts, rule, found), *sentences(facts, found)]
-    parts += [_areas(facts), *rule_sentences(facts), ""]
+    parts += [_areas(facts), *rule_sentences(facts), *_seeds(facts), ""]
     return Group(*parts)
 
 
@@ -50,6 +50,22 @@ def _measures(facts: dict[str, Any], rule: str, found: dict[str, Any]) -> Table:
         star = " [yellow]*[/]" if name == facts["protected"] else ""
         table.add_row(escape(name) + star, *_three(entry, 100, 1))
     return table
+
+
+def _seeds(facts: dict[str, Any]) -> list[RenderableType]:
+    rows = seed_rows(facts)
+    if not rows:
+        return []
+    title = f"gain over {facts['over_seeds']['seeds']} pairs of seeds, 95 % CI over seeds and patients"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table.add_column("points; AUROC", overflow="fold")
+    for name in ("by seed", "mean", "95 % CI"):
+        table.add_column(name, justify="right", overflow="fold")
+    for row in rows:
+        bold = "[bold]{}[/]" if row["certain"] else "{}"
+        name = f"{row['measure']} {row['label'] or ''}".strip()
+        table.add_row(escape(name), row["values"], row["mean"], bold.format(row["interval"]))
+    return ["", table]
 
 
 def _areas(facts: dict[str, Any]) -> Table:

@@ -110,6 +110,38 @@ def _more_often(facts: Facts, found: Facts) -> str:
     return f"{said}, more than chance explains ({measured})"
 
 
+def seed_rows(facts: Facts) -> list[dict[str, Any]]:
+    """What one method gains over the other, from several seeds: a row a measure.
+
+    Args:
+        facts: What ``comparison.json`` holds.
+
+    Returns:
+        ``measure``, ``label``, ``values`` by seed, ``mean`` and ``interval``, and whether that excludes zero
+        (``certain``); none without further seeds.
+    """
+    found = facts.get("over_seeds")
+    if not found:
+        return []
+    rows = [
+        ("Accuracy", None, found["accuracy"], 100, 1),
+        ("Balanced accuracy", None, found["balanced_accuracy"], 100, 1),
+    ]
+    rows += [("Recall of", label, entry, 100, 1) for label, entry in found["recall"].items()]
+    rows += [("AUROC of", label, entry, 1, 3) for label, entry in found["auroc"].items()]
+    return [
+        {
+            "measure": measure,
+            "label": label,
+            "values": ", ".join(signed(value, *unit) for value in entry["values"]),
+            "mean": signed(entry["value"], *unit),
+            "interval": signed_range(entry, *unit),
+            "certain": excludes_zero(entry),
+        }
+        for measure, label, entry, *unit in rows
+    ]
+
+
 def _confidence(facts: Facts) -> str:
     return f"{100 * facts['intervals']['confidence']:g} % CI"
 

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.evaluation.metrics import answer_measures, mean_of
+from hilum.evaluation.predictions import Predictions
 from hilum.intervals.areas import auroc_estimate
 from hilum.intervals.combined import combined
+from hilum.intervals.seeds import over_seeds
 from hilum.intervals.shares import (
     FEARED,
     Estimate,
@@ -32,10 +34,6 @@ def paired_differences(
 ) -> dict[str, Any]:
     """Accuracy, balanced accuracy and recall of two classifiers and their difference, second minus first.
 
-    A difference of shares is that of what only the second gets right and what only the first does, so that nothing is
-    said by images that both treat alike; where there are no others, they can still be as frequent as their exact limits
-    allow.
-
     Args:
         truth: Index of each image's label, shape (N,).
         first: Index of what the first one answered.
@@ -49,6 +47,26 @@ def paired_differences(
     """
     patients = Patients(clusters)
     one, two = (answer_measures(truth, answer, labels, patients) for answer in (first, second))
+    return _beside(as_json(one), as_json(two), as_json(gains(truth, first, second, labels, patients, same=same)))
+
+
+def gains(
+    truth: Ints, first: Ints, second: Ints, labels: Sequence[str], patients: Patients, *, same: bool = False
+) -> dict[str, Any]:
+    """Differences of accuracy, balanced accuracy and recall by label, second minus first.
+
+    A difference of shares is that of what only the second gets right and what only the first does, so that nothing is
+    said by images that both treat alike; where there are no others, they can still be as frequent as their exact limits
+    allow.
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        first: Index of what the first one answered.
+        second: Index of what the second one answered.
+        labels: K names.
+        patients: Of the N images.
+        same: Both are one and the same classifier.
+    """
     gained, lost = (second == truth) & (first != truth), (first == truth) & (second != truth)
 
     def difference(counted: Bools) -> Estimate:
@@ -59,12 +77,11 @@ def paired_differences(
         return combined([(1.0, both[0]), (-1.0, both[1])], trust=told / (told + FEARED))
 
     by_label = {label: difference(truth == k) for k, label in enumerate(labels)}
-    differences = {
+    return {
         "accuracy": difference(truth >= 0),
         "balanced_accuracy": mean_of([one for one in by_label.values() if np.isfinite(one.value)], patients),
         "recall": by_label,
     }
-    return _beside(as_json(one), as_json(two), as_json(differences))
 
 
 def paired_auroc(
@@ -81,11 +98,43 @@ def paired_auroc(
     """
     patients, found = Patients(clusters), {}
     for k, label in enumerate(labels):
-        one, two = (auroc_estimate(scores[:, k], truth == k, patients) for scores in (first, second))
-        same = np.array_equal(first[:, k], second[:, k])
-        difference = identical(patients) if same else combined([(1.0, two), (-1.0, one)])
+        one, two, difference = _areas(truth == k, first[:, k], second[:, k], patients)
         found[label] = as_json({"first": one, "second": two, "difference": difference})
     return found
+
+
+def _areas(has: Bools, first: Floats, second: Floats, patients: Patients) -> tuple[Estimate, Estimate, Estimate]:
+    one, two = (auroc_estimate(scores, has, patients) for scores in (first, second))
+    same = np.array_equal(first, second)
+    return one, two, identical(patients) if same else combined([(1.0, two), (-1.0, one)])
+
+
+def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> dict[str, Any]:
+    """What one method gains over another, from several pairs of networks on the same images.
+
+    Args:
+        pairs: Predictions of the first and the second method, one pair a seed, at least 2, of the same N images in the
+            same order.
+
+    Returns:
+        ``seeds``, their number; ``accuracy``, ``balanced_accuracy``, and by label ``recall`` and ``auroc``: each with
+        ``values`` by seed, and the mean with its interval over seeds and patients (`hilum.intervals.seeds`).
+    """
+    one = pairs[0][0]
+    truth, labels, patients = one.truth, one.labels, Patients(one.clusters)
+    by_seed = []
+    for first, second in pairs:
+        found = gains(truth, first.predicted, second.predicted, labels, patients)
+        columns = [(first.probabilities[:, k], second.probabilities[:, k]) for k in range(len(labels))]
+        found["auroc"] = {label: _areas(truth == k, *columns[k], patients)[2] for k, label in enumerate(labels)}
+        by_seed.append(found)
+    return {"seeds": len(pairs), **_over_seeds(by_seed)}
+
+
+def _over_seeds(found: Sequence[Any]) -> Any:
+    if isinstance(found[0], dict):
+        return {key: _over_seeds([one[key] for one in found]) for key in found[0]}
+    return over_seeds(found).as_json() | {"values": [one.as_json()["value"] for one in found]}
 
 
 def _beside(first: Any, second: Any, difference: Any) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "about": [(title, first.get(key), second.get(key)) for key, title in ABOUT.items()],
         "rules": rules,
         "areas": words.area_rows(facts),
+        "seeds": text.seed_rows(facts),
         "effect": _effect(facts, rules) if facts["rule_effect"] else None,
     }
 
