@@ -93,6 +93,14 @@ def test_what_changed_most_leads() -> None:
     assert verdict(facts).index("infected/covid") < verdict(facts).index("right")
 
 
+def test_a_fall_of_the_positive_label_leads_before_a_larger_rise(facts: dict[str, Any]) -> None:
+    found = facts["rules"]["most_probable"]
+    found["recall"]["normal"]["difference"] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    found["recall"]["infected/covid"]["difference"] = {"value": -0.05, "low": -0.08, "high": -0.02}
+    said = most_changed(facts, found)
+    assert said.index("infected/covid falls") < said.index("normal rises")
+
+
 def test_small_changes_do_not_lead(facts: dict[str, Any]) -> None:
     found = facts["rules"]["most_probable"]
     for entry in found["recall"].values():

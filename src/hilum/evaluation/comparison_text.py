@@ -67,23 +67,28 @@ def outcome(facts: Facts, found: Facts) -> str:
 
 
 def most_changed(facts: Facts, found: Facts) -> str:
-    """The label whose recall changed most, if by more than the overall accuracy; else empty.
+    """The recalls that changed most, if by more than the overall accuracy; else empty.
 
-    One label may be lost while the accuracy hardly moves, so the largest change leads. Among changes whose interval
-    excludes zero the largest counts; if there is none, nothing leads.
+    One label may be lost while the accuracy hardly moves, so the largest change leads, and before it the positive
+    label's if that falls. Only changes whose interval excludes zero count.
 
     Args:
         facts: What ``comparison.json`` holds.
         found: One of its rules.
     """
-    changes = [
-        (abs(entry["difference"]["value"]), label)
+    changes = {
+        label: entry["difference"]["value"]
         for label, entry in found["recall"].items()
         if excludes_zero(entry["difference"])
-    ]
-    size, label = max(changes, default=(0.0, ""))
-    if size <= abs(found["accuracy"]["difference"]["value"]):
-        return ""
+    }
+    largest = max(changes, key=lambda label: abs(changes[label]), default="")
+    if largest and abs(changes[largest]) <= abs(found["accuracy"]["difference"]["value"]):
+        largest = ""
+    positive = facts["protected"] if changes.get(facts["protected"] or "", 0.0) < 0 else ""
+    return "".join(_changed(facts, found, label) for label in dict.fromkeys((positive, largest)) if label)
+
+
+def _changed(facts: Facts, found: Facts, label: str) -> str:
     entry = found["recall"][label]
     moved = "rises" if entry["difference"]["value"] > 0 else "falls"
     before, after = (f"{100 * entry[which]['value']:.1f}" for which in ("first", "second"))
