@@ -1,4 +1,4 @@
-"""The shortcut gate: a model that knows no more than a probe does not pass, one that knows more does."""
+"""Shortcut baselines: a model that knows no more than they do is not shown to, one that knows more is."""
 
 import json
 import shutil
@@ -7,61 +7,156 @@ from collections import Counter
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from hilum.audit.features import Probe
+from hilum.audit.probing import fit_trees
 from hilum.audit.survey import survey
 from hilum.evaluation import lot, shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.shortcut_gate import compare_with_probes, gate_sentence
+from hilum.evaluation.shortcut_gate import baselines
+from hilum.evaluation.shortcut_verdict import (
+    STACKED,
+    Baseline,
+    compare_with_baselines,
+    gate_sentence,
+    lead_rows,
+    read_gate,
+)
 from hilum.training.run import open_run
 from training_runs import write_squares
 
 LABELS = ("normal", "infected/covid")
-AREA = {"value": 0.8, "low": 0.7, "high": 0.9}
-BEST = {"label": "normal", "name": "frame", "model": AREA, "auroc": AREA, "difference": AREA}
+THREE = (*LABELS, "infected/non-covid")
 
 
-def compare(model_noise, probe_noise, n=300, protected=LABELS[1], seed=0):
+def predictions_of(truth, probabilities, labels=LABELS, images=1):
+    names = tuple(f"p{i // images}-{truth[i]}" for i in range(len(truth)))
+    return Predictions(labels, tuple(map(str, range(len(truth)))), names, truth, probabilities)
+
+
+def compare(model_noise, probe_noise, n=300, seed=0):
     generator = np.random.default_rng(seed)
     truth = np.arange(n) % 2
     model = 1 / (1 + np.exp(-(truth + model_noise * generator.normal(size=n))))
-    probe = (truth + probe_noise * generator.normal(size=n)).astype(np.float32)
-    predictions = Predictions(
-        LABELS,
-        tuple(map(str, range(n))),
-        tuple(f"p{i // 4}-{i % 2}" for i in range(n)),
-        truth,
-        np.stack([1 - model, model], axis=1),
-    )
-    offered = [Probe(name, "pixels", "It tells", np.zeros((n, 1))) for name in ("useless", "frame")]
-    useless = generator.normal(size=n).astype(np.float32)
-    scores = {"useless": np.stack([-useless, useless], 1), "frame": np.stack([-probe, probe], 1)}
-    return compare_with_probes(predictions, offered, scores, protected)
+    probe = truth + probe_noise * generator.normal(size=n)
+    useless = generator.normal(size=n)
+    beside = [Baseline("useless", "pixels", "ridge", np.stack([-useless, useless], 1))]
+    beside.append(Baseline("frame", "pixels", "ridge", np.stack([-probe, probe], 1)))
+    return compare_with_baselines(predictions_of(truth, np.stack([1 - model, model], 1), images=2), beside)
 
 
-def test_a_model_that_knows_more_passes():
+def test_a_model_that_knows_more_is_shown_to():
     gate = compare(0.3, 1.5)
-    assert gate["beaten"] is True
-    assert gate["best"]["name"] == "frame"
-    assert gate["best"]["difference"]["low"] > 0
-    assert gate["best"]["difference"]["value"] == pytest.approx(
-        gate["best"]["model"]["value"] - gate["best"]["auroc"]["value"]
-    )
+    assert gate["verdict"] == "shown"
+    assert {found["verdict"] for found in gate["labels"].values()} == {"shown"}
+    label, found, nearest, verdict = next(lead_rows(gate))
+    assert (label, nearest["name"], verdict) == ("normal", "frame", "shown")
+    assert nearest["difference"]["value"] == pytest.approx(found["model"]["value"] - nearest["auroc"]["value"])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_model_that_knows_as_much_or_less_does_not(seed):
-    for noise in (1.0, 1.6):
-        gate = compare(noise, 1.0, seed=seed)
-        assert gate["beaten"] is False
-        assert "NOT BETTER THAN A SHORTCUT" in gate_sentence(gate)
+def test_a_model_that_knows_as_much_or_less_is_not(seed):
+    assert compare(1.0, 1.0, seed=seed)["verdict"] != "shown"
+    worse = compare(1.6, 0.6, seed=seed)
+    assert worse["verdict"] == "refuted"
+    assert "'frame'" in gate_sentence(worse)
+    assert "'useless'" not in gate_sentence(worse)
+
+
+def test_a_model_that_is_a_baseline_has_no_lead():
+    generator = np.random.default_rng(0)
+    truth = np.arange(200) % 2
+    scores = generator.normal(size=(200, 2)) + np.eye(2)[truth]
+    gate = compare_with_baselines(predictions_of(truth, scores), [Baseline("same", "pixels", "ridge", scores)])
+    assert gate["verdict"] != "shown"
+
+
+def test_the_weakest_label_decides_and_is_named():
+    generator = np.random.default_rng(1)
+    truth = np.arange(450) % 3
+    seen = np.eye(3)[truth]
+    model = seen + 0.5 * generator.normal(size=(450, 3))
+    probe = np.stack([generator.normal(size=450), generator.normal(size=450), model[:, 2]], 1)
+    for learner in ("ridge", "trees"):
+        gate = compare_with_baselines(
+            predictions_of(truth, model, THREE),
+            [Baseline("useless", "pixels", "ridge", 0 * model), Baseline("frame", "pixels", learner, probe)],
+        )
+        assert [gate["labels"][label]["verdict"] == "shown" for label in THREE] == [True, True, False]
+        assert gate["verdict"] != "shown"
+        assert "AUROC of infected/non-covid" in gate_sentence(gate)
+        assert "Shown for normal, infected/covid only" in gate_sentence(gate)
+
+
+def test_the_stronger_learner_of_a_probe_counts():
+    generator = np.random.default_rng(2)
+    truth = np.arange(300) % 2
+    model = np.eye(2)[truth] + generator.normal(size=(300, 2))
+    weak, strong = (Baseline("frame", "pixels", name, by * model) for name, by in (("weak", 0), ("strong", 1)))
+    for beside in ([weak, strong], [strong, weak]):
+        gate = compare_with_baselines(predictions_of(truth, model), beside)
+        assert gate["verdict"] != "shown"
+        (entry,) = gate["labels"]["normal"]["baselines"]
+        assert entry["learner"] == "strong"
 
 
 def test_too_few_patients_give_no_verdict():
     gate = compare(0.3, 1.0, n=16)
-    assert gate["beaten"] is None
+    assert gate["verdict"] is None
+    assert gate["not_judged"] == list(LABELS)
     assert "fewer than" in gate_sentence(gate)
+
+
+def test_one_label_alone_is_not_judged():
+    truth = np.zeros(40, np.int64)
+    gate = compare_with_baselines(predictions_of(truth, np.ones((40, 2)) / 2), [])
+    assert gate["verdict"] is None
+
+
+@pytest.mark.parametrize("beaten", [True, False, None])
+def test_a_comparison_of_an_earlier_version_is_read_without_its_verdict(beaten):
+    gate = read_gate({"shortcuts": {"labels": {}, "judged_by": [], "best": None, "beaten": beaten, "note": ""}})
+    assert gate["verdict"] is None
+    assert "hilum evaluate" in gate_sentence(gate)
+    assert read_gate({"shortcuts": None}) is None
+    assert read_gate({}) is None
+
+
+def test_trees_see_an_interaction_and_keep_to_the_labels_they_know():
+    generator = np.random.default_rng(3)
+    features = generator.normal(size=(600, 4))
+    truth = ((features[:, 0] > 0) ^ (features[:, 1] > 0)).astype(np.int64) * 2
+    found = fit_trees(features[:400], truth[:400], features[400:], 3, trees=60, share=0.5)
+    assert roc_auc_score(truth[400:] == 2, found[:, 2]) > 0.9
+    assert (found[:, 1] == 0).all()
+    assert found.sum(axis=1) == pytest.approx(1)
+    flat = fit_trees(np.ones((4, 2)), np.array([0, 0, 0, 1]), np.zeros((2, 2)), 2, trees=5, share=1)
+    assert flat.tolist() == [[0.75, 0.25]] * 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_classifier_of_the_probes_own_features_is_shown_for_no_label(seed):
+    """Each probe alone says little; a model of all their features together leads each, but not all of them together."""
+    generator = np.random.default_rng(seed)
+    truth = np.arange(900) % 3
+    parts = [np.eye(3)[truth] * 0.7 + generator.normal(size=(900, 3)) for _ in range(4)]
+    offered = [Probe(f"probe {n}", "pixels", "It tells", part) for n, part in enumerate(parts)]
+    train, test = np.arange(600), np.arange(600, 900)
+    beside = list(baselines(offered, truth[train], train, test, 3))
+    features = np.hstack(parts)
+    cheat = LogisticRegression(max_iter=500).fit(features[train], truth[train]).predict_proba(features[test])
+    gate = compare_with_baselines(predictions_of(truth[test], cheat, THREE), beside)
+    for found in gate["labels"].values():
+        against = {entry["name"]: entry["verdict"] for entry in found["baselines"]}
+        assert found["verdict"] != "shown"
+        assert against.pop(STACKED) != "shown"
+        assert set(against.values()) == {"shown"}
+    seer = np.eye(3)[truth[test]] * 4 + generator.normal(size=(300, 3))
+    gate = compare_with_baselines(predictions_of(truth[test], seer, THREE), beside)
+    assert gate["verdict"] == "shown"
 
 
 @pytest.fixture
@@ -77,9 +172,9 @@ def elsewhere(tmp_path):
 def test_probes_of_the_training_images_are_asked_about_other_data_too(run_of, elsewhere, tmp_path):
     run = run_of("flat")
     gate = evaluate(run, elsewhere, out=tmp_path / "out").metrics["shortcuts"]
-    assert gate["beaten"] in (True, False)
-    probes = {probe["name"]: probe for probe in gate["labels"]["infected/covid"]["probes"]}
-    assert {"8x8 thumbnail", "frame", "histogram", "dimensions", "container"} <= set(probes)
+    assert gate["verdict"] is not None
+    probes = {probe["name"]: probe for probe in gate["labels"]["infected/covid"]["baselines"]}
+    assert {"8x8 thumbnail", "frame", "histogram", "dimensions", "container", STACKED} <= set(probes)
     # All training images have the same dimensions: what tells covid here was never learnt.
     assert probes["dimensions"]["auroc"]["value"] in (0.0, 0.5, 1.0)
     assert probes["container"]["auroc"]["value"] == 0.5
@@ -104,14 +199,16 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     monkeypatch.setattr(shortcut_gate, "MOST", 40)
     monkeypatch.setattr(lot, "SURE", 3)
     part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics["shortcuts"]
-    assert whole["n_asked"] == len(files)
-    assert 10 < part["n_asked"] < 65
+    assert whole["n_scored"] == len(files)
+    assert 10 < part["n_scored"] < 65
     assert 10 < part["n_fitted"] < whole["n_fitted"]
     drawn = Counter(row.patient_id for row in opened[1].rows if row.split == "asked")
     assert set(drawn.values()) == {3}  # no patient was cut in two
-    assert sum(drawn.values()) == part["n_asked"]
-    assert f"on {part['n_asked']} of {len(files)} images" in gate_sentence({**part, "beaten": True, "best": BEST})
-    assert "images" not in gate_sentence({**whole, "beaten": True, "best": BEST})
+    assert sum(drawn.values()) == part["n_scored"]
+    assert part["n_images"] == len(files)
+    shown = {"verdict": "shown", "not_judged": [], "labels": compare(0.3, 1.5)["labels"]}
+    assert f"on {part['n_scored']} of {len(files)} images" in gate_sentence({**part, **shown})
+    assert "images" not in gate_sentence({**whole, **shown})
 
 
 def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path):
@@ -122,5 +219,5 @@ def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsew
     facts["data"] |= {"root": str(tmp_path / "gone"), "given": str(tmp_path / "gone")}
     file.write_text(json.dumps(facts))
     gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
-    assert gate["beaten"] is None
+    assert gate["verdict"] is None
     assert "training images are not in" in gate_sentence(gate)

@@ -26,13 +26,13 @@ def change(run, **values):
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
-def gate(beaten):
+def gate(verdict):
     number = {"value": 0.9, "low": 0.8, "high": 0.95}
-    lead = {"value": 0.1, "low": 0.05, "high": 0.2} if beaten else {"value": -0.1, "low": -0.2, "high": 0.0}
-    probe = {"name": "frame", "kind": "pixels", "auroc": number, "difference": lead}
-    of = {LABELS[1]: {"model": number, "probes": [probe]}}
-    best = {"label": LABELS[1], "model": number, **probe}
-    return {"labels": of, "judged_by": [LABELS[1]], "best": best, "beaten": beaten, "note": ""}
+    lead = {"shown": (0.1, 0.05, 0.2), "not shown": (0.0, -0.1, 0.1), "refuted": (-0.1, -0.2, -0.05)}[verdict]
+    probe = {"name": "frame", "kind": "pixels", "learner": "extra trees", "auroc": number, "verdict": verdict}
+    probe["difference"] = dict(zip(("value", "low", "high"), lead, strict=True))
+    labels = {LABELS[1]: {"verdict": verdict, "model": number, "baselines": [probe]}}
+    return {"labels": labels, "verdict": verdict, "not_judged": [LABELS[0]], "note": ""}
 
 
 def test_there_are_the_25_items_of_the_plan_and_nothing_is_claimed_that_is_not_there(make_run):
@@ -57,14 +57,32 @@ def test_unknown_patients_make_intervals_unknown(make_run):
     assert unknown[16].state == "UNKNOWN"
 
 
-@pytest.mark.parametrize("beaten", [True, False])
-def test_a_model_that_does_not_beat_a_shortcut_says_so_at_the_top(make_run, beaten):
+@pytest.mark.parametrize("verdict", ["shown", "not shown", "refuted"])
+def test_a_model_that_does_not_beat_a_shortcut_says_so_at_the_top(make_run, verdict):
     run = make_run()
-    change(run, shortcuts=gate(beaten))
-    assert states(run)[10].state == ("PASS" if beaten else "FAIL")
+    change(run, shortcuts=gate(verdict))
+    assert states(run)[10].state == ("PASS" if verdict == "shown" else "FAIL")
     html = write_report(run).read_text(encoding="utf-8")
     top = html[: html.index('id="data"')]
-    assert ("NOT BETTER THAN A SHORTCUT" in top) == (not beaten)
+    assert ("A SHORTCUT:" in top) == (verdict != "shown")
+    card = (run / "model_card.md").read_text(encoding="utf-8")
+    for shown in (html, card):
+        assert shown.count("frame") >= 1
+        assert verdict in shown
+
+
+def test_a_comparison_with_shortcuts_of_an_earlier_version_asks_for_another_evaluation(make_run):
+    run = make_run()
+    area = {"value": 0.9, "low": 0.8, "high": 0.95}
+    probe = {"name": "frame", "kind": "pixels", "auroc": area, "difference": area}
+    best = {"label": LABELS[1], "model": area, **probe}
+    labels = {LABELS[1]: {"model": area, "probes": [probe]}}
+    old = {"labels": labels, "judged_by": [LABELS[1]], "best": best, "beaten": True, "note": ""}
+    change(run, shortcuts=old)
+    write_report(run)
+    item = states(run)[10]
+    assert item.state == "UNKNOWN"
+    assert "hilum evaluate" in item.evidence
 
 
 def test_a_table_that_says_everything_passes_and_an_impossible_label_fails(make_run):
@@ -156,12 +174,12 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
     }
     one = dict.fromkeys(("accuracy", "recall", "false_alarms", "auroc"), number)
     group = {"n_images": 5, "n_patients": 3, "n_protected": 1, **one}
-    change(run, **details(some), shortcuts=gate(True), abstention=abstained, subgroups={"view": {"AP": group}})
+    change(run, **details(some), shortcuts=gate("shown"), abstention=abstained, subgroups={"view": {"AP": group}})
     html = write_report(run).read_text(encoding="utf-8")
     for name in ("curves-test", "reliability-test", "risk-test"):
         assert f'id="{name}' in html
     text = Page(html).text
-    for words in ("Plain proportions with Wilson", "By view", "The strongest shortcuts", "AUPRC", "Brier score"):
+    for words in ("Plain proportions with Wilson", "By view", "Shortcut baselines", "AUPRC", "Brier score"):
         assert words in text
     card = (run / "model_card.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: hilum\n")

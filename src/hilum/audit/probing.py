@@ -95,6 +95,56 @@ def fit_scores(train: Floats, targets: NDArray[Any], test: Floats, seed: int = 0
     return scores[which.ravel()]
 
 
+def fit_trees(
+    train: Floats, labels: NDArray[np.int64], test: Floats, n_labels: int, *, trees: int, share: float, seed: int = 0
+) -> NDArray[np.float64]:
+    """Fit extremely randomised trees (Geurts et al. 2006, *Machine Learning*), a stronger learner than the ridge.
+
+    Args:
+        train: Features of shape (N, F).
+        labels: Index of each label, shape (N,).
+        test: Features of shape (M, F).
+        n_labels: K.
+        trees: Number of trees.
+        share: Share of the features that a split chooses among, in (0, 1].
+        seed: Seed of the trees.
+
+    Returns:
+        Probabilities of shape (M, K); zero for labels without training images. Features that do not vary give every
+        image the shares of the labels.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import, and only evaluations need it
+
+    found = np.zeros((len(test), n_labels))
+    varies = np.ptp(train, axis=0) > 0
+    if not varies.any():
+        found[:] = np.bincount(labels, minlength=n_labels) / len(labels)
+        return found
+    forest = ExtraTreesClassifier(trees, min_samples_leaf=2, max_features=share, n_jobs=1, random_state=seed)
+    forest.fit(train[:, varies].astype(np.float32), labels)
+    found[:, forest.classes_] = forest.predict_proba(test[:, varies].astype(np.float32))
+    return found
+
+
+def fit_linear(train: Floats, targets: NDArray[Any], test: Floats) -> Floats:
+    """Fit linear ridge regression whose penalty leave-one-out errors choose (Golub et al. 1979, *Technometrics*).
+
+    Args:
+        train: Features of shape (N, F).
+        targets: Targets of shape (N, C), such as 1 for the label and 0 for the rest.
+        test: Features of shape (M, F).
+
+    Returns:
+        Expected targets, shape (M, C).
+    """
+    from sklearn.linear_model import RidgeCV
+
+    spread = train.std(axis=0)
+    mean, scale = train.mean(axis=0), np.where(spread > 1e-9, spread, np.inf)
+    ridge = RidgeCV(np.logspace(0, 4, 9)).fit(_standardise(train, mean, scale), targets)
+    return np.asarray(ridge.predict(_standardise(test, mean, scale)), np.float64).reshape(len(test), -1)
+
+
 def out_of_fold_scores(
     features: Floats, targets: NDArray[Any], folds: NDArray[np.int64], seed: int = 0
 ) -> NDArray[np.float32]:

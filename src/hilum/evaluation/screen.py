@@ -19,7 +19,8 @@ from hilum.evaluation.certificate_screen import (
     holding_sentence,
 )
 from hilum.evaluation.external import drop_sentence
-from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.evaluation.shortcut_screen import leads_table
+from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.printable import escape
 
 
@@ -31,7 +32,8 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     """
     unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
-    return Group("", heading, *data_errors(metrics), _matrix(metrics), _by_label(metrics), *_sentences(metrics), "")
+    tables = (_matrix(metrics), _by_label(metrics), *leads_table(read_gate(metrics)))
+    return Group("", heading, *data_errors(metrics), *tables, *_sentences(metrics), "")
 
 
 def data_errors(result: Mapping[str, Any]) -> list[str]:
@@ -121,7 +123,7 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines += abstention_sentences(abstained)
     if found := metrics.get("drop"):
         lines.append(drop_sentence(found))
-    if gate := metrics.get("shortcuts"):
+    if gate := read_gate(metrics):
         lines.append(gate_sentence(gate))
     return lines
 

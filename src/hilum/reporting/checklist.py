@@ -15,8 +15,9 @@ from hilum.data.splits import UNUSED
 from hilum.evaluation.certificate_screen import DIFFER, certified_sentence, exchangeability_sentence, holding_sentence
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.screen import abstention_sentences
-from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.subgroups import in_order
+from hilum.evaluation.verdicts import SHOWN
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 from hilum.training.run import UNREADABLE, Run, SplitRow
 
@@ -178,13 +179,14 @@ def _sources(facts: Facts) -> Answer:
 
 
 def _shortcuts(facts: Facts) -> Answer:
-    gate = facts.metrics.get("shortcuts")
+    gate = read_gate(facts.metrics)
     if not gate:
         return NOT_EVALUATED
-    state: State = "UNKNOWN" if gate["beaten"] is None else "PASS" if gate["beaten"] else "FAIL"
-    outside = {name: found for name, metrics in facts.external.items() if (found := metrics.get("shortcuts"))}
+    outside = {name: found for name, metrics in facts.external.items() if (found := read_gate(metrics))}
     told = [gate_sentence(gate), *(f"{name}: {gate_sentence(found)}" for name, found in outside.items())]
-    return ("FAIL" if any(found["beaten"] is False for found in outside.values()) else state), "; ".join(told)
+    if any(found["verdict"] not in (SHOWN, None) for found in (gate, *outside.values())):
+        return "FAIL", "; ".join(told)
+    return ("PASS" if gate["verdict"] == SHOWN else "UNKNOWN"), "; ".join(told)
 
 
 def _preprocessing(facts: Facts) -> Answer:

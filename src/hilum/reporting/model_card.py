@@ -9,7 +9,8 @@ from typing import Any
 
 from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
-from hilum.evaluation.screen import decision_lines
+from hilum.evaluation.screen import decision_lines, interval
+from hilum.evaluation.shortcut_verdict import lead_rows, not_compared, read_gate
 from hilum.printable import code_span, markdown
 from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Facts, Item, tally
 from hilum.reporting.results import per_label, verdict
@@ -92,7 +93,16 @@ def _results(metrics: Mapping[str, Any]) -> list[str]:
     for row in per_label(metrics):
         shown = (row[name] for name in ("recall", "precision", "f1", "auroc", "auprc"))
         rows.append(f"| {markdown(row['label'])} | {' | '.join(f'{value} ({limits})' for value, limits in shown)} |")
-    return [markdown(verdict(metrics)), "\n".join(rows), _decision_lines(metrics)]
+    return [markdown(verdict(metrics)), "\n".join(rows), *_leads(metrics), _decision_lines(metrics)]
+
+
+def _leads(metrics: Mapping[str, Any]) -> list[str]:
+    """The table of the model's leads over the shortcut baselines."""
+    table = ["| label | AUROC | shortcut baseline | its AUROC | lead | lead above zero |", "|---|---|---|---|---|---|"]
+    for label, found, entry, shown in lead_rows(read_gate(metrics) or not_compared("")):
+        areas = f"{found['model']['value']:.3f} | {markdown(entry['name'])} | {entry['auroc']['value']:.3f}"
+        table.append(f"| {markdown(label)} | {areas} | {interval(entry['difference'], 1, 3, sign='+')} | {shown} |")
+    return ["\n".join(table)] if len(table) > 2 else []
 
 
 def _decision_lines(metrics: Mapping[str, Any]) -> str:

@@ -21,7 +21,8 @@ from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence
 from hilum.evaluation.evaluate import looks_at
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
-from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
+from hilum.evaluation.verdicts import SHOWN
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
@@ -213,8 +214,8 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
     alarms = []
     for name, metrics in {"": facts.metrics, **facts.external}.items():
-        gate = metrics.get("shortcuts")
-        if gate and gate["beaten"] is False:
+        gate = read_gate(metrics)
+        if gate and gate["verdict"] not in (SHOWN, None):
             alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
     held = facts.metrics.get("operating_point")
     if held and held["verdict"] == "broken":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hilum.evaluation.screen import decision_lines
+from hilum.evaluation.shortcut_verdict import read_gate
 from hilum.reporting import evaluation_figures as drawn
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 
@@ -24,7 +25,8 @@ class Worth:
         predictive: One row a prevalence: prevalence, positive and negative predictive value, each with its range.
         predictive_label: Whose.
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
-        probes: The strongest shortcut probes of the judged label: name, kind, AUROC, and the model's lead.
+        leads: The model's leads over the shortcut baselines: by label its AUROC, the verdict, and rows of name, kind,
+            learner, AUROC and lead.
         drop: Measures on the run's own test patients, here, and the difference, each with its range.
         plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
         detectable: What so few images could show, in one sentence.
@@ -38,7 +40,7 @@ class Worth:
     predictive: list[tuple[str, tuple[str, str], tuple[str, str]]]
     predictive_label: str
     subgroups: dict[str, list[dict[str, Any]]]
-    probes: list[dict[str, Any]]
+    leads: list[dict[str, Any]]
     drop: list[tuple[str, list[tuple[str, str]]]]
     plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
@@ -68,7 +70,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
             column: [_subgroup(value, found) for value, found in parts.items()]
             for column, parts in (metrics.get("subgroups") or {}).items()
         },
-        probes=_probes(metrics.get("shortcuts")),
+        leads=_leads(read_gate(metrics)),
         drop=_drop(metrics.get("drop")),
         plain=_plain(metrics),
         detectable=_detectable(metrics),
@@ -130,18 +132,27 @@ def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _probes(gate: Mapping[str, Any] | None, most: int = 5) -> list[dict[str, Any]]:
-    if not gate or not gate["best"]:
+def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    if not gate:
         return []
-    beside = gate["labels"][gate["best"]["label"]]["probes"][:most]
     return [
         {
-            "name": probe["name"],
-            "kind": probe["kind"],
-            "auroc": (fraction(probe["auroc"]["value"]), fraction_range(probe["auroc"])),
-            "lead": (f"{probe['difference']['value']:+.3f}", fraction_range(probe["difference"])),
+            "label": label,
+            "model": (fraction(found["model"]["value"]), fraction_range(found["model"])),
+            "verdict": found["verdict"],
+            "baselines": [
+                {
+                    "name": entry["name"],
+                    "kind": entry["kind"],
+                    "learner": entry["learner"],
+                    "auroc": (fraction(entry["auroc"]["value"]), fraction_range(entry["auroc"])),
+                    "lead": (f"{entry['difference']['value']:+.3f}", fraction_range(entry["difference"])),
+                    "verdict": entry["verdict"],
+                }
+                for entry in found["baselines"]
+            ],
         }
-        for probe in beside
+        for label, found in gate["labels"].items()
     ]
 
 

@@ -1,0 +1,40 @@
+"""The model's leads over the shortcut baselines on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from hilum.evaluation.shortcut_verdict import lead_rows
+from hilum.evaluation.verdicts import SHOWN
+from hilum.printable import escape
+
+
+def leads_table(gate: Mapping[str, Any] | None) -> list[Table]:
+    """For each label the nearest probe and all probes together; nothing where nothing was compared."""
+    rows = list(lead_rows(gate)) if gate else []
+    if not rows:
+        return []
+    title = "AUROC against shortcut baselines, with 95 % intervals"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    for name in ("", "baseline"):
+        table.add_column(name, overflow="fold")
+    for name in ("model", "baseline", "lead"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("lead > 0", no_wrap=True)
+    before = ""
+    for label, found, entry, verdict in rows:
+        lead = entry["difference"]
+        table.add_row(
+            "" if label == before else escape(label),
+            escape(entry["name"]),
+            f"{found['model']['value']:.3f}",
+            f"{entry['auroc']['value']:.3f}",
+            f"{lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f})",
+            verdict if verdict == SHOWN else f"[bold red]{verdict}[/]",
+        )
+        before = label
+    return [table]
