@@ -128,6 +128,21 @@ def certify(
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
 
 
+def ledger(
+    run: Annotated[Path | None, typer.Argument(help="Show only what is about this run's images.")] = None,
+    file: LedgerOption = None,
+) -> None:
+    """Show attempts to certify and accesses to test images, and what is left for further certificates."""
+    from rich.console import Console
+
+    from hilum.evaluation.ledger import image_set, ledger_file, read_ledger
+    from hilum.evaluation.ledger_screen import ledger_lines
+    from hilum.training.run import open_run
+
+    images = image_set(row.sha256 for row in open_run(run).each_split_row() if row.sha256) if run else None
+    Console(highlight=False).print(ledger_lines(read_ledger(ledger_file(file)), images))
+
+
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print an evaluation on the terminal."""
     from rich.console import Console

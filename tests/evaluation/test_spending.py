@@ -37,7 +37,7 @@ def test_the_first_attempt_has_all_of_delta_and_the_second_is_refused():
     book = Book()
     first = book.ask("a")
     assert (first.level, first.number, first.attempt.planned) == (0.95, 1, 1)
-    with pytest.raises(CertificateError, match="--confidence 0.9 or below"):
+    with pytest.raises(CertificateError, match=r"--confidence 0\.9 or below"):
         book.ask("b")
     assert book.ask("b", patients=images(*range(100, 120))).level == 0.95
 
@@ -72,6 +72,17 @@ def test_a_plan_gives_each_attempt_its_share_and_is_not_changed_afterwards():
     with pytest.raises(CertificateError, match="is spent"):
         book.ask("e")
     assert sum(attempt.delta for attempt in book.made) == pytest.approx(DELTA)
+
+
+def test_who_states_another_confidence_is_told_of_the_places_that_are_left():
+    book = Book()
+    book.ask("a", attempts=2)
+    with pytest.raises(CertificateError, match=r"in the plan at --confidence 0\.95"):
+        book.ask("b", confidence=0.97)
+    book.ask("b")
+    with pytest.raises(CertificateError) as refused:
+        book.ask("c", confidence=0.97)
+    assert "a place that is left" not in str(refused.value)
 
 
 def test_a_further_plan_states_the_confidence_of_all_together():
@@ -141,7 +152,7 @@ def test_whatever_is_asked_no_statement_promises_more_than_was_left():
 
 
 def best_of(models, patients, *, runs, ledger, bound=0.05, correlation=0.7, seed=5):
-    """How often the kept certificate's true miss rate is above the bound: the best of so many models by healthy flagged.
+    """How often the true miss rate of the kept certificate is above the bound: the best of some by healthy flagged.
 
     The models are equally good; their scores of a patient correlate. None where even the first is refused.
     """

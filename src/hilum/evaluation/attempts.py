@@ -17,6 +17,7 @@ from hilum.evaluation.sealed import is_sealed
 from hilum.evaluation.spending import Asked, Attempt, Grant, grant, joint_confidence
 from hilum.training.run import read_json
 
+DIGITS = 9  # of a confidence that is found by subtraction
 CARRIED = "the ledger {ledger} lacked the attempt of {file}, which was added to it"
 
 
@@ -82,7 +83,7 @@ def reserve(
     }
     with open_ledger(file) as ledger:
         digest = ledger.add_images(images)
-        notes = _carry_over(ledger, certificates, about, digest)
+        notes = _carry_over(ledger, certificates, about, digest, table.root.name)
         asked = Asked(identity, weights, images, stated, attempts)
         try:
             given = _granted(ledger, asked, lower_by)
@@ -170,7 +171,7 @@ def _granted(ledger: Ledger, asked: Asked, lower_by: float) -> Grant:
     try:
         return grant(made, evaluated, asked)
     except CertificateError:
-        confidence = joint_confidence(made, asked.images) - lower_by
+        confidence = round(joint_confidence(made, asked.images) - lower_by, DIGITS)
         if not lower_by or confidence <= 0:
             raise
         return grant(made, evaluated, replace(asked, confidence=confidence))
@@ -221,7 +222,7 @@ def _refuse(ledger: Ledger, identity: str, digest: str, what: Mapping[str, Any],
         ledger.add("refusal", attempt=identity, images=digest, reason=reason, **what)
 
 
-def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest: str) -> list[str]:
+def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest: str, data: str) -> list[str]:
     """Add the attempts of certificates at hand that the ledger lacks.
 
     They were made before there was one, or recorded in another one: this one was cut short, exchanged, or copied from
@@ -255,7 +256,7 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
             "model": attempt.model,
             "run": str(file.parent),
         }
-        what |= {"form": facts["model"].get("form", "float"), "data": facts["data"]["name"]}
+        what |= {"form": facts["model"].get("form", "float"), "data": data}
         _add_attempt(ledger, attempt, recorded.get("number", 1), digest, what, carried=str(file))
         if recorded:  # one of before there were ledgers is no surprise
             notes.append(f"WARNING: {CARRIED.format(ledger=place_of(ledger.file), file=file)}")

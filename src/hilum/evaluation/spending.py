@@ -22,6 +22,7 @@ planned looks in Lan and DeMets 1983, *Biometrika* 70.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -130,7 +131,7 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
     reserved = sum(attempt.delta * attempt.planned for attempt in plans.values())
     left = 1 - asked.confidence - reserved
     if left <= CLOSE:
-        raise CertificateError(_spent(here, reserved, len(seen), asked))
+        raise CertificateError(_spent(made, here, reserved, len(seen), asked))
     planned = attempts or 1
     if len(seen) + 1 > planned:
         raise CertificateError(_seen(len(seen), planned))
@@ -179,16 +180,19 @@ def _seen(others: int, planned: int) -> str:
     )
 
 
-def _spent(here: Sequence[Attempt], reserved: float, seen: int, asked: Asked) -> str:
+def _spent(made: Sequence[Attempt], here: Sequence[Attempt], reserved: float, seen: int, asked: Asked) -> str:
     shared = len(frozenset().union(*(attempt.images for attempt in here)) & asked.images)
     attempts = f"{len(here)} earlier attempt{'s' if len(here) > 1 else ''} to certify"
     attempts += f" and {seen} other model{'s' if seen > 1 else ''} evaluated" if seen else ""
+    taken = Counter(attempt.plan for attempt in made)
+    free = sorted({a.confidence for a in here if taken[a.plan] + seen < a.planned} - {asked.confidence}, reverse=True)
+    place = f" Or take a place that is left in the plan at --confidence {free[0]:.4g}." if free else ""
     lower = 1 - reserved - (1 - asked.confidence)
     also = f" Or state less: --confidence {lower:.4g} or below, for all certificates on these patients together."
     return (
         f"the error probability of these patients is spent: {attempts} on {shared:,} of the {len(asked.images):,} "
         f"images hold {_percent(reserved)}, and a confidence of {_percent(asked.confidence)} allows "
         f"{_percent(1 - asked.confidence)}. A further certificate, kept for being the best, would be wrong more often "
-        f"than it says. Certify on other patients.{also if lower > CLOSE else ''} Next time, plan before the first "
-        "certificate: --attempts M gives each of M attempts its share."
+        f"than it says. Certify on other patients.{place}{also if lower > CLOSE else ''} Next time, plan before the "
+        "first certificate: --attempts M gives each of M attempts its share."
     )
