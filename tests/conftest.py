@@ -23,9 +23,10 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or leaves anything in the user's own cache."""
+    """No test reads or leaves anything in the user's own cache or ledger."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("HILUM_CACHE", str(folder))
+    monkeypatch.setenv("HILUM_LEDGER", str(folder / "ledger.jsonl"))
     return folder
 
 

@@ -8,6 +8,7 @@ the photographs with scikit-learn; without pydicom their rows are left out.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,11 +42,18 @@ def certificates(run: Run, data: Path, other: Path) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     with TemporaryDirectory() as folder:
+        # Without the certificate that the run may have, which would count as an attempt.
+        shutil.copytree(run.path, Path(folder) / "run", ignore=shutil.ignore_patterns("certificate*"))
+        run = open_run(Path(folder) / "run")
         for group in ("infected/covid", "infected/*"):
             for rate in (0.10, 0.05, 0.02):
                 try:
-                    out = Path(folder) / "certificate.json"
-                    facts = certify(run, data, miss_rate=rate, group=group, out=out).facts
+                    # Each as if it were the only attempt: a ledger of its own, which nobody who keeps one of them has.
+                    place = Path(folder) / f"{group.replace('/', '-').replace('*', 'all')}-{rate}"
+                    place.mkdir()
+                    facts = certify(
+                        run, data, miss_rate=rate, group=group, out=place / "certificate.json", ledger=place
+                    ).facts
                 except CertificateError as error:
                     missing = str(error).split("takes ")[1].split(". ")[0]
                     rows.append(f"| `{group}` | {100 * rate:.0f} % | refused: takes {missing} | | | | | | | |")

@@ -14,7 +14,7 @@ import typer
 
 from hilum import __version__, cli_serving
 from hilum.cli_data import reads_data
-from hilum.cli_evaluation import certify, evaluate, print_metrics
+from hilum.cli_evaluation import certify, evaluate, ledger, print_metrics
 from hilum.cli_messages import message_of, say
 from hilum.data.readers.options import ReadOptions
 from hilum.errors import GateError, UsageError
@@ -211,6 +211,7 @@ def train(
 
 app.command()(evaluate)
 app.command()(certify)
+app.command()(ledger)
 
 
 @app.command()

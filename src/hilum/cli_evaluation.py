@@ -18,6 +18,14 @@ MapOption = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="THEIRS=OURS", help="The run's label for one of other data; THEIRS= leaves it out."),
 ]
+LedgerOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger",
+        metavar="FILE",
+        help="Record attempts and accesses in this file, such as a team's, instead of $HILUM_LEDGER or your own.",
+    ),
+]
 
 
 @reads_data
@@ -27,12 +35,14 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which part of the data.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
     mapped: MapOption = None,
+    ledger: LedgerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Measure how good a run is, with intervals."""
     import json
 
+    from hilum.evaluation.accesses import access_sentence
     from hilum.evaluation.evaluate import evaluate as run_evaluation
     from hilum.evaluation.matching import parse_map
     from hilum.progress import progress_for_terminal
@@ -47,12 +57,15 @@ def evaluate(
         out=out,
         mapping=parse_map(mapped or []),
         read=read,
+        ledger=ledger,
         progress=progress_for_terminal(),
     )
     if as_json:
         typer.echo(json.dumps(result.metrics))
         return
     print_metrics(result.metrics)
+    if result.access:
+        say(access_sentence(result.access))
     say(f"written: {result.folder}")
     say(f"next: hilum report {run}")
 
@@ -73,6 +86,11 @@ def certify(
     ] = None,
     mapped: MapOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write, if not into the run.")] = None,
+    attempts: Annotated[
+        int | None,
+        typer.Option(metavar="M", help="Plan M attempts on these patients, before the first; each gets its share."),
+    ] = None,
+    ledger: LedgerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print certificate.json, and nothing else.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
@@ -97,6 +115,8 @@ def certify(
         mapping=parse_map(mapped or []),
         read=read,
         out=out,
+        attempts=attempts,
+        ledger=ledger,
         progress=progress_for_terminal(),
     )
     if as_json:
@@ -106,6 +126,21 @@ def certify(
     say(f"written: {done.file}")
     if data is None:
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+
+
+def ledger(
+    run: Annotated[Path | None, typer.Argument(help="Show only what is about this run's images.")] = None,
+    file: LedgerOption = None,
+) -> None:
+    """Show attempts to certify and accesses to test images, and what is left for further certificates."""
+    from rich.console import Console
+
+    from hilum.evaluation.ledger import image_set, ledger_file, read_ledger
+    from hilum.evaluation.ledger_screen import ledger_lines
+    from hilum.training.run import open_run
+
+    images = image_set(row.sha256 for row in open_run(run).each_split_row() if row.sha256) if run else None
+    Console(highlight=False).print(ledger_lines(read_ledger(ledger_file(file)), images))
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

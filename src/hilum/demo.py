@@ -13,6 +13,7 @@ from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError
 from hilum.evaluation.evaluate import Evaluation, evaluate
+from hilum.evaluation.ledger import FILE as LEDGER
 from hilum.progress import Progress
 from hilum.reporting.audit_page import write_audit_page
 from hilum.reporting.page import write_report
@@ -66,16 +67,16 @@ def run_demo(
         read_table(data, read)  # before an earlier demo is thrown away
     _make_room(out, data)
     recipe = load_recipe("phantoms" if data is None else "compact", [f"training.seed={seed}"])
-    planted = None
+    planted, ledger = None, None
     if data is None:
         from hilum.data.phantoms import write_phantoms
 
-        data = out / "phantoms"
+        data, ledger = out / "phantoms", out / LEDGER  # simulated patients do not belong among real ones
         write_phantoms(data, patients=PATIENTS, seed=seed, progress=progress)
         planted = _planted(out / "planted", out / "planted-audit", seed, progress)
     found = _audit(data, out / "audit", progress, read)
     run = train(data, out / "run", recipe, read=read, progress=progress)
-    evaluation = evaluate(run, progress=progress)
+    evaluation = evaluate(run, ledger=ledger, progress=progress)
     return Demo(found, planted, run, evaluation, write_report(run.path))
 
 

@@ -12,6 +12,7 @@
     ├── RunError            a run folder that is missing, incomplete or in the way
     │   └── CheckpointError weights that do not belong to this network, or are damaged
     ├── CertificateError    a certificate that cannot be given, or that does not belong to this run
+    ├── LedgerError         a ledger that is damaged, or cannot be written
     ├── BundleError         a file that is no bundle, or a damaged one
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
@@ -63,6 +64,10 @@ class CheckpointError(RunError):
 
 class CertificateError(HilumError):
     """A miss rate cannot be certified, or a certificate was changed or belongs to another run."""
+
+
+class LedgerError(HilumError):
+    """The ledger of attempts and accesses is damaged, or cannot be read or written."""
 
 
 class BundleError(HilumError):

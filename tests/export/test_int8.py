@@ -14,6 +14,7 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.data.reduction import reduce
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.abstention import spread_over_labels
+from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certify import certify
 from hilum.evaluation.certify_form import certify_form
 from hilum.evaluation.sealed import open_certificate, seal
@@ -161,9 +162,14 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     bundle = export(run, tmp_path / "m.onnx", int8=True)
     carried = bundle.facts["certificate"]
     assert carried["model"]["form"] == "int8"
-    assert {key: carried[key] for key in ("group", "miss_rate", "confidence", "n_patients", "rank")} == {
-        key: made[key] for key in ("group", "miss_rate", "confidence", "n_patients", "rank")
+    assert {key: carried[key] for key in ("group", "miss_rate", "n_patients", "rank")} == {
+        key: made[key] for key in ("group", "miss_rate", "n_patients", "rank")
     }
+    # One attempt was planned, so that the second one on these patients lowers the confidence of both together.
+    assert carried["confidence"] == pytest.approx(0.6)
+    assert carried["ledger"]["delta"] == pytest.approx(made["ledger"]["delta"])
+    again = export(run, tmp_path / "again.onnx", int8=True).facts["certificate"]
+    assert again == carried
     assert bundle.facts["operating_point"]["threshold"] == carried["threshold"]
     assert seal({key: value for key, value in carried.items() if key != "seal"}) == carried
     (tmp_path / "c.json").write_text(json.dumps(carried))
@@ -187,6 +193,19 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     found, why = certify_form(run, made, images, lambda chosen: session.probabilities(chosen) * np.nan, {})
     assert found is None
     assert "not a number" in why
+
+
+def test_a_planned_place_keeps_the_confidence_of_the_8_bits(write_dataset, tiny, tmp_path):
+    from hilum.training.recipe import load_recipe
+    from hilum.training.train import train
+
+    data = write_dataset(patients=150, images=1, side=32)
+    run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1", "early_size=0"]))
+    made = certify(run, miss_rate=0.5, confidence=0.8, attempts=2).facts
+    carried = export(run, tmp_path / "m.onnx", int8=True).facts["certificate"]
+    assert [facts["confidence"] for facts in (made, carried)] == [0.8, 0.8]
+    assert [facts["ledger"]["number"] for facts in (made, carried)] == [1, 2]
+    assert made["rank"] == carried["rank"] == allowed_rank(made["n_patients"], 0.5, 0.9)
 
 
 class Shallow(torch.nn.Module):

@@ -30,6 +30,7 @@ def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
     lines: list[RenderableType] = [
         f"[bold]{escape(certified_sentence(facts))}[/]",
         escape(counted_sentence(facts)),
+        *(escape(sentence) for sentence in [ledger_sentence(facts)] if sentence),
         table,
     ]
     lines += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
@@ -56,6 +57,22 @@ def counted_sentence(facts: Mapping[str, Any]) -> str:
         f"counted on {facts['n_patients']} {unit} with it ({source}), none of whom the run has seen; "
         f"{missed} of them {'is' if missed == 1 else 'are'} missed"
     )
+
+
+def ledger_sentence(facts: Mapping[str, Any]) -> str:
+    """Which attempt on these patients it is, and where that is recorded; empty for certificates of before."""
+    found = facts.get("ledger")
+    if not found:
+        return ""
+    told = f"attempt {found['number']} of {found['planned']} planned on these patients"
+    if found["planned"] > 1 or found["spent_before"]:
+        told += f", certified by itself at {100 - 100 * found['delta']:.4g} %"
+    if found["spent_before"]:
+        told += (
+            f"; {100 * facts['confidence']:.4g} % is the confidence of it and of the certificates made on them before, "
+            "together"
+        )
+    return f"{told}; recorded in the ledger {found['path']}"
 
 
 def cost_sentence(facts: Mapping[str, Any], known: Sequence[str] | None = None) -> str:

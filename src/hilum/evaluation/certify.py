@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ from hilum.data.patients import in_words
 from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
+from hilum.evaluation.attempts import give_back, record_result, reserve
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
 from hilum.evaluation.holding import certificate_in_force
+from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.overlap import SHOWN, digest_of, find_seen, find_seen_pictures
 from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
@@ -67,6 +68,8 @@ def certify(
     mapping: Mapping[str, str] | None = None,
     read: ReadOptions | None = None,
     out: Path | None = None,
+    attempts: int | None = None,
+    ledger: Path | None = None,
     progress: Progress | None = None,
 ) -> Certified:
     """Certify that at most so many of those who have the disease are missed, and find the threshold for that.
@@ -82,32 +85,55 @@ def certify(
         read: How to read `data`.
         out: The file to write; by default ``certificate.json`` in the run, or ``certificates/<name>.json`` for other
             data.
+        attempts: How many attempts are planned on these patients, each of which then has its share of one minus the
+            confidence (`hilum.evaluation.spending`); by default one, or what the plan in force says.
+        ledger: Where attempts are recorded, if not in the default ledger (`hilum.evaluation.ledger.ledger_file`).
         progress: Told about long work.
 
     Raises:
         UsageError: A rate outside of 0 to 1, or a group that stands for no label, or for all of them.
-        CertificateError: Too few patients, none with the disease, patients whom the run has seen, or scores that are
-            no numbers.
+        CertificateError: Too few patients, none with the disease, patients whom the run has seen, patients whose error
+            probability is spent, or scores that are no numbers.
+        LedgerError: The ledger is damaged, or cannot be written.
         RunError: The training is not finished.
     """
     progress = progress or Progress()
     if not run.finished:
         msg = f"{run.path}: the training is not finished. Go on with: hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
-    group, members = _group(run, group, miss_rate, confidence)
+    group, members = _group(run, group, miss_rate, confidence, attempts)
     part = select_part(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
     images, unchecked = _unseen(run, part, progress, temperature=bool(calibration.temperatures))
-    _check_enough(images.table, members, group, miss_rate, confidence, part)
+    temperatures, book = calibration.temperatures, ledger_file(ledger)
+    file = out or (run.path / FILE if part.own else run.path / "certificates" / f"{part.name}.json")
+    claim = {"group": group, "members": list(members), "miss_rate": miss_rate, "confidence": confidence}
+    place = reserve(
+        book,
+        images.table,
+        {**claim, "model": _model(run, temperatures)},
+        run=run.path,
+        attempts=attempts,
+        certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
+        check=lambda level: _check_enough(images.table, members, group, miss_rate, level, part),
+    )
+    for note in place.notes:
+        progress.line(note)
     plain = predict(run, images, run.labels, progress=progress)
-    temperatures = calibration.temperatures
     scaled = scale(plain, temperatures, run.labels, run.recipe.architecture) if temperatures else plain
     predictions = Predictions.of(images.table, run.labels, scaled)
+    try:
+        found = certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=place.level)
+    except CertificateError as error:
+        give_back(book, place, str(error))
+        raise
     facts = {
         "format": FORMAT,
         "hilum": __version__,
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        **certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=confidence),
+        "made": place.time,
+        **found,
+        "confidence": place.confidence,
+        "ledger": place.facts,
         "model": _model(run, temperatures),
         "data": {
             "name": part.name,
@@ -126,7 +152,6 @@ def certify(
             facts["exchangeability"] = compare_with(reference, predictions)
         else:
             facts["notes"].append(NO_REFERENCE.format(run=run.path))
-    file = out or (run.path / FILE if part.own else run.path / "certificates" / f"{part.name}.json")
     sealed = seal(facts)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -134,14 +159,20 @@ def certify(
     except OSError as error:
         msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
         raise CertificateError(msg) from error
+    record_result(book, sealed)
     return Certified(file, sealed)
 
 
-def _group(run: Run, group: str | None, miss_rate: float, confidence: float) -> tuple[str, tuple[str, ...]]:
+def _group(
+    run: Run, group: str | None, miss_rate: float, confidence: float, attempts: int | None
+) -> tuple[str, tuple[str, ...]]:
     for name, value in (("miss-rate", miss_rate), ("confidence", confidence)):
         if not 0 < value < 1:
             msg = f"--{name} {value:g}: give a share between 0 and 1, such as {0.05 if name == 'miss-rate' else 0.95}."
             raise UsageError(msg)
+    if attempts is not None and attempts < 1:
+        msg = f"--attempts {attempts}: plan at least one."
+        raise UsageError(msg)
     chosen = group or run.protected
     if chosen is None:
         msg = f"{run.path}: has no protected label. Say what must not be missed: --group LABEL, or --group 'folder/*'."

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
-from hilum.errors import CertificateError
+from hilum.errors import CertificateError, LedgerError
+from hilum.evaluation.attempts import give_back, record_result, reserve
 from hilum.evaluation.certified_patients import certificate_of
+from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.overlap import digest_of
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.sealed import seal
+from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature
 from hilum.training.run import Run
 
@@ -29,7 +32,8 @@ def certify_form(
 ) -> tuple[dict[str, Any] | None, str]:
     """Certify another form of a run's network by the same rule, group and bound, on the very same patients.
 
-    Each of the two certificates holds by itself with its confidence; both at once hold with less.
+    It is one more attempt on these patients (`hilum.evaluation.spending`): it takes a place of the plan in force; where
+    none is left, its confidence is lower by what it spends, and is that of both certificates together.
 
     Args:
         run: A finished run.
@@ -50,12 +54,27 @@ def certify_form(
     if digest_of(chosen.table) != certificate["data"]["digest"]:
         return None, f"{GONE}: its patients are not those that the run now has"
     predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
-    bound = {"miss_rate": certificate["miss_rate"], "confidence": certificate["confidence"]}
+    claim = {key: certificate[key] for key in ("group", "members", "miss_rate", "confidence")}
+    claim["model"] = {**certificate["model"], **form}
+    alone = certificate.get("ledger", {}).get("delta", 1 - certificate["confidence"])
+    book = ledger_file(Path(of) if (of := certificate.get("ledger", {}).get("path")) else None)
     try:
-        found = certificate_of(predictions, certificate["group"], certificate["members"], **bound)
-    except CertificateError as error:
+        place = reserve(book, chosen.table, claim, run=run.path, certificates=[run.path / FILE], lower_by=alone)
+        try:
+            found = certificate_of(
+                predictions, claim["group"], claim["members"], miss_rate=claim["miss_rate"], confidence=place.level
+            )
+        except CertificateError as error:
+            give_back(book, place, str(error))
+            raise
+    except (CertificateError, LedgerError) as error:
         return None, f"{GONE}: {error}"
     facts = {key: value for key, value in certificate.items() if key != "seal"}
-    facts |= {**found, "model": {**certificate["model"], **form}, "exchangeability": None}
+    facts |= {**found, "confidence": place.confidence, "ledger": place.facts}
+    facts |= {"model": claim["model"], "exchangeability": None}
     said = f"certified anew by its own scores on the same {found['n_patients']:,} {found['unit']}"
-    return seal({**facts, "notes": [*certificate["notes"], said]}), said
+    if place.confidence < certificate["confidence"]:
+        said += f", at {100 * place.confidence:.4g} % confidence for it and the float network's certificate together"
+    sealed = seal({**facts, "notes": [*certificate["notes"], said]})
+    record_result(book, sealed)
+    return sealed, said

@@ -18,6 +18,7 @@ from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise, layouts_of
+from hilum.evaluation.accesses import record_access
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
 from hilum.evaluation.curves import curve_bands
@@ -35,19 +36,19 @@ from hilum.evaluation.temperature import scale
 from hilum.intervals.shares import CONFIDENCE, Patients, as_json
 from hilum.progress import Progress
 from hilum.training.findings import known_of
-from hilum.training.run import Run, read_json
-from hilum.training.series import write_json
+from hilum.training.run import Run
 
 UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Where an evaluation was written, and what it says."""
+    """Where an evaluation was written, what it says, and how often its images were accessed (``access_log.json``)."""
 
     folder: Path
     metrics: dict[str, Any]
     predictions: Predictions
+    access: dict[str, Any]
 
 
 def evaluate(
@@ -58,6 +59,7 @@ def evaluate(
     out: Path | None = None,
     mapping: Mapping[str, str] | None = None,
     read: ReadOptions | None = None,
+    ledger: Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -70,6 +72,7 @@ def evaluate(
             other dataset with the start of its hash.
         mapping: The run's label for labels of other data; empty to leave their images out.
         read: How to read `data`.
+        ledger: Where the access to these images is recorded, if not in the default ledger.
         progress: Told about long work.
 
     Raises:
@@ -153,25 +156,14 @@ def evaluate(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        access = record_access(run, part, folder, file=ledger)
         predictions.write(folder / "predictions.csv")
         write_decisions(folder / "decisions.csv", predictions, decisions, judgement)
-        count_look(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    return Evaluation(folder, metrics, predictions)
-
-
-def count_look(folder: Path) -> None:
-    """Note in ``looks.json`` that these images were looked at once more; beside the measures, which stay the same."""
-    write_json(folder / "looks.json", {"looks": looks_at(folder) + 1})
-
-
-def looks_at(folder: Path) -> int:
-    """How often an evaluation was made in this folder."""
-    looks = read_json(folder / "looks.json").get("looks")
-    return looks if isinstance(looks, int) else 0
+    return Evaluation(folder, metrics, predictions, access)
 
 
 def flags(

@@ -17,6 +17,7 @@ from hilum.evaluation.certificate_screen import (
     cost_sentence,
     exchangeability_sentence,
     holding_sentence,
+    ledger_sentence,
 )
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_screen import leads_table
@@ -116,6 +117,7 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
     if held := metrics.get("operating_point"):
         certificate = metrics["certificate"]
         lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
+        lines += ["certificate: " + sentence for sentence in [ledger_sentence(certificate)] if sentence]
         lines += ["here: " + sentence for sentence in [cost_sentence(held, metrics.get("healthy"))] if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))

@@ -22,6 +22,11 @@ def seal(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, "seal": _digest(facts)}
 
 
+def is_sealed(facts: Mapping[str, Any]) -> bool:
+    """Whether a certificate is whole: its seal is that of its facts."""
+    return "seal" in facts and facts["seal"] == _digest({key: value for key, value in facts.items() if key != "seal"})
+
+
 def open_certificate(file: Path, run: Run) -> dict[str, Any]:
     """Read a certificate and check that it is whole and speaks of this run.
 
@@ -42,7 +47,7 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         msg = f"{file}: this is no certificate as hilum writes it ({type(error).__name__}). {again}"
         raise CertificateError(msg) from error
-    if sealed != _digest(facts):
+    if not is_sealed({**facts, "seal": sealed}):
         msg = f"{file}: was changed after it was sealed, and is void. {again}"
         raise CertificateError(msg)
     if facts["model"]["weights_sha256"] != run.environment.get("weights_sha256"):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.evaluation.accesses import access_sentence
 from hilum.evaluation.certificate_screen import DIFFER, certified_sentence, exchangeability_sentence, holding_sentence
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.screen import abstention_sentences
@@ -50,7 +51,7 @@ class Facts:
         metrics: Of its own test images; empty if they were not evaluated.
         external: Metrics of other data, by name.
         audit: What ``audit.json`` says of its data; empty without an audit.
-        looks: How often the test images were evaluated by this run.
+        access: What the ledger says of accesses to the test images (`hilum.evaluation.accesses`).
         errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
     """
 
@@ -59,7 +60,7 @@ class Facts:
     metrics: Mapping[str, Any]
     external: Mapping[str, Mapping[str, Any]]
     audit: Mapping[str, Any]
-    looks: int
+    access: Mapping[str, Any]
     errors_shown: int | None
 
 
@@ -203,12 +204,14 @@ def _weights(facts: Facts) -> Answer:
 
 
 def _budget(facts: Facts) -> Answer:
-    looks = max(facts.looks, 1 if facts.metrics else 0)  # older evaluations did not count themselves
-    times = "once" if looks == 1 else f"{looks} times"
-    seed = f"seed {facts.run.recipe.training.seed}; this run's test images were evaluated {times}"
-    if (facts.run.path.parent.parent / "sweep.json").exists():
-        return "PASS", f"{seed}; chosen in a sweep by validation ({facts.run.path.parent.parent.name}/sweep.json)"
-    return "UNKNOWN", f"{seed}; what was tried before this run, nobody wrote down"
+    seed = f"seed {facts.run.recipe.training.seed}"
+    sweep = facts.run.path.parent.parent
+    if (sweep / "sweep.json").exists():
+        seed += f"; chosen in a sweep by validation ({sweep.name}/sweep.json)"
+    if not facts.metrics:
+        return "UNKNOWN", f"{seed}; {NOT_EVALUATED[1]}"
+    # Of a later access nobody can tell whether the earlier ones chose anything.
+    return ("PASS" if facts.access["confirmatory"] else "UNKNOWN"), f"{seed}; {access_sentence(facts.access)}"
 
 
 def _size(facts: Facts) -> Answer:
@@ -359,7 +362,7 @@ ITEMS: tuple[tuple[str, Callable[[Facts], Answer]], ...] = (
     ("shortcut probes", _shortcuts),
     ("preprocessing and its hash", _preprocessing),
     ("model and provenance of weights", _weights),
-    ("seeds, tuning budget, looks at the test set", _budget),
+    ("seeds, tuning budget, accesses to the test set", _budget),
     ("sample size and detectable difference", _size),
     ("confusion counts", _confusion),
     ("recall and precision with intervals", _recall),

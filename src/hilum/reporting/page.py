@@ -17,8 +17,9 @@ from hilum.data.labels import order_labels
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
+from hilum.evaluation.accesses import FILE as ACCESS
+from hilum.evaluation.accesses import access_sentence, read_access
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
-from hilum.evaluation.evaluate import looks_at
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
@@ -146,6 +147,8 @@ def _evaluation(
     measures = {title: metrics[title.lower()] for title in ("Recall", "Precision", "AUROC")}
     root = Path(metrics["data"]["root"] or environment.get("data", {}).get("root") or ".")
     notes = [*metrics["data"].get("notes", []), *metrics.get("notes", [])]
+    if (folder / ACCESS).exists():
+        notes.insert(0, access_sentence(read_access(folder)))
     if metrics.get("weights_sha256") != environment.get("weights_sha256"):
         notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
     choice = choose(rows_of(read_predictions(folder / "predictions.csv")), labels)
@@ -183,7 +186,7 @@ def _facts(
         metrics=metrics,
         external={folder.name: found for folder, found in read.items() if folder.name not in own},
         audit=next((found for found in audits if found and found.get("data") in about), {}),
-        looks=looks_at(run.path / "evaluation" / "test"),
+        access=read_access(run.path / "evaluation" / "test"),
         errors_shown=next((of.errors_shown for of in evaluations if of.name == "test"), None),
     )
 

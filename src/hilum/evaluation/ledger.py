@@ -1,0 +1,259 @@
+"""The ledger: an append-only record of attempts to certify and of test-set accesses, chained by hashes.
+
+One line of JSON an entry. Each holds its number, the time, the hash of the entry before it, and its own hash, so that
+an entry that was changed, taken out or put in breaks the chain at a line that can be named. ``<ledger>.head`` keeps
+the number and hash of the last entry: a ledger that lost whole lines at its end is found by it. Hashes tell damage
+and careless edits, not forgery: whoever can compute a hash can write another chain.
+
+Images are known by the first 8 bytes of the SHA-256 of their files, whatever the folder, the order or the run. No
+name of a patient is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hilum import __version__
+from hilum.errors import LedgerError
+
+FORMAT = 1
+FILE = "ledger.jsonl"
+VARIABLE = "HILUM_LEDGER"
+BYTES = 8  # of a file's SHA-256; among ten million images two agree with a probability of 3 in a million
+PATIENCE = 60.0  # seconds that another process may hold the lock
+ANEW = (
+    "Restore it from a copy. Or begin another one with --ledger FILE: what this one recorded is then not counted, and "
+    "a report has to say so"
+)
+
+ImageSet = frozenset[bytes]
+
+
+def ledger_file(chosen: Path | None = None) -> Path:
+    """Where the ledger lies.
+
+    Args:
+        chosen: A file, or a folder that holds (or will hold) ``ledger.jsonl``. By default ``$HILUM_LEDGER``, else
+            ``hilum/ledger.jsonl`` below ``$XDG_DATA_HOME`` or ``~/.local/share``.
+    """
+    named = chosen or (Path(value) if (value := os.environ.get(VARIABLE)) else None)
+    if named is None:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        return data / "hilum" / FILE
+    named = named.expanduser()
+    return named / FILE if named.is_dir() else named
+
+
+def place_of(file: Path) -> str:
+    """A ledger's path as results name it: absolute, with ``~`` for the home folder."""
+    path, home = file.expanduser().absolute(), Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+
+
+def image_set(hashes: Iterable[str]) -> ImageSet:
+    """Images as the ledger knows them.
+
+    Args:
+        hashes: SHA-256 of each file, in hexadecimal.
+    """
+    return frozenset(bytes.fromhex(value)[:BYTES] for value in hashes)
+
+
+def digest_of_set(images: ImageSet) -> str:
+    """The identity of a set of images: a SHA-256, whatever their order."""
+    return hashlib.sha256(b"".join(sorted(images))).hexdigest()
+
+
+class Ledger:
+    """An opened ledger.
+
+    Attributes:
+        file: Where it lies.
+        entries: All of its entries, in order; each a dictionary with ``n``, ``kind``, ``time`` and its facts.
+    """
+
+    def __init__(self, file: Path, entries: list[dict[str, Any]]) -> None:
+        self.file, self.entries = file, entries
+        self._sets: dict[str, ImageSet] = {}
+
+    def of(self, *kinds: str) -> list[dict[str, Any]]:
+        """The entries of some kinds, in order."""
+        return [entry for entry in self.entries if entry["kind"] in kinds]
+
+    def images(self, digest: str) -> ImageSet:
+        """The images that a digest stands for; none where no entry lists them."""
+        if not self._sets:
+            for entry in self.of("images"):
+                packed = base64.b64decode(entry["ids"])
+                self._sets[entry["digest"]] = frozenset(packed[i : i + BYTES] for i in range(0, len(packed), BYTES))
+        return self._sets.get(digest, frozenset())
+
+    def add_images(self, images: ImageSet) -> str:
+        """List a set of images, unless that was done; returns its digest."""
+        digest = digest_of_set(images)
+        if not self.images(digest):
+            packed = base64.b64encode(b"".join(sorted(images))).decode()
+            self.add("images", digest=digest, n_images=len(images), ids=packed)
+            self._sets[digest] = images
+        return digest
+
+    def add(self, kind: str, **facts: Any) -> dict[str, Any]:
+        """Append an entry; it is on the disk when this returns. Only while the ledger is open (`open_ledger`).
+
+        Raises:
+            LedgerError: It cannot be written. The file is then as it was.
+        """
+        if not self.entries and kind != "ledger":
+            self.add("ledger", format=FORMAT, hilum=__version__)
+        before = self.entries[-1]["hash"] if self.entries else ""
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"n": len(self.entries) + 1, "kind": kind, "time": time, **facts, "before": before}
+        entry["hash"] = _hash(entry)
+        try:
+            _append(self.file, _line(entry))
+            self._write_head(entry)
+        except OSError as error:
+            raise LedgerError(_unwritable(self.file, error)) from error
+        self.entries.append(entry)
+        return entry
+
+    def _write_head(self, entry: dict[str, Any]) -> None:
+        head = _head(self.file)
+        part = head.with_name(f"{head.name}.part")
+        part.write_text(json.dumps({"entries": entry["n"], "hash": entry["hash"]}) + "\n", encoding="utf-8")
+        part.replace(head)
+
+
+@contextmanager
+def open_ledger(file: Path) -> Iterator[Ledger]:
+    """Open a ledger for adding to it; whoever else wants to waits. It is made where there is none.
+
+    Raises:
+        LedgerError: It is damaged, or nobody may write there.
+    """
+    lock = FileLock(file.with_name(f"{file.name}.lock"), timeout=PATIENCE)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        msg = f"{file}: another process has held the ledger for {PATIENCE:.0f} seconds. Wait until it is done."
+        raise LedgerError(msg) from error
+    except OSError as error:
+        raise LedgerError(_unwritable(file, error)) from error
+    try:
+        if file.exists() and not os.access(file, os.W_OK):
+            raise LedgerError(_unwritable(file, PermissionError(13, "Permission denied")))
+        yield read_ledger(file)
+    finally:
+        lock.release()
+
+
+def read_ledger(file: Path) -> Ledger:
+    """Read a ledger and check that it is whole.
+
+    Raises:
+        LedgerError: It was edited, cut short, is of another format, or cannot be read.
+    """
+    try:
+        content = file.read_bytes() if file.exists() else b""
+        known = json.loads(_head(file).read_text(encoding="utf-8")) if _head(file).exists() else {}
+        last, last_hash = int(known.get("entries", 0)), str(known.get("hash", ""))
+    except OSError as error:
+        msg = f"{file}: the ledger cannot be read ({error.strerror}). Choose another one with --ledger or {VARIABLE}."
+        raise LedgerError(msg) from error
+    except (ValueError, AttributeError, TypeError) as error:
+        msg = f"{_head(file)}: not as hilum writes it. Delete this file if {file} is known to be complete."
+        raise LedgerError(msg) from error
+    lines = content.split(b"\n")
+    if lines.pop():
+        msg = (
+            f"{file}, line {len(lines) + 1}: is cut off: its writing was interrupted, or the file was truncated. "
+            f"{ANEW}. If all lines before it are there, nothing was granted by this one: delete it."
+        )
+        raise LedgerError(msg)
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        entries.append(_entry(file, number, line, entries[-1]["hash"] if entries else ""))
+    if last > len(entries) or (last and entries[last - 1]["hash"] != last_hash):
+        what = (
+            f"has {len(entries)} entries, the last known had number {last}"
+            if last > len(entries)
+            else (f"line {last} is another than was last known")
+        )
+        msg = f"{file}: {what}: lines were taken out, or another ledger was put in its place. {ANEW}."
+        raise LedgerError(msg)
+    return Ledger(file, entries)
+
+
+def _entry(file: Path, number: int, line: bytes, before: str) -> dict[str, Any]:
+    try:
+        entry: dict[str, Any] = json.loads(line)
+        stated = entry["hash"]
+        kind, n, chained = entry["kind"], entry["n"], entry["before"]
+        right = _hash({key: value for key, value in entry.items() if key != "hash"})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{file}, line {number}: no entry of a ledger as hilum writes it. {ANEW}."
+        raise LedgerError(msg) from error
+    if number == 1 and (kind != "ledger" or entry.get("format") != FORMAT):
+        found = f"format {entry.get('format')}" if kind == "ledger" else f"begins with an entry '{kind}'"
+        msg = (
+            f"{file}: is no ledger of format {FORMAT} ({found}). Use the hilum that wrote it, or another --ledger FILE."
+        )
+        raise LedgerError(msg)
+    if stated != right:
+        msg = f"{file}, line {number}: was changed after it was written. {ANEW}."
+        raise LedgerError(msg)
+    if n != number or chained != before:
+        msg = f"{file}, line {number}: does not follow the line before it: lines were taken out or put in. {ANEW}."
+        raise LedgerError(msg)
+    return entry
+
+
+def _append(file: Path, line: bytes) -> None:
+    """Write one line, whole or not at all."""
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(handle).st_size
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(handle, line[written:])
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _head(file: Path) -> Path:
+    return file.with_name(f"{file.name}.head")
+
+
+def _text(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"))
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return (_text(entry) + "\n").encode()
+
+
+def _hash(entry: dict[str, Any]) -> str:
+    return hashlib.sha256(_text(entry).encode()).hexdigest()
+
+
+def _unwritable(file: Path, error: OSError) -> str:
+    return (
+        f"{file}: the ledger cannot be written ({error.strerror or error}). Name a file that you may write to with "
+        f"--ledger FILE or {VARIABLE}; copy this ledger there, so that what it recorded counts."
+    )

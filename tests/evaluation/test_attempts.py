@@ -1,0 +1,228 @@
+"""Certifying and evaluating with a ledger: retrained models, plans, carried certificates, accesses to test images."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hilum.errors import CertificateError, LedgerError
+from hilum.evaluation.accesses import access_sentence, read_access
+from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certify import certify
+from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.ledger import read_ledger
+from hilum.evaluation.sealed import seal
+from hilum.progress import Progress
+from hilum.reporting.page import page_content, write_report
+from hilum.training.recipe import load_recipe
+from hilum.training.run import open_run
+from hilum.training.train import train
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "max_steps=3"]
+TINY += ["batch_size=8", "splits.val=val", "early_size=0"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The same data, and two runs on them that differ in their seed; 50 calibration patients a label."""
+    root = tmp_path_factory.mktemp("attempts")
+    generator = np.random.default_rng(0)
+    rows = []
+    for split, patients in (("train", 12), ("val", 6), ("calibration", 50), ("test", 12)):
+        for k, label in enumerate(LABELS):
+            folder = root / "data" / split / label
+            folder.mkdir(parents=True)
+            for patient in range(patients):
+                file = folder / f"{patient:03d}.png"
+                pixels = generator.normal(60 + 60 * k, 25, (36, 36)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(file)
+                rows.append((file.relative_to(root / "data").as_posix(), label, split, f"{split}-{label}-{patient}"))
+    with (root / "data" / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split", "patient_id"), *rows])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HILUM_CACHE", str(root / "cache"))
+        for name in ("first", "second"):
+            train(root / "data", root / name, load_recipe("compact", [*TINY, f"training.seed={len(name)}"]))
+    return root
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    """A copy of both, so that no test sees what another one wrote."""
+    for name in ("first", "second"):
+        shutil.copytree(trained / name, tmp_path / name)
+    return open_run(tmp_path / "first"), open_run(tmp_path / "second")
+
+
+@pytest.fixture
+def book(own_cache):
+    return own_cache / "ledger.jsonl"
+
+
+class Told(Progress):
+    """What a user reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
+
+
+def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(runs, book):
+    first, second = runs
+    made = certify(first, miss_rate=0.15).facts
+    assert made["rank"] == allowed_rank(made["n_patients"], 0.15, 0.95)
+    before = (first.path / "certificate.json").read_bytes()
+    for run, asked in (
+        (first, {"miss_rate": 0.2}),
+        (first, {"miss_rate": 0.15, "group": "infected/*"}),
+        (second, {"miss_rate": 0.15}),
+    ):
+        with pytest.raises(CertificateError, match="is spent") as refused:
+            certify(run, **asked)
+        assert str(book) in str(refused.value)
+    assert (first.path / "certificate.json").read_bytes() == before
+    assert not (second.path / "certificate.json").exists()
+    kinds = [entry["kind"] for entry in read_ledger(book).entries]
+    assert kinds == ["ledger", "images", "attempt", "result", "refusal", "refusal", "refusal"]
+    assert certify(first, miss_rate=0.15, split="test", confidence=0.8).facts["ledger"]["number"] == 1  # other patients
+
+
+def test_the_same_attempt_again_gives_the_same_file_and_spends_nothing(runs, book):
+    certify(runs[0], miss_rate=0.15)
+    before, entries = (runs[0].path / "certificate.json").read_bytes(), len(read_ledger(book).entries)
+    certify(runs[0], miss_rate=0.15)
+    assert (runs[0].path / "certificate.json").read_bytes() == before
+    assert len(read_ledger(book).entries) == entries
+
+
+def test_planned_attempts_share_delta_over_models(runs):
+    made = [certify(run, miss_rate=0.15, attempts=2).facts for run in runs]
+    assert [facts["ledger"]["number"] for facts in made] == [1, 2]
+    assert [facts["confidence"] for facts in made] == [0.95, 0.95]
+    for facts in made:
+        assert facts["rank"] == allowed_rank(facts["n_patients"], 0.15, 0.975)
+    with pytest.raises(CertificateError, match="is spent"):
+        certify(runs[0], miss_rate=0.2)
+
+
+def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_takes(runs, book):
+    with pytest.raises(CertificateError, match="takes 299"):
+        certify(runs[0], miss_rate=0.01)
+    with pytest.raises(CertificateError, match=r"with 99\.5 % confidence takes"):
+        certify(runs[0], miss_rate=0.05, attempts=10)
+    assert not read_ledger(book).of("attempt")
+    assert certify(runs[0], miss_rate=0.15).facts["ledger"]["planned"] == 1
+
+
+def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(runs):
+    for run in runs:
+        evaluate(run, split="calibration")
+    with pytest.raises(CertificateError, match="--attempts 2"):
+        certify(runs[0], miss_rate=0.15)
+    assert certify(runs[0], miss_rate=0.15, attempts=2).facts["ledger"]["planned"] == 2
+
+
+def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_over(runs, tmp_path):
+    certify(runs[0], miss_rate=0.15, ledger=tmp_path / "elsewhere.jsonl")
+    with pytest.raises(CertificateError, match="is spent"):
+        certify(runs[0], miss_rate=0.2)
+    told = Told()
+    certify(runs[0], miss_rate=0.15, ledger=tmp_path / "third.jsonl", progress=told)
+    assert any("third.jsonl lacked the attempt" in line for line in told.lines)
+    file = runs[0].path / "certificate.json"
+    facts = json.loads(file.read_text())
+    old = seal({key: value for key, value in facts.items() if key not in ("ledger", "seal")})
+    file.write_text(json.dumps(old))
+    with pytest.raises(CertificateError, match="is spent"):
+        certify(runs[0], miss_rate=0.2, ledger=tmp_path / "fourth.jsonl")
+    again = certify(runs[0], miss_rate=0.15, ledger=tmp_path / "fourth.jsonl").facts
+    assert again["threshold"] == facts["threshold"]
+
+
+def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("hilum.evaluation.certify.scale", lambda plain, *rest: plain * np.nan)
+        with pytest.raises(CertificateError, match="not a number"):
+            certify(runs[0], miss_rate=0.15)
+    assert certify(runs[1], miss_rate=0.15).facts["ledger"]["number"] == 1
+    assert [entry["kind"] for entry in read_ledger(book).entries].count("void") == 1
+
+
+def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same(runs):
+    first, second = runs
+    found = evaluate(first)
+    before = (found.folder / "metrics.json").read_bytes()
+    assert (found.access["access"], found.access["models"], found.access["confirmatory"]) == (1, 1, True)
+    other = evaluate(second).access
+    assert (other["access"], other["models"], other["confirmatory"]) == (2, 2, False)
+    again = evaluate(first)
+    assert (again.access["access"], again.access["models"], again.access["confirmatory"]) == (1, 2, True)
+    assert (found.folder / "metrics.json").read_bytes() == before
+    items = {run: next(i for i in page_content(run)["checklist"] if i.number == 13) for run in (first, second)}
+    assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
+    assert "access 2" in items[second].evidence
+    assert access_sentence(again.access) in write_report(first.path).read_text(encoding="utf-8")
+
+
+def test_images_shared_with_other_data_were_seen(runs, trained, tmp_path):
+    shutil.copytree(trained / "data" / "test" / LABELS[1], tmp_path / "other" / LABELS[1])
+    shutil.copytree(trained / "data" / "calibration" / LABELS[0], tmp_path / "other" / LABELS[0])
+    assert evaluate(runs[0], tmp_path / "other").access["access"] == 1
+    assert evaluate(runs[1]).access["access"] == 2
+    assert evaluate(runs[1], split="val").access == {}
+
+
+def test_evaluations_of_before_are_not_forgotten(runs, tmp_path):
+    folder = runs[0].path / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    (folder / "looks.json").write_text('{"looks": 7}')
+    assert read_access(folder)["unrecorded"] == 7
+    for _ in range(2):
+        access = evaluate(runs[0]).access
+        assert (access["access"], access["confirmatory"], access["unrecorded"]) == (1, False, 7)
+    other = evaluate(runs[1]).access
+    assert (other["access"], other["unrecorded"]) == (2, 0)
+    moved = evaluate(runs[1], ledger=tmp_path / "new.jsonl").access
+    assert (moved["access"], moved["confirmatory"]) == (2, False)  # it is not the first one in a new ledger, either
+
+
+def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs, book):
+    evaluate(runs[0])
+    book.write_text(book.read_text().replace("first", "third", 1))
+    with pytest.raises(LedgerError, match="line 3: was changed"):
+        certify(runs[0], miss_rate=0.15)
+    found = evaluate(runs[0])
+    assert "line 3" in found.access["note"]
+    assert found.access["access"] == 1  # as it was known before
+    assert not found.access["confirmatory"]
+    assert found.metrics["n_images"] == 36
+
+
+def test_where_nobody_may_write_nothing_is_certified_and_evaluations_go_on(runs, tmp_path):
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "ledger.jsonl"
+    with pytest.raises(LedgerError, match="cannot be written"):
+        certify(runs[0], miss_rate=0.15, ledger=place)
+    assert "was not recorded" in evaluate(runs[0], ledger=place).access["note"]
+
+
+def test_the_command_shows_what_was_done(runs, book, hilum, tmp_path):
+    certify(runs[0], miss_rate=0.15)
+    evaluate(runs[1])
+    said = hilum("ledger", check=0).stdout
+    assert str(book) in said
+    assert "plan at 95 %: 1 of 1 attempts made" in " ".join(said.split())
+    assert "no attempt" in hilum("ledger", "--ledger", tmp_path / "none.jsonl", check=0).stdout
+    result = hilum("certify", runs[0].path, "--miss-rate", "0.2")
+    assert result.returncode == 1
+    assert "--attempts" in result.stderr
+    assert hilum("certify", runs[0].path, "--attempts", "0").returncode == 2
+    assert Path(json.loads((runs[0].path / "certificate.json").read_text())["ledger"]["path"]).name == book.name

@@ -1,0 +1,204 @@
+"""The ledger's file: whatever was done to it is found and named, and whatever was granted is in it."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hilum.errors import LedgerError
+from hilum.evaluation import ledger as module
+from hilum.evaluation.ledger import digest_of_set, image_set, ledger_file, open_ledger, place_of, read_ledger
+
+HASHES = [f"{number:064x}"[::-1] for number in range(50)]
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A ledger of six entries: its beginning, images, and four of a kind."""
+    file = tmp_path / "team" / "ledger.jsonl"
+    with open_ledger(file) as ledger:
+        ledger.add_images(image_set(HASHES))
+        for number in range(4):
+            ledger.add("access", model=f"model {number}", images="x")
+    return file
+
+
+def lines_of(file):
+    return file.read_text().splitlines(keepends=True)
+
+
+def test_what_is_written_is_read_again(book):
+    ledger = read_ledger(book)
+    assert [entry["n"] for entry in ledger.entries] == [1, 2, 3, 4, 5, 6]
+    assert [entry["model"] for entry in ledger.of("access")] == [f"model {number}" for number in range(4)]
+    images = image_set(HASHES)
+    assert ledger.images(digest_of_set(images)) == images
+    assert ledger.images("another") == frozenset()
+    with open_ledger(book) as again:
+        assert again.add_images(image_set(HASHES[::-1])) == digest_of_set(images)  # in another order: the same
+    assert len(read_ledger(book).entries) == 6
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda lines: [*lines[:3], lines[3].replace("model 1", "model 9"), *lines[4:]], 4),
+        (lambda lines: [*lines[:2], *lines[3:]], 3),
+        (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], 3),
+        (lambda lines: [*lines[:4], lines[4], *lines[4:]], 6),
+        (lambda lines: [*lines[:4], "not JSON\n", *lines[4:]], 5),
+        (lambda lines: [*lines[:4], "[1]\n", *lines[4:]], 5),
+        (lambda lines: [*lines[:5], lines[5][:40]], 6),
+        (lambda lines: [*lines, "\n"], 7),
+        (lambda lines: ["\udcff\udcfe\n", *lines], 1),
+    ],
+    ids=["edited", "taken out", "exchanged", "put in", "no JSON", "no object", "cut off", "empty line", "no text"],
+)
+def test_a_damaged_ledger_is_named_with_the_line(book, damage, line):
+    book.write_bytes("".join(damage(lines_of(book))).encode(errors="surrogateescape"))
+    with pytest.raises(LedgerError, match=f"line {line}: .*--ledger"):
+        read_ledger(book)
+    with pytest.raises(LedgerError, match=f"line {line}: "), open_ledger(book):
+        pass
+
+
+def test_whole_lines_missing_at_the_end_are_found(book):
+    whole = lines_of(book)
+    book.write_text("".join(whole[:4]))
+    with pytest.raises(LedgerError, match="has 4 entries, the last known had number 6"):
+        read_ledger(book)
+    book.unlink()
+    with pytest.raises(LedgerError, match="has 0 entries"):
+        read_ledger(book)
+    book.write_text("".join(whole))
+    read_ledger(book)
+
+
+def test_a_ledger_of_others_in_its_place_is_found(book, tmp_path):
+    with open_ledger(tmp_path / "other.jsonl") as other:
+        for number in range(9):
+            other.add("access", model=f"another {number}", images="y")
+    book.write_bytes((tmp_path / "other.jsonl").read_bytes())
+    with pytest.raises(LedgerError, match="another ledger was put in its place"):
+        read_ledger(book)
+
+
+def test_a_process_that_died_between_entry_and_head_leaves_a_good_ledger(book):
+    head = book.with_name("ledger.jsonl.head")
+    before = head.read_text()
+    with open_ledger(book) as ledger:
+        ledger.add("access", model="last", images="x")
+    head.write_text(before)
+    assert len(read_ledger(book).entries) == 7
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "x", '{"entries": "many"}'])
+def test_a_damaged_head_is_named(book, content):
+    head = book.with_name("ledger.jsonl.head")
+    head.write_text(content)
+    if content == "{}":
+        assert len(read_ledger(book).entries) == 6
+    else:
+        with pytest.raises(LedgerError, match=r"ledger\.jsonl\.head"):
+            read_ledger(book)
+
+
+@pytest.mark.parametrize("first", ['{"kind": "ledger", "format": 2}', '{"path": "a.png", "label": "normal"}'])
+def test_another_format_is_named(tmp_path, first):
+    file = tmp_path / "ledger.jsonl"
+    facts = {"n": 1, "time": "", "before": "", **json.loads(first)}
+    facts["hash"] = module._hash(facts)
+    file.write_text(json.dumps(facts) + "\n")
+    with pytest.raises(LedgerError, match=r"format|line 1"):
+        read_ledger(file)
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(book, monkeypatch):
+    before = book.read_bytes()
+    real = os.write
+
+    def full(handle, data):
+        if len(data) > 20:
+            return real(handle, bytes(data)[:20])  # some of it still fits
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def none_left(handle, data):
+        real(handle, bytes(data)[:20])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for write in (full, none_left):
+        monkeypatch.setattr(module.os, "write", write)
+        with pytest.raises(LedgerError, match="No space left"), open_ledger(book) as ledger:
+            ledger.add("access", model="m", images="x")
+        assert book.read_bytes() == before
+    monkeypatch.undo()
+    assert len(read_ledger(book).entries) == 6
+
+
+def test_a_place_where_nobody_may_write_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerError, match="HILUM_LEDGER"), open_ledger(tmp_path / "file" / "ledger.jsonl"):
+        pass
+
+
+def test_where_it_lies_can_be_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("HILUM_LEDGER", str(tmp_path / "team.jsonl"))
+    assert ledger_file() == tmp_path / "team.jsonl"
+    assert ledger_file(tmp_path / "mine.jsonl") == tmp_path / "mine.jsonl"
+    assert ledger_file(tmp_path) == tmp_path / "ledger.jsonl"
+    monkeypatch.delenv("HILUM_LEDGER")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert ledger_file() == tmp_path / "data" / "hilum" / "ledger.jsonl"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ledger_file() == tmp_path / ".local" / "share" / "hilum" / "ledger.jsonl"
+    assert place_of(ledger_file()) == "~/.local/share/hilum/ledger.jsonl"
+    assert ledger_file(Path("~/x.jsonl")) == tmp_path / "x.jsonl"
+
+
+CLAIMANT = """
+import sys
+from pathlib import Path
+from hilum.data.rows import Row
+from hilum.data.table import Table
+from hilum.errors import CertificateError
+from hilum.evaluation.attempts import reserve
+
+table = Table(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:064x}") for n in range(9)))
+sys.stdin.readline()
+for number in range(4):
+    model = {"weights_sha256": f"{sys.argv[2]} {number}"}
+    claim = {"model": model, "group": "ill", "members": ["ill"], "miss_rate": 0.1, "confidence": 0.95}
+    try:
+        print(reserve(Path(sys.argv[1]), table, claim, run=Path("run"), attempts=5).facts["number"])
+    except CertificateError:
+        pass
+"""
+
+
+def test_of_processes_at_once_as_many_have_a_place_as_there_are(tmp_path):
+    """Four processes make four attempts each on the same nine patients, of whom five are planned."""
+    file = tmp_path / "ledger.jsonl"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLAIMANT, str(file), str(k)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for k in range(4)
+    ]
+    for process in started:  # all have begun, and wait for the word
+        process.stdin.write("\n")
+        process.stdin.flush()
+    granted = sorted(int(line) for process in started for line in process.communicate(timeout=120)[0].split())
+    assert [process.returncode for process in started] == [0] * 4
+    assert granted == [1, 2, 3, 4, 5]
+    ledger = read_ledger(file)
+    assert len(ledger.of("attempt")) == 5
+    assert len(ledger.of("refusal")) == 11
+    assert len(ledger.of("images")) == 1
