@@ -18,7 +18,7 @@ from hilum.data.familiarity import (
     layouts,
     unit_rows,
 )
-from hilum.data.operating_point import triage
+from hilum.data.operating_point import OperatingPoint, triage
 from hilum.data.table import Row, Table
 from hilum.evaluation import abstention
 from hilum.evaluation.abstaining import measure_abstention, risk_coverage
@@ -176,8 +176,9 @@ def test_layouts_are_block_means_at_any_size(side):
 
 
 def test_abstaining_comes_before_flagging_and_nothing_is_cleared_without_an_operating_point():
-    assert [triage(True), triage(False), triage(None)] == ["flag", "clear", "undecided"]
-    assert {triage(flagged, FAR) for flagged in (True, False, None)} == {"abstain"}
+    point = OperatingPoint("x", ("x",), 0.5)
+    assert [triage(point, 0.5), triage(point, 0.4), triage(None, 0.9)] == ["flag", "clear", "undecided"]
+    assert {triage(one, 0.9, FAR) for one in (point, None)} == {"abstain"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement
+from hilum.evaluation.outcomes import Decisions
 from hilum.evaluation.predictions import Predictions
 from hilum.intervals.shares import Patients, as_json, proportion
 
@@ -18,7 +19,11 @@ COVERAGES = np.linspace(0.05, 1, 20)
 
 
 def measure_abstention(
-    predictions: Predictions, flagged: NDArray[np.bool_], members: Sequence[str], judgement: Judgement
+    predictions: Predictions,
+    flagged: NDArray[np.bool_],
+    members: Sequence[str],
+    judgement: Judgement,
+    between: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
 
@@ -27,6 +32,7 @@ def measure_abstention(
         flagged: By the operating point, or by the most probable label, shape (N,).
         members: The labels that are to be flagged.
         judgement: How familiar the images are.
+        between: Which lie between two thresholds, and are read by a person as those abstained on are, shape (N,).
 
     Returns:
         ``abstained`` (by reason, with interval), ``by_label``, ``recall`` of the group: ``as_missed`` (an abstention
@@ -38,14 +44,15 @@ def measure_abstention(
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
     far = np.array([reason == FAR for reason in reasons])
 
+    referred = abstained if between is None else abstained | between
     patients, everything = Patients(predictions.clusters), np.full(len(reasons), True)
     asked = {
         "abstained": (abstained, everything),
         "far": (far, everything),
         "unfamiliar": (abstained & ~far, everything),
         "as_missed": (flagged & ~abstained, inside),
-        "as_found": (flagged | abstained, inside),
-        "of_decided": (flagged, inside & ~abstained),
+        "as_found": (flagged | referred, inside),
+        "of_decided": (flagged, inside & ~referred),
     }
     found = as_json({name: proportion(hits, counted, patients) for name, (hits, counted) in asked.items()})
     return {
@@ -89,16 +96,14 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
     return found
 
 
-def write_decisions(
-    path: Path, predictions: Predictions, decisions: Sequence[str], judgement: Judgement | None
-) -> None:
-    """Write ``decisions.csv``: the triage decision image by image, and why where it is to abstain."""
+def write_decisions(path: Path, predictions: Predictions, decisions: Decisions, judgement: Judgement | None) -> None:
+    """Write ``decisions.csv``: the triage decision about each image, about its patient, and why to abstain."""
     reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
     familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar"])
-        for i, decision in enumerate(decisions):
+        writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar", "patient_decision"])
+        for i, decision in enumerate(decisions.images):
             label = predictions.labels[predictions.truth[i]]
             row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
-            writer.writerow(row)
+            writer.writerow([*row, decisions.patients[i]])

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.data.labels import is_healthy
+from hilum.evaluation.holding import verdict_of
 from hilum.printable import escape
 
 DIFFER = 0.05
@@ -88,14 +89,34 @@ def exchangeability_sentence(found: Mapping[str, Any]) -> str:
 
 
 def holding_sentence(held: Mapping[str, Any]) -> str:
-    """How a certificate holds on patients that were evaluated."""
+    """How a certificate holds on patients that were evaluated, also as versions before counted it."""
     if not held["patients"]:
-        return "no patient with it is here: nothing shows whether the certificate holds"
-    rate = f"{100 * held['value']:.1f} % ({100 * held['low']:.1f} to {100 * held['high']:.1f})"
-    bound = f"the bound of {100 * held['bound']:g} %"
-    verdict = {
-        "broken": f"BROKEN: significantly above {bound}",
-        "above": f"above {bound}, though so few patients cannot prove it broken",
-        "within": f"within {bound}",
-    }[held["verdict"]]
-    return f"{held['missed']} of {held['patients']} {held['unit']} with {held['group']} missed, {rate}: {verdict}"
+        return "not shown: no patient with it is here"
+    rate = f"{100 * held['value']:.1f} % (95 % CI {100 * held['low']:.1f} to {100 * held['high']:.1f})"
+    bound = f"at most {100 * held['bound']:g} %"
+    cleared = held.get("cleared", held["missed"])
+    told = f"{cleared} of {held['patients']} {held['unit']} with {held['group']} cleared, {rate}"
+    told += f": {verdict_of(held).upper()} to be {bound}"
+    if needed := held.get("patients_to_decide"):
+        told += f" (if that share stays, {needed:,} {held['unit']} would decide it)"
+    if (outcomes := held.get("outcomes")) and (referred := outcomes["abstain"] + outcomes["read"]):
+        told += f"; {referred} referred to a person, {outcomes['flag']} flagged"
+        below = held["below"]
+        if below["count"] > cleared:
+            told += f"; without abstention {below['count']} would be cleared ({below['verdict']})"
+    return told
+
+
+def sensitivity_sentence(held: Mapping[str, Any]) -> str:
+    """Sensitivity with referrals counted in three ways; empty where nobody was referred, or nothing says so."""
+    found, outcomes = held.get("sensitivity"), held.get("outcomes")
+    if not found or not outcomes or not outcomes["abstain"] + outcomes["read"]:
+        return ""
+    told = [f"counted as {name} {_rate(found[f'referred_as_{name}'])}" for name in ("found", "missed")]
+    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {_rate(found['referred_excluded'])}"
+
+
+def _rate(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return "undefined"
+    return f"{100 * found['value']:.1f} % (95 % CI {100 * found['low']:.1f} to {100 * found['high']:.1f})"

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint, highest_by_patient
+from hilum.data.operating_point import OperatingPoint
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank, certified_threshold, patients_needed, round_down
 from hilum.evaluation.exchangeability import exchangeable_p
+from hilum.evaluation.outcomes import by_patient
 from hilum.evaluation.predictions import Predictions
 from hilum.intervals.shares import exact_interval
 
@@ -66,33 +67,14 @@ def certificate_of(
 
 
 def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
-    """One score a patient: of those who have the disease by their images that show it; of the others by all.
+    """One score a patient (see `hilum.evaluation.outcomes.by_patient`).
 
     Args:
         predictions: Of N images.
         members: The labels of the group.
-
-    Returns:
-        The scores of the patients with the disease, and those of the others by label (a patient with several labels
-        counts under the first of them).
     """
-    labels, truth = predictions.labels, predictions.truth
-    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, labels)
-    clusters = np.array(predictions.clusters, dtype=object)
-    inside = np.isin(truth, [labels.index(label) for label in members])
-    ill = set(clusters[inside])
-    _, with_it = highest_by_patient(scores[inside], clusters[inside].tolist())
-    outside = np.array([name not in ill for name in clusters], dtype=bool)
-    names, highest = highest_by_patient(scores[outside], clusters[outside].tolist())
-    first: dict[str, int] = {}
-    for name, label in zip(clusters[outside], truth[outside], strict=True):
-        first[name] = min(first.get(name, int(label)), int(label))
-    by_label: dict[str, Floats] = {}
-    for k, label in enumerate(labels):
-        chosen = np.array([first[name] == k for name in names], dtype=bool)
-        if chosen.any():
-            by_label[label] = highest[chosen]
-    return with_it, by_label
+    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
+    return by_patient(scores, predictions, members)
 
 
 def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hilum.evaluation.certificate_screen import (
     cost_sentence,
     exchangeability_sentence,
     holding_sentence,
+    sensitivity_sentence,
 )
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_gate import gate_sentence
@@ -114,7 +115,8 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
     if held := metrics.get("operating_point"):
         certificate = metrics["certificate"]
         lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
-        lines += ["here: " + sentence for sentence in [cost_sentence(held, metrics.get("healthy"))] if sentence]
+        more = [sensitivity_sentence(held), cost_sentence(held, metrics.get("healthy"))]
+        lines += ["here: " + sentence for sentence in more if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
     if abstained := metrics.get("abstention"):

@@ -12,11 +12,19 @@ from typing import Any, Literal
 
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
-from hilum.evaluation.certificate_screen import DIFFER, certified_sentence, exchangeability_sentence, holding_sentence
+from hilum.evaluation.certificate_screen import (
+    DIFFER,
+    certified_sentence,
+    exchangeability_sentence,
+    holding_sentence,
+    sensitivity_sentence,
+)
 from hilum.evaluation.external import drop_sentence
+from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.screen import abstention_sentences
 from hilum.evaluation.shortcut_gate import gate_sentence
 from hilum.evaluation.subgroups import in_order
+from hilum.evaluation.verdicts import REFUTED, SHOWN
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 from hilum.training.run import UNREADABLE, Run, SplitRow
 
@@ -280,8 +288,10 @@ def _operating_point(facts: Facts) -> Answer:
     shift = held["exchangeability"]
     told = [certified_sentence(certificate), f"on the test patients: {holding_sentence(held)}"]
     told += [exchangeability_sentence(shift)] if shift else []
-    void = held["verdict"] == "broken" or (shift and shift["p_value"] < DIFFER)
-    state: State = "FAIL" if void else "UNKNOWN" if held["verdict"] is None else "PASS"
+    told += [sentence] if (sentence := sensitivity_sentence(held)) else []
+    verdict = verdict_of(held)
+    void = verdict == REFUTED or (shift and shift["p_value"] < DIFFER)
+    state: State = "FAIL" if void else "PASS" if verdict == SHOWN else "UNKNOWN"
     return state, "; ".join(told)
 
 

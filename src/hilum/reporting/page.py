@@ -19,9 +19,11 @@ from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
 from hilum.evaluation.evaluate import looks_at
+from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
 from hilum.evaluation.shortcut_gate import gate_sentence
+from hilum.evaluation.verdicts import REFUTED
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
@@ -217,7 +219,7 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
         if gate and gate["beaten"] is False:
             alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
     held = facts.metrics.get("operating_point")
-    if held and held["verdict"] == "broken":
+    if held and verdict_of(held) == REFUTED:
         alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")
     if held and held["exchangeability"] and held["exchangeability"]["p_value"] < DIFFER:
         alarms.append(
