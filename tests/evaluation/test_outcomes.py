@@ -47,7 +47,7 @@ def test_a_study_is_cleared_only_if_every_image_is_and_flagged_if_one_is(decisio
 
 
 def test_patients_are_counted_once_by_all_their_images():
-    """a: one of two flagged; b: cleared; c: one of two abstained on; d: abstained on; e: between; h: healthy, flagged."""
+    """a: one of two flagged; b: cleared; c: one of two abstained on; d: abstained on; e: between; h: healthy."""
     given = predictions(
         [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5, 0.9], [1] * 7 + [0], ["a", "a", "b", "c", "c", "d", "e", "h"]
     )

@@ -18,7 +18,7 @@ from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certificate import allowed_rank, split_confidence
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
 from hilum.evaluation.holding import certificate_in_force
 from hilum.evaluation.overlap import SHOWN, digest_of, find_seen, find_seen_pictures
@@ -26,11 +26,12 @@ from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
+from hilum.evaluation.upper_threshold import UpperSide
 from hilum.progress import Progress
 from hilum.training.run import Run
 from hilum.training.series import write_json
 
-FORMAT = 1
+FORMAT = 2  # of 1, which had one threshold, decisions are the same
 CONDITIONS = (
     "It holds for patients like those counted here: same hospital, scanners, ages, and the same way of being chosen.",
     "It is void under shift. At another place, certify again with local patients.",
@@ -62,6 +63,7 @@ def certify(
     *,
     miss_rate: float,
     confidence: float = 0.95,
+    upper: UpperSide | None = None,
     group: str | None = None,
     split: str = "calibration",
     mapping: Mapping[str, str] | None = None,
@@ -76,6 +78,7 @@ def certify(
         data: Other data, to certify the run at another site; by default the run's own.
         miss_rate: The bound, between 0 and 1.
         confidence: How sure the bound has to be, between 0 and 1.
+        upper: What is to be guaranteed of those who are flagged, by a second threshold; by default nothing.
         group: What must not be missed: a label, or ``infected/*``; by default the run's protected label.
         split: Which part of the data; of the run's own calibration patients, those that fitted no temperature.
         mapping: The run's label for labels of other data.
@@ -98,7 +101,8 @@ def certify(
     part = select_part(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
     images, unchecked = _unseen(run, part, progress, temperature=bool(calibration.temperatures))
-    _check_enough(images.table, members, group, miss_rate, confidence, part)
+    sure = split_confidence(confidence, two_sided=upper is not None)
+    _check_enough(images.table, members, group, miss_rate, sure, part)
     plain = predict(run, images, run.labels, progress=progress)
     temperatures = calibration.temperatures
     scaled = scale(plain, temperatures, run.labels, run.recipe.architecture) if temperatures else plain
@@ -107,7 +111,7 @@ def certify(
         "format": FORMAT,
         "hilum": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        **certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=confidence),
+        **certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=confidence, upper=upper),
         "model": _model(run, temperatures),
         "data": {
             "name": part.name,

@@ -15,6 +15,7 @@ from hilum.evaluation.overlap import digest_of
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.sealed import seal
 from hilum.evaluation.temperature import for_temperature
+from hilum.evaluation.upper_threshold import UpperSide
 from hilum.training.run import Run
 
 GONE = "the certificate speaks of the float network and is not in force for this one"
@@ -50,9 +51,15 @@ def certify_form(
     if digest_of(chosen.table) != certificate["data"]["digest"]:
         return None, f"{GONE}: its patients are not those that the run now has"
     predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
-    bound = {"miss_rate": certificate["miss_rate"], "confidence": certificate["confidence"]}
     try:
-        found = certificate_of(predictions, certificate["group"], certificate["members"], **bound)
+        found = certificate_of(
+            predictions,
+            certificate["group"],
+            certificate["members"],
+            miss_rate=certificate["miss_rate"],
+            confidence=certificate["confidence"],
+            upper=UpperSide.of(certificate.get("upper")),
+        )
     except CertificateError as error:
         return None, f"{GONE}: {error}"
     facts = {key: value for key, value in certificate.items() if key != "seal"}

@@ -101,7 +101,8 @@ def legend(bundle: Bundle, *, of_study: bool = False) -> list[tuple[str, str]]:
     )
     if point.upper_threshold is None:
         flag = f"{bundle.group} cannot be ruled out: a probability of {lower} or more"
-        return [(FLAG, flag), (ABSTAIN, unlike), (CLEAR, clear)]
+        unread = [(READ, "an image of the study could not be read, and no other was flagged")] if of_study else []
+        return [(FLAG, flag), (ABSTAIN, unlike), *unread, (CLEAR, clear)]
     upper = bundle.percent(point.upper_threshold)
     flag = f"{bundle.group} is likely: a probability of {upper} or more{_specificity(certificate)}"
     if point.upper_threshold > 1:
@@ -109,7 +110,7 @@ def legend(bundle: Bundle, *, of_study: bool = False) -> list[tuple[str, str]]:
     found = [(FLAG, flag), (ABSTAIN, unlike)]
     if point.upper_threshold > point.threshold:
         between = f"{bundle.group} is neither ruled out nor likely: a probability from {lower} up to {upper}"
-        found.append((READ, f"{between}{'' if not of_study else ', or an image that cannot be read'}"))
+        found.append((READ, f"{between}{', or an image could not be read' if of_study else ''}"))
     return [*found, (CLEAR, clear)]
 
 
