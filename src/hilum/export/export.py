@@ -138,7 +138,7 @@ def export(
         "maps": [{"decision": decision, "child": child} for decision, child in graph.maps],
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
         "certificate": certificate,
-        "operating_point": {key: certificate.get(key) for key in POINT} if certificate else None,
+        "operating_point": {key: certificate[key] for key in POINT if key in certificate} if certificate else None,
         "abstention": pack(known.reference, known.facts) if known.reference else None,
         "int8": quantised.facts if images is not None else None,
         "results": _results(run),

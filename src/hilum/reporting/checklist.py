@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.evaluation.abstention import FACTOR
 from hilum.evaluation.certificate_screen import (
     DIFFER,
     certified_sentence,
@@ -24,7 +25,7 @@ from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.screen import abstention_sentences
 from hilum.evaluation.shortcut_gate import gate_sentence
 from hilum.evaluation.subgroups import in_order
-from hilum.evaluation.verdicts import REFUTED, SHOWN
+from hilum.evaluation.verdicts import REFUTED, SHOWN, at_most
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 from hilum.training.run import UNREADABLE, Run, SplitRow
 
@@ -321,8 +322,11 @@ def _abstention(facts: Facts) -> Answer:
         for name, m in facts.external.items()
         if m.get("abstention")
     )
-    state: State = "FAIL" if found["abstained"]["low"] > found["level"] else "PASS"
-    return state, f"stated rate of false abstentions {percent(found['level'])}; {told}"
+    rate, bound = (found.get("by_patient") or {}).get("one_image") or found["abstained"], FACTOR * found["level"]
+    verdict = at_most(rate["low"], rate["high"], bound)
+    state: State = "PASS" if verdict == SHOWN else "FAIL" if verdict == REFUTED else "UNKNOWN"
+    stated = f"stated rate of false abstentions {percent(found['level'])}"
+    return state, f"{stated}; {verdict} to be at most {percent(bound)}, as calibration sets vary; {told}"
 
 
 def _gallery(facts: Facts) -> Answer:
