@@ -78,6 +78,13 @@ def certify(
     ] = None,
     miss_rate: Annotated[float, typer.Option(help="At most this share may be missed.")] = 0.05,
     confidence: Annotated[float, typer.Option(help="How sure that has to be.")] = 0.95,
+    specificity: Annotated[
+        float | None, typer.Option(help="Certify a second threshold: flag at most 1 - this share of healthy patients.")
+    ] = None,
+    ppv: Annotated[
+        float | None, typer.Option(help="Certify a second threshold: at least this share of the flagged has it.")
+    ] = None,
+    prevalence: Annotated[float | None, typer.Option(help="Share of patients with it, for --ppv.")] = None,
     group: Annotated[
         str | None, typer.Option(metavar="LABEL|FOLDER/*", help="What must not be missed, if not the protected label.")
     ] = None,
@@ -102,14 +109,17 @@ def certify(
     from hilum.evaluation.certificate_screen import certificate_lines
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.matching import parse_map
+    from hilum.evaluation.upper_threshold import UpperSide
     from hilum.progress import progress_for_terminal
     from hilum.training.run import open_run
 
+    opened = open_run(run)
     done = run_certification(
-        open_run(run),
+        opened,
         data,
         miss_rate=miss_rate,
         confidence=confidence,
+        upper=UpperSide.asked(specificity, ppv, prevalence, opened.healthy),
         group=group,
         split=split or "calibration",
         mapping=parse_map(mapped or []),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from hilum.serving.answer import Answer
     from hilum.serving.predictor import Predictor
+
+
+Found = TypeVar("Found")
 
 
 def export(
@@ -75,6 +78,13 @@ def predict(
         str | None, typer.Option("--json", metavar="FILE|-", help="One object a line; - is standard output.")
     ] = None,
     as_csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="A table.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="folder|dicom|patient|TABLE.csv[:COLUMN]",
+            help="Decide about all images of a study together, by folder, StudyInstanceUID, PatientID or a column.",
+        ),
+    ] = None,
     explained: Annotated[
         Path | None, typer.Option("--explain", metavar="DIR", help="Draw what the network looks at, and a page of it.")
     ] = None,
@@ -89,6 +99,9 @@ def predict(
     from hilum.serving.sources import find_files
     from hilum.serving.writing import STDOUT, writing
 
+    if study is not None:
+        _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
+        return
     if not paths:
         raise UsageError(_no_paths({"--explain": explained, "--json": as_json, "--csv": as_csv, "--model": model}))
     files = list(find_files(paths, without=explained, say=partial(say, err=True)))
@@ -112,6 +125,47 @@ def predict(
         Console(highlight=False).print(answer_lines(summary))
         if explained:
             say(f"explained: {explained / 'index.html'}")
+
+
+def _predict_studies(
+    paths: list[Path],
+    how: str,
+    model: str | None,
+    as_json: str | None,
+    as_csv: str | None,
+    explained: Path | None,
+    threads: int | None,
+) -> None:
+    """Ask about studies; a table may name the images, too."""
+    from hilum.serving.grouping import group_files
+    from hilum.serving.predictor import Predictor
+    from hilum.serving.sources import find_files
+    from hilum.serving.studies import predict_studies
+    from hilum.serving.study_screen import StudySummary, study_lines
+    from hilum.serving.writing import STDOUT, writing
+
+    if explained:
+        msg = "--explain draws single images, and --study decides about several together. Give one of them."
+        raise UsageError(msg)
+    if not paths and how in ("folder", "dicom", "patient"):
+        raise UsageError(_no_paths({"--json": as_json, "--csv": as_csv, "--model": model}))
+    grouped = group_files(list(find_files(paths, say=partial(say, err=True))), how)
+    for note in grouped.notes:
+        say(note, err=True)
+    predictor = Predictor(model, threads=threads)
+    summary = StudySummary(predictor.bundle)
+    with writing(predictor, as_json, as_csv, of_studies=True) as writer:
+        for found in _shown(predict_studies(predictor, grouped.studies, grouped.missing), len(grouped.studies)):
+            writer.write_study(found)
+            summary.add(found)
+    if summary.unreadable:
+        say(f"{summary.unreadable:,} of {summary.images:,} images could not be read", err=True)
+    if STDOUT not in (as_json, as_csv):
+        from rich.console import Console
+
+        Console(highlight=False).print(study_lines(summary))
+    if summary.unreadable == summary.images:
+        raise typer.Exit(1)
 
 
 def _no_paths(given: dict[str, str | Path | None]) -> str:
@@ -145,7 +199,7 @@ def _explained(predictor: Predictor, files: list[Path], folder: Path, method: st
     album.close()
 
 
-def _shown(answers: Iterable[Answer], count: int) -> Iterator[Answer]:
+def _shown(answers: Iterable[Found], count: int) -> Iterator[Found]:
     """All answers; a bar or lines where there are enough to wait for."""
     from hilum.serving.predictor import CHUNK
 

@@ -18,11 +18,11 @@ from hilum.data.familiarity import (
     layouts,
     unit_rows,
 )
-from hilum.data.operating_point import triage
+from hilum.data.operating_point import OperatingPoint, triage
 from hilum.data.table import Row, Table
 from hilum.evaluation import abstention
-from hilum.evaluation.abstaining import measure_abstention, risk_coverage
-from hilum.evaluation.abstention import boundaries, shuffled
+from hilum.evaluation.abstaining import by_patient, measure_abstention, risk_coverage
+from hilum.evaluation.abstention import boundaries, fewest_patients, shuffled, stated_rate
 from hilum.evaluation.predictions import Predictions
 from hilum.models.penultimate import WithFeatures, final_layer, parts_of
 from hilum.models.registry import build_classifier
@@ -176,8 +176,9 @@ def test_layouts_are_block_means_at_any_size(side):
 
 
 def test_abstaining_comes_before_flagging_and_nothing_is_cleared_without_an_operating_point():
-    assert [triage(True), triage(False), triage(None)] == ["flag", "clear", "undecided"]
-    assert {triage(flagged, FAR) for flagged in (True, False, None)} == {"abstain"}
+    point = OperatingPoint("x", ("x",), 0.5)
+    assert [triage(point, 0.5), triage(point, 0.4), triage(None, 0.9)] == ["flag", "clear", "undecided"]
+    assert {triage(one, 0.9, FAR) for one in (point, None)} == {"abstain"}
 
 
 @pytest.mark.parametrize(
@@ -230,3 +231,51 @@ def test_recall_counts_abstentions_both_ways_and_the_curve_ends_at_the_plain_err
     assert curve["confidence"][-1] == curve["familiarity"][-1] == pytest.approx(error, abs=1e-5)
     assert curve["confidence_area"] < error
     assert np.all(np.diff(curve["coverage"]) > 0)
+
+
+@pytest.mark.parametrize("patients", [39, 46, 79, 117, 365])
+def test_the_stated_rate_varies_over_calibration_sets_as_simulated(patients):
+    """Of 2,000 calibration sets; strangeness in two ways that exclude each other, each uniform."""
+    generator, level = np.random.default_rng(patients), 0.05
+    least = int(level / 2 * (patients + 1) + 1e-9)
+    rates = []
+    for _ in range(2000):
+        # A stranger in one way is as far as it can be from being one in the other: the two shares add up.
+        place = np.sort(generator.random(patients))
+        rates.append(1 - place[-least] + place[least - 1])
+    found = stated_rate(patients, level)
+    assert found["mean"] == pytest.approx(np.mean(rates), abs=0.003)
+    assert found["mean"] <= level + 1e-9
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(rates, [0.05, 0.95])), abs=0.006)
+    assert found["beyond"] == pytest.approx(np.mean(np.array(rates) > 2 * level), abs=0.015)
+
+
+def test_fewer_calibration_patients_than_keep_the_rate_within_a_factor_of_two_are_refused():
+    """E8: with 39, which were accepted, it is above 10 % in 8.8 %."""
+    assert stated_rate(39, 0.05)["beyond"] == pytest.approx(0.0876, abs=1e-4)
+    assert fewest_patients(0.05) == 46
+    assert all(stated_rate(n, 0.05)["beyond"] <= 0.05 for n in range(46, 3000))
+    assert stated_rate(10, 0.05)["beyond"] == 1.0
+
+
+def test_abstention_is_counted_by_patient_too():
+    """One image each of 90 patients, 3 of 10 and 10 of 4: every tenth image is strange."""
+    sizes = [1] * 90 + [3] * 10 + [10] * 4
+    names = tuple(str(k) for k, size in enumerate(sizes) for _ in range(size))
+    count = len(names)
+    paths = tuple(f"{i}.png" for i in range(count))
+    predictions = Predictions(LABELS, paths, names, np.zeros(count, np.int64), np.full((count, 3), 1 / 3))
+    strange = np.arange(count) % 10 == 0
+    found = by_patient(predictions, strange)
+    hit = {name for name, is_so in zip(names, strange, strict=True) if is_so}
+    assert found["any_image"]["count"] == len(hit)
+    assert found["any_image"]["patients"] == found["one_image"]["patients"] == len(sizes)
+    assert {name: part["patients"] for name, part in found["by_images"].items()} == {
+        "1": 90,
+        "2 to 3": 10,
+        "4 or more": 4,
+    }
+    assert found["by_images"]["4 or more"]["value"] == 1.0
+    assert found["one_image"]["count"] < found["any_image"]["count"]
+    single = by_patient(predictions.take(np.arange(90)), strange[:90])
+    assert single["any_image"] == single["one_image"] == single["by_images"]["1"]

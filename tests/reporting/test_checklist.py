@@ -10,6 +10,7 @@ from reading_pages import Page
 from hilum.evaluation.abstaining import risk_coverage
 from hilum.evaluation.evaluate import details
 from hilum.evaluation.external import drop
+from hilum.intervals.shares import exact_interval
 from hilum.reporting.checklist import ITEMS
 from hilum.reporting.page import page_content, write_report
 from hilum.training.run import open_run
@@ -114,18 +115,18 @@ def test_calibration_is_judged_by_its_noise_floor(make_run):
     assert states(run)[19].state == "FAIL"
 
 
-def held(verdict, p):
+def held(missed, p):
+    """As the version before wrote it."""
     return {
         "group": LABELS[1],
         "threshold": 0.1,
         "bound": 0.05,
         "patients": 100,
-        "missed": 3,
+        "missed": missed,
         "unit": "patients",
-        "value": 0.03,
-        "low": 0.006,
-        "high": 0.085,
-        "verdict": verdict,
+        "value": missed / 100,
+        **exact_interval(missed / 100, 100),
+        "verdict": "within" if missed <= 5 else "broken",
         "flagged": {},
         "exchangeability": {"p_group": p, "p_others": 1.0, "p_value": p},
         "seal": "",
@@ -133,12 +134,12 @@ def held(verdict, p):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "p", "state"), [("within", 0.5, "PASS"), ("within", 0.001, "FAIL"), ("broken", 0.5, "FAIL")]
+    ("missed", "p", "state"), [(0, 0.5, "PASS"), (0, 0.001, "FAIL"), (3, 0.5, "UNKNOWN"), (15, 0.5, "FAIL")]
 )
-def test_a_certificate_passes_only_where_it_holds_and_nothing_has_shifted(make_run, verdict, p, state):
+def test_a_certificate_passes_only_where_it_is_shown_to_hold_and_nothing_has_shifted(make_run, missed, p, state):
     run = make_run()
     certificate = {"confidence": 0.95, "miss_rate": 0.05, "unit": "patients", "group": LABELS[1], "threshold": 0.1}
-    change(run, operating_point=held(verdict, p), certificate=certificate)
+    change(run, operating_point=held(missed, p), certificate=certificate)
     assert states(run)[20].state == state
 
 

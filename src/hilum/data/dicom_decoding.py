@@ -23,7 +23,10 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 PLAIN = {(True, True): "1.2.840.10008.1.2", (False, True): "1.2.840.10008.1.2.1", (False, False): "1.2.840.10008.1.2.2"}
-KEPT = ("PatientID", "IssuerOfPatientID", "PatientAge", "PatientSex", "ViewPosition", "ViewCodeSequence")
+KEPT = (
+    *("PatientID", "IssuerOfPatientID", "PatientAge", "PatientSex", "ViewPosition", "ViewCodeSequence"),
+    "StudyInstanceUID",
+)
 
 
 def serve() -> None:

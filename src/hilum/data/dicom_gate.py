@@ -29,6 +29,7 @@ VIEWS = {
 LATERAL = frozenset({"LL", "RL", "LATERAL"})
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 OLDEST = 90  # higher ages could identify a person (45 CFR 164.514): they are counted together
+STUDY = "study:"  # what a pseudonym of a StudyInstanceUID begins with
 KEY = "HILUM_PATIENT_KEY"
 ELSEWHERE = "Check where it comes from."
 
@@ -90,7 +91,8 @@ def facts(header: Any) -> dict[str, str]:
     variable ``HILUM_PATIENT_KEY`` to a secret, the same one on each machine of a study, and only its holders can.
 
     Returns:
-        Some of ``patient_id`` (``dicom:`` and 12 hexadecimal digits), ``view`` (as ViewPosition has it, or
+        Some of ``patient_id`` (``dicom:`` and 12 hexadecimal digits), ``study`` (``study:`` and 12, of
+        StudyInstanceUID), ``view`` (as ViewPosition has it, or
         ``LATERAL``), ``age`` (in years, 90 for all higher ones) and ``sex`` (``M``, ``F`` or ``O``).
     """
     found = {"view": view(header), "age": _age(str(header.get("PatientAge", "") or ""))}
@@ -99,10 +101,15 @@ def facts(header: Any) -> dict[str, str]:
     person = str(header.get("PatientID", "") or "").strip(" \0")
     if not is_nobody(person) and person.strip("0"):  # a table may count its patients from 0, an archive does not
         issuer = str(header.get("IssuerOfPatientID", "") or "").strip(" \0")
-        key = hashlib.sha256(os.environ[KEY].encode()).digest() if os.environ.get(KEY) else b""
-        told = hashlib.blake2b(f"{issuer}\0{person}".encode("utf-8", "replace"), key=key, digest_size=6)
-        found["patient_id"] = f"{FROM_HEADER}{told.hexdigest()}"
+        found["patient_id"] = FROM_HEADER + _pseudonym(f"{issuer}\0{person}")
+    if study := str(header.get("StudyInstanceUID", "") or "").strip(" \0"):
+        found["study"] = STUDY + _pseudonym(study)
     return {name: value for name, value in found.items() if value}
+
+
+def _pseudonym(identifier: str) -> str:
+    key = hashlib.sha256(os.environ[KEY].encode()).digest() if os.environ.get(KEY) else b""
+    return hashlib.blake2b(identifier.encode("utf-8", "replace"), key=key, digest_size=6).hexdigest()
 
 
 def view(header: Any) -> str:

@@ -1,39 +1,61 @@
-"""From probabilities to the triage decision: the rule that a certificate speaks about.
+"""From probabilities to the triage decision, of an image and of a patient: the rule that a certificate speaks about.
 
 Needs NumPy only, so that training, evaluation and service decide by one and the same code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-FLAG, CLEAR, ABSTAIN, UNDECIDED = "flag", "clear", "abstain", "undecided"
+FLAG, READ, CLEAR, ABSTAIN, UNDECIDED = "flag", "read", "clear", "abstain", "undecided"
+DECISIONS = (CLEAR, UNDECIDED, READ, ABSTAIN, FLAG)  # a patient or study has the last of those that its images have
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Flag an image when its labels of a group are together at least this probable.
+    """Thresholds on the summed probability of a group of labels.
+
+    A score below `threshold` is cleared. A score from `upper_threshold` on is flagged, and what lies between the two
+    is to be read. Without an upper threshold there is nothing between: what is not cleared is flagged.
 
     Attributes:
         group: What must not be missed: a label, or ``infected/*`` for all labels below a folder.
         members: The labels of the group.
-        threshold: Of their summed probability, 0 to 1.
+        threshold: Lower threshold of the largest score of a patient's images, in [0, 1].
+        upper_threshold: Upper threshold, at least `threshold`; above 1 where nobody is flagged; None where there is
+            only one threshold.
+        image_threshold: Lower threshold of an image that is decided about by itself, at most `threshold`; None where
+            none was certified, and `threshold` serves for both.
     """
 
     group: str
     members: tuple[str, ...]
     threshold: float
+    upper_threshold: float | None = None
+    image_threshold: float | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> OperatingPoint:
-        """Out of what ``certificate.json`` holds."""
-        return cls(facts["group"], tuple(facts["members"]), float(facts["threshold"]))
+        """Out of what ``certificate.json`` or the metadata of a model file hold, of this version or the one before."""
+        upper, single = (
+            None if facts.get(key) is None else float(facts[key]) for key in ("upper_threshold", "image_threshold")
+        )
+        return cls(facts["group"], tuple(facts["members"]), float(facts["threshold"]), upper, single)
+
+    def for_images(self) -> OperatingPoint:
+        """The rule for images that are decided about one by one."""
+        return self if self.image_threshold is None else replace(self, threshold=self.image_threshold)
+
+    @property
+    def flag_from(self) -> float:
+        """Smallest score that is flagged."""
+        return self.threshold if self.upper_threshold is None else self.upper_threshold
 
     def scores(self, probabilities: Floats, labels: Sequence[str]) -> Floats:
         """The summed probability of the group, of shape (N,).
@@ -49,23 +71,37 @@ class OperatingPoint:
         total: Floats = probabilities[:, columns].sum(axis=1)
         return total
 
-    def flags(self, probabilities: Floats, labels: Sequence[str]) -> NDArray[np.bool_]:
-        """Which images are flagged, of shape (N,); of a patient's images one is enough."""
-        flagged: NDArray[np.bool_] = self.scores(probabilities, labels) >= self.threshold
-        return flagged
 
-
-def triage(flagged: bool | None, reason: str = "") -> str:
-    """The triage decision about one image.
+def triage(point: OperatingPoint | None, score: float, reason: str = "") -> str:
+    """The triage decision about one image: the only place where one is made.
 
     Args:
-        flagged: By the operating point; None where there is none, and so nothing may be flagged or cleared.
+        point: The thresholds; None where there are none, and so nothing may be flagged or cleared.
+        score: Summed probability of the point's group.
         reason: Why to abstain; empty where there is no reason to.
 
     Returns:
-        ``abstain`` where there is a reason to, else ``flag``, ``clear`` or ``undecided``.
+        ``abstain`` where there is a reason to, else ``flag``, ``read`` or ``clear``; ``undecided`` without a point.
     """
-    return ABSTAIN if reason else UNDECIDED if flagged is None else FLAG if flagged else CLEAR
+    if reason:
+        return ABSTAIN
+    if point is None:
+        return UNDECIDED
+    return CLEAR if score < point.threshold else FLAG if score >= point.flag_from else READ
+
+
+def triage_together(decisions: Iterable[str], unreadable: int = 0) -> str:
+    """The one decision about a patient or study, from the decisions about its images.
+
+    One flagged image flags it. It is cleared only if every image was: an image that was abstained on refers it to a
+    person, and one that could not be read, or lies between the thresholds, leaves it to be read.
+
+    Args:
+        decisions: By `triage`, of its readable images, with the thresholds of a patient.
+        unreadable: Number of its images that could not be read.
+    """
+    found = max(decisions, key=DECISIONS.index, default=CLEAR)
+    return READ if found == CLEAR and unreadable else found
 
 
 def members_of(group: str, labels: Sequence[str]) -> tuple[str, ...]:

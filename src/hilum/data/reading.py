@@ -8,6 +8,24 @@ from hilum.data.file_kinds import looks_like_dicom
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, read_bytes, read_picture
 
 
+def read_header(path: Path) -> dict[str, str]:
+    """What the header of a DICOM file states (see `hilum.data.dicom_gate.facts`); nothing of any other file.
+
+    Raises:
+        ExtraError: It is a DICOM object, and the extra that reads those is not installed.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return {}  # reading its pixels says why
+    if not looks_like_dicom(start):
+        return {}
+    from hilum.data.dicom import read_facts
+
+    return read_facts(path)
+
+
 def read_radiograph(source: Path | bytes, name: str = "") -> tuple[Picture, tuple[str, ...]]:
     """Read one radiograph, whatever its file is called.
 

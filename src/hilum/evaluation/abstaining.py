@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement
+from hilum.evaluation.outcomes import Decisions, share
 from hilum.evaluation.predictions import Predictions
 from hilum.intervals.shares import Patients, as_json, proportion
 
@@ -18,7 +20,11 @@ COVERAGES = np.linspace(0.05, 1, 20)
 
 
 def measure_abstention(
-    predictions: Predictions, flagged: NDArray[np.bool_], members: Sequence[str], judgement: Judgement
+    predictions: Predictions,
+    flagged: NDArray[np.bool_],
+    members: Sequence[str],
+    judgement: Judgement,
+    between: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
 
@@ -27,30 +33,33 @@ def measure_abstention(
         flagged: By the operating point, or by the most probable label, shape (N,).
         members: The labels that are to be flagged.
         judgement: How familiar the images are.
+        between: Which lie between two thresholds, and are read by a person as those abstained on are, shape (N,).
 
     Returns:
-        ``abstained`` (by reason, with interval), ``by_label``, ``recall`` of the group: ``as_missed`` (an abstention
-        finds nobody), ``as_found`` (whoever then looks finds everybody), ``of_decided`` (of those that were decided
-        about); and ``risk_coverage``.
+        ``abstained`` (by reason, with interval), ``by_patient`` (see there), ``by_label``, ``recall`` of the group:
+        ``as_missed`` (an abstention finds nobody), ``as_found`` (whoever then looks finds everybody), ``of_decided``
+        (of those that were decided about); and ``risk_coverage``.
     """
     reasons = judgement.reasons
     abstained = np.array([bool(reason) for reason in reasons])
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
     far = np.array([reason == FAR for reason in reasons])
 
+    referred = abstained if between is None else abstained | between
     patients, everything = Patients(predictions.clusters), np.full(len(reasons), True)
     asked = {
         "abstained": (abstained, everything),
         "far": (far, everything),
         "unfamiliar": (abstained & ~far, everything),
         "as_missed": (flagged & ~abstained, inside),
-        "as_found": (flagged | abstained, inside),
-        "of_decided": (flagged, inside & ~abstained),
+        "as_found": (flagged | referred, inside),
+        "of_decided": (flagged, inside & ~referred),
     }
     found = as_json({name: proportion(hits, counted, patients) for name, (hits, counted) in asked.items()})
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
+        "by_patient": by_patient(predictions, abstained),
         "by_label": {
             label: {
                 "images": int((predictions.truth == k).sum()),
@@ -61,6 +70,35 @@ def measure_abstention(
         "recall": {name: found[name] for name in ("as_missed", "as_found", "of_decided")},
         "risk_coverage": risk_coverage(predictions, judgement),
     }
+
+
+def by_patient(predictions: Predictions, abstained: NDArray[np.bool_]) -> dict[str, Any]:
+    """Whom abstention concerns: a rate of 5 % of images is more of the patients, and most of those with many images.
+
+    Args:
+        predictions: Of N images.
+        abstained: Which are abstained on, shape (N,).
+
+    Returns:
+        ``one_image``, the share of one image of each patient, told by a hash of its path, as the level is stated;
+        ``any_image``, that of patients with at least one such image; ``by_images``, the latter by number of images. All
+        with exact intervals.
+    """
+    clusters, paths = np.array(predictions.clusters, dtype=object), predictions.paths
+    names, member = np.unique(clusters, return_inverse=True)
+    images, hits = np.bincount(member), np.bincount(member, abstained, minlength=len(names)).astype(int)
+    order = sorted(range(len(paths)), key=lambda i: hashlib.sha256(paths[i].encode(errors="surrogateescape")).digest())
+    _, first = np.unique(member[order], return_index=True)
+    groups = {"1": images == 1, "2 to 3": (images >= 2) & (images <= 3), "4 or more": images >= 4}
+    return {
+        "one_image": _among(abstained[np.array(order)[first]]),
+        "any_image": _among(hits > 0),
+        "by_images": {name: _among(hits[chosen] > 0) for name, chosen in groups.items() if chosen.any()},
+    }
+
+
+def _among(hits: NDArray[np.bool_]) -> dict[str, Any]:
+    return {"patients": len(hits), "count": int(hits.sum()), **share(int(hits.sum()), len(hits))}
 
 
 def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, Any]:
@@ -89,16 +127,14 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
     return found
 
 
-def write_decisions(
-    path: Path, predictions: Predictions, decisions: Sequence[str], judgement: Judgement | None
-) -> None:
-    """Write ``decisions.csv``: the triage decision image by image, and why where it is to abstain."""
+def write_decisions(path: Path, predictions: Predictions, decisions: Decisions, judgement: Judgement | None) -> None:
+    """Write ``decisions.csv``: the triage decision about each image, about its patient, and why to abstain."""
     reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
     familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar"])
-        for i, decision in enumerate(decisions):
+        writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar", "patient_decision"])
+        for i, decision in enumerate(decisions.images):
             label = predictions.labels[predictions.truth[i]]
             row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
-            writer.writerow(row)
+            writer.writerow([*row, decisions.patients[i]])

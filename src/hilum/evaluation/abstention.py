@@ -6,6 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy.stats import beta
 
 from hilum.data.cache import Images
 from hilum.data.familiarity import ARRAYS as NAMES
@@ -30,7 +33,7 @@ FORMAT = 2
 NEIGHBOURS = 5
 LEVEL = 0.05
 MOST = 1000  # training images kept: a bundle carries them
-FEWEST = 2 / LEVEL - 1  # patients below which no p-value, doubled, reaches the level
+FACTOR, SURE = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
 PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
 NONE = "nothing is abstained on"
 
@@ -86,8 +89,13 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         describe: Gives the last features of N images, of shape (N, D), each row of length 1.
     """
     held_back = images.select(one_image_a_patient(images))
-    if len(held_back.table) < FEWEST:
-        why = f"{len(held_back.table)} calibration patients, but {FEWEST:.0f} are needed to tell what is unfamiliar"
+    if len(held_back.table) < (needed := fewest_patients(LEVEL)):
+        there = len(held_back.table)
+        why = (
+            f"{there} calibration patients, but {needed} are needed to tell what is unfamiliar: with fewer, the rate "
+            f"of false abstentions may be more than twice the stated {100 * LEVEL:g} %. {needed - there} "
+            f"{'is' if needed - there == 1 else 'are'} missing"
+        )
         return Abstention(None, {}, f"{NONE}: {why}")
     known = images.select(spread_over_labels(images, MOST))
     arrays: dict[str, NDArray[Any]] = {
@@ -107,11 +115,49 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         **limits,
         "n_reference": len(known.table),
         "n_calibration": len(held_back.table),
+        "rate": stated_rate(len(held_back.table), LEVEL),
         "unit": "patients" if images.table.patients_known else "images",
         "weights_sha256": run.environment["weights_sha256"],
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }
     return Abstention(Familiarity.of(arrays, facts), facts)
+
+
+def stated_rate(patients: int, level: float) -> dict[str, float]:
+    """The rate of false abstentions on an image of a patient like those of the calibration, as calibration sets vary.
+
+    A conformal p-value is at most the level on average over calibration sets. Given one of n patients, the share of
+    images to come whose p-value is at most a is a beta variable with l = floor(a (n + 1)) and n + 1 - l (Vovk 2012,
+    *ACML*). There are two p-values, each held to half of the level; where no image is strange in both ways, which is
+    the worst case on average, the shares add up to a beta variable with 2 l.
+
+    Args:
+        patients: n, with one image each.
+        level: Stated rate, in (0, 1).
+
+    Returns:
+        ``mean``; ``low`` and ``high``, between which the rate lies in 90 % of calibration sets; ``beyond``, the
+        probability that it is more than twice the level.
+    """
+    least = 2 * int(level / 2 * (patients + 1) + 1e-9)
+    if not least:
+        return {"mean": 0.0, "low": 0.0, "high": 0.0, "beyond": 1.0}  # nothing can be abstained on
+    rate = beta(least, patients + 1 - least)
+    low, high = map(float, rate.ppf([0.05, 0.95]))
+    return {"mean": float(rate.mean()), "low": low, "high": high, "beyond": float(rate.sf(FACTOR * level))}
+
+
+@cache
+def fewest_patients(level: float) -> int:
+    """Number of calibration patients that keep the rate of false abstentions at most at twice the level.
+
+    Args:
+        level: Stated rate, in (0, 1).
+
+    Returns:
+        The smallest with which it does so in at least 95 % of calibration sets.
+    """
+    return next(n for n in count(1) if stated_rate(n, level)["beyond"] <= 1 - SURE)
 
 
 def layouts_of(images: Images) -> NDArray[np.uint8]:

@@ -35,6 +35,16 @@ def allowed_rank(patients: int, miss_rate: float, confidence: float) -> int:
     return int((chances <= 1 - confidence).sum())
 
 
+def split_confidence(confidence: float, *, two_sided: bool) -> float:
+    """Confidence of each of two guarantees that have to hold together (Bonferroni), or of the only one.
+
+    Args:
+        confidence: 1 - delta, of all that is guaranteed together.
+        two_sided: Whether an upper threshold is certified, too.
+    """
+    return 1 - (1 - confidence) / 2 if two_sided else confidence
+
+
 def patients_needed(miss_rate: float, confidence: float, misses: int = 0) -> int:
     """The fewest patients with which so many may be missed.
 

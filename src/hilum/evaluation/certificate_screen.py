@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.data.labels import is_healthy
+from hilum.evaluation.holding import verdict_of
+from hilum.evaluation.outcomes import share
 from hilum.printable import escape
 
 DIFFER = 0.05
@@ -21,17 +23,11 @@ def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
     Args:
         facts: What ``certificate.json`` holds.
     """
-    table = Table(box=box.SIMPLE_HEAD, title="what it costs the others", title_justify="left")
-    for name in ("", "patients", "flagged", "% (interval)"):
-        table.add_column(name, justify="right" if name else "left", overflow="fold")
-    for label, cost in facts["flagged"].items():
-        shown = f"{100 * cost['value']:.1f} ({100 * cost['low']:.1f}-{100 * cost['high']:.1f})"
-        table.add_row(escape(label), str(cost["patients"]), str(cost["flagged"]), shown)
     lines: list[RenderableType] = [
         f"[bold]{escape(certified_sentence(facts))}[/]",
-        escape(counted_sentence(facts)),
-        *(escape(sentence) for sentence in [ledger_sentence(facts)] if sentence),
-        table,
+        *map(escape, [counted_sentence(facts), *unit_sentences(facts)]),
+        *map(escape, filter(None, [ledger_sentence(facts)])),
+        _costs(facts),
     ]
     lines += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
     if facts["exchangeability"]:
@@ -39,24 +35,88 @@ def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
     return Group("", *lines, *(f"[dim]- {escape(sentence)}[/]" for sentence in facts["conditions"]), "")
 
 
+def _costs(facts: Mapping[str, Any]) -> Table:
+    """Who is flagged, and where there are two thresholds who is to be read, by label."""
+    table = Table(box=box.SIMPLE_HEAD, title="what it costs the others", title_justify="left")
+    two = facts.get("upper_threshold") is not None
+    for name in ("", "patients", "flagged", "% (interval)", *(["to be read", "% (interval) "] if two else [])):
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
+    for label, cost in facts["flagged"].items():
+        cells = [escape(label), str(cost["patients"]), str(cost["flagged"]), _short_rate(cost)]
+        table.add_row(*cells, *(_read(facts["outcomes"]["others"][label]) if two else []))
+    if two:
+        counts, total = facts["outcomes"]["group"], facts["n_patients"]
+        flagged = _short_rate(share(counts["flag"], total))
+        table.add_row(escape(facts["group"]), str(total), str(counts["flag"]), flagged, *_read(counts))
+    return table
+
+
+def _read(counts: Mapping[str, int]) -> list[str]:
+    return [str(counts["read"]), _short_rate(share(counts["read"], sum(counts.values())))]
+
+
+def _short_rate(found: Mapping[str, Any]) -> str:
+    return f"{100 * found['value']:.1f} ({100 * found['low']:.1f}-{100 * found['high']:.1f})"
+
+
 def certified_sentence(facts: Mapping[str, Any]) -> str:
     """The certificate in one sentence."""
     who = "patients" if facts["unit"] == "patients" else "images (patients are not all known)"
-    return (
+    told = (
         f"With {100 * facts['confidence']:g} % confidence at most {100 * facts['miss_rate']:g} % of {who} with "
-        f"{facts['group']} are missed, if those are flagged whose probability of it is at least "
-        f"{facts['threshold']:.4g}"
+        f"{facts['group']} are cleared, if those are whose probability of it is below {facts['threshold']:.4g}"
     )
+    upper = facts.get("upper")
+    return f"{told}, and {_upper_words(upper)}" if upper else told
+
+
+def _upper_words(upper: Mapping[str, Any]) -> str:
+    bound = f"{100 * upper['bound']:g} %"
+    if upper["kind"] == "ppv":
+        what = f"at least {bound} of those flagged have it at a prevalence of {100 * upper['prevalence']:g} %"
+    else:
+        what = (
+            f"at most {100 - 100 * upper['bound']:g} % of healthy patients ({', '.join(upper['labels'])}) are flagged"
+        )
+    if upper["threshold"] > 1:
+        return f"{what}: so nobody is flagged, since some of them have the highest score there is"
+    return f"{what}, if those are whose probability is at least {upper['threshold']:.4g}"
 
 
 def counted_sentence(facts: Mapping[str, Any]) -> str:
     """On whom it rests."""
     unit, missed = facts["unit"], facts["missed_here"]
     source = f"{facts['data']['name']}" if facts["data"]["own"] else f"the other data {facts['data']['name']}"
-    return (
+    told = (
         f"counted on {facts['n_patients']} {unit} with it ({source}), none of whom the run has seen; "
-        f"{missed} of them {'is' if missed == 1 else 'are'} missed"
+        f"{missed} of them {'is' if missed == 1 else 'are'} cleared"
     )
+    if upper := facts.get("upper"):
+        told += (
+            f"; and on {upper['n_patients']} {unit} without it. Each side holds with {100 * upper['confidence']:g} %"
+        )
+        told += " confidence, both together with the stated one"
+        if upper["raised"] and upper["kind"] == "specificity":
+            told += ". The upper threshold was raised to the lower one: nobody is left to be read"
+    return told
+
+
+def unit_sentences(facts: Mapping[str, Any]) -> list[str]:
+    """Of what the guarantee speaks: a patient by all images, or one image; empty of certificates of versions before."""
+    images = facts.get("images")
+    if not images or facts["unit"] != "patients":
+        return []
+    if images["max"] <= 1:
+        return ["unit: the patient, who has one image; a study of several has its largest score"]
+    shown = ", ".join(f"{size}: {count}" for size, count in list(images["distribution"].items())[:8])
+    more = ", ..." if len(images["distribution"]) > 8 else ""
+    return [
+        f"unit: the patient, by the largest score of all images ({images['mean']:.1f} on average, {images['max']} at "
+        f"most; patients by number of images {shown}{more}): hilum predict --study decides so",
+        f"an image that is decided about by itself has a threshold of its own, {facts['image_threshold']:.4g}, by the "
+        f"same rule on one image of each patient: of these {facts['one_image_below']} of {facts['n_patients']} lie "
+        "below the patients' threshold",
+    ]
 
 
 def ledger_sentence(facts: Mapping[str, Any]) -> str:
@@ -105,14 +165,34 @@ def exchangeability_sentence(found: Mapping[str, Any]) -> str:
 
 
 def holding_sentence(held: Mapping[str, Any]) -> str:
-    """How a certificate holds on patients that were evaluated."""
+    """How a certificate holds on patients that were evaluated, also as versions before counted it."""
     if not held["patients"]:
-        return "no patient with it is here: nothing shows whether the certificate holds"
-    rate = f"{100 * held['value']:.1f} % ({100 * held['low']:.1f} to {100 * held['high']:.1f})"
-    bound = f"the bound of {100 * held['bound']:g} %"
-    verdict = {
-        "broken": f"BROKEN: significantly above {bound}",
-        "above": f"above {bound}, though so few patients cannot prove it broken",
-        "within": f"within {bound}",
-    }[held["verdict"]]
-    return f"{held['missed']} of {held['patients']} {held['unit']} with {held['group']} missed, {rate}: {verdict}"
+        return "not shown: no patient with it is here"
+    rate = f"{100 * held['value']:.1f} % (95 % CI {100 * held['low']:.1f} to {100 * held['high']:.1f})"
+    bound = f"at most {100 * held['bound']:g} %"
+    cleared = held.get("cleared", held["missed"])
+    told = f"{cleared} of {held['patients']} {held['unit']} with {held['group']} cleared, {rate}"
+    told += f": {verdict_of(held).upper()} to be {bound}"
+    if needed := held.get("patients_to_decide"):
+        told += f" (if that share stays, {needed:,} {held['unit']} would decide it)"
+    if (outcomes := held.get("outcomes")) and (referred := outcomes["abstain"] + outcomes["read"]):
+        told += f"; {referred} referred to a person, {outcomes['flag']} flagged"
+        below = held["below"]
+        if below["count"] > cleared:
+            told += f"; without abstention {below['count']} would be cleared ({below['verdict']})"
+    return told
+
+
+def sensitivity_sentence(held: Mapping[str, Any]) -> str:
+    """Sensitivity with referrals counted in three ways; empty where nobody was referred, or nothing says so."""
+    found, outcomes = held.get("sensitivity"), held.get("outcomes")
+    if not found or not outcomes or not outcomes["abstain"] + outcomes["read"]:
+        return ""
+    told = [f"counted as {name} {_rate(found[f'referred_as_{name}'])}" for name in ("found", "missed")]
+    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {_rate(found['referred_excluded'])}"
+
+
+def _rate(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return "undefined"
+    return f"{100 * found['value']:.1f} % (95 % CI {100 * found['low']:.1f} to {100 * found['high']:.1f})"

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint, highest_by_patient
+from hilum.data.operating_point import OperatingPoint
 from hilum.errors import CertificateError
-from hilum.evaluation.certificate import allowed_rank, certified_threshold, patients_needed, round_down
+from hilum.evaluation.certificate import (
+    allowed_rank,
+    certified_threshold,
+    patients_needed,
+    round_down,
+    split_confidence,
+)
 from hilum.evaluation.exchangeability import exchangeable_p
+from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.upper_threshold import UpperSide, certify_upper
 from hilum.intervals.shares import exact_interval
 
 Floats = NDArray[np.float64]
 
 
 def certificate_of(
-    predictions: Predictions, group: str, members: Sequence[str], *, miss_rate: float, confidence: float
+    predictions: Predictions,
+    group: str,
+    members: Sequence[str],
+    *,
+    miss_rate: float,
+    confidence: float,
+    upper: UpperSide | None = None,
 ) -> dict[str, Any]:
-    """The threshold that certain patients certify, and what it costs the others.
+    """The thresholds that certain patients certify, and what they cost the others.
 
     Args:
         predictions: Of images of patients that nothing was fitted to.
         group: What must not be missed.
         members: Its labels.
         miss_rate: The bound.
-        confidence: How sure it has to be.
+        confidence: How sure all that is guaranteed has to be, together.
+        upper: What is to be guaranteed of those who are flagged; None for one threshold alone.
 
     Returns:
         The part of ``certificate.json`` that does not say where it comes from.
@@ -41,23 +58,40 @@ def certificate_of(
         msg = f"{bad}: the network's answer is not a number. Nothing can be certified by it: train anew."
         raise CertificateError(msg)
     scores, others = scores_by_patient(predictions, members)
-    rank = allowed_rank(len(scores), miss_rate, confidence)
-    exact = certified_threshold(scores, miss_rate, confidence)
+    sure = split_confidence(confidence, two_sided=upper is not None)
+    rank = allowed_rank(len(scores), miss_rate, sure)
+    exact = certified_threshold(scores, miss_rate, sure)
     if exact is None:
-        raise CertificateError(too_few(len(scores), group, miss_rate, confidence, "calibration patients"))
+        raise CertificateError(too_few(len(scores), group, miss_rate, sure, "calibration patients"))
     threshold = round_down(exact)
-    missed = int((scores < threshold).sum())
+    above = certify_upper(scores, others, upper, sure, threshold) if upper else None
+    single, images = one_image_each(predictions, members)
+    point = OperatingPoint(
+        group,
+        tuple(members),
+        threshold,
+        above["threshold"] if above else None,
+        round_down(float(np.sort(single)[rank - 1])),
+    )
+    outcomes, by_label = count_outcomes(decisions_of(point, predictions), predictions, members)
     return {
         "group": group,
         "members": list(members),
         "miss_rate": miss_rate,
         "confidence": confidence,
+        "lower_confidence": sure,
         "threshold": threshold,
+        "upper_threshold": point.upper_threshold,
+        "image_threshold": point.image_threshold,
         "rank": rank,
         "n_patients": len(scores),
-        "missed_here": missed,
+        "missed_here": int((scores < threshold).sum()),
         "unit": "patients" if all(predictions.patients) else "images",
-        "flagged": flagged_by_label(others, threshold, confidence),
+        "images": images,
+        "one_image_below": int((single < threshold).sum()),
+        "upper": above,
+        "outcomes": {"group": outcomes, "others": by_label},
+        "flagged": flagged_by_label(others, point.flag_from, confidence),
         "reference": {
             "group": sorted(map(float, scores)),
             "others": sorted(float(value) for values in others.values() for value in values),
@@ -65,34 +99,46 @@ def certificate_of(
     }
 
 
-def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
-    """One score a patient: of those who have the disease by their images that show it; of the others by all.
+def one_image_each(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Any]]:
+    """The score of one image of each patient with the disease, and how many images they have that show it.
+
+    Which image is told by a hash of its path, which no score can influence: for an image that is decided about by
+    itself, these are what the scores of whole patients are for a patient.
 
     Args:
         predictions: Of N images.
         members: The labels of the group.
 
     Returns:
-        The scores of the patients with the disease, and those of the others by label (a patient with several labels
-        counts under the first of them).
+        Of shape (n,); and ``mean``, ``max`` and ``distribution``, the number of patients by number of images.
     """
-    labels, truth = predictions.labels, predictions.truth
-    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, labels)
-    clusters = np.array(predictions.clusters, dtype=object)
-    inside = np.isin(truth, [labels.index(label) for label in members])
-    ill = set(clusters[inside])
-    _, with_it = highest_by_patient(scores[inside], clusters[inside].tolist())
-    outside = np.array([name not in ill for name in clusters], dtype=bool)
-    names, highest = highest_by_patient(scores[outside], clusters[outside].tolist())
-    first: dict[str, int] = {}
-    for name, label in zip(clusters[outside], truth[outside], strict=True):
-        first[name] = min(first.get(name, int(label)), int(label))
-    by_label: dict[str, Floats] = {}
-    for k, label in enumerate(labels):
-        chosen = np.array([first[name] == k for name in names], dtype=bool)
-        if chosen.any():
-            by_label[label] = highest[chosen]
-    return with_it, by_label
+    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
+    inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
+    clusters = predictions.clusters
+    chosen: dict[str, tuple[bytes, int]] = {}
+    counts: Counter[str] = Counter()
+    for i in np.flatnonzero(inside).tolist():
+        key = hashlib.sha256(predictions.paths[i].encode(errors="surrogateescape")).digest(), i
+        chosen[clusters[i]] = min(chosen.get(clusters[i], key), key)
+        counts[clusters[i]] += 1
+    sizes = Counter(counts.values())
+    images = {
+        "mean": sum(counts.values()) / len(counts) if counts else 0.0,
+        "max": max(sizes, default=0),
+        "distribution": {str(size): sizes[size] for size in sorted(sizes)},
+    }
+    return scores[[i for _, i in chosen.values()]], images
+
+
+def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
+    """One score a patient (see `hilum.evaluation.outcomes.by_patient`).
+
+    Args:
+        predictions: Of N images.
+        members: The labels of the group.
+    """
+    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
+    return by_patient(scores, predictions, members)
 
 
 def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.attempts import give_back, record_result, reserve
 from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certificate import allowed_rank, split_confidence
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
 from hilum.evaluation.holding import certificate_in_force
 from hilum.evaluation.ledger import ledger_file
@@ -27,11 +27,12 @@ from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
+from hilum.evaluation.upper_threshold import UpperSide
 from hilum.progress import Progress
 from hilum.training.run import Run
 from hilum.training.series import write_json
 
-FORMAT = 1
+FORMAT = 2  # of 1, which had one threshold, decisions are the same
 CONDITIONS = (
     "It holds for patients like those counted here: same hospital, scanners, ages, and the same way of being chosen.",
     "It is void under shift. At another place, certify again with local patients.",
@@ -63,6 +64,7 @@ def certify(
     *,
     miss_rate: float,
     confidence: float = 0.95,
+    upper: UpperSide | None = None,
     group: str | None = None,
     split: str = "calibration",
     mapping: Mapping[str, str] | None = None,
@@ -79,6 +81,7 @@ def certify(
         data: Other data, to certify the run at another site; by default the run's own.
         miss_rate: The bound, between 0 and 1.
         confidence: How sure the bound has to be, between 0 and 1.
+        upper: What is to be guaranteed of those who are flagged, by a second threshold; by default nothing.
         group: What must not be missed: a label, or ``infected/*``; by default the run's protected label.
         split: Which part of the data; of the run's own calibration patients, those that fitted no temperature.
         mapping: The run's label for labels of other data.
@@ -108,6 +111,7 @@ def certify(
     temperatures, book = calibration.temperatures, ledger_file(ledger)
     file = out or (run.path / FILE if part.own else run.path / "certificates" / f"{part.name}.json")
     claim = {"group": group, "members": list(members), "miss_rate": miss_rate, "confidence": confidence}
+    claim |= {"upper": asdict(upper)} if upper else {}
     place = reserve(
         book,
         images.table,
@@ -115,7 +119,9 @@ def certify(
         run=run.path,
         attempts=attempts,
         certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-        check=lambda level: _check_enough(images.table, members, group, miss_rate, level, part),
+        check=lambda level: _check_enough(
+            images.table, members, group, miss_rate, split_confidence(level, two_sided=upper is not None), part
+        ),
     )
     for note in place.notes:
         progress.line(note)
@@ -123,7 +129,7 @@ def certify(
     scaled = scale(plain, temperatures, run.labels, run.recipe.architecture) if temperatures else plain
     predictions = Predictions.of(images.table, run.labels, scaled)
     try:
-        found = certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=place.level)
+        found = certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=place.level, upper=upper)
     except CertificateError as error:
         give_back(book, place, str(error))
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hilum.evaluation.overlap import digest_of
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature
+from hilum.evaluation.upper_threshold import UpperSide
 from hilum.training.run import Run
 
 GONE = "the certificate speaks of the float network and is not in force for this one"
@@ -55,6 +57,8 @@ def certify_form(
         return None, f"{GONE}: its patients are not those that the run now has"
     predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
     claim = {key: certificate[key] for key in ("group", "members", "miss_rate", "confidence")}
+    upper = UpperSide.of(certificate.get("upper"))
+    claim |= {"upper": asdict(upper)} if upper else {}
     claim["model"] = {**certificate["model"], **form}
     alone = certificate.get("ledger", {}).get("delta", 1 - certificate["confidence"])
     book = ledger_file(Path(of) if (of := certificate.get("ledger", {}).get("path")) else None)
@@ -62,7 +66,12 @@ def certify_form(
         place = reserve(book, chosen.table, claim, run=run.path, certificates=[run.path / FILE], lower_by=alone)
         try:
             found = certificate_of(
-                predictions, claim["group"], claim["members"], miss_rate=claim["miss_rate"], confidence=place.level
+                predictions,
+                claim["group"],
+                claim["members"],
+                miss_rate=claim["miss_rate"],
+                confidence=place.level,
+                upper=upper,
             )
         except CertificateError as error:
             give_back(book, place, str(error))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint, triage
+from hilum.data.operating_point import OperatingPoint
 from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import RunError
@@ -25,6 +25,7 @@ from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.holding import certificate_in_force, holding, no_witness
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.evaluation.outcomes import decide, to_read
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
@@ -107,7 +108,6 @@ def evaluate(
     certificate = certificate_in_force(run, calibration.temperatures, notes)
     if certificate and (why := no_witness(certificate, part)):
         notes.append(f"WARNING: {why}")
-    held = holding(certificate, predictions) if certificate and not why else None
     judgement = None
     if abstention.reference:
         judgement = abstention.reference.judge_layouts(features, layouts_of(part.images))
@@ -116,13 +116,13 @@ def evaluate(
     del features
     for note in (*part.notes, *notes):
         progress.line(note)
+    reasons = judgement.reasons if judgement else [""] * len(rows)
+    held = holding(certificate, predictions, reasons) if certificate and not why else None
     members, flagged = flags(predictions, certificate, run.protected, run.healthy)
     if not members:
         notes.append(f"{UNDECIDED} ({', '.join(labels)})")
         progress.line(notes[-1])
-    reasons = judgement.reasons if judgement else [""] * len(rows)
-    point = flagged.tolist() if certificate else [None] * len(rows)  # nothing is cleared without an operating point
-    decisions = [triage(flag, reason) for flag, reason in zip(point, reasons, strict=True)]
+    decisions = decide(predictions, certificate, reasons)
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -145,8 +145,8 @@ def evaluate(
         "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
         "abstention": {
             **abstention.facts,
-            "decisions": dict(Counter(decisions)),
-            **measure_abstention(predictions, flagged, members, judgement),
+            "decisions": dict(Counter(decisions.images)),
+            **measure_abstention(predictions, flagged, members, judgement, to_read(decisions.images)),
         }
         if judgement
         else None,
@@ -177,8 +177,8 @@ def flags(
     """
     labels = predictions.labels
     if certificate:
-        point = OperatingPoint.of(certificate)
-        return point.members, point.flags(predictions.probabilities, labels)
+        point = OperatingPoint.of(certificate).for_images()
+        return point.members, point.scores(predictions.probabilities, labels) >= point.flag_from
     members = tuple(
         label for label in labels if (label == protected if protected else healthy and label not in healthy)
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hilum.data.operating_point import CLEAR, OperatingPoint
 from hilum.errors import CertificateError
 from hilum.evaluation.certified_patients import compare_with, flagged_by_label, scores_by_patient
+from hilum.evaluation.outcomes import claim_at_most, count_outcomes, decisions_of, sensitivities
 from hilum.evaluation.overlap import SEEN_AS, digest_of
 from hilum.evaluation.parts import Part
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.sealed import read_certificate
-from hilum.intervals.shares import exact_interval
+from hilum.evaluation.verdicts import REFUTED, Verdict, at_most
+from hilum.intervals.shares import CONFIDENCE
 from hilum.training.run import Run
-
-CONFIDENCE = 0.95
 
 
 def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> dict[str, Any] | None:
@@ -48,41 +49,58 @@ def no_witness(certificate: Mapping[str, Any], part: Part) -> str:
     return ""
 
 
-def holding(certificate: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
-    """Count misses and false alarms at the certified threshold, on patients who did not choose it.
+def holding(
+    certificate: Mapping[str, Any], predictions: Predictions, reasons: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Count by patient what becomes of those who did not choose the thresholds, and judge what is guaranteed.
+
+    What is guaranteed is that at most so many of those who have the disease are *cleared*: below the threshold, and
+    not abstained on. Abstention alone must not make a bad threshold look good: ``below`` judges the threshold as if
+    nothing were abstained on.
 
     Args:
         certificate: What ``certificate.json`` holds.
         predictions: Of other patients, calibrated as the certificate's were.
+        reasons: Why each image is abstained on, empty where it is not; by default nothing is.
 
     Returns:
-        ``patients`` with the disease, ``missed``, their share with its exact 95 % interval, ``bound``, ``verdict``:
-        ``within`` the bound, ``above`` it, or ``broken`` (even the interval's lower end is above it; None without
-        patients); ``flagged`` by label; and ``exchangeability`` with the certificate's patients.
+        ``patients`` with the disease, their ``outcomes`` by decision, the share of them who are cleared with its exact
+        95 % interval, ``bound``, ``verdict`` and ``patients_to_decide`` (see `claim_at_most`); ``below``, the same of
+        the threshold alone; ``sensitivity`` with referrals counted as found, as missed and excluded; ``flagged`` and
+        ``others`` by label; and ``exchangeability`` with the certificate's patients.
     """
-    scores, others = scores_by_patient(predictions, certificate["members"])
-    threshold, bound = certificate["threshold"], certificate["miss_rate"]
-    missed = int((scores < threshold).sum())
-    found: dict[str, Any] = {
-        "group": certificate["group"],
-        "threshold": threshold,
-        "bound": bound,
-        "patients": len(scores),
-        "missed": missed,
-        "unit": "patients" if all(predictions.patients) else "images",
-        "value": None,
-        "low": None,
-        "high": None,
-        "verdict": None,
-    }
-    if len(scores):
-        share = missed / len(scores)
-        limits = exact_interval(share, len(scores), CONFIDENCE)
-        verdict = "within" if share <= bound else "broken" if limits["low"] > bound else "above"
-        found |= {"value": share, **limits, "verdict": verdict}
+    point = OperatingPoint.of(certificate)
+    scores, others = scores_by_patient(predictions, point.members)
+    bound = certificate["miss_rate"]
+    outcomes, by_label = count_outcomes(decisions_of(point, predictions, reasons), predictions, point.members)
+    claim = claim_at_most(outcomes[CLEAR], len(scores), bound)
+    missed = int((scores < point.threshold).sum())
     return {
-        **found,
-        "flagged": flagged_by_label(others, threshold, CONFIDENCE),
+        "group": point.group,
+        "threshold": point.threshold,
+        "patients": len(scores),
+        "unit": "patients" if all(predictions.patients) else "images",
+        "outcomes": outcomes,
+        "cleared": claim.pop("count"),
+        **{key: value for key, value in claim.items() if key != "total"},
+        "missed": missed,
+        "below": claim_at_most(missed, len(scores), bound),
+        "sensitivity": sensitivities(outcomes),
+        "others": by_label,
+        "flagged": flagged_by_label(others, point.flag_from, CONFIDENCE),
         "exchangeability": compare_with(certificate, predictions) if len(scores) or others else None,
         "seal": certificate["seal"],
     }
+
+
+def verdict_of(held: Mapping[str, Any]) -> Verdict:
+    """Whether the certificate is shown to hold, refuted, or neither, also as versions before counted it.
+
+    Refuted is also what abstention alone hides: a threshold below which significantly more lie than the bound allows.
+
+    Args:
+        held: What `holding` returns.
+    """
+    cleared = at_most(held["low"], held["high"], held["bound"])
+    below = held.get("below")
+    return REFUTED if below and below["verdict"] == REFUTED else cleared

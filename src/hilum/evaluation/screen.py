@@ -18,6 +18,7 @@ from hilum.evaluation.certificate_screen import (
     exchangeability_sentence,
     holding_sentence,
     ledger_sentence,
+    sensitivity_sentence,
 )
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_screen import leads_table
@@ -117,8 +118,9 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
     if held := metrics.get("operating_point"):
         certificate = metrics["certificate"]
         lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
+        more = [sensitivity_sentence(held), cost_sentence(held, metrics.get("healthy"))]
         lines += ["certificate: " + sentence for sentence in [ledger_sentence(certificate)] if sentence]
-        lines += ["here: " + sentence for sentence in [cost_sentence(held, metrics.get("healthy"))] if sentence]
+        lines += ["here: " + sentence for sentence in more if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
     if abstained := metrics.get("abstention"):
@@ -133,7 +135,19 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
 def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     """How many images are handed to a human, why, and what that makes of recall."""
     reasons = ", ".join(f"{100 * share['value']:.1f} % {reason}" for reason, share in abstained["reasons"].items())
-    told = [f"abstains on {interval(abstained['abstained'], 100, 1)} %: {reasons}"]
+    told = [f"abstains on {interval(abstained['abstained'], 100, 1)} % of images: {reasons}"]
+    if found := abstained.get("by_patient"):
+        by_images = [f"{name} {100 * part['value']:.1f} %" for name, part in found["by_images"].items()]
+        told.append(
+            f"patients with at least one such image {interval(found['any_image'], 100, 1)} % (by number of images: "
+            f"{', '.join(by_images)}); one image of each patient {interval(found['one_image'], 100, 1)} %"
+        )
+    if rate := abstained.get("rate"):
+        told.append(
+            f"stated for one image of a patient like those of the calibration: {100 * abstained['level']:g} % on "
+            f"average over calibration sets; with {abstained['n_calibration']} patients from {100 * rate['low']:.1f} "
+            f"to {100 * rate['high']:.1f} % in 90 % of them"
+        )
     recall = abstained["recall"]
     if recall["as_missed"]["value"] is not None:
         told.append(

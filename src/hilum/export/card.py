@@ -82,12 +82,25 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
     if not certificate:
         return "None: nobody has certified an operating point of this model."
     who = f"{certificate['n_patients']:,} {certificate.get('unit', 'patients')}"
-    return (
+    told = (
         f"With {certificate['confidence']:.0%} confidence at most {certificate['miss_rate']:.1%} of the patients with "
-        f"{code_span(certificate['group'])} are missed where those with a probability of "
-        f"{certificate['threshold']:.4g} or more are flagged; from {who} that the model never saw. "
+        f"{code_span(certificate['group'])} are cleared where those with a probability below "
+        f"{certificate['threshold']:.4g} are; from {who} that the model never saw. "
         "It holds for patients like those, and for no others."
     )
+    if upper := certificate.get("upper"):
+        what = f"the specificity is at least {upper['bound']:.1%}"
+        if upper["kind"] == "ppv":
+            what = f"the PPV is at least {upper['bound']:.1%} at a prevalence of {upper['prevalence']:.1%}"
+        told += f" With the same confidence for both together, {what} where those from {upper['threshold']:.4g} on are "
+        told += "flagged; what lies between is to be read by a person."
+    images = certificate.get("images")
+    if images and images["max"] > 1:
+        told += (
+            f" The guarantee is by patient, by the largest probability of all images: {images['mean']:.1f} on average, "
+            f"{images['max']} at most. For an image by itself the threshold is {certificate['image_threshold']:.4g}."
+        )
+    return told
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> Iterator[str]:

@@ -34,7 +34,7 @@ from hilum.training.network import build_for
 from hilum.training.run import Run, read_json
 
 MEASURES = ("accuracy", "balanced_accuracy", "recall", "precision", "auroc", "log_loss", "brier", "ece")
-POINT = ("group", "members", "threshold")  # what of a certificate is needed to decide
+POINT = ("group", "members", "threshold", "upper_threshold", "image_threshold")  # what is needed to decide
 UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
 
 
@@ -138,7 +138,7 @@ def export(
         "maps": [{"decision": decision, "child": child} for decision, child in graph.maps],
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
         "certificate": certificate,
-        "operating_point": {key: certificate[key] for key in POINT} if certificate else None,
+        "operating_point": {key: certificate[key] for key in POINT if key in certificate} if certificate else None,
         "abstention": pack(known.reference, known.facts) if known.reference else None,
         "int8": quantised.facts if images is not None else None,
         "results": _results(run),

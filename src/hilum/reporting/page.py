@@ -20,10 +20,11 @@ from hilum.errors import HilumError, RunError
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, read_access
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
+from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
-from hilum.evaluation.verdicts import SHOWN
+from hilum.evaluation.verdicts import REFUTED, SHOWN
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
@@ -221,7 +222,7 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
         if gate and gate["verdict"] not in (SHOWN, None):
             alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
     held = facts.metrics.get("operating_point")
-    if held and held["verdict"] == "broken":
+    if held and verdict_of(held) == REFUTED:
         alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")
     if held and held["exchangeability"] and held["exchangeability"]["p_value"] < DIFFER:
         alarms.append(

@@ -23,7 +23,7 @@ PER_PAGE = 100  # figures: 2 to 20 MB of pictures, loaded as they come into sigh
 PANEL = 210  # CSS pixels that each panel of a picture has at least
 MOST_FAILED = 200  # unreadable files that are listed; --json and --csv have all
 METHODS = {"activation": "class activation", "occlusion": "occlusion"}
-SECTIONS = ("wrong", "flag", "abstain", "undecided", "clear")
+SECTIONS = ("wrong", "flag", "abstain", "read", "undecided", "clear")
 
 
 @dataclass(frozen=True, slots=True)

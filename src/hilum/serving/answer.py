@@ -16,8 +16,8 @@ class Answer:
         label: The most probable one; empty where there is an `error`.
         probabilities: By label, in the bundle's order.
         display: What that label is called before people.
-        decision: The triage decision: ``flag``, ``clear``, ``abstain``, or ``undecided`` where the bundle has no
-            operating point; empty where there is an `error`.
+        decision: The triage decision: ``flag``, ``read`` (between two thresholds), ``clear``, ``abstain``, or
+            ``undecided`` where the bundle has no operating point; empty where there is an `error`.
         reason: Of the decision, one sentence.
         notes: What has to be known besides, such as a lateral view.
         p_familiar: Share of calibration patients at least as unlike the training images as this image; None where

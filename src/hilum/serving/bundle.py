@@ -16,7 +16,8 @@ from hilum.errors import BundleError
 from hilum.serving.metadata import check_metadata
 from hilum.serving.seal import unseal
 
-FORMAT = 1  # raise it when an older hilum would misread what is written
+FORMAT = 2  # raise it when an older hilum would misread what is written
+READABLE = (1, FORMAT)  # of format 1, which knew one threshold, decisions are the same
 LARGEST = 2**31 - 1  # of a protobuf message, and so of every ONNX file without companions
 SHIPPED = Path(__file__).parent / "models"
 
@@ -130,10 +131,10 @@ def open_bundle(source: Path | bytes, name: str = "") -> Bundle:
     facts = unseal(content, name)
     preprocessing = facts.get("preprocessing")
     scheme = preprocessing.get("scheme") if isinstance(preprocessing, dict) else None
-    if facts.get("format") != FORMAT or scheme != SCHEME:
+    if facts.get("format") not in READABLE or scheme != SCHEME:
         msg = (
             f"{name}: a bundle of format {facts.get('format')}, made by hilum {facts.get('hilum')}; "
-            f"this version reads format {FORMAT}. Export it anew, or install that version."
+            f"this version reads the formats {', '.join(map(str, READABLE))}. Export it anew, or install that version."
         )
         raise BundleError(msg)
     check_metadata(facts, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from hilum.errors import BundleError
@@ -66,12 +66,37 @@ def _check(facts: Mapping[str, Any]) -> None:
         within = f"labels {among}, all different"
         _need(point, "members", within, lambda value: _are_texts(value) and value != [] and set(value) <= set(labels))
         _demand(len(set(point["members"])) == len(point["members"]), "members", within)
-        _need(point, "threshold", "a number", _is_number)
+        threshold = _need(point, "threshold", "a number", _is_number)
+        for key, side, low, high in (
+            ("upper_threshold", "least", threshold, inf),
+            ("image_threshold", "most", -inf, threshold),
+        ):  # format 1 has neither
+            value = point.get(key)
+            fits = value is None or (_is_number(value) and low <= value <= high)
+            _demand(fits, key, f"null or a number, at {side} the threshold")
     if (certificate := facts.get("certificate")) is not None:  # of which a legend tells how sure a clearance is
         _demand(_is_mapping(certificate), "certificate", "null or an object")
         for key in ("miss_rate", "confidence"):
             _need(certificate, key, "a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
+        _certificate(certificate)
     _need(facts, "abstention", "null or an object", lambda value: value is None or _is_mapping(value))
+
+
+def _certificate(certificate: Mapping[str, Any]) -> None:
+    """What a legend tells of two thresholds and of the number of images; format 1 has neither."""
+    if (upper := certificate.get("upper")) is not None:
+        _demand(_is_mapping(upper), "upper", "null or an object")
+        kind = _need(upper, "kind", "specificity or ppv", lambda value: value in ("specificity", "ppv"))
+        for key in ("bound", *(["prevalence"] if kind == "ppv" else [])):
+            _need(upper, key, "a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
+    if (images := certificate.get("images")) is not None:
+        _demand(_is_mapping(images), "images", "null or an object")
+        _need(images, "mean", "a number", _is_number)
+        _need(images, "max", "a whole number", _is_whole)
+        sizes = _need(images, "distribution", "an object", _is_mapping)
+        _demand(
+            all(size.isdecimal() and len(size) < 10 for size in sizes), "distribution", "counts by number of images"
+        )
 
 
 def _children(facts: Mapping[str, Any], labels: list[str]) -> set[tuple[str, str]]:

@@ -78,7 +78,7 @@ class Predictor:
         row, likeness = next(self.judge(pixels[None]))
         return self.say(name, row, chroma, notes, likeness)
 
-    def predict_many(self, sources: Iterable[Source], *, start: int = 1) -> Iterator[Answer]:
+    def predict_many(self, sources: Iterable[Source], *, start: int = 1, of_study: bool = False) -> Iterator[Answer]:
         """Answer about any number of images in their order; one that cannot be read becomes an answer with an `error`.
 
         Sources are taken as answers are, so that memory does not grow with their number.
@@ -86,12 +86,13 @@ class Predictor:
         Args:
             sources: As `predict` takes them.
             start: Number of the first one, by which arrays and bytes are called.
+            of_study: Whether they belong to studies that are decided about as a whole (see `hilum.serving.studies`).
         """
         numbered = enumerate(iter(sources), start)
         first = list(islice(numbered, CHUNK))
         if len(first) < CHUNK or self.threads < 2:
             while first:
-                yield from self._answer(first)
+                yield from self._answer(first, of_study)
                 first = list(islice(numbered, CHUNK))
             return
         from concurrent.futures import ThreadPoolExecutor
@@ -101,7 +102,7 @@ class Predictor:
         try:
             while first or waiting:
                 if first:
-                    waiting.append(pool.submit(self._answer, first))
+                    waiting.append(pool.submit(self._answer, first, of_study))
                     first = list(islice(numbered, CHUNK))
                 if not first or len(waiting) >= AHEAD * self.threads:
                     yield from waiting.popleft().result()
@@ -141,7 +142,7 @@ class Predictor:
         )
         return found
 
-    def _answer(self, chunk: Sequence[tuple[int, Source]]) -> list[Answer]:
+    def _answer(self, chunk: Sequence[tuple[int, Source]], of_study: bool) -> list[Answer]:
         answers: dict[int, Answer] = {}
         pixels = np.empty((len(chunk), self.bundle.size, self.bundle.size), np.uint8)
         read: list[tuple[int, str, float, tuple[str, ...]]] = []
@@ -156,7 +157,7 @@ class Predictor:
         if read:
             judged = self.judge(pixels[: len(read)])
             for (position, name, chroma, notes), (row, likeness) in zip(read, judged, strict=True):
-                answers[position] = self.say(name, row, chroma, notes, likeness)
+                answers[position] = self.say(name, row, chroma, notes, likeness, of_study=of_study)
         return [answers[position] for position in range(len(chunk))]
 
     def _read(self, source: Source, name: str) -> tuple[NDArray[np.uint8], float, tuple[str, ...]]:
@@ -170,6 +171,8 @@ class Predictor:
         chroma: float,
         notes: tuple[str, ...],
         likeness: Likeness | None = None,
+        *,
+        of_study: bool = False,
     ) -> Answer:
         """Put a row of probabilities into words.
 
@@ -179,10 +182,12 @@ class Predictor:
             chroma: How colourful the picture was.
             notes: What has to be known besides.
             likeness: To the training images; None where the bundle cannot tell.
+            of_study: Whether the image belongs to a study that is decided about as a whole.
         """
         labels = self.bundle.labels
         probabilities = dict(zip(labels, map(float, row), strict=True))
-        decision, reason = decide(self.bundle, probabilities, chroma, likeness.reason if likeness else "")
+        unlike = likeness.reason if likeness else ""
+        decision, reason = decide(self.bundle, probabilities, chroma, unlike, of_study=of_study)
         p_familiar = likeness.p_value if likeness else None
         top = labels[int(row.argmax())]
         return Answer(name, top, self.bundle.display[top], probabilities, decision, reason, notes, p_familiar)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 MOST = 40  # rows, and files that could not be read
 FEW_LABELS = 4  # so many fit into 80 columns; of more the most probable one is shown
 CELL = 8  # letters of a probability
-DECISIONS = ("flag", "abstain", "undecided", "clear")
-STYLE = {"flag": "bold red", "abstain": "yellow", "undecided": "", "clear": "green"}
+DECISIONS = ("flag", "abstain", "read", "undecided", "clear")
+STYLE = {"flag": "bold red", "abstain": "yellow", "read": "cyan", "undecided": "", "clear": "green"}
 
 
 class Summary:

@@ -19,6 +19,7 @@ from hilum.errors import UsageError
 from hilum.printable import encodable, printable
 from hilum.serving.answer import Answer, columns
 from hilum.serving.predictor import Predictor
+from hilum.serving.studies import Study
 
 STDOUT = "-"
 
@@ -30,14 +31,18 @@ class Writer:
         predictor: Whose answers they are.
         lines: Where JSON lines go, if anywhere.
         table: Where CSV goes, if anywhere.
+        of_studies: Whether studies are written, each followed by its images.
     """
 
-    def __init__(self, predictor: Predictor, lines: IO[str] | None, table: IO[str] | None) -> None:
+    def __init__(
+        self, predictor: Predictor, lines: IO[str] | None, table: IO[str] | None, *, of_studies: bool = False
+    ) -> None:
         self.predictor, self.lines = predictor, lines
         self.rows = csv.writer(table) if table else None
         self._cell = printable if table and table.isatty() else encodable
         if self.rows:
-            self._row(columns(predictor.bundle.labels))
+            head = columns(predictor.bundle.labels)
+            self._row(["study", "row", *head] if of_studies else head)
 
     def write(self, answer: Answer) -> None:
         """Write one answer."""
@@ -45,6 +50,16 @@ class Writer:
             self.lines.write(json.dumps(_encodable(answer.to_json(self.predictor.model))) + "\n")
         if self.rows:
             self._row(answer.to_row(self.predictor.bundle.labels, self.predictor.model))
+
+    def write_study(self, study: Study) -> None:
+        """Write one study: a JSON object that holds its images, or a row of CSV and one for each of them."""
+        if self.lines:
+            self.lines.write(json.dumps(_encodable(study.to_json(self.predictor.model))) + "\n")
+        if self.rows:
+            labels, model = self.predictor.bundle.labels, self.predictor.model
+            self._row([study.name, "study", *study.as_answer().to_row(labels, model)])
+            for answer in study.images:
+                self._row([study.name, "image", *answer.to_row(labels, model)])
 
     def _row(self, cells: list[str]) -> None:
         assert self.rows is not None
@@ -60,7 +75,9 @@ def _encodable(value: Any) -> Any:
 
 
 @contextmanager
-def writing(predictor: Predictor, lines: str | None, table: str | None) -> Iterator[Writer]:
+def writing(
+    predictor: Predictor, lines: str | None, table: str | None, *, of_studies: bool = False
+) -> Iterator[Writer]:
     """Open what was asked for; ``-`` is standard output.
 
     Raises:
@@ -86,4 +103,4 @@ def writing(predictor: Predictor, lines: str | None, table: str | None) -> Itera
                 msg = f"{name}: cannot be written ({error.strerror}). Choose another place."
                 raise UsageError(msg) from error
 
-        yield Writer(predictor, opened(lines), opened(table))
+        yield Writer(predictor, opened(lines), opened(table), of_studies=of_studies)

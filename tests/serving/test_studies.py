@@ -1,0 +1,242 @@
+"""Images of one study become one decision, by the rule that the certificate speaks about."""
+
+import copy
+import csv
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hilum.data.operating_point import OperatingPoint
+from hilum.errors import UsageError
+from hilum.evaluation.outcomes import decisions_of
+from hilum.evaluation.predictions import Predictions
+from hilum.serving.answer import Answer
+from hilum.serving.bundle import open_bundle, shipped_model
+from hilum.serving.decision import decide, legend
+from hilum.serving.grouping import group_files
+from hilum.serving.predictor import Predictor
+from hilum.serving.studies import judge_study, predict_studies
+from messages import assert_one_message
+
+LABELS = ("normal", "infected/covid", "infected/non-covid")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return open_bundle(shipped_model())
+
+
+@pytest.fixture(scope="module")
+def two_sided(shipped):
+    """The same with two thresholds, and one of its own for single images."""
+    facts = copy.deepcopy(dict(shipped.facts))
+    facts["operating_point"] |= {"threshold": 0.2, "upper_threshold": 0.7, "image_threshold": 0.1}
+    facts["certificate"] |= {
+        "upper": {"kind": "specificity", "bound": 0.9, "prevalence": None},
+        "images": {"mean": 2.5, "max": 4, "distribution": {"2": 10, "4": 3}},
+        "image_threshold": 0.1,
+    }
+    return replace(shipped, facts=facts)
+
+
+def study(bundle, *images):
+    """Of scores; a text is an image that cannot be read, and a score with one an image that is abstained on."""
+    answers = []
+    for number, image in enumerate(images):
+        if isinstance(image, str):
+            answers.append(Answer(f"{number}.png", error=image))
+            continue
+        score, unlike = image if isinstance(image, tuple) else (image, "")
+        found = dict(zip(LABELS, (1 - score, score, 0.0), strict=True))
+        answers.append(
+            Answer(f"{number}.png", LABELS[0], "x", found, *decide(bundle, found, unlike=unlike, of_study=True))
+        )
+    return judge_study(bundle, "s", answers)
+
+
+@pytest.mark.parametrize(
+    ("images", "decision"),
+    [
+        ((0.01, 0.19), "clear"),
+        ((0.01, 0.2), "read"),
+        ((0.01, 0.7, 0.3), "flag"),
+        ((0.01, "bad"), "read"),
+        ((0.9, "bad"), "flag"),
+        (("bad",), "read"),
+        ((0.01, (0.02, "far")), "abstain"),
+        ((0.3, (0.02, "far")), "abstain"),
+        ((0.8, (0.9, "far")), "flag"),
+        ((0.1, (0.9, "far")), "abstain"),
+        ((0.01,) * 100, "clear"),
+        ((*(0.01,) * 99, 0.75), "flag"),
+    ],
+)
+def test_one_decision_of_all_images(two_sided, images, decision):
+    found = study(two_sided, *images)
+    assert found.decision == decision
+    assert found.reason
+    readable = [image[0] if isinstance(image, tuple) else image for image in images if image != "bad"]
+    assert found.score == (max(readable) if readable else None)
+    assert found.unreadable == images.count("bad")
+
+
+def test_a_study_is_decided_about_as_the_evaluation_decides_about_patients(two_sided):
+    """On 300 made-up patients of one to five images: `hilum evaluate` and `hilum predict --study` agree."""
+    from hilum.evaluation.outcomes import decide as decide_evaluated
+
+    generator = np.random.default_rng(0)
+    patients = np.repeat(np.arange(300), generator.integers(1, 6, 300))
+    scores = generator.random(len(patients)) ** 2
+    reasons = ["far" if strange else "" for strange in generator.random(len(patients)) < 0.1]
+    probabilities = np.stack([1 - scores, scores, np.zeros(len(scores))], axis=1)
+    names = tuple(map(str, patients))
+    predictions = Predictions(
+        LABELS, tuple(map(str, range(len(names)))), names, np.zeros(len(names), int), probabilities
+    )
+    facts = two_sided.facts["operating_point"]
+    evaluated = decide_evaluated(predictions, facts, reasons)
+    for patient in range(300):
+        mine = np.flatnonzero(patients == patient)
+        served = study(two_sided, *[(scores[i], reasons[i]) for i in mine])
+        assert served.decision == evaluated.patients[mine[0]]
+    single = decisions_of(OperatingPoint.of(facts).for_images(), predictions, reasons)
+    assert evaluated.images == single
+
+
+def test_an_image_by_itself_has_its_own_threshold_and_the_legend_says_so(two_sided, shipped):
+    found = dict(zip(LABELS, (0.85, 0.15, 0.0), strict=True))
+    assert decide(two_sided, found)[0] == "read"
+    assert decide(two_sided, found, of_study=True)[0] == "clear"
+    for of_study in (False, True):
+        words = dict(legend(two_sided, of_study=of_study))
+        assert words.keys() == {"flag", "abstain", "read", "clear"}
+        assert "specificity of 90 %" in words["flag"]
+    assert "--study" in dict(legend(two_sided))["clear"]
+    # A model that was certified before: decisions as ever, and the guarantee is withheld in words.
+    for score in (0.0, 0.0353, 0.0354, 1.0):
+        found = dict(zip(LABELS, (1 - score, score, 0.0), strict=True))
+        assert (
+            decide(shipped, found)[0]
+            == decide(shipped, found, of_study=True)[0]
+            == ("flag" if score > 0.0353 else "clear")
+        )
+    assert "withheld" in dict(legend(shipped))["clear"]
+
+
+def test_without_an_operating_point_a_study_is_undecided(shipped):
+    facts = {**copy.deepcopy(dict(shipped.facts)), "operating_point": None, "certificate": None}
+    bundle = replace(shipped, facts=facts)
+    assert study(bundle, 0.1, "bad").decision == study(bundle, "bad").decision == "undecided"
+
+
+def test_numbers_of_images_that_nobody_certified_are_noted(two_sided):
+    assert study(two_sided, 0.1, 0.1, 0.1).notes == ()
+    assert len(study(two_sided, 0.1).notes) == len(study(two_sided, *[0.1] * 5).notes) == 1
+
+
+@pytest.fixture
+def images(squares, tmp_path):
+    """Two folders of three images each."""
+    files = sorted((squares / "test").rglob("*.png"))[:6]
+    for number, file in enumerate(files):
+        folder = tmp_path / "data" / f"study-{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def table(folder, rows, name="studies.csv"):
+    with (folder / name).open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / name
+
+
+def test_folders_make_studies_and_the_command_writes_them_with_their_images(hilum, bundle_of, images, tmp_path):
+    (images / "study-1" / "bad.png").write_bytes(b"")
+    command = ("predict", images, "--study", "folder", "--model", bundle_of("flat"))
+    result = hilum(*command, "--json", "-", "--csv", tmp_path / "t.csv", check=0)
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["study"], one["n_images"], one["n_unreadable"]) for one in found] == [
+        (str(images / "study-0"), 3, 0),
+        (str(images / "study-1"), 4, 1),
+    ]
+    assert [image["path"] for image in found[0]["images"]] == [str(images / "study-0" / f"{n}.png") for n in (0, 2, 4)]
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows] == ["study", *["image"] * 3, "study", *["image"] * 4]
+    assert "1 of 7 images could not be read" in result.stderr
+    assert "2 studies of 7 images" in hilum(*command, check=0).stdout
+    alone = hilum("predict", images / "study-1" / "bad.png", "--study", "folder", "--model", bundle_of("flat"))
+    assert alone.returncode == 1
+
+
+def test_scores_of_a_study_are_those_of_its_images(bundle_of, images):
+    predictor = Predictor(bundle_of("flat"))
+    grouped = group_files(sorted(images.rglob("*.png")), "folder")
+    found = list(predict_studies(predictor, grouped.studies))
+    single = {answer.path: answer for answer in predictor.predict_many(sorted(images.rglob("*.png")))}
+    for one in found:
+        assert one.score == max(single[answer.path].probabilities["infected/covid"] for answer in one.images)
+        for answer in one.images:
+            assert answer.probabilities == pytest.approx(single[answer.path].probabilities)
+
+
+def test_a_table_names_images_and_what_is_missing_leaves_a_study_to_be_read(hilum, bundle_of, images):
+    rows = [(f"study-{n % 2}/{n}.png", f"x{n // 2}", f"p{n // 4}") for n in range(6)]
+    file = table(images, [("path", "study", "patient_id"), *rows])
+    grouped = group_files([], str(file))
+    assert {name: len(files) for name, files in grouped.studies.items()} == {"x0": 2, "x1": 2, "x2": 2}
+    assert "1 patient is in several studies" in grouped.notes[0]
+    assert len(group_files([], f"{file}:patient_id").studies) == 2
+    part = group_files([images / "study-0" / "0.png"], str(file))
+    assert part.missing == {"x0": [str(images / "study-1/1.png")]}
+    command = ("predict", images / "study-0" / "0.png", "--study", file, "--model", bundle_of("flat"))
+    found = json.loads(hilum(*command, "--json", "-", check=0).stdout)
+    assert found["n_unreadable"] == 1
+    assert "not among the images" in found["images"][1]["error"]
+
+
+def test_tables_that_cannot_be_used_are_refused(images):
+    head, row = ("path", "study"), ("study-0/0.png", "x")
+    for rows, words in (
+        ([("a", "b")], "has no column called path"),
+        ([("path", "b"), row], "has no column called study"),
+        ([head, row, ("study-0/0.png", "y")], "in two studies, x and y"),
+        ([head, ("study-0/0.png", "")], "line 2: no study"),
+        ([head, row], "names no study of 5 of 6 images"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            group_files(sorted(images.rglob("*.png")), str(table(images, rows)))
+    with pytest.raises(UsageError, match="has no column 'z'"):
+        group_files([], f"{table(images, [head, row])}:z")
+    with pytest.raises(UsageError, match="no such way"):
+        group_files([], "months")
+
+
+def test_bad_input_of_the_command_ends_in_one_message(hilum, bundle_of, images, tmp_path):
+    model = bundle_of("flat")
+    assert_one_message(hilum("predict", images, "--study", "x", "--model", model), 2, "no such way", "folder, dicom")
+    assert_one_message(hilum("predict", "--study", "folder", "--model", model), 2, "no image was named")
+    command = ("predict", images, "--study", "folder", "--model", model, "--explain", tmp_path / "e")
+    assert_one_message(hilum(*command), 2, "--explain", "--study")
+
+
+def test_headers_make_studies_and_a_patient_of_several_is_named(tmp_path):
+    objects = pytest.importorskip("dicom_objects")
+    for number, (uid, patient) in enumerate((("1.2.3", "a"), ("1.2.3", "a"), ("1.2.4", "a"), (None, "b"))):
+        content = objects.encoded(objects.radiograph(StudyInstanceUID=uid, PatientID=patient))
+        (tmp_path / f"{number}.dcm").write_bytes(content)
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "4.png")
+    files = sorted(tmp_path.iterdir())
+    found = group_files(files, "dicom")
+    assert [len(group) for group in found.studies.values()] == [2, 1, 1, 1]
+    assert not any("1.2.3" in name for name in found.studies)
+    assert len(found.notes) == 2
+    assert "2 of 5 files state no StudyInstanceUID" in found.notes[0]
+    assert "1 patient is in several studies" in found.notes[1]
+    by_patient = group_files(files, "patient")
+    assert [len(group) for group in by_patient.studies.values()] == [3, 1, 1]
