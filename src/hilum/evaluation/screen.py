@@ -18,6 +18,7 @@ from hilum.evaluation.certificate_screen import (
     exchangeability_sentence,
     holding_sentence,
 )
+from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_gate import gate_sentence
 from hilum.printable import escape
@@ -117,6 +118,8 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines += ["here: " + sentence for sentence in [cost_sentence(held, metrics.get("healthy"))] if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
+    if harm := harm_sentence(metrics.get("decision_curve")):
+        lines.append(harm)
     if abstained := metrics.get("abstention"):
         lines += abstention_sentences(abstained)
     if found := metrics.get("drop"):

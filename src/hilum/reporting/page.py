@@ -18,6 +18,7 @@ from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
+from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.evaluate import looks_at
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
@@ -216,6 +217,8 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
         gate = metrics.get("shortcuts")
         if gate and gate["beaten"] is False:
             alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
+        if harm := harm_sentence(metrics.get("decision_curve")):
+            alarms.append(f"{name}: {harm}" if name else harm)
     held = facts.metrics.get("operating_point")
     if held and held["verdict"] == "broken":
         alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")
