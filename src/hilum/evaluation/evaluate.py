@@ -22,6 +22,7 @@ from hilum.evaluation.accesses import record_access
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
 from hilum.evaluation.curves import curve_bands
+from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.external import drop, internal_predictions
 from hilum.evaluation.holding import certificate_in_force, holding, no_witness
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
@@ -29,6 +30,7 @@ from hilum.evaluation.outcomes import decide, to_read
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
+from hilum.evaluation.prevalence import training_prior
 from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
 from hilum.evaluation.reliability import brier_parts, reliability
 from hilum.evaluation.shortcut_gate import shortcut_gate
@@ -139,6 +141,9 @@ def evaluate(
         "healthy": list(run.healthy),
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
+        "decision_curve": decision_curve(
+            predictions, members, training_prior(run), flagged=flagged if certificate else None
+        ),
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,

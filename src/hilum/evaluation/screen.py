@@ -20,6 +20,7 @@ from hilum.evaluation.certificate_screen import (
     ledger_sentence,
     sensitivity_sentence,
 )
+from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_screen import leads_table
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
@@ -123,6 +124,8 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines += ["here: " + sentence for sentence in more if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
+    if harm := harm_sentence(metrics.get("decision_curve")):
+        lines.append(harm)
     if abstained := metrics.get("abstention"):
         lines += abstention_sentences(abstained)
     if found := metrics.get("drop"):

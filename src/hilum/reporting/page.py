@@ -20,6 +20,7 @@ from hilum.errors import HilumError, RunError
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, read_access
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
+from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
@@ -221,6 +222,8 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
         gate = read_gate(metrics)
         if gate and gate["verdict"] not in (SHOWN, None):
             alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
+        if harm := harm_sentence(metrics.get("decision_curve")):
+            alarms.append(f"{name}: {harm}" if name else harm)
     held = facts.metrics.get("operating_point")
     if held and verdict_of(held) == REFUTED:
         alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")

@@ -9,6 +9,7 @@ from typing import Any
 from hilum.evaluation.screen import decision_lines
 from hilum.evaluation.shortcut_verdict import read_gate
 from hilum.reporting import evaluation_figures as drawn
+from hilum.reporting.decision_curves import DecisionCurve, decision_curve_of
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 
 
@@ -18,6 +19,7 @@ class Worth:
 
     Attributes:
         decisions: Certificate, abstention, drop and shortcuts in sentences.
+        decision_curve: Net benefit over threshold probabilities and prevalences.
         curves: ROC and precision-recall curves.
         reliability: Reliability diagrams.
         brier: The Brier score taken apart, in one sentence.
@@ -33,6 +35,7 @@ class Worth:
     """
 
     decisions: list[str]
+    decision_curve: DecisionCurve | None
     curves: str
     reliability: str
     brier: str
@@ -58,6 +61,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
     abstained = metrics.get("abstention")
     return Worth(
         decisions=decision_lines(metrics),
+        decision_curve=decision_curve_of(metrics.get("decision_curve"), name),
         curves=drawn.curves(metrics["curves"], colours, f"curves-{name}") if metrics.get("curves") else "",
         reliability=drawn.reliability_diagrams(metrics["reliability"], colours, f"reliability-{name}")
         if metrics.get("reliability")
