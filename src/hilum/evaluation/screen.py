@@ -114,8 +114,9 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     if held := metrics.get("operating_point"):
         certificate = metrics["certificate"]
-        lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
-        lines += ["certificate: " + sentence for sentence in [ledger_sentence(certificate)] if sentence]
+        told = [certified_sentence(certificate), ledger_sentence(certificate)]
+        lines += [f"certificate: {sentence}" for sentence in told if sentence]
+        lines.append("here: " + holding_sentence(held))
         lines += ["here: " + sentence for sentence in [cost_sentence(held, metrics.get("healthy"))] if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))

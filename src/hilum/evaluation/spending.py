@@ -13,8 +13,8 @@ the one that is kept was chosen by what they said of these patients, and is wron
 * The same attempt again spends nothing. Another model whose scores of these patients were evaluated takes a place, as
   if it had been certified: whoever has seen them can choose by them.
 
-The inequality takes models, groups and bounds that were not made with these patients' scores in view. hilum trains on
-none of them; who trains again because of what they showed is outside of any such rule.
+The inequality holds for models, groups and bounds that were not chosen with these patients' scores in view. hilum
+trains on none of these patients. A model that is trained again because of what their scores showed is outside of it.
 
 Source: Bonferroni's inequality on the tolerance limits of `hilum.evaluation.certificate`; as alpha spending over
 planned looks in Lan and DeMets 1983, *Biometrika* 70.

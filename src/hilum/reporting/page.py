@@ -110,6 +110,7 @@ class Evaluation:
     name: str
     metrics: Mapping[str, Any]
     verdict: str
+    access: str
     matrix: results.Matrix
     confusions: str
     per_label: list[dict[str, Any]]
@@ -146,8 +147,6 @@ def _evaluation(
     measures = {title: metrics[title.lower()] for title in ("Recall", "Precision", "AUROC")}
     root = Path(metrics["data"]["root"] or environment.get("data", {}).get("root") or ".")
     notes = [*metrics["data"].get("notes", []), *metrics.get("notes", [])]
-    if (folder / ACCESS).exists():
-        notes.insert(0, access_sentence(read_access(folder)))
     if metrics.get("weights_sha256") != environment.get("weights_sha256"):
         notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
     choice = choose(rows_of(read_predictions(folder / "predictions.csv")), labels)
@@ -155,6 +154,7 @@ def _evaluation(
         name=folder.name,
         metrics=metrics,
         verdict=results.verdict(metrics),
+        access=access_sentence(read_access(folder)) if (folder / ACCESS).exists() else "",
         matrix=results.result_matrix(metrics),
         confusions=results.confusions(metrics),
         per_label=results.per_label(metrics),
