@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hilum.errors import CertificateError, LedgerError
-from hilum.evaluation.accesses import access_sentence, read_access
+from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
@@ -170,6 +170,16 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
     assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
     assert "access 2" in items[second].evidence
     assert access_sentence(again.access)[1:] in write_report(first.path).read_text(encoding="utf-8")
+
+
+def test_a_later_certificate_on_its_patients_is_said_by_evaluations_of_the_earlier_one(runs):
+    certify(runs[0], miss_rate=0.15)
+    assert evaluate(runs[0]).access["joint"] is None
+    certify(runs[1], miss_rate=0.15, confidence=0.9)
+    found = evaluate(runs[0])
+    assert found.access["joint"] == pytest.approx(0.9)
+    assert joint_sentence(found.access) in page_content(runs[0])["evaluations"][0].notes
+    assert evaluate(runs[1]).access["joint"] is None  # it states that confidence itself
 
 
 def test_images_shared_with_other_data_were_seen(runs, trained, tmp_path):
