@@ -156,6 +156,21 @@ def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch)
     assert [entry["kind"] for entry in read_ledger(book).entries].count("void") == 1
 
 
+def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeypatch):
+    reason = "no threshold has this predictive value"
+
+    def refuse(*given, **named):
+        raise CertificateError(reason)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("hilum.evaluation.certify.certificate_of", refuse)
+        with pytest.raises(CertificateError, match="no threshold"):
+            certify(runs[0], miss_rate=0.15)
+    with pytest.raises(CertificateError, match="is spent"):
+        certify(runs[1], miss_rate=0.15)
+    assert read_ledger(book).of("refusal")[0]["reason"] == reason
+
+
 def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same(runs):
     first, second = runs
     found = evaluate(first)
