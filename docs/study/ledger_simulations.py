@@ -16,7 +16,7 @@ from hilum.evaluation.spending import Asked, Attempt, grant
 RUNS, DELTA, BOUND = 2000, 0.05, 0.05
 DISTANCE, CORRELATION, HEALTHY = 2.5, 0.7, 60  # of the scores of the ill; between models; patients
 BOUNDS = (0.02, 0.05, 0.10, 0.15, 0.20)
-PATIENTS = image_set(f"{number:064x}" for number in range(3))
+PATIENTS = image_set(f"{number:016x}".ljust(64, "0") for number in range(3))
 
 
 def levels(attempts: int) -> list[float]:

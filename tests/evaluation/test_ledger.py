@@ -177,7 +177,7 @@ from hilum.data.table import Table
 from hilum.errors import CertificateError
 from hilum.evaluation.attempts import reserve
 
-table = Table(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:064x}") for n in range(9)))
+table = Table(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:016x}".ljust(64, "0")) for n in range(9)))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(20):
