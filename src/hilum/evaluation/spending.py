@@ -190,8 +190,8 @@ def _spent(made: Sequence[Attempt], here: Sequence[Attempt], reserved: float, se
     lower = 1 - reserved - (1 - asked.confidence)
     also = f" Or state less: --confidence {lower:.4g} or below, for all certificates on these patients together."
     return (
-        f"the error probability of these patients is spent: {attempts} on {shared:,} of the {len(asked.images):,} "
-        f"images hold{'' if len(here) + seen > 1 else 's'} {_percent(reserved)}, and a confidence of {_percent(asked.confidence)} allows "
+        f"the error probability of these patients is spent: {_percent(reserved)} by {attempts} on {shared:,} of "
+        f"the {len(asked.images):,} images, and a confidence of {_percent(asked.confidence)} allows "
         f"{_percent(1 - asked.confidence)}. A further certificate, kept for being the best, would be wrong more often "
         f"than it says. Certify on other patients.{place}{also if lower > CLOSE else ''} Next time, plan before the "
         "first certificate: --attempts M gives each of M attempts its share."
