@@ -5,6 +5,7 @@ import pytest
 from hilum import demo
 from hilum.demo import run_demo
 from hilum.errors import RunError, TableError
+from hilum.evaluation.ledger import read_ledger
 from hilum.training.recipe import load_recipe as load
 
 
@@ -72,7 +73,7 @@ def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
     assert 0.85 <= accuracy <= 0.995
 
 
-def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_path):
+def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(demo, "PATIENTS", 60)
     result = run_demo(None, tmp_path / "demo")
     assert result.planted is not None
@@ -80,3 +81,6 @@ def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_pat
     assert "'infected/covid'" in result.planted.message
     assert (tmp_path / "demo" / "audit" / "audit.html").exists()
     assert not [finding for finding in result.audit.findings if finding.severity == "error"]
+    assert result.evaluation.access["confirmatory"]
+    assert len(read_ledger(tmp_path / "demo" / "ledger.jsonl").of("access")) == 1
+    assert not (own_cache / "ledger.jsonl").exists()  # simulated patients do not belong among real ones

@@ -42,7 +42,7 @@ def evaluate(
     """Measure how good a run is, with intervals."""
     import json
 
-    from hilum.evaluation.accesses import access_sentence
+    from hilum.evaluation.accesses import access_sentence, joint_sentence
     from hilum.evaluation.evaluate import evaluate as run_evaluation
     from hilum.evaluation.matching import parse_map
     from hilum.progress import progress_for_terminal
@@ -64,8 +64,8 @@ def evaluate(
         typer.echo(json.dumps(result.metrics))
         return
     print_metrics(result.metrics)
-    if result.access:
-        say(access_sentence(result.access))
+    for sentence in filter(None, (access_sentence(result.access), joint_sentence(result.access))):
+        say(sentence)
     say(f"written: {result.folder}")
     say(f"next: hilum report {run}")
 

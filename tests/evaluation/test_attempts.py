@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hilum.errors import CertificateError, LedgerError
-from hilum.evaluation.accesses import access_sentence, read_access
+from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
@@ -156,6 +156,21 @@ def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch)
     assert [entry["kind"] for entry in read_ledger(book).entries].count("void") == 1
 
 
+def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeypatch):
+    reason = "no threshold has this predictive value"
+
+    def refuse(*given, **named):
+        raise CertificateError(reason)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("hilum.evaluation.certify.certificate_of", refuse)
+        with pytest.raises(CertificateError, match="no threshold"):
+            certify(runs[0], miss_rate=0.15)
+    with pytest.raises(CertificateError, match="is spent"):
+        certify(runs[1], miss_rate=0.15)
+    assert read_ledger(book).of("refusal")[0]["reason"] == reason
+
+
 def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same(runs):
     first, second = runs
     found = evaluate(first)
@@ -169,7 +184,17 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
     items = {run: next(i for i in page_content(run)["checklist"] if i.number == 13) for run in (first, second)}
     assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
     assert "access 2" in items[second].evidence
-    assert access_sentence(again.access) in write_report(first.path).read_text(encoding="utf-8")
+    assert access_sentence(again.access)[1:] in write_report(first.path).read_text(encoding="utf-8")
+
+
+def test_a_later_certificate_on_its_patients_is_said_by_evaluations_of_the_earlier_one(runs):
+    certify(runs[0], miss_rate=0.15)
+    assert evaluate(runs[0]).access["joint"] is None
+    certify(runs[1], miss_rate=0.15, confidence=0.9)
+    found = evaluate(runs[0])
+    assert found.access["joint"] == pytest.approx(0.9)
+    assert joint_sentence(found.access) in page_content(runs[0])["evaluations"][0].notes
+    assert evaluate(runs[1]).access["joint"] is None  # it states that confidence itself
 
 
 def test_images_shared_with_other_data_were_seen(runs, trained, tmp_path):

@@ -66,6 +66,15 @@ def test_a_damaged_ledger_is_named_with_the_line(book, damage, line):
         pass
 
 
+def test_an_entry_that_was_edited_and_hashed_anew_does_not_fit_the_next_one(book):
+    lines = lines_of(book)
+    entry = {key: value for key, value in json.loads(lines[3]).items() if key != "hash"} | {"model": "model 9"}
+    lines[3] = module._line(entry | {"hash": module._hash(entry)}).decode()
+    book.write_text("".join(lines))
+    with pytest.raises(LedgerError, match="line 5: does not follow"):
+        read_ledger(book)
+
+
 def test_whole_lines_missing_at_the_end_are_found(book):
     whole = lines_of(book)
     book.write_text("".join(whole[:4]))
@@ -168,20 +177,21 @@ from hilum.data.table import Table
 from hilum.errors import CertificateError
 from hilum.evaluation.attempts import reserve
 
-table = Table(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:064x}") for n in range(9)))
+table = Table(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:016x}".ljust(64, "0")) for n in range(9)))
+print("ready", flush=True)
 sys.stdin.readline()
-for number in range(4):
+for number in range(20):
     model = {"weights_sha256": f"{sys.argv[2]} {number}"}
     claim = {"model": model, "group": "ill", "members": ["ill"], "miss_rate": 0.1, "confidence": 0.95}
     try:
-        print(reserve(Path(sys.argv[1]), table, claim, run=Path("run"), attempts=5).facts["number"])
+        print(reserve(Path(sys.argv[1]), table, claim, run=Path("run"), attempts=50).facts["number"])
     except CertificateError:
         pass
 """
 
 
 def test_of_processes_at_once_as_many_have_a_place_as_there_are(tmp_path):
-    """Four processes make four attempts each on the same nine patients, of whom five are planned."""
+    """Four processes make 20 attempts each on the same nine patients, of which 50 are planned."""
     file = tmp_path / "ledger.jsonl"
     started = [
         subprocess.Popen(
@@ -192,13 +202,14 @@ def test_of_processes_at_once_as_many_have_a_place_as_there_are(tmp_path):
         )
         for k in range(4)
     ]
-    for process in started:  # all have begun, and wait for the word
+    assert [process.stdout.readline() for process in started] == ["ready\n"] * 4
+    for process in started:
         process.stdin.write("\n")
         process.stdin.flush()
     granted = sorted(int(line) for process in started for line in process.communicate(timeout=120)[0].split())
     assert [process.returncode for process in started] == [0] * 4
-    assert granted == [1, 2, 3, 4, 5]
+    assert granted == [*range(1, 51)]
     ledger = read_ledger(file)
-    assert len(ledger.of("attempt")) == 5
-    assert len(ledger.of("refusal")) == 11
+    assert len(ledger.of("attempt")) == 50
+    assert len(ledger.of("refusal")) == 30
     assert len(ledger.of("images")) == 1

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hilum.errors import LedgerError
+from hilum.evaluation.attempts import attempts_of
 from hilum.evaluation.ledger import ImageSet, Ledger, image_set, ledger_file, open_ledger, place_of
 from hilum.evaluation.parts import Part
+from hilum.evaluation.spending import CLOSE, joint_confidence
 from hilum.training.run import Run, read_json
 from hilum.training.series import PLAN, write_json
 
@@ -20,7 +22,9 @@ CROSSVAL = "cross-validation"
 SERVED = ("train", "val")  # of a run's own data: what fitted or chose it is no test
 
 
-def record_access(run: Run, part: Part, folder: Path, *, file: Path | None = None) -> dict[str, Any]:
+def record_access(
+    run: Run, part: Part, folder: Path, *, certificate: Mapping[str, Any] | None = None, file: Path | None = None
+) -> dict[str, Any]:
     """Record that a model was evaluated on some images, and count the models before it.
 
     The same model on the same images again is no new access. The folds of a cross-validation are one model.
@@ -29,12 +33,15 @@ def record_access(run: Run, part: Part, folder: Path, *, file: Path | None = Non
         run: The model.
         part: The images. Of the run's own data, train and val are no test, and are not recorded.
         folder: Of the evaluation; ``access_log.json`` is written there, beside the measures, which do not depend on it.
+        certificate: In force, if there is one.
         file: The ledger, if not the default.
 
     Returns:
         ``ledger``; ``access``: which model this is on these images, from 1 (None where nothing could be recorded);
         ``models``: how many there are so far; ``confirmatory``: the first one, and nobody is known to have come before
-        there was a ledger; ``unrecorded``: evaluations by this run from before; ``note``. Empty for train and val.
+        there was a ledger; ``unrecorded``: evaluations by this run from before; ``joint``: the confidence of all
+        certificates on the certificate's patients together, where it is lower than the certificate's own, since others
+        were made after it; ``note``. Empty for train and val.
     """
     if part.own and part.split in SERVED:
         return {}
@@ -45,6 +52,7 @@ def record_access(run: Run, part: Part, folder: Path, *, file: Path | None = Non
     earlier = before.get("access") or 0
     model, images = _model(run), image_set(row.sha256 for row in table.rows)
     found: dict[str, Any] = {"ledger": place_of(file), "access": None, "models": None, "confirmatory": False}
+    found["joint"] = None
     try:
         with open_ledger(file) as ledger:
             if not any(ledger.images(entry["images"]) == images for entry in _own(ledger, model, images)):
@@ -54,6 +62,7 @@ def record_access(run: Run, part: Part, folder: Path, *, file: Path | None = Non
             own = _own(ledger, model, images)
             number = max(order.index(model) + 1, *(entry["least"] for entry in own))
             unrecorded = max(entry["unrecorded"] for entry in own)
+            found["joint"] = _joint(ledger, certificate) if certificate else None
     except LedgerError as error:
         note = f"this access to the images was not recorded: {error}"
         found |= {"access": before.get("access"), "models": before.get("models"), "note": note}
@@ -72,7 +81,15 @@ def read_access(folder: Path) -> dict[str, Any]:
         return found
     looks = read_json(folder / LOOKS).get("looks")
     known = looks if isinstance(looks, int) else 0
-    return {"access": None, "models": None, "confirmatory": False, "unrecorded": known, "ledger": "", "note": ""}
+    return {
+        "access": None,
+        "models": None,
+        "confirmatory": False,
+        "unrecorded": known,
+        "ledger": "",
+        "joint": None,
+        "note": "",
+    }
 
 
 def access_sentence(access: Mapping[str, Any]) -> str:
@@ -99,10 +116,28 @@ def access_sentence(access: Mapping[str, Any]) -> str:
     return f"access {number}: {others} evaluated on these images before{since} ({where})"
 
 
+def joint_sentence(access: Mapping[str, Any]) -> str:
+    """What later certificates on its patients make of the one in force; empty where there are none."""
+    if not access or access.get("joint") is None:
+        return ""
+    return (
+        "since the certificate, others were made on its patients, and the best may have been kept: all of them hold "
+        f"together with {100 * access['joint']:.4g} % confidence"
+    )
+
+
 def models_on(ledger: Ledger, images: ImageSet) -> list[str]:
     """The models that were evaluated or certified on images of a set, in the order of their first time."""
     entries = ledger.of("access", "attempt")
     return list(dict.fromkeys(entry["model"] for entry in entries if ledger.images(entry["images"]) & images))
+
+
+def _joint(ledger: Ledger, certificate: Mapping[str, Any]) -> float | None:
+    identity = certificate.get("ledger", {}).get("attempt")
+    made = attempts_of(ledger)
+    images = next((attempt.images for attempt in made if attempt.identity == identity), frozenset())
+    joint = joint_confidence(made, images)
+    return joint if joint < certificate["confidence"] - CLOSE else None
 
 
 def _own(ledger: Ledger, model: str, images: ImageSet) -> list[dict[str, Any]]:

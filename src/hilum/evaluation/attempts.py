@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hilum.data.table import Table
 from hilum.errors import CertificateError
 from hilum.evaluation.ledger import ImageSet, Ledger, image_set, open_ledger, place_of
@@ -119,20 +122,27 @@ def record_result(file: Path, facts: Mapping[str, Any]) -> None:
         ledger.add("result", attempt=identity, seal=seal, **result)
 
 
-def give_back(file: Path, place: Reserved, reason: str) -> None:
-    """Give back the place of an attempt that showed nothing of these patients: its scores were no numbers, for example.
+def record_failure(file: Path, place: Reserved, reason: str, scores: NDArray[np.float64]) -> None:
+    """Note that an attempt which had its place came to no certificate.
+
+    The place is given back where the scores were no numbers, which shows nothing of these patients. Otherwise the
+    refusal itself came from their scores, and the place stays taken.
 
     Args:
         file: The ledger.
         place: What was reserved.
         reason: Why there is no certificate.
+        scores: What the model said of these patients, of any shape.
 
     Raises:
         LedgerError: The ledger is damaged, or cannot be written.
     """
     with open_ledger(file) as ledger:
         entry = _entry_of(ledger, place.facts["attempt"])
-        if not any(result["attempt"] == entry["attempt"] for result in ledger.of("result")):
+        if np.isfinite(scores).all():
+            what = {key: entry[key] for key in ("group", "miss_rate", "model", "form", "run", "data")}
+            _refuse(ledger, entry["attempt"], entry["images"], what, reason)
+        elif not any(result["attempt"] == entry["attempt"] for result in ledger.of("result")):
             ledger.add("void", attempt=entry["attempt"], entry=entry["n"], reason=reason)
 
 

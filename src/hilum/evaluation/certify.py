@@ -16,7 +16,7 @@ from hilum.data.patients import in_words
 from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
-from hilum.evaluation.attempts import give_back, record_result, reserve
+from hilum.evaluation.attempts import record_failure, record_result, reserve
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certificate import allowed_rank, split_confidence
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
@@ -131,7 +131,7 @@ def certify(
     try:
         found = certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=place.level, upper=upper)
     except CertificateError as error:
-        give_back(book, place, str(error))
+        record_failure(book, place, str(error), predictions.probabilities)
         raise
     facts = {
         "format": FORMAT,

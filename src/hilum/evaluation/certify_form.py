@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.data.cache import Images
 from hilum.errors import CertificateError, LedgerError
-from hilum.evaluation.attempts import give_back, record_result, reserve
+from hilum.evaluation.attempts import record_failure, record_result, reserve
 from hilum.evaluation.certified_patients import certificate_of
 from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.overlap import digest_of
@@ -74,7 +74,7 @@ def certify_form(
                 upper=upper,
             )
         except CertificateError as error:
-            give_back(book, place, str(error))
+            record_failure(book, place, str(error), predictions.probabilities)
             raise
     except (CertificateError, LedgerError) as error:
         return None, f"{GONE}: {error}"

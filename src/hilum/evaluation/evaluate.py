@@ -161,7 +161,7 @@ def evaluate(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        access = record_access(run, part, folder, file=ledger)
+        access = record_access(run, part, folder, certificate=certificate, file=ledger)
         predictions.write(folder / "predictions.csv")
         write_decisions(folder / "decisions.csv", predictions, decisions, judgement)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -141,7 +141,7 @@ def open_ledger(file: Path) -> Iterator[Ledger]:
     Raises:
         LedgerError: It is damaged, or nobody may write there.
     """
-    lock = FileLock(file.with_name(f"{file.name}.lock"), timeout=PATIENCE)
+    lock = FileLock(file.with_name(f"{file.name}.lock"), timeout=PATIENCE, mode=0o664)  # a team's, too
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -190,7 +190,10 @@ def read_ledger(file: Path) -> Ledger:
             if last > len(entries)
             else (f"line {last} is another than was last known")
         )
-        msg = f"{file}: {what}: lines were taken out, or another ledger was put in its place. {ANEW}."
+        msg = (
+            f"{file}: {what}: lines were taken out, or another ledger was put in its place. {ANEW}. To go on with an "
+            f"older copy knowingly, delete {_head(file).name} beside it."
+        )
         raise LedgerError(msg)
     return Ledger(file, entries)
 

@@ -118,10 +118,10 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     if held := metrics.get("operating_point"):
         certificate = metrics["certificate"]
-        lines += ["certificate: " + certified_sentence(certificate), "here: " + holding_sentence(held)]
-        more = [sensitivity_sentence(held), cost_sentence(held, metrics.get("healthy"))]
-        lines += ["certificate: " + sentence for sentence in [ledger_sentence(certificate)] if sentence]
-        lines += ["here: " + sentence for sentence in more if sentence]
+        told = [certified_sentence(certificate), ledger_sentence(certificate)]
+        lines += [f"certificate: {sentence}" for sentence in told if sentence]
+        more = [holding_sentence(held), sensitivity_sentence(held), cost_sentence(held, metrics.get("healthy"))]
+        lines += [f"here: {sentence}" for sentence in more if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
     if harm := harm_sentence(metrics.get("decision_curve")):

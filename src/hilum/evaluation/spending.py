@@ -13,8 +13,8 @@ the one that is kept was chosen by what they said of these patients, and is wron
 * The same attempt again spends nothing. Another model whose scores of these patients were evaluated takes a place, as
   if it had been certified: whoever has seen them can choose by them.
 
-The inequality takes models, groups and bounds that were not made with these patients' scores in view. hilum trains on
-none of them; who trains again because of what they showed is outside of any such rule.
+The inequality holds for models, groups and bounds that were not chosen with these patients' scores in view. hilum
+trains on none of these patients. A model that is trained again because of what their scores showed is outside of it.
 
 Source: Bonferroni's inequality on the tolerance limits of `hilum.evaluation.certificate`; as alpha spending over
 planned looks in Lan and DeMets 1983, *Biometrika* 70.
@@ -190,8 +190,8 @@ def _spent(made: Sequence[Attempt], here: Sequence[Attempt], reserved: float, se
     lower = 1 - reserved - (1 - asked.confidence)
     also = f" Or state less: --confidence {lower:.4g} or below, for all certificates on these patients together."
     return (
-        f"the error probability of these patients is spent: {attempts} on {shared:,} of the {len(asked.images):,} "
-        f"images hold {_percent(reserved)}, and a confidence of {_percent(asked.confidence)} allows "
+        f"the error probability of these patients is spent: {_percent(reserved)} by {attempts} on {shared:,} of "
+        f"the {len(asked.images):,} images, and a confidence of {_percent(asked.confidence)} allows "
         f"{_percent(1 - asked.confidence)}. A further certificate, kept for being the best, would be wrong more often "
         f"than it says. Certify on other patients.{place}{also if lower > CLOSE else ''} Next time, plan before the "
         "first certificate: --attempts M gives each of M attempts its share."

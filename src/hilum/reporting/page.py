@@ -18,7 +18,7 @@ from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.accesses import FILE as ACCESS
-from hilum.evaluation.accesses import access_sentence, read_access
+from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
 from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.holding import verdict_of
@@ -113,6 +113,7 @@ class Evaluation:
     name: str
     metrics: Mapping[str, Any]
     verdict: str
+    access: str
     matrix: results.Matrix
     confusions: str
     per_label: list[dict[str, Any]]
@@ -149,8 +150,7 @@ def _evaluation(
     measures = {title: metrics[title.lower()] for title in ("Recall", "Precision", "AUROC")}
     root = Path(metrics["data"]["root"] or environment.get("data", {}).get("root") or ".")
     notes = [*metrics["data"].get("notes", []), *metrics.get("notes", [])]
-    if (folder / ACCESS).exists():
-        notes.insert(0, access_sentence(read_access(folder)))
+    notes += [sentence] if (sentence := joint_sentence(access := read_access(folder))) else []
     if metrics.get("weights_sha256") != environment.get("weights_sha256"):
         notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
     choice = choose(rows_of(read_predictions(folder / "predictions.csv")), labels)
@@ -158,6 +158,7 @@ def _evaluation(
         name=folder.name,
         metrics=metrics,
         verdict=results.verdict(metrics),
+        access=access_sentence(access) if (folder / ACCESS).exists() else "",
         matrix=results.result_matrix(metrics),
         confusions=results.confusions(metrics),
         per_label=results.per_label(metrics),
