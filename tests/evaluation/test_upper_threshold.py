@@ -205,3 +205,12 @@ def test_an_image_by_itself_is_missed_as_rarely_as_a_patient(simulations, images
     assert found["own threshold"] <= 0.05 + 3 * simulations.standard_error(0.05, 2000)
     if images == (10,):
         assert found["theirs"] > 0.6
+
+
+@pytest.mark.parametrize("upper", [SPECIFIC, UpperSide("ppv", 0.5, 0.2, ("normal",))])
+def test_what_a_certificate_was_asked_for_can_be_asked_again(upper):
+    """As for the network in 8 bits, whose certificate is made by the same rule on the same patients."""
+    ill, healthy = drawn(400, 400)
+    facts = certified(ill, healthy, upper)
+    assert certified(ill, healthy, UpperSide.of(facts["upper"])) == facts
+    assert UpperSide.of(None) is None

@@ -233,6 +233,7 @@ def _read(run: Run) -> Abstention | None:
     try:
         if hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest() != facts["sha256"]:
             return None
+        facts.setdefault("rate", stated_rate(facts["n_calibration"], facts["level"]))  # versions before kept none
         return Abstention(Familiarity.of(load_file(run.path / ARRAYS), facts), facts)
     except (OSError, KeyError, SafetensorError):
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from hilum.evaluation.screen import decision_lines
 from hilum.reporting import evaluation_figures as drawn
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
+from hilum.reporting.triage_table import triage_table
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Worth:
 
     Attributes:
         decisions: Certificate, abstention, drop and shortcuts in sentences.
+        triage: What becomes of patients, by label; None without a certificate that could be checked.
         curves: ROC and precision-recall curves.
         reliability: Reliability diagrams.
         brier: The Brier score taken apart, in one sentence.
@@ -31,6 +33,7 @@ class Worth:
     """
 
     decisions: list[str]
+    triage: dict[str, Any] | None
     curves: str
     reliability: str
     brier: str
@@ -56,6 +59,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
     abstained = metrics.get("abstention")
     return Worth(
         decisions=decision_lines(metrics),
+        triage=triage_table(metrics),
         curves=drawn.curves(metrics["curves"], colours, f"curves-{name}") if metrics.get("curves") else "",
         reliability=drawn.reliability_diagrams(metrics["reliability"], colours, f"reliability-{name}")
         if metrics.get("reliability")
