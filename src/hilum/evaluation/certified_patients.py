@@ -20,7 +20,7 @@ from hilum.evaluation.certificate import (
     split_confidence,
 )
 from hilum.evaluation.exchangeability import exchangeable_p
-from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of
+from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of, shares_to_read
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.upper_threshold import UpperSide, certify_upper
 from hilum.intervals.shares import exact_interval
@@ -92,6 +92,7 @@ def certificate_of(
         "one_image_below": int((single < threshold).sum()),
         "upper": above,
         "outcomes": {"group": outcomes, "others": by_label},
+        "read": shares_to_read({group: outcomes, **by_label}) if above else None,
         "flagged": flagged_by_label(others, point.flag_from, confidence),
         "reference": {
             "group": sorted(map(float, scores)),

@@ -8,7 +8,7 @@ from typing import Any
 from hilum.data.operating_point import CLEAR, OperatingPoint
 from hilum.errors import CertificateError
 from hilum.evaluation.certified_patients import compare_with, flagged_by_label, scores_by_patient
-from hilum.evaluation.outcomes import claim_at_most, count_outcomes, decisions_of, sensitivities
+from hilum.evaluation.outcomes import claim_at_most, count_outcomes, decisions_of, sensitivities, shares_to_read
 from hilum.evaluation.overlap import SEEN_AS, digest_of
 from hilum.evaluation.parts import Part
 from hilum.evaluation.predictions import Predictions
@@ -67,8 +67,8 @@ def holding(
     Returns:
         ``patients`` with the disease, their ``outcomes`` by decision, the share of them who are cleared with its exact
         95 % interval, ``bound``, ``verdict`` and ``patients_to_decide`` (see `claim_at_most`); ``below``, the same of
-        the threshold alone; ``sensitivity`` with referrals counted as found, as missed and excluded; ``flagged`` and
-        ``others`` by label; ``upper``, the verdict on the upper side (None where there is none); and
+        the threshold alone; ``sensitivity`` with referrals counted as found, as missed and excluded; ``flagged``,
+        ``others`` and ``read`` by label; ``upper``, the verdict on the upper side (None where there is none); and
         ``exchangeability`` with the certificate's patients.
     """
     point = OperatingPoint.of(certificate)
@@ -89,6 +89,7 @@ def holding(
         "below": claim_at_most(missed, len(scores), bound),
         "sensitivity": sensitivities(outcomes),
         "others": by_label,
+        "read": shares_to_read({point.group: outcomes, **by_label}),
         "flagged": flagged_by_label(others, point.flag_from, CONFIDENCE),
         "upper": upper_claim(certificate["upper"], scores, others) if certificate.get("upper") else None,
         "exchangeability": compare_with(certificate, predictions) if len(scores) or others else None,
