@@ -122,6 +122,31 @@ def test_mapies_controller_of_many_classes_accepts_the_pair_of_thresholds(rate):
         assert bool(len(controller.valid_predict_params)) == accepted, pair
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_ppv_at_the_prevalence_of_the_sample_is_one_that_mapie_accepts():
+    """MAPIE tests the flagged of one sample as binomial; two limits and Bayes' theorem are the more careful way."""
+    mapie = pytest.importorskip("mapie.risk_control")
+    ill, healthy = drawn(200, 400)
+    shown = shown_ppv(ill, healthy, 0.6, 1 / 3, 0.05)
+    everybody, truth = np.concatenate([ill, healthy])[:, None], np.repeat([1, 0], [200, 400])
+
+    def accepted(threshold):
+        controller = mapie.BinaryClassificationController(
+            lambda x: np.stack([1 - x[:, 0], x[:, 0]], axis=1),
+            mapie.positive_predictive_value,
+            0.6,
+            confidence_level=0.95,
+            list_predict_params=np.array([threshold]),
+        )
+        controller.calibrate(everybody, truth)
+        return bool(len(controller.valid_predict_params))
+
+    assert all(accepted(threshold) for threshold in shown[::5])
+    refused = [threshold for threshold in GRID[shown.min() > GRID] if not accepted(threshold)]
+    assert refused
+    assert max(refused) < shown.min()
+
+
 def test_without_an_upper_side_the_certificate_is_that_of_one_threshold():
     ill, healthy = drawn()
     one, two = certified(ill, healthy, None), certified(ill, healthy)
