@@ -79,12 +79,18 @@ def certify(
     miss_rate: Annotated[float, typer.Option(help="At most this share may be missed.")] = 0.05,
     confidence: Annotated[float, typer.Option(help="How sure that has to be.")] = 0.95,
     specificity: Annotated[
-        float | None, typer.Option(help="Certify a second threshold: flag at most 1 - this share of healthy patients.")
+        float | None,
+        typer.Option(
+            help="Certify a second threshold, from which on patients are flagged, at this specificity, e.g. 0.95."
+        ),
     ] = None,
     ppv: Annotated[
-        float | None, typer.Option(help="Certify a second threshold: at least this share of the flagged has it.")
+        float | None,
+        typer.Option(help="Certify a second threshold at this positive predictive value instead, e.g. 0.5."),
     ] = None,
-    prevalence: Annotated[float | None, typer.Option(help="Share of patients with it, for --ppv.")] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Prevalence at which --ppv is guaranteed, e.g. 0.05.")
+    ] = None,
     group: Annotated[
         str | None, typer.Option(metavar="LABEL|FOLDER/*", help="What must not be missed, if not the protected label.")
     ] = None,

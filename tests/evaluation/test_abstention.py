@@ -12,6 +12,7 @@ from hilum.data.familiarity import (
     FAR,
     UNFAMILIAR,
     Familiarity,
+    Judgement,
     Poses,
     conformal_p,
     feature_distances,
@@ -21,8 +22,9 @@ from hilum.data.familiarity import (
 from hilum.data.operating_point import OperatingPoint, triage
 from hilum.data.table import Row, Table
 from hilum.evaluation import abstention
-from hilum.evaluation.abstaining import by_patient, measure_abstention, risk_coverage
-from hilum.evaluation.abstention import boundaries, fewest_patients, shuffled, stated_rate
+from hilum.evaluation.abstaining import measure_abstention, risk_coverage
+from hilum.evaluation.abstention import boundaries, shuffled
+from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
 from hilum.evaluation.predictions import Predictions
 from hilum.models.penultimate import WithFeatures, final_layer, parts_of
 from hilum.models.registry import build_classifier
@@ -264,9 +266,8 @@ def test_abstention_is_counted_by_patient_too():
     names = tuple(str(k) for k, size in enumerate(sizes) for _ in range(size))
     count = len(names)
     paths = tuple(f"{i}.png" for i in range(count))
-    predictions = Predictions(LABELS, paths, names, np.zeros(count, np.int64), np.full((count, 3), 1 / 3))
     strange = np.arange(count) % 10 == 0
-    found = by_patient(predictions, strange)
+    found = by_patient(names, paths, strange)
     hit = {name for name, is_so in zip(names, strange, strict=True) if is_so}
     assert found["any_image"]["count"] == len(hit)
     assert found["any_image"]["patients"] == found["one_image"]["patients"] == len(sizes)
@@ -277,5 +278,21 @@ def test_abstention_is_counted_by_patient_too():
     }
     assert found["by_images"]["4 or more"]["value"] == 1.0
     assert found["one_image"]["count"] < found["any_image"]["count"]
-    single = by_patient(predictions.take(np.arange(90)), strange[:90])
+    single = by_patient(names[:90], paths[:90], strange[:90])
     assert single["any_image"] == single["one_image"] == single["by_images"]["1"]
+
+
+def test_calibration_patients_are_judged_without_themselves():
+    """As by references that are made anew without each of them in turn."""
+    generator = np.random.default_rng(3)
+    patients = np.repeat(np.arange(60), generator.integers(1, 4, 60))
+    layout, features = generator.random((2, len(patients)))
+    one = np.array([np.flatnonzero(patients == k)[-1] for k in range(60)])
+    none = np.zeros(len(patients), bool)
+    judgement = Judgement(layout, layout, features, far=none, unfamiliar=none)
+    found = left_out(judgement, one, [str(k) for k in patients], 0.1)
+    for i, patient in enumerate(patients):
+        others = one[np.arange(60) != patient]
+        p = [conformal_p(values[[i]], np.sort(values[others]))[0] for values in (layout, features)]
+        assert found[i] == (2 * min(p) <= 0.1)
+    assert 0 < found.mean() < 0.2

@@ -1,7 +1,9 @@
 """``hilum certify`` as people use it: certificates, refusals, and what makes one void."""
 
+import csv
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -72,6 +74,46 @@ def test_a_certificate_is_given_written_and_shown_by_the_evaluation(run, trained
     assert (held["patients"], held["unit"], held["bound"]) == (60, "patients", 0.1)
     assert held["verdict"] in ("shown", "not shown", "refuted")
     assert metrics["certificate"]["seal"] == facts["seal"]
+
+
+def test_two_thresholds_are_certified_and_decide_about_images_and_patients(run, hilum):
+    one = json.loads(hilum("certify", run, "--miss-rate", "0.2", "--json", check=0).stdout)
+    asked = ("certify", run, "--miss-rate", "0.2", "--specificity", "0.8")
+    assert "healthy patients (normal) are flagged" in " ".join(hilum(*asked, check=0).stdout.split())
+    two = json.loads((run / "certificate.json").read_text())
+    assert (one["upper"], one["confidence"], two["confidence"]) == (None, 0.95, 0.95)
+    assert two["rank"] == allowed_rank(two["n_patients"], 0.2, 0.975) < one["rank"]
+    assert two["image_threshold"] <= two["threshold"] <= two["upper_threshold"]
+    assert two["images"]["max"] == 2
+    metrics = json.loads(hilum("evaluate", run, "--json", check=0).stdout)
+    held = metrics["operating_point"]
+    assert held["upper"]["verdict"] in ("shown", "not shown", "refuted")
+    with (run / "evaluation" / "test" / "decisions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    decided = {row["patient_id"]: row["patient_decision"] for row in rows if row["label"] == "infected/covid"}
+    assert Counter(decided.values()) == Counter({key: n for key, n in held["outcomes"].items() if n})
+    assert {row["decision"] for row in rows} <= {"flag", "read", "clear", "abstain"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--specificity", "1"), "between 0 and 1"),
+        (("--ppv", "0.5", "--prevalence", "0"), "between 0 and 1"),
+        (("--ppv", "0.5", "--prevalence", "1"), "between 0 and 1"),
+        (("--ppv", "0.5"), "--prevalence"),
+        (("--specificity", "0.9", "--ppv", "0.5", "--prevalence", "0.1"), "one of them"),
+    ],
+)
+def test_an_upper_side_that_cannot_be_is_refused(run, hilum, options, words):
+    assert_one_message(hilum("certify", run, "--miss-rate", "0.2", *options), 2, words)
+
+
+def test_no_healthy_patient_and_too_few_of_them_are_refused(run, hilum):
+    result = hilum("certify", run, "--miss-rate", "0.2", "--specificity", "0.99")
+    assert_one_message(result, 1, "healthy patients", "are missing")
+    result = hilum("certify", run, "--miss-rate", "0.2", "--group", "normal", "--specificity", "0.8")
+    assert_one_message(result, 1, "no healthy patient")
 
 
 def test_too_few_patients_are_refused_and_the_missing_ones_counted(run, hilum):

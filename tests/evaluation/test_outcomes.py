@@ -124,3 +124,19 @@ def test_a_certificate_holds_where_its_patients_are_counted_again():
     facts = certificate_of(given, "covid", ["covid"], miss_rate=0.05, confidence=0.95)
     again = holding({**facts, "seal": ""}, given)
     assert again["below"]["count"] == again["cleared"] == facts["missed_here"]
+
+
+@pytest.mark.parametrize(("flagged", "verdict"), [(0, "shown"), (10, "not shown"), (30, "refuted")])
+def test_the_upper_side_is_judged_too_and_the_weaker_verdict_counts(flagged, verdict):
+    upper = {"kind": "specificity", "bound": 0.9, "labels": ["normal"], "threshold": 0.8}
+    scores = [0.9] * 100 + [0.9] * flagged + [0.1] * (100 - flagged)
+    given = predictions(scores, [1] * 100 + [0] * 100, map(str, range(200)))
+    found = holding(certificate(upper_threshold=0.8, upper=upper), given)
+    assert (found["verdict"], found["upper"]["verdict"], verdict_of(found)) == ("shown", verdict, verdict)
+    assert (found["upper"]["count"], found["upper"]["total"]) == (flagged, 100)
+    ppv = upper | {"kind": "ppv", "bound": 0.5, "prevalence": 0.1}
+    found = holding(certificate(upper_threshold=0.8, upper=ppv), given)["upper"]
+    assert found["value"] == pytest.approx(0.1 / (0.1 + 0.9 * flagged / 100))
+    assert found["verdict"] == {0: "shown", 10: "not shown", 30: "refuted"}[flagged]
+    nobody = holding(certificate(upper_threshold=0.8, upper=ppv), given.take(np.arange(100)))["upper"]
+    assert (nobody["value"], nobody["verdict"]) == (None, "not shown")

@@ -122,6 +122,31 @@ def test_mapies_controller_of_many_classes_accepts_the_pair_of_thresholds(rate):
         assert bool(len(controller.valid_predict_params)) == accepted, pair
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_ppv_at_the_prevalence_of_the_sample_is_one_that_mapie_accepts():
+    """MAPIE tests the flagged of one sample as binomial; two limits and Bayes' theorem are the more careful way."""
+    mapie = pytest.importorskip("mapie.risk_control")
+    ill, healthy = drawn(200, 400)
+    shown = shown_ppv(ill, healthy, 0.6, 1 / 3, 0.05)
+    everybody, truth = np.concatenate([ill, healthy])[:, None], np.repeat([1, 0], [200, 400])
+
+    def accepted(threshold):
+        controller = mapie.BinaryClassificationController(
+            lambda x: np.stack([1 - x[:, 0], x[:, 0]], axis=1),
+            mapie.positive_predictive_value,
+            0.6,
+            confidence_level=0.95,
+            list_predict_params=np.array([threshold]),
+        )
+        controller.calibrate(everybody, truth)
+        return bool(len(controller.valid_predict_params))
+
+    assert all(accepted(threshold) for threshold in shown[::5])
+    refused = [threshold for threshold in GRID[shown.min() > GRID] if not accepted(threshold)]
+    assert refused
+    assert max(refused) < shown.min()
+
+
 def test_without_an_upper_side_the_certificate_is_that_of_one_threshold():
     ill, healthy = drawn()
     one, two = certified(ill, healthy, None), certified(ill, healthy)
@@ -138,6 +163,8 @@ def test_outcomes_are_counted_and_thresholds_that_cross_leave_nobody_between():
     group, low, high = facts["outcomes"]["group"], facts["threshold"], facts["upper_threshold"]
     assert (group["clear"], group["flag"]) == ((ill < low).sum(), (ill >= high).sum())
     assert group["read"] == ((ill >= low) & (ill < high)).sum() > 0
+    assert facts["read"]["covid"]["value"] == group["read"] / len(ill)
+    assert facts["read"]["normal"]["low"] <= facts["read"]["normal"]["value"] <= facts["read"]["normal"]["high"]
     assert facts["outcomes"]["others"]["normal"]["flag"] == (healthy >= high).sum() < facts["upper"]["rank"]
     apart = certified(0.9 + ill / 20, healthy / 20)
     assert apart["upper_threshold"] == apart["threshold"]
@@ -205,3 +232,12 @@ def test_an_image_by_itself_is_missed_as_rarely_as_a_patient(simulations, images
     assert found["own threshold"] <= 0.05 + 3 * simulations.standard_error(0.05, 2000)
     if images == (10,):
         assert found["theirs"] > 0.6
+
+
+@pytest.mark.parametrize("upper", [SPECIFIC, UpperSide("ppv", 0.5, 0.2, ("normal",))])
+def test_what_a_certificate_was_asked_for_can_be_asked_again(upper):
+    """As for the network in 8 bits, whose certificate is made by the same rule on the same patients."""
+    ill, healthy = drawn(400, 400)
+    facts = certified(ill, healthy, upper)
+    assert certified(ill, healthy, UpperSide.of(facts["upper"])) == facts
+    assert UpperSide.of(None) is None

@@ -18,6 +18,7 @@ from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certify import certify
 from hilum.evaluation.certify_form import certify_form
 from hilum.evaluation.sealed import open_certificate, seal
+from hilum.evaluation.upper_threshold import UpperSide
 from hilum.export.export import export
 from hilum.export.graph import ServedGraph
 from hilum.export.int8 import loss
@@ -156,9 +157,10 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     from hilum.training.recipe import load_recipe
     from hilum.training.train import train
 
-    data = write_dataset(patients=150, images=1, side=32)
+    data = write_dataset(patients=160, images=1, side=32)
     run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=4", "early_size=0"]))
-    made = certify(run, miss_rate=0.5, confidence=0.8).facts
+    upper = UpperSide("specificity", 0.3, None, ("normal",))
+    made = certify(run, miss_rate=0.5, confidence=0.8, upper=upper).facts
     bundle = export(run, tmp_path / "m.onnx", int8=True)
     carried = bundle.facts["certificate"]
     assert carried["model"]["form"] == "int8"
@@ -171,6 +173,9 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     again = export(run, tmp_path / "again.onnx", int8=True).facts["certificate"]
     assert again == carried
     assert bundle.facts["operating_point"]["threshold"] == carried["threshold"]
+    for key in ("threshold", "upper_threshold", "image_threshold"):
+        assert bundle.facts["operating_point"][key] == carried[key] is not None
+    assert UpperSide.of(carried["upper"]) == upper
     assert seal({key: value for key, value in carried.items() if key != "seal"}) == carried
     (tmp_path / "c.json").write_text(json.dumps(carried))
     with pytest.raises(CertificateError, match=r"another form \(int8\)"):  # it says nothing of the float network

@@ -15,7 +15,7 @@ from hilum.training.train import train
 
 @pytest.mark.parametrize("architecture", ["flat", "cascade"])
 def test_it_judges_images_as_the_evaluation_of_the_run_does(write_dataset, tiny, tmp_path, architecture):
-    data = write_dataset(patients=150, images=1, side=32)
+    data = write_dataset(patients=160, images=1, side=32)
     recipe = load_recipe("compact", [*tiny, f"architecture={architecture}", "epochs=6", "early_size=0"])
     run = train(read_table(data), tmp_path / "run", recipe)
     evaluate(run, out=tmp_path / "test")

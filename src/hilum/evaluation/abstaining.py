@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement
-from hilum.evaluation.outcomes import Decisions, share
+from hilum.evaluation.abstention_rate import by_patient
+from hilum.evaluation.outcomes import Decisions
 from hilum.evaluation.predictions import Predictions
 from hilum.intervals.shares import Patients, as_json, proportion
 
@@ -59,7 +59,7 @@ def measure_abstention(
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
-        "by_patient": by_patient(predictions, abstained),
+        "by_patient": by_patient(predictions.clusters, predictions.paths, abstained),
         "by_label": {
             label: {
                 "images": int((predictions.truth == k).sum()),
@@ -70,35 +70,6 @@ def measure_abstention(
         "recall": {name: found[name] for name in ("as_missed", "as_found", "of_decided")},
         "risk_coverage": risk_coverage(predictions, judgement),
     }
-
-
-def by_patient(predictions: Predictions, abstained: NDArray[np.bool_]) -> dict[str, Any]:
-    """Whom abstention concerns: a rate of 5 % of images is more of the patients, and most of those with many images.
-
-    Args:
-        predictions: Of N images.
-        abstained: Which are abstained on, shape (N,).
-
-    Returns:
-        ``one_image``, the share of one image of each patient, told by a hash of its path, as the level is stated;
-        ``any_image``, that of patients with at least one such image; ``by_images``, the latter by number of images. All
-        with exact intervals.
-    """
-    clusters, paths = np.array(predictions.clusters, dtype=object), predictions.paths
-    names, member = np.unique(clusters, return_inverse=True)
-    images, hits = np.bincount(member), np.bincount(member, abstained, minlength=len(names)).astype(int)
-    order = sorted(range(len(paths)), key=lambda i: hashlib.sha256(paths[i].encode(errors="surrogateescape")).digest())
-    _, first = np.unique(member[order], return_index=True)
-    groups = {"1": images == 1, "2 to 3": (images >= 2) & (images <= 3), "4 or more": images >= 4}
-    return {
-        "one_image": _among(abstained[np.array(order)[first]]),
-        "any_image": _among(hits > 0),
-        "by_images": {name: _among(hits[chosen] > 0) for name, chosen in groups.items() if chosen.any()},
-    }
-
-
-def _among(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    return {"patients": len(hits), "count": int(hits.sum()), **share(int(hits.sum()), len(hits))}
 
 
 def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.stats import beta
 
 from hilum.data.cache import Images
 from hilum.data.familiarity import ARRAYS as NAMES
 from hilum.data.familiarity import AT_ONCE, Familiarity, Poses, feature_distances, layouts
 from hilum.data.mapped import release
 from hilum.data.rows import owner
+from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.progress import Progress
@@ -33,7 +31,6 @@ FORMAT = 2
 NEIGHBOURS = 5
 LEVEL = 0.05
 MOST = 1000  # training images kept: a bundle carries them
-FACTOR, SURE = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
 PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
 NONE = "nothing is abstained on"
 
@@ -102,11 +99,13 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         "features": describe(known).astype(np.float16),
         "layouts": layouts_of(known),
     }
-    features = describe(held_back)
-    grey = layouts_of(held_back)
-    poses = Poses.of(grey, arrays["layouts"], NEIGHBOURS)
-    limits = boundaries(poses, Poses.of(shuffled(grey), arrays["layouts"], NEIGHBOURS))
-    arrays["feature_distances"] = np.sort(feature_distances(features, arrays["features"], NEIGHBOURS))
+    everyone = [i for i, row in enumerate(images.table.rows) if row.split == "calibration"]
+    of_everyone = images.select(everyone)
+    features, grey = describe(of_everyone), layouts_of(of_everyone)
+    one = np.searchsorted(everyone, one_image_a_patient(images))
+    poses = Poses.of(grey[one], arrays["layouts"], NEIGHBOURS)
+    limits = boundaries(poses, Poses.of(shuffled(grey[one]), arrays["layouts"], NEIGHBOURS))
+    arrays["feature_distances"] = np.sort(feature_distances(features[one], arrays["features"], NEIGHBOURS))
     arrays["layout_distances"] = np.sort(poses.strangeness(limits["wrong"]))
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -120,44 +119,12 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         "weights_sha256": run.environment["weights_sha256"],
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }
-    return Abstention(Familiarity.of(arrays, facts), facts)
-
-
-def stated_rate(patients: int, level: float) -> dict[str, float]:
-    """The rate of false abstentions on an image of a patient like those of the calibration, as calibration sets vary.
-
-    A conformal p-value is at most the level on average over calibration sets. Given one of n patients, the share of
-    images to come whose p-value is at most a is a beta variable with l = floor(a (n + 1)) and n + 1 - l (Vovk 2012,
-    *ACML*). There are two p-values, each held to half of the level; where no image is strange in both ways, which is
-    the worst case on average, the shares add up to a beta variable with 2 l.
-
-    Args:
-        patients: n, with one image each.
-        level: Stated rate, in (0, 1).
-
-    Returns:
-        ``mean``; ``low`` and ``high``, between which the rate lies in 90 % of calibration sets; ``beyond``, the
-        probability that it is more than twice the level.
-    """
-    least = 2 * int(level / 2 * (patients + 1) + 1e-9)
-    if not least:
-        return {"mean": 0.0, "low": 0.0, "high": 0.0, "beyond": 1.0}  # nothing can be abstained on
-    rate = beta(least, patients + 1 - least)
-    low, high = map(float, rate.ppf([0.05, 0.95]))
-    return {"mean": float(rate.mean()), "low": low, "high": high, "beyond": float(rate.sf(FACTOR * level))}
-
-
-@cache
-def fewest_patients(level: float) -> int:
-    """Number of calibration patients that keep the rate of false abstentions at most at twice the level.
-
-    Args:
-        level: Stated rate, in (0, 1).
-
-    Returns:
-        The smallest with which it does so in at least 95 % of calibration sets.
-    """
-    return next(n for n in count(1) if stated_rate(n, level)["beyond"] <= 1 - SURE)
+    reference = Familiarity.of(arrays, facts)
+    judgement = reference.judge_layouts(features, grey)
+    names = [owner(row.patient_id, row.path) for row in of_everyone.table.rows]
+    abstained = left_out(judgement, one, names, LEVEL)
+    facts["of_calibration"] = by_patient(names, [row.path for row in of_everyone.table.rows], abstained)
+    return Abstention(reference, facts)
 
 
 def layouts_of(images: Images) -> NDArray[np.uint8]:
@@ -233,6 +200,7 @@ def _read(run: Run) -> Abstention | None:
     try:
         if hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest() != facts["sha256"]:
             return None
+        facts.setdefault("rate", stated_rate(facts["n_calibration"], facts["level"]))  # versions before kept none
         return Abstention(Familiarity.of(load_file(run.path / ARRAYS), facts), facts)
     except (OSError, KeyError, SafetensorError):
         return None

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.data.labels import is_healthy
-from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.outcomes import share
+from hilum.evaluation.verdicts import at_most
 from hilum.printable import escape
 
 DIFFER = 0.05
@@ -172,15 +172,26 @@ def holding_sentence(held: Mapping[str, Any]) -> str:
     bound = f"at most {100 * held['bound']:g} %"
     cleared = held.get("cleared", held["missed"])
     told = f"{cleared} of {held['patients']} {held['unit']} with {held['group']} cleared, {rate}"
-    told += f": {verdict_of(held).upper()} to be {bound}"
+    told += f": {at_most(held['low'], held['high'], held['bound']).upper()} to be {bound}"
     if needed := held.get("patients_to_decide"):
         told += f" (if that share stays, {needed:,} {held['unit']} would decide it)"
     if (outcomes := held.get("outcomes")) and (referred := outcomes["abstain"] + outcomes["read"]):
         told += f"; {referred} referred to a person, {outcomes['flag']} flagged"
         below = held["below"]
         if below["count"] > cleared:
-            told += f"; without abstention {below['count']} would be cleared ({below['verdict']})"
-    return told
+            told += f"; without abstention {below['count']} would be cleared ({below['verdict'].upper()})"
+    return f"{told}. {_upper_holding(upper, held['unit'])}" if (upper := held.get("upper")) else told
+
+
+def _upper_holding(upper: Mapping[str, Any], unit: str) -> str:
+    """How the upper side of a certificate holds."""
+    if upper["kind"] == "specificity":
+        what = f"{upper['count']} of {upper['total']} healthy {unit} flagged, {_rate(upper)}"
+        bound = f"at most {100 * upper['bound']:g} %"
+    else:
+        what = f"PPV at a prevalence of {100 * upper['prevalence']:g} % {_rate(upper)}"
+        bound = f"at least {100 * upper['bound']:g} %"
+    return f"{what}: {upper['verdict'].upper()} to be {bound}"
 
 
 def sensitivity_sentence(held: Mapping[str, Any]) -> str:

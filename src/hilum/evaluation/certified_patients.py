@@ -20,7 +20,7 @@ from hilum.evaluation.certificate import (
     split_confidence,
 )
 from hilum.evaluation.exchangeability import exchangeable_p
-from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of
+from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of, shares_to_read
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.upper_threshold import UpperSide, certify_upper
 from hilum.intervals.shares import exact_interval
@@ -62,7 +62,8 @@ def certificate_of(
     rank = allowed_rank(len(scores), miss_rate, sure)
     exact = certified_threshold(scores, miss_rate, sure)
     if exact is None:
-        raise CertificateError(too_few(len(scores), group, miss_rate, sure, "calibration patients"))
+        msg = too_few(len(scores), group, miss_rate, sure, "calibration patients", two_sided=upper is not None)
+        raise CertificateError(msg)
     threshold = round_down(exact)
     above = certify_upper(scores, others, upper, sure, threshold) if upper else None
     single, images = one_image_each(predictions, members)
@@ -91,6 +92,7 @@ def certificate_of(
         "one_image_below": int((single < threshold).sum()),
         "upper": above,
         "outcomes": {"group": outcomes, "others": by_label},
+        "read": shares_to_read({group: outcomes, **by_label}) if above else None,
         "flagged": flagged_by_label(others, point.flag_from, confidence),
         "reference": {
             "group": sorted(map(float, scores)),
@@ -178,14 +180,15 @@ def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence:
     return found
 
 
-def too_few(count: int, group: str, miss_rate: float, confidence: float, where: str) -> str:
+def too_few(count: int, group: str, miss_rate: float, confidence: float, where: str, *, two_sided: bool = False) -> str:
     """The refusal in words: how many there are, how many are missing, and what so few can certify."""
     needed = patients_needed(miss_rate, confidence)
     have = f"{count} patient{'' if count == 1 else 's'}" if count else "not one patient"
     most = 1 - (1 - confidence) ** (1 / count) if count else 1.0
     able = f" With {count}, at best {100 * most:.1f} % can be certified." if count else ""
+    rest = " (the rest of the error is for the upper side)" if two_sided else ""
     return (
         f"{where}: {have} with {group} whom the run has not seen; to certify a miss rate of {100 * miss_rate:g} % with "
-        f"{100 * confidence:g} % confidence takes {needed}: {needed - count} {'is' if needed - count == 1 else 'are'} "
-        f"missing.{able}"
+        f"{100 * confidence:g} % confidence{rest} takes {needed}: {needed - count} "
+        f"{'is' if needed - count == 1 else 'are'} missing.{able}"
     )

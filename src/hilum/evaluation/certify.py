@@ -120,7 +120,7 @@ def certify(
         attempts=attempts,
         certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
         check=lambda level: _check_enough(
-            images.table, members, group, miss_rate, split_confidence(level, two_sided=upper is not None), part
+            images.table, members, group, miss_rate, level, part, two_sided=upper is not None
         ),
     )
     for note in place.notes:
@@ -215,18 +215,24 @@ def _unseen(run: Run, part: Part, progress: Progress, *, temperature: bool) -> t
 
 
 def _check_enough(
-    table: Table, members: Sequence[str], group: str, miss_rate: float, confidence: float, part: Part
+    table: Table,
+    members: Sequence[str],
+    group: str,
+    miss_rate: float,
+    confidence: float,
+    part: Part,
+    *,
+    two_sided: bool,
 ) -> None:
     patients = {name for name, row in zip(table.patients(), table.rows, strict=True) if row.label in members}
     where = f"{part.root}, {part.split}"
-    if allowed_rank(len(patients), miss_rate, confidence):
+    sure = split_confidence(confidence, two_sided=two_sided)
+    if allowed_rank(len(patients), miss_rate, sure):
         return
+    msg = too_few(len(patients), group, miss_rate, sure, where, two_sided=two_sided)
     if part.own and part.split == "calibration":
-        raise CertificateError(
-            too_few(len(patients), group, miss_rate, confidence, where)
-            + " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
-        )
-    raise CertificateError(too_few(len(patients), group, miss_rate, confidence, where))
+        msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
+    raise CertificateError(msg)
 
 
 def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any
 from hilum.data.operating_point import CLEAR, OperatingPoint
 from hilum.errors import CertificateError
 from hilum.evaluation.certified_patients import compare_with, flagged_by_label, scores_by_patient
-from hilum.evaluation.outcomes import claim_at_most, count_outcomes, decisions_of, sensitivities
+from hilum.evaluation.outcomes import claim_at_most, count_outcomes, decisions_of, sensitivities, shares_to_read
 from hilum.evaluation.overlap import SEEN_AS, digest_of
 from hilum.evaluation.parts import Part
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.sealed import read_certificate
-from hilum.evaluation.verdicts import REFUTED, Verdict, at_most
+from hilum.evaluation.upper_threshold import upper_claim
+from hilum.evaluation.verdicts import REFUTED, Verdict, at_most, weakest
 from hilum.intervals.shares import CONFIDENCE
 from hilum.training.run import Run
 
@@ -66,8 +67,9 @@ def holding(
     Returns:
         ``patients`` with the disease, their ``outcomes`` by decision, the share of them who are cleared with its exact
         95 % interval, ``bound``, ``verdict`` and ``patients_to_decide`` (see `claim_at_most`); ``below``, the same of
-        the threshold alone; ``sensitivity`` with referrals counted as found, as missed and excluded; ``flagged`` and
-        ``others`` by label; and ``exchangeability`` with the certificate's patients.
+        the threshold alone; ``sensitivity`` with referrals counted as found, as missed and excluded; ``flagged``,
+        ``others`` and ``read`` by label; ``upper``, the verdict on the upper side (None where there is none); and
+        ``exchangeability`` with the certificate's patients.
     """
     point = OperatingPoint.of(certificate)
     scores, others = scores_by_patient(predictions, point.members)
@@ -87,7 +89,9 @@ def holding(
         "below": claim_at_most(missed, len(scores), bound),
         "sensitivity": sensitivities(outcomes),
         "others": by_label,
+        "read": shares_to_read({point.group: outcomes, **by_label}),
         "flagged": flagged_by_label(others, point.flag_from, CONFIDENCE),
+        "upper": upper_claim(certificate["upper"], scores, others) if certificate.get("upper") else None,
         "exchangeability": compare_with(certificate, predictions) if len(scores) or others else None,
         "seal": certificate["seal"],
     }
@@ -97,10 +101,14 @@ def verdict_of(held: Mapping[str, Any]) -> Verdict:
     """Whether the certificate is shown to hold, refuted, or neither, also as versions before counted it.
 
     Refuted is also what abstention alone hides: a threshold below which significantly more lie than the bound allows.
+    Of two sides the weaker verdict counts.
 
     Args:
         held: What `holding` returns.
     """
-    cleared = at_most(held["low"], held["high"], held["bound"])
-    below = held.get("below")
-    return REFUTED if below and below["verdict"] == REFUTED else cleared
+    found = [at_most(held["low"], held["high"], held["bound"])]
+    if (below := held.get("below")) and below["verdict"] == REFUTED:
+        found.append(REFUTED)
+    if upper := held.get("upper"):
+        found.append(upper["verdict"])
+    return weakest(found)

@@ -145,6 +145,15 @@ def share(count: int, total: int, confidence: float = CONFIDENCE) -> dict[str, f
     return {"value": count / total, **exact_interval(count / total, total, confidence)}
 
 
+def shares_to_read(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The share of patients between the thresholds, with its exact interval, by label.
+
+    Args:
+        counts: Patients by label and decision.
+    """
+    return {label: {"count": of[READ], **share(of[READ], sum(of.values()))} for label, of in counts.items()}
+
+
 def claim_at_most(count: int, total: int, bound: float) -> dict[str, Any]:
     """A share, and the verdict on the claim that it is at most `bound`.
 

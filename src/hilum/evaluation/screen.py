@@ -140,16 +140,18 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     reasons = ", ".join(f"{100 * share['value']:.1f} % {reason}" for reason, share in abstained["reasons"].items())
     told = [f"abstains on {interval(abstained['abstained'], 100, 1)} % of images: {reasons}"]
     if found := abstained.get("by_patient"):
-        by_images = [f"{name} {100 * part['value']:.1f} %" for name, part in found["by_images"].items()]
+        by_images = [f"{name}: {100 * part['value']:.1f} %" for name, part in found["by_images"].items()]
         told.append(
             f"patients with at least one such image {interval(found['any_image'], 100, 1)} % (by number of images: "
             f"{', '.join(by_images)}); one image of each patient {interval(found['one_image'], 100, 1)} %"
         )
+    seen = abstained.get("of_calibration")
     if rate := abstained.get("rate"):
         told.append(
-            f"stated for one image of a patient like those of the calibration: {100 * abstained['level']:g} % on "
-            f"average over calibration sets; with {abstained['n_calibration']} patients from {100 * rate['low']:.1f} "
-            f"to {100 * rate['high']:.1f} % in 90 % of them"
+            f"stated for one image of a patient like those of the calibration: at most {100 * abstained['level']:g} % "
+            f"on average over calibration sets; with {abstained['n_calibration']} patients from "
+            f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f} % in 90 % of them"
+            + (f"; of these {interval(seen['any_image'], 100, 1)} % had at least one such image" if seen else "")
         )
     recall = abstained["recall"]
     if recall["as_missed"]["value"] is not None:

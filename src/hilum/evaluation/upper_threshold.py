@@ -24,7 +24,10 @@ from numpy.typing import NDArray
 
 from hilum.errors import CertificateError, UsageError
 from hilum.evaluation.certificate import DIGITS, allowed_rank, patients_needed
-from hilum.intervals.shares import exact_limits
+from hilum.evaluation.outcomes import claim_at_most
+from hilum.evaluation.proportions import predictive_values
+from hilum.evaluation.verdicts import at_least
+from hilum.intervals.shares import Patients, exact_limits
 
 Floats = NDArray[np.float64]
 STARTS = (0.95, 0.8, 0.5, 0.2)  # fixed before any patient is seen: where the search for a PPV begins
@@ -129,6 +132,39 @@ def certify_upper(
     if not len(passed):
         raise CertificateError(_no_ppv(ill, scores, side, 1 - confidence, lower))
     return {**facts, "threshold": float(passed.min()), "raised": bool(shown.min() < lower), "n_ill": len(ill)}
+
+
+def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floats]) -> dict[str, Any]:
+    """How the upper side holds on patients who did not choose it, as if nobody were abstained on.
+
+    Args:
+        upper: The entry of ``certificate.json``.
+        ill: One score a patient with the disease, shape (n,).
+        others: One score a patient without it, by label.
+
+    Returns:
+        ``kind``, ``value``, ``low``, ``high``, ``bound`` and ``verdict``: of the share of healthy patients who are
+        flagged, at most 1 - specificity, with their ``count`` and ``total``; or of the PPV at the stated prevalence.
+    """
+    there = [others[label] for label in upper["labels"] if label in others]
+    scores = np.concatenate(there) if there else np.zeros(0)
+    if upper["kind"] == "specificity":
+        claim = claim_at_most(int((scores >= upper["threshold"]).sum()), len(scores), 1 - upper["bound"])
+        return {"kind": "specificity", **claim}
+    found: dict[str, Any] = {"value": None, "low": None, "high": None}
+    if len(ill) and len(scores):
+        positive = np.repeat([True, False], [len(ill), len(scores)])
+        flagged = np.concatenate([ill, scores]) >= upper["threshold"]
+        everybody = Patients(np.arange(len(positive)))
+        found = predictive_values(positive, flagged, everybody, prevalences=[upper["prevalence"]])["at"][0]["ppv"]
+    verdict = at_least(found["low"], found["high"], upper["bound"])
+    return {
+        "kind": "ppv",
+        **{key: found[key] for key in ("value", "low", "high")},
+        "bound": upper["bound"],
+        "prevalence": upper["prevalence"],
+        "verdict": verdict,
+    }
 
 
 def above(score: float) -> float:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
-from hilum.evaluation.abstention import FACTOR
+from hilum.evaluation.abstention_rate import FACTOR
 from hilum.evaluation.accesses import access_sentence
 from hilum.evaluation.certificate_screen import (
     DIFFER,

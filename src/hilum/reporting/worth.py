@@ -11,6 +11,7 @@ from hilum.evaluation.shortcut_verdict import read_gate
 from hilum.reporting import evaluation_figures as drawn
 from hilum.reporting.decision_curves import DecisionCurve, decision_curve_of
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
+from hilum.reporting.triage_table import triage_table
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Worth:
     Attributes:
         decisions: Certificate, abstention, drop and shortcuts in sentences.
         decision_curve: Net benefit over threshold probabilities and prevalences.
+        triage: What becomes of patients, by label; None without a certificate that could be checked.
         curves: ROC and precision-recall curves.
         reliability: Reliability diagrams.
         brier: The Brier score taken apart, in one sentence.
@@ -36,6 +38,7 @@ class Worth:
 
     decisions: list[str]
     decision_curve: DecisionCurve | None
+    triage: dict[str, Any] | None
     curves: str
     reliability: str
     brier: str
@@ -62,6 +65,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
     return Worth(
         decisions=decision_lines(metrics),
         decision_curve=decision_curve_of(metrics.get("decision_curve"), name),
+        triage=triage_table(metrics),
         curves=drawn.curves(metrics["curves"], colours, f"curves-{name}") if metrics.get("curves") else "",
         reliability=drawn.reliability_diagrams(metrics["reliability"], colours, f"reliability-{name}")
         if metrics.get("reliability")
