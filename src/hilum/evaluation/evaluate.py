@@ -19,7 +19,7 @@ from hilum.errors import RunError
 from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
+from hilum.evaluation.calibration import calibration_errors
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.external import drop, internal_predictions
@@ -29,9 +29,10 @@ from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.evaluation.prevalence import training_prior
-from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
+from hilum.evaluation.proportions import DISCORDANCE, POWER, detectable_difference, predictive_values, wilson_of
 from hilum.evaluation.reliability import brier_parts, reliability
 from hilum.evaluation.shortcut_gate import shortcut_gate
+from hilum.evaluation.slopes import calibration_by_label
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.intervals.shares import CONFIDENCE, Patients, as_json
@@ -139,7 +140,7 @@ def evaluate(
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
         "decision_curve": decision_curve(
-            predictions, members, training_prior(run), flagged=flagged if certificate else None
+            predictions, members, calibration.prior or training_prior(run), flagged=flagged if certificate else None
         ),
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
@@ -227,30 +228,29 @@ def measure(predictions: Predictions, *, protected: str | None = None) -> dict[s
         "predictive_values": _predictive_values(predictions, protected, patients),
         "detectable": _detectable(predictions),
         **probability_scores(truth, probabilities, predictions.clusters),
+        "calibration_by_label": calibration_by_label(truth, probabilities, labels, patients),
         "intervals": {"confidence": CONFIDENCE},
     }
 
 
 def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) -> dict[str, Any]:
-    """How far the probabilities themselves can be trusted: ``log_loss``, ``brier``, ``ece`` with its noise floor.
-
-    ``noise_high`` is what 95 % of perfectly calibrated models of these probabilities would stay below.
+    """Scores of the probabilities themselves: ``log_loss``, ``brier`` and both calibration errors.
 
     Args:
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
         clusters: The patient of each image.
+
+    Returns:
+        ``ece_class_wise`` and ``ece_top_label`` as `calibration_errors` has them; ``ece`` is the former, under its
+        earlier name.
     """
-    errors = errors_if_calibrated(probabilities, clusters)
-    outcomes = np.eye(probabilities.shape[1])[truth]
+    errors = calibration_errors(truth, probabilities, clusters)
     return {
         "log_loss": log_loss(truth, probabilities),
         "brier": brier(truth, probabilities),
-        "ece": {
-            "value": expected_calibration_error(outcomes, probabilities),
-            "noise_floor": float(errors.mean()),
-            "noise_high": float(np.quantile(errors, 0.95)),
-        },
+        **errors,
+        "ece": errors["ece_class_wise"],
     }
 
 
@@ -267,10 +267,16 @@ def _predictive_values(predictions: Predictions, protected: str | None, patients
 
 
 def _detectable(predictions: Predictions) -> dict[str, Any]:
-    """The smallest difference of accuracy that could be significant, counting images, and patients where known."""
+    """The difference of accuracy that so many patients would show in four of five samples; images where unknown."""
     known = all(predictions.patients)
-    patients = smallest_significant(len(set(predictions.patients))) if known else None
-    return {"discordance": DISCORDANCE, "images": smallest_significant(len(predictions.truth)), "patients": patients}
+    count = len(set(predictions.clusters))
+    return {
+        "discordance": DISCORDANCE,
+        "power": POWER,
+        "unit": "patients" if known else "images",
+        "count": count,
+        "value": detectable_difference(count),
+    }
 
 
 def details(predictions: Predictions) -> dict[str, Any]:

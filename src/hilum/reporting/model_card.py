@@ -16,7 +16,7 @@ from hilum.reporting.results import per_label, verdict
 from hilum.training.findings import known_of
 
 FILE = "model_card.md"
-MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
+MARKS = {"PASS": "pass", "FAIL": "FAIL", "REPORTED": "reported", "UNKNOWN": "unknown"}
 
 
 def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:
