@@ -88,19 +88,22 @@ def calibration_errors(truth: NDArray[np.int64], probabilities: Floats, clusters
     return found
 
 
-def noise_floor(probabilities: Floats, clusters: Sequence[str] | None = None, *, draws: int = DRAWS) -> float:
+def noise_floor(
+    probabilities: Floats, clusters: Sequence[str] | None = None, *, draws: int = DRAWS, seed: int = 0
+) -> float:
     """The class-wise calibration error that a perfectly calibrated model of these probabilities would show.
 
     Args:
         probabilities: Of shape (N, K).
         clusters: The patient of each image; by default each its own.
         draws: Number of draws of the outcomes.
+        seed: Seed of the draws.
 
     Returns:
         The mean over the draws.
     """
     identity = np.eye(probabilities.shape[1])
-    drawn = outcomes_if_calibrated(probabilities, clusters, draws=draws, seed=0)
+    drawn = outcomes_if_calibrated(probabilities, clusters, draws=draws, seed=seed)
     return float(np.mean([expected_calibration_error(identity[truth], probabilities) for truth in drawn]))
 
 

@@ -99,7 +99,7 @@ def not_lower(entry: Mapping[str, float | None], margin: float) -> Verdict:
 def scaled_to_decide(
     value: float | None, low: float | None, high: float | None, bound: float, patients: int
 ) -> int | None:
-    """About how many patients would decide a claim that so many do not, if the value stayed the same.
+    """About how many patients would decide a claim that so many do not, if the value stayed the same; two digits.
 
     Args:
         value: Measure; None where undefined.
@@ -109,9 +109,13 @@ def scaled_to_decide(
         patients: Number of patients that the interval comes from.
 
     Returns:
-        None where the value is undefined, or so near the bound that hardly any number decides.
+        None where the value is undefined, or so near the bound that it would take more than ten million.
     """
     if value is None or low is None or high is None:
         return None
     wide, distance = (value - low if value > bound else high - value), abs(value - bound)
-    return math.ceil(patients * (wide / distance) ** 2) if distance > wide / 100 else None
+    if patients * wide**2 >= MOST * distance**2:
+        return None
+    number = patients * (wide / distance) ** 2
+    step = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 1)
+    return math.ceil(number / step - 1e-9) * step
