@@ -22,7 +22,9 @@ from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import calibration_errors
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.decision_curve import decision_curve
+from hilum.evaluation.exchangeability import with_features
 from hilum.evaluation.external import drop, internal_predictions
+from hilum.evaluation.feature_shift import feature_shift
 from hilum.evaluation.holding import certificate_in_force, holding, no_witness
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.own_table import own_table, table_facts
@@ -113,6 +115,10 @@ def evaluate(
         judgement = abstention.reference.judge_layouts(features, layouts_of(part.images))
     else:
         notes.append(abstention.note)
+    if held and held["exchangeability"]:
+        own_root = part.root if part.own else None
+        shift = feature_shift(run, predictions, features, own_root, images=part.whole, progress=progress)
+        held["exchangeability"] = with_features(held["exchangeability"], shift)
     del features
     for note in (*part.notes, *notes):
         progress.line(note)

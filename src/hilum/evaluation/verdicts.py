@@ -117,5 +117,5 @@ def scaled_to_decide(
     if patients * wide**2 >= MOST * distance**2:
         return None
     number = patients * (wide / distance) ** 2
-    step = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 1)
+    step = int(10 ** max(0, math.floor(math.log10(max(number, 1))) - 1))
     return math.ceil(number / step - 1e-9) * step

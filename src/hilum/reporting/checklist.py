@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.evaluation.calibration import ECE
-from hilum.evaluation.certificate_screen import DIFFER, certified_sentence, exchangeability_sentence, holding_sentence
+from hilum.evaluation.certificate_screen import certified_sentence, exchangeability_sentence, holding_sentence
+from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.screen import abstention_sentences

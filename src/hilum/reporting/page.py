@@ -17,9 +17,10 @@ from hilum.data.labels import order_labels
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
-from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
+from hilum.evaluation.certificate_screen import exchangeability_sentence, holding_sentence
 from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.evaluate import looks_at
+from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
 from hilum.evaluation.shortcut_gate import gate_sentence
