@@ -27,6 +27,10 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which part of the data.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
     mapped: MapOption = None,
+    prevalence: Annotated[
+        list[float] | None,
+        typer.Option(metavar="SHARE", help="Say what answers are worth at this prevalence, too, e.g. 0.02."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
@@ -47,6 +51,7 @@ def evaluate(
         out=out,
         mapping=parse_map(mapped or []),
         read=read,
+        prevalences=prevalence or (),
         progress=progress_for_terminal(),
     )
     if as_json:

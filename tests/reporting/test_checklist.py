@@ -8,8 +8,10 @@ from made_results import LABELS, predictions
 from reading_pages import Page
 
 from hilum.evaluation.abstaining import risk_coverage
+from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.evaluate import details
 from hilum.evaluation.external import drop
+from hilum.evaluation.prevalence import Prior
 from hilum.reporting.checklist import ITEMS
 from hilum.reporting.page import page_content, write_report
 from hilum.training.run import open_run
@@ -134,6 +136,19 @@ def test_subgroups_pass_only_where_each_is_shown_to_be_found_as_often(make_run, 
     shown = group | {"against_rest": rest | {"patients_to_decide": 90}}
     change(run, subgroups={"view": {"AP": shown, "PA": group | {"against_rest": None}}})
     assert states(run)[21].state == state
+
+
+@pytest.mark.parametrize(("threshold", "state"), [(0.001, "FAIL"), (0.5, "REPORTED")])
+def test_an_operating_point_that_is_worse_than_nothing_fails_and_stands_at_the_top(make_run, threshold, state):
+    run = make_run()
+    some = predictions(n=240, right=1.0)
+    flagged = some.probabilities[:, 1] >= threshold
+    prior = Prior(np.full(3, 1 / 3), np.zeros(3), "made")
+    change(run, decision_curve=decision_curve(some, [LABELS[1]], prior, flagged=flagged))
+    assert states(run)[18].state == state
+    html = write_report(run).read_text(encoding="utf-8")
+    assert ("WORSE THAN FLAGGING NOBODY" in html[: html.index('id="data"')]) == (state == "FAIL")
+    assert 'id="decision-curve-test' in html
 
 
 def held(verdict, p):

@@ -30,8 +30,15 @@ from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, lo
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
-from hilum.evaluation.prevalence import training_prior
-from hilum.evaluation.proportions import DISCORDANCE, POWER, detectable_difference, predictive_values, wilson_of
+from hilum.evaluation.prevalence import training_prior, with_stated
+from hilum.evaluation.proportions import (
+    DISCORDANCE,
+    POWER,
+    PREVALENCES,
+    detectable_difference,
+    predictive_values,
+    wilson_of,
+)
 from hilum.evaluation.reliability import brier_parts, reliability
 from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.slopes import calibration_by_label
@@ -63,6 +70,7 @@ def evaluate(
     out: Path | None = None,
     mapping: Mapping[str, str] | None = None,
     read: ReadOptions | None = None,
+    prevalences: Sequence[float] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -75,15 +83,17 @@ def evaluate(
             other dataset with the start of its hash.
         mapping: The run's label for labels of other data; empty to leave their images out.
         read: How to read `data`.
+        prevalences: Further prevalences for predictive values and net benefit, each in (0, 1).
         progress: Told about long work.
 
     Raises:
+        UsageError: A prevalence is not between 0 and 1.
         RunError: The training is not finished, or its images are gone.
         CheckpointError: The kept weights are not those with which the training ended.
         SplitError: The split is empty, or holds labels that the run does not know.
     """
     progress = progress or Progress()
-    labels = run.labels
+    labels, prevalences = run.labels, with_stated(prevalences)
     if not run.finished:
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
@@ -132,7 +142,7 @@ def evaluate(
     metrics = {
         "name": part.name,
         "split": part.split,
-        **measure(predictions, protected=run.protected),
+        **measure(predictions, protected=run.protected, prevalences=prevalences),
         **details(predictions),
         "calibration": {
             "temperatures": calibration.temperatures,
@@ -146,7 +156,11 @@ def evaluate(
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
         "decision_curve": decision_curve(
-            predictions, members, calibration.prior or training_prior(run), flagged=flagged if certificate else None
+            predictions,
+            members,
+            calibration.prior or training_prior(run),
+            flagged=flagged if certificate else None,
+            prevalences=prevalences,
         ),
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
@@ -205,12 +219,15 @@ def flags(
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
 
-def measure(predictions: Predictions, *, protected: str | None = None) -> dict[str, Any]:
+def measure(
+    predictions: Predictions, *, protected: str | None = None, prevalences: Sequence[float] = PREVALENCES
+) -> dict[str, Any]:
     """All measures of some predictions, with intervals that count patients.
 
     Args:
         predictions: Of N images, K labels.
         protected: The label that must not be missed.
+        prevalences: Of the predictive values.
 
     Returns:
         What ``metrics.json`` holds, without the parts that say where it comes from.
@@ -231,7 +248,7 @@ def measure(predictions: Predictions, *, protected: str | None = None) -> dict[s
         **as_json(measures(truth, probabilities, labels, patients)),
         **({"decisions": as_json(decisions)} if decisions else {}),
         "wilson": wilson_of(confusion, labels, CONFIDENCE),
-        "predictive_values": _predictive_values(predictions, protected, patients),
+        "predictive_values": _predictive_values(predictions, protected, patients, prevalences),
         "detectable": _detectable(predictions),
         **probability_scores(truth, probabilities, predictions.clusters),
         "calibration_by_label": calibration_by_label(truth, probabilities, labels, patients),
@@ -260,7 +277,9 @@ def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) 
     }
 
 
-def _predictive_values(predictions: Predictions, protected: str | None, patients: Patients) -> dict[str, Any] | None:
+def _predictive_values(
+    predictions: Predictions, protected: str | None, patients: Patients, prevalences: Sequence[float]
+) -> dict[str, Any] | None:
     """Of the protected label, called where it is the most probable one; None without patients on both sides."""
     if protected not in predictions.labels:
         return None
@@ -268,7 +287,7 @@ def _predictive_values(predictions: Predictions, protected: str | None, patients
     positive = predictions.truth == k
     if not positive.any() or positive.all():
         return None
-    found = predictive_values(positive, predictions.predicted == k, patients)
+    found = predictive_values(positive, predictions.predicted == k, patients, prevalences=prevalences)
     return {"label": protected, **found}
 
 

@@ -7,27 +7,27 @@ the evidence says what would decide. REPORTED are figures that no bound judges: 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import get_args
 
 from hilum.data.patients import in_words
-from hilum.data.splits import UNUSED
 from hilum.evaluation.calibration import ECE
 from hilum.evaluation.certificate_screen import certified_sentence, exchangeability_sentence, holding_sentence
+from hilum.evaluation.decision_curve import harm_sentence, worse_than_nothing
 from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.screen import abstention_sentences
 from hilum.evaluation.shortcut_gate import gate_sentence
 from hilum.evaluation.slopes import calibration_sentences, calibration_verdict
-from hilum.evaluation.subgroups import MARGIN, in_order, subgroup_sentences, subgroup_verdict
+from hilum.evaluation.subgroups import MARGIN, subgroup_sentences, subgroup_verdict
 from hilum.evaluation.verdicts import Verdict, not_lower, weakest
+from hilum.reporting import checklist_data as data
+from hilum.reporting.checklist_facts import NOT_EVALUATED, OLDER, Answer, Facts, State
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
-from hilum.training.run import UNREADABLE, Run, SplitRow
 
-State = Literal["PASS", "FAIL", "REPORTED", "UNKNOWN"]
 DROP = 0.05  # by which balanced accuracy may be lower on other data
 STATES: dict[Verdict, State] = {"shown": "PASS", "not shown": "UNKNOWN", "refuted": "FAIL"}
 INTENDED = "For teaching, and research on the data it was made from."
@@ -47,34 +47,6 @@ class Item:
     evidence: str
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the checklist is computed from.
-
-    Attributes:
-        run: The run.
-        split: All rows of its ``split.csv``.
-        metrics: Of its own test images; empty if they were not evaluated.
-        external: Metrics of other data, by name.
-        audit: What ``audit.json`` says of its data; empty without an audit.
-        looks: How often the test images were evaluated by this run.
-        errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
-    """
-
-    run: Run
-    split: Sequence[SplitRow]
-    metrics: Mapping[str, Any]
-    external: Mapping[str, Mapping[str, Any]]
-    audit: Mapping[str, Any]
-    looks: int
-    errors_shown: int | None
-
-
-Answer = tuple[State, str]
-OLDER: Answer = ("UNKNOWN", "the evaluation is of an older version: hilum evaluate RUN again")
-NOT_EVALUATED: Answer = ("UNKNOWN", "the test images were not evaluated yet: hilum evaluate RUN")
-
-
 def checklist(facts: Facts) -> list[Item]:
     """All 25 items in their order."""
     return [Item(number, name, *answer(facts)) for number, (name, answer) in enumerate(ITEMS, start=1)]
@@ -91,99 +63,6 @@ def _use(facts: Facts) -> Answer:
     if facts.run.protected:
         return "PASS", f"{told} {facts.run.protected} must not be missed"
     return "UNKNOWN", f"{told} What must not be missed, the recipe does not say (protected)"
-
-
-def _columns(facts: Facts, *wanted: str, by_label: bool = False) -> Answer:
-    table = facts.metrics.get("table")
-    if not table:
-        return "UNKNOWN", "the data's table was not read: hilum evaluate RUN"
-    found = {name: table["columns"][name] for name in wanted if name in table["columns"]}
-    told = [
-        f"{name.replace('_', ' ')} in column '{entry['column']}' ({percent(entry['filled'])} filled)"
-        + (f": {_by_class(entry['by_label'])}" if by_label else "")
-        for name, entry in found.items()
-    ]
-    missing = [name.replace("_", " ") for name in wanted if name not in found]
-    if missing:
-        told.append(f"no column of the table tells {', '.join(missing)}")
-    complete = not missing and all(entry["filled"] == 1 for entry in found.values())
-    complete = complete and not (by_label and any(entry["by_label"] is None for entry in found.values()))
-    return ("PASS" if complete else "UNKNOWN"), "; ".join(told)
-
-
-def _by_class(counts: Mapping[str, Mapping[str, int]] | None) -> str:
-    if counts is None:
-        return "too many values for a table"
-    shown = (
-        f"{label} ({', '.join(f'{value} {by[value]:,}' for value in sorted(by, key=in_order))})"
-        for label, by in counts.items()
-    )
-    return ", ".join(shown)
-
-
-def _possible(facts: Facts) -> Answer:
-    impossible = [] if not facts.metrics.get("table") else list(facts.metrics["table"]["impossible"])
-    impossible += [
-        finding["message"]
-        for finding in facts.audit.get("findings", [])
-        if finding["check"] == "provenance" and finding["severity"] == "error"
-    ]
-    if impossible:
-        return "FAIL", "; ".join(impossible)
-    table = facts.metrics.get("table") or {}
-    if date := table.get("columns", {}).get("date"):
-        undated = table.get("undated", 0 if date["filled"] == 1 else table["n_images"])
-        if not undated:
-            return "PASS", "no label contradicts the images' dates"
-        return "UNKNOWN", f"no label contradicts the images' dates, but {undated:,} images have none"
-    return "UNKNOWN", "no dates in the table" + (
-        "" if facts.audit else ", and no audit compared the images with known sets"
-    )
-
-
-def _counts(facts: Facts) -> Answer:
-    counts = Counter(row.split for row in facts.split)
-    used = ", ".join(f"{name} {n:,}" for name, n in counts.items() if name not in (UNUSED, UNREADABLE))
-    return "PASS", f"{used}; unused {counts[UNUSED]:,}, unreadable {counts[UNREADABLE]:,}"
-
-
-def _unit(facts: Facts) -> Answer:
-    used = [row for row in facts.split if row.split not in (UNUSED, UNREADABLE)]
-    known = sum(bool(row.patient_id) for row in used)
-    if not used or known < len(used):
-        return "UNKNOWN", f"split by {'patient' if known else 'image'}, {in_words(known, len(used))}: optimistic"
-    crossing = _on_both_sides({(row.patient_id, row.split) for row in used})
-    if crossing:
-        return "FAIL", f"{crossing} patients are in more than one split"
-    return "PASS", f"split by patient; none of {len({row.patient_id for row in used}):,} is in more than one split"
-
-
-def _duplicates(facts: Facts) -> Answer:
-    used = {(row.sha256, row.split) for row in facts.split if row.sha256 and row.split not in (UNUSED, UNREADABLE)}
-    crossing = _on_both_sides(used)
-    if crossing:
-        return "FAIL", f"{crossing} files are in more than one split, byte for byte"
-    if not facts.audit:
-        return (
-            "UNKNOWN",
-            "no file is in two splits; near-duplicates are unknown: hilum audit DATA --out RUN/audit",
-        )
-    found = facts.audit["duplicates"]
-    if found["across_splits"]:
-        return "FAIL", f"{found['across_splits']} groups of copies are in more than one split of the dataset"
-    return "PASS", f"{len(found['groups'])} groups of copies, none across splits"
-
-
-def _sources(facts: Facts) -> Answer:
-    table = facts.metrics.get("table") or {}
-    if table.get("given_away"):
-        return "FAIL", "; ".join(table["given_away"])
-    source = table.get("columns", {}).get("source")
-    if not source:
-        return "UNKNOWN", "no column of the table says where images come from, or it is empty"
-    if not source["by_label"]:
-        return "UNKNOWN", "too many sources for a table"
-    return "PASS", _by_class(source["by_label"])
 
 
 def _shortcuts(facts: Facts) -> Answer:
@@ -259,6 +138,9 @@ def _predictive(facts: Facts) -> Answer:
         return ("UNKNOWN", "no protected label, or only one side of it") if facts.metrics else NOT_EVALUATED
     told = [f"at {percent(at['prevalence'])}: PPV {percent(at['ppv']['value'])}, NPV {percent(at['npv']['value'])}"
             for at in found["at"]]  # fmt: skip
+    if any(row["verdict"] == "refuted" for row in worse_than_nothing(facts.metrics.get("decision_curve"))):
+        told.append(harm_sentence(facts.metrics["decision_curve"]))
+        return "FAIL", f"{found['label']}, {'; '.join(told)}"
     return "REPORTED", f"{found['label']}, {'; '.join(told)}"
 
 
@@ -352,23 +234,16 @@ def _hashes(facts: Facts) -> Answer:
     )
 
 
-def _on_both_sides(pairs: set[tuple[str, str]]) -> int:
-    sides: defaultdict[str, set[str]] = defaultdict(set)
-    for who, side in pairs:
-        sides[who].add(side)
-    return sum(len(found) > 1 for found in sides.values())
-
-
 ITEMS: tuple[tuple[str, Callable[[Facts], Answer]], ...] = (
     ("intended use and non-uses", _use),
-    ("source, dates, site, licence", lambda facts: _columns(facts, "source", "date", "site", "licence")),
-    ("age, sex and view by class", lambda facts: _columns(facts, "age", "sex", "view", by_label=True)),
-    ("how labels were made", lambda facts: _columns(facts, "label_source")),
-    ("whether labels are possible in time", _possible),
-    ("inclusions and exclusions with counts", _counts),
-    ("split unit and overlap", _unit),
-    ("duplicates", _duplicates),
-    ("source by label", _sources),
+    ("source, dates, site, licence", lambda facts: data.columns(facts, "source", "date", "site", "licence")),
+    ("age, sex and view by class", lambda facts: data.columns(facts, "age", "sex", "view", by_label=True)),
+    ("how labels were made", lambda facts: data.columns(facts, "label_source")),
+    ("whether labels are possible in time", data.possible),
+    ("inclusions and exclusions with counts", data.counts),
+    ("split unit and overlap", data.unit),
+    ("duplicates", data.duplicates),
+    ("source by label", data.sources),
     ("shortcut probes", _shortcuts),
     ("preprocessing and its hash", _preprocessing),
     ("model and provenance of weights", _weights),
@@ -377,7 +252,7 @@ ITEMS: tuple[tuple[str, Callable[[Facts], Answer]], ...] = (
     ("confusion counts", _confusion),
     ("recall and precision with intervals", _recall),
     ("AUROC with interval", _area),
-    ("predictive values at other prevalences", _predictive),
+    ("predictive values and net benefit at other prevalences", _predictive),
     ("calibration with its noise floor", _calibration),
     ("operating point with its certificate", _operating_point),
     ("subgroups", _subgroups),

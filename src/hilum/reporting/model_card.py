@@ -11,7 +11,8 @@ from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines
 from hilum.printable import code_span, markdown
-from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Facts, Item, tally
+from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Item, tally
+from hilum.reporting.checklist_facts import Facts
 from hilum.reporting.results import per_label, verdict
 from hilum.training.findings import known_of
 

@@ -27,7 +27,8 @@ from hilum.evaluation.shortcut_gate import gate_sentence
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
-from hilum.reporting.checklist import Facts, checklist, tally
+from hilum.reporting.checklist import checklist, tally
+from hilum.reporting.checklist_facts import Facts
 from hilum.reporting.gallery import choose, picture_uri, rows_of
 from hilum.reporting.model_card import FILE as CARD
 from hilum.reporting.model_card import write_model_card
