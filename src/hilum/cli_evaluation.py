@@ -36,6 +36,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
     mapped: MapOption = None,
     ledger: LedgerOption = None,
+    prevalence: Annotated[
+        list[float] | None,
+        typer.Option(metavar="SHARE", help="Say what answers are worth at this prevalence, too, e.g. 0.02."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
@@ -58,6 +62,7 @@ def evaluate(
         mapping=parse_map(mapped or []),
         read=read,
         ledger=ledger,
+        prevalences=prevalence or (),
         progress=progress_for_terminal(),
     )
     if as_json:

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.calibration import expected_calibration_error, noise_floor, outcomes_if_calibrated
+from hilum.evaluation.calibration import (
+    calibration_errors,
+    expected_calibration_error,
+    noise_floor,
+    outcomes_if_calibrated,
+    top_label_error,
+)
 
 
 def draw(count, seed, sharpness=1.0):
@@ -61,3 +67,23 @@ def test_drawn_outcomes_have_the_stated_frequencies_within_patients_too():
     for k in range(3):
         np.testing.assert_allclose((drawn == k).mean(axis=0), probabilities[:, k], atol=0.03)
     assert (drawn[:, 0] == drawn[:, 1]).all()
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 3.0])
+def test_the_top_label_error_is_torchmetrics(sharpness):
+    """Guo's error, over 15 bins of equal width; torchmetrics cuts bins at the other side, which matters to no draw."""
+    functional = pytest.importorskip("torchmetrics.functional.classification")
+    torch = pytest.importorskip("torch")
+    outcomes, probabilities = draw(700, 4, sharpness)
+    stated, truth = torch.tensor(probabilities), torch.tensor(outcomes.argmax(axis=1))
+    theirs = functional.multiclass_calibration_error(stated, truth, num_classes=3, n_bins=15, norm="l1")
+    assert top_label_error(outcomes, probabilities) == pytest.approx(float(theirs), abs=1e-6)
+
+
+def test_both_errors_are_named_and_differ():
+    outcomes, probabilities = draw(615, 0, sharpness=2)
+    found = calibration_errors(outcomes.argmax(axis=1), probabilities, [str(i) for i in range(615)])
+    assert found.keys() == {"ece_class_wise", "ece_top_label"}
+    for error in found.values():
+        assert error["noise_floor"] < error["noise_high"] < error["value"]
+    assert found["ece_top_label"]["value"] > found["ece_class_wise"]["value"]

@@ -157,3 +157,19 @@ def test_without_both_kinds_of_patients_there_is_no_curve():
     assert decision_curve(made(np.arange(8) % 2, np.full(8, 0.9)), [], EVEN) is None
     few = decision_curve(made(np.arange(3) % 2, np.full(3, 0.9)), ["ill"], EVEN)
     assert few["judged"] == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "expected"),
+    [(None, [0.25771429, 0.21688889, 0.12569231]), (0.05, [0.03401174, -0.01018772, -0.05966475])],
+)
+def test_dcurves_gives_the_same_at_any_prevalence(prevalence, expected):
+    """Figures of dcurves 1.1.7 (Vickers' group): ``dca(..., prevalence=...)`` of the same 500 patients."""
+    generator = np.random.default_rng(0)
+    risk = generator.beta(0.6, 1.4, 500)
+    ill = generator.random(500) < risk
+    cohort = Cohort([str(i) for i in range(500)], ill)
+    rates = [cohort.rates(cohort.highest(risk) >= threshold) for threshold in (0.02, 0.1, 0.35)]
+    at = prevalence or float(ill.mean())
+    found = [net_benefit(rate, at, threshold).value for rate, threshold in zip(rates, (0.02, 0.1, 0.35), strict=True)]
+    assert found == pytest.approx(expected, abs=1e-7)

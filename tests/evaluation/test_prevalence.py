@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.prevalence import Prior, at_prevalence, fit_prior
+from hilum.errors import UsageError
+from hilum.evaluation.prevalence import Prior, at_prevalence, fit_prior, with_stated
 
 MEANS = np.array([[0.0, 0.0], [1.5, 0.5], [0.5, 1.5]])
 
@@ -60,6 +61,12 @@ def test_a_prevalence_that_leaves_no_doubt_is_refused(prevalence):
         at_prevalence(np.full((2, 2), 0.5), prior, [1], prevalence)
     with pytest.raises(ValueError, match="others"):
         at_prevalence(np.full((2, 2), 0.5), prior, [0, 1], 0.5)
+    with pytest.raises(UsageError, match="prevalence"):
+        with_stated([0.1, prevalence])
+
+
+def test_stated_prevalences_join_the_usual_ones():
+    assert with_stated([0.02, 0.1]) == (0.01, 0.02, 0.05, 0.10, 0.20, 0.50)
 
 
 def test_certain_answers_stay_certain():

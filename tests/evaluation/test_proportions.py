@@ -1,9 +1,15 @@
-"""Proportions against statsmodels, Bayes' theorem by hand, and the figure that was computed while planning."""
+"""Proportions and power against statsmodels, Connor's formula, and Bayes' theorem by hand."""
 
 import numpy as np
 import pytest
 
-from hilum.evaluation.proportions import predictive_values, smallest_significant, wilson, wilson_of
+from hilum.evaluation.proportions import (
+    detectable_difference,
+    detectable_sentence,
+    predictive_values,
+    wilson,
+    wilson_of,
+)
 from hilum.intervals.shares import Patients
 
 
@@ -37,14 +43,31 @@ def test_predictive_values_are_bayes():
     assert at["ppv"]["low"] < at["ppv"]["value"] < at["ppv"]["high"]
 
 
-def test_the_smallest_significant_difference_is_the_one_that_was_planned_with():
-    """615 images, 10 % discordance: 2.8 points (17 of 61 one way more), as statsmodels' exact McNemar test agrees."""
-    assert smallest_significant(615) == pytest.approx(0.028, abs=0.0005)
+def connor(difference, discordance):
+    """Pairs for 80 % power by Connor's formula (1987), two-sided at 5 %."""
+    return (1.959964 * np.sqrt(discordance) + 0.841621 * np.sqrt(discordance - difference**2)) ** 2 / difference**2
+
+
+@pytest.mark.parametrize("count", [419, 1000, 4000])
+def test_the_detectable_difference_is_connor_s_and_a_little_more(count):
+    assert count == pytest.approx(connor(detectable_difference(count), 0.1), rel=0.12)
+    assert count > connor(detectable_difference(count), 0.1)
+
+
+@pytest.mark.parametrize("count", [100, 419])
+def test_the_detectable_difference_is_found_in_four_of_five_samples(count):
+    """Drawn pairs through statsmodels' own exact test."""
     mcnemar = pytest.importorskip("statsmodels.stats.contingency_tables").mcnemar
-    for count in (100, 333, 615, 2000):
-        differing, net = int(0.1 * count), round(smallest_significant(count) * count)
-        pairs = [[0, (differing + net) // 2], [(differing - net) // 2, 0]]
-        assert mcnemar(pairs, exact=True).pvalue < 0.05
-        pairs = [[0, (differing + net) // 2 - 1], [(differing - net) // 2 + 1, 0]]
-        assert mcnemar(pairs, exact=True).pvalue >= 0.05
-    assert smallest_significant(30) is None
+    difference = detectable_difference(count)
+    generator = np.random.default_rng(0)
+    pairs = generator.multinomial(count, [0.05 + difference / 2, 0.05 - difference / 2, 0.9], 2000)
+    p = {(a, b): mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in {(a, b) for a, b, _ in pairs.tolist()}}
+    assert np.mean([p[a, b] < 0.05 for a, b, _ in pairs.tolist()]) == pytest.approx(0.8, abs=0.03)
+
+
+def test_too_few_patients_can_show_no_difference_at_all():
+    assert detectable_difference(0) is None
+    assert detectable_difference(3) is None
+    assert detectable_difference(30) is None
+    facts = {"count": 30, "unit": "patients", "discordance": 0.1, "power": 0.8}
+    assert detectable_sentence(facts | {"value": None}) != detectable_sentence(facts | {"value": 0.1})

@@ -6,7 +6,14 @@ import pytest
 from hilum.data.table import Row
 from hilum.evaluation.evaluate import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.subgroups import age_band, columns_of, measure_subgroups
+from hilum.evaluation.subgroups import (
+    age_band,
+    columns_of,
+    holm,
+    measure_subgroups,
+    subgroup_sentences,
+    subgroup_verdict,
+)
 
 LABELS = ("normal", "infected/covid")
 
@@ -83,3 +90,69 @@ def test_any_column_forms_subgroups_many_values_taken_together():
     order = list(measure_subgroups(some, {"exposure": found["exposure"]}, None)["exposure"])
     assert [float(name.split(" to ")[0]) for name in order[:3]] == sorted(float(n.split(" to ")[0]) for n in order[:3])
     assert order[3] == "unknown"
+
+
+def found_with(recalls, per_group, seed=0, healthy=200):
+    """Predictions of a binary classifier that finds each group's patients with its own probability."""
+    generator = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(len(recalls)), per_group)
+    hit = generator.random(len(groups)) < np.asarray(recalls)[groups]
+    truth = np.r_[np.ones(len(groups), int), np.zeros(healthy, int)]
+    stated = np.r_[np.where(hit, 0.9, 0.1), np.full(healthy, 0.1)]
+    names = [f"g{k}" for k in groups] + [f"g{i % len(recalls)}" for i in range(healthy)]
+    paths = tuple(map(str, range(len(truth))))
+    made = Predictions(LABELS, paths, tuple(f"p{i}" for i in paths), truth, np.stack([1 - stated, stated], axis=1))
+    return measure_subgroups(made, {"site": names}, LABELS[1])
+
+
+def test_holm_is_statsmodels():
+    multipletests = pytest.importorskip("statsmodels.stats.multitest").multipletests
+    p = [0.01, 0.04, 0.03, 0.005, 0.5, 0.5, 1e-5]
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    assert holm([]) == []
+
+
+def test_a_subgroup_that_is_found_less_often_is_refuted_and_named():
+    found = found_with([0.95, 0.95, 0.55], 150)
+    assert subgroup_verdict(found) == "refuted"
+    assert found["site"]["g2"]["against_rest"]["p_holm"] < 0.001
+    assert "g2" in subgroup_sentences(found)[0]
+
+
+def test_equal_subgroups_of_many_patients_are_shown_and_of_three_they_are_not():
+    assert subgroup_verdict(found_with([0.95, 0.95], 600)) == "shown"
+    few = found_with([1.0, 1.0], 3)
+    assert subgroup_verdict(few) == "not shown"
+    assert few["site"]["g0"]["against_rest"]["patients_to_decide"] > 3
+    assert subgroup_verdict({}) == "not shown"
+
+
+def test_patients_to_decide_do_decide():
+    few = found_with([0.9, 0.9], 20, seed=1)["site"]["g0"]["against_rest"]
+    many = found_with([0.9, 0.9], 20 * 40, seed=1)["site"]["g0"]["against_rest"]
+    assert few["verdict"] == "not shown"
+    assert few["patients_to_decide"] < 20 * 40
+    assert many["verdict"] == "shown"
+
+
+@pytest.mark.parametrize("per_group", [20, 60])
+def test_of_equal_subgroups_hardly_any_is_called_lower(per_group):
+    """Four groups, one model: by Holm a p below 5 % anywhere in at most 5 %."""
+    runs = [found_with([0.85] * 4, per_group, seed=seed, healthy=40)["site"] for seed in range(60)]
+    wrong = [min(entry["against_rest"]["p_holm"] for entry in run.values()) < 0.05 for run in runs]
+    assert np.mean(wrong) <= 0.1
+    assert np.mean([subgroup_verdict({"site": run}) == "refuted" for run in runs]) <= 0.1
+
+
+def test_a_subgroup_at_twice_the_margin_hardly_ever_passes():
+    for per_group in (20, 50, 100):
+        runs = [found_with([0.9, 0.7], per_group, seed=seed, healthy=10) for seed in range(60)]
+        assert np.mean([subgroup_verdict(run) == "shown" for run in runs]) <= 0.05
+
+
+def test_the_p_value_agrees_with_fisher_s_exact_test_in_size():
+    fisher = pytest.importorskip("scipy.stats").fisher_exact
+    found = found_with([0.95, 0.8], 80, seed=2)["site"]["g1"]
+    hits = [round(found_with([0.95, 0.8], 80, seed=2)["site"][g]["recall"]["value"] * 80) for g in ("g0", "g1")]
+    p = fisher([[hits[0], 80 - hits[0]], [hits[1], 80 - hits[1]]]).pvalue
+    assert 0.3 < found["against_rest"]["p"] / p < 3

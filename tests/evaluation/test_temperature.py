@@ -10,7 +10,14 @@ from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.metrics import log_loss
-from hilum.evaluation.temperature import fit_temperatures, for_temperature, scale
+from hilum.evaluation.temperature import (
+    applied,
+    fit_temperatures,
+    for_temperature,
+    held_out_log_loss,
+    helpful,
+    scale,
+)
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
@@ -105,6 +112,27 @@ def test_a_stage_that_hardly_anybody_reaches_is_left_alone():
     assert fit_temperatures(truth[keep], distorted, LABELS, "cascade")["infected"] == 1.0
 
 
+@pytest.mark.parametrize(("factor", "helps"), [(3.0, True), (1.0, False)])
+def test_a_temperature_is_applied_only_where_it_helps_held_out_patients(factor, helps):
+    truth, logits, _ = honest(300, seed=5)
+    plain = softmax(factor * logits, axis=1)
+    fitted = fit_temperatures(truth, plain, LABELS, "flat")
+    losses = held_out_log_loss(truth, plain, LABELS, "flat", [f"patient:{i}" for i in range(300)])
+    assert applied(helpful(fitted, losses)) == helps
+    assert losses[""]["before"] == pytest.approx(log_loss(truth, plain))
+
+
+def test_hardly_any_temperature_is_applied_to_an_honest_network_and_none_at_a_loss():
+    kept = []
+    for seed in range(40):
+        truth, _, probabilities = honest(220, seed=seed)
+        names = [f"patient:{i // 2}" for i in range(220)]
+        fitted = fit_temperatures(truth, probabilities, LABELS, "flat")
+        losses = held_out_log_loss(truth, probabilities, LABELS, "flat", names)
+        kept.append(applied(helpful(fitted, losses)))
+    assert np.mean(kept) < 0.25  # a standard error: one in six
+
+
 def test_half_of_the_patients_are_kept_for_the_certificate():
     names = [f"patient:{i // 3}" for i in range(3000)]
     mine = for_temperature(names)
@@ -124,7 +152,10 @@ def test_evaluations_are_calibrated_by_patients_of_their_own(run):
     metrics = evaluate(run).metrics
     kept = json.loads((run.path / "calibration.json").read_text())
     assert metrics["calibration"]["temperatures"] == kept["temperatures"]
-    assert list(kept["temperatures"]) == ["", "infected"]
+    assert list(kept["temperatures"]) == list(kept["fitted"]) == ["", "infected"]
+    for name, value in kept["temperatures"].items():
+        losses = kept["held_out_log_loss"][name]
+        assert value == (kept["fitted"][name] if losses["after"] + losses["error"] < losses["before"] else 1.0)
     assert kept["log_loss_after"] <= kept["log_loss_before"] + 1e-9
     calibration = [row.patient_id for row in run.split() if row.split == "calibration"]
     assert 0 < kept["n_patients"] < len(set(calibration))

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from hilum.evaluation.certificate import patients_needed
-from hilum.evaluation.verdicts import at_least, at_most, patients_to_decide, weakest
+from hilum.evaluation.verdicts import at_least, at_most, not_lower, patients_to_decide, scaled_to_decide, weakest
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,24 @@ def test_one_patient_fewer_would_not_decide(value, bound):
 def test_a_value_at_the_bound_is_never_decided():
     assert patients_to_decide(0.05, 0.05) is None
     assert patients_to_decide(0.05 + 1e-9, 0.05) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (0.0, -0.04, 0.04, "shown"),
+        (-0.03, -0.049, -0.01, "shown"),
+        (-0.03, -0.2, 0.14, "not shown"),
+        (-0.2, -0.3, -0.1, "refuted"),
+        (-0.1, -0.17, -0.03, "refuted"),
+        (None, None, None, "not shown"),
+    ],
+)
+def test_a_loss_within_the_margin_has_to_be_shown(value, low, high, verdict):
+    assert not_lower({"value": value, "low": low, "high": high}, 0.05) == verdict
+
+
+def test_four_times_the_patients_halve_the_interval():
+    assert scaled_to_decide(0.02, -0.02, 0.06, 0.0, 100) == 400
+    assert scaled_to_decide(0.0, -0.1, 0.1, 0.0, 100) is None
+    assert scaled_to_decide(None, None, None, 0.0, 3) is None

@@ -1,9 +1,14 @@
-"""A run's temperatures: fitted once on its calibration patients, and kept in the run."""
+"""A run's temperatures: fitted once on its calibration patients, and kept in the run.
+
+They are kept only where they lower the log-loss of calibration patients that they were not fitted to.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,22 +16,31 @@ from hilum.data.cache import Images
 from hilum.evaluation.metrics import log_loss
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict
-from hilum.evaluation.temperature import fit_temperatures, for_temperature, scale
+from hilum.evaluation.prevalence import Prior, fit_prior
+from hilum.evaluation.temperature import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
 from hilum.progress import Progress
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
 
 FILE = "calibration.json"
-SCHEME = 1  # raise it when the same images would give other temperatures
+SCHEME = 2  # raise it when the same images would give other temperatures
 AS_IS = "probabilities are as the network gives them"
+NO_HELP = "no temperature lowers the log-loss of held-out calibration patients by more than its standard error"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperatures by decision, or None and why there are none."""
+    """What was fitted to a run's calibration patients.
+
+    Attributes:
+        temperatures: By decision; 1 where none helped; None where none could be fitted.
+        note: Why none is applied.
+        prior: The label frequencies to which the scaled probabilities belong; None where patients are too few.
+    """
 
     temperatures: dict[str, float] | None
     note: str = ""
+    prior: Prior | None = None
 
 
 def calibrate(
@@ -44,7 +58,7 @@ def calibrate(
     weights = run.environment["weights_sha256"]
     kept = read_json(run.path / FILE)
     if kept.get("weights_sha256") == weights and kept.get("scheme") == SCHEME:
-        return Calibration(kept["temperatures"])
+        return _calibration(kept)
     table = images.table if images else run.table(root)
     if not any(row.split == "calibration" for row in table.rows):
         return Calibration(None, f"{AS_IS}: the run has no calibration images")
@@ -58,21 +72,42 @@ def calibrate(
     labels, architecture = run.labels, run.recipe.architecture
     truth = np.array([labels.index(row.label) for row in images.table.rows], dtype=np.int64)
     plain = predict(run, images, labels, progress=progress)
+    clusters = images.table.patients()
     fitted = fit_temperatures(truth, plain, labels, architecture)
+    losses = held_out_log_loss(truth, plain, labels, architecture, clusters) if fitted else {}
+    helped = helpful(fitted, losses)
+    note = ""
     if not fitted:
-        reason = f"{len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
-        return Calibration(None, f"{AS_IS}: {reason}")
+        note = f"{AS_IS}: {len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
+    elif not applied(helped):
+        note = f"{AS_IS}: {NO_HELP}"
+    scaled = scale(plain, helped, labels, architecture) if helped else plain
+    prior = fit_prior(truth, scaled, clusters, "calibration patients")
     facts = {
         "scheme": SCHEME,
-        "temperatures": fitted,
+        "temperatures": helped or None,
+        "fitted": fitted or None,
+        "note": note,
+        "held_out_log_loss": losses,
         "n_images": len(truth),
-        "n_patients": len(set(images.table.patients())) if images.table.patients_known else None,
+        "n_patients": len(set(clusters)) if images.table.patients_known else None,
         "log_loss_before": log_loss(truth, plain),
-        "log_loss_after": log_loss(truth, scale(plain, fitted, labels, architecture)),
+        "log_loss_after": log_loss(truth, scaled),
+        "prior": {"shares": prior.shares.tolist(), "offsets": prior.offsets.tolist()} if prior else None,
         "weights_sha256": weights,
     }
     try:
         write_json(run.path / FILE, facts)
     except OSError as error:
         progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
-    return Calibration(fitted)
+    return _calibration(facts)
+
+
+def _calibration(facts: Mapping[str, Any]) -> Calibration:
+    """What ``calibration.json`` holds."""
+    prior = facts["prior"]
+    return Calibration(
+        facts["temperatures"],
+        facts["note"],
+        Prior(np.array(prior["shares"]), np.array(prior["offsets"]), "calibration patients") if prior else None,
+    )

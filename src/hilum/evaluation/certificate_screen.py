@@ -10,11 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.data.labels import is_healthy
+from hilum.evaluation.exchangeability import shift_sentence
 from hilum.evaluation.outcomes import share
 from hilum.evaluation.verdicts import at_most
 from hilum.printable import escape
-
-DIFFER = 0.05
 
 
 def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
@@ -155,13 +154,7 @@ def cost_sentence(facts: Mapping[str, Any], known: Sequence[str] | None = None) 
 
 def exchangeability_sentence(found: Mapping[str, Any]) -> str:
     """Whether other patients look like those of the reference certificate."""
-    p, parts = found["p_value"], f"with it p = {found['p_group']:.3g}, the others p = {found['p_others']:.3g}"
-    if p < DIFFER:
-        return (
-            f"SHIFT: these patients' scores are not distributed as those of the run's own certificate ({parts}); that "
-            "one is void here"
-        )
-    return f"no shift of the scores against the run's own certificate was found ({parts}), which is no proof of none"
+    return shift_sentence(found)
 
 
 def holding_sentence(held: Mapping[str, Any]) -> str:

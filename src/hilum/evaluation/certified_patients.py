@@ -19,7 +19,7 @@ from hilum.evaluation.certificate import (
     round_down,
     split_confidence,
 )
-from hilum.evaluation.exchangeability import exchangeable_p
+from hilum.evaluation.exchangeability import compare_scores
 from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of, shares_to_read
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.upper_threshold import UpperSide, certify_upper
@@ -151,14 +151,12 @@ def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict
         predictions: Of other patients, by the same model.
 
     Returns:
-        ``p_group`` and ``p_others`` of the permutation tests of those with and without the disease, and ``p_value``
-        of both together (Bonferroni).
+        As `hilum.evaluation.exchangeability.compare_scores` has it.
     """
     group, others = scores_by_patient(predictions, reference["members"])
     beside = np.concatenate(list(others.values())) if others else np.zeros(0)
-    p_group = exchangeable_p(np.array(reference["reference"]["group"]), group)
-    p_others = exchangeable_p(np.array(reference["reference"]["others"]), beside)
-    return {"p_group": p_group, "p_others": p_others, "p_value": min(1.0, 2 * min(p_group, p_others))}
+    before = (np.array(reference["reference"][side]) for side in ("group", "others"))
+    return compare_scores(*zip(before, (group, beside), strict=True))
 
 
 def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence: float) -> dict[str, Any]:

@@ -201,14 +201,14 @@ def _recalibrated(cohort: Cohort, scores: Floats) -> Floats | None:
     return np.clip(risk, 1e-9, 1 - 1e-9)
 
 
-def worse_than_nothing(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def worse_than_nothing(found: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     """The plausible pairs at which the rule in force has less net benefit than flagging nobody."""
-    return [row for row in found["table"] if row["rules"][found["judged"]]["value"] < 0]
+    return [row for row in found["table"] if row["rules"][found["judged"]]["value"] < 0] if found else []
 
 
 def harm_sentence(found: Mapping[str, Any] | None) -> str:
     """Where flagging nobody is better, to be read before any figure; empty where it is not, as far as is plausible."""
-    rows = worse_than_nothing(found) if found else []
+    rows = worse_than_nothing(found)
     if not found or not rows:
         return ""
     judged = found["judged"]

@@ -20,20 +20,30 @@ from hilum.evaluation.abstaining import measure_abstention, write_decisions
 from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.accesses import record_access
 from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.calibration import errors_if_calibrated, expected_calibration_error
+from hilum.evaluation.calibration import calibration_errors
 from hilum.evaluation.curves import curve_bands
 from hilum.evaluation.decision_curve import decision_curve
+from hilum.evaluation.exchangeability import with_features
 from hilum.evaluation.external import drop, internal_predictions
+from hilum.evaluation.feature_shift import feature_shift
 from hilum.evaluation.holding import certificate_in_force, holding, no_witness
 from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 from hilum.evaluation.outcomes import decide, to_read
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
-from hilum.evaluation.prevalence import training_prior
-from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
+from hilum.evaluation.prevalence import training_prior, with_stated
+from hilum.evaluation.proportions import (
+    DISCORDANCE,
+    POWER,
+    PREVALENCES,
+    detectable_difference,
+    predictive_values,
+    wilson_of,
+)
 from hilum.evaluation.reliability import brier_parts, reliability
 from hilum.evaluation.shortcut_gate import shortcut_gate
+from hilum.evaluation.slopes import calibration_by_label
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
 from hilum.intervals.shares import CONFIDENCE, Patients, as_json
@@ -63,6 +73,7 @@ def evaluate(
     mapping: Mapping[str, str] | None = None,
     read: ReadOptions | None = None,
     ledger: Path | None = None,
+    prevalences: Sequence[float] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run.
@@ -76,15 +87,17 @@ def evaluate(
         mapping: The run's label for labels of other data; empty to leave their images out.
         read: How to read `data`.
         ledger: Where the access to these images is recorded, if not in the default ledger.
+        prevalences: Further prevalences for predictive values and net benefit, each in (0, 1).
         progress: Told about long work.
 
     Raises:
+        UsageError: A prevalence is not between 0 and 1.
         RunError: The training is not finished, or its images are gone.
         CheckpointError: The kept weights are not those with which the training ended.
         SplitError: The split is empty, or holds labels that the run does not know.
     """
     progress = progress or Progress()
-    labels = run.labels
+    labels, prevalences = run.labels, with_stated(prevalences)
     if not run.finished:
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
@@ -115,11 +128,15 @@ def evaluate(
         judgement = abstention.reference.judge_layouts(features, layouts_of(part.images))
     else:
         notes.append(abstention.note)
+    reasons = judgement.reasons if judgement else [""] * len(rows)
+    held = holding(certificate, predictions, reasons) if certificate and not why else None
+    if held and held["exchangeability"]:
+        own_root = part.root if part.own else None
+        shift = feature_shift(run, predictions, features, own_root, images=part.whole, progress=progress)
+        held["exchangeability"] = with_features(held["exchangeability"], shift)
     del features
     for note in (*part.notes, *notes):
         progress.line(note)
-    reasons = judgement.reasons if judgement else [""] * len(rows)
-    held = holding(certificate, predictions, reasons) if certificate and not why else None
     members, flagged = flags(predictions, certificate, run.protected, run.healthy)
     if not members:
         notes.append(f"{UNDECIDED} ({', '.join(labels)})")
@@ -128,7 +145,7 @@ def evaluate(
     metrics = {
         "name": part.name,
         "split": part.split,
-        **measure(predictions, protected=run.protected),
+        **measure(predictions, protected=run.protected, prevalences=prevalences),
         **details(predictions),
         "calibration": {
             "temperatures": calibration.temperatures,
@@ -142,7 +159,11 @@ def evaluate(
         "subgroups": measure_subgroups(predictions, columns, run.protected),
         "operating_point": held,
         "decision_curve": decision_curve(
-            predictions, members, training_prior(run), flagged=flagged if certificate else None
+            predictions,
+            members,
+            calibration.prior or training_prior(run),
+            flagged=flagged if certificate else None,
+            prevalences=prevalences,
         ),
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
@@ -191,7 +212,11 @@ def flags(
 
 
 def measure(
-    predictions: Predictions, *, protected: str | None = None, folds: NDArray[np.int64] | None = None
+    predictions: Predictions,
+    *,
+    protected: str | None = None,
+    folds: NDArray[np.int64] | None = None,
+    prevalences: Sequence[float] = PREVALENCES,
 ) -> dict[str, Any]:
     """All measures of some predictions, with intervals that count patients.
 
@@ -199,6 +224,7 @@ def measure(
         predictions: Of N images, K labels.
         protected: The label that must not be missed.
         folds: Fold of each image, shape (N,), of a cross-validation: areas then compare scores within folds.
+        prevalences: Of the predictive values.
 
     Returns:
         What ``metrics.json`` holds, without the parts that say where it comes from.
@@ -219,37 +245,38 @@ def measure(
         **as_json(measures(truth, probabilities, labels, patients, folds=folds)),
         **({"decisions": as_json(decisions)} if decisions else {}),
         "wilson": wilson_of(confusion, labels, CONFIDENCE),
-        "predictive_values": _predictive_values(predictions, protected, patients),
+        "predictive_values": _predictive_values(predictions, protected, patients, prevalences),
         "detectable": _detectable(predictions),
         **probability_scores(truth, probabilities, predictions.clusters),
+        "calibration_by_label": calibration_by_label(truth, probabilities, labels, patients),
         "intervals": {"confidence": CONFIDENCE},
     }
 
 
 def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) -> dict[str, Any]:
-    """How far the probabilities themselves can be trusted: ``log_loss``, ``brier``, ``ece`` with its noise floor.
-
-    ``noise_high`` is what 95 % of perfectly calibrated models of these probabilities would stay below.
+    """Scores of the probabilities themselves: ``log_loss``, ``brier`` and both calibration errors.
 
     Args:
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
         clusters: The patient of each image.
+
+    Returns:
+        ``ece_class_wise`` and ``ece_top_label`` as `calibration_errors` has them; ``ece`` is the former, under its
+        earlier name.
     """
-    errors = errors_if_calibrated(probabilities, clusters)
-    outcomes = np.eye(probabilities.shape[1])[truth]
+    errors = calibration_errors(truth, probabilities, clusters)
     return {
         "log_loss": log_loss(truth, probabilities),
         "brier": brier(truth, probabilities),
-        "ece": {
-            "value": expected_calibration_error(outcomes, probabilities),
-            "noise_floor": float(errors.mean()),
-            "noise_high": float(np.quantile(errors, 0.95)),
-        },
+        **errors,
+        "ece": errors["ece_class_wise"],
     }
 
 
-def _predictive_values(predictions: Predictions, protected: str | None, patients: Patients) -> dict[str, Any] | None:
+def _predictive_values(
+    predictions: Predictions, protected: str | None, patients: Patients, prevalences: Sequence[float]
+) -> dict[str, Any] | None:
     """Of the protected label, called where it is the most probable one; None without patients on both sides."""
     if protected not in predictions.labels:
         return None
@@ -257,15 +284,21 @@ def _predictive_values(predictions: Predictions, protected: str | None, patients
     positive = predictions.truth == k
     if not positive.any() or positive.all():
         return None
-    found = predictive_values(positive, predictions.predicted == k, patients)
+    found = predictive_values(positive, predictions.predicted == k, patients, prevalences=prevalences)
     return {"label": protected, **found}
 
 
 def _detectable(predictions: Predictions) -> dict[str, Any]:
-    """The smallest difference of accuracy that could be significant, counting images, and patients where known."""
+    """The difference of accuracy that so many patients would show in four of five samples; images where unknown."""
     known = all(predictions.patients)
-    patients = smallest_significant(len(set(predictions.patients))) if known else None
-    return {"discordance": DISCORDANCE, "images": smallest_significant(len(predictions.truth)), "patients": patients}
+    count = len(set(predictions.clusters))
+    return {
+        "discordance": DISCORDANCE,
+        "power": POWER,
+        "unit": "patients" if known else "images",
+        "count": count,
+        "value": detectable_difference(count),
+    }
 
 
 def details(predictions: Predictions) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.rows import owner
+from hilum.errors import UsageError
+from hilum.evaluation.proportions import PREVALENCES
 from hilum.intervals.shares import Patients
 from hilum.training.run import Run
 
@@ -32,6 +34,19 @@ class Prior:
     shares: Floats
     offsets: Floats
     source: str
+
+
+def with_stated(prevalences: Sequence[float]) -> tuple[float, ...]:
+    """The prevalences of every report and further ones, in order.
+
+    Raises:
+        UsageError: One is not between 0 and 1.
+    """
+    for prevalence in prevalences:
+        if not 0 < prevalence < 1:
+            msg = f"--prevalence {prevalence:g}: give a share above 0 and below 1, such as 0.02 for 2 %"
+            raise UsageError(msg)
+    return tuple(sorted({*PREVALENCES, *prevalences}))
 
 
 def fit_prior(truth: Ints, probabilities: Floats, clusters: Sequence[str], source: str) -> Prior | None:

@@ -1,12 +1,13 @@
-"""Plain proportions: Wilson's interval, predictive values elsewhere, and what so few images could show at all."""
+"""Plain proportions: Wilson's interval, predictive values elsewhere, and what so few patients could show at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.stats import binom, binomtest
 
 from hilum.intervals.combined import ratio
@@ -15,6 +16,8 @@ from hilum.intervals.shares import Patients, proportion
 Bools = NDArray[np.bool_]
 PREVALENCES = (0.01, 0.05, 0.10, 0.20, 0.50)
 DISCORDANCE = 0.10
+POWER = 0.80
+SIGNIFICANT = 0.05
 
 
 def wilson(count: int, total: int, confidence: float = 0.95) -> dict[str, Any]:
@@ -101,18 +104,50 @@ def _decreasing(odds: float, ratio: tuple[float, float, float]) -> dict[str, Any
     }
 
 
-def smallest_significant(count: int, discordance: float = DISCORDANCE) -> float | None:
-    """The smallest difference of accuracy that McNemar's exact test would call significant on so many images.
+def detectable_difference(count: int, discordance: float = DISCORDANCE, power: float = POWER) -> float | None:
+    """The difference of accuracy that McNemar's exact test would find with a given power.
+
+    The power is exact, over all numbers of pairs in which the classifiers differ; it follows Connor's formula (1987,
+    *Biometrics*) where pairs are many, and asks for a little more, as the exact test does.
 
     Args:
-        count: Images, or patients.
-        discordance: On which share of them two classifiers differ.
+        count: Pairs of answers: patients counted once each.
+        discordance: Share of them on which the two classifiers differ.
+        power: Probability of finding the difference, in (0, 1).
 
     Returns:
-        As a share; None where nothing could be significant.
+        As a share; None where even classifiers that differ one way only would not be told apart so often.
     """
-    differing = int(discordance * count)
-    one_way = np.arange(differing + 1)
-    p = np.minimum(1, 2 * binom.cdf(np.minimum(one_way, differing - one_way), differing, 0.5))
-    significant = np.abs(differing - 2 * one_way)[p < 0.05]
-    return float(significant.min() / count) if len(significant) else None
+    if count < 1:
+        return None
+    numbers = np.arange(count + 1)
+    chance = binom.pmf(numbers, count, discordance)
+    likely = numbers[chance > 1e-9]
+    # With d pairs, as many or fewer one way are significant; none where -1.
+    critical = binom.ppf(SIGNIFICANT / 2, likely, 0.5)
+    critical -= binom.cdf(critical, likely, 0.5) > SIGNIFICANT / 2
+
+    def found(difference: float) -> float:
+        share = (discordance + difference) / (2 * discordance)
+        less, more = binom.cdf(critical, likely, 1 - share), binom.sf(likely - critical - 1, likely, 1 - share)
+        return float((chance[likely] * (less + more)).sum())
+
+    if found(discordance) < power:
+        return None
+    return float(brentq(lambda difference: found(difference) - power, 0.0, discordance, xtol=1e-6))
+
+
+def detectable_sentence(found: Mapping[str, Any]) -> str:
+    """What the number of patients could show, in one sentence.
+
+    Args:
+        found: ``count`` of ``unit``, ``discordance``, ``power``, and ``value``: the difference, or None.
+    """
+    who = f"{found['count']:,} {found['unit']}, each counted once"
+    if found["value"] is None:
+        return f"{who}: too few to find any difference from another classifier with {100 * found['power']:g} % power"
+    return (
+        f"{who}: a difference of accuracy from another classifier that answers {100 * found['discordance']:g} % of "
+        f"them differently is found with {100 * found['power']:g} % power (McNemar's exact test at 5 %) if it is at "
+        f"least {100 * found['value']:.1f} points"
+    )

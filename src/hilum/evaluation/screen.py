@@ -12,6 +12,7 @@ from rich.table import Table
 from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.data.patients import in_words
+from hilum.evaluation.calibration import ECE
 from hilum.evaluation.certificate_screen import (
     certified_sentence,
     cost_sentence,
@@ -24,6 +25,8 @@ from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.shortcut_screen import leads_table
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
+from hilum.evaluation.slopes import calibration_sentences
+from hilum.evaluation.temperature import applied
 from hilum.printable import escape
 
 
@@ -95,22 +98,28 @@ def _sentences(metrics: dict[str, Any]) -> list[str]:
         missed = sum(row) - row[labels.index(protected)]
         lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
     lines += [escape(sentence) for sentence in decision_sentences(metrics)]
-    ece = metrics["ece"]
-    lines.append(
-        f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, calibration error {ece['value']:.3f} "
-        f"(a perfect model would show {ece['noise_floor']:.3f}"
-        + (f", and seldom more than {high:.3f})" if (high := ece.get("noise_high")) else ")")
-    )
+    lines.append(f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, {_errors(metrics)}")
     calibration = metrics.get("calibration", {})
-    if temperatures := calibration.get("temperatures"):
+    if applied(calibration.get("temperatures")):
         before = calibration["before"]
-        shown = ", ".join(f"{value:.2f}" for value in temperatures.values())
+        shown = ", ".join(f"{value:.2f}" for value in calibration["temperatures"].values())
         lines.append(
-            f"calibrated with temperature {shown}; before: log-loss {before['log_loss']:.3f}, "
-            f"calibration error {before['ece']['value']:.3f}"
+            f"calibrated with temperature {shown}; before: log-loss {before['log_loss']:.3f}, {_errors(before)}"
         )
+    elif note := calibration.get("note"):
+        lines.append(escape(note))
+    lines += [escape(sentence) for sentence in calibration_sentences(metrics)]
     lines += [escape(sentence) for sentence in decision_lines(metrics)]
     return lines
+
+
+def _errors(scores: Mapping[str, Any]) -> str:
+    told = []
+    for key, name in ECE.items():
+        if ece := scores.get(key) or (scores["ece"] if key == "ece_class_wise" else None):
+            seldom = f", seldom above {high:.3f}" if (high := ece.get("noise_high")) else ""
+            told.append(f"{name} ECE {ece['value']:.3f} (calibrated: {ece['noise_floor']:.3f}{seldom})")
+    return ", ".join(told)
 
 
 def decision_lines(metrics: Mapping[str, Any]) -> list[str]:

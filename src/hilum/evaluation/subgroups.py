@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ from hilum.data.splits import GROUP_COLUMN
 from hilum.data.table import Row
 from hilum.errors import HilumError
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.proportions import SIGNIFICANT
+from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, not_lower, scaled_to_decide, weakest
 from hilum.intervals.areas import auroc_estimate
-from hilum.intervals.shares import Patients, as_json, proportion
+from hilum.intervals.combined import combined
+from hilum.intervals.shares import CONFIDENCE, Bools, Estimate, Patients, as_json, proportion
 from hilum.training.run import Run
 
 AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")
 AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
 MOST_VALUES = 12
 FEWEST_IMAGES = 10  # of the largest subgroup: a column below that names images, whatever it is called
+MARGIN = 0.10  # by which recall may be lower in a subgroup than in the rest
 UNKNOWN, OTHERS = "unknown", "others"
 
 
@@ -98,15 +102,108 @@ def measure_subgroups(
 
     Returns:
         By column, then value: ``n_images``, ``n_patients``, ``n_protected``, and the measures with their intervals,
-        None where a subgroup lacks what they take. Many subgroups are looked at: that one of them stands out is to be
-        expected.
+        None where a subgroup lacks what they take; ``against_rest``, recall (accuracy without a protected label) minus
+        that of all others whose value is known: its interval, ``p``, ``p_holm`` (Holm 1979, *Scand. J. Stat.*, over all
+        subgroups), ``verdict`` on "at most 10 points lower" (refuted: it is, and significantly
+        lower after Holm's correction), and ``patients_to_decide``.
     """
     found: dict[str, Any] = {}
     for column, values in columns.items():
         given = np.asarray(values, dtype=object)
         order = sorted(set(values), key=in_order)
-        found[column] = {value: _measure(predictions, given == value, protected) for value in order}
+        found[column] = {
+            value: {
+                **_measure(predictions, given == value, protected),
+                "against_rest": _against_rest(predictions, given == value, given != UNKNOWN, protected)
+                if value != UNKNOWN
+                else None,
+            }
+            for value in order
+        }
+    compared = [entry for _, _, entry in _compared(found)]
+    for entry, adjusted in zip(compared, holm([entry["p"] for entry in compared]), strict=True):
+        entry["p_holm"] = adjusted
+        if entry["verdict"] == REFUTED and adjusted >= SIGNIFICANT:  # one of many looks lower by chance
+            entry["verdict"] = NOT_SHOWN
     return found
+
+
+def _against_rest(predictions: Predictions, here: Bools, known: Bools, protected: str | None) -> dict[str, Any] | None:
+    """How a subgroup's recall differs from that of the rest; None where either has no patient who counts."""
+    k = predictions.labels.index(protected) if protected in predictions.labels else None
+    right = predictions.predicted == predictions.truth
+    counted = predictions.truth == k if k is not None else np.full(len(right), True)
+    patients = Patients(predictions.clusters)
+    mine, rest = counted & here & known, counted & ~here & known
+    if not mine.any() or not rest.any():
+        return None
+
+    def difference(confidence: float) -> Estimate:
+        sides = (proportion(right, side, patients, confidence=confidence) for side in (mine, rest))
+        return combined([(factor, side) for factor, side in zip((1.0, -1.0), sides, strict=True)])
+
+    entry = difference(CONFIDENCE).as_json()
+    number = int((patients.sums(mine) > 0).sum())
+    return {
+        **entry,
+        "p": _p_value(difference),
+        "verdict": not_lower(entry, MARGIN),
+        "patients_to_decide": scaled_to_decide(entry["value"], entry["low"], entry["high"], -MARGIN, number),
+    }
+
+
+def _p_value(difference: Callable[[float], Estimate]) -> float:
+    """One minus the largest confidence at which the interval excludes zero, to a thousandth of itself."""
+    low, high = 1e-9, 1.0
+    while high - low > 0.001 * high:
+        middle = float(np.sqrt(low * high))
+        estimate = difference(1 - middle)
+        excluded = estimate.low > 0 or estimate.high < 0
+        low, high = (low, middle) if excluded else (middle, high)
+    return high
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the same order: at most a share p of sets of true hypotheses has one below p."""
+    order = np.argsort(p_values, kind="stable")
+    raised = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(raised))
+    return [float(p) for p in adjusted]
+
+
+def subgroup_verdict(found: Mapping[str, Mapping[str, Any]]) -> Verdict:
+    """Whether no subgroup is shown to be found more than 10 points less often than the rest: the least favourable.
+
+    Args:
+        found: As `measure_subgroups` gives it.
+    """
+    return weakest([entry["verdict"] for _, _, entry in _compared(found)])
+
+
+def subgroup_sentences(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The subgroups of which it is not shown, the worst first, each with the patients that would decide."""
+    told = []
+    for column, value, entry in sorted(_compared(found), key=lambda one: one[2]["value"]):
+        if entry["verdict"] == SHOWN:
+            continue
+        adjusted = f"p = {entry['p_holm']:.2g} after Holm's correction"
+        needed = entry["patients_to_decide"] if entry["verdict"] == NOT_SHOWN else None
+        enough = f"; about {needed:,} patients of it would decide" if needed else ""
+        told.append(
+            f"{column} {value}: {100 * entry['value']:+.1f} points against the rest (95 % CI {100 * entry['low']:+.1f} "
+            f"to {100 * entry['high']:+.1f}; {adjusted}), {entry['verdict']}{enough}"
+        )
+    return told
+
+
+def _compared(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (column, value, entry["against_rest"])
+        for column, parts in found.items()
+        for value, entry in parts.items()
+        if value != UNKNOWN and entry.get("against_rest") and entry["against_rest"]["value"] is not None
+    ]
 
 
 def _measure(predictions: Predictions, here: Any, protected: str | None) -> dict[str, Any]:

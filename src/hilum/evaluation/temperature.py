@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from hilum.data.taxonomy import Branch, branches
+from hilum.intervals.shares import Patients
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,6 +22,7 @@ RANGE = (0.05, 20.0)
 FEWEST, FEWEST_ERRORS = 20, 5
 PRIOR = 0.5
 SMALLEST = np.finfo(np.float64).tiny
+FOLDS = 5
 
 
 def decisions_of(labels: Sequence[str], architecture: str) -> tuple[Branch, ...]:
@@ -66,6 +68,64 @@ def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], 
     return fitted if found_any else {}
 
 
+def held_out_log_loss(
+    truth: Ints, probabilities: Floats, labels: Sequence[str], architecture: str, clusters: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """What temperatures would do to patients that they were not fitted to, by cross-validation over patients.
+
+    Args:
+        truth: Index of each image's label, shape (N,).
+        probabilities: What the network says of them, shape (N, K).
+        labels: K names.
+        architecture: ``flat`` or ``cascade``.
+        clusters: The patient of each image, N names; five folds by a hash of the name.
+
+    Returns:
+        By decision, as in `fit_temperatures`: the mean held-out log-loss of the images that reach it, ``before`` and
+        ``after`` scaling, and ``error``, the standard error by patient of their difference; empty where none does.
+    """
+    patients = Patients(clusters)
+    fold = np.array([int(_digest(name)[:8], 16) % FOLDS for name in clusters])
+    scaled = probabilities.copy()
+    for held_out in range(FOLDS):
+        rest, here = fold != held_out, fold == held_out
+        fitted = fit_temperatures(truth[rest], probabilities[rest], labels, architecture)
+        scaled[here] = scale(probabilities[here], fitted, labels, architecture) if fitted else probabilities[here]
+    found: dict[str, dict[str, float]] = {}
+    for decision in decisions_of(labels, architecture):
+        reached = np.array(decision.child_of(len(labels)))[truth] >= 0
+        if not reached.any():
+            found[decision.name] = {}
+            continue
+        before, after = (_losses(truth, stated, decision, len(labels)) for stated in (probabilities, scaled))
+        gain = before - after
+        influence = patients.take(reached).sums(gain - gain.mean()) / len(gain)
+        error = float(np.sqrt((influence**2).sum()))
+        found[decision.name] = {"before": float(before.mean()), "after": float(after.mean()), "error": error}
+    return found
+
+
+def helpful(temperatures: Mapping[str, float], losses: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The same temperatures, but 1 where held-out log-loss did not fall.
+
+    It has to fall by more than its standard error (the rule of one standard error: Breiman et al. 1984): with few
+    patients a temperature is noise, and probabilities stay as the network gives them.
+
+    Args:
+        temperatures: As `fit_temperatures` gives them.
+        losses: As `held_out_log_loss` gives them.
+    """
+    return {
+        name: value if losses[name] and losses[name]["after"] + losses[name]["error"] < losses[name]["before"] else 1.0
+        for name, value in temperatures.items()
+    }
+
+
+def applied(temperatures: Mapping[str, float] | None) -> bool:
+    """Whether temperatures change any probability; those of 1 were fitted and did not help."""
+    return any(value != 1.0 for value in (temperatures or {}).values())
+
+
 def scale(probabilities: Floats, temperatures: Mapping[str, float], labels: Sequence[str], architecture: str) -> Floats:
     """Probabilities at other temperatures.
 
@@ -99,7 +159,20 @@ def for_temperature(patients: Sequence[str]) -> NDArray[np.bool_]:
     Returns:
         Of shape (N,).
     """
-    return np.array([hashlib.sha256(name.encode(errors="surrogateescape")).digest()[0] % 2 == 0 for name in patients])
+    return np.array([int(_digest(name)[:2], 16) % 2 == 0 for name in patients])
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+
+
+def _losses(truth: Ints, probabilities: Floats, decision: Branch, n_labels: int) -> Floats:
+    """Log-loss of a decision for each of the images that reach it."""
+    child = np.array(decision.child_of(n_labels))[truth]
+    logs = np.log(np.maximum(_shares(probabilities[child >= 0], decision), SMALLEST))
+    logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
+    losses: Floats = -logs[np.arange(len(logs)), child[child >= 0]]
+    return losses
 
 
 def _shares(probabilities: Floats, decision: Branch) -> Floats:

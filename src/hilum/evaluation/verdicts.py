@@ -8,6 +8,7 @@ non-inferiority: Piaggio et al. 2012, *JAMA*). Three patients without a false ne
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -78,3 +79,43 @@ def patients_to_decide(value: float, bound: float, *, confidence: float = CONFID
         middle = (below + enough) // 2
         below, enough = (below, middle) if decides(middle) else (middle, enough)
     return enough
+
+
+def not_lower(entry: Mapping[str, float | None], margin: float) -> Verdict:
+    """Verdict on the claim that a difference is not below minus `margin` (non-inferiority).
+
+    Refuted is also what lies below it and is significantly lower than zero: such a loss is not to be overlooked.
+
+    Args:
+        entry: The difference: ``value``, ``low`` and ``high``, None where undefined.
+        margin: Loss that the claim allows, above 0.
+    """
+    value, low, high = entry["value"], entry["low"], entry["high"]
+    if value is not None and high is not None and value < -margin and high < 0:
+        return REFUTED
+    return at_least(low, high, -margin)
+
+
+def scaled_to_decide(
+    value: float | None, low: float | None, high: float | None, bound: float, patients: int
+) -> int | None:
+    """About how many patients would decide a claim that so many do not, if the value stayed the same; two digits.
+
+    Args:
+        value: Measure; None where undefined.
+        low: Lower limit of its interval.
+        high: Upper limit.
+        bound: Bound of the claim.
+        patients: Number of patients that the interval comes from.
+
+    Returns:
+        None where the value is undefined, or so near the bound that it would take more than ten million.
+    """
+    if value is None or low is None or high is None:
+        return None
+    wide, distance = (value - low if value > bound else high - value), abs(value - bound)
+    if patients * wide**2 >= MOST * distance**2:
+        return None
+    number = patients * (wide / distance) ** 2
+    step = int(10 ** max(0, math.floor(math.log10(max(number, 1))) - 1))
+    return math.ceil(number / step - 1e-9) * step

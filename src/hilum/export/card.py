@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hilum.audit.findings import said_briefly
+from hilum.evaluation.calibration import ECE
+from hilum.evaluation.temperature import applied
 from hilum.export.int8 import in_words
 from hilum.printable import code_span, markdown
 
@@ -68,7 +70,8 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
         f"weights `{provenance['weights_sha256'][:16]}`."
     )
     yield ""
-    if temperatures := facts["calibration"]["temperatures"]:
+    temperatures = facts["calibration"]["temperatures"]
+    if applied(temperatures):
         listed = ", ".join(
             f"{value:.3f}{f' ({markdown(name)})' if name else ''}" for name, value in temperatures.items()
         )
@@ -127,6 +130,7 @@ def _results(results: Mapping[str, Any] | None, labels: Sequence[str]) -> Iterat
             low, high = item["low"], item["high"]
             interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
             yield f"| {name} | {item['value']:.3f} | {interval} |"
-    ece = results["ece"]
-    floor = f"a perfect model of these probabilities: {ece['noise_floor']:.3f}"
-    yield f"| calibration error ({floor}) | {ece['value']:.3f} | |"
+    for key, name in ECE.items():
+        if ece := results.get(key) or (results["ece"] if key == "ece_class_wise" else None):
+            floor = f"a perfect model of these probabilities: {ece['noise_floor']:.3f}"
+            yield f"| {name} calibration error ({floor}) | {ece['value']:.3f} | |"

@@ -17,6 +17,7 @@ from hilum.data.taxonomy import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
 from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.calibration import ECE
 from hilum.evaluation.holding import certificate_in_force
 from hilum.evaluation.own_images import own_images
 from hilum.export.card import write_card
@@ -33,7 +34,7 @@ from hilum.training.findings import known_of
 from hilum.training.network import build_for
 from hilum.training.run import Run, read_json
 
-MEASURES = ("accuracy", "balanced_accuracy", "recall", "precision", "auroc", "log_loss", "brier", "ece")
+MEASURES = ("accuracy", "balanced_accuracy", "recall", "precision", "auroc", "log_loss", "brier", "ece", *ECE)
 POINT = ("group", "members", "threshold", "upper_threshold", "image_threshold")  # what is needed to decide
 UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
 

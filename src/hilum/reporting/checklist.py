@@ -1,37 +1,43 @@
-"""What a report has to contain, item by item: PASS, FAIL or UNKNOWN, each computed from what the run's files hold.
+"""What a report has to contain, item by item, each computed from what the run's files hold.
 
-UNKNOWN is what nobody wrote down, or what was not measured: the evidence says how it could be known.
+PASS is what is shown (the interval's unfavourable limit meets the bound), or there where an item asks for a statement.
+FAIL is what is refuted, or absent where it has to be. UNKNOWN is what is not shown, not written down or not measured:
+the evidence says what would decide. REPORTED are figures that no bound judges: they say nothing of being good enough.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import get_args
 
 from hilum.data.patients import in_words
-from hilum.data.splits import UNUSED
 from hilum.evaluation.abstention_rate import FACTOR
 from hilum.evaluation.accesses import access_sentence
+from hilum.evaluation.calibration import ECE
 from hilum.evaluation.certificate_screen import (
-    DIFFER,
     certified_sentence,
     exchangeability_sentence,
     holding_sentence,
     sensitivity_sentence,
 )
+from hilum.evaluation.decision_curve import harm_sentence, worse_than_nothing
+from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.holding import verdict_of
+from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.screen import abstention_sentences
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
-from hilum.evaluation.subgroups import in_order
-from hilum.evaluation.verdicts import REFUTED, SHOWN, at_most
+from hilum.evaluation.slopes import calibration_sentences, calibration_verdict
+from hilum.evaluation.subgroups import MARGIN, subgroup_sentences, subgroup_verdict
+from hilum.evaluation.verdicts import REFUTED, SHOWN, Verdict, at_most, not_lower, weakest
+from hilum.reporting import checklist_data as data
+from hilum.reporting.checklist_facts import NOT_EVALUATED, OLDER, Answer, Facts, State
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
-from hilum.training.run import UNREADABLE, Run, SplitRow
 
-State = Literal["PASS", "FAIL", "UNKNOWN"]
-TOLERATED = 1.5  # times the noise floor, for evaluations that do not say what 95 % of calibrated models stay below
+DROP = 0.05  # by which balanced accuracy may be lower on other data
+STATES: dict[Verdict, State] = {"shown": "PASS", "not shown": "UNKNOWN", "refuted": "FAIL"}
 INTENDED = "For teaching, and research on the data it was made from."
 NOT_INTENDED = (
     "It must not be used for decisions about patients, on other hospitals' images without certifying it there, or on "
@@ -49,42 +55,15 @@ class Item:
     evidence: str
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the checklist is computed from.
-
-    Attributes:
-        run: The run.
-        split: All rows of its ``split.csv``.
-        metrics: Of its own test images; empty if they were not evaluated.
-        external: Metrics of other data, by name.
-        audit: What ``audit.json`` says of its data; empty without an audit.
-        access: What the ledger says of accesses to the test images (`hilum.evaluation.accesses`).
-        errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
-    """
-
-    run: Run
-    split: Sequence[SplitRow]
-    metrics: Mapping[str, Any]
-    external: Mapping[str, Mapping[str, Any]]
-    audit: Mapping[str, Any]
-    access: Mapping[str, Any]
-    errors_shown: int | None
-
-
-Answer = tuple[State, str]
-NOT_EVALUATED: Answer = ("UNKNOWN", "the test images were not evaluated yet: hilum evaluate RUN")
-
-
 def checklist(facts: Facts) -> list[Item]:
     """All 25 items in their order."""
     return [Item(number, name, *answer(facts)) for number, (name, answer) in enumerate(ITEMS, start=1)]
 
 
 def tally(items: Sequence[Item]) -> str:
-    """``17 PASS, 2 FAIL, 6 UNKNOWN``."""
+    """``11 PASS, 2 FAIL, 6 REPORTED, 6 UNKNOWN``."""
     counts = Counter(item.state for item in items)
-    return ", ".join(f"{counts[state]} {state}" for state in ("PASS", "FAIL", "UNKNOWN"))
+    return ", ".join(f"{counts[state]} {state}" for state in get_args(State))
 
 
 def _use(facts: Facts) -> Answer:
@@ -92,99 +71,6 @@ def _use(facts: Facts) -> Answer:
     if facts.run.protected:
         return "PASS", f"{told} {facts.run.protected} must not be missed"
     return "UNKNOWN", f"{told} What must not be missed, the recipe does not say (protected)"
-
-
-def _columns(facts: Facts, *wanted: str, by_label: bool = False) -> Answer:
-    table = facts.metrics.get("table")
-    if not table:
-        return "UNKNOWN", "the data's table was not read: hilum evaluate RUN"
-    found = {name: table["columns"][name] for name in wanted if name in table["columns"]}
-    told = [
-        f"{name.replace('_', ' ')} in column '{entry['column']}' ({percent(entry['filled'])} filled)"
-        + (f": {_by_class(entry['by_label'])}" if by_label else "")
-        for name, entry in found.items()
-    ]
-    missing = [name.replace("_", " ") for name in wanted if name not in found]
-    if missing:
-        told.append(f"no column of the table tells {', '.join(missing)}")
-    complete = not missing and all(entry["filled"] == 1 for entry in found.values())
-    complete = complete and not (by_label and any(entry["by_label"] is None for entry in found.values()))
-    return ("PASS" if complete else "UNKNOWN"), "; ".join(told)
-
-
-def _by_class(counts: Mapping[str, Mapping[str, int]] | None) -> str:
-    if counts is None:
-        return "too many values for a table"
-    shown = (
-        f"{label} ({', '.join(f'{value} {by[value]:,}' for value in sorted(by, key=in_order))})"
-        for label, by in counts.items()
-    )
-    return ", ".join(shown)
-
-
-def _possible(facts: Facts) -> Answer:
-    impossible = [] if not facts.metrics.get("table") else list(facts.metrics["table"]["impossible"])
-    impossible += [
-        finding["message"]
-        for finding in facts.audit.get("findings", [])
-        if finding["check"] == "provenance" and finding["severity"] == "error"
-    ]
-    if impossible:
-        return "FAIL", "; ".join(impossible)
-    table = facts.metrics.get("table") or {}
-    if date := table.get("columns", {}).get("date"):
-        undated = table.get("undated", 0 if date["filled"] == 1 else table["n_images"])
-        if not undated:
-            return "PASS", "no label contradicts the images' dates"
-        return "UNKNOWN", f"no label contradicts the images' dates, but {undated:,} images have none"
-    return "UNKNOWN", "no dates in the table" + (
-        "" if facts.audit else ", and no audit compared the images with known sets"
-    )
-
-
-def _counts(facts: Facts) -> Answer:
-    counts = Counter(row.split for row in facts.split)
-    used = ", ".join(f"{name} {n:,}" for name, n in counts.items() if name not in (UNUSED, UNREADABLE))
-    return "PASS", f"{used}; unused {counts[UNUSED]:,}, unreadable {counts[UNREADABLE]:,}"
-
-
-def _unit(facts: Facts) -> Answer:
-    used = [row for row in facts.split if row.split not in (UNUSED, UNREADABLE)]
-    known = sum(bool(row.patient_id) for row in used)
-    if not used or known < len(used):
-        return "UNKNOWN", f"split by {'patient' if known else 'image'}, {in_words(known, len(used))}: optimistic"
-    crossing = _on_both_sides({(row.patient_id, row.split) for row in used})
-    if crossing:
-        return "FAIL", f"{crossing} patients are in more than one split"
-    return "PASS", f"split by patient; none of {len({row.patient_id for row in used}):,} is in more than one split"
-
-
-def _duplicates(facts: Facts) -> Answer:
-    used = {(row.sha256, row.split) for row in facts.split if row.sha256 and row.split not in (UNUSED, UNREADABLE)}
-    crossing = _on_both_sides(used)
-    if crossing:
-        return "FAIL", f"{crossing} files are in more than one split, byte for byte"
-    if not facts.audit:
-        return (
-            "UNKNOWN",
-            "no file is in two splits; near-duplicates are unknown: hilum audit DATA --out RUN/audit",
-        )
-    found = facts.audit["duplicates"]
-    if found["across_splits"]:
-        return "FAIL", f"{found['across_splits']} groups of copies are in more than one split of the dataset"
-    return "PASS", f"{len(found['groups'])} groups of copies, none across splits"
-
-
-def _sources(facts: Facts) -> Answer:
-    table = facts.metrics.get("table") or {}
-    if table.get("given_away"):
-        return "FAIL", "; ".join(table["given_away"])
-    source = table.get("columns", {}).get("source")
-    if not source:
-        return "UNKNOWN", "no column of the table says where images come from, or it is empty"
-    if not source["by_label"]:
-        return "UNKNOWN", "too many sources for a table"
-    return "PASS", _by_class(source["by_label"])
 
 
 def _shortcuts(facts: Facts) -> Answer:
@@ -226,17 +112,13 @@ def _size(facts: Facts) -> Answer:
     found = facts.metrics.get("detectable")
     if not found:
         return NOT_EVALUATED
-    smallest = ", ".join(
-        f"{percent(found[unit])} (counting {unit})" for unit in ("images", "patients") if found.get(unit) is not None
-    )
-    who = f"{facts.metrics['n_images']} images"
-    who += f" of {facts.metrics['n_patients']} patients" if facts.metrics["n_patients"] else ""
-    told = f"smallest significant difference at {percent(found['discordance'])} discordance: {smallest or 'none'}"
-    return "PASS", f"{who}; {told}"
+    if "power" not in found:
+        return OLDER
+    return ("REPORTED" if found["value"] is not None else "UNKNOWN"), detectable_sentence(found)
 
 
 def _confusion(facts: Facts) -> Answer:
-    return ("PASS", f"rows truth: {facts.metrics['confusion']}") if facts.metrics else NOT_EVALUATED
+    return ("REPORTED", f"rows truth: {facts.metrics['confusion']}") if facts.metrics else NOT_EVALUATED
 
 
 def _recall(facts: Facts) -> Answer:
@@ -258,7 +140,7 @@ def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show
     if facts.metrics["unit"] == "images":
         who = in_words(facts.metrics.get("with_patient", 0), facts.metrics["n_images"])
         return "UNKNOWN", f"{who}, so that the intervals are optimistic: {told}"
-    return "PASS", told
+    return "REPORTED", told
 
 
 def _predictive(facts: Facts) -> Answer:
@@ -267,18 +149,24 @@ def _predictive(facts: Facts) -> Answer:
         return ("UNKNOWN", "no protected label, or only one side of it") if facts.metrics else NOT_EVALUATED
     told = [f"at {percent(at['prevalence'])}: PPV {percent(at['ppv']['value'])}, NPV {percent(at['npv']['value'])}"
             for at in found["at"]]  # fmt: skip
-    return "PASS", f"{found['label']}, {'; '.join(told)}"
+    if any(row["verdict"] == "refuted" for row in worse_than_nothing(facts.metrics.get("decision_curve"))):
+        told.append(harm_sentence(facts.metrics["decision_curve"]))
+        return "FAIL", f"{found['label']}, {'; '.join(told)}"
+    return "REPORTED", f"{found['label']}, {'; '.join(told)}"
 
 
 def _calibration(facts: Facts) -> Answer:
     if not facts.metrics:
         return NOT_EVALUATED
-    ece = facts.metrics["ece"]
-    error, floor = ece["value"], ece["noise_floor"]
-    high = ece.get("noise_high", TOLERATED * floor)
-    told = f"class-wise error {percent(error)} beside a noise floor of {percent(floor)}"
-    state: State = "PASS" if error <= high else "FAIL"
-    return state, f"{told}; 95 % of perfectly calibrated models stay below {percent(high)}"
+    metrics = facts.metrics
+    told = [
+        f"{name} ECE {percent(ece['value'])}, noise floor {percent(ece['noise_floor'])}"
+        for key, name in ECE.items()
+        if (ece := metrics.get(key))
+    ]
+    if "calibration_by_label" not in metrics:
+        return OLDER
+    return STATES[calibration_verdict(metrics)], "; ".join([*told, *calibration_sentences(metrics)])
 
 
 def _operating_point(facts: Facts) -> Answer:
@@ -304,7 +192,13 @@ def _subgroups(facts: Facts) -> Answer:
     found = facts.metrics.get("subgroups")
     if not found:
         return "UNKNOWN", "the table has no column of a few values (source, view, sex, age ...) to form subgroups by"
-    return "PASS", "by " + ", ".join(f"{name} ({len(values)})" for name, values in found.items())
+    if not all("against_rest" in entry for parts in found.values() for entry in parts.values()):
+        return OLDER
+    told = ["by " + ", ".join(f"{name} ({len(values)})" for name, values in found.items())]
+    verdict = subgroup_verdict(found)
+    what = f"recall of {facts.run.protected}" if facts.run.protected else "accuracy"
+    least = f"{what} at most {100 * MARGIN:g} points lower in each than in the rest: {verdict}"
+    return STATES[verdict], "; ".join([*told, least, *subgroup_sentences(found)])
 
 
 def _external(facts: Facts) -> Answer:
@@ -312,8 +206,9 @@ def _external(facts: Facts) -> Answer:
         return "FAIL", "external validation: NONE"
     drops = {name: metrics.get("drop") for name, metrics in facts.external.items()}
     told = "; ".join(f"{name}: {drop_sentence(found) if found else 'measured'}" for name, found in drops.items())
-    highs = [found["accuracy"]["difference"]["high"] for found in drops.values() if found]
-    return ("FAIL" if any(high is not None and high < 0 for high in highs) else "PASS"), told
+    differences = [found["balanced_accuracy"]["difference"] for found in drops.values() if found]
+    verdict = weakest([not_lower(difference, DROP) for difference in differences])
+    return STATES[verdict], f"{told}; at most {100 * DROP:g} points lower there: {verdict}"
 
 
 def _abstention(facts: Facts) -> Answer:
@@ -336,7 +231,7 @@ def _abstention(facts: Facts) -> Answer:
 def _gallery(facts: Facts) -> Answer:
     if facts.errors_shown is None:
         return NOT_EVALUATED
-    return "PASS", f"{facts.errors_shown} wrongly answered images are shown"
+    return "REPORTED", f"{facts.errors_shown} wrongly answered images are shown"
 
 
 def _hashes(facts: Facts) -> Answer:
@@ -355,23 +250,16 @@ def _hashes(facts: Facts) -> Answer:
     )
 
 
-def _on_both_sides(pairs: set[tuple[str, str]]) -> int:
-    sides: defaultdict[str, set[str]] = defaultdict(set)
-    for who, side in pairs:
-        sides[who].add(side)
-    return sum(len(found) > 1 for found in sides.values())
-
-
 ITEMS: tuple[tuple[str, Callable[[Facts], Answer]], ...] = (
     ("intended use and non-uses", _use),
-    ("source, dates, site, licence", lambda facts: _columns(facts, "source", "date", "site", "licence")),
-    ("age, sex and view by class", lambda facts: _columns(facts, "age", "sex", "view", by_label=True)),
-    ("how labels were made", lambda facts: _columns(facts, "label_source")),
-    ("whether labels are possible in time", _possible),
-    ("inclusions and exclusions with counts", _counts),
-    ("split unit and overlap", _unit),
-    ("duplicates", _duplicates),
-    ("source by label", _sources),
+    ("source, dates, site, licence", lambda facts: data.columns(facts, "source", "date", "site", "licence")),
+    ("age, sex and view by class", lambda facts: data.columns(facts, "age", "sex", "view", by_label=True)),
+    ("how labels were made", lambda facts: data.columns(facts, "label_source")),
+    ("whether labels are possible in time", data.possible),
+    ("inclusions and exclusions with counts", data.counts),
+    ("split unit and overlap", data.unit),
+    ("duplicates", data.duplicates),
+    ("source by label", data.sources),
     ("shortcut probes", _shortcuts),
     ("preprocessing and its hash", _preprocessing),
     ("model and provenance of weights", _weights),
@@ -380,7 +268,7 @@ ITEMS: tuple[tuple[str, Callable[[Facts], Answer]], ...] = (
     ("confusion counts", _confusion),
     ("recall and precision with intervals", _recall),
     ("AUROC with interval", _area),
-    ("predictive values at other prevalences", _predictive),
+    ("predictive values and net benefit at other prevalences", _predictive),
     ("calibration with its noise floor", _calibration),
     ("operating point with its certificate", _operating_point),
     ("subgroups", _subgroups),

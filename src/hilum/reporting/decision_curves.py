@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from hilum.evaluation.decision_curve import ANSWER, MODEL, POINT, THUMBNAIL
+from hilum.evaluation.proportions import PREVALENCES
 from hilum.reporting.figures import GRID, MUTED, PERCENT, STYLE, VAL_COLOUR, svg
 
 LOOKS = {
@@ -28,7 +29,7 @@ class DecisionCurve:
     """Ready to be shown.
 
     Attributes:
-        figure: One panel a prevalence, of the first four.
+        figure: One panel a prevalence, of four: those that were asked for, then the usual ones.
         how: How the model's curve was made, in a sentence.
         disease: What is to be found.
         rules: Names of the rules, in the order of the table's columns.
@@ -84,7 +85,8 @@ def draw(found: Mapping[str, Any], name: str) -> Markup:
         found: As `hilum.evaluation.decision_curve.decision_curve` has it.
         name: Unique on the page.
     """
-    prevalences, at = found["prevalences"][:MOST_PANELS], found["thresholds"]
+    stated = [prevalence for prevalence in found["prevalences"] if prevalence not in PREVALENCES]
+    prevalences, at = sorted([*stated, *PREVALENCES][:MOST_PANELS]), found["thresholds"]
     with rc_context(STYLE):
         figure = Figure(figsize=(10.6, 3.5), layout="constrained")
         panels = figure.subplots(1, len(prevalences), squeeze=False).ravel()

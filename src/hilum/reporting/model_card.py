@@ -12,12 +12,13 @@ from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines, interval
 from hilum.evaluation.shortcut_verdict import lead_rows, not_compared, read_gate
 from hilum.printable import code_span, markdown
-from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Facts, Item, tally
+from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Item, tally
+from hilum.reporting.checklist_facts import Facts
 from hilum.reporting.results import per_label, verdict
 from hilum.training.findings import known_of
 
 FILE = "model_card.md"
-MARKS = {"PASS": "pass", "FAIL": "FAIL", "UNKNOWN": "unknown"}
+MARKS = {"PASS": "pass", "FAIL": "FAIL", "REPORTED": "reported", "UNKNOWN": "unknown"}
 
 
 def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:

@@ -19,8 +19,9 @@ from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
-from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
+from hilum.evaluation.certificate_screen import exchangeability_sentence, holding_sentence
 from hilum.evaluation.decision_curve import harm_sentence
+from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
@@ -29,7 +30,8 @@ from hilum.evaluation.verdicts import REFUTED, SHOWN
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
-from hilum.reporting.checklist import Facts, checklist, tally
+from hilum.reporting.checklist import checklist, tally
+from hilum.reporting.checklist_facts import Facts
 from hilum.reporting.gallery import choose, picture_uri, rows_of
 from hilum.reporting.model_card import FILE as CARD
 from hilum.reporting.model_card import write_model_card

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hilum.evaluation.calibration import ECE
+from hilum.evaluation.temperature import applied
+
 Metrics = Mapping[str, Any]
 NOT_METRICS = (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
 
@@ -170,12 +173,12 @@ class Score:
     name: str
     value: str
     reading: str
+    beside: str = ""
 
 
 def probability_scores(metrics: Metrics) -> list[Score]:
-    """Log-loss, Brier score and calibration error, each next to what it has to be compared with."""
+    """Log-loss, Brier score and calibration errors, each next to what it has to be compared with."""
     frequencies = [sum(row) / sum(map(sum, metrics["confusion"])) for row in metrics["confusion"]]
-    ece, floor = metrics["ece"]["value"], metrics["ece"]["noise_floor"]
     constant_log_loss = -sum(p * math.log(p) for p in frequencies if p)
     constant_brier = 1 - sum(p * p for p in frequencies)
     return [
@@ -191,32 +194,40 @@ def probability_scores(metrics: Metrics) -> list[Score]:
             "Mean squared distance between the probabilities and the truth, from 0 (perfect) to 2. "
             f"The same constant answer would score {fraction(constant_brier)}.",
         ),
-        Score(
-            "Calibration error (ECE)",
-            percent(ece),
-            "Mean gap between the probability stated for a label and the share that has it, over all labels. "
-            f"A perfectly calibrated classifier would show about {percent(floor)} on these patients: the noise floor"
-            f"{_seldom(metrics)}. This one is {_times(ece, floor)} that; near 1 nothing is wrong, well above it the "
-            f"probabilities should not be taken at their word.{_temperature(metrics)}",
-        ),
+        *(_error(metrics, key, name) for key, name in ECE.items() if key in metrics or key == "ece_class_wise"),
     ]
 
 
-def _temperature(metrics: Metrics) -> str:
-    calibration = metrics.get("calibration") or {}
-    if not calibration.get("temperatures"):
-        return ""
-    shown = " and ".join(f"{value:.2f}" for value in calibration["temperatures"].values())
-    before = calibration["before"]["ece"]["value"]
-    return (
-        f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients that neither "
-        f"training nor test has; before that the error was {percent(before)}."
+GAP = {
+    "ece_class_wise": "Mean gap between the probability stated for a label and the share that has it, over all labels",
+    "ece_top_label": "Mean gap between the probability of the most probable label and the share that has it",
+}
+
+
+def _error(metrics: Metrics, key: str, name: str) -> Score:
+    entry = metrics.get(key) or metrics["ece"]
+    floor, high = entry["noise_floor"], entry.get("noise_high")
+    seldom = f", and in one case of twenty more than {percent(high)}" if high else ""
+    return Score(
+        f"{name.capitalize()} calibration error (ECE)",
+        percent(entry["value"]),
+        f"{GAP[key]}. A perfectly calibrated classifier would show about {percent(floor)} on these patients: the noise "
+        f"floor{seldom}. This one is {_times(entry['value'], floor)} that; near 1 nothing is wrong, well above it the "
+        f"probabilities should not be taken at their word.{_temperature(metrics, key)}",
+        f"noise floor {percent(floor)}",
     )
 
 
-def _seldom(metrics: Metrics) -> str:
-    high = metrics["ece"].get("noise_high")
-    return f", and in one case of twenty more than {percent(high)}" if high else ""
+def _temperature(metrics: Metrics, key: str) -> str:
+    calibration = metrics.get("calibration") or {}
+    if not applied(calibration.get("temperatures")):
+        return ""
+    shown = " and ".join(f"{value:.2f}" for value in calibration["temperatures"].values())
+    before = calibration["before"].get(key) or calibration["before"]["ece"]
+    return (
+        f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients that neither "
+        f"training nor test has; before that the error was {percent(before['value'])}."
+    )
 
 
 def _times(value: float, floor: float) -> str:

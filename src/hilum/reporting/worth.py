@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.screen import decision_lines
 from hilum.evaluation.shortcut_verdict import read_gate
 from hilum.reporting import evaluation_figures as drawn
@@ -25,6 +26,8 @@ class Worth:
         curves: ROC and precision-recall curves.
         reliability: Reliability diagrams.
         brier: The Brier score taken apart, in one sentence.
+        calibration: One row a label: slope and calibration-in-the-large, what they mean, and the verdict.
+        calibration_note: Why no temperature is applied.
         risk: Risk against coverage.
         predictive: One row a prevalence: prevalence, positive and negative predictive value, each with its range.
         predictive_label: Whose.
@@ -33,7 +36,7 @@ class Worth:
             learner, AUROC and lead.
         drop: Measures on the run's own test patients, here, and the difference, each with its range.
         plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
-        detectable: What so few images could show, in one sentence.
+        detectable: What so few patients could show, in one sentence.
     """
 
     decisions: list[str]
@@ -42,6 +45,8 @@ class Worth:
     curves: str
     reliability: str
     brier: str
+    calibration: list[dict[str, Any]]
+    calibration_note: str
     risk: str
     predictive: list[tuple[str, tuple[str, str], tuple[str, str]]]
     predictive_label: str
@@ -71,6 +76,8 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
         if metrics.get("reliability")
         else "",
         brier=_brier(metrics),
+        calibration=_calibration(metrics),
+        calibration_note=(metrics.get("calibration") or {}).get("note", ""),
         risk=drawn.risk_against_coverage(abstained["risk_coverage"], f"risk-{name}") if abstained else "",
         predictive=[(percent(at["prevalence"]), _both(at["ppv"]), _both(at["npv"])) for at in values["at"]],
         predictive_label=values["label"],
@@ -83,6 +90,25 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
         plain=_plain(metrics),
         detectable=_detectable(metrics),
     )
+
+
+def _calibration(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for label, entry in metrics.get("calibration_by_label", {}).items():
+        row: dict[str, Any] = {"label": label, "verdict": entry["verdict"]}
+        for name, sign in (("slope", ""), ("in_the_large", "+")):
+            found = entry[name]
+            value, low, high = (
+                "–" if found[key] is None else f"{found[key]:{sign}.2f}" for key in ("value", "low", "high")
+            )
+            row[name] = {"value": value, "range": f"{low} to {high}", "direction": found["direction"]}
+        needed = [entry[name]["patients_to_decide"] for name in ("slope", "in_the_large")]
+        undecided = [entry[name]["verdict"] == "not shown" for name in ("slope", "in_the_large")]
+        known = [number for number, open_ in zip(needed, undecided, strict=True) if open_]
+        row["needed"] = f"about {max(known):,} patients would decide" if known and None not in known else ""
+        row["needed"] = row["needed"] if entry["verdict"] == "not shown" else ""
+        rows.append(row)
+    return rows
 
 
 def _drop(found: Mapping[str, Any] | None) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -136,8 +162,16 @@ def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "patients": found["n_patients"],
         "measures": [_both(found[name]) for name in ("accuracy",)]
         + [_both(found.get(name)) for name in ("recall", "false_alarms")]
-        + [(fraction(area["value"]), fraction_range(area)) if area else ("–", "")],
+        + [(fraction(area["value"]), fraction_range(area)) if area else ("–", "")]
+        + [_rest(found.get("against_rest"))],
     }
+
+
+def _rest(entry: Mapping[str, Any] | None) -> tuple[str, str]:
+    if not entry or entry["value"] is None:
+        return "–", ""
+    value, low, high = (f"{100 * entry[key]:+.1f}" for key in ("value", "low", "high"))
+    return f"{value} points", f"{low} to {high}, p = {entry['p_holm']:.2g}"
 
 
 def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -177,14 +211,11 @@ def _brier(metrics: Mapping[str, Any]) -> str:
 
 def _detectable(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("detectable")
-    if not found or found["images"] is None:
+    if not found or "power" not in found:
         return ""
     wilson = (metrics.get("wilson") or {}).get("accuracy")
     plain = (
         f" Wilson’s interval of the accuracy, as if images were independent: {percent_range(wilson)}." if wilson else ""
     )
-    patients = f", or {percent(found['patients'])} counting patients," if found.get("patients") is not None else ""
-    return (
-        f"Another classifier that differs on {percent(found['discordance'])} of these images would have to be better "
-        f"by at least {percent(found['images'])}{patients} for that to be significant.{plain}"
-    )
+    sentence = detectable_sentence(found)
+    return f"{sentence[:1].upper()}{sentence[1:]}.{plain}"
