@@ -4,10 +4,10 @@
 half each, into OUT/<seed>.json; what is there is not repeated. ``--table`` writes the table of docs/evaluation.md
 from what is there.
 
-A seed draws about 270 phantoms of 180 patients. In *planted* sets every image of ``infected/covid`` has a property (95 %
-a corner letter; a black frame, a brighter display, strong JPEG compression, or another ratio of width to height) that no
-other image has. In the *clean* set none has one. In the *mixed* set half of the patients have each property, by lot and
-whatever their label, so that it varies and says nothing. A network of its own is trained on each set.
+A seed draws about 270 phantoms of 180 patients. In *planted* sets every image of ``infected/covid`` has a property
+(95 % a corner letter; a black frame, a brighter display, strong JPEG compression, or another ratio of width to height)
+that no other image has. In the *clean* set none has one. In the *mixed* set half of the patients have each property, by
+lot and whatever their label, so that it varies and says nothing. A network of its own is trained on each set.
 """
 
 from __future__ import annotations
@@ -50,7 +50,12 @@ CASES = ("clean", "mixed", *KINDS)
 SHARE = {"marker": 0.95}
 QUALITY, CUT = 8, 0.75  # of JPEG; of the width
 RECIPE = [
-    *("network.options.width=12", "network.options.blocks=[1, 1, 1]", "preprocessing.size=72", "preprocessing.equalise=false"),
+    *(
+        "network.options.width=12",
+        "network.options.blocks=[1, 1, 1]",
+        "preprocessing.size=72",
+        "preprocessing.equalise=false",
+    ),
     *("augmentation={}", "epochs=24", "batch_size=16", "splits.calibration=none", "splits.duplicates=identical"),
 ]
 Pixels = NDArray[np.uint8]
@@ -139,10 +144,15 @@ def table_of(results: list[dict[str, Any]]) -> str:
                     above[case].append((change["low"] > 0, entry["share"]["value"] or np.nan))
                 if case in ("clean", "mixed") and entry["kind"] == "swap":
                     holds[case, entry["name"]].append(change["low"] <= 0 <= change["high"])
-    rows = ["| trained on | property exchanged | interval above zero | share of the margin, median |", "|---|---|---|---|"]
+    rows = [
+        "| trained on | property exchanged | interval above zero | share of the margin, median |",
+        "|---|---|---|---|",
+    ]
     for case, found in above.items():
         shares = [share for _, share in found]
-        rows.append(f"| {case} | {KINDS[case]} | {_told([hit for hit, _ in found])} | {100 * np.nanmedian(shares):.0f} % |")
+        rows.append(
+            f"| {case} | {KINDS[case]} | {_told([hit for hit, _ in found])} | {100 * np.nanmedian(shares):.0f} % |"
+        )
     rows += ["", "| trained on | property exchanged | interval holds zero |", "|---|---|---|"]
     for (case, name), found in holds.items():
         rows.append(f"| {case} | {name} | {_told(found)} |")
@@ -171,7 +181,9 @@ def main(out: Path, seeds: list[int], cases: list[str]) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 found = measured(name, seed, files, Path(folder))
             file.write_text(json.dumps(found) + "\n")
-            told = [f"{e['name']} {e['log_odds']['low']:+.2f}" for e in found["labels"].get(PLANTED, {"found": []})["found"]]
+            told = [
+                f"{e['name']} {e['log_odds']['low']:+.2f}" for e in found["labels"].get(PLANTED, {"found": []})["found"]
+            ]
             sys.stderr.write(f"{seed} {name}: {', '.join(told)}\n")
 
 

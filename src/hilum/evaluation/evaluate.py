@@ -29,6 +29,7 @@ from hilum.evaluation.parts import select_part
 from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.evaluation.proportions import DISCORDANCE, predictive_values, smallest_significant, wilson_of
 from hilum.evaluation.reliability import brier_parts, reliability
+from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
@@ -140,6 +141,7 @@ def evaluate(
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
+        "reliance": measure_reliance(run, part.images.table, labels, positive_label=run.protected, progress=progress),
         "abstention": {
             **abstention.facts,
             "decisions": dict(Counter(decisions)),

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +39,6 @@ MOST, LEAST = 30, 6  # blocks a label; with fewer than six no sign-flip p-value 
 IMAGES = 2  # of a patient, at most
 HELD = 2**27  # bytes of edited images held at a time
 SURE = 1e-9  # probability up to which log-odds are told apart
-LEVEL = 0.05
-SHOWN_BY_MASK = "lungs blacked out"
 
 
 @dataclass
@@ -250,52 +248,3 @@ def _correct(entries: Sequence[dict[str, Any]]) -> None:
     for rank, entry in enumerate(sorted(entries, key=lambda entry: entry["p_value"])):
         highest = max(highest, min(1.0, (len(entries) - rank) * entry["p_value"]))
         entry["p_corrected"] = highest
-
-
-def relied_on(reliance: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Labels and swaps of which the corrected p-value is below 5 % and the interval lies above zero."""
-    for label, part in reliance["labels"].items():
-        for entry in part["found"]:
-            if entry["kind"] == "swap" and entry["p_corrected"] < LEVEL and entry["log_odds"]["low"] > 0:
-                yield label, entry
-
-
-def reliance_sentence(reliance: Mapping[str, Any]) -> str:
-    """On which shortcuts the model is shown to rely; if on none, how much of the margin could rest on one."""
-    if reliance["note"]:
-        return f"reliance on shortcuts: not measured: {reliance['note']}"
-    shown = [f"{label} by {entry['name']} ({_change(entry)}{_part(entry)})" for label, entry in relied_on(reliance)]
-    kept = [
-        f"{label} keeps {100 * entry['share']['value']:.0f} % ({100 * entry['share']['low']:.0f} to "
-        f"{100 * entry['share']['high']:.0f}) of its margin with the {entry['name']}"
-        for label, part in reliance["labels"].items()
-        for entry in part["found"]
-        if entry["name"] in ("centre blacked out", SHOWN_BY_MASK) and _certain(entry) and entry["log_odds"]["low"] > 0
-    ]
-    if shown:
-        told = f"RELIES ON A SHORTCUT: {'; '.join(shown)}"
-    else:
-        swaps = [
-            (entry["share"]["high"], label, entry["name"])
-            for label, part in reliance["labels"].items()
-            for entry in part["found"]
-            if entry["kind"] == "swap" and _certain(entry)
-        ]
-        told = "reliance on shortcuts: none shown by exchanging properties between labels"
-        if swaps:
-            high, label, name = max(swaps)
-            told += f"; at most {100 * max(0.0, high):.0f} % of the margin of {label} may rest on one ({name})"
-    return "; ".join([told, *kept])
-
-
-def _certain(entry: Mapping[str, Any]) -> bool:
-    return entry["share"]["high"] is not None
-
-
-def _change(entry: Mapping[str, Any]) -> str:
-    change = entry["log_odds"]
-    return f"log-odds {change['value']:+.2f}, {change['low']:+.2f} to {change['high']:+.2f}"
-
-
-def _part(entry: Mapping[str, Any]) -> str:
-    return f", {100 * entry['share']['value']:.0f} % of the margin" if _certain(entry) else ""

@@ -19,6 +19,7 @@ from hilum.evaluation.certificate_screen import (
     holding_sentence,
 )
 from hilum.evaluation.external import drop_sentence
+from hilum.evaluation.reliance_sentence import reliance_sentence
 from hilum.evaluation.shortcut_screen import leads_table
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.printable import escape
@@ -125,6 +126,8 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(drop_sentence(found))
     if gate := read_gate(metrics):
         lines.append(gate_sentence(gate))
+    if reliance := metrics.get("reliance"):
+        lines.append(reliance_sentence(reliance))
     return lines
 
 

@@ -14,6 +14,7 @@ from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.evaluation.certificate_screen import DIFFER, certified_sentence, exchangeability_sentence, holding_sentence
 from hilum.evaluation.external import drop_sentence
+from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
 from hilum.evaluation.screen import abstention_sentences
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.subgroups import in_order
@@ -184,7 +185,11 @@ def _shortcuts(facts: Facts) -> Answer:
         return NOT_EVALUATED
     outside = {name: found for name, metrics in facts.external.items() if (found := read_gate(metrics))}
     told = [gate_sentence(gate), *(f"{name}: {gate_sentence(found)}" for name, found in outside.items())]
-    if any(found["verdict"] not in (SHOWN, None) for found in (gate, *outside.values())):
+    reliance = facts.metrics.get("reliance")
+    if reliance:
+        told.append(reliance_sentence(reliance))
+    unbeaten = any(found["verdict"] not in (SHOWN, None) for found in (gate, *outside.values()))
+    if unbeaten or (reliance and any(relied_on(reliance))):
         return "FAIL", "; ".join(told)
     return ("PASS" if gate["verdict"] == SHOWN else "UNKNOWN"), "; ".join(told)
 

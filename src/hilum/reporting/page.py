@@ -20,6 +20,7 @@ from hilum.errors import HilumError, RunError
 from hilum.evaluation.certificate_screen import DIFFER, exchangeability_sentence, holding_sentence
 from hilum.evaluation.evaluate import looks_at
 from hilum.evaluation.predictions import read_predictions
+from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
 from hilum.evaluation.screen import decision_sentences
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.verdicts import SHOWN
@@ -217,6 +218,9 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
         gate = read_gate(metrics)
         if gate and gate["verdict"] not in (SHOWN, None):
             alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
+        reliance = metrics.get("reliance")
+        if reliance and any(relied_on(reliance)):
+            alarms.append(f"{name}: {reliance_sentence(reliance)}" if name else reliance_sentence(reliance))
     held = facts.metrics.get("operating_point")
     if held and held["verdict"] == "broken":
         alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")

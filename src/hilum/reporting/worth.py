@@ -9,6 +9,7 @@ from typing import Any
 from hilum.evaluation.screen import decision_lines
 from hilum.evaluation.shortcut_verdict import read_gate
 from hilum.reporting import evaluation_figures as drawn
+from hilum.reporting.reliance_section import reliance_section
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 
 
@@ -27,6 +28,7 @@ class Worth:
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         leads: The model's leads over the shortcut baselines: by label its AUROC, the verdict, and rows of name, kind,
             learner, AUROC and lead.
+        reliance: What `hilum.reporting.reliance_section` makes of the reliance on shortcuts.
         drop: Measures on the run's own test patients, here, and the difference, each with its range.
         plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
         detectable: What so few images could show, in one sentence.
@@ -41,6 +43,7 @@ class Worth:
     predictive_label: str
     subgroups: dict[str, list[dict[str, Any]]]
     leads: list[dict[str, Any]]
+    reliance: dict[str, Any]
     drop: list[tuple[str, list[tuple[str, str]]]]
     plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
@@ -71,6 +74,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
             for column, parts in (metrics.get("subgroups") or {}).items()
         },
         leads=_leads(read_gate(metrics)),
+        reliance=reliance_section(metrics.get("reliance"), colours, f"reliance-{name}"),
         drop=_drop(metrics.get("drop")),
         plain=_plain(metrics),
         detectable=_detectable(metrics),
