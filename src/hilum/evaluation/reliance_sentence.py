@@ -42,13 +42,18 @@ def reliance_sentence(reliance: Mapping[str, Any]) -> str:
         told = "RELIES ON A SHORTCUT: " + "; ".join(f"{name}: {', '.join(of)}" for name, of in shown.items())
     else:
         told = f"reliance on shortcuts: none shown{_largest(reliance)}"
+    return "; ".join([told, *filter(None, (_left(reliance, name) for name in WITHOUT))])
+
+
+def _left(reliance: Mapping[str, Any], name: str) -> str:
+    """What is left of the margins with a part blacked out, where that is shown to be more than nothing."""
     left = [
-        f"{entry['name']}: {_percent(entry)} of the margin of {label} is left"
+        f"{_percent(entry)} of the margin of {label}"
         for label, part in reliance["labels"].items()
         for entry in part["found"]
-        if entry["name"] in WITHOUT and _certain(entry) and entry["share"]["low"] > 0
+        if entry["name"] == name and _certain(entry) and entry["share"]["low"] > 0
     ]
-    return "; ".join([told, *left])
+    return f"with the {name} {', '.join(left)} is left" if left else ""
 
 
 def _largest(reliance: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hilum.evaluation.screen import decision_lines
-from hilum.evaluation.shortcut_verdict import read_gate
+from hilum.evaluation.shortcut_verdict import lead_rows, read_gate
 from hilum.reporting import evaluation_figures as drawn
 from hilum.reporting.reliance_section import reliance_section
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
@@ -27,7 +27,7 @@ class Worth:
         predictive_label: Whose.
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         leads: The model's leads over the shortcut baselines: by label its AUROC, the verdict, and rows of name, kind,
-            learner, AUROC and lead.
+            learner, AUROC, lead and verdict, the nearest and all.
         reliance: What `hilum.reporting.reliance_section` makes of the reliance on shortcuts.
         drop: Measures on the run's own test patients, here, and the difference, each with its range.
         plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
@@ -139,25 +139,26 @@ def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
 def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if not gate:
         return []
+    nearest = [(label, _lead(entry)) for label, _, entry, _ in lead_rows(gate)]
     return [
         {
             "label": label,
             "model": (fraction(found["model"]["value"]), fraction_range(found["model"])),
             "verdict": found["verdict"],
-            "baselines": [
-                {
-                    "name": entry["name"],
-                    "kind": entry["kind"],
-                    "learner": entry["learner"],
-                    "auroc": (fraction(entry["auroc"]["value"]), fraction_range(entry["auroc"])),
-                    "lead": (f"{entry['difference']['value']:+.3f}", fraction_range(entry["difference"])),
-                    "verdict": entry["verdict"],
-                }
-                for entry in found["baselines"]
-            ],
+            "nearest": [row for of, row in nearest if of == label],
+            "baselines": [_lead(entry) for entry in found["baselines"]],
         }
         for label, found in gate["labels"].items()
     ]
+
+
+def _lead(entry: Mapping[str, Any]) -> dict[str, Any]:
+    lead = entry["difference"]
+    return {
+        **{name: entry[name] for name in ("name", "kind", "learner", "verdict")},
+        "auroc": (fraction(entry["auroc"]["value"]), fraction_range(entry["auroc"])),
+        "lead": (f"{lead['value']:+.3f}", f"{lead['low']:+.3f} to {lead['high']:+.3f}"),
+    }
 
 
 def _brier(metrics: Mapping[str, Any]) -> str:
