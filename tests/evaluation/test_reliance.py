@@ -1,4 +1,4 @@
-"""Reliance on shortcuts: a network whose answer is a known sum gives known shares; where there is none, none is found."""
+"""Reliance on shortcuts: a network whose answer is a known sum gives known shares; elsewhere nothing is found."""
 
 from dataclasses import replace
 from types import SimpleNamespace

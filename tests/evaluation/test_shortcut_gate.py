@@ -16,7 +16,7 @@ from hilum.audit.survey import survey
 from hilum.evaluation import lot, shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.shortcut_gate import baselines
+from hilum.evaluation.shortcut_gate import Evidence, baselines
 from hilum.evaluation.shortcut_verdict import (
     STACKED,
     Baseline,
@@ -143,9 +143,10 @@ def test_a_classifier_of_the_probes_own_features_is_shown_for_no_label(seed):
     generator = np.random.default_rng(seed)
     truth = np.arange(900) % 3
     parts = [np.eye(3)[truth] * 0.7 + generator.normal(size=(900, 3)) for _ in range(4)]
-    offered = [Probe(f"probe {n}", "pixels", "It tells", part) for n, part in enumerate(parts)]
+    offered = tuple(Probe(f"probe {n}", "pixels", "It tells", part) for n, part in enumerate(parts))
     train, test = np.arange(600), np.arange(600, 900)
-    beside = list(baselines(offered, truth[train], train, test, 3))
+    tested = predictions_of(truth[test], np.eye(3)[truth[test]], THREE)
+    beside = list(baselines(Evidence(tested, offered, train, test, truth[train])))
     features = np.hstack(parts)
     cheat = LogisticRegression(max_iter=500).fit(features[train], truth[train]).predict_proba(features[test])
     gate = compare_with_baselines(predictions_of(truth[test], cheat, THREE), beside)

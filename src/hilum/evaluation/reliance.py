@@ -34,7 +34,7 @@ from hilum.training.run import Run
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-BLOCKS = 90  # of four patients, about, over all labels
+BLOCKS = 60  # of four patients, about, over all labels: about 2,400 images to predict
 MOST, LEAST = 30, 6  # blocks a label; with fewer than six no sign-flip p-value reaches 5 %
 IMAGES = 2  # of a patient, at most
 HELD = 2**27  # bytes of edited images held at a time
