@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from hilum.audit.features import Probe
-from hilum.audit.probing import fit_trees
+from hilum.audit.probing import fit_boosting, fit_trees
 from hilum.audit.survey import survey
 from hilum.evaluation import lot, shortcut_gate
 from hilum.evaluation.evaluate import evaluate
@@ -125,7 +125,7 @@ def test_a_comparison_of_an_earlier_version_is_read_without_its_verdict(beaten):
     assert read_gate({}) is None
 
 
-def test_trees_see_an_interaction_and_keep_to_the_labels_they_know():
+def test_trees_and_boosting_see_an_interaction_and_keep_to_the_labels_they_know():
     generator = np.random.default_rng(3)
     features = generator.normal(size=(600, 4))
     truth = ((features[:, 0] > 0) ^ (features[:, 1] > 0)).astype(np.int64) * 2
@@ -133,6 +133,10 @@ def test_trees_see_an_interaction_and_keep_to_the_labels_they_know():
     assert roc_auc_score(truth[400:] == 2, found[:, 2]) > 0.9
     assert (found[:, 1] == 0).all()
     assert found.sum(axis=1) == pytest.approx(1)
+    found = fit_boosting(features[:400], truth[:400], features[400:], 3)
+    assert roc_auc_score(truth[400:] == 2, found[:, 2]) > 0.85
+    assert (found[:, 1] == 0).all()
+    assert fit_boosting(features[:9], truth[:9] * 0 + 1, features[:2], 3).tolist() == [[0, 1, 0]] * 2
     flat = fit_trees(np.ones((4, 2)), np.array([0, 0, 0, 1]), np.zeros((2, 2)), 2, trees=5, share=1)
     assert flat.tolist() == [[0.75, 0.25]] * 2
 
