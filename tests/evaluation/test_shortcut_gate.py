@@ -226,3 +226,16 @@ def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsew
     gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
     assert gate["verdict"] is None
     assert "training images are not in" in gate_sentence(gate)
+
+
+@pytest.mark.parametrize("trained", [1, 2, 3])
+def test_images_of_one_colour_and_labels_without_training_images_have_baselines(trained):
+    """Nothing to see gives every baseline an AUROC of one half, whatever was fitted."""
+    truth = np.arange(60) % 3
+    offered = tuple(Probe(name, "pixels", "It tells", np.ones((120, 4))) for name in ("frame", "histogram"))
+    train, test = np.arange(60), np.arange(60, 120)
+    seer = predictions_of(truth, np.eye(3)[truth] + np.random.default_rng(0).normal(size=(60, 3)) / 9, THREE)
+    gate = compare_with_baselines(seer, list(baselines(Evidence(seer, offered, train, test, np.sort(truth) % trained))))
+    assert gate["verdict"] == "shown"
+    for found in gate["labels"].values():
+        assert {entry["auroc"]["value"] for entry in found["baselines"]} == {0.5}
