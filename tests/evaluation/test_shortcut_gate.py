@@ -11,12 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from hilum.audit.features import Probe
-from hilum.audit.probing import fit_trees
+from hilum.audit.probing import fit_boosting, fit_trees
 from hilum.audit.survey import survey
 from hilum.evaluation import lot, shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.shortcut_gate import baselines
+from hilum.evaluation.shortcut_gate import Evidence, baselines
 from hilum.evaluation.shortcut_verdict import (
     STACKED,
     Baseline,
@@ -125,7 +125,7 @@ def test_a_comparison_of_an_earlier_version_is_read_without_its_verdict(beaten):
     assert read_gate({}) is None
 
 
-def test_trees_see_an_interaction_and_keep_to_the_labels_they_know():
+def test_trees_and_boosting_see_an_interaction_and_keep_to_the_labels_they_know():
     generator = np.random.default_rng(3)
     features = generator.normal(size=(600, 4))
     truth = ((features[:, 0] > 0) ^ (features[:, 1] > 0)).astype(np.int64) * 2
@@ -133,6 +133,10 @@ def test_trees_see_an_interaction_and_keep_to_the_labels_they_know():
     assert roc_auc_score(truth[400:] == 2, found[:, 2]) > 0.9
     assert (found[:, 1] == 0).all()
     assert found.sum(axis=1) == pytest.approx(1)
+    found = fit_boosting(features[:400], truth[:400], features[400:], 3)
+    assert roc_auc_score(truth[400:] == 2, found[:, 2]) > 0.85
+    assert (found[:, 1] == 0).all()
+    assert fit_boosting(features[:9], truth[:9] * 0 + 1, features[:2], 3).tolist() == [[0, 1, 0]] * 2
     flat = fit_trees(np.ones((4, 2)), np.array([0, 0, 0, 1]), np.zeros((2, 2)), 2, trees=5, share=1)
     assert flat.tolist() == [[0.75, 0.25]] * 2
 
@@ -143,9 +147,10 @@ def test_a_classifier_of_the_probes_own_features_is_shown_for_no_label(seed):
     generator = np.random.default_rng(seed)
     truth = np.arange(900) % 3
     parts = [np.eye(3)[truth] * 0.7 + generator.normal(size=(900, 3)) for _ in range(4)]
-    offered = [Probe(f"probe {n}", "pixels", "It tells", part) for n, part in enumerate(parts)]
+    offered = tuple(Probe(f"probe {n}", "pixels", "It tells", part) for n, part in enumerate(parts))
     train, test = np.arange(600), np.arange(600, 900)
-    beside = list(baselines(offered, truth[train], train, test, 3))
+    tested = predictions_of(truth[test], np.eye(3)[truth[test]], THREE)
+    beside = list(baselines(Evidence(tested, offered, train, test, truth[train])))
     features = np.hstack(parts)
     cheat = LogisticRegression(max_iter=500).fit(features[train], truth[train]).predict_proba(features[test])
     gate = compare_with_baselines(predictions_of(truth[test], cheat, THREE), beside)
@@ -221,3 +226,16 @@ def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsew
     gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
     assert gate["verdict"] is None
     assert "training images are not in" in gate_sentence(gate)
+
+
+@pytest.mark.parametrize("trained", [1, 2, 3])
+def test_images_of_one_colour_and_labels_without_training_images_have_baselines(trained):
+    """Nothing to see gives every baseline an AUROC of one half, whatever was fitted."""
+    truth = np.arange(60) % 3
+    offered = tuple(Probe(name, "pixels", "It tells", np.ones((120, 4))) for name in ("frame", "histogram"))
+    train, test = np.arange(60), np.arange(60, 120)
+    seer = predictions_of(truth, np.eye(3)[truth] + np.random.default_rng(0).normal(size=(60, 3)) / 9, THREE)
+    gate = compare_with_baselines(seer, list(baselines(Evidence(seer, offered, train, test, np.sort(truth) % trained))))
+    assert gate["verdict"] == "shown"
+    for found in gate["labels"].values():
+        assert {entry["auroc"]["value"] for entry in found["baselines"]} == {0.5}

@@ -76,6 +76,28 @@ def test_a_model_that_does_not_beat_a_shortcut_says_so_at_the_top(make_run, verd
         assert verdict in shown
 
 
+def reliance(low):
+    number, nothing = {"value": 0.3, "low": low, "high": 0.5}, dict.fromkeys(("value", "low", "high"))
+    frame = {"name": "frame", "kind": "swap", "log_odds": number, "share": number, "p_value": 0.001}
+    lungs = {"name": "lungs blacked out", "kind": "blackout", "log_odds": number, "share": nothing, "p_value": 0.2}
+    part = {"n_patients": 48, "margin": number, "found": [frame | {"p_corrected": 0.004}, lungs]}
+    return {"labels": {LABELS[1]: part}, "constant": ["aspect"], "not_judged": [LABELS[0]], "note": ""}
+
+
+@pytest.mark.parametrize("low", [0.1, -0.1])
+def test_reliance_on_a_shortcut_fails_and_is_drawn(make_run, low):
+    run = make_run()
+    change(run, shortcuts=gate("shown"), reliance=reliance(low))
+    item = states(run)[10]
+    assert item.state == ("FAIL" if low > 0 else "PASS")
+    html = write_report(run).read_text(encoding="utf-8")
+    assert ("RELIES ON A SHORTCUT" in html[: html.index('id="data"')]) == (low > 0)
+    assert 'id="reliance-test' in html
+    change(run, reliance={"labels": {}, "constant": [], "not_judged": list(LABELS), "note": "fewer than 12 patients"})
+    assert states(run)[10].state == "PASS"
+    assert "fewer than 12 patients" in Page(write_report(run).read_text(encoding="utf-8")).text
+
+
 def test_a_comparison_with_shortcuts_of_an_earlier_version_asks_for_another_evaluation(make_run):
     run = make_run()
     area = {"value": 0.9, "low": 0.8, "high": 0.95}

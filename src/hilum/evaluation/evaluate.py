@@ -42,6 +42,7 @@ from hilum.evaluation.proportions import (
     wilson_of,
 )
 from hilum.evaluation.reliability import brier_parts, reliability
+from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.slopes import calibration_by_label
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
@@ -169,6 +170,7 @@ def evaluate(
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
         "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
+        "reliance": measure_reliance(run, part.images.table, labels, positive_label=run.protected, progress=progress),
         "abstention": {
             **abstention.facts,
             "decisions": dict(Counter(decisions.images)),

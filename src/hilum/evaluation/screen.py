@@ -23,6 +23,7 @@ from hilum.evaluation.certificate_screen import (
 )
 from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.external import drop_sentence
+from hilum.evaluation.reliance_sentence import reliance_sentence
 from hilum.evaluation.shortcut_screen import leads_table
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.slopes import calibration_sentences
@@ -141,6 +142,8 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(drop_sentence(found))
     if gate := read_gate(metrics):
         lines.append(gate_sentence(gate))
+    if reliance := metrics.get("reliance"):
+        lines.append(reliance_sentence(reliance))
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from hilum.data.labels import last_component
 from hilum.evaluation.shortcut_verdict import lead_rows
 from hilum.evaluation.verdicts import SHOWN
 from hilum.printable import escape
@@ -29,7 +30,7 @@ def leads_table(gate: Mapping[str, Any] | None) -> list[Table]:
     for label, found, entry, verdict in rows:
         lead = entry["difference"]
         table.add_row(
-            "" if label == before else escape(label),
+            "" if label == before else escape(last_component(label)),
             escape(entry["name"]),
             f"{found['model']['value']:.3f}",
             f"{entry['auroc']['value']:.3f}",

@@ -23,6 +23,7 @@ from hilum.intervals.shares import Patients
 
 STACKED = "all probes together"
 LEAD = 1e-9  # smallest lead that counts: two equal classifiers differ by an interval of zero length at zero
+NAMED = 3  # baselines that a sentence names beside the nearest; tables have them all
 OUTDATED = (
     "this evaluation is of an earlier version, which judged one label alone and each probe by one weak learner: run "
     "`hilum evaluate` again"
@@ -125,8 +126,9 @@ def gate_sentence(gate: Mapping[str, Any]) -> str:
             continue
         unbeaten = [entry for entry in sorted(found["baselines"], key=_low) if entry["verdict"] != SHOWN]
         others = [_quoted(entry["name"]) for entry in unbeaten[1:]]
-        words = _beside(gate, label, unbeaten[0])
-        told.append(words + (f"; nor shown to beat {', '.join(others)}" if others else ""))
+        more = f" and {len(others) - NAMED} others" if len(others) > NAMED else ""
+        also = f"; nor shown to beat {', '.join(others[:NAMED])}{more}" if others else ""
+        told.append(_beside(gate, label, unbeaten[0]) + also)
     shown = [label for label, found in gate["labels"].items() if found["verdict"] == SHOWN]
     beaten = f". Shown for {', '.join(shown)} only" if shown else ""
     return f"{heading}: {'. '.join(told)}{beaten}{rest}"

@@ -27,6 +27,7 @@ from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.external import drop_sentence
 from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.proportions import detectable_sentence
+from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
 from hilum.evaluation.screen import abstention_sentences
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.slopes import calibration_sentences, calibration_verdict
@@ -79,7 +80,11 @@ def _shortcuts(facts: Facts) -> Answer:
         return NOT_EVALUATED
     outside = {name: found for name, metrics in facts.external.items() if (found := read_gate(metrics))}
     told = [gate_sentence(gate), *(f"{name}: {gate_sentence(found)}" for name, found in outside.items())]
-    if any(found["verdict"] not in (SHOWN, None) for found in (gate, *outside.values())):
+    reliance = facts.metrics.get("reliance")
+    if reliance:
+        told.append(reliance_sentence(reliance))
+    unbeaten = any(found["verdict"] not in (SHOWN, None) for found in (gate, *outside.values()))
+    if unbeaten or (reliance and any(relied_on(reliance))):
         return "FAIL", "; ".join(told)
     return ("PASS" if gate["verdict"] == SHOWN else "UNKNOWN"), "; ".join(told)
 

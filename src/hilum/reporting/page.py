@@ -24,6 +24,7 @@ from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.predictions import read_predictions
+from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
 from hilum.evaluation.screen import decision_sentences
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.verdicts import REFUTED, SHOWN
@@ -227,6 +228,9 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
             alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
         if harm := harm_sentence(metrics.get("decision_curve")):
             alarms.append(f"{name}: {harm}" if name else harm)
+        reliance = metrics.get("reliance")
+        if reliance and any(relied_on(reliance)):
+            alarms.append(f"{name}: {reliance_sentence(reliance)}" if name else reliance_sentence(reliance))
     held = facts.metrics.get("operating_point")
     if held and verdict_of(held) == REFUTED:
         alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")

@@ -8,9 +8,10 @@ from typing import Any
 
 from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.screen import decision_lines
-from hilum.evaluation.shortcut_verdict import read_gate
+from hilum.evaluation.shortcut_verdict import lead_rows, read_gate
 from hilum.reporting import evaluation_figures as drawn
 from hilum.reporting.decision_curves import DecisionCurve, decision_curve_of
+from hilum.reporting.reliance_section import reliance_section
 from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 from hilum.reporting.triage_table import triage_table
 
@@ -33,7 +34,8 @@ class Worth:
         predictive_label: Whose.
         subgroups: By column: rows of value, images, patients, and measures with their ranges.
         leads: The model's leads over the shortcut baselines: by label its AUROC, the verdict, and rows of name, kind,
-            learner, AUROC and lead.
+            learner, AUROC, lead and verdict, the nearest and all.
+        reliance: What `hilum.reporting.reliance_section` makes of the reliance on shortcuts.
         drop: Measures on the run's own test patients, here, and the difference, each with its range.
         plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
         detectable: What so few patients could show, in one sentence.
@@ -52,6 +54,7 @@ class Worth:
     predictive_label: str
     subgroups: dict[str, list[dict[str, Any]]]
     leads: list[dict[str, Any]]
+    reliance: dict[str, Any]
     drop: list[tuple[str, list[tuple[str, str]]]]
     plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
@@ -86,6 +89,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
             for column, parts in (metrics.get("subgroups") or {}).items()
         },
         leads=_leads(read_gate(metrics)),
+        reliance=reliance_section(metrics.get("reliance"), colours, f"reliance-{name}"),
         drop=_drop(metrics.get("drop")),
         plain=_plain(metrics),
         detectable=_detectable(metrics),
@@ -177,25 +181,26 @@ def _rest(entry: Mapping[str, Any] | None) -> tuple[str, str]:
 def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if not gate:
         return []
+    nearest = [(label, _lead(entry)) for label, _, entry, _ in lead_rows(gate)]
     return [
         {
             "label": label,
             "model": (fraction(found["model"]["value"]), fraction_range(found["model"])),
             "verdict": found["verdict"],
-            "baselines": [
-                {
-                    "name": entry["name"],
-                    "kind": entry["kind"],
-                    "learner": entry["learner"],
-                    "auroc": (fraction(entry["auroc"]["value"]), fraction_range(entry["auroc"])),
-                    "lead": (f"{entry['difference']['value']:+.3f}", fraction_range(entry["difference"])),
-                    "verdict": entry["verdict"],
-                }
-                for entry in found["baselines"]
-            ],
+            "nearest": [row for of, row in nearest if of == label],
+            "baselines": [_lead(entry) for entry in found["baselines"]],
         }
         for label, found in gate["labels"].items()
     ]
+
+
+def _lead(entry: Mapping[str, Any]) -> dict[str, Any]:
+    lead = entry["difference"]
+    return {
+        **{name: entry[name] for name in ("name", "kind", "learner", "verdict")},
+        "auroc": (fraction(entry["auroc"]["value"]), fraction_range(entry["auroc"])),
+        "lead": (f"{lead['value']:+.3f}", f"{lead['low']:+.3f} to {lead['high']:+.3f}"),
+    }
 
 
 def _brier(metrics: Mapping[str, Any]) -> str:

@@ -51,7 +51,7 @@ class WrittenPhantoms:
 def _write(plan: PlannedImage, out: Path, masks: bool) -> None:
     """Draw one image, apply its edits, and write it with its mask."""
     phantom = make_phantom(plan.truth, seed=plan.seed, patient=plan.patient, image=plan.image, size=plan.size)
-    image, mask = phantom.image, phantom.mask
+    image, truths = phantom.image, [phantom.mask, phantom.lungs]
     rng = np.random.default_rng([plan.seed, plan.patient, _EDITS, plan.image])
     for edit in plan.edits:
         if edit == "marker":
@@ -62,15 +62,18 @@ def _write(plan: PlannedImage, out: Path, masks: bool) -> None:
             image = edits.brighten(image)
         elif edit == "size":
             larger = round(edits.ENLARGED * plan.size)
-            image, mask = edits.resize(image, larger), edits.resize(mask * np.uint8(255), larger) > 127
+            image = edits.resize(image, larger)
+            truths = [edits.resize(mask * np.uint8(255), larger) > 127 for mask in truths]
     if plan.variant:
         image = edits.vary(image, plan.variant)
         if plan.variant != "inverted":
-            mask = edits.vary(mask * np.uint8(255), plan.variant) > 127
+            truths = [edits.vary(mask * np.uint8(255), plan.variant) > 127 for mask in truths]
     quality = 60 if plan.variant == "jpeg" else 95
     files = {plan.path: edits.encode(image, plan.suffix, stored=plan.stored, quality=quality)}
-    if masks and plan.truth != LABELS[0]:
-        files[plan.mask_path] = edits.encode_mask(mask)
+    if masks:
+        files[plan.lung_mask_path] = edits.encode_mask(truths[1])
+        if plan.truth != LABELS[0]:
+            files[plan.mask_path] = edits.encode_mask(truths[0])
     for path, content in files.items():
         (out / path).write_bytes(content)
 
@@ -92,6 +95,7 @@ def _make_folders(out: Path, plan: Sequence[PlannedImage], masks: bool) -> None:
         raise DataError(msg)
     folders = {p.path.rsplit("/", 1)[0] for p in plan}
     if masks:
+        folders |= {p.lung_mask_path.rsplit("/", 1)[0] for p in plan}
         folders |= {p.mask_path.rsplit("/", 1)[0] for p in plan if p.truth != LABELS[0]}
     for folder in folders:
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -120,8 +124,9 @@ def write_phantoms(
 ) -> WrittenPhantoms:
     """Write a dataset of phantoms, the same files whatever the number of workers.
 
-    Images go to ``out/{train,test}/<label>/<patient>-<k>.png``, masks of the diseased to ``out/masks/`` under
-    the same path, the table of images to ``out/metadata.csv`` and the planted defects to ``out/truth.json``.
+    Images go to ``out/{train,test}/<label>/<patient>-<k>.png``, masks of the lesions to ``out/masks/`` and masks of
+    the lungs to ``out/masks/lungs/`` under the same path, the table of images to ``out/metadata.csv`` and the planted
+    defects to ``out/truth.json``.
     Workers are processes that import the calling script again: keep the call under
     ``if __name__ == "__main__"`` there.
 
@@ -133,7 +138,7 @@ def write_phantoms(
         test_fraction: Share of each label's patients that goes to ``test``, from 0 to below 1.
         shares: Share of the patients by label, in any unit; equal by default.
         defects: What to plant.
-        masks: Whether to write lesion masks.
+        masks: Whether to write masks of lesions and lungs.
         workers: Processes to use; all processors by default, 1 for none but this one.
         progress: Told as images are done.
 

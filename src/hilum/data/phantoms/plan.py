@@ -56,6 +56,11 @@ class PlannedImage:
         """Where its mask goes, if it has one."""
         return f"masks/{self.path.removesuffix(self.suffix)}.png"
 
+    @property
+    def lung_mask_path(self) -> str:
+        """Where the mask of its lungs goes."""
+        return f"masks/lungs/{self.path.removesuffix(self.suffix)}.png"
+
 
 def _deal(patients: int, shares: Mapping[str, float]) -> list[str]:
     """Labels for ``patients`` in the given shares, by largest remainders."""

@@ -26,6 +26,9 @@ LABELS: tuple[str, ...] = ("normal", "infected/covid", "infected/non-covid")
 VISIBLE = 0.06
 """Optical depth a lesion must add to a pixel's ray to count as visible: about 6 % less light."""
 
+LUNG = 0.5
+"""Path through lung, in cm, from which on a ray counts as passing through it."""
+
 _ANATOMY, _VESSELS, _DISEASE, _VIEW = 1, 2, 3, 4
 
 
@@ -36,12 +39,14 @@ class Phantom:
     Attributes:
         image: Display-ready, 0 black to 255 white, (H, W).
         mask: Pixels where disease visibly adds to the image, (H, W); all false for ``normal``.
+        lungs: Pixels whose ray passes through lung, whether diseased or not, (H, W).
         label: One of ``LABELS``.
         patient_id: The patient's name, unique within a seed.
     """
 
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_]
+    lungs: NDArray[np.bool_]
     label: str
     patient_id: str
 
@@ -121,8 +126,9 @@ def make_phantom(label: str, *, seed: int = 0, patient: int = 0, image: int = 0,
     noise = rng.standard_normal((size, size), dtype=np.float32)
     shown = expose(integral, added, spacing, margin, exposure, noise)
     mask: NDArray[np.bool_] = added[margin : margin + size, margin : margin + size] > VISIBLE
-    mask &= shown_area(exposure.shutter, size)
-    return Phantom(shown, mask, label, patient_name(patient))
+    area = shown_area(exposure.shutter, size)
+    lungs: NDArray[np.bool_] = lung[margin : margin + size, margin : margin + size] > LUNG
+    return Phantom(shown, mask & area, lungs & area, label, patient_name(patient))
 
 
 def shown_area(shutter: tuple[float, float, float, float], size: int) -> NDArray[np.bool_]:

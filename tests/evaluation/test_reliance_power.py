@@ -1,0 +1,42 @@
+"""A small part of the study of reliance: networks trained on a planted defect, on a clean set, and on a mixed one."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+STUDY = Path(__file__).resolve().parents[2] / "docs" / "study"
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The study's script, which is no module of the package."""
+    sys.path.insert(0, str(STUDY))
+    specification = importlib.util.spec_from_file_location("reliance_power", STUDY / "reliance_power.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["reliance_power"] = module
+    specification.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(STUDY))
+    del sys.modules["reliance_power"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["marker", "frame", "brightness", "compression", "aspect"])
+def test_what_a_network_was_trained_on_is_found(study, tmp_path, case):
+    found = study.measured(case, 100, study.phantoms(100), tmp_path)
+    entries = {entry["name"]: entry for entry in found["labels"][study.PLANTED]["found"]}
+    planted = entries[study.KINDS[case]]
+    assert planted["log_odds"]["low"] > 0
+    assert planted["p_corrected"] < 0.05
+    assert planted["share"]["value"] > 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["clean", "mixed"])
+def test_nothing_is_found_where_nothing_tells_the_label(study, tmp_path, case):
+    found = study.measured(case, 100, study.phantoms(100), tmp_path)
+    swaps = [e for part in found["labels"].values() for e in part["found"] if e["kind"] == "swap"]
+    assert len(swaps) >= (18 if case == "mixed" else 9)
+    assert min(entry["p_corrected"] for entry in swaps) > 0.05
