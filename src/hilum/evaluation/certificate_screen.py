@@ -62,11 +62,11 @@ def certified_sentence(facts: Mapping[str, Any]) -> str:
     """The certificate in one sentence."""
     who = "patients" if facts["unit"] == "patients" else "images (patients are not all known)"
     told = (
-        f"With {100 * facts['confidence']:g} % confidence at most {100 * facts['miss_rate']:g} % of {who} with "
-        f"{facts['group']} are cleared, if those are whose probability of it is below {facts['threshold']:.4g}"
+        f"With {100 * facts['confidence']:g} % confidence, at most {100 * facts['miss_rate']:g} % of {who} with "
+        f"{facts['group']} are cleared; a probability of it below {facts['threshold']:.4g} clears"
     )
     upper = facts.get("upper")
-    return f"{told}, and {_upper_words(upper)}" if upper else told
+    return f"{told}. Together with that, {_upper_words(upper)}" if upper else told
 
 
 def _upper_words(upper: Mapping[str, Any]) -> str:
@@ -79,7 +79,7 @@ def _upper_words(upper: Mapping[str, Any]) -> str:
         )
     if upper["threshold"] > 1:
         return f"{what}: so nobody is flagged, since some of them have the highest score there is"
-    return f"{what}, if those are whose probability is at least {upper['threshold']:.4g}"
+    return f"{what}; a probability of at least {upper['threshold']:.4g} flags"
 
 
 def counted_sentence(facts: Mapping[str, Any]) -> str:

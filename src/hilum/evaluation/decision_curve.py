@@ -96,7 +96,7 @@ def decision_curve(
     prior: Prior,
     *,
     flagged: Bools | None = None,
-    thumbnail: Floats | None = None,
+    thumbnail: NDArray[np.floating] | None = None,
     prevalences: Sequence[float] = PREVALENCES,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> dict[str, Any] | None:

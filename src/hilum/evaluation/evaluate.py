@@ -143,6 +143,7 @@ def evaluate(
         notes.append(f"{UNDECIDED} ({', '.join(labels)})")
         progress.line(notes[-1])
     decisions = decide(predictions, certificate, reasons)
+    shortcuts, thumbnail = shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress)
     metrics = {
         "name": part.name,
         "split": part.split,
@@ -164,12 +165,13 @@ def evaluate(
             members,
             calibration.prior or training_prior(run),
             flagged=flagged if certificate else None,
+            thumbnail=thumbnail,
             prevalences=prevalences,
         ),
         "certificate": certificate,
         "table": table_facts(own_table(run, part.root)) if part.own else None,
         "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
-        "shortcuts": shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress),
+        "shortcuts": shortcuts,
         "reliance": measure_reliance(run, part.images.table, labels, positive_label=run.protected, progress=progress),
         "abstention": {
             **abstention.facts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -12,6 +12,7 @@ from rich.table import Table
 from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.data.patients import in_words
+from hilum.evaluation.alarms import alarms_of
 from hilum.evaluation.calibration import ECE
 from hilum.evaluation.certificate_screen import (
     certified_sentence,
@@ -40,7 +41,9 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
     tables = (_matrix(metrics), _by_label(metrics), *leads_table(read_gate(metrics)))
-    return Group("", heading, *data_errors(metrics), *tables, *_sentences(metrics), "")
+    alarms = alarms_of(metrics)
+    first = [f"[bold red]{escape(alarm)}[/]" for alarm in alarms]
+    return Group("", heading, *data_errors(metrics), *first, *tables, *_sentences(metrics, alarms), "")
 
 
 def data_errors(result: Mapping[str, Any]) -> list[str]:
@@ -86,7 +89,7 @@ def _by_label(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _sentences(metrics: dict[str, Any]) -> list[str]:
+def _sentences(metrics: dict[str, Any], alarms: Sequence[str]) -> list[str]:
     accuracy, balanced = (interval(metrics[name], 100, 1) for name in ("accuracy", "balanced_accuracy"))
     lines = [f"accuracy [bold]{accuracy}[/] %, balanced {balanced} %"]
     for name, title, factor, digits, unit in (("f1", "F1", 100, 1, " %"), ("auprc", "AUPRC", 1, 3, "")):
@@ -110,7 +113,7 @@ def _sentences(metrics: dict[str, Any]) -> list[str]:
     elif note := calibration.get("note"):
         lines.append(escape(note))
     lines += [escape(sentence) for sentence in calibration_sentences(metrics)]
-    lines += [escape(sentence) for sentence in decision_lines(metrics)]
+    lines += [escape(sentence) for sentence in decision_lines(metrics) if not sentence.endswith(tuple(alarms))]
     return lines
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.features import Probe, probes
+from hilum.audit.features import THUMBNAIL, Probe, probes
 from hilum.audit.probing import fit_boosting, fit_linear, fit_scores, fit_trees
 from hilum.audit.survey import survey
 from hilum.data.rows import owner, pack
@@ -34,6 +34,7 @@ from hilum.progress import Progress
 from hilum.training.run import Run
 
 Floats = NDArray[np.float64]
+Scores = NDArray[np.floating]
 MOST = 5000  # images, about, to fit baselines to, and as many to score: each is opened, and its thumbnail held
 SMALL = 1e-4  # added to probabilities before their logarithm is taken
 TREES, SHARE = 150, 0.1  # on seed-cxr as strong as 400 trees with twice the share, in a quarter of the time
@@ -60,7 +61,7 @@ class Evidence:
 
 def shortcut_gate(
     run: Run, predictions: Predictions, tested: Table, *, own: bool = True, progress: Progress | None = None
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Scores | None]:
     """Compare a run's predictions with shortcut baselines that were fitted to its training images.
 
     Args:
@@ -74,13 +75,17 @@ def shortcut_gate(
     Returns:
         As `compare_with_baselines` has it, and ``n_fitted`` and ``n_scored``, the numbers of images that baselines were
         fitted to and scored, and ``n_images``, of which the latter were drawn; with ``note`` and without a verdict
-        where nothing could be compared.
+        where nothing could be compared. And the scores of the 8x8 thumbnail, of shape (N, K), for the decision curve;
+        None where not every image was scored.
     """
     found = gather_evidence(run, predictions, tested, own=own, progress=progress)
     if isinstance(found, str):
-        return not_compared(found)
+        return not_compared(found), None
     numbers = {"n_fitted": len(found.train), "n_scored": len(found.scored), "n_images": len(predictions.paths)}
-    return compare_with_baselines(found.predictions, list(baselines(found))) | numbers
+    fitted = list(baselines(found))
+    small = next((one.scores for one in fitted if one.name == THUMBNAIL), None)
+    everything = len(found.scored) == len(predictions.paths)
+    return compare_with_baselines(found.predictions, fitted) | numbers, small if everything else None
 
 
 def gather_evidence(

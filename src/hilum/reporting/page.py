@@ -19,15 +19,9 @@ from hilum.data.splits import UNUSED
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
-from hilum.evaluation.certificate_screen import exchangeability_sentence, holding_sentence
-from hilum.evaluation.decision_curve import harm_sentence
-from hilum.evaluation.exchangeability import DIFFER
-from hilum.evaluation.holding import verdict_of
+from hilum.evaluation.alarms import alarms_of
 from hilum.evaluation.predictions import read_predictions
-from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
 from hilum.evaluation.screen import decision_sentences
-from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
-from hilum.evaluation.verdicts import REFUTED, SHOWN
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
 from hilum.reporting import figures, results
@@ -221,26 +215,9 @@ def errors_of(known: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
-    alarms = []
-    for name, metrics in {"": facts.metrics, **facts.external}.items():
-        gate = read_gate(metrics)
-        if gate and gate["verdict"] not in (SHOWN, None):
-            alarms.append(f"{name}: {gate_sentence(gate)}" if name else gate_sentence(gate))
-        if harm := harm_sentence(metrics.get("decision_curve")):
-            alarms.append(f"{name}: {harm}" if name else harm)
-        reliance = metrics.get("reliance")
-        if reliance and any(relied_on(reliance)):
-            alarms.append(f"{name}: {reliance_sentence(reliance)}" if name else reliance_sentence(reliance))
-    held = facts.metrics.get("operating_point")
-    if held and verdict_of(held) == REFUTED:
-        alarms.append(f"certificate, on the run's own test patients: {holding_sentence(held)}")
-    if held and held["exchangeability"] and held["exchangeability"]["p_value"] < DIFFER:
-        alarms.append(
-            f"certificate, on the run's own test patients: {exchangeability_sentence(held['exchangeability'])}"
-        )
-    if evaluated and not facts.external:
-        alarms.append("external validation: NONE")
-    return alarms
+    alarms = alarms_of(facts.metrics)
+    alarms += [f"{name}: {alarm}" for name, metrics in facts.external.items() for alarm in alarms_of(metrics)]
+    return alarms + (["external validation: NONE"] if evaluated and not facts.external else [])
 
 
 def _data_section(

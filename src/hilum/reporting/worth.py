@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hilum.evaluation.alarms import alarms_of
 from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.screen import decision_lines
 from hilum.evaluation.shortcut_verdict import lead_rows, read_gate
@@ -21,7 +22,7 @@ class Worth:
     """Ready to be shown; each part is empty where the evaluation lacks it.
 
     Attributes:
-        decisions: Certificate, abstention, drop and shortcuts in sentences.
+        decisions: Certificate, abstention, drop and shortcuts in sentences, and whether each is an alarm.
         decision_curve: Net benefit over threshold probabilities and prevalences.
         triage: What becomes of patients, by label; None without a certificate that could be checked.
         curves: ROC and precision-recall curves.
@@ -41,7 +42,7 @@ class Worth:
         detectable: What so few patients could show, in one sentence.
     """
 
-    decisions: list[str]
+    decisions: list[tuple[str, bool]]
     decision_curve: DecisionCurve | None
     triage: dict[str, Any] | None
     curves: str
@@ -70,8 +71,9 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
     """
     values = metrics.get("predictive_values") or {"label": "", "at": []}
     abstained = metrics.get("abstention")
+    alarms = tuple(alarms_of(metrics))
     return Worth(
-        decisions=decision_lines(metrics),
+        decisions=[(line, line.endswith(alarms)) for line in decision_lines(metrics)],
         decision_curve=decision_curve_of(metrics.get("decision_curve"), name),
         triage=triage_table(metrics),
         curves=drawn.curves(metrics["curves"], colours, f"curves-{name}") if metrics.get("curves") else "",
