@@ -76,16 +76,18 @@ def calibration_errors(truth: NDArray[np.int64], probabilities: Floats, clusters
         of these probabilities) and ``noise_high``, below which 95 % of them stay.
     """
     identity = np.eye(probabilities.shape[1])
-    drawn = list(outcomes_if_calibrated(probabilities, clusters, draws=DRAWS, seed=0))
-    found = {}
-    for name, error in ERRORS.items():
-        noise = np.array([error(identity[one], probabilities) for one in drawn])
-        found[name] = {
+    noise: dict[str, list[float]] = {name: [] for name in ERRORS}
+    for drawn in outcomes_if_calibrated(probabilities, clusters, draws=DRAWS, seed=0):
+        for name, error in ERRORS.items():
+            noise[name].append(error(identity[drawn], probabilities))
+    return {
+        name: {
             "value": error(identity[truth], probabilities),
-            "noise_floor": float(noise.mean()),
-            "noise_high": float(np.quantile(noise, 0.95)),
+            "noise_floor": float(np.mean(noise[name])),
+            "noise_high": float(np.quantile(noise[name], 0.95)),
         }
-    return found
+        for name, error in ERRORS.items()
+    }
 
 
 def noise_floor(

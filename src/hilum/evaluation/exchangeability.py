@@ -21,6 +21,7 @@ TAIL = 0.15  # of all patients, the lowest scores, that the one-sided test looks
 DIFFER = 0.05
 POWER = 0.80
 SIMULATED = 400
+MOST = 2000  # patients of each group in that simulation: more see no less
 SCORE_TESTS = ("p_group", "p_tail", "p_others")
 FEATURES = "p_features"
 
@@ -170,6 +171,7 @@ def visible_share(first: int, second: int, level: float, *, runs: int = SIMULATE
     """
     if not first or not second:
         return None
+    first, second = min(first, MOST), min(second, MOST)
     generator = np.random.default_rng(seed)
     weights = _tail_weights(np.arange(first + second, dtype=np.float64))
     limit = float(np.quantile(_drawn_sums(weights, second, PERMUTATIONS, seed), 1 - level, method="higher"))
