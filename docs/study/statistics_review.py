@@ -188,7 +188,8 @@ def of_run(metrics: dict) -> Iterator[Row]:
         row = rows[prevalence, threshold]
         benefit = "{:+.2f} ({:+.2f} to {:+.2f})".format(*(100 * row["rules"][judged][k] for k in ENDS))
         what = f"net benefit per 100, prevalence {100 * prevalence:g} %, threshold {100 * threshold:g} %"
-        yield "l_extra.py", what, f"{before}, not shown", f"{benefit}, at the top of the report"
+        now = benefit + (", at the top of the report" if row["rules"][judged]["value"] < 0 else "")
+        yield "l_extra.py", what, f"{before}, not shown", now
     errors = f"{percent(metrics['ece_top_label']['value'])}, {percent(metrics['ece_class_wise']['value'])}"
     yield "E11", "top-label and class-wise ECE; log-loss", "11.2, 7.4 %; 0.393", f"{errors}; {metrics['log_loss']:.3f}"
     for (label, found), before in zip(metrics["calibration_by_label"].items(), ("1.48", "1.65", "1.82"), strict=True):
