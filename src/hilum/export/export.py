@@ -19,8 +19,8 @@ from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import ECE
 from hilum.evaluation.holding import certificate_in_force
-from hilum.evaluation.sealed import seal as seal_certificate
 from hilum.evaluation.own_images import own_images
+from hilum.evaluation.sealed import seal as seal_certificate
 from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.int8 import in_words, to_int8
