@@ -112,6 +112,8 @@ def test_harm_is_said_where_it_holds_and_not_elsewhere():
     assert worse_than_nothing(careless)[0]["prevalence"] == 0.01
     assert all(row["verdict"] in ("refuted", "not shown") for row in worse_than_nothing(careless))
     assert harm_sentence(careless)
+    undecided = careless | {"table": [row | {"verdict": "not shown"} for row in careless["table"]]}
+    assert harm_sentence(undecided).startswith("NOT SHOWN TO BE BETTER THAN FLAGGING NOBODY")
     perfect = decision_curve(made(ill, ill * 0.98 + 0.01), ["ill"], EVEN, flagged=ill == 1)
     assert not harm_sentence(perfect)
     assert not harm_sentence(None)

@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedKFold
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.prevalence import Prior, at_prevalence
 from hilum.evaluation.proportions import PREVALENCES
-from hilum.evaluation.verdicts import at_least
+from hilum.evaluation.verdicts import REFUTED, at_least
 from hilum.intervals.combined import combined
 from hilum.intervals.shares import Estimate, Patients, proportion
 
@@ -216,13 +216,14 @@ def harm_sentence(found: Mapping[str, Any] | None) -> str:
     told = []
     for row in sorted(lowest.values(), key=lambda row: row["prevalence"]):
         beside = f", the most probable label {100 * row['rules'][ANSWER]['value']:+.2f}" if judged != ANSWER else ""
-        sure = "" if row["verdict"] == "refuted" else " (not significantly below 0)"
+        sure = "" if row["verdict"] == REFUTED else " (not significantly below 0)"
         told.append(
             f"{per_hundred(row['rules'][judged])} at a prevalence of {100 * row['prevalence']:g} % and a threshold "
             f"probability of {100 * row['threshold']:g} %{sure}{beside}"
         )
     rule = f"operating point for {' or '.join(found['members'])}" if judged == POINT else f"{judged} as a rule"
-    return f"WORSE THAN FLAGGING NOBODY: the {rule} has a net benefit per 100 patients of {'; '.join(told)}"
+    surely = any(row["verdict"] == REFUTED for row in rows)
+    return f"{'WORSE' if surely else 'NOT SHOWN TO BE BETTER'} THAN FLAGGING NOBODY: the {rule} has a net benefit per 100 patients of {'; '.join(told)}"
 
 
 def per_hundred(entry: Mapping[str, Any]) -> str:
