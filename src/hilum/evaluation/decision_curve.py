@@ -223,7 +223,8 @@ def harm_sentence(found: Mapping[str, Any] | None) -> str:
         )
     rule = f"operating point for {' or '.join(found['members'])}" if judged == POINT else f"{judged} as a rule"
     surely = any(row["verdict"] == REFUTED for row in rows)
-    return f"{'WORSE' if surely else 'NOT SHOWN TO BE BETTER'} THAN FLAGGING NOBODY: the {rule} has a net benefit per 100 patients of {'; '.join(told)}"
+    heading = f"{'WORSE' if surely else 'NOT SHOWN TO BE BETTER'} THAN FLAGGING NOBODY"
+    return f"{heading}: the {rule} has a net benefit per 100 patients of {'; '.join(told)}"
 
 
 def per_hundred(entry: Mapping[str, Any]) -> str:
