@@ -63,7 +63,7 @@ def feature_shift(
         return None
     known, truth = reference
     chosen = one_image_each(predictions.paths, predictions.clusters, predictions.truth)
-    both = np.concatenate([known, np.asarray(features[chosen], np.float64)])
+    both = np.concatenate([known, features[chosen].astype(np.float16).astype(np.float64)])  # as those are kept
     strata = np.concatenate([truth, predictions.truth[chosen]])
     second = np.repeat([False, True], [len(known), len(chosen)])
     result = two_sample(both, second, strata)
