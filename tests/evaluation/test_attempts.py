@@ -204,6 +204,8 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
     items = {run: next(i for i in page_content(run)["checklist"] if i.number == 13) for run in (first, second)}
     assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
     assert "access 2" in items[second].evidence
+    told = access_sentence(read_access(first.path / "evaluation" / "test"))
+    assert "began on 20" in told
     assert access_sentence(again.access)[1:] in write_report(first.path).read_text(encoding="utf-8")
 
 
