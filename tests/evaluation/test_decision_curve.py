@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.decision_curve import (
     ANSWER,
     MODEL,
     POINT,
     THUMBNAIL,
-    Cohort,
     decision_curve,
     flag_all,
     harm_sentence,
@@ -84,6 +84,7 @@ def test_a_patient_is_flagged_by_one_image_and_found_only_by_one_that_shows_it()
     assert cohort.ill.tolist() == [True, False, False]
     flagged = cohort.highest(np.array([False, True, False, True, False])) > 0
     assert flagged.tolist() == [False, True, False]  # a's flagged image is not the one that shows the disease
+    assert cohort.highest(np.array([0.1, 0.9, 0.2, 0.4, 0.3])).tolist() == [0.1, 0.4, 0.3]
 
 
 def test_less_than_flagging_nobody_from_the_positive_predictive_value_on():
