@@ -17,7 +17,7 @@ from hilum.evaluation.slopes import calibration_by_label, calibration_verdict
 from hilum.evaluation.subgroups import measure_subgroups, subgroup_verdict
 from hilum.intervals.shares import Patients
 
-RUNS = 200
+RUNS = 150
 ALIKE = 0.6  # correlation of a patient's images
 LABELS = ("healthy", "ill")
 

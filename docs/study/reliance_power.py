@@ -133,33 +133,29 @@ def measured(name: str, seed: int, files: list[File], folder: Path) -> dict[str,
 
 
 def table_of(results: list[dict[str, Any]]) -> str:
-    """One row a case: what was measured, how often its interval lay above zero, or held zero; and the share."""
-    above: dict[str, list[tuple[bool, float]]] = defaultdict(list)
-    holds: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    """Two tables: how often what was planted was found; and how often intervals held zero where nothing was."""
+    planted: dict[str, list[tuple[bool, float]]] = defaultdict(list)
+    null: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for result in results:
         for label, part in result["labels"].items():
             for entry in part["found"]:
                 change, case = entry["log_odds"], result["case"]
                 if KINDS.get(case) == entry["name"] and label == PLANTED:
-                    above[case].append((change["low"] > 0, entry["share"]["value"] or np.nan))
+                    planted[case].append((change["low"] > 0, entry["share"]["value"] or np.nan))
                 if case in ("clean", "mixed") and entry["kind"] == "swap":
-                    holds[case, entry["name"]].append(change["low"] <= 0 <= change["high"])
-    rows = [
-        "| trained on | property exchanged | interval above zero | share of the margin, median |",
-        "|---|---|---|---|",
-    ]
-    for case, found in above.items():
-        shares = [share for _, share in found]
-        rows.append(
-            f"| {case} | {KINDS[case]} | {_told([hit for hit, _ in found])} | {100 * np.nanmedian(shares):.0f} % |"
-        )
-    rows += ["", "| trained on | property exchanged | interval holds zero |", "|---|---|---|"]
-    for (case, name), found in holds.items():
-        rows.append(f"| {case} | {name} | {_told(found)} |")
+                    null[case, entry["name"]].append((change["low"], change["high"]))
+    rows = ["| trained on | property exchanged | interval above zero | share of the margin |", "|---|---|---|---|"]
+    for case, found in planted.items():
+        median = np.nanmedian([share for _, share in found])
+        rows.append(f"| {case} | {KINDS[case]} | {_told([hit for hit, _ in found])} | {100 * median:.0f} % |")
+    rows += ["", "| trained on | property exchanged | interval holds zero | above | below |", "|---|---|---|---|---|"]
     for case in ("clean", "mixed"):
-        every = [hit for (of, _), found in holds.items() if of == case for hit in found]
-        if every:
-            rows.append(f"| {case} | all | {_told(every)} |")
+        null[case, "all"] = [limits for (of, _), found in list(null.items()) if of == case for limits in found]
+    for (case, name), found in sorted(null.items(), key=lambda item: item[0][0]):
+        if found:
+            holds = _told([low <= 0 <= high for low, high in found])
+            above, below = sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)
+            rows.append(f"| {case} | {name} | {holds} | {above} | {below} |")
     return "\n".join(rows)
 
 

@@ -13,7 +13,7 @@ from document import fill
 from hilum.evaluation.exchangeability import exchangeable_p, lower_tail_p
 from hilum.evaluation.feature_shift import two_sample
 
-RUNS = 300
+RUNS = 200
 SIZES = ((65, 117), (147, 117), (147, 194))
 MISSED = 0.02
 TESTS = 4  # the fourth looks at patients without the disease, who do not differ here

@@ -76,8 +76,9 @@ def test_a_certificate_is_given_written_and_shown_by_the_evaluation(run, trained
     assert metrics["certificate"]["seal"] == facts["seal"]
 
 
-def test_two_thresholds_are_certified_and_decide_about_images_and_patients(run, hilum):
-    one = json.loads(hilum("certify", run, "--miss-rate", "0.2", "--json", check=0).stdout)
+def test_two_thresholds_are_certified_and_decide_about_images_and_patients(run, hilum, tmp_path):
+    alone = ("--ledger", tmp_path / "another.jsonl", "--out", tmp_path / "one.json")
+    one = json.loads(hilum("certify", run, "--miss-rate", "0.2", *alone, "--json", check=0).stdout)
     asked = ("certify", run, "--miss-rate", "0.2", "--specificity", "0.8")
     assert "healthy patients (normal) are flagged" in " ".join(hilum(*asked, check=0).stdout.split())
     two = json.loads((run / "certificate.json").read_text())
@@ -114,6 +115,7 @@ def test_no_healthy_patient_and_too_few_of_them_are_refused(run, hilum):
     assert_one_message(result, 1, "healthy patients", "are missing")
     result = hilum("certify", run, "--miss-rate", "0.2", "--group", "normal", "--specificity", "0.8")
     assert_one_message(result, 1, "no healthy patient")
+    hilum("certify", run, "--miss-rate", "0.2", "--specificity", "0.8", check=0)  # they had spent nothing
 
 
 def test_too_few_patients_are_refused_and_the_missing_ones_counted(run, hilum):

@@ -104,6 +104,11 @@ def test_compression_is_the_donors_quality(tmp_path):
     assert errors[0] < errors[1] / 2
 
 
+def test_large_images_are_reduced_and_keep_their_ratio(tmp_path):
+    large = file_of(source(shape=(1500, 3000)).pixels, tmp_path / "a.png")
+    assert large.pixels.shape == (512, 1024)
+
+
 def test_the_centre_and_all_else_are_the_whole():
     own = source()
     outside, inside = BLACKOUTS["centre blacked out"](own), BLACKOUTS["all but the centre blacked out"](own)

@@ -156,6 +156,14 @@ def test_images_of_one_colour_have_no_margin_and_no_share(tmp_path, monkeypatch)
     assert "none shown" in reliance_sentence(measured)
 
 
+def test_reliance_is_told_where_the_labels_have_no_margin_at_all():
+    """As on other data, where the model may tell nothing but the aspect."""
+    number, nothing = {"value": 1.0, "low": 0.5, "high": 1.5}, dict.fromkeys(("value", "low", "high"))
+    entry = {"name": "aspect", "kind": "swap", "log_odds": number, "share": nothing, "p_corrected": 0.01}
+    told = reliance_sentence({"labels": {LABELS[1]: {"found": [entry]}}, "note": ""})
+    assert "aspect: infected/covid" in told
+
+
 @pytest.mark.parametrize("kind", ["flat", "cascade", "ensemble"])
 def test_runs_of_every_kind_are_measured(run_of, squares, kind):
     run = run_of(kind)

@@ -170,6 +170,8 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     # One attempt was planned, so that the second one on these patients lowers the confidence of both together.
     assert carried["confidence"] == pytest.approx(0.6)
     assert carried["ledger"]["delta"] == pytest.approx(made["ledger"]["delta"])
+    assert "path" in made["ledger"]
+    assert "path" not in carried["ledger"]  # it would tell of the machine
     again = export(run, tmp_path / "again.onnx", int8=True).facts["certificate"]
     assert again == carried
     assert bundle.facts["operating_point"]["threshold"] == carried["threshold"]

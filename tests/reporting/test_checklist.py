@@ -131,6 +131,18 @@ def test_a_table_that_says_everything_passes_and_an_impossible_label_fails(make_
     assert states(run)[5].state == "FAIL"
 
 
+def test_what_the_training_found_out_counts_without_an_audit(make_run):
+    run = make_run()
+    message = "'infected/covid' cannot be COVID-19"
+    finding = {"check": "provenance", "severity": "error", "message": message, "remedy": ""}
+    checked = {"images": 60, "duplicates": ["pixels", "near"], "leakage": {"patients": 0, "pictures": 0}}
+    change(run, audit={"audited": False, "written": "", "findings": [finding], "checked": checked})
+    assert (states(run)[5].state, states(run)[8].state) == ("FAIL", "PASS")
+    assert message in states(run)[5].evidence
+    change(run, audit={"findings": [], "checked": checked | {"leakage": {"patients": 0, "pictures": 2}}})
+    assert (states(run)[5].state, states(run)[8].state) == ("UNKNOWN", "FAIL")
+
+
 def slope(verdict):
     number = {"value": 1.0, "low": 0.9, "high": 1.1, "direction": "", "verdict": verdict, "patients_to_decide": 700}
     return {"slope": number, "in_the_large": number, "verdict": verdict}

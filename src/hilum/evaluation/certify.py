@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
-from hilum.evaluation.upper_threshold import UpperSide
+from hilum.evaluation.upper_threshold import UpperSide, check_enough
 from hilum.progress import Progress
 from hilum.training.run import Run
 from hilum.training.series import write_json
@@ -119,9 +120,7 @@ def certify(
         run=run.path,
         attempts=attempts,
         certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-        check=lambda level: _check_enough(
-            images.table, members, group, miss_rate, level, part, two_sided=upper is not None
-        ),
+        check=lambda level: _check_enough(images.table, members, group, miss_rate, level, part, upper),
     )
     for note in place.notes:
         progress.line(note)
@@ -221,18 +220,24 @@ def _check_enough(
     miss_rate: float,
     confidence: float,
     part: Part,
-    *,
-    two_sided: bool,
+    upper: UpperSide | None,
 ) -> None:
-    patients = {name for name, row in zip(table.patients(), table.rows, strict=True) if row.label in members}
-    where = f"{part.root}, {part.split}"
-    sure = split_confidence(confidence, two_sided=two_sided)
-    if allowed_rank(len(patients), miss_rate, sure):
-        return
-    msg = too_few(len(patients), group, miss_rate, sure, where, two_sided=two_sided)
-    if part.own and part.split == "calibration":
-        msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
-    raise CertificateError(msg)
+    """Refuse too few patients before anybody computes a score: such a refusal spends nothing."""
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    for name, row in zip(table.patients(), table.rows, strict=True):
+        labels[name].add(row.label)
+    patients = sum(not found.isdisjoint(members) for found in labels.values())
+    sure = split_confidence(confidence, two_sided=upper is not None)
+    if not allowed_rank(patients, miss_rate, sure):
+        where = f"{part.root}, {part.split}"
+        msg = too_few(patients, group, miss_rate, sure, where, two_sided=upper is not None)
+        if part.own and part.split == "calibration":
+            msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
+        raise CertificateError(msg)
+    if upper:
+        others = [found for found in labels.values() if found.isdisjoint(members)]
+        counted = others if upper.kind == "ppv" else [found for found in others if found <= set(upper.healthy)]
+        check_enough(len(counted), upper, sure)
 
 
 def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]:

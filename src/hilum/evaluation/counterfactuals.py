@@ -23,6 +23,8 @@ CORNER = 0.18  # share of each side of the two upper corners, where side markers
 FLAT = 0.02  # spread of grey values, of 1, up to which a row or column is a border
 WIDEST = 0.25  # share of each side up to which a border is looked for
 QUANTILES = 256
+SEEN = 2**16  # pixels, about, by which a histogram is known
+LONGEST = 1024  # pixels of the longer side: larger images are reduced first, so that edits take milliseconds
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ def read_source(root: Path, path: str) -> Source:
     """
     content = read_bytes(root / path, path)
     pixels = read_radiograph(content, path)[0].pixels
+    if max(pixels.shape) > LONGEST:
+        height, width = (max(1, round(side * LONGEST / max(pixels.shape))) for side in pixels.shape)
+        pixels = _resized(pixels, (height, width))
     return Source(pixels, _tables(content), _lungs(root, path, pixels.shape))
 
 
@@ -101,7 +106,9 @@ def borders(own: Source, donor: Source) -> Pixels:
 def histogram(own: Source, donor: Source) -> Pixels:
     """The grey values have the donor's distribution, and keep their order (histogram matching)."""
     at = np.linspace(0, 1, QUANTILES + 1)
-    mine, others = np.quantile(own.pixels, at), np.quantile(donor.pixels, at)
+    mine, others = (
+        np.quantile(image.pixels.ravel()[:: max(1, image.pixels.size // SEEN)], at) for image in (own, donor)
+    )
     return np.asarray(np.interp(own.pixels, mine, others), np.float32)
 
 

@@ -37,8 +37,8 @@ def reliance_sentence(reliance: Mapping[str, Any]) -> str:
         return f"reliance on shortcuts: not measured: {reliance['note']}"
     shown: dict[str, list[str]] = defaultdict(list)
     for label, entry in relied_on(reliance):
-        share = f"{_percent(entry)} of the margin of {label}"
-        shown[entry["name"]].append(share if _certain(entry) else f"{label}, which has no margin otherwise")
+        share = f"{_percent(entry)} of the margin of {label}" if _certain(entry) else f"{label}, which has no margin"
+        shown[entry["name"]].append(share)
     if shown:
         told = "RELIES ON A SHORTCUT: " + "; ".join(f"{name}: {', '.join(of)}" for name, of in shown.items())
     else:

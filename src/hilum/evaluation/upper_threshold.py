@@ -115,15 +115,9 @@ def certify_upper(
         "labels": counted,
         "n_patients": len(scores),
     }
-    if not len(scores):
-        named = f" ({', '.join(side.healthy)})" if side.healthy else ""
-        what = f"no healthy patient{named}" if side.kind == "specificity" else "no patient without the disease"
-        msg = f"{what} is among those who certify: false alarms are unknown. Add some, or leave out --{side.kind}."
-        raise CertificateError(msg)
+    check_enough(len(scores), side, confidence)
     if side.kind == "specificity":
         rank = allowed_rank(len(scores), 1 - side.bound, confidence)
-        if not rank:
-            raise CertificateError(_too_few(len(scores), side.bound, confidence))
         certified = above(float(np.sort(scores)[-rank]))
         return {**facts, "threshold": max(certified, lower), "raised": certified < lower, "rank": rank}
     assert side.prevalence is not None
@@ -132,6 +126,26 @@ def certify_upper(
     if not len(passed):
         raise CertificateError(_no_ppv(ill, scores, side, 1 - confidence, lower))
     return {**facts, "threshold": float(passed.min()), "raised": bool(shown.min() < lower), "n_ill": len(ill)}
+
+
+def check_enough(count: int, side: UpperSide, confidence: float) -> None:
+    """Refuse too few patients, which takes none of their scores.
+
+    Args:
+        count: Healthy patients for a specificity; for a PPV all patients without the disease.
+        side: What is to be guaranteed.
+        confidence: Confidence level of this side alone, in (0, 1).
+
+    Raises:
+        CertificateError: There are none, or too few for that.
+    """
+    if not count:
+        named = f" ({', '.join(side.healthy)})" if side.healthy else ""
+        what = f"no healthy patient{named}" if side.kind == "specificity" else "no patient without the disease"
+        msg = f"{what} is among those who certify: false alarms are unknown. Add some, or leave out --{side.kind}."
+        raise CertificateError(msg)
+    if side.kind == "specificity" and not allowed_rank(count, 1 - side.bound, confidence):
+        raise CertificateError(_too_few(count, side.bound, confidence))
 
 
 def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floats]) -> dict[str, Any]:

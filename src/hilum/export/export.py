@@ -20,6 +20,7 @@ from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import ECE
 from hilum.evaluation.holding import certificate_in_force
 from hilum.evaluation.own_images import own_images
+from hilum.evaluation.sealed import seal as seal_certificate
 from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.int8 import in_words, to_int8
@@ -118,6 +119,7 @@ def export(
     for note in (*notes, known.note):
         if note:
             progress.line(note)
+    certificate = _without_place(certificate) if certificate else None
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
@@ -150,6 +152,14 @@ def export(
     content = seal(facts, model)
     _write(out, content)
     return open_bundle(content, str(out))
+
+
+def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate that does not say where the ledger lies: a path tells of the machine."""
+    facts = {key: value for key, value in certificate.items() if key != "seal"}
+    if ledger := facts.get("ledger"):
+        facts["ledger"] = {key: value for key, value in ledger.items() if key != "path"}
+    return seal_certificate(facts)
 
 
 def _images(run: Run, data: Path | None, progress: Progress) -> Images:

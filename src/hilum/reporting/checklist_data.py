@@ -46,13 +46,12 @@ def by_class(counts: Mapping[str, Mapping[str, int]] | None) -> str:
 def possible(facts: Facts) -> Answer:
     """Whether labels contradict the images' dates, or known sets."""
     impossible = [] if not facts.metrics.get("table") else list(facts.metrics["table"]["impossible"])
+    found = [*facts.audit.get("findings", []), *(facts.metrics.get("audit") or {}).get("findings", [])]
     impossible += [
-        finding["message"]
-        for finding in facts.audit.get("findings", [])
-        if finding["check"] == "provenance" and finding["severity"] == "error"
+        finding["message"] for finding in found if finding["check"] == "provenance" and finding["severity"] == "error"
     ]
     if impossible:
-        return "FAIL", "; ".join(impossible)
+        return "FAIL", "; ".join(dict.fromkeys(impossible))
     table = facts.metrics.get("table") or {}
     if date := table.get("columns", {}).get("date"):
         undated = table.get("undated", 0 if date["filled"] == 1 else table["n_images"])
@@ -89,6 +88,13 @@ def duplicates(facts: Facts) -> Answer:
     crossing = _on_both_sides(used)
     if crossing:
         return "FAIL", f"{crossing} files are in more than one split, byte for byte"
+    checked = (facts.metrics.get("audit") or {}).get("checked") or {}
+    if not facts.audit and "near" in checked.get("duplicates", []) and "leakage" in checked:
+        crossing = checked["leakage"]["pictures"]
+        told = f"{checked['images']:,} images compared before the training, also cropped, mirrored and turned"
+        return (
+            "FAIL" if crossing else "PASS"
+        ), f"{told}: {crossing or 'no'} near-duplicates on two sides of the splits"
     if not facts.audit:
         return (
             "UNKNOWN",
