@@ -12,9 +12,9 @@ from scipy.stats import norm
 
 from hilum.audit.shortcuts import judge
 from hilum.data.familiarity import conformal_p
-from hilum.data.operating_point import highest_by_patient
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.certificate import certified_threshold
+from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.exchangeability import exchangeable_p
 from hilum.evaluation.proportions import wilson
 from hilum.intervals.shares import exact_interval
@@ -42,7 +42,11 @@ def certificate(kind: str, patients: int, rate: float, runs: int = RUNS, seed: i
             )
             frames = own + np.sqrt(1 - CORRELATION) * generator.normal(size=(len(own), FRAMES))
             names = [str(i) for i in np.repeat(np.arange(len(own)), FRAMES)]
-            scores = highest_by_patient(frames.ravel(), names)[1] if kind == "clustered" else frames.ravel()
+            scores = (
+                Cohort(names, np.full(len(names), True)).highest(frames.ravel())
+                if kind == "clustered"
+                else frames.ravel()
+            )
         else:
             scores = generator.normal(size=patients)
             scores = np.round(scores, 1) if kind == "tied" else scores

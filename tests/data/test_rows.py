@@ -12,7 +12,7 @@ from hilum.data import rows as rows_module
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
-from hilum.data.rows import PackedRows, Row, pack
+from hilum.data.rows import PackedRows, Row, one_image_each, pack
 from hilum.data.splits import SplitPlan, assign_splits
 from hilum.data.table import Table
 from hilum.errors import TableError
@@ -117,3 +117,13 @@ def test_a_path_that_is_listed_twice_is_found_among_many(tmp_path, monkeypatch):
     )
     with pytest.raises(TableError, match=r"lines 5 and 42: 'a/3\.png'"):
         read_table(tmp_path)
+
+
+def test_one_image_of_each_patient_whatever_their_order():
+    paths, patients = [f"{i}.png" for i in range(12)], [f"p{i // 3}" for i in range(12)]
+    chosen = one_image_each(paths, patients)
+    assert chosen == sorted(chosen)
+    assert [patients[i] for i in chosen] == ["p0", "p1", "p2", "p3"]
+    back = one_image_each(paths[::-1], patients[::-1])
+    assert {paths[::-1][i] for i in back} == {paths[i] for i in chosen}
+    assert one_image_each([], []) == []

@@ -147,6 +147,26 @@ def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_ov
     assert again["threshold"] == facts["threshold"]
 
 
+def test_places_that_a_lost_ledger_held_stay_taken(runs, tmp_path):
+    """The third of three attempts is at hand; the two before it are known from its number only."""
+    for miss_rate in (0.15, 0.2, 0.25):
+        certify(runs[0], miss_rate=miss_rate, attempts=3, ledger=tmp_path / "lost.jsonl")
+    with pytest.raises(CertificateError, match="is spent"):
+        certify(runs[0], miss_rate=0.3, ledger=tmp_path / "new.jsonl")
+
+
+def test_what_lost_plans_spent_stays_spent(runs, tmp_path):
+    """The certificate at hand states 90 % for itself and for one that is lost: at 90 % nothing is left."""
+    certify(runs[0], miss_rate=0.15, ledger=tmp_path / "lost.jsonl")
+    second = certify(runs[0], miss_rate=0.2, confidence=0.9, ledger=tmp_path / "lost.jsonl").facts
+    assert second["ledger"]["spent_before"] == pytest.approx(0.05)
+    with pytest.raises(CertificateError, match="is spent"):
+        certify(runs[0], miss_rate=0.25, confidence=0.9, ledger=tmp_path / "new.jsonl")
+    again = certify(runs[0], miss_rate=0.2, confidence=0.9, ledger=tmp_path / "new.jsonl").facts
+    assert again["threshold"] == second["threshold"]
+    assert again["ledger"]["spent_before"] == pytest.approx(0.05)
+
+
 def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr("hilum.evaluation.certify.scale", lambda plain, *rest: plain * np.nan)
@@ -184,6 +204,8 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
     items = {run: next(i for i in page_content(run)["checklist"] if i.number == 13) for run in (first, second)}
     assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
     assert "access 2" in items[second].evidence
+    told = access_sentence(read_access(first.path / "evaluation" / "test"))
+    assert "began on 20" in told
     assert access_sentence(again.access)[1:] in write_report(first.path).read_text(encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from hilum.data.operating_point import OperatingPoint, highest_by_patient, members_of
+from hilum.data.operating_point import OperatingPoint, members_of
 from hilum.evaluation.certificate import allowed_rank, certified_threshold, patients_needed, round_down
 from hilum.evaluation.exchangeability import exchangeable_p
 
@@ -76,12 +76,6 @@ def _below(threshold, kind):
     from scipy.stats import norm
 
     return norm.cdf(threshold - (0.05 if kind == "tied" else 0))
-
-
-def test_frames_of_one_patient_count_as_one_and_the_highest_speaks():
-    names, scores = highest_by_patient(np.array([0.2, 0.9, 0.4, 0.1]), ["b", "a", "b", "c"])
-    assert names == ["a", "b", "c"]
-    np.testing.assert_array_equal(scores, [0.9, 0.4, 0.1])
 
 
 def test_a_group_is_a_label_or_a_folder_of_labels():

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.decision_curve import (
     ANSWER,
     MODEL,
     POINT,
     THUMBNAIL,
-    Cohort,
     decision_curve,
     flag_all,
     harm_sentence,
@@ -84,6 +84,7 @@ def test_a_patient_is_flagged_by_one_image_and_found_only_by_one_that_shows_it()
     assert cohort.ill.tolist() == [True, False, False]
     flagged = cohort.highest(np.array([False, True, False, True, False])) > 0
     assert flagged.tolist() == [False, True, False]  # a's flagged image is not the one that shows the disease
+    assert cohort.highest(np.array([0.1, 0.9, 0.2, 0.4, 0.3])).tolist() == [0.1, 0.4, 0.3]
 
 
 def test_less_than_flagging_nobody_from_the_positive_predictive_value_on():
@@ -112,6 +113,8 @@ def test_harm_is_said_where_it_holds_and_not_elsewhere():
     assert worse_than_nothing(careless)[0]["prevalence"] == 0.01
     assert all(row["verdict"] in ("refuted", "not shown") for row in worse_than_nothing(careless))
     assert harm_sentence(careless)
+    undecided = careless | {"table": [row | {"verdict": "not shown"} for row in careless["table"]]}
+    assert harm_sentence(undecided).startswith("NOT SHOWN TO BE BETTER THAN FLAGGING NOBODY")
     perfect = decision_curve(made(ill, ill * 0.98 + 0.01), ["ill"], EVEN, flagged=ill == 1)
     assert not harm_sentence(perfect)
     assert not harm_sentence(None)

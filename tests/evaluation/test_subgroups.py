@@ -9,7 +9,6 @@ from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.subgroups import (
     age_band,
     columns_of,
-    holm,
     measure_subgroups,
     subgroup_sentences,
     subgroup_verdict,
@@ -103,13 +102,6 @@ def found_with(recalls, per_group, seed=0, healthy=200):
     paths = tuple(map(str, range(len(truth))))
     made = Predictions(LABELS, paths, tuple(f"p{i}" for i in paths), truth, np.stack([1 - stated, stated], axis=1))
     return measure_subgroups(made, {"site": names}, LABELS[1])
-
-
-def test_holm_is_statsmodels():
-    multipletests = pytest.importorskip("statsmodels.stats.multitest").multipletests
-    p = [0.01, 0.04, 0.03, 0.005, 0.5, 0.5, 1e-5]
-    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-    assert holm([]) == []
 
 
 def test_a_subgroup_that_is_found_less_often_is_refuted_and_named():

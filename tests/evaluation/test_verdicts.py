@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from hilum.evaluation.certificate import patients_needed
-from hilum.evaluation.verdicts import at_least, at_most, not_lower, patients_to_decide, scaled_to_decide, weakest
+from hilum.evaluation.verdicts import at_least, at_most, holm, not_lower, patients_to_decide, scaled_to_decide, weakest
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,10 @@ def test_four_times_the_patients_halve_the_interval():
     assert scaled_to_decide(0.02, -0.02, 0.06, 0.0, 100) == 400
     assert scaled_to_decide(0.0, -0.1, 0.1, 0.0, 100) is None
     assert scaled_to_decide(None, None, None, 0.0, 3) is None
+
+
+def test_holm_is_statsmodels():
+    multipletests = pytest.importorskip("statsmodels.stats.multitest").multipletests
+    p = [0.01, 0.04, 0.03, 0.005, 0.5, 0.5, 1e-5]
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    assert holm([]) == []

@@ -127,6 +127,18 @@ def test_an_image_by_itself_has_its_own_threshold_and_the_legend_says_so(two_sid
     assert "withheld" in dict(legend(shipped))["clear"]
 
 
+def test_a_ppv_of_patients_is_no_ppv_of_single_images(two_sided):
+    """A patient has four chances to be flagged, and one image has one: sensitivity, and so the PPV, is lower."""
+    facts = copy.deepcopy(dict(two_sided.facts))
+    facts["certificate"]["upper"] = {"kind": "ppv", "bound": 0.5, "prevalence": 0.1}
+    several = replace(two_sided, facts=facts)
+    assert "guaranteed PPV of 50 %" in dict(legend(several, of_study=True))["flag"]
+    assert "withheld" in dict(legend(several))["flag"]
+    facts = copy.deepcopy(facts)
+    facts["certificate"]["images"] = {"mean": 1.0, "max": 1, "distribution": {"1": 13}}
+    assert "guaranteed PPV of 50 %" in dict(legend(replace(two_sided, facts=facts)))["flag"]
+
+
 def test_without_an_operating_point_a_study_is_undecided(shipped):
     facts = {**copy.deepcopy(dict(shipped.facts)), "operating_point": None, "certificate": None}
     bundle = replace(shipped, facts=facts)

@@ -114,19 +114,3 @@ def members_of(group: str, labels: Sequence[str]) -> tuple[str, ...]:
     if group.endswith("/*"):
         return tuple(label for label in labels if label.startswith(group[:-1]))
     return tuple(label for label in labels if label == group)
-
-
-def highest_by_patient(scores: Floats, patients: Sequence[str]) -> tuple[list[str], Floats]:
-    """One score a patient: the largest of all images, since one flagged image flags the patient.
-
-    Args:
-        scores: Of shape (N,).
-        patients: The patient of each image, N names.
-
-    Returns:
-        The P patients in alphabetical order, and their scores, of shape (P,).
-    """
-    names, member = np.unique(np.asarray(patients, dtype=object), return_inverse=True)
-    highest = np.full(len(names), -np.inf)
-    np.maximum.at(highest, member, scores)
-    return [str(name) for name in names], highest

@@ -6,6 +6,7 @@ small part of the memory that training takes.
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -175,3 +176,20 @@ class PackedRows(Sequence[Row]):
         return all(one == another for one, another in zip(self, other, strict=True))
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def one_image_each(paths: Iterable[str], patients: Iterable[str]) -> list[int]:
+    """One image of each patient, chosen by a hash of its path, which no score can influence.
+
+    Args:
+        paths: Of N images.
+        patients: The patient of each, N names.
+
+    Returns:
+        Their places among the N, rising.
+    """
+    chosen: dict[str, tuple[bytes, int]] = {}
+    for i, (path, name) in enumerate(zip(paths, patients, strict=True)):
+        key = hashlib.sha256(path.encode(errors="surrogateescape")).digest(), i
+        chosen[name] = min(chosen.get(name, key), key)
+    return sorted(i for _, i in chosen.values())

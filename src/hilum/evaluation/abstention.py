@@ -18,7 +18,7 @@ from hilum.data.cache import Images
 from hilum.data.familiarity import ARRAYS as NAMES
 from hilum.data.familiarity import AT_ONCE, Familiarity, Poses, feature_distances, layouts
 from hilum.data.mapped import release
-from hilum.data.rows import owner
+from hilum.data.rows import one_image_each, owner
 from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
@@ -163,13 +163,10 @@ def shuffled(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def one_image_a_patient(images: Images) -> list[int]:
     """Rows of calibration images, one of each patient, chosen by a hash of its name: p-values take independent ones."""
-    chosen: dict[str, tuple[bytes, int]] = {}
-    for i, row in enumerate(images.table.rows):
-        if row.split == "calibration":
-            key = hashlib.sha256(row.path.encode(errors="surrogateescape")).digest(), i
-            whose = owner(row.patient_id, row.path)
-            chosen[whose] = min(chosen.get(whose, key), key)
-    return sorted(i for _, i in chosen.values())
+    rows = images.table.rows
+    held = [i for i, row in enumerate(rows) if row.split == "calibration"]
+    names = (owner(rows[i].patient_id, rows[i].path) for i in held)
+    return [held[i] for i in one_image_each((rows[i].path for i in held), names)]
 
 
 def spread_over_labels(images: Images, most: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from itertools import count
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from hilum.data.familiarity import Judgement
+from hilum.data.rows import one_image_each
 from hilum.evaluation.outcomes import share
 
 FACTOR, SURE = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
@@ -93,11 +93,9 @@ def by_patient(clusters: Sequence[str], paths: Sequence[str], abstained: NDArray
     """
     names, member = np.unique(np.array(clusters, dtype=object), return_inverse=True)
     images, hits = np.bincount(member), np.bincount(member, abstained, minlength=len(names)).astype(int)
-    order = sorted(range(len(paths)), key=lambda i: hashlib.sha256(paths[i].encode(errors="surrogateescape")).digest())
-    _, first = np.unique(member[order], return_index=True)
     groups = {"1": images == 1, "2 to 3": (images >= 2) & (images <= 3), "4 or more": images >= 4}
     return {
-        "one_image": _among(abstained[np.array(order)[first]]),
+        "one_image": _among(abstained[one_image_each(paths, clusters)]),
         "any_image": _among(hits > 0),
         "by_images": {name: _among(hits[chosen] > 0) for name, chosen in groups.items() if chosen.any()},
     }

@@ -37,11 +37,11 @@ def record_access(
         file: The ledger, if not the default.
 
     Returns:
-        ``ledger``; ``access``: which model this is on these images, from 1 (None where nothing could be recorded);
-        ``models``: how many there are so far; ``confirmatory``: the first one, and nobody is known to have come before
-        there was a ledger; ``unrecorded``: evaluations by this run from before; ``joint``: the confidence of all
-        certificates on the certificate's patients together, where it is lower than the certificate's own, since others
-        were made after it; ``note``. Empty for train and val.
+        ``ledger``, and the day it ``began``; ``access``: which model this is on these images, from 1 (None where
+        nothing could be recorded); ``models``: how many there are so far; ``confirmatory``: the first one, and nobody
+        is known to have come before there was a ledger; ``unrecorded``: evaluations by this run from before; ``joint``:
+        the confidence of all certificates on the certificate's patients together, where it is lower than the
+        certificate's own, since others were made after it; ``note``. Empty for train and val.
     """
     if part.own and part.split in SERVED:
         return {}
@@ -63,6 +63,7 @@ def record_access(
             number = max(order.index(model) + 1, *(entry["least"] for entry in own))
             unrecorded = max(entry["unrecorded"] for entry in own)
             found["joint"] = _joint(ledger, certificate) if certificate else None
+            found["began"] = ledger.entries[0]["time"][:10]
     except LedgerError as error:
         note = f"this access to the images was not recorded: {error}"
         found |= {"access": before.get("access"), "models": before.get("models"), "note": note}
@@ -109,7 +110,11 @@ def access_sentence(access: Mapping[str, Any]) -> str:
     number, models, where = access["access"], access["models"], f"ledger {access['ledger']}"
     since = f"; {models - number} more since" if models > number else ""
     if access["confirmatory"]:
-        return f"confirmatory: the first model evaluated on these images{since} ({where})"
+        began = f", which began on {access['began']}" if access.get("began") else ""
+        return (
+            f"confirmatory as far as is recorded: the first model evaluated on these images{since} ({where}{began}; "
+            "whether earlier ones chose anything by these images it cannot know)"
+        )
     if number == 1:
         return f"access 1, but this run was {counted}{since} ({where})"
     others = f"{number - 1} other model{'s were' if number > 2 else ' was'}"

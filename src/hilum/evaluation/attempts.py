@@ -17,7 +17,7 @@ from hilum.errors import CertificateError
 from hilum.evaluation.ledger import ImageSet, Ledger, image_set, open_ledger, place_of
 from hilum.evaluation.overlap import digest_of
 from hilum.evaluation.sealed import is_sealed
-from hilum.evaluation.spending import Asked, Attempt, Grant, grant, joint_confidence
+from hilum.evaluation.spending import CLOSE, Asked, Attempt, Grant, grant, joint_confidence
 from hilum.training.run import read_json
 
 DIGITS = 9  # of a confidence that is found by subtraction
@@ -159,6 +159,7 @@ def attempts_of(ledger: Ledger) -> list[Attempt]:
             plan=entry["plan"],
             planned=entry["planned"],
             counted=tuple(entry["counted"]),
+            carried=entry["number"] if "carried" in entry else 0,
         )
         for entry in ledger.of("attempt")
         if entry["n"] not in void
@@ -185,6 +186,18 @@ def _granted(ledger: Ledger, asked: Asked, lower_by: float) -> Grant:
         if not lower_by or confidence <= 0:
             raise
         return grant(made, evaluated, replace(asked, confidence=confidence))
+
+
+def _lost_plans(made: list[Attempt], attempt: Attempt, spent: float) -> list[Attempt]:
+    """What stands for plans that an attempt counted and the ledger lacks: their error probability, and no place."""
+    known = {other.plan: other.delta * other.planned for other in made}
+    lost = [plan for plan in attempt.counted if plan not in known]
+    left = spent - sum(known.get(plan, 0.0) for plan in attempt.counted)
+    if left <= CLOSE or not lost:
+        return []
+    share = left / len(lost)
+    stand_in = replace(attempt, confidence=1 - share, delta=share, planned=1, counted=())
+    return [replace(stand_in, identity=f"lost: {plan}", plan=plan) for plan in lost]
 
 
 def _entry_of(ledger: Ledger, identity: str) -> dict[str, Any]:
@@ -267,6 +280,8 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
             "run": str(file.parent),
         }
         what |= {"form": facts["model"].get("form", "float"), "data": data}
+        for lost in _lost_plans(made, attempt, recorded.get("spent_before", 0.0)):
+            _add_attempt(ledger, lost, 1, digest, what, carried=str(file))
         _add_attempt(ledger, attempt, recorded.get("number", 1), digest, what, carried=str(file))
         if recorded:  # one of before there were ledgers is no surprise
             notes.append(f"WARNING: {CARRIED.format(ledger=place_of(ledger.file), file=file)}")

@@ -114,7 +114,7 @@ def unit_sentences(facts: Mapping[str, Any]) -> list[str]:
         f"most; patients by number of images {shown}{more}): hilum predict --study decides so",
         f"an image that is decided about by itself has a threshold of its own, {facts['image_threshold']:.4g}, by the "
         f"same rule on one image of each patient: of these {facts['one_image_below']} of {facts['n_patients']} lie "
-        "below the patients' threshold",
+        "below the patients' threshold. Each of the two holds by itself with the stated confidence",
     ]
 
 

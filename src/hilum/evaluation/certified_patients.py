@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.operating_point import OperatingPoint
+from hilum.data.rows import one_image_each
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import (
     allowed_rank,
@@ -66,7 +66,7 @@ def certificate_of(
         raise CertificateError(msg)
     threshold = round_down(exact)
     above = certify_upper(scores, others, upper, sure, threshold) if upper else None
-    single, images = one_image_each(predictions, members)
+    single, images = image_scores(predictions, members)
     point = OperatingPoint(
         group,
         tuple(members),
@@ -101,7 +101,7 @@ def certificate_of(
     }
 
 
-def one_image_each(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Any]]:
+def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Any]]:
     """The score of one image of each patient with the disease, and how many images they have that show it.
 
     Which image is told by a hash of its path, which no score can influence: for an image that is decided about by
@@ -116,20 +116,15 @@ def one_image_each(predictions: Predictions, members: Sequence[str]) -> tuple[Fl
     """
     scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
-    clusters = predictions.clusters
-    chosen: dict[str, tuple[bytes, int]] = {}
-    counts: Counter[str] = Counter()
-    for i in np.flatnonzero(inside).tolist():
-        key = hashlib.sha256(predictions.paths[i].encode(errors="surrogateescape")).digest(), i
-        chosen[clusters[i]] = min(chosen.get(clusters[i], key), key)
-        counts[clusters[i]] += 1
+    here = predictions.take(np.flatnonzero(inside))
+    counts = Counter(here.clusters)
     sizes = Counter(counts.values())
     images = {
         "mean": sum(counts.values()) / len(counts) if counts else 0.0,
         "max": max(sizes, default=0),
         "distribution": {str(size): sizes[size] for size in sorted(sizes)},
     }
-    return scores[[i for _, i in chosen.values()]], images
+    return scores[inside][one_image_each(here.paths, here.clusters)], images
 
 
 def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:

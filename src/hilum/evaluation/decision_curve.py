@@ -18,12 +18,13 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from hilum.evaluation.cohort import Cohort, Rates
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.prevalence import Prior, at_prevalence
 from hilum.evaluation.proportions import PREVALENCES
-from hilum.evaluation.verdicts import at_least
+from hilum.evaluation.verdicts import REFUTED, at_least
 from hilum.intervals.combined import combined
-from hilum.intervals.shares import Estimate, Patients, proportion
+from hilum.intervals.shares import Estimate
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,38 +33,6 @@ JUDGED = (0.05, 0.10, 0.20)  # threshold probabilities of the table, as far as t
 PLAUSIBLE = 5.0  # times the prevalence: beyond, hardly any test is better than flagging nobody
 FEWEST = 10  # patients on each side, to recalibrate the thumbnail's scores on
 POINT, ANSWER, MODEL, THUMBNAIL = "operating point", "most probable label", "model", "thumbnail"
-Rates = tuple[Estimate, Estimate]
-
-
-class Cohort:
-    """Who of some patients has the disease, and one value a patient from those of the images.
-
-    Attributes:
-        ill: Whether each of the P patients has an image that shows the disease.
-        persons: The P patients, each counted once.
-    """
-
-    def __init__(self, clusters: Sequence[str], inside: Bools) -> None:
-        """Sort the patients.
-
-        Args:
-            clusters: The patient of each image, N names.
-            inside: Whether each image shows the disease, of shape (N,).
-        """
-        self.images = Patients(clusters)
-        self.ill = self.images.sums(inside) > 0
-        self.persons = Patients(np.arange(self.images.number))
-        self._counted = inside | ~self.ill[self.images.member]
-
-    def highest(self, values: NDArray[Any]) -> Floats:
-        """Largest value of each patient's images, of shape (P,); of the ill, of those that show the disease."""
-        found = np.full(self.images.number, -np.inf)
-        np.maximum.at(found, self.images.member[self._counted], values[self._counted].astype(np.float64))
-        return found
-
-    def rates(self, flagged: Bools) -> Rates:
-        """Sensitivity and false-positive rate of patients of whom some are `flagged`, of shape (P,)."""
-        return proportion(flagged, self.ill, self.persons), proportion(flagged, ~self.ill, self.persons)
 
 
 def net_benefit(rates: Rates, prevalence: float, threshold: float, beside: Rates | None = None) -> Estimate:
@@ -216,13 +185,15 @@ def harm_sentence(found: Mapping[str, Any] | None) -> str:
     told = []
     for row in sorted(lowest.values(), key=lambda row: row["prevalence"]):
         beside = f", the most probable label {100 * row['rules'][ANSWER]['value']:+.2f}" if judged != ANSWER else ""
-        sure = "" if row["verdict"] == "refuted" else " (not significantly below 0)"
+        sure = "" if row["verdict"] == REFUTED else " (not significantly below 0)"
         told.append(
             f"{per_hundred(row['rules'][judged])} at a prevalence of {100 * row['prevalence']:g} % and a threshold "
             f"probability of {100 * row['threshold']:g} %{sure}{beside}"
         )
     rule = f"operating point for {' or '.join(found['members'])}" if judged == POINT else f"{judged} as a rule"
-    return f"WORSE THAN FLAGGING NOBODY: the {rule} has a net benefit per 100 patients of {'; '.join(told)}"
+    surely = any(row["verdict"] == REFUTED for row in rows)
+    heading = f"{'WORSE' if surely else 'NOT SHOWN TO BE BETTER'} THAN FLAGGING NOBODY"
+    return f"{heading}: the {rule} has a net benefit per 100 patients of {'; '.join(told)}"
 
 
 def per_hundred(entry: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hilum.data.cache import Images
-from hilum.data.rows import owner
+from hilum.data.rows import one_image_each, owner
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.intervals.areas import aurocs
@@ -62,8 +62,8 @@ def feature_shift(
     if reference is None:
         return None
     known, truth = reference
-    chosen = one_image_each(predictions.paths, predictions.clusters, predictions.truth)
-    both = np.concatenate([known, np.asarray(features[chosen], np.float64)])
+    chosen = sample(predictions.paths, predictions.clusters)
+    both = np.concatenate([known, features[chosen].astype(np.float16).astype(np.float64)])  # as those are kept
     strata = np.concatenate([truth, predictions.truth[chosen]])
     second = np.repeat([False, True], [len(known), len(chosen)])
     result = two_sample(both, second, strata)
@@ -129,23 +129,15 @@ def two_sample(
     return p_value, float(np.average(areas, weights=[(strata == k).sum() for k in used]))
 
 
-def one_image_each(paths: Sequence[str], clusters: Sequence[str], truth: Ints) -> Ints:
-    """One image of each patient and label, chosen by a hash of its name; of at most 1,000 patients, by one of theirs.
+def sample(paths: Sequence[str], clusters: Sequence[str]) -> Ints:
+    """One image of each patient; of at most 1,000 patients, chosen by a hash of their names.
 
     Args:
         paths: Of the N images.
         clusters: The patient of each, N names.
-        truth: Label of each, of shape (N,).
     """
-    chosen: dict[tuple[str, int], tuple[str, int]] = {}
-    for i, (path, name, label) in enumerate(zip(paths, clusters, truth.tolist(), strict=True)):
-        key = name, label
-        chosen[key] = min(chosen.get(key, (_hash(path), i)), (_hash(path), i))
-    first: dict[str, tuple[str, int]] = {}  # a patient of several labels counts once
-    for (name, _), entry in chosen.items():
-        first[name] = min(first.get(name, entry), entry)
-    kept = sorted(sorted(first.items(), key=lambda item: _hash(item[0]))[:MOST], key=lambda item: item[1][1])
-    return np.array([i for _, (_, i) in kept], np.int64)
+    chosen = sorted(one_image_each(paths, clusters), key=lambda i: _hash(clusters[i]))
+    return np.array(sorted(chosen[:MOST]), np.int64)
 
 
 def _reference(run: Run, root: Path | None, images: Images | None, progress: Progress) -> tuple[Floats, Ints] | None:
@@ -167,7 +159,7 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
         return None
     truth = np.array([run.labels.index(row.label) for row in rows], np.int64)
     paths = [row.path for row in rows]
-    chosen = one_image_each(paths, [owner(row.patient_id, row.path) for row in rows], truth)
+    chosen = sample(paths, [owner(row.patient_id, row.path) for row in rows])
     features = predict_with_features(run, images.select(chosen.tolist()), run.labels, progress=progress)[1]
     short = features.astype(np.float16)
     arrays: dict[str, NDArray[Any]] = {

@@ -20,10 +20,10 @@ from hilum.data.operating_point import (
     FLAG,
     READ,
     OperatingPoint,
-    highest_by_patient,
     triage,
     triage_together,
 )
+from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.verdicts import at_most, patients_to_decide
 from hilum.intervals.shares import CONFIDENCE, exact_interval
@@ -45,21 +45,12 @@ def by_patient(values: Floats, predictions: Predictions, members: Sequence[str])
         first of them); both in the alphabetical order of the patients.
     """
     labels, truth = predictions.labels, predictions.truth
-    clusters = np.array(predictions.clusters, dtype=object)
-    inside = np.isin(truth, [labels.index(label) for label in members])
-    ill = set(clusters[inside])
-    _, with_it = highest_by_patient(values[inside], clusters[inside].tolist())
-    outside = np.array([name not in ill for name in clusters], dtype=bool)
-    names, highest = highest_by_patient(values[outside], clusters[outside].tolist())
-    first: dict[str, int] = {}
-    for name, label in zip(clusters[outside], truth[outside], strict=True):
-        first[name] = min(first.get(name, int(label)), int(label))
-    by_label: dict[str, Floats] = {}
-    for k, label in enumerate(labels):
-        chosen = np.array([first[name] == k for name in names], dtype=bool)
-        if chosen.any():
-            by_label[label] = highest[chosen]
-    return with_it, by_label
+    cohort = Cohort(predictions.clusters, np.isin(truth, [labels.index(label) for label in members]))
+    highest = cohort.highest(values)
+    first = np.full(len(highest), len(labels))
+    np.minimum.at(first, cohort.images.member, truth)
+    of_label = {label: ~cohort.ill & (first == k) for k, label in enumerate(labels)}
+    return highest[cohort.ill], {label: highest[chosen] for label, chosen in of_label.items() if chosen.any()}
 
 
 def decisions_of(

@@ -28,6 +28,7 @@ from hilum.data.table import Row, Table
 from hilum.errors import ImageError
 from hilum.evaluation.counterfactuals import BLACKOUTS, SWAPS, Pixels, Source, read_source
 from hilum.evaluation.predictions import predict
+from hilum.evaluation.verdicts import holm
 from hilum.intervals.means import mean_estimate, ratio_of_means, sign_flip_of_mean
 from hilum.progress import Progress
 from hilum.training.run import Run
@@ -132,7 +133,8 @@ def measure_reliance(
     if not found:
         return nothing | {"note": "files have gone or changed since the prediction"}
     swaps = [entry for part in found.values() for entry in part["found"] if entry["kind"] == "swap"]
-    _correct(swaps)
+    for entry, adjusted in zip(swaps, holm([entry["p_value"] for entry in swaps]), strict=True):
+        entry["p_corrected"] = adjusted
     constant = [name for name in SWAPS if not any(entry["name"] == name for entry in swaps)]
     return nothing | {"labels": found, "constant": constant}
 
@@ -240,11 +242,3 @@ def _numbers(changes: Floats, margins: Floats) -> dict[str, Any]:
         "share": ratio_of_means(changes, margins).as_json(),
         "p_value": sign_flip_of_mean(changes),
     }
-
-
-def _correct(entries: Sequence[dict[str, Any]]) -> None:
-    """Holm's correction of the p-values, in place."""
-    highest = 0.0
-    for rank, entry in enumerate(sorted(entries, key=lambda entry: entry["p_value"])):
-        highest = max(highest, min(1.0, (len(entries) - rank) * entry["p_value"]))
-        entry["p_corrected"] = highest

@@ -171,7 +171,8 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     recall = abstained["recall"]
     if recall["as_missed"]["value"] is not None:
         told.append(
-            "recall of what must not be missed, abstentions counted as missed "
+            "recall of what must not be missed by the rule in force (the certified threshold, else the most probable "
+            "label), abstentions counted as missed "
             f"{interval(recall['as_missed'], 100, 1)} %, as found {interval(recall['as_found'], 100, 1)} %"
         )
     return told

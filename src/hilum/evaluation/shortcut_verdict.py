@@ -2,7 +2,7 @@
 
 The claim is that the model's AUROC leads that of every baseline for every label. It is shown where the lower limit of
 each single lead lies above zero, so that no correction for their number is needed (intersection-union test: Berger
-1982, *Technometrics*).
+1982, *Technometrics*). It is refuted where one lead of many lies below zero, which does need one (Bonferroni).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from hilum.audit.shortcuts import FEWEST
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.verdicts import REFUTED, SHOWN, Verdict, at_least, weakest
+from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, at_least, weakest
 from hilum.intervals.areas import auroc_estimate
 from hilum.intervals.combined import combined
-from hilum.intervals.shares import Patients
+from hilum.intervals.shares import CONFIDENCE, Estimate, Patients
 
 STACKED = "all probes together"
 LEAD = 1e-9  # smallest lead that counts: two equal classifiers differ by an interval of zero length at zero
@@ -63,18 +63,21 @@ def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baselin
     """
     patients = Patients(predictions.clusters)
     found: dict[str, Any] = {}
-    not_judged = []
-    for k, label in enumerate(predictions.labels):
-        positive = predictions.truth == k
-        if min((patients.sums(side) > 0).sum() for side in (positive, ~positive)) < FEWEST:
-            not_judged.append(label)
-            continue
+    sides = {k: predictions.truth == k for k in range(len(predictions.labels))}
+    judged = [k for k, has in sides.items() if min((patients.sums(side) > 0).sum() for side in (has, ~has)) >= FEWEST]
+    not_judged = [label for k, label in enumerate(predictions.labels) if k not in judged]
+    strict = 1 - (1 - CONFIDENCE) / max(1, len(judged) * len(baselines))
+    for k in judged:
+        label, positive = predictions.labels[k], sides[k]
         model = auroc_estimate(predictions.probabilities[:, k], positive, patients)
         hardest: dict[str, dict[str, Any]] = {}
         for baseline in baselines:
             area = auroc_estimate(baseline.scores[:, k], positive, patients)
             lead = combined([(1.0, model), (-1.0, area)])
             verdict = at_least(lead.low, lead.high, LEAD)
+            if verdict == REFUTED:  # one of many looks lower by chance, and an equal one is not lower
+                scores = predictions.probabilities[:, k], baseline.scores[:, k]
+                verdict = REFUTED if _lead(*scores, positive, patients, strict).high < 0 else NOT_SHOWN
             entry: dict[str, Any] = {"name": baseline.name, "kind": baseline.kind, "learner": baseline.learner}
             entry |= {"auroc": area.as_json(), "difference": lead.as_json()}
             if before := hardest.get(baseline.name):
@@ -88,6 +91,17 @@ def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baselin
         return not_compared(f"fewer than {FEWEST} patients with, or without, each label", not_judged)
     verdict = weakest([entry["verdict"] for entry in found.values()])
     return {"verdict": verdict, "labels": found, "not_judged": not_judged, "note": ""}
+
+
+def _lead(
+    model: NDArray[np.floating],
+    baseline: NDArray[np.floating],
+    positive: NDArray[np.bool_],
+    patients: Patients,
+    confidence: float,
+) -> Estimate:
+    areas = (auroc_estimate(scores, positive, patients, confidence=confidence) for scores in (model, baseline))
+    return combined(list(zip((1.0, -1.0), areas, strict=True)))
 
 
 def not_compared(note: str, not_judged: Sequence[str] = ()) -> dict[str, Any]:

@@ -22,7 +22,6 @@ planned looks in Lan and DeMets 1983, *Biometrika* 70.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +44,8 @@ class Attempt:
         plan: Identity of the attempt that opened its plan.
         planned: How many attempts that plan has.
         counted: Plans before it, whose delta its plan's confidence includes.
+        carried: Its place in the plan, from 1, where another ledger recorded it, so that those before it may be
+            unknown; else 0.
     """
 
     identity: str
@@ -55,6 +56,7 @@ class Attempt:
     plan: str
     planned: int
     counted: tuple[str, ...]
+    carried: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
             continue
         if attempts not in (None, member.planned):
             raise CertificateError(_other_plan(member, attempts))
-        taken = sum(attempt.plan == opened for attempt in made) + len(seen)
+        taken = _taken(made, opened) + len(seen)
         if taken < member.planned:
             joined = Attempt(
                 asked.identity, asked.model, asked.images, member.confidence, member.delta, opened, member.planned,
@@ -147,6 +149,12 @@ def joint_confidence(made: Sequence[Attempt], images: ImageSet) -> float:
     """With which confidence all certificates on some patients hold together; 1 where there is none."""
     plans = {attempt.plan: attempt for attempt in made if attempt.images & images}
     return max(0.0, 1 - sum(attempt.delta * attempt.planned for attempt in plans.values()))
+
+
+def _taken(made: Sequence[Attempt], plan: str) -> int:
+    """Places of a plan that attempts have taken, those included that a lost ledger held."""
+    carried = [attempt.carried for attempt in made if attempt.plan == plan]
+    return max(len(carried), max(carried, default=0) + carried.count(0))
 
 
 def _alone(member: Attempt, plans: Mapping[str, Attempt]) -> bool:
@@ -184,8 +192,9 @@ def _spent(made: Sequence[Attempt], here: Sequence[Attempt], reserved: float, se
     shared = len(frozenset().union(*(attempt.images for attempt in here)) & asked.images)
     attempts = f"{len(here)} earlier attempt{'s' if len(here) > 1 else ''} to certify"
     attempts += f" and {seen} other model{'s' if seen > 1 else ''} evaluated" if seen else ""
-    taken = Counter(attempt.plan for attempt in made)
-    free = sorted({a.confidence for a in here if taken[a.plan] + seen < a.planned} - {asked.confidence}, reverse=True)
+    free = sorted(
+        {a.confidence for a in here if _taken(made, a.plan) + seen < a.planned} - {asked.confidence}, reverse=True
+    )
     place = f" Or take a place that is left in the plan at --confidence {free[0]:.4g}." if free else ""
     lower = 1 - reserved - (1 - asked.confidence)
     also = f" Or state less: --confidence {lower:.4g} or below, for all certificates on these patients together."

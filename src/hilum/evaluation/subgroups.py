@@ -17,7 +17,7 @@ from hilum.data.table import Row
 from hilum.errors import HilumError
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.proportions import SIGNIFICANT
-from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, not_lower, scaled_to_decide, weakest
+from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, holm, not_lower, scaled_to_decide, weakest
 from hilum.intervals.areas import auroc_estimate
 from hilum.intervals.combined import combined
 from hilum.intervals.shares import CONFIDENCE, Bools, Estimate, Patients, as_json, proportion
@@ -161,15 +161,6 @@ def _p_value(difference: Callable[[float], Estimate]) -> float:
         excluded = estimate.low > 0 or estimate.high < 0
         low, high = (low, middle) if excluded else (middle, high)
     return high
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the same order: at most a share p of sets of true hypotheses has one below p."""
-    order = np.argsort(p_values, kind="stable")
-    raised = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(raised))
-    return [float(p) for p in adjusted]
 
 
 def subgroup_verdict(found: Mapping[str, Mapping[str, Any]]) -> Verdict:

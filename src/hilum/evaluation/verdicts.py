@@ -8,7 +8,7 @@ non-inferiority: Piaggio et al. 2012, *JAMA*). Three patients without a false ne
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -119,3 +119,18 @@ def scaled_to_decide(
     number = patients * (wide / distance) ** 2
     step = int(10 ** max(0, math.floor(math.log10(max(number, 1))) - 1))
     return math.ceil(number / step - 1e-9) * step
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (1979, *Scand. J. Stat.*), in the same order.
+
+    At most a share p of sets of true hypotheses has one below p.
+
+    Args:
+        p_values: One a hypothesis.
+    """
+    order = np.argsort(p_values, kind="stable")
+    raised = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(raised))
+    return [float(p) for p in adjusted]

@@ -8,7 +8,7 @@ the evidence says what would decide. REPORTED are figures that no bound judges: 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -154,7 +154,7 @@ def _predictive(facts: Facts) -> Answer:
         return ("UNKNOWN", "no protected label, or only one side of it") if facts.metrics else NOT_EVALUATED
     told = [f"at {percent(at['prevalence'])}: PPV {percent(at['ppv']['value'])}, NPV {percent(at['npv']['value'])}"
             for at in found["at"]]  # fmt: skip
-    if any(row["verdict"] == "refuted" for row in worse_than_nothing(facts.metrics.get("decision_curve"))):
+    if any(row["verdict"] == REFUTED for row in worse_than_nothing(facts.metrics.get("decision_curve"))):
         told.append(harm_sentence(facts.metrics["decision_curve"]))
         return "FAIL", f"{found['label']}, {'; '.join(told)}"
     return "REPORTED", f"{found['label']}, {'; '.join(told)}"
@@ -165,13 +165,18 @@ def _calibration(facts: Facts) -> Answer:
         return NOT_EVALUATED
     metrics = facts.metrics
     told = [
-        f"{name} ECE {percent(ece['value'])}, noise floor {percent(ece['noise_floor'])}"
+        f"{name} ECE {percent(ece['value'])}, noise floor {percent(ece['noise_floor'])}{_seldom(ece)}"
         for key, name in ECE.items()
         if (ece := metrics.get(key))
     ]
     if "calibration_by_label" not in metrics:
         return OLDER
     return STATES[calibration_verdict(metrics)], "; ".join([*told, *calibration_sentences(metrics)])
+
+
+def _seldom(error: Mapping[str, float]) -> str:
+    high = error.get("noise_high")
+    return "" if high is None else f" (95 % of calibrated models stay below {percent(high)})"
 
 
 def _operating_point(facts: Facts) -> Answer:

@@ -104,7 +104,7 @@ def legend(bundle: Bundle, *, of_study: bool = False) -> list[tuple[str, str]]:
         unread = [(READ, "an image of the study could not be read, and no other was flagged")] if of_study else []
         return [(FLAG, flag), (ABSTAIN, unlike), *unread, (CLEAR, clear)]
     upper = bundle.percent(point.upper_threshold)
-    flag = f"{bundle.group} is likely: a probability of {upper} or more{_specificity(certificate)}"
+    flag = f"{bundle.group} is likely: a probability of {upper} or more{_specificity(certificate, of_study=of_study)}"
     if point.upper_threshold > 1:
         flag = "no probability is high enough to be flagged with the guarantee that was asked for"
     found = [(FLAG, flag), (ABSTAIN, unlike)]
@@ -121,12 +121,15 @@ def _sensitivity(certificate: Mapping[str, Any]) -> str:
     return f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
 
 
-def _specificity(certificate: Mapping[str, Any]) -> str:
+def _specificity(certificate: Mapping[str, Any], *, of_study: bool) -> str:
+    """What is guaranteed of a flag: one image of several is flagged no more often than its patient, but finds less."""
     upper = certificate.get("upper")
     if not upper:
         return ""
     bound = f"{100 * upper['bound']:.3g} %"
     if upper["kind"] == "ppv":
+        if not of_study and (certificate.get("images") or {}).get("max", 2) > 1:
+            return ". The guaranteed PPV is by patient, all images together: image by image it is withheld; use --study"
         return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper['prevalence']:.3g} %"
     return f", at a guaranteed specificity of {bound}"
 
