@@ -117,6 +117,17 @@ def test_two_plans_that_did_not_know_each_other_leave_nothing_to_who_needs_both(
     assert book.ask("c", patients=images(*range(10))).number == 2
 
 
+def test_certificates_that_are_linked_by_another_one_are_counted():
+    """On S1, on S1 and S2, and on S2: whoever keeps one of the three is wrong with the sum of their deltas."""
+    book, first, second = Book(), images(*range(10)), images(*range(10, 20))
+    book.ask("a", patients=first)
+    book.ask("b", patients=PATIENTS, confidence=0.9)
+    with pytest.raises(CertificateError, match="is spent"):
+        book.ask("c", patients=second, confidence=0.9)
+    assert book.ask("c", patients=second, confidence=0.85).level == pytest.approx(0.95)
+    assert joint_confidence(book.made, second) == pytest.approx(0.85)
+
+
 def test_models_that_were_evaluated_on_these_patients_take_places():
     """Who has seen the scores of ten models on the calibration patients need not certify nine to choose the best."""
     book = Book(*((f"seen {k}", PATIENTS) for k in range(9)), ("elsewhere", images(500)), ("a", PATIENTS))

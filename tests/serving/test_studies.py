@@ -150,6 +150,14 @@ def test_numbers_of_images_that_nobody_certified_are_noted(two_sided):
     assert len(study(two_sided, 0.1).notes) == len(study(two_sided, *[0.1] * 5).notes) == 1
 
 
+def test_a_study_of_few_images_is_noted_also_where_one_calibration_patient_had_as_few(two_sided):
+    facts = copy.deepcopy(dict(two_sided.facts))
+    facts["certificate"]["images"] = {"mean": 9.9, "max": 10, "distribution": {"1": 1, "10": 99}}
+    rare = replace(two_sided, facts=facts)
+    assert len(study(rare, 0.1).notes) == 1
+    assert study(rare, *[0.1] * 10).notes == ()
+
+
 @pytest.fixture
 def images(squares, tmp_path):
     """Two folders of three images each."""

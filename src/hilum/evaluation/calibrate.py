@@ -24,7 +24,7 @@ from hilum.training.series import write_json
 
 FILE = "calibration.json"
 SCHEME = 2  # raise it when the same images would give other temperatures
-AS_IS = "probabilities are as the network gives them"
+AS_IS = "Probabilities are as the network gives them"
 NO_HELP = "no temperature lowers the log-loss of held-out calibration patients by more than its standard error"
 
 

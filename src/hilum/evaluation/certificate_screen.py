@@ -146,6 +146,9 @@ def cost_sentence(facts: Mapping[str, Any], known: Sequence[str] | None = None) 
     if not healthy:
         return "no healthy patient was there to say what it costs" if not facts["flagged"] else ""
     label, cost = next(iter(healthy.items()))
+    if counts := facts.get("others", {}).get(label):  # patients who are abstained on are not flagged
+        total = sum(counts.values())
+        cost = {"flagged": counts["flag"], "patients": total, **share(counts["flag"], total)}
     return (
         f"{cost['flagged']} of {cost['patients']} {facts['unit']} of '{label}' are flagged, too: "
         f"{100 * cost['value']:.1f} % ({100 * cost['low']:.1f} to {100 * cost['high']:.1f})"

@@ -40,6 +40,10 @@ CONDITIONS = (
     "It bounds how many of those who have the disease are cleared, nothing else; it says nothing of a single patient.",
     "The labels are taken for true.",
 )
+OF_PPV = (
+    "The PPV holds where patients without the disease are mixed as here (so many of each label), and where those with "
+    "it are not abstained on more often."
+)
 NOT_PATIENTS = (
     "{told}, so that every image without one was counted as a patient of its own. If several show one patient, the "
     "certificate claims too much: with alike images of a patient (correlation 0.7) such a bound failed twice as often "
@@ -147,7 +151,7 @@ def certify(
             "digest": digest_of(images.table),
             "n_images": len(images.table),
         },
-        "conditions": list(CONDITIONS),
+        "conditions": [*CONDITIONS, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
         "notes": [*_notes(part, predictions), *filter(None, [unchecked])],
         "exchangeability": None,
     }

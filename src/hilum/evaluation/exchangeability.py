@@ -208,8 +208,8 @@ def shift_sentence(found: Mapping[str, Any]) -> str:
     corrected = f"{parts}; {found['tests']} tests, corrected p = {found['p_value']:.2g}" if "tests" in found else parts
     if found["p_value"] < DIFFER:
         return (
-            f"SHIFT: these patients do not look like those of the run's own certificate ({corrected}); that one is "
-            "void here"
+            f"SHIFT: these patients do not look like those of the run's own certificate ({corrected}). What was "
+            "counted on them stands, but the certificate says nothing of them: it is void here"
         )
     told = f"no shift against the run's own certificate was found ({corrected}), which is no proof of none"
     if "visible" not in found:

@@ -9,7 +9,8 @@ the one that is kept was chosen by what they said of these patients, and is wron
   refused.
 * A further plan is possible at a lower confidence: what it adds to delta is its own, and its confidence is that of
   all certificates on these patients together.
-* Patients are the same where two sets of images have one image in common.
+* Patients are the same where two sets of images have one image in common. What a further plan adds up is that of all
+  sets that are linked so, also by way of others: of three certificates on S1, on S1 and S2, and on S2 one may be kept.
 * The same attempt again spends nothing. Another model whose scores of these patients were evaluated takes a place, as
   if it had been certified: whoever has seen them can choose by them.
 
@@ -130,6 +131,7 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
                 member.counted,
             )  # fmt: skip
             return Grant(joined, taken + 1, _level(asked.confidence, member.delta, member.planned), False)
+    plans = {attempt.plan: attempt for attempt in linked(made, asked.images)}
     reserved = sum(attempt.delta * attempt.planned for attempt in plans.values())
     left = 1 - asked.confidence - reserved
     if left <= CLOSE:
@@ -147,8 +149,20 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
 
 def joint_confidence(made: Sequence[Attempt], images: ImageSet) -> float:
     """With which confidence all certificates on some patients hold together; 1 where there is none."""
-    plans = {attempt.plan: attempt for attempt in made if attempt.images & images}
+    plans = {attempt.plan: attempt for attempt in linked(made, images)}
     return max(0.0, 1 - sum(attempt.delta * attempt.planned for attempt in plans.values()))
+
+
+def linked(made: Sequence[Attempt], images: ImageSet) -> list[Attempt]:
+    """Attempts on some patients, on patients of these attempts, and so on."""
+    found: set[int] = set()
+    reached, grew = images, True
+    while grew:
+        new = {n for n, attempt in enumerate(made) if n not in found and attempt.images & reached}
+        found |= new
+        grew = bool(new)
+        reached = reached.union(*(made[n].images for n in new))
+    return [made[n] for n in sorted(found)]
 
 
 def _taken(made: Sequence[Attempt], plan: str) -> int:

@@ -15,6 +15,7 @@ from hilum.serving.predictor import Predictor
 from hilum.serving.sources import Source
 
 MISSING = "belongs to the study, but is not among the images that were given"
+RARE = 0.1  # of the calibration patients: with fewer that had so few images, the mix says little of such a study
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +133,20 @@ def _notes(bundle: Bundle, images: Sequence[Answer]) -> tuple[str, ...]:
     """Notes on the images, each once; and whether the calibration patients had so many images."""
     notes = list(dict.fromkeys(note for answer in images for note in answer.notes))
     counted = (bundle.facts.get("certificate") or {}).get("images") or {}
-    most, sizes = counted.get("max"), [int(size) for size in counted.get("distribution", {})]
-    if most and len(images) > most:
+    patients = {int(size): number for size, number in counted.get("distribution", {}).items()}
+    if not patients:
+        return tuple(notes)
+    fewer = sum(number for size, number in patients.items() if size <= len(images))
+    told = f"of {sum(patients.values())} calibration patients {fewer} had so few"
+    if len(images) > max(patients):
         notes.append(
-            f"{_count(len(images))}, more than any calibration patient had ({most}): its largest score is flagged or "
-            "read more often than stated."
+            f"{_count(len(images))}, more than any calibration patient had ({max(patients)}): its largest score is "
+            "flagged or read more often than stated."
         )
-    if sizes and len(images) < min(sizes):
+    if fewer < RARE * sum(patients.values()):
         notes.append(
-            f"{_count(len(images))}, fewer than any calibration patient had ({min(sizes)}): its largest score is "
-            "cleared more often than stated, and the sensitivity is not guaranteed."
+            f"{_count(len(images))}, and {told}: its largest score is cleared more often than stated, and the "
+            "sensitivity is not guaranteed."
         )
     return tuple(notes)
 
