@@ -22,12 +22,13 @@ from hilum.evaluation.certificate import allowed_rank, split_confidence
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
 from hilum.evaluation.holding import certificate_in_force
 from hilum.evaluation.ledger import ledger_file
+from hilum.evaluation.outcomes import by_patient
 from hilum.evaluation.overlap import SHOWN, digest_of, find_seen, find_seen_pictures
 from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
-from hilum.evaluation.upper_threshold import UpperSide
+from hilum.evaluation.upper_threshold import UpperSide, check_upper
 from hilum.progress import Progress
 from hilum.training.run import Run
 from hilum.training.series import write_json
@@ -119,9 +120,7 @@ def certify(
         run=run.path,
         attempts=attempts,
         certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-        check=lambda level: _check_enough(
-            images.table, members, group, miss_rate, level, part, two_sided=upper is not None
-        ),
+        check=lambda level: _check_enough(images.table, run.labels, members, group, miss_rate, level, part, upper),
     )
     for note in place.notes:
         progress.line(note)
@@ -216,20 +215,24 @@ def _unseen(run: Run, part: Part, progress: Progress, *, temperature: bool) -> t
 
 def _check_enough(
     table: Table,
+    labels: Sequence[str],
     members: Sequence[str],
     group: str,
     miss_rate: float,
     confidence: float,
     part: Part,
-    *,
-    two_sided: bool,
+    upper: UpperSide | None,
 ) -> None:
-    patients = {name for name, row in zip(table.patients(), table.rows, strict=True) if row.label in members}
+    """Refuse, before anything is spent, what these patients are too few for whatever their scores are."""
+    unseen = Predictions.of(table, labels, np.zeros((len(table), len(labels))))
+    ill, others = by_patient(np.zeros(len(table)), unseen, members)
     where = f"{part.root}, {part.split}"
-    sure = split_confidence(confidence, two_sided=two_sided)
-    if allowed_rank(len(patients), miss_rate, sure):
+    sure = split_confidence(confidence, two_sided=upper is not None)
+    if allowed_rank(len(ill), miss_rate, sure):
+        if upper:
+            check_upper(len(ill), {label: len(found) for label, found in others.items()}, upper, sure)
         return
-    msg = too_few(len(patients), group, miss_rate, sure, where, two_sided=two_sided)
+    msg = too_few(len(ill), group, miss_rate, sure, where, two_sided=upper is not None)
     if part.own and part.split == "calibration":
         msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
     raise CertificateError(msg)
