@@ -228,6 +228,15 @@ def test_a_column_is_the_one_that_is_written_the_same(images):
     assert list(group_files(files, str(table(images, rows))).studies) == ["b"]
 
 
+def test_a_study_of_several_patients_is_named(images):
+    files = sorted(images.rglob("*.png"))
+    rows = [("path", "study", "patient_id")]
+    rows += [(file.relative_to(images).as_posix(), f"s{i // 2}", f"p{max(i, 1)}") for i, file in enumerate(files)]
+    found = group_files(files, f"{table(images, rows)}:study")
+    assert len(found.notes) == 1
+    assert "2 studies hold images of several patients (s1, s2)" in found.notes[0]
+
+
 def test_a_folder_is_one_study_however_it_is_written(images, monkeypatch):
     monkeypatch.chdir(images)
     written = [Path("study-0", "0.png"), images / "study-0" / "1.png", Path("study-1", "..", "study-0", "2.png")]

@@ -89,20 +89,34 @@ def _by_header(files: Sequence[Path], how: str) -> Grouping:
 
 
 def _in_several(pairs: Sequence[tuple[str, str]], remedy: str) -> list[str]:
-    """A note where patients have several studies: the certificate counts patients."""
+    """Notes where patients have several studies, or studies several patients: the certificate counts patients."""
     of: dict[str, set[str]] = {}
+    within: dict[str, set[str]] = {}
     for patient, study in pairs:
         if patient and study:
             of.setdefault(patient, set()).add(study)
+            within.setdefault(study, set()).add(patient)
+    mixed = [study for study, patients in within.items() if len(patients) > 1]
+    notes = []
+    if mixed:
+        holds = "study holds" if len(mixed) == 1 else "studies hold"
+        notes.append(
+            f"WARNING: {len(mixed):,} {holds} images of several patients ({_shown(mixed)}): their one decision is "
+            f"about all of them. To decide about each patient: {remedy}"
+        )
     several = [patient for patient, studies in of.items() if len(studies) > 1]
     if not several:
-        return []
+        return notes
     are = "patient is" if len(several) == 1 else "patients are"
     return [
-        f"{len(several):,} {are} in several studies ({', '.join(map(printable, several[:SHOWN]))}"
-        f"{', ...' if len(several) > SHOWN else ''}): each study is decided about by itself, while the guarantee "
-        f"counts patients. To decide about patients: {remedy}"
+        *notes,
+        f"{len(several):,} {are} in several studies ({_shown(several)}): each study is decided about by itself, while "
+        f"the guarantee counts patients. To decide about patients: {remedy}",
     ]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return f"{', '.join(map(printable, names[:SHOWN]))}{', ...' if len(names) > SHOWN else ''}"
 
 
 def _table_of(how: str) -> tuple[Path | None, str]:
