@@ -16,6 +16,7 @@ from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.ledger import read_ledger
 from hilum.evaluation.sealed import seal
+from hilum.evaluation.upper_threshold import UpperSide
 from hilum.progress import Progress
 from hilum.reporting.page import page_content, write_report
 from hilum.training.recipe import load_recipe
@@ -120,6 +121,21 @@ def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_take
         certify(runs[0], miss_rate=0.05, attempts=10)
     assert not read_ledger(book).of("attempt")
     assert certify(runs[0], miss_rate=0.15).facts["ledger"]["planned"] == 1
+
+
+@pytest.mark.parametrize(
+    ("upper", "said"),
+    [
+        (UpperSide("specificity", 0.99, None, ("normal",)), "takes 368: "),
+        (UpperSide("specificity", 0.8, None, ()), "no healthy patient"),
+        (UpperSide("ppv", 0.5, 1e-9, ("normal",)), r"with the disease and \d+ without: at a prevalence of 1e-07 %"),
+    ],
+)
+def test_too_few_for_the_upper_side_spend_nothing_either(runs, book, upper, said):
+    with pytest.raises(CertificateError, match=said):
+        certify(runs[0], miss_rate=0.15, upper=upper)
+    assert not read_ledger(book).of("attempt")
+    assert certify(runs[0], miss_rate=0.15).facts["ledger"]["number"] == 1
 
 
 def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(runs):

@@ -54,9 +54,21 @@ def test_what_is_written_is_read_again(book):
         (lambda lines: [*lines[:4], "[1]\n", *lines[4:]], 5),
         (lambda lines: [*lines[:5], lines[5][:40]], 6),
         (lambda lines: [*lines, "\n"], 7),
+        (lambda lines: [*lines[:4], "[" * 99999 + "\n", *lines[4:]], 5),
         (lambda lines: ["\udcff\udcfe\n", *lines], 1),
     ],
-    ids=["edited", "taken out", "exchanged", "put in", "no JSON", "no object", "cut off", "empty line", "no text"],
+    ids=[
+        "edited",
+        "taken out",
+        "exchanged",
+        "put in",
+        "no JSON",
+        "no object",
+        "deep",
+        "cut off",
+        "empty line",
+        "no text",
+    ],
 )
 def test_a_damaged_ledger_is_named_with_the_line(book, damage, line):
     book.write_bytes("".join(damage(lines_of(book))).encode(errors="surrogateescape"))
@@ -105,7 +117,27 @@ def test_a_process_that_died_between_entry_and_head_leaves_a_good_ledger(book):
     assert len(read_ledger(book).entries) == 7
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "x", '{"entries": "many"}'])
+def test_a_head_of_no_entry_is_as_none(book):
+    book.with_name("ledger.jsonl.head").write_text('{"entries": -99, "hash": "x"}')
+    assert len(read_ledger(book).entries) == 6
+
+
+def test_a_ledger_that_grows_while_it_is_read_is_no_damaged_one(book, monkeypatch):
+    read = Path.read_bytes
+
+    def read_and_add(file):
+        found = read(file)
+        if file == book:
+            monkeypatch.undo()
+            with open_ledger(book) as ledger:
+                ledger.add("access", model="meanwhile", images="x")
+        return found
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_add)
+    assert len(read_ledger(book).entries) == 6
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "x", '{"entries": "many"}', '{"entries": 1e999}', "[" * 99999])
 def test_a_damaged_head_is_named(book, content):
     head = book.with_name("ledger.jsonl.head")
     head.write_text(content)

@@ -10,6 +10,7 @@ from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.metrics import log_loss
+from hilum.evaluation.sealed import seal
 from hilum.evaluation.temperature import (
     applied,
     fit_temperatures,
@@ -211,3 +212,19 @@ def test_temperatures_of_other_weights_are_fitted_anew(run):
     file = run.path / "calibration.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"weights_sha256": "0", "temperatures": {"": 9.0}}))
     assert calibrate(run).temperatures != {"": 9.0}
+
+
+@pytest.mark.parametrize("certified", [True, False])
+def test_temperatures_of_the_version_before_are_kept_where_a_certificate_was_made_with_them(run, certified):
+    file = run.path / "calibration.json"
+    now = calibrate(run).temperatures
+    before = {"": 1.5, "infected": 2.5}
+    kept = {"scheme": 1, "temperatures": before, "weights_sha256": run.environment["weights_sha256"]}
+    file.write_text(json.dumps(kept))
+    model = {"weights_sha256": run.environment["weights_sha256"], "temperatures": before if certified else now}
+    (run.path / "certificate.json").write_text(json.dumps(seal({"model": model})))
+    found = calibrate(run)
+    assert found.temperatures == (before if certified else now)
+    assert ("certificate" in found.note) == certified
+    assert json.loads(file.read_text())["scheme"] == 2
+    assert calibrate(run).temperatures == found.temperatures  # and from then on

@@ -191,6 +191,16 @@ def test_damaged_metrics_are_refused(make_run: MakeRun, damage: str) -> None:
         write_report(run)
 
 
+def test_metrics_of_the_version_before_are_called_that(make_run: MakeRun) -> None:
+    run = make_run()
+    file = run / "evaluation" / "test" / "metrics.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    del metrics["intervals"]
+    file.write_text(json.dumps(metrics), encoding="utf-8")
+    with pytest.raises(RunError, match=r"metrics\.json.*of an earlier version of hilum.*hilum evaluate"):
+        write_report(run)
+
+
 def test_layer_table_adds_up(make_run: MakeRun) -> None:
     rows = table_after(write_report(make_run()).read_text(encoding="utf-8"), "<h2>Model")
     assert rows[0] == ["Layer (type)", "Output shape", "Param #"]

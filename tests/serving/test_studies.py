@@ -5,6 +5,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,6 +229,9 @@ def test_tables_that_cannot_be_used_are_refused(images):
         ([head, row, ("study-0/0.png", "y")], "in two studies, x and y"),
         ([head, ("study-0/0.png", "")], "line 2: no study"),
         ([head, row], "names no study of 5 of 6 images"),
+        ([head], "names no image"),
+        ([("path", "study", "study"), (*row, "y")], "has 2 columns called 'study'"),
+        ([("path", "Study", "STUDY"), (*row, "y")], "has 2 columns called 'study'"),
     ):
         with pytest.raises(UsageError, match=words):
             group_files(sorted(images.rglob("*.png")), str(table(images, rows)))
@@ -235,6 +239,29 @@ def test_tables_that_cannot_be_used_are_refused(images):
         group_files([], f"{table(images, [head, row])}:z")
     with pytest.raises(UsageError, match="no such way"):
         group_files([], "months")
+
+
+def test_a_column_is_the_one_that_is_written_the_same(images):
+    files = sorted(images.rglob("*.png"))
+    rows = [("path", "Study", "study"), *((file.relative_to(images).as_posix(), "A", "b") for file in files)]
+    assert list(group_files(files, f"{table(images, rows)}:Study").studies) == ["A"]
+    assert list(group_files(files, str(table(images, rows))).studies) == ["b"]
+
+
+def test_a_study_of_several_patients_is_named(images):
+    files = sorted(images.rglob("*.png"))
+    rows = [("path", "study", "patient_id")]
+    rows += [(file.relative_to(images).as_posix(), f"s{i // 2}", f"p{max(i, 1)}") for i, file in enumerate(files)]
+    found = group_files(files, f"{table(images, rows)}:study")
+    assert len(found.notes) == 1
+    assert "2 studies hold images of several patients (s1, s2)" in found.notes[0]
+
+
+def test_a_folder_is_one_study_however_it_is_written(images, monkeypatch):
+    monkeypatch.chdir(images)
+    written = [Path("study-0", "0.png"), images / "study-0" / "1.png", Path("study-1", "..", "study-0", "2.png")]
+    found = group_files(written, "folder")
+    assert found.studies == {"study-0": written}
 
 
 def test_bad_input_of_the_command_ends_in_one_message(hilum, bundle_of, images, tmp_path):

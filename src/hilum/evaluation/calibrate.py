@@ -13,19 +13,23 @@ from typing import Any
 import numpy as np
 
 from hilum.data.cache import Images
+from hilum.errors import CertificateError
 from hilum.evaluation.metrics import log_loss
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict
 from hilum.evaluation.prevalence import Prior, fit_prior
+from hilum.evaluation.sealed import read_certificate
 from hilum.evaluation.temperature import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
 from hilum.progress import Progress
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
 
 FILE = "calibration.json"
+CERTIFIED = 1  # the scheme before, which applied every temperature; a certificate may have been made with it
 SCHEME = 2  # raise it when the same images would give other temperatures
 AS_IS = "Probabilities are as the network gives them"
 NO_HELP = "no temperature lowers the log-loss of held-out calibration patients by more than its standard error"
+RELIED_ON = "the temperature is that of an earlier version of hilum: the run's certificate was made with it"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Calibration:
 
     Attributes:
         temperatures: By decision; 1 where none helped; None where none could be fitted.
-        note: Why none is applied.
+        note: Why none is applied, or one that would not be fitted now.
         prior: The label frequencies to which the scaled probabilities belong; None where patients are too few.
     """
 
@@ -62,9 +66,10 @@ def calibrate(
     table = images.table if images else run.table(root)
     if not any(row.split == "calibration" for row in table.rows):
         return Calibration(None, f"{AS_IS}: the run has no calibration images")
+    relied_on = _relied_on(run, kept)
     images, why = own_images(run, table, images, progress)
     if images is None:
-        return Calibration(None, f"{AS_IS}: {why}")
+        return Calibration(relied_on, RELIED_ON) if relied_on else Calibration(None, f"{AS_IS}: {why}")
     images = images.select(i for i, row in enumerate(images.table.rows) if row.split == "calibration")
     images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
     if not len(images.table):
@@ -75,9 +80,11 @@ def calibrate(
     clusters = images.table.patients()
     fitted = fit_temperatures(truth, plain, labels, architecture)
     losses = held_out_log_loss(truth, plain, labels, architecture, clusters) if fitted else {}
-    helped = helpful(fitted, losses)
+    helped = relied_on or helpful(fitted, losses)
     note = ""
-    if not fitted:
+    if relied_on:
+        note = RELIED_ON if relied_on != helpful(fitted, losses) else ""
+    elif not fitted:
         note = f"{AS_IS}: {len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
     elif not applied(helped):
         note = f"{AS_IS}: {NO_HELP}"
@@ -101,6 +108,21 @@ def calibrate(
     except OSError as error:
         progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
     return _calibration(facts)
+
+
+def _relied_on(run: Run, kept: Mapping[str, Any]) -> dict[str, float] | None:
+    """The temperatures of the version before, where the run's certificate was made with them.
+
+    Others would void it, and its patients have no error probability left for another one.
+    """
+    if kept.get("weights_sha256") != run.environment["weights_sha256"] or kept.get("scheme") != CERTIFIED:
+        return None
+    try:
+        certificate = read_certificate(run)
+    except CertificateError:
+        return None
+    temperatures: dict[str, float] | None = kept.get("temperatures")
+    return temperatures if certificate and certificate["model"]["temperatures"] == temperatures else None
 
 
 def _calibration(facts: Mapping[str, Any]) -> Calibration:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,12 +22,13 @@ from hilum.evaluation.certificate import allowed_rank, split_confidence
 from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
 from hilum.evaluation.holding import certificate_in_force
 from hilum.evaluation.ledger import ledger_file
+from hilum.evaluation.outcomes import by_patient
 from hilum.evaluation.overlap import SHOWN, digest_of, find_seen, find_seen_pictures
 from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
-from hilum.evaluation.upper_threshold import UpperSide, check_enough
+from hilum.evaluation.upper_threshold import UpperSide, check_upper
 from hilum.progress import Progress
 from hilum.training.run import Run
 from hilum.training.series import write_json
@@ -124,7 +124,7 @@ def certify(
         run=run.path,
         attempts=attempts,
         certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-        check=lambda level: _check_enough(images.table, members, group, miss_rate, level, part, upper),
+        check=lambda level: _check_enough(images.table, run.labels, members, group, miss_rate, level, part, upper),
     )
     for note in place.notes:
         progress.line(note)
@@ -219,6 +219,7 @@ def _unseen(run: Run, part: Part, progress: Progress, *, temperature: bool) -> t
 
 def _check_enough(
     table: Table,
+    labels: Sequence[str],
     members: Sequence[str],
     group: str,
     miss_rate: float,
@@ -226,22 +227,19 @@ def _check_enough(
     part: Part,
     upper: UpperSide | None,
 ) -> None:
-    """Refuse too few patients before anybody computes a score: such a refusal spends nothing."""
-    labels: defaultdict[str, set[str]] = defaultdict(set)
-    for name, row in zip(table.patients(), table.rows, strict=True):
-        labels[name].add(row.label)
-    patients = sum(not found.isdisjoint(members) for found in labels.values())
+    """Refuse, before anything is spent, what these patients are too few for whatever their scores are."""
+    unseen = Predictions.of(table, labels, np.zeros((len(table), len(labels))))
+    ill, others = by_patient(np.zeros(len(table)), unseen, members)
+    where = f"{part.root}, {part.split}"
     sure = split_confidence(confidence, two_sided=upper is not None)
-    if not allowed_rank(patients, miss_rate, sure):
-        where = f"{part.root}, {part.split}"
-        msg = too_few(patients, group, miss_rate, sure, where, two_sided=upper is not None)
-        if part.own and part.split == "calibration":
-            msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
-        raise CertificateError(msg)
-    if upper:
-        others = [found for found in labels.values() if found.isdisjoint(members)]
-        counted = others if upper.kind == "ppv" else [found for found in others if found <= set(upper.healthy)]
-        check_enough(len(counted), upper, sure)
+    if allowed_rank(len(ill), miss_rate, sure):
+        if upper:
+            check_upper(len(ill), {label: len(found) for label, found in others.items()}, upper, sure)
+        return
+    msg = too_few(len(ill), group, miss_rate, sure, where, two_sided=upper is not None)
+    if part.own and part.split == "calibration":
+        msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
+    raise CertificateError(msg)
 
 
 def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]:

@@ -165,13 +165,14 @@ def read_ledger(file: Path) -> Ledger:
         LedgerError: It was edited, cut short, is of another format, or cannot be read.
     """
     try:
-        content = file.read_bytes() if file.exists() else b""
+        # The head first: of a ledger that another process adds to meanwhile, the lines hold all that the head knows.
         known = json.loads(_head(file).read_text(encoding="utf-8")) if _head(file).exists() else {}
-        last, last_hash = int(known.get("entries", 0)), str(known.get("hash", ""))
+        last, last_hash = max(0, int(known.get("entries", 0))), str(known.get("hash", ""))
+        content = file.read_bytes() if file.exists() else b""
     except OSError as error:
         msg = f"{file}: the ledger cannot be read ({error.strerror}). Choose another one with --ledger or {VARIABLE}."
         raise LedgerError(msg) from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         msg = f"{_head(file)}: not as hilum writes it. Delete this file if {file} is known to be complete."
         raise LedgerError(msg) from error
     lines = content.split(b"\n")
@@ -204,7 +205,7 @@ def _entry(file: Path, number: int, line: bytes, before: str) -> dict[str, Any]:
         stated = entry["hash"]
         kind, n, chained = entry["kind"], entry["n"], entry["before"]
         right = _hash({key: value for key, value in entry.items() if key != "hash"})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{file}, line {number}: no entry of a ledger as hilum writes it. {ANEW}."
         raise LedgerError(msg) from error
     if number == 1 and (kind != "ledger" or entry.get("format") != FORMAT):

@@ -14,7 +14,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any, Literal
@@ -87,6 +87,44 @@ class UpperSide:
         return cls(facts["kind"], facts["bound"], facts["prevalence"], tuple(facts["labels"]))
 
 
+def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence: float) -> None:
+    """Refuse what so few patients cannot certify whatever their scores are; known before any score is seen.
+
+    Args:
+        ill: Number of patients with the disease.
+        others: Number of patients without it, by label.
+        side: What is to be guaranteed.
+        confidence: Confidence level of this side alone, in (0, 1).
+
+    Raises:
+        CertificateError: No healthy patient, or too few patients for that.
+    """
+    total = sum(others[label] for label in _counted(others, side))
+    if not total:
+        named = f" ({', '.join(side.healthy)})" if side.healthy else ""
+        what = f"no healthy patient{named}" if side.kind == "specificity" else "no patient without the disease"
+        msg = f"{what} is among those who certify: false alarms are unknown. Add some, or leave out --{side.kind}."
+        raise CertificateError(msg)
+    if side.kind == "specificity":
+        if not allowed_rank(total, 1 - side.bound, confidence):
+            raise CertificateError(_too_few(total, side.bound, confidence))
+        return
+    assert side.prevalence is not None
+    best = ppv_limits(np.ones(ill), np.zeros(total), side.prevalence, (1 - confidence) / len(STARTS)).max()
+    if best < side.bound:
+        msg = (
+            f"{ill} patients with the disease and {total} without: at a prevalence of {100 * side.prevalence:g} % they "
+            f"could show a PPV of {100 * best:.2g} % at most, were every one of them decided rightly, and "
+            f"{100 * side.bound:g} % is asked for. It takes more of the latter, or a smaller --ppv."
+        )
+        raise CertificateError(msg)
+
+
+def _counted(others: Iterable[str], side: UpperSide) -> list[str]:
+    """The labels whose patients tell of false alarms."""
+    return sorted(others if side.kind == "ppv" else set(others) & set(side.healthy))
+
+
 def certify_upper(
     ill: Floats, others: Mapping[str, Floats], side: UpperSide, confidence: float, lower: float
 ) -> dict[str, Any]:
@@ -105,8 +143,9 @@ def certify_upper(
     Raises:
         CertificateError: No healthy patient, or too few patients for that.
     """
-    counted = sorted(others if side.kind == "ppv" else set(others) & set(side.healthy))
-    scores = np.concatenate([others[label] for label in counted]) if counted else np.zeros(0)
+    check_upper(len(ill), {label: len(found) for label, found in others.items()}, side, confidence)
+    counted = _counted(others, side)
+    scores = np.concatenate([others[label] for label in counted])
     facts: dict[str, Any] = {
         "kind": side.kind,
         "bound": side.bound,
@@ -115,7 +154,6 @@ def certify_upper(
         "labels": counted,
         "n_patients": len(scores),
     }
-    check_enough(len(scores), side, confidence)
     if side.kind == "specificity":
         rank = allowed_rank(len(scores), 1 - side.bound, confidence)
         certified = above(float(np.sort(scores)[-rank]))
@@ -126,26 +164,6 @@ def certify_upper(
     if not len(passed):
         raise CertificateError(_no_ppv(ill, scores, side, 1 - confidence, lower))
     return {**facts, "threshold": float(passed.min()), "raised": bool(shown.min() < lower), "n_ill": len(ill)}
-
-
-def check_enough(count: int, side: UpperSide, confidence: float) -> None:
-    """Refuse too few patients, which takes none of their scores.
-
-    Args:
-        count: Healthy patients for a specificity; for a PPV all patients without the disease.
-        side: What is to be guaranteed.
-        confidence: Confidence level of this side alone, in (0, 1).
-
-    Raises:
-        CertificateError: There are none, or too few for that.
-    """
-    if not count:
-        named = f" ({', '.join(side.healthy)})" if side.healthy else ""
-        what = f"no healthy patient{named}" if side.kind == "specificity" else "no patient without the disease"
-        msg = f"{what} is among those who certify: false alarms are unknown. Add some, or leave out --{side.kind}."
-        raise CertificateError(msg)
-    if side.kind == "specificity" and not allowed_rank(count, 1 - side.bound, confidence):
-        raise CertificateError(_too_few(count, side.bound, confidence))
 
 
 def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floats]) -> dict[str, Any]:

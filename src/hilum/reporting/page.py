@@ -132,10 +132,10 @@ def _metrics(folder: Path) -> dict[str, Any]:
         metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         results.check(metrics)
     except (OSError, *results.NOT_METRICS) as error:
-        msg = (
-            f"{file}: these are not metrics as hilum writes them ({type(error).__name__}: {error}). "
-            f"Run `hilum evaluate {folder.parent.parent}` again."
-        )
+        what = f"these are not metrics as hilum writes them ({type(error).__name__}: {error})"
+        if error.args == ("intervals",):  # their intervals were made otherwise, and are not mixed with today's
+            what = "these metrics are of an earlier version of hilum, whose intervals were others"
+        msg = f"{file}: {what}. Run `hilum evaluate {folder.parent.parent}` again."
         raise RunError(msg) from error
     return metrics
 

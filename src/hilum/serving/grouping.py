@@ -46,7 +46,7 @@ def group_files(files: Sequence[Path], how: str) -> Grouping:
         UsageError: No such way or column, or a table that does not name every image.
     """
     if how == "folder":
-        return _collected([(str(file.parent), file) for file in files])
+        return _by_folder(files)
     if how in ("dicom", "patient"):
         return _by_header(files, how)
     table, column = _table_of(how)
@@ -61,6 +61,13 @@ def _collected(named: Sequence[tuple[str, Path]]) -> Grouping:
     for name, file in named:
         studies.setdefault(name, []).append(file)
     return Grouping(studies, {})
+
+
+def _by_folder(files: Sequence[Path]) -> Grouping:
+    """By folder, however it was written; its name is as it was written first."""
+    names: dict[Path, str] = {}
+    pairs = [(names.setdefault(_absolute(file.parent), str(file.parent)), file) for file in files]
+    return _collected(pairs)
 
 
 def _by_header(files: Sequence[Path], how: str) -> Grouping:
@@ -82,20 +89,34 @@ def _by_header(files: Sequence[Path], how: str) -> Grouping:
 
 
 def _in_several(pairs: Sequence[tuple[str, str]], remedy: str) -> list[str]:
-    """A note where patients have several studies: the certificate counts patients."""
+    """Notes where patients have several studies, or studies several patients: the certificate counts patients."""
     of: dict[str, set[str]] = {}
+    within: dict[str, set[str]] = {}
     for patient, study in pairs:
         if patient and study:
             of.setdefault(patient, set()).add(study)
+            within.setdefault(study, set()).add(patient)
+    mixed = [study for study, patients in within.items() if len(patients) > 1]
+    notes = []
+    if mixed:
+        holds = "study holds" if len(mixed) == 1 else "studies hold"
+        notes.append(
+            f"WARNING: {len(mixed):,} {holds} images of several patients ({_shown(mixed)}): their one decision is "
+            f"about all of them. To decide about each patient: {remedy}"
+        )
     several = [patient for patient, studies in of.items() if len(studies) > 1]
     if not several:
-        return []
+        return notes
     are = "patient is" if len(several) == 1 else "patients are"
     return [
-        f"{len(several):,} {are} in several studies ({', '.join(map(printable, several[:SHOWN]))}"
-        f"{', ...' if len(several) > SHOWN else ''}): each study is decided about by itself, while the guarantee "
-        f"counts patients. To decide about patients: {remedy}"
+        *notes,
+        f"{len(several):,} {are} in several studies ({_shown(several)}): each study is decided about by itself, while "
+        f"the guarantee counts patients. To decide about patients: {remedy}",
     ]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return f"{', '.join(map(printable, names[:SHOWN]))}{', ...' if len(names) > SHOWN else ''}"
 
 
 def _table_of(how: str) -> tuple[Path | None, str]:
@@ -117,6 +138,9 @@ def _by_table(files: Sequence[Path], table: Path, column: str) -> Grouping:
         raise UsageError(msg) from error
     find = _finder(table, heads)
     paths, study = find("", PATHS), find(column, STUDIES)
+    if not rows:
+        msg = f"{table}: names no image: there is no line below its columns ({', '.join(heads)}). Add the images."
+        raise UsageError(msg)
     patient = next((head for head in heads if head.strip().lower() in PATIENTS), "")
     named: dict[Path, tuple[str, str]] = {}
     given: dict[Path, Path] = {}
@@ -153,12 +177,17 @@ def _absolute(path: Path) -> Path:
 def _finder(table: Path, heads: Sequence[str]) -> Callable[[str, Sequence[str]], str]:
     def find(wanted: str, usual: Sequence[str]) -> str:
         for name in [wanted] if wanted else usual:
-            for head in heads:
-                if head.strip().lower() == name.lower():
-                    return head
+            alike = [head for head in heads if head.strip().lower() == name.lower()]
+            exact = [head for head in alike if head == name]
+            if len(exact) > 1 or (len(alike) > 1 and not exact):
+                msg = f"{table}: has {len(alike)} columns called '{name}'. Rename all but the one that is meant."
+                raise UsageError(msg)
+            if alike:
+                return (exact or alike)[0]
         said = f"'{wanted}'" if wanted else f"called {' or '.join(usual[:4])}"
         hint = f"Its columns are: {', '.join(heads) or 'none'}."
-        msg = f"{table}: has no column {said}. {hint} Name one: --study {table}:COLUMN."
+        remedy = "Rename that of the images." if usual is PATHS else f"Name one: --study {table}:COLUMN."
+        msg = f"{table}: has no column {said}. {hint} {remedy}"
         raise UsageError(msg)
 
     return find
