@@ -134,12 +134,15 @@ def ledger_sentence(facts: Mapping[str, Any]) -> str:
     return f"{told}; recorded in the ledger {found['path']}"
 
 
-def cost_sentence(facts: Mapping[str, Any], known: Sequence[str] | None = None) -> str:
+def cost_sentence(
+    facts: Mapping[str, Any], known: Sequence[str] | None = None, certificate: Mapping[str, Any] | None = None
+) -> str:
     """How many healthy patients are flagged; empty where no label is known to be healthy.
 
     Args:
         facts: How a certificate holds.
         known: The healthy labels; None where only their names tell.
+        certificate: The certificate, whose own patients are set beside these.
     """
     flagged = facts["flagged"].items()
     healthy = {label: cost for label, cost in flagged if (is_healthy(label) if known is None else label in known)}
@@ -149,9 +152,11 @@ def cost_sentence(facts: Mapping[str, Any], known: Sequence[str] | None = None) 
     if counts := facts.get("others", {}).get(label):  # patients who are abstained on are not flagged
         total = sum(counts.values())
         cost = {"flagged": counts["flag"], "patients": total, **share(counts["flag"], total)}
+    foretold = (certificate or {}).get("flagged", {}).get(label)
+    beside = f"; on the certificate's own patients {100 * foretold['value']:.1f} %" if foretold else ""
     return (
         f"{cost['flagged']} of {cost['patients']} {facts['unit']} of '{label}' are flagged, too: "
-        f"{100 * cost['value']:.1f} % ({100 * cost['low']:.1f} to {100 * cost['high']:.1f})"
+        f"{100 * cost['value']:.1f} % ({100 * cost['low']:.1f} to {100 * cost['high']:.1f}){beside}"
     )
 
 

@@ -133,7 +133,11 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
         certificate = metrics["certificate"]
         told = [certified_sentence(certificate), ledger_sentence(certificate)]
         lines += [f"certificate: {sentence}" for sentence in told if sentence]
-        more = [holding_sentence(held), sensitivity_sentence(held), cost_sentence(held, metrics.get("healthy"))]
+        more = [
+            holding_sentence(held),
+            sensitivity_sentence(held),
+            cost_sentence(held, metrics.get("healthy"), certificate),
+        ]
         lines += [f"here: {sentence}" for sentence in more if sentence]
         if held["exchangeability"]:
             lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
