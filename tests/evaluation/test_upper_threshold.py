@@ -179,7 +179,7 @@ def test_only_healthy_patients_certify_a_specificity_and_all_others_a_ppv():
     assert specific["upper"]["labels"] == ["normal"]
     assert specific["upper_threshold"] == certified(ill, healthy)["upper_threshold"]
     with pytest.raises(CertificateError, match="no threshold has a PPV"):
-        certified(ill, healthy, UpperSide("ppv", 0.9, 0.2, ("normal",)), others=sick)
+        certified(ill, healthy, UpperSide("ppv", 0.8, 0.2, ("normal",)), others=sick)
 
 
 def test_a_ppv_is_bayes_theorem_of_exact_limits_and_all_thresholds_down_to_the_first_that_fails():

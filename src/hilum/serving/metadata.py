@@ -94,9 +94,8 @@ def _certificate(certificate: Mapping[str, Any]) -> None:
         _need(images, "mean", "a number", _is_number)
         _need(images, "max", "a whole number", _is_whole)
         sizes = _need(images, "distribution", "an object", _is_mapping)
-        _demand(
-            all(size.isdecimal() and len(size) < 10 for size in sizes), "distribution", "counts by number of images"
-        )
+        counted = all(size.isdecimal() and len(size) < 10 and _is_whole(n) and n > 0 for size, n in sizes.items())
+        _demand(counted, "distribution", "counts by number of images")
 
 
 def _children(facts: Mapping[str, Any], labels: list[str]) -> set[tuple[str, str]]:
