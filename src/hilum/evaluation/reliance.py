@@ -197,7 +197,7 @@ def _sheet(sources: list[list[Source]], pile: _Pile, preprocessing: Preprocessin
                     for n, image in enumerate(own)
                 ]
             )
-        return made  # type: ignore[return-value]
+        return made  # type: ignore[return-value] - two donors make a pair
 
     blacked: dict[str, list[list[int]]] = {}
     for name, blackout in BLACKOUTS.items():
