@@ -187,17 +187,13 @@ def _sheet(sources: list[list[Source]], pile: _Pile, preprocessing: Preprocessin
         made = []
         for patient, own in enumerate(sources):
             # The first two have the label: of those, and of the others, whom does this patient receive from?
-            donors = ({0: 1, 1: 0, 2: 0, 3: 1}[patient], {0: 2, 1: 3, 2: 3, 3: 2}[patient])
-            made.append(
-                [
-                    tuple(
-                        pile.add(SWAPS[name](image, sources[donor][n % len(sources[donor])]), preprocessing)
-                        for donor in donors
-                    )
-                    for n, image in enumerate(own)
-                ]
-            )
-        return made  # type: ignore[return-value] - two donors make a pair
+            first, second = ({0: 1, 1: 0, 2: 0, 3: 1}[patient], {0: 2, 1: 3, 2: 3, 3: 2}[patient])
+
+            def swapped(image: Source, n: int, donor: int) -> int:
+                return pile.add(SWAPS[name](image, sources[donor][n % len(sources[donor])]), preprocessing)
+
+            made.append([(swapped(image, n, first), swapped(image, n, second)) for n, image in enumerate(own)])
+        return made
 
     blacked: dict[str, list[list[int]]] = {}
     for name, blackout in BLACKOUTS.items():
