@@ -11,7 +11,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LEVEL = {
     "__init__": 0,
     "errors": 0,
+    "opening": 0,
     "printable": 0,
+    "saving": 0,
     "progress": 1,
     "intervals": 1,
     "data": 2,
@@ -34,7 +36,9 @@ LEVEL = {
 # What answers in a hospital has to be small: of all rooms below it, serving may reach this much.
 SERVING = {
     "errors",
+    "opening",
     "printable",
+    "saving",
     "progress",
     *(f"data.{name}" for name in ("crew", "familiarity", "images", "operating_point", "reading", "reduction")),
     *(f"data.readers.{name}" for name in ("companions", "listing")),  # what lies in a folder, and is no radiograph

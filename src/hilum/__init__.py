@@ -1,3 +1,12 @@
 """hilum: from a folder of labelled chest radiographs to a classifier whose worth is known."""
 
+import os
+
 __version__ = "0.1.0"
+
+# Nothing reports to anybody. Libraries read these when they are imported, and whatever hilum imports comes after this.
+SILENT = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 tells Microsoft about the machine and every session
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub tells Hugging Face with which libraries it is used
+}
+os.environ.update(SILENT)

@@ -1,0 +1,93 @@
+"""The one way to write a file: whole or not at all, whatever ends the process or fills the disk.
+
+Bytes go to a temporary file in the same folder, then to the disk (fsync), and only then does the file get its name:
+afterwards the file of before is there, or the new one, never half of one (the rename of POSIX.1-2017 is atomic). On an
+error the temporary file is taken away; after SIGKILL or a power failure it stays, begins with ``.hilum-`` and ends with
+``.part``, is read by nothing, and is taken away when the same folder is written to a day later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+PREFIX, SUFFIX = ".hilum-", ".part"
+STALE = 24 * 3600.0  # seconds after which a temporary file has no writer any more
+
+
+@contextmanager
+def saving(path: Path | str, *, text: bool = False, errors: str = "strict") -> Iterator[IO[Any]]:
+    """Write a file piece by piece; it has its name when the block ends, and nothing has happened if that fails.
+
+    A symbolic link of that name is replaced, not followed. The file gets the mode that any new file gets.
+
+    Args:
+        path: The file to write.
+        text: Whether it is text, in UTF-8 and with the line ends that are written; else bytes.
+        errors: What becomes of letters that UTF-8 cannot hold, as `open`.
+
+    Raises:
+        OSError: It cannot be written: no folder, no permission, no room.
+    """
+    path = Path(path)
+    part = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+    handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        kind: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "errors": errors, "newline": ""}
+        with os.fdopen(handle, **(kind if text else {"mode": "w+b"})) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    _to_disk(path.parent)
+    _sweep(path.parent)
+
+
+def save_bytes(path: Path | str, content: bytes) -> None:
+    """Write bytes; see `saving`."""
+    with saving(path) as file:
+        file.write(content)
+
+
+def save_text(path: Path | str, content: str, *, errors: str = "strict") -> None:
+    """Write text; see `saving`."""
+    save_bytes(path, content.encode("utf-8", errors))
+
+
+def save_json(path: Path | str, values: Mapping[str, Any] | list[Any], *, indent: int | None = 2) -> None:
+    """Write JSON that every reader takes: in ASCII, without NaN and infinity; see `saving`.
+
+    Raises:
+        ValueError: A number is not finite.
+        OSError: See `saving`.
+    """
+    save_text(path, json.dumps(values, indent=indent, allow_nan=False) + "\n")
+
+
+def _to_disk(folder: Path) -> None:
+    """Make the rename survive a power failure, where the system can do that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Take away what killed processes have left."""
+    with contextlib.suppress(OSError):
+        for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
