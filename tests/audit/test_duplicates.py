@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image, ImageOps
 
 from hilum.audit.duplicates import find_duplicates, findings
 from hilum.audit.fix import fix
+from hilum.audit.near_duplicates import search
 from hilum.audit.near_duplicates.search import find_copies
 from hilum.audit.survey import survey
 from hilum.data.phantoms import LABELS, make_phantom
@@ -148,6 +150,29 @@ def test_a_finer_label_of_a_copy_is_not_wrong(tmp_path, phantoms):
     assert (wrong.severity, wrong.evidence["examples"]) == ("error", [["1.png", "4.png"]])
     kept = fix(seen.table, [""] * 6, {i: number for number, group in enumerate(found.groups) for i in group}, [])
     assert [row.path for row in kept.table.rows] == ["0.png", "2.png"]
+
+
+def test_what_is_nearly_one_picture_is_not_compared_with_everything(phantoms, monkeypatch):
+    """Copies that noise has made too different to be confirmed: twice as many take twice as long, not four times."""
+    compared = Counter()
+    for name in ("compare_crops", "compare_mapped"):
+        real = getattr(search, name)
+
+        def counted(one, *others, real=real):
+            compared["pairs"] += len(one)
+            return real(one, *others)
+
+        monkeypatch.setattr(search, name, counted)
+    picture = np.asarray(Image.fromarray(phantoms[0]).resize((64, 64), Image.Resampling.BOX)).astype(float)
+    noise = np.random.default_rng(0).normal(0, 12, (240, 64, 64))
+    images = (picture + noise).clip(0, 255).astype(np.uint8)
+    pairs = []
+    for count in (120, 240):
+        compared.clear()
+        assert len(search.find_copies(images[:count]).first) < count / 4
+        pairs.append(compared["pairs"])
+    assert pairs[0] > 120 * 8  # candidates they are
+    assert pairs[1] < 2.5 * pairs[0]
 
 
 def test_blank_and_few_images_are_no_trouble(tmp_path, phantoms):

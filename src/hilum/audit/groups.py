@@ -20,9 +20,11 @@ from hilum.audit.index import INSTALL, MANY, has_faiss
 from hilum.audit.near_duplicates.search import CHANGES, find_copies
 from hilum.data.cache import Images, cache_folder
 from hilum.data.mapped import release
+from hilum.opening import open_regular
 from hilum.progress import Progress
+from hilum.saving import saving
 
-VERSION = 1  # raise it when find_copies would find other pairs of the same changes: kept ones are then left alone
+VERSION = 2  # raise it when find_copies would find other pairs of the same changes: kept ones are then left alone
 PIXELS = "pixels"
 BLOCK = 1000  # thumbnails looked at before their pages are given back
 Ints = NDArray[np.int64]
@@ -157,11 +159,8 @@ def _kept_pairs(parts: Sequence[Thumbnails], alone: Ints, progress: Progress) ->
             with progress.task("Comparing images", len(alone)) as advance:
                 found = find_copies(_taken(parts, alone), advance)
             pairs = np.unique(np.sort(np.stack([found.first, found.second], axis=1).astype(np.int64)), axis=0)
-            temporary = file.with_suffix(".part")
-            with suppress(OSError):  # on a full disk they are found anew the next time
-                with temporary.open("wb") as target:
-                    np.save(target, pairs)
-                temporary.replace(file)
+            with suppress(OSError), saving(file) as target:  # on a full disk they are found anew the next time
+                np.save(target, pairs)
     return pairs
 
 
@@ -179,7 +178,7 @@ def _taken(parts: Sequence[Thumbnails], places: Ints) -> NDArray[np.uint8]:
 def _read(file: Path, count: int) -> Ints | None:
     """Pairs that were kept; None where there are none, or where they are damaged."""
     try:
-        with file.open("rb") as kept:
+        with open_regular(file) as kept:
             pairs: Ints = npy.read_array(kept, allow_pickle=False)
     except (OSError, ValueError):
         return None
