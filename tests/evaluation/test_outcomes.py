@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from hilum.data.operating_point import DECISIONS, OperatingPoint, triage, triage_together
+from hilum.data.operating_point import DECISIONS, OperatingPoint, are_probabilities, triage, triage_together
 from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.certified_patients import certificate_of
 from hilum.evaluation.holding import holding, verdict_of
@@ -36,6 +36,40 @@ def test_a_threshold_or_two_make_two_outcomes_or_three():
     assert {triage(two, score, "strange") for score in scores} == {"abstain"}
     assert triage(None, 0.9) == "undecided"
     assert OperatingPoint.of({"group": "covid", "members": ["covid"], "threshold": 0.2}) == one
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        (-0.1,), (1.1,), (float("nan"),), (float("inf"),), (0.5, 0.4), (0.5, float("nan")), (0.5, 2.0),
+        (0.5, float("inf")), (0.5, None, 0.6), (0.5, None, -0.1), (0.5, None, float("nan")),
+    ],
+)  # fmt: skip
+def test_thresholds_that_no_probability_can_be_compared_with_are_refused(thresholds):
+    with pytest.raises(ValueError, match="should be a number from"):
+        OperatingPoint("covid", ("covid",), *thresholds)
+
+
+def test_rows_are_probabilities_or_not():
+    nan, inf = float("nan"), float("inf")
+    good = [[0.2, 0.8], [1, 0], [0.5004, 0.5004], [1.0000001, 0]]
+    bad = [
+        [nan, nan],
+        [0.9, nan],
+        [inf, -5],
+        [inf, -inf],
+        [3, 4],
+        [5, -4],
+        [0.5, 0.48],
+        [0.52, 0.5],
+        [-1e-9, 1],
+        [0, 0],
+    ]
+    for kind in (np.float32, np.float64):
+        with np.errstate(all="raise"):
+            assert are_probabilities(np.array(good, kind)).all()
+            assert not are_probabilities(np.array(bad, kind)).any()
+    assert not are_probabilities(np.array(good), 1e-4)[2]
 
 
 @given(st.lists(st.sampled_from(DECISIONS), min_size=1, max_size=100), st.integers(0, 3))

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 FLAG, READ, CLEAR, ABSTAIN, UNDECIDED = "flag", "read", "clear", "abstain", "undecided"
+TOLERANCE = 1e-3  # of the sum of a row; float32 and 8 bits lose less
+ABOVE = 1e-6  # by which rounding may lift a probability over 1
+NOBODY = 1.01  # no probability reaches it, and no upper threshold is larger
 DECISIONS = (CLEAR, UNDECIDED, READ, ABSTAIN, FLAG)  # a patient or study has the last of those that its images have
 
 
@@ -39,6 +42,23 @@ class OperatingPoint:
     threshold: float
     upper_threshold: float | None = None
     image_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that no probability can be compared with.
+
+        Raises:
+            ValueError: One is no number, out of its range, or below the one that it should not be below.
+        """
+        upper = self.threshold if self.upper_threshold is None else self.upper_threshold
+        single = self.threshold if self.image_threshold is None else self.image_threshold
+        for key, value, low, high in (
+            ("threshold", self.threshold, 0.0, 1.0),
+            ("upper_threshold", upper, self.threshold, NOBODY),
+            ("image_threshold", single, 0.0, self.threshold),
+        ):
+            if not low <= value <= high:  # NaN is neither
+                msg = f"'{key}' should be a number from {low:g} to {high:g}"
+                raise ValueError(msg)
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> OperatingPoint:
@@ -70,6 +90,34 @@ class OperatingPoint:
         columns = [list(labels).index(label) for label in self.members]
         total: Floats = probabilities[:, columns].sum(axis=1)
         return total
+
+
+def are_probabilities(rows: NDArray[np.floating[Any]], tolerance: float = TOLERANCE) -> NDArray[np.bool_]:
+    """Which rows can be decided by: finite, in [0, 1], and of sum 1.
+
+    Args:
+        rows: Of shape (N, K).
+        tolerance: By how much the sum of a row may differ from 1.
+
+    Returns:
+        Of shape (N,).
+    """
+    # Every comparison with NaN is false; what is infinite is above 1.
+    inside = np.all((rows >= 0) & (rows <= 1 + ABOVE), axis=1)
+    total = np.where(inside[:, None], rows, 0).sum(axis=1, dtype=np.float64)
+    found: NDArray[np.bool_] = np.asarray(inside & (np.abs(total - 1) <= tolerance))
+    return found
+
+
+def why_no_probabilities(row: NDArray[np.floating[Any]]) -> str:
+    """Why one row (K,) fails `are_probabilities`, in words; empty where it does not."""
+    if are_probabilities(row[None])[0]:
+        return ""
+    if not np.isfinite(row).all():
+        return "a probability is no number"
+    if row.min() < 0 or row.max() > 1 + ABOVE:
+        return f"a probability of {float(row.min() if row.min() < 0 else row.max()):.3g}"
+    return f"probabilities whose sum is {float(row.sum(dtype=np.float64)):.3g}"
 
 
 def triage(point: OperatingPoint | None, score: float, reason: str = "") -> str:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
+from hilum.data.operating_point import are_probabilities
 from hilum.data.rows import owner
 from hilum.data.table import Table
 from hilum.errors import CheckpointError, RunError
@@ -108,7 +109,7 @@ def read_predictions(path: Path) -> Predictions:
         labels = tuple(name.removeprefix("p:") for name in columns)
         index = {label: number for number, label in enumerate(labels)}
         stated = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(len(rows), -1)
-        wrong = ~(np.isfinite(stated) & (stated >= 0)).all(axis=1) | ~(np.abs(stated.sum(axis=1) - 1) < 1e-4)
+        wrong = ~are_probabilities(stated, 1e-4)  # eight decimals each
         if wrong.any():
             msg = f"what is said of {rows[int(wrong.argmax())]['path']} are no probabilities that sum to one"
             raise ValueError(msg)
@@ -181,7 +182,7 @@ def _predict(
                 features[here] = described.cpu().numpy()
             done += len(pixels)
             advance(len(pixels))
-    unfit = ~np.isfinite(probabilities).all(axis=1)
+    unfit = ~are_probabilities(probabilities)
     if unfit.any():
         msg = (
             f"{images.table.rows[int(unfit.argmax())].path}: the network of {run.path} answers with something that is "

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from hilum.data.familiarity import ARRAYS, SIDE, Familiarity
 from hilum.errors import BundleError
+from hilum.printable import printable
 from hilum.serving.metadata import malformed
 
 FLOATS = ("float16", "float32", "float64")
 TYPES = {"features": FLOATS, "layouts": ("uint8",), "feature_distances": FLOATS, "layout_distances": FLOATS}
+LARGEST = 1e6  # features have length 1, distances are at most 4; float32 squares of these are numbers still
+MOST_NEIGHBOURS = 10_000
 DIMENSIONS = {"features": 2, "layouts": 2, "feature_distances": 1, "layout_distances": 1}
 
 
@@ -30,6 +33,12 @@ class Likeness:
 
     p_value: float
     reason: str
+
+
+def comparable(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which numbers can be compared with others: finite, and of a size that distances can be computed from."""
+    found: NDArray[np.bool_] = np.abs(array.astype(np.float64)) <= LARGEST  # false for NaN
+    return found
 
 
 def pack(reference: Familiarity, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,10 +70,11 @@ def unpack(facts: Mapping[str, Any] | None, name: str) -> Familiarity | None:
     if facts is None:
         return None
     try:
+        _check_settings(facts)
         found = Familiarity.of({array: _array(facts["arrays"][array], array) for array in ARRAYS}, facts)
         _check(found)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        what = printable(f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)[:200])
         raise BundleError(malformed(name, f"abstention: {what}")) from error
     return found
 
@@ -78,23 +88,32 @@ def _array(part: Mapping[str, Any], name: str) -> NDArray[Any]:
         msg = f"{name} should have {DIMENSIONS[name]} dimensions, none of them empty"
         raise ValueError(msg)
     array = content.reshape(part["shape"])
-    if not np.isfinite(array).all():
-        msg = f"{name} holds what is no number"
+    if not comparable(array).all():
+        msg = f"{name} holds what is no number, or one above {LARGEST:g}"
         raise ValueError(msg)
     return array
 
 
+def _check_settings(facts: Mapping[str, Any]) -> None:
+    """As JSON holds them: what Python would make a number of (a text, a truth value) is none."""
+    neighbours, wrong = facts["neighbours"], facts["wrong"]
+    _demand(
+        type(neighbours) is int and 1 <= neighbours <= MOST_NEIGHBOURS, f"neighbours should be 1 to {MOST_NEIGHBOURS}"
+    )
+    _demand(type(facts["level"]) is float and 0 < facts["level"] < 1, "level should lie between 0 and 1")
+    boundary = type(facts["boundary"]) in (int, float) and abs(facts["boundary"]) <= LARGEST
+    _demand(boundary, "boundary should be a number")
+    poses = isinstance(wrong, list) and all(type(pose) is int and 0 <= pose < 16 for pose in wrong)
+    _demand(poses, "wrong should be poses, 0 to 15")
+
+
 def _check(found: Familiarity) -> None:
-    wrong = {
-        "layouts should have 225 columns": found.layouts.shape[1] != SIDE * SIDE,
-        "neighbours should be 1 or more": found.neighbours < 1,
-        "level should lie between 0 and 1": not 0 < found.level < 1,
-        "boundary should be a number": not np.isfinite(found.boundary),
-        "wrong should be poses, 0 to 15": not all(type(pose) is int and 0 <= pose < 16 for pose in found.wrong),
-        "distances should ascend": any(
-            (np.diff(distances) < 0).any() for distances in (found.feature_distances, found.layout_distances)
-        ),
-    }
-    for what, is_so in wrong.items():
-        if is_so:
-            raise ValueError(what)
+    _demand(found.layouts.shape[1] == SIDE * SIDE, "layouts should have 225 columns")
+    distances = found.feature_distances, found.layout_distances
+    _demand(len(distances[0]) == len(distances[1]), "distances should be of the same patients")
+    _demand(all((np.diff(values) >= 0).all() for values in distances), "distances should ascend")
+
+
+def _demand(fits: bool, what: str) -> None:
+    if not fits:
+        raise ValueError(what)

@@ -13,7 +13,10 @@ from typing import Any
 from hilum.data.operating_point import OperatingPoint
 from hilum.data.reduction import SCHEME
 from hilum.errors import BundleError
+from hilum.opening import TooLargeError, read_whole
+from hilum.printable import printable
 from hilum.serving.metadata import check_metadata
+from hilum.serving.operators import GraphError, check_graph
 from hilum.serving.seal import unseal
 
 FORMAT = 2  # raise it when an older hilum would misread what is written
@@ -31,6 +34,7 @@ class Bundle:
         sha256: Of the whole file, as ``sha256sum`` prints it.
         facts: The metadata as they were written (``docs/bundle.md``).
         model: The file's bytes, which are an ONNX model.
+        graph: SHA-256 of all in it that is run (`hilum.serving.operators.check_graph`).
         source: What messages call it, the file where there is one.
     """
 
@@ -38,6 +42,7 @@ class Bundle:
     sha256: str
     facts: Mapping[str, Any]
     model: bytes
+    graph: str
     source: str = "bundle"
 
     @cached_property
@@ -123,8 +128,8 @@ def open_bundle(source: Path | bytes, name: str = "") -> Bundle:
         name: What messages call bytes.
 
     Raises:
-        BundleError: It is missing, no bundle, damaged, of a format that this version does not know, or its metadata
-            make no sense.
+        BundleError: It is missing, no bundle, damaged, of a format that this version does not know, its metadata make
+            no sense, or its graph holds what no network needs.
     """
     name = name or (str(source) if isinstance(source, Path) else "bundle")
     content = _read(source, name) if isinstance(source, Path) else source
@@ -133,12 +138,22 @@ def open_bundle(source: Path | bytes, name: str = "") -> Bundle:
     scheme = preprocessing.get("scheme") if isinstance(preprocessing, dict) else None
     if facts.get("format") not in READABLE or scheme != SCHEME:
         msg = (
-            f"{name}: a bundle of format {facts.get('format')}, made by hilum {facts.get('hilum')}; "
+            f"{name}: a bundle of format {_shown(facts.get('format'))}, made by hilum {_shown(facts.get('hilum'))}; "
             f"this version reads the formats {', '.join(map(str, READABLE))}. Export it anew, or install that version."
         )
         raise BundleError(msg)
     check_metadata(facts, name)
-    return Bundle(facts["name"], hashlib.sha256(content).hexdigest(), facts, content, name)
+    try:
+        graph = check_graph(content)
+    except GraphError as error:
+        msg = f"{name}: a bundle whose graph is not run, as it holds {printable(str(error))}. Export it anew."
+        raise BundleError(msg) from error
+    return Bundle(facts["name"], hashlib.sha256(content).hexdigest(), facts, content, graph, name)
+
+
+def _shown(value: object) -> str:
+    """What a foreign file says of itself, safe and short."""
+    return printable(str(value)[:40])
 
 
 def shipped_model() -> Path:
@@ -157,14 +172,15 @@ def shipped_model() -> Path:
 def _read(path: Path, name: str) -> bytes:
     file = path / "model.onnx" if path.is_dir() else path
     try:
-        if file.stat().st_size > LARGEST:
-            msg = f"{name}: larger than any ONNX file may be; no bundle. Name the file that hilum export has written."
-            raise BundleError(msg)
-        return file.read_bytes()
+        return read_whole(file, LARGEST)
     except FileNotFoundError as error:
         what = "a folder without model.onnx" if path.is_dir() else "no such file"
         msg = f"{name}: {what}. Make a bundle with: hilum export RUN model.onnx"
         raise BundleError(msg) from error
-    except OSError as error:
-        msg = f"{name}: cannot be read ({error.strerror}). Check the disk and the permissions."
+    except TooLargeError as error:
+        msg = f"{name}: larger than any ONNX file may be; no bundle. Name the file that hilum export has written."
+        raise BundleError(msg) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        msg = f"{name}: cannot be read ({why}). Check the name, the disk and the permissions."
         raise BundleError(msg) from error

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
+from hilum.data.operating_point import OperatingPoint, members_of
 from hilum.errors import BundleError
+from hilum.printable import is_text, printable
 
-LARGEST_SIDE = 8192
+LARGEST_SIDE = 2048  # as a recipe's
+LONGEST = 1000  # letters of a name or label
+MOST_LABELS = 1000
+SHOWN = 20
 FITS = ("stretch", "pad", "crop")
 ARCHITECTURES = ("flat", "cascade")
 
@@ -35,16 +40,16 @@ def check_metadata(facts: Mapping[str, Any], name: str) -> None:
 
 def malformed(name: str, what: str) -> str:
     """The message about metadata that are whole, and yet make no sense."""
-    return f"{name}: a bundle whose metadata cannot be used ({what}). Export it anew."
+    return f"{name}: a bundle whose metadata cannot be used ({printable(what)}). Export it anew."
 
 
 def _check(facts: Mapping[str, Any]) -> None:
     _need(facts, "name", "a text", _is_text)
     labels = _need(facts, "labels", "two texts or more, all different", _are_labels)
-    among = f"among {', '.join(labels)}"
+    among = f"among {', '.join(labels[:SHOWN])}{', ...' if len(labels) > SHOWN else ''}"
     display = _need(facts, "display", "texts by label", _is_mapping)
     for label, shown in display.items():
-        _demand(isinstance(shown, str), f"display.{label}", "a text")
+        _demand(_is_text(shown) or shown == "", f"display.{label[:LONGEST]}", "a text")
     protected = _need(facts, "protected", f"null or {among}", lambda value: value is None or isinstance(value, str))
     _demand(protected is None or protected in labels, "protected", f"null or {among}")
     _need(facts, "healthy", among, lambda value: _are_texts(value) and set(value) <= set(labels))
@@ -66,14 +71,15 @@ def _check(facts: Mapping[str, Any]) -> None:
         within = f"labels {among}, all different"
         _need(point, "members", within, lambda value: _are_texts(value) and value != [] and set(value) <= set(labels))
         _demand(len(set(point["members"])) == len(point["members"]), "members", within)
-        threshold = _need(point, "threshold", "a number", _is_number)
-        for key, side, low, high in (
-            ("upper_threshold", "least", threshold, inf),
-            ("image_threshold", "most", -inf, threshold),
-        ):  # format 1 has neither
-            value = point.get(key)
-            fits = value is None or (_is_number(value) and low <= value <= high)
-            _demand(fits, key, f"null or a number, at {side} the threshold")
+        found = members_of(point["group"], labels)
+        _demand(set(found) == set(point["members"]), "members", "the labels that the group's name stands for")
+        _need(point, "threshold", "a number", _is_number)
+        for key in ("upper_threshold", "image_threshold"):  # format 1 has neither
+            _demand(point.get(key) is None or _is_number(point[key]), key, "null or a number")
+        try:
+            OperatingPoint.of(point)
+        except ValueError as error:
+            raise _Wrong(str(error)) from error
     if (certificate := facts.get("certificate")) is not None:  # of which a legend tells how sure a clearance is
         _demand(_is_mapping(certificate), "certificate", "null or an object")
         for key in ("miss_rate", "confidence"):
@@ -105,7 +111,7 @@ def _children(facts: Mapping[str, Any], labels: list[str]) -> set[tuple[str, str
     found: set[tuple[str, str]] = set()
     for branch in tree:
         _demand(_is_mapping(branch), "tree", whole)
-        decision = _need(branch, "decision", "a text", lambda value: isinstance(value, str))
+        decision = _need(branch, "decision", "a text", lambda value: value == "" or _is_text(value))
         names = _need(branch, "children", "two texts or more, all different", _are_labels)
         members = _need(branch, "members", "lists of labels' numbers", lambda value: isinstance(value, list))
         _demand(len(members) == len(names), "tree", whole)
@@ -138,7 +144,7 @@ def _is_mapping(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and is_text(value)
 
 
 def _are_texts(value: Any) -> bool:
@@ -146,12 +152,14 @@ def _are_texts(value: Any) -> bool:
 
 
 def _are_labels(value: Any) -> bool:
-    return _are_texts(value) and len(value) >= 2 and len(set(value)) == len(value)
+    return _are_texts(value) and 2 <= len(value) <= MOST_LABELS and len(set(value)) == len(value)
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    )  # larger ones may have no float
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return _is_whole(value) or (isinstance(value, float) and isfinite(value))

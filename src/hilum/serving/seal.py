@@ -16,7 +16,8 @@ from hilum.errors import BundleError
 METADATA, HASH = "hilum", "hilum_sha256"
 FIELD = 14  # metadata_props of ModelProto (onnx.proto3); StringStringEntryProto has key = 1 and value = 2
 BYTES_FIELD = 2  # the wire type of everything that has a length
-LARGEST_METADATA = 64 * 2**20
+LARGEST_METADATA = 64 * 2**20  # nearly all of it arrays as text
+MOST_ITEMS = 10**6  # each takes a hundred bytes when read
 
 
 def seal(metadata: dict[str, Any], model: bytes) -> bytes:
@@ -54,13 +55,29 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
         msg = f"{name}: altered since it was made (its hash does not fit). Copy it again, or export it anew."
         raise BundleError(msg)
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):  # sealed by something else than `seal`
+        if text.count(b",") > MOST_ITEMS:
+            raise MemoryError
+        found = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+    except (ValueError, RecursionError, MemoryError):  # sealed by something else than `seal`
         found = None
     if not isinstance(found, dict):
         msg = f"{name}: a bundle whose metadata are no JSON object. Export it anew."
         raise BundleError(msg)
     return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object none of whose keys comes twice: one reader would take the first value, another one the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        msg = "a key comes twice"
+        raise ValueError(msg)
+    return found
+
+
+def _no_number(constant: str) -> float:
+    msg = f"{constant} is no JSON"
+    raise ValueError(msg)
 
 
 def _what_it_is(content: bytes) -> str:

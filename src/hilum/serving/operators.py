@@ -1,0 +1,201 @@
+"""What the graph of a model file may hold, checked in its bytes before ONNX Runtime sees them.
+
+ONNX is a programming language: with loops, branches, files beside the model, and tensors whose size a pixel decides. A
+network needs none of that, and what has none of it can be tried out (`hilum.serving.trial`): how much time and memory
+it takes then depends on the number of images, and on nothing in them.
+
+The bytes are read as Protocol Buffers define them (protobuf.dev, "Encoding"); fields have the numbers of onnx.proto3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, NoReturn
+
+from hilum.serving.seal import HASH, METADATA
+
+NUMBER, BYTES = 0, 2  # wire types; 1 and 5 are 8 and 4 bytes
+FIXED = {1: 8, 5: 4}
+CONSTANT, SIZE, DATA = range(3)  # where a tensor comes from: the file, the batch's size, the images
+
+# Fields that may occur. What is left out: functions (25), training (20), sparse tensors, graphs in attributes, external
+# data and types of sequences. Unknown fields would be skipped by one reader and read by a newer one.
+MODEL = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14})
+GRAPH = frozenset({1, 2, 5, 10, 11, 12, 13, 14, 16})
+NODE = frozenset({1, 2, 3, 4, 5, 6, 7, 9})
+ATTRIBUTE = frozenset({1, 2, 3, 4, 5, 7, 8, 13, 20})
+TENSOR = frozenset({1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 14, 16})
+DOMAINS = (b"", b"ai.onnx")
+
+# Operators of networks, whose outputs have the shapes that those of their inputs and attributes give.
+PLAIN = """
+Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat Constant
+Conv ConvInteger ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf
+Exp Flatten Floor Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater
+GreaterOrEqual GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN
+LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool
+Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear
+Reciprocal Relu Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Size Softmax Softplus Softsign
+SpaceToDepth Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Transpose Trilu Where Xor
+""".split()  # noqa: SIM905 - a list would take a hundred lines
+# Of these the values of some inputs, by position, decide the shape: they may not come from the images.
+REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+SHAPED: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(PLAIN, ()),
+    **dict.fromkeys((f"Reduce{name}" for name in REDUCTIONS), (1,)),
+    **dict.fromkeys(("ConstantOfShape",), (0,)),
+    **dict.fromkeys(("Expand", "OneHot", "Reshape", "Split", "Squeeze", "Tile", "TopK", "Unsqueeze"), (1,)),
+    "Pad": (1, 3),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+}
+
+
+class GraphError(ValueError):
+    """What a graph holds that no network needs, in words."""
+
+
+class _Node(NamedTuple):
+    operator: str
+    inputs: list[bytes]
+    outputs: list[bytes]
+
+
+def check_graph(content: bytes) -> str:
+    """Check that a model file holds a network and nothing else.
+
+    Args:
+        content: The whole file.
+
+    Returns:
+        The SHA-256 of all in it that ONNX Runtime runs: all but the metadata.
+
+    Raises:
+        GraphError: It holds something else, or is no ONNX model.
+    """
+    ours: list[bytes] = []
+    graphs: list[memoryview] = []
+    digest = hashlib.sha256()
+    for number, value in _fields(memoryview(content), MODEL, "the model"):
+        if number == 14:
+            ours += [key for key in _texts(value, 1) if key in (METADATA.encode(), HASH.encode())]
+            continue
+        digest.update(b"%d:" % number)
+        digest.update(b"%d" % value if isinstance(value, int) else value)
+        if number == 7:
+            graphs.append(_message(value))
+        elif number == 8 and not all(domain in DOMAINS for domain in _texts(value, 1)):
+            _refuse("operators that ONNX does not define")
+    if sorted(ours) != sorted((METADATA.encode(), HASH.encode())):
+        _refuse("metadata of hilum more than once")
+    if len(graphs) != 1:
+        _refuse(f"{len(graphs)} graphs")
+    _check_flow(graphs[0])
+    return digest.hexdigest()
+
+
+def _check_flow(graph: memoryview) -> None:
+    """Follow the tensors: each is made before it is used, and none that comes from the images decides a shape."""
+    nodes: list[_Node] = []
+    origin: dict[bytes, int] = {b"": CONSTANT}  # an input that was left out
+    given: list[bytes] = []
+    for number, value in _fields(graph, GRAPH, "the graph"):
+        if number == 1:
+            nodes.append(_node(_message(value)))
+        elif number == 5:
+            origin.update(dict.fromkeys(_tensor(_message(value)), CONSTANT))
+        elif number == 11:
+            given += _texts(value, 1)
+    origin.update(dict.fromkeys(given, DATA))
+    for node in nodes:
+        if node.operator not in SHAPED:
+            _refuse(f"the operator {node.operator[:40]}, which no network here needs")
+        unknown = [name for name in node.inputs if name not in origin]
+        if unknown or any(name in origin for name in node.outputs if name):
+            _refuse("a tensor that is used before it is made, or made twice")
+        kinds = [origin[name] for name in node.inputs]
+        shaping = [kinds[at] for at in SHAPED[node.operator] if at < len(kinds)]
+        if DATA in shaping:
+            _refuse(f"a tensor whose size depends on the pixels of an image ({node.operator})")
+        kind = max(kinds, default=CONSTANT)
+        kind = min(kind, SIZE) if node.operator in ("Shape", "Size") else kind
+        origin.update((name, kind) for name in node.outputs if name)
+
+
+def _node(node: memoryview) -> _Node:
+    operator: list[str] = []
+    inputs: list[bytes] = []
+    outputs: list[bytes] = []
+    for number, value in _fields(node, NODE, "an operator"):
+        if number in (1, 2):
+            (inputs if number == 1 else outputs).append(bytes(_message(value)))
+        elif number == 4:
+            operator.append(bytes(_message(value)).decode("ascii", "replace"))
+        elif number == 5:
+            for field, part in _fields(_message(value), ATTRIBUTE, "an attribute"):
+                if field == 5:
+                    _tensor(_message(part))
+        elif number == 7 and bytes(_message(value)) not in DOMAINS:
+            _refuse("operators that ONNX does not define")
+    return _Node(operator[-1] if operator else "", inputs, outputs)
+
+
+def _tensor(tensor: memoryview) -> list[bytes]:
+    """The name of a tensor that lies in the file, all of it."""
+    names = []
+    for number, value in _fields(tensor, TENSOR, "a tensor"):
+        if number == 14 and value != 0:
+            _refuse("a tensor that lies in another file")
+        elif number == 8:
+            names.append(bytes(_message(value)))
+    return names[-1:]
+
+
+def _texts(value: int | memoryview, wanted: int) -> list[bytes]:
+    """All values of one field of a message whose other fields do not matter."""
+    return [bytes(_message(part)) for number, part in _fields(_message(value), None, "") if number == wanted]
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        _refuse("a number where a message belongs")
+    return value
+
+
+def _fields(data: memoryview, allowed: frozenset[int] | None, what: str) -> Iterator[tuple[int, int | memoryview]]:
+    """Numbers and values of the fields of a message: a number, or its bytes.
+
+    Raises:
+        GraphError: It is none, or has a field that is not allowed.
+    """
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, kind = tag >> 3, tag & 7
+        value: int | memoryview
+        if kind == NUMBER:
+            value, at = _varint(data, at)
+        else:
+            length, at = _varint(data, at) if kind == BYTES else (FIXED.get(kind, len(data) + 1), at)
+            value, at = data[at : at + length], at + length
+        if at > len(data):
+            _refuse("bytes that are no ONNX model")
+        if allowed is not None and number not in allowed:
+            _refuse(f"a part of {what} that no network here needs (field {number})")
+        yield number, value
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    found = 0
+    for shift, byte in enumerate(data[at : at + 10]):
+        found |= (byte & 127) << 7 * shift
+        if byte < 128:
+            return found, at + shift + 1
+    msg = "bytes that are no ONNX model"
+    raise GraphError(msg)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise GraphError(what)

@@ -1,0 +1,249 @@
+"""Model files whose checksum is right and whose content is made to do harm: one error, soon, and never an answer."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from crafted_models import FACTS, GRAPHS, POINT, facts, network, sealed, slow
+from hilum.errors import BundleError, ImageError
+from hilum.serving import trial
+from hilum.serving.bundle import open_bundle
+from hilum.serving.explanation import explain
+from hilum.serving.operators import GraphError, check_graph
+from hilum.serving.predictor import Predictor
+from messages import assert_one_message
+
+PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
+NAN, INF = float("nan"), float("inf")
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_the_model_that_the_others_are_made_from_answers():
+    answer = Predictor(sealed(facts(operating_point=POINT), network())).predict(PIXELS)
+    assert answer.probabilities == pytest.approx({"normal": 0.3, "bad": 0.7})
+    assert answer.decision == "flag"
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_a_crafted_graph_is_one_error_within_ten_seconds(kind, tmp_path):
+    file = tmp_path / "m.onnx"
+    file.write_bytes(sealed(facts(), GRAPHS[kind]()))
+    begin = time.monotonic()
+    with pytest.raises(BundleError) as raised:
+        Predictor(file).predict(PIXELS)
+    assert time.monotonic() - begin < 10
+    assert str(raised.value).startswith(f"{file}: ")
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("folded", [True, False], ids=["when opened", "for an image"])
+def test_a_network_that_takes_too_long_is_stopped(folded, monkeypatch):
+    monkeypatch.setenv("HILUM_MODEL_SECONDS", "1")
+    before = os.times()
+    with pytest.raises(BundleError, match="1 s of processor time"):
+        Predictor(sealed(facts(), slow(folded=folded)))
+    after = os.times()  # of processor time, which other work on this machine does not change
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 5
+
+
+def test_limits_can_be_raised_by_whoever_trusts_the_file(monkeypatch):
+    content = sealed(facts(), GRAPHS["eight gigabytes for an image"]())
+    monkeypatch.setattr(trial, "_ask", lambda content, request: request["seconds"] + request["mib"])
+    monkeypatch.setenv("HILUM_MODEL_SECONDS", "100")
+    monkeypatch.setenv("HILUM_MODEL_MIB", "-3")
+    assert trial.try_out(content, "a graph of which nobody has heard", 1) == 100 + trial.MIB
+
+
+def test_a_graph_is_tried_once_whatever_its_metadata(monkeypatch):
+    first = Predictor(sealed(facts(), network(row=(0.25, 0.75))))
+    monkeypatch.setattr(subprocess, "Popen", None)
+    second = Predictor(sealed(facts(name="other"), network(row=(0.25, 0.75))))
+    assert first.bundle.sha256 != second.bundle.sha256
+    assert first.bundle.graph == second.bundle.graph
+
+
+def test_the_model_that_comes_with_hilum_is_not_tried(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert Predictor().predict(PIXELS).probabilities
+
+
+def test_images_are_given_in_the_numbers_that_were_tried(monkeypatch):
+    predictor = Predictor(sealed(facts(), network()))
+    given, run = [], predictor._session._run
+    monkeypatch.setattr(
+        predictor._session, "_run", lambda pixels, *rest: given.append(len(pixels)) or run(pixels, *rest)
+    )
+    assert len(predictor.run(np.zeros((37, 32, 32), np.uint8))) == 37
+    assert given == [16, 16, 1, 1, 1, 1, 1]
+
+
+BAD_ROWS = {
+    "no number": (NAN, NAN),
+    "one no number": (0.9, NAN),
+    "infinite": (INF, -5),
+    "above one": (3, 4),
+    "below zero": (5, -4),
+    "sum too small": (0.3, 0.69),
+    "sum too large": (0.31, 0.7),
+    "nothing": (0, 0),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+@pytest.mark.parametrize("point", [None, POINT])
+def test_what_is_no_probability_is_an_error_and_no_decision(kind, point):
+    predictor = Predictor(sealed(facts(operating_point=point), network(row=BAD_ROWS[kind])))
+    answers = list(predictor.predict_many([PIXELS, PIXELS.T]))
+    assert [(answer.decision, answer.label, dict(answer.probabilities)) for answer in answers] == [("", "", {})] * 2
+    assert all("the model's answer cannot be used" in answer.error for answer in answers)
+    with pytest.raises(ImageError):
+        predictor.predict(PIXELS)
+    with pytest.raises(ImageError):
+        explain(predictor, PIXELS)
+
+
+@pytest.mark.parametrize("row", [(0.3, 0.7), (1, 0), (0.3003, 0.7003), (1.0000005, 0)])
+def test_rounding_is_no_error(row):
+    answer = Predictor(sealed(facts(), network(row=row))).predict(PIXELS)
+    assert all(0 <= p <= 1 for p in answer.probabilities.values())
+
+
+LABELS = {"labels": ["normal", "b\ud800"], "protected": None}
+WRONG_FACTS = {
+    "threshold of 10^400": {"operating_point": POINT | {"threshold": 10**400}},
+    "threshold above one": {"operating_point": POINT | {"threshold": 2.0}},
+    "threshold below zero": {"operating_point": POINT | {"threshold": -1}},
+    "upper below lower": {"operating_point": POINT | {"upper_threshold": 0.05}},
+    "upper of two": {"operating_point": POINT | {"upper_threshold": 2}},
+    "image above lower": {"operating_point": POINT | {"image_threshold": 0.2}},
+    "image below zero": {"operating_point": POINT | {"image_threshold": -0.2}},
+    "group of another": {"operating_point": POINT | {"members": ["normal"]}},
+    "group of more": {"operating_point": POINT | {"members": ["normal", "bad"]}},
+    "group unknown": {"operating_point": POINT | {"group": "worse/*"}},
+    "surrogate in a label": LABELS,
+    "surrogate in a name": {"name": "\udcff"},
+    "surrogate in a display name": {"display": {"bad": "\ud800"}},
+    "name of 5 MB": {"name": "A" * 5_000_000},
+    "100,000 labels": {"labels": [f"l{k}" for k in range(100_000)], "protected": None, "healthy": []},
+    "side of 8192": {"preprocessing": FACTS["preprocessing"] | {"size": 8192}},
+    "count of 10^400": {
+        "certificate": {
+            "miss_rate": 0.05, "confidence": 0.95, "images": {"mean": 1, "max": 1, "distribution": {"1": 10**400}},
+        }
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG_FACTS)
+def test_metadata_of_impossible_values_are_one_short_error(kind):
+    with pytest.raises(BundleError) as raised:
+        open_bundle(sealed(facts(**WRONG_FACTS[kind]), network()))
+    assert len(str(raised.value)) < 2000
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 1_000_000 + b"]" * 1_000_000,
+        b'{"a":' * 100_000,
+        b'{"format":1,"format":2}',
+        b'{"a":{"b":1,"b":2}}',
+        b'{"a":"\xff"}',
+        '{"a":1}'.encode("utf-16"),
+        b'{"format":' + b"9" * 100_000 + b"}",
+        b'{"format":NaN}',
+        b'{"format":-Infinity}',
+        b'{"a":[' + b"1," * 2_000_000 + b"1]}",
+    ],
+    ids=lambda text: f"{text[:12]!r}",
+)
+def test_json_that_can_be_read_in_two_ways_or_never_is_refused(text):
+    with pytest.raises(BundleError, match="no JSON object"):
+        open_bundle(sealed(text, network()))
+
+
+def test_every_cut_of_a_graph_is_refused_or_read_as_it_is():
+    """The reader of bytes never fails in another way than by its own error."""
+    content = sealed(facts(), network())
+    begin, end = content.index(b"Cast") - 40, content.index(b"hilum_sha256") - 4
+    generator = np.random.default_rng(0)
+    refused = 0
+    for at in range(begin, end):
+        changed = bytearray(content)
+        changed[at] = generator.integers(256)
+        for mutated in (bytes(changed), content[:at] + content[end:]):
+            try:
+                assert len(check_graph(mutated)) == 64
+            except GraphError:
+                refused += 1
+    assert refused > (end - begin) // 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_no_file_is_no_model(tmp_path):
+    os.mkfifo(tmp_path / "model.onnx")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(40 * 2**30)
+    for path in (tmp_path / "model.onnx", tmp_path, tmp_path / "zero", tmp_path / "sparse", tmp_path / "a\0b"):
+        with pytest.raises(BundleError):
+            Predictor(path)
+
+
+def _interrupted(code, *arguments):
+    """Seconds from Ctrl-C to the end of a Python that has said that it is busy, and its exit status."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "busy\n"
+    time.sleep(1)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    return time.monotonic() - begin, said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_ends_the_opening_of_a_graph_that_never_ends(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(sealed(facts(), slow(folded=True)))
+    code = (
+        "import sys\nfrom hilum.serving.predictor import Predictor\nprint('busy', flush=True)\nPredictor(sys.argv[1])"
+    )
+    seconds, said = _interrupted(code, tmp_path / "m.onnx")
+    assert "KeyboardInterrupt" in said
+    assert seconds < 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_ends_a_network_at_its_next_operator(tmp_path):
+    """As if the trial had let it pass: a network that takes minutes for an image."""
+    (tmp_path / "m.onnx").write_bytes(sealed(facts(), slow(folded=False)))
+    code = (
+        "import sys, numpy as np\n"
+        "from hilum.serving import session\n"
+        "session.try_out = lambda *_: 1\n"
+        "from hilum.serving.predictor import Predictor\n"
+        "predictor = Predictor(sys.argv[1])\n"
+        "image = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)\n"
+        "print('busy', flush=True)\n"
+        "list(predictor.predict_many([image]))"
+    )
+    seconds, said = _interrupted(code, tmp_path / "m.onnx")
+    assert "KeyboardInterrupt" in said
+    assert seconds < 15  # one product of the two hundred, on a machine that others use
+
+
+def test_the_command_says_it_in_one_line(hilum, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    (tmp_path / "m.onnx").write_bytes(sealed(facts(), GRAPHS["loop"]()))
+    result = hilum("predict", tmp_path / "a.png", "--model", tmp_path / "m.onnx", "--json", "-", timeout=60)
+    assert_one_message(result, 1, "m.onnx")
+    assert result.stdout == ""
