@@ -6,9 +6,10 @@ DATA ?=
 OUT ?= runs/demo
 SLOW ?=
 BENCH ?=
+SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format model bench bench-quick clean
+.PHONY: help demo test lint format fuzz model bench bench-quick clean
 
 help:           ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -23,6 +24,10 @@ lint: $(READY)  ## Style, types, and what must not be committed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+fuzz: $(READY)  ## Damaged inputs of every kind for SECONDS (300); what is answered wrongly stays in tests/corpus
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	PYTHONPATH=tests $(BIN)/python -m fuzzing --seconds $(SECONDS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -214,7 +214,7 @@ def _entry(file: Path, number: int, line: bytes, before: str) -> dict[str, Any]:
             f"{file}: is no ledger of format {FORMAT} ({found}). Use the hilum that wrote it, or another --ledger FILE."
         )
         raise LedgerError(msg)
-    if stated != right:
+    if stated != right or line != _text(entry).encode():  # a key that comes twice is none that hilum writes
         msg = f"{file}, line {number}: was changed after it was written. {ANEW}."
         raise LedgerError(msg)
     if n != number or chained != before:

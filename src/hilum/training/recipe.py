@@ -191,7 +191,7 @@ def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     text, where = _find(name)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers too long, and of lists too deep
         msg = f"{where}: not valid TOML: {error}. Correct that line."
         raise RecipeError(msg) from error
     for setting in settings:
@@ -281,7 +281,7 @@ def parse_value(text: str) -> Any:
     """A value as in TOML; what is none is a plain word."""
     try:
         return tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text.strip()
 
 

@@ -1,0 +1,48 @@
+"""Memory while very many damaged files are answered about: ``PYTHONPATH=tests python -m fuzzing.memory 100000``.
+
+Nine in ten are images, the rest DICOM objects; every 5,000 files a line says how much memory the process takes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from fuzzing import seeds
+from fuzzing.mutation import mutate
+from hilum.serving.predictor import Predictor
+
+EVERY = 5000
+
+
+def damaged(count: int, random: Random) -> Iterator[bytes]:
+    """Files, made while they are asked for."""
+    images, objects = seeds.images(), seeds.dicom()
+    for _ in range(count):
+        pile = objects if random.random() < 0.1 else images
+        yield mutate(random.choice(pile), pile, random)
+
+
+def main(count: int) -> None:
+    """Answer about them, and count."""
+    predictor, started = Predictor(), time.monotonic()
+    sound = refused = 0
+    print("| files | seconds | answered | refused | MiB | open files |\n|---|---|---|---|---|---|")
+    for number, answer in enumerate(predictor.predict_many(damaged(count, Random(1))), start=1):
+        refused += bool(answer.error)
+        sound += not answer.error and abs(sum(answer.probabilities.values()) - 1) < 1e-3
+        assert not any(secret in answer.error for secret in seeds.SECRETS)
+        if number % EVERY == 0 or number == count:
+            used = int(next(line for line in Path("/proc/self/status").open() if line.startswith("VmRSS")).split()[1])
+            opened = len(os.listdir("/proc/self/fd"))
+            seconds = time.monotonic() - started
+            print(f"| {number:,} | {seconds:.0f} | {sound:,} | {refused:,} | {used // 1024} | {opened} |", flush=True)
+    assert sound + refused == count
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
