@@ -6,6 +6,7 @@ Nine in ten are images, the rest DICOM objects; every 5,000 files a line says ho
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def main(count: int) -> None:
         sound += not answer.error and abs(sum(answer.probabilities.values()) - 1) < 1e-3
         assert not any(secret in answer.error for secret in seeds.SECRETS)
         if number % EVERY == 0 or number == count:
-            used = int(next(line for line in Path("/proc/self/status").open() if line.startswith("VmRSS")).split()[1])
+            used = int(re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[0])
             opened = len(os.listdir("/proc/self/fd"))
             seconds = time.monotonic() - started
             print(f"| {number:,} | {seconds:.0f} | {sound:,} | {refused:,} | {used // 1024} | {opened} |", flush=True)
