@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
 from hilum.errors import HilumError, UsageError
 from hilum.printable import printable
 
+RESUMABLE = ("train", "sweep", "crossval")  # the commands that take --resume
 TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set
 MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Typer has brought Click along since 0.26
 
@@ -16,6 +20,18 @@ MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Ty
 def say(text: str, *, err: bool = False) -> None:
     """Print one line, whatever names are in it."""
     typer.echo(printable(text), err=err)
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    """Print an object for programs.
+
+    Raises:
+        UsageError: Standard output is closed, and it would be lost without a word.
+    """
+    if sys.stdout is None:
+        msg = "--json: standard output is closed. Leave it open, or leave --json out."
+        raise UsageError(msg)
+    typer.echo(json.dumps(facts))
 
 
 def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, int]:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 PREFIX, SUFFIX = ".hilum-", ".part"
+_swept: set[Path] = set()  # by this process
 STALE = 24 * 3600.0  # seconds after which a temporary file has no writer any more
 
 
@@ -86,8 +88,11 @@ def _to_disk(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Take away what killed processes have left."""
-    with contextlib.suppress(OSError):
-        for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+    """Take away what killed processes have left, files and folders; once, since a folder may hold many files."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -24,7 +24,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hilum import __version__
-from hilum.errors import LedgerError
+from hilum.errors import LedgerError, UsageError
+from hilum.saving import save_json
+from hilum.targets import LEDGER, check_target, is_stream
 
 FORMAT = 1
 FILE = "ledger.jsonl"
@@ -45,13 +47,23 @@ def ledger_file(chosen: Path | None = None) -> Path:
     Args:
         chosen: A file, or a folder that holds (or will hold) ``ledger.jsonl``. By default ``$HILUM_LEDGER``, else
             ``hilum/ledger.jsonl`` below ``$XDG_DATA_HOME`` or ``~/.local/share``.
+
+    Raises:
+        UsageError: There is something else under that name.
     """
     named = chosen or (Path(value) if (value := os.environ.get(VARIABLE)) else None)
     if named is None:
         data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
         return data / "hilum" / FILE
     named = named.expanduser()
-    return named / FILE if named.is_dir() else named
+    file = named / FILE if named.is_dir() else named
+    option = "--ledger" if chosen else VARIABLE
+    if is_stream(file):
+        msg = f"{option} {file}: is no file. Name one, or a folder."
+        raise UsageError(msg)
+    if file.exists():
+        check_target(file.resolve(), LEDGER, option=option)
+    return file
 
 
 def place_of(file: Path) -> str:
@@ -128,10 +140,7 @@ class Ledger:
         return entry
 
     def _write_head(self, entry: dict[str, Any]) -> None:
-        head = _head(self.file)
-        part = head.with_name(f"{head.name}.part")
-        part.write_text(json.dumps({"entries": entry["n"], "hash": entry["hash"]}) + "\n", encoding="utf-8")
-        part.replace(head)
+        save_json(_head(self.file), {"entries": entry["n"], "hash": entry["hash"]}, indent=None)
 
 
 @contextmanager
