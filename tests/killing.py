@@ -76,8 +76,8 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
     with os.fdopen(told, "rb") as pipe:
         text = pipe.read().decode(errors="replace")
     _, status = os.waitpid(child, 0)
-    said, _, events = text.rpartition("\n\0")
-    return Ended(os.waitstatus_to_exitcode(status), int(events or 0), said or text)
+    said, _, events = text.partition("\n\0")
+    return Ended(os.waitstatus_to_exitcode(status), int(events or 0), said)
 
 
 def _watch(home: str, kill: int) -> Callable[[], int]:

@@ -99,7 +99,7 @@ def predict(
     from hilum.serving.predictor import Predictor
     from hilum.serving.screen import Summary, answer_lines
     from hilum.serving.sources import find_files
-    from hilum.serving.writing import STDOUT, writing
+    from hilum.serving.writing import takes_stdout, writing
 
     if study is not None:
         _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
@@ -122,7 +122,7 @@ def predict(
         say(f"{summary.errors:,} of {summary.total:,} files could not be read", err=True)
     if not summary.answered:
         raise typer.Exit(1)
-    if STDOUT not in (as_json, as_csv):
+    if not takes_stdout(as_json, as_csv):
         from rich.console import Console
 
         Console(highlight=False).print(answer_lines(summary))
@@ -145,7 +145,7 @@ def _predict_studies(
     from hilum.serving.sources import find_files
     from hilum.serving.studies import predict_studies
     from hilum.serving.study_screen import StudySummary, study_lines
-    from hilum.serving.writing import STDOUT, writing
+    from hilum.serving.writing import takes_stdout, writing
 
     if explained:
         msg = "--explain draws single images, and --study decides about several together. Give one of them."
@@ -164,7 +164,7 @@ def _predict_studies(
             summary.add(found)
     if summary.unreadable:
         say(f"{summary.unreadable:,} of {summary.images:,} images could not be read", err=True)
-    if STDOUT not in (as_json, as_csv):
+    if not takes_stdout(as_json, as_csv):
         from rich.console import Console
 
         Console(highlight=False).print(study_lines(summary))

@@ -107,6 +107,11 @@ class Growing:
         return f"{self.part}: the answers so far are kept here; nothing was changed at {self.path}"
 
 
+def takes_stdout(*names: str | None) -> bool:
+    """Whether one of these is standard output, so that nothing else may be printed there."""
+    return any(name is not None and (name == STDOUT or descriptor_of(Path(name)) == 1) for name in names)
+
+
 def unfinished(path: Path) -> Path:
     """What a file is called until all of it is there."""
     stem = os.fsdecode(os.fsencode(path.name)[:LONGEST])
