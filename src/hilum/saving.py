@@ -9,6 +9,7 @@ error the temporary file is taken away; after SIGKILL or a power failure it stay
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -36,9 +37,11 @@ def saving(path: Path | str, *, text: bool = False, errors: str = "strict") -> I
         errors: What becomes of letters that UTF-8 cannot hold, as `open`.
 
     Raises:
-        OSError: It cannot be written: no folder, no permission, no room.
+        OSError: It cannot be written: no folder, no permission, no room, or a folder, a device or a pipe in its place.
     """
     path = Path(path)
+    if path.exists() and not path.is_symlink() and not path.is_file():  # a rename would take a device away
+        raise OSError(errno.EINVAL, "there is something else than a file", str(path))
     part = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -61,7 +61,13 @@ CONFIG = Kind("config.json of hilum", (b"{",), b'"model_type": "hilum"')
 
 
 def check_target(
-    path: Path, kind: Kind, *, option: str = "", inputs: Iterable[Path] = (), outputs: Mapping[str, Path] | None = None
+    path: Path,
+    kind: Kind,
+    *,
+    option: str = "",
+    inputs: Iterable[Path] = (),
+    outputs: Mapping[str, Path] | None = None,
+    streams: bool = False,
 ) -> None:
     """Find before any work whether a file may be written.
 
@@ -71,13 +77,17 @@ def check_target(
         option: What the user wrote before it, such as ``--json``.
         inputs: What is read; only asked for if there is something at `path`.
         outputs: Everything else that is written, by option.
+        streams: Whether pipes and the like will do, as `open_stream` opens them.
 
     Raises:
         UsageError: It is a folder, a link, a device, an input, another output, or a file of another kind.
     """
     said = f"{option} {path}".strip()
     if is_stream(path):
-        return
+        if streams:
+            return
+        msg = f"{said}: is no file, but a pipe, a terminal or a device. Name a file that is new."
+        raise UsageError(msg)
     place = _place(path)
     for other, file in (outputs or {}).items():
         if not is_stream(file) and _place(file) == place:

@@ -247,7 +247,7 @@ def _check(asked: dict[str, tuple[str | None, Kind]], inputs: Sequence[Path], pi
             msg = f"{option} {path}: --explain writes its pages there. Write: {option} FILE, or - ."
             raise UsageError(msg)
         others = {other: file for other, file in named.items() if other != option}
-        check_target(path, asked[option][1], option=option, inputs=inputs, outputs=others)
+        check_target(path, asked[option][1], option=option, inputs=inputs, outputs=others, streams=True)
         if not is_stream(path):
             check_target(unfinished(path), asked[option][1], option=option, inputs=inputs, outputs=others)
 
