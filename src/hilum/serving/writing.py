@@ -104,7 +104,7 @@ class Growing:
             with contextlib.suppress(OSError):
                 self.part.unlink()
             return ""
-        return f"{self.part}: the answers so far are kept here; nothing was changed at {self.path}"
+        return f"{self.part}: {self.lines - head:,} answers are kept here; {self.path} is as it was"
 
 
 def takes_stdout(*names: str | None) -> bool:
