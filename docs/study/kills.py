@@ -38,7 +38,7 @@ for setting in ("preprocessing.size=32", "training.epochs=2", "training.validate
     SMALL += ["--set", setting]
 # What says when and how long, and what follows from that.
 VOLATILE = {"made", "time", "started", "finished", "seconds", "ended", "ledger", "hash", "seal", "before", "attempt"}
-VOLATILE |= {"written", "peak_memory", "duration", "minutes", "files"}
+VOLATILE |= {"written", "peak_memory", "duration", "minutes"}
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def killed(name: str, place: Path, names: dict[str, str], kills: int, chance: ra
         verdict, fault = judge(case, old, new, state(here))
         found[verdict] += 1
         again = call(case.arguments + (" --resume" if case.resume else ""), names, here)
-        if again.code and case.resume and not (here / "run").exists():  # killed before there was anything
+        if again.code and case.resume and not any(here.iterdir()):  # killed before there was anything
             again = call(case.arguments, names, here)
         if case.once and verdict == "new":  # it is there already, and is not made anew
             found["alike"] += again.code == 1

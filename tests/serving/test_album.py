@@ -257,6 +257,9 @@ def test_a_folder_of_images_to_explain_is_refused_however_it_is_reached(shipped,
     for folder in (tmp_path / "in", tmp_path / "in" / "deep", tmp_path / "link", tmp_path / "link" / "deep"):
         with pytest.raises(UsageError):
             Album(folder, [file], shipped.bundle)
+    (tmp_path / "one.png").symlink_to(file)
+    with pytest.raises(UsageError):
+        Album(tmp_path / "in", [tmp_path / "one.png"], shipped.bundle)
     inside = radiograph(tmp_path / "in" / "deep" / "sub" / "y.png.jpg")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").symlink_to(inside.parent, target_is_directory=True)
