@@ -122,7 +122,7 @@ def main(wanted: Sequence[str], kills: int, seed: int = 0) -> None:
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="hilum-kills-") as scratch:
         place = Path(scratch).resolve()
-        names = prepare(place)
+        names = prepare(place, trained=any("{model}" in CASES[name].arguments or name in NEEDS_RUN for name in wanted))
         for name in wanted:
             print(killed(name, place, names, kills, random.Random(seed)), flush=True)
 
@@ -145,7 +145,7 @@ def warm() -> None:
     torch.set_num_threads(1)
 
 
-def prepare(place: Path) -> dict[str, str]:
+def prepare(place: Path, *, trained: bool) -> dict[str, str]:
     """Data, a run and a model, with which commands are called."""
     os.environ |= {"HILUM_CACHE": str(place / "cache"), "HILUM_LEDGER": str(place / "work" / "ledger.jsonl")}
     names = {"data": str(place / "data"), "other": str(place / "other"), "model": str(place / "model.onnx")}
@@ -153,8 +153,9 @@ def prepare(place: Path) -> dict[str, str]:
     names["here"] = str(place / "work")
     must(call(f"phantoms {place}/data --patients 60 --size 64", names, place))
     must(call(f"phantoms {place}/other --patients 24 --size 64 --seed 1", names, place))
-    must(call(RUN.replace("{here}", str(place / "trained")), names, place))
-    must(call(f"export {place}/trained/run {place}/model.onnx", names, place))
+    if trained:
+        must(call(RUN.replace("{here}", str(place / "trained")), names, place))
+        must(call(f"export {place}/trained/run {place}/model.onnx", names, place))
     return names
 
 

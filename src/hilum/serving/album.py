@@ -82,7 +82,8 @@ class Album:
         """Nothing that is read may be replaced, whatever links lead there."""
         check_folder(self.folder, {INDEX: PAGE}, option="--explain")
         home = os.path.realpath(self.folder)
-        for folder in {(path.resolve() if path.is_symlink() else path).parent for path in self.paths}:
+        meant = (os.path.realpath(path) if path.is_symlink() else path for path in self.paths)
+        for folder in {os.path.dirname(path) or os.curdir for path in meant}:  # noqa: PTH120 - of links, too
             if os.path.commonpath([home, os.path.realpath(folder)]) == home and self.folder.exists():
                 msg = f"--explain {self.folder}: images to explain lie there ({folder}). Choose a folder that is new."
                 raise UsageError(msg)
