@@ -15,7 +15,7 @@ import typer
 from hilum import __version__, cli_serving
 from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, ledger, print_metrics
-from hilum.cli_messages import RESUMABLE, message_of, print_json, say
+from hilum.cli_messages import message_of, print_json, say
 from hilum.data.readers.options import ReadOptions
 from hilum.errors import GateError, UsageError
 
@@ -386,6 +386,5 @@ def main() -> None:
             raise
         typer.echo(message, err=True)
     if code == INTERRUPTED:
-        further = " The same command with --resume goes on." if {*sys.argv[1:2]} & {*RESUMABLE} else ""
-        typer.echo(f"\ninterrupted.{further}", err=True)
+        typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
     sys.exit(code)

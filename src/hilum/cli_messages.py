@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import typer
 
 from hilum.errors import HilumError, UsageError
 from hilum.printable import printable
 
-RESUMABLE = ("train", "sweep", "crossval")  # the commands that take --resume
 TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set
 MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Typer has brought Click along since 0.26
 
@@ -20,18 +16,6 @@ MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Ty
 def say(text: str, *, err: bool = False) -> None:
     """Print one line, whatever names are in it."""
     typer.echo(printable(text), err=err)
-
-
-def print_json(facts: Mapping[str, Any]) -> None:
-    """Print an object for programs.
-
-    Raises:
-        UsageError: Standard output is closed, and it would be lost without a word.
-    """
-    if sys.stdout is None:
-        msg = "--json: standard output is closed. Leave it open, or leave --json out."
-        raise UsageError(msg)
-    typer.echo(json.dumps(facts))
 
 
 def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, int]:
@@ -80,3 +64,18 @@ def _as_setting(option: str, arguments: Sequence[str]) -> str:
     following = [*arguments, ""][arguments.index(given) + 1] if given in arguments else ""
     value = value if equals else "" if following.startswith("-") else following
     return suggestion(option.lstrip("-").replace("-", "_"), printable(value) or "VALUE")
+
+
+def print_json(facts: object) -> None:
+    """Print an object for programs.
+
+    Raises:
+        UsageError: Standard output is closed, and it would be lost without a word.
+    """
+    import json
+    import sys
+
+    if sys.stdout is None:
+        msg = "--json: standard output is closed. Leave it open, or leave --json out."
+        raise UsageError(msg)
+    typer.echo(json.dumps(facts))

@@ -19,6 +19,7 @@ from hilum.data.readers.whole import LOG, is_log, statement
 from hilum.data.splits import GROUP_COLUMN, independent_groups
 from hilum.data.table import Row, Table
 from hilum.errors import TableError
+from hilum.printable import printable
 from hilum.saving import save_bytes, save_text
 
 COLUMNS = ("path", "label", "split", "patient_id", "source", GROUP_COLUMN)
@@ -126,10 +127,10 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
         words = (row.label, row.split, row.patient_id, row.source, row.extra.get(GROUP_COLUMN, ""))
         writer.writerow([path, *map(cell, words)])
     content = file.getvalue().encode("utf-8", "surrogateescape")
-    lines = [f"{LOG}{json.dumps(statement(content, path, len(fixed.table)))}", *fixed.log]
+    lines = [f"{LOG}{json.dumps(statement(content, path, len(fixed.table)))}", *map(printable, fixed.log)]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        save_text(log, "".join(f"{line}\n" for line in lines), errors="surrogateescape")
+        save_text(log, "".join(f"{line}\n" for line in lines))
         save_bytes(out, content)  # last: a table is never without its log
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another place."

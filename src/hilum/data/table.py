@@ -119,11 +119,7 @@ class Table:
 
 
 def write_csv(path: Path, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> None:
-    """Write rows of a table as CSV; names that are not valid UTF-8 survive the round trip.
-
-    Raises:
-        OSError: It cannot be written; nothing has happened then.
-    """
+    """Write rows of a table as CSV; names that are not valid UTF-8 survive the round trip."""
     with saving(path, text=True, errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
