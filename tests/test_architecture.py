@@ -10,12 +10,15 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A room may import itself and every room of a smaller number; rooms of one number do not know each other.
 LEVEL = {
     "__init__": 0,
+    "cells": 0,
     "errors": 0,
     "opening": 0,
     "printable": 0,
     "saving": 0,
     "progress": 1,
     "intervals": 1,
+    "file_sets": 1,
+    "targets": 1,
     "data": 2,
     "recipes": 2,
     "audit": 3,
@@ -39,6 +42,8 @@ SERVING = {
     "opening",
     "printable",
     "saving",
+    "cells",
+    "targets",
     "progress",
     *(f"data.{name}" for name in ("crew", "familiarity", "images", "operating_point", "reading", "reduction")),
     *(f"data.readers.{name}" for name in ("companions", "listing")),  # what lies in a folder, and is no radiograph

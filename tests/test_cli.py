@@ -11,6 +11,7 @@ import zlib
 
 import pytest
 
+from hilum.errors import UsageError
 from messages import assert_one_message
 
 TINY = ["--set", "network.options.width=4", "--set", "network.options.blocks=[1,1]", "--set", "preprocessing.size=32"]
@@ -295,3 +296,11 @@ def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path):
     blocked.write_text("a file where a folder should be")
     result = hilum("train", write_dataset(), "--out", tmp_path / "r", *FEW, HILUM_CACHE=str(blocked))
     assert_one_message(result, 1, "HILUM_CACHE")
+
+
+def test_an_object_for_programs_is_not_lost_without_a_word(monkeypatch):
+    from hilum.cli_messages import print_json
+
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(UsageError):
+        print_json({"a": 1})

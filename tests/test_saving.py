@@ -104,3 +104,12 @@ def test_what_a_killed_process_left_a_day_ago_is_taken_away(tmp_path):
     os.utime(old, (0, 0))
     save_text(tmp_path / "a", "x")
     assert names(tmp_path) == [".hilum-2.part", "a"]
+
+
+def test_no_device_and_no_pipe_is_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError):
+            save_text(place, "x")
+    assert names(tmp_path) == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()

@@ -15,7 +15,7 @@ import typer
 from hilum import __version__, cli_serving
 from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, ledger, print_metrics
-from hilum.cli_messages import message_of, say
+from hilum.cli_messages import message_of, print_json, say
 from hilum.data.readers.options import ReadOptions
 from hilum.errors import GateError, UsageError
 
@@ -143,12 +143,10 @@ def audit(
     read: ReadOptions | None = None,
 ) -> None:
     """Say what is wrong with a dataset, before anyone trains on it."""
-    import json
-
     from rich.console import Console
 
     from hilum.audit.audit import audit as run_audit
-    from hilum.audit.audit import write_audit
+    from hilum.audit.audit import check_audit, write_audit
     from hilum.audit.fix import check_fixed, fix, write_fixed
     from hilum.audit.screen import audit_lines
     from hilum.progress import progress_for_terminal
@@ -157,6 +155,7 @@ def audit(
     if gate not in (None, "warning", "error"):
         msg = f"--fail-on {gate}: warning or error."
         raise UsageError(msg)
+    check_audit(out)
     if mended:
         check_fixed(mended)
     progress, opinion = progress_for_terminal(), None
@@ -170,7 +169,7 @@ def audit(
     write_audit(found, out)
     page = write_audit_page(out, found)
     if as_json:
-        typer.echo(json.dumps(found.facts))
+        print_json(found.facts)
     else:
         Console(highlight=False).print(audit_lines(found.facts))
         say(f"page: {page}")
@@ -364,12 +363,10 @@ def _select(name: str | None) -> Select | None:
 def _print(
     facts: dict[str, Any], screen: Callable[[dict[str, Any]], RenderableType], page: Path, *, as_json: bool
 ) -> None:
-    import json
-
     from rich.console import Console
 
     if as_json:
-        typer.echo(json.dumps(facts))
+        print_json(facts)
         return
     Console(highlight=False).print(screen(facts))
     say(f"written: {page.parent}")

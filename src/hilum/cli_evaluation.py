@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hilum.cli_data import reads_data
-from hilum.cli_messages import say
+from hilum.cli_messages import print_json, say
 from hilum.data.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ def evaluate(
     read: ReadOptions | None = None,
 ) -> None:
     """Measure how good a run is, with intervals."""
-    import json
-
     from hilum.evaluation.accesses import access_sentence, joint_sentence
     from hilum.evaluation.evaluate import evaluate as run_evaluation
     from hilum.evaluation.matching import parse_map
@@ -66,7 +64,7 @@ def evaluate(
         progress=progress_for_terminal(),
     )
     if as_json:
-        typer.echo(json.dumps(result.metrics))
+        print_json(result.metrics)
         return
     print_metrics(result.metrics)
     for sentence in filter(None, (access_sentence(result.access), joint_sentence(result.access))):
@@ -113,8 +111,6 @@ def certify(
     read: ReadOptions | None = None,
 ) -> None:
     """Certify a miss rate on patients that the run never saw, or say how many are missing."""
-    import json
-
     from rich.console import Console
 
     from hilum.evaluation.certificate_screen import certificate_lines
@@ -141,7 +137,7 @@ def certify(
         progress=progress_for_terminal(),
     )
     if as_json:
-        typer.echo(json.dumps(done.facts))
+        print_json(done.facts)
         return
     Console(highlight=False).print(certificate_lines(done.facts))
     say(f"written: {done.file}")

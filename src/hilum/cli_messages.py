@@ -64,3 +64,18 @@ def _as_setting(option: str, arguments: Sequence[str]) -> str:
     following = [*arguments, ""][arguments.index(given) + 1] if given in arguments else ""
     value = value if equals else "" if following.startswith("-") else following
     return suggestion(option.lstrip("-").replace("-", "_"), printable(value) or "VALUE")
+
+
+def print_json(facts: object) -> None:
+    """Print an object for programs.
+
+    Raises:
+        UsageError: Standard output is closed, and it would be lost without a word.
+    """
+    import json
+    import sys
+
+    if sys.stdout is None:
+        msg = "--json: standard output is closed. Leave it open, or leave --json out."
+        raise UsageError(msg)
+    typer.echo(json.dumps(facts))

@@ -57,12 +57,14 @@ def export(
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{remarks}: cannot be read ({error}). Name a Markdown file."
         raise UsageError(msg) from error
+    if hub:
+        from hilum.export.hub_folder import check_hub_folder, write_hub_folder
+
+        check_hub_folder(hub)
     said = Words(name, licence or UNSTATED, shown, head)
     bundle = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
     say(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
     if hub:
-        from hilum.export.hub_folder import write_hub_folder
-
         write_hub_folder(bundle, hub)
         say(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
     say(f"next: hilum predict IMAGES --model {out}")
@@ -97,7 +99,7 @@ def predict(
     from hilum.serving.predictor import Predictor
     from hilum.serving.screen import Summary, answer_lines
     from hilum.serving.sources import find_files
-    from hilum.serving.writing import STDOUT, writing
+    from hilum.serving.writing import takes_stdout, writing
 
     if study is not None:
         _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
@@ -107,7 +109,8 @@ def predict(
     files = list(find_files(paths, without=explained, say=partial(say, err=True)))
     predictor = Predictor(model, threads=threads)
     summary = Summary(predictor.bundle)
-    with writing(predictor, as_json, as_csv) as writer:
+    tell = partial(say, err=True)
+    with writing(predictor, as_json, as_csv, inputs=files, pictures=explained, say=tell) as writer:
         answers = _explained(predictor, files, explained, method) if explained else predictor.predict_many(files)
         for answer in _shown(answers, len(files)):
             writer.write(answer)
@@ -119,7 +122,7 @@ def predict(
         say(f"{summary.errors:,} of {summary.total:,} files could not be read", err=True)
     if not summary.answered:
         raise typer.Exit(1)
-    if STDOUT not in (as_json, as_csv):
+    if not takes_stdout(as_json, as_csv):
         from rich.console import Console
 
         Console(highlight=False).print(answer_lines(summary))
@@ -142,7 +145,7 @@ def _predict_studies(
     from hilum.serving.sources import find_files
     from hilum.serving.studies import predict_studies
     from hilum.serving.study_screen import StudySummary, study_lines
-    from hilum.serving.writing import STDOUT, writing
+    from hilum.serving.writing import takes_stdout, writing
 
     if explained:
         msg = "--explain draws single images, and --study decides about several together. Give one of them."
@@ -154,13 +157,14 @@ def _predict_studies(
         say(note, err=True)
     predictor = Predictor(model, threads=threads)
     summary = StudySummary(predictor.bundle)
-    with writing(predictor, as_json, as_csv, of_studies=True) as writer:
+    read = [*(file for files in grouped.studies.values() for file in files), Path(how), Path(how.rpartition(":")[0])]
+    with writing(predictor, as_json, as_csv, of_studies=True, inputs=read, say=partial(say, err=True)) as writer:
         for found in _shown(predict_studies(predictor, grouped.studies, grouped.missing), len(grouped.studies)):
             writer.write_study(found)
             summary.add(found)
     if summary.unreadable:
         say(f"{summary.unreadable:,} of {summary.images:,} images could not be read", err=True)
-    if STDOUT not in (as_json, as_csv):
+    if not takes_stdout(as_json, as_csv):
         from rich.console import Console
 
         Console(highlight=False).print(study_lines(summary))

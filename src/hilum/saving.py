@@ -9,9 +9,11 @@ error the temporary file is taken away; after SIGKILL or a power failure it stay
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 PREFIX, SUFFIX = ".hilum-", ".part"
+_swept: set[Path] = set()  # by this process
 STALE = 24 * 3600.0  # seconds after which a temporary file has no writer any more
 
 
@@ -34,9 +37,11 @@ def saving(path: Path | str, *, text: bool = False, errors: str = "strict") -> I
         errors: What becomes of letters that UTF-8 cannot hold, as `open`.
 
     Raises:
-        OSError: It cannot be written: no folder, no permission, no room.
+        OSError: It cannot be written: no folder, no permission, no room, or a folder, a device or a pipe in its place.
     """
     path = Path(path)
+    if path.exists() and not path.is_symlink() and not path.is_file():  # a rename would take a device away
+        raise OSError(errno.EINVAL, "there is something else than a file", str(path))
     part = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
@@ -86,8 +91,11 @@ def _to_disk(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Take away what killed processes have left."""
-    with contextlib.suppress(OSError):
-        for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+    """Take away what killed processes have left, files and folders; once, since a folder may hold many files."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

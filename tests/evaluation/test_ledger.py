@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.errors import LedgerError
+from hilum.errors import LedgerError, UsageError
 from hilum.evaluation import ledger as module
 from hilum.evaluation.ledger import digest_of_set, image_set, ledger_file, open_ledger, place_of, read_ledger
 
@@ -245,3 +245,29 @@ def test_of_processes_at_once_as_many_have_a_place_as_there_are(tmp_path):
     assert len(ledger.of("attempt")) == 50
     assert len(ledger.of("refusal")) == 30
     assert len(ledger.of("images")) == 1
+
+
+def test_without_room_for_the_head_the_ledger_is_as_it_was(tmp_path, monkeypatch):
+    file = tmp_path / "ledger.jsonl"
+    with open_ledger(file) as ledger:
+        ledger.add("ledger", format=1, hilum="0")
+    before = file.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hilum.evaluation.ledger.save_json", full)
+    with open_ledger(file) as ledger, pytest.raises(LedgerError):
+        ledger.add("note", text="x")
+    assert file.read_bytes() == before
+
+
+@pytest.mark.timeout(30)
+def test_a_ledger_is_a_file_of_hilum(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG")
+    for place in (tmp_path / "pipe", tmp_path / "x.png", Path("/dev/null")):
+        with pytest.raises(UsageError):
+            ledger_file(place)
+    assert ledger_file(tmp_path) == tmp_path / "ledger.jsonl"
+    assert ledger_file(tmp_path / "new") == tmp_path / "new"

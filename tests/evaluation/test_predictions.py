@@ -1,5 +1,7 @@
 """predictions.csv, there and back."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from hilum.errors import CheckpointError, RunError
 from hilum.evaluation import predictions as predicting
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.file_sets import as_bytes, saving_together, stated
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -63,3 +66,57 @@ def test_a_network_whose_answers_are_no_numbers_is_not_evaluated(run_of, monkeyp
     monkeypatch.setattr(predicting, "weights_sha256", lambda network: run.environment["weights_sha256"])
     with pytest.raises(CheckpointError, match=r"\.png: the network of .* no number"):
         evaluate(run)
+
+
+def written_beside(folder, count=24, seed=0):
+    """A table and the metrics that speak of it; another seed gives another table."""
+    generator = np.random.default_rng(seed)
+    written = Predictions(
+        labels=("normal", "infected/covid"),
+        paths=tuple(f"{i}.png" for i in range(count)),
+        patients=tuple(f"p{i:05d}" for i in range(count)),
+        truth=generator.integers(0, 2, count),
+        probabilities=generator.dirichlet(np.ones(2), count),
+    )
+    table = written.to_csv()
+    with saving_together(folder) as save:
+        save("predictions.csv", table)
+        save("metrics.json", as_bytes({"files": {"predictions.csv": stated(table, count)}}))
+    return table
+
+
+def test_500_cuts_are_refused_where_the_metrics_know_the_table(tmp_path):
+    table = written_beside(tmp_path)
+    file = tmp_path / "predictions.csv"
+    assert len(read_predictions(file).paths) == 24
+    for cut in random.Random(0).sample(range(len(table)), 500):
+        file.write_bytes(table[:cut])
+        with pytest.raises(RunError, match="24 images"):
+            read_predictions(file)
+
+
+def test_a_table_of_another_evaluation_is_found(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    written_beside(tmp_path / "a")
+    written_beside(tmp_path / "b", seed=1)
+    (tmp_path / "b" / "predictions.csv").replace(tmp_path / "a" / "predictions.csv")
+    with pytest.raises(RunError, match=r"metrics\.json"):
+        read_predictions(tmp_path / "a" / "predictions.csv")
+
+
+@pytest.mark.parametrize("metrics", ["{}", '{"files": null}', '{"files": {}}', '{"files": [1]}', "no json"])
+def test_results_of_versions_before_say_nothing_of_it_and_are_read(tmp_path, metrics):
+    written_beside(tmp_path)
+    (tmp_path / "metrics.json").write_text(metrics)
+    assert len(read_predictions(tmp_path / "predictions.csv").paths) == 24
+
+
+def test_no_cell_is_a_formula_and_all_are_read_back(tmp_path):
+    written = Predictions(("=a", "+b"), ("@x.png", "'=y.png"), ("-1", ""), np.array([0, 1]), np.full((2, 2), 0.5))
+    written.write(tmp_path / "predictions.csv")
+    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert lines[1:] == ["'@x.png,'-1,'=a,'=a,0.50000000,0.50000000", "''=y.png,,'+b,'=a,0.50000000,0.50000000"]
+    read = read_predictions(tmp_path / "predictions.csv")
+    assert (read.labels, read.paths, read.patients) == (written.labels, written.paths, written.patients)
+    assert read.truth.tolist() == [0, 1]

@@ -202,3 +202,70 @@ def test_what_an_earlier_call_has_drawn_is_no_radiograph(tmp_path):
     assert found == ["a.png", "other/e.png"]
     assert len(list(find_files([tmp_path], without=tmp_path))) == 4  # drawn beside the images themselves
     assert len(list(find_files([tmp_path / "out"], without=tmp_path))) == 2
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Predictor(threads=1)
+
+
+def radiograph(file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(file.name)).normal(120, 40, (80, 80)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    return file
+
+
+def draw_all(shipped, folder, files):
+    album = Album(folder, files, shipped.bundle)
+    drawn = [album.add(file, explain(shipped, file)) for file in files]
+    return drawn, Reader(album.close().read_text())
+
+
+def test_names_that_are_too_long_or_taken_cost_nothing(shipped, tmp_path):
+    names = ["x.png", "x.png.jpg/y.png", "b.png.jpg/y.png", "b.png", f"{'a' * 251}.png", f"{'é' * 125}.dcm"]
+    files = [radiograph(tmp_path / "in" / name) for name in names]
+    drawn, page = draw_all(shipped, tmp_path / "out", files)
+    assert len(set(drawn)) == len(files)
+    for file in drawn:
+        with Image.open(file) as picture:
+            picture.load()
+    assert sorted(page.names) == sorted(names)
+    again, _ = draw_all(shipped, tmp_path / "out", files)
+    assert again == drawn
+
+
+def test_pictures_and_pages_of_others_are_not_replaced(shipped, tmp_path):
+    file = radiograph(tmp_path / "in" / "x.png")
+    (tmp_path / "out").mkdir()
+    mine = tmp_path / "out" / "x.png.jpg"
+    Image.new("L", (8, 8)).save(mine)
+    before = mine.read_bytes()
+    (drawn,), _ = draw_all(shipped, tmp_path / "out", [file])
+    assert mine.read_bytes() == before
+    assert drawn != mine
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "index.html").write_text("<p>mine")
+    with pytest.raises(UsageError):
+        Album(tmp_path / "other", [file], shipped.bundle)
+    assert (tmp_path / "other" / "index.html").read_text() == "<p>mine"
+
+
+def test_a_folder_of_images_to_explain_is_refused_however_it_is_reached(shipped, tmp_path):
+    file = radiograph(tmp_path / "in" / "deep" / "x.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    for folder in (tmp_path / "in", tmp_path / "in" / "deep", tmp_path / "link", tmp_path / "link" / "deep"):
+        with pytest.raises(UsageError):
+            Album(folder, [file], shipped.bundle)
+    (tmp_path / "one.png").symlink_to(file)
+    with pytest.raises(UsageError):
+        Album(tmp_path / "in", [tmp_path / "one.png"], shipped.bundle)
+    inside = radiograph(tmp_path / "in" / "deep" / "sub" / "y.png.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(inside.parent, target_is_directory=True)
+    before = inside.read_bytes()
+    other = radiograph(tmp_path / "set" / "sub" / "y.png")
+    drawn, _ = draw_all(shipped, tmp_path / "out", [other, radiograph(tmp_path / "set" / "z.png")])
+    assert inside.read_bytes() == before
+    assert [one.parent for one in drawn] == [tmp_path / "out"] * 2
+    Album(tmp_path / "in" / "deep" / "new", [file], shipped.bundle)  # beside them it may be

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,10 @@ from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.progress import Progress
+from hilum.saving import save_json
+from hilum.targets import AUDIT, PAGE, check_folder
+
+FILE, PAGE_FILE = "audit.json", "audit.html"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class Audit:
         return any(finding.severity in worst for finding in self.findings)
 
 
+def check_audit(out: Path) -> None:
+    """Find before any work what would prevent an audit from being written.
+
+    Raises:
+        UsageError: The folder holds files of the same names that are of other kinds.
+    """
+    check_folder(out, {FILE: AUDIT, PAGE_FILE: PAGE})
+
+
 def write_audit(found: Audit, out: Path) -> Path:
     """Write ``audit.json``, and keep it in the cache, so that trainings of these data repeat its errors.
 
@@ -72,11 +84,13 @@ def write_audit(found: Audit, out: Path) -> Path:
 
     Raises:
         RunError: It cannot be written.
+        UsageError: `out` holds files of other kinds.
     """
-    file = out / "audit.json"
+    check_audit(out)
+    file = out / FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(found.facts, indent=2) + "\n", encoding="utf-8")
+        save_json(file, found.facts)
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,10 +13,14 @@ from pathlib import Path
 
 from hilum.audit.duplicates import both_right
 from hilum.audit.near_duplicates.names import is_altered
+from hilum.cells import cell
 from hilum.data.patients import rule_of
+from hilum.data.readers.whole import LOG, is_log, statement
 from hilum.data.splits import GROUP_COLUMN, independent_groups
 from hilum.data.table import Row, Table
 from hilum.errors import TableError
+from hilum.printable import printable
+from hilum.saving import save_bytes, save_text
 
 COLUMNS = ("path", "label", "split", "patient_id", "source", GROUP_COLUMN)
 HOLDS_BACK = ("test", "calibration", "val", "train")  # whoever is in several goes to the first of them
@@ -105,23 +111,27 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
         out: A CSV file to make.
 
     Returns:
-        The log's file.
+        The log's file, which begins with what `hilum.data.readers.whole` knows a table by that was cut.
 
     Raises:
         TableError: `out` is not a CSV file name, exists, or cannot be written.
     """
     check_fixed(out)
     root, here, log = fixed.table.root.resolve(), out.parent.resolve(), out.with_suffix(".log")
+    file, path = io.StringIO(newline=""), ""
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for row in fixed.table.rows:
+        path = Path(os.path.relpath(root / row.path, here)).as_posix()
+        path = path if path == cell(path) else f"./{path}"  # the same file, and no formula
+        words = (row.label, row.split, row.patient_id, row.source, row.extra.get(GROUP_COLUMN, ""))
+        writer.writerow([path, *map(cell, words)])
+    content = file.getvalue().encode("utf-8", "surrogateescape")
+    lines = [f"{LOG}{json.dumps(statement(content, path, len(fixed.table)))}", *map(printable, fixed.log)]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for row in fixed.table.rows:
-                path = Path(os.path.relpath(root / row.path, here)).as_posix()
-                group = row.extra.get(GROUP_COLUMN, "")
-                writer.writerow([path, row.label, row.split, row.patient_id, row.source, group])
-        log.write_text("".join(f"{line}\n" for line in fixed.log), encoding="utf-8", errors="surrogateescape")
+        save_text(log, "".join(f"{line}\n" for line in lines))
+        save_bytes(out, content)  # last: a table is never without its log
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
         raise TableError(msg) from error
@@ -140,7 +150,9 @@ def check_fixed(out: Path) -> None:
     if out.suffix.lower() != ".csv":
         msg = f"{out}: the mended table is a CSV file. Give it a name that ends in .csv."
         raise TableError(msg)
-    for target in (out, out.with_suffix(".log")):
-        if target.exists():
+    log = out.with_suffix(".log")
+    for target in (out, log):
+        killed = target == log and is_log(log)  # before the table was written, which is not there
+        if os.path.lexists(target) and not killed:
             msg = f"{target}: exists already. Choose another name, or delete it."
             raise TableError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 from hilum import __version__
 from hilum.data.cache import cache_folder
 from hilum.data.rows import Row
+from hilum.opening import read_text
+from hilum.saving import save_json
 
 
 def dataset_key(rows: Iterable[Row]) -> str:
@@ -32,19 +35,15 @@ def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
         written: The folder in which the audit lies.
     """
     file = _file(key)
-    part = file.with_suffix(".part")
-    try:
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({**facts, "written": str(written.resolve())}) + "\n", encoding="utf-8")
-        part.replace(file)
-    except OSError:
-        part.unlink(missing_ok=True)
+        save_json(file, {**facts, "written": str(written.resolve())}, indent=None)
 
 
 def recall(key: str) -> dict[str, Any]:
     """What ``audit.json`` held, and ``written``, the folder in which it lay; empty if this version made none."""
     try:
-        found = json.loads(_file(key).read_text(encoding="utf-8"))
+        found = json.loads(read_text(_file(key)))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("findings"), list) else {}

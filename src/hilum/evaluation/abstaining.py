@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.cells import cell
 from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement
 from hilum.evaluation.abstention_rate import by_patient
 from hilum.evaluation.outcomes import Decisions
@@ -98,14 +99,15 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
     return found
 
 
-def write_decisions(path: Path, predictions: Predictions, decisions: Decisions, judgement: Judgement | None) -> None:
-    """Write ``decisions.csv``: the triage decision about each image, about its patient, and why to abstain."""
+def decisions_csv(predictions: Predictions, decisions: Decisions, judgement: Judgement | None) -> bytes:
+    """What ``decisions.csv`` holds: the triage decision about each image, about its patient, and why to abstain."""
     reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
     familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar", "patient_decision"])
-        for i, decision in enumerate(decisions.images):
-            label = predictions.labels[predictions.truth[i]]
-            row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
-            writer.writerow([*row, decisions.patients[i]])
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar", "patient_decision"])
+    for i, decision in enumerate(decisions.images):
+        label = predictions.labels[predictions.truth[i]]
+        row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
+        writer.writerow([cell(text) for text in (*row, decisions.patients[i])])
+    return file.getvalue().encode("utf-8", "surrogateescape")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from hilum.data.cache import Images
 from hilum.data.familiarity import ARRAYS as NAMES
@@ -22,9 +22,10 @@ from hilum.data.rows import one_image_each, owner
 from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
+from hilum.opening import read_whole
 from hilum.progress import Progress
+from hilum.saving import save_bytes, save_json
 from hilum.training.run import Run, read_json
-from hilum.training.series import write_json
 
 ARRAYS, FACTS = "abstention.safetensors", "abstention.json"
 FORMAT = 2
@@ -67,12 +68,12 @@ def familiarise(
     if found.reference is None:
         return found
     arrays = {name: np.asarray(getattr(found.reference, name)) for name in NAMES}
-    facts = dict(found.facts)
+    content = save(arrays)
+    facts = {**found.facts, "sha256": hashlib.sha256(content).hexdigest()}
     try:
-        save_file(arrays, run.path / ARRAYS)
-        facts["sha256"] = hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest()
-        write_json(run.path / FACTS, facts)
-    except (OSError, SafetensorError) as error:
+        save_bytes(run.path / ARRAYS, content)
+        save_json(run.path / FACTS, facts)
+    except OSError as error:
         progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
     return Abstention(found.reference, facts)
 
@@ -195,9 +196,10 @@ def _read(run: Run) -> Abstention | None:
     if not current:
         return None
     try:
-        if hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest() != facts["sha256"]:
+        content = read_whole(run.path / ARRAYS)
+        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             return None
         facts.setdefault("rate", stated_rate(facts["n_calibration"], facts["level"]))  # versions before kept none
-        return Abstention(Familiarity.of(load_file(run.path / ARRAYS), facts), facts)
+        return Abstention(Familiarity.of(load(content), facts), facts)
     except (OSError, KeyError, SafetensorError):
         return None

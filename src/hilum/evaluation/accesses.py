@@ -13,8 +13,9 @@ from hilum.evaluation.attempts import attempts_of
 from hilum.evaluation.ledger import ImageSet, Ledger, image_set, ledger_file, open_ledger, place_of
 from hilum.evaluation.parts import Part
 from hilum.evaluation.spending import CLOSE, joint_confidence
+from hilum.saving import save_json
 from hilum.training.run import Run, read_json
-from hilum.training.series import PLAN, write_json
+from hilum.training.series import PLAN
 
 FILE = "access_log.json"
 LOOKS = "looks.json"  # of versions without a ledger: how often a run was evaluated in a folder
@@ -71,7 +72,7 @@ def record_access(
         models, first = max(len(order), number), number == 1 and not unrecorded
         found |= {"access": number, "models": models, "confirmatory": first, "note": ""}
     found["unrecorded"] = unrecorded
-    write_json(folder / FILE, found)
+    save_json(folder / FILE, found)
     return found
 
 

@@ -21,8 +21,8 @@ from hilum.evaluation.prevalence import Prior, fit_prior
 from hilum.evaluation.sealed import read_certificate
 from hilum.evaluation.temperature import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
 from hilum.progress import Progress
+from hilum.saving import save_json
 from hilum.training.run import Run, read_json
-from hilum.training.series import write_json
 
 FILE = "calibration.json"
 CERTIFIED = 1  # the scheme before, which applied every temperature; a certificate may have been made with it
@@ -104,7 +104,7 @@ def calibrate(
         "weights_sha256": weights,
     }
     try:
-        write_json(run.path / FILE, facts)
+        save_json(run.path / FILE, facts)
     except OSError as error:
         progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
     return _calibration(facts)

@@ -30,8 +30,9 @@ from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
 from hilum.evaluation.upper_threshold import UpperSide, check_upper
 from hilum.progress import Progress
+from hilum.saving import save_json
+from hilum.targets import CERTIFICATE, check_target
 from hilum.training.run import Run
-from hilum.training.series import write_json
 
 FORMAT = 2  # of 1, which had one threshold, decisions are the same
 CONDITIONS = (
@@ -99,7 +100,8 @@ def certify(
         progress: Told about long work.
 
     Raises:
-        UsageError: A rate outside of 0 to 1, or a group that stands for no label, or for all of them.
+        UsageError: A rate outside of 0 to 1, a group that stands for no label, or for all of them, or `out` is a file
+            of another kind.
         CertificateError: Too few patients, none with the disease, patients whom the run has seen, patients whose error
             probability is spent, or scores that are no numbers.
         LedgerError: The ledger is damaged, or cannot be written.
@@ -109,6 +111,8 @@ def certify(
     if not run.finished:
         msg = f"{run.path}: the training is not finished. Go on with: hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
+    if out:
+        check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])
     group, members = _group(run, group, miss_rate, confidence, attempts)
     part = select_part(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
     calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
@@ -164,7 +168,7 @@ def certify(
     sealed = seal(facts)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, sealed)
+        save_json(file, sealed)
     except OSError as error:
         msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
         raise CertificateError(msg) from error

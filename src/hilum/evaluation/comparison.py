@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,15 @@ from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.paired import gains_over_seeds, paired_auroc, paired_differences
 from hilum.evaluation.paired_tests import mcnemar, patient_test
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.file_sets import settle
 from hilum.intervals.shares import CONFIDENCE
 from hilum.progress import Progress
+from hilum.saving import save_json
+from hilum.targets import COMPARISON, PAGE, check_folder
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
+FILE = "comparison.json"
 Ints = NDArray[np.int64]
 
 
@@ -63,8 +66,11 @@ def compare(
 
     Raises:
         RunError: They were evaluated on different images, or know different labels; or `more_seeds` are other methods.
+        UsageError: `out` holds files of other kinds.
     """
     progress = progress or Progress()
+    if out:
+        check_folder(out, {FILE: COMPARISON, FILE.replace("json", "html"): PAGE})
     splits = split, second_split or split
     read = [_evaluated(run, name, progress) for run, name in zip((first, second), splits, strict=True)]
     one, two = align(read[0][0], read[1][0], names=(str(first.path), str(second.path)))
@@ -82,7 +88,8 @@ def compare(
     facts = {
         "hilum": __version__,
         "runs": [
-            {"name": name, **_about(run, part)} for name, run, part in zip(names, (first, second), splits, strict=True)
+            {"name": name, **_about(run, part), "files": metrics.get("files")}
+            for name, run, part, (_, metrics) in zip(names, (first, second), splits, read, strict=True)
         ],
         "recipe_differences": recipe_differences(first, second),
         "protected": first.protected if first.protected == second.protected else None,
@@ -99,7 +106,7 @@ def compare(
     folder = out or _folder(first, second, splits)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "comparison.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        save_json(folder / FILE, facts)
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
@@ -214,6 +221,7 @@ def _check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
 def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, dict[str, Any]]:
     """What the run says of a split, and its metrics; evaluated unless that was done with these weights and files."""
     folder = run.path / "evaluation" / split
+    settle(folder)
     metrics = read_json(folder / "metrics.json")
     current = (
         run.finished
@@ -304,7 +312,7 @@ def _folder(first: Run, second: Run, splits: tuple[str, str]) -> Path:
     for part in dict.fromkeys(splits):
         name += "" if part == "test" else f"-{part}"
     folder = second.path / "comparison" / name
-    runs = read_json(folder / "comparison.json").get("runs")
+    runs = read_json(folder / FILE).get("runs")
     if runs and Path(runs[0]["path"]).resolve() != first.path.resolve():
         mark = hashlib.sha256(str(first.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
         folder = folder.with_name(f"{name}-{mark}")

@@ -24,11 +24,12 @@ from hilum.data.splits import assign_splits, independent_groups
 from hilum.data.table import Table
 from hilum.errors import RunError, SplitError
 from hilum.evaluation.evaluate import Evaluation, evaluate, measure
-from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.predictions import FILE, Predictions
+from hilum.file_sets import as_bytes, saving_together, stated
 from hilum.progress import Progress
 from hilum.training.findings import look, say
 from hilum.training.recipe import Recipe
-from hilum.training.series import begin_series, check_series, identity, train_member, write_json
+from hilum.training.series import begin_series, check_series, identity, train_member
 from hilum.training.train import check_training, roles_of
 
 WHAT = "cross-validation"
@@ -162,8 +163,11 @@ def crossval(
             for name in SUMMARISED
         },
     }
-    pooled.write(out / "predictions.csv")
-    write_json(out / "crossval.json", result)
+    pooled_csv = pooled.to_csv()
+    result["files"] = {FILE: stated(pooled_csv, len(pooled.paths))}
+    with saving_together(out) as save:
+        save(FILE, pooled_csv)
+        save("crossval.json", as_bytes(result))
     return CrossValidation(out, result)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from hilum.data.operating_point import OperatingPoint
 from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import RunError
-from hilum.evaluation.abstaining import measure_abstention, write_decisions
+from hilum.evaluation.abstaining import decisions_csv, measure_abstention
 from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.accesses import record_access
 from hilum.evaluation.calibrate import calibrate
@@ -31,7 +30,7 @@ from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, lo
 from hilum.evaluation.outcomes import decide, to_read
 from hilum.evaluation.own_table import own_table, table_facts
 from hilum.evaluation.parts import select_part
-from hilum.evaluation.predictions import Predictions, predict_with_features
+from hilum.evaluation.predictions import FILE, Predictions, predict_with_features
 from hilum.evaluation.prevalence import training_prior, with_stated
 from hilum.evaluation.proportions import (
     DISCORDANCE,
@@ -47,11 +46,15 @@ from hilum.evaluation.shortcut_gate import shortcut_gate
 from hilum.evaluation.slopes import calibration_by_label
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.evaluation.temperature import scale
+from hilum.file_sets import as_bytes, saving_together, stated
 from hilum.intervals.shares import CONFIDENCE, Patients, as_json
 from hilum.progress import Progress
+from hilum.targets import DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.training.findings import known_of
 from hilum.training.run import Run
 
+DECIDED = "decisions.csv"
+OUTPUTS = {"metrics.json": METRICS, FILE: PREDICTIONS, DECIDED: DECISIONS}
 UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
 
 
@@ -92,13 +95,15 @@ def evaluate(
         progress: Told about long work.
 
     Raises:
-        UsageError: A prevalence is not between 0 and 1.
+        UsageError: A prevalence is not between 0 and 1, or `out` holds files of other kinds.
         RunError: The training is not finished, or its images are gone.
         CheckpointError: The kept weights are not those with which the training ended.
         SplitError: The split is empty, or holds labels that the run does not know.
     """
     progress = progress or Progress()
     labels, prevalences = run.labels, with_stated(prevalences)
+    if out:
+        check_folder(out, OUTPUTS)
     if not run.finished:
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
@@ -184,12 +189,15 @@ def evaluate(
         "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }
+    tables = {FILE: predictions.to_csv(), DECIDED: decisions_csv(predictions, decisions, judgement)}
+    metrics["files"] = {name: stated(content, len(rows)) for name, content in tables.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         access = record_access(run, part, folder, certificate=certificate, file=ledger)
-        predictions.write(folder / "predictions.csv")
-        write_decisions(folder / "decisions.csv", predictions, decisions, judgement)
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        with saving_together(folder) as save:
+            for name, content in tables.items():
+                save(name, content)
+            save("metrics.json", as_bytes(metrics))
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error

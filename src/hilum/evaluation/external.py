@@ -9,6 +9,7 @@ import numpy as np
 from hilum.errors import RunError
 from hilum.evaluation.metrics import measures
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.file_sets import settle
 from hilum.intervals.combined import apart
 from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, as_json
 from hilum.training.run import Run, read_json
@@ -19,6 +20,7 @@ INTERNAL = "test"
 def internal_predictions(run: Run) -> Predictions | None:
     """What the run said of its own test images; None where that was not evaluated with these weights."""
     folder = run.path / "evaluation" / INTERNAL
+    settle(folder)
     if read_json(folder / "metrics.json").get("weights_sha256") != run.environment["weights_sha256"]:
         return None
     try:

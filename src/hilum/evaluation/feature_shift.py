@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from hilum.data.cache import Images
 from hilum.data.rows import one_image_each, owner
@@ -23,6 +23,7 @@ from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.intervals.areas import aurocs
 from hilum.progress import Progress
+from hilum.saving import save_bytes
 from hilum.training.run import Run
 
 Floats = NDArray[np.float64]
@@ -168,8 +169,8 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
         "weights": np.frombuffer(weights.encode(), np.uint8),
     }
     try:
-        save_file(arrays, file)
-    except (OSError, SafetensorError) as error:
+        save_bytes(file, save(arrays))
+    except OSError as error:
         progress.line(f"{file}: cannot be written ({error}); it will be made again next time")
     return short.astype(np.float64), truth[chosen]
 

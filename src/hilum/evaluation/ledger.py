@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from filelock import FileLock, Timeout
 
 from hilum import __version__
 from hilum.errors import LedgerError
+from hilum.opening import LARGEST_TABLE, read_text, read_whole
+from hilum.saving import save_json
+from hilum.targets import LEDGER, check_target
 
 FORMAT = 1
 FILE = "ledger.jsonl"
@@ -45,13 +48,20 @@ def ledger_file(chosen: Path | None = None) -> Path:
     Args:
         chosen: A file, or a folder that holds (or will hold) ``ledger.jsonl``. By default ``$HILUM_LEDGER``, else
             ``hilum/ledger.jsonl`` below ``$XDG_DATA_HOME`` or ``~/.local/share``.
+
+    Raises:
+        UsageError: There is something else under that name.
     """
     named = chosen or (Path(value) if (value := os.environ.get(VARIABLE)) else None)
     if named is None:
         data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
         return data / "hilum" / FILE
     named = named.expanduser()
-    return named / FILE if named.is_dir() else named
+    file = named / FILE if named.is_dir() else named
+    option = "--ledger" if chosen else VARIABLE
+    if file.exists():
+        check_target(file.resolve(), LEDGER, option=option)
+    return file
 
 
 def place_of(file: Path) -> str:
@@ -119,19 +129,19 @@ class Ledger:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"n": len(self.entries) + 1, "kind": kind, "time": time, **facts, "before": before}
         entry["hash"] = _hash(entry)
+        size = self.file.stat().st_size if self.file.exists() else 0
         try:
             _append(self.file, _line(entry))
             self._write_head(entry)
         except OSError as error:
+            with suppress(OSError):  # it may be the head alone that has no room
+                os.truncate(self.file, size)
             raise LedgerError(_unwritable(self.file, error)) from error
         self.entries.append(entry)
         return entry
 
     def _write_head(self, entry: dict[str, Any]) -> None:
-        head = _head(self.file)
-        part = head.with_name(f"{head.name}.part")
-        part.write_text(json.dumps({"entries": entry["n"], "hash": entry["hash"]}) + "\n", encoding="utf-8")
-        part.replace(head)
+        save_json(_head(self.file), {"entries": entry["n"], "hash": entry["hash"]}, indent=None)
 
 
 @contextmanager
@@ -166,9 +176,9 @@ def read_ledger(file: Path) -> Ledger:
     """
     try:
         # The head first: of a ledger that another process adds to meanwhile, the lines hold all that the head knows.
-        known = json.loads(_head(file).read_text(encoding="utf-8")) if _head(file).exists() else {}
+        known = json.loads(read_text(_head(file))) if _head(file).exists() else {}
         last, last_hash = max(0, int(known.get("entries", 0))), str(known.get("hash", ""))
-        content = file.read_bytes() if file.exists() else b""
+        content = read_whole(file, LARGEST_TABLE) if file.exists() else b""
     except OSError as error:
         msg = f"{file}: the ledger cannot be read ({error.strerror}). Choose another one with --ledger or {VARIABLE}."
         raise LedgerError(msg) from error

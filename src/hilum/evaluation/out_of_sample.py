@@ -13,6 +13,7 @@ from hilum.data.cache import open_images
 from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.predictions import predict, read_predictions
+from hilum.file_sets import settle
 from hilum.progress import Progress
 from hilum.training.run import Run, open_run
 
@@ -37,6 +38,7 @@ def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Tabl
         RunError: There is no finished run or cross-validation.
     """
     progress = progress or Progress()
+    settle(folder)
     if (folder / CROSSVAL).is_file():
         return lambda table: _of_folds(folder, table)
     if (folder / "plan.json").is_file() and list(folder.glob("fold-*")):

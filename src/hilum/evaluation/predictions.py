@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hilum.cells import cell, from_cell
 from hilum.data.cache import Images
 from hilum.data.operating_point import are_probabilities
 from hilum.data.rows import owner
 from hilum.data.table import Table
 from hilum.errors import CheckpointError, RunError
+from hilum.file_sets import settle
 from hilum.models.penultimate import WithFeatures
+from hilum.opening import LARGEST_TABLE, read_whole
 from hilum.progress import Progress
+from hilum.saving import save_bytes
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.network import build_for, to_network_range
-from hilum.training.run import Run
+from hilum.training.run import Run, read_json
+
+FILE = "predictions.csv"
+COMPANIONS = ("metrics.json", "crossval.json")  # what lies beside it, and says how many rows it has and its hash
 
 
 @dataclass(frozen=True)
@@ -81,28 +91,39 @@ class Predictions:
         """The patient of each image, or the image itself where the patient is unknown."""
         return [owner(patient, path) for patient, path in zip(self.patients, self.paths, strict=True)]
 
+    def to_csv(self) -> bytes:
+        """What ``predictions.csv`` holds; names that are not valid UTF-8 survive the round trip."""
+        names, file = [*self.labels], io.StringIO(newline="")
+        writer = csv.writer(file)
+        writer.writerow(["path", "patient_id", "label", "predicted", *(f"p:{label}" for label in names)])
+        predicted = self.predicted
+        for i, image in enumerate(self.paths):
+            row = [image, self.patients[i], names[self.truth[i]], names[predicted[i]]]
+            writer.writerow([*map(cell, row), *(f"{p:.8f}" for p in self.probabilities[i])])
+        return file.getvalue().encode("utf-8", "surrogateescape")
+
     def write(self, path: Path) -> None:
         """Write ``predictions.csv``."""
-        names = [*self.labels]
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "patient_id", "label", "predicted", *(f"p:{label}" for label in names)])
-            for i, image in enumerate(self.paths):
-                row = [image, self.patients[i], names[self.truth[i]], names[self.predicted[i]]]
-                writer.writerow([*row, *(f"{p:.8f}" for p in self.probabilities[i])])
+        save_bytes(path, self.to_csv())
 
 
 def read_predictions(path: Path) -> Predictions:
     """Read ``predictions.csv``.
 
     Raises:
-        RunError: The file is missing, or is not what `Predictions.write` writes.
+        RunError: The file is missing, is not what `Predictions.write` writes, or is not the one of which the results
+            beside it speak (those of versions before say nothing of it).
     """
+    settle(path.parent)
+    beside, known = _stated(path)
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            columns = [name for name in reader.fieldnames or () if name.startswith("p:")]
-            rows = list(reader)
+        content = read_whole(path, LARGEST_TABLE)
+        if known and hashlib.sha256(content).hexdigest() != known["sha256"]:
+            msg = f"not the table of {known['rows']} images that {beside} beside it is about: cut, edited, or another"
+            raise ValueError(msg)
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""))
+        columns = [name for name in reader.fieldnames or () if name.startswith("p:")]
+        rows = list(reader)
         if not columns:
             msg = "no probabilities"
             raise ValueError(msg)
@@ -115,9 +136,9 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError(msg)
         return Predictions(
             labels=labels,
-            paths=tuple(row["path"] for row in rows),
-            patients=tuple(row["patient_id"] for row in rows),
-            truth=np.array([index[row["label"]] for row in rows], dtype=np.int64),
+            paths=tuple(from_cell(row["path"]) for row in rows),
+            patients=tuple(from_cell(row["patient_id"]) for row in rows),
+            truth=np.array([index[from_cell(row["label"])] for row in rows], dtype=np.int64),
             probabilities=stated,
         )
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
@@ -126,6 +147,15 @@ def read_predictions(path: Path) -> Predictions:
             f"Run `hilum evaluate` again."
         )
         raise RunError(msg) from error
+
+
+def _stated(path: Path) -> tuple[str, dict[str, Any]]:
+    """The file beside a table that says how many rows it has and its hash, and what it says; empty where none does."""
+    for name in COMPANIONS:
+        files = read_json(path.with_name(name)).get("files")
+        if isinstance(files, dict) and isinstance(files.get(path.name), dict):
+            return name, files[path.name]
+    return "", {}
 
 
 def predict(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum.errors import CertificateError
+from hilum.opening import read_text
 from hilum.training.run import Run
 
 FILE = "certificate.json"
@@ -39,7 +40,7 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
     """
     again = f"Run hilum certify {run.path} again."
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        facts = json.loads(read_text(file))
         sealed = facts.pop("seal")
     except FileNotFoundError as error:
         msg = f"{file}: no such certificate. {again}"

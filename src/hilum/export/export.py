@@ -25,11 +25,14 @@ from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.int8 import in_words, to_int8
 from hilum.export.onnx_model import INPUT, to_onnx
+from hilum.file_sets import settle
 from hilum.printable import encodable, is_text
 from hilum.progress import Progress
+from hilum.saving import save_bytes
 from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
 from hilum.serving.seal import seal
+from hilum.targets import MODEL, check_target
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.findings import known_of
 from hilum.training.network import build_for
@@ -80,13 +83,14 @@ def export(
     Raises:
         RunError: The run is not finished, the network cannot be exported or quantised, or the file cannot be written.
         CheckpointError: The weights are not those with which the training ended.
-        UsageError: `words` speak of labels that do not exist.
+        UsageError: `words` speak of labels that do not exist, or `out` is there and no model file of hilum.
     """
     words, progress = words or Words(), progress or Progress()
     if not run.finished:
         msg = f"{run.path}: the training is not finished. Go on with hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
     _check_place(out)
+    check_target(out, MODEL, inputs=[run.best, run.last, run.path / "split.csv"])
     labels, recipe = run.labels, run.recipe
     for text in (words.name, words.licence, words.remarks, *words.display.values()):
         if not is_text(text):
@@ -171,7 +175,9 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
 
 
 def _results(run: Run) -> dict[str, Any] | None:
-    found = read_json(run.path / "evaluation" / "test" / "metrics.json")
+    folder = run.path / "evaluation" / "test"
+    settle(folder)
+    found = read_json(folder / "metrics.json")
     if found.get("weights_sha256") != run.environment["weights_sha256"]:
         return None
     kept = {key: found[key] for key in MEASURES if key in found}
@@ -211,12 +217,9 @@ def _check_place(out: Path) -> None:
 
 
 def _write(out: Path, content: bytes) -> None:
-    part = out.with_name(f"{out.name}.part")
     try:
-        part.write_bytes(content)
-        part.replace(out)
+        save_bytes(out, content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
         raise RunError(msg) from error
 

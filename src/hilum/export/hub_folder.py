@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from hilum.errors import RunError
 from hilum.export.export import card_of
+from hilum.file_sets import as_bytes, saving_together
 from hilum.serving.bundle import Bundle
+from hilum.targets import CARD, CONFIG, MODEL, check_folder
+
+FILES = {"model.onnx": MODEL, "README.md": CARD, "config.json": CONFIG}
+
+
+def check_hub_folder(folder: Path) -> None:
+    """Find before any work whether a folder may be written.
+
+    Raises:
+        UsageError: It holds files of these names that are not hilum's.
+    """
+    check_folder(folder, FILES, option="--hub-folder")
 
 
 def write_hub_folder(bundle: Bundle, folder: Path) -> None:
@@ -19,7 +31,9 @@ def write_hub_folder(bundle: Bundle, folder: Path) -> None:
 
     Raises:
         RunError: It cannot be written.
+        UsageError: It holds files of these names that are not hilum's.
     """
+    check_hub_folder(folder)
     facts = bundle.facts
     config = {
         "model_type": "hilum",
@@ -32,9 +46,10 @@ def write_hub_folder(bundle: Bundle, folder: Path) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "model.onnx").write_bytes(bundle.model)
-        (folder / "README.md").write_text(card_of(bundle), encoding="utf-8")
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        with saving_together(folder) as save:
+            save("model.onnx", bundle.model)
+            save("README.md", card_of(bundle).encode())
+            save("config.json", as_bytes(config))
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder."
         raise RunError(msg) from error

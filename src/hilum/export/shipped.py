@@ -12,6 +12,7 @@ from hilum.errors import BundleError, HilumError
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
 from hilum.export.export import Words, export
+from hilum.file_sets import saving_together
 from hilum.progress import Progress, progress_for_terminal
 from hilum.serving.bundle import SHIPPED, Bundle
 from hilum.training.recipe import load_recipe
@@ -80,8 +81,9 @@ def build(
             msg = f"{file.name}: {len(bundle.model):,} bytes; the package takes {LARGEST:,}. Choose a smaller network."
             raise BundleError(msg)
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / file.name)
-        (folder / SUMS).write_text(f"{bundle.sha256}  {file.name}\n", encoding="utf-8")
+        with saving_together(folder) as save:
+            save(file.name, bundle.model)
+            save(SUMS, f"{bundle.sha256}  {file.name}\n".encode())
     return bundle
 
 

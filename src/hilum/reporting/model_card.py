@@ -15,6 +15,7 @@ from hilum.printable import code_span, markdown
 from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Item, tally
 from hilum.reporting.checklist_facts import Facts
 from hilum.reporting.results import per_label, verdict
+from hilum.saving import save_text
 from hilum.training.findings import known_of
 
 FILE = "model_card.md"
@@ -23,7 +24,7 @@ MARKS = {"PASS": "pass", "FAIL": "FAIL", "REPORTED": "reported", "UNKNOWN": "unk
 
 def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:
     """Write the card; the same facts give the same bytes."""
-    file.write_text(model_card(facts, items), encoding="utf-8")
+    save_text(file, model_card(facts, items))
     return file
 
 

@@ -22,8 +22,10 @@ from hilum.evaluation.accesses import access_sentence, joint_sentence, read_acce
 from hilum.evaluation.alarms import alarms_of
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.screen import decision_sentences
+from hilum.file_sets import settle
 from hilum.models.registry import build_classifier
 from hilum.models.summary import Summary, summarise
+from hilum.opening import read_text
 from hilum.reporting import figures, results
 from hilum.reporting.checklist import checklist, tally
 from hilum.reporting.checklist_facts import Facts
@@ -128,8 +130,9 @@ class Evaluation:
 def _metrics(folder: Path) -> dict[str, Any]:
     """Read and check ``metrics.json``: everything the page takes from it is taken here once."""
     file = folder / "metrics.json"
+    settle(folder)
     try:
-        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = json.loads(read_text(file))
         results.check(metrics)
     except (OSError, *results.NOT_METRICS) as error:
         what = f"these are not metrics as hilum writes them ({type(error).__name__}: {error})"

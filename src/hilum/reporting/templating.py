@@ -13,6 +13,7 @@ from markupsafe import Markup
 from hilum.data.labels import last_component
 from hilum.printable import on_page, printable
 from hilum.reporting import results
+from hilum.saving import save_text
 
 
 def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:
@@ -26,7 +27,7 @@ def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:
     Returns:
         `file`. The same content gives the same bytes.
     """
-    file.write_text(render(template, content), encoding="utf-8")
+    save_text(file, render(template, content))
     return file
 
 

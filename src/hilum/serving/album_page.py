@@ -14,10 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hilum.errors import UsageError
 from hilum.printable import on_page, printable
+from hilum.saving import save_text
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle
 from hilum.serving.decision import legend, urgency
 from hilum.serving.explanation import decisions
+from hilum.targets import PAGE, check_target
 
 PER_PAGE = 100  # figures: 2 to 20 MB of pictures, loaded as they come into sight
 PANEL = 210  # CSS pixels that each panel of a picture has at least
@@ -110,7 +112,9 @@ def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Answer], 
         content = {**common, "number": number, "sections": {name: found for name, found in sections.items() if found}}
         file = folder / _file(number)
         try:
-            file.write_text(_templates().get_template("album.html.j2").render(content), encoding="utf-8")
+            if not file.is_symlink():
+                check_target(file, PAGE)
+            save_text(file, _templates().get_template("album.html.j2").render(content))
         except OSError as error:
             msg = f"{file}: cannot be written ({error.strerror}). Choose another folder for --explain."
             raise UsageError(msg) from error

@@ -1,27 +1,121 @@
 """Answers to files, one by one as they come.
 
 JSON and CSV are valid UTF-8 whatever files are called: bytes of a name that are not UTF-8 become backslash escapes. All
-else stays as it is, line ends and control characters too: JSON escapes and CSV quotes them. A terminal sees escapes.
+else stays as it is, line ends and control characters too: JSON escapes and CSV quotes them, and a formula gets an
+apostrophe before it (`hilum.cells`). A terminal sees escapes.
+
+A file is called ``NAME.unfinished`` until all answers are in it: what was there before stays until then, and whatever
+ends the process, full lines of what was answered are kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
+from hilum.cells import cell
 from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
 from hilum.printable import encodable, printable
 from hilum.serving.answer import Answer, columns
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import Study
+from hilum.targets import LINES, ROWS, Kind, check_target, descriptor_of, is_stream, open_stream
 
 STDOUT = "-"
+UNFINISHED = ".unfinished"
+LONGEST = 240  # bytes of a name that is made longer; file systems take 255
+
+
+class Sink(Protocol):
+    """Where text goes."""
+
+    def write(self, text: str, /) -> object:
+        """Take one line, or one row."""
+
+    def isatty(self) -> bool:
+        """Whether people read it on a terminal."""
+
+
+class Growing:
+    """A file that grows line by line under the name of `unfinished`, and gets its own when it is finished.
+
+    Args:
+        path: Its own name.
+
+    Attributes:
+        part: Its name until then.
+        size: Bytes of whole lines.
+        lines: How many there are.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part, self.size, self.lines = path, unfinished(path), 0, 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        self._handle = os.open(self.part, flags, 0o666)
+
+    def write(self, text: str) -> None:
+        """Write a line whole, or not at all.
+
+        Raises:
+            OSError: There is no room.
+        """
+        content = text.encode()
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(self._handle, content[written:])
+        except BaseException as error:
+            os.ftruncate(self._handle, self.size)
+            if isinstance(error, OSError):
+                error.filename = str(self.path)
+            raise
+        self.size += len(content)
+        self.lines += 1
+
+    def isatty(self) -> bool:
+        """Never."""
+        return False
+
+    def finish(self) -> None:
+        """Give it its name."""
+        try:
+            os.fsync(self._handle)
+        finally:
+            os.close(self._handle)
+        self.part.replace(self.path)
+
+    def keep(self, head: int) -> str:
+        """Close it as it is; where answers are in it, what to say of them.
+
+        Args:
+            head: Lines that are no answers.
+        """
+        with contextlib.suppress(OSError):
+            os.close(self._handle)
+        if self.lines <= head:
+            with contextlib.suppress(OSError):
+                self.part.unlink()
+            return ""
+        return f"{self.part}: {self.lines - head:,} answers are kept here; {self.path} is as it was"
+
+
+def takes_stdout(*names: str | None) -> bool:
+    """Whether one of these is standard output, so that nothing else may be printed there."""
+    return any(name is not None and (name == STDOUT or descriptor_of(Path(name)) == 1) for name in names)
+
+
+def unfinished(path: Path) -> Path:
+    """What a file is called until all of it is there."""
+    stem = os.fsdecode(os.fsencode(path.name)[:LONGEST])
+    return path.with_name(f"{stem}{UNFINISHED}")
 
 
 class Writer:
@@ -35,11 +129,11 @@ class Writer:
     """
 
     def __init__(
-        self, predictor: Predictor, lines: IO[str] | None, table: IO[str] | None, *, of_studies: bool = False
+        self, predictor: Predictor, lines: Sink | None, table: Sink | None, *, of_studies: bool = False
     ) -> None:
         self.predictor, self.lines = predictor, lines
         self.rows = csv.writer(table) if table else None
-        self._cell = printable if table and table.isatty() else encodable
+        self._cell = printable if table and table.isatty() else lambda text: cell(encodable(text))
         if self.rows:
             head = columns(predictor.bundle.labels)
             self._row(["study", "row", *head] if of_studies else head)
@@ -76,31 +170,89 @@ def _encodable(value: Any) -> Any:
 
 @contextmanager
 def writing(
-    predictor: Predictor, lines: str | None, table: str | None, *, of_studies: bool = False
+    predictor: Predictor,
+    lines: str | None,
+    table: str | None,
+    *,
+    of_studies: bool = False,
+    inputs: Sequence[Path] = (),
+    pictures: Path | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> Iterator[Writer]:
     """Open what was asked for; ``-`` is standard output.
 
-    Raises:
-        UsageError: Both want standard output, a file is an image by its name, or cannot be opened.
-    """
-    for option, file in (("--json", lines), ("--csv", table)):
-        if file is not None and Path(file).suffix.lower() in SUFFIXES:
-            msg = f"{option} {file}: the name of an image, and a file to write is meant. Write: {option} FILE, or - ."
-            raise UsageError(msg)
-    if lines == table == STDOUT:
-        msg = "--json - and --csv - both want standard output. Give one of them a file."
-        raise UsageError(msg)
-    with ExitStack() as stack:
+    Args:
+        predictor: Whose answers they are.
+        lines: Where JSON lines go, if anywhere.
+        table: Where CSV goes, if anywhere.
+        of_studies: Whether studies are written.
+        inputs: What is read, and may not be written to.
+        pictures: The folder of explanations, whose pages may not be written to either.
+        say: Told where answers are kept if the block ends in an error.
 
-        def opened(name: str | None) -> IO[str] | None:
+    Raises:
+        UsageError: Both want standard output, or it is closed; or a file may not be written (`check_target`).
+    """
+    asked = {"--json": (lines, LINES), "--csv": (table, ROWS)}
+    _check(asked, [*inputs, *_files(predictor)], pictures)
+    grown: list[Growing] = []
+    with contextlib.ExitStack() as stack:
+
+        def opened(option: str) -> Sink | None:
+            name = asked[option][0]
             if name is None:
                 return None
             if name == STDOUT:
                 return sys.stdout
             try:
-                return stack.enter_context(Path(name).open("w", newline="", encoding="utf-8"))
+                if is_stream(Path(name)):
+                    return stack.enter_context(open_stream(Path(name)))
+                grown.append(Growing(Path(name)))
+                return grown[-1]
             except OSError as error:
-                msg = f"{name}: cannot be written ({error.strerror}). Choose another place."
+                msg = f"{option} {name}: cannot be written ({error.strerror}). Choose another place."
                 raise UsageError(msg) from error
 
-        yield Writer(predictor, opened(lines), opened(table), of_studies=of_studies)
+        try:
+            yield Writer(predictor, opened("--json"), opened("--csv"), of_studies=of_studies)
+            if STDOUT in (lines, table):
+                sys.stdout.flush()  # a full disk is found here, and not when Python ends
+            while grown:
+                grown[0].finish()
+                grown.pop(0)
+        except BaseException:
+            for file in grown:
+                kept = file.keep(head=int(file.path == Path(table or "")))
+                if kept and say:
+                    say(kept)
+            raise
+
+
+def _check(asked: dict[str, tuple[str | None, Kind]], inputs: Sequence[Path], pictures: Path | None) -> None:
+    """Find before anything is opened what may not be written to."""
+    named = {option: Path(name) for option, (name, _) in asked.items() if name is not None and name != STDOUT}
+    on_stdout = [option for option, (name, _) in asked.items() if name == STDOUT]
+    on_stdout += [option for option, path in named.items() if descriptor_of(path) == 1]
+    if len(on_stdout) > 1:
+        msg = f"{' and '.join(on_stdout)} both want standard output. Give one of them a file."
+        raise UsageError(msg)
+    if on_stdout and sys.stdout is None:
+        msg = f"{on_stdout[0]}: standard output is closed, so that the answers would be lost. Give a file: FILE."
+        raise UsageError(msg)
+    for option, path in named.items():
+        if path.suffix.lower() in SUFFIXES and not is_stream(path):
+            msg = f"{option} {path}: the name of an image, and a file to write is meant. Write: {option} FILE, or - ."
+            raise UsageError(msg)
+        if pictures and path.suffix.lower() == ".html" and path.parent.resolve() == pictures.resolve():
+            msg = f"{option} {path}: --explain writes its pages there. Write: {option} FILE, or - ."
+            raise UsageError(msg)
+        others = {other: file for other, file in named.items() if other != option}
+        check_target(path, asked[option][1], option=option, inputs=inputs, outputs=others, streams=True)
+        if not is_stream(path):
+            check_target(unfinished(path), asked[option][1], option=option, inputs=inputs, outputs=others)
+
+
+def _files(predictor: Predictor) -> list[Path]:
+    """Where the model lies."""
+    source = Path(predictor.bundle.source)
+    return [source, source / "model.onnx"]

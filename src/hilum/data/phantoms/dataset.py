@@ -1,12 +1,15 @@
 """Datasets of phantoms on disk: images by split and label, masks, metadata, truth about planted defects."""
 
 import csv
-import json
+import io
 import multiprocessing
 import os
+import secrets
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +21,10 @@ from hilum.data.phantoms.defects import Defect
 from hilum.data.phantoms.plan import PlannedImage, plan_dataset
 from hilum.data.phantoms.planting import PlantedDefect, plant
 from hilum.data.phantoms.radiograph import LABELS, make_phantom
+from hilum.data.readers.whole import PHANTOMS, TRUTH, statement
 from hilum.errors import DataError
 from hilum.progress import Progress
+from hilum.saving import PREFIX, SUFFIX, save_bytes, save_json
 
 _EDITS = 9
 _FEW = 48
@@ -89,10 +94,12 @@ def _run(plan: Sequence[PlannedImage], out: Path, masks: bool, workers: int) -> 
         yield from pool.map(task, plan, chunksize=8)
 
 
+def _is_others(file: Path) -> bool:
+    """Whether it is no folder that a killed process has left."""
+    return not (file.name.startswith(PREFIX) and file.name.endswith(SUFFIX))
+
+
 def _make_folders(out: Path, plan: Sequence[PlannedImage], masks: bool) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"{out} is not an empty folder; choose another one, or empty it first"
-        raise DataError(msg)
     folders = {p.path.rsplit("/", 1)[0] for p in plan}
     if masks:
         folders |= {p.lung_mask_path.rsplit("/", 1)[0] for p in plan}
@@ -102,11 +109,38 @@ def _make_folders(out: Path, plan: Sequence[PlannedImage], masks: bool) -> None:
 
 
 def _write_tables(out: Path, plan: Sequence[PlannedImage], truth: Mapping[str, object]) -> None:
-    (out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
-    with (out / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label", "split", "patient_id", "source"])
-        writer.writerows([p.path, p.label, p.split, p.patient_id, "phantom"] for p in plan)
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["path", "label", "split", "patient_id", "source"])
+    writer.writerows([p.path, p.label, p.split, p.patient_id, "phantom"] for p in plan)
+    table = file.getvalue().encode()
+    save_json(out / TRUTH, {**truth, "table": statement(table, plan[-1].path, len(plan))}, indent=1)
+    save_bytes(out / PHANTOMS, table)
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder to fill beside `out`, or within where that is there already; it becomes `out` when all is in it."""
+    there = out.exists()
+    folder = out.absolute() if there else out.absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if there:
+        for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+            shutil.rmtree(left, ignore_errors=True)
+    part = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+    part.mkdir()
+    try:
+        yield part
+        if there:
+            table_first = sorted(part.iterdir(), key=lambda file: file.name != PHANTOMS)  # it says what is missing
+            for file in table_first:
+                file.replace(out / file.name)
+            part.rmdir()
+        else:
+            part.replace(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def write_phantoms(
@@ -170,11 +204,15 @@ def write_phantoms(
         ],
     }
     try:
-        _make_folders(out, plan, masks)
-        with (progress or Progress()).task("Making phantoms", len(plan)) as advance:
-            for _ in _run(plan, out, masks, workers or os.cpu_count() or 1):
-                advance(1)
-        _write_tables(out, plan, truth)
+        if os.path.lexists(out) and (not out.is_dir() or any(map(_is_others, out.iterdir()))):
+            msg = f"{out} is not an empty folder; choose another one, or empty it first"
+            raise DataError(msg)
+        with _whole(out) as part:
+            _make_folders(part, plan, masks)
+            with (progress or Progress()).task("Making phantoms", len(plan)) as advance:
+                for _ in _run(plan, part, masks, workers or os.cpu_count() or 1):
+                    advance(1)
+            _write_tables(part, plan, truth)
     except OSError as error:
         msg = f"{out} cannot be written to ({error.strerror or error}); free space or choose another folder"
         raise DataError(msg) from error

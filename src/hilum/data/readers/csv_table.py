@@ -20,6 +20,7 @@ from hilum.data.readers.split_column import find_split_column, meanings, with_sp
 from hilum.data.readers.split_names import split_of, splits_in_words
 from hilum.data.readers.text_table import NAMES as SEPARATORS
 from hilum.data.readers.text_table import TextTable, open_text_table
+from hilum.data.readers.whole import as_meant, check_whole
 from hilum.data.rows import NOTHING, Row, pack
 from hilum.data.table import Table
 from hilum.errors import TableError
@@ -41,14 +42,16 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
         options: What the user says of it.
 
     Raises:
-        TableError: It is no table, a column is missing or may be one of several, lines have more cells than the
-            header, a path is empty, rows contradict each other, or a split is unknown.
+        TableError: It is no table, was cut (`check_whole`), a column is missing or may be one of several, lines have
+            more cells than the header, a path is empty, rows contradict each other, or a split is unknown.
     """
     options = options or ReadOptions()
     text = open_text_table(path, partial(is_known, options=options))
     columns = choose_columns(text, options, partial(find_split_column, text))
+    written_by_hilum = check_whole(text, columns.place["path"])
     reading = _Reading(text, columns)
     table = Table(path.parent, pack(reading.rows()), columns=text.header)
+    table = as_meant(table) if written_by_hilum else table
     if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
         raise TableError(msg)
