@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, from_array, is_image_file
+from hilum.data.grey_values import from_array
+from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, is_image_file
 from hilum.data.readers.companions import without_companions
 from hilum.data.readers.listing import SYSTEM, Folder
 from hilum.data.reading import read_radiograph
