@@ -11,6 +11,7 @@ from typing import Any
 from hilum import __version__
 from hilum.data.cache import cache_folder
 from hilum.data.rows import Row
+from hilum.opening import read_text
 
 
 def dataset_key(rows: Iterable[Row]) -> str:
@@ -44,8 +45,8 @@ def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
 def recall(key: str) -> dict[str, Any]:
     """What ``audit.json`` held, and ``written``, the folder in which it lay; empty if this version made none."""
     try:
-        found = json.loads(_file(key).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_text(_file(key)))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("findings"), list) else {}
 

@@ -26,13 +26,20 @@ PNM = re.compile(rb"P[1-6](?:(?:\s|#[^\r\n]*[\r\n])+\d+){2}")
 
 
 def is_costly_file(content: bytes) -> bool:
-    """Whether opening it may take long already.
+    """Whether a file is large, or opening it may take long already.
 
     Args:
         content: All of the file.
     """
-    if len(content) > BYTES:
-        return True
+    return len(content) > BYTES or has_slow_header(content)
+
+
+def has_slow_header(content: bytes) -> bool:
+    """Whether reading what stands before the pixels may take long.
+
+    Args:
+        content: All of the file.
+    """
     if content.startswith(b"\xff\xd8"):
         return _is_long_jpeg(content)
     if content.startswith(b"\x89PNG\r\n\x1a\n"):

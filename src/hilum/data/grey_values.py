@@ -85,14 +85,15 @@ def from_colours(values: Rows, shape: tuple[int, ...], key: object = None) -> Pi
     full = _full_scale(max(highest))
     weights = np.array(LUMA if count == 3 else [sum(LUMA)], np.uint32)
     found = np.empty((height, width), np.float32)
-    small = np.empty((height, width, 3), np.uint8) if count == 3 else None
+    small = Image.new("RGB", (width, height)) if count == 3 else None
     for rows in blocks:
         colours, alpha = _with_alpha(values(rows), count, key)
         grey = (colours @ weights) / (sum(LUMA) * full)  # whole numbers of at most 32 bits: grey stays what it is
         found[rows] = np.minimum(grey, 1) * alpha
         if small is not None:
-            small[rows] = np.minimum(colours, full) * (255 / full)
-    return Picture(found, 0.0 if small is None else chroma(Image.fromarray(small)))
+            part = (np.minimum(colours, full) * (255 / full)).astype(np.uint8)
+            small.paste(Image.fromarray(part), (0, rows.start))
+    return Picture(found, chroma(small) if small else 0.0)
 
 
 def _with_alpha(values: NDArray[np.uint16], count: int, key: object) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:

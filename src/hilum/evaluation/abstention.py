@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from hilum.data.cache import Images
 from hilum.data.familiarity import ARRAYS as NAMES
@@ -22,6 +22,7 @@ from hilum.data.rows import one_image_each, owner
 from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
+from hilum.opening import read_whole
 from hilum.progress import Progress
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
@@ -70,7 +71,7 @@ def familiarise(
     facts = dict(found.facts)
     try:
         save_file(arrays, run.path / ARRAYS)
-        facts["sha256"] = hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest()
+        facts["sha256"] = hashlib.sha256(read_whole(run.path / ARRAYS)).hexdigest()
         write_json(run.path / FACTS, facts)
     except (OSError, SafetensorError) as error:
         progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
@@ -195,9 +196,10 @@ def _read(run: Run) -> Abstention | None:
     if not current:
         return None
     try:
-        if hashlib.sha256((run.path / ARRAYS).read_bytes()).hexdigest() != facts["sha256"]:
+        content = read_whole(run.path / ARRAYS)
+        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             return None
         facts.setdefault("rate", stated_rate(facts["n_calibration"], facts["level"]))  # versions before kept none
-        return Abstention(Familiarity.of(load_file(run.path / ARRAYS), facts), facts)
+        return Abstention(Familiarity.of(load(content), facts), facts)
     except (OSError, KeyError, SafetensorError):
         return None

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from hilum import __version__
 from hilum.errors import LedgerError
+from hilum.opening import LARGEST_TABLE, read_text, read_whole
 
 FORMAT = 1
 FILE = "ledger.jsonl"
@@ -45,18 +46,28 @@ def ledger_file(chosen: Path | None = None) -> Path:
     Args:
         chosen: A file, or a folder that holds (or will hold) ``ledger.jsonl``. By default ``$HILUM_LEDGER``, else
             ``hilum/ledger.jsonl`` below ``$XDG_DATA_HOME`` or ``~/.local/share``.
+
+    Raises:
+        LedgerError: This user has no home folder, and no other place was named.
     """
     named = chosen or (Path(value) if (value := os.environ.get(VARIABLE)) else None)
-    if named is None:
-        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-        return data / "hilum" / FILE
-    named = named.expanduser()
+    try:
+        if named is None:
+            data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+            return data / "hilum" / FILE
+        named = named.expanduser()
+    except RuntimeError as error:  # a place that is gone with the container would not do
+        msg = f"this user has no home folder, in which the ledger would lie. Name a file: --ledger FILE or {VARIABLE}."
+        raise LedgerError(msg) from error
     return named / FILE if named.is_dir() else named
 
 
 def place_of(file: Path) -> str:
     """A ledger's path as results name it: absolute, with ``~`` for the home folder."""
-    path, home = file.expanduser().absolute(), Path.home()
+    try:
+        path, home = file.expanduser().absolute(), Path.home()
+    except RuntimeError:  # there is none
+        return str(file.absolute())
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
@@ -166,9 +177,9 @@ def read_ledger(file: Path) -> Ledger:
     """
     try:
         # The head first: of a ledger that another process adds to meanwhile, the lines hold all that the head knows.
-        known = json.loads(_head(file).read_text(encoding="utf-8")) if _head(file).exists() else {}
+        known = json.loads(read_text(_head(file))) if _head(file).exists() else {}
         last, last_hash = max(0, int(known.get("entries", 0))), str(known.get("hash", ""))
-        content = file.read_bytes() if file.exists() else b""
+        content = read_whole(file, LARGEST_TABLE) if file.exists() else b""
     except OSError as error:
         msg = f"{file}: the ledger cannot be read ({error.strerror}). Choose another one with --ledger or {VARIABLE}."
         raise LedgerError(msg) from error
