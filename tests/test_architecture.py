@@ -45,7 +45,8 @@ SERVING = {
     "cells",
     "targets",
     "progress",
-    *(f"data.{name}" for name in ("crew", "familiarity", "images", "operating_point", "reading", "reduction")),
+    *(f"data.{name}" for name in ("crew", "familiarity", "grey_values", "images", "operating_point")),
+    *(f"data.{name}" for name in ("reading", "reduction")),
     *(f"data.readers.{name}" for name in ("companions", "listing")),  # what lies in a folder, and is no radiograph
 }
 

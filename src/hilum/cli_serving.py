@@ -10,6 +10,7 @@ import typer
 
 from hilum.cli_messages import say
 from hilum.errors import UsageError
+from hilum.opening import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,7 +54,7 @@ def export(
             raise UsageError(msg)
         shown[label.strip()] = words.strip()
     try:
-        head = remarks.read_text(encoding="utf-8") if remarks else ""
+        head = read_text(remarks) if remarks else ""
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{remarks}: cannot be read ({error}). Name a Markdown file."
         raise UsageError(msg) from error
@@ -106,7 +107,8 @@ def predict(
         return
     if not paths:
         raise UsageError(_no_paths({"--explain": explained, "--json": as_json, "--csv": as_csv, "--model": model}))
-    files = list(find_files(paths, without=explained, say=partial(say, err=True)))
+    unlisted: list[str] = []
+    files = list(find_files(paths, explained, partial(say, err=True), unlisted.append))
     predictor = Predictor(model, threads=threads)
     summary = Summary(predictor.bundle)
     tell = partial(say, err=True)
@@ -115,19 +117,24 @@ def predict(
         for answer in _shown(answers, len(files)):
             writer.write(answer)
             summary.add(answer)
+    if summary.warned:
+        what = "a file was" if summary.warned == 1 else f"{summary.warned:,} files were"
+        say(f"{what} read in spite of warnings of the decoder", err=True)
     if not summary.answered:  # nothing could be used
         for answer in summary.failed:
             say(f"error: {answer.path}: {answer.error}", err=True)
     if summary.errors and summary.total > 1:
         say(f"{summary.errors:,} of {summary.total:,} files could not be read", err=True)
-    if not summary.answered:
-        raise typer.Exit(1)
-    if not takes_stdout(as_json, as_csv):
+    if summary.answered and not takes_stdout(as_json, as_csv):
         from rich.console import Console
 
         Console(highlight=False).print(answer_lines(summary))
         if explained:
             say(f"explained: {explained / 'index.html'}")
+    for message in unlisted:
+        say(f"error: {message}", err=True)
+    if unlisted or not summary.answered:
+        raise typer.Exit(1)
 
 
 def _predict_studies(
@@ -152,7 +159,8 @@ def _predict_studies(
         raise UsageError(msg)
     if not paths and how in ("folder", "dicom", "patient"):
         raise UsageError(_no_paths({"--json": as_json, "--csv": as_csv, "--model": model}))
-    grouped = group_files(list(find_files(paths, say=partial(say, err=True))), how)
+    unlisted: list[str] = []
+    grouped = group_files(list(find_files(paths, None, partial(say, err=True), unlisted.append)), how)
     for note in grouped.notes:
         say(note, err=True)
     predictor = Predictor(model, threads=threads)
@@ -168,7 +176,9 @@ def _predict_studies(
         from rich.console import Console
 
         Console(highlight=False).print(study_lines(summary))
-    if summary.unreadable == summary.images:
+    for message in unlisted:
+        say(f"error: {message}", err=True)
+    if unlisted or summary.unreadable == summary.images:
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.data import dicom
+from hilum.data import bounded, dicom
 from hilum.data.dicom import read_dicom
 from hilum.data.images import read_picture
 from hilum.data.reading import read_radiograph
@@ -49,7 +49,7 @@ def test_polarity_window_and_rescaling_are_those_of_the_standard():
     np.testing.assert_allclose(pixels_of(shifted), plain, atol=0.004)
     two = radiograph(WindowCenter=[128, 10], WindowWidth=[256, 20])
     np.testing.assert_allclose(pixels_of(two), plain, atol=1e-6)  # the first
-    for without in (radiograph(WindowWidth=0), radiograph(WindowCenter=None, WindowWidth=None)):
+    for without in (radiograph(WindowWidth=0.5), radiograph(WindowCenter=None, WindowWidth=None)):
         found = pixels_of(without)
         assert found.min() == 0
         assert found.max() == 1
@@ -58,14 +58,57 @@ def test_polarity_window_and_rescaling_are_those_of_the_standard():
 
 def test_a_window_that_is_none_is_passed_over_with_a_note():
     plain = pixels_of(radiograph(WindowCenter=None, WindowWidth=None))
-    for width in (0, -100, 0.5, "nan"):
-        picture, notes = read_dicom(encoded(radiograph(WindowWidth=width)))
-        np.testing.assert_array_equal(picture.pixels, plain)
-        assert len(notes) == 1
+    picture, notes = read_dicom(encoded(radiograph(WindowWidth=0.5)))
+    np.testing.assert_array_equal(picture.pixels, plain)
+    assert len(notes) == 1
     exact = radiograph(WindowCenter=100, WindowWidth=0.5, VOILUTFunction="LINEAR_EXACT")  # valid for this function
     assert read_dicom(encoded(exact))[1] == ()
     second = radiograph(WindowCenter=[10, 128], WindowWidth=[-1, 256])
     np.testing.assert_allclose(pixels_of(second), pixels_of(radiograph()), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        *(("WindowWidth", value) for value in (0, -1, "-inf", "inf", "nan", [0, -5])),
+        *((name, value) for name in ("WindowCenter", "RescaleSlope", "RescaleIntercept") for value in ("nan", "-inf")),
+        ("RescaleSlope", "1e308"),  # its products are not finite
+        ("RescaleSlope", ["nan", 1]),
+    ],
+)
+def test_what_would_give_no_finite_pixels_is_refused(keyword, value):
+    with pytest.raises(ImageError) as caught:
+        read_dicom(encoded(radiograph(**{keyword: value})), "x.dcm")
+    assert "308" not in str(caught.value)  # no value is quoted
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("elements", [{}, {"PixelPaddingValue": 3}, {"PhotometricInterpretation": "MONOCHROME1"}])
+def test_rendering_each_value_once_gives_what_rendering_each_pixel_gives(dtype, elements, monkeypatch):
+    from hilum.data import dicom_rendering
+
+    generator = np.random.default_rng(0)
+    stored = generator.normal(100, 30, (70, 50)).clip(0, 255).astype(dtype)
+    for window in ({"WindowCenter": None, "WindowWidth": None}, {}, {"RescaleSlope": 1.7, "RescaleIntercept": -20}):
+        dataset = radiograph(stored, PixelRepresentation=int(dtype == np.int16), **elements, **window)
+        monkeypatch.setattr(dicom_rendering, "MOST_VALUES", 2**17)
+        once = dicom_rendering.render(stored, dataset, [])
+        monkeypatch.setattr(dicom_rendering, "MOST_VALUES", 0)
+        np.testing.assert_array_equal(dicom_rendering.render(stored, dataset, []), once)
+        inside = stored[stored != 3] if "PixelPaddingValue" in elements else stored
+        if window.get("WindowWidth", 1) is None:
+            low, high = np.percentile(inside.astype(float), dicom_rendering.SCALED)
+            expected = ((stored - low) / (high - low)).clip(0, 1)
+            expected = 1 - expected if "PhotometricInterpretation" in elements else expected
+            np.testing.assert_array_equal(once[stored != 3], expected.astype(np.float32)[stored != 3])
+
+
+def test_a_process_that_ends_within_its_answer_is_one_images_error(monkeypatch):
+    answer = '{"shape": [100, 100], "notes": []}'
+    monkeypatch.setattr(bounded, "START", f"import sys; sys.stdin.buffer.readline(); print({answer!r}, flush=True)")
+    bounded._workers.end()
+    with pytest.raises(ImageError, match="broke down"):
+        read_dicom(encoded(radiograph()), "x.dcm")
 
 
 def table(entries, first=0, bits=12, words=True, **more):
@@ -267,7 +310,7 @@ def test_without_the_extra_the_remedy_is_said(monkeypatch):
 
 
 def processes():
-    return [worker.process for worker in dicom._workers.idle]
+    return [worker.process for worker in bounded._workers.idle]
 
 
 def test_one_process_serves_many_and_one_that_ends_is_replaced():
@@ -285,7 +328,7 @@ def test_one_process_serves_many_and_one_that_ends_is_replaced():
 
 def test_an_object_that_takes_too_long_is_given_up_and_the_next_is_read(monkeypatch):
     read_dicom(encoded(radiograph()))
-    monkeypatch.setattr(dicom, "SECONDS", 0.001)
+    monkeypatch.setattr(bounded, "PATIENCE", 0.001)
     with pytest.raises(ImageError, match="took more than"):
         read_dicom(encoded(radiograph(np.zeros((4000, 4000), np.uint16), **TWELVE)))
     monkeypatch.undo()
@@ -293,8 +336,8 @@ def test_an_object_that_takes_too_long_is_given_up_and_the_next_is_read(monkeypa
 
 
 def test_an_object_on_which_every_process_ends_is_named(monkeypatch):
-    monkeypatch.setattr(dicom, "START", "import sys; sys.stdin.readline(); sys.exit(1)")
-    dicom._workers.end()
+    monkeypatch.setattr(bounded, "START", "import sys; sys.stdin.readline(); sys.exit(1)")
+    bounded._workers.end()
     with pytest.raises(ImageError, match="broke down"):
         read_dicom(encoded(radiograph()), "x.dcm")
     monkeypatch.undo()
@@ -303,8 +346,8 @@ def test_an_object_on_which_every_process_ends_is_named(monkeypatch):
 
 @pytest.mark.parametrize("answer", ["[]", "7", "null", "no json"])
 def test_an_answer_that_is_no_object_is_a_breakdown(answer, monkeypatch):
-    monkeypatch.setattr(dicom, "START", f"import sys; sys.stdin.buffer.readline(); print({answer!r})")
-    dicom._workers.end()
+    monkeypatch.setattr(bounded, "START", f"import sys; sys.stdin.buffer.readline(); print({answer!r})")
+    bounded._workers.end()
     with pytest.raises(ImageError, match="broke down"):
         read_dicom(encoded(radiograph()), "x.dcm")
 
@@ -312,14 +355,14 @@ def test_an_answer_that_is_no_object_is_a_breakdown(answer, monkeypatch):
 def test_modules_of_the_working_directory_are_not_run(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("open('ran', 'w').close()\n")
     monkeypatch.chdir(tmp_path)
-    dicom._workers.end()
+    bounded._workers.end()
     assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_process_is_replaced_after_many_objects(monkeypatch):
-    monkeypatch.setattr(dicom, "OBJECTS", 2)
-    dicom._workers.end()
+    monkeypatch.setattr(bounded, "FILES", 2)
+    bounded._workers.end()
     seen = []
     for _ in range(4):
         read_dicom(encoded(radiograph()))
@@ -339,8 +382,9 @@ def test_several_at_a_time_each_get_their_own():
 
 
 def test_processes_end_with_whoever_started_them():
-    code = "from dicom_objects import *; from hilum.data import dicom; dicom.read_dicom(encoded(radiograph()));"
-    code += "print(dicom._workers.idle[0].process.pid, flush=True); import os; os._exit(9)"
+    code = "from dicom_objects import *; from hilum.data import bounded, dicom;"
+    code += "dicom.read_dicom(encoded(radiograph()));"
+    code += "print(bounded._workers.idle[0].process.pid, flush=True); import os; os._exit(9)"
     path = os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONPATH": path})
     number = int(done.stdout)
@@ -357,7 +401,7 @@ def test_processes_end_with_whoever_started_them():
 
 def test_the_memory_of_a_decoder_is_bounded():
     """A file that makes the decoding process ask for more than its share ends there, not here."""
-    code = "from hilum.data import dicom_decoding as d; d._limit(); import numpy; numpy.ones(2**30)"
+    code = "from hilum.data import bounded_process as b; import numpy; b._limit(); numpy.ones(2**27)"
     pytest.importorskip("resource")
     if sys.platform != "linux":
         pytest.skip("only Linux holds a process to its address space")

@@ -49,12 +49,12 @@ def test_pseudonyms_are_the_same_everywhere_but_for_a_key(tmp_path, monkeypatch)
     table = table_of(tmp_path, {"PatientID": "1"}, {"PatientID": "2"})
     plain = [row.patient_id for row in with_headers(table).rows]
     assert plain == [row.patient_id for row in with_headers(table).rows]
-    from hilum.data import dicom
+    from hilum.data import bounded
 
     monkeypatch.setenv("HILUM_PATIENT_KEY", "a secret of this study")
-    dicom._workers.end()  # those that run have the environment from before
+    bounded._workers.end()  # those that run have the environment from before
     keyed = [row.patient_id for row in with_headers(table).rows]
-    dicom._workers.end()
+    bounded._workers.end()
     assert not set(keyed) & set(plain)
     assert len(set(keyed)) == 2
 

@@ -47,7 +47,7 @@ BAD = {
     "empty.png": (b"", "an empty file"),
     "words.jpg": (b"This is not an image.\n", "a text file"),
     "cut.jpg": (jpeg()[:4000], "damaged"),
-    "animated.gif": (animation(), "holds 3 frames"),
+    "animated.gif": (animation(), "holds several frames"),
     "constant.png": (constant(), "every pixel has the same value"),
     "bomb.png": (png(50_000, 50_000, zlib.compress(bytes(2**20))), "refused unread"),
     "hollow.png": (png(9_000, 9_000), "damaged"),

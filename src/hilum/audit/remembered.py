@@ -44,7 +44,7 @@ def recall(key: str) -> dict[str, Any]:
     """What ``audit.json`` held, and ``written``, the folder in which it lay; empty if this version made none."""
     try:
         found = json.loads(read_text(_file(key)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("findings"), list) else {}
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.data.cache import Unreadable
+from hilum.data.costs import PIXELS, has_slow_header
 from hilum.data.file_kinds import looks_like_dicom
+from hilum.data.grey_values import strips
 from hilum.data.images import read_bytes
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.reading import read_radiograph
@@ -35,7 +37,7 @@ class Container:
 
     Attributes:
         size: Bytes on disk.
-        format: As Pillow names it, such as ``JPEG``; or ``DICOM``.
+        format: As Pillow names it, such as ``JPEG``; or ``DICOM``; empty where reading the header takes too long.
         mode: As Pillow names it, such as ``L`` or ``RGB``; empty for DICOM.
         width: In pixels.
         height: In pixels.
@@ -102,6 +104,8 @@ def survey(table: Table, *, progress: Progress | None = None) -> Survey:
             advance(len(part))
     seen = [item for item in found if isinstance(item, _Seen)]
     unreadable = tuple(item for item in found if isinstance(item, Unreadable))
+    if warned := sum(item.warned for item in seen):
+        progress.line(f"{warned:,} file{'s' * (warned > 1)} with warnings of their decoder, and read all the same")
     if not seen:
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
         raise TableError(msg)
@@ -122,29 +126,37 @@ class _Seen:
     thumbnail: NDArray[np.uint8]
     histogram: NDArray[np.float32]
     pixels: str
+    warned: bool
 
 
 def _look(table: Table, row: Row) -> _Seen | Unreadable:
     try:  # read once: a file may be changed or taken away meanwhile
         content = read_bytes(table.file(row), row.path)
-        pixels = read_radiograph(content, name=row.path)[0].pixels
+        picture = read_radiograph(content, name=row.path)[0]
     except ImageError as error:
         return Unreadable(row.path, str(error))
+    pixels = picture.pixels
     container = _container(content, pixels.shape)
-    fine = np.clip(np.rint(pixels * 65535), 0, 65535).astype(np.uint16)
-    counts = np.bincount((fine.ravel() // (65536 // LEVELS)), minlength=LEVELS)
+    digest, counts = hashlib.sha256(repr(pixels.shape).encode()), np.zeros(LEVELS, np.int64)
+    for rows in strips(*pixels.shape):
+        fine = np.clip(np.rint(pixels[rows] * 65535), 0, 65535).astype(np.uint16)
+        counts += np.bincount((fine.ravel() // (65536 // LEVELS)), minlength=LEVELS)
+        digest.update(fine.tobytes())
     return _Seen(
         row=replace(row, sha256=hashlib.sha256(content).hexdigest()),
         container=container,
         thumbnail=Preprocessing(size=SIDE).apply(pixels),
-        histogram=(counts / fine.size).astype(np.float32),
-        pixels=hashlib.sha256(repr(fine.shape).encode() + fine.tobytes()).hexdigest(),
+        histogram=(counts / pixels.size).astype(np.float32),
+        pixels=digest.hexdigest(),
+        warned=picture.warned,
     )
 
 
 def _container(content: bytes, shape: tuple[int, ...]) -> Container:
     if looks_like_dicom(content[:512]):
         return Container(len(content), "DICOM", "", width=shape[1], height=shape[0])
+    if has_slow_header(content):
+        return Container(len(content), "", "", width=shape[1], height=shape[0])
     with Image.open(io.BytesIO(content)) as image:
         tables: dict[int, Sequence[int]] = getattr(image, "quantization", None) or {}
         written = repr(sorted((key, list(values)) for key, values in tables.items()))
@@ -159,7 +171,7 @@ def _container(content: bytes, shape: tuple[int, ...]) -> Container:
             width=image.width,
             height=image.height,
             quantisation=hashlib.sha256(written.encode()).hexdigest()[:12] if tables else "",
-            exif=len(image.getexif()),
+            exif=len(image.getexif()) if image.width * image.height <= PIXELS else 0,  # Pillow decodes a PNG for it
             dpi=dpi,
             profile="icc_profile" in image.info,
             progressive=bool(image.info.get("progressive") or image.info.get("progression")),

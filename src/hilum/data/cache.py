@@ -1,30 +1,34 @@
 """Every image decoded once, into memory-mapped arrays of bytes.
 
 A cache is three files, ``<key>.npy`` (N, size, size), ``<key>-64.npy`` (N, 64, 64), thumbnails by which copies are
-found, and ``<key>.json``; the key is a hash of the files' contents, in order, and of the preprocessing. Arrays are
-written under another name by whoever holds the lock, and renamed when they are complete: a process that is killed
-leaves nothing that looks finished, and a second process waits.
+found, and ``<key>.json``, which describes both (`hilum.data.cache_files`); the key is a hash of the files' contents, in
+order, and of the preprocessing. Arrays are written under another name by whoever holds the lock, and renamed when they
+are complete: a process that is killed leaves nothing that looks finished, and a second process waits.
+
+The bytes that are decoded are hashed once more: pixels never get under the hash of another file, whoever replaces files
+meanwhile. Whatever is in doubt about a cache that is there, it is made again.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, overload
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from hilum.data.cache_files import cache_folder as cache_folder
+from hilum.data.cache_files import files_of, make_private, read_kept, remark, write_record
 from hilum.data.crew import Crew
 from hilum.data.decoding import THUMBNAIL, decode_files, hash_files
 from hilum.data.preprocessing import Preprocessing
@@ -32,7 +36,8 @@ from hilum.data.table import Table
 from hilum.errors import CacheError, TableError
 from hilum.progress import Progress
 
-FORMAT = 3  # raise it when the files are laid out, or images read, otherwise: older ones are then left alone
+TRIES = 3  # where files are replaced while they are read
+SILENCE = 2.0  # seconds for which nobody has to be told why nothing happens
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,6 @@ class Images:
         return replace(self, table=self.table.take(chosen), positions=self.positions[chosen])
 
 
-def cache_folder() -> Path:
-    """``$HILUM_CACHE``, or ``hilum`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if chosen := os.environ.get("HILUM_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hilum"
-
-
 def open_images(
     table: Table,
     preprocessing: Preprocessing,
@@ -94,44 +92,59 @@ def open_images(
 
     Raises:
         TableError: Not one file of the table could be read.
-        CacheError: The cache cannot be written, for example because the disk is full.
+        CacheError: The cache cannot be written, for example because the disk is full; or files are replaced all the
+            time.
     """
     progress = progress or Progress()
-    folder = folder or cache_folder()
+    if not folder:
+        folder = cache_folder()
+        if unusual := remark():
+            progress.line(unusual)
+    root = table.root
     with Crew() as crew:
-        return _open_images(_with_hashes(table, crew, progress), preprocessing, folder, crew, progress)
+        for _ in range(TRIES):
+            table = _with_hashes(table, crew, progress)
+            found = _open_images(table, preprocessing, folder, crew, progress)
+            if isinstance(found, Images):
+                return found
+            table = found  # files are others than those that were hashed
+    msg = f"{root}: files change while they are read. Begin again when nobody writes to them."
+    raise CacheError(msg)
 
 
-def _open_images(table: Table, preprocessing: Preprocessing, folder: Path, crew: Crew, progress: Progress) -> Images:
+def _open_images(
+    table: Table, preprocessing: Preprocessing, folder: Path, crew: Crew, progress: Progress
+) -> Images | Table:
+    """The images; or the table with the hashes that its files have now, where these are others."""
     hashes = hashlib.sha256()
     for number, row in enumerate(table.rows):
         hashes.update((b"\n" if number else b"") + row.sha256.encode())
     digest = hashes.hexdigest()
-    arrays = pixels_file, thumbnails_file = _files(folder, digest, preprocessing)
-    record = pixels_file.with_suffix(".json")
+    arrays = files_of(folder, digest, preprocessing)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(pixels_file.with_suffix(".lock")):
-            complete = all(file.exists() for file in (*arrays, record))
-            if not (complete and not json.loads(record.read_text())["passing"]):
-                _decode(table, preprocessing, arrays, record, crew, progress)
-        kept = json.loads(record.read_text())
-        pixels, thumbnails = _map(pixels_file), _map(thumbnails_file)
+        make_private(folder)
+        with _locked(arrays[0].with_suffix(".lock"), progress):
+            kept = read_kept(arrays, len(table))
+            if kept is None or kept.passing:
+                changed = _decode(table, preprocessing, arrays, crew, progress)
+                if changed:
+                    return changed
+                kept = read_kept(arrays, len(table))
     except OSError as error:
         raise CacheError(_disk_message(folder, table, preprocessing, error)) from error
-    except (ValueError, KeyError) as error:
-        msg = f"{pixels_file}: a damaged cache ({error}). Delete {pixels_file.stem}*; it will be made again."
-        raise CacheError(msg) from error
+    if kept is None:
+        msg = f"{arrays[0]}: is not what was written a moment ago. Set HILUM_CACHE to a folder on another disk."
+        raise CacheError(msg)
     # Failures are kept by position: equal contents may lie at several paths, and a table may have moved.
-    failures: dict[str, str] = kept["failures"]
     unreadable = tuple(
-        Unreadable(path := table.rows[int(i)].path, f"{path}: {reason}") for i, reason in failures.items()
+        Unreadable(path := table.rows[i].path, f"{path}: {reason}") for i, reason in kept.failures.items()
     )
-    readable = np.delete(np.arange(len(table)), [int(i) for i in failures])
+    readable = np.delete(np.arange(len(table)), list(kept.failures))
     if not len(readable):
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
         raise TableError(msg)
-    return Images(table.take(readable) if failures else table, pixels, readable, unreadable, digest, thumbnails)
+    left = table.take(readable) if kept.failures else table
+    return Images(left, kept.pixels, readable, unreadable, digest, kept.thumbnails)
 
 
 def thumbnails_of(digest: str, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
@@ -140,21 +153,23 @@ def thumbnails_of(digest: str, preprocessing: Preprocessing) -> NDArray[np.uint8
     Returns:
         Bytes of shape (M, 64, 64), memory-mapped; M counts unreadable files, which are blank, too.
     """
+    kept = read_kept(files_of(cache_folder(), digest, preprocessing))
+    return kept.thumbnails if kept else None
+
+
+@contextmanager
+def _locked(file: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock; who waits for it is told so."""
+    lock = FileLock(file)
     try:
-        return _map(_files(cache_folder(), digest, preprocessing)[1])
-    except (OSError, ValueError):
-        return None
-
-
-def _files(folder: Path, digest: str, preprocessing: Preprocessing) -> tuple[Path, Path]:
-    """Where the pixels lie, and the thumbnails."""
-    key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest_of_bytes()}".encode()).hexdigest()[:32]
-    return folder / f"{key}.npy", folder / f"{key}-{THUMBNAIL}.npy"
-
-
-def _map(file: Path) -> NDArray[np.uint8]:
-    mapped: NDArray[np.uint8] = np.load(file, mmap_mode="r")
-    return mapped
+        lock.acquire(timeout=SILENCE)
+    except Timeout:
+        progress.line(f"waiting for another process, which decodes the same images (it holds {file})")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _with_hashes(table: Table, crew: Crew, progress: Progress) -> Table:
@@ -188,12 +203,18 @@ class _Paths(Sequence[str]):
 
 
 def _decode(
-    table: Table, preprocessing: Preprocessing, arrays: Sequence[Path], record: Path, crew: Crew, progress: Progress
-) -> None:
-    """Write the arrays with ordinary writes: on a full disk these fail cleanly, where a memory map is killed."""
+    table: Table, preprocessing: Preprocessing, arrays: Sequence[Path], crew: Crew, progress: Progress
+) -> Table | None:
+    """Write the arrays with ordinary writes: on a full disk these fail cleanly, where a memory map is killed.
+
+    Returns:
+        None where that was done; or the table with other hashes, where a file is not the one that was hashed.
+    """
     parts = [array.with_suffix(".part") for array in arrays]
+    digests = np.empty(len(table), "S64")
     failures: dict[int, str] = {}
     passing: list[int] = []  # files that may be readable another time: a reason to decode again
+    warned = 0
     try:
         with ExitStack() as stack:
             files = [stack.enter_context(part.open("wb")) for part in parts]
@@ -207,22 +228,25 @@ def _decode(
                 for first, decoded in crew.map(work, paths):
                     for file, start, found in zip(files, starts, (decoded.pixels, decoded.thumbnails), strict=True):
                         os.pwrite(file.fileno(), found.tobytes(), start + first * found[0].nbytes)
+                    digests[first : first + len(decoded.hashes)] = decoded.hashes
                     failures |= {first + number: reason for number, reason in decoded.failures.items()}
                     passing += [first + number for number in decoded.passing]
+                    warned += decoded.warned
                     advance(len(decoded.pixels))
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
-        listing = record.with_suffix(".part.json")
-        listing.write_text(
-            json.dumps({"failures": {str(i): failures[i] for i in sorted(failures)}, "passing": sorted(passing)})
-        )
-        listing.replace(record)
+        if any(row.sha256.encode() != digest for row, digest in zip(table.rows, digests.tolist(), strict=True)):
+            return table.with_values("sha256", (digest.decode() for digest in digests.tolist()))
         for part, array in zip(parts, arrays, strict=True):
             part.replace(array)
+        write_record(arrays, failures, passing)
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+    if warned:
+        progress.line(f"{warned:,} file{'s' * (warned > 1)} with warnings of their decoder, and read all the same")
+    return None
 
 
 def _begin(file: BinaryIO, count: int, side: int) -> int:

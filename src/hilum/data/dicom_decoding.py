@@ -1,13 +1,9 @@
-"""What the process of `hilum.data.dicom` does: gates first, from the header alone; then pixels, within limits."""
+"""From a DICOM object to pixels: gates first, from the header alone. Only in a process with bounds."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
-import os
-import sys
-import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,9 +12,9 @@ from numpy.typing import NDArray
 from hilum.data.dicom_gate import ELSEWHERE, Refusal, facts, gate
 from hilum.data.dicom_rendering import render
 from hilum.data.file_kinds import ENOUGH, kind_of, looks_like_dicom
+from hilum.data.images import LARGEST_FILE
+from hilum.opening import open_regular
 
-MEMORY = 2**31  # of address space; a radiograph of 20 million pixels takes 0.8 GiB
-SECONDS = 60  # of processor time for one object
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
@@ -29,49 +25,34 @@ KEPT = (
 )
 
 
-def serve() -> None:
-    """Answer one request after the other until standard input ends: also when whoever started this was killed.
+def answer(request: dict[str, Any], content: bytes | None) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+    """Answer one request (see `hilum.data.bounded_process.serve`).
 
-    A request is a line of JSON: ``{"pixels": N}`` with N bytes of an object behind it, or ``{"header": PATH}``. An
-    answer is a line of JSON, and pixels in float32 behind it where it holds their ``shape``.
+    Args:
+        request: ``{"header": PATH}``, or any other for all of an object.
+        content: Of the object.
+
+    Raises:
+        MemoryError: It needs more than there is.
     """
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asks decides
-    source = sys.stdin.buffer
-    target = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a decoder prints must not get into the answers
-    warnings.simplefilter("ignore")  # pydicom's warnings tell names
-    with contextlib.suppress(BrokenPipeError):
-        while line := source.readline():
-            _limit()
-            answer, pixels = _answer(json.loads(line), source)
-            target.write(json.dumps(answer).encode() + b"\n" + pixels)
-            target.flush()
-            if answer.get("last"):
-                break
-    os._exit(0)
-
-
-def _answer(request: dict[str, Any], source: BinaryIO) -> tuple[dict[str, Any], bytes]:
     try:
-        if "header" in request:
-            return {"facts": header_facts(request["header"])}, b""
-        pixels, notes = decode(source.read(request["pixels"]))
-        return {"shape": list(pixels.shape), "notes": notes}, pixels.tobytes()
+        if content is None:
+            return {"facts": header_facts(request["header"])}, None
+        pixels, notes = decode(content)
     except Refusal as refusal:
-        return {"error": str(refusal)}, b""
-    except MemoryError:  # what is left of it is in pieces: another process goes on
-        return {"error": f"needs more memory than any radiograph does. {ELSEWHERE}", "last": True}, b""
+        return {"error": str(refusal)}, None
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise nearly anything; the text could hold a name, the kind cannot
-        return {"error": f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."}, b""
+        return {"error": f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."}, None
+    return {"shape": list(pixels.shape), "notes": notes}, pixels
 
 
 def header_facts(path: str) -> dict[str, str]:
     """What a table keeps of the header of a file (see `hilum.data.dicom_gate.facts`)."""
     import pydicom
 
-    with open(path, "rb") as file:  # noqa: PTH123 - names that are not valid UTF-8 included
+    with open_regular(path, limit=LARGEST_FILE) as file:
         start = file.read(512)
         file.seek(0)
         if not looks_like_dicom(start) or _syntax(file) == DEFLATED:
@@ -142,14 +123,3 @@ def _check_jpeg_2000(dataset: Any) -> None:
     if at < 0 or (height - top, width - left) != (dataset.Rows, dataset.Columns):
         msg = f"its JPEG 2000 stream is not of the size that its header claims; refused. {ELSEWHERE}"
         raise Refusal(msg)
-
-
-def _limit() -> None:
-    """Bound the memory of this process, and the processor time of the next object."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        until = int(used.ru_utime + used.ru_stime) + SECONDS
-        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.data.dicom_gate import Refusal
+from hilum.data.grey_values import strips
+
 Floats = NDArray[np.float64]
+MOST_VALUES = 2**17  # that are rendered one by one; of 16 bits there are half as many
 SCALED = (0.5, 99.5)  # percentiles, where the file names no window (judged)
 
 
 def render(stored: NDArray[Any], dataset: Any, notes: list[str]) -> NDArray[np.float32]:
     """Grey values as they are shown first.
+
+    What is shown of a pixel depends on its stored value alone, and of these there are few: each is rendered once.
 
     Args:
         stored: Decoded pixels, of shape (H, W), before any table.
@@ -24,7 +30,29 @@ def render(stored: NDArray[Any], dataset: Any, notes: list[str]) -> NDArray[np.f
     Returns:
         Pixels between 0 (black) and 1 (white); padding (PixelPaddingValue, PS3.3 C.7.5.1.1.2) is black and without
         influence on the scale.
+
+    Raises:
+        Refusal: The rescaling or the window is none, or what is shown would not be finite.
     """
+    lowest, highest = int(stored.min()), int(stored.max())
+    if highest - lowest >= MOST_VALUES:
+        return _rendered(stored, np.ones(stored.shape, np.int64), dataset, notes)
+    counts = np.zeros(highest - lowest + 1, np.int64)
+    blocks = list(strips(*stored.shape))
+    for rows in blocks:
+        counts += np.bincount(stored[rows].ravel().astype(np.int64) - lowest, minlength=len(counts))
+    there = np.flatnonzero(counts)
+    shown = np.zeros(len(counts), np.float32)
+    shown[there] = _rendered((there + lowest).astype(stored.dtype), counts[there], dataset, notes)
+    found = np.empty(stored.shape, np.float32)
+    for rows in blocks:
+        found[rows] = shown[stored[rows].astype(np.int64) - lowest]
+    return found
+
+
+def _rendered(stored: NDArray[Any], counts: NDArray[np.int64], dataset: Any, notes: list[str]) -> NDArray[np.float32]:
+    """Grey values of stored ones, of any shape, each of which is there so many times."""
+    _check_numbers(dataset)
     padding = _padding(stored, dataset)
     inside: Any = ... if padding is None or padding.all() else ~padding
     values = _modality(stored, dataset)
@@ -38,7 +66,7 @@ def render(stored: NDArray[Any], dataset: Any, notes: list[str]) -> NDArray[np.f
     else:
         if _numbers(dataset, "WindowWidth"):
             notes.append("Its window is not valid; the grey values were scaled by their percentiles.")
-        low, high = np.percentile(values[inside], SCALED)
+        low, high = _percentiles(values[inside], counts[inside], SCALED)
         shown = (values - low) / max(high - low, 1e-6)
     shown = shown.clip(0, 1)
     if dataset.PhotometricInterpretation == "MONOCHROME1":  # PresentationLUTShape INVERSE says the same once more
@@ -47,8 +75,35 @@ def render(stored: NDArray[Any], dataset: Any, notes: list[str]) -> NDArray[np.f
             notes.append("MONOCHROME1 with an identity presentation table contradict each other; it was inverted.")
     if padding is not None:
         shown[padding] = 0
+    if not (np.isfinite(values).all() and np.isfinite(shown).all()):
+        msg = "a damaged DICOM object (its rescaling gives values that are not finite). Fetch it again, or remove it."
+        raise Refusal(msg)
     result: NDArray[np.float32] = shown.astype(np.float32)
     return result
+
+
+def _check_numbers(dataset: Any) -> None:
+    """Refuse numbers that are none (``nan``, ``inf``), and a window that no image can have."""
+    for keyword in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
+        if not all(map(isfinite, _numbers(dataset, keyword))):
+            msg = f"a damaged DICOM object ({keyword} is no finite number). Fetch it again, or remove it."
+            raise Refusal(msg)
+    widths = _numbers(dataset, "WindowWidth")
+    if widths and max(widths) <= 0:
+        msg = "a damaged DICOM object (WindowWidth is not above 0). Fetch it again, or remove it."
+        raise Refusal(msg)
+
+
+def _percentiles(values: Floats, counts: NDArray[np.int64], shares: Sequence[float]) -> list[float]:
+    """What `np.percentile` gives for values that are there several times each."""
+    order = np.argsort(values, axis=None)
+    ordered, until = values.ravel()[order], counts.ravel()[order].cumsum()
+    found = []
+    for share in shares:
+        place = share / 100 * (int(until[-1]) - 1)
+        low, high = ordered[np.searchsorted(until, [np.floor(place), np.ceil(place)], side="right")]
+        found.append(float(np.quantile([low, high], place - np.floor(place))))  # between neighbours as it does
+    return found
 
 
 def _modality(stored: NDArray[Any], dataset: Any) -> Floats:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from hilum.data.file_kinds import looks_like_dicom
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, read_bytes, read_picture
+from hilum.opening import open_regular
+
+WARNED = "Its decoder warned of damage, and went on."
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -15,9 +18,9 @@ def read_header(path: Path) -> dict[str, str]:
         ExtraError: It is a DICOM object, and the extra that reads those is not installed.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(512)
-    except OSError:
+    except (OSError, ValueError):
         return {}  # reading its pixels says why
     if not looks_like_dicom(start):
         return {}
@@ -46,8 +49,10 @@ def read_radiograph(source: Path | bytes, name: str = "") -> tuple[Picture, tupl
     suffix = Path(name).suffix.lower()
     if not looks_like_dicom(content[:512]):
         odd = suffix in DICOM_SUFFIXES
-        return read_picture(content, name), ("An ordinary image under the name of a DICOM object.",) * odd
+        picture = read_picture(content, name)
+        return picture, (*("An ordinary image under the name of a DICOM object.",) * odd, *(WARNED,) * picture.warned)
     from hilum.data.dicom import read_dicom
 
     picture, notes = read_dicom(content, name)
-    return picture, (*notes, *("A DICOM object under the name of an ordinary image.",) * (suffix in SUFFIXES))
+    notes = (*notes, *("A DICOM object under the name of an ordinary image.",) * (suffix in SUFFIXES))
+    return picture, (*notes, *(WARNED,) * picture.warned)

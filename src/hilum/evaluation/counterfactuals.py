@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.audit.features import BLACKED_OUT
-from hilum.data.images import read_bytes
+from hilum.data.costs import has_slow_header
+from hilum.data.images import read_bytes, read_picture
 from hilum.data.reading import read_radiograph
 
 Pixels = NDArray[np.float32]
@@ -189,7 +190,7 @@ def _borders(pixels: Pixels) -> tuple[int, int, int, int]:
 
 
 def _tables(content: bytes) -> Tables:
-    if not content.startswith(b"\xff\xd8"):
+    if not content.startswith(b"\xff\xd8") or has_slow_header(content):
         return {}
     with Image.open(io.BytesIO(content)) as image:
         found: dict[int, list[int]] = getattr(image, "quantization", None) or {}
@@ -200,6 +201,5 @@ def _lungs(root: Path, path: str, shape: tuple[int, ...]) -> NDArray[np.bool_] |
     file = (root / LUNG_MASKS / path).with_suffix(".png")
     if not file.is_file():
         return None
-    with Image.open(file) as image:
-        mask = image.convert("L").resize((shape[1], shape[0]), Image.Resampling.NEAREST)
-    return np.asarray(mask) > 127
+    mask = Image.fromarray(read_picture(file, f"{LUNG_MASKS}/{path}").pixels)
+    return np.asarray(mask.resize((shape[1], shape[0]), Image.Resampling.NEAREST)) > 0.5

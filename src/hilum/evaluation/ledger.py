@@ -50,13 +50,18 @@ def ledger_file(chosen: Path | None = None) -> Path:
             ``hilum/ledger.jsonl`` below ``$XDG_DATA_HOME`` or ``~/.local/share``.
 
     Raises:
+        LedgerError: This user has no home folder, and no other place was named.
         UsageError: There is something else under that name.
     """
     named = chosen or (Path(value) if (value := os.environ.get(VARIABLE)) else None)
-    if named is None:
-        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-        return data / "hilum" / FILE
-    named = named.expanduser()
+    try:
+        if named is None:
+            data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+            return data / "hilum" / FILE
+        named = named.expanduser()
+    except RuntimeError as error:  # a place that is gone with the container would not do
+        msg = f"this user has no home folder, in which the ledger would lie. Name a file: --ledger FILE or {VARIABLE}."
+        raise LedgerError(msg) from error
     file = named / FILE if named.is_dir() else named
     option = "--ledger" if chosen else VARIABLE
     if file.exists():
@@ -66,7 +71,10 @@ def ledger_file(chosen: Path | None = None) -> Path:
 
 def place_of(file: Path) -> str:
     """A ledger's path as results name it: absolute, with ``~`` for the home folder."""
-    path, home = file.expanduser().absolute(), Path.home()
+    try:
+        path, home = file.expanduser().absolute(), Path.home()
+    except RuntimeError:  # there is none
+        return str(file.absolute())
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 

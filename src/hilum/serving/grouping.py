@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hilum.data.reading import read_header
 from hilum.errors import UsageError
+from hilum.opening import open_text
 from hilum.printable import printable
 
 PATHS = ("path", "file", "filename", "image")
@@ -129,7 +130,7 @@ def _table_of(how: str) -> tuple[Path | None, str]:
 
 def _by_table(files: Sequence[Path], table: Path, column: str) -> Grouping:
     try:
-        with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        with open_text(table, encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
             heads = list(reader.fieldnames or ())
             rows = list(reader)

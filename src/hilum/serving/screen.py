@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from hilum.data.reading import WARNED
 from hilum.printable import printable
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle
@@ -40,6 +41,7 @@ class Summary:
         self.labels: Counter[str] = Counter()
         self.failed: list[Answer] = []  # the first of them
         self.errors = 0
+        self.warned = 0  # answers about images that their decoder complained of
         self._urgent: list[tuple[tuple[int, float], int, Answer]] = []
 
     def add(self, answer: Answer) -> None:
@@ -49,6 +51,7 @@ class Summary:
             if len(self.failed) < MOST:
                 self.failed.append(answer)
             return
+        self.warned += WARNED in answer.notes
         self.counts[answer.decision] += 1
         self.labels[answer.label] += 1
         item = urgency(self.bundle, answer), -self.counts.total(), answer  # numbers differ: answers are not compared

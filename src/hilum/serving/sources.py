@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, from_array, is_image_file
+from hilum.data.grey_values import from_array
+from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, is_image_file
 from hilum.data.readers.companions import without_companions
-from hilum.data.readers.listing import SYSTEM, Folder
+from hilum.data.readers.listing import Folder, list_all
 from hilum.data.reading import read_radiograph
 from hilum.errors import ImageError, UsageError
 from hilum.printable import printable
@@ -44,53 +47,64 @@ def read_source(source: Source, name: str) -> tuple[Picture, tuple[str, ...]]:
 
 
 def find_files(
-    paths: Iterable[Path], without: Path | None = None, say: Callable[[str], object] | None = None
+    paths: Iterable[Path],
+    without: Path | None = None,
+    say: Callable[[str], object] | None = None,
+    unlisted: Callable[[str], object] | None = None,
 ) -> Iterator[Path]:
     """Files as they were named, and in order of their names all images and DICOM objects below folders.
 
     Hidden folders, what systems leave behind, and what goes with the images beside it (`without_companions`, as when a
-    dataset is read) are passed over below a folder; a folder that is named itself is read.
+    dataset is read) are passed over below a folder; a folder that is named itself is read. Links are followed, each
+    folder is read once.
 
     Args:
         paths: Files and folders.
         without: A folder that is passed over where it lies below another one: what an earlier call has drawn.
         say: Told in one line for each folder what was left out.
+        unlisted: Told in one line of each folder that cannot be listed.
 
     Raises:
         UsageError: A folder holds none.
     """
+    drawn = os.path.realpath(without) if without else ""
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112 - false where permissions are missing, which reading reports
             yield path
             continue
-        inside = (file for file in path.rglob("*") if not _is_passed_over(path, file) and file.is_file())
-        found = sorted(file for file in inside if is_image_file(file))
-        if without and path.resolve() in without.resolve().parents:
-            found = [file for file in found if without.resolve() not in file.resolve().parents]
-        if not found:
+        listed, _, failed = list_all(path)
+        for message in failed:
+            if unlisted:
+                unlisted(message)
+        folders = [folder for folder in map(partial(_with_objects, path), listed) if folder.images]
+        if drawn and _is_below(os.path.realpath(path), drawn):
+            folders = [
+                f for f in folders if not _is_below(drawn, os.path.realpath(path.joinpath(*f.parts)), within=True)
+            ]
+        if not folders and not failed:
             known = ", ".join(sorted(SUFFIXES | DICOM_SUFFIXES))
             msg = f"{path}: no image in this folder or below it ({known}). Name the files themselves."
             raise UsageError(msg)
-        kept = _radiographs(path, found)
-        if say and (left := sorted(set(found) - set(kept))):
+        kept, _ = without_companions(folders)
+        found, chosen = (
+            sorted(path.joinpath(*folder.parts, name) for folder in some for name in folder.images)
+            for some in (folders, kept)
+        )
+        if say and (left := sorted(set(found) - set(chosen))):
             say(
                 f"{printable(str(path))}: left out {len(left):,} of {len(found):,} files, which go by their names with "
                 f"the images beside them (such as {printable(str(left[0].relative_to(path)))}); name these files, or "
                 "their folder, to predict them"
             )
-        yield from kept
+        yield from chosen
 
 
-def _radiographs(root: Path, files: Sequence[Path]) -> list[Path]:
-    """Those files below a folder that do not lie in a companion's folder, nor are one by their own name."""
-    names: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for file in files:
-        names[file.relative_to(root).parts[:-1]].append(file.name)
-    folders, _ = without_companions([Folder(parts, tuple(inside), (), leaf=True) for parts, inside in names.items()])
-    kept = {(folder.parts, name) for folder in folders for name in folder.images}
-    return [file for file in files if (file.relative_to(root).parts[:-1], file.name) in kept]
+def _with_objects(root: Path, folder: Folder) -> Folder:
+    """The folder with DICOM objects under any name among its images."""
+    more = [name for name in folder.others if is_image_file(root.joinpath(*folder.parts, name))]
+    return replace(folder, images=tuple(sorted((*folder.images, *more)))) if more else folder
 
 
-def _is_passed_over(root: Path, file: Path) -> bool:
-    parts = file.relative_to(root).parts
-    return any(name.startswith(".") or name.lower() in SYSTEM for name in parts)
+def _is_in(drawn: str, folder: Path) -> bool:
+    real = os.path.realpath(folder)
+    return real == drawn or real.startswith(os.path.join(drawn, ""))  # noqa: PTH118

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.splits import SplitPlan
 from hilum.errors import RecipeError
+from hilum.opening import read_text
 from hilum.printable import is_text
 from hilum.training.augment import Augmentation
 from hilum.training.selection import Select
@@ -216,8 +217,8 @@ def _find(name: str | Path) -> tuple[str, str]:
     if str(name) in recipe_names():
         return (resources.files("hilum.recipes") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
     try:
-        return path.read_text(encoding="utf-8-sig"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path, encoding="utf-8-sig"), str(path)
+    except (OSError, ValueError) as error:
         known = ", ".join(recipe_names())
         msg = f"recipe '{name}': neither one of hilum's ({known}) nor a TOML file that can be read."
         raise RecipeError(msg) from error

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from hilum.data.images import read_picture
 from hilum.data.readers.listing import Folder
 from hilum.data.readers.split_names import split_of, word_set, words_of
+from hilum.errors import ImageError
 from hilum.printable import printable
 
 # One word each, as they stand when the words of a name are written together.
@@ -161,11 +162,9 @@ def _belongs(stem: str, stems: set[str]) -> bool:
 
 def _is_two_valued(file: Path) -> bool:
     try:
-        with Image.open(file) as image:
-            if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):  # more bits are more values
-                return False
-            values = np.asarray(image.convert("L"))
-    except Exception:  # decoders raise nearly anything on damaged files, which are reported later
+        values = read_picture(file).pixels
+    except ImageError:  # reported later
         return False
-    extreme = (values < EXTREMES) | (values >= 256 - EXTREMES)
+    margin = (EXTREMES - 0.5) / 255
+    extreme = (values < margin) | (values > 1 - margin)
     return bool(extreme.mean() >= TWO_VALUED and np.ptp(values) > 0)

@@ -12,6 +12,7 @@ from hilum.data.file_kinds import kind_of, looks_like_dicom
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES
 from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
+from hilum.opening import open_regular
 from hilum.printable import printable
 
 READ = SUFFIXES | DICOM_SUFFIXES
@@ -21,6 +22,7 @@ SYSTEM = frozenset(
     | {"thumbs.db", "ehthumbs.db", "desktop.ini", "dicomdir"}
 )
 KINDS = ("a PNG image", "a JPEG image", "a TIFF image", "a DICOM object")
+LONGEST = 200  # letters of a folder's path in a message
 MOST_NAMED = 4  # datasets in a message, with their paths
 ENOUGH = 512  # bytes that tell these
 DEMO = ".hilum-demo"  # as hilum.demo leaves it
@@ -62,7 +64,20 @@ def list_folders(root: Path) -> tuple[list[Folder], list[str]]:
         TableError: There is no such folder or it cannot be listed; two links lead to one folder; a folder inside has a
             metadata.csv of its own; or `root` is what hilum itself has drawn.
     """
-    return _Walk(root).run()
+    walk = _Walk(root)
+    walk.run()
+    return walk.found, walk.notes
+
+
+def list_all(root: Path) -> tuple[list[Folder], list[str], list[str]]:
+    """As `list_folders`, for whoever asks about each image by itself: labels need not be clear, and nothing is raised.
+
+    Returns:
+        The folders, remarks about what was passed over, and a sentence for each folder that cannot be listed.
+    """
+    walk = _Walk(root, strict=False)
+    walk.run()
+    return walk.found, walk.notes, walk.unlisted
 
 
 def ending(name: str) -> str:
@@ -119,8 +134,9 @@ def inside_tables(root: Path, folders: Sequence[str]) -> TableError:
 class _Walk:
     """Real folders first, level by level; then links, in order of their names."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, strict: bool = True) -> None:
+        self.root, self.strict = root, strict
+        self.unlisted: list[str] = []
         self.found: list[Folder] = []
         self.notes: list[str] = []
         self.tables: list[str] = []
@@ -128,7 +144,7 @@ class _Walk:
         self.waiting: deque[tuple[tuple[str, ...], bool]] = deque([((), False)])
         self.links: list[tuple[str, ...]] = []
 
-    def run(self) -> tuple[list[Folder], list[str]]:
+    def run(self) -> None:
         above = set(_identities(self.root))
         depth = 0
         while self.waiting or self.links:
@@ -137,13 +153,13 @@ class _Walk:
                 self._follow(self.links.pop(), above)
                 continue
             parts, linked = self.waiting.popleft()
-            if len(parts) != depth and self.tables:
+            if len(parts) != depth and self.tables and self.strict:
                 break  # before thousands of files below are listed
             depth = len(parts)
             self._list(parts, linked=linked)
-        if self.tables:
+        if self.tables and self.strict:
             raise inside_tables(self.root, sorted(self.tables))
-        return sorted(self.found, key=lambda folder: folder.parts), self.notes
+        self.found.sort(key=lambda folder: folder.parts)
 
     def _follow(self, parts: tuple[str, ...], above: set[tuple[int, int]]) -> None:
         name = printable("/".join(parts))
@@ -155,7 +171,7 @@ class _Walk:
         known, linked = self.seen.get(identity, ("", False))
         if identity in above:
             self.notes.append(f"'{name}' is a link to a folder around it and is passed over")
-        elif linked:
+        elif linked and self.strict:
             msg = (
                 f"{self.root}: '{printable(known)}' and '{name}' are links to one folder. Its images would have two "
                 "labels or splits: remove one of the links."
@@ -177,15 +193,18 @@ class _Walk:
             self.seen[identity] = ("/".join(parts), linked)
             with os.scandir(folder) as listed:
                 entries = sorted(listed, key=lambda entry: entry.name)
-        except FileNotFoundError as error:
-            if parts:  # taken away since its parent was listed
-                return
-            msg = f"{folder}: no such folder. Give a folder of class folders."
-            raise TableError(msg) from error
         except OSError as error:
-            msg = f"{folder}: cannot be listed ({error.strerror}). Check the permissions, or move it away."
-            raise TableError(msg) from error
-        if _is_own(folder, [entry.name for entry in entries], root=not parts):
+            if parts and isinstance(error, FileNotFoundError):  # taken away since its parent was listed
+                return
+            shown = str(folder) if len(str(folder)) <= LONGEST else f"{str(folder)[:LONGEST]}... ({len(parts)} deep)"
+            msg = f"{shown}: cannot be listed ({error.strerror}). Check the permissions, or move it away."
+            if isinstance(error, FileNotFoundError):
+                msg = f"{folder}: no such folder. Give a folder of class folders."
+            if self.strict:
+                raise TableError(msg) from error
+            self.unlisted.append(msg)
+            return
+        if (parts or self.strict) and _is_own(folder, [entry.name for entry in entries], root=not parts):
             self._own(parts)
             return
         folders = 0
@@ -228,11 +247,15 @@ def _identities(folder: Path) -> Iterable[tuple[int, int]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
+    """``folder``, ``link`` to one, ``file``, or nothing for what is passed over.
+
+    A link that leads nowhere, or a pipe, socket or device under an image's name, is reported as a file that cannot be
+    read.
+    """
     try:
         if entry.is_dir():
             return "link" if entry.is_symlink() else "folder"
-        # A link that leads nowhere is reported as a file that cannot be read, not passed over.
-        return "file" if entry.is_file() or entry.is_symlink() else ""
+        return "file" if entry.is_file() or entry.is_symlink() or ending(entry.name) in READ else ""
     except OSError:  # a link to itself
         return "file"
 
@@ -249,7 +272,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
     if kind and not kind[1:].isdigit():
         return False
     try:  # DICOM objects are often called IM000001, or by their UID
-        with Path(entry.path).open("rb", buffering=0) as file:
+        with open_regular(entry.path) as file:
             start = file.read(ENOUGH)
     except OSError:
         return False
@@ -263,7 +286,7 @@ def _is_own(folder: Path, names: Sequence[str], *, root: bool) -> bool:
     if "index.html" not in names:
         return False
     try:
-        with (folder / "index.html").open("rb") as file:
+        with open_regular(folder / "index.html") as file:
             return OWN_PAGE in file.read(1024)
     except OSError:
         return False

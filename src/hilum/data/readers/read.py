@@ -59,7 +59,7 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
         raise TableError(msg)
-    table = read_csv_table(data, options) if data.is_file() else _read_folder(data, options)
+    table = _read_folder(data, options) if data.is_dir() else read_csv_table(data, options)
     table = tidy_patients(tidy_labels(table))
     if len(table.labels) < 2:
         only = "".join(f" ('{printable(label)}')" for label in table.labels)
@@ -80,7 +80,7 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
 
 
 def _tables(data: Path) -> list[Path]:
-    return sorted(file for file in data.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+    return sorted(file for file in data.iterdir() if file.suffix.lower() in ENDINGS and not file.is_dir())
 
 
 def _tables_of_images(data: Path, options: ReadOptions) -> list[Path]:

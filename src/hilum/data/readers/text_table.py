@@ -11,6 +11,7 @@ from typing import TextIO
 
 from hilum.data.file_kinds import ENOUGH, kind_of
 from hilum.errors import TableError
+from hilum.opening import LARGEST_TABLE, open_regular, open_text
 from hilum.printable import printable
 
 SEPARATORS = ",;\t|"
@@ -88,10 +89,11 @@ def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
         TableError: It cannot be read, or is no table.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, limit=LARGEST_TABLE) as file:
             start = file.read(ENOUGH)
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror}). Check the permissions."
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        msg = f"{path}: cannot be read as a table ({reason}). Check what it is, and the permissions."
         raise TableError(msg) from error
     encoding = _encoding(start)
     kind = kind_of(start)
@@ -120,7 +122,7 @@ def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
 
 
 def _open(path: Path, encoding: str) -> TextIO:
-    return path.open(newline="", encoding=encoding, errors="surrogateescape" if "utf-8" in encoding else "strict")
+    return open_text(path, encoding=encoding, errors="surrogateescape" if "utf-8" in encoding else "strict")
 
 
 def _cells(line: str, separator: str) -> tuple[str, ...]:

@@ -1,0 +1,197 @@
+"""The files of a cache: where they lie, and whether they are still what was written.
+
+A record in JSON holds the size, the shape, the time and a checksum of both arrays. It is written last: whatever ends a
+process before leaves arrays that no record describes, and these are made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from hilum.data.decoding import THUMBNAIL
+from hilum.data.preprocessing import Preprocessing
+from hilum.errors import CacheError
+from hilum.opening import open_regular, read_text
+from hilum.saving import save_json
+
+FORMAT = 4  # raise it when the files are laid out, or images read, otherwise: older ones are then left alone
+VARIABLE = "HILUM_CACHE"
+PRIVATE = 0o700  # the arrays are radiographs
+OWN = frozenset({".npy", ".npz", ".json", ".lock", ".part"})
+FOLDERS = frozenset({"audits", "groups"})
+BLOCK, BLOCKS = 2**20, 1024  # bytes; of a larger array so many blocks are checked, evenly spaced
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a cache holds.
+
+    Attributes:
+        pixels: Bytes of shape (M, size, size), memory-mapped.
+        thumbnails: Bytes of shape (M, 64, 64), memory-mapped.
+        failures: Why files were left out, by position among the M.
+        passing: Whether some of them may be readable another time.
+    """
+
+    pixels: NDArray[np.uint8]
+    thumbnails: NDArray[np.uint8]
+    failures: Mapping[int, str]
+    passing: bool
+
+
+def cache_folder() -> Path:
+    """``$HILUM_CACHE``, or ``hilum`` below ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Without a home folder, as in containers, ``hilum-<user>`` below the folder of temporary files.
+
+    Raises:
+        CacheError: That one is another user's.
+    """
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen)
+    if above := os.environ.get("XDG_CACHE_HOME"):
+        return Path(above) / "hilum"
+    try:
+        return Path.home() / ".cache" / "hilum"
+    except RuntimeError:
+        return _temporary()
+
+
+def remark() -> str:
+    """A sentence about the place, where it is an unusual one; else empty."""
+    if os.environ.get(VARIABLE) or os.environ.get("XDG_CACHE_HOME"):
+        return ""
+    try:
+        Path.home()
+    except RuntimeError:
+        return f"this user has no home folder: decoded images are kept in {cache_folder()} (set {VARIABLE})"
+    return ""
+
+
+def _temporary() -> Path:
+    """A folder that anybody could have made before, so that its owner is looked at."""
+    folder = Path(tempfile.gettempdir()) / f"hilum-{os.geteuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=PRIVATE, exist_ok=True)
+    try:
+        found = folder.lstat()
+    except OSError as error:
+        msg = f"{folder}: cannot be made ({error.strerror}). Set {VARIABLE} to a folder that you may write to."
+        raise CacheError(msg) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        msg = f"{folder}: belongs to another user. Set {VARIABLE} to a folder of your own."
+        raise CacheError(msg)
+    return folder
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter; also of one that holds nothing but caches of this user.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    found = folder.stat()
+    if not hasattr(os, "geteuid") or found.st_uid != os.geteuid() or not found.st_mode & 0o077:
+        return
+    with os.scandir(folder) as entries:  # whoever names a folder of other things wants it as it is
+        if all(Path(entry.name).suffix in OWN or entry.name in FOLDERS for entry in entries):
+            folder.chmod(PRIVATE)
+
+
+def files_of(folder: Path, digest: str, preprocessing: Preprocessing) -> tuple[Path, Path]:
+    """Where the pixels lie, and the thumbnails.
+
+    Args:
+        folder: Of all caches.
+        digest: Of the contents of all files, in order.
+        preprocessing: That made the pixels.
+    """
+    key = hashlib.sha256(f"{FORMAT}:{digest}:{preprocessing.digest_of_bytes()}".encode()).hexdigest()[:32]
+    return folder / f"{key}.npy", folder / f"{key}-{THUMBNAIL}.npy"
+
+
+def write_record(arrays: Sequence[Path], failures: Mapping[int, str], passing: Sequence[int]) -> None:
+    """Describe arrays that are complete and have their names.
+
+    Args:
+        arrays: Files of the pixels and of the thumbnails.
+        failures: Why files were left out, by position.
+        passing: Those of them that may be readable another time.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    described = [_map(array)[1] for array in arrays]
+    kept = {str(i): failures[i] for i in sorted(failures)}
+    save_json(_record(arrays), {"arrays": described, "failures": kept, "passing": sorted(passing)}, indent=None)
+
+
+def read_kept(arrays: Sequence[Path], count: int | None = None) -> Kept | None:
+    """What was written, if there is no doubt about it.
+
+    Args:
+        arrays: Files of the pixels and of the thumbnails.
+        count: How many files it has to be about.
+    """
+    try:
+        found = json.loads(read_text(_record(arrays)))
+        (pixels, first), (thumbnails, second) = map(_map, arrays)
+        failures = {int(key): str(reason) for key, reason in found["failures"].items()}
+        passing = found["passing"]
+        fits = found["arrays"] == [first, second] and len(pixels) == len(thumbnails) == (count or len(pixels))
+        if fits and failures.keys() <= set(range(len(pixels))) and failures.keys() >= set(passing):
+            return Kept(pixels, thumbnails, failures, bool(passing))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        pass  # whatever it is, it is not what was written
+    return None
+
+
+def _record(arrays: Sequence[Path]) -> Path:
+    return arrays[0].with_suffix(".json")
+
+
+def _map(file: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Map an array, and describe the file that it is in."""
+    with open_regular(file) as opened:
+        version = npy.read_magic(opened)
+        if version != (1, 0):
+            msg = f"{file}: not as it is written here"
+            raise ValueError(msg)
+        shape, _, kind = npy.read_array_header_1_0(opened)
+        status = os.fstat(opened.fileno())
+        start = opened.tell()
+        if kind != np.uint8 or len(shape) != 3 or status.st_size != start + int(np.prod(shape)):
+            msg = f"{file}: not of the size that it states"
+            raise ValueError(msg)
+        described = {
+            "bytes": status.st_size,
+            "shape": list(shape),
+            "mtime_ns": status.st_mtime_ns,
+            "crc32": _checksum(opened, status.st_size),
+        }
+        return np.memmap(opened, np.uint8, "r", start, shape), described
+
+
+def _checksum(file: BinaryIO, size: int) -> int:
+    """CRC-32 of a file; 0.04 s for 150 MB. Of more than 1 GiB evenly spaced blocks are taken, the last one included."""
+    count = -(-size // BLOCK)
+    chosen = range(count) if count <= BLOCKS else np.linspace(0, count - 1, BLOCKS).astype(int).tolist()
+    found = 0
+    for number in chosen:
+        found = zlib.crc32(os.pread(file.fileno(), BLOCK, number * BLOCK), found)
+    return found
