@@ -9,10 +9,10 @@ BENCH ?=
 SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz model bench bench-quick clean
+.PHONY: help demo test lint format fuzz model bench bench-quick sbom audit-dependencies clean
 
 help:           ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
 
 demo: $(READY)  ## The whole way, on phantoms or on DATA=folder: train, evaluate, report
 	$(BIN)/hilum demo $(DATA) --out $(OUT)
@@ -41,6 +41,14 @@ bench: $(READY)  ## Everything measured, side by side in one run, into benchmark
 
 bench-quick: $(READY) ## The same in five minutes: few repeats, short trainings
 	$(BIN)/python -m benchmarks --quick $(BENCH)
+
+sbom: $(READY)  ## Bill of materials in CycloneDX: build/sbom.json
+	$(BIN)/python -m supply_chain.sbom build/sbom.json
+
+audit-dependencies: $(READY) ## Known vulnerabilities of what is pinned; says so where the database cannot be reached
+	test -x build/pip-audit/bin/pip-audit || { $(PYTHON) -m venv build/pip-audit && \
+		build/pip-audit/bin/python -m pip install --quiet pip-audit==2.10.1; }
+	$(BIN)/python -m supply_chain.vulnerabilities build/pip-audit/bin/pip-audit
 
 clean:          ## Remove what make has made; your runs stay
 	rm -rf .venv runs/demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
