@@ -15,7 +15,7 @@ import typer
 from hilum import __version__, cli_serving
 from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, ledger, print_metrics
-from hilum.cli_messages import message_of, say
+from hilum.cli_messages import interrupted, message_of, say
 from hilum.data.readers.options import ReadOptions
 from hilum.errors import GateError, UsageError
 
@@ -389,5 +389,5 @@ def main() -> None:
             raise
         typer.echo(message, err=True)
     if code == INTERRUPTED:
-        typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
+        typer.echo(f"\n{interrupted(sys.argv[1:])}", err=True)
     sys.exit(code)

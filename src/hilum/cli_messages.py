@@ -10,6 +10,7 @@ from hilum.errors import HilumError, UsageError
 from hilum.printable import printable
 
 TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set
+RESUMED = ("train", "sweep", "crossval")  # those that take --resume
 MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Typer has brought Click along since 0.26
 
 
@@ -38,6 +39,17 @@ def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, 
         what = printable(str(error.strerror or error))
         return f"error: {where}: {what}. Check the place, its permissions and the room on the disk.", 1
     return None, 1
+
+
+def interrupted(arguments: Sequence[str]) -> str:
+    """What to do after Ctrl-C.
+
+    Args:
+        arguments: Of the command line, without the program's name.
+    """
+    if not arguments or arguments[0] not in RESUMED:
+        return "interrupted."
+    return "interrupted. The same command with --resume goes on; if that finds nothing yet, the command as it was."
 
 
 def _misused(error: Exception, arguments: Sequence[str]) -> str:

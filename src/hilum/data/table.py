@@ -16,6 +16,7 @@ from hilum.data.labels import order_labels
 from hilum.data.readers.options import ReadOptions
 from hilum.data.rows import PackedRows, owner, pack
 from hilum.data.rows import Row as Row
+from hilum.saving import saving
 
 COLUMNS = ("path", "label", "split", "patient_id", "source", "sha256")
 
@@ -119,7 +120,7 @@ class Table:
 
 def write_csv(path: Path, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> None:
     """Write rows of a table as CSV; names that are not valid UTF-8 survive the round trip."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with saving(path, text=True, errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows([getattr(row, column) for column in columns] for row in rows)

@@ -23,6 +23,7 @@ from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_o
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.progress import Progress
+from hilum.training.lock import alone
 from hilum.training.run import Run, read_json
 from hilum.training.series import write_json
 
@@ -44,6 +45,7 @@ class Abstention:
     note: str = ""
 
 
+@alone("evaluate")
 def familiarise(
     run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
 ) -> Abstention:

@@ -30,6 +30,7 @@ from hilum.evaluation.sealed import FILE, seal
 from hilum.evaluation.temperature import for_temperature, scale
 from hilum.evaluation.upper_threshold import UpperSide, check_upper
 from hilum.progress import Progress
+from hilum.training.lock import alone
 from hilum.training.run import Run
 from hilum.training.series import write_json
 
@@ -63,6 +64,7 @@ class Certified:
     facts: dict[str, Any]
 
 
+@alone("certify")
 def certify(
     run: Run,
     data: Path | Table | None = None,

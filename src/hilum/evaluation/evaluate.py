@@ -50,6 +50,7 @@ from hilum.evaluation.temperature import scale
 from hilum.intervals.shares import CONFIDENCE, Patients, as_json
 from hilum.progress import Progress
 from hilum.training.findings import known_of
+from hilum.training.lock import alone
 from hilum.training.run import Run
 
 UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
@@ -65,6 +66,7 @@ class Evaluation:
     access: dict[str, Any]
 
 
+@alone("evaluate")
 def evaluate(
     run: Run,
     data: Path | Table | None = None,
