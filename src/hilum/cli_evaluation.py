@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hilum.cli_data import reads_data
-from hilum.cli_messages import say
+from hilum.cli_messages import say, show
 from hilum.data.readers.options import ReadOptions
+from hilum.saving import json_text
 
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation
@@ -44,8 +45,6 @@ def evaluate(
     read: ReadOptions | None = None,
 ) -> None:
     """Measure how good a run is, with intervals."""
-    import json
-
     from hilum.evaluation.accesses import access_sentence, joint_sentence
     from hilum.evaluation.evaluate import evaluate as run_evaluation
     from hilum.evaluation.matching import parse_map
@@ -66,7 +65,7 @@ def evaluate(
         progress=progress_for_terminal(),
     )
     if as_json:
-        typer.echo(json.dumps(result.metrics))
+        typer.echo(json_text(result.metrics))
         return
     print_metrics(result.metrics)
     for sentence in filter(None, (access_sentence(result.access), joint_sentence(result.access))):
@@ -113,10 +112,6 @@ def certify(
     read: ReadOptions | None = None,
 ) -> None:
     """Certify a miss rate on patients that the run never saw, or say how many are missing."""
-    import json
-
-    from rich.console import Console
-
     from hilum.evaluation.certificate_screen import certificate_lines
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.matching import parse_map
@@ -141,9 +136,9 @@ def certify(
         progress=progress_for_terminal(),
     )
     if as_json:
-        typer.echo(json.dumps(done.facts))
+        typer.echo(json_text(done.facts))
         return
-    Console(highlight=False).print(certificate_lines(done.facts))
+    show(certificate_lines(done.facts))
     say(f"written: {done.file}")
     if data is None:
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
@@ -154,20 +149,16 @@ def ledger(
     file: LedgerOption = None,
 ) -> None:
     """Show attempts to certify and accesses to test images, and what is left for further certificates."""
-    from rich.console import Console
-
     from hilum.evaluation.ledger import image_set, ledger_file, read_ledger
     from hilum.evaluation.ledger_screen import ledger_lines
     from hilum.training.run import open_run
 
     images = image_set(row.sha256 for row in open_run(run).each_split_row() if row.sha256) if run else None
-    Console(highlight=False).print(ledger_lines(read_ledger(ledger_file(file)), images))
+    show(ledger_lines(read_ledger(ledger_file(file)), images))
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print an evaluation on the terminal."""
-    from rich.console import Console
-
     from hilum.evaluation.screen import result_table
 
-    Console(highlight=False).print(result_table(metrics))
+    show(result_table(metrics))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from hilum.cli_messages import say
+from hilum.cli_messages import say, show
 from hilum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,9 +120,7 @@ def predict(
     if not summary.answered:
         raise typer.Exit(1)
     if STDOUT not in (as_json, as_csv):
-        from rich.console import Console
-
-        Console(highlight=False).print(answer_lines(summary))
+        show(answer_lines(summary))
         if explained:
             say(f"explained: {explained / 'index.html'}")
 
@@ -161,9 +159,7 @@ def _predict_studies(
     if summary.unreadable:
         say(f"{summary.unreadable:,} of {summary.images:,} images could not be read", err=True)
     if STDOUT not in (as_json, as_csv):
-        from rich.console import Console
-
-        Console(highlight=False).print(study_lines(summary))
+        show(study_lines(summary))
     if summary.unreadable == summary.images:
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ from hilum.evaluation.ledger import FILE as LEDGER
 from hilum.progress import Progress
 from hilum.reporting.audit_page import write_audit_page
 from hilum.reporting.page import write_report
-from hilum.training.lock import is_free, occupied
+from hilum.training.lock import contents, occupied
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run
 from hilum.training.train import train
@@ -122,7 +122,7 @@ def _check_place(out: Path, data: Path | None) -> None:
     if data and any(data.resolve().is_relative_to((out / name).resolve()) for name in MADE):
         msg = f"{out}: holds the data ({data}) itself, and a demo replaces an earlier one. Choose another --out."
         raise RunError(msg)
-    if not (out / MARK).exists() and not is_free(out):
+    if not (out / MARK).exists() and contents(out):
         msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
         raise RunError(msg)
 

@@ -15,6 +15,7 @@ from hilum.data.patients import rule_of
 from hilum.data.splits import GROUP_COLUMN, independent_groups
 from hilum.data.table import Row, Table
 from hilum.errors import TableError
+from hilum.printable import printable
 
 COLUMNS = ("path", "label", "split", "patient_id", "source", GROUP_COLUMN)
 HOLDS_BACK = ("test", "calibration", "val", "train")  # whoever is in several goes to the first of them
@@ -121,7 +122,7 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
                 path = Path(os.path.relpath(root / row.path, here)).as_posix()
                 group = row.extra.get(GROUP_COLUMN, "")
                 writer.writerow([path, row.label, row.split, row.patient_id, row.source, group])
-        log.write_text("".join(f"{line}\n" for line in fixed.log), encoding="utf-8", errors="surrogateescape")
+        log.write_text("".join(f"{printable(line)}\n" for line in fixed.log), encoding="utf-8")
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
         raise TableError(msg) from error

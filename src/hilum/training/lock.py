@@ -35,15 +35,15 @@ OfRun = Callable[Concatenate[Run, Given], Result]
 _held: set[tuple[str, int]] = set()  # folders that a thread of this process holds: what it calls may enter them, too
 
 
-def is_free(folder: Path) -> bool:
-    """Whether nothing lies in a folder; a lock, and what killed writers have left, are nothing."""
+def contents(folder: Path) -> set[str]:
+    """Names in a folder, which may be missing; a lock, and what killed writers have left, do not count."""
     if not folder.is_dir():
-        return True
-    return not [
+        return set()
+    return {
         name
         for name in os.listdir(folder)  # noqa: PTH208 - names only
         if name not in (LOCK, HOLDER) and not (name.startswith(PREFIX) and name.endswith(SUFFIX))
-    ]
+    }
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def occupied(out: Path, what: str, check: Callable[[], None]) -> Iterator[None]:
             check()
             yield
     except Exception:
-        if made and is_free(out):
+        if made and not contents(out):
             with contextlib.suppress(OSError):
                 for left in out.iterdir():
                     left.unlink()

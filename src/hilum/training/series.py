@@ -13,7 +13,7 @@ from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError
 from hilum.progress import Progress
 from hilum.saving import save_json
-from hilum.training.lock import is_free, occupied
+from hilum.training.lock import contents, occupied
 from hilum.training.recipe import Recipe
 from hilum.training.run import ENVIRONMENT, RECIPE, Run, check_place, read_json
 from hilum.training.train import train
@@ -55,11 +55,11 @@ def check_series(out: Path, what: str, *, resume: bool) -> None:
         RunError: It is in the way, or there is nothing to continue.
     """
     kind = read_json(out / PLAN).get("kind")
-    if resume and kind != what and not (out.is_dir() and is_free(out)):
+    if resume and kind != what and (contents(out) or not out.is_dir()):
         msg = f"{out}: no {what} to continue{f' (it is a {kind})' if kind else ''}. Leave out --resume to begin one."
         raise RunError(msg)
     check_place(out)
-    if not resume and not is_free(out):
+    if not resume and contents(out):
         begun = f"holds a {what} already. Continue it with --resume, delete it, or choose"
         msg = f"{out}: {begun if kind == what else 'is not empty. Choose'} another --out."
         raise RunError(msg)

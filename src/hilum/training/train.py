@@ -22,7 +22,7 @@ from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
 from hilum.training.findings import look, say
-from hilum.training.lock import HOLDER, LOCK, is_free, occupied
+from hilum.training.lock import contents, occupied
 from hilum.training.recipe import Recipe
 from hilum.training.run import (
     ENVIRONMENT,
@@ -210,7 +210,7 @@ def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[
 def _check_free(out: Path) -> None:
     """Find what is in the way of a new run."""
     check_place(out)
-    if is_free(out) or _only_begun(out):
+    if not contents(out) or _only_begun(out):
         return
     what = (
         "holds a run already. Continue it with --resume, delete it, or choose"
@@ -223,20 +223,16 @@ def _check_free(out: Path) -> None:
 
 def _only_begun(out: Path) -> bool:
     """Whether a process was killed between the two files with which a run begins."""
-    begun = read_json(out / ENVIRONMENT)
-    return begun.keys() == {"started", "data"} and {entry.name for entry in out.iterdir()} <= {
-        LOCK,
-        HOLDER,
-        ENVIRONMENT,
-    }
+    return contents(out) <= {ENVIRONMENT} and read_json(out / ENVIRONMENT).keys() == {"started", "data"}
 
 
 def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | None) -> None:
     """Write down all that is given before any work, so that a training goes on whenever it was interrupted."""
-    given, options = (
-        (data, read or ReadOptions()) if isinstance(data, Path) else (data.given or data.root, data.options)
-    )
-    run.write_environment({"started": _now(), "data": {"given": str(given.resolve()), "read": asdict(options)}})
+    if isinstance(data, Table):
+        given, read = data.given or data.root, data.options
+    else:
+        given, read = data, read or ReadOptions()
+    run.write_environment({"started": _now(), "data": {"given": str(given.resolve()), "read": asdict(read)}})
     run.write_recipe(recipe)
 
 
@@ -246,7 +242,7 @@ def _now() -> str:
 
 def _check_begun(out: Path, recipe: Recipe | None) -> None:
     """Find whether there is a run to continue, and by this recipe."""
-    if out.is_dir() and is_free(out):
+    if out.is_dir() and not contents(out):
         msg = f"{out}: no training was begun here. Leave out --resume, and say which --recipe and --set."
         raise RunError(msg)
     run = open_run(out)
