@@ -15,9 +15,10 @@ import typer
 from hilum import __version__, cli_serving
 from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, ledger, print_metrics
-from hilum.cli_messages import message_of, print_json, say
+from hilum.cli_messages import interrupted, message_of, print_json, say, show
 from hilum.data.readers.options import ReadOptions
 from hilum.errors import GateError, UsageError
+from hilum.printable import on_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,15 +77,13 @@ def demo(
     read: ReadOptions | None = None,
 ) -> None:
     """The whole way: data, audit, training, evaluation, report."""
-    from rich.console import Console
-
     from hilum.audit.screen import demo_lines
     from hilum.demo import PLANTED_IN_WORDS, run_demo
     from hilum.progress import progress_for_terminal
 
     result = run_demo(data, out, seed=seed, read=read, progress=progress_for_terminal())
     planted = result.planted.as_json() if result.planted else None
-    Console(highlight=False).print(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
+    show(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
     print_metrics(result.evaluation.metrics)
     say(f"audit: {out / 'audit' / 'audit.html'}")
     say(f"report: {result.report}")
@@ -143,8 +142,6 @@ def audit(
     read: ReadOptions | None = None,
 ) -> None:
     """Say what is wrong with a dataset, before anyone trains on it."""
-    from rich.console import Console
-
     from hilum.audit.audit import audit as run_audit
     from hilum.audit.audit import check_audit, write_audit
     from hilum.audit.fix import check_fixed, fix, write_fixed
@@ -171,7 +168,7 @@ def audit(
     if as_json:
         print_json(found.facts)
     else:
-        Console(highlight=False).print(audit_lines(found.facts))
+        show(audit_lines(found.facts))
         say(f"page: {page}")
     if mended:
         unreadable = [item.path for item in found.survey.unreadable]
@@ -336,7 +333,7 @@ def summary(
     names = [label.strip() for label in labels.split(",")]
     kind = chosen.network
     network = build_classifier(chosen.architecture, kind.name, names, size, members=kind.members, **kind.options)
-    typer.echo(summarise(network, size).to_text())
+    typer.echo(on_page(summarise(network, size).to_text()))
 
 
 app.command()(cli_serving.export)
@@ -363,12 +360,10 @@ def _select(name: str | None) -> Select | None:
 def _print(
     facts: dict[str, Any], screen: Callable[[dict[str, Any]], RenderableType], page: Path, *, as_json: bool
 ) -> None:
-    from rich.console import Console
-
     if as_json:
         print_json(facts)
         return
-    Console(highlight=False).print(screen(facts))
+    show(screen(facts))
     say(f"written: {page.parent}")
     say(f"page: {page}")
 
@@ -386,5 +381,5 @@ def main() -> None:
             raise
         typer.echo(message, err=True)
     if code == INTERRUPTED:
-        typer.echo("\ninterrupted. The same command with --resume goes on.", err=True)
+        typer.echo(f"\n{interrupted(sys.argv[1:])}", err=True)
     sys.exit(code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hilum.cli_data import reads_data
-from hilum.cli_messages import print_json, say
+from hilum.cli_messages import print_json, say, show
 from hilum.data.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -111,8 +111,6 @@ def certify(
     read: ReadOptions | None = None,
 ) -> None:
     """Certify a miss rate on patients that the run never saw, or say how many are missing."""
-    from rich.console import Console
-
     from hilum.evaluation.certificate_screen import certificate_lines
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.matching import parse_map
@@ -139,7 +137,7 @@ def certify(
     if as_json:
         print_json(done.facts)
         return
-    Console(highlight=False).print(certificate_lines(done.facts))
+    show(certificate_lines(done.facts))
     say(f"written: {done.file}")
     if data is None:
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
@@ -150,20 +148,16 @@ def ledger(
     file: LedgerOption = None,
 ) -> None:
     """Show attempts to certify and accesses to test images, and what is left for further certificates."""
-    from rich.console import Console
-
     from hilum.evaluation.ledger import image_set, ledger_file, read_ledger
     from hilum.evaluation.ledger_screen import ledger_lines
     from hilum.training.run import open_run
 
     images = image_set(row.sha256 for row in open_run(run).each_split_row() if row.sha256) if run else None
-    Console(highlight=False).print(ledger_lines(read_ledger(ledger_file(file)), images))
+    show(ledger_lines(read_ledger(ledger_file(file)), images))
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print an evaluation on the terminal."""
-    from rich.console import Console
-
     from hilum.evaluation.screen import result_table
 
-    Console(highlight=False).print(result_table(metrics))
+    show(result_table(metrics))

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from hilum.errors import HilumError, UsageError
 from hilum.printable import printable
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set
+RESUMED = ("train", "sweep", "crossval")  # those that take --resume
 MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Typer has brought Click along since 0.26
+
+
+def show(screen: RenderableType) -> None:
+    """Print what a screen made; its names are escaped, and hold no codes of emoji either (``:100:`` stays)."""
+    from rich.console import Console
+
+    Console(highlight=False, emoji=False).print(screen)
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -38,6 +50,17 @@ def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, 
         what = printable(str(error.strerror or error))
         return f"error: {where}: {what}. Check the place, its permissions and the room on the disk.", 1
     return None, 1
+
+
+def interrupted(arguments: Sequence[str]) -> str:
+    """What to do after Ctrl-C.
+
+    Args:
+        arguments: Of the command line, without the program's name.
+    """
+    if not arguments or arguments[0] not in RESUMED:
+        return "interrupted."
+    return "interrupted. The same command with --resume goes on; if that finds nothing yet, the command as it was."
 
 
 def _misused(error: Exception, arguments: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from hilum.cli_messages import say
+from hilum.cli_messages import say, show
 from hilum.errors import UsageError
 from hilum.opening import read_text
 
@@ -126,9 +126,7 @@ def predict(
     if summary.errors and summary.total > 1:
         say(f"{summary.errors:,} of {summary.total:,} files could not be read", err=True)
     if summary.answered and not takes_stdout(as_json, as_csv):
-        from rich.console import Console
-
-        Console(highlight=False).print(answer_lines(summary))
+        show(answer_lines(summary))
         if explained:
             say(f"explained: {explained / 'index.html'}")
     for message in unlisted:
@@ -173,9 +171,7 @@ def _predict_studies(
     if summary.unreadable:
         say(f"{summary.unreadable:,} of {summary.images:,} images could not be read", err=True)
     if not takes_stdout(as_json, as_csv):
-        from rich.console import Console
-
-        Console(highlight=False).print(study_lines(summary))
+        show(study_lines(summary))
     for message in unlisted:
         say(f"error: {message}", err=True)
     if unlisted or summary.unreadable == summary.images:

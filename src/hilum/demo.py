@@ -17,11 +17,13 @@ from hilum.evaluation.ledger import FILE as LEDGER
 from hilum.progress import Progress
 from hilum.reporting.audit_page import write_audit_page
 from hilum.reporting.page import write_report
+from hilum.training.lock import contents, occupied
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run
 from hilum.training.train import train
 
 MARK = ".hilum-demo"  # only a folder that holds this file is ever replaced
+MADE = ("run", "phantoms", "planted", "planted-audit", "audit")
 PATIENTS = 800
 PLANTED, PLANTED_PATIENTS = "marker:infected/covid", 170
 PLANTED_IN_WORDS = "a letter in a corner of 95 % of the images of 'infected/covid'"
@@ -51,6 +53,8 @@ def run_demo(
 ) -> Demo:
     """Audit, train, evaluate on test, and report.
 
+    Interrupted, the same call begins anew, with the same result.
+
     Args:
         data: A dataset; phantoms are made when it is None.
         out: Where phantoms and run are put; an earlier demo there is replaced.
@@ -65,7 +69,12 @@ def run_demo(
     progress = progress or Progress()
     if data is not None:
         read_table(data, read)  # before an earlier demo is thrown away
-    _make_room(out, data)
+    with occupied(out, "demo", lambda: _check_place(out, data)):
+        return _run_demo(data, out, seed, read, progress)
+
+
+def _run_demo(data: Path | None, out: Path, seed: int, read: ReadOptions | None, progress: Progress) -> Demo:
+    _make_room(out)
     recipe = load_recipe("phantoms" if data is None else "compact", [f"training.seed={seed}"])
     planted, ledger = None, None
     if data is None:
@@ -108,22 +117,23 @@ def _planted(data: Path, out: Path, seed: int, progress: Progress) -> Finding:
     return (about or list(found.findings))[0]
 
 
-def _make_room(out: Path, data: Path | None) -> None:
-    """Take away what an earlier demo made, and nothing else."""
-    made = [out / name for name in ("run", "phantoms", "planted", "planted-audit", "audit")]
-    inside = data and any(data.resolve().is_relative_to(folder.resolve()) for folder in made)
-    if inside:
+def _check_place(out: Path, data: Path | None) -> None:
+    """Find what is in the way of a demo: its own data, or what somebody else has put there."""
+    if data and any(data.resolve().is_relative_to((out / name).resolve()) for name in MADE):
         msg = f"{out}: holds the data ({data}) itself, and a demo replaces an earlier one. Choose another --out."
         raise RunError(msg)
+    if not (out / MARK).exists() and contents(out):
+        msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
+        raise RunError(msg)
+
+
+def _make_room(out: Path) -> None:
+    """Take away what an earlier demo made, and nothing else."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not (out / MARK).exists() and any(out.iterdir()):
-            msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
-            raise RunError(msg)
         (out / MARK).touch()
-        for folder in made:
-            if folder.exists():
-                shutil.rmtree(folder)
+        for name in MADE:
+            if (out / name).exists():
+                shutil.rmtree(out / name)
     except OSError as error:
         msg = f"{out}: cannot be used ({error.strerror}). Choose another --out."
         raise RunError(msg) from error

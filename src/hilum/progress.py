@@ -78,7 +78,7 @@ class TerminalProgress(Progress):
     def __init__(self) -> None:
         from rich.console import Console
 
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self._bars: Bars | None = None
         self._updates: list[Callable[[str], None]] = []
 

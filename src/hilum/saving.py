@@ -77,7 +77,16 @@ def save_json(path: Path | str, values: Mapping[str, Any] | list[Any], *, indent
         ValueError: A number is not finite.
         OSError: See `saving`.
     """
-    save_text(path, json.dumps(values, indent=indent, allow_nan=False) + "\n")
+    save_text(path, json_text(values, indent=indent) + "\n")
+
+
+def json_text(values: Any, *, indent: int | None = None) -> str:
+    """JSON that every reader takes and no terminal obeys: in ASCII, without NaN, infinity and control characters.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    return json.dumps(values, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")  # which ASCII has, too
 
 
 def _to_disk(folder: Path) -> None:

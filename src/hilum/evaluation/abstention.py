@@ -25,6 +25,7 @@ from hilum.evaluation.predictions import predict_with_features
 from hilum.opening import read_whole
 from hilum.progress import Progress
 from hilum.saving import save_bytes, save_json
+from hilum.training.lock import alone
 from hilum.training.run import Run, read_json
 
 ARRAYS, FACTS = "abstention.safetensors", "abstention.json"
@@ -45,6 +46,7 @@ class Abstention:
     note: str = ""
 
 
+@alone("evaluate")
 def familiarise(
     run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
 ) -> Abstention:

@@ -22,6 +22,7 @@ from hilum.evaluation.sealed import read_certificate
 from hilum.evaluation.temperature import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
 from hilum.progress import Progress
 from hilum.saving import save_json
+from hilum.training.lock import alone
 from hilum.training.run import Run, read_json
 
 FILE = "calibration.json"
@@ -47,6 +48,7 @@ class Calibration:
     prior: Prior | None = None
 
 
+@alone("evaluate")
 def calibrate(
     run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
 ) -> Calibration:

@@ -32,6 +32,7 @@ from hilum.evaluation.upper_threshold import UpperSide, check_upper
 from hilum.progress import Progress
 from hilum.saving import save_json
 from hilum.targets import CERTIFICATE, check_target
+from hilum.training.lock import alone
 from hilum.training.run import Run
 
 FORMAT = 2  # of 1, which had one threshold, decisions are the same
@@ -64,6 +65,7 @@ class Certified:
     facts: dict[str, Any]
 
 
+@alone("certify")
 def certify(
     run: Run,
     data: Path | Table | None = None,

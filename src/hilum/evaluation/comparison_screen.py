@@ -64,7 +64,7 @@ def _seeds(facts: dict[str, Any]) -> list[RenderableType]:
     for row in rows:
         bold = "[bold]{}[/]" if row["certain"] else "{}"
         name = f"{row['measure']} {row['label'] or ''}".strip()
-        table.add_row(escape(name), row["values"], row["mean"], bold.format(row["interval"]))
+        table.add_row(escape(name), *map(escape, (row["values"], row["mean"])), bold.format(escape(row["interval"])))
     return ["", table]
 
 

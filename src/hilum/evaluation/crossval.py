@@ -29,7 +29,7 @@ from hilum.file_sets import as_bytes, saving_together, stated
 from hilum.progress import Progress
 from hilum.training.findings import look, say
 from hilum.training.recipe import Recipe
-from hilum.training.series import begin_series, check_series, identity, train_member
+from hilum.training.series import begin_series, identity, series, train_member
 from hilum.training.train import check_training, roles_of
 
 WHAT = "cross-validation"
@@ -49,6 +49,7 @@ class CrossValidation:
     result: dict[str, Any]
 
 
+@series(WHAT)
 def crossval(
     data: Path,
     out: Path,
@@ -81,7 +82,7 @@ def crossval(
 
     Raises:
         SplitError: A label has fewer patients than it takes.
-        RunError: `out` is in the way, or there is nothing to continue.
+        RunError: `out` is in the way, another process works in it, or there is nothing to continue.
         RecipeError: `resume` finds another cross-validation.
         DataError: The data cannot be used.
         DivergenceError: The loss of a fold is no longer a finite number.
@@ -89,7 +90,6 @@ def crossval(
     from hilum.training.fit import check_network
 
     progress = progress or Progress()
-    check_series(out, WHAT, resume=resume)
     recipe = recipe or Recipe()
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})

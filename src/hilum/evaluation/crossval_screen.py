@@ -33,7 +33,7 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
             row.append(interval(fold["recall"][protected], 100, 1))
         table.add_row(*row)
     lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result["spread"].items()]
-    lines += [result["pooled"]["shared"]] if "shared" in result["pooled"] else []
+    lines += [escape(result["pooled"]["shared"])] if "shared" in result["pooled"] else []
     notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
     return Group(*data_errors(result), result_table(result["pooled"]), table, *lines, *notes, "")
 

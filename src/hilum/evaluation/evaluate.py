@@ -51,6 +51,7 @@ from hilum.intervals.shares import CONFIDENCE, Patients, as_json
 from hilum.progress import Progress
 from hilum.targets import DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.training.findings import known_of
+from hilum.training.lock import alone
 from hilum.training.run import Run
 
 DECIDED = "decisions.csv"
@@ -68,6 +69,7 @@ class Evaluation:
     access: dict[str, Any]
 
 
+@alone("evaluate")
 def evaluate(
     run: Run,
     data: Path | Table | None = None,

@@ -39,7 +39,7 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
         metrics: What ``metrics.json`` holds.
     """
     unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
-    heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']} images, {unit}"
+    heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']:d} images, {escape(unit)}"
     tables = (_matrix(metrics), _by_label(metrics), *leads_table(read_gate(metrics)))
     alarms = alarms_of(metrics)
     first = [f"[bold red]{escape(alarm)}[/]" for alarm in alarms]

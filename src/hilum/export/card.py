@@ -46,7 +46,7 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     yield from _counts(data["counts"], facts["labels"])
     if errors := said_briefly(data.get("findings", [])):
         yield from ("", "**Errors that the audit found in these data:**", "")
-        yield from (f"- {line.removeprefix('ERROR ')}" for line in errors)
+        yield from (f"- {markdown(line.removeprefix('ERROR '))}" for line in errors)
     for note in data["notes"]:
         yield from ("", f"> {markdown(note)}")
     yield from ("", "## Results", "")
@@ -55,7 +55,7 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
     yield _certificate(facts["certificate"])
     if int8 := facts["int8"]:
         yield from ("", "## 8 bits", "", f"Inner layers were quantised ({int8['method']}). {in_words(int8)}")
-        yield f"The results above are the float network's. Certificate: {int8['certificate']}."
+        yield f"The results above are the float network's. Certificate: {markdown(int8['certificate'])}."
     yield from ("", "## How it was made", "")
     network, shape = recipe["network"], recipe["preprocessing"]
     local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
@@ -65,7 +65,7 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
         f"{provenance['parameters']:,} parameters, seed {recipe['training']['seed']}; "
         f"images of {shape['size']}x{shape['size']} pixels"
         f"{', histogram-equalised' if shape['equalise'] else ''}{local}. "
-        f"Trained on {provenance['trained_on']} with hilum "
+        f"Trained on {markdown(provenance['trained_on'])} with hilum "
         f"{provenance['trained_with']['hilum']} and PyTorch {provenance['trained_with']['torch']}; "
         f"weights `{provenance['weights_sha256'][:16]}`."
     )
@@ -77,7 +77,8 @@ def _lines(facts: Mapping[str, Any], remarks: str) -> Iterator[str]:
         )
         yield f"Probabilities are calibrated; temperatures: {listed}."
     else:
-        yield f"{facts['calibration']['note'] or 'Probabilities are not calibrated'}.".capitalize()
+        note = facts["calibration"]["note"] or "probabilities are not calibrated"
+        yield markdown(f"{note[:1].upper()}{note[1:]}.")
     yield from ("", "## Licence", "", markdown(facts["licence"]))
 
 
@@ -119,7 +120,7 @@ def _results(results: Mapping[str, Any] | None, labels: Sequence[str]) -> Iterat
         yield "Not measured: run `hilum evaluate` before `hilum export`."
         return
     patients = f" of {results['n_patients']:,} patients" if results["n_patients"] else ""
-    yield f"On {results['n_images']:,} images{patients} of `{results['split']}`; 95 % intervals."
+    yield f"On {results['n_images']:,} images{patients} of {code_span(results['split'])}; 95 % intervals."
     yield from ("", "| measure | value | 95 % interval |", "|---|---|---|")
     rows = [("accuracy", results["accuracy"]), ("balanced accuracy", results["balanced_accuracy"])]
     rows += [(f"recall of {code_span(label)}", results["recall"][label]) for label in labels]

@@ -11,7 +11,7 @@ from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.evaluation.screen import decision_lines, interval
 from hilum.evaluation.shortcut_verdict import lead_rows, not_compared, read_gate
-from hilum.printable import code_span, markdown
+from hilum.printable import code_span, markdown, printable
 from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Item, tally
 from hilum.reporting.checklist_facts import Facts
 from hilum.reporting.results import per_label, verdict
@@ -67,16 +67,21 @@ def _header(facts: Facts) -> str:
     names = [last_component(label) for label in facts.run.labels]
     lines = ["---", "library_name: hilum", "pipeline_tag: image-classification", "tags:"]
     lines += [f"- {tag}" for tag in ("chest-x-ray", "radiology", "not-for-diagnosis")]
-    lines += ["id2label:"] + [f"  {k}: {json.dumps(name)}" for k, name in enumerate(names)]
+    lines += ["id2label:"] + [f"  {k}: {_quoted(name)}" for k, name in enumerate(names)]
     if metrics := facts.metrics:
-        lines += ["model-index:", f"- name: {json.dumps(facts.run.name)}", "  results:", "  - task:"]
+        lines += ["model-index:", f"- name: {_quoted(facts.run.name)}", "  results:", "  - task:"]
         lines += ["      type: image-classification", "    dataset:"]
-        lines += [f"      name: {json.dumps(Path(metrics['data']['root'] or 'unknown').name)}", "      type: private"]
-        lines += [f"      split: {json.dumps(metrics['split'])}", "    metrics:"]
+        lines += [f"      name: {_quoted(Path(metrics['data']['root'] or 'unknown').name)}", "      type: private"]
+        lines += [f"      split: {_quoted(metrics['split'])}", "    metrics:"]
         for name in ("accuracy", "balanced_accuracy"):
             if metrics[name]["value"] is not None:
                 lines += [f"    - type: {name}", f"      value: {metrics[name]['value']:.4f}"]
     return "\n".join([*lines, "---", "", ""])
+
+
+def _quoted(name: str) -> str:
+    """A name as YAML takes it: JSON would write letters beyond the basic plane as two halves."""
+    return json.dumps(printable(name), ensure_ascii=False)
 
 
 def _training_data(facts: Facts) -> str:
@@ -86,8 +91,8 @@ def _training_data(facts: Facts) -> str:
             counts[row.label] = counts.get(row.label, 0) + 1
     told = ", ".join(f"{n:,} {code_span(label)}" for label, n in counts.items())
     notes = facts.run.environment.get("data", {}).get("notes", [])
-    errors = [f"- **{line}**" for line in said_briefly(known_of(facts.run)["findings"])]
-    return "\n".join([f"Trained on {told}.", *errors, *(f"- {note}" for note in notes)])
+    errors = [f"- **{markdown(line)}**" for line in said_briefly(known_of(facts.run)["findings"])]
+    return "\n".join([f"Trained on {told}.", *errors, *(f"- {markdown(note)}" for note in notes)])
 
 
 def _results(metrics: Mapping[str, Any]) -> list[str]:

@@ -66,7 +66,7 @@ def study_lines(summary: StudySummary) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("study", overflow="fold")
     table.add_column("images", justify="right")
-    table.add_column(printable(bundle.group) or "score", justify="right", overflow="fold")
+    table.add_column(Text(printable(bundle.group) or "score"), justify="right", overflow="fold")
     table.add_column("decision", no_wrap=True)
     notes: dict[str, int] = {}
     if any(study.notes or study.decision in ("abstain", "read") for study in rows):

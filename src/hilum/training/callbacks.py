@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -21,9 +22,10 @@ from hilum.training.selection import rank
 class History(Callback):
     """Writes ``history.csv``, one row a validation, and stops a training that has diverged."""
 
-    def __init__(self, run: Run, progress: Progress) -> None:
+    def __init__(self, run: Run, progress: Progress, resumed: Mapping[str, Any] | None = None) -> None:
         self.run, self.progress = run, progress
-        self.rows: list[dict[str, float]] = []
+        # Checkpoints of versions before hold no history: theirs lies in the file alone.
+        self.rows: list[dict[str, float]] = (resumed.get("history") or run.history()) if resumed else []
         self.begin = self.paused = 0.0
         self.validation_seconds = 0.0
 
@@ -31,7 +33,7 @@ class History(Callback):
         """Keep the rows that lie before the point from which the training continues."""
         del trainer
         assert isinstance(pl_module, Classifier)
-        self.rows = [row for row in self.run.history() if row["step"] <= pl_module.first_step]
+        self.rows = [row for row in self.rows if row["step"] <= pl_module.first_step]
         earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self.begin = time.monotonic() - earlier
 
@@ -109,6 +111,7 @@ class Keep(Callback):
             "step": pl_module.step,
             "best": self.best,
             "ripe": self.ripe,
+            "history": self.history.rows,
         }
         save_checkpoint(self.run.last, everything)
 

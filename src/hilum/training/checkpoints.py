@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hilum.errors import CheckpointError
+from hilum.saving import save_bytes
 
 NETWORK = "network/"  # where the network's weights lie within a checkpoint
 _SEVERAL = {list: "list", tuple: "tuple"}
@@ -58,15 +58,11 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     tree = _encode(content, "", tensors)
-    part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, part, metadata={"format": "pt", "hilum": json.dumps(tree)})
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        # `save_file` of safetensors makes files that only their owner may read.
+        save_bytes(path, save(tensors, metadata={"format": "pt", "hilum": json.dumps(tree)}))
     except (SafetensorError, OSError) as error:
-        part.unlink(missing_ok=True)
         msg = f"{path}: cannot be written ({error}). Free some space, then go on with --resume."
         raise CheckpointError(msg) from error
 

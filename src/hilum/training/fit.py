@@ -67,7 +67,7 @@ def fit(
     objective = Objective(network, plan, train[1], labels)
     protected = labels.index(run.protected) if run.protected else -1
     module = Classifier(network, recipe, objective, train, val, total, protected=protected, first_step=first)
-    history = History(run, progress)
+    history = History(run, progress, resumed)
     keep = Keep(run, history, resumed)
     with _quiet(), kept_memory(), progress.task(f"Training {recipe.network.name}", total) as advance:
         steps = Steps(advance)

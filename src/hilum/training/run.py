@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +17,13 @@ from hilum.data.readers.options import ReadOptions
 from hilum.data.rows import pack
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import RecipeError, RunError
+from hilum.opening import STEP, open_regular, open_text, read_text
+from hilum.saving import save_json, save_text, saving
 from hilum.training.recipe import Recipe, load_recipe
 
 HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_misses")
 SPLIT_COLUMNS = ("path", "label", "patient_id", "split", "sha256")
+RECIPE, ENVIRONMENT, SPLIT, HISTORY_FILE = "recipe.toml", "environment.json", "split.csv", "history.csv"
 UNREADABLE = "unreadable"
 # Runs of hilum 0.1.0 do not say in which order their labels are, and which one is positive: these names decided.
 EARLIER_HEALTHY = ("normal", "healthy", "no finding", "no-finding", "no_finding", "negative")
@@ -56,15 +60,15 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return load_recipe(self.path / "recipe.toml")
+        return load_recipe(self.path / RECIPE)
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Machine, versions, data and outcome."""
         try:
-            loaded: dict[str, Any] = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            loaded: dict[str, Any] = json.loads(read_text(self.path / ENVIRONMENT))
         except (OSError, ValueError) as error:
-            msg = f"{self.path / 'environment.json'}: cannot be read ({error}). Is the run complete? Train again."
+            msg = f"{self.path / ENVIRONMENT}: cannot be read ({error}). Take another copy of the run, or train again."
             raise RunError(msg) from error
         return loaded
 
@@ -124,11 +128,12 @@ class Run:
     def each_split_row(self) -> Iterator[SplitRow]:
         """The rows of ``split.csv`` one by one, for those who need not hold them all."""
         try:
-            with (self.path / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            self._check_named(SPLIT)
+            with open_text(self.path / SPLIT, errors="surrogateescape") as file:
                 for row in csv.DictReader(file):
                     yield SplitRow(**{key: row[key] for key in SPLIT_COLUMNS})
-        except (OSError, KeyError) as error:
-            msg = f"{self.path / 'split.csv'}: cannot be read ({error}). Train again."
+        except (OSError, KeyError, csv.Error) as error:
+            msg = f"{self.path / SPLIT}: cannot be read ({error}). Train again."
             raise RunError(msg) from error
 
     def table(self, root: Path | None = None) -> Table:
@@ -137,43 +142,73 @@ class Run:
         return Table(root or Path(self.environment["data"]["root"]), pack(rows))
 
     def history(self) -> list[dict[str, float]]:
-        """One row a validation."""
-        path = self.path / "history.csv"
+        """One row a validation.
+
+        Raises:
+            RunError: The file is not the one with which the training ended, or cannot be read.
+        """
+        path = self.path / HISTORY_FILE
         if not path.exists():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            self._check_named(HISTORY_FILE)
+            with open_text(path) as file:
+                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            msg = f"{path}: cannot be read ({error}). Take another copy of the run."
+            raise RunError(msg) from error
+
+    def hashes(self, *names: str) -> dict[str, str]:
+        """SHA-256 of files of the run by name, so that `environment` can name those that belong to it."""
+        found = {}
+        for name in names:
+            digest = hashlib.sha256()
+            with open_regular(self.path / name) as file:
+                while block := file.read(STEP):
+                    digest.update(block)
+            found[name] = digest.hexdigest()
+        return found
+
+    def _check_named(self, name: str) -> None:
+        """Find a file that was cut, or comes from another run; versions before named none."""
+        named = (self._kept("files") or {}).get(name)
+        if named and self.hashes(name)[name] != named:
+            msg = (
+                f"{self.path / name}: not the file that {ENVIRONMENT} names: cut, changed, or from another run. Take "
+                "another copy of the run, or train again."
+            )
+            raise RunError(msg)
 
     def evaluations(self) -> list[Path]:
         """Folders below ``evaluation`` that hold a ``metrics.json``."""
         return sorted(path.parent for path in (self.path / "evaluation").glob("*/metrics.json"))
 
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write ``recipe.toml``: with it a run has begun."""
+        save_text(self.path / RECIPE, recipe.to_toml())
+
     def write_table(self, table: Table) -> None:
         """Write ``split.csv``."""
-        write_csv(self.path / "split.csv", table.rows, SPLIT_COLUMNS)
+        write_csv(self.path / SPLIT, table.rows, SPLIT_COLUMNS)
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Write ``history.csv``."""
-        part = self.path / "history.csv.part"
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with saving(self.path / HISTORY_FILE, text=True) as file:
             writer = csv.DictWriter(file, HISTORY)
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(self.path / "history.csv")
 
     def write_environment(self, values: Mapping[str, Any]) -> None:
         """Write ``environment.json``."""
-        part = self.path / "environment.json.part"
-        part.write_text(json.dumps(values, indent=2, ensure_ascii=True) + "\n", encoding="utf-8")
-        part.replace(self.path / "environment.json")
+        save_json(self.path / ENVIRONMENT, values)
         self.__dict__.pop("environment", None)
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object that may be missing or damaged, and is then empty: what it would say has to be found anew."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_text(file))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -235,7 +270,7 @@ def open_run(path: Path) -> Run:
     Raises:
         RunError: There is none.
     """
-    if not (path / "recipe.toml").is_file():
+    if not (path / RECIPE).is_file():
         inside = [*path.glob("*/recipe.toml"), *path.glob("trials/*/recipe.toml")]
         if inside:
             msg = (

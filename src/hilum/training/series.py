@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError
 from hilum.progress import Progress
+from hilum.saving import save_json
+from hilum.training.lock import contents, occupied
 from hilum.training.recipe import Recipe
-from hilum.training.run import Run, check_place, read_json
+from hilum.training.run import ENVIRONMENT, RECIPE, Run, check_place, read_json
 from hilum.training.train import train
 
 PLAN = "plan.json"
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+Command = Callable[Concatenate[Path, Path, Given], Result]
+
+
+def series(what: str) -> Callable[[Command[Given, Result]], Command[Given, Result]]:
+    """Decorates a function of data and a folder that makes a series: no other process enters the folder meanwhile.
+
+    Args:
+        what: What to call it, such as ``sweep``.
+    """
+
+    def decorated(function: Command[Given, Result]) -> Command[Given, Result]:
+        @wraps(function)
+        def locked(data: Path, out: Path, /, *arguments: Given.args, **named: Given.kwargs) -> Result:
+            resume = bool(named.get("resume"))
+            with occupied(out, what, lambda: check_series(out, what, resume=resume)):
+                return function(data, out, *arguments, **named)
+
+        return locked
+
+    return decorated
 
 
 def check_series(out: Path, what: str, *, resume: bool) -> None:
@@ -31,21 +55,21 @@ def check_series(out: Path, what: str, *, resume: bool) -> None:
         RunError: It is in the way, or there is nothing to continue.
     """
     kind = read_json(out / PLAN).get("kind")
-    if resume and kind != what:
+    if resume and kind != what and (contents(out) or not out.is_dir()):
         msg = f"{out}: no {what} to continue{f' (it is a {kind})' if kind else ''}. Leave out --resume to begin one."
         raise RunError(msg)
     check_place(out)
-    if not resume and out.exists() and any(out.iterdir()):
+    if not resume and contents(out):
         begun = f"holds a {what} already. Continue it with --resume, delete it, or choose"
         msg = f"{out}: {begun if kind == what else 'is not empty. Choose'} another --out."
         raise RunError(msg)
 
 
 def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool) -> None:
-    """Make a folder for several runs, or check that the one that is there was begun by the same plan.
+    """Put a plan into a folder for several runs, or check that the one that is there is the same.
 
     Args:
-        out: The folder.
+        out: The folder; it exists.
         plan: Every choice, as JSON can hold it, and the identity of the data; kept in ``plan.json``.
         what: What to call it, such as ``sweep``.
         resume: The folder is there, and is to be continued.
@@ -56,11 +80,9 @@ def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool)
     """
     check_series(out, what, resume=resume)
     plan = {"kind": what, **plan}
-    if not resume:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / PLAN, plan)
+    if not (earlier := read_json(out / PLAN)):  # begun just now, or interrupted before its plan was known
+        save_json(out / PLAN, plan)
         return
-    earlier = read_json(out / PLAN)
     differing = ", ".join(key for key in plan if plan[key] != earlier.get(key))
     if differing:
         msg = f"{out}: was begun with other choices or data (differs in: {differing}). Repeat them, or begin anew."
@@ -88,16 +110,12 @@ def train_member(data: Path | Table, folder: Path, recipe: Recipe, progress: Pro
         RunError: The data are not those with which the run was begun.
     """
     run = Run(folder)
-    if "weights_sha256" in read_json(folder / "environment.json"):
+    if "weights_sha256" in read_json(folder / ENVIRONMENT):
         return run
-    begun = run.last.exists()
-    if not begun and folder.exists():
-        shutil.rmtree(folder)  # stopped before its first validation: nothing is lost
+    begun = (folder / RECIPE).exists()
     return train(data, folder, recipe, resume=begun, check=False, progress=progress)
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """Write a file that is there whole or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    part.replace(file)
+    save_json(file, values)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import itertools
 import json
 import math
@@ -22,15 +24,17 @@ from hilum.data.splits import assign_splits
 from hilum.data.table import Table
 from hilum.errors import DivergenceError, RecipeError
 from hilum.progress import Progress
+from hilum.saving import save_bytes, save_json
 from hilum.training.findings import look, say
 from hilum.training.grid import parse_grid, trial_names
 from hilum.training.recipe import Recipe, load_recipe, parse_value
 from hilum.training.run import read_json
 from hilum.training.selection import Select, rank
-from hilum.training.series import begin_series, check_series, identity, train_member, write_json
+from hilum.training.series import begin_series, identity, series, train_member
 from hilum.training.train import check_training, roles_of
 
 WHAT = "sweep"
+TABLE = "sweep.csv"
 SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.select"
 MEASURES = ("val_loss", "val_accuracy", "val_misses")
 
@@ -71,6 +75,7 @@ class Group:
     mean: dict[str, float]
 
 
+@series(WHAT)
 def sweep(
     data: Path,
     out: Path,
@@ -100,12 +105,12 @@ def sweep(
 
     Returns:
         What ``sweep.json`` holds: ``select``, ``swept`` (values by key), ``trials``, ``groups`` best first, and
-        ``choice``, the settings of the best group (None if none finished). A trial whose loss is no longer a number
-        is ``diverged`` and does not stop the others.
+        ``choice``, the settings of the best group (None if none finished); ``files``, the SHA-256 of ``sweep.csv``. A
+        trial whose loss is no longer a number is ``diverged`` and does not stop the others.
 
     Raises:
         RecipeError: A key or a value is impossible (found before anything is trained), or `resume` finds another sweep.
-        RunError: `out` is in the way.
+        RunError: `out` is in the way, or another process works in it.
         DataError: The data cannot be used.
     """
     from hilum.training.fit import check_network
@@ -117,7 +122,6 @@ def sweep(
     combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
     criterion = select or _criterion(recipes)
-    check_series(out, WHAT, resume=resume)
     table = read_table(data, read, progress)
     check_one_finding(table)
     for of_trial in recipes:
@@ -206,16 +210,23 @@ def _write(out: Path, plan: Mapping[str, Any], trials: Sequence[Trial]) -> dict[
         "groups": [asdict(group) for group in groups],
         "choice": best.settings if best else None,
     }
-    write_json(out / "sweep.json", result)
-    with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        keys = list(plan["swept"])
-        writer.writerow(["trial", *keys, "status", "epoch", "step", *MEASURES, "seconds"])
-        for trial in trials:
-            values = [json.dumps(v) if isinstance(v, dict | list) else v for v in trial.settings.values()]
-            numbers = [trial.best.get(name, "") for name in ("epoch", "step", *MEASURES)]
-            writer.writerow([trial.name, *values, trial.status, *numbers, trial.seconds or ""])
+    table = _table(plan, trials)
+    result["files"] = {TABLE: hashlib.sha256(table).hexdigest()}
+    save_bytes(out / TABLE, table)
+    save_json(out / "sweep.json", result)
     return result
+
+
+def _table(plan: Mapping[str, Any], trials: Sequence[Trial]) -> bytes:
+    """What ``sweep.csv`` holds."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["trial", *plan["swept"], "status", "epoch", "step", *MEASURES, "seconds"])
+    for trial in trials:
+        values = [json.dumps(v) if isinstance(v, dict | list) else v for v in trial.settings.values()]
+        numbers = [trial.best.get(name, "") for name in ("epoch", "step", *MEASURES)]
+        writer.writerow([trial.name, *values, trial.status, *numbers, trial.seconds or ""])
+    return file.getvalue().encode()
 
 
 def _groups(trials: Sequence[Trial], select: Select) -> list[Group]:

@@ -22,12 +22,18 @@ from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
 from hilum.training.findings import look, say
+from hilum.training.lock import contents, occupied
 from hilum.training.recipe import Recipe
 from hilum.training.run import (
+    ENVIRONMENT,
+    HISTORY_FILE,
+    RECIPE,
+    SPLIT,
     UNREADABLE,
     Run,
     check_place,
     open_run,
+    read_json,
     resolve_healthy,
     resolve_protected,
 )
@@ -49,8 +55,8 @@ def train(
         data: A dataset, as `hilum.data.readers.read.read_table` takes it, or a table of one.
         out: The run folder to make, or with `resume` to continue.
         recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
-        resume: Continue after the last validation; the weights in the end are those of a training that was
-            never interrupted (on the same machine, with the same number of threads).
+        resume: Continue after the last validation, or begin anew where there was none yet; the weights in the end are
+            those of a training that was never interrupted (on the same machine, with the same number of threads).
         read: How to read `data`; with `resume`, by default as the run did.
         check: Say first what the cheap checks of the audit find; a series does that once for all its runs.
         progress: Told about remarks, bars and losses.
@@ -59,49 +65,72 @@ def train(
         The finished run.
 
     Raises:
-        RunError: `out` is in the way, there is nothing to continue, or the data have changed since.
+        RunError: `out` is in the way, another process works in it, there is nothing to continue, or the data have
+            changed since.
         RecipeError: The recipe to continue with is another one, or names a protected label that does not exist.
         DataError: The data cannot be used, or labels list several findings.
         DivergenceError: The loss is no longer a finite number.
     """
     progress = progress or Progress()
-    run = _continue(out, recipe) if resume else _begin(out)
-    recipe = run.recipe if resume else recipe or Recipe()
-    if resume and run.finished:
+    with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else _check_free(out)):
+        return _train(data, out, recipe, resume=resume, read=read, check=check, progress=progress)
+
+
+def _train(
+    data: Path | Table,
+    out: Path,
+    recipe: Recipe | None,
+    *,
+    resume: bool,
+    read: ReadOptions | None,
+    check: bool,
+    progress: Progress,
+) -> Run:
+    """`train` in a folder that no other process enters."""
+    run = Run(out)
+    if not resume:
+        _begin(run, recipe or Recipe(), data, read)
+    elif not (out / ENVIRONMENT).exists():  # begun by a version before, and killed at once
+        _begin(run, run.recipe, data, read)
+    elif run.finished:
         progress.line(f"{out}: this training is complete; nothing is left to do.")
         return run
-
-    read = run.read_options if resume and read is None else read
-    table = data if isinstance(data, Table) else read_table(data, read, progress)
-    check_one_finding(table)
-    given = table.given or table.root
-    findings: dict[str, Any] | None = None
-    if resume:
-        images, notes = _as_begun(run, table, progress)
-    else:
-        planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-        check_training(table.with_splits(planned.names), recipe)
-        images, table, notes, findings = prepare(table, recipe, progress, check=check)
+    recipe, read = run.recipe, read or run.read_options
+    # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
+    decided = resume and "digest" in run.environment.get("data", {})
+    try:
+        table = data if isinstance(data, Table) else read_table(data, read, progress)
+        check_one_finding(table)
+        findings: dict[str, Any] | None = None
+        if decided:
+            images, notes = _as_begun(run, table, progress)
+        else:
+            planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
+            check_training(table.with_splits(planned.names), recipe)
+            images, table, notes, findings = prepare(table, recipe, progress, check=check)
+        labels = check_training(images.table, recipe)
+        if decided:  # of another version, perhaps, which put the labels in another order
+            labels, protected, healthy = run.labels, run.protected, run.healthy
+        else:
+            protected = resolve_protected(recipe, labels)
+            healthy = resolve_healthy(recipe, labels, protected)
+            if check:
+                progress.line(roles_of(recipe, labels))
+            run.write_table(table)
+    except Exception:
+        if not resume:  # a mistake to correct, and the same command again
+            for name in (SPLIT, RECIPE, ENVIRONMENT):
+                (out / name).unlink(missing_ok=True)
+        raise
     from hilum.training.environment import describe_environment
     from hilum.training.fit import fit, precision_of
 
-    labels = check_training(images.table, recipe)
-    if resume:  # of another version, perhaps, which put the labels in another order
-        labels, protected, healthy = run.labels, run.protected, run.healthy
-    else:
-        protected = resolve_protected(recipe, labels)
-        healthy = resolve_healthy(recipe, labels, protected)
-        if check:
-            progress.line(roles_of(recipe, labels))
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
-        run.write_table(table)
+    given = table.given or table.root
     facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    facts |= {"started": run.environment["started"], "resumed": now} if resume else {"started": now}
+    facts["started"] = run.environment["started"]
+    facts |= {"resumed": _now()} if resume else {}
     facts |= {"labels": list(labels), "protected": protected, "healthy": list(healthy)}
-    facts["audit"] = run.environment.get("audit") if resume else findings
+    facts["audit"] = run.environment.get("audit") if decided else findings
     facts["data"] = {
         "given": str(given.resolve()),
         "read": asdict(table.options),
@@ -114,8 +143,9 @@ def train(
         "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         "notes": notes,
     }
-    run.write_environment(facts)
-    run.write_environment(facts | fit(run, images, labels, resume=resume, progress=progress))
+    run.write_environment(facts | {"files": run.hashes(SPLIT)})
+    outcome = fit(run, images, labels, resume=resume, progress=progress)
+    run.write_environment(facts | outcome | {"files": run.hashes(SPLIT, HISTORY_FILE)})
     return run
 
 
@@ -177,26 +207,50 @@ def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[
     return replace(images, table=images.table.with_splits(splits)), begun["notes"]
 
 
-def _begin(out: Path) -> Run:
+def _check_free(out: Path) -> None:
+    """Find what is in the way of a new run."""
     check_place(out)
-    if out.exists() and any(out.iterdir()):
-        begun = (out / "recipe.toml").exists()
-        what = (
-            "holds a run already. Continue it with --resume, delete it, or choose" if begun else "is not empty. Choose"
-        )
-        msg = f"{out}: {what} another --out."
+    if not contents(out) or _only_begun(out):
+        return
+    what = (
+        "holds a run already. Continue it with --resume, delete it, or choose"
+        if (out / RECIPE).exists()
+        else "is not empty. Choose"
+    )
+    msg = f"{out}: {what} another --out."
+    raise RunError(msg)
+
+
+def _only_begun(out: Path) -> bool:
+    """Whether a process was killed between the two files with which a run begins."""
+    return contents(out) <= {ENVIRONMENT} and read_json(out / ENVIRONMENT).keys() == {"started", "data"}
+
+
+def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | None) -> None:
+    """Write down all that is given before any work, so that a training goes on whenever it was interrupted."""
+    if isinstance(data, Table):
+        given, read = data.given or data.root, data.options
+    else:
+        given, read = data, read or ReadOptions()
+    run.write_environment({"started": _now(), "data": {"given": str(given.resolve()), "read": asdict(read)}})
+    run.write_recipe(recipe)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _check_begun(out: Path, recipe: Recipe | None) -> None:
+    """Find whether there is a run to continue, and by this recipe."""
+    if out.is_dir() and not contents(out):
+        msg = f"{out}: no training was begun here. Leave out --resume, and say which --recipe and --set."
         raise RunError(msg)
-    return Run(out)
-
-
-def _continue(out: Path, recipe: Recipe | None) -> Run:
     run = open_run(out)
     if recipe and recipe != run.recipe:
         ours, theirs = run.recipe.model_dump(), recipe.model_dump()
         differing = ", ".join(key for key in ours if ours[key] != theirs[key])
         msg = f"{out}: was begun with another recipe (differs in: {differing}). Leave out --recipe and --set."
         raise RecipeError(msg)
-    return run
 
 
 def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:

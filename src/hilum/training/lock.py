@@ -1,0 +1,180 @@
+"""One process at a time writes into a folder: a lock that ends with its process, and the name of who holds it.
+
+The lock is the system's own (``flock``, by way of filelock), so that whatever ends a process releases it. Between
+machines it holds as far as the file system carries it over: NFS does since Linux 2.6.12 unless it is mounted with
+``nolock``. Where ``flock`` is unknown, filelock makes do with a file that exists, which a killed process leaves behind.
+A folder in which this user may not write is not locked: nothing can be written there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from filelock import FileLock, Timeout
+
+from hilum.errors import RunError
+from hilum.progress import Progress
+from hilum.saving import PREFIX, SUFFIX, save_json
+from hilum.training.run import Run, read_json
+
+LOCK, HOLDER = ".hilum-in-use.lock", ".hilum-in-use.json"
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+OfRun = Callable[Concatenate[Run, Given], Result]
+_held: set[tuple[str, int]] = set()  # folders that a thread of this process holds: what it calls may enter them, too
+
+
+def contents(folder: Path) -> set[str]:
+    """Names in a folder, which may be missing; a lock, and what killed writers have left, do not count."""
+    if not folder.is_dir():
+        return set()
+    return {
+        name
+        for name in os.listdir(folder)  # noqa: PTH208 - names only
+        if name not in (LOCK, HOLDER) and not (name.startswith(PREFIX) and name.endswith(SUFFIX))
+    }
+
+
+@contextmanager
+def occupied(out: Path, what: str, check: Callable[[], None]) -> Iterator[None]:
+    """Make a folder where there is none, and keep other processes out of it.
+
+    On an error, a folder into which nothing was put goes away again, with those around it that were made.
+
+    Args:
+        out: The folder.
+        what: The command that holds it, such as ``train``.
+        check: Raises an error if the folder cannot be used; called before anything is made, and under the lock.
+
+    Raises:
+        RunError: Another process holds the folder, or it cannot be made.
+    """
+    if not (out / LOCK).exists():
+        check()
+    made = [folder for folder in (out, *out.absolute().parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{out}: cannot be used ({error.strerror}). Choose another --out."
+        raise RunError(msg) from error
+    try:
+        with only_process(out, what):
+            check()
+            yield
+    except Exception:
+        if made and not contents(out):
+            with contextlib.suppress(OSError):
+                for left in out.iterdir():
+                    left.unlink()
+                for folder in made:
+                    folder.rmdir()
+        raise
+
+
+@contextmanager
+def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progress | None = None) -> Iterator[None]:
+    """Keep other processes out of a folder; who holds it already may enter it again.
+
+    Args:
+        folder: It exists.
+        what: The command that holds it, such as ``train``.
+        wait: Wait for another one that waits, too, and so will soon be done; else it is refused at once.
+        progress: Told for whom this waits.
+
+    Raises:
+        RunError: Another process holds the folder, or it cannot be locked.
+    """
+    key = os.path.realpath(folder), threading.get_ident()
+    if key in _held or not os.access(folder, os.W_OK):
+        yield
+        return
+    try:
+        lock = _acquire(folder, wait=wait, progress=progress or Progress())
+    except OSError as error:
+        why = error.strerror or error
+        msg = f"{folder / LOCK}: cannot be locked ({why}). Make it writable for you, or work on a copy of {folder}."
+        raise RunError(msg) from error
+    _held.add(key)
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        with contextlib.suppress(OSError):  # a full disk: the lock itself holds all the same
+            save_json(
+                folder / HOLDER,
+                {"what": what, "host": socket.gethostname(), "pid": os.getpid(), "since": since, "waits": wait},
+            )
+        yield
+    finally:
+        _held.discard(key)
+        with contextlib.suppress(OSError):
+            (folder / HOLDER).unlink()
+        lock.release()
+
+
+def alone(
+    what: str,
+) -> Callable[[Callable[Concatenate[Run, Given], Result]], Callable[Concatenate[Run, Given], Result]]:
+    """Decorates a function that writes into a run for a moment: others that do so wait until it is done.
+
+    Args:
+        what: The command, such as ``evaluate``.
+    """
+
+    def decorated(function: OfRun[Given, Result]) -> OfRun[Given, Result]:
+        @wraps(function)
+        def locked(run: Run, /, *arguments: Given.args, **named: Given.kwargs) -> Result:
+            progress: Any = named.get("progress")
+            with only_process(run.path, what, wait=True, progress=progress):
+                return function(run, *arguments, **named)
+
+        return locked
+
+    return decorated
+
+
+def _acquire(folder: Path, *, wait: bool, progress: Progress) -> FileLock:
+    file = folder / LOCK
+    # Made here, since filelock has a mode of its own: this one is the umask's, as that of all files of a run.
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    os.close(handle)
+    lock = FileLock(file, mode=mode)
+    waited = False
+    while True:
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=1.0 if waited else 0.0, poll_interval=0.1)
+            return lock
+        holder = _holder(folder)
+        if not wait or holder.get("waits") is False:
+            msg = f"{folder}: {_named(holder)} works in it. Wait until it is done, or choose another folder."
+            raise RunError(msg)
+        if not waited:
+            progress.line(f"{folder}: waiting until {_named(holder)} is done")
+        waited = True
+
+
+def _holder(folder: Path) -> dict[str, Any]:
+    """What the holder says of itself; it may be just about to say it."""
+    for _ in range(5):
+        if found := read_json(folder / HOLDER):
+            return found
+        time.sleep(0.1)
+    return {}
+
+
+def _named(holder: dict[str, Any]) -> str:
+    if not holder:
+        return "another process"
+    return "process {pid} on {host} ('hilum {what}', since {since})".format_map(
+        {key: holder.get(key, "?") for key in ("pid", "host", "what", "since")}
+    )

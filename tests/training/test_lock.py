@@ -1,0 +1,207 @@
+"""One process at a time in a run: the second is refused or waits, and no dead one is in the way."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from hilum.errors import RunError, TableError
+from hilum.progress import Progress
+from hilum.training.lock import HOLDER, LOCK, contents, occupied, only_process
+from hilum.training.recipe import load_recipe
+from hilum.training.run import Run, open_run
+from hilum.training.series import series
+from hilum.training.train import train
+
+pytestmark = pytest.mark.timeout(120)
+HOLD = """
+import sys, time
+from pathlib import Path
+from hilum.training.lock import only_process
+with only_process(Path(sys.argv[1]), sys.argv[2], wait=sys.argv[3] == "wait"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+class Collected(Progress):
+    def __init__(self):
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def holder():
+    """Another process that holds a folder until it is told to let go."""
+    started = []
+
+    def hold(folder, what, how="refuse"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(folder), what, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        started.append(process)
+        assert process.stdout.readline() == b"held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()
+
+
+def never():
+    """A check that finds nothing."""
+
+
+def test_the_second_process_is_refused_at_once_and_told_who_holds_the_folder(holder, tmp_path):
+    first = holder(tmp_path, "train")
+    begin = time.monotonic()
+    with pytest.raises(RunError) as caught, only_process(tmp_path, "evaluate", wait=True):
+        pass
+    assert time.monotonic() - begin < 2
+    said = json.loads((tmp_path / HOLDER).read_text())
+    assert said["pid"] == first.pid
+    for fact in (str(tmp_path), str(first.pid), os.uname().nodename, "train", said["since"]):
+        assert fact in str(caught.value)
+
+
+def test_a_killed_process_is_not_in_the_way(holder, tmp_path):
+    first = holder(tmp_path, "train")
+    first.kill()
+    first.wait()
+    assert (tmp_path / HOLDER).exists()  # it could not take it away
+    with only_process(tmp_path, "train"):
+        assert json.loads((tmp_path / HOLDER).read_text())["pid"] == os.getpid()
+    assert not (tmp_path / HOLDER).exists()
+    assert contents(tmp_path) == set()
+
+
+def test_what_is_soon_done_is_waited_for(holder, tmp_path):
+    first, progress = holder(tmp_path, "evaluate", "wait"), Collected()
+    threading.Timer(0.5, first.stdin.close).start()
+    with only_process(tmp_path, "certify", wait=True, progress=progress):
+        assert first.wait(timeout=10) == 0
+    assert len(progress.lines) == 1
+    assert str(first.pid) in progress.lines[0]
+    second = holder(tmp_path, "evaluate", "wait")
+    with pytest.raises(RunError, match=str(second.pid)), only_process(tmp_path, "train"):
+        pass
+
+
+def test_who_holds_a_folder_may_enter_it_again_and_another_thread_may_not(tmp_path):
+    refused = []
+
+    def other():
+        try:
+            with only_process(tmp_path, "evaluate"):
+                pass
+        except RunError as error:
+            refused.append(error)
+
+    with only_process(tmp_path, "train"):
+        with only_process(tmp_path, "evaluate", wait=True):
+            pass
+        assert (tmp_path / HOLDER).exists()
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+
+
+def test_a_folder_made_for_nothing_goes_away_and_nothing_else_does(tmp_path):
+    out = tmp_path / "a" / "b"
+
+    def fail(file=None):
+        if file:
+            file.touch()
+        raise TableError
+
+    with pytest.raises(TableError), occupied(out, "train", never):
+        fail()
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(TableError), occupied(out, "train", fail):
+        pass
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(TableError), occupied(out, "train", never):
+        fail(out / "file")
+    assert contents(out) == {"file"}
+    with pytest.raises(KeyboardInterrupt), occupied(tmp_path / "c", "train", never):
+        raise KeyboardInterrupt
+    assert (tmp_path / "c").exists()  # --resume goes on there
+
+
+def test_a_foreign_folder_is_not_touched(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    before = tmp_path.stat().st_mtime_ns
+    with pytest.raises(RunError, match="not empty"):
+        train(tmp_path / "data", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert tmp_path.stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_only_be_read_is_not_locked(tmp_path):
+    tmp_path.chmod(0o500)
+    with only_process(tmp_path, "evaluate"):
+        assert not (tmp_path / LOCK).exists()
+
+
+def test_a_mistake_leaves_no_run_behind_and_the_same_command_works_after_it(write_dataset, tmp_path, tiny):
+    recipe, out = load_recipe("compact", [*tiny, "max_steps=2"]), tmp_path / "runs" / "one"
+    with pytest.raises(TableError):
+        train(tmp_path / "typo", out, recipe)
+    assert not out.parent.exists()
+    out.mkdir(parents=True)
+    with pytest.raises(TableError):
+        train(tmp_path / "typo", out, recipe)
+    assert contents(out) == set()
+    with pytest.raises(RunError, match="no training was begun"):
+        train(tmp_path / "typo", out, recipe, resume=True)
+    assert train(write_dataset(), out, recipe).finished
+
+
+def test_a_second_training_is_refused_while_the_first_goes_on(holder, write_dataset, tmp_path, tiny):
+    out = tmp_path / "run"
+    out.mkdir()
+    first = holder(out, "train")
+    for resume in (False, True):
+        with pytest.raises(RunError, match=str(first.pid)):
+            train(write_dataset() if not resume else tmp_path / "data", out, resume=resume)
+    assert contents(out) == set()
+
+
+def test_a_series_is_held_while_it_works(holder, tmp_path):
+    (tmp_path / "sweep").mkdir()
+    first = holder(tmp_path / "sweep", "sweep")
+
+    @series("sweep")
+    def made(data, out, **choices):
+        raise AssertionError
+
+    for resume in (False, True):
+        with pytest.raises(RunError, match=str(first.pid)):
+            made(tmp_path, tmp_path / "sweep", resume=resume)
+
+
+@pytest.mark.parametrize("name", ["split.csv", "history.csv"])
+def test_a_table_that_is_cut_or_of_another_run_is_found(write_dataset, tmp_path, tiny, name):
+    run = train(write_dataset(), tmp_path / "run", load_recipe("compact", [*tiny, "max_steps=8", "validate_every=2"]))
+    read = {"split.csv": Run.split, "history.csv": Run.history}[name]
+    whole = (run.path / name).read_bytes()
+    assert read(open_run(run.path))
+    for cut in {len(whole) * k // 12 for k in range(12)} | {len(whole) - 1} | {whole[:-2].rfind(b"\n") + 1}:
+        (run.path / name).write_bytes(whole[:cut])
+        with pytest.raises(RunError, match=re.escape(name)):
+            read(open_run(run.path))
+    (run.path / name).write_bytes(whole.replace(b"1", b"2", 1))
+    with pytest.raises(RunError, match=re.escape(name)):
+        read(open_run(run.path))
