@@ -1,10 +1,13 @@
 """What several rooms' tests share: real data where they are, small datasets, the command line."""
 
 import csv
+import io
 import os
 import signal
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of each would wait for the others'
@@ -80,23 +83,53 @@ def tiny():
 
 
 @pytest.fixture
-def hilum():
-    """Run the command line in a process of its own."""
+def hilum(monkeypatch):
+    """Run the command line: in this process, which has imported what is slow to import, or in one of its own.
 
-    def run(*arguments, timeout=300, check=None, **environment):
-        result = subprocess.run(
-            [sys.executable, "-m", "hilum", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, "COLUMNS": "120", **environment},
-        )
+    It gets a process of its own where environment variables are given, or ``alone`` is asked for.
+    """
+
+    def run(*arguments, timeout=300, check=None, alone=False, **environment):
+        words = [str(argument) for argument in arguments]
+        if alone or environment:
+            result = subprocess.run(
+                [sys.executable, "-m", "hilum", *words],
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                env={**os.environ, "COLUMNS": "120", **environment},
+            )
+        else:
+            result = called(words, monkeypatch)
         assert "Traceback" not in result.stderr, result.stderr
         if check is not None:
             assert result.returncode == check, f"{result.returncode}: {result.stdout}\n{result.stderr}"
         return result
 
     return run
+
+
+def called(words, monkeypatch):
+    """The command line in this process, with streams of its own."""
+    from hilum.cli import main
+
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
+    code = 0
+    with monkeypatch.context() as patched, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patched.setattr(sys, "argv", ["hilum", *words])
+        patched.setattr(sys, "stdout", streams[0])
+        patched.setattr(sys, "stderr", streams[1])
+        patched.setenv("COLUMNS", "120")
+        try:
+            main()
+        except SystemExit as error:
+            code = error.code or 0
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+    texts = [stream.buffer.getvalue().decode() for stream in streams]
+    return subprocess.CompletedProcess(words, code, *texts)
 
 
 @pytest.fixture(scope="session")
