@@ -159,6 +159,11 @@ def with_function():
     return model
 
 
+def renamed(old, new):
+    """The graph with a name that protobuf's writers would refuse."""
+    return network().SerializeToString().replace(old, new)
+
+
 def rows(values, name="probabilities"):
     """An output of a fixed number of rows, whatever was asked."""
     return network([helper.make_node("Identity", ["r"], [name])], [constant("r", np.array(values, np.float32))])
@@ -187,6 +192,7 @@ GRAPHS = {
         [helper.make_node("Cast", ["p"], ["probabilities"], to=TensorProto.DOUBLE)],
         outputs=[helper.make_tensor_value_info("probabilities", TensorProto.DOUBLE, ["b", 2])],
     ),
+    "a name that is no text": lambda: renamed(b"probabilities", b"probabilitie\xa3"),
     "no operators": lambda: b"",
     "garbage": lambda: b"\x08\x09garbage" * 100,
     "two graphs": lambda: network().SerializeToString() + network().SerializeToString(),

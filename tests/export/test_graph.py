@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hilum.data.preprocessing import Preprocessing
+from hilum.errors import RunError
 from hilum.evaluation.temperature import scale
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.onnx_model import to_onnx
@@ -117,3 +118,13 @@ def test_onnx_says_what_pytorch_says_for_any_number_of_images(kind, bundle_of, r
             expected = graph(given)
         for name, tensor in zip(predictor.bundle.facts["outputs"], expected, strict=True):
             np.testing.assert_allclose(predictor.run(given.numpy(), [name]), tensor.numpy(), atol=1e-4)
+
+
+def test_a_network_that_would_not_be_served_is_not_exported():
+    class Random(torch.nn.Module):
+        def forward(self, images):
+            means = images.float().mean(dim=(1, 2))
+            return torch.softmax(torch.stack([means, means + torch.randn_like(means)], dim=1), dim=1)
+
+    with pytest.raises(RunError, match="cannot be served"):
+        to_onnx(Random(), SIZE, ["probabilities"])

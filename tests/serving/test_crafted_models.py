@@ -8,8 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from crafted_models import FACTS, GRAPHS, POINT, facts, network, sealed, slow
+from crafted_models import FACTS, GRAPHS, POINT, constant, facts, network, sealed, slow
 from hilum.errors import BundleError, ImageError
 from hilum.serving import trial
 from hilum.serving.bundle import open_bundle
@@ -111,6 +112,44 @@ def test_what_is_no_probability_is_an_error_and_no_decision(kind, point):
 def test_rounding_is_no_error(row):
     answer = Predictor(sealed(facts(), network(row=row))).predict(PIXELS)
     assert all(0 <= p <= 1 for p in answer.probabilities.values())
+
+
+def of_maps(value):
+    """A network with maps of one value for both labels."""
+    kinds = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("probabilities", ["b", 2]), ("maps", ["b", 2, "h", "w"]))
+    ]
+    nodes = [
+        helper.make_node("Identity", ["p"], ["probabilities"]),
+        helper.make_node("Reshape", ["p", "four"], ["q"]),
+        helper.make_node("Expand", ["q", "square"], ["wide"]),
+        helper.make_node("Mul", ["wide", "value"], ["maps"]),
+    ]
+    tensors = [
+        constant("four", np.array([0, 2, 1, 1])),
+        constant("square", np.array([1, 1, 4, 4])),
+        constant("value", np.float32(value)),
+    ]
+    maps = [{"decision": "", "child": label} for label in FACTS["labels"]]
+    return sealed(facts(maps=maps), network(nodes, tensors, outputs=kinds))
+
+
+def test_maps_that_are_no_numbers_explain_nothing():
+    found = explain(Predictor(of_maps(1.0)), PIXELS)
+    assert found.heatmaps[0].values.shape == PIXELS.shape
+    for value in (NAN, INF, 1e38):
+        with pytest.raises(ImageError):
+            explain(Predictor(of_maps(value)), PIXELS)
+
+
+def test_occlusion_needs_probabilities_too(monkeypatch):
+    predictor = Predictor(sealed(facts(), network()))
+    assert explain(predictor, PIXELS, method="occlusion").heatmaps
+    run = predictor.run
+    monkeypatch.setattr(predictor, "run", lambda pixels, *rest: run(pixels, *rest) * np.float32(np.nan))
+    with pytest.raises(ImageError):
+        explain(predictor, PIXELS, method="occlusion")
 
 
 LABELS = {"labels": ["normal", "b\ud800"], "protected": None}

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import RunError
+from hilum.serving.operators import GraphError, check_graph
+from hilum.serving.seal import seal
 
 OPSET = 18
 INPUT = "images"
@@ -30,7 +32,8 @@ def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
         outputs: Names of what it returns, in order.
 
     Raises:
-        RunError: The network cannot be expressed in ONNX, or its ONNX form says something else.
+        RunError: The network cannot be expressed in ONNX or in what is served of it, or its ONNX form says something
+            else.
     """
     generator = torch.Generator().manual_seed(0)
     sample = torch.randint(0, 256, (2, size, size), dtype=torch.uint8, generator=generator)
@@ -75,8 +78,22 @@ def strip(model: onnx.ModelProto) -> None:
         del part.metadata_props[:]
 
 
+def check_served(content: bytes) -> None:
+    """Stop before anything is written that `hilum predict` would refuse to open.
+
+    Raises:
+        RunError: The graph holds what is not served.
+    """
+    try:
+        check_graph(seal({}, content))
+    except GraphError as error:
+        msg = f"the network cannot be served: its graph holds {error}. Train one of `hilum summary`'s networks instead."
+        raise RunError(msg) from error
+
+
 def _check(graph: nn.Module, content: bytes, sample: Tensor, outputs: Sequence[str]) -> None:
     onnx.checker.check_model(content)
+    check_served(content)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hilum.errors import RunError
-from hilum.export.onnx_model import INPUT, strip
+from hilum.export.onnx_model import INPUT, check_served, strip
 from hilum.models.penultimate import final_layer, parts_of
 
 OPERATORS = ("Conv", "Gemm")
@@ -109,6 +109,7 @@ def _quantised(proto: onnx.ModelProto, nodes: list[str], pixels: NDArray[np.uint
     strip(found)
     onnx.checker.check_model(found)
     content: bytes = found.SerializeToString(deterministic=True)
+    check_served(content)
     return content
 
 

@@ -97,9 +97,8 @@ def _array(part: Mapping[str, Any], name: str) -> NDArray[Any]:
 def _check_settings(facts: Mapping[str, Any]) -> None:
     """As JSON holds them: what Python would make a number of (a text, a truth value) is none."""
     neighbours, wrong = facts["neighbours"], facts["wrong"]
-    _demand(
-        type(neighbours) is int and 1 <= neighbours <= MOST_NEIGHBOURS, f"neighbours should be 1 to {MOST_NEIGHBOURS}"
-    )
+    near = type(neighbours) is int and 1 <= neighbours <= MOST_NEIGHBOURS
+    _demand(near, f"neighbours should be 1 to {MOST_NEIGHBOURS}")
     _demand(type(facts["level"]) is float and 0 < facts["level"] < 1, "level should lie between 0 and 1")
     boundary = type(facts["boundary"]) in (int, float) and abs(facts["boundary"]) <= LARGEST
     _demand(boundary, "boundary should be a number")

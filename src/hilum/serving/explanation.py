@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hilum.data.operating_point import are_probabilities
 from hilum.data.reduction import reduce
-from hilum.errors import UsageError
+from hilum.errors import ImageError, UsageError
+from hilum.serving.abstention import comparable
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import Bundle
 from hilum.serving.predictor import Predictor
@@ -65,7 +67,7 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
             for any network, at about a hundred times the work. By default activation wherever there is any.
 
     Raises:
-        ImageError: The image cannot be read.
+        ImageError: The image cannot be read, or what the network gives cannot be used.
         UsageError: The network has no activation maps.
     """
     bundle = predictor.bundle
@@ -88,6 +90,9 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
             values = found[bundle.maps.index((decision, child))]
         else:
             values = _occlusion(predictor, pixels, members, child)
+        if not comparable(values).all():
+            msg = f"{name}: the model cannot say where its reasons lie (they are no numbers). Export it anew."
+            raise ImageError(msg)
         share = shares[child] / max(sum(shares.values()), SMALLEST)
         onto = onto_image(values, bundle.preprocessing["fit"], picture.pixels.shape)
         heatmaps.append(Heatmap(decision, child, share, onto))
@@ -170,6 +175,8 @@ def _occlusion(
     others = [labels.index(label) for name, group in members.items() if name != child for label in group]
 
     def odds(probabilities: Floats) -> NDArray[np.float64]:
+        usable = are_probabilities(probabilities)
+        probabilities = np.where(usable[:, None], probabilities, np.nan)
         sums = [probabilities[:, which].astype(np.float64).sum(axis=1) for which in (inside, others)]
         found: NDArray[np.float64] = np.log(np.maximum(sums[0], SMALLEST)) - np.log(np.maximum(sums[1], SMALLEST))
         return found

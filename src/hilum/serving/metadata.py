@@ -156,9 +156,8 @@ def _are_labels(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    return (
-        isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-    )  # larger ones may have no float
+    # An integer of JSON may have any number of digits, and then no float.
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _is_number(value: Any) -> bool:

@@ -114,10 +114,14 @@ class Session:
 
     def _check_shapes(self) -> None:
         """What the metadata say of the graph has to be so; sides that the graph leaves open pass."""
-        given, size = self._session.get_inputs(), self.bundle.size
-        outputs = {item.name: (item.type, item.shape) for item in self._session.get_outputs()}
+        size = self.bundle.size
+        try:
+            given = [(item.name, item.type, item.shape) for item in self._session.get_inputs()]
+            outputs = {item.name: (item.type, item.shape) for item in self._session.get_outputs()}
+        except UnicodeDecodeError as error:  # names, as the runtime takes them from the file
+            self._refuse("its names are no text", error)
         told = self.bundle.facts["input"]["name"], "tensor(uint8)", (size, size)
-        fits = [(item.name, item.type) for item in given] == [told[:2]] and _same(given[0].shape, told[2])
+        fits = [item[:2] for item in given] == [told[:2]] and _same(given[0][2], told[2])
         for name, sides in self.sides.items():
             kind, shape = outputs.get(name, ("", []))
             fits = fits and kind == "tensor(float)" and _same(shape[: len(sides) + 1], sides)
