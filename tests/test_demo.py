@@ -84,3 +84,18 @@ def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_pat
     assert result.evaluation.access["confirmatory"]
     assert len(read_ledger(tmp_path / "demo" / "ledger.jsonl").of("access")) == 1
     assert not (own_cache / "ledger.jsonl").exists()  # simulated patients do not belong among real ones
+
+
+def test_interrupted_anywhere_and_called_again_it_ends_the_same(quick, write_dataset, tmp_path, monkeypatch):
+    data, out = write_dataset(splits=("train", "test")), tmp_path / "demo"
+
+    def stop(*arguments, **more):
+        raise KeyboardInterrupt
+
+    for stage in ("_make_room", "_audit", "train", "evaluate", "write_report"):
+        with monkeypatch.context() as patch:
+            patch.setattr(demo, stage, stop)
+            with pytest.raises(KeyboardInterrupt):
+                run_demo(data, out)
+    again, whole = run_demo(data, out), run_demo(data, tmp_path / "whole")
+    assert again.run.environment["weights_sha256"] == whole.run.environment["weights_sha256"]

@@ -10,6 +10,7 @@ import pytest
 from kill_points import Killer
 
 pytestmark = pytest.mark.timeout(1200)
+STEP = 17  # a series is killed at every eleventh write: its members are runs, which are killed at all of theirs
 SETTINGS = [
     part
     for setting in (
@@ -127,7 +128,7 @@ def test_a_series_goes_on_from_every_write(killer, data, tmp_path, command):
     assert whole["code"] == 0, whole["output"]
     events, failed = killer(*call, "--out", tmp_path / "again", root=tmp_path)["events"], []
     expected = found(tmp_path / "whole")
-    for number in range(1, len(events) + 1, 3):
+    for number in range(1, len(events) + 1, STEP):
         out = tmp_path / f"killed-{number}"
         assert killer(*call, "--out", out, root=tmp_path, kill=number)["code"] == -9
         again = killer(*call, "--out", out, *(["--resume"] if out.exists() else []), root=tmp_path)

@@ -11,6 +11,10 @@ import time
 import pytest
 
 from hilum.errors import RunError, TableError
+from hilum.evaluation.abstention import familiarise
+from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.certify import certify
+from hilum.evaluation.evaluate import evaluate
 from hilum.progress import Progress
 from hilum.training.lock import HOLDER, LOCK, contents, occupied, only_process
 from hilum.training.recipe import load_recipe
@@ -190,6 +194,23 @@ def test_a_series_is_held_while_it_works(holder, tmp_path):
     for resume in (False, True):
         with pytest.raises(RunError, match=str(first.pid)):
             made(tmp_path, tmp_path / "sweep", resume=resume)
+
+
+def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, run_of):
+    run, progress = run_of("flat"), Collected()
+    training = holder(run.path, "train")
+    for command in (evaluate, calibrate, familiarise, lambda run: certify(run, miss_rate=0.2)):
+        with pytest.raises(RunError, match=str(training.pid)):
+            command(run)
+    training.kill()
+    training.wait()
+    other = holder(run.path, "evaluate", "wait")
+    threading.Timer(0.5, other.stdin.close).start()
+    result = evaluate(run, progress=progress)
+    assert other.poll() == 0
+    assert str(other.pid) in progress.lines[0]
+    assert result.metrics["n_images"] == 72
+    assert not (run.path / HOLDER).exists()
 
 
 @pytest.mark.parametrize("name", ["split.csv", "history.csv"])
