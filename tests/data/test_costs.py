@@ -130,6 +130,25 @@ def test_both_ways_give_the_same(kind, monkeypatch):
         np.testing.assert_array_equal(read_picture(ORDINARY[kind]).pixels, here.pixels)
 
 
+@pytest.mark.parametrize("shape", [(301, 470), (470, 301), (32, 2000), (40, 50)])
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
+def test_a_large_image_is_reduced_to_the_same_bytes_in_strips(shape, fit, monkeypatch):
+    from hilum.data import grey_values, reduction
+
+    pixels = np.random.default_rng(0).random(shape, np.float32)
+    for size in (40, 64, 301):
+        height, width = shape
+        side = min(shape)
+        left, top = ((width - side) / 2, (height - side) / 2) if fit == "crop" else (0.0, 0.0)
+        box = (left, top, width - left, height - top)
+        whole = reduction._resized(pixels, (size, size), box), reduction.reduce(pixels, size, fit)
+        with monkeypatch.context() as patch:
+            patch.setattr(reduction, "LARGE", 0)
+            patch.setattr(grey_values, "AT_ONCE", 7 * shape[1])
+            np.testing.assert_array_equal(reduction._resized(pixels, (size, size), box), whole[0])
+            np.testing.assert_array_equal(reduction.reduce(pixels, size, fit), whole[1])
+
+
 @pytest.mark.timeout(60)
 def test_whether_there_is_a_second_frame_is_asked_and_not_counted():
     assert read_picture(tiff(1)).pixels.shape == (70, 90)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,18 +40,25 @@ def closed(tmp_path, monkeypatch):
     return folder
 
 
-def test_a_thousand_levels_and_links_in_a_loop(tmp_path, image):
-    deepest = tmp_path / "data" / Path(*["d"] * 1000)
-    above = tmp_path / "data"
+@pytest.fixture
+def deep(tmp_path):
+    """Where a folder may lie that is too deep for pytest to take away."""
+    yield tmp_path / "data"
+    subprocess.run(["rm", "-rf", str(tmp_path / "data")], check=True)
+
+
+def test_a_thousand_levels_and_links_in_a_loop(deep, image):
+    deepest = deep / Path(*["d"] * 1000)
+    above = deep
     for part in [None, *["d"] * 1000]:
         above = above / part if part else above
         above.mkdir()
     shutil.copy(image, deepest / "x.png")
-    (deepest / "up").symlink_to(tmp_path / "data")
+    (deepest / "up").symlink_to(deep)
     (deepest / "self").symlink_to(".")
     (deepest / "one.png").symlink_to("two.png")
     (deepest / "two.png").symlink_to("one.png")
-    found = list(find_files([tmp_path / "data"]))
+    found = list(find_files([deep]))
     assert [file.name for file in found] == ["one.png", "two.png", "x.png"]
     assert read_source(found[2], "x")[0].pixels.ndim == 2
 
