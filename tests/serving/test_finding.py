@@ -102,3 +102,13 @@ def test_predict_answers_about_the_others_and_ends_with_1(closed, image, bundle_
     assert "error" in pipe
     assert answer["label"]
     assert str(closed) in capsys.readouterr().err
+
+
+def test_a_terminal_of_few_letters_shows_any_name(image, bundle_of, tmp_path, monkeypatch, hilum):
+    folder = tmp_path / "größe 肺"
+    folder.mkdir()
+    shutil.copy(image, folder / "ß.png")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shown = hilum("predict", folder, folder / "無.png", "--model", bundle_of("flat"), "--csv", "-", check=0)
+    assert len(shown.stdout.splitlines()) == 3
+    assert shown.stdout.isascii()
