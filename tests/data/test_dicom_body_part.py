@@ -44,3 +44,11 @@ def test_of_a_list_a_chest_counts_and_a_code_counts_more_than_words():
     assert body_part(["XYZ"], ["51185008"])[0] is BodyPart.CHEST
     assert body_part(["HAND"], ["T-D8700"])[0] is BodyPart.OTHER
     assert body_part([]) == (BodyPart.UNKNOWN, "")
+
+
+@pytest.mark.parametrize("value", ["KNEESMITH", "SMITH KNEE", "LKNEE^SMITH", "ABDOMSMITH", "SCHADELSMITH"])
+def test_no_other_word_of_the_value_is_named(value):
+    part, word = body_part([value])
+    assert part is BodyPart.OTHER
+    assert word
+    assert "SMITH" not in word

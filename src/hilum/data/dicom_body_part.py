@@ -91,6 +91,14 @@ OTHER = (
         "骨盤",
     ),
 )
+# Body parts that a message may name as they are written: terms of PS3.16, annex L. Of any other word, which could be a
+# person's name, a message names what stands in the lists of this module.
+TERMS = frozenset(
+    {"ABDOMEN", "ANKLE", "ARM", "BLADDER", "BREAST", "CALCANEUS", "CLAVICLE", "ELBOW", "EXTREMITY", "FACE", "FEMUR"}
+    | {"FIBULA", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEEL", "HIP", "HUMERUS", "JAW", "KIDNEY", "KNEE", "LEG"}
+    | {"MANDIBLE", "MAXILLA", "NECK", "ORBIT", "PATELLA", "PELVIS", "RADIUS", "SCAPULA", "SHOULDER", "SINUS", "SKULL"}
+    | {"TEETH", "THUMB", "TIBIA", "TOE", "ULNA", "WRIST"}
+)
 OTHER_WORDS = frozenset(
     {"ARM", "LEG", "HIP", "TOE", "TOES", "JAW", "PIE", "PIED", "PIEDE", "FUSS", "EXM", "ТАЗ", "KUB"}
 )
@@ -105,8 +113,8 @@ def body_part(names: Iterable[str], codes: Iterable[str] = ()) -> tuple[BodyPart
 
     Returns:
         A chest where one name or code means it; another part where at least one name means such and none means a
-        chest; otherwise unknown. Then the word that names another part: one of anatomy, never the whole value, which
-        could hold anything.
+        chest; otherwise unknown. Then a word for the other part, of a list of this module: the value could hold
+        anything.
     """
     if any(code.strip().upper() in CHEST_CODES for code in codes):
         return BodyPart.CHEST, ""
@@ -126,6 +134,9 @@ def _meaning(name: str) -> tuple[BodyPart, str]:
     if any(part in whole for part in CHEST) or CHEST_WORDS.intersection(words):
         return BodyPart.CHEST, ""
     for word in words:  # perhaps behind a side: RKNEE, LTHAND
-        if word in OTHER_WORDS or any(word[side:].startswith(OTHER) for side in range(3)):
-            return BodyPart.OTHER, word
+        tails = [word[side:] for side in range(3)]
+        parts = (part for tail in tails for part in OTHER if tail.startswith(part))
+        stem = word if word in OTHER_WORDS else next(parts, "")
+        if stem:
+            return BodyPart.OTHER, next((tail for tail in tails if tail in TERMS), stem)
     return (BodyPart.CHEST if PERHAPS_CHEST in words else BodyPart.UNKNOWN), ""

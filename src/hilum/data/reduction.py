@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from hilum.data.grey_values import strips
+
+LARGE = 25_000_000  # pixels
 SCHEME = 1  # raise it when the same arguments would give other bytes
 
 
@@ -33,7 +36,7 @@ def reduce(pixels: NDArray[np.float32], size: int, fit: str = "stretch", equalis
         longest = max(height, width)
         target = (max(1, round(size * width / longest)), max(1, round(size * height / longest)))
     # Mode F keeps all 16 bits until the last step, so that 8-bit and 16-bit copies give the same bytes.
-    small = np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.BILINEAR, box=box))
+    small = _resized(pixels, target, box)
     quantised: NDArray[np.uint8] = np.clip(np.rint(small * 255), 0, 255).astype(np.uint8)
     if equalise:
         quantised = np.asarray(ImageOps.equalize(Image.fromarray(quantised)))
@@ -43,3 +46,22 @@ def reduce(pixels: NDArray[np.float32], size: int, fit: str = "stretch", equalis
     top, left = (size - quantised.shape[0]) // 2, (size - quantised.shape[1]) // 2
     square[top : top + quantised.shape[0], left : left + quantised.shape[1]] = quantised
     return square
+
+
+def _resized(
+    pixels: NDArray[np.float32], target: tuple[int, int], box: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """As Pillow resizes; of a large image some rows at a time, since Pillow copies what it gets.
+
+    Pillow resizes along the rows first and along the columns then, so that both ways give the same bits.
+    """
+    if pixels.size <= LARGE:
+        return np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.BILINEAR, box=box))
+    left, top, right, bottom = box
+    narrow = np.empty((len(pixels), target[0]), np.float32)
+    for rows in strips(*pixels.shape):
+        part, count = Image.fromarray(pixels[rows]), rows.stop - rows.start
+        along_rows = part.resize((target[0], count), Image.Resampling.BILINEAR, box=(left, 0, right, count))
+        narrow[rows] = np.asarray(along_rows)
+    along_columns = (0, top, target[0], bottom)
+    return np.asarray(Image.fromarray(narrow).resize(target, Image.Resampling.BILINEAR, box=along_columns))

@@ -77,10 +77,8 @@ def find_files(
             if unlisted:
                 unlisted(message)
         folders = [folder for folder in map(partial(_with_objects, path), listed) if folder.images]
-        if drawn and _is_below(os.path.realpath(path), drawn):
-            folders = [
-                f for f in folders if not _is_below(drawn, os.path.realpath(path.joinpath(*f.parts)), within=True)
-            ]
+        if drawn.startswith(os.path.join(os.path.realpath(path), "")):  # noqa: PTH118
+            folders = [folder for folder in folders if not _is_in(drawn, path.joinpath(*folder.parts))]
         if not folders and not failed:
             known = ", ".join(sorted(SUFFIXES | DICOM_SUFFIXES))
             msg = f"{path}: no image in this folder or below it ({known}). Name the files themselves."
