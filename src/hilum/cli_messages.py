@@ -95,10 +95,11 @@ def print_json(facts: object) -> None:
     Raises:
         UsageError: Standard output is closed, and it would be lost without a word.
     """
-    import json
     import sys
+
+    from hilum.saving import json_text
 
     if sys.stdout is None:
         msg = "--json: standard output is closed. Leave it open, or leave --json out."
         raise UsageError(msg)
-    typer.echo(json.dumps(facts))
+    typer.echo(json_text(facts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -170,6 +171,7 @@ class CacheTarget:
 
     def __init__(self) -> None:
         from hilum.data.cache import open_images
+        from hilum.data.cache_files import write_record
         from hilum.data.preprocessing import Preprocessing
         from hilum.data.readers.read import read_table
 
@@ -186,6 +188,15 @@ class CacheTarget:
         self.open = lambda: open_images(found, Preprocessing(size=32), folder=self.cache)
         self.right = self._seen()
         (self.record,) = self.cache.glob("*.json")
+        self.write_record = write_record
+        self._date()
+
+    def _date(self) -> None:
+        """Give the arrays an age that is always the same, so that the record of one cache fits another."""
+        arrays = (self.record.with_suffix(".npy"), self.record.with_name(f"{self.record.stem}-64.npy"))
+        for array in arrays:
+            os.utime(array, (0, 0))
+        self.write_record(arrays, {6: "damaged"}, [])
 
     def _seen(self) -> tuple[list[str], bytes]:
         images = self.open()
@@ -194,7 +205,10 @@ class CacheTarget:
     def __call__(self, content: bytes) -> bool:
         self.record.write_bytes(content)
         assert self._seen() == self.right
-        return self.record.read_bytes() == content
+        if self.record.read_bytes() == content:
+            return True
+        self._date()
+        return False
 
     def __enter__(self) -> Self:
         return self

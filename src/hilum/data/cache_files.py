@@ -138,7 +138,8 @@ def write_record(arrays: Sequence[Path], failures: Mapping[int, str], passing: S
     """
     described = [_map(array)[1] for array in arrays]
     kept = {str(i): failures[i] for i in sorted(failures)}
-    save_json(_record(arrays), {"arrays": described, "failures": kept, "passing": sorted(passing)}, indent=None)
+    told = {"arrays": described, "failures": kept, "passing": sorted(passing)}
+    save_json(_record(arrays), {**told, "sha256": _digest(told)}, indent=None)
 
 
 def read_kept(arrays: Sequence[Path], count: int | None = None) -> Kept | None:
@@ -150,6 +151,8 @@ def read_kept(arrays: Sequence[Path], count: int | None = None) -> Kept | None:
     """
     try:
         found = json.loads(read_text(_record(arrays)))
+        if found.pop("sha256") != _digest(found):
+            return None
         (pixels, first), (thumbnails, second) = map(_map, arrays)
         failures = {int(key): str(reason) for key, reason in found["failures"].items()}
         passing = found["passing"]
@@ -159,6 +162,10 @@ def read_kept(arrays: Sequence[Path], count: int | None = None) -> Kept | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         pass  # whatever it is, it is not what was written
     return None
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _record(arrays: Sequence[Path]) -> Path:

@@ -114,8 +114,3 @@ def train_member(data: Path | Table, folder: Path, recipe: Recipe, progress: Pro
         return run
     begun = (folder / RECIPE).exists()
     return train(data, folder, recipe, resume=begun, check=False, progress=progress)
-
-
-def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """Write a file that is there whole or not at all."""
-    save_json(file, values)
