@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hilum.data.operating_point import OperatingPoint
 from hilum.errors import CertificateError
 from hilum.opening import read_text
 from hilum.training.run import Run
@@ -57,6 +58,11 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
     if form := facts["model"].get("form"):
         msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
         raise CertificateError(msg)
+    try:
+        OperatingPoint.of(facts)
+    except (ValueError, KeyError, TypeError) as error:  # sealed anew by somebody
+        msg = f"{file}: no operating point is like that ({error}). {again}"
+        raise CertificateError(msg) from error
     return {**facts, "seal": sealed}
 
 

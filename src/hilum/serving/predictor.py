@@ -66,7 +66,7 @@ class Predictor:
         """Answer about one image.
 
         Args:
-            source: A file, the bytes of one, or an array (see `hilum.data.images.from_array`).
+            source: A file, the bytes of one, or an array (see `hilum.data.grey_values.from_array`).
             name: What the answer calls it, where it is not a file.
 
         Raises:

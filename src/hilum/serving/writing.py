@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from hilum.cells import cell
 from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
 from hilum.printable import encodable, printable
+from hilum.saving import json_text
 from hilum.serving.answer import Answer, columns
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import Study
@@ -141,14 +141,14 @@ class Writer:
     def write(self, answer: Answer) -> None:
         """Write one answer."""
         if self.lines:
-            self.lines.write(json.dumps(_encodable(answer.to_json(self.predictor.model))) + "\n")
+            self.lines.write(json_text(_encodable(answer.to_json(self.predictor.model))) + "\n")
         if self.rows:
             self._row(answer.to_row(self.predictor.bundle.labels, self.predictor.model))
 
     def write_study(self, study: Study) -> None:
         """Write one study: a JSON object that holds its images, or a row of CSV and one for each of them."""
         if self.lines:
-            self.lines.write(json.dumps(_encodable(study.to_json(self.predictor.model))) + "\n")
+            self.lines.write(json_text(_encodable(study.to_json(self.predictor.model))) + "\n")
         if self.rows:
             labels, model = self.predictor.bundle.labels, self.predictor.model
             self._row([study.name, "study", *study.as_answer().to_row(labels, model)])
