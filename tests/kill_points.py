@@ -8,22 +8,20 @@ import json
 import os
 import subprocess
 import sys
-import traceback
+from functools import partial
+from pathlib import Path
 
-WRITES = os.O_WRONLY | os.O_RDWR
-CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink")
+from killing import command, in_child
 
 
 class Killer:
     """The other end: asks for a command, and gets its exit code, its output, and the writes that it did.
 
     Args:
-        folder: Where the output of commands is kept for a moment.
         environment: Of the process.
     """
 
-    def __init__(self, folder, **environment):
-        self.folder = folder
+    def __init__(self, **environment):
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -46,7 +44,7 @@ class Killer:
             ``code`` (-9 if it was killed), ``output``, and ``events``: kind and path of each write.
         """
         request = {"arguments": list(map(str, arguments)), "root": str(root), "kill": kill, "umask": umask}
-        request |= {"log": str(self.folder / "killed"), "environment": environment}
+        request["environment"] = environment
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -73,60 +71,16 @@ def serve():
     torch.set_num_threads(1)
     for line in sys.stdin:
         request = json.loads(line)
-        child = os.fork()
-        if not child:
-            run(request)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        output, events = (read(request["log"] + suffix) for suffix in (".out", ".events"))
-        answers.write(json.dumps({"code": code, "output": output, "events": events.splitlines()}) + "\n")
+        ended = in_child(partial(run, request), Path(request["root"]), kill=request["kill"])
+        answers.write(json.dumps({"code": ended.code, "output": ended.said, "events": ended.events}) + "\n")
         answers.flush()
 
 
-def read(file):
-    with open(file, encoding="utf-8", errors="replace") as opened:  # noqa: PTH123
-        return opened.read()
-
-
 def run(request):
-    """The fork: never returns."""
-    handle = os.open(request["log"] + ".out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    events = os.open(request["log"] + ".events", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
     os.environ.update(request["environment"])
     if request["umask"] is not None:
         os.umask(request["umask"])
-    done, root = 0, os.path.abspath(request["root"])  # noqa: PTH100 - as strings, which are compared
-
-    def watch(event, values):
-        nonlocal done
-        if event == "open":
-            if not isinstance(values[2], int) or not values[2] & WRITES or isinstance(values[0], int):
-                return
-        elif event not in CHANGES:
-            return
-        path = os.path.abspath(os.fsdecode(values[0]))  # noqa: PTH100
-        if path != root and not path.startswith(root + os.sep):
-            return
-        done += 1
-        os.write(events, f"{event} {os.path.relpath(path, root)}\n".encode(errors="replace"))
-        if done == request["kill"]:
-            os.kill(os.getpid(), 9)
-
-    sys.addaudithook(watch)
-    import hilum.cli
-
-    sys.argv = ["hilum", *request["arguments"]]
-    code = 99
-    try:
-        hilum.cli.main()
-    except SystemExit as stop:
-        code = stop.code or 0
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    command(*request["arguments"])()
 
 
 if __name__ == "__main__":

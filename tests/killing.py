@@ -24,10 +24,10 @@ FAULT = 99
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: its exit code (negative for a signal), its write events, and what it said."""
+    """How a child ended: its exit code (negative for a signal), its write events by name, and what it said."""
 
     code: int
-    events: int
+    events: tuple[str, ...]
     said: str
 
     @property
@@ -69,7 +69,7 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
                 sys.stderr.flush()
-            os.write(tell, f"\n\0{counted()}".encode())
+            os.write(tell, f"\n\0{os.linesep.join(counted)}".encode(errors="replace"))
         finally:
             os._exit(code)
     os.close(tell)
@@ -77,14 +77,14 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
         text = pipe.read().decode(errors="replace")
     _, status = os.waitpid(child, 0)
     said, _, events = text.partition("\n\0")
-    return Ended(os.waitstatus_to_exitcode(status), int(events or 0), said)
+    return Ended(os.waitstatus_to_exitcode(status), tuple(events.splitlines()), said)
 
 
-def _watch(home: str, kill: int) -> Callable[[], int]:
-    count, own = 0, os.getpid()
+def _watch(home: str, kill: int) -> list[str]:
+    seen: list[str] = []
+    own = os.getpid()
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal count
         if event == "open":
             path, _, flags = arguments[:3]
             if not isinstance(flags, int) or not flags & WRITES or isinstance(path, int):
@@ -98,12 +98,12 @@ def _watch(home: str, kill: int) -> Callable[[], int]:
         name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - in a hook nothing may be imported
         if not name.startswith(f"{home}{os.sep}") or name.endswith(PASSED_OVER):
             return
-        count += 1
-        if count == kill:
+        seen.append(f"{event} {name.removeprefix(home + os.sep)}".replace("\n", " "))
+        if len(seen) == kill:
             os.kill(own, signal.SIGKILL)
 
     sys.addaudithook(hook)
-    return lambda: count
+    return seen
 
 
 def command(*arguments: object) -> Callable[[], None]:

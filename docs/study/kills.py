@@ -180,7 +180,7 @@ def killed(name: str, place: Path, names: dict[str, str], kills: int, chance: ra
         must(call(text, names, here))
     shutil.copytree(here, before)
     old, start = state(here), time.monotonic()
-    events = must(call(case.arguments, names, here)).events
+    events = len(must(call(case.arguments, names, here)).events)
     lasts, new = time.monotonic() - start, state(here)
     points: list[dict[str, Any]] = [{"kill": round(1 + k * (events - 1) / max(1, kills - 1))} for k in range(kills)]
     points = [{"kill": k} for k in range(1, events + 1)] if events <= kills else points

@@ -97,7 +97,7 @@ def test_500_cuts_of_the_table_of_phantoms_are_refused(tmp_path):
 @pytest.mark.timeout(60)
 def test_killed_anywhere_mending_can_be_repeated(mended, tmp_path):
     made = Fixed(read_table(mended), ("left out x.png: cannot be read",))
-    events = in_child(lambda: write_fixed(made, tmp_path / "0.csv"), tmp_path).events
+    events = len(in_child(lambda: write_fixed(made, tmp_path / "0.csv"), tmp_path).events)
     assert events >= 4
     whole = (tmp_path / "0.csv").read_bytes()
     for kill in range(1, events + 1):
@@ -141,7 +141,7 @@ def test_phantoms_are_whole_or_not_there(tmp_path):
     def make():
         write_phantoms(tmp_path / "ph", patients=6, size=64, workers=1)
 
-    events = in_child(make, tmp_path).events
+    events = len(in_child(make, tmp_path).events)
     (tmp_path / "ph").rename(tmp_path / "whole")
     for kill in range(1, events + 1, max(1, events // 8)):
         assert in_child(make, tmp_path, kill=kill).killed

@@ -149,7 +149,7 @@ def test_a_full_disk_keeps_full_lines_and_the_earlier_output(predictor, tmp_path
 def test_killed_at_any_event_the_old_or_the_new_is_there(predictor, tmp_path):
     lines = tmp_path / "a.json"
     new = [answer(predictor, number) for number in range(20)]
-    events = in_child(lambda: write(predictor, new, lines), tmp_path).events
+    events = len(in_child(lambda: write(predictor, new, lines), tmp_path).events)
     whole = lines.read_bytes()
     for kill in range(1, events + 1):
         lines.write_bytes(OLD)

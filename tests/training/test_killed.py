@@ -30,7 +30,7 @@ SETTINGS = [
 @pytest.fixture(scope="module")
 def killer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killer")
-    killer = Killer(folder, HILUM_CACHE=str(folder / "cache"), HILUM_LEDGER=str(folder / "ledger.jsonl"))
+    killer = Killer(HILUM_CACHE=str(folder / "cache"), HILUM_LEDGER=str(folder / "ledger.jsonl"))
     yield killer
     killer.close()
 
