@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
+import platform
 import stat
 import threading
 import time
@@ -111,7 +111,7 @@ def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progr
         with contextlib.suppress(OSError):  # a full disk: the lock itself holds all the same
             save_json(
                 folder / HOLDER,
-                {"what": what, "host": socket.gethostname(), "pid": os.getpid(), "since": since, "waits": wait},
+                {"what": what, "host": platform.node(), "pid": os.getpid(), "since": since, "waits": wait},
             )
         yield
     finally:
