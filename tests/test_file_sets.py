@@ -81,3 +81,13 @@ def test_a_journal_of_others_moves_nothing(tmp_path, journal):
     settle(folder)
     assert files(folder) == OLD
     assert not (tmp_path / "stolen").exists()
+
+
+def test_names_that_cannot_be_given_are_an_error(tmp_path):
+    (tmp_path / "b.json" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError):
+        write(tmp_path, NEW)
+    (tmp_path / "b.json" / "inside").rmdir()
+    (tmp_path / "b.json").rmdir()
+    settle(tmp_path)
+    assert files(tmp_path) == NEW

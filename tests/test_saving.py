@@ -78,6 +78,21 @@ def test_killed_at_any_step_the_file_is_the_old_or_the_new(tmp_path, kill):
     assert (tmp_path / "a.bin").read_bytes() in (b"before", b"after" * 10_000)
 
 
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(OSError) as nowhere:
+        save_text(tmp_path / "missing" / "a.txt", "x")
+    assert nowhere.value.filename == str(tmp_path / "missing" / "a.txt")
+
+    def write(error):
+        with saving(tmp_path / "a.txt"):
+            raise error
+
+    for named, expected in ((None, str(tmp_path / "a.txt")), ("input.png", "input.png")):
+        with pytest.raises(OSError) as full:
+            write(OSError(28, "No space left on device", named))
+        assert full.value.filename == expected
+
+
 def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
     (tmp_path / "image.png").write_bytes(b"radiograph")
     (tmp_path / "out.json").symlink_to("image.png")

@@ -12,14 +12,13 @@ import hashlib
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hilum.opening import read_text
-from hilum.saving import PREFIX, STALE, save_json
+from hilum.saving import PREFIX, json_text, save_json, sweep, to_disk
 
 JOURNAL = ".hilum-set.json"
 NEXT = ".next"  # the end of temporary names; `hilum.saving` takes away others after a day
@@ -39,7 +38,7 @@ def saving_together(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
         OSError: They cannot be written.
     """
     settle(folder)
-    _sweep(folder)
+    sweep(folder, NEXT)
     parts: dict[str, str] = {}
 
     def save(name: str, content: bytes) -> None:
@@ -60,18 +59,27 @@ def saving_together(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
             with contextlib.suppress(OSError):
                 (folder / part).unlink(missing_ok=True)
         raise
-    settle(folder)
+    _settle(folder)
 
 
 def settle(folder: Path) -> None:
     """Give the files of a killed process their names; where one may not write, all stays as it is."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError, RecursionError):
+        _settle(folder)
+
+
+def _settle(folder: Path) -> None:
     journal = folder / JOURNAL
-    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        for part, name in json.loads(read_text(journal)).items():
-            if part.startswith(PREFIX) and part.endswith(NEXT) and {Path(part).name, Path(name).name} == {part, name}:
-                with contextlib.suppress(FileNotFoundError):  # it has its name already
-                    (folder / part).replace(folder / name)
-        journal.unlink(missing_ok=True)
+    try:
+        text = read_text(journal)
+    except FileNotFoundError:  # there is nothing to do, or somebody else has done it
+        return
+    for part, name in json.loads(text).items():
+        if part.startswith(PREFIX) and part.endswith(NEXT) and {Path(part).name, Path(name).name} == {part, name}:
+            with contextlib.suppress(FileNotFoundError):  # it has its name already
+                (folder / part).replace(folder / name)
+    to_disk(folder)
+    journal.unlink(missing_ok=True)
 
 
 def as_bytes(values: Mapping[str, Any]) -> bytes:
@@ -80,7 +88,7 @@ def as_bytes(values: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: A number is not finite.
     """
-    return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()
+    return f"{json_text(values, indent=2)}\n".encode()
 
 
 def stated(content: bytes, rows: int) -> dict[str, Any]:
@@ -91,10 +99,3 @@ def stated(content: bytes, rows: int) -> dict[str, Any]:
         rows: How many it has below its header.
     """
     return {"rows": rows, "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _sweep(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        for left in folder.glob(f"{PREFIX}*{NEXT}"):
-            if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()

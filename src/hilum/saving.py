@@ -43,20 +43,24 @@ def saving(path: Path | str, *, text: bool = False, errors: str = "strict") -> I
     if path.exists() and not path.is_symlink() and not path.is_file():  # a rename would take a device away
         raise OSError(errno.EINVAL, "there is something else than a file", str(path))
     part = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
-    handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         kind: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "errors": errors, "newline": ""}
         with os.fdopen(handle, **(kind if text else {"mode": "w+b"})) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(part)):
+            error.filename, error.filename2 = str(path), None  # nobody knows the temporary one
         raise
-    _to_disk(path.parent)
-    _sweep(path.parent)
+    to_disk(path.parent)
+    if path.parent not in _swept:  # once, since a folder may hold many files
+        _swept.add(path.parent)
+        sweep(path.parent, SUFFIX)
 
 
 def save_bytes(path: Path | str, content: bytes) -> None:
@@ -89,8 +93,8 @@ def json_text(values: Any, *, indent: int | None = None) -> str:
     return json.dumps(values, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")  # which ASCII has, too
 
 
-def _to_disk(folder: Path) -> None:
-    """Make the rename survive a power failure, where the system can do that."""
+def to_disk(folder: Path) -> None:
+    """Make renames in a folder survive a power failure, where the system can do that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -99,12 +103,9 @@ def _to_disk(folder: Path) -> None:
             os.close(handle)
 
 
-def _sweep(folder: Path) -> None:
-    """Take away what killed processes have left, files and folders; once, since a folder may hold many files."""
-    if folder in _swept:
-        return
-    _swept.add(folder)
-    for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+def sweep(folder: Path, suffix: str) -> None:
+    """Take away what killed processes have left under temporary names, files and folders."""
+    for left in folder.glob(f"{PREFIX}*{suffix}"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
