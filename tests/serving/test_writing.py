@@ -116,6 +116,19 @@ def test_what_was_answered_is_kept_and_the_earlier_output_too(predictor, tmp_pat
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", "a.json"]
 
 
+def test_two_processes_never_mix_their_answers(predictor, tmp_path):
+    lines = tmp_path / "a.json"
+    with writing(predictor, str(lines), None) as one:
+        one.write(answer(predictor, 1))
+        with pytest.raises(UsageError, match="another process"):
+            write(predictor, [answer(predictor, 3)], lines)
+        one.write(answer(predictor, 2))
+    assert [json.loads(line)["path"] for line in lines.read_text().splitlines()] == ["1.png", "2.png"]
+    write(predictor, [answer(predictor, 3)], lines)
+    assert [json.loads(line)["path"] for line in lines.read_text().splitlines()] == ["3.png"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_nothing_answered_leaves_nothing(predictor, tmp_path):
     with pytest.raises(RuntimeError), writing(predictor, str(tmp_path / "a.json"), str(tmp_path / "a.csv")):
         raise RuntimeError

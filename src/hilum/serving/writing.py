@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from hilum.cells import cell
 from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
 from hilum.printable import encodable, printable
-from hilum.saving import json_text
+from hilum.saving import json_text, to_disk
 from hilum.serving.answer import Answer, columns
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import Study
@@ -58,8 +59,7 @@ class Growing:
 
     def __init__(self, path: Path) -> None:
         self.path, self.part, self.size, self.lines = path, unfinished(path), 0, 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        self._handle = os.open(self.part, flags, 0o666)
+        self._handle = _open_alone(self.part)
 
     def write(self, text: str) -> None:
         """Write a line whole, or not at all.
@@ -86,11 +86,10 @@ class Growing:
 
     def finish(self) -> None:
         """Give it its name."""
-        try:
-            os.fsync(self._handle)
-        finally:
-            os.close(self._handle)
+        os.fsync(self._handle)
         self.part.replace(self.path)
+        os.close(self._handle)
+        to_disk(self.path.parent)
 
     def keep(self, head: int) -> str:
         """Close it as it is; where answers are in it, what to say of them.
@@ -98,13 +97,40 @@ class Growing:
         Args:
             head: Lines that are no answers.
         """
-        with contextlib.suppress(OSError):
-            os.close(self._handle)
         if self.lines <= head:
             with contextlib.suppress(OSError):
                 self.part.unlink()
+        with contextlib.suppress(OSError):
+            os.close(self._handle)
+        if self.lines <= head:
             return ""
         return f"{self.part}: {self.lines - head:,} answers are kept here; {self.path} is as it was"
+
+
+def _open_alone(part: Path) -> int:
+    """Open an empty file to which no other process writes, as long as it is open.
+
+    Raises:
+        OSError: One does, or it cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        handle = os.open(part, flags, 0o666)
+        try:
+            with contextlib.suppress(ImportError):  # Windows
+                import fcntl
+
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), part.lstat()):
+                os.ftruncate(handle, 0)
+                return handle
+            os.close(handle)  # it has got its own name just now: what is in it stays
+        except BaseException as error:
+            os.close(handle)
+            if isinstance(error, BlockingIOError):
+                raise OSError(errno.EBUSY, "another process is writing it", str(part)) from error
+            if not isinstance(error, FileNotFoundError):
+                raise
 
 
 def takes_stdout(*names: str | None) -> bool:
