@@ -16,7 +16,7 @@ from hilum.data import bounded, costs, images, pillow_decoding
 from hilum.data.costs import has_slow_header, is_costly_file
 from hilum.data.images import read_picture
 from hilum.data.reading import WARNED, read_radiograph
-from hilum.errors import ImageError
+from hilum.errors import ImageError, PassingImageError
 
 GREY = np.add.outer(np.arange(70), np.arange(90)).astype(np.uint8)
 COLOURS = np.stack([GREY, GREY.T[:1].repeat(70, 0)[:, :1].repeat(90, 1), 255 - GREY], 2)
@@ -193,6 +193,19 @@ def test_what_takes_too_long_is_one_line(monkeypatch):
     monkeypatch.undo()
     bounded._workers.end()
     assert bounded.read_bounded(ORDINARY["png"], "x").pixels.shape == (70, 90)
+
+
+@pytest.mark.timeout(60)
+def test_what_this_machine_is_the_reason_for_is_tried_another_time(monkeypatch):
+    """Its clock, and a program of which Python is only a part: the file is not to blame."""
+    monkeypatch.setattr(bounded, "PATIENCE", 0.2)
+    monkeypatch.setattr(bounded, "START", "import time; time.sleep(30)")
+    bounded._workers.end()
+    with pytest.raises(PassingImageError):
+        bounded.read_bounded(ORDINARY["png"], "x")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(PassingImageError, match="part of another program"):
+        bounded.read_bounded(ORDINARY["png"], "x")
 
 
 def test_what_a_decoder_prints_is_noted_once_and_not_shown(capfd):

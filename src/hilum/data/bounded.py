@@ -12,15 +12,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from threading import BoundedSemaphore, Lock, Timer
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.crew import usable_cores
+from hilum.data.crew import start_python, usable_cores
 from hilum.data.images import Picture
 from hilum.errors import ImageError, PassingImageError
 
@@ -68,16 +66,9 @@ class _Worker:
     """One process that decodes, one file at a time."""
 
     def __init__(self) -> None:
-        single = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads reserve address space
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, json.dumps(sys.path)],  # -P: no json.py of the working directory
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # pydicom's warnings tell names
-            env=single,
-        )
+        self.process = start_python(START)
         self.asked = 0
-        self.late = False
+        self.late = self.waited = False
 
     def ask(self, request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], NDArray[np.float32]]:
         """Send a request and wait for its answer; OSError or ValueError where the process breaks down."""
@@ -106,12 +97,12 @@ class _Worker:
         return answer, np.frombuffer(pixels, np.float32).reshape(answer.get("shape", [0]))
 
     def _stop(self) -> None:
-        self.late = True
+        self.waited = True
         self.process.kill()
 
     def end(self) -> None:
         self.process.kill()  # it holds nothing that could be lost
-        self.late = self.process.wait() == -getattr(signal, "SIGXCPU", 0) or self.late
+        self.late = self.process.wait() == -getattr(signal, "SIGXCPU", 0)
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):  # what was not flushed has nobody to read it
                 pipe and pipe.close()
@@ -144,13 +135,19 @@ class _Workers:
                 worker = worker or _Worker()
             except OSError as error:
                 msg = f"{name}: no process could be started to decode it ({error.strerror}). Free some memory."
-                raise PassingImageError(msg) from error
+                raise PassingImageError(msg) from error  # also where Python is part of another program
             try:
                 answer = worker.ask(request, content)
             except BaseException as error:  # Ctrl-C included: what it would answer next belongs to this request
                 worker.end()
+                if isinstance(error, MemoryError):
+                    msg = f"{name}: there is not enough memory to decode it. Free some memory."
+                    raise PassingImageError(msg) from error
                 if not isinstance(error, (OSError, ValueError)):
                     raise
+                if worker.waited:  # the file alone would have used up its processor time
+                    msg = f"{name}: decoding did not end within {PATIENCE} s. Try again when less is running."
+                    raise PassingImageError(msg) from None
                 if worker.late:
                     msg = f"{name}: decoding took more than {SECONDS} s and was stopped. Check where it comes from."
                     raise ImageError(msg) from None

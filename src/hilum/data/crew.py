@@ -9,6 +9,7 @@ others only if the rest would take longer than starting them. They are plain ``p
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -93,22 +94,33 @@ class Crew:
                     Thread(target=_feed, args=(helper, content, items, heap, done), daemon=True).start()
 
     def _call(self, count: int) -> None:
-        if not sys.executable or getattr(sys, "frozen", False):
-            return  # Python is part of another program, which would be started instead
-        # One thread each: their arithmetic libraries would start as many as there are cores.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         for _ in range(count - len(self.helpers)):
             try:
-                helper = subprocess.Popen(
-                    [sys.executable, "-P", "-c", START, json.dumps(sys.path)],  # -P: no json.py of the folder
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=environment,
-                )
+                self.helpers.append(start_python(START))
             except OSError:  # no memory, no processes left: then alone
                 return
-            self.helpers.append(helper)
+
+
+def start_python(code: str) -> subprocess.Popen[bytes]:
+    """Start another Python, which is talked to through pipes.
+
+    It gets one thread: arithmetic libraries would start as many as there are cores, and reserve memory for each.
+
+    Args:
+        code: What it runs; in ``sys.argv[1]`` it finds the path on which modules are found here, as JSON.
+
+    Raises:
+        OSError: It cannot be started, or Python is part of another program, which would be started instead.
+    """
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise OSError(errno.ENOEXEC, "Python is part of another program")
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", code, json.dumps(sys.path)],  # -P: no json.py of the working directory
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # pydicom's warnings tell names
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
 
 
 def usable_cores() -> int:

@@ -18,6 +18,8 @@ import time
 from threading import Lock
 from typing import Any
 
+from hilum.data.crew import start_python
+
 CHUNK = 16  # images that a network is given at a time, or one
 SECONDS = 6  # of processor time, for opening and one image twice; a ResNet-50 at 512 pixels takes one
 MIB = 4096  # beyond three times the file; for one image
@@ -55,7 +57,7 @@ def try_out(content: bytes, digest: str, size: int) -> int:
         if key in _tried:
             return _tried[key]
     if not sys.executable or getattr(sys, "frozen", False):
-        return 1  # Python is part of another program, which would be started instead
+        return 1  # see `hilum.data.crew.start_python`
     found = _ask(
         content,
         {"size": size, "seconds": _limit("HILUM_MODEL_SECONDS", SECONDS), "mib": _limit("HILUM_MODEL_MIB", MIB)},
@@ -71,16 +73,9 @@ def _limit(variable: str, usual: int) -> int:
 
 
 def _ask(content: bytes, request: dict[str, int]) -> int:
-    single = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads reserve address space
     limits = f"{request['seconds']} s of processor time or {request['mib']:,} MiB of memory"
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, json.dumps(sys.path)],  # -P: no json.py of the working directory
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=single,
-        )
+        process = start_python(START)
     except OSError as error:
         msg = f"no process could be started to try it out: {error.strerror}"
         raise TrialError(msg) from error
