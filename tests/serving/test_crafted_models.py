@@ -286,3 +286,27 @@ def test_the_command_says_it_in_one_line(hilum, tmp_path):
     result = hilum("predict", tmp_path / "a.png", "--model", tmp_path / "m.onnx", "--json", "-", timeout=60)
     assert_one_message(result, 1, "m.onnx")
     assert result.stdout == ""
+
+
+def graph_with_tensor(fields):
+    """A model of one graph of one tensor of such fields, as bytes of Protocol Buffers."""
+    content = fields
+    for tag in (b"\x2a", b"\x3a"):  # GraphProto.initializer, ModelProto.graph
+        length = bytes([len(content) >> 7 * k & 127 | 128 * (k < 3) for k in range(4)])
+        content = tag + length + content
+    return sealed(facts(), content)
+
+
+def test_millions_of_tiny_parts_are_refused_soon():
+    """They are read in Python, at two microseconds each."""
+    assert check_graph(graph_with_tensor(b"\x08\x01" * 9))
+    begin = time.process_time()
+    with pytest.raises(GraphError, match="parts"):
+        check_graph(graph_with_tensor(b"\x08\x01" * 4_000_000))
+    assert time.process_time() - begin < 10
+
+
+def test_a_field_whose_number_other_readers_cut_is_refused():
+    """They keep 32 bits of a tag: this one is field 1, and 2**29 more."""
+    with pytest.raises(GraphError):
+        check_graph(graph_with_tensor(b"\x88\x80\x80\x80\x10\x01"))

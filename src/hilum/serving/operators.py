@@ -15,6 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from hilum.serving.seal import HASH, METADATA
 
+MOST_FIELDS = 10**6  # of all messages: some seconds; networks have about ten thousand
 NUMBER, BYTES = 0, 2  # wire types; 1 and 5 are 8 and 4 bytes
 FIXED = {1: 8, 5: 4}
 CONSTANT, SIZE, DATA = range(3)  # where a tensor comes from: the file, the batch's size, the images
@@ -76,38 +77,39 @@ def check_graph(content: bytes) -> str:
         GraphError: It holds something else, or is no ONNX model.
     """
     ours: list[bytes] = []
+    budget = iter(range(MOST_FIELDS))
     graphs: list[memoryview] = []
     digest = hashlib.sha256()
-    for number, value in _fields(memoryview(content), MODEL, "the model"):
+    for number, value in _fields(memoryview(content), MODEL, "the model", budget):
         if number == 14:
-            ours += [key for key in _texts(value, 1) if key in (METADATA.encode(), HASH.encode())]
+            ours += [key for key in _texts(value, 1, budget) if key in (METADATA.encode(), HASH.encode())]
             continue
         digest.update(b"%d:" % number)
         digest.update(b"%d" % value if isinstance(value, int) else value)
         if number == 7:
             graphs.append(_message(value))
-        elif number == 8 and not all(domain in DOMAINS for domain in _texts(value, 1)):
+        elif number == 8 and not all(domain in DOMAINS for domain in _texts(value, 1, budget)):
             _refuse("operators that ONNX does not define")
     if sorted(ours) != sorted((METADATA.encode(), HASH.encode())):
         _refuse("metadata of hilum more than once")
     if len(graphs) != 1:
         _refuse(f"{len(graphs)} graphs")
-    _check_flow(graphs[0])
+    _check_flow(graphs[0], budget)
     return digest.hexdigest()
 
 
-def _check_flow(graph: memoryview) -> None:
+def _check_flow(graph: memoryview, budget: Iterator[int]) -> None:
     """Follow the tensors: each is made before it is used, and none that comes from the images decides a shape."""
     nodes: list[_Node] = []
     origin: dict[bytes, int] = {b"": CONSTANT}  # an input that was left out
     given: list[bytes] = []
-    for number, value in _fields(graph, GRAPH, "the graph"):
+    for number, value in _fields(graph, GRAPH, "the graph", budget):
         if number == 1:
-            nodes.append(_node(_message(value)))
+            nodes.append(_node(_message(value), budget))
         elif number == 5:
-            origin.update(dict.fromkeys(_tensor(_message(value)), CONSTANT))
+            origin.update(dict.fromkeys(_tensor(_message(value), budget), CONSTANT))
         elif number == 11:
-            given += _texts(value, 1)
+            given += _texts(value, 1, budget)
     origin.update(dict.fromkeys(given, DATA))
     for node in nodes:
         if node.operator not in SHAPED:
@@ -124,28 +126,28 @@ def _check_flow(graph: memoryview) -> None:
         origin.update((name, kind) for name in node.outputs if name)
 
 
-def _node(node: memoryview) -> _Node:
+def _node(node: memoryview, budget: Iterator[int]) -> _Node:
     operator: list[str] = []
     inputs: list[bytes] = []
     outputs: list[bytes] = []
-    for number, value in _fields(node, NODE, "an operator"):
+    for number, value in _fields(node, NODE, "an operator", budget):
         if number in (1, 2):
             (inputs if number == 1 else outputs).append(bytes(_message(value)))
         elif number == 4:
             operator.append(bytes(_message(value)).decode("ascii", "replace"))
         elif number == 5:
-            for field, part in _fields(_message(value), ATTRIBUTE, "an attribute"):
+            for field, part in _fields(_message(value), ATTRIBUTE, "an attribute", budget):
                 if field == 5:
-                    _tensor(_message(part))
+                    _tensor(_message(part), budget)
         elif number == 7 and bytes(_message(value)) not in DOMAINS:
             _refuse("operators that ONNX does not define")
     return _Node(operator[-1] if operator else "", inputs, outputs)
 
 
-def _tensor(tensor: memoryview) -> list[bytes]:
+def _tensor(tensor: memoryview, budget: Iterator[int]) -> list[bytes]:
     """The name of a tensor that lies in the file, all of it."""
     names = []
-    for number, value in _fields(tensor, TENSOR, "a tensor"):
+    for number, value in _fields(tensor, TENSOR, "a tensor", budget):
         if number == 14 and value != 0:
             _refuse("a tensor that lies in another file")
         elif number == 8:
@@ -153,9 +155,10 @@ def _tensor(tensor: memoryview) -> list[bytes]:
     return names[-1:]
 
 
-def _texts(value: int | memoryview, wanted: int) -> list[bytes]:
+def _texts(value: int | memoryview, wanted: int, budget: Iterator[int]) -> list[bytes]:
     """All values of one field of a message whose other fields do not matter."""
-    return [bytes(_message(part)) for number, part in _fields(_message(value), None, "") if number == wanted]
+    fields = _fields(_message(value), None, "", budget)
+    return [bytes(_message(part)) for number, part in fields if number == wanted]
 
 
 def _message(value: int | memoryview) -> memoryview:
@@ -164,8 +167,10 @@ def _message(value: int | memoryview) -> memoryview:
     return value
 
 
-def _fields(data: memoryview, allowed: frozenset[int] | None, what: str) -> Iterator[tuple[int, int | memoryview]]:
-    """Numbers and values of the fields of a message: a number, or its bytes.
+def _fields(
+    data: memoryview, allowed: frozenset[int] | None, what: str, budget: Iterator[int]
+) -> Iterator[tuple[int, int | memoryview]]:
+    """Numbers and values of the fields of a message: a number, or its bytes; each takes one out of the budget.
 
     Raises:
         GraphError: It is none, or has a field that is not allowed.
@@ -180,8 +185,10 @@ def _fields(data: memoryview, allowed: frozenset[int] | None, what: str) -> Iter
         else:
             length, at = _varint(data, at) if kind == BYTES else (FIXED.get(kind, len(data) + 1), at)
             value, at = data[at : at + length], at + length
-        if at > len(data):
+        if at > len(data) or not 0 < number < 2**29:  # other readers would cut such a number
             _refuse("bytes that are no ONNX model")
+        if next(budget, None) is None:
+            _refuse(f"more than {MOST_FIELDS:,} parts")
         if allowed is not None and number not in allowed:
             _refuse(f"a part of {what} that no network here needs (field {number})")
         yield number, value
