@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from hilum.cli_messages import say, show
-from hilum.errors import UsageError
+from hilum.errors import TableError, UsageError
 from hilum.opening import read_text
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ def predict(
         raise UsageError(_no_paths({"--explain": explained, "--json": as_json, "--csv": as_csv, "--model": model}))
     unlisted: list[str] = []
     files = list(find_files(paths, explained, partial(say, err=True), unlisted.append))
+    if not files:  # a folder without images is refused before; earlier answers are not replaced by none
+        raise TableError(" ".join(unlisted))
     predictor = Predictor(model, threads=threads)
     summary = Summary(predictor.bundle)
     tell = partial(say, err=True)
@@ -158,7 +160,10 @@ def _predict_studies(
     if not paths and how in ("folder", "dicom", "patient"):
         raise UsageError(_no_paths({"--json": as_json, "--csv": as_csv, "--model": model}))
     unlisted: list[str] = []
-    grouped = group_files(list(find_files(paths, None, partial(say, err=True), unlisted.append)), how)
+    files = list(find_files(paths, None, partial(say, err=True), unlisted.append))
+    if unlisted and not files:
+        raise TableError(" ".join(unlisted))
+    grouped = group_files(files, how)
     for note in grouped.notes:
         say(note, err=True)
     predictor = Predictor(model, threads=threads)

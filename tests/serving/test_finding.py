@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from hilum import cli_serving
+from hilum.errors import TableError
 from hilum.serving.sources import find_files, read_source
 
 pytestmark = pytest.mark.timeout(120)
@@ -104,11 +105,20 @@ def test_predict_answers_about_the_others_and_ends_with_1(closed, image, bundle_
     assert str(closed) in capsys.readouterr().err
 
 
-def test_a_terminal_of_few_letters_shows_any_name(image, bundle_of, tmp_path, monkeypatch, hilum):
+def test_where_nothing_can_be_listed_earlier_answers_stay(closed, tmp_path):
+    out = tmp_path / "answers.jsonl"
+    out.write_text('{"path": "old.png"}\n')
+    for more in ({}, {"explained": tmp_path / "e"}, {"study": "folder"}):
+        with pytest.raises(TableError, match=str(closed)):
+            cli_serving.predict([closed], as_json=str(out), **more)
+    assert out.read_text() == '{"path": "old.png"}\n'
+
+
+def test_a_terminal_of_few_letters_shows_any_name(image, bundle_of, tmp_path, hilum):
     folder = tmp_path / "größe 肺"
     folder.mkdir()
     shutil.copy(image, folder / "ß.png")
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    shown = hilum("predict", folder, folder / "無.png", "--model", bundle_of("flat"), "--csv", "-", check=0)
+    names = folder, folder / "無.png"
+    shown = hilum("predict", *names, "--model", bundle_of("flat"), "--csv", "-", check=0, PYTHONIOENCODING="ascii")
     assert len(shown.stdout.splitlines()) == 3
     assert shown.stdout.isascii()
