@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from filelock import FileLock
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -18,7 +17,8 @@ from scipy.sparse.csgraph import connected_components
 
 from hilum.audit.index import INSTALL, MANY, has_faiss
 from hilum.audit.near_duplicates.search import CHANGES, find_copies
-from hilum.data.cache import Images, cache_folder
+from hilum.data.cache import Images, cache_folder, locked
+from hilum.data.cache_files import make_private
 from hilum.data.mapped import release
 from hilum.opening import open_regular
 from hilum.progress import Progress
@@ -151,9 +151,9 @@ def _kept_pairs(parts: Sequence[Thumbnails], alone: Ints, progress: Progress) ->
     for part in parts:
         told.update(part.digest.encode() + part.positions.tobytes())
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     file = folder / f"{told.hexdigest()[:32]}-pairs.npy"
-    with FileLock(file.with_suffix(".lock")):
+    with locked(file.with_suffix(".lock"), "compares", progress):
         pairs = _read(file, len(alone))
         if pairs is None:
             with progress.task("Comparing images", len(alone)) as advance:

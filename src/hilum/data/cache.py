@@ -123,7 +123,7 @@ def _open_images(
     arrays = files_of(folder, digest, preprocessing)
     try:
         make_private(folder)
-        with _locked(arrays[0].with_suffix(".lock"), progress):
+        with locked(arrays[0].with_suffix(".lock"), "decodes", progress):
             kept = read_kept(arrays, len(table))
             if kept is None or kept.passing:
                 changed = _decode(table, preprocessing, arrays, crew, progress)
@@ -158,13 +158,19 @@ def thumbnails_of(digest: str, preprocessing: Preprocessing) -> NDArray[np.uint8
 
 
 @contextmanager
-def _locked(file: Path, progress: Progress) -> Iterator[None]:
-    """Hold a lock; who waits for it is told so."""
+def locked(file: Path, does: str, progress: Progress) -> Iterator[None]:
+    """Hold a lock of the cache; who waits for it is told so.
+
+    Args:
+        file: Of the lock.
+        does: What whoever holds it does with images, such as ``decodes``.
+        progress: Told.
+    """
     lock = FileLock(file)
     try:
         lock.acquire(timeout=SILENCE)
     except Timeout:
-        progress.line(f"waiting for another process, which decodes the same images (it holds {file})")
+        progress.line(f"waiting for another process, which {does} the same images (it holds {file})")
         lock.acquire()
     try:
         yield
