@@ -9,6 +9,7 @@ from PIL import Image
 
 from hilum.audit import groups
 from hilum.audit.groups import CHANGES, Thumbnails, find_groups, find_known
+from hilum.audit.remembered import remember
 from hilum.data.cache import open_images
 from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.preprocessing import Preprocessing
@@ -173,3 +174,14 @@ def test_images_of_another_dataset_are_recognised(write):
     assert twins == expected
     assert twins
     assert find_known(copies, known, "identical")[0] == {}
+
+
+def test_what_is_kept_is_its_owner_s_alone(write, tmp_path, monkeypatch):
+    """Also where nothing was decoded before: names of files tell of patients."""
+    images = open_images(read_table(write(["near"], copies=2)), PLAN)
+    for number, keep in enumerate((lambda: find_groups(images, "near"), lambda: remember({}, "key", tmp_path))):
+        folder = tmp_path / str(number)
+        monkeypatch.setenv("HILUM_CACHE", str(folder))
+        keep()
+        assert any(folder.rglob("*.*"))
+        assert folder.stat().st_mode & 0o777 == 0o700

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from hilum.data.table import Row, Table
 from hilum.errors import RunError, TableError
 from hilum.evaluation.abstention import familiarise
 from hilum.evaluation.calibrate import calibrate
@@ -226,3 +227,17 @@ def test_a_table_that_is_cut_or_of_another_run_is_found(write_dataset, tmp_path,
     (run.path / name).write_bytes(whole.replace(b"1", b"2", 1))
     with pytest.raises(RunError, match=re.escape(name)):
         read(open_run(run.path))
+
+
+def test_a_split_holds_no_formula_and_is_read_as_it_was(tmp_path):
+    run = Run(tmp_path)
+    run.write_environment({})
+    rows = [Row("-1/a.png", "=1+1", "train", "@SUM(A1)", "", "0"), Row("'=x.png", "normal", "test", "'p'", "", "1")]
+    run.write_table(Table(tmp_path, tuple(rows)))
+    assert not re.search(r"(^|,)[=+@-]", (tmp_path / "split.csv").read_text(), re.MULTILINE)
+    assert [(row.path, row.label, row.patient_id) for row in run.each_split_row()] == [
+        (row.path, row.label, row.patient_id) for row in rows
+    ]
+    (tmp_path / "split.csv").write_text("path,label,patient_id,split,sha256\na.png,normal\n")
+    with pytest.raises(RunError):
+        list(run.each_split_row())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.cells import cell
 from hilum.data.labels import order_labels
 from hilum.data.readers.options import ReadOptions
 from hilum.data.rows import PackedRows, owner, pack
@@ -119,8 +120,8 @@ class Table:
 
 
 def write_csv(path: Path, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> None:
-    """Write rows of a table as CSV; names that are not valid UTF-8 survive the round trip."""
+    """Write rows of a table as CSV (`hilum.cells`); names that are not valid UTF-8 survive the round trip."""
     with saving(path, text=True, errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        writer.writerows([getattr(row, column) for column in columns] for row in rows)
+        writer.writerows([cell(getattr(row, column)) for column in columns] for row in rows)

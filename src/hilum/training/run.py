@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hilum.cells import from_cell
 from hilum.data.labels import default_positive, is_healthy, last_component
 from hilum.data.readers.options import ReadOptions
 from hilum.data.rows import pack
@@ -131,8 +132,8 @@ class Run:
             self._check_named(SPLIT)
             with open_text(self.path / SPLIT, errors="surrogateescape") as file:
                 for row in csv.DictReader(file):
-                    yield SplitRow(**{key: row[key] for key in SPLIT_COLUMNS})
-        except (OSError, KeyError, csv.Error) as error:
+                    yield SplitRow(**{key: from_cell(row[key]) for key in SPLIT_COLUMNS})
+        except (OSError, KeyError, AttributeError, csv.Error) as error:
             msg = f"{self.path / SPLIT}: cannot be read ({error}). Train again."
             raise RunError(msg) from error
 
