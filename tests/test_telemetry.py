@@ -192,14 +192,18 @@ def test_variables_are_set_before_anything_is_imported():
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_train_audit_export_and_predict_ask_nobody(watch):
-    """In a network namespace that answers every question, long enough for telemetry to be sent."""
-    enter, asked = namespace(watch.root)
+    """In a network namespace that answers every question, long enough for telemetry to be sent, or without sockets."""
+    try:
+        enter, asked = namespace(watch.root)
+    except pytest.skip.Exception:
+        enter, asked = [], watch.log
+        asked.touch()
     plain = {"PYTHONPATH": str(SOURCE)}  # what listens may use sockets
     script = watch.root / "commands.py"
     script.write_text(COMMANDS)
     inside = ["env", f"PYTHONPATH={watch.environment['PYTHONPATH']}", sys.executable, script]
-    watch.run(*enter, *inside, WAIT=str(WAIT), **plain)
-    assert asked.read_text() == ""
+    watch.run(*enter, *inside, WAIT=str(WAIT) if enter else "0", **plain)
+    assert not enter or asked.read_text() == ""
     assert watch.noted("network") == []
     assert watch.written_elsewhere() == set()
     foreign = {name for name in watch.left("home") if not name.startswith(".cache/hilum/")}
