@@ -117,20 +117,31 @@ def _open_alone(part: Path) -> int:
     while True:
         handle = os.open(part, flags, 0o666)
         try:
-            with contextlib.suppress(ImportError):  # Windows
-                import fcntl
-
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
             if os.path.samestat(os.fstat(handle), part.lstat()):
                 os.ftruncate(handle, 0)
                 return handle
-            os.close(handle)  # it has got its own name just now: what is in it stays
-        except BaseException as error:
+        except BlockingIOError as error:
             os.close(handle)
-            if isinstance(error, BlockingIOError):
-                raise OSError(errno.EBUSY, "another process is writing it", str(part)) from error
-            if not isinstance(error, FileNotFoundError):
-                raise
+            raise OSError(errno.EBUSY, "another process is writing it", str(part)) from error
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # it has got its own name meanwhile: what is in it stays
+
+
+def _lock(handle: int) -> None:
+    """Lock a file for as long as it is open; BlockingIOError where another process has."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except (ImportError, OSError):  # Windows, and file systems without locks
+        return
 
 
 def takes_stdout(*names: str | None) -> bool:
