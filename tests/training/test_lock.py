@@ -17,6 +17,7 @@ from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
 from hilum.progress import Progress
+from hilum.training import lock
 from hilum.training.lock import HOLDER, LOCK, contents, occupied, only_process
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run, open_run
@@ -142,6 +143,21 @@ def test_a_folder_made_for_nothing_goes_away_and_nothing_else_does(tmp_path):
     with pytest.raises(KeyboardInterrupt), occupied(tmp_path / "c", "train", never):
         raise KeyboardInterrupt
     assert (tmp_path / "c").exists()  # --resume goes on there
+
+
+def test_who_is_refused_takes_no_folder_away(holder, tmp_path, monkeypatch):
+    """Another process has entered the folder that this one has just made."""
+    out, real = tmp_path / "run", lock._acquire
+
+    def late(folder, **how):
+        holder(folder, "train")
+        return real(folder, **how)
+
+    monkeypatch.setattr(lock, "_acquire", late)
+    with pytest.raises(RunError), occupied(out, "train", never):
+        pass
+    assert (out / LOCK).exists()
+    assert (out / HOLDER).exists()
 
 
 def test_a_foreign_folder_is_not_touched(tmp_path):

@@ -68,18 +68,18 @@ def occupied(out: Path, what: str, check: Callable[[], None]) -> Iterator[None]:
     except OSError as error:
         msg = f"{out}: cannot be used ({error.strerror}). Choose another --out."
         raise RunError(msg) from error
-    try:
-        with only_process(out, what):
+    with only_process(out, what):
+        try:
             check()
             yield
-    except Exception:
-        if made and not contents(out):
-            with contextlib.suppress(OSError):
-                for left in out.iterdir():
-                    left.unlink()
-                for folder in made:
-                    folder.rmdir()
-        raise
+        except Exception:
+            if made and not contents(out):  # as long as nobody else may enter it
+                with contextlib.suppress(OSError):
+                    for left in out.iterdir():
+                        left.unlink()
+                    for folder in made:
+                        folder.rmdir()
+            raise
 
 
 @contextmanager
