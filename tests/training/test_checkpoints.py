@@ -1,5 +1,6 @@
 """Checkpoints: everything back as it was, nothing pickled, nothing foreign."""
 
+import os
 import pickle
 
 import pytest
@@ -91,3 +92,10 @@ def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="not one of hilum's"):
         load_weights(network, path)
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    os.mkfifo(tmp_path / "best.safetensors")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "best.safetensors")
