@@ -149,7 +149,7 @@ def test_a_model_of_somebody_else_is_tried_in_as_much_silence(watch):
 
 @pytest.mark.timeout(120)
 def test_the_watch_sees_what_onnx_runtime_does_when_nobody_silences_it(watch):
-    """The test above can fail: ONNX Runtime alone, its variable unset, writes to the home; set, it does not."""
+    """The tests above can fail: ONNX Runtime alone, its variable unset, writes to the home."""
     watch.run(sys.executable, "-c", RUNTIME_ALONE, SHIPPED, 0)
     talks = watch.left("home")
     if not talks:

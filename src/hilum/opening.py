@@ -84,14 +84,14 @@ def read_whole(path: Path | str, limit: int = LARGEST_RECORD) -> bytes:
     return content
 
 
-def read_text(path: Path | str, limit: int = LARGEST_RECORD, *, encoding: str = "utf-8", errors: str = "strict") -> str:
+def read_text(path: Path | str, limit: int = LARGEST_RECORD, *, encoding: str = "utf-8") -> str:
     """The text of a regular file, line ends as they are.
 
     Raises:
         OSError: As `read_whole`.
         UnicodeDecodeError: It is no such text.
     """
-    return read_whole(path, limit).decode(encoding, errors)
+    return read_whole(path, limit).decode(encoding)
 
 
 def open_text(

@@ -69,9 +69,9 @@ def save_bytes(path: Path | str, content: bytes) -> None:
         file.write(content)
 
 
-def save_text(path: Path | str, content: str, *, errors: str = "strict") -> None:
+def save_text(path: Path | str, content: str) -> None:
     """Write text; see `saving`."""
-    save_bytes(path, content.encode("utf-8", errors))
+    save_bytes(path, content.encode())
 
 
 def save_json(path: Path | str, values: Mapping[str, Any] | list[Any], *, indent: int | None = 2) -> None:
