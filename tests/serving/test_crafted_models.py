@@ -290,7 +290,7 @@ def test_the_command_says_it_in_one_line(hilum, tmp_path):
 
 def graph_with_tensor(fields):
     """A model of one graph of one tensor of such fields, as bytes of Protocol Buffers."""
-    content = fields
+    content = b"\x42\x01t" + fields
     for tag in (b"\x2a", b"\x3a"):  # GraphProto.initializer, ModelProto.graph
         length = bytes([len(content) >> 7 * k & 127 | 128 * (k < 3) for k in range(4)])
         content = tag + length + content
@@ -310,3 +310,38 @@ def test_a_field_whose_number_other_readers_cut_is_refused():
     """They keep 32 bits of a tag: this one is field 1, and 2**29 more."""
     with pytest.raises(GraphError):
         check_graph(graph_with_tensor(b"\x88\x80\x80\x80\x10\x01"))
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32", "int8"])
+@pytest.mark.parametrize("way", ["Cast", "CastLike", "ArgMax", "Where", "TopK", "float twice"])
+def test_integers_from_the_images_are_not_divided(kind, way):
+    """The lowest integer by -1, which a dark image would bring and noise does not, ends the process by SIGFPE."""
+    made = getattr(TensorProto, kind.upper())
+    lowest = constant("lowest", np.array([np.iinfo(kind).min], kind))
+    bright = helper.make_node("Greater", ["mean", "hundred"], ["bright"])
+    below = {
+        "Cast": [helper.make_node("Cast", ["bright"], ["d"], to=made)],
+        "CastLike": [helper.make_node("CastLike", ["bright", "lowest"], ["d"])],
+        "ArgMax": [helper.make_node("ArgMax", ["p"], ["d"], axis=1, keepdims=0)],
+        "Where": [helper.make_node("Where", ["bright", "lowest", "lowest"], ["d"])],
+        "TopK": [helper.make_node("TopK", ["mean", "one"], ["v", "d"], axis=0)],
+        "float twice": [helper.make_node("Cast", ["bright"], ["d"], to=made)],
+    }[way]
+    if way == "float twice":  # two values of one attribute: readers may differ in which they take
+        below[0].attribute.add(name="to", i=TensorProto.FLOAT, type=2)
+    divided = helper.make_node("Div", ["lowest", "d"], ["q"])
+    last = helper.make_node("Identity", ["p"], ["probabilities"])
+    tensors = [lowest, constant("hundred", np.array(100, np.float32)), constant("one", np.array([1]))]
+    with pytest.raises(GraphError, match="division"):
+        check_graph(sealed(facts(), network([bright, *below, divided, last], tensors)))
+
+
+def test_floats_and_sizes_are_divided():
+    nodes = [
+        helper.make_node("ReduceSum", ["p", "last"], ["sum"], keepdims=1),
+        helper.make_node("Div", ["p", "sum"], ["probabilities"]),
+        helper.make_node("Shape", ["images"], ["shape"]),
+        helper.make_node("Div", ["shape", "last"], ["half"]),
+    ]
+    answer = Predictor(sealed(facts(), network(nodes))).predict(PIXELS)
+    assert answer.probabilities == pytest.approx({"normal": 0.3, "bad": 0.7})

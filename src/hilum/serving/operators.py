@@ -53,6 +53,16 @@ SHAPED: Mapping[str, Sequence[int]] = {
     "Slice": (1, 2, 3, 4),
 }
 
+# ONNX Runtime divides the lowest integer by -1 as the processor does, which ends the process (SIGFPE): integers that
+# come from the images are not divided. What an operator makes has the type of its first input, but for these.
+FLOATS = frozenset({1, 10, 11, 16})  # of TensorProto.DataType
+TYPED_BY = {"CastLike": 1, "DequantizeLinear": 1, "Where": 1, "OneHot": 2}
+NO_FLOATS = frozenset(
+    {"And", "ArgMax", "ArgMin", "ConvInteger", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less"}
+    | {"LessOrEqual", "MatMulInteger", "Not", "Or", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "Shape", "Size"}
+    | {"Xor"}
+)
+
 
 class GraphError(ValueError):
     """What a graph holds that no network needs, in words."""
@@ -62,6 +72,19 @@ class _Node(NamedTuple):
     operator: str
     inputs: list[bytes]
     outputs: list[bytes]
+    types: list[int]  # that its attributes name
+
+    def floating(self, known: set[bytes]) -> list[bytes]:
+        """Which of its outputs are floating point for sure, where that is known of others."""
+        if self.operator == "DynamicQuantizeLinear":
+            return self.outputs[1:2]
+        if self.operator in ("Cast", "Constant", "ConstantOfShape"):
+            sure = FLOATS.issuperset(self.types) and bool(self.types or self.operator == "ConstantOfShape")
+        else:
+            at = TYPED_BY.get(self.operator, 0)
+            sure = self.operator not in NO_FLOATS and not known.isdisjoint(self.inputs[at : at + 1])
+        outputs = self.outputs if self.operator == "Split" else self.outputs[:1]  # others are indices
+        return outputs if sure else []
 
 
 def check_graph(content: bytes) -> str:
@@ -102,15 +125,21 @@ def _check_flow(graph: memoryview, budget: Iterator[int]) -> None:
     """Follow the tensors: each is made before it is used, and none that comes from the images decides a shape."""
     nodes: list[_Node] = []
     origin: dict[bytes, int] = {b"": CONSTANT}  # an input that was left out
+    floats: set[bytes] = set()
     given: list[bytes] = []
     for number, value in _fields(graph, GRAPH, "the graph", budget):
         if number == 1:
             nodes.append(_node(_message(value), budget))
         elif number == 5:
-            origin.update(dict.fromkeys(_tensor(_message(value), budget), CONSTANT))
+            name, types = _tensor(_message(value), budget)
+            if name in origin:
+                _refuse("a tensor that is there twice")
+            origin[name] = CONSTANT
+            floats.update([name] if types and FLOATS.issuperset(types) else [])
         elif number == 11:
             given += _texts(value, 1, budget)
     origin.update(dict.fromkeys(given, DATA))
+    floats.difference_update(given)
     for node in nodes:
         if node.operator not in SHAPED:
             _refuse(f"the operator {node.operator[:40]}, which no network here needs")
@@ -122,6 +151,9 @@ def _check_flow(graph: memoryview, budget: Iterator[int]) -> None:
         if DATA in shaping:
             _refuse(f"a tensor whose size depends on the pixels of an image ({node.operator})")
         kind = max(kinds, default=CONSTANT)
+        if node.operator == "Div" and kind == DATA and floats.isdisjoint(node.inputs):
+            _refuse("a division of integers that depend on the pixels of an image")
+        floats.update(node.floating(floats))
         kind = min(kind, SIZE) if node.operator in ("Shape", "Size") else kind
         origin.update((name, kind) for name in node.outputs if name)
 
@@ -130,29 +162,41 @@ def _node(node: memoryview, budget: Iterator[int]) -> _Node:
     operator: list[str] = []
     inputs: list[bytes] = []
     outputs: list[bytes] = []
+    types: list[int] = []
     for number, value in _fields(node, NODE, "an operator", budget):
         if number in (1, 2):
             (inputs if number == 1 else outputs).append(bytes(_message(value)))
         elif number == 4:
             operator.append(bytes(_message(value)).decode("ascii", "replace"))
         elif number == 5:
-            for field, part in _fields(_message(value), ATTRIBUTE, "an attribute", budget):
+            parts = list(_fields(_message(value), ATTRIBUTE, "an attribute", budget))
+            name, *more = [bytes(_message(part)) for field, part in parts if field == 1] or [b""]
+            if more:
+                _refuse("an attribute of two names")
+            for field, part in parts:
                 if field == 5:
-                    _tensor(_message(part), budget)
+                    types += _tensor(_message(part), budget)[1]
+                elif field == 3 and name == b"to":
+                    types.append(part if isinstance(part, int) else 0)
+                elif field in (3, 8) and name.startswith(b"value"):  # of Constant: integers
+                    types.append(0)
         elif number == 7 and bytes(_message(value)) not in DOMAINS:
             _refuse("operators that ONNX does not define")
-    return _Node(operator[-1] if operator else "", inputs, outputs)
+    return _Node(operator[-1] if operator else "", inputs, outputs, types)
 
 
-def _tensor(tensor: memoryview, budget: Iterator[int]) -> list[bytes]:
-    """The name of a tensor that lies in the file, all of it."""
-    names = []
+def _tensor(tensor: memoryview, budget: Iterator[int]) -> tuple[bytes, list[int]]:
+    """The name of a tensor that lies in the file, all of it, and the types that it claims."""
+    name = b""
+    types: list[int] = []
     for number, value in _fields(tensor, TENSOR, "a tensor", budget):
         if number == 14 and value != 0:
             _refuse("a tensor that lies in another file")
         elif number == 8:
-            names.append(bytes(_message(value)))
-    return names[-1:]
+            name = bytes(_message(value))
+        elif number == 2:
+            types.append(value if isinstance(value, int) else 0)
+    return name, types
 
 
 def _texts(value: int | memoryview, wanted: int, budget: Iterator[int]) -> list[bytes]:
