@@ -44,7 +44,7 @@ def saving_together(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
     def save(name: str, content: bytes) -> None:
         part = f"{PREFIX}{secrets.token_hex(8)}{NEXT}"
         parts[part] = name
-        handle = os.open(folder / part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        handle = os.open(folder / part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()

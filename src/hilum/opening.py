@@ -48,7 +48,7 @@ def open_regular(path: Path | str, *, limit: int | None = None) -> BinaryIO:
         ValueError: The name holds a null byte.
     """
     # A pipe without a writer would wait here for one, were it not for O_NONBLOCK; regular files do not care.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):

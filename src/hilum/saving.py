@@ -44,7 +44,7 @@ def saving(path: Path | str, *, text: bool = False, errors: str = "strict") -> I
         raise OSError(errno.EINVAL, "there is something else than a file", str(path))
     part = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     try:
-        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         kind: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "errors": errors, "newline": ""}
         with os.fdopen(handle, **(kind if text else {"mode": "w+b"})) as file:
             yield file

@@ -175,7 +175,7 @@ def open_stream(path: Path) -> TextIO:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+                handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
                 break
             except OSError as error:
                 if error.errno != errno.ENXIO or time.monotonic() > deadline:

@@ -113,7 +113,7 @@ def _open_alone(part: Path) -> int:
     Raises:
         OSError: One does, or it cannot be opened.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     while True:
         handle = os.open(part, flags, 0o666)
         try:

@@ -145,7 +145,7 @@ def alone(
 def _acquire(folder: Path, *, wait: bool, progress: Progress) -> FileLock:
     file = folder / LOCK
     # Made here, since filelock has a mode of its own: this one is the umask's, as that of all files of a run.
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     os.close(handle)
     lock = FileLock(file, mode=mode)
