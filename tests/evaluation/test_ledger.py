@@ -273,3 +273,12 @@ def test_a_ledger_is_a_file_of_hilum(tmp_path):
             ledger_file(place)
     assert ledger_file(tmp_path) == tmp_path / "ledger.jsonl"
     assert ledger_file(tmp_path / "new") == tmp_path / "new"
+
+
+def test_a_ledger_whose_first_line_is_damaged_is_no_mistake_of_the_user(tmp_path):
+    file = tmp_path / "ledger.jsonl"
+    with open_ledger(file) as ledger:
+        ledger.add("access", run="r")
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    with pytest.raises(LedgerError):
+        read_ledger(ledger_file(file))

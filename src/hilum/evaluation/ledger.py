@@ -64,7 +64,7 @@ def ledger_file(chosen: Path | None = None) -> Path:
         raise LedgerError(msg) from error
     file = named / FILE if named.is_dir() else named
     option = "--ledger" if chosen else VARIABLE
-    if file.exists():
+    if file.exists() and not _head(file).exists():  # else it is a ledger, damaged perhaps: reading it says so
         check_target(file.resolve(), LEDGER, option=option)
     return file
 
