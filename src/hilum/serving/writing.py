@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,11 @@ from hilum.serving.answer import Answer, columns
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import Study
 from hilum.targets import LINES, ROWS, Kind, check_target, descriptor_of, is_stream, open_stream
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 STDOUT = "-"
 UNFINISHED = ".unfinished"
@@ -58,8 +64,29 @@ class Growing:
 
     def __init__(self, path: Path) -> None:
         self.path, self.part, self.size, self.lines = path, unfinished(path), 0, 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         self._handle = os.open(self.part, flags, 0o666)
+        try:
+            self._claim()
+            os.ftruncate(self._handle, 0)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def _claim(self) -> None:
+        """Let no other process write to it; where the system cannot lock a file, whoever comes last has it."""
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(error.errno, f"another process writes to {self.part}", str(self.path)) from error
+        except OSError:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._handle), self.part.lstat()):
+                return
+        raise BlockingIOError(errno.EAGAIN, f"another process has just finished {self.part}", str(self.path))
 
     def write(self, text: str) -> None:
         """Write a line whole, or not at all.
@@ -88,9 +115,12 @@ class Growing:
         """Give it its name."""
         try:
             os.fsync(self._handle)
+            if fcntl:  # while no other process can claim it
+                self.part.replace(self.path)
         finally:
             os.close(self._handle)
-        self.part.replace(self.path)
+        if not fcntl:
+            self.part.replace(self.path)
 
     def keep(self, head: int) -> str:
         """Close it as it is; where answers are in it, what to say of them.
