@@ -77,6 +77,11 @@ def test_folders_links_and_other_outputs_are_refused(tmp_path):
 
 def test_folders_are_judged_by_the_names_that_will_be_written(tmp_path):
     check_folder(tmp_path / "none", {"audit.html": PAGE})
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "lost"):
+        with pytest.raises(UsageError):
+            check_folder(tmp_path / name, {"audit.html": PAGE})
     (tmp_path / "notes.txt").write_text("mine")
     check_folder(tmp_path, {"audit.html": PAGE})
     (tmp_path / "audit.html").write_text("<p>mine")

@@ -54,6 +54,7 @@ LEDGER = Kind("ledger of hilum", (b'{"before":',))
 METRICS = Kind("metrics.json of hilum", (b"{",), b'"n_images"')
 PREDICTIONS = Kind("table of hilum evaluate", (b"path,patient_id,label,predicted,",))
 DECISIONS = Kind("table of hilum evaluate", (b"path,patient_id,label,decision,",))
+ACCESS = Kind("access_log.json of hilum", (b"{",), b'"ledger"')
 COMPARISON = Kind("comparison of hilum", (b"{",), b'"hilum"')
 AUDIT = Kind("audit of hilum", (b"{",), b'"hilum"')
 CARD = Kind("model card of hilum", (b"---\nlibrary_name: hilum", b'---\nlibrary_name: "hilum"'))
@@ -127,8 +128,11 @@ def check_folder(folder: Path, kinds: Mapping[str, Kind], *, option: str = "--ou
         option: What the user wrote before the folder.
 
     Raises:
-        UsageError: The folder holds a file of such a name that is of another kind, or a folder.
+        UsageError: It is no folder, or holds a file of such a name that is of another kind, or a folder.
     """
+    if os.path.lexists(folder) and not folder.is_dir():
+        msg = f"{option} {folder}: is no folder. Nothing was written. Choose a name that is new."
+        raise UsageError(msg)
     for name, kind in kinds.items():
         file = folder / name
         if folder.is_dir() and not file.is_symlink():

@@ -214,6 +214,9 @@ def test_temperatures_of_other_weights_are_fitted_anew(run):
     assert calibrate(run).temperatures != {"": 9.0}
 
 
+POINT = {"group": "infected/covid", "members": ["infected/covid"], "threshold": 0.5}
+
+
 @pytest.mark.parametrize("certified", [True, False])
 def test_temperatures_of_the_version_before_are_kept_where_a_certificate_was_made_with_them(run, certified):
     file = run.path / "calibration.json"
@@ -222,7 +225,7 @@ def test_temperatures_of_the_version_before_are_kept_where_a_certificate_was_mad
     kept = {"scheme": 1, "temperatures": before, "weights_sha256": run.environment["weights_sha256"]}
     file.write_text(json.dumps(kept))
     model = {"weights_sha256": run.environment["weights_sha256"], "temperatures": before if certified else now}
-    (run.path / "certificate.json").write_text(json.dumps(seal({"model": model})))
+    (run.path / "certificate.json").write_text(json.dumps(seal({"model": model, **POINT})))
     found = calibrate(run)
     assert found.temperatures == (before if certified else now)
     assert ("certificate" in found.note) == certified

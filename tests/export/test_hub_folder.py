@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from hilum.errors import BundleError
+from hilum.errors import BundleError, UsageError
 from hilum.export.hub_folder import write_hub_folder
 from hilum.serving.bundle import open_bundle
 from hilum.serving.hub import fetch
@@ -121,3 +121,13 @@ def test_a_name_that_is_none_is_refused():
     pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
     with pytest.raises(BundleError, match="cannot be loaded"):
         fetch("hf://not a name")
+
+
+def test_what_an_upload_would_publish_beside_the_model_is_refused(folder, bundle_of, tmp_path):
+    """The folder is uploaded as a whole: one with radiographs, or with the patients of a run, is not for that."""
+    (folder / ".gitattributes").touch()
+    (folder / "LICENSE").touch()
+    write_hub_folder(open_bundle(bundle_of("flat")), folder)
+    (folder / "split.csv").touch()
+    with pytest.raises(UsageError):
+        write_hub_folder(open_bundle(bundle_of("flat")), folder)

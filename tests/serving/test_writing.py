@@ -204,3 +204,20 @@ def test_a_name_of_255_bytes_is_written(predictor, tmp_path):
     file = tmp_path / f"{'é' * 125}.json"
     write(predictor, [answer(predictor, 1)], lines=file)
     assert [file.name for file in tmp_path.iterdir()] == [file.name]
+
+
+def test_two_processes_do_not_write_answers_to_one_file(predictor, tmp_path):
+    file = tmp_path / "answers"
+
+    def second():
+        with pytest.raises(UsageError):
+            write(predictor, [answer(predictor, 7)], lines=file)
+
+    with writing(predictor, str(file), None) as writer:
+        writer.write(answer(predictor, 1))
+        assert in_child(second, tmp_path).code == 0
+        writer.write(answer(predictor, 2))
+    assert [json.loads(line)["path"] for line in file.read_text().splitlines()] == ["1.png", "2.png"]
+    write(predictor, [answer(predictor, 7)], lines=file)  # the first one has ended
+    assert [json.loads(line)["path"] for line in file.read_text().splitlines()] == ["7.png"]
+    assert [left.name for left in tmp_path.iterdir()] == ["answers"]

@@ -172,9 +172,13 @@ def test_a_run_in_the_way_is_not_touched(write_dataset, tmp_path):
     assert run.best.exists()
 
 
+def forget(run, *keys):
+    run.write_environment({key: value for key, value in run.environment.items() if key not in keys})
+
+
 def make_unfinished(run):
     """As if the training had been interrupted: what its end adds is gone."""
-    run.write_environment({key: value for key, value in run.environment.items() if key != "weights_sha256"})
+    forget(run, "weights_sha256")
 
 
 def test_resuming_with_another_recipe_or_other_data_is_refused(write_dataset, tmp_path):
@@ -201,7 +205,7 @@ def test_a_training_that_another_version_began_goes_on_with_its_own_splits(write
     recipe = tiny("splits.duplicates=identical", "max_steps=2", "validate_every=1")
     run = train(root, tmp_path / "run", recipe)
     before = run.split()
-    make_unfinished(run)
+    forget(run, "weights_sha256", "files")
     text = (run.path / "recipe.toml").read_text()
     (run.path / "recipe.toml").write_text(text.replace('duplicates = "identical"\n', ""))
     assert open_run(run.path).recipe.splits.duplicates == "near"
@@ -215,8 +219,33 @@ def test_weights_of_another_architecture_are_refused_by_evaluate(write_dataset, 
     run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny("max_steps=3"))
     text = (run.path / "recipe.toml").read_text().replace("width = 4", "width = 8")
     (run.path / "recipe.toml").write_text(text)
+    forget(run, "files")  # versions before named no files
     with pytest.raises(CheckpointError, match="another architecture"):
         evaluate(open_run(run.path))
+
+
+def test_a_recipe_that_was_cut_or_changed_is_not_the_runs(write_dataset, tmp_path):
+    """Half a recipe is a recipe: the defaults would fill it up, and other pixels be shown to the network."""
+    run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny("max_steps=3"))
+    recipe = run.path / "recipe.toml"
+    whole = recipe.read_bytes()
+    for cut in (b"", b"".join(whole.splitlines(keepends=True)[:4]), whole + b"\n"):
+        recipe.write_bytes(cut)
+        with pytest.raises(RunError):
+            evaluate(open_run(run.path))
+    make_unfinished(run)
+    with pytest.raises(RunError):
+        train(write_dataset(splits=("train", "test")), run.path, resume=True)
+    recipe.write_bytes(whole)
+    assert open_run(run.path).recipe == run.recipe
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", '{"data": 3}', '{"files": [1]}', '{"labels": "x"}', "[" * 100_000])
+def test_an_environment_of_another_kind_is_one_error(tmp_path, content):
+    (tmp_path / "recipe.toml").touch()
+    (tmp_path / "environment.json").write_text(content)
+    with pytest.raises(RunError):
+        _ = open_run(tmp_path).environment
 
 
 def test_a_loss_that_is_no_number_stops_with_the_remedy(write_dataset, tmp_path):

@@ -17,6 +17,7 @@ from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import decisions_csv, measure_abstention
 from hilum.evaluation.abstention import familiarise, layouts_of
+from hilum.evaluation.accesses import FILE as ACCESS_FILE
 from hilum.evaluation.accesses import record_access
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import calibration_errors
@@ -49,13 +50,13 @@ from hilum.evaluation.temperature import scale
 from hilum.file_sets import as_bytes, saving_together, stated
 from hilum.intervals.shares import CONFIDENCE, Patients, as_json
 from hilum.progress import Progress
-from hilum.targets import DECISIONS, METRICS, PREDICTIONS, check_folder
+from hilum.targets import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.training.findings import known_of
 from hilum.training.lock import alone
 from hilum.training.run import Run
 
 DECIDED = "decisions.csv"
-OUTPUTS = {"metrics.json": METRICS, FILE: PREDICTIONS, DECIDED: DECISIONS}
+OUTPUTS = {"metrics.json": METRICS, FILE: PREDICTIONS, DECIDED: DECISIONS, ACCESS_FILE: ACCESS}
 UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from hilum.errors import RunError
+from hilum.errors import RunError, UsageError
 from hilum.export.export import card_of
 from hilum.file_sets import as_bytes, saving_together
 from hilum.serving.bundle import Bundle
@@ -17,9 +18,17 @@ def check_hub_folder(folder: Path) -> None:
     """Find before any work whether a folder may be written.
 
     Raises:
-        UsageError: It holds files of these names that are not hilum's.
+        UsageError: It holds files of these names that are not hilum's, or others, which an upload would publish.
     """
     check_folder(folder, FILES, option="--hub-folder")
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 - names only
+    others = [name for name in names if name not in FILES and not name.startswith((".", "LICENSE"))]
+    if others:
+        msg = (
+            f"--hub-folder {folder}: holds {others[0]} and would be published as a whole. "
+            "Choose a folder for the model alone."
+        )
+        raise UsageError(msg)
 
 
 def write_hub_folder(bundle: Bundle, folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hilum.errors import HilumError
+from hilum.errors import HilumError, RunError
 from hilum.reporting import sweep_words as words
 from hilum.reporting.sweep_curves import Curve, learning_curves
 from hilum.reporting.sweep_figures import Setting, is_wide, sweep_dots
@@ -114,5 +114,5 @@ def _history(folder: Path) -> list[dict[str, float]]:
     """What a trial wrote down; a damaged or missing file costs its curve, not the page."""
     try:
         return Run(folder).history()
-    except (OSError, TypeError, ValueError):
+    except RunError:
         return []

@@ -86,9 +86,11 @@ class Growing:
 
     def finish(self) -> None:
         """Give it its name."""
-        os.fsync(self._handle)
-        self.part.replace(self.path)
-        os.close(self._handle)
+        try:
+            os.fsync(self._handle)
+            self.part.replace(self.path)  # while no other process can claim it
+        finally:
+            os.close(self._handle)
         to_disk(self.path.parent)
 
     def keep(self, head: int) -> str:

@@ -26,6 +26,7 @@ HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "sec
 SPLIT_COLUMNS = ("path", "label", "patient_id", "split", "sha256")
 RECIPE, ENVIRONMENT, SPLIT, HISTORY_FILE = "recipe.toml", "environment.json", "split.csv", "history.csv"
 UNREADABLE = "unreadable"
+FACTS: dict[str, type] = {"data": dict, "files": dict, "best": dict, "labels": list, "weights_sha256": str}
 # Runs of hilum 0.1.0 do not say in which order their labels are, and which one is positive: these names decided.
 EARLIER_HEALTHY = ("normal", "healthy", "no finding", "no-finding", "no_finding", "negative")
 EARLIER_COVID = ("covid", "covid-19", "covid19", "covid_19")
@@ -60,7 +61,13 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The resolved recipe."""
+        """The resolved recipe.
+
+        Raises:
+            RunError: It is not the one of the training: half a recipe is one, too, and others' defaults fill it up.
+            RecipeError: It cannot be read.
+        """
+        self._check_named(RECIPE)
         return load_recipe(self.path / RECIPE)
 
     @cached_property
@@ -68,7 +75,10 @@ class Run:
         """Machine, versions, data and outcome."""
         try:
             loaded: dict[str, Any] = json.loads(read_text(self.path / ENVIRONMENT))
-        except (OSError, ValueError) as error:
+            for key, kind in FACTS.items():
+                if not isinstance(loaded, dict) or not isinstance(loaded.get(key, kind()), kind):
+                    raise ValueError(f"{key} is no {kind.__name__}")  # noqa: EM102 - said below
+        except (OSError, ValueError, RecursionError) as error:
             msg = f"{self.path / ENVIRONMENT}: cannot be read ({error}). Take another copy of the run, or train again."
             raise RunError(msg) from error
         return loaded

@@ -143,9 +143,9 @@ def _train(
         "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         "notes": notes,
     }
-    run.write_environment(facts | {"files": run.hashes(SPLIT)})
+    run.write_environment(facts | {"files": run.hashes(RECIPE, SPLIT)})
     outcome = fit(run, images, labels, resume=resume, progress=progress)
-    run.write_environment(facts | outcome | {"files": run.hashes(SPLIT, HISTORY_FILE)})
+    run.write_environment(facts | outcome | {"files": run.hashes(RECIPE, SPLIT, HISTORY_FILE)})
     return run
 
 
