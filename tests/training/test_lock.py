@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -213,8 +214,8 @@ def test_a_series_is_held_while_it_works(holder, tmp_path):
             made(tmp_path, tmp_path / "sweep", resume=resume)
 
 
-def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, run_of):
-    run, progress = run_of("flat"), Collected()
+def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, run_of, tmp_path):
+    run, progress = Run(shutil.copytree(run_of("flat").path, tmp_path / "run")), Collected()
     training = holder(run.path, "train")
     for command in (evaluate, calibrate, familiarise, lambda run: certify(run, miss_rate=0.2)):
         with pytest.raises(RunError, match=str(training.pid)):
