@@ -16,7 +16,7 @@ from hilum.data import bounded, dicom
 from hilum.data.dicom import read_dicom
 from hilum.data.images import read_picture
 from hilum.data.reading import read_radiograph
-from hilum.errors import ImageError
+from hilum.errors import ImageError, PassingImageError
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
 
@@ -329,7 +329,7 @@ def test_one_process_serves_many_and_one_that_ends_is_replaced():
 def test_an_object_that_takes_too_long_is_given_up_and_the_next_is_read(monkeypatch):
     read_dicom(encoded(radiograph()))
     monkeypatch.setattr(bounded, "PATIENCE", 0.001)
-    with pytest.raises(ImageError, match="took more than"):
+    with pytest.raises(PassingImageError):  # by the clock, which other work on this machine moves, too
         read_dicom(encoded(radiograph(np.zeros((4000, 4000), np.uint16), **TWELVE)))
     monkeypatch.undo()
     assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)

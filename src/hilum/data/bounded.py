@@ -75,6 +75,7 @@ class _Worker:
         assert self.process.stdin
         assert self.process.stdout
         self.asked += 1
+        self.waited = False  # the clock may have run out just after the answer before
         timer = Timer(PATIENCE, self._stop)
         timer.daemon = True
         timer.start()
