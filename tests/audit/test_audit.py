@@ -153,7 +153,7 @@ def test_bad_input_has_one_message(phantoms, hilum, tmp_path):
     assert_one_message(hilum("audit", phantoms, "--fail-on", "remark"), 2, "warning or error")
     assert_one_message(hilum("audit", phantoms, "--fix", tmp_path / "x.txt"), 1, "ends in .csv")
     (tmp_path / "file").touch()
-    assert_one_message(hilum("audit", phantoms, "--out", tmp_path / "file"), 1, "--out")
+    assert_one_message(hilum("audit", phantoms, "--out", tmp_path / "file"), 2, "--out")
 
 
 @pytest.mark.slow

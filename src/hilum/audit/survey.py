@@ -6,20 +6,19 @@ Every check of the audit works on a survey, so that each file is opened once.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hilum.data.cache import Unreadable
 from hilum.data.costs import PIXELS, has_slow_header
 from hilum.data.file_kinds import looks_like_dicom
 from hilum.data.grey_values import strips
 from hilum.data.images import read_bytes
+from hilum.data.pillow_decoding import open_image
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.reading import read_radiograph
 from hilum.data.table import Row, Table
@@ -157,7 +156,7 @@ def _container(content: bytes, shape: tuple[int, ...]) -> Container:
         return Container(len(content), "DICOM", "", width=shape[1], height=shape[0])
     if has_slow_header(content):
         return Container(len(content), "", "", width=shape[1], height=shape[0])
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(content) as image:
         tables: dict[int, Sequence[int]] = getattr(image, "quantization", None) or {}
         written = repr(sorted((key, list(values)) for key, values in tables.items()))
         try:

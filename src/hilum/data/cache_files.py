@@ -101,12 +101,15 @@ def _temporary() -> Path:
 def make_private(folder: Path) -> None:
     """Make a folder that only its owner may enter; also of one that holds nothing but caches of this user.
 
+    A folder in which a group may write, or that is set to keep its group, is a team's and stays as it is.
+
     Raises:
         OSError: It cannot be made.
     """
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     found = folder.stat()
-    if not hasattr(os, "geteuid") or found.st_uid != os.geteuid() or not found.st_mode & 0o077:
+    shared = found.st_mode & (stat.S_ISGID | stat.S_IWGRP)  # by a team, on purpose
+    if not hasattr(os, "geteuid") or found.st_uid != os.geteuid() or shared or not found.st_mode & 0o077:
         return
     with os.scandir(folder) as entries:  # whoever names a folder of other things wants it as it is
         if all(Path(entry.name).suffix in OWN or entry.name in FOLDERS for entry in entries):

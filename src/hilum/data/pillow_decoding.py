@@ -84,7 +84,7 @@ def decode(content: bytes, name: str, *, bounded: bool = False) -> Picture | Non
 def _decode(content: bytes, name: str, bounded: bool) -> Picture | None:
     # Never by name: Pillow would map an uncompressed TIFF into memory, and read it askew where it has an
     # orientation (seen with Pillow 13.0).
-    with _open(content) as image:
+    with open_image(content) as image:
         _check_size(image, name)
         raw = _raw_mode(image)
         key = image.info.get("transparency")
@@ -112,7 +112,8 @@ def _decode(content: bytes, name: str, bounded: bool) -> Picture | None:
         return Picture(1 - pixels if white_is_zero else pixels)
 
 
-def _open(content: bytes) -> ImageFile.ImageFile:
+def open_image(content: bytes) -> ImageFile.ImageFile:
+    """Open an image of one of the kinds that hilum reads, whatever it is called."""
     return Image.open(io.BytesIO(content), formats=tuple(FORMATS))
 
 
@@ -149,7 +150,7 @@ def _sixteen_bits(content: bytes, image: ImageFile.ImageFile, raw: str, name: st
     if raw != GREY_ALPHA and (not raw.startswith(SIXTEEN) or separate):
         msg = f"{name}: {image.format} in 16-bit colours of a kind that cannot be read. Save it as 16-bit greyscale."
         raise ImageError(msg)
-    with _open(content) as again:
+    with open_image(content) as again:
         # Grey and alpha take four bytes a pixel: as RGBA all of them come through.
         _unpack_as(again, "RGBA" if raw == GREY_ALPHA else raw[:-3] + OTHER_ORDER[raw[-3:]])
         ImageOps.exif_transpose(again, in_place=True)

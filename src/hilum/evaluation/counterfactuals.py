@@ -14,6 +14,7 @@ from PIL import Image
 from hilum.audit.features import BLACKED_OUT
 from hilum.data.costs import has_slow_header
 from hilum.data.images import read_bytes, read_picture
+from hilum.data.pillow_decoding import open_image
 from hilum.data.reading import read_radiograph
 
 Pixels = NDArray[np.float32]
@@ -192,7 +193,7 @@ def _borders(pixels: Pixels) -> tuple[int, int, int, int]:
 def _tables(content: bytes) -> Tables:
     if not content.startswith(b"\xff\xd8") or has_slow_header(content):
         return {}
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(content) as image:
         found: dict[int, list[int]] = getattr(image, "quantization", None) or {}
         return {int(key): list(values) for key, values in found.items()}
 

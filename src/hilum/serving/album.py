@@ -101,6 +101,8 @@ class Album:
             except OSError as error:
                 if file == natural and error.errno in TAKEN:
                     continue
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the folder's fault
+                    raise
                 msg = f"{file}: cannot be written ({error.strerror or error}). Choose another folder for --explain."
                 raise UsageError(msg) from error
             break

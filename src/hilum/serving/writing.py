@@ -90,8 +90,14 @@ class Growing:
             os.fsync(self._handle)
             self.part.replace(self.path)  # while no other process can claim it
         finally:
-            os.close(self._handle)
+            self._close()
         to_disk(self.path.parent)
+
+    def _close(self) -> None:
+        """Close it once: another thread may get its number afterwards."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
     def keep(self, head: int) -> str:
         """Close it as it is; where answers are in it, what to say of them.
@@ -103,7 +109,7 @@ class Growing:
             with contextlib.suppress(OSError):
                 self.part.unlink()
         with contextlib.suppress(OSError):
-            os.close(self._handle)
+            self._close()
         if self.lines <= head:
             return ""
         return f"{self.part}: {self.lines - head:,} answers are kept here; {self.path} is as it was"

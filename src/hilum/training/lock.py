@@ -18,20 +18,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
 from hilum.errors import RunError
 from hilum.progress import Progress
 from hilum.saving import PREFIX, SUFFIX, save_json
-from hilum.training.run import Run, read_json
+from hilum.training.run import read_json
 
 LOCK, HOLDER = ".hilum-in-use.lock", ".hilum-in-use.json"
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-OfRun = Callable[Concatenate[Run, Given], Result]
 _held: set[tuple[str, int]] = set()  # folders that a thread of this process holds: what it calls may enter them, too
 
 
@@ -121,21 +121,19 @@ def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progr
         lock.release()
 
 
-def alone(
-    what: str,
-) -> Callable[[Callable[Concatenate[Run, Given], Result]], Callable[Concatenate[Run, Given], Result]]:
-    """Decorates a function that writes into a run for a moment: others that do so wait until it is done.
+def alone(what: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Decorates a function that writes into its `run` for a moment: others that do so wait until it is done.
 
     Args:
         what: The command, such as ``evaluate``.
     """
 
-    def decorated(function: OfRun[Given, Result]) -> OfRun[Given, Result]:
+    def decorated(function: Callable[Given, Result]) -> Callable[Given, Result]:
         @wraps(function)
-        def locked(run: Run, /, *arguments: Given.args, **named: Given.kwargs) -> Result:
-            progress: Any = named.get("progress")
-            with only_process(run.path, what, wait=True, progress=progress):
-                return function(run, *arguments, **named)
+        def locked(*arguments: Given.args, **named: Given.kwargs) -> Result:
+            given = signature(function).bind(*arguments, **named).arguments
+            with only_process(given["run"].path, what, wait=True, progress=given.get("progress")):
+                return function(*arguments, **named)
 
         return locked
 

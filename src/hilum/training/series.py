@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError
@@ -21,22 +22,22 @@ from hilum.training.train import train
 PLAN = "plan.json"
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-Command = Callable[Concatenate[Path, Path, Given], Result]
 
 
-def series(what: str) -> Callable[[Command[Given, Result]], Command[Given, Result]]:
-    """Decorates a function of data and a folder that makes a series: no other process enters the folder meanwhile.
+def series(what: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Decorates a function that makes a series in a folder `out`: no other process enters the folder meanwhile.
 
     Args:
         what: What to call it, such as ``sweep``.
     """
 
-    def decorated(function: Command[Given, Result]) -> Command[Given, Result]:
+    def decorated(function: Callable[Given, Result]) -> Callable[Given, Result]:
         @wraps(function)
-        def locked(data: Path, out: Path, /, *arguments: Given.args, **named: Given.kwargs) -> Result:
-            resume = bool(named.get("resume"))
+        def locked(*arguments: Given.args, **named: Given.kwargs) -> Result:
+            given = signature(function).bind(*arguments, **named).arguments
+            out, resume = given["out"], bool(given.get("resume"))
             with occupied(out, what, lambda: check_series(out, what, resume=resume)):
-                return function(data, out, *arguments, **named)
+                return function(*arguments, **named)
 
         return locked
 
