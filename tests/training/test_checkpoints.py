@@ -1,5 +1,6 @@
 """Checkpoints: everything back as it was, nothing pickled, nothing foreign."""
 
+import os
 import pickle
 
 import pytest
@@ -79,6 +80,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, network, expe
     assert weights_sha256(network) == before
 
 
+@pytest.mark.timeout(20)
 def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
     path = tmp_path / "c.safetensors"
     network = Compact(3, width=4)
@@ -90,4 +92,8 @@ def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
         load_weights(network, path)
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="not one of hilum's"):
+        load_weights(network, path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="pipe"):
         load_weights(network, path)

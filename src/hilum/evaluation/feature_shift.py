@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from hilum.data.cache import Images
 from hilum.data.rows import one_image_each, owner
 from hilum.evaluation.own_images import own_images
 from hilum.evaluation.predictions import Predictions, predict_with_features
 from hilum.intervals.areas import aurocs
+from hilum.opening import read_whole
 from hilum.progress import Progress
 from hilum.saving import save_bytes
 from hilum.training.run import Run
@@ -146,7 +147,7 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
     weights = run.environment["weights_sha256"]
     file = run.path / FILE
     try:
-        kept = load_file(file)
+        kept = load(read_whole(file))
         if bytes(kept["weights"]).decode() == weights:
             return kept["features"].astype(np.float64), kept["truth"].astype(np.int64)
     except (OSError, KeyError, ValueError, SafetensorError):

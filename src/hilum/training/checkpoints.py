@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hilum.errors import CheckpointError
+from hilum.opening import open_regular
 from hilum.saving import save_bytes
 
 NETWORK = "network/"  # where the network's weights lie within a checkpoint
@@ -80,7 +81,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_regular(path), safe_open(path, framework="pt") as file:  # which alone waits at a pipe for ever
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError as error:
