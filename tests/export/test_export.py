@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from PIL import Image, ImageOps
 
-from hilum.errors import CheckpointError, RunError, UsageError
+from hilum.errors import BundleError, CheckpointError, RunError, UsageError
 from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.sealed import seal
@@ -75,6 +75,19 @@ def test_words_reach_metadata_and_card(run_of, tmp_path):
         assert text in bundle.facts["card"]
     with pytest.raises(UsageError, match="'tb' is no label"):
         export(run_of("flat"), tmp_path / "m.onnx", Words(display={"tb": "x"}))
+
+
+def test_what_could_not_be_opened_replaces_no_model(run_of, tmp_path, monkeypatch):
+    file = tmp_path / "m.onnx"
+    before = export(run_of("flat"), file).sha256
+    for words in (Words("x" * 1001), Words(display={"normal": "x" * 1001})):
+        with pytest.raises(UsageError):
+            export(run_of("flat"), file, words)
+    assert export(run_of("flat"), tmp_path / "n.onnx", Words("x" * 1000)).facts["name"] == "x" * 1000
+    monkeypatch.setattr("hilum.export.export.FORMAT", -1)  # as any other fact that opening refuses
+    with pytest.raises(BundleError):
+        export(run_of("flat"), file)
+    assert open_bundle(file).sha256 == before
 
 
 def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path):

@@ -80,6 +80,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, network, expe
     assert weights_sha256(network) == before
 
 
+@pytest.mark.timeout(20)
 def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
     path = tmp_path / "c.safetensors"
     network = Compact(3, width=4)

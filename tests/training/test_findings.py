@@ -11,7 +11,7 @@ from hilum.audit.audit import audit, write_audit
 from hilum.audit.findings import MISLEADS, Finding, said_briefly, worst_first
 from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
-from hilum.audit.remembered import dataset_key
+from hilum.audit.remembered import dataset_key, recall, remember
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
@@ -77,6 +77,14 @@ def test_of_an_audit_of_other_splits_what_it_says_of_splits_is_left_out(from_els
     assert found["audited"]
     assert "patients" not in errors(found)
     assert "sources" in errors(found)
+
+
+def test_the_cache_that_an_audit_makes_is_its_users_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("HILUM_CACHE", str(tmp_path / "above" / "cache"))
+    remember({"findings": []}, "key", tmp_path)
+    assert recall("key")["findings"] == []
+    folders = [tmp_path / "above" / "cache", tmp_path / "above" / "cache" / "audits"]
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700, 0o700]
 
 
 def test_the_key_is_of_files_labels_patients_and_sources_in_any_order():

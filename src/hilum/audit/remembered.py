@@ -11,7 +11,7 @@ from typing import Any
 
 from hilum import __version__
 from hilum.data.cache import cache_folder
-from hilum.data.cache_files import make_private
+from hilum.data.cache_files import PRIVATE, make_private
 from hilum.data.rows import Row
 from hilum.opening import read_text
 from hilum.saving import save_json
@@ -37,8 +37,8 @@ def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
     """
     file = _file(key)
     with contextlib.suppress(OSError):
-        make_private(cache_folder())  # names of files tell of patients
-        file.parent.mkdir(exist_ok=True)
+        make_private(file.parent.parent)
+        file.parent.mkdir(mode=PRIVATE, exist_ok=True)
         save_json(file, {**facts, "written": str(written.resolve())}, indent=None)
 
 

@@ -31,6 +31,7 @@ from hilum.progress import Progress
 from hilum.saving import save_bytes
 from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
+from hilum.serving.metadata import LONGEST
 from hilum.serving.seal import seal
 from hilum.targets import MODEL, check_target
 from hilum.training.checkpoints import load_weights, weights_sha256
@@ -96,6 +97,10 @@ def export(
         if not is_text(text):
             msg = f"'{text}' is not UTF-8, which a model file is written in. Write it so."
             raise UsageError(msg)
+    for text in (words.name, *words.display.values()):
+        if len(text) > LONGEST:
+            msg = f"'{text[:40]}...' has {len(text):,} letters; a name has at most {LONGEST:,}. Shorten it."
+            raise UsageError(msg)
     if unknown := sorted(words.display.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg)
@@ -154,8 +159,9 @@ def export(
     }
     facts["card"] = write_card(facts, words.remarks)
     content = seal(facts, model)
+    bundle = open_bundle(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
-    return open_bundle(content, str(out))
+    return bundle
 
 
 def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
