@@ -28,20 +28,36 @@ def damaged(count: int, random: Random) -> Iterator[bytes]:
         yield mutate(random.choice(pile), pile, random)
 
 
+def resident(process: str) -> int:
+    """Memory of a process in MiB."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[0]) // 1024
+
+
+def decoders() -> int:
+    """Memory in MiB of the processes in which large, slow and foreign formats are decoded."""
+    return sum(
+        resident(child) for task in Path("/proc/self/task").glob("*/children") for child in task.read_text().split()
+    )
+
+
 def main(count: int) -> None:
     """Answer about them, and count."""
     predictor, started = Predictor(), time.monotonic()
     sound = refused = 0
-    print("| files | seconds | answered | refused | MiB | open files |\n|---|---|---|---|---|---|")
+    print(
+        "| files | seconds | answered | refused | MiB | MiB of decoders | open files |\n|---|---|---|---|---|---|---|"
+    )
     for number, answer in enumerate(predictor.predict_many(damaged(count, Random(1))), start=1):
         refused += bool(answer.error)
         sound += not answer.error and abs(sum(answer.probabilities.values()) - 1) < 1e-3
         assert not any(secret in answer.error for secret in seeds.SECRETS)
         if number % EVERY == 0 or number == count:
-            used = int(re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[0])
             opened = len(os.listdir("/proc/self/fd"))
             seconds = time.monotonic() - started
-            print(f"| {number:,} | {seconds:.0f} | {sound:,} | {refused:,} | {used // 1024} | {opened} |", flush=True)
+            print(
+                f"| {number:,} | {seconds:.0f} | {sound:,} | {refused:,} | {resident('self')} | {decoders()} | {opened} |",
+                flush=True,
+            )
     assert sound + refused == count
 
 
