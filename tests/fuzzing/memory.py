@@ -54,10 +54,8 @@ def main(count: int) -> None:
         if number % EVERY == 0 or number == count:
             opened = len(os.listdir("/proc/self/fd"))
             seconds = time.monotonic() - started
-            print(
-                f"| {number:,} | {seconds:.0f} | {sound:,} | {refused:,} | {resident('self')} | {decoders()} | {opened} |",
-                flush=True,
-            )
+            told = (f"{number:,}", f"{seconds:.0f}", f"{sound:,}", f"{refused:,}", resident("self"), decoders(), opened)
+            print("|", " | ".join(map(str, told)), "|", flush=True)
     assert sound + refused == count
 
 
