@@ -54,7 +54,7 @@ def test_earlier_results_stay(name, run_of, squares, tmp_path):
         ended = in_child(limited, here)
         if ended.code == 0:  # it fits
             assert limit
-            assert not list(here.rglob(".hilum-*"))
+            assert not list(here.rglob("*.part"))
             return
         assert ended.code in (1, 2), ended.said
         assert "Traceback" not in ended.said

@@ -10,7 +10,7 @@ import pytest
 from kill_points import Killer
 
 pytestmark = pytest.mark.timeout(1200)
-STEP = 17  # a series is killed at every 17th write: its members are runs, which are killed at all of theirs
+STEP = 41  # a series is killed at every 41st write: its members are runs, which are killed at all of theirs
 SETTINGS = [
     part
     for setting in (
