@@ -232,7 +232,7 @@ def as_json(content: bytes, others: list[bytes], random: Random) -> bytes:
     """Change values of a JSON object, or its bytes."""
     try:
         values = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return mutate(content, others, random)
     if random.random() < 0.3 or not isinstance(values, dict) or not values:
         return mutate(content, others, random)
