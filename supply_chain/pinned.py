@@ -39,6 +39,9 @@ def pinned() -> dict[str, str]:
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
+ELSEWHERE = {"atheris": "Apache-2.0"}  # stated in the source (LICENSE, headers of its files), not in the metadata
+
+
 def installed(name: str) -> Distribution | None:
     """What is installed of that name; None for what this platform does not need."""
     try:
@@ -57,7 +60,7 @@ def licence(found: Distribution) -> str:
     for text in (stated, *words):
         if text in WORDS or accepted(text):
             return WORDS.get(text, text)
-    return stated or ", ".join(words)
+    return stated or ", ".join(words) or ELSEWHERE.get(str(head["Name"]), "")
 
 
 def accepted(expression: str) -> bool:
