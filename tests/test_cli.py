@@ -265,7 +265,7 @@ def test_a_run_in_the_way_and_a_split_that_is_not_there(trained, hilum, write_da
 
 def test_output_that_cannot_be_written_is_one_message(trained, hilum, tmp_path):
     (tmp_path / "file").write_text("")
-    assert_one_message(hilum("evaluate", trained, "--out", tmp_path / "file"), 1, "--out")
+    assert_one_message(hilum("evaluate", trained, "--out", tmp_path / "file"), 2, "--out")
     assert_one_message(hilum("phantoms", tmp_path / "file" / "p", "--patients", "6"), 1, "file")
 
 

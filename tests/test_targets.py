@@ -4,6 +4,7 @@ import gzip
 import os
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -142,6 +143,6 @@ def test_process_substitution_gets_all(tmp_path):
     out = tmp_path / "out.gz"
     code = "from pathlib import Path; import sys; from hilum.targets import open_stream; "
     code += "stream = open_stream(Path(sys.argv[1])); stream.write('all'); stream.close()"
-    shell = f'python3 -c "{code}" >(gzip > {out}); while [ ! -s {out} ]; do sleep 0.1; done'
+    shell = f'{sys.executable} -c "{code}" >(gzip > {out}); until gzip -t {out} 2> {tmp_path}/said; do sleep 0.1; done'
     subprocess.run(["bash", "-c", shell], check=True, env=os.environ)
     assert gzip.decompress(out.read_bytes()) == b"all"

@@ -48,7 +48,7 @@ def write_run(
             test += [(f"test/{i}-{j}-{n}.png", i, j) for n in range(count)]
     split += [(path, labels[i], f"x{n // 2}" if patients else "", "test") for n, (path, i, _) in enumerate(test)]
     with (run / "split.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([SPLIT_COLUMNS, *split])
+        csv.writer(file).writerows([SPLIT_COLUMNS, *((*row, "") for row in split)])
     steps = [(e, 10 * e, 1 / e, 1.2 / e, 1 - 0.5 / e, 0.01, 2.0 * e) for e in range(1, 6)]
     with (run / "history.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HISTORY, *((*step, 1) for step in steps)])

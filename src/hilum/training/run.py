@@ -142,7 +142,7 @@ class Run:
             self._check_named(SPLIT)
             with open_text(self.path / SPLIT, errors="surrogateescape") as file:
                 for row in csv.DictReader(file):
-                    yield SplitRow(**{key: from_cell(row[key] or "") for key in SPLIT_COLUMNS})
+                    yield SplitRow(**{key: from_cell(row[key]) for key in SPLIT_COLUMNS})
         except (OSError, KeyError, AttributeError, csv.Error) as error:
             msg = f"{self.path / SPLIT}: cannot be read ({error}). Train again."
             raise RunError(msg) from error
