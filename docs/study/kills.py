@@ -39,7 +39,7 @@ for setting in ("preprocessing.size=32", "training.epochs=2", "training.validate
 # What says when and how long, and what follows from that.
 VOLATILE = {"made", "time", "started", "finished", "seconds", "ended", "ledger", "hash", "seal", "before", "attempt"}
 VOLATILE |= {"written", "peak_memory", "duration", "minutes", "resumed", "images_per_second", "data_wait_share"}
-VOLATILE |= {"files", "packages_sha256"}  # the history has seconds, too; packages may be installed meanwhile
+VOLATILE |= {"command", "files", "packages_sha256"}  # --resume; seconds of the history; what is installed meanwhile
 
 
 @dataclass(frozen=True)
