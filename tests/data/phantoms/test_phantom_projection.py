@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from hilum.data.phantoms.exposure import Exposure, expose
-from hilum.data.phantoms.projection import Ellipsoid, Grid, Solid
+from hilum.data.phantoms.image import Ellipsoid, Exposure, Grid, Solid, expose
 from hilum.data.phantoms.tubes import TubeCanvas
 
 Z = np.arange(-10, 10, 0.02) + 0.01
