@@ -73,11 +73,6 @@ def probes(survey: Survey) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     return (*own, *_original_probes(survey), *columns), notes
 
 
-def thumbnail_features(survey: Survey) -> Floats:
-    """The probe that a model has to beat: 8x8 grey values between 0 and 1, of shape (N, 64)."""
-    return _in_blocks(survey, lambda grey: (_flat(_means(grey, SIDE // 8)),))[0]
-
-
 def _container_probes(survey: Survey) -> tuple[Probe, ...]:
     files = survey.containers
     settings = [

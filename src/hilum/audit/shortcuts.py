@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.chance import corrected_p, deal_folds, merge_groups, permute_labels
+from hilum.audit.chance import corrected_p, deal_folds, permute_labels
 from hilum.audit.features import Kind, probes
 from hilum.audit.probing import out_of_fold_scores
 from hilum.audit.survey import Survey
@@ -101,7 +101,7 @@ def probe_shortcuts(
         One entry a probe and label (of two labels only the second: the first is its mirror image).
     """
     progress = progress or Progress()
-    together = merge_groups(independent_groups(survey.table), range(len(survey)) if groups is None else groups)
+    together = np.array(independent_groups(survey.table, groups))
     notes: list[str] = []
     if len(survey) > MOST_IMAGES:
         every = len(survey)
