@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from hilum.audit.index import INSTALL, MANY, has_faiss
 from hilum.audit.near_duplicates.search import CHANGES, find_copies
-from hilum.data.cache import Images, cache_folder, locked
+from hilum.data.cache import Images, cache_folder, one_at_a_time, release
 from hilum.data.cache_files import make_private
-from hilum.data.mapped import release
 from hilum.data.splits import components
 from hilum.opening import open_regular
 from hilum.progress import Progress
@@ -150,7 +149,7 @@ def _kept_pairs(parts: Sequence[Thumbnails], alone: Ints, progress: Progress) ->
     folder = cache_folder()
     make_private(folder)
     file = folder / f"{told.hexdigest()[:32]}-pairs.npy"
-    with locked(file.with_suffix(".lock"), "compares", progress):
+    with one_at_a_time(file.with_suffix(".lock"), "compares", progress):
         pairs = _read(file, len(alone))
         if pairs is None:
             with progress.task("Comparing images", len(alone)) as advance:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import random_table
 
 from hilum.audit.findings import Finding, Severity, listed
-from hilum.audit.known_sets import COVID_YEAR
-from hilum.audit.provenance import Match
+from hilum.audit.provenance import COVID_YEAR, Match
 from hilum.data.labels import is_covid
 from hilum.data.sources import LEVEL, given_away, patients_by_source
 from hilum.data.table import Table
