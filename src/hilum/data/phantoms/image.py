@@ -122,13 +122,6 @@ class Ellipsoid:
         inside: Array = np.maximum(1 - u * u - v * v - ripple, 0).astype(np.float32, copy=False)
         return np.float32(self.radii[2]) * np.sqrt(inside)
 
-    def chord(self, grid: Grid) -> Array:
-        """Path of every ray through the ellipsoid in cm, (side, side)."""
-        path = np.zeros((grid.side, grid.side), np.float32)
-        window = self.window(grid)
-        path[window] = 2 * self.half_chord(grid, window)
-        return path
-
 
 @dataclass
 class Solid:
