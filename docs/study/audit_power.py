@@ -27,7 +27,7 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from hilum.audit.audit import Audit, audit
 from hilum.data.phantoms import edits
-from hilum.data.phantoms.plan import plan_dataset
+from hilum.data.phantoms.defects import plan_dataset
 from hilum.data.phantoms.radiograph import LABELS, make_phantom
 from hilum.data.readers.read import read_table
 

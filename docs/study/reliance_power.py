@@ -28,7 +28,7 @@ from document import fill
 from numpy.typing import NDArray
 
 from hilum.data.phantoms import edits
-from hilum.data.phantoms.plan import PlannedImage, plan_dataset
+from hilum.data.phantoms.defects import PlannedImage, plan_dataset
 from hilum.data.phantoms.radiograph import LABELS, make_phantom
 from hilum.evaluation.counterfactuals import SWAPS
 from hilum.evaluation.reliance import measure_reliance

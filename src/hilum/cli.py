@@ -16,7 +16,7 @@ from hilum import __version__, cli_serving
 from hilum.cli_data import reads_data
 from hilum.cli_evaluation import certify, evaluate, ledger, print_metrics
 from hilum.cli_messages import interrupted, message_of, print_json, say, show
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.errors import GateError, UsageError
 from hilum.printable import on_page
 

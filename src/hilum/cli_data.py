@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from hilum.cli_data import reads_data
 from hilum.cli_messages import print_json, say, show
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation

@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -82,6 +82,69 @@ def save_json(path: Path | str, values: Mapping[str, Any] | list[Any], *, indent
         OSError: See `saving`.
     """
     save_text(path, json_text(values, indent=indent) + "\n")
+
+
+@contextmanager
+def locked(file: Path, busy: Callable[[], None], *, silence: float = 0.0, mode: int = 0o644) -> Iterator[None]:
+    """Hold a lock that ends with its process (``flock``, where the system has it).
+
+    Args:
+        file: The file that stands for the lock; made where there is none, and left there.
+        busy: Called when another process has held the lock for `silence` seconds, and every second from then on. To
+            give up, it raises an error; else this waits on.
+        silence: Seconds to wait before.
+        mode: Permissions of a file that is made.
+
+    Raises:
+        OSError: The file cannot be made or locked.
+    """
+    from filelock import FileLock, Timeout  # which takes asyncio with it
+
+    lock = FileLock(file, mode=mode)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=silence, poll_interval=min(0.1, max(silence, 0.05)))
+        except Timeout:
+            busy()
+            silence = 1.0
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def append(file: Path, content: bytes) -> None:
+    """Write behind what a file holds, whole or not at all; it is on the disk when this returns.
+
+    Raises:
+        OSError: It cannot be written; the file is as it was.
+    """
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(handle).st_size
+        write_whole(handle, content, size)
+        try:
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_whole(handle: int, content: bytes, size: int) -> None:
+    """Write behind the `size` bytes of an open file, whole or not at all.
+
+    Raises:
+        OSError: There is no room.
+    """
+    try:
+        written = 0
+        while written < len(content):
+            written += os.write(handle, content[written:])
+    except BaseException:  # Ctrl-C included
+        os.ftruncate(handle, size)
+        raise
 
 
 def json_text(values: Any, *, indent: int | None = None) -> str:

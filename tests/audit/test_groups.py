@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from hilum.audit import groups
+from hilum.audit.findings import remember
 from hilum.audit.groups import CHANGES, Thumbnails, find_groups, find_known
-from hilum.audit.remembered import remember
 from hilum.data.cache import open_images
 from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.preprocessing import Preprocessing

@@ -11,10 +11,8 @@ import pytest
 from PIL import Image
 
 from hilum.audit import provenance, sources
-from hilum.audit.fingerprints.codes import LENGTH, SIDE, basis, pack, unpack
-from hilum.audit.fingerprints.views import CROPS, NO_CROP, view
-from hilum.audit.known_sets import KNOWN_SETS
-from hilum.audit.provenance import Match, enough, findings, recognise
+from hilum.audit.fingerprints.codes import CROPS, LENGTH, NO_CROP, SIDE, basis, pack, unpack, view
+from hilum.audit.provenance import KNOWN_SETS, Match, enough, findings, recognise
 from hilum.audit.survey import Survey, survey
 from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.readers.read import read_table

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import affine_transform
 
 from hilum.audit.duplicates import find_duplicates, findings
-from hilum.audit.fingerprints.views import equalised
+from hilum.audit.fingerprints.codes import equalised
 from hilum.audit.fix import fix
 from hilum.audit.near_duplicates import search
 from hilum.audit.near_duplicates.names import hints, is_altered, say_so

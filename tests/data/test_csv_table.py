@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hilum.data import rows as packing
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import TableError

@@ -401,7 +401,8 @@ def test_processes_end_with_whoever_started_them():
 
 def test_the_memory_of_a_decoder_is_bounded():
     """A file that makes the decoding process ask for more than its share ends there, not here."""
-    code = "from hilum.data import bounded_process as b; import numpy; b._limit(); numpy.ones(2**27)"
+    limits = "b.bound_process(b.SECONDS, b.ADDRESSES, b.MEMORY)"
+    code = f"from hilum.data import bounded_process as b; import numpy; {limits}; numpy.ones(2**27)"
     pytest.importorskip("resource")
     if sys.platform != "linux":
         pytest.skip("only Linux holds a process to its address space")

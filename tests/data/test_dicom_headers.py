@@ -9,8 +9,8 @@ import pytest
 from hilum.audit.survey import survey
 from hilum.data.cache import open_images
 from hilum.data.dicom_headers import with_headers
+from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import ExtraError

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hilum.data import rows as packing
+from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, rule_of
-from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table
 

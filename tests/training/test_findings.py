@@ -8,10 +8,9 @@ import pytest
 
 from hilum import __version__
 from hilum.audit.audit import audit, write_audit
-from hilum.audit.findings import MISLEADS, Finding, said_briefly, worst_first
+from hilum.audit.findings import MISLEADS, Finding, dataset_key, recall, remember, said_briefly, worst_first
 from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
-from hilum.audit.remembered import dataset_key, recall, remember
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table

@@ -148,13 +148,13 @@ def test_a_folder_made_for_nothing_goes_away_and_nothing_else_does(tmp_path):
 
 def test_who_is_refused_takes_no_folder_away(holder, tmp_path, monkeypatch):
     """Another process has entered the folder that this one has just made."""
-    out, real = tmp_path / "run", lock._acquire
+    out, real = tmp_path / "run", lock._locked
 
     def late(folder, **how):
         holder(folder, "train")
         return real(folder, **how)
 
-    monkeypatch.setattr(lock, "_acquire", late)
+    monkeypatch.setattr(lock, "_locked", late)
     with pytest.raises(RunError), occupied(out, "train", never):
         pass
     assert (out / LOCK).exists()

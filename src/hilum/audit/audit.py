@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
-from hilum.audit import composition, duplicates, labels, patients, provenance, shortcut_findings, sources
+from hilum.audit import composition, duplicates, labels, patients, provenance, sources
 from hilum.audit.duplicates import Duplicates, find_duplicates
-from hilum.audit.findings import ORDER, Finding, Severity, worst_first
+from hilum.audit.findings import ORDER, Finding, Severity, dataset_key, remember, worst_first
 from hilum.audit.index import remark
 from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
 from hilum.audit.patients import Patients, count_patients
 from hilum.audit.provenance import Match, recognise
-from hilum.audit.remembered import dataset_key, remember
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
+from hilum.audit.shortcuts import findings as shortcut_findings
 from hilum.audit.survey import Survey, survey
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import RunError
@@ -137,7 +137,7 @@ def audit(
             *patients.findings(whose),
             *provenance.findings(matches),
             *sources.findings(seen.table.with_values("patient_id", whose.patient), matches),
-            *shortcut_findings.findings(shortcuts),
+            *shortcut_findings(shortcuts),
             *(labels.findings(doubts, seen.table) if doubts else ()),
             *composition.findings(counted, seen.table),
         ]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -97,16 +94,6 @@ def corrected_p(statistics: Floats) -> Floats:
     highest = standard.max(axis=1)
     share: Floats = (highest[:, None] >= standard[0] - 1e-9).mean(axis=0)
     return share
-
-
-def merge_groups(a: Sequence[int], b: Sequence[int]) -> Ints:
-    """One number an image, equal where either `a` or `b` (each of length N) says that images belong together."""
-    first, second = (np.unique(np.asarray(given), return_inverse=True)[1] for given in (a, b))
-    size = int(first.max()) + int(second.max()) + 2
-    graph = coo_array((np.ones(len(first)), (first, second + int(first.max()) + 1)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    merged: Ints = component[first].astype(np.int64)
-    return merged
 
 
 def _members(groups: Ints) -> list[NDArray[np.intp]]:

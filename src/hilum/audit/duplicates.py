@@ -10,8 +10,6 @@ from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from hilum.audit.findings import Finding, Severity
 from hilum.audit.near_duplicates.names import hints, is_altered, say_so
@@ -19,6 +17,7 @@ from hilum.audit.near_duplicates.register import QUARTERS
 from hilum.audit.near_duplicates.search import CHANGES, ORIENTATIONS, Change, find_copies
 from hilum.audit.survey import Survey
 from hilum.data.label_names import nested_findings
+from hilum.data.splits import components
 from hilum.data.table import Table
 from hilum.printable import printable
 from hilum.progress import Progress
@@ -346,13 +345,10 @@ def _examples(which: Sequence[int], duplicates: Duplicates, table: Table) -> lis
 def _components(number: int, pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
     if not pairs:
         return ()
-    first, second = np.array(pairs).T
-    graph = coo_array((np.ones(len(pairs)), (first, second)), shape=(number, number))
-    _, name = connected_components(graph, directed=False)
     members = defaultdict(list)
-    for i in sorted({*map(int, first), *map(int, second)}):
-        members[int(name[i])].append(i)
-    return tuple(sorted(tuple(group) for group in members.values()))
+    for i, name in enumerate(components(number, *np.array(pairs).T)):
+        members[name].append(i)
+    return tuple(sorted(tuple(group) for group in members.values() if len(group) > 1))
 
 
 def _across(groups: Sequence[Sequence[int]], values: Sequence[Hashable]) -> tuple[int, ...]:

@@ -12,14 +12,12 @@ from typing import Literal
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from hilum.audit.index import INSTALL, MANY, has_faiss
 from hilum.audit.near_duplicates.search import CHANGES, find_copies
-from hilum.data.cache import Images, cache_folder, locked
+from hilum.data.cache import Images, cache_folder, one_at_a_time, release
 from hilum.data.cache_files import make_private
-from hilum.data.mapped import release
+from hilum.data.splits import components
 from hilum.opening import open_regular
 from hilum.progress import Progress
 from hilum.saving import saving
@@ -121,9 +119,7 @@ def _group(parts: Sequence[Thumbnails], how: Literal["near", "identical"], progr
         return Groups(tuple(first.tolist()), (PIXELS,), note)
     pairs = alone[_kept_pairs(parts, alone, progress)]
     a, b = np.concatenate([np.stack([np.arange(len(first)), first]), pairs.T], axis=1)
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(first), len(first)))
-    numbers = connected_components(graph, directed=False)[1]
-    return Groups(tuple(numbers.tolist()), (PIXELS, *CHANGES))
+    return Groups(tuple(components(len(first), a, b)), (PIXELS, *CHANGES))
 
 
 def _equal(parts: Sequence[Thumbnails]) -> Ints:
@@ -153,7 +149,7 @@ def _kept_pairs(parts: Sequence[Thumbnails], alone: Ints, progress: Progress) ->
     folder = cache_folder()
     make_private(folder)
     file = folder / f"{told.hexdigest()[:32]}-pairs.npy"
-    with locked(file.with_suffix(".lock"), "compares", progress):
+    with one_at_a_time(file.with_suffix(".lock"), "compares", progress):
         pairs = _read(file, len(alone))
         if pairs is None:
             with progress.task("Comparing images", len(alone)) as advance:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.fingerprints.views import Floats
+from hilum.audit.fingerprints.codes import Floats
 
 MANY = 20_000  # images from which an index is quicker than all pairs
 VISITED = 16  # cells that a query visits: copies lie in the first few

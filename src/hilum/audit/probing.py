@@ -198,47 +198,6 @@ def out_of_fold_scores(
     return scores
 
 
-def fit_predict(
-    train: Floats, labels: NDArray[np.int64], test: Floats, n_labels: int, seed: int = 0
-) -> NDArray[np.float64]:
-    """Fit on some images and give others the probability of each label.
-
-    Args:
-        train: Features of shape (N, F).
-        labels: Index of each label, shape (N,).
-        test: Features of shape (M, F).
-        n_labels: K.
-        seed: Of the landmarks.
-
-    Returns:
-        Probabilities of shape (M, K), never quite zero; each row sums to one.
-    """
-    targets = np.eye(n_labels)[labels]
-    expected = fit_scores(train, targets, test, seed) + targets.mean(axis=0)
-    likely = np.clip(expected, 1e-3, 1.0)
-    probabilities: NDArray[np.float64] = likely / likely.sum(axis=1, keepdims=True)
-    return probabilities
-
-
-def out_of_fold_probabilities(
-    features: Floats, labels: NDArray[np.int64], folds: NDArray[np.int64], n_labels: int, seed: int = 0
-) -> NDArray[np.float64]:
-    """Probabilities (N, K) of every image by a fit on the other folds.
-
-    Args:
-        features: Of shape (N, F).
-        labels: Index of each label, shape (N,).
-        folds: The fold of each image, shape (N,).
-        n_labels: K.
-        seed: Of the landmarks.
-    """
-    found = np.zeros((len(labels), n_labels))
-    for fold in np.unique(folds):
-        tested = folds == fold
-        found[tested] = fit_predict(features[~tested], labels[~tested], features[tested], n_labels, seed)
-    return found
-
-
 def _standardise(features: Floats, mean: Floats, scale: Floats) -> Floats:
     standard: Floats = np.clip((features - mean) / scale, -FAR, FAR)
     return standard

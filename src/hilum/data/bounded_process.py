@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.data.crew import bound_process
 from hilum.errors import ImageError, PassingImageError
 
 MEMORY = 2**29  # bytes of data; with its libraries a process stays below 600 MB
@@ -39,7 +40,7 @@ def serve() -> None:
     warnings.simplefilter("ignore")  # pydicom's warnings tell names
     with contextlib.suppress(BrokenPipeError):
         while line := source.readline():
-            _limit()
+            bound_process(SECONDS, ADDRESSES, MEMORY)
             answer, pixels = _answer(json.loads(line), source)
             target.write(json.dumps({**answer, "warned": has_printed()}).encode() + b"\n")
             if pixels is not None:
@@ -91,16 +92,3 @@ def _catch_prints() -> Callable[[], bool]:
         return found
 
     return has_printed
-
-
-def _limit() -> None:
-    """Bound the memory of this process, and the processor time of the next file."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        until = int(used.ru_utime + used.ru_stime) + SECONDS
-        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))

@@ -123,6 +123,26 @@ def start_python(code: str) -> subprocess.Popen[bytes]:
     )
 
 
+def bound_process(seconds: int, addresses: int | None, data: int | None = None) -> None:
+    """Limit what this process may still use, where the system can do that; it leaves no core dump, either.
+
+    Args:
+        seconds: Processor time from now on, in seconds.
+        addresses: Address space, in bytes; None for no limit.
+        data: Data segment, in bytes; None for no limit.
+    """
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for kind, size in ((resource.RLIMIT_AS, addresses), (resource.RLIMIT_DATA, data)):
+            if size is not None:
+                resource.setrlimit(kind, (size, size))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        until = int(used.ru_utime + used.ru_stime) + seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
 def usable_cores() -> int:
     """Cores that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):

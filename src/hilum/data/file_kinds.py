@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Literal
 
+FEW = 512  # bytes that tell nearly everything
 ENOUGH = 2**16  # bytes that tell all of this; a JPEG may hold so much before it says how it is coded
 VALUE_KINDS = frozenset(b"AE CS DA DT IS LO OB OW SH ST TM UI UL UN US UT".split())
 LONG_KINDS = frozenset({b"OB", b"OW", b"UN", b"UT"})
@@ -65,7 +66,7 @@ def kind_of(start: bytes) -> str:
     """Name a file's kind by its content.
 
     Args:
-        start: The first bytes, up to `ENOUGH` of them; 512 tell nearly everything.
+        start: The first bytes, up to `ENOUGH` of them; `FEW` tell nearly everything.
 
     Returns:
         A noun with its article, for messages, such as ``a ZIP archive`` or ``an empty file``; ``a file of an unknown

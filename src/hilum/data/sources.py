@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,13 +132,26 @@ def _told(counts: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.floa
     return own, np.where((here > 0) & (others > 0), told, 0.0)
 
 
-def _drawn(counts: NDArray[np.int64], judged: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The best that sources tell any judged label in each of B tables of the same sums, drawn at random, shape (B,)."""
+def drawn_tables(counts: NDArray[np.int64], draws: int) -> Iterator[NDArray[np.int64]]:
+    """Tables with the sums of another one, drawn at random (Patefield 1981), always the same ones.
+
+    Args:
+        counts: Table of shape (S, K).
+        draws: Number of tables.
+
+    Yields:
+        Some of the tables at a time, of shape (B, S, K).
+    """
     from scipy.stats import random_table
 
-    draws = int(np.clip(MOST_CELLS // counts.size, 199, DRAWS))
     drawing = random_table(counts.sum(axis=1), counts.sum(axis=0), seed=0)
     at_once = int(np.clip(MOST_AT_ONCE // counts.size, 1, draws))
-    parts = [min(at_once, draws - begun) for begun in range(0, draws, at_once)]
-    drawn = (drawing.rvs(size=part).astype(np.int64).reshape(part, *counts.shape) for part in parts)
-    return np.concatenate([_told(tables)[1][:, judged].max(axis=1) for tables in drawn])
+    for begun in range(0, draws, at_once):
+        part = min(at_once, draws - begun)
+        yield drawing.rvs(size=part).astype(np.int64).reshape(part, *counts.shape)
+
+
+def _drawn(counts: NDArray[np.int64], judged: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The best that sources tell any judged label in each of B tables of the same sums, drawn at random, shape (B,)."""
+    draws = int(np.clip(MOST_CELLS // counts.size, 199, DRAWS))
+    return np.concatenate([_told(tables)[1][:, judged].max(axis=1) for tables in drawn_tables(counts, draws)])

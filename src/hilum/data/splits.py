@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from hilum.data.table import Table
 from hilum.errors import SplitError
 from hilum.printable import printable
 
+Ints = NDArray[np.integer[Any]]
 ROLES = ("test", "val", "calibration")  # in the order in which they are carved
 UNUSED = "unused"
 GROUP_COLUMN = "duplicate_group"  # in a table: what belongs together beyond patients, as the audit found it
@@ -120,7 +121,7 @@ def independent_groups(table: Table, duplicates: Sequence[int] | None = None) ->
         table: N rows.
         duplicates: As for `pictures`.
     """
-    return _joined(table.patients(), pictures(table, duplicates))
+    return joined(table.patients(), pictures(table, duplicates))
 
 
 def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]:
@@ -138,7 +139,7 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
     for i, row in enumerate(table.rows):
         same_bytes.append(row.sha256 or i)
         same_group.append(row.extra.get(GROUP_COLUMN) or i)
-    return _joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
+    return joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
 
 
 def _first(values: Iterable[str | int]) -> list[int]:
@@ -147,12 +148,24 @@ def _first(values: Iterable[str | int]) -> list[int]:
     return [first.setdefault(value, i) for i, value in enumerate(values)]
 
 
-def _joined(*names: Sequence[str | int] | Sequence[int] | Sequence[str]) -> list[int]:
+def joined(*names: Sequence[str | int] | Sequence[int] | Sequence[str]) -> list[int]:
     """One number a row, equal for all that any of several lists of N names holds together."""
     count = len(names[0])
-    a = np.concatenate([_first(name) for name in names])
-    b = np.tile(np.arange(count), len(names))
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(count, count))
+    return components(count, np.concatenate([_first(name) for name in names]), np.tile(np.arange(count), len(names)))
+
+
+def components(count: int, first: Sequence[int] | Ints, second: Sequence[int] | Ints) -> list[int]:
+    """Connected components of a graph, numbered from 0 in the order of their first members.
+
+    Args:
+        count: Number of nodes.
+        first: One end of each of P edges, from 0 to below `count`.
+        second: The other end, P numbers.
+
+    Returns:
+        The component of each node.
+    """
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
     numbers: list[int] = connected_components(graph, directed=False)[1].tolist()
     return numbers
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hilum.cells import cell
 from hilum.data.labels import order_labels
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.rows import PackedRows, owner, pack
 from hilum.data.rows import Row as Row
 from hilum.saving import saving

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from hilum.data.cache import Images
+from hilum.data.cache import Images, release
 from hilum.data.familiarity import ARRAYS as NAMES
 from hilum.data.familiarity import AT_ONCE, Familiarity, Poses, feature_distances, layouts
-from hilum.data.mapped import release
 from hilum.data.rows import one_image_each, owner
 from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
 from hilum.evaluation.own_images import own_images

@@ -12,8 +12,8 @@ import numpy as np
 from hilum import __version__
 from hilum.data.cache import Images
 from hilum.data.operating_point import members_of
+from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
-from hilum.data.readers.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.attempts import record_failure, record_result, reserve

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.operating_point import OperatingPoint
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.table import Table
 from hilum.errors import RunError
 from hilum.evaluation.abstaining import decisions_csv, measure_abstention

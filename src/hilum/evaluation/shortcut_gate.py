@@ -24,9 +24,9 @@ from hilum.audit.features import THUMBNAIL, Probe, probes
 from hilum.audit.probing import fit_boosting, fit_linear, fit_scores, fit_trees
 from hilum.audit.survey import survey
 from hilum.data.rows import owner, pack
+from hilum.data.sampling import Lot
 from hilum.data.table import Row, Table
 from hilum.errors import HilumError
-from hilum.evaluation.lot import Lot
 from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.shortcut_verdict import STACKED, Baseline, compare_with_baselines, not_compared

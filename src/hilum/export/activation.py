@@ -9,26 +9,18 @@ from torch import Tensor, nn
 
 from hilum.errors import RunError
 from hilum.models.compact import Compact
+from hilum.models.penultimate import LastFeatures
 
 
-class Activations:
+class Activations(LastFeatures):
     """What the last pass of one network left behind.
 
     Attributes:
-        linear: The last linear layer.
         exact: Whether `features` are `last_maps` averaged over all places, and the network answers with the softmax of
             what `linear` makes of them, so that class activation maps are exact.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
-        self.linear = linear
-        self.exact = False
-        self.kept: dict[str, Tensor] = {}
-
-    @property
-    def features(self) -> Tensor:
-        """What the last linear layer saw, of shape (B, F)."""
-        return self.kept["features"]
+    exact = False
 
     @property
     def last_maps(self) -> Tensor:
@@ -46,30 +38,21 @@ def watch(network: nn.Module, sample: Tensor) -> Activations:
     Raises:
         RunError: The network has no linear layer.
     """
-    linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    if not linears:
+    try:
+        found = Activations(network)
+    except ValueError as error:
         msg = f"{type(network).__name__}: has no linear layer, and so no features. Such networks cannot be exported."
-        raise RunError(msg)
-    found = Activations(linears[-1])
-
-    def keep_features(module: nn.Module, inputs: Any) -> None:
-        del module
-        found.kept["features"] = inputs[0]
-
-    def keep_maps(module: nn.Module, inputs: Any) -> None:
-        del module
-        found.kept["maps"] = inputs[0]
+        raise RunError(msg) from error
 
     def keep_stages(module: nn.Module, inputs: Any, output: Tensor) -> None:
         del module, inputs
         found.kept["maps"] = output
 
-    found.linear.register_forward_pre_hook(keep_features)
     pools = [module for module in network.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
     if isinstance(network, Compact):
         network.stages.register_forward_hook(keep_stages)
     elif pools:
-        pools[-1].register_forward_pre_hook(keep_maps)
+        pools[-1].register_forward_pre_hook(found.keep_input("maps"))
     with torch.inference_mode():
         answer = network(sample)
         if "maps" in found.kept and found.last_maps.dim() == 4:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.taxonomy import branches
@@ -14,6 +13,7 @@ from hilum.evaluation.temperature import decisions_of
 from hilum.export.activation import Activations, watch
 from hilum.models.cascade import Cascade
 from hilum.models.ensemble import Ensemble
+from hilum.models.penultimate import side_by_side
 from hilum.training.network import to_network_range
 
 OUTPUTS = ("probabilities", "features", "maps")
@@ -69,8 +69,8 @@ class ServedGraph(nn.Module):
         """
         seen = to_network_range(images.unsqueeze(1).float() / 255, self.preprocessing)
         logs = self.network(seen)
-        parts = [F.normalize(member.features.flatten(1), dim=1) for members in self.watched for member in members]
-        found = [self._calibrated(logs).exp(), F.normalize(torch.cat(parts, dim=1), dim=1)]
+        features = side_by_side([member for members in self.watched for member in members])
+        found = [self._calibrated(logs).exp(), features]
         if self.maps:
             stages = [torch.stack([_map(member) for member in members]).mean(dim=0) for members in self.watched]
             found.append(torch.cat(stages, dim=1))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from hilum.intervals.shares import (
     CONFIDENCE,
@@ -38,21 +39,10 @@ def aurocs(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Floats:
     Returns:
         Of shape (C,); NaN where one of the two classes is absent.
     """
-    order = np.argsort(scores, axis=1)
-    ordered, ups = np.take_along_axis(scores, order, axis=1), np.take_along_axis(positive, order, axis=1)
-    place = np.arange(scores.shape[1])
-    rank = np.broadcast_to(place + 1.0, scores.shape)
-    new = np.ones(scores.shape, bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    if not new.all():
-        first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
-        ends = np.where(np.roll(new, -1, axis=1), place, len(place))  # the first is always new: so the last is an end
-        last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-        rank = (first + last) / 2 + 1
-    n_up = ups.sum(axis=1)
-    n_down = len(place) - n_up
+    n_up = positive.sum(axis=1)
+    n_down = positive.shape[1] - n_up
     with np.errstate(invalid="ignore", divide="ignore"):
-        area: Floats = ((rank * ups).sum(axis=1) - n_up * (n_up + 1) / 2) / (n_up * n_down)
+        area: Floats = ((rankdata(scores, axis=1) * positive).sum(axis=1) - n_up * (n_up + 1) / 2) / (n_up * n_down)
     return area
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,46 @@ from torch.nn import functional as F
 
 from hilum.models.cascade import Cascade
 from hilum.models.ensemble import Ensemble
+
+
+class LastFeatures:
+    """What the last pass of one network gave its last linear layer.
+
+    Args:
+        network: It is shared, not copied.
+
+    Attributes:
+        linear: The last linear layer.
+        kept: Tensors of the last pass by name; ``features`` are what `linear` saw.
+
+    Raises:
+        ValueError: The network has no linear layer.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.linear = final_layer(network)
+        self.kept: dict[str, Tensor] = {}
+        self.linear.register_forward_pre_hook(self.keep_input("features"))
+
+    @property
+    def features(self) -> Tensor:
+        """What the last linear layer saw, of shape (B, F)."""
+        return self.kept["features"]
+
+    def keep_input(self, name: str) -> Any:
+        """A forward pre-hook that keeps a module's first input under a name."""
+
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            del module
+            self.kept[name] = inputs[0]
+
+        return keep
+
+
+def side_by_side(parts: Sequence[LastFeatures]) -> Tensor:
+    """The last features (B, D) of several networks, each scaled to length 1, and again when side by side."""
+    scaled = [F.normalize(part.features.float().flatten(1), dim=1) for part in parts]
+    return F.normalize(torch.cat(scaled, dim=1), dim=1)
 
 
 class WithFeatures(nn.Module):
@@ -28,23 +69,11 @@ class WithFeatures(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self._seen: dict[int, Tensor] = {}
-        self._finals = [final_layer(part) for part in parts_of(network)]
-        for number, layer in enumerate(self._finals):
-            layer.register_forward_pre_hook(self._keep(number))
+        self._parts = [LastFeatures(part) for part in parts_of(network)]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, 1, H, W) to log-probabilities (B, K) and features (B, D), each row of length 1."""
-        answers = self.network(images)
-        seen = [F.normalize(self._seen[number].float(), dim=1) for number in range(len(self._finals))]
-        return answers, F.normalize(torch.cat(seen, dim=1), dim=1)
-
-    def _keep(self, number: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            del layer
-            self._seen[number] = inputs[0].flatten(1)
-
-        return keep
+        return self.network(images), side_by_side(self._parts)
 
 
 def parts_of(network: nn.Module) -> list[nn.Module]:

@@ -18,7 +18,7 @@ import time
 from threading import Lock
 from typing import Any
 
-from hilum.data.crew import start_python
+from hilum.data.crew import bound_process, start_python
 
 CHUNK = 16  # images that a network is given at a time, or one
 SECONDS = 6  # of processor time, for opening and one image twice; a ResNet-50 at 512 pixels takes one
@@ -135,7 +135,9 @@ def _try(content: bytes, request: dict[str, int]) -> int:
     import numpy as np
     import onnxruntime  # noqa: F401 - its libraries are no part of what the graph may take
 
-    _bound(request["seconds"], request["mib"] * 2**20 + 3 * len(content))
+    reserved = _reserved()
+    more = request["mib"] * 2**20 + 3 * len(content)
+    bound_process(request["seconds"] + 1, None if reserved is None else reserved + more)
     session = open_session(content)
     given, size = session.get_inputs()[0], request["size"]
     sides = [side for side in given.shape[1:] if isinstance(side, int)]
@@ -154,17 +156,11 @@ def _try(content: bytes, request: dict[str, int]) -> int:
     return CHUNK
 
 
-def _bound(seconds: int, size: int) -> None:
-    """Limit this process: to so much more processor time, and to so many more bytes of address space."""
-    try:
+def _reserved() -> int | None:
+    """Address space that this process has, in bytes; None where the system does not say."""
+    with contextlib.suppress(ImportError, ValueError, OSError, IndexError):
         import resource
-    except ImportError:  # Windows: the time alone, by the other process
-        return
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        used = int(time.process_time()) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, used + seconds))
-    with contextlib.suppress(ValueError, OSError, IndexError):
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - one line, before the limit holds
-            reserved = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (reserved + size, reserved + size))
+
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - one line
+            return int(file.read().split()[0]) * resource.getpagesize()
+    return None

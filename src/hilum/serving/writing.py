@@ -24,7 +24,7 @@ from hilum.cells import cell
 from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
 from hilum.printable import encodable, printable
-from hilum.saving import json_text, to_disk
+from hilum.saving import json_text, to_disk, write_whole
 from hilum.serving.answer import Answer, columns
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import Study
@@ -69,13 +69,9 @@ class Growing:
         """
         content = text.encode()
         try:
-            written = 0
-            while written < len(content):
-                written += os.write(self._handle, content[written:])
-        except BaseException as error:
-            os.ftruncate(self._handle, self.size)
-            if isinstance(error, OSError):
-                error.filename = str(self.path)
+            write_whole(self._handle, content, self.size)
+        except OSError as error:
+            error.filename = str(self.path)
             raise
         self.size += len(content)
         self.lines += 1

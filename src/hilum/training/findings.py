@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from hilum.audit import provenance, sources
-from hilum.audit.findings import KEPT, Finding, said_briefly, understood, worst_first
+from hilum.audit.findings import KEPT, Finding, dataset_key, recall, said_briefly, understood, worst_first
 from hilum.audit.preflight import Checked
-from hilum.audit.remembered import dataset_key, recall
 from hilum.data.cache import Images
 from hilum.data.table import Table
 from hilum.progress import Progress

@@ -14,7 +14,7 @@ from typing import Any
 
 from hilum.cells import from_cell
 from hilum.data.labels import default_positive, is_healthy, last_component
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.rows import pack
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import RecipeError, RunError

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hilum.data.mapped import release
+from hilum.data.cache import release
 
 SHARE = 0.25  # of the GPU's free memory that images may take for the length of a training
 BLOCK = 2**26  # bytes copied to the GPU at a time

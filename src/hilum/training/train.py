@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hilum.audit.findings import dataset_key
 from hilum.audit.groups import find_groups
 from hilum.audit.preflight import cheap_checks
-from hilum.audit.remembered import dataset_key
 from hilum.data.cache import Images, open_images
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.rows import pack
 from hilum.data.splits import assign_splits

@@ -6,10 +6,8 @@ import scipy.ndimage
 from PIL import Image
 
 from hilum.data.phantoms import LABELS, make_phantom
-from hilum.data.phantoms.anatomy import sample_anatomy
-from hilum.data.phantoms.pose import Pose
-from hilum.data.phantoms.profiles import profiles_of
-from hilum.data.phantoms.projection import Grid
+from hilum.data.phantoms.anatomy import Pose, profiles_of, sample_anatomy
+from hilum.data.phantoms.image import Grid
 from hilum.data.phantoms.thorax import build_thorax
 from hilum.errors import UsageError
 

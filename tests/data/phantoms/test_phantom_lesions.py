@@ -5,9 +5,8 @@ import pytest
 import scipy.ndimage
 
 from hilum.data.phantoms import LABELS, make_phantom
-from hilum.data.phantoms.anatomy import sample_anatomy
+from hilum.data.phantoms.anatomy import profiles_of, sample_anatomy
 from hilum.data.phantoms.lesions import sample_consolidation, sample_ground_glass
-from hilum.data.phantoms.profiles import profiles_of
 
 
 def disease(label, patient):

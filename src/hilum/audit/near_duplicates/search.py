@@ -18,11 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hilum.audit.fingerprints.codes import LENGTH, SIDE, basis
-from hilum.audit.fingerprints.views import CROPS, NO_CROP, Floats, equalised, unit, view
+from hilum.audit.fingerprints.codes import CROPS, LENGTH, NO_CROP, SIDE, Among, Floats, basis, equalised, unit, view
 from hilum.audit.index import MANY, Index, has_faiss
 from hilum.audit.near_duplicates.align import Fit, compare_crops, compare_mapped
-from hilum.audit.near_duplicates.among import Among
 from hilum.audit.near_duplicates.register import (
     QUARTERS,
     Maps,

@@ -1,8 +1,7 @@
 """Synthetic frontal chest radiographs with known truth, and datasets of them with planted defects."""
 
 from hilum.data.phantoms.dataset import WrittenPhantoms, write_phantoms
-from hilum.data.phantoms.defects import Defect
-from hilum.data.phantoms.planting import PlantedDefect
+from hilum.data.phantoms.defects import Defect, PlantedDefect
 from hilum.data.phantoms.radiograph import LABELS, Phantom, make_phantom
 
 __all__ = [

@@ -16,10 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.data.phantoms import edits
-from hilum.data.phantoms.defects import Defect
-from hilum.data.phantoms.plan import PlannedImage, plan_dataset
-from hilum.data.phantoms.planting import PlantedDefect, plant
+from hilum.data.phantoms.defects import Defect, PlannedImage, PlantedDefect, plan_dataset, plant
+from hilum.data.phantoms.edits import ENLARGED, brighten, encode, encode_mask, frame, resize, stamp, vary
 from hilum.data.phantoms.radiograph import LABELS, make_phantom
 from hilum.data.readers.whole import PHANTOMS, TRUTH, statement
 from hilum.errors import DataError
@@ -60,25 +58,25 @@ def _write(plan: PlannedImage, out: Path, masks: bool) -> None:
     rng = np.random.default_rng([plan.seed, plan.patient, _EDITS, plan.image])
     for edit in plan.edits:
         if edit == "marker":
-            image = edits.stamp(image, rng)
+            image = stamp(image, rng)
         elif edit == "frame":
-            image = edits.frame(image, rng)
+            image = frame(image, rng)
         elif edit == "brightness":
-            image = edits.brighten(image)
+            image = brighten(image)
         elif edit == "size":
-            larger = round(edits.ENLARGED * plan.size)
-            image = edits.resize(image, larger)
-            truths = [edits.resize(mask * np.uint8(255), larger) > 127 for mask in truths]
+            larger = round(ENLARGED * plan.size)
+            image = resize(image, larger)
+            truths = [resize(mask * np.uint8(255), larger) > 127 for mask in truths]
     if plan.variant:
-        image = edits.vary(image, plan.variant)
+        image = vary(image, plan.variant)
         if plan.variant != "inverted":
-            truths = [edits.vary(mask * np.uint8(255), plan.variant) > 127 for mask in truths]
+            truths = [vary(mask * np.uint8(255), plan.variant) > 127 for mask in truths]
     quality = 60 if plan.variant == "jpeg" else 95
-    files = {plan.path: edits.encode(image, plan.suffix, stored=plan.stored, quality=quality)}
+    files = {plan.path: encode(image, plan.suffix, stored=plan.stored, quality=quality)}
     if masks:
-        files[plan.lung_mask_path] = edits.encode_mask(truths[1])
+        files[plan.lung_mask_path] = encode_mask(truths[1])
         if plan.truth != LABELS[0]:
-            files[plan.mask_path] = edits.encode_mask(truths[0])
+            files[plan.mask_path] = encode_mask(truths[0])
     for path, content in files.items():
         (out / path).write_bytes(content)
 

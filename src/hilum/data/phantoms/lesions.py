@@ -13,14 +13,10 @@ import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from hilum.data.phantoms import attenuation as mu
-from hilum.data.phantoms.anatomy import Anatomy
-from hilum.data.phantoms.pose import Pose
-from hilum.data.phantoms.profiles import LUNG_AXIS, Profiles
-from hilum.data.phantoms.projection import Array, Ellipsoid, Grid
+from hilum.data.phantoms.anatomy import LUNG_AXIS, Anatomy, Pose, Profiles
+from hilum.data.phantoms.image import AIRED_LUNG, SOFT_TISSUE, Array, Ellipsoid, Grid
 from hilum.data.phantoms.thorax import Thorax, right_dome
-from hilum.data.phantoms.tubes import TubeCanvas
-from hilum.data.phantoms.vessels import breathe, hilum_of
+from hilum.data.phantoms.tubes import TubeCanvas, breathe, hilum_of
 
 _TILE, _CELL = 128, 0.3
 
@@ -164,7 +160,7 @@ def lesion_integral(grid: Grid, thorax: Thorax, disease: Disease, anatomy: Anato
         filled[window] += np.where(half > 0, path * thin * uneven * np.float32(lesion.fill), 0)
     lung = thorax.lung()
     filled = np.minimum(filled, 0.97 * lung)
-    air = mu.SOFT_TISSUE - mu.LUNG * anatomy.lung_density
+    air = SOFT_TISSUE - AIRED_LUNG * anatomy.lung_density
     share = filled / np.maximum(lung, 0.5)
     added = filled * np.float32(air)
     if len(disease.bronchi):

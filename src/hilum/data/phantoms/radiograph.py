@@ -6,18 +6,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.phantoms import attenuation as mu
-from hilum.data.phantoms.anatomy import Anatomy, sample_anatomy
-from hilum.data.phantoms.devices import draw_devices
-from hilum.data.phantoms.exposure import expose, sample_exposure
+from hilum.data.phantoms.anatomy import Anatomy, Profiles, profiles_of, sample_anatomy, sample_pose
+from hilum.data.phantoms.image import ADIPOSE, AIRED_LUNG, SOFT_TISSUE, Array, Grid, expose, sample_exposure
 from hilum.data.phantoms.lesions import Disease, lesion_integral, sample_consolidation, sample_ground_glass
-from hilum.data.phantoms.pose import sample_pose
-from hilum.data.phantoms.profiles import Profiles, profiles_of
-from hilum.data.phantoms.projection import Array, Grid
-from hilum.data.phantoms.skeleton import BONE_STEP, draw_skeleton
-from hilum.data.phantoms.thorax import build_thorax
-from hilum.data.phantoms.tubes import TubeCanvas
-from hilum.data.phantoms.vessels import Branches, draw_airways, draw_vessels, grow_vessels
+from hilum.data.phantoms.thorax import BONE_STEP, build_thorax, draw_skeleton
+from hilum.data.phantoms.tubes import Branches, TubeCanvas, draw_airways, draw_devices, draw_vessels, grow_vessels
 from hilum.errors import UsageError
 
 LABELS: tuple[str, ...] = ("normal", "infected/covid", "infected/non-covid")
@@ -111,9 +104,9 @@ def make_phantom(label: str, *, seed: int = 0, patient: int = 0, image: int = 0,
     draw_vessels(vessels, branches, anatomy, pose)
     in_lung = vessels.render() * np.clip((lung - 2) * np.float32(0.15), 0, 1)
 
-    soft, air = np.float32(mu.SOFT_TISSUE), np.float32(mu.LUNG * anatomy.lung_density)
+    soft, air = np.float32(SOFT_TISSUE), np.float32(AIRED_LUNG * anatomy.lung_density)
     integral = soft * (thorax.body - lung - np.minimum(thorax.gas, 0.6 * thorax.body)) + air * lung
-    integral += np.float32(mu.ADIPOSE) * thorax.breast + in_lung
+    integral += np.float32(ADIPOSE) * thorax.breast + in_lung
     integral += (bones.render() + spine) * (thorax.body > 0.5)
     np.maximum(integral, 0, out=integral)
 

@@ -7,33 +7,31 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.text_table import TextTable
 from hilum.errors import TableError
 from hilum.printable import printable
 
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
 # hilum's own name first; written without case, blanks, "_" and "-". From the tables of NIH (Image Index, Finding
 # Labels, Patient ID), ieee8023 (filename, finding, patientid), CoronaHack (X_ray_image_name, Dataset_type) and others.
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "path": _names(
-        "path filepath file filename image imagepath imagefile imagename imageid imageindex img imgpath imgname "
-        "imagefilename xrayimagename dicompath dcmpath fullpath relativepath"
-    ),
-    "label": _names(
-        "label labels class classname classlabel finding findings findinglabel findinglabels diagnosis category target "
-        "disease pathology"
-    ),
-    "patient_id": _names(
-        "patientid patient patientnumber patientno subjectid subject case caseid mrn pid participantid participant "
-        "personid patid ptid patientidentifier anonpatientid idpaciente paciente patientname"
-    ),
-    "split": _names("split set subset partition fold datasplit datasettype dataset phase usage"),
-    "source": _names("source dataset site hospital institution"),
+    key: tuple(names.split())
+    for key, names in {
+        "path": (
+            "path filepath file filename image imagepath imagefile imagename imageid imageindex img imgpath imgname "
+            "imagefilename xrayimagename dicompath dcmpath fullpath relativepath"
+        ),
+        "label": (
+            "label labels class classname classlabel finding findings findinglabel findinglabels diagnosis category "
+            "target disease pathology"
+        ),
+        "patient_id": (
+            "patientid patient patientnumber patientno subjectid subject case caseid mrn pid participantid participant "
+            "personid patid ptid patientidentifier anonpatientid idpaciente paciente patientname"
+        ),
+        "split": ("split set subset partition fold datasplit datasettype dataset phase usage"),
+        "source": ("source dataset site hospital institution"),
+    }.items()
 }
 WORDS = {"path": "path", "label": "label", "patient_id": "patient", "split": "split", "source": "source"}
 LAST = "patientname"  # where nothing else says whose an image is

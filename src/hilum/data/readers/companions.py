@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from hilum.data.images import read_picture
+from hilum.data.labels import word_set, words_of
 from hilum.data.readers.listing import Folder
-from hilum.data.readers.split_names import split_of, word_set, words_of
+from hilum.data.readers.split_names import split_of
 from hilum.errors import ImageError
 from hilum.printable import printable
 

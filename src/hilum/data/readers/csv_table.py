@@ -13,9 +13,9 @@ from types import MappingProxyType
 import numpy as np
 
 from hilum.data.label_names import says_nothing
+from hilum.data.options import ReadOptions
 from hilum.data.readers.columns import NONE, Columns, choose_columns, is_known
 from hilum.data.readers.lost_files import find_files
-from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.split_column import find_split_column, meanings, with_splits_of_paths
 from hilum.data.readers.split_names import split_of, splits_in_words
 from hilum.data.readers.text_table import NAMES as SEPARATORS

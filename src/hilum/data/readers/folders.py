@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from hilum.data.labels import word_set, words_of
 from hilum.data.readers.companions import looks_like_masks, without_companions
 from hilum.data.readers.layout import Place, places_of
 from hilum.data.readers.listing import READ, Folder, ending, list_folders, named
-from hilum.data.readers.split_names import split_of, word_set, words_of
+from hilum.data.readers.split_names import split_of
 from hilum.data.rows import Row
 from hilum.data.table import Table
 from hilum.errors import TableError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.data.labels import is_answer, is_healthy, says_nothing
+from hilum.data.labels import is_answer, is_healthy, says_nothing, words_of
 from hilum.data.readers.companions import is_images_name
 from hilum.data.readers.listing import Folder, around, common, named
 from hilum.data.readers.patient_folders import without_patients
@@ -17,7 +17,6 @@ from hilum.data.readers.split_names import (
     split_of,
     splits_in_words,
     splits_of,
-    words_of,
 )
 from hilum.errors import TableError
 from hilum.printable import printable

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from hilum.data.labels import word_set, words_of
 from hilum.data.readers.companions import is_images_name
 from hilum.data.readers.listing import Folder, around, named
-from hilum.data.readers.split_names import split_of, word_set, words_of
+from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
 from hilum.printable import printable
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from hilum.data.dicom_headers import with_headers
 from hilum.data.label_names import several_in_words, tidy_labels
+from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, tidy_patients
 from hilum.data.readers.columns import choose_columns, is_known
 from hilum.data.readers.csv_table import read_csv_table
 from hilum.data.readers.folders import read_folders
-from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.text_table import open_text_table
 from hilum.data.table import Table
 from hilum.errors import TableError

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from hilum.data.label_names import says_nothing
+from hilum.data.labels import words_of
 from hilum.data.readers.columns import NAMES, plain
 from hilum.data.readers.listing import common, named
-from hilum.data.readers.split_names import split_of, splits_of, words_of
+from hilum.data.readers.split_names import split_of, splits_of
 from hilum.data.readers.text_table import TextTable
 from hilum.data.table import Table
 from hilum.errors import TableError
