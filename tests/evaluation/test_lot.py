@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from hilum.evaluation.lot import SURE, Lot
+from hilum.evaluation.shortcut_gate import SURE, Lot
 
 
 def many(n=20_000, a_patient=4, rare=0.002, seed=0):

@@ -17,10 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import wraps
-from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -30,8 +28,6 @@ from hilum.saving import PREFIX, SUFFIX, save_json
 from hilum.training.run import read_json
 
 LOCK, HOLDER = ".hilum-in-use.lock", ".hilum-in-use.json"
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 _held: set[tuple[str, int]] = set()  # folders that a thread of this process holds: what it calls may enter them, too
 
 
@@ -119,25 +115,6 @@ def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progr
         with contextlib.suppress(OSError):
             (folder / HOLDER).unlink()
         lock.release()
-
-
-def alone(what: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
-    """Decorates a function that writes into its `run` for a moment: others that do so wait until it is done.
-
-    Args:
-        what: The command, such as ``evaluate``.
-    """
-
-    def decorated(function: Callable[Given, Result]) -> Callable[Given, Result]:
-        @wraps(function)
-        def locked(*arguments: Given.args, **named: Given.kwargs) -> Result:
-            given = signature(function).bind(*arguments, **named).arguments
-            with only_process(given["run"].path, what, wait=True, progress=given.get("progress")):
-                return function(*arguments, **named)
-
-        return locked
-
-    return decorated
 
 
 def _acquire(folder: Path, *, wait: bool, progress: Progress) -> FileLock:
