@@ -15,8 +15,8 @@ from scipy.stats import norm
 from hilum.data.familiarity import Judgement
 from hilum.evaluation.abstaining import measure_abstention
 from hilum.evaluation.certificate import certified_threshold
-from hilum.evaluation.certified_patients import flagged_by_label
 from hilum.evaluation.curves import curve_bands
+from hilum.evaluation.outcomes import flagged_by_label
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.reliability import reliability
 from hilum.evaluation.subgroups import measure_subgroups

@@ -20,11 +20,11 @@ from sklearn.datasets import load_sample_images
 
 from hilum.data.familiarity import FAR, Familiarity
 from hilum.errors import CertificateError
-from hilum.evaluation.abstention import familiarise
+from hilum.evaluation.certificate_check import holding
 from hilum.evaluation.certify import certify
+from hilum.evaluation.cohort import select_part
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.holding import holding
-from hilum.evaluation.parts import select_part
+from hilum.evaluation.ood import familiarise
 from hilum.models.penultimate import WithFeatures
 from hilum.progress import Progress
 from hilum.training.checkpoints import load_weights

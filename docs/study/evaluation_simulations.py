@@ -14,8 +14,8 @@ from hilum.audit.shortcuts import judge
 from hilum.data.familiarity import conformal_p
 from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.certificate import certified_threshold
-from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.exchangeability import exchangeable_p
+from hilum.evaluation.outcomes import Cohort
 from hilum.evaluation.proportions import wilson
 from hilum.intervals.shares import exact_interval
 

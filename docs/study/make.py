@@ -49,7 +49,7 @@ def data_table(vgg: Path, facts: Facts) -> str:
     run = Run(vgg)
     own = {"train": "train", "val": "test", "test": "val"}  # the seed validated on "test" and tested on "val"
     counts = {name: dict.fromkeys(run.labels, 0) for name in own.values()}
-    for row in run.split():
+    for row in run.rows:
         counts[own[row.split]][row.label] += 1
     facts["data"] = counts
     colours = figures.label_colours(run.labels)
@@ -58,9 +58,7 @@ def data_table(vgg: Path, facts: Facts) -> str:
         [name, *(f"{n:,} ({n / sum(found.values()):.0%})" for n in found.values()), f"{sum(found.values()):,}"]
         for name, found in counts.items()
     ]
-    rows.append(
-        ["all", *(f"{sum(found[k] for found in counts.values()):,}" for k in run.labels), f"{len(run.split()):,}"]
-    )
+    rows.append(["all", *(f"{sum(found[k] for found in counts.values()):,}" for k in run.labels), f"{len(run.rows):,}"])
     return markdown(["", *run.labels, "all"], rows)
 
 

@@ -18,7 +18,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import read_predictions
 from hilum.evaluation.shortcut_gate import Evidence, baselines, gather_evidence
 from hilum.evaluation.shortcut_verdict import compare_with_baselines
@@ -47,7 +46,7 @@ def main(folder: Path, data: Path) -> None:
     """Fill the table."""
     run = open_run(folder)
     predictions = read_predictions(folder / "evaluation" / "test" / "predictions.csv")
-    evidence = gather_evidence(run, predictions, own_table(run, data))
+    evidence = gather_evidence(predictions, run.table(data), run.table(data))
     if isinstance(evidence, str):
         raise SystemExit(evidence)
     beside = list(baselines(evidence))

@@ -152,7 +152,7 @@ def ledger(
     from hilum.evaluation.ledger_screen import ledger_lines
     from hilum.training.run import open_run
 
-    images = image_set(row.sha256 for row in open_run(run).each_split_row() if row.sha256) if run else None
+    images = image_set(row.sha256 for row in open_run(run).rows if row.sha256) if run else None
     show(ledger_lines(read_ledger(ledger_file(file)), images))
 
 

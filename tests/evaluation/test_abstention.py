@@ -23,8 +23,7 @@ from hilum.data.operating_point import OperatingPoint, triage
 from hilum.data.table import Row, Table
 from hilum.evaluation import abstention
 from hilum.evaluation.abstaining import measure_abstention, risk_coverage
-from hilum.evaluation.abstention import boundaries, shuffled
-from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
+from hilum.evaluation.ood import boundaries, by_patient, fewest_patients, left_out, shuffled, stated_rate
 from hilum.evaluation.predictions import Predictions
 from hilum.models.penultimate import WithFeatures, final_layer, parts_of
 from hilum.models.registry import build_classifier

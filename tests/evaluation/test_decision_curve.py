@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.decision_curve import (
     ANSWER,
     MODEL,
@@ -15,6 +14,7 @@ from hilum.evaluation.decision_curve import (
     net_benefit,
     worse_than_nothing,
 )
+from hilum.evaluation.outcomes import Cohort
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.prevalence import Prior
 from hilum.intervals.shares import Patients, proportion

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.evaluate import measure
 from hilum.evaluation.external import drop
 from hilum.evaluation.paired import paired_auroc
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.proportions import predictive_values
 from hilum.evaluation.subgroups import measure_subgroups

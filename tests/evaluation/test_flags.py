@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hilum.evaluation.evaluate import flags
+from hilum.evaluation.outcomes import flags
 from hilum.evaluation.predictions import Predictions
 
 PREDICTIONS = Predictions(

@@ -8,8 +8,8 @@ from scipy.stats import beta
 
 from hilum.data.operating_point import DECISIONS, OperatingPoint, are_probabilities, triage, triage_together
 from hilum.evaluation.certificate import certified_threshold
+from hilum.evaluation.certificate_check import holding, verdict_of
 from hilum.evaluation.certified_patients import certificate_of
-from hilum.evaluation.holding import holding, verdict_of
 from hilum.evaluation.outcomes import claim_at_most, decide
 from hilum.evaluation.predictions import Predictions
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hilum.data.table import Row
-from hilum.evaluation.evaluate import measure
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.subgroups import (
     age_band,

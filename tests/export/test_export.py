@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from hilum.errors import BundleError, CheckpointError, RunError, UsageError
-from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.sealed import seal
+from hilum.evaluation.temperature import calibrate
 from hilum.export.export import Words, export
 from hilum.serving.bundle import open_bundle
 from hilum.serving.predictor import Predictor

@@ -6,7 +6,7 @@ import torch
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RunError
-from hilum.evaluation.temperature import scale
+from hilum.evaluation.calibration import scale
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.onnx_model import to_onnx
 from hilum.models.registry import build_classifier
@@ -100,7 +100,7 @@ def test_networks_of_monai_are_exported_with_maps(name):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_onnx_says_what_pytorch_says_for_any_number_of_images(kind, bundle_of, run_of):
-    from hilum.evaluation.calibrate import calibrate
+    from hilum.evaluation.temperature import calibrate
     from hilum.training.checkpoints import load_weights
     from hilum.training.network import build_for
 

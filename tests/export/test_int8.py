@@ -13,11 +13,11 @@ from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.reduction import reduce
 from hilum.errors import CertificateError, RunError
-from hilum.evaluation.abstention import spread_over_labels
 from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certificate_check import open_certificate, seal
 from hilum.evaluation.certify import certify
 from hilum.evaluation.certify_form import certify_form
-from hilum.evaluation.sealed import open_certificate, seal
+from hilum.evaluation.ood import spread_over_labels
 from hilum.evaluation.upper_threshold import UpperSide
 from hilum.export.export import export
 from hilum.export.graph import ServedGraph

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.evaluation.evaluate import measure
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 
 STUDY = Path(__file__).resolve().parents[2] / "docs" / "study" / "interval_coverage.py"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.evaluation.evaluate import measure
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import NetworkChoice, Recipe
-from hilum.training.run import HISTORY, SPLIT_COLUMNS
+from hilum.training.run import HISTORY
 
 SEED_LABELS = ("normal", "infected/covid", "infected/non-covid")
 # The seed report's Fig. 6, turned to rows truth, columns predicted.
@@ -48,7 +48,8 @@ def write_run(
             test += [(f"test/{i}-{j}-{n}.png", i, j) for n in range(count)]
     split += [(path, labels[i], f"x{n // 2}" if patients else "", "test") for n, (path, i, _) in enumerate(test)]
     with (run / "split.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([SPLIT_COLUMNS, *((*row, "") for row in split)])
+        columns = ("path", "label", "patient_id", "split", "sha256")  # as of hilum 0.2
+        csv.writer(file).writerows([columns, *((*row, "") for row in split)])
     steps = [(e, 10 * e, 1 / e, 1.2 / e, 1 - 0.5 / e, 0.01, 2.0 * e) for e in range(1, 6)]
     with (run / "history.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HISTORY, *((*step, 1) for step in steps)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from hilum.evaluation.comparison import measure_pair
 from hilum.evaluation.crossval import SHARED, pool, spread_over_folds
-from hilum.evaluation.evaluate import measure
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import Recipe
 from hilum.training.run import Run

@@ -9,8 +9,8 @@ from reading_pages import Page
 
 from hilum.evaluation.abstaining import risk_coverage
 from hilum.evaluation.decision_curve import decision_curve
-from hilum.evaluation.evaluate import details
 from hilum.evaluation.external import drop
+from hilum.evaluation.performance import details
 from hilum.evaluation.prevalence import Prior
 from hilum.intervals.shares import exact_interval
 from hilum.reporting.checklist import ITEMS

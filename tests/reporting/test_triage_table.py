@@ -5,7 +5,7 @@ import json
 from made_results import LABELS, predictions
 from reading_pages import Page
 
-from hilum.evaluation.holding import holding
+from hilum.evaluation.certificate_check import holding
 from hilum.reporting.page import write_report
 from hilum.reporting.triage_table import triage_table
 

@@ -113,7 +113,7 @@ def test_training_graph_library_and_command_line_agree(kind, bundle_of, run_of, 
         trained = predict(run, images, run.labels)
     predictor = Predictor(bundle_of(kind))
     if predictor.bundle.facts["calibration"]["temperatures"]:
-        from hilum.evaluation.temperature import scale
+        from hilum.evaluation.calibration import scale
 
         temperatures = predictor.bundle.facts["calibration"]["temperatures"]
         trained = scale(trained, temperatures, run.labels, run.recipe.architecture)

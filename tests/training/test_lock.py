@@ -8,15 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from hilum.data.table import Row, Table
 from hilum.errors import RunError, TableError
-from hilum.evaluation.abstention import familiarise
-from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.ood import familiarise
+from hilum.evaluation.temperature import calibrate
 from hilum.progress import Progress
 from hilum.training import lock
 from hilum.training.lock import HOLDER, LOCK, contents, occupied, only_process
@@ -234,7 +235,7 @@ def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, ru
 @pytest.mark.parametrize("name", ["split.csv", "history.csv"])
 def test_a_table_that_is_cut_or_of_another_run_is_found(write_dataset, tmp_path, tiny, name):
     run = train(write_dataset(), tmp_path / "run", load_recipe("compact", [*tiny, "max_steps=8", "validate_every=2"]))
-    read = {"split.csv": Run.split, "history.csv": Run.history}[name]
+    read = {"split.csv": lambda run: run.rows, "history.csv": Run.history}[name]
     whole = (run.path / name).read_bytes()
     assert read(open_run(run.path))
     for cut in {len(whole) * k // 12 for k in range(12)} | {len(whole) - 1} | {whole[:-2].rfind(b"\n") + 1}:
@@ -249,12 +250,14 @@ def test_a_table_that_is_cut_or_of_another_run_is_found(write_dataset, tmp_path,
 def test_a_split_holds_no_formula_and_is_read_as_it_was(tmp_path):
     run = Run(tmp_path)
     run.write_environment({})
-    rows = [Row("-1/a.png", "=1+1", "train", "@SUM(A1)", "", "0"), Row("'=x.png", "normal", "test", "'p'", "", "1")]
+    more = {"=HYPERLINK(1)": "+1", "label": "another", "extra:label": "", "age": "41"}  # columns of the dataset
+    rows = [
+        Row("-1/a.png", "=1+1", "train", "@SUM(A1)", "-site", "0" * 64, more),
+        Row("'=x.png", "normal", "test", "'p'", "", "1" * 64),
+    ]
     run.write_table(Table(tmp_path, tuple(rows)))
     assert not re.search(r"(^|,)[=+@-]", (tmp_path / "split.csv").read_text(), re.MULTILINE)
-    assert [(row.path, row.label, row.patient_id) for row in run.each_split_row()] == [
-        (row.path, row.label, row.patient_id) for row in rows
-    ]
+    assert list(run.rows) == [rows[0], replace(rows[1], extra=dict.fromkeys(more, ""))]
     (tmp_path / "split.csv").write_text("path,label,patient_id,split,sha256\na.png,normal\n")
     with pytest.raises(RunError):
-        list(run.each_split_row())
+        len(Run(tmp_path).rows)

@@ -45,7 +45,7 @@ def test_a_run_remembers_how_its_data_were_read(odd, tmp_path, tiny):
     assert (data["patients_known"], data["with_patient"]) == (True, 56)
     assert any("28 patients of 56 images" in note for note in data["notes"])
     sides = {}
-    for row in run.split():
+    for row in run.rows:
         sides.setdefault(row.patient_id, set()).add(row.split)
     assert len(sides) == 28
     assert all(len(of) == 1 for of in sides.values()), "no patient on two sides"
@@ -60,7 +60,7 @@ def test_the_patients_of_a_run_are_those_it_was_split_by(odd, tmp_path, tiny):
     """Whatever is recognised when the data are given again: temperature and certificate divide by patients."""
     unknown = ReadOptions("where", "what", patients="none")
     run = train(odd, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]), read=unknown)
-    assert not any(row.patient_id for row in run.split())
+    assert not any(row.patient_id for row in run.rows)
     again = evaluate(open_run(tmp_path / "run"), odd, read=READ)
     assert again.metrics["n_patients"] is None
     assert again.metrics["with_patient"] == 0

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.cells import cell
+from hilum.cells import cell, from_cell
 from hilum.data.labels import order_labels
 from hilum.data.options import ReadOptions
-from hilum.data.rows import PackedRows, owner, pack
+from hilum.data.rows import NOTHING, PackedRows, owner, pack
 from hilum.data.rows import Row as Row
+from hilum.opening import open_text
 from hilum.saving import saving
 
 COLUMNS = ("path", "label", "split", "patient_id", "source", "sha256")
+EXTRA = "extra:"  # before a further column that is called like one of these
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,45 @@ class Table:
         return replace(self, rows=tuple(change(row, **{column: value}) for row, value in pairs))
 
 
-def write_csv(path: Path, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> None:
-    """Write rows of a table as CSV (`hilum.cells`); names that are not valid UTF-8 survive the round trip."""
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows with all of their columns as CSV (`hilum.cells`), from which `read_csv` reads the same.
+
+    Names that are not valid UTF-8 survive. A further column that is called like one of `COLUMNS` gets a prefix.
+    """
+    further = dict.fromkeys(name for row in rows for name in row.extra)
     with saving(path, text=True, errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows([cell(getattr(row, column)) for column in columns] for row in rows)
+        names = [EXTRA + name if name in COLUMNS or name.startswith(EXTRA) else name for name in further]
+        writer.writerow([*COLUMNS, *map(cell, names)])
+        for row in rows:
+            values = [*(getattr(row, column) for column in COLUMNS), *(row.extra.get(name, "") for name in further)]
+            writer.writerow(map(cell, values))
+
+
+def read_csv(path: Path) -> tuple[tuple[str, ...], Sequence[Row]]:
+    """Column names and rows of a table as `write_csv` writes it, or as versions did that wrote fewer columns.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: A row has more or fewer cells than the header, or the header lacks a column.
+        csv.Error: It is no CSV.
+    """
+    with open_text(path, errors="surrogateescape") as file:
+        reader = csv.reader(file)
+        header = tuple(from_cell(name) for name in next(reader, []))
+        return header, pack(_rows(header, reader))
+
+
+def _rows(header: Sequence[str], cells: Iterable[list[str]]) -> Iterator[Row]:
+    if missing := {"path", "label", "split", "patient_id"} - set(header):
+        msg = f"no column {min(missing)}"
+        raise ValueError(msg)
+    own = [(name, header.index(name)) for name in COLUMNS if name in header]
+    further = [(name.removeprefix(EXTRA), number) for number, name in enumerate(header) if name not in COLUMNS]
+    for number, line in enumerate(cells, 1):
+        if len(line) != len(header):
+            msg = f"row {number} has {len(line)} cells, the header {len(header)}"
+            raise ValueError(msg)
+        values = [from_cell(text) for text in line]
+        extra = MappingProxyType({name: values[place] for name, place in further}) if further else NOTHING
+        yield Row(extra=extra, **{name: values[place] for name, place in own})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.cells import cell
 from hilum.data.familiarity import FAR, UNFAMILIAR, Judgement
-from hilum.evaluation.abstention_rate import by_patient
+from hilum.evaluation.ood import by_patient
 from hilum.evaluation.outcomes import Decisions
 from hilum.evaluation.predictions import Predictions
 from hilum.intervals.shares import Patients, as_json, proportion

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hilum.evaluation.certificate_check import verdict_of
 from hilum.evaluation.certificate_screen import exchangeability_sentence, holding_sentence
 from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.exchangeability import DIFFER
-from hilum.evaluation.holding import verdict_of
 from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.verdicts import REFUTED, SHOWN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,15 @@ from hilum.evaluation.certificate import (
     round_down,
     split_confidence,
 )
-from hilum.evaluation.exchangeability import compare_scores
-from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of, shares_to_read
+from hilum.evaluation.outcomes import (
+    count_outcomes,
+    decisions_of,
+    flagged_by_label,
+    scores_by_patient,
+    shares_to_read,
+)
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.upper_threshold import UpperSide, certify_upper
-from hilum.intervals.shares import exact_interval
 
 Floats = NDArray[np.float64]
 
@@ -125,52 +129,6 @@ def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floa
         "distribution": {str(size): sizes[size] for size in sorted(sizes)},
     }
     return scores[inside][one_image_each(here.paths, here.clusters)], images
-
-
-def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
-    """One score a patient (see `hilum.evaluation.outcomes.by_patient`).
-
-    Args:
-        predictions: Of N images.
-        members: The labels of the group.
-    """
-    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
-    return by_patient(scores, predictions, members)
-
-
-def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
-    """Whether other patients look as if they came from where a certificate was made.
-
-    Args:
-        reference: A certificate.
-        predictions: Of other patients, by the same model.
-
-    Returns:
-        As `hilum.evaluation.exchangeability.compare_scores` has it.
-    """
-    group, others = scores_by_patient(predictions, reference["members"])
-    beside = np.concatenate(list(others.values())) if others else np.zeros(0)
-    before = (np.array(reference["reference"][side]) for side in ("group", "others"))
-    return compare_scores(*zip(before, (group, beside), strict=True))
-
-
-def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence: float) -> dict[str, Any]:
-    """How many patients without the disease are flagged, by label, each with its exact interval.
-
-    No score of theirs chose the threshold, so that the interval is the plain one of a proportion.
-
-    Args:
-        others: One score a patient, by label.
-        threshold: From which on they are flagged.
-        confidence: Of the interval.
-    """
-    found = {}
-    for label, scores in others.items():
-        count = int((scores >= threshold).sum())
-        share = count / len(scores)
-        limits = exact_interval(share, len(scores), confidence)
-        found[label] = {"patients": len(scores), "flagged": count, "value": share, **limits}
-    return found
 
 
 def too_few(count: int, group: str, miss_rate: float, confidence: float, where: str, *, two_sided: bool = False) -> str:

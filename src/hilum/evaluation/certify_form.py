@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from hilum.data.cache import Images
 from hilum.errors import CertificateError, LedgerError
 from hilum.evaluation.attempts import record_failure, record_result, reserve
+from hilum.evaluation.calibration import for_temperature
+from hilum.evaluation.certificate_check import FILE, seal
 from hilum.evaluation.certified_patients import certificate_of
+from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.ledger import ledger_file
-from hilum.evaluation.overlap import digest_of
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.sealed import FILE, seal
-from hilum.evaluation.temperature import for_temperature
 from hilum.evaluation.upper_threshold import UpperSide
 from hilum.training.run import Run
 

@@ -207,7 +207,7 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
 
 def _check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
     """A path is not an image: the files' hashes tell whether it was the same one."""
-    hashes = [{row.path: row.sha256 for row in run.split()} for run in (first, second)]
+    hashes = [{row.path: row.sha256 for row in run.rows} for run in (first, second)]
     for path in paths:
         one, two = (of_run.get(path, "") for of_run in hashes)
         if one and two and one != two:

@@ -23,7 +23,8 @@ from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits, independent_groups
 from hilum.data.table import Table
 from hilum.errors import RunError, SplitError
-from hilum.evaluation.evaluate import Evaluation, evaluate, measure
+from hilum.evaluation.evaluate import Evaluation, evaluate
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import FILE, Predictions
 from hilum.file_sets import as_bytes, saving_together, stated
 from hilum.progress import Progress

@@ -18,7 +18,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from hilum.evaluation.cohort import Cohort, Rates
+from hilum.evaluation.outcomes import Cohort, Rates
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.prevalence import Prior, at_prevalence
 from hilum.evaluation.proportions import PREVALENCES

@@ -141,7 +141,7 @@ def with_features(found: dict[str, Any], features: Mapping[str, Any] | None) -> 
 
     Args:
         found: As `compare_scores` has it.
-        features: As `hilum.evaluation.feature_shift.feature_shift` has it; None where it could not be made.
+        features: As `hilum.evaluation.certificate_check.feature_shift` has it; None where it could not be made.
     """
     return _joined({**found, **features}) if features else found
 

@@ -53,7 +53,7 @@ def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Tabl
 
 def _of_run(run: Run, table: Table, progress: Progress) -> Opinion:
     """Judge whatever the run was not trained on, by content; patients that it was trained on are passed over, too."""
-    trained = [row for row in run.split() if row.split == "train"]
+    trained = [row for row in run.rows if row.split == "train"]
     contents = {row.sha256 for row in trained}
     patients = {row.patient_id for row in trained if row.patient_id}
     unseen = [
@@ -79,7 +79,7 @@ def _of_run(run: Run, table: Table, progress: Progress) -> Opinion:
 def _of_folds(folder: Path, table: Table) -> Opinion:
     """What the fold that had not seen an image said of it, by content: files may have moved or got other labels."""
     predictions = read_predictions(folder / "predictions.csv")
-    content = {row.path: row.sha256 for row in open_run(folder / "fold-1").split()}
+    content = {row.path: row.sha256 for row in open_run(folder / "fold-1").rows}
     row_of = {content.get(path, ""): number for number, path in enumerate(predictions.paths)}
     known = [
         (i, row_of[row.sha256])

@@ -23,13 +23,45 @@ from hilum.data.operating_point import (
     triage,
     triage_together,
 )
-from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.verdicts import at_most, patients_to_decide
-from hilum.intervals.shares import CONFIDENCE, exact_interval
+from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, exact_interval, proportion
 
 Floats = NDArray[np.float64]
 COUNTED = (FLAG, READ, ABSTAIN, CLEAR)
+Bools = NDArray[np.bool_]
+Rates = tuple[Estimate, Estimate]
+
+
+class Cohort:
+    """Who of some patients has the disease, and one value a patient from those of the images.
+
+    Attributes:
+        ill: Whether each of the P patients has an image that shows the disease.
+        persons: The P patients, each counted once.
+    """
+
+    def __init__(self, clusters: Sequence[str], inside: Bools) -> None:
+        """Sort the patients.
+
+        Args:
+            clusters: The patient of each image, N names.
+            inside: Whether each image shows the disease, of shape (N,).
+        """
+        self.images = Patients(clusters)
+        self.ill = self.images.sums(inside) > 0
+        self.persons = Patients(np.arange(self.images.number))
+        self._counted = inside | ~self.ill[self.images.member]
+
+    def highest(self, values: NDArray[Any]) -> Floats:
+        """Largest value of each patient's images, of shape (P,); of the ill, of those that show the disease."""
+        found = np.full(self.images.number, -np.inf)
+        np.maximum.at(found, self.images.member[self._counted], values[self._counted].astype(np.float64))
+        return found
+
+    def rates(self, flagged: Bools) -> Rates:
+        """Sensitivity and false-positive rate of patients of whom some are `flagged`, of shape (P,)."""
+        return proportion(flagged, self.ill, self.persons), proportion(flagged, ~self.ill, self.persons)
 
 
 def by_patient(values: Floats, predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
@@ -51,6 +83,17 @@ def by_patient(values: Floats, predictions: Predictions, members: Sequence[str])
     np.minimum.at(first, cohort.images.member, truth)
     of_label = {label: ~cohort.ill & (first == k) for k, label in enumerate(labels)}
     return highest[cohort.ill], {label: highest[chosen] for label, chosen in of_label.items() if chosen.any()}
+
+
+def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
+    """One score a patient (see `by_patient`).
+
+    Args:
+        predictions: Of N images.
+        members: The labels of the group.
+    """
+    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
+    return by_patient(scores, predictions, members)
 
 
 def decisions_of(
@@ -80,6 +123,11 @@ class Decisions:
     images: tuple[str, ...]
     patients: tuple[str, ...]
 
+    @property
+    def to_read(self) -> NDArray[np.bool_]:
+        """Which images lie between the thresholds, shape (N,)."""
+        return np.array([decision == READ for decision in self.images], dtype=bool)
+
 
 def decide(predictions: Predictions, certificate: Mapping[str, Any] | None, reasons: Sequence[str]) -> Decisions:
     """Decide about images one by one, and about patients.
@@ -100,11 +148,6 @@ def decide(predictions: Predictions, certificate: Mapping[str, Any] | None, reas
         members.setdefault(name, []).append(decision)
     of_patient = {name: triage_together(found) for name, found in members.items()}
     return Decisions(images, tuple(of_patient[name] for name in predictions.clusters))
-
-
-def to_read(decisions: Sequence[str]) -> NDArray[np.bool_]:
-    """Which images lie between the thresholds, shape (N,)."""
-    return np.array([decision == READ for decision in decisions], dtype=bool)
 
 
 def count_outcomes(
@@ -185,3 +228,41 @@ def sensitivities(counts: Mapping[str, int]) -> dict[str, Any]:
         "referred_as_missed": share(counts[FLAG], everybody),
         "referred_excluded": share(counts[FLAG], decided),
     }
+
+
+def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence: float) -> dict[str, Any]:
+    """How many patients without the disease are flagged, by label, each with its exact interval.
+
+    No score of theirs chose the threshold, so that the interval is the plain one of a proportion.
+
+    Args:
+        others: One score a patient, by label.
+        threshold: From which on they are flagged.
+        confidence: Of the interval.
+    """
+    found = {}
+    for label, scores in others.items():
+        count = int((scores >= threshold).sum())
+        share = count / len(scores)
+        limits = exact_interval(share, len(scores), confidence)
+        found[label] = {"patients": len(scores), "flagged": count, "value": share, **limits}
+    return found
+
+
+def flags(
+    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """What must not be missed, and which images are called so.
+
+    By the certificate; without one the positive label, or whatever is not healthy where there is none, and the images
+    of which it is the most probable label. The latter is no triage decision: that takes an operating point. Where no
+    label is known to be healthy either, there are no members.
+    """
+    labels = predictions.labels
+    if certificate:
+        point = OperatingPoint.of(certificate).for_images()
+        return point.members, point.scores(predictions.probabilities, labels) >= point.flag_from
+    members = tuple(
+        label for label in labels if (label == protected if protected else healthy and label not in healthy)
+    )
+    return members, np.isin(predictions.predicted, [labels.index(label) for label in members])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from hilum.audit.groups import Thumbnails, find_known
 from hilum.data.cache import Images, thumbnails_of
 from hilum.data.rows import owner
 from hilum.data.table import Table
-from hilum.evaluation.temperature import for_temperature
+from hilum.evaluation.calibration import for_temperature
 from hilum.progress import Progress
 from hilum.training.run import Run
 
@@ -56,7 +55,7 @@ def find_seen(run: Run, table: Table, *, temperature: bool) -> list[Seen]:
         table: With the column ``sha256``.
         temperature: Whether a temperature was fitted, to the calibration patients that it may see.
     """
-    rows = [row for row in run.each_split_row() if row.split in SEEN_AS]
+    rows = [row for row in run.rows if row.split in SEEN_AS]
     spent = [row for row in rows if row.split != "calibration"]
     if temperature:
         own = [row for row in rows if row.split == "calibration"]
@@ -87,7 +86,7 @@ def find_seen_pictures(run: Run, images: Images, progress: Progress) -> tuple[di
     """
     digest = run.environment["data"]["digest"]
     thumbnails = thumbnails_of(digest, run.recipe.preprocessing)
-    splits = [sys.intern(row.split) for row in run.each_split_row()]
+    splits = [sys.intern(row.split) for row in run.rows]
     if thumbnails is None or len(thumbnails) != len(splits):
         why = "the cache no longer holds these: run hilum evaluate RUN once, which fills it"
         return {}, f"whether images are near-duplicates of the run's training images was not checked; {why}"
@@ -95,15 +94,9 @@ def find_seen_pictures(run: Run, images: Images, progress: Progress) -> tuple[di
     known = Thumbnails(thumbnails, spent, digest)
     found, groups = find_known(images, known, run.recipe.splits.duplicates, progress)
     twins = {int(spent[place]) for place in found.values()}
-    rows = {i: row for i, row in enumerate(run.each_split_row()) if i in twins}
+    rows = {i: row for i, row in enumerate(run.rows) if i in twins}
     seen = {}
     for i, place in found.items():
         twin = rows[int(spent[place])]
         seen[i] = Seen(images.table.rows[i].path, twin.path, twin.split, "picture")
     return seen, groups.note
-
-
-def digest_of(table: Table) -> str:
-    """SHA-256 of who is in a table: files, patients and labels, in no order."""
-    lines = sorted(f"{row.sha256} {row.patient_id} {row.label}" for row in table.rows)
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.rows import owner
 from hilum.errors import UsageError
 from hilum.evaluation.proportions import PREVALENCES
 from hilum.intervals.shares import Patients
-from hilum.training.run import Run
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -77,14 +74,6 @@ def fit_prior(truth: Ints, probabilities: Floats, clusters: Sequence[str], sourc
         if np.abs(step - step.mean()).max() < CLOSE:
             break
     return Prior(shares, offsets, source)
-
-
-def training_prior(run: Run) -> Prior:
-    """The frequencies of the labels among training patients, with probabilities taken as they are."""
-    seen = {(row.label, owner(row.patient_id, row.path)) for row in run.each_split_row() if row.split == "train"}
-    counts = Counter(label for label, _ in seen)
-    shares = np.array([max(counts[label], 1) for label in run.labels], np.float64)
-    return Prior(shares / shares.sum(), np.zeros(len(shares)), "training patients")
 
 
 def at_prevalence(probabilities: Floats, prior: Prior, members: Sequence[int], prevalence: float) -> Floats:

@@ -13,7 +13,7 @@ from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
 from hilum.data.patients import in_words
 from hilum.evaluation.alarms import alarms_of
-from hilum.evaluation.calibration import ECE
+from hilum.evaluation.calibration import ECE, applied
 from hilum.evaluation.certificate_screen import (
     certified_sentence,
     cost_sentence,
@@ -28,7 +28,6 @@ from hilum.evaluation.reliance_sentence import reliance_sentence
 from hilum.evaluation.shortcut_screen import leads_table
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.slopes import calibration_sentences
-from hilum.evaluation.temperature import applied
 from hilum.printable import escape
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,9 @@ from hilum.data.rows import owner, pack
 from hilum.data.sampling import Lot
 from hilum.data.table import Row, Table
 from hilum.errors import HilumError
-from hilum.evaluation.own_table import own_table
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.shortcut_verdict import STACKED, Baseline, compare_with_baselines, not_compared
 from hilum.progress import Progress
-from hilum.training.run import Run
 
 Floats = NDArray[np.float64]
 Scores = NDArray[np.floating]
@@ -60,16 +57,14 @@ class Evidence:
 
 
 def shortcut_gate(
-    run: Run, predictions: Predictions, tested: Table, *, own: bool = True, progress: Progress | None = None
+    predictions: Predictions, tested: Table, trained: Table, *, progress: Progress | None = None
 ) -> tuple[dict[str, Any], Scores | None]:
     """Compare a run's predictions with shortcut baselines that were fitted to its training images.
 
     Args:
-        run: A finished run.
         predictions: Of images of `tested`.
-        tested: The run's own data, or other people's images under the run's labels. On other data, probes see only
-            columns that both tables have.
-        own: Whether they are the run's own data.
+        tested: Images of the run's own data, or other people's under the run's labels, with their further columns.
+        trained: The run's own data with its splits; probes see only columns that both tables have.
         progress: Told about long work.
 
     Returns:
@@ -78,7 +73,7 @@ def shortcut_gate(
         where nothing could be compared. And the scores of the 8x8 thumbnail, of shape (N, K), for the decision curve;
         None where not every image was scored.
     """
-    found = gather_evidence(run, predictions, tested, own=own, progress=progress)
+    found = gather_evidence(predictions, tested, trained, progress=progress)
     if isinstance(found, str):
         return not_compared(found), None
     numbers = {"n_fitted": len(found.train), "n_scored": len(found.scored), "n_images": len(predictions.paths)}
@@ -89,7 +84,7 @@ def shortcut_gate(
 
 
 def gather_evidence(
-    run: Run, predictions: Predictions, tested: Table, *, own: bool = True, progress: Progress | None = None
+    predictions: Predictions, tested: Table, trained: Table, *, progress: Progress | None = None
 ) -> Evidence | str:
     """Look at training and test images with every probe; arguments as of `shortcut_gate`.
 
@@ -99,22 +94,42 @@ def gather_evidence(
     whose = [(predictions.labels[k], c) for k, c in zip(predictions.truth, predictions.clusters, strict=True)]
     lot = Lot.of(whose, MOST)
     predictions = predictions.take(np.flatnonzero([lot.holds(*image) for image in whose]))
-    root = tested.root if own else Path(run.environment["data"]["root"])
-    table = _fitted_and_asked(run, predictions, root, None if own else tested)
     try:
-        seen = survey(table, progress=progress)
+        seen = survey(_fitted_and_asked(predictions, tested, trained), progress=progress)
     except HilumError as error:
         return str(error)
     place = {row.path: i for i, row in enumerate(seen.table.rows) if row.split == "asked"}
     train = np.array([i for i, row in enumerate(seen.table.rows) if row.split == "train"], np.int64)
     paths = [_whole(tested.root, path) for path in predictions.paths]
     if not len(train):
-        return f"the run's training images are not in {root} any more, so that no probe can be fitted"
+        return f"the run's training images are not in {trained.root} any more, so that no probe can be fitted"
     if not all(path in place for path in paths):
         return "files have gone or changed since the prediction"
     scored = np.array([place[path] for path in paths], np.int64)
     truth = np.array([predictions.labels.index(seen.table.rows[int(i)].label) for i in train], np.int64)
     return Evidence(predictions, probes(seen)[0], train, scored, truth)
+
+
+def _fitted_and_asked(predictions: Predictions, tested: Table, trained: Table) -> Table:
+    """Training images of a run, and those of the predictions, in one table, under whole paths."""
+    lot = Lot.of(
+        ((row.label, owner(row.patient_id, row.path)) for row in trained.rows if row.split == "train"),
+        MOST,
+    )
+    drawn = (
+        row for row in trained.rows if row.split == "train" and lot.holds(row.label, owner(row.patient_id, row.path))
+    )
+    columns = [{name for row in table.rows for name in row.extra} for table in (trained, tested)]
+    both = columns[0] & columns[1]
+
+    def placed(root: Path, split: str, row: Row) -> Row:
+        extra = {name: value for name, value in row.extra.items() if name in both}
+        return replace(row, path=_whole(root, row.path), split=split, extra=extra)
+
+    wanted = set(predictions.paths)
+    fitted = (placed(trained.root, "train", row) for row in drawn)
+    asked = (placed(tested.root, "asked", row) for row in tested.rows if row.path in wanted)
+    return Table(tested.root, pack(chain(fitted, asked)))
 
 
 def baselines(evidence: Evidence) -> Iterator[Baseline]:
@@ -157,28 +172,6 @@ def baselines(evidence: Evidence) -> Iterator[Baseline]:
 def _standard(scores: NDArray[np.floating]) -> Floats:
     spread = scores.std(axis=0)
     return np.asarray((scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1), np.float64)
-
-
-def _fitted_and_asked(run: Run, predictions: Predictions, root: Path, other: Table | None) -> Table:
-    """Training images of the run below `root`, and those of the predictions, in one table, under whole paths."""
-    trained = partial(filter, lambda row: row.split == "train")
-    lot = Lot.of(((row.label, owner(row.patient_id, row.path)) for row in trained(run.each_split_row())), MOST)
-    drawn = (row for row in trained(run.each_split_row()) if lot.holds(row.label, owner(row.patient_id, row.path)))
-    label_of = {row.path: row.label for row in drawn}
-    ours = own_table(run, root)  # of very many images a part of the memory: not held beside the survey
-    asked_of = other or ours
-    columns = [{name for row in table.rows for name in row.extra} for table in (ours, asked_of)]
-    both = columns[0] & columns[1]
-
-    def placed(place: Path, label: str, split: str, row: Row) -> Row:
-        extra = {name: value for name, value in row.extra.items() if name in both}
-        return replace(row, path=_whole(place, row.path), label=label, split=split, extra=extra)
-
-    wanted = set(predictions.paths)
-    place = other.root if other else root
-    fitted = (placed(ours.root, label_of[row.path], "train", row) for row in ours.rows if row.path in label_of)
-    asked = (placed(place, row.label, "asked", row) for row in asked_of.rows if row.path in wanted)
-    return Table(place, pack(chain(fitted, asked)))
 
 
 def _whole(root: Path, path: str) -> str:

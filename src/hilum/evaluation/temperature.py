@@ -1,180 +1,162 @@
-"""Temperature scaling: probabilities that can be taken at their word.
+"""A run's temperatures: fitted once on its calibration patients, and kept in the run.
 
-The most probable label of a flat classifier stays the same. What is read down the label tree, and the most probable
-label of a cascade, whose stages are scaled apart, may change: there the probabilities were not comparable before.
+They are kept only where they lower the log-loss of calibration patients that they were not fitted to.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
-from hilum.data.taxonomy import Branch, branches
-from hilum.intervals.shares import Patients
+from hilum.data.cache import Images
+from hilum.data.rows import owner
+from hilum.errors import CertificateError
+from hilum.evaluation.calibration import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
+from hilum.evaluation.certificate_check import read_certificate
+from hilum.evaluation.cohort import own_images
+from hilum.evaluation.metrics import log_loss
+from hilum.evaluation.predictions import predict
+from hilum.evaluation.prevalence import Prior, fit_prior
+from hilum.progress import Progress
+from hilum.saving import save_json
+from hilum.training.lock import only_process
+from hilum.training.run import Run, read_json
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-RANGE = (0.05, 20.0)
-FEWEST, FEWEST_ERRORS = 20, 5
-PRIOR = 0.5
-SMALLEST = np.finfo(np.float64).tiny
-FOLDS = 5
+FILE = "calibration.json"
+CERTIFIED = 1  # the scheme before, which applied every temperature; a certificate may have been made with it
+SCHEME = 2  # raise it when the same images would give other temperatures
+AS_IS = "Probabilities are as the network gives them"
+NO_HELP = "no temperature lowers the log-loss of held-out calibration patients by more than its standard error"
+RELIED_ON = "the temperature is that of an earlier version of hilum: the run's certificate was made with it"
 
 
-def decisions_of(labels: Sequence[str], architecture: str) -> tuple[Branch, ...]:
-    """What has a temperature of its own: every decision of a cascade; the only one of a flat classifier."""
-    if architecture == "cascade":
-        return branches(labels)
-    return (Branch("", tuple(labels), tuple((k,) for k in range(len(labels)))),)
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted to a run's calibration patients.
+
+    Attributes:
+        temperatures: By decision; 1 where none helped; None where none could be fitted.
+        note: Why none is applied, or one that would not be fitted now.
+        prior: The label frequencies to which the scaled probabilities belong; None where patients are too few.
+    """
+
+    temperatures: dict[str, float] | None
+    note: str = ""
+    prior: Prior | None = None
+
+    def applied_to(self, probabilities: NDArray[np.float64], run: Run) -> NDArray[np.float64]:
+        """Probabilities of the run's network at these temperatures, of shape (N, K)."""
+        if not self.temperatures:
+            return probabilities
+        return scale(probabilities, self.temperatures, run.labels, run.recipe.architecture)
 
 
-def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], architecture: str) -> dict[str, float]:
-    """The temperatures that make the log-loss smallest (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+def calibrate(
+    run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
+) -> Calibration:
+    """The temperatures of a run, from ``calibration.json`` or fitted now.
 
     Args:
-        truth: Index of each image's label, shape (N,); of patients that neither training nor test has.
-        probabilities: What the network says of them, shape (N, K).
-        labels: K names.
-        architecture: ``flat``, or ``cascade``, whose decisions are fitted one by one on the images that reach them.
-
-    Returns:
-        By the folder at which the decision is made, empty at the root; above 1 the network was too sure of itself.
-        A decision that fewer than 20 images reach, or of which fewer than 5 are misjudged, keeps 1: a few right
-        answers would only ask for boundless certainty. Against the same, the logarithm of a temperature is drawn
-        towards 0 like a normal variable of standard deviation 0.5. Empty if no decision could be fitted.
+        run: A finished run.
+        root: Where the run's own data lie now, if they have moved.
+        images: The run's own data with the run's splits, where they are open already.
+        progress: Told about long work.
     """
-    fitted: dict[str, float] = {}
-    found_any = False
-    for decision in decisions_of(labels, architecture):
-        child = np.array(decision.child_of(len(labels)))[truth]
-        here = child >= 0
-        logs = np.log(np.maximum(_shares(probabilities[here], decision), SMALLEST))
-        answer = child[here]
-
-        def loss(log_temperature: float, logs: Floats = logs, answer: Ints = answer) -> float:
-            scaled = logs / np.exp(log_temperature)
-            scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
-            prior = (log_temperature / PRIOR) ** 2 / 2
-            return float(prior - scaled[np.arange(len(answer)), answer].sum())
-
-        enough = len(answer) >= FEWEST and (logs.argmax(axis=1) != answer).sum() >= FEWEST_ERRORS
-        found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded") if enough else None
-        fitted[decision.name] = float(np.exp(found.x)) if found else 1.0
-        found_any = found_any or enough
-    return fitted if found_any else {}
+    progress = progress or Progress()
+    with only_process(run.path, "evaluate", wait=True, progress=progress):
+        return _read(run) or _fit(run, root, images, progress)
 
 
-def held_out_log_loss(
-    truth: Ints, probabilities: Floats, labels: Sequence[str], architecture: str, clusters: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """What temperatures would do to patients that they were not fitted to, by cross-validation over patients.
-
-    Args:
-        truth: Index of each image's label, shape (N,).
-        probabilities: What the network says of them, shape (N, K).
-        labels: K names.
-        architecture: ``flat`` or ``cascade``.
-        clusters: The patient of each image, N names; five folds by a hash of the name.
-
-    Returns:
-        By decision, as in `fit_temperatures`: the mean held-out log-loss of the images that reach it, ``before`` and
-        ``after`` scaling, and ``error``, the standard error by patient of their difference; empty where none does.
-    """
-    patients = Patients(clusters)
-    fold = np.array([int(_digest(name)[:8], 16) % FOLDS for name in clusters])
-    scaled = probabilities.copy()
-    for held_out in range(FOLDS):
-        rest, here = fold != held_out, fold == held_out
-        fitted = fit_temperatures(truth[rest], probabilities[rest], labels, architecture)
-        scaled[here] = scale(probabilities[here], fitted, labels, architecture) if fitted else probabilities[here]
-    found: dict[str, dict[str, float]] = {}
-    for decision in decisions_of(labels, architecture):
-        reached = np.array(decision.child_of(len(labels)))[truth] >= 0
-        if not reached.any():
-            found[decision.name] = {}
-            continue
-        before, after = (_losses(truth, stated, decision, len(labels)) for stated in (probabilities, scaled))
-        gain = before - after
-        influence = patients.take(reached).sums(gain - gain.mean()) / len(gain)
-        error = float(np.sqrt((influence**2).sum()))
-        found[decision.name] = {"before": float(before.mean()), "after": float(after.mean()), "error": error}
-    return found
+def _read(run: Run) -> Calibration | None:
+    """What ``calibration.json`` holds; None where it was not fitted yet to these weights, or by another scheme."""
+    kept = read_json(run.path / FILE)
+    if kept.get("weights_sha256") != run.environment["weights_sha256"] or kept.get("scheme") != SCHEME:
+        return None
+    return _calibration(kept)
 
 
-def helpful(temperatures: Mapping[str, float], losses: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The same temperatures, but 1 where held-out log-loss did not fall.
-
-    It has to fall by more than its standard error (the rule of one standard error: Breiman et al. 1984): with few
-    patients a temperature is noise, and probabilities stay as the network gives them.
-
-    Args:
-        temperatures: As `fit_temperatures` gives them.
-        losses: As `held_out_log_loss` gives them.
-    """
-    return {
-        name: value if losses[name] and losses[name]["after"] + losses[name]["error"] < losses[name]["before"] else 1.0
-        for name, value in temperatures.items()
+def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Calibration:
+    weights = run.environment["weights_sha256"]
+    if not any(row.split == "calibration" for row in run.rows):
+        return Calibration(None, f"{AS_IS}: the run has no calibration images")
+    relied_on = _relied_on(run, read_json(run.path / FILE))
+    images, why = own_images(run, progress, root=root, images=images)
+    if images is None:
+        return Calibration(relied_on, RELIED_ON) if relied_on else Calibration(None, f"{AS_IS}: {why}")
+    images = images.select([i for i, row in enumerate(images.table.rows) if row.split == "calibration"])
+    images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
+    if not len(images.table):
+        return Calibration(None, f"{AS_IS}: no calibration image is left to fit to")
+    labels, architecture = run.labels, run.recipe.architecture
+    truth = np.array([labels.index(row.label) for row in images.table.rows], dtype=np.int64)
+    plain = predict(run, images, labels, progress=progress)
+    clusters = images.table.patients()
+    fitted = fit_temperatures(truth, plain, labels, architecture)
+    losses = held_out_log_loss(truth, plain, labels, architecture, clusters) if fitted else {}
+    helped = relied_on or helpful(fitted, losses)
+    note = ""
+    if relied_on:
+        note = RELIED_ON if relied_on != helpful(fitted, losses) else ""
+    elif not fitted:
+        note = f"{AS_IS}: {len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
+    elif not applied(helped):
+        note = f"{AS_IS}: {NO_HELP}"
+    scaled = scale(plain, helped, labels, architecture) if helped else plain
+    prior = fit_prior(truth, scaled, clusters, "calibration patients")
+    facts = {
+        "scheme": SCHEME,
+        "temperatures": helped or None,
+        "fitted": fitted or None,
+        "note": note,
+        "held_out_log_loss": losses,
+        "n_images": len(truth),
+        "n_patients": len(set(clusters)) if images.table.patients_known else None,
+        "log_loss_before": log_loss(truth, plain),
+        "log_loss_after": log_loss(truth, scaled),
+        "prior": {"shares": prior.shares.tolist(), "offsets": prior.offsets.tolist()} if prior else None,
+        "weights_sha256": weights,
     }
+    try:
+        save_json(run.path / FILE, facts)
+    except OSError as error:
+        progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
+    return _calibration(facts)
 
 
-def applied(temperatures: Mapping[str, float] | None) -> bool:
-    """Whether temperatures change any probability; those of 1 were fitted and did not help."""
-    return any(value != 1.0 for value in (temperatures or {}).values())
+def training_prior(run: Run) -> Prior:
+    """The frequencies of the labels among training patients, with probabilities taken as they are."""
+    seen = {(row.label, owner(row.patient_id, row.path)) for row in run.rows if row.split == "train"}
+    counts = Counter(label for label, _ in seen)
+    shares = np.array([max(counts[label], 1) for label in run.labels], np.float64)
+    return Prior(shares / shares.sum(), np.zeros(len(shares)), "training patients")
 
 
-def scale(probabilities: Floats, temperatures: Mapping[str, float], labels: Sequence[str], architecture: str) -> Floats:
-    """Probabilities at other temperatures.
+def _relied_on(run: Run, kept: Mapping[str, Any]) -> dict[str, float] | None:
+    """The temperatures of the version before, where the run's certificate was made with them.
 
-    Args:
-        probabilities: Of shape (N, K).
-        temperatures: As `fit_temperatures` gives them; one leaves a decision as it is.
-        labels: K names.
-        architecture: ``flat`` or ``cascade``.
-
-    Returns:
-        Of shape (N, K); each row sums to one.
+    Others would void it, and its patients have no error probability left for another one.
     """
-    logs = np.zeros_like(probabilities)
-    for decision in decisions_of(labels, architecture):
-        scaled = np.log(np.maximum(_shares(probabilities, decision), SMALLEST)) / temperatures[decision.name]
-        scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
-        for child, members in enumerate(decision.members):
-            logs[:, members] += scaled[:, [child]]
-    result: Floats = np.exp(logs)
-    return result
+    if kept.get("weights_sha256") != run.environment["weights_sha256"] or kept.get("scheme") != CERTIFIED:
+        return None
+    try:
+        certificate = read_certificate(run)
+    except CertificateError:
+        return None
+    temperatures: dict[str, float] | None = kept.get("temperatures")
+    return temperatures if certificate and certificate["model"]["temperatures"] == temperatures else None
 
 
-def for_temperature(patients: Sequence[str]) -> NDArray[np.bool_]:
-    """Which calibration images the temperature may see: those of every other patient, by a hash of the name.
-
-    The others are kept for the certificate, whose guarantee holds only for patients that nothing was fitted to.
-
-    Args:
-        patients: One group name an image, N of them.
-
-    Returns:
-        Of shape (N,).
-    """
-    return np.array([int(_digest(name)[:2], 16) % 2 == 0 for name in patients])
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
-
-
-def _losses(truth: Ints, probabilities: Floats, decision: Branch, n_labels: int) -> Floats:
-    """Log-loss of a decision for each of the images that reach it."""
-    child = np.array(decision.child_of(n_labels))[truth]
-    logs = np.log(np.maximum(_shares(probabilities[child >= 0], decision), SMALLEST))
-    logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
-    losses: Floats = -logs[np.arange(len(logs)), child[child >= 0]]
-    return losses
-
-
-def _shares(probabilities: Floats, decision: Branch) -> Floats:
-    """How probable each child of a decision is, of shape (N, children), unnormalised."""
-    return np.stack([probabilities[:, inside].sum(axis=1) for inside in decision.members], axis=1)
+def _calibration(facts: Mapping[str, Any]) -> Calibration:
+    """What ``calibration.json`` holds."""
+    prior = facts["prior"]
+    return Calibration(
+        facts["temperatures"],
+        facts["note"],
+        Prior(np.array(prior["shares"]), np.array(prior["offsets"]), "calibration patients") if prior else None,
+    )

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hilum.audit.findings import said_briefly
-from hilum.evaluation.calibration import ECE
-from hilum.evaluation.temperature import applied
+from hilum.evaluation.calibration import ECE, applied
 from hilum.export.int8 import in_words
 from hilum.printable import code_span, markdown
 

@@ -15,12 +15,12 @@ from hilum.data.cache import Images
 from hilum.data.reduction import SCHEME
 from hilum.data.taxonomy import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.abstention import familiarise
-from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.calibration import ECE
-from hilum.evaluation.holding import certificate_in_force
-from hilum.evaluation.own_images import own_images
-from hilum.evaluation.sealed import seal as seal_certificate
+from hilum.evaluation.certificate_check import certificate_in_force
+from hilum.evaluation.certificate_check import seal as seal_certificate
+from hilum.evaluation.cohort import own_images
+from hilum.evaluation.ood import familiarise
+from hilum.evaluation.temperature import calibrate
 from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.int8 import in_words, to_int8
@@ -173,7 +173,7 @@ def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _images(run: Run, data: Path | None, progress: Progress) -> Images:
-    images, why = own_images(run, run.table(data), None, progress)
+    images, why = own_images(run, progress, root=data)
     if images is None:
         msg = f"{run.path}: 8 bits take the images of the training, and {why}. Say where they lie with --data."
         raise RunError(msg)
@@ -194,7 +194,7 @@ def _provenance(run: Run) -> dict[str, Any]:
     environment = run.environment
     data = environment["data"]
     counts: dict[str, dict[str, int]] = {}
-    for row in run.each_split_row():
+    for row in run.rows:
         part = counts.setdefault(row.split, {})
         part[row.label] = part.get(row.label, 0) + 1
     return {

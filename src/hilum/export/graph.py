@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.taxonomy import branches
-from hilum.evaluation.temperature import decisions_of
+from hilum.evaluation.calibration import decisions_of
 from hilum.export.activation import Activations, watch
 from hilum.models.cascade import Cascade
 from hilum.models.ensemble import Ensemble
@@ -26,7 +26,7 @@ class ServedGraph(nn.Module):
         network: Maps images (B, 1, S, S) in [-1, 1] to log-probabilities (B, K).
         labels: K names.
         architecture: ``flat`` or ``cascade``.
-        temperatures: By decision, as `hilum.evaluation.temperature.fit_temperatures` gives them; None for none.
+        temperatures: By decision, as `hilum.evaluation.calibration.fit_temperatures` gives them; None for none.
         preprocessing: The recipe's; its size is S.
 
     Attributes:
@@ -77,7 +77,7 @@ class ServedGraph(nn.Module):
         return tuple(found)
 
     def _calibrated(self, logs: Tensor) -> Tensor:
-        """`hilum.evaluation.temperature.scale` in the graph; without temperatures only normalised anew."""
+        """`hilum.evaluation.calibration.scale` in the graph; without temperatures only normalised anew."""
         total = torch.zeros_like(logs)
         for decision in self.decisions:
             shares = torch.stack([torch.logsumexp(logs[:, list(inside)], dim=1) for inside in decision.members], dim=1)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from hilum.data.cache import Images
 from hilum.errors import RunError
-from hilum.evaluation.abstention import Abstention, compare_by, spread_over_labels
+from hilum.evaluation.calibration import for_temperature
 from hilum.evaluation.certify_form import certify_form
 from hilum.evaluation.metrics import log_loss
-from hilum.evaluation.temperature import for_temperature
+from hilum.evaluation.ood import Abstention, compare_by, spread_over_labels
 from hilum.export.graph import ServedGraph
 from hilum.export.onnx_session import OnnxSession
 from hilum.export.quantise import inner_layers, quantise

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 from hilum.data.patients import in_words
-from hilum.evaluation.abstention_rate import FACTOR
 from hilum.evaluation.accesses import access_sentence
 from hilum.evaluation.calibration import ECE
+from hilum.evaluation.certificate_check import verdict_of
 from hilum.evaluation.certificate_screen import (
     certified_sentence,
     exchangeability_sentence,
@@ -25,7 +25,7 @@ from hilum.evaluation.certificate_screen import (
 from hilum.evaluation.decision_curve import harm_sentence, worse_than_nothing
 from hilum.evaluation.exchangeability import DIFFER
 from hilum.evaluation.external import drop_sentence
-from hilum.evaluation.holding import verdict_of
+from hilum.evaluation.ood import FACTOR
 from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
 from hilum.evaluation.screen import abstention_sentences

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hilum.training.run import Run, SplitRow
+from hilum.data.table import Row
+from hilum.training.run import Run
 
 State = Literal["PASS", "FAIL", "REPORTED", "UNKNOWN"]
 
@@ -26,7 +27,7 @@ class Facts:
     """
 
     run: Run
-    split: Sequence[SplitRow]
+    split: Sequence[Row]
     metrics: Mapping[str, Any]
     external: Mapping[str, Mapping[str, Any]]
     audit: Mapping[str, Any]

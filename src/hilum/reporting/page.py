@@ -16,6 +16,7 @@ from typing import Any
 from hilum.data.labels import order_labels
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.data.table import Row
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
@@ -36,7 +37,7 @@ from hilum.reporting.templating import write_page
 from hilum.reporting.worth import Worth, worth_of
 from hilum.training.findings import NOT_AUDITED, known_of
 from hilum.training.recipe import Recipe, flatten
-from hilum.training.run import UNREADABLE, Run, SplitRow, open_run, read_json
+from hilum.training.run import UNREADABLE, Run, open_run, read_json
 
 SPLIT_ORDER = {"train": 0, "val": 1, "calibration": 2, "test": 3, UNUSED: 9, UNREADABLE: 10}
 NOT_USED = (UNUSED, UNREADABLE)
@@ -64,7 +65,7 @@ def write_report(run: Path) -> Path:
 
 def page_content(run: Run) -> dict[str, Any]:
     """Everything the template shows, by name."""
-    environment, split, history = run.environment, run.split(), run.history()
+    environment, split, history = run.environment, run.rows, run.history()
     folders = sorted(run.evaluations(), key=lambda folder: (folder.name != "test", folder.name))
     read = {folder: _metrics(folder) for folder in folders}
     in_split = {row.label for row in split}
@@ -175,7 +176,7 @@ def _evaluation(
 
 
 def _facts(
-    run: Run, split: Sequence[SplitRow], read: Mapping[Path, Mapping[str, Any]], evaluations: Sequence[Evaluation]
+    run: Run, split: Sequence[Row], read: Mapping[Path, Mapping[str, Any]], evaluations: Sequence[Evaluation]
 ) -> Facts:
     """What the checklist is computed from; an audit counts if it is about the run's own data."""
     own = {folder.name: metrics for folder, metrics in read.items() if "table" not in metrics or metrics["table"]}
@@ -223,9 +224,7 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     return alarms + (["external validation: NONE"] if evaluated and not facts.external else [])
 
 
-def _data_section(
-    split: Sequence[SplitRow], colours: Mapping[str, str], environment: Mapping[str, Any]
-) -> dict[str, Any]:
+def _data_section(split: Sequence[Row], colours: Mapping[str, str], environment: Mapping[str, Any]) -> dict[str, Any]:
     names = sorted({row.split for row in split}, key=lambda name: (SPLIT_ORDER.get(name, 8), name))
     used = [name for name in names if name not in NOT_USED]
     labels = list(colours)
@@ -233,7 +232,7 @@ def _data_section(
     known = bool(split) and all(row.patient_id for row in split)
     known = known and environment.get("data", {}).get("patients_known", True)
 
-    def cell(rows: list[SplitRow]) -> dict[str, Any]:
+    def cell(rows: list[Row]) -> dict[str, Any]:
         return {"images": len(rows), "patients": len({row.patient_id for row in rows}) if known else None}
 
     table = [

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hilum.evaluation.calibration import ECE
-from hilum.evaluation.temperature import applied
+from hilum.evaluation.calibration import ECE, applied
 
 Metrics = Mapping[str, Any]
 NOT_METRICS = (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)

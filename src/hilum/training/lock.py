@@ -17,10 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from functools import wraps
-from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from hilum.errors import RunError
 from hilum.progress import Progress
@@ -28,8 +26,6 @@ from hilum.saving import PREFIX, SUFFIX, locked, save_json
 from hilum.training.run import read_json
 
 LOCK, HOLDER = ".hilum-in-use.lock", ".hilum-in-use.json"
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 _held: set[tuple[str, int]] = set()  # folders that a thread of this process holds: what it calls may enter them, too
 
 
@@ -117,25 +113,6 @@ def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progr
             _held.discard(key)
             with contextlib.suppress(OSError):
                 (folder / HOLDER).unlink()
-
-
-def alone(what: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
-    """Decorates a function that writes into its `run` for a moment: others that do so wait until it is done.
-
-    Args:
-        what: The command, such as ``evaluate``.
-    """
-
-    def decorated(function: Callable[Given, Result]) -> Callable[Given, Result]:
-        @wraps(function)
-        def called(*arguments: Given.args, **named: Given.kwargs) -> Result:
-            given = signature(function).bind(*arguments, **named).arguments
-            with only_process(given["run"].path, what, wait=True, progress=given.get("progress")):
-                return function(*arguments, **named)
-
-        return called
-
-    return decorated
 
 
 def _locked(folder: Path, *, wait: bool, progress: Progress) -> AbstractContextManager[None]:

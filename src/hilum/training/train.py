@@ -196,7 +196,7 @@ def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[
     """
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     begun = run.environment["data"]
-    rows = run.split()
+    rows = run.rows
     same = (
         begun["digest"] == images.digest
         and [(row.path, row.label) for row in rows] == [(row.path, row.label) for row in table.rows]
