@@ -188,6 +188,12 @@ def train(
     recipe: RecipeOption = None,
     settings: SetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--logger", metavar="tensorboard|mlflow|wandb", help="Log to RUN/logs, sending nothing; may be repeated."
+        ),
+    ] = None,
     read: ReadOptions | None = None,
 ) -> None:
     """Train a classifier."""
@@ -195,7 +201,9 @@ def train(
     from hilum.training.train import train as run_training
 
     chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
-    run = run_training(data, out, chosen, resume=resume, read=read, progress=progress_for_terminal())
+    run = run_training(
+        data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress_for_terminal()
+    )
     best = run.environment["best"]
     say(
         f"{out}: kept epoch {best['epoch']} (step {best['step']}): "

@@ -7,7 +7,7 @@ from scipy import stats
 from torch import nn
 
 from hilum.models.registry import build_classifier
-from hilum.training.mixing import Mix, draw_mix
+from hilum.training.augment import Mix, draw_mix
 from hilum.training.objective import Objective
 from hilum.training.recipe import TrainingPlan
 

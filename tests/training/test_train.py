@@ -20,8 +20,8 @@ from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError
 from hilum.evaluation.evaluate import evaluate
 from hilum.models.compact import Compact
 from hilum.progress import Progress
-from hilum.training.fit import precision_of, select_part
-from hilum.training.module import learning_rate_factor
+from hilum.training.fit import precision_of
+from hilum.training.module import learning_rate_factor, select_part
 from hilum.training.objective import decision_weights
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run

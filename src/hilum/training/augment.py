@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once, as tensors, on the device.
+"""Augmentation and mixup of a whole batch at once, as tensors, on the device.
 
 Random parameters are drawn apart from being applied: the draw depends on the generator alone, on any device.
 """
@@ -8,40 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import pi
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-
-class Augmentation(BaseModel):
-    """How far training images may be changed; 0 everywhere means not at all.
-
-    The seed's report argues for translation and against rotation and reflection, whose results are not
-    physiological (heart on the right); both exist here to be tried, and are off unless a recipe asks.
-
-    Attributes:
-        translate: Largest shift, as a share of the side.
-        scale: Largest enlargement or reduction, as a share.
-        aspect: Largest change of the ratio of width to height, as a share.
-        rotate: Largest rotation in degrees.
-        reflect: Probability of a mirror image.
-        gamma: Largest change of gamma, as a factor's logarithm: 0.3 means 0.74 to 1.35.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    translate: float = Field(default=0.0, ge=0, le=0.5)
-    scale: float = Field(default=0.0, ge=0, le=0.9)
-    aspect: float = Field(default=0.0, ge=0, le=0.9)
-    rotate: float = Field(default=0.0, ge=0, le=180)
-    reflect: float = Field(default=0.0, ge=0, le=1)
-    gamma: float = Field(default=0.0, ge=0, le=2)
-
-    @property
-    def moves(self) -> bool:
-        """Whether anything geometrical is asked for."""
-        return any((self.translate, self.scale, self.aspect, self.rotate, self.reflect))
+from hilum.training.recipe import Augmentation
 
 
 @dataclass(frozen=True)
@@ -101,3 +73,34 @@ def apply(images: Tensor, parameters: Draw, size: int | None = None) -> Tensor:
     if parameters.gamma is not None:
         images = images.clamp(1e-6, 1) ** parameters.gamma.to(images).view(-1, 1, 1, 1)
     return images
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How the images of a batch are mixed.
+
+    Attributes:
+        partner: Index of the image that each is mixed with, shape (B,).
+        share: Of the image itself, between 0 and 1; the partner has the rest.
+    """
+
+    partner: Tensor
+    share: float
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Mix images (B, 1, H, W)."""
+        return torch.lerp(images[self.partner.to(images.device)], images, self.share)
+
+
+def draw_mix(alpha: float, batch: int, seed: tuple[int, int], generator: torch.Generator) -> Mix | None:
+    """Draw who is mixed with whom, and how much (Zhang et al. 2018, "mixup", *ICLR*).
+
+    Args:
+        alpha: Of the Beta(alpha, alpha) from which the share is drawn; 0 mixes nothing.
+        batch: Number of images, B.
+        seed: Of the share: of the training, and the step.
+        generator: Of the partners, on the CPU.
+    """
+    if not alpha:
+        return None
+    return Mix(torch.randperm(batch, generator=generator), float(np.random.default_rng(seed).beta(alpha, alpha)))

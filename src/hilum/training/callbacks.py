@@ -14,7 +14,7 @@ from hilum.errors import DivergenceError
 from hilum.progress import Advance, Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import save_checkpoint
-from hilum.training.module import Classifier
+from hilum.training.module import ClassifierModule
 from hilum.training.run import Run
 from hilum.training.selection import rank
 
@@ -32,7 +32,7 @@ class History(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows that lie before the point from which the training continues."""
         del trainer
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         self.rows = [row for row in self.rows if row["step"] <= pl_module.first_step]
         earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self.begin = time.monotonic() - earlier
@@ -48,17 +48,19 @@ class History(Callback):
         Raises:
             DivergenceError: A loss is not a finite number.
         """
-        assert isinstance(pl_module, Classifier)
-        train_loss, val_loss, val_accuracy, val_misses = pl_module.take_sums()
+        del trainer
+        assert isinstance(pl_module, ClassifierModule)
+        found = pl_module.measures
+        train_loss, val_loss, val_accuracy = (found[name] for name in ("train_loss", "val_loss", "val_accuracy"))
         row = {
-            "epoch": (pl_module.step - 1) // pl_module.steps_per_epoch + 1,
-            "step": pl_module.step,
+            "epoch": found["epoch"],
+            "step": found["step"],
             "train_loss": round(train_loss, 6),
             "val_loss": round(val_loss, 6),
             "val_accuracy": round(val_accuracy, 6),
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": found["lr"],
             "seconds": round(time.monotonic() - self.begin, 3),
-            "val_misses": val_misses,
+            "val_misses": found["val_misses"],
         }
         self.rows.append(row)
         self.run.write_history(self.rows)
@@ -85,7 +87,7 @@ class Keep(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put weights, optimiser and schedule where they stood."""
         if self.resumed:
-            assert isinstance(pl_module, Classifier)
+            assert isinstance(pl_module, ClassifierModule)
             pl_module.network.load_state_dict(self.resumed["network"])
             pl_module.train_sums = self.resumed["train_sums"]
             trainer.optimizers[0].load_state_dict(self.resumed["optimiser"])
@@ -94,7 +96,7 @@ class Keep(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the weights if they are the best so far, and everything in any case."""
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         row = self.history.rows[-1]
         weights = pl_module.network.state_dict()
         plan = pl_module.recipe.training
@@ -127,7 +129,7 @@ class Steps(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count what was done before an interruption."""
         del trainer
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         self.advance(pl_module.first_step)
 
     def on_train_batch_start(
@@ -135,7 +137,7 @@ class Steps(Callback):
     ) -> None:
         """Whatever the interval: the weights in the end are worth knowing."""
         del batch, batch_idx
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         if pl_module.step + 1 == pl_module.total_steps:
             trainer.val_check_batch = 1
 

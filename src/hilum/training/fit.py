@@ -11,30 +11,31 @@ from math import ceil
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hilum.data.cache import Images
 from hilum.data.table import Table
 from hilum.errors import RecipeError, SplitError
 from hilum.progress import Progress
 from hilum.training.allocation import kept_memory
-from hilum.training.batches import Batches
 from hilum.training.callbacks import History, Keep, Steps
 from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
 from hilum.training.environment import computes_bfloat16
-from hilum.training.module import Classifier, size_of_step
+from hilum.training.loggers import close_loggers, make_loggers
+from hilum.training.module import ClassifierModule, RadiographDataModule, size_of_step
 from hilum.training.network import build_for
-from hilum.training.objective import Objective
 from hilum.training.recipe import Recipe, TrainingPlan
 from hilum.training.run import Run
 
-Part = tuple[Images, NDArray[np.int64]]
-
 
 def fit(
-    run: Run, images: Images, labels: Sequence[str], *, resume: bool, progress: Progress | None = None
+    run: Run,
+    images: Images,
+    labels: Sequence[str],
+    *,
+    resume: bool,
+    loggers: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a run's network and keep its checkpoints.
 
@@ -43,6 +44,7 @@ def fit(
         images: All images, each with its split.
         labels: In the order of the network's outputs, K of them.
         resume: Continue from the run's last validation, where there was one.
+        loggers: Names of experiment loggers (see `hilum.training.loggers`).
         progress: Told about steps and losses.
 
     Returns:
@@ -56,21 +58,16 @@ def fit(
     progress = progress or Progress()
     recipe = run.recipe
     plan = recipe.training
-    train, val = (select_part(images, split, labels) for split in ("train", "val"))
-    per_epoch = len(Batches(*train, plan.batch_size, shuffle=(0, 0)))
-    total = min(per_epoch * plan.epochs, plan.max_steps or per_epoch * plan.epochs)
-
     resumed = load_checkpoint(run.last) if resume and run.last.exists() else None
     first = resumed["step"] if resumed else 0
-    torch.manual_seed(plan.seed)
-    network = build_for(recipe, labels)
-    objective = Objective(network, plan, train[1], labels)
-    protected = labels.index(run.protected) if run.protected else -1
-    module = Classifier(network, recipe, objective, train, val, total, protected=protected, first_step=first)
+    data = RadiographDataModule(images, labels, plan, first_step=first)
+    module = ClassifierModule(recipe, data, run.protected)
+    total, per_epoch = data.total_steps, data.steps_per_epoch
     history = History(run, progress, resumed)
     keep = Keep(run, history, resumed)
     with _quiet(), kept_memory(), progress.task(f"Training {recipe.network.name}", total) as advance:
         steps = Steps(advance)
+        made = make_loggers(run, loggers)
         trainer = pl.Trainer(
             accelerator="auto",
             devices=1,
@@ -79,9 +76,8 @@ def fit(
             precision="bf16-mixed" if precision_of(plan) == "bfloat16" else "32-true",
             val_check_interval=min(plan.validate_every or per_epoch, total),
             check_val_every_n_epoch=None,  # count steps over the whole training, not within an epoch
-            reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
-            logger=False,
+            logger=made,
             enable_progress_bar=False,
             enable_model_summary=False,
             callbacks=[history, keep, steps],
@@ -91,10 +87,13 @@ def fit(
         begin = time.monotonic()
         try:
             if first < total:
-                trainer.fit(module)
+                trainer.fit(module, data)
         except SystemExit as stop:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from stop
+        finally:
+            close_loggers(made)
         busy = time.monotonic() - begin - history.validation_seconds
+    network = module.network
     load_weights(network, run.best)
     return {
         "seconds": run.history()[-1]["seconds"],
@@ -139,13 +138,6 @@ def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
                 f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
             )
             raise RecipeError(msg) from error
-
-
-def select_part(images: Images, split: str, labels: Sequence[str]) -> Part:
-    """The images of one split and the index of each one's label, shape (N,)."""
-    part = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
-    index = {label: number for number, label in enumerate(labels)}
-    return part, np.array([index[row.label] for row in part.table.rows], dtype=np.int64)
 
 
 def precision_of(plan: TrainingPlan) -> str:

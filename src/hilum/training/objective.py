@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hilum.data.taxonomy import fair_shares
 from hilum.models.cascade import Cascade
 from hilum.models.ensemble import Ensemble
-from hilum.training.mixing import Mix
+from hilum.training.augment import Mix
 from hilum.training.recipe import TrainingPlan
 
 
