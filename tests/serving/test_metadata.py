@@ -11,8 +11,8 @@ import pytest
 from hilum.data.familiarity import Familiarity
 from hilum.errors import BundleError
 from hilum.serving.abstention import pack, unpack
+from hilum.serving.answer import legend
 from hilum.serving.bundle import open_bundle
-from hilum.serving.decision import legend
 from hilum.serving.explanation import explain
 from hilum.serving.predictor import Predictor
 from hilum.serving.seal import METADATA, _entry, seal

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint
+from hilum.data.operating_point import OperatingPoint, triage_images
 from hilum.data.rows import one_image_each
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import (
@@ -20,7 +20,7 @@ from hilum.evaluation.certificate import (
     split_confidence,
 )
 from hilum.evaluation.exchangeability import compare_scores
-from hilum.evaluation.outcomes import by_patient, count_outcomes, decisions_of, shares_to_read
+from hilum.evaluation.outcomes import by_patient, count_outcomes, shares_to_read
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.upper_threshold import UpperSide, certify_upper
 from hilum.intervals.shares import exact_interval
@@ -74,7 +74,8 @@ def certificate_of(
         above["threshold"] if above else None,
         round_down(float(np.sort(single)[rank - 1])),
     )
-    outcomes, by_label = count_outcomes(decisions_of(point, predictions), predictions, members)
+    decisions = triage_images(point, predictions.probabilities, predictions.labels, together=True)
+    outcomes, by_label = count_outcomes(decisions, predictions, members)
     return {
         "group": group,
         "members": list(members),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hilum.data.operating_point import CLEAR, OperatingPoint
+from hilum.data.operating_point import CLEAR, OperatingPoint, triage_images
 from hilum.errors import CertificateError
 from hilum.evaluation.certified_patients import compare_with, flagged_by_label, scores_by_patient
-from hilum.evaluation.outcomes import claim_at_most, count_outcomes, decisions_of, sensitivities, shares_to_read
+from hilum.evaluation.outcomes import claim_at_most, count_outcomes, sensitivities, shares_to_read
 from hilum.evaluation.overlap import SEEN_AS, digest_of
 from hilum.evaluation.parts import Part
 from hilum.evaluation.predictions import Predictions
@@ -74,7 +74,8 @@ def holding(
     point = OperatingPoint.of(certificate)
     scores, others = scores_by_patient(predictions, point.members)
     bound = certificate["miss_rate"]
-    outcomes, by_label = count_outcomes(decisions_of(point, predictions, reasons), predictions, point.members)
+    decisions = triage_images(point, predictions.probabilities, predictions.labels, reasons, together=True)
+    outcomes, by_label = count_outcomes(decisions, predictions, point.members)
     claim = claim_at_most(outcomes[CLEAR], len(scores), bound)
     missed = int((scores < point.threshold).sum())
     return {

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hilum.data.operating_point import DECISIONS
 from hilum.errors import UsageError
 from hilum.printable import on_page, printable
 from hilum.saving import save_text
-from hilum.serving.answer import Answer
+from hilum.serving.answer import Answer, legend, urgency
 from hilum.serving.bundle import Bundle
-from hilum.serving.decision import legend, urgency
 from hilum.serving.explanation import decisions
 from hilum.targets import PAGE, check_target
 
@@ -25,7 +25,7 @@ PER_PAGE = 100  # figures: 2 to 20 MB of pictures, loaded as they come into sigh
 PANEL = 210  # CSS pixels that each panel of a picture has at least
 MOST_FAILED = 200  # unreadable files that are listed; --json and --csv have all
 METHODS = {"activation": "class activation", "occlusion": "occlusion"}
-SECTIONS = ("wrong", "flag", "abstain", "read", "undecided", "clear")
+SECTIONS = ("wrong", *DECISIONS[::-1])
 
 
 @dataclass(frozen=True, slots=True)
