@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.export.graph import OUTPUTS, ServedGraph
-from hilum.export.onnx_model import to_onnx
+from hilum.export.onnx_model import seal, to_onnx
 from hilum.models.registry import build_classifier
 from hilum.serving.bundle import Bundle, open_bundle
 from hilum.serving.explanation import METHODS, explain
 from hilum.serving.localisation import energy_inside, points_into
 from hilum.serving.overlay import draw
 from hilum.serving.predictor import Predictor
-from hilum.serving.seal import seal
 
 
 def lesions(predictor: Predictor, root: Path) -> Iterator[tuple[Path, NDArray[np.bool_]]]:

@@ -57,7 +57,8 @@ def table_after(html: str, marker: str) -> list[list[str]]:
     assert table is not None
     rows = re.findall(r"<tr.*?</tr>", table[0], re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
-    return [[re.sub(r"<small>.*?</small>|<[^>]+>", "", cell).strip() for cell in row] for row in cells]
+    shown = [[re.sub(r"<small>.*?</small>|<[^>]+>", "", cell) for cell in row] for row in cells]
+    return [[re.sub(r"\s+", " ", cell).strip() for cell in row] for row in shown]  # a unit stays beside its number
 
 
 def assert_self_contained(html: str) -> Page:

@@ -8,9 +8,10 @@ import pytest
 from made_results import LABELS, comparison, predictions
 from reading_pages import Page, assert_self_contained, table_after
 
-from hilum.evaluation.comparison_text import most_changed, p_equals, signed, signed_range, verdict
+from hilum.evaluation.comparison_text import most_changed, verdict
 from hilum.evaluation.paired import gains_over_seeds
 from hilum.reporting.comparison_page import write_comparison_page
+from hilum.text import p_equals, signed, signed_range
 
 NOTHING = {"value": None, "low": None, "high": None}
 
@@ -35,7 +36,9 @@ def test_the_numbers_are_those_of_the_json(tmp_path: Path, facts: dict[str, Any]
         f"{100 * accuracy['second']['value']:.1f} %",
         f"{100 * accuracy['difference']['value']:+.1f}".replace("-", "−"),
     ]
-    assert [row[0].removesuffix(" protected") for row in rows[3:]] == [f"Recall of {label}" for label in LABELS]
+    assert [row[0].removesuffix(" protected") for row in rows[3:]] == [
+        f"Sensitivity (recall) of {label}" for label in LABELS
+    ]
     assert rows[4][2] == f"{100 * found['recall']['infected/covid']['second']['value']:.1f} %"
     areas = table_after(html, "<h2>AUROC")
     assert [row[1] for row in areas[1:]] == [f"{facts['auroc'][label]['first']['value']:.3f}" for label in LABELS]
@@ -89,7 +92,7 @@ def test_what_changed_most_leads() -> None:
                        replace(first, probabilities=np.eye(3)[lost]))  # fmt: skip
     found = facts["rules"]["most_probable"]
     assert found["recall"]["infected/covid"]["second"]["value"] == 0
-    assert most_changed(facts, found).startswith("the recall of infected/covid falls from 100.0 to 0.0 %")
+    assert most_changed(facts, found).startswith("the sensitivity (recall) of infected/covid falls from 100.0 to 0.0 %")
     assert verdict(facts).index("infected/covid") < verdict(facts).index("right")
 
 

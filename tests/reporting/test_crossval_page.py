@@ -30,7 +30,7 @@ def test_pooled_matrix_counts_every_image_once(tmp_path: Path, result: dict[str,
 def test_headline_is_the_pooled_result(tmp_path: Path, result: dict[str, Any]) -> None:
     text = Page(html_of(tmp_path, result)).text
     right = sum(fold["confusion"][i][i] for fold in result["per_fold"] for i in range(3))
-    assert f"{100 * right / 108:.1f} % of 108 images of xrays right (95 % interval" in text
+    assert f"{100 * right / 108:.1f} % of 108 images of xrays right (95 % CI" in text
     assert "108 images of 54 patients" in text
 
 

@@ -8,7 +8,7 @@ from reading_pages import Page, table_after
 
 from hilum.errors import RunError
 from hilum.reporting.page import write_report
-from hilum.reporting.templating import duration
+from hilum.text import duration
 from hilum.training.recipe import flatten
 
 MakeRun = Callable[..., Path]
@@ -32,7 +32,7 @@ def test_seed_matrix_gives_the_numbers_of_the_seed_report(make_run: MakeRun) -> 
 
 def test_text_says_what_the_seed_report_says(make_run: MakeRun) -> None:
     text = opened(make_run()).text
-    assert "68.0 % of 25 test images right (95 % interval" in text
+    assert "68.0 % of 25 test images right (95 % CI" in text
     assert "1 of 9 infected/covid images was not called infected/covid (missed: 11.1 %" in text
     assert (
         "Out of the 8 false cases: 4 infected/non-covid predicted as infected/covid, "
@@ -51,7 +51,7 @@ def test_each_decision_and_the_temperatures_are_told(make_run: MakeRun) -> None:
     before = {"log_loss": 1.0, "brier": 0.5, "ece": {"value": 0.321, "noise_floor": 0.1}}
     file.write_text(json.dumps(metrics | {"calibration": {"temperatures": {"": 1.5}, "note": "", "before": before}}))
     text = opened(run).text
-    assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} ({area['low']:.3f}-" in text
+    assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} (95 % CI {area['low']:.3f} to" in text
     assert "temperature of 1.50" in text
     assert "32.1 %" in text
 

@@ -2,16 +2,8 @@ import math
 
 import pytest
 
-from hilum.reporting.results import (
-    complement,
-    confusions,
-    images_of,
-    percent,
-    percent_range,
-    plural,
-    probability_scores,
-    result_matrix,
-)
+from hilum.reporting.results import complement, confusions, images_of, probability_scores
+from hilum.text import percent, percent_range, plural, result_matrix
 
 
 @pytest.mark.parametrize(
@@ -52,7 +44,7 @@ def test_plural() -> None:
 
 
 def test_matrix_is_turned_to_predicted_by_expected() -> None:
-    matrix = result_matrix({"labels": ["a", "b"], "confusion": [[8, 2], [0, 5]]})
+    matrix = result_matrix(["a", "b"], [[8, 2], [0, 5]])
     assert [[cell.count for cell in row.cells] for row in matrix.rows] == [[8, 0], [2, 5]]
     assert matrix.rows[1].cells[0].share == pytest.approx(0.2)  # of the images whose truth is a
     assert [row.precision for row in matrix.rows] == ["100.0 %", "71.4 %"]
@@ -60,7 +52,7 @@ def test_matrix_is_turned_to_predicted_by_expected() -> None:
 
 
 def test_label_that_never_occurs_has_no_recall() -> None:
-    matrix = result_matrix({"labels": ["a", "b"], "confusion": [[3, 0], [0, 0]]})
+    matrix = result_matrix(["a", "b"], [[3, 0], [0, 0]])
     assert matrix.recalls == ("100.0 %", "–")
     assert matrix.rows[1].precision == "–"
 

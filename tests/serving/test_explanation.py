@@ -9,14 +9,13 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.errors import UsageError
 from hilum.export.export import export
 from hilum.export.graph import OUTPUTS, ServedGraph
-from hilum.export.onnx_model import to_onnx
+from hilum.export.onnx_model import seal, to_onnx
 from hilum.models.registry import build_classifier
 from hilum.serving.bundle import open_bundle
 from hilum.serving.explanation import decisions, explain, onto_image
 from hilum.serving.localisation import energy_inside, points_into
 from hilum.serving.overlay import draw
 from hilum.serving.predictor import Predictor
-from hilum.serving.seal import seal
 
 
 def squares_of(root):

@@ -8,14 +8,16 @@ import numpy as np
 import onnx
 import pytest
 
+from crafted_models import metadata_entry
 from hilum.data.familiarity import Familiarity
 from hilum.errors import BundleError
+from hilum.export.onnx_model import seal
 from hilum.serving.abstention import pack, unpack
+from hilum.serving.answer import legend
 from hilum.serving.bundle import open_bundle
-from hilum.serving.decision import legend
 from hilum.serving.explanation import explain
 from hilum.serving.predictor import Predictor
-from hilum.serving.seal import METADATA, _entry, seal
+from hilum.serving.seal import METADATA
 from hilum.serving.studies import judge_study
 from messages import assert_one_message
 
@@ -164,9 +166,9 @@ def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path):
     import hashlib
 
     for content in (b"[1, 2]", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000):
-        body = _entry(METADATA, content)
+        body = metadata_entry(METADATA, content)
         file = tmp_path / "m.onnx"
-        file.write_bytes(body + _entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
+        file.write_bytes(body + metadata_entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
         with pytest.raises(BundleError, match=r"m\.onnx: a bundle whose metadata are no JSON object\. Export it anew"):
             open_bundle(file)
     assert_one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1, "no JSON object")

@@ -72,6 +72,10 @@ class OperatingPoint:
         """The rule for images that are decided about one by one."""
         return self if self.image_threshold is None else replace(self, threshold=self.image_threshold)
 
+    def deciding(self, *, together: bool) -> OperatingPoint:
+        """The rule for images that are decided about together with others of their patient, or one by one."""
+        return self if together else self.for_images()
+
     @property
     def flag_from(self) -> float:
         """Smallest score that is flagged."""
@@ -136,6 +140,44 @@ def triage(point: OperatingPoint | None, score: float, reason: str = "") -> str:
     if point is None:
         return UNDECIDED
     return CLEAR if score < point.threshold else FLAG if score >= point.flag_from else READ
+
+
+def triage_images(
+    point: OperatingPoint | None,
+    probabilities: NDArray[np.floating[Any]],
+    labels: Sequence[str],
+    reasons: Sequence[str] | None = None,
+    *,
+    together: bool,
+) -> tuple[str, ...]:
+    """The triage decisions about N images.
+
+    Args:
+        point: As `triage` takes it; of a patient.
+        probabilities: Calibrated as the certificate's were, of shape (N, K).
+        labels: K names, in the order of the columns.
+        reasons: Why to abstain, N texts, empty where there is no reason to; by default nothing is abstained on.
+        together: Whether patients or studies are decided about as a whole (`triage_groups`), else image by image.
+    """
+    given = reasons or [""] * len(probabilities)
+    if point is None:
+        return tuple(triage(None, 0.0, reason) for reason in given)
+    rule = point.deciding(together=together)
+    scores = rule.scores(probabilities.astype(np.float64, copy=False), labels)
+    return tuple(triage(rule, float(score), reason) for score, reason in zip(scores, given, strict=True))
+
+
+def triage_groups(decisions: Iterable[str], groups: Iterable[str]) -> dict[str, str]:
+    """The decision about each patient or study, by name (see `triage_together`).
+
+    Args:
+        decisions: About N images, by `triage_images`, together.
+        groups: The patient or study of each, N names.
+    """
+    members: dict[str, list[str]] = {}
+    for name, decision in zip(groups, decisions, strict=True):
+        members.setdefault(name, []).append(decision)
+    return {name: triage_together(found) for name, found in members.items()}
 
 
 def triage_together(decisions: Iterable[str], unreadable: int = 0) -> str:

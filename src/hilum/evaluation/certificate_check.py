@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hilum.data.cache import Images
-from hilum.data.operating_point import CLEAR, OperatingPoint
+from hilum.data.operating_point import CLEAR, OperatingPoint, triage_images
 from hilum.data.rows import one_image_each, owner
 from hilum.errors import CertificateError
 from hilum.evaluation.cohort import EvaluationSet, digest_of, own_images
@@ -23,7 +23,6 @@ from hilum.evaluation.feature_shift import two_sample
 from hilum.evaluation.outcomes import (
     claim_at_most,
     count_outcomes,
-    decisions_of,
     flagged_by_label,
     scores_by_patient,
     sensitivities,
@@ -189,7 +188,8 @@ def holding(
     point = OperatingPoint.of(certificate)
     scores, others = scores_by_patient(predictions, point.members)
     bound = certificate["miss_rate"]
-    outcomes, by_label = count_outcomes(decisions_of(point, predictions, reasons), predictions, point.members)
+    decisions = triage_images(point, predictions.probabilities, predictions.labels, reasons, together=True)
+    outcomes, by_label = count_outcomes(decisions, predictions, point.members)
     claim = claim_at_most(outcomes[CLEAR], len(scores), bound)
     missed = int((scores < point.threshold).sum())
     return {

@@ -14,6 +14,7 @@ from hilum.evaluation.exchangeability import shift_sentence
 from hilum.evaluation.outcomes import share
 from hilum.evaluation.verdicts import at_most
 from hilum.printable import escape
+from hilum.text import cell_text, interval_text
 
 
 def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
@@ -38,24 +39,20 @@ def _costs(facts: Mapping[str, Any]) -> Table:
     """Who is flagged, and where there are two thresholds who is to be read, by label."""
     table = Table(box=box.SIMPLE_HEAD, title="what it costs the others", title_justify="left")
     two = facts.get("upper_threshold") is not None
-    for name in ("", "patients", "flagged", "% (interval)", *(["to be read", "% (interval) "] if two else [])):
+    for name in ("", "patients", "flagged", "% (95 % CI)", *(["to be read", "% (95 % CI) "] if two else [])):
         table.add_column(name, justify="right" if name else "left", overflow="fold")
     for label, cost in facts["flagged"].items():
-        cells = [escape(label), str(cost["patients"]), str(cost["flagged"]), _short_rate(cost)]
+        cells = [escape(label), str(cost["patients"]), str(cost["flagged"]), cell_text(cost)]
         table.add_row(*cells, *(_read(facts["outcomes"]["others"][label]) if two else []))
     if two:
         counts, total = facts["outcomes"]["group"], facts["n_patients"]
-        flagged = _short_rate(share(counts["flag"], total))
+        flagged = cell_text(share(counts["flag"], total))
         table.add_row(escape(facts["group"]), str(total), str(counts["flag"]), flagged, *_read(counts))
     return table
 
 
 def _read(counts: Mapping[str, int]) -> list[str]:
-    return [str(counts["read"]), _short_rate(share(counts["read"], sum(counts.values())))]
-
-
-def _short_rate(found: Mapping[str, Any]) -> str:
-    return f"{100 * found['value']:.1f} ({100 * found['low']:.1f}-{100 * found['high']:.1f})"
+    return [str(counts["read"]), cell_text(share(counts["read"], sum(counts.values())))]
 
 
 def certified_sentence(facts: Mapping[str, Any]) -> str:
@@ -156,7 +153,7 @@ def cost_sentence(
     beside = f"; on the certificate's own patients {100 * foretold['value']:.1f} %" if foretold else ""
     return (
         f"{cost['flagged']} of {cost['patients']} {facts['unit']} of '{label}' are flagged, too: "
-        f"{100 * cost['value']:.1f} % ({100 * cost['low']:.1f} to {100 * cost['high']:.1f}){beside}"
+        f"{interval_text(cost)}{beside}"
     )
 
 
@@ -169,10 +166,9 @@ def holding_sentence(held: Mapping[str, Any]) -> str:
     """How a certificate holds on patients that were evaluated, also as versions before counted it."""
     if not held["patients"]:
         return "not shown: no patient with it is here"
-    rate = f"{100 * held['value']:.1f} % (95 % CI {100 * held['low']:.1f} to {100 * held['high']:.1f})"
     bound = f"at most {100 * held['bound']:g} %"
     cleared = held.get("cleared", held["missed"])
-    told = f"{cleared} of {held['patients']} {held['unit']} with {held['group']} cleared, {rate}"
+    told = f"{cleared} of {held['patients']} {held['unit']} with {held['group']} cleared, {interval_text(held)}"
     told += f": {at_most(held['low'], held['high'], held['bound']).upper()} to be {bound}"
     if needed := held.get("patients_to_decide"):
         told += f" (if that share stays, {needed:,} {held['unit']} would decide it)"
@@ -187,10 +183,10 @@ def holding_sentence(held: Mapping[str, Any]) -> str:
 def _upper_holding(upper: Mapping[str, Any], unit: str) -> str:
     """How the upper side of a certificate holds."""
     if upper["kind"] == "specificity":
-        what = f"{upper['count']} of {upper['total']} healthy {unit} flagged, {_rate(upper)}"
+        what = f"{upper['count']} of {upper['total']} healthy {unit} flagged, {interval_text(upper)}"
         bound = f"at most {100 * upper['bound']:g} %"
     else:
-        what = f"PPV at a prevalence of {100 * upper['prevalence']:g} % {_rate(upper)}"
+        what = f"PPV at a prevalence of {100 * upper['prevalence']:g} % {interval_text(upper)}"
         bound = f"at least {100 * upper['bound']:g} %"
     return f"{what}: {upper['verdict'].upper()} to be {bound}"
 
@@ -200,11 +196,5 @@ def sensitivity_sentence(held: Mapping[str, Any]) -> str:
     found, outcomes = held.get("sensitivity"), held.get("outcomes")
     if not found or not outcomes or not outcomes["abstain"] + outcomes["read"]:
         return ""
-    told = [f"counted as {name} {_rate(found[f'referred_as_{name}'])}" for name in ("found", "missed")]
-    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {_rate(found['referred_excluded'])}"
-
-
-def _rate(found: Mapping[str, Any]) -> str:
-    if found["value"] is None:
-        return "undefined"
-    return f"{100 * found['value']:.1f} % (95 % CI {100 * found['low']:.1f} to {100 * found['high']:.1f})"
+    told = [f"counted as {name} {interval_text(found[f'referred_as_{name}'])}" for name in ("found", "missed")]
+    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {interval_text(found['referred_excluded'])}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint
+from hilum.data.operating_point import OperatingPoint, triage_images
 from hilum.data.rows import one_image_each
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import (
@@ -21,7 +21,6 @@ from hilum.evaluation.certificate import (
 )
 from hilum.evaluation.outcomes import (
     count_outcomes,
-    decisions_of,
     flagged_by_label,
     scores_by_patient,
     shares_to_read,
@@ -78,7 +77,8 @@ def certificate_of(
         above["threshold"] if above else None,
         round_down(float(np.sort(single)[rank - 1])),
     )
-    outcomes, by_label = count_outcomes(decisions_of(point, predictions), predictions, members)
+    decisions = triage_images(point, predictions.probabilities, predictions.labels, together=True)
+    outcomes, by_label = count_outcomes(decisions, predictions, members)
     return {
         "group": group,
         "members": list(members),

@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.evaluation.comparison_text import excludes_zero, outcome, p_values, power, seed_rows
-from hilum.evaluation.screen import interval, optimistic
+from hilum.evaluation.screen import optimistic
 from hilum.printable import escape
+from hilum.text import cell_text, fraction, interval_text
 
 RULES = {"most_probable": "the most probable label", "down_the_tree": "the label tree, level by level"}
 
@@ -48,7 +49,7 @@ def _measures(facts: dict[str, Any], rule: str, found: dict[str, Any]) -> Table:
     rows += [(label, found["recall"][label]) for label in facts["labels"]]
     for name, entry in rows:
         star = " [yellow]*[/]" if name == facts["protected"] else ""
-        table.add_row(escape(name) + star, *_three(entry, 100, 1))
+        table.add_row(escape(name) + star, *_three(entry))
     return table
 
 
@@ -75,16 +76,15 @@ def _areas(facts: dict[str, Any]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for label in facts["labels"]:
         entry = facts["auroc"][label]
-        plain = ["-" if entry[w]["value"] is None else f"{entry[w]['value']:.3f}" for w in ("first", "second")]
-        table.add_row(escape(label), *plain, _three(entry, 1, 3)[2])
+        plain = [fraction(entry[which]["value"]) for which in ("first", "second")]
+        table.add_row(escape(label), *plain, _three(entry, as_percent=False)[2])
     return table
 
 
-def _three(entry: dict[str, Any], factor: float, digits: int) -> tuple[str, str, str]:
-    shown = interval(entry["difference"], factor, digits, sign="+")
-    if excludes_zero(entry["difference"]):
-        shown = f"[bold]{shown}[/]"
-    return interval(entry["first"], factor, digits), interval(entry["second"], factor, digits), shown
+def _three(entry: dict[str, Any], *, as_percent: bool = True) -> tuple[str, str, str]:
+    first, second = (cell_text(entry[which], as_percent=as_percent) for which in ("first", "second"))
+    shown = cell_text(entry["difference"], as_percent=as_percent, sign=True)
+    return first, second, f"[bold]{shown}[/]" if excludes_zero(entry["difference"]) else shown
 
 
 def sentences(facts: dict[str, Any], found: dict[str, Any]) -> list[str]:
@@ -101,6 +101,6 @@ def rule_sentences(facts: dict[str, Any]) -> list[str]:
         return []
     return [
         f"{which}: down the tree instead of the most probable label, accuracy "
-        f"{interval(effect['accuracy']['difference'], 100, 1, sign='+')} points"
+        f"{interval_text(effect['accuracy']['difference'], sign=True)}"
         for which, effect in zip(("first", "second"), facts["rule_effect"], strict=True)
     ]

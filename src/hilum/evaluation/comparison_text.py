@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from hilum.text import p_equals, plural, signed, signed_range
+
 Facts = Mapping[str, Any]
 SIGNIFICANT = 0.05
-
-
-def signed(value: float | None, factor: float = 100, digits: int = 1) -> str:
-    """``+2.3``, ``−0.5``, ``0.0``; one more digit where a difference would otherwise look like none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    number = factor * value
-    if number and abs(number) < 0.5 * 10**-digits:
-        digits += 1
-    if not round(number, digits):
-        return f"{0:.{digits}f}"
-    return f"{number:+.{digits}f}".replace("-", "−")
-
-
-def signed_range(entry: Mapping[str, float | None], factor: float = 100, digits: int = 1) -> str:
-    """``−0.5 to +5.1`` of a difference's interval; a dash where it is undefined."""
-    low, high = signed(entry.get("low"), factor, digits), signed(entry.get("high"), factor, digits)
-    return "–" if "–" in (low, high) else f"{low} to {high}"
 
 
 def excludes_zero(difference: Mapping[str, float | None]) -> bool:
@@ -34,22 +17,11 @@ def excludes_zero(difference: Mapping[str, float | None]) -> bool:
     return low is not None and high is not None and low < high and (low > 0 or high < 0)
 
 
-def p_text(value: float) -> str:
-    """A p-value as papers print it."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
-
-
-def p_equals(value: float) -> str:
-    """``p = 0.11`` or ``p < 0.001``."""
-    text = p_text(value)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
 def verdict(facts: Facts) -> str:
     """The comparison in one sentence, read by the most probable label."""
-    where = f"On the same {_plural(facts['n_images'], 'image')}"
+    where = f"On the same {plural(facts['n_images'], 'image')}"
     if facts["n_patients"] is not None:
-        where += f" of {_plural(facts['n_patients'], 'patient')}"
+        where += f" of {plural(facts['n_patients'], 'patient')}"
     first, second = (run["name"] for run in facts["runs"])
     if facts["same_answers"]:
         return f"{where}, {first} and {second} give the same answers."
@@ -93,7 +65,7 @@ def _changed(facts: Facts, found: Facts, label: str) -> str:
     moved = "rises" if entry["difference"]["value"] > 0 else "falls"
     before, after = (f"{100 * entry[which]['value']:.1f}" for which in ("first", "second"))
     points = f"{signed(entry['difference']['value'])} points, {_confidence(facts)} {signed_range(entry['difference'])}"
-    return f"the recall of {label} {moved} from {before} to {after} % ({points}); "
+    return f"the sensitivity (recall) of {label} {moved} from {before} to {after} % ({points}); "
 
 
 def _more_often(facts: Facts, found: Facts) -> str:
@@ -132,7 +104,7 @@ def seed_rows(facts: Facts) -> list[dict[str, Any]]:
         ("Accuracy", None, found["accuracy"], 100, 1),
         ("Balanced accuracy", None, found["balanced_accuracy"], 100, 1),
     ]
-    rows += [("Recall of", label, entry, 100, 1) for label, entry in found["recall"].items()]
+    rows += [("Sensitivity (recall) of", label, entry, 100, 1) for label, entry in found["recall"].items()]
     rows += [("AUROC of", label, entry, 1, 3) for label, entry in found["auroc"].items()]
     return [
         {
@@ -170,7 +142,7 @@ def power(facts: Facts, found: Facts) -> str:
     """What this sample could have shown at all, by one rule."""
     patients = found["patients"]
     count = patients["discordant_patients"]
-    told = f"{_plural(count, facts['unit'].removesuffix('s'))} {'tells' if count == 1 else 'tell'} the two runs apart"
+    told = f"{plural(count, facts['unit'].removesuffix('s'))} {'tells' if count == 1 else 'tell'} the two runs apart"
     if not count:
         return f"No {told.removeprefix('0 ').replace('s tell the', ' tells the')}."
     if patients["smallest_significant"] is None:
@@ -187,7 +159,3 @@ def _floor(facts: Facts, patients: Facts) -> str:
     if patients["floor"] is None:
         return ""
     return f" No sample of {facts['n_images']:,} images shows less than {100 * patients['floor']:.1f} points."
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

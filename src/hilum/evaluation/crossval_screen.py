@@ -8,8 +8,9 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.evaluation.screen import data_errors, interval, result_table
+from hilum.evaluation.screen import data_errors, result_table
 from hilum.printable import escape
+from hilum.text import cell_text, percent_range
 
 
 def crossval_table(result: dict[str, Any]) -> RenderableType:
@@ -25,12 +26,12 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     protected = result["pooled"]["protected"]
     if protected in labels:
-        table.add_column(f"recall {escape(protected)} %", justify="right")
+        table.add_column(f"sensitivity (recall) {escape(protected)} %", justify="right")
     for number, fold in enumerate(result["per_fold"], 1):
         row = [str(number), str(fold["n_images"])]
-        row += [interval(fold[name], 100, 1) for name in ("accuracy", "balanced_accuracy")]
+        row += [cell_text(fold[name]) for name in ("accuracy", "balanced_accuracy")]
         if protected in labels:
-            row.append(interval(fold["recall"][protected], 100, 1))
+            row.append(cell_text(fold["recall"][protected]))
         table.add_row(*row)
     lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result["spread"].items()]
     lines += [escape(result["pooled"]["shared"])] if "shared" in result["pooled"] else []
@@ -47,5 +48,5 @@ def spread_text(entry: dict[str, float]) -> str:
     said = f"{100 * entry['mean']:.1f} % (SD {100 * entry['sd']:.1f}"
     if "low" not in entry:
         return f"{said})"
-    low, high = max(0.0, entry["low"]), min(1.0, entry["high"])
-    return f"{said}; corrected 95 % CI {100 * low:.1f} to {100 * high:.1f})"
+    limits = {"low": max(0.0, entry["low"]), "high": min(1.0, entry["high"])}
+    return f"{said}; corrected 95 % CI {percent_range(limits).removesuffix(' %')})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,29 @@ from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, f1_of, propor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class ByLabel(NamedTuple):
+    """A measure of each label, as tables name it.
+
+    Attributes:
+        key: In ``metrics.json``.
+        title: Heading of a table's column.
+        as_percent: Whether it is a share; else a number such as an AUROC.
+    """
+
+    key: str
+    title: str
+    as_percent: bool = True
+
+
+BY_LABEL = (
+    ByLabel("recall", "sensitivity (recall)"),
+    ByLabel("specificity", "specificity"),
+    ByLabel("precision", "PPV (precision)"),
+    ByLabel("npv", "NPV"),
+    ByLabel("auroc", "AUROC", as_percent=False),
+)  # the first and the third by their earlier keys, which evaluations of earlier versions have, too
 
 
 def confusion_counts(truth: Ints, predicted: Ints, n_labels: int) -> Ints:
@@ -84,19 +107,24 @@ def measures(
         folds: Fold of each image, shape (N,), where several networks gave the probabilities: see `within_folds`.
 
     Returns:
-        What `answer_measures` has of the most probable labels, and ``precision``, ``f1``, ``auroc`` and ``auprc`` by
-        label.
+        What `answer_measures` has of the most probable labels, and by label ``precision``, ``f1``, ``auroc``,
+        ``auprc``, and of the label against all others ``sensitivity`` (the recall), ``specificity``, ``ppv`` (the
+        precision) and ``npv``.
     """
     predicted = probabilities.argmax(axis=1)
     found = answer_measures(truth, predicted, labels, patients, confidence=confidence)
-    more: dict[str, dict[str, Estimate]] = {name: {} for name in ("precision", "f1", "auroc", "auprc")}
+    more: dict[str, dict[str, Estimate]] = {
+        name: {} for name in ("precision", "f1", "auroc", "auprc", "specificity", "npv")
+    }
     for k, label in enumerate(labels):
         has, called, score = truth == k, predicted == k, probabilities[:, k]
         more["precision"][label] = proportion(has, called, patients, confidence=confidence)
         more["f1"][label] = f1_of(proportion(has & called, has | called, patients, confidence=confidence))
         more["auroc"][label] = within_folds(auroc_estimate, score, has, patients, folds, confidence)
         more["auprc"][label] = within_folds(auprc_estimate, score, has, patients, folds, confidence)
-    return found | more
+        more["specificity"][label] = proportion(~called, ~has, patients, confidence=confidence)
+        more["npv"][label] = proportion(~has, ~called, patients, confidence=confidence)
+    return found | more | {"sensitivity": found["recall"], "ppv": more["precision"]}
 
 
 def within_folds(

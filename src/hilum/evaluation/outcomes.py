@@ -1,6 +1,6 @@
 """What becomes of patients: flagged, to be read, abstained on or cleared, each of them counted once.
 
-A patient's decision is made of those about his images (`hilum.data.operating_point.triage_together`), so that
+A patient's decision is made of those about his images (`hilum.data.operating_point.triage_groups`), so that
 thresholds and abstention are counted together: who is abstained on is referred to a person, and not cleared.
 """
 
@@ -20,8 +20,8 @@ from hilum.data.operating_point import (
     FLAG,
     READ,
     OperatingPoint,
-    triage,
-    triage_together,
+    triage_groups,
+    triage_images,
 )
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.verdicts import at_most, patients_to_decide
@@ -96,21 +96,6 @@ def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple
     return by_patient(scores, predictions, members)
 
 
-def decisions_of(
-    point: OperatingPoint, predictions: Predictions, reasons: Sequence[str] | None = None
-) -> tuple[str, ...]:
-    """The triage decision about each image.
-
-    Args:
-        point: For patients, or for images that are decided about one by one.
-        predictions: Of N images.
-        reasons: Why to abstain, N texts, empty where there is no reason to; by default nothing is abstained on.
-    """
-    scores = point.scores(predictions.probabilities, predictions.labels)
-    given = reasons or [""] * len(scores)
-    return tuple(triage(point, float(score), reason) for score, reason in zip(scores, given, strict=True))
-
-
 @dataclass(frozen=True)
 class Decisions:
     """Triage decisions of N images: of each by itself, and of its patient.
@@ -138,15 +123,11 @@ def decide(predictions: Predictions, certificate: Mapping[str, Any] | None, reas
         reasons: Why to abstain, N texts, empty where there is no reason to.
     """
     point = OperatingPoint.of(certificate) if certificate else None
-    if point is None:
-        images = together = tuple(triage(None, 0.0, reason) for reason in reasons)
-    else:
-        images = decisions_of(point.for_images(), predictions, reasons)
-        together = decisions_of(point, predictions, reasons)
-    members: dict[str, list[str]] = {}
-    for name, decision in zip(predictions.clusters, together, strict=True):
-        members.setdefault(name, []).append(decision)
-    of_patient = {name: triage_together(found) for name, found in members.items()}
+    images, members = (
+        triage_images(point, predictions.probabilities, predictions.labels, reasons, together=together)
+        for together in (False, True)
+    )
+    of_patient = triage_groups(members, predictions.clusters)
     return Decisions(images, tuple(of_patient[name] for name in predictions.clusters))
 
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hilum.text import interval_text
+
 LEVEL = 0.05
 NOTABLE = 0.05  # share of the margin below which reliance, though shown, is left to the table
 WITHOUT = ("centre blacked out", "lungs blacked out")
@@ -37,7 +39,11 @@ def reliance_sentence(reliance: Mapping[str, Any]) -> str:
         return f"reliance on shortcuts: not measured: {reliance['note']}"
     shown: dict[str, list[str]] = defaultdict(list)
     for label, entry in relied_on(reliance):
-        share = f"{_percent(entry)} of the margin of {label}" if _certain(entry) else f"{label}, which has no margin"
+        share = (
+            f"{interval_text(entry['share'], digits=0)} of the margin of {label}"
+            if _certain(entry)
+            else f"{label}, which has no margin"
+        )
         shown[entry["name"]].append(share)
     if shown:
         told = "RELIES ON A SHORTCUT: " + "; ".join(f"{name}: {', '.join(of)}" for name, of in shown.items())
@@ -49,7 +55,7 @@ def reliance_sentence(reliance: Mapping[str, Any]) -> str:
 def _left(reliance: Mapping[str, Any], name: str) -> str:
     """What is left of the margins with a part blacked out, where that is shown to be more than nothing."""
     left = [
-        f"{_percent(entry)} of the margin of {label}"
+        f"{interval_text(entry['share'], digits=0)} of the margin of {label}"
         for label, part in reliance["labels"].items()
         for entry in part["found"]
         if entry["name"] == name and _certain(entry) and entry["share"]["low"] > 0
@@ -72,8 +78,3 @@ def _largest(reliance: Mapping[str, Any]) -> str:
 
 def _certain(entry: Mapping[str, Any]) -> bool:
     return entry["share"]["high"] is not None
-
-
-def _percent(entry: Mapping[str, Any]) -> str:
-    value, low, high = (100 * entry["share"][name] for name in ("value", "low", "high"))
-    return f"{value:.0f} % (95 % CI {low:.0f} to {high:.0f})"

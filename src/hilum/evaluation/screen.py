@@ -24,11 +24,13 @@ from hilum.evaluation.certificate_screen import (
 )
 from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.external import drop_sentence
+from hilum.evaluation.metrics import BY_LABEL
 from hilum.evaluation.reliance_sentence import reliance_sentence
 from hilum.evaluation.shortcut_screen import leads_table
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.slopes import calibration_sentences
 from hilum.printable import escape
+from hilum.text import interval_text, measured
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
@@ -77,23 +79,25 @@ def _matrix(metrics: dict[str, Any]) -> Table:
 
 
 def _by_label(metrics: dict[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % intervals", title_justify="left")
+    """Each measure by label with its interval below it."""
+    shown = [measure for measure in BY_LABEL if measure.key in metrics]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
     table.add_column("", overflow="fold")
-    for name in ("recall %", "precision %", "AUROC"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for measure in shown:
+        table.add_column(measure.title, justify="right", no_wrap=True)
     for label in metrics["labels"]:
-        shown = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
-        recall, precision, area = (metrics[name][label] for name in ("recall", "precision", "auroc"))
-        table.add_row(shown, interval(recall, 100, 1), interval(precision, 100, 1), interval(area, 1, 3))
+        name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
+        cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
+        table.add_row(name, *(f"{value}\n[dim]{limits.removesuffix(' %')}[/]" for value, limits in cells))
     return table
 
 
 def _sentences(metrics: dict[str, Any], alarms: Sequence[str]) -> list[str]:
-    accuracy, balanced = (interval(metrics[name], 100, 1) for name in ("accuracy", "balanced_accuracy"))
-    lines = [f"accuracy [bold]{accuracy}[/] %, balanced {balanced} %"]
-    for name, title, factor, digits, unit in (("f1", "F1", 100, 1, " %"), ("auprc", "AUPRC", 1, 3, "")):
+    accuracy, balanced = (interval_text(metrics[name]) for name in ("accuracy", "balanced_accuracy"))
+    lines = [f"accuracy [bold]{accuracy}[/], balanced {balanced}"]
+    for name, title, share in (("f1", "F1", True), ("auprc", "AUPRC", False)):
         if found := metrics.get(name):
-            told = (f"{label} {interval(found[label], factor, digits)}{unit}" for label in metrics["labels"])
+            told = (f"{label} {interval_text(found[label], as_percent=share)}" for label in metrics["labels"])
             lines.append(escape(f"{title}: {', '.join(told)}"))
     labels, protected = metrics["labels"], metrics["protected"]
     if protected in labels:
@@ -156,12 +160,12 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
 def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     """How many images are handed to a human, why, and what that makes of recall."""
     reasons = ", ".join(f"{100 * share['value']:.1f} % {reason}" for reason, share in abstained["reasons"].items())
-    told = [f"abstains on {interval(abstained['abstained'], 100, 1)} % of images: {reasons}"]
+    told = [f"abstains on {interval_text(abstained['abstained'])} of images: {reasons}"]
     if found := abstained.get("by_patient"):
         by_images = [f"{name}: {100 * part['value']:.1f} %" for name, part in found["by_images"].items()]
         told.append(
-            f"patients with at least one such image {interval(found['any_image'], 100, 1)} % (by number of images: "
-            f"{', '.join(by_images)}); one image of each patient {interval(found['one_image'], 100, 1)} %"
+            f"patients with at least one such image {interval_text(found['any_image'])} (by number of images: "
+            f"{', '.join(by_images)}); one image of each patient {interval_text(found['one_image'])}"
         )
     seen = abstained.get("of_calibration")
     if rate := abstained.get("rate"):
@@ -169,14 +173,14 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
             f"stated for one image of a patient like those of the calibration: at most {100 * abstained['level']:g} % "
             f"on average over calibration sets; with {abstained['n_calibration']} patients from "
             f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f} % in 90 % of them"
-            + (f"; of these {interval(seen['any_image'], 100, 1)} % had at least one such image" if seen else "")
+            + (f"; of these {interval_text(seen['any_image'])} had at least one such image" if seen else "")
         )
     recall = abstained["recall"]
     if recall["as_missed"]["value"] is not None:
         told.append(
             "recall of what must not be missed by the rule in force (the certified threshold, else the most probable "
             "label), abstentions counted as missed "
-            f"{interval(recall['as_missed'], 100, 1)} %, as found {interval(recall['as_found'], 100, 1)} %"
+            f"{interval_text(recall['as_missed'])}, as found {interval_text(recall['as_found'])}"
         )
     return told
 
@@ -188,14 +192,7 @@ def decision_sentences(metrics: Mapping[str, Any]) -> list[str]:
         one, *others = areas
         against = " or ".join(map(last_component, others))
         among = f", among {name}" if name else ""
-        lines.append(f"{last_component(one)} against {against}{among}: AUROC {interval(areas[one], 1, 3)}")
+        lines.append(
+            f"{last_component(one)} against {against}{among}: AUROC {interval_text(areas[one], as_percent=False)}"
+        )
     return lines
-
-
-def interval(measure: dict[str, float | None], factor: float, digits: int, *, sign: str = "") -> str:
-    """``84.6 (80.7-87.9)``; a dash where it is undefined. `sign` is ``+`` for differences."""
-    value, low, high = measure["value"], measure["low"], measure["high"]
-    if value is None or low is None or high is None:
-        return "-"
-    shown = [f"{factor * number:{sign}.{digits}f}".replace("100.0", "100") for number in (value, low, high)]
-    return f"{shown[0]} ({shown[1]}{' to ' if sign else '-'}{shown[2]})"

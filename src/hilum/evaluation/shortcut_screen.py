@@ -12,6 +12,7 @@ from hilum.data.labels import last_component
 from hilum.evaluation.shortcut_verdict import lead_rows
 from hilum.evaluation.verdicts import SHOWN
 from hilum.printable import escape
+from hilum.text import cell_text, fraction
 
 
 def leads_table(gate: Mapping[str, Any] | None) -> list[Table]:
@@ -19,7 +20,7 @@ def leads_table(gate: Mapping[str, Any] | None) -> list[Table]:
     rows = list(lead_rows(gate)) if gate else []
     if not rows:
         return []
-    title = "AUROC against shortcut baselines, with 95 % intervals"
+    title = "AUROC against shortcut baselines, with 95 % CI"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for name in ("", "baseline"):
         table.add_column(name, overflow="fold")
@@ -28,13 +29,12 @@ def leads_table(gate: Mapping[str, Any] | None) -> list[Table]:
     table.add_column("lead > 0", no_wrap=True)
     before = ""
     for label, found, entry, verdict in rows:
-        lead = entry["difference"]
         table.add_row(
             "" if label == before else escape(last_component(label)),
             escape(entry["name"]),
-            f"{found['model']['value']:.3f}",
-            f"{entry['auroc']['value']:.3f}",
-            f"{lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f})",
+            fraction(found["model"]["value"]),
+            fraction(entry["auroc"]["value"]),
+            cell_text(entry["difference"], as_percent=False, sign=True),
             verdict if verdict == SHOWN else f"[bold red]{verdict}[/]",
         )
         before = label

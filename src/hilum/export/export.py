@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,25 +20,37 @@ from hilum.evaluation.certificate_check import seal as seal_certificate
 from hilum.evaluation.cohort import own_images
 from hilum.evaluation.ood import familiarise
 from hilum.evaluation.temperature import calibrate
-from hilum.export.card import write_card
 from hilum.export.graph import OUTPUTS, ServedGraph
-from hilum.export.int8 import in_words, to_int8
-from hilum.export.onnx_model import INPUT, to_onnx
+from hilum.export.int8 import to_int8
+from hilum.export.onnx_model import INPUT, seal, to_onnx
 from hilum.file_sets import settle
 from hilum.printable import encodable, is_text
 from hilum.progress import Progress
+from hilum.reporting.model_card import file_card, int8_in_words
 from hilum.saving import save_bytes
 from hilum.serving.abstention import pack
 from hilum.serving.bundle import FORMAT, Bundle, open_bundle
 from hilum.serving.metadata import LONGEST
-from hilum.serving.seal import seal
 from hilum.targets import MODEL, check_target
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.findings import known_of
 from hilum.training.network import build_for
 from hilum.training.run import Run, read_json
 
-MEASURES = ("accuracy", "balanced_accuracy", "recall", "precision", "auroc", "log_loss", "brier", "ece", *ECE)
+MEASURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "recall",
+    "precision",
+    "specificity",
+    "npv",
+    "f1",
+    "auroc",
+    "log_loss",
+    "brier",
+    "ece",
+    *ECE,
+)
 POINT = ("group", "members", "threshold", "upper_threshold", "image_threshold")  # what is needed to decide
 UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
 
@@ -122,7 +133,7 @@ def export(
     if images is not None:
         quantised = to_int8(run, graph, model, images, certificate)
         model, certificate, known = quantised.model, quantised.certificate, quantised.known
-        notes += [in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
+        notes += [int8_in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
     else:
         known = familiarise(run, data, progress=progress)
     for note in (*notes, known.note):
@@ -157,7 +168,7 @@ def export(
         "licence": words.licence,
         "provenance": _provenance(run),
     }
-    facts["card"] = write_card(facts, words.remarks)
+    facts["card"] = file_card(facts, words.remarks)
     content = seal(facts, model)
     bundle = open_bundle(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
@@ -228,11 +239,3 @@ def _write(out: Path, content: bytes) -> None:
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
         raise RunError(msg) from error
-
-
-def card_of(bundle: Bundle) -> str:
-    """A bundle's card with the front matter by which hubs find a model (Hugging Face's ``README.md``)."""
-    facts = bundle.facts
-    head = {"library_name": "hilum", "pipeline_tag": "image-classification", "tags": ["chest-x-ray", "onnx", "hilum"]}
-    lines = [f"{key}: {json.dumps(value)}" for key, value in head.items()]
-    return "\n".join(["---", *lines, "---", "", facts["card"]])

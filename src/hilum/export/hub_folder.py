@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from hilum.errors import RunError, UsageError
-from hilum.export.export import card_of
 from hilum.file_sets import as_bytes, saving_together
+from hilum.reporting.model_card import with_front_matter
 from hilum.serving.bundle import Bundle
 from hilum.targets import CARD, CONFIG, MODEL, check_folder
 
@@ -57,7 +57,7 @@ def write_hub_folder(bundle: Bundle, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with saving_together(folder) as save:
             save("model.onnx", bundle.model)
-            save("README.md", card_of(bundle).encode())
+            save("README.md", with_front_matter(facts["card"]).encode())
             save("config.json", as_bytes(config))
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder."

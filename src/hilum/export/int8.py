@@ -105,19 +105,6 @@ def loss(truth: NDArray[np.int64], before: NDArray[np.float64], after: NDArray[n
     }
 
 
-def in_words(facts: Mapping[str, Any]) -> str:
-    """The loss in one sentence."""
-    found, size = facts["loss"], facts["bytes"]
-    patients = f" of {found['n_patients']:,} patients" if found["n_patients"] else ""
-    accuracy, loss_of = found["accuracy"], found["log_loss"]
-    return (
-        f"8 bits against float, on {found['n_images']:,} images{patients} of `{found['split']}`: a probability moves "
-        f"by {found['mean_difference']:.4f} on average, by {found['largest_difference']:.3f} at most; "
-        f"{found['changed']:.1%} of labels change; accuracy {accuracy['float']:.1%} to {accuracy['int8']:.1%}, "
-        f"log-loss {loss_of['float']:.4f} to {loss_of['int8']:.4f}; the graph has {size['ratio']:.0%} of the bytes."
-    )
-
-
 def _held_back(run: Run, images: Images) -> tuple[str, Images]:
     """Validation images; where there are none, the calibration images of the temperature, not of the certificate."""
     rows = images.table.rows

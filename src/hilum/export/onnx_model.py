@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 
 from hilum.errors import RunError
 from hilum.serving.operators import GraphError, check_graph
-from hilum.serving.seal import seal
+from hilum.serving.seal import HASH, METADATA
 
 OPSET = 18
 INPUT = "images"
@@ -76,6 +79,26 @@ def strip(model: onnx.ModelProto) -> None:
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         part.doc_string = ""
         del part.metadata_props[:]
+
+
+def seal(metadata: Mapping[str, Any], model: bytes) -> bytes:
+    """Put metadata in front of a serialised ONNX model, and the hash of everything behind it.
+
+    Args:
+        metadata: Whatever JSON can hold.
+        model: A ``ModelProto`` without metadata of these names.
+    """
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    body = metadata_entry(METADATA, text) + model
+    return body + metadata_entry(HASH, hashlib.sha256(body).hexdigest())
+
+
+def metadata_entry(key: str, value: str) -> bytes:
+    """The bytes of a model that is nothing but one entry of metadata: behind or before another, they are part of it."""
+    only = onnx.ModelProto()
+    onnx.helper.set_model_props(only, {key: value})
+    content: bytes = only.SerializeToString()
+    return content
 
 
 def check_served(content: bytes) -> None:

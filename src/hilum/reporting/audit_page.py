@@ -16,7 +16,7 @@ from hilum.reporting import figures
 from hilum.reporting.audit_evidence import evidence_of
 from hilum.reporting.audit_figures import shortcut_dots
 from hilum.reporting.gallery import picture_uri
-from hilum.reporting.templating import write_page
+from hilum.templating import write_page
 
 MOST_PAIRS = 12
 KINDS = {

@@ -9,7 +9,7 @@ from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.evaluation.subgroups import in_order
 from hilum.reporting.checklist_facts import Answer, Facts
-from hilum.reporting.results import percent
+from hilum.text import percent
 from hilum.training.run import UNREADABLE
 
 

@@ -10,7 +10,7 @@ from hilum.evaluation import comparison_text as text
 from hilum.reporting import comparison_words as words
 from hilum.reporting.comparison_figures import paired_dots
 from hilum.reporting.figures import label_colours
-from hilum.reporting.templating import write_page
+from hilum.templating import write_page
 
 ABOUT = {
     "name": "Name",

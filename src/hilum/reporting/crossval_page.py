@@ -11,7 +11,8 @@ from hilum.evaluation.screen import decision_sentences
 from hilum.reporting import figures, results
 from hilum.reporting.crossval_figures import FoldRow, fold_dots
 from hilum.reporting.page import errors_of
-from hilum.reporting.templating import write_page
+from hilum.templating import write_page
+from hilum.text import result_matrix
 from hilum.training.recipe import flatten
 
 SPREAD = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
@@ -36,7 +37,6 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     # In a sentence the pooled images are those of the dataset, not of something called "pooled".
     pooled = {**result["pooled"], "name": Path(data["root"] or folder).name}
     colours = figures.label_colours(pooled["labels"])
-    measures = {title: pooled[title.lower()] for title in ("Recall", "Precision", "AUROC")}
     return {
         "name": folder.resolve().name,
         "folder": folder,
@@ -48,11 +48,12 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
             "name": pooled["name"],
             "metrics": pooled,
             "verdict": results.verdict(pooled),
-            "matrix": results.result_matrix(pooled),
+            "matrix": result_matrix(pooled["labels"], pooled["confusion"]),
             "confusions": results.confusions(pooled),
             "per_label": results.per_label(pooled),
+            "heads": list(map(results.heading, results.COLUMNS)),
             "decisions": decision_sentences(pooled),
-            "dots": figures.measure_dots(measures, colours, "pooled-dots"),
+            "dots": figures.measure_dots(results.dots_of(pooled), colours, "pooled-dots"),
             "scores": results.probability_scores(pooled),
         },
         "folds": fold_dots(_rows(result, colours), "fold-dots"),
@@ -69,7 +70,10 @@ def _rows(result: Mapping[str, Any], colours: Mapping[str, str]) -> list[FoldRow
     rows = [FoldRow(title, tuple(fold[key]["value"] for fold in folds), pooled[key]) for key, title in SPREAD.items()]
     rows += [
         FoldRow(
-            f"Recall of {label}", tuple(_recall(f, label).get("value") for f in folds), pooled["recall"][label], hue
+            f"Sensitivity (recall) of {label}",
+            tuple(_recall(f, label).get("value") for f in folds),
+            pooled["recall"][label],
+            hue,
         )
         for label, hue in colours.items()
     ]

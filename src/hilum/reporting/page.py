@@ -33,8 +33,9 @@ from hilum.reporting.checklist_facts import Facts
 from hilum.reporting.gallery import choose, picture_uri, rows_of
 from hilum.reporting.model_card import FILE as CARD
 from hilum.reporting.model_card import write_model_card
-from hilum.reporting.templating import write_page
 from hilum.reporting.worth import Worth, worth_of
+from hilum.templating import write_page
+from hilum.text import Matrix, result_matrix
 from hilum.training.findings import NOT_AUDITED, known_of
 from hilum.training.recipe import Recipe, flatten
 from hilum.training.run import UNREADABLE, Run, open_run, read_json
@@ -114,9 +115,10 @@ class Evaluation:
     metrics: Mapping[str, Any]
     verdict: str
     access: str
-    matrix: results.Matrix
+    matrix: Matrix
     confusions: str
     per_label: list[dict[str, Any]]
+    heads: list[str]
     decisions: list[str]
     dots: str
     scores: list[results.Score]
@@ -148,7 +150,6 @@ def _evaluation(
     folder: Path, metrics: dict[str, Any], colours: Mapping[str, str], environment: Mapping[str, Any]
 ) -> Evaluation:
     labels = metrics["labels"]
-    measures = {title: metrics[title.lower()] for title in ("Recall", "Precision", "AUROC")}
     root = Path(metrics["data"]["root"] or environment.get("data", {}).get("root") or ".")
     notes = [*metrics["data"].get("notes", []), *metrics.get("notes", [])]
     notes += [sentence] if (sentence := joint_sentence(access := read_access(folder))) else []
@@ -160,11 +161,14 @@ def _evaluation(
         metrics=metrics,
         verdict=results.verdict(metrics),
         access=access_sentence(access) if (folder / ACCESS).exists() else "",
-        matrix=results.result_matrix(metrics),
+        matrix=result_matrix(metrics["labels"], metrics["confusion"]),
         confusions=results.confusions(metrics),
         per_label=results.per_label(metrics),
+        heads=list(map(results.heading, results.COLUMNS)),
         decisions=decision_sentences(metrics),
-        dots=figures.measure_dots(measures, {k: colours[k] for k in labels}, f"dots-{slug(folder.name)}"),
+        dots=figures.measure_dots(
+            results.dots_of(metrics), {k: colours[k] for k in labels}, f"dots-{slug(folder.name)}"
+        ),
         scores=results.probability_scores(metrics),
         gallery=[{"of": entry, "uri": picture_uri(root / entry.path)} for entry in choice.predictions],
         gallery_how=choice.how,

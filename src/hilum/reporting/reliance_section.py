@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from hilum.evaluation.reliance_sentence import LEVEL
 from hilum.reporting.figures import MUTED, PERCENT, STYLE, shown, svg
+from hilum.text import measured, p_text, signed, signed_range
 
 TITLES = {"swap": "Exchanged between images", "blackout": "Left of the margin"}
 NUDGE = 0.62  # share of a row over which its labels are spread
@@ -115,19 +116,13 @@ def _nudge(labels: Sequence[str], label: str) -> float:
 
 
 def _signed(entry: Mapping[str, Any]) -> tuple[str, str]:
-    if entry["low"] is None:
-        return "–", ""
-    return f"{entry['value']:+.2f}", f"{entry['low']:+.2f} to {entry['high']:+.2f}"
+    return signed(entry["value"] if entry["low"] is not None else None, 1, 2), signed_range(entry, 1, 2)
 
 
 def _share(entry: Mapping[str, Any]) -> tuple[str, str]:
-    if entry["high"] is None:
-        return "–", ""
-    return f"{100 * entry['value']:.1f} %", f"{100 * entry['low']:.1f} to {100 * entry['high']:.1f}"
+    return measured(entry) if entry["high"] is not None else measured({})
 
 
 def _p(entry: Mapping[str, Any]) -> str:
-    value = entry["p_value"]
-    told = "< 0.001" if value < 0.001 else f"{value:.3f}"
     corrected = entry.get("p_corrected")
-    return told if corrected is None else f"{told}; corrected {'< 0.001' if corrected < 0.001 else f'{corrected:.3f}'}"
+    return p_text(entry["p_value"]) + ("" if corrected is None else f"; corrected {p_text(corrected)}")

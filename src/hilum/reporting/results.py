@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hilum.evaluation.calibration import ECE, applied
+from hilum.evaluation.metrics import BY_LABEL, ByLabel
+from hilum.text import fraction, measured, percent, percent_range, plural, result_matrix
 
 Metrics = Mapping[str, Any]
+COLUMNS = (*BY_LABEL, ByLabel("f1", "F1"), ByLabel("auprc", "AUPRC", as_percent=False))
 NOT_METRICS = (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
-
-
-def percent(value: float | None) -> str:
-    """``88.3 %``; only a true 1 is shown as 100.0 %, only a true 0 as 0.0 %."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    if 0.9995 <= value < 1:
-        return "> 99.9 %"
-    return f"{100 * value:.1f} %"
-
-
-def percent_range(entry: Mapping[str, float | None]) -> str:
-    """``85.6 to 90.7 %`` of a measure's interval; a dash where it is undefined."""
-    low, high = percent(entry.get("low")), percent(entry.get("high"))
-    return "–" if "–" in (low, high) else f"{low.removesuffix(' %')} to {high}"
-
-
-def fraction(value: float | None) -> str:
-    """``0.962``, as AUROC is usually given."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def fraction_range(entry: Mapping[str, float | None]) -> str:
-    """``0.951 to 0.972`` of a measure's interval; a dash where it is undefined."""
-    low, high = fraction(entry.get("low")), fraction(entry.get("high"))
-    return "–" if "–" in (low, high) else f"{low} to {high}"
 
 
 def complement(entry: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -51,75 +26,6 @@ def complement(entry: Mapping[str, float | None]) -> dict[str, float | None]:
     }
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 image``, ``1,341 images``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """How many images of one truth got one answer, and which share of that truth they are."""
-
-    count: int
-    share: float
-    right: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixRow:
-    """One predicted label: its cells by expected label, their sum, and its precision."""
-
-    label: str
-    cells: tuple[Cell, ...]
-    total: int
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """The seed's Fig. 6: rows are predicted, columns are expected."""
-
-    labels: tuple[str, ...]
-    rows: tuple[MatrixRow, ...]
-    truth_totals: tuple[int, ...]
-    recalls: tuple[str, ...]
-    total: int
-    right: int
-    accuracy: str
-
-
-def result_matrix(metrics: Metrics) -> Matrix:
-    """Lay out ``confusion`` (rows truth, columns predicted) as the seed does, the other way round."""
-    labels, confusion = tuple(metrics["labels"]), metrics["confusion"]
-    positions = range(len(labels))
-    truths = tuple(sum(confusion[i]) for i in positions)
-    answers = tuple(sum(confusion[i][j] for i in positions) for j in positions)
-    right = sum(confusion[i][i] for i in positions)
-
-    def ratio(part: int, whole: int) -> float | None:
-        return part / whole if whole else None
-
-    return Matrix(
-        labels=labels,
-        rows=tuple(
-            MatrixRow(
-                label=labels[j],
-                cells=tuple(
-                    Cell(confusion[i][j], (ratio(confusion[i][j], truths[i]) or 0.0), i == j) for i in positions
-                ),
-                total=answers[j],
-                precision=percent(ratio(confusion[j][j], answers[j])),
-            )
-            for j in positions
-        ),
-        truth_totals=truths,
-        recalls=tuple(percent(ratio(confusion[i][i], truths[i])) for i in positions),
-        total=sum(truths),
-        right=right,
-        accuracy=percent(ratio(right, sum(truths))),
-    )
-
-
 def images_of(metrics: Metrics) -> str:
     """``615 test images``, or ``615 images of NAME`` where a whole dataset was evaluated."""
     if metrics["split"] == "all":
@@ -129,18 +35,20 @@ def images_of(metrics: Metrics) -> str:
 
 def verdict(metrics: Metrics) -> str:
     """The evaluation in one sentence: how many were right, and how many of what matters were missed."""
-    matrix, confidence = result_matrix(metrics), f"{100 * metrics['intervals']['confidence']:g} %"
-    sentence = (
-        f"{matrix.accuracy} of {images_of(metrics)} right ({confidence} interval {percent_range(metrics['accuracy'])})"
+    matrix, confidence = (
+        result_matrix(metrics["labels"], metrics["confusion"]),
+        f"{100 * metrics['intervals']['confidence']:g} % CI",
     )
+    limits = percent_range(metrics["accuracy"]).removesuffix(" %")
+    sentence = f"{matrix.accuracy} of {images_of(metrics)} right ({confidence} {limits})"
     judged = [label for label, total in zip(matrix.labels, matrix.truth_totals, strict=True) if total]
     protected = metrics["protected"] in judged
     label = metrics["protected"] if protected else min(judged, key=lambda name: metrics["recall"][name]["value"])
     position = matrix.labels.index(label)
     total = matrix.truth_totals[position]
     missed = total - matrix.rows[position].cells[position].count
-    missed_range = percent_range(complement(metrics["recall"][label]))
-    rate = f"{percent(missed / total)}, {confidence} interval {missed_range}"
+    missed_range = percent_range(complement(metrics["recall"][label])).removesuffix(" %")
+    rate = f"{percent(missed / total)}, {confidence} {missed_range}"
     if not protected:
         return f"{sentence}; found least often: {label}, {missed:,} of {plural(total, 'image')} missed ({rate})."
     verb = "was" if missed == 1 else "were"
@@ -248,20 +156,27 @@ def check(metrics: Metrics) -> None:
         metrics[key][inner]
 
 
+def heading(measure: ByLabel) -> str:
+    """The title of a measure as a table's heading."""
+    return measure.title[:1].upper() + measure.title[1:]
+
+
 def per_label(metrics: Metrics) -> list[dict[str, Any]]:
-    """One row a label: images, and each measure with its interval; dashes for what an older evaluation lacks."""
-    totals: Sequence[int] = result_matrix(metrics).truth_totals
-
-    def shown(name: str, label: str, value: Callable[..., str], limits: Callable[..., str]) -> tuple[str, str]:
-        entry = metrics.get(name, {}).get(label) or {}
-        return value(entry.get("value")), limits(entry)
-
+    """One row a label: images, and each of `COLUMNS` with its interval; dashes for what an older evaluation lacks."""
+    totals = result_matrix(metrics["labels"], metrics["confusion"]).truth_totals
     return [
         {
             "label": label,
             "images": total,
-            **{name: shown(name, label, percent, percent_range) for name in ("recall", "precision", "f1")},
-            **{name: shown(name, label, fraction, fraction_range) for name in ("auroc", "auprc")},
+            "cells": [
+                measured(metrics.get(column.key, {}).get(label) or {}, as_percent=column.as_percent)
+                for column in COLUMNS
+            ],
         }
         for label, total in zip(metrics["labels"], totals, strict=True)
     ]
+
+
+def dots_of(metrics: Metrics) -> dict[str, Any]:
+    """What `hilum.reporting.figures.measure_dots` draws of an evaluation: measures by title."""
+    return {heading(measure): metrics[measure.key] for measure in BY_LABEL if measure.key in metrics}

@@ -10,7 +10,7 @@ from hilum.errors import HilumError, RunError
 from hilum.reporting import sweep_words as words
 from hilum.reporting.sweep_curves import Curve, learning_curves
 from hilum.reporting.sweep_figures import Setting, is_wide, sweep_dots
-from hilum.reporting.templating import write_page
+from hilum.templating import write_page
 from hilum.training.recipe import flatten
 from hilum.training.run import Run
 from hilum.training.sweep import SEED_KEYS

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hilum.reporting.results import percent, plural
+from hilum.text import percent, plural
 from hilum.training.sweep_screen import SHOWN, settings_text
 
 Result = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hilum.evaluation.outcomes import COUNTED, share
-from hilum.reporting.results import percent, percent_range
+from hilum.text import percent, percent_range
 
 HEADS = {"flag": "Flagged", "read": "To be read", "abstain": "Abstained on", "clear": "Cleared"}
 

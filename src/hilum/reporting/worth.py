@@ -13,8 +13,8 @@ from hilum.evaluation.shortcut_verdict import lead_rows, read_gate
 from hilum.reporting import evaluation_figures as drawn
 from hilum.reporting.decision_curves import DecisionCurve, decision_curve_of
 from hilum.reporting.reliance_section import reliance_section
-from hilum.reporting.results import fraction, fraction_range, percent, percent_range
 from hilum.reporting.triage_table import triage_table
+from hilum.text import fraction, measured, p_equals, percent, percent_range
 
 
 @dataclass(frozen=True)
@@ -121,23 +121,15 @@ def _drop(found: Mapping[str, Any] | None) -> list[tuple[str, list[tuple[str, st
     if not found:
         return []
     entries = [("Accuracy", found["accuracy"]), ("Balanced accuracy", found["balanced_accuracy"])]
-    entries += [(f"Recall of {label}", entry) for label, entry in found["recall"].items()]
-    rows = [(name, [_both(entry["internal"]), _both(entry["external"]), _points(entry)]) for name, entry in entries]
+    entries += [(f"Sensitivity (recall) of {label}", entry) for label, entry in found["recall"].items()]
+    rows = [
+        (name, [_both(entry["internal"]), _both(entry["external"]), _points(entry["difference"])])
+        for name, entry in entries
+    ]
     for label, entry in found["auroc"].items():
-        sides = [(fraction(entry[side]["value"]), fraction_range(entry[side])) for side in ("internal", "external")]
-        apart = entry["difference"]
-        known = apart["value"] is not None
-        rows.append(
-            (f"AUROC of {label}", [*sides, (f"{apart['value']:+.3f}" if known else "–", fraction_range(apart))])
-        )
+        sides = [measured(entry[side], as_percent=False) for side in ("internal", "external")]
+        rows.append((f"AUROC of {label}", [*sides, measured(entry["difference"], as_percent=False, sign=True)]))
     return rows
-
-
-def _points(entry: Mapping[str, Any]) -> tuple[str, str]:
-    apart = entry["difference"]
-    if apart["value"] is None:
-        return "–", ""
-    return f"{100 * apart['value']:+.1f} points", f"{100 * apart['low']:+.1f} to {100 * apart['high']:+.1f}"
 
 
 def _plain(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -157,7 +149,12 @@ def _plain(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
 
 
 def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:
-    return (percent(entry["value"]), percent_range(entry)) if entry else ("–", "")
+    return measured(entry or {})
+
+
+def _points(entry: Mapping[str, Any]) -> tuple[str, str]:
+    value, limits = measured(entry, sign=True)
+    return (value, limits) if entry["value"] is None else (f"{value} points", limits)
 
 
 def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +165,7 @@ def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "patients": found["n_patients"],
         "measures": [_both(found[name]) for name in ("accuracy",)]
         + [_both(found.get(name)) for name in ("recall", "false_alarms")]
-        + [(fraction(area["value"]), fraction_range(area)) if area else ("–", "")]
+        + [measured(area or {}, as_percent=False)]
         + [_rest(found.get("against_rest"))],
     }
 
@@ -176,8 +173,8 @@ def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
 def _rest(entry: Mapping[str, Any] | None) -> tuple[str, str]:
     if not entry or entry["value"] is None:
         return "–", ""
-    value, low, high = (f"{100 * entry[key]:+.1f}" for key in ("value", "low", "high"))
-    return f"{value} points", f"{low} to {high}, p = {entry['p_holm']:.2g}"
+    value, limits = _points(entry)
+    return value, f"{limits}, {p_equals(entry['p_holm'])}"
 
 
 def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -187,7 +184,7 @@ def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "model": (fraction(found["model"]["value"]), fraction_range(found["model"])),
+            "model": measured(found["model"], as_percent=False),
             "verdict": found["verdict"],
             "nearest": [row for of, row in nearest if of == label],
             "baselines": [_lead(entry) for entry in found["baselines"]],
@@ -197,11 +194,10 @@ def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _lead(entry: Mapping[str, Any]) -> dict[str, Any]:
-    lead = entry["difference"]
     return {
         **{name: entry[name] for name in ("name", "kind", "learner", "verdict")},
-        "auroc": (fraction(entry["auroc"]["value"]), fraction_range(entry["auroc"])),
-        "lead": (f"{lead['value']:+.3f}", f"{lead['low']:+.3f} to {lead['high']:+.3f}"),
+        "auroc": measured(entry["auroc"], as_percent=False),
+        "lead": measured(entry["difference"], as_percent=False, sign=True),
     }
 
 

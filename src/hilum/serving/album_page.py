@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from hilum.data.operating_point import DECISIONS
 from hilum.errors import UsageError
-from hilum.printable import on_page, printable
+from hilum.printable import printable
 from hilum.saving import save_text
-from hilum.serving.answer import Answer
+from hilum.serving.answer import Answer, legend, urgency
 from hilum.serving.bundle import Bundle
-from hilum.serving.decision import legend, urgency
 from hilum.serving.explanation import decisions
 from hilum.targets import PAGE, check_target
+from hilum.templating import render
+from hilum.text import result_matrix
 
 PER_PAGE = 100  # figures: 2 to 20 MB of pictures, loaded as they come into sight
 PANEL = 210  # CSS pixels that each panel of a picture has at least
 MOST_FAILED = 200  # unreadable files that are listed; --json and --csv have all
 METHODS = {"activation": "class activation", "occlusion": "occlusion"}
-SECTIONS = ("wrong", "flag", "abstain", "read", "undecided", "clear")
+SECTIONS = ("wrong", *DECISIONS[::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,7 @@ def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Answer], 
         links.setdefault(one.section, f"{_file(position // PER_PAGE)}#{one.section}")
     common = {
         "bundle": bundle,
+        "colours": {},
         "legend": legend(bundle),
         "counts": Counter(one.section for one in shown),
         "links": links,
@@ -114,29 +114,11 @@ def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Answer], 
         try:
             if not file.is_symlink():
                 check_target(file, PAGE)
-            save_text(file, _templates().get_template("album.html.j2").render(content))
+            save_text(file, render("album.html.j2", content))
         except OSError as error:
             msg = f"{file}: cannot be written ({error.strerror}). Choose another folder for --explain."
             raise UsageError(msg) from error
     return folder / _file(0)
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("hilum.serving"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_on_page,
-    )
-
-
-def _on_page(value: object) -> object:
-    """Names are data, and a number stays beside its unit."""
-    shown = on_page(value)
-    return shown.replace(" %", "\N{NO-BREAK SPACE}%") if type(shown) is str else shown
 
 
 def _need(one: Shown, bundle: Bundle) -> tuple[float, ...]:
@@ -155,14 +137,14 @@ def _summary(shown: Sequence[Shown], failed: Sequence[Answer], bundle: Bundle) -
     """How many images there are by triage decision, and by truth and answer where folders name the truth."""
     kinds = Counter(one.answer.decision for one in shown)
     pairs = Counter((one.truth, one.answer.label) for one in shown if one.truth)
-    labels = bundle.labels if pairs else ()
+    confusion = [[pairs[truth, label] for label in bundle.labels] for truth in bundle.labels]
     return {
         "images": len(shown) + len(failed),
         "kinds": [(kind, kinds[kind]) for kind in SECTIONS if kinds[kind]],
         "failed": len(failed),
         "known": sum(pairs.values()),
         "agree": sum(count for (truth, label), count in pairs.items() if truth == label),
-        "matrix": {truth: [(pairs[truth, label], truth == label) for label in labels] for truth in labels},
+        "matrix": result_matrix([bundle.short[label] for label in bundle.labels], confusion),
     }
 
 

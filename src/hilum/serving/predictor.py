@@ -17,9 +17,8 @@ from hilum.data.operating_point import why_no_probabilities
 from hilum.data.reduction import reduce
 from hilum.errors import ExtraError, ImageError
 from hilum.serving.abstention import Likeness, comparable, unpack
-from hilum.serving.answer import Answer
+from hilum.serving.answer import Answer, decide
 from hilum.serving.bundle import Bundle, open_bundle, shipped_model
-from hilum.serving.decision import decide
 from hilum.serving.session import Runs, Session
 from hilum.serving.sources import Source, name_of, read_source
 from hilum.serving.trial import CHUNK as CHUNK

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from hilum.data.operating_point import DECISIONS
 from hilum.data.reading import WARNED
 from hilum.printable import printable
-from hilum.serving.answer import Answer
+from hilum.serving.answer import Answer, legend, urgency
 from hilum.serving.bundle import Bundle
-from hilum.serving.decision import legend, urgency
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST = 40  # rows, and files that could not be read
 FEW_LABELS = 4  # so many fit into 80 columns; of more the most probable one is shown
 CELL = 8  # letters of a probability
-DECISIONS = ("flag", "abstain", "read", "undecided", "clear")
+MOST_URGENT = DECISIONS[::-1]
 STYLE = {"flag": "bold red", "abstain": "yellow", "read": "cyan", "undecided": "", "clear": "green"}
 
 
@@ -85,7 +85,7 @@ def answer_lines(summary: Summary) -> RenderableType:
     from rich.text import Text
 
     bundle, rows = summary.bundle, summary.urgent()
-    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in DECISIONS if summary.counts[kind])
+    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in MOST_URGENT if summary.counts[kind])
     given = (f"{summary.labels[label]:,} {printable(bundle.short[label])}" for label in bundle.labels)
     plural = "" if summary.answered == 1 else "s"
     more = summary.answered > len(rows)

@@ -14,22 +14,13 @@ from typing import Any
 from hilum.errors import BundleError
 
 METADATA, HASH = "hilum", "hilum_sha256"
-FIELD = 14  # metadata_props of ModelProto (onnx.proto3); StringStringEntryProto has key = 1 and value = 2
-BYTES_FIELD = 2  # the wire type of everything that has a length
+# As protobuf writes them: fields of a length have their number, times 8, plus 2, then the length. metadata_props is
+# field 14 of ModelProto (onnx.proto3); of each entry the key is field 1, and the value field 2.
+ENTRY = b"\x72"
+KEY = b"\x0a\x05hilum\x12"  # of the first entry; the length of its value follows
+TRAILER = b"\x72\x50\x0a\x0chilum_sha256\x12\x40"  # before the 64 digits of the hash
 LARGEST_METADATA = 64 * 2**20  # nearly all of it arrays as text
 MOST_ITEMS = 10**6  # each takes a hundred bytes when read
-
-
-def seal(metadata: dict[str, Any], model: bytes) -> bytes:
-    """Put metadata in front of a serialised ONNX model, and the hash of everything behind it.
-
-    Args:
-        metadata: Whatever JSON can hold.
-        model: A ``ModelProto`` without metadata of these names.
-    """
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    body = _entry(METADATA, text.encode()) + model
-    return body + _entry(HASH, hashlib.sha256(body).hexdigest().encode())
 
 
 def unseal(content: bytes, name: str) -> dict[str, Any]:
@@ -42,13 +33,12 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
     Raises:
         BundleError: It is no bundle, was cut short, or is not what was sealed.
     """
-    trailer = len(_entry(HASH, b"0" * 64))
     text = _first_entry(content)
     if text is None:
         msg = f"{name}: {_what_it_is(content)}. Make a bundle with: hilum export RUN model.onnx"
         raise BundleError(msg)
-    body, end = content[:-trailer], content[-trailer:]
-    if end[:-64] != _entry(HASH, b"0" * 64)[:-64] or len(text) > len(body):
+    body, end = content[: -len(TRAILER) - 64], content[-len(TRAILER) - 64 :]
+    if end[:-64] != TRAILER or len(text) > len(body):
         msg = f"{name}: a bundle that was cut short (its end is missing). Copy it again, or export it anew."
         raise BundleError(msg)
     if hashlib.sha256(body).hexdigest().encode() != end[-64:]:
@@ -58,7 +48,7 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
         if text.count(b",") > MOST_ITEMS:
             raise MemoryError
         found = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
-    except (ValueError, RecursionError, MemoryError):  # sealed by something else than `seal`
+    except (ValueError, RecursionError, MemoryError):  # sealed by something else than `hilum.export.onnx_model.seal`
         found = None
     if not isinstance(found, dict):
         msg = f"{name}: a bundle whose metadata are no JSON object. Export it anew."
@@ -93,33 +83,15 @@ def _what_it_is(content: bytes) -> str:
 
 def _first_entry(content: bytes) -> bytes | None:
     """The value of the entry with which a bundle begins, as far as it is there; None where none does."""
-    start = _tag(FIELD)
-    key = _field(1, METADATA.encode())
-    if not content.startswith(start):
+    if not content.startswith(ENTRY):
         return None
-    _, at = _read_length(content, len(start))
-    if not content.startswith(key + _tag(2), at):
+    _, at = _read_length(content, 1)
+    if not content.startswith(KEY, at):
         return None
-    length, at = _read_length(content, at + len(key) + len(_tag(2)))
+    length, at = _read_length(content, at + len(KEY))
     if length > LARGEST_METADATA:
         return None
     return bytes(content[at : at + length]).ljust(length)
-
-
-def _entry(key: str, value: bytes) -> bytes:
-    return _field(FIELD, _field(1, key.encode()) + _field(2, value))
-
-
-def _tag(number: int) -> bytes:
-    return bytes([number << 3 | BYTES_FIELD])
-
-
-def _field(number: int, content: bytes) -> bytes:
-    length, left = b"", len(content)
-    while left >= 128:
-        length += bytes([left % 128 + 128])
-        left //= 128
-    return _tag(number) + length + bytes([left]) + content
 
 
 def _read_length(content: bytes, at: int) -> tuple[int, int]:

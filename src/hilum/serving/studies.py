@@ -8,9 +8,8 @@ from itertools import islice
 from typing import Any
 
 from hilum.data.operating_point import ABSTAIN, CLEAR, READ, UNDECIDED, triage_together
-from hilum.serving.answer import Answer
+from hilum.serving.answer import UNCERTIFIED, Answer, place, score_of
 from hilum.serving.bundle import Bundle
-from hilum.serving.decision import UNCERTIFIED, place, score_of
 from hilum.serving.predictor import Predictor
 from hilum.serving.sources import Source
 

@@ -6,11 +6,11 @@ import heapq
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from hilum.data.operating_point import DECISIONS
 from hilum.printable import printable
-from hilum.serving.answer import Answer
+from hilum.serving.answer import Answer, legend, score_of
 from hilum.serving.bundle import Bundle
-from hilum.serving.decision import URGENT, legend, score_of
-from hilum.serving.screen import DECISIONS, STYLE
+from hilum.serving.screen import MOST_URGENT, STYLE
 from hilum.serving.studies import Study
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class StudySummary:
         self.counts[study.decision] += 1
         self.images += len(study.images)
         self.unreadable += study.unreadable
-        need = URGENT.index(study.decision), study.score if study.score is not None else 1.0
+        need = DECISIONS.index(study.decision), study.score if study.score is not None else 1.0
         item = need, -self.counts.total(), study  # numbers differ: studies are not compared
         if len(self._urgent) < MOST:
             heapq.heappush(self._urgent, item)
@@ -89,7 +89,7 @@ def study_lines(summary: StudySummary) -> RenderableType:
             if (left := len(study.images) - IMAGES) > 0:
                 table.add_row(Text(f"  and {left:,} more", "dim"))
     total = summary.counts.total()
-    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in DECISIONS if summary.counts[kind])
+    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in MOST_URGENT if summary.counts[kind])
     hidden = f" Above: the first {len(rows)}, most urgent first." if total > len(rows) else ""
     parts: list[RenderableType] = [table]
     if notes:
@@ -105,8 +105,8 @@ def study_lines(summary: StudySummary) -> RenderableType:
 def _need(bundle: Bundle, answer: Answer) -> tuple[int, float]:
     """Small for the image to show first: one that could not be read, then by decision and score."""
     if answer.error:
-        return -len(URGENT), 0.0
-    return -URGENT.index(answer.decision), -score_of(bundle, answer.probabilities)
+        return -len(DECISIONS), 0.0
+    return -DECISIONS.index(answer.decision), -score_of(bundle, answer.probabilities)
 
 
 def _image(bundle: Bundle, answer: Answer) -> list[RenderableType]:

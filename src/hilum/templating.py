@@ -10,10 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hilum.data.labels import last_component
 from hilum.printable import on_page, printable
-from hilum.reporting import results
 from hilum.saving import save_text
+from hilum.text import duration, fraction, fraction_range, percent, percent_range, plural
 
 
 def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:
@@ -39,36 +38,30 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 @cache
 def _templates() -> Environment:
     templates = Environment(
-        loader=PackageLoader("hilum.reporting"),
+        loader=PackageLoader("hilum"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=on_page,  # names are data
+        finalize=_on_page,
     )
     templates.filters |= {
-        "percent": results.percent,
-        "percent_range": results.percent_range,
-        "fraction": results.fraction,
-        "fraction_range": results.fraction_range,
+        "percent": percent,
+        "percent_range": percent_range,
+        "fraction": fraction,
+        "fraction_range": fraction_range,
         "duration": duration,
-        "plural": results.plural,
-        "innermost": last_component,
+        "plural": plural,
+        "innermost": lambda label: label.rsplit("/", 1)[-1],
         "breakable": breakable,
     }
     return templates
 
 
-def duration(seconds: float | None) -> str:
-    """``4 min 32 s``; a dash where it is unknown."""
-    if seconds is None:
-        return "–"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def _on_page(value: object) -> object:
+    """Names are data, and a number stays beside its unit."""
+    shown = on_page(value)
+    return shown.replace(" %", "\N{NO-BREAK SPACE}%") if type(shown) is str else shown
 
 
 def breakable(label: str) -> Markup:
