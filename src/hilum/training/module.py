@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hilum.data.cache import Images
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.progress import Progress
 from hilum.training.augment import apply, draw, draw_mix
