@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from hilum.audit.features import Probe
 from hilum.audit.probing import fit_boosting, fit_trees
 from hilum.audit.survey import survey
-from hilum.evaluation import lot, shortcut_gate
+from hilum.evaluation import shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.shortcut_gate import Evidence, baselines
@@ -215,7 +215,7 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     monkeypatch.setattr(shortcut_gate, "survey", lambda table, **_: opened.append(table) or survey(table))
     whole = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "1").metrics["shortcuts"]
     monkeypatch.setattr(shortcut_gate, "MOST", 40)
-    monkeypatch.setattr(lot, "SURE", 3)
+    monkeypatch.setattr(shortcut_gate, "SURE", 3)
     part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics["shortcuts"]
     assert whole["n_scored"] == len(files)
     assert 10 < part["n_scored"] < 65
