@@ -21,7 +21,7 @@ from hilum.data.familiarity import (
 )
 from hilum.data.operating_point import OperatingPoint, triage
 from hilum.data.table import Row, Table
-from hilum.evaluation import abstention
+from hilum.evaluation import ood
 from hilum.evaluation.abstaining import measure_abstention, risk_coverage
 from hilum.evaluation.ood import boundaries, by_patient, fewest_patients, left_out, shuffled, stated_rate
 from hilum.evaluation.predictions import Predictions
@@ -106,8 +106,8 @@ def of_pictures(make):
 def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
     pixels, order = chests(50, 3), np.random.default_rng(0).permutation(50)
     table = Table(Path(), tuple(Row(str(i), "normal") for i in order))
-    monkeypatch.setattr(abstention, "AT_ONCE", 7)
-    made = abstention.layouts_of(Images(table, pixels, order, (), "", pixels))
+    monkeypatch.setattr(ood, "AT_ONCE", 7)
+    made = ood.layouts_of(Images(table, pixels, order, (), "", pixels))
     np.testing.assert_array_equal(made, layouts(pixels)[order])
 
 
@@ -119,7 +119,7 @@ def test_training_images_are_the_same_however_many_are_remembered():
     for most in (6, 30, 1000):
         few = [i for i in by_hash if rows[i].label == "few"][: most // 2]
         many = [i for i in by_hash if rows[i].label == "many"][: most - len(few)]
-        assert abstention.spread_over_labels(images, most) == sorted(few + many)
+        assert ood.spread_over_labels(images, most) == sorted(few + many)
 
 
 def test_poses_are_those_of_the_turned_and_inverted_pictures_themselves():

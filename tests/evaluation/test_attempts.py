@@ -16,6 +16,7 @@ from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.ledger import read_ledger
+from hilum.evaluation.temperature import Calibration
 from hilum.evaluation.upper_threshold import UpperSide
 from hilum.progress import Progress
 from hilum.reporting.page import page_content, write_report
@@ -185,7 +186,7 @@ def test_what_lost_plans_spent_stays_spent(runs, tmp_path):
 
 def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr("hilum.evaluation.certify.scale", lambda plain, *rest: plain * np.nan)
+        broken.setattr(Calibration, "applied_to", lambda self, plain, run: plain * np.nan)
         with pytest.raises(CertificateError, match="not a number"):
             certify(runs[0], miss_rate=0.15)
     assert certify(runs[1], miss_rate=0.15).facts["ledger"]["number"] == 1

@@ -79,7 +79,7 @@ def test_any_column_forms_subgroups_many_values_taken_together():
         )
         for i in range(120)
     ]
-    found = columns_of(None, rows)
+    found = columns_of(rows)
     assert list(found) == ["patient_age", "exposure", "ward", "sex"]
     assert set(found["patient_age"]) <= {"0-1", "2-5", "6-17", "18-39", "40-64", "65+"}
     assert sorted({found["exposure"].count(value) for value in set(found["exposure"])}) == [12, 36]

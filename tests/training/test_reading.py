@@ -50,7 +50,7 @@ def test_a_run_remembers_how_its_data_were_read(odd, tmp_path, tiny):
     assert len(sides) == 28
     assert all(len(of) == 1 for of in sides.values()), "no patient on two sides"
     assert train(odd, tmp_path / "run", resume=True).finished
-    assert "View" in columns_of(run, run.table().rows), "read again, in the same way"
+    assert "View" in columns_of(run.table().rows), "kept by the run"
     result = evaluate(run)
     assert result.metrics["n_patients"] == result.metrics["n_images"] / 2
     assert result.metrics["table"]["columns"]["view"]["filled"] == 1

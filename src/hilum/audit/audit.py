@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
-from hilum.audit import composition, duplicates, labels, patients, provenance, sources
+from hilum.audit.composition import compose
+from hilum.audit.composition import findings as composition_findings
 from hilum.audit.duplicates import Duplicates, find_duplicates
+from hilum.audit.duplicates import findings as duplicate_findings
 from hilum.audit.findings import ORDER, Finding, Severity, dataset_key, remember, worst_first
 from hilum.audit.index import remark
 from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
+from hilum.audit.labels import findings as label_findings
 from hilum.audit.patients import Patients, count_patients
+from hilum.audit.patients import findings as patient_findings
 from hilum.audit.provenance import Match, recognise
+from hilum.audit.provenance import findings as public_set_findings
 from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.shortcuts import findings as shortcut_findings
+from hilum.audit.sources import findings as source_findings
 from hilum.audit.survey import Survey, survey
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
@@ -129,17 +135,17 @@ def audit(
             together[position] = group[0]
     shortcuts = probe_shortcuts(seen, together, progress=progress)
     matches = tuple(recognise(seen))
-    counted = composition.compose(seen)
+    counted = compose(seen)
     doubts = find_label_errors(seen.table, opinion(seen.table)) if opinion else None
     found = worst_first(
         [
-            *duplicates.findings(copies, seen.table),
-            *patients.findings(whose),
-            *provenance.findings(matches),
-            *sources.findings(seen.table.with_values("patient_id", whose.patient), matches),
+            *duplicate_findings(copies, seen.table),
+            *patient_findings(whose),
+            *public_set_findings(matches),
+            *source_findings(seen.table.with_values("patient_id", whose.patient), matches),
             *shortcut_findings(shortcuts),
-            *(labels.findings(doubts, seen.table) if doubts else ()),
-            *composition.findings(counted, seen.table),
+            *(label_findings(doubts, seen.table) if doubts else ()),
+            *composition_findings(counted, seen.table),
         ]
     )
     paths = [row.path for row in seen.table.rows]

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hilum.audit import provenance, sources
 from hilum.audit.findings import KEPT, Finding, dataset_key, recall, said_briefly, understood, worst_first
 from hilum.audit.preflight import Checked
+from hilum.audit.provenance import findings as public_set_findings
+from hilum.audit.sources import findings as source_findings
 from hilum.data.cache import Images
 from hilum.data.table import Table
 from hilum.progress import Progress
@@ -96,9 +97,9 @@ def _counted(audit: Mapping[str, Any]) -> Counter[tuple[str, str]]:
 def _at_once(table: Table, checked: Checked) -> list[Finding]:
     """What an audit would say of sources, found by the column, or else by a sample of the images."""
     sample, matches = table.take(checked.compared), checked.matches
-    by_column = sources.findings(table)
-    by_sets = sources.findings(sample.with_values("source", [""] * len(sample)), matches)
-    of_sample = [*provenance.findings(matches)]
+    by_column = source_findings(table)
+    by_sets = source_findings(sample.with_values("source", [""] * len(sample)), matches)
+    of_sample = [*public_set_findings(matches)]
     if not any(finding.severity == "error" for finding in by_column):
         of_sample += by_sets
     if len(sample) < len(table):
