@@ -11,14 +11,7 @@ from hilum.evaluation.calibration import expected_calibration_error, noise_floor
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.metrics import log_loss
 from hilum.evaluation.sealed import seal
-from hilum.evaluation.temperature import (
-    applied,
-    fit_temperatures,
-    for_temperature,
-    held_out_log_loss,
-    helpful,
-    scale,
-)
+from hilum.evaluation.temperature import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 

@@ -31,7 +31,7 @@ from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.slopes import calibration_sentences
 from hilum.evaluation.temperature import applied
 from hilum.printable import escape
-from hilum.text import interval_text, measured
+from hilum.text import interval_text, measured, percent, percent_range
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
@@ -85,7 +85,7 @@ def _by_label(metrics: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
     table.add_column("", overflow="fold")
     for measure in shown:
-        table.add_column(measure.title, justify="right", no_wrap=True)
+        table.add_column(measure.title.replace(" (", "\n("), justify="right", no_wrap=True)
     for label in metrics["labels"]:
         name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
         cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
@@ -160,10 +160,10 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     """How many images are handed to a human, why, and what that makes of recall."""
-    reasons = ", ".join(f"{100 * share['value']:.1f} % {reason}" for reason, share in abstained["reasons"].items())
+    reasons = ", ".join(f"{percent(share['value'])} {reason}" for reason, share in abstained["reasons"].items())
     told = [f"abstains on {interval_text(abstained['abstained'])} of images: {reasons}"]
     if found := abstained.get("by_patient"):
-        by_images = [f"{name}: {100 * part['value']:.1f} %" for name, part in found["by_images"].items()]
+        by_images = [f"{name}: {percent(part['value'])}" for name, part in found["by_images"].items()]
         told.append(
             f"patients with at least one such image {interval_text(found['any_image'])} (by number of images: "
             f"{', '.join(by_images)}); one image of each patient {interval_text(found['one_image'])}"
@@ -173,7 +173,7 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
         told.append(
             f"stated for one image of a patient like those of the calibration: at most {100 * abstained['level']:g} % "
             f"on average over calibration sets; with {abstained['n_calibration']} patients from "
-            f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f} % in 90 % of them"
+            f"{percent_range(rate)} in 90 % of them"
             + (f"; of these {interval_text(seen['any_image'])} had at least one such image" if seen else "")
         )
     recall = abstained["recall"]
