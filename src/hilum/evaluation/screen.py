@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -42,7 +42,7 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     """
     unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']:d} images, {escape(unit)}"
-    tables = (_matrix(metrics), _by_label(metrics), *leads_table(read_gate(metrics)))
+    tables = (_matrix(metrics), *_by_label(metrics), *leads_table(read_gate(metrics)))
     alarms = alarms_of(metrics)
     first = [f"[bold red]{escape(alarm)}[/]" for alarm in alarms]
     return Group("", heading, *data_errors(metrics), *first, *tables, *_sentences(metrics, alarms), "")
@@ -79,27 +79,24 @@ def _matrix(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _by_label(metrics: dict[str, Any]) -> Table:
-    """Each measure by label with its interval below it."""
-    shown = [measure for measure in BY_LABEL if measure.key in metrics]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
-    table.add_column("", overflow="fold")
-    for measure in shown:
-        table.add_column(measure.title.replace(" (", "\n("), justify="right", no_wrap=True)
-    for label in metrics["labels"]:
-        name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
-        cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
-        table.add_row(name, *(f"{value}\n[dim]{limits.removesuffix(' %')}[/]" for value, limits in cells))
-    return table
+def _by_label(metrics: dict[str, Any]) -> Iterator[Table]:
+    """Each measure by label with its interval below it: two tables, as 80 columns hold no more."""
+    for keys in (("recall", "specificity", "auroc"), ("precision", "npv", "f1", "auprc")):
+        shown = [measure for measure in BY_LABEL if measure.key in keys and measure.key in metrics]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
+        table.add_column("", overflow="fold")
+        for measure in shown:
+            table.add_column(measure.title.replace(" (", "\n("), justify="right", no_wrap=True)
+        for label in metrics["labels"]:
+            name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
+            cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
+            table.add_row(name, *(f"{value}\n[dim]{limits.removesuffix(' %')}[/]" for value, limits in cells))
+        yield table
 
 
 def _sentences(metrics: dict[str, Any], alarms: Sequence[str]) -> list[str]:
     accuracy, balanced = (interval_text(metrics[name]) for name in ("accuracy", "balanced_accuracy"))
     lines = [f"accuracy [bold]{accuracy}[/], balanced {balanced}"]
-    for name, title, share in (("f1", "F1", True), ("auprc", "AUPRC", False)):
-        if found := metrics.get(name):
-            told = (f"{label} {interval_text(found[label], as_percent=share)}" for label in metrics["labels"])
-            lines.append(escape(f"{title}: {', '.join(told)}"))
     labels, protected = metrics["labels"], metrics["protected"]
     if protected in labels:
         row = metrics["confusion"][labels.index(protected)]
