@@ -22,9 +22,7 @@ from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.onnx_model import seal, to_onnx
 from hilum.models.registry import build_classifier
 from hilum.serving.bundle import Bundle, open_bundle
-from hilum.serving.explanation import METHODS, explain
-from hilum.serving.localisation import energy_inside, points_into
-from hilum.serving.overlay import draw
+from hilum.serving.explanation import METHODS, draw, energy_inside, explain, points_into
 from hilum.serving.predictor import Predictor
 
 

@@ -147,11 +147,10 @@ def _predict_studies(
     threads: int | None,
 ) -> None:
     """Ask about studies; a table may name the images, too."""
-    from hilum.serving.grouping import group_files
     from hilum.serving.predictor import Predictor
-    from hilum.serving.sources import find_files
+    from hilum.serving.screen import StudySummary, study_lines
+    from hilum.serving.sources import find_files, group_files
     from hilum.serving.studies import predict_studies
-    from hilum.serving.study_screen import StudySummary, study_lines
     from hilum.serving.writing import takes_stdout, writing
 
     if explained:

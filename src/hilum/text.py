@@ -30,9 +30,9 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
-def fraction(value: float | None) -> str:
+def fraction(value: float | None, digits: int = 3) -> str:
     """``0.962``, as AUROC is usually given; a dash where it is None or not finite."""
-    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.3f}"
+    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, factor: float = 100, digits: int = 1) -> str:
@@ -58,9 +58,9 @@ def percent_range(entry: Limits, digits: int = 1) -> str:
     return _range(percent(entry.get("low"), digits), percent(entry.get("high"), digits))
 
 
-def fraction_range(entry: Limits) -> str:
+def fraction_range(entry: Limits, digits: int = 3) -> str:
     """``0.951 to 0.972`` of a measure's ``low`` and ``high``; a dash where they are undefined."""
-    return _range(fraction(entry.get("low")), fraction(entry.get("high")))
+    return _range(fraction(entry.get("low"), digits), fraction(entry.get("high"), digits))
 
 
 def signed_range(entry: Limits, factor: float = 100, digits: int = 1) -> str:
@@ -72,43 +72,50 @@ def _range(low: str, high: str) -> str:
     return UNDEFINED if UNDEFINED in (low, high) else f"{low.removesuffix(' %')} to {high}"
 
 
-def measured(entry: Limits, *, as_percent: bool = True, sign: bool = False) -> tuple[str, str]:
+def measured(
+    entry: Limits, *, as_percent: bool = True, sign: bool = False, digits: int | None = None
+) -> tuple[str, str]:
     """A measure and its interval for two lines of a table's cell: ``("89.3 %", "86.0 to 92.2 %")``.
 
     Args:
         entry: ``value``, ``low`` and ``high``; dashes where they are None.
         as_percent: Whether it is a share; else a number such as an AUROC.
-        sign: Whether it is a difference, then in points.
+        sign: Whether it is a difference; a share's is in points.
+        digits: Number of decimals; by default 1 of a share, else 3.
     """
-    value = entry.get("value")
+    value, digits = entry.get("value"), (1 if as_percent else 3) if digits is None else digits
     if sign:
-        unit = (100, 1) if as_percent else (1, 3)
-        return signed(value, *unit), signed_range(entry, *unit)
-    return (percent(value), percent_range(entry)) if as_percent else (fraction(value), fraction_range(entry))
+        factor = 100 if as_percent else 1
+        return signed(value, factor, digits), signed_range(entry, factor, digits)
+    if as_percent:
+        return percent(value, digits), percent_range(entry, digits)
+    return fraction(value, digits), fraction_range(entry, digits)
 
 
 def interval_text(
-    entry: Limits, *, as_percent: bool = True, sign: bool = False, digits: int = 1, confidence: float = 0.95
+    entry: Limits,
+    *,
+    as_percent: bool = True,
+    sign: bool = False,
+    digits: int | None = None,
+    confidence: float = 0.95,
+    more: str = "",
 ) -> str:
     """A measure with its interval in a sentence: ``89.3 % (95 % CI 86.0 to 92.2)``; a dash where it is undefined.
 
     Args:
         entry: ``value``, ``low`` and ``high``.
-        as_percent: Whether it is a share; else a number such as an AUROC, with three decimals.
-        sign: Whether it is a difference; a share's is in points.
-        digits: Number of decimals of a share.
+        as_percent: As `measured` takes it, like `sign` and `digits`.
+        sign: Whether it is a difference.
+        digits: Number of decimals.
         confidence: Confidence level of the interval, in (0, 1).
+        more: Put behind the interval, in the same brackets.
     """
-    if sign:
-        value, limits = measured(entry, as_percent=as_percent, sign=True)
-        value += " points" if as_percent else ""
-    elif as_percent:
-        value, limits = percent(entry["value"], digits), percent_range(entry, digits)
-    else:
-        value, limits = measured(entry, as_percent=False)
+    value, limits = measured(entry, as_percent=as_percent, sign=sign, digits=digits)
     if UNDEFINED in (value, limits):
         return UNDEFINED
-    return f"{value} ({100 * confidence:g} % CI {limits.removesuffix(' %')})"
+    unit = " points" if sign and as_percent else ""
+    return f"{value}{unit} ({100 * confidence:g} % CI {limits.removesuffix(' %')}{more and '; '}{more})"
 
 
 def cell_text(entry: Limits, *, as_percent: bool = True, sign: bool = False) -> str:

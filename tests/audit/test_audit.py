@@ -19,8 +19,7 @@ from hilum.audit.screen import audit_lines, grouped
 from hilum.data.phantoms import write_phantoms
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
-from hilum.reporting.audit_evidence import evidence_of
-from hilum.reporting.audit_page import write_audit_page
+from hilum.reporting.audit_page import evidence_of, write_audit_page
 from messages import assert_one_message
 
 

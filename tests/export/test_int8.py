@@ -21,10 +21,8 @@ from hilum.evaluation.ood import spread_over_labels
 from hilum.evaluation.upper_threshold import UpperSide
 from hilum.export.export import export
 from hilum.export.graph import ServedGraph
-from hilum.export.int8 import loss
-from hilum.export.onnx_model import to_onnx
-from hilum.export.onnx_session import OnnxSession
-from hilum.export.quantise import inner_layers, quantise
+from hilum.export.int8 import inner_layers, loss, quantise
+from hilum.export.onnx_model import OnnxSession, to_onnx
 from hilum.serving.bundle import open_bundle
 from hilum.serving.explanation import explain
 from hilum.serving.predictor import Predictor

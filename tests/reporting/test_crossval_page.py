@@ -6,7 +6,7 @@ import pytest
 from made_results import LABELS, crossval, predictions
 from reading_pages import Page, assert_self_contained, table_after
 
-from hilum.reporting.crossval_figures import FoldRow, fold_dots
+from hilum.reporting.comparison_figures import FoldRow, fold_dots
 from hilum.reporting.crossval_page import write_crossval_page
 
 

@@ -6,8 +6,7 @@ import pytest
 from made_results import sweep
 from reading_pages import Page, assert_self_contained, table_after
 
-from hilum.reporting.sweep_curves import setting_colours
-from hilum.reporting.sweep_figures import Setting, is_wide, places
+from hilum.reporting.sweep_figures import Setting, is_wide, places, setting_colours
 from hilum.reporting.sweep_page import write_sweep_page
 
 RATES = [0.001, 0.01, 0.1]

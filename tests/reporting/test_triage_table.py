@@ -7,7 +7,7 @@ from reading_pages import Page
 
 from hilum.evaluation.certificate_check import holding
 from hilum.reporting.page import write_report
-from hilum.reporting.triage_table import triage_table
+from hilum.reporting.worth import triage_table
 
 CERTIFICATE = {
     "group": LABELS[1],

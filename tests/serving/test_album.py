@@ -11,13 +11,11 @@ from PIL import Image
 
 from hilum.data.readers.folders import read_folders
 from hilum.errors import UsageError
-from hilum.serving import album_page
-from hilum.serving.album import Album
-from hilum.serving.album_page import Map, Shown, write_pages
+from hilum.serving import album as album_page
+from hilum.serving.album import Album, Map, Shown, write_pages
 from hilum.serving.answer import Answer
 from hilum.serving.bundle import open_bundle
-from hilum.serving.explanation import explain
-from hilum.serving.overlay import draw
+from hilum.serving.explanation import draw, explain
 from hilum.serving.predictor import Predictor
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")

@@ -12,9 +12,7 @@ from hilum.export.graph import OUTPUTS, ServedGraph
 from hilum.export.onnx_model import seal, to_onnx
 from hilum.models.registry import build_classifier
 from hilum.serving.bundle import open_bundle
-from hilum.serving.explanation import decisions, explain, onto_image
-from hilum.serving.localisation import energy_inside, points_into
-from hilum.serving.overlay import draw
+from hilum.serving.explanation import decisions, draw, energy_inside, explain, onto_image, points_into
 from hilum.serving.predictor import Predictor
 
 

@@ -17,8 +17,8 @@ from hilum.errors import UsageError
 from hilum.evaluation.predictions import Predictions
 from hilum.serving.answer import Answer, decide, legend
 from hilum.serving.bundle import open_bundle, shipped_model
-from hilum.serving.grouping import group_files
 from hilum.serving.predictor import Predictor
+from hilum.serving.sources import group_files
 from hilum.serving.studies import judge_study, predict_studies
 from messages import assert_one_message
 

@@ -12,6 +12,7 @@ from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.file_sets import settle
 from hilum.intervals.combined import apart
 from hilum.intervals.shares import CONFIDENCE, Estimate, Patients, as_json
+from hilum.text import interval_text, percent
 from hilum.training.run import Run, read_json
 
 INTERNAL = "test"
@@ -74,7 +75,6 @@ def drop_sentence(found: dict[str, Any]) -> str:
     inside, outside, apart = (found["balanced_accuracy"][name] for name in ("internal", "external", "difference"))
     over = f" over the labels that both have ({', '.join(found['labels'])})" if any(found["left_out"].values()) else ""
     return (
-        f"external validation: balanced accuracy{over} {100 * inside['value']:.1f} % on the run's own test patients, "
-        f"{100 * outside['value']:.1f} % here: {100 * apart['value']:+.1f} points "
-        f"({100 * apart['low']:+.1f} to {100 * apart['high']:+.1f})"
+        f"external validation: balanced accuracy{over} {percent(inside['value'])} on the run's own test patients, "
+        f"{percent(outside['value'])} here: {interval_text(apart, sign=True)}"
     )

@@ -37,6 +37,8 @@ BY_LABEL = (
     ByLabel("precision", "PPV (precision)"),
     ByLabel("npv", "NPV"),
     ByLabel("auroc", "AUROC", as_percent=False),
+    ByLabel("f1", "F1"),
+    ByLabel("auprc", "AUPRC", as_percent=False),
 )  # the first and the third by their earlier keys, which evaluations of earlier versions have, too
 
 

@@ -13,16 +13,7 @@ from hilum.evaluation.predictions import Predictions
 from hilum.intervals.areas import auroc_estimate
 from hilum.intervals.combined import combined
 from hilum.intervals.seeds import over_seeds
-from hilum.intervals.shares import (
-    FEARED,
-    Estimate,
-    Patients,
-    as_json,
-    evenly,
-    identical,
-    proportion,
-    undefined,
-)
+from hilum.intervals.shares import FEARED, Estimate, Patients, as_json, evenly, identical, proportion, undefined
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -30,7 +30,7 @@ from hilum.evaluation.shortcut_screen import leads_table
 from hilum.evaluation.shortcut_verdict import gate_sentence, read_gate
 from hilum.evaluation.slopes import calibration_sentences
 from hilum.printable import escape
-from hilum.text import interval_text, measured
+from hilum.text import interval_text, measured, percent, percent_range
 
 
 def result_table(metrics: dict[str, Any]) -> RenderableType:
@@ -41,7 +41,7 @@ def result_table(metrics: dict[str, Any]) -> RenderableType:
     """
     unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
     heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']:d} images, {escape(unit)}"
-    tables = (_matrix(metrics), _by_label(metrics), *leads_table(read_gate(metrics)))
+    tables = (_matrix(metrics), *_by_label(metrics), *leads_table(read_gate(metrics)))
     alarms = alarms_of(metrics)
     first = [f"[bold red]{escape(alarm)}[/]" for alarm in alarms]
     return Group("", heading, *data_errors(metrics), *first, *tables, *_sentences(metrics, alarms), "")
@@ -78,27 +78,24 @@ def _matrix(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _by_label(metrics: dict[str, Any]) -> Table:
-    """Each measure by label with its interval below it."""
-    shown = [measure for measure in BY_LABEL if measure.key in metrics]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
-    table.add_column("", overflow="fold")
-    for measure in shown:
-        table.add_column(measure.title, justify="right", no_wrap=True)
-    for label in metrics["labels"]:
-        name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
-        cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
-        table.add_row(name, *(f"{value}\n[dim]{limits.removesuffix(' %')}[/]" for value, limits in cells))
-    return table
+def _by_label(metrics: dict[str, Any]) -> Iterator[Table]:
+    """Each measure by label with its interval below it: two tables, as 80 columns hold no more."""
+    for keys in (("recall", "specificity", "auroc"), ("precision", "npv", "f1", "auprc")):
+        shown = [measure for measure in BY_LABEL if measure.key in keys and measure.key in metrics]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
+        table.add_column("", overflow="fold")
+        for measure in shown:
+            table.add_column(measure.title.replace(" (", "\n("), justify="right", no_wrap=True)
+        for label in metrics["labels"]:
+            name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
+            cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
+            table.add_row(name, *(f"{value}\n[dim]{limits.removesuffix(' %')}[/]" for value, limits in cells))
+        yield table
 
 
 def _sentences(metrics: dict[str, Any], alarms: Sequence[str]) -> list[str]:
     accuracy, balanced = (interval_text(metrics[name]) for name in ("accuracy", "balanced_accuracy"))
     lines = [f"accuracy [bold]{accuracy}[/], balanced {balanced}"]
-    for name, title, share in (("f1", "F1", True), ("auprc", "AUPRC", False)):
-        if found := metrics.get(name):
-            told = (f"{label} {interval_text(found[label], as_percent=share)}" for label in metrics["labels"])
-            lines.append(escape(f"{title}: {', '.join(told)}"))
     labels, protected = metrics["labels"], metrics["protected"]
     if protected in labels:
         row = metrics["confusion"][labels.index(protected)]
@@ -159,10 +156,10 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
     """How many images are handed to a human, why, and what that makes of recall."""
-    reasons = ", ".join(f"{100 * share['value']:.1f} % {reason}" for reason, share in abstained["reasons"].items())
+    reasons = ", ".join(f"{percent(share['value'])} {reason}" for reason, share in abstained["reasons"].items())
     told = [f"abstains on {interval_text(abstained['abstained'])} of images: {reasons}"]
     if found := abstained.get("by_patient"):
-        by_images = [f"{name}: {100 * part['value']:.1f} %" for name, part in found["by_images"].items()]
+        by_images = [f"{name}: {percent(part['value'])}" for name, part in found["by_images"].items()]
         told.append(
             f"patients with at least one such image {interval_text(found['any_image'])} (by number of images: "
             f"{', '.join(by_images)}); one image of each patient {interval_text(found['one_image'])}"
@@ -172,7 +169,7 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
         told.append(
             f"stated for one image of a patient like those of the calibration: at most {100 * abstained['level']:g} % "
             f"on average over calibration sets; with {abstained['n_calibration']} patients from "
-            f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f} % in 90 % of them"
+            f"{percent_range(rate)} in 90 % of them"
             + (f"; of these {interval_text(seen['any_image'])} had at least one such image" if seen else "")
         )
     recall = abstained["recall"]

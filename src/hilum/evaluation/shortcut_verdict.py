@@ -20,6 +20,7 @@ from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, at_lea
 from hilum.intervals.areas import auroc_estimate
 from hilum.intervals.combined import combined
 from hilum.intervals.shares import CONFIDENCE, Estimate, Patients
+from hilum.text import fraction, interval_text
 
 STACKED = "all probes together"
 LEAD = 1e-9  # smallest lead that counts: two equal classifiers differ by an interval of zero length at zero
@@ -161,10 +162,10 @@ def lead_rows(gate: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any],
 
 
 def _beside(gate: Mapping[str, Any], label: str, entry: Mapping[str, Any]) -> str:
-    model, area, lead = gate["labels"][label]["model"], entry["auroc"], entry["difference"]
+    model, area = gate["labels"][label]["model"], entry["auroc"]
     return (
-        f"AUROC of {label} {model['value']:.3f}, against {area['value']:.3f} by {_quoted(entry['name'])} "
-        f"({entry['learner']}): difference {lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f})"
+        f"AUROC of {label} {fraction(model['value'])}, against {fraction(area['value'])} by {_quoted(entry['name'])} "
+        f"({entry['learner']}): difference {interval_text(entry['difference'], as_percent=False, sign=True)}"
     )
 
 

@@ -18,6 +18,7 @@ from scipy.special import logit
 from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, at_least, at_most, scaled_to_decide, weakest
 from hilum.intervals.logistic import logistic_estimates
 from hilum.intervals.shares import Estimate, Patients
+from hilum.text import interval_text
 
 Floats = NDArray[np.float64]
 SMALLEST = 1e-9  # of a stated probability: its logit is finite
@@ -97,17 +98,12 @@ def calibration_sentences(metrics: Mapping[str, Any]) -> list[str]:
             told.append(f"{label}: too few patients, or no errors, for a calibration slope")
             continue
         told.append(
-            f"{label}: calibration slope {_limits(slope)}{_said(slope)}; in the large {_limits(large, '+')}"
+            f"{label}: calibration slope {interval_text(slope, as_percent=False, digits=2)}{_said(slope)}; "
+            + "in the large "
+            + interval_text(large, as_percent=False, sign=True, digits=2)
             + _said(large, "probabilities ")
         )
     return told
-
-
-def _limits(entry: Mapping[str, Any], sign: str = "") -> str:
-    if entry["value"] is None:
-        return "undefined"
-    value, low, high = (f"{entry[name]:{sign}.2f}" for name in ("value", "low", "high"))
-    return f"{value} (95 % CI {low} to {high})"
 
 
 def _said(entry: Mapping[str, Any], before: str = "") -> str:

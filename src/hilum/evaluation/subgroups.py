@@ -23,6 +23,7 @@ from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, holm, 
 from hilum.intervals.areas import auroc_estimate
 from hilum.intervals.combined import combined
 from hilum.intervals.shares import CONFIDENCE, Bools, Estimate, Patients, as_json, proportion
+from hilum.text import interval_text, p_equals
 
 AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")
 AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
@@ -187,12 +188,12 @@ def subgroup_sentences(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for column, value, entry in sorted(_compared(found), key=lambda one: one[2]["value"]):
         if entry["verdict"] == SHOWN:
             continue
-        adjusted = f"p = {entry['p_holm']:.2g} after Holm's correction"
+        adjusted = f"{p_equals(entry['p_holm'])} after Holm's correction"
         needed = entry["patients_to_decide"] if entry["verdict"] == NOT_SHOWN else None
         enough = f"; about {needed:,} patients of it would decide" if needed else ""
         told.append(
-            f"{column} {value}: {100 * entry['value']:+.1f} points against the rest (95 % CI {100 * entry['low']:+.1f} "
-            f"to {100 * entry['high']:+.1f}; {adjusted}), {entry['verdict']}{enough}"
+            f"{column} {value}: against the rest {interval_text(entry, sign=True, more=adjusted)}, "
+            f"{entry['verdict']}{enough}"
         )
     return told
 

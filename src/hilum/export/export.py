@@ -29,8 +29,7 @@ from hilum.progress import Progress
 from hilum.reporting.model_card import file_card, int8_in_words
 from hilum.saving import save_bytes
 from hilum.serving.abstention import pack
-from hilum.serving.bundle import FORMAT, Bundle, open_bundle
-from hilum.serving.metadata import LONGEST
+from hilum.serving.bundle import FORMAT, LONGEST, Bundle, open_bundle
 from hilum.targets import MODEL, check_target
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.findings import known_of

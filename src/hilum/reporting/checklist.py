@@ -34,7 +34,7 @@ from hilum.evaluation.slopes import calibration_sentences, calibration_verdict
 from hilum.evaluation.subgroups import MARGIN, subgroup_sentences, subgroup_verdict
 from hilum.evaluation.verdicts import REFUTED, SHOWN, Verdict, at_most, not_lower, weakest
 from hilum.reporting import checklist_data as data
-from hilum.reporting.checklist_facts import NOT_EVALUATED, OLDER, Answer, Facts, State
+from hilum.reporting.checklist_data import NOT_EVALUATED, OLDER, Answer, Facts, State
 from hilum.text import fraction, fraction_range, percent, percent_range
 
 DROP = 0.05  # by which balanced accuracy may be lower on other data

@@ -1,16 +1,48 @@
-"""Items of the checklist about the data: what its table says, and how it was split."""
+"""What the checklist is computed from, and its items about the data: what the table says, and how it was split."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.data.table import Row
 from hilum.evaluation.subgroups import in_order
-from hilum.reporting.checklist_facts import Answer, Facts
 from hilum.text import percent
-from hilum.training.run import UNREADABLE
+from hilum.training.run import UNREADABLE, Run
+
+State = Literal["PASS", "FAIL", "REPORTED", "UNKNOWN"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checklist is computed from.
+
+    Attributes:
+        run: The run.
+        split: All rows of its ``split.csv``.
+        metrics: Of its own test images; empty if they were not evaluated.
+        external: Metrics of other data, by name.
+        audit: What ``audit.json`` says of its data; empty without an audit.
+        access: What the ledger says of accesses to the test images (`hilum.evaluation.accesses`).
+        errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
+    """
+
+    run: Run
+    split: Sequence[Row]
+    metrics: Mapping[str, Any]
+    external: Mapping[str, Mapping[str, Any]]
+    audit: Mapping[str, Any]
+    access: Mapping[str, Any]
+    errors_shown: int | None
+
+
+Answer = tuple[State, str]
+OLDER: Answer = ("UNKNOWN", "the evaluation is of an older version: hilum evaluate RUN again")
+NOT_EVALUATED: Answer = ("UNKNOWN", "the test images were not evaluated yet: hilum evaluate RUN")
 
 
 def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Answer:

@@ -6,11 +6,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hilum.evaluation import comparison_text as text
-from hilum.reporting import comparison_words as words
+from hilum.evaluation.comparison_text import excludes_zero, outcome, p_values, power, seed_rows, verdict
 from hilum.reporting.comparison_figures import paired_dots
 from hilum.reporting.figures import label_colours
 from hilum.templating import write_page
+from hilum.text import measured
+
+Facts = Mapping[str, Any]
+RULES = {"most_probable": "Read by the most probable label", "down_the_tree": "Read down the label tree"}
+
+
+def measure_rows(facts: Facts, found: Facts) -> list[dict[str, Any]]:
+    """Accuracy, balanced accuracy and each sensitivity: first, second and difference with intervals."""
+    entries = [("Accuracy", None, found["accuracy"]), ("Balanced accuracy", None, found["balanced_accuracy"])]
+    entries += [("Sensitivity (recall) of", label, found["recall"][label]) for label in facts["labels"]]
+    return [{"measure": measure, "label": label, "entry": entry, **_three(entry)} for measure, label, entry in entries]
+
+
+def area_rows(facts: Facts) -> list[dict[str, Any]]:
+    """AUROC of each label: first, second and difference with intervals."""
+    return [
+        {"measure": "", "label": label, **_three(entry, as_percent=False)} for label, entry in facts["auroc"].items()
+    ]
+
+
+def _three(entry: Mapping[str, Any], *, as_percent: bool = True) -> dict[str, Any]:
+    shown = {
+        which: measured(entry[which], as_percent=as_percent, sign=which == "difference")
+        for which in ("first", "second", "difference")
+    }
+    return {**shown, "certain": excludes_zero(entry["difference"])}
+
+
+def rule_title(rule: str) -> str:
+    """How a rule reads the probabilities."""
+    return RULES.get(rule, rule)
+
 
 ABOUT = {
     "name": "Name",
@@ -45,24 +76,24 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "facts": facts,
         "names": (first["name"], second["name"]),
         "colours": label_colours(facts["labels"]),
-        "verdict": text.verdict(facts),
+        "verdict": verdict(facts),
         "differing": facts.get("recipe_differences"),
         "same_weights": first["weights_sha256"] == second["weights_sha256"],
         "about": [(title, first.get(key), second.get(key)) for key, title in ABOUT.items()],
         "rules": rules,
-        "areas": words.area_rows(facts),
-        "seeds": text.seed_rows(facts),
+        "areas": area_rows(facts),
+        "seeds": seed_rows(facts),
         "effect": _effect(facts, rules) if facts["rule_effect"] else None,
     }
 
 
 def _rule(facts: Mapping[str, Any], rule: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    rows = words.measure_rows(facts, found)
+    rows = measure_rows(facts, found)
     names = facts["runs"][0]["name"], facts["runs"][1]["name"]
     return {
         "rule": rule,
-        "title": words.rule_title(rule),
-        "outcome": _sentence(text.outcome(facts, found)),
+        "title": rule_title(rule),
+        "outcome": _sentence(outcome(facts, found)),
         "figure": paired_dots(
             [(" ".join(filter(None, (row["measure"], row["label"]))), row["entry"]) for row in rows],
             names,
@@ -70,14 +101,14 @@ def _rule(facts: Mapping[str, Any], rule: str, found: Mapping[str, Any]) -> dict
         ),
         "rows": rows,
         "alone": found["mcnemar"],
-        "tests": text.p_values(facts, found),
-        "power": text.power(facts, found),
+        "tests": p_values(facts, found),
+        "power": power(facts, found),
     }
 
 
 def _effect(facts: Mapping[str, Any], rules: list[dict[str, Any]]) -> dict[str, Any]:
     """Accuracy by run and rule, and what reading down the tree changes in each measure of each run."""
-    by_run = [words.measure_rows(facts, effect) for effect in facts["rule_effect"]]
+    by_run = [measure_rows(facts, effect) for effect in facts["rule_effect"]]
     return {
         "titles": [rule["title"] for rule in rules],
         "runs": [

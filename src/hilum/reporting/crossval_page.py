@@ -9,7 +9,7 @@ from typing import Any
 from hilum.evaluation.crossval_screen import spread_text
 from hilum.evaluation.screen import decision_sentences
 from hilum.reporting import figures, results
-from hilum.reporting.crossval_figures import FoldRow, fold_dots
+from hilum.reporting.comparison_figures import FoldRow, fold_dots
 from hilum.reporting.page import errors_of
 from hilum.templating import write_page
 from hilum.text import result_matrix

@@ -20,7 +20,7 @@ from hilum.evaluation.screen import decision_lines
 from hilum.evaluation.shortcut_verdict import lead_rows, not_compared, read_gate
 from hilum.printable import code_span, markdown, printable
 from hilum.reporting.checklist import INTENDED, NOT_INTENDED, Item, tally
-from hilum.reporting.checklist_facts import Facts
+from hilum.reporting.checklist_data import Facts
 from hilum.reporting.results import COLUMNS, heading, verdict
 from hilum.saving import save_text
 from hilum.text import cell_text, fraction, interval_text, measured

@@ -29,7 +29,7 @@ from hilum.models.summary import Summary, summarise
 from hilum.opening import read_text
 from hilum.reporting import figures, results
 from hilum.reporting.checklist import checklist, tally
-from hilum.reporting.checklist_facts import Facts
+from hilum.reporting.checklist_data import Facts
 from hilum.reporting.gallery import choose, picture_uri, rows_of
 from hilum.reporting.model_card import FILE as CARD
 from hilum.reporting.model_card import write_model_card

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hilum.evaluation.reliance_sentence import LEVEL
 from hilum.reporting.figures import MUTED, PERCENT, STYLE, shown, svg
-from hilum.text import measured, p_text, signed, signed_range
+from hilum.text import measured, p_text
 
 TITLES = {"swap": "Exchanged between images", "blackout": "Left of the margin"}
 NUDGE = 0.62  # share of a row over which its labels are spread
@@ -116,7 +116,7 @@ def _nudge(labels: Sequence[str], label: str) -> float:
 
 
 def _signed(entry: Mapping[str, Any]) -> tuple[str, str]:
-    return signed(entry["value"] if entry["low"] is not None else None, 1, 2), signed_range(entry, 1, 2)
+    return measured(entry if entry["low"] is not None else {}, as_percent=False, sign=True, digits=2)
 
 
 def _share(entry: Mapping[str, Any]) -> tuple[str, str]:

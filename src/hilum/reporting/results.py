@@ -12,7 +12,7 @@ from hilum.evaluation.metrics import BY_LABEL, ByLabel
 from hilum.text import fraction, measured, percent, percent_range, plural, result_matrix
 
 Metrics = Mapping[str, Any]
-COLUMNS = (*BY_LABEL, ByLabel("f1", "F1"), ByLabel("auprc", "AUPRC", as_percent=False))
+COLUMNS = BY_LABEL
 NOT_METRICS = (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
 
 
@@ -179,4 +179,4 @@ def per_label(metrics: Metrics) -> list[dict[str, Any]]:
 
 def dots_of(metrics: Metrics) -> dict[str, Any]:
     """What `hilum.reporting.figures.measure_dots` draws of an evaluation: measures by title."""
-    return {heading(measure): metrics[measure.key] for measure in BY_LABEL if measure.key in metrics}
+    return {heading(measure): metrics[measure.key] for measure in BY_LABEL[:5] if measure.key in metrics}

@@ -7,14 +7,40 @@ from dataclasses import dataclass
 from typing import Any
 
 from hilum.evaluation.alarms import alarms_of
+from hilum.evaluation.outcomes import COUNTED, share
 from hilum.evaluation.proportions import detectable_sentence
 from hilum.evaluation.screen import decision_lines
 from hilum.evaluation.shortcut_verdict import lead_rows, read_gate
 from hilum.reporting import evaluation_figures as drawn
-from hilum.reporting.decision_curves import DecisionCurve, decision_curve_of
+from hilum.reporting.evaluation_figures import DecisionCurve, decision_curve_of
 from hilum.reporting.reliance_section import reliance_section
-from hilum.reporting.triage_table import triage_table
 from hilum.text import fraction, measured, p_equals, percent, percent_range
+
+HEADS = {"flag": "Flagged", "read": "To be read", "abstain": "Abstained on", "clear": "Cleared"}
+
+
+def triage_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Patients by label and decision.
+
+    Args:
+        metrics: What ``metrics.json`` holds.
+
+    Returns:
+        ``unit``, ``heads`` and ``rows`` of label, patients, and count with share and range by decision; None where no
+        certificate was checked, or by a version that did not count so.
+    """
+    held = metrics.get("operating_point")
+    if not held or "outcomes" not in held:
+        return None
+    found = {held["group"]: held["outcomes"], **held["others"]}
+    there = {name for counts in found.values() for name in COUNTED if counts[name]}
+    used = [name for name in COUNTED if name in ("flag", "clear") or name in there]
+    rows = []
+    for label, counts in found.items():
+        total = sum(counts.values())
+        shares = [(counts[name], share(counts[name], total)) for name in used]
+        rows.append((label, total, [(count, f"{percent(of['value'])} ({percent_range(of)})") for count, of in shares]))
+    return {"unit": held["unit"], "heads": [HEADS[name] for name in used], "rows": rows}
 
 
 @dataclass(frozen=True)
@@ -102,12 +128,9 @@ def _calibration(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for label, entry in metrics.get("calibration_by_label", {}).items():
         row: dict[str, Any] = {"label": label, "verdict": entry["verdict"]}
-        for name, sign in (("slope", ""), ("in_the_large", "+")):
-            found = entry[name]
-            value, low, high = (
-                "–" if found[key] is None else f"{found[key]:{sign}.2f}" for key in ("value", "low", "high")
-            )
-            row[name] = {"value": value, "range": f"{low} to {high}", "direction": found["direction"]}
+        for name in ("slope", "in_the_large"):
+            value, limits = measured(entry[name], as_percent=False, sign=name == "in_the_large", digits=2)
+            row[name] = {"value": value, "range": limits, "direction": entry[name]["direction"]}
         needed = [entry[name]["patients_to_decide"] for name in ("slope", "in_the_large")]
         undecided = [entry[name]["verdict"] == "not shown" for name in ("slope", "in_the_large")]
         known = [number for number, open_ in zip(needed, undecided, strict=True) if open_]

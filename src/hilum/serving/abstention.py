@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hilum.data.familiarity import ARRAYS, SIDE, Familiarity
 from hilum.errors import BundleError
 from hilum.printable import printable
-from hilum.serving.metadata import malformed
+from hilum.serving.bundle import malformed
 
 FLOATS = ("float16", "float32", "float64")
 TYPES = {"features": FLOATS, "layouts": ("uint8",), "feature_distances": FLOATS, "layout_distances": FLOATS}

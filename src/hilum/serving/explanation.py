@@ -1,4 +1,4 @@
-"""Where in a radiograph a bundle sees what it answers."""
+"""Where in a radiograph a model sees what it answers, drawn over it, and how well that finds what is there."""
 
 from __future__ import annotations
 
@@ -185,3 +185,85 @@ def _occlusion(
     left_over = np.concatenate([odds(predictor.run(part)) for part in parts])
     fallen: Floats = (odds(predictor.run(pixels[None])) - left_over).astype(np.float32)
     return fallen.reshape(len(centres), len(centres))
+
+
+SHORTEST, LONGEST = 320, 640  # of a panel's longer side, in pixels
+GAP, GREY = 8, (128, 128, 128)
+FAINT = 2.0  # log-odds; weaker evidence is drawn weaker, instead of each map being stretched to full colour
+# Ever less transparent, and not to be found in a grey picture: yellow to red for findings, and, as nothing about it is
+# alarming, green to blue for what is healthy.
+FINDING = np.array([[255, 215, 0], [255, 150, 0], [245, 70, 20], [215, 10, 70]], np.float32)
+HEALTHY = np.array([[150, 235, 190], [60, 200, 200], [30, 140, 230], [60, 80, 235]], np.float32)
+OPAQUE = 0.6
+
+
+def draw(explanation: Explanation, bundle: Bundle) -> Image.Image:
+    """The radiograph, and beside it once for each decision of the network with its heatmap.
+
+    Colour shows what speaks for the answer, up to `full_colour`; what speaks against it is not shown.
+    """
+    grey = _panel(explanation.pixels)
+    ramps = [HEALTHY if is_healthy(heatmap, bundle) else FINDING for heatmap in explanation.heatmaps]
+    panels = [grey, *(_heat(grey, *pair) for pair in zip(explanation.heatmaps, ramps, strict=True))]
+    width, height = grey.size
+    sheet = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height), GREY)
+    for number, panel in enumerate(panels):
+        sheet.paste(panel, (number * (width + GAP), 0))
+    return sheet
+
+
+def is_healthy(heatmap: Heatmap, bundle: Bundle) -> bool:
+    """Whether a map speaks for labels of the healthy."""
+    return set(decisions(bundle)[heatmap.decision][heatmap.child]) <= set(bundle.healthy)
+
+
+def full_colour(heatmap: Heatmap) -> float:
+    """The evidence that is drawn in full colour: the strongest of the image, and `FAINT` at least; in log-odds."""
+    return max(float(heatmap.values.max()), FAINT)
+
+
+def _panel(pixels: NDArray[np.float32]) -> Image.Image:
+    height, width = pixels.shape
+    scale = min(LONGEST / max(height, width), max(1.0, SHORTEST / max(height, width)))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+    return Image.fromarray(np.rint(small * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _heat(grey: Image.Image, heatmap: Heatmap, ramp: NDArray[np.float32]) -> Image.Image:
+    values = np.asarray(Image.fromarray(heatmap.values).resize(grey.size, Image.Resampling.BILINEAR))
+    strength = (values / full_colour(heatmap)).clip(0, 1)
+    position = strength * (len(ramp) - 1)
+    below = np.minimum(position.astype(int), len(ramp) - 2)
+    part = (position - below)[..., None]
+    colour = ramp[below] * (1 - part) + ramp[below + 1] * part
+    alpha = OPAQUE * strength[..., None]
+    mixed = np.asarray(grey, np.float32) * (1 - alpha) + colour * alpha
+    return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8))
+
+
+TOLERANCE = 0.06  # of the longer side: the 15 pixels of 224 that the pointing game's authors allow
+
+
+def points_into(values: NDArray[np.float32], mask: NDArray[np.bool_], tolerance: float = TOLERANCE) -> bool:
+    """The pointing game: whether the strongest place lies in the lesion, or nearly (Zhang et al. 2018, *IJCV*).
+
+    Args:
+        values: Of shape (H, W).
+        mask: Of the same shape, True where the lesion is; not empty.
+        tolerance: How far from it is near enough, as a share of the longer side; 0 for none.
+    """
+    y, x = np.unravel_index(int(values.argmax()), values.shape)
+    rows, columns = np.nonzero(mask)
+    return bool(np.hypot(rows - y, columns - x).min() <= tolerance * max(values.shape))
+
+
+def energy_inside(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    """Which share of all that speaks for the answer lies in the lesion (Wang et al. 2020, *CVPR Workshops*).
+
+    Returns:
+        0 to 1; the mask's share of the image is what a map that knows nothing has.
+    """
+    positive = np.maximum(values.astype(np.float64), 0)
+    total = positive.sum()
+    return float((positive * mask).sum() / total) if total > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Answers on the terminal: the most urgent first, and what each decision means."""
+"""Answers about images and studies on the terminal: the most urgent first, and what each decision means."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hilum.data.operating_point import DECISIONS
 from hilum.data.reading import WARNED
 from hilum.printable import printable
-from hilum.serving.answer import Answer, legend, urgency
+from hilum.serving.answer import Answer, legend, score_of, urgency
 from hilum.serving.bundle import Bundle
+from hilum.serving.studies import Study
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+
+Shown = TypeVar("Shown")
 MOST = 40  # rows, and files that could not be read
 FEW_LABELS = 4  # so many fit into 80 columns; of more the most probable one is shown
 CELL = 8  # letters of a probability
@@ -28,21 +31,48 @@ MOST_URGENT = DECISIONS[::-1]
 STYLE = {"flag": "bold red", "abstain": "yellow", "read": "cyan", "undecided": "", "clear": "green"}
 
 
-class Summary:
-    """Counts all answers and keeps the most urgent: memory does not grow with their number.
+class Urgent(Generic[Shown]):
+    """Counts what was decided about and keeps the most urgent: memory does not grow with their number.
 
     Args:
         bundle: Whose answers they are.
+        most: Number of answers or studies that are kept.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, most: int) -> None:
+        self.bundle, self.most = bundle, most
         self.counts: Counter[str] = Counter()
+        self._urgent: list[tuple[tuple[int, float], int, Shown]] = []
+
+    def keep(self, one: Shown, decision: str, need: tuple[int, float]) -> None:
+        """Count one, and keep it if it is among the most urgent.
+
+        Args:
+            one: An answer or a study.
+            decision: The triage decision about it.
+            need: How urgent it is, the largest first.
+        """
+        self.counts[decision] += 1
+        item = need, -self.counts.total(), one  # numbers differ: what is kept is not compared
+        if len(self._urgent) < self.most:
+            heapq.heappush(self._urgent, item)
+        else:
+            heapq.heappushpop(self._urgent, item)
+
+    def urgent(self) -> list[Shown]:
+        """Those that were kept, the most urgent first; equally urgent ones as they came."""
+        return [one for _, _, one in sorted(self._urgent, key=lambda item: item[:2], reverse=True)]
+
+
+class Summary(Urgent[Answer]):
+    """Counts all answers and keeps the most urgent."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, MOST)
         self.labels: Counter[str] = Counter()
         self.failed: list[Answer] = []  # the first of them
         self.errors = 0
         self.warned = 0  # answers about images that their decoder complained of
-        self._urgent: list[tuple[tuple[int, float], int, Answer]] = []
 
     def add(self, answer: Answer) -> None:
         """Take one more answer into account."""
@@ -52,13 +82,8 @@ class Summary:
                 self.failed.append(answer)
             return
         self.warned += WARNED in answer.notes
-        self.counts[answer.decision] += 1
         self.labels[answer.label] += 1
-        item = urgency(self.bundle, answer), -self.counts.total(), answer  # numbers differ: answers are not compared
-        if len(self._urgent) < MOST:
-            heapq.heappush(self._urgent, item)
-        else:
-            heapq.heappushpop(self._urgent, item)
+        self.keep(answer, answer.decision, urgency(self.bundle, answer))
 
     @property
     def answered(self) -> int:
@@ -69,10 +94,6 @@ class Summary:
     def total(self) -> int:
         """Files so far."""
         return self.answered + self.errors
-
-    def urgent(self) -> list[Answer]:
-        """At most `MOST` answers, the most urgent first; equally urgent ones as they came."""
-        return [answer for _, _, answer in sorted(self._urgent, key=lambda item: item[:2], reverse=True)]
 
 
 def answer_lines(summary: Summary) -> RenderableType:
@@ -98,13 +119,24 @@ def answer_lines(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [_Name(f"in {printable(folder)}{os.sep}")] if folder else []
     parts.append(table)
     if notes:
-        parts.append(_pairs((f"[{number}]", Text(printable(note))) for note, number in notes.items()))
+        parts.append(pairs_of((f"[{number}]", Text(printable(note))) for note, number in notes.items()))
     if summary.failed:
         parts += ["", *_failures(summary)]
     parts += ["", Text(f"{summary.answered:,} image{plural}: {kinds}. Most probable: {', '.join(given)}.{hidden}")]
-    parts.append(_pairs((Text(kind, STYLE[kind]), Text(printable(words), "dim")) for kind, words in legend(bundle)))
-    parts.append(Text(f"Model: {printable(bundle.name)} ({bundle.sha256[:12]}). Not for diagnosis.", "dim"))
+    parts += closing(bundle)
     return Group(*parts)
+
+
+def closing(bundle: Bundle, *, of_study: bool = False) -> list[RenderableType]:
+    """What the decisions mean, and of which model they are."""
+    from rich.text import Text
+
+    words = legend(bundle, of_study=of_study)
+    model = f"Model: {printable(bundle.name)} ({bundle.sha256[:12]}). Not for diagnosis."
+    return [
+        pairs_of((Text(kind, STYLE[kind]), Text(printable(text), "dim")) for kind, text in words),
+        Text(model, "dim"),
+    ]
 
 
 def _answers(
@@ -165,7 +197,8 @@ def _failures(summary: Summary) -> Iterator[RenderableType]:
         yield Text(f"  and {summary.errors - len(summary.failed):,} more (--json and --csv list all)")
 
 
-def _pairs(pairs: Iterable[tuple[str | Text, Text]]) -> Table:
+def pairs_of(pairs: Iterable[tuple[str | Text, Text]]) -> Table:
+    """A table without lines: what is explained, and its explanation."""
     from rich.table import Table
     from rich.text import Text
 
@@ -222,3 +255,87 @@ class _Name:
         from rich.text import Text
 
         yield Text("\n".join(fold(self.text, options.max_width)), no_wrap=True)
+
+
+MOST_STUDIES = 25  # studies that are shown
+IMAGES = 4  # of each
+
+
+class StudySummary(Urgent[Study]):
+    """Counts all studies and keeps the most urgent."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, MOST_STUDIES)
+        self.images = self.unreadable = 0
+
+    def add(self, study: Study) -> None:
+        """Take one more study into account."""
+        self.images += len(study.images)
+        self.unreadable += study.unreadable
+        need = DECISIONS.index(study.decision), study.score if study.score is not None else 1.0
+        self.keep(study, study.decision, need)
+
+
+def study_lines(summary: StudySummary) -> RenderableType:
+    """The most urgent studies as a table, each with its images, how many there were, and what decisions mean.
+
+    Args:
+        summary: Of one study or more.
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    bundle, rows = summary.bundle, summary.urgent()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("study", overflow="fold")
+    table.add_column("images", justify="right")
+    table.add_column(Text(printable(bundle.group) or "score"), justify="right", overflow="fold")
+    table.add_column("decision", no_wrap=True)
+    notes: dict[str, int] = {}
+    if any(study.notes or study.decision in ("abstain", "read") for study in rows):
+        table.add_column("note", no_wrap=True)
+    for study in rows:
+        said = [*([study.reason] if study.decision in ("abstain", "read") else []), *study.notes]
+        numbers = "".join(f"[{notes.setdefault(text, len(notes) + 1)}]" for text in said)
+        score = "–" if study.score is None else bundle.percent(study.score)
+        shown = Text(study.decision, STYLE[study.decision])
+        cells: list[RenderableType] = [
+            Text(printable(study.name), "bold"),
+            str(len(study.images)),
+            Text(score, "bold"),
+            shown,
+        ]
+        table.add_row(*cells, *([Text(numbers)] if len(table.columns) > 4 else []))
+        if len(study.images) > 1 or study.unreadable:
+            for answer in sorted(study.images, key=lambda one: _need(bundle, one))[:IMAGES]:
+                table.add_row(*_image(bundle, answer))
+            if (left := len(study.images) - IMAGES) > 0:
+                table.add_row(Text(f"  and {left:,} more", "dim"))
+    total = summary.counts.total()
+    kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in MOST_URGENT if summary.counts[kind])
+    hidden = f" Above: the first {len(rows)}, most urgent first." if total > len(rows) else ""
+    parts: list[RenderableType] = [table]
+    if notes:
+        parts.append(pairs_of((f"[{number}]", Text(printable(text))) for text, number in notes.items()))
+    studies = f"{total:,} stud{'y' if total == 1 else 'ies'} of {summary.images:,} images"
+    parts += ["", Text(f"{studies}: {kinds}.{hidden}")]
+    parts += closing(bundle, of_study=True)
+    return Group(*parts)
+
+
+def _need(bundle: Bundle, answer: Answer) -> tuple[int, float]:
+    """Small for the image to show first: one that could not be read, then by decision and score."""
+    if answer.error:
+        return -len(DECISIONS), 0.0
+    return -DECISIONS.index(answer.decision), -score_of(bundle, answer.probabilities)
+
+
+def _image(bundle: Bundle, answer: Answer) -> list[RenderableType]:
+    from rich.text import Text
+
+    name = Text(f"  {printable(answer.path)}", "dim")
+    if answer.error:
+        return [name, "", "", Text("not read", "magenta")]
+    score = Text(bundle.percent(score_of(bundle, answer.probabilities)), "dim")
+    return [name, "", score, Text(answer.decision, STYLE[answer.decision])]

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import BundleError
 from hilum.printable import printable
-from hilum.serving.bundle import SHIPPED, Bundle
-from hilum.serving.metadata import malformed
+from hilum.serving.bundle import SHIPPED, Bundle, malformed
 from hilum.serving.trial import CHUNK, TrialError, open_session, try_out
 
 

@@ -1,10 +1,11 @@
-"""What a predictor is asked about: files, bytes or arrays, and how each becomes a picture."""
+"""What a predictor is asked about: files, bytes or arrays, and which images belong together as a study."""
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from hilum.data.grey_values import from_array
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, Picture, is_image_file
 from hilum.data.readers.companions import without_companions
 from hilum.data.readers.listing import Folder, list_all
-from hilum.data.reading import read_radiograph
+from hilum.data.reading import read_header, read_radiograph
 from hilum.errors import ImageError, UsageError
+from hilum.opening import open_text
 from hilum.printable import printable
 
 Source = Path | str | bytes | NDArray[Any]
@@ -106,3 +108,184 @@ def _with_objects(root: Path, folder: Folder) -> Folder:
 def _is_in(drawn: str, folder: Path) -> bool:
     real = os.path.realpath(folder)
     return real == drawn or real.startswith(os.path.join(drawn, ""))  # noqa: PTH118
+
+
+PATHS = ("path", "file", "filename", "image")
+STUDIES = ("study", "study_id", "studyinstanceuid", "patient_id", "patient", "patientid", "subject_id")
+PATIENTS = ("patient_id", "patient", "patientid", "subject_id")
+WAYS = "folder, dicom (StudyInstanceUID), patient (DICOM PatientID), or TABLE.csv[:COLUMN]"
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Studies and what has to be known about how they were formed.
+
+    Attributes:
+        studies: By name, in the order of their first image, the images of each.
+        missing: By name, images that a table counts to the study, and that were not given.
+        notes: Sentences for whoever asked.
+    """
+
+    studies: dict[str, list[Path]]
+    missing: dict[str, list[str]]
+    notes: tuple[str, ...] = ()
+
+
+def group_files(files: Sequence[Path], how: str) -> Grouping:
+    """Form studies.
+
+    Args:
+        files: Images; none where a table names them all.
+        how: ``folder``; ``dicom``, by StudyInstanceUID; ``patient``, by PatientID of the headers; or a table in CSV
+            with a column of paths, relative to it, and after a colon the name of the column that holds the study.
+
+    Raises:
+        UsageError: No such way or column, or a table that does not name every image.
+    """
+    if how == "folder":
+        return _by_folder(files)
+    if how in ("dicom", "patient"):
+        return _by_header(files, how)
+    table, column = _table_of(how)
+    if table is None:
+        msg = f"--study {how}: no such way to form studies. Give {WAYS}."
+        raise UsageError(msg)
+    return _by_table(files, table, column)
+
+
+def _collected(named: Sequence[tuple[str, Path]]) -> Grouping:
+    studies: dict[str, list[Path]] = {}
+    for name, file in named:
+        studies.setdefault(name, []).append(file)
+    return Grouping(studies, {})
+
+
+def _by_folder(files: Sequence[Path]) -> Grouping:
+    """By folder, however it was written; its name is as it was written first."""
+    names: dict[Path, str] = {}
+    pairs = [(names.setdefault(_absolute(file.parent), str(file.parent)), file) for file in files]
+    return _collected(pairs)
+
+
+def _by_header(files: Sequence[Path], how: str) -> Grouping:
+    key = "study" if how == "dicom" else "patient_id"
+    facts = [read_header(file) for file in files]
+    found = _collected([(known.get(key) or str(file), file) for known, file in zip(facts, files, strict=True)])
+    unnamed = [file for known, file in zip(facts, files, strict=True) if key not in known]
+    notes = []
+    if unnamed:
+        tag = "StudyInstanceUID" if how == "dicom" else "PatientID"
+        notes.append(
+            f"{len(unnamed):,} of {len(files):,} files state no {tag} (such as {printable(str(unnamed[0]))}): each is "
+            "a study of its own"
+        )
+    if how == "dicom":
+        pairs = [(known.get("patient_id", ""), known.get("study", "")) for known in facts]
+        notes += _in_several(pairs, "--study patient")
+    return Grouping(found.studies, {}, tuple(notes))
+
+
+def _in_several(pairs: Sequence[tuple[str, str]], remedy: str) -> list[str]:
+    """Notes where patients have several studies, or studies several patients: the certificate counts patients."""
+    of: dict[str, set[str]] = {}
+    within: dict[str, set[str]] = {}
+    for patient, study in pairs:
+        if patient and study:
+            of.setdefault(patient, set()).add(study)
+            within.setdefault(study, set()).add(patient)
+    mixed = [study for study, patients in within.items() if len(patients) > 1]
+    notes = []
+    if mixed:
+        holds = "study holds" if len(mixed) == 1 else "studies hold"
+        notes.append(
+            f"WARNING: {len(mixed):,} {holds} images of several patients ({_shown(mixed)}): their one decision is "
+            f"about all of them. To decide about each patient: {remedy}"
+        )
+    several = [patient for patient, studies in of.items() if len(studies) > 1]
+    if not several:
+        return notes
+    are = "patient is" if len(several) == 1 else "patients are"
+    return [
+        *notes,
+        f"{len(several):,} {are} in several studies ({_shown(several)}): each study is decided about by itself, while "
+        f"the guarantee counts patients. To decide about patients: {remedy}",
+    ]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return f"{', '.join(map(printable, names[:SHOWN]))}{', ...' if len(names) > SHOWN else ''}"
+
+
+def _table_of(how: str) -> tuple[Path | None, str]:
+    """The table that is meant, and the column after its colon."""
+    if Path(how).is_file():
+        return Path(how), ""
+    name, _, column = how.rpartition(":")
+    return (Path(name), column) if name and Path(name).is_file() else (None, "")
+
+
+def _by_table(files: Sequence[Path], table: Path, column: str) -> Grouping:
+    try:
+        with open_text(table, encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            heads = list(reader.fieldnames or ())
+            rows = list(reader)
+    except (OSError, csv.Error) as error:
+        msg = f"{table}: cannot be read as a table ({error}). Give a CSV file with a column of paths."
+        raise UsageError(msg) from error
+    find = _finder(table, heads)
+    paths, study = find("", PATHS), find(column, STUDIES)
+    if not rows:
+        msg = f"{table}: names no image: there is no line below its columns ({', '.join(heads)}). Add the images."
+        raise UsageError(msg)
+    patient = next((head for head in heads if head.strip().lower() in PATIENTS), "")
+    named: dict[Path, tuple[str, str]] = {}
+    given: dict[Path, Path] = {}
+    for number, row in enumerate(rows, start=2):
+        path, name = (row[paths] or "").strip(), (row[study] or "").strip()
+        if not path or not name:
+            msg = f"{table}, line {number}: no {study if path else paths}. Fill it in, or remove the line."
+            raise UsageError(msg)
+        place = table.parent / path
+        key = _absolute(place)
+        if named.get(key, (name, ""))[0] != name:
+            two = f"{named[key][0]} and {name}"
+            msg = f"{table}, line {number}: {path} is in two studies, {two}. Keep one of the lines."
+            raise UsageError(msg)
+        named[key], given[key] = (name, (row[patient] or "").strip() if patient else ""), place
+    chosen = {_absolute(file): file for file in files} if files else given
+    unknown = [file for key, file in chosen.items() if key not in named]
+    if unknown:
+        msg = f"{table}: names no study of {len(unknown):,} of {len(chosen):,} images, such as {unknown[0]}. Add them."
+        raise UsageError(msg)
+    found = _collected([(named[key][0], file) for key, file in chosen.items()])
+    missing: dict[str, list[str]] = {}
+    for key, (name, _) in named.items():
+        if key not in chosen and name in found.studies:
+            missing.setdefault(name, []).append(str(given[key]))
+    pairs = [] if patient == study else [(named[key][1], named[key][0]) for key in chosen]
+    return Grouping(found.studies, missing, tuple(_in_several(pairs, f"--study {table}:{patient}")))
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links are kept: two of them are two images
+
+
+def _finder(table: Path, heads: Sequence[str]) -> Callable[[str, Sequence[str]], str]:
+    def find(wanted: str, usual: Sequence[str]) -> str:
+        for name in [wanted] if wanted else usual:
+            alike = [head for head in heads if head.strip().lower() == name.lower()]
+            exact = [head for head in alike if head == name]
+            if len(exact) > 1 or (len(alike) > 1 and not exact):
+                msg = f"{table}: has {len(alike)} columns called '{name}'. Rename all but the one that is meant."
+                raise UsageError(msg)
+            if alike:
+                return (exact or alike)[0]
+        said = f"'{wanted}'" if wanted else f"called {' or '.join(usual[:4])}"
+        hint = f"Its columns are: {', '.join(heads) or 'none'}."
+        remedy = "Rename that of the images." if usual is PATHS else f"Name one: --study {table}:COLUMN."
+        msg = f"{table}: has no column {said}. {hint} {remedy}"
+        raise UsageError(msg)
+
+    return find
