@@ -9,7 +9,7 @@ BENCH ?=
 SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz model bench bench-quick sbom audit-dependencies clean
+.PHONY: help demo test coverage snapshots lint format fuzz model bench bench-quick sbom audit-dependencies clean
 
 help:           ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -19,6 +19,15 @@ demo: $(READY)  ## The whole way, on phantoms or on DATA=folder: train, evaluate
 
 test: $(READY)  ## All tests that take seconds; SLOW=1 runs the long ones, too
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(if $(SLOW),,-m "not slow")
+
+coverage: $(READY)  ## The tests that take seconds, and how much of the source they run: lines and branches
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "not slow"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+snapshots: $(READY)  ## Keep today's wording of messages, help and reports (SLOW=1: of long tests, too); look at the diff
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --renew-snapshots $(if $(SLOW),,-m "not slow")
 
 lint: $(READY)  ## Style, types, and what must not be committed
 	$(BIN)/ruff check

@@ -96,11 +96,11 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(write_dataset):
         np.testing.assert_array_equal(decoded(images, 3), PLAN.apply(read_picture(table.file(table.rows[4])).pixels))
 
 
-def test_a_dataset_without_one_readable_file_is_an_error(write_dataset):
+def test_a_dataset_without_one_readable_file_is_an_error(write_dataset, refuses):
     table = read_table(write_dataset(patients=1, images=1))
     for row in table.rows:
         table.file(row).write_text("nothing")
-    with pytest.raises(TableError, match="none of the 3 images can be read"):
+    with refuses(TableError, "nothing-readable"):
         open_images(table, PLAN)
 
 
@@ -401,7 +401,7 @@ def test_no_room_for_the_cache_is_one_message_and_leaves_nothing_behind(write_da
     assert not list(own_cache.glob("*.part"))
 
 
-def test_a_disk_that_fills_up_while_images_are_written(write_dataset, own_cache, monkeypatch):
+def test_a_disk_that_fills_up_while_images_are_written(write_dataset, own_cache, monkeypatch, refuses):
     calls = []
 
     def full(file, content, offset):
@@ -412,7 +412,7 @@ def test_a_disk_that_fills_up_while_images_are_written(write_dataset, own_cache,
 
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(CacheError, match="the disk is full"):
+    with refuses(CacheError, "unwritable"):
         open_images(read_table(write_dataset(patients=60)), PLAN)
     assert not list(own_cache.glob("*.part"))
     assert not list(own_cache.glob("*.npy"))

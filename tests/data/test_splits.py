@@ -146,9 +146,9 @@ def test_rows_without_a_split_beside_rows_with_one_are_left_aside_and_said():
 
 
 @pytest.mark.parametrize("plan", [{"val": "test"}, {"calibration": "test"}, {"test": "val", "smallest_val": 5}])
-def test_no_split_serves_twice(plan):
+def test_no_split_serves_twice(plan, refuses):
     rows = [*make({"a": 50, "b": 50}), *make({"a": 8, "b": 9}, "val"), *make({"a": 5, "b": 5}, "test")]
-    with pytest.raises(SplitError, match="would serve as"):
+    with refuses(SplitError, "one-split-twice"):
         assign_splits(Table(Path(), tuple(rows)), SplitPlan(**plan))
 
 
@@ -208,22 +208,22 @@ def test_a_patient_on_two_sides_is_found():
     assert find_leakage(table, assign_splits(table, SplitPlan()).names).patients == ("traina0",)
 
 
-def test_a_label_that_train_does_not_have_is_refused():
+def test_a_label_that_train_does_not_have_is_refused(refuses):
     rows = [*make({"a": 40, "b": 40}), *make({"a": 4, "c": 4}, "test")]
-    with pytest.raises(SplitError, match="8 images in test have the label 'c'"):
+    with refuses(SplitError, "label-not-in-train"):
         assign_splits(Table(Path(), tuple(rows)), SplitPlan())
 
 
-def test_too_few_patients_to_divide_are_refused_with_numbers():
-    with pytest.raises(SplitError, match=r"'b' has 3 patients in train.*takes at least 4"):
+def test_too_few_patients_to_divide_are_refused_with_numbers(refuses):
+    with refuses(SplitError, "too-few-patients"):
         assign_splits(Table(Path(), tuple(make({"a": 40, "b": 3}, split=""))), SplitPlan())
 
 
-def test_a_split_that_is_not_there_is_refused():
-    with pytest.raises(SplitError, match="takes val from split 'nope'"):
+def test_a_split_that_is_not_there_is_refused(refuses):
+    with refuses(SplitError, "no-such-split"):
         assign_splits(Table(Path(), tuple(make({"a": 40, "b": 40}))), SplitPlan(val="nope"))
 
 
-def test_splits_without_train_are_refused():
-    with pytest.raises(SplitError, match="no 'train'"):
+def test_splits_without_train_are_refused(refuses):
+    with refuses(SplitError, "no-train"):
         assign_splits(Table(Path(), tuple(make({"a": 4, "b": 4}, "test"))), SplitPlan())

@@ -17,7 +17,6 @@ from hilum.serving.explanation import explain
 from hilum.serving.predictor import Predictor
 from hilum.serving.seal import METADATA, _entry, seal
 from hilum.serving.studies import judge_study
-from messages import assert_one_message
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
 WRONG = (None, "x", "", -1, 0, 1.5, 10**30, [], {}, True, [None], [[]], {"x": None}, ["normal", "normal"])
@@ -160,13 +159,13 @@ def test_metadata_about_another_graph_are_refused(whole, bundle_of):
         assert "speak of another graph" in outcome(*other)
 
 
-def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path):
+def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path, refuses, one_message):
     import hashlib
 
     for content in (b"[1, 2]", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000):
         body = _entry(METADATA, content)
         file = tmp_path / "m.onnx"
         file.write_bytes(body + _entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
-        with pytest.raises(BundleError, match=r"m\.onnx: a bundle whose metadata are no JSON object\. Export it anew"):
+        with refuses(BundleError, "malformed"):
             open_bundle(file)
-    assert_one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1, "no JSON object")
+    one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1)

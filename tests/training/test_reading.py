@@ -35,8 +35,8 @@ def odd(write_dataset, tmp_path):
 READ = ReadOptions(path_column="where", label_column="what")
 
 
-def test_a_run_remembers_how_its_data_were_read(odd, tmp_path, tiny):
-    with pytest.raises(TableError, match="--label-column"):
+def test_a_run_remembers_how_its_data_were_read(odd, tmp_path, tiny, refuses):
+    with refuses(TableError, "unrecognised-columns"):
         train(odd, tmp_path / "run", load_recipe("compact", tiny))
     run = train(odd, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]), read=READ)
     data = json.loads((tmp_path / "run" / "environment.json").read_text())["data"]
@@ -86,7 +86,7 @@ def test_the_labels_of_a_run_are_those_it_learnt(write_dataset, tmp_path, tiny):
         assert warned == (data != root), "read as the run read it where it is the same; else said"
 
 
-def test_labels_that_list_several_findings_are_refused_before_anything_is_decoded(odd, tmp_path, tiny):
+def test_labels_that_list_several_findings_are_refused_before_anything_is_decoded(odd, tmp_path, tiny, refuses):
     odd.write_text(odd.read_text(encoding="utf-16").replace("\tcovid\t1", "\tcovid|effusion\t1"), encoding="utf-16")
     shutil.rmtree(tmp_path / "images")
     recipe = load_recipe("compact", tiny)
@@ -95,7 +95,7 @@ def test_labels_that_list_several_findings_are_refused_before_anything_is_decode
         lambda out: crossval(odd, out, recipe, folds=3, read=READ),
         lambda out: sweep(odd, out, ["lr=0.1,0.01"], read=READ),
     ):
-        with pytest.raises(TableError, match="several findings"):
+        with refuses(TableError, "several-findings"):
             attempt(tmp_path / "out")
         assert not (tmp_path / "out").exists()
 

@@ -75,15 +75,15 @@ def test_unknown_keys_in_a_file_are_all_named_with_the_file(tmp_path):
     assert "'training.epoch'. Did you mean 'training.epochs'?" in message
 
 
-def test_what_is_no_toml_is_named_with_the_line(tmp_path):
+def test_what_is_no_toml_is_named_with_the_line(tmp_path, refuses):
     path = tmp_path / "mine.toml"
     path.write_text("a = = 1\n")
-    with pytest.raises(RecipeError, match=r"not valid TOML.*line 1"):
+    with refuses(RecipeError, "malformed-toml"):
         load_recipe(path)
 
 
-def test_a_recipe_that_is_nowhere_lists_what_there_is():
-    with pytest.raises(RecipeError, match="compact"):
+def test_a_recipe_that_is_nowhere_lists_what_there_is(refuses):
+    with refuses(RecipeError, "no-such-recipe"):
         load_recipe("nowhere")
 
 

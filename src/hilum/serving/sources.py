@@ -42,7 +42,7 @@ def read_source(source: Source, name: str) -> tuple[Picture, tuple[str, ...]]:
         picture, notes = read_radiograph(source if isinstance(source, bytes) else Path(source), name)
     if picture.pixels.min() == picture.pixels.max():
         msg = f"{name}: every pixel has the same value; there is nothing to see. Check how it was made, or remove it."
-        raise ImageError(msg)
+        raise ImageError(msg, code="constant")
     return picture, notes
 
 
@@ -82,7 +82,7 @@ def find_files(
         if not folders and not failed:
             known = ", ".join(sorted(SUFFIXES | DICOM_SUFFIXES))
             msg = f"{path}: no image in this folder or below it ({known}). Name the files themselves."
-            raise UsageError(msg)
+            raise UsageError(msg, code="no-images", path=path)
         kept, _ = without_companions(folders)
         found, chosen = (
             sorted(path.joinpath(*folder.parts, name) for folder in some for name in folder.images)

@@ -31,7 +31,8 @@ _MARKER_SHARE = 0.95
 def _refuse(text: str, why: str) -> UsageError:
     kinds = [*LABEL_DEFECTS.values(), *(spelling for _, spelling in COUNT_DEFECTS.values())]
     listed = "\n".join(f"  {spelling}" for spelling in kinds)
-    return UsageError(f"no such defect: {text!r} ({why}). There are:\n{listed}\nLABEL is one of: {', '.join(LABELS)}")
+    msg = f"no such defect: {text!r} ({why}). There are:\n{listed}\nLABEL is one of: {', '.join(LABELS)}"
+    return UsageError(msg, code="unknown-defect")
 
 
 @dataclass(frozen=True)

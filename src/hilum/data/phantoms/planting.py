@@ -43,7 +43,7 @@ Details = list[dict[str, str | list[str]]]
 def _draw(rng: np.random.Generator, candidates: list[int], defect: Defect) -> list[int]:
     if len(candidates) < defect.number:
         msg = f"cannot plant {defect}: only {len(candidates)} qualify; ask for fewer, or for more patients"
-        raise UsageError(msg)
+        raise UsageError(msg, code="too-few-candidates")
     return sorted(int(i) for i in rng.choice(candidates, defect.number, replace=False))
 
 
