@@ -168,12 +168,12 @@ def test_the_datasets_own_splits_serve_where_they_can():
     assert "calibration" in splits.names
 
 
-def test_a_val_too_small_to_choose_by_is_left_aside_and_said():
+def test_a_val_too_small_to_choose_by_is_left_aside_and_said(snapshot):
     rows = [*make({"a": 50, "b": 50}), *make({"a": 8, "b": 9}, "val"), *make({"a": 5, "b": 5}, "test")]
     splits = assign_splits(Table(Path(), tuple(rows)), SplitPlan())
     assert {name for row, name in zip(rows, splits.names, strict=True) if row.split == "val"} == {"unused"}
     assert all(row.split == "train" for row, name in zip(rows, splits.names, strict=True) if name == "val")
-    assert any("too few to choose by" in note for note in splits.notes)
+    snapshot("\n".join(splits.notes))
 
 
 def test_the_seeds_protocol_swaps_test_and_val(seed_cxr):
@@ -193,9 +193,9 @@ def test_on_the_real_data_validation_comes_from_train_by_patient(seed_cxr):
     assert all(len(side) == 1 for side in sides.values())
 
 
-def test_unknown_patients_are_called_optimistic():
+def test_unknown_patients_are_called_optimistic(snapshot):
     table = Table(Path(), tuple(make({"a": 40, "b": 40}, known=False)))
-    assert any("optimistic" in note for note in assign_splits(table, SplitPlan()).notes)
+    snapshot("\n".join(assign_splits(table, SplitPlan()).notes))
 
 
 def test_a_patient_on_two_sides_is_found():

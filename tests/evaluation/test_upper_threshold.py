@@ -24,6 +24,7 @@ from hilum.evaluation.upper_threshold import (
     ppv_limits,
     shown_ppv,
 )
+from wording import numbers
 
 STUDY = Path(__file__).resolve().parents[2] / "docs" / "study"
 LABELS = ("normal", "covid", "other")
@@ -210,8 +211,9 @@ def test_what_cannot_be_is_refused(refuses):
         certified(ill, [], others=healthy)
     with refuses(CertificateError, "no-healthy-patients"):
         certified(ill, [], UpperSide("ppv", 0.5, 0.1, ()))
-    with refuses(CertificateError, "too-few-healthy-patients"):
+    with refuses(CertificateError, "too-few-healthy-patients") as refused:
         certified(ill, healthy[:20])
+    assert {"36", "16"} <= numbers(refused.value.message)
 
 
 @pytest.mark.slow

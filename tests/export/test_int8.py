@@ -226,7 +226,9 @@ class Shallow(torch.nn.Module):
         return torch.log_softmax(self.head(self.cells(images).mean(dim=(2, 3))), dim=1)
 
 
-def test_what_cannot_be_quantised_is_said_in_one_message(run_of, hilum, tmp_path, monkeypatch, refuses, one_message):
+def test_what_cannot_be_quantised_is_said_in_one_message(
+    run_of, hilum, tmp_path, monkeypatch, refuses, one_message, snapshot
+):
     labels = ("normal", "infected/covid", "infected/non-covid")
     graph = ServedGraph(Shallow(), labels, "flat", None, Preprocessing(size=32)).eval()
     model = to_onnx(graph, 32, ["probabilities", "features"])
@@ -242,5 +244,4 @@ def test_what_cannot_be_quantised_is_said_in_one_message(run_of, hilum, tmp_path
     one_message(message, 1)
     assert not (tmp_path / "m.onnx").exists()
     result = hilum("export", run.path, tmp_path / "m.onnx", "--int8", check=0)
-    assert "8 bits against float, on" in result.stderr
-    assert "of `val`" in result.stderr
+    snapshot(result.stderr, numbers=False)
