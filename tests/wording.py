@@ -34,7 +34,7 @@ def pytest_addoption(parser):
 
 def read_entries(file):
     parts = ENTRY.split(file.read_text(encoding="utf-8")) if file.exists() else [""]
-    return {key: text.removesuffix("\n\n") for key, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return {key: text.rstrip("\n") for key, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def test_of(key):
