@@ -479,7 +479,6 @@ def test_a_label_of_files_that_are_not_read_stops(tree, kind, refuses):
 def test_what_is_only_partly_read_or_empty_is_said(tree, snapshot):
     files = {"train/COVID": ["a.heic", "b.png", "c.png", "b.npy"], "train/Normal": 3, "train/TB": 0, "test/TB": 2}
     notes = read_table(tree({**files, "train/notes": ["a.txt"]})).notes
-    assert "WARNING: 1 .heic in 'train/COVID' are not read" in notes
     snapshot("\n".join(notes))
 
 
@@ -500,16 +499,16 @@ def test_words_that_end_like_a_split_are_labels(tree):
     assert read_table(tree({"contest": 3, "retrain": 3, "normal": 3})).labels == ("normal", "contest", "retrain")
 
 
-def test_a_link_takes_no_split_and_no_label_away(tree, tmp_path):
+def test_a_link_takes_no_split_and_no_label_away(tree, tmp_path, snapshot):
     root = tree({f"{split}/{label}": 3 for split in ("train", "test") for label in TWO})
     (root / "val").symlink_to("test")  # sorts behind test; a link that sorts before it is no other case
     (root / "a_link").symlink_to("train")
     (root / "up").symlink_to(tmp_path)
     table = read_table(root)
     assert every(counts(table), TWO, train=3, test=3)
-    assert "'val' is a link to 'test' and is passed over" in table.notes
-    assert "'a_link' is a link to 'train' and is passed over" in table.notes
-    assert sum("link" in note for note in table.notes) == 3
+    links = [note for note in table.notes if "link" in note]
+    assert [any(name in note for name in ("'val'", "'a_link'", "'up'")) for note in links] == [True] * 3
+    snapshot("\n".join(links))
     (tmp_path / "linked").symlink_to(root)
     assert counts(read_table(tmp_path / "linked")) == counts(table)
 
@@ -597,14 +596,14 @@ def test_links_that_lead_nowhere_are_listed(write_dataset):
     assert "a/gone.png" in [row.path for row in read_table(root).rows]
 
 
-def test_other_files_and_stray_images_are_counted(write_dataset):
+def test_other_files_and_stray_images_are_counted(write_dataset, snapshot):
     root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
     (root / "a" / "notes.txt").write_text("hello")
     (root / "a" / "tr000-0.png").with_name("x.png").write_bytes(b"")
     (root / "a" / "x.png").rename(root / "stray.png")
     notes = " ".join(read_table(root).notes)
-    assert "1 files that are not images (1 .txt)" in notes
     assert "stray.png" in notes
+    snapshot(notes)
 
 
 def test_an_empty_folder_and_a_folder_of_other_files_are_told_apart(tmp_path, refuses):
