@@ -7,9 +7,11 @@ OUT ?= runs/demo
 SLOW ?=
 BENCH ?=
 SECONDS ?= 300
+PYTEST := pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+CHOSEN = $(if $(SLOW),$(if $(filter only,$(SLOW)),-m slow),-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz model bench bench-quick sbom audit-dependencies clean
+.PHONY: help demo test coverage snapshots lint format fuzz model bench bench-quick sbom audit-dependencies clean
 
 help:           ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -17,8 +19,17 @@ help:           ## What can be made
 demo: $(READY)  ## The whole way, on phantoms or on DATA=folder: train, evaluate, report
 	$(BIN)/hilum demo $(DATA) --out $(OUT)
 
-test: $(READY)  ## All tests that take seconds; SLOW=1 runs the long ones, too
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(if $(SLOW),,-m "not slow")
+test: $(READY)  ## All tests that take seconds; SLOW=1 runs the long ones, too, SLOW=only those alone
+	$(BIN)/python -m $(PYTEST) $(CHOSEN)
+
+coverage: $(READY)  ## The tests that take seconds, and how much of the source they run: lines and branches
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m $(PYTEST) -m "not slow"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+snapshots: $(READY)  ## Keep today's wording of messages, help and reports (SLOW=1: of long tests, too); look at the diff
+	$(BIN)/python -m $(PYTEST) --renew-snapshots $(CHOSEN)
 
 lint: $(READY)  ## Style, types, and what must not be committed
 	$(BIN)/ruff check

@@ -21,6 +21,7 @@ from PIL import Image
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["wording"]
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

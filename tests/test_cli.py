@@ -1,6 +1,7 @@
 """The command line as people use it, good input and bad."""
 
 import json
+import re
 import shutil
 import signal
 import struct
@@ -12,7 +13,6 @@ import zlib
 import pytest
 
 from hilum.errors import UsageError
-from messages import assert_one_message
 
 TINY = ["--set", "network.options.width=4", "--set", "network.options.blocks=[1,1]", "--set", "preprocessing.size=32"]
 FEW = [*TINY, "--set", "max_steps=4", "--set", "batch_size=8"]
@@ -27,7 +27,6 @@ def trained(write_dataset, hilum, tmp_path):
 
 def test_the_way_in_steps(trained, hilum):
     result = hilum("evaluate", trained, check=0)
-    assert "accuracy" in result.stdout
     metrics = json.loads((trained / "evaluation" / "test" / "metrics.json").read_text())
     for name in ("labels", "n_images", "n_patients", "confusion", "accuracy", "balanced_accuracy", "recall"):
         assert name in metrics
@@ -47,19 +46,19 @@ def test_json_on_standard_output_is_json_and_nothing_else(trained, hilum):
     assert json.loads(result.stdout)["n_images"] == 72
 
 
-def test_another_dataset_with_the_same_labels_can_be_evaluated(trained, hilum, write_dataset, tmp_path):
+def test_another_dataset_with_the_same_labels_can_be_evaluated(trained, hilum, write_dataset, tmp_path, one_message):
     other = write_dataset(splits=("",), name="test", patients=5, start=1)
     metrics = json.loads(hilum("evaluate", trained, other, "--json", check=0).stdout)
     assert (metrics["name"].startswith("test-"), metrics["n_images"]) == (True, 30)
     foreign = write_dataset(labels=("normal", "tb"), splits=("",), name="foreign", patients=5)
     result = hilum("evaluate", trained, foreign, check=1)
-    assert "the label 'tb', which the run does not know" in result.stderr
+    one_message(result, 1)
 
 
-def test_the_runs_own_data_are_known_wherever_they_lie(trained, hilum, write_dataset, tmp_path):
+def test_the_runs_own_data_are_known_wherever_they_lie(trained, hilum, write_dataset, tmp_path, one_message):
     """Given explicitly, or moved: the run's splits count, and no training image becomes a test image."""
     (tmp_path / "data").rename(tmp_path / "moved")
-    assert_one_message(hilum("evaluate", trained), 1, "are gone")
+    one_message(hilum("evaluate", trained), 1)
     metrics = json.loads(hilum("evaluate", trained, tmp_path / "moved", "--json", check=0).stdout)
     assert (metrics["name"], metrics["n_images"]) == ("test", 72)
 
@@ -82,45 +81,41 @@ def test_other_data_lose_the_images_that_were_trained_on(trained, hilum, tmp_pat
 
 def test_summary_prints_the_seeds_table(hilum):
     text = hilum("summary", "--recipe", "seed", check=0).stdout
-    assert "Linear-51                [-1, 3]          12,291" in text
-    for line in ("Total params: 65,090,499", "Trainable params: 65,090,499", "Non-trainable params: 0"):
-        assert line in text
-    for size in ("0.09", "142.46", "248.30", "390.85"):
-        assert f"(MB): {size}\n" in text
+    assert text.split()[text.split().index("Linear-51") :][:4] == ["Linear-51", "[-1,", "3]", "12,291"]
+    assert dict(re.findall(r"^(Total|Trainable|Non-trainable) params: ([\d,]+)$", text, re.MULTILINE)) == {
+        "Total": "65,090,499",
+        "Trainable": "65,090,499",
+        "Non-trainable": "0",
+    }
+    assert re.findall(r"\(MB\): ([\d.]+)$", text, re.MULTILINE) == ["0.09", "142.46", "248.30", "390.85"]
 
 
-def test_phantoms_can_be_made_and_read(hilum, tmp_path):
+def test_phantoms_can_be_made_and_read(hilum, tmp_path, snapshot, one_message):
     result = hilum("phantoms", tmp_path / "p", "--patients", "9", "--size", "64", "--plant", "marker:normal", check=0)
-    assert "9 patients" in result.stdout
-    result = hilum("phantoms", tmp_path / "p", "--patients", "9", check=1)
-    assert str(tmp_path / "p") in result.stderr
-    result = hilum("phantoms", tmp_path / "q", "--plant", "nonsense", check=2)
-    assert "marker" in result.stderr
+    snapshot(result.stdout)
+    one_message(hilum("phantoms", tmp_path / "p", "--patients", "9"), 1)
+    one_message(hilum("phantoms", tmp_path / "q", "--plant", "nonsense"), 2)
 
 
 def bad_empty(root):
     shutil.rmtree(root)
     root.mkdir()
-    return "no files at all"
 
 
 def bad_one_class(root):
     for label in ("infected",):
         shutil.rmtree(root / "train" / label)
     (root / "metadata.csv").unlink()
-    return "a single label ('normal')"
 
 
 def bad_column(root):
     path = root / "metadata.csv"
     path.write_text(path.read_text().replace("label", "what", 1))
-    return "--label-column"
 
 
 def bad_twice(root):
     path = root / "metadata.csv"
     path.write_text(path.read_text() + path.read_text().splitlines()[1].replace("normal,", "other,") + "\n")
-    return "listed again with other values: lines 2 and 74"
 
 
 def bad_test_label(root):
@@ -128,16 +123,15 @@ def bad_test_label(root):
     folder.mkdir(parents=True)
     shutil.copy(next((root / "train").rglob("*.png")), folder / "1.png")
     (root / "metadata.csv").unlink()
-    return "'tuberculosis', which train does not have"
 
 
 @pytest.mark.parametrize(
     "spoil", [bad_empty, bad_one_class, bad_column, bad_twice, bad_test_label], ids=lambda f: f.__name__
 )
-def test_data_that_cannot_be_used(spoil, write_dataset, hilum, tmp_path):
+def test_data_that_cannot_be_used(spoil, write_dataset, hilum, tmp_path, one_message):
     root = write_dataset()
-    expected = spoil(root)
-    assert_one_message(hilum("train", root, "--out", tmp_path / "run", *FEW), 1, expected)
+    spoil(root)
+    one_message(hilum("train", root, "--out", tmp_path / "run", *FEW), 1)
     assert not (tmp_path / "run").exists()
 
 
@@ -149,7 +143,7 @@ def claims_50000():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
 
 
-def test_bad_files_among_good_ones_are_named_counted_and_left_out(write_dataset, hilum, tmp_path):
+def test_bad_files_among_good_ones_are_named_counted_and_left_out(write_dataset, hilum, tmp_path, snapshot):
     from PIL import Image
 
     root = write_dataset(metadata=False)
@@ -161,38 +155,32 @@ def test_bad_files_among_good_ones_are_named_counted_and_left_out(write_dataset,
     Image.new("L", (1, 1)).save(files[2])
     files[3].write_bytes(claims_50000())
     result = hilum("train", root, "--out", tmp_path / "run", *FEW, check=0)
-    for name, reason in (
-        (files[0].with_suffix(".jpg").name, "damaged"),
-        (files[1].name, "a text file"),
-        (files[2].name, "1x1 pixels"),
-        (files[3].name, "refused unread"),
-    ):
-        assert any(name in line and reason in line for line in result.stderr.splitlines()), name
-    assert "left out 4 of 73 files" in result.stderr
+    bad = [files[0].with_suffix(".jpg"), *files[1:4]]
+    for file in bad:
+        assert sum(file.name in line for line in result.stderr.splitlines()) == 1, file
+    snapshot("\n".join(line for line in result.stderr.splitlines() if "left out" in line or line.count(".png: ")))
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
-    assert len(environment["data"]["unreadable"]) == 4
+    unreadable = environment["data"]["unreadable"]
+    assert sorted(item["path"] for item in unreadable) == sorted(file.relative_to(root).as_posix() for file in bad)
+    snapshot("\n".join(item["message"] for item in unreadable))
     splits = (tmp_path / "run" / "split.csv").read_text()
     assert splits.count(",unreadable,") == 4
 
 
-def test_wrong_usage(hilum, write_dataset, tmp_path):
+def test_wrong_usage(hilum, write_dataset, tmp_path, one_message):
     root = write_dataset()
-    assert_one_message(
-        hilum("train", root, "--out", tmp_path / "r", "--set", "lrr=1"), 2, "unknown key 'lrr'", "training.lr"
-    )
-    assert_one_message(hilum("train", root, "--out", tmp_path / "r", "--recipe", "nowhere"), 2, "'nowhere'", "compact")
-    assert_one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "network.name=vgg16"), 2, "'vgg16-bn'")
-    assert_one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "splits.val=foo"), 1, "'foo'")
-    assert_one_message(
-        hilum("train", root, "--out", tmp_path / "r", "--set", "training.seed=99999999999999"), 2, "seed"
-    )
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "lrr=1"), 2)
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--recipe", "nowhere"), 2)
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "network.name=vgg16"), 2)
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "splits.val=foo"), 1)
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "training.seed=99999999999999"), 2)
     assert not (tmp_path / "r").exists(), "a mistake leaves no run behind that is in the way"
     (tmp_path / "file").write_text("")
-    assert_one_message(hilum("train", root, "--out", tmp_path / "file" / "r", *FEW), 1, "is a file")
+    one_message(hilum("train", root, "--out", tmp_path / "file" / "r", *FEW), 1)
     assert hilum("train", root).returncode == 2
-    assert_one_message(hilum("train", tmp_path / "nothing", "--out", tmp_path / "r"), 1, "no such folder")
-    assert_one_message(hilum("evaluate", tmp_path / "nothing"), 1, "no such folder")
-    assert_one_message(hilum("report", tmp_path), 1, "recipe.toml")
+    one_message(hilum("train", tmp_path / "nothing", "--out", tmp_path / "r"), 1)
+    one_message(hilum("evaluate", tmp_path / "nothing"), 1)
+    one_message(hilum("report", tmp_path), 1)
 
 
 MISTAKEN = {
@@ -208,7 +196,7 @@ MISTAKEN = {
 
 
 @pytest.mark.parametrize("given", MISTAKEN, ids=lambda given: given[0])
-def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(given, capsys, monkeypatch):
+def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(given, capsys, monkeypatch, one_message):
     from hilum.cli import main
 
     for command in ("train", "sweep", "crossval"):
@@ -217,22 +205,20 @@ def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(gi
             main()
         out, err = capsys.readouterr()
         result = subprocess.CompletedProcess([], stop.value.code, out, err)
-        assert_one_message(result, 2, given[0].partition("=")[0], MISTAKEN[given])
+        one_message(result, 2)
 
 
 @pytest.mark.parametrize("command", ["train", "sweep", "crossval"])
-def test_a_wrong_network_is_refused_before_any_file_is_read(command, hilum, write_dataset, tmp_path):
+def test_a_wrong_network_is_refused_before_any_file_is_read(command, hilum, write_dataset, tmp_path, one_message):
     root = write_dataset(splits=("train", "test"))
     swept = ["--set", "lr=0.1,0.2"] if command == "sweep" else []
-    for setting, expected in (("network.name=monai/foo", "Known: compact"), ("network.options.widht=4", "widht")):
+    for setting in ("network.name=monai/foo", "network.options.widht=4"):
         result = hilum(command, root, "--out", tmp_path / "r", *swept, "--set", setting)
-        assert_one_message(result, 2, expected)
-        assert "mean" not in result.stderr
-        assert "Decoding" not in result.stderr
-        assert "Reading" not in result.stderr
+        one_message(result, 2)
+        assert result.stderr.count("\n") == 1, "nothing was read or decoded before"
 
 
-def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tmp_path, monkeypatch):
+def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tmp_path, monkeypatch, refuses):
     import urllib.request
     from urllib.error import URLError
 
@@ -247,8 +233,17 @@ def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tm
     monkeypatch.setattr("torch.hub.urlopen", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     settings = ["network.name=monai/densenet121", "network.options.pretrained=true"]
-    with pytest.raises(RecipeError, match=r"pretrained weights cannot be downloaded.*no network here"):
+    with refuses(RecipeError, "no-download"):
         train(write_dataset(), tmp_path / "r", load_recipe("compact", settings))
+
+
+def test_help_of_every_command(hilum, snapshot):
+    from typer.main import get_command
+
+    from hilum.cli import app
+
+    for command in ([], *([name] for name in sorted(get_command(app).commands))):
+        snapshot(f"$ hilum {' '.join([*command, '--help'])}\n{hilum(*command, '--help', check=0).stdout}")
 
 
 def test_help_lists_all_recipes(hilum):
@@ -258,18 +253,18 @@ def test_help_lists_all_recipes(hilum):
     assert all(name in text for name in recipe_names())
 
 
-def test_a_run_in_the_way_and_a_split_that_is_not_there(trained, hilum, write_dataset):
-    assert_one_message(hilum("train", trained, "--out", trained), 1, "--resume")
-    assert_one_message(hilum("evaluate", trained, "--split", "nope"), 1, "'nope'", "--split")
+def test_a_run_in_the_way_and_a_split_that_is_not_there(trained, hilum, write_dataset, one_message):
+    one_message(hilum("train", trained, "--out", trained), 1)
+    one_message(hilum("evaluate", trained, "--split", "nope"), 1)
 
 
-def test_output_that_cannot_be_written_is_one_message(trained, hilum, tmp_path):
+def test_output_that_cannot_be_written_is_one_message(trained, hilum, tmp_path, one_message):
     (tmp_path / "file").write_text("")
-    assert_one_message(hilum("evaluate", trained, "--out", tmp_path / "file"), 2, "--out")
-    assert_one_message(hilum("phantoms", tmp_path / "file" / "p", "--patients", "6"), 1, "file")
+    one_message(hilum("evaluate", trained, "--out", tmp_path / "file"), 2)
+    one_message(hilum("phantoms", tmp_path / "file" / "p", "--patients", "6"), 1)
 
 
-def test_ctrl_c_says_how_to_go_on_and_an_unfinished_run_is_not_evaluated(write_dataset, tmp_path):
+def test_ctrl_c_says_how_to_go_on_and_an_unfinished_run_is_not_evaluated(write_dataset, tmp_path, one_message):
     root, out = write_dataset(patients=60), tmp_path / "run"
     command = [sys.executable, "-m", "hilum", "train", root, "--out", out, *TINY, "--set", "epochs=500"]
     process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
@@ -282,23 +277,23 @@ def test_ctrl_c_says_how_to_go_on_and_an_unfinished_run_is_not_evaluated(write_d
     assert "--resume" in errors.splitlines()[-1]
     assert "Traceback" not in errors
     result = subprocess.run([*command[:3], "evaluate", out], capture_output=True, text=True, check=False)
-    assert_one_message(result, 1, "not finished", "--resume")
+    one_message(result, 1)
 
 
-def test_a_checkpoint_of_another_architecture(trained, hilum):
+def test_a_checkpoint_of_another_architecture(trained, hilum, one_message):
     recipe = trained / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("width = 4", "width = 16"))
-    assert_one_message(hilum("evaluate", trained), 1, "recipe.toml", "environment.json")
+    one_message(hilum("evaluate", trained), 1)
     facts = trained / "environment.json"
     facts.write_text(json.dumps({key: value for key, value in json.loads(facts.read_text()).items() if key != "files"}))
-    assert_one_message(hilum("evaluate", trained), 1, "another architecture", "best.safetensors")
+    one_message(hilum("evaluate", trained), 1)
 
 
-def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path):
+def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path, one_message):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
     result = hilum("train", write_dataset(), "--out", tmp_path / "r", *FEW, HILUM_CACHE=str(blocked))
-    assert_one_message(result, 1, "HILUM_CACHE")
+    one_message(result, 1)
 
 
 def test_an_object_for_programs_is_not_lost_without_a_word(monkeypatch):

@@ -8,10 +8,6 @@ import subprocess
 import sys
 import time
 
-import pytest
-
-from messages import assert_one_message
-
 SMALL = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "batch_size=8"]
 
 
@@ -19,7 +15,7 @@ def options(*settings):
     return [option for setting in (*SMALL, *settings) for option in ("--set", setting)]
 
 
-def test_both_architectures_are_trained_and_compared(write_dataset, hilum, tmp_path):
+def test_both_architectures_are_trained_and_compared(write_dataset, hilum, tmp_path, one_message):
     root = write_dataset(splits=("train", "test"), patients=6)
     for name in ("flat", "cascade"):
         hilum("train", root, "--out", tmp_path / name, *options("max_steps=4", f"architecture={name}"), check=0)
@@ -45,20 +41,19 @@ def test_both_architectures_are_trained_and_compared(write_dataset, hilum, tmp_p
     other = write_dataset(name="other", splits=("train", "test"), patients=5)
     hilum("train", other, "--out", tmp_path / "elsewhere", *options("max_steps=2"), check=0)
     result = hilum("compare", tmp_path / "flat", tmp_path / "elsewhere")
-    assert_one_message(result, 1, "6 are not in both", "test/", "--second-split")
-    assert_one_message(hilum("compare", tmp_path / "flat", tmp_path / "none"), 1, "no such folder")
-    assert_one_message(hilum("compare", tmp_path / "flat", tmp_path), 1, "Name one of them", str(tmp_path / "cascade"))
+    one_message(result, 1)
+    one_message(hilum("compare", tmp_path / "flat", tmp_path / "none"), 1)
+    one_message(hilum("compare", tmp_path / "flat", tmp_path), 1)
     result = hilum("compare", tmp_path / "flat", tmp_path / "cascade", "--split", "tset")
-    assert_one_message(result, 1, "Did you mean 'test'?")
+    one_message(result, 1)
 
 
-def test_a_sweep_from_end_to_end(write_dataset, hilum, tmp_path):
+def test_a_sweep_from_end_to_end(write_dataset, hilum, tmp_path, one_message, snapshot):
     root, out = write_dataset(), tmp_path / "sweep"
     some = options("max_steps=6", "optimiser=sgd", "lr=0.01,1e38")
     result = hilum("sweep", root, "--out", out, *some, check=0)
-    assert "chosen by validation loss: lr=0.01" in result.stdout
-    assert "diverged" in result.stdout
-    assert "no longer a finite number" in result.stderr
+    assert json.loads((out / "sweep.json").read_text())["choice"] == {"training.lr": 0.01}
+    snapshot(result.stdout, numbers=False)
     assert [row["status"] for row in csv.DictReader((out / "sweep.csv").read_text().splitlines())] == [
         "finished",
         "diverged",
@@ -67,19 +62,17 @@ def test_a_sweep_from_end_to_end(write_dataset, hilum, tmp_path):
     printed = hilum("sweep", root, "--out", out, *some, "--resume", "--json", check=0)
     assert json.loads(printed.stdout) == json.loads((out / "sweep.json").read_text())
 
-    assert_one_message(hilum("sweep", root, "--out", out, *some), 1, "holds a sweep already", "--resume")
+    one_message(hilum("sweep", root, "--out", out, *some), 1)
     other = tmp_path / "other"
-    assert_one_message(
-        hilum("sweep", root, "--out", other, "--set", "learing_rate=1,2"), 2, "unknown key 'learing_rate'"
-    )
-    assert_one_message(hilum("sweep", root, "--out", other, "--set", "lr=0.1"), 2, "several values")
-    assert_one_message(hilum("sweep", root, "--out", other, "--set", "lr=0.1,fast"), 2, "training.lr = 'fast'")
+    one_message(hilum("sweep", root, "--out", other, "--set", "learing_rate=1,2"), 2)
+    one_message(hilum("sweep", root, "--out", other, "--set", "lr=0.1"), 2)
+    one_message(hilum("sweep", root, "--out", other, "--set", "lr=0.1,fast"), 2)
     result = hilum("sweep", root, "--out", other, "--set", "lr=1,2", "--select", "auc")
-    assert_one_message(result, 2, "loss, accuracy, misses")
+    one_message(result, 2)
     assert not other.exists()
 
 
-def test_a_cross_validation_from_end_to_end(write_dataset, hilum, tmp_path):
+def test_a_cross_validation_from_end_to_end(write_dataset, hilum, tmp_path, one_message, snapshot):
     root, out = write_dataset(patients=6), tmp_path / "cv"
     with (root / "metadata.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -88,7 +81,7 @@ def test_a_cross_validation_from_end_to_end(write_dataset, hilum, tmp_path):
         writer.writeheader()
         writer.writerows(row | {"source": "B" if row["label"] == "infected/covid" else "A"} for row in rows)
     result = hilum("crossval", root, "--folds", 3, "--out", out, *options("max_steps=3"), check=0)
-    assert "fold by fold" in result.stdout
+    snapshot(result.stdout, numbers=False)
     facts = json.loads((out / "crossval.json").read_text())
     assert "sources" in {found["check"] for found in facts["audit"]["findings"] if found["severity"] == "error"}
     assert "training data: ERROR sources" in result.stdout
@@ -99,10 +92,10 @@ def test_a_cross_validation_from_end_to_end(write_dataset, hilum, tmp_path):
     assert json.loads(again.stdout) == facts
 
     result = hilum("crossval", root, "--folds", 7, "--out", tmp_path / "many", *options("max_steps=3"))
-    assert_one_message(result, 1, "has 6 patients", "Use --folds 6")
-    assert_one_message(hilum("crossval", tmp_path / "no", "--out", tmp_path / "many"), 1, "no such")
+    one_message(result, 1)
+    one_message(hilum("crossval", tmp_path / "no", "--out", tmp_path / "many"), 1)
     result = hilum("crossval", root, "--out", tmp_path / "sweep", "--resume")
-    assert_one_message(result, 1, "no cross-validation to continue")
+    one_message(result, 1)
     assert hilum("crossval", root, "--folds", 1, "--out", tmp_path / "many").returncode == 2
     assert not (tmp_path / "many").exists()
 
@@ -121,10 +114,3 @@ def test_ctrl_c_in_a_sweep_says_how_to_go_on(write_dataset, tmp_path):
     assert process.returncode == 130, said
     assert "--resume" in said
     assert "Traceback" not in said
-
-
-@pytest.mark.parametrize("command", ["compare", "sweep", "crossval"])
-def test_help_names_every_argument(hilum, command):
-    result = hilum(command, "--help", check=0)
-    assert "--out" in result.stdout
-    assert "--json" in result.stdout

@@ -121,10 +121,10 @@ def _check_place(out: Path, data: Path | None) -> None:
     """Find what is in the way of a demo: its own data, or what somebody else has put there."""
     if data and any(data.resolve().is_relative_to((out / name).resolve()) for name in MADE):
         msg = f"{out}: holds the data ({data}) itself, and a demo replaces an earlier one. Choose another --out."
-        raise RunError(msg)
+        raise RunError(msg, code="holds-data", path=out)
     if not (out / MARK).exists() and contents(out):
         msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
-        raise RunError(msg)
+        raise RunError(msg, code="not-empty", path=out)
 
 
 def _make_room(out: Path) -> None:
@@ -136,4 +136,4 @@ def _make_room(out: Path) -> None:
                 shutil.rmtree(out / name)
     except OSError as error:
         msg = f"{out}: cannot be used ({error.strerror}). Choose another --out."
-        raise RunError(msg) from error
+        raise RunError(msg, code="unusable", path=out) from error

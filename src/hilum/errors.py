@@ -20,79 +20,134 @@
     └── UsageError          exit code 2: wrong usage
         └── RecipeError     a recipe with an unknown key or an impossible value
 
-Every message says what was found, where, and the remedy.
+Every message says what was found, where, and the remedy. ``code`` names the kind of fault for programs: that of the
+class (``table``, ``run``), or a finer one where several faults share a class (``several-datasets``).
 """
+
+from pathlib import Path
+from typing import ClassVar
 
 
 class HilumError(Exception):
-    """The root of the tree; ``exit_code`` is what the command line returns."""
+    """The root of the tree.
 
-    exit_code = 1
+    Args:
+        message: What was found, where, and the remedy; also ``str(error)``.
+        code: Kind of fault in kebab-case, stable where the wording changes; that of the class by default.
+        path: File or folder concerned, if it is one.
+
+    Attributes:
+        exit_code: What the command line returns.
+    """
+
+    exit_code: ClassVar[int] = 1
+    code: str = "hilum"
+    path: Path | None = None
+
+    def __init__(self, message: str = "", *, code: str | None = None, path: str | Path | None = None):
+        super().__init__(message)
+        self.code = code or self.code
+        self.path = None if path is None else Path(path)
+
+    @property
+    def message(self) -> str:
+        """What was found, where, and the remedy."""
+        return str(self)
 
 
 class DataError(HilumError):
     """Something about the dataset prevents the work."""
 
+    code = "data"
+
 
 class TableError(DataError):
     """A folder or CSV file does not describe a labelled dataset."""
+
+    code = "table"
 
 
 class ImageError(DataError):
     """One file cannot be read as a radiograph."""
 
+    code = "image"
+
 
 class PassingImageError(ImageError):
     """The machine, not the file, is the reason: memory, permissions, a failing disk."""
+
+    code = "passing"
 
 
 class SplitError(DataError):
     """Splits cannot be carved, or do not fit together."""
 
+    code = "split"
+
 
 class CacheError(DataError):
     """Decoded images cannot be stored or found."""
+
+    code = "cache"
 
 
 class RunError(HilumError):
     """A run folder is missing, incomplete, or in the way."""
 
+    code = "run"
+
 
 class CheckpointError(RunError):
     """Stored weights are damaged, or belong to another network."""
+
+    code = "checkpoint"
 
 
 class CertificateError(HilumError):
     """A miss rate cannot be certified, or a certificate was changed or belongs to another run."""
 
+    code = "certificate"
+
 
 class LedgerError(HilumError):
     """The ledger of attempts and accesses is damaged, or cannot be read or written."""
+
+    code = "ledger"
 
 
 class BundleError(HilumError):
     """A file is no bundle, is damaged, or was made by another version."""
 
+    code = "bundle"
+
 
 class DivergenceError(HilumError):
     """The training loss is no longer a finite number."""
 
+    code = "divergence"
+
 
 class ExtraError(HilumError):
     """What was asked for takes a library that comes with an extra, and it is not installed."""
+
+    code = "extra"
 
 
 class GateError(HilumError):
     """An audit found what it was told to stop at; everything was written all the same."""
 
     exit_code = 3
+    code = "gate"
 
 
 class UsageError(HilumError):
     """The command was called in a way that cannot work."""
 
     exit_code = 2
+    code = "usage"
 
 
 class RecipeError(UsageError):
     """A recipe has an unknown key or an impossible value."""
+
+    code = "recipe"

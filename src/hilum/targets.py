@@ -114,7 +114,7 @@ def check_target(
         what = f"is there already, and no {kind.name}"
     if what:
         msg = f"{said}: {what}. Nothing was written. Choose a name that is new."
-        raise UsageError(msg)
+        raise UsageError(msg, code="in-the-way", path=path)
 
 
 def check_folder(folder: Path, kinds: Mapping[str, Kind], *, option: str = "--out") -> None:
@@ -132,7 +132,7 @@ def check_folder(folder: Path, kinds: Mapping[str, Kind], *, option: str = "--ou
     """
     if os.path.lexists(folder) and not folder.is_dir():
         msg = f"{option} {folder}: is no folder. Nothing was written. Choose a name that is new."
-        raise UsageError(msg)
+        raise UsageError(msg, code="no-folder", path=folder)
     for name, kind in kinds.items():
         file = folder / name
         if folder.is_dir() and not file.is_symlink():

@@ -20,7 +20,6 @@ from hilum.data.phantoms import write_phantoms
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
 from hilum.reporting.audit_page import evidence_of, write_audit_page
-from messages import assert_one_message
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +122,7 @@ def test_small_parts_say_what_they_cannot_show():
     assert high - low < 0.06
 
 
-def test_the_command_writes_and_gates(faulty, hilum, tmp_path):
+def test_the_command_writes_and_gates(faulty, hilum, tmp_path, one_message):
     root, names = faulty
     result = hilum("audit", root, "--out", tmp_path / "a", check=0)
     assert "ERROR" in result.stdout
@@ -136,7 +135,7 @@ def test_the_command_writes_and_gates(faulty, hilum, tmp_path):
     assert names["copy"] in page
     assert "data:image/png" in page
     result = hilum("audit", root, "--out", tmp_path / "a", "--fail-on", "error")
-    assert_one_message(result, 3, "--fail-on error")
+    one_message(result, 3)
     printed = hilum("audit", root, "--out", tmp_path / "b", "--json", "--fix", root / "mended.csv", check=0)
     assert json.loads(printed.stdout)["findings"] == facts["findings"]
     hilum("audit", root, "--out", tmp_path / "b", "--fix", tmp_path / "other" / "mended.csv", check=0)  # anywhere
@@ -147,22 +146,21 @@ def test_the_command_writes_and_gates(faulty, hilum, tmp_path):
     assert (root / "mended.log").read_text().count("\n") >= 3
 
 
-def test_bad_input_has_one_message(phantoms, hilum, tmp_path):
-    assert_one_message(hilum("audit", tmp_path / "none"), 1, "none")
-    assert_one_message(hilum("audit", phantoms, "--fail-on", "remark"), 2, "warning or error")
-    assert_one_message(hilum("audit", phantoms, "--fix", tmp_path / "x.txt"), 1, "ends in .csv")
+def test_bad_input_has_one_message(phantoms, hilum, tmp_path, one_message):
+    one_message(hilum("audit", tmp_path / "none"), 1)
+    one_message(hilum("audit", phantoms, "--fail-on", "remark"), 2)
+    one_message(hilum("audit", phantoms, "--fix", tmp_path / "x.txt"), 1)
     (tmp_path / "file").touch()
-    assert_one_message(hilum("audit", phantoms, "--out", tmp_path / "file"), 2, "--out")
+    one_message(hilum("audit", phantoms, "--out", tmp_path / "file"), 2)
 
 
 @pytest.mark.slow
-def test_the_seeds_own_data_are_recognised(seed_cxr):
+def test_the_seeds_own_data_are_recognised(seed_cxr, snapshot):
     """Published facts: Kermany's children of 2018; identical pairs, none across splits; files written alike."""
     found = audit(seed_cxr)
     worst = found.findings[0]
     assert (worst.check, worst.severity) == ("provenance", "error")
-    assert "'infected/covid' cannot be COVID-19" in worst.message
-    assert "viral pneumonia" in worst.message
+    snapshot(worst.message)
     (known,) = found.facts["provenance"]
     assert "2018" in known["dataset"]
     assert known["matched"] >= 0.99 * found.facts["n_images"]
@@ -177,9 +175,9 @@ def test_the_seeds_own_data_are_recognised(seed_cxr):
 
 
 @pytest.mark.slow
-def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr):
+def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, snapshot):
     found = audit(seed_cxr.parent / "darkcovidnet")
-    assert "Source and label determine each other ('covid')" in found.findings[0].message  # it leads
+    snapshot(found.findings[0].message)
     console = Console(width=80, file=io.StringIO())
     console.print(audit_lines(found.facts))
     screen = console.file.getvalue()

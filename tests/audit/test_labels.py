@@ -11,7 +11,6 @@ import pytest
 from hilum.audit.labels import Opinion, find_label_errors, findings, require_cleanlab
 from hilum.data.table import Row, Table
 from hilum.errors import ExtraError
-from messages import assert_one_message
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
@@ -59,9 +58,9 @@ def test_only_judged_images_and_occurring_labels_count():
     assert {suspect.position for suspect in found.suspects} <= set(some.tolist())
 
 
-def test_without_cleanlab_it_says_what_to_install(monkeypatch):
+def test_without_cleanlab_it_says_what_to_install(monkeypatch, refuses):
     monkeypatch.setitem(sys.modules, "cleanlab", None)
-    with pytest.raises(ExtraError, match=r"pip install 'hilum\[labels\]'"):
+    with refuses(ExtraError, "extra"):
         require_cleanlab()
 
 
@@ -79,7 +78,9 @@ def mislabel(root, paths):
 
 
 @pytest.mark.slow
-def test_a_run_and_a_cross_validation_judge_what_they_have_not_seen(write_dataset, tiny, hilum, tmp_path):
+def test_a_run_and_a_cross_validation_judge_what_they_have_not_seen(
+    write_dataset, tiny, hilum, tmp_path, one_message, snapshot
+):
     root = write_dataset(labels=("normal", "covid"), patients=25, images=2, splits=("train", "test"))
     settings = [part for setting in (*tiny, "epochs=8") for part in ("--set", setting)]
     wrong = {
@@ -105,15 +106,15 @@ def test_a_run_and_a_cross_validation_judge_what_they_have_not_seen(write_datase
     assert not in_training & set(listed)
     assert {path for path in wrong if path.startswith("test")} <= set(listed[:4])
     (finding,) = [finding for finding in facts["findings"] if finding["check"] == "labels"]
-    assert "hilum crossval" in finding["remedy"]
+    snapshot(finding["remedy"])
 
     result = hilum("audit", root, "--run", tmp_path / "folds", "--out", tmp_path / "b", check=0)
     errors = json.loads((tmp_path / "b" / "audit.json").read_text())["label_errors"]
     assert errors["judged"] == 200
     assert set(wrong) == {suspect["path"] for suspect in errors["suspects"][:3]}
-    assert "may be wrong" in result.stdout
+    snapshot(result.stdout, numbers=False)
     assert "train/normal/tr003-0.png" in (tmp_path / "b" / "audit.html").read_text()
 
     other = write_dataset(name="other", start=7)
-    assert_one_message(hilum("audit", other, "--run", tmp_path / "folds"), 1, "not one image", "--run")
-    assert_one_message(hilum("audit", root, "--run", tmp_path / "none"), 1, "none", "hilum train")
+    one_message(hilum("audit", other, "--run", tmp_path / "folds"), 1)
+    one_message(hilum("audit", root, "--run", tmp_path / "none"), 1)

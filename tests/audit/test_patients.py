@@ -5,13 +5,14 @@ from pathlib import Path
 
 from hilum.audit.patients import count_patients, findings
 from hilum.data.table import Row, Table
+from wording import numbers
 
 
 def table(*rows):
     return Table(Path("data"), tuple(Row(*row) for row in rows))
 
 
-def test_what_is_wrong_is_said():
+def test_what_is_wrong_is_said(snapshot):
     rows = [
         *((f"{i}.png", "a", "train", f"p{i}") for i in range(4)),
         ("4.png", "a", "test", "p0"),
@@ -24,11 +25,13 @@ def test_what_is_wrong_is_said():
     said = findings(found)
     assert [finding.severity for finding in said] == ["error", "warning", "info", "info"]
     assert said[0].evidence == {"patients": 1, "images": 2, "examples": ["p0"]}
-    assert "1 of 7 images" in said[1].message
-    assert "6 images of 4 patients" in said[3].message
+    snapshot(said[1].message)
+    assert {"1", "7"} <= numbers(said[1].message)
+    snapshot(said[3].message)
+    assert {"4", "6"} <= numbers(said[3].message)
 
 
-def test_how_a_patient_is_known_is_told_apart():
+def test_how_a_patient_is_known_is_told_apart(snapshot):
     ids = ("p", "Kermany 2018:IM-1", "dicom:0123456789ab", "")
     rows = table(*((f"{i}.png", "a", "", name) for i, name in enumerate(ids)))
     for stated, read in (("folders", rows), ("column", replace(rows, columns=("path", "label", "patient_id")))):
@@ -36,9 +39,7 @@ def test_how_a_patient_is_known_is_told_apart():
         assert found.how == (stated, "Kermany 2018", "DICOM headers", "unknown")
         said = findings(found)[-1]
         assert said.evidence["how"] == dict.fromkeys(found.how, 1)
-        assert ("column" in said.message) is (stated == "column")
-        assert ("from folders" in said.message) is (stated == "folders")
-        assert "DICOM headers" in said.message
+        snapshot(said.message)
 
 
 def test_nothing_known_is_optimistic():

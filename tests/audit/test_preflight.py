@@ -17,6 +17,7 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
 from hilum.evaluation.crossval import assign_folds
+from wording import numbers
 
 PLAN = Preprocessing(size=32)
 
@@ -33,20 +34,20 @@ def check(images, sides=None, how="near"):
     return cheap_checks(images, sides or given(images), find_groups(images, how))
 
 
-def test_nothing_is_said_where_nothing_is_found(write_dataset):
+def test_nothing_is_said_where_nothing_is_found(write_dataset, snapshot):
     checked = check(opened(write_dataset(splits=("train", "test"))))
     assert (checked.images, checked.with_patient, len(checked.compared)) == (144, 144, 144)
     assert checked.looked_for == ("pixels", *CHANGES)
     assert not checked.leakage
     assert checked.leaks() == []
     line = checked.sentence()
-    assert line.startswith("checked: no patient and no duplicate (equal pixels, cropped or recompressed, mirrored, ")
-    assert ") on two sides of the splits; all 144 images compared with known public sets, none recognised." in line
+    assert "144" in numbers(line)
+    snapshot(line)
     assert "\n" not in line
     assert "WARNING" not in line
 
 
-def test_patients_and_pictures_on_two_sides_are_counted(write_dataset):
+def test_patients_and_pictures_on_two_sides_are_counted(write_dataset, snapshot):
     root = write_dataset(splits=("train", "test"))
     shutil.copy(root / "train/normal/tr000-0.png", root / "test/normal/te000-0.png")
     Image.open(root / "train/normal/tr001-0.png").save(root / "test/normal/te001-0.png", compress_level=1)
@@ -64,26 +65,28 @@ def test_patients_and_pictures_on_two_sides_are_counted(write_dataset):
         else (f"test/normal/te{i:03d}-0.png", f"train/normal/tr{i:03d}-0.png")
         for i in range(3)
     }
-    assert "WARNING: 1 patient and 3 duplicates (equal pixels, cropped or recompressed, " in checked.sentence()
+    snapshot(checked.sentence())
+    assert {"1", "3"} <= numbers(checked.sentence())
     assert [finding.severity for finding in checked.leaks()] == ["error", "error"]
     told = json.loads(json.dumps(checked.as_json()))
     assert told["leakage"] == {"patients": 1, "pictures": 3}
     assert checked.leaks()[1].evidence["pictures"] == 3
     assert len(check(images, how="identical").leakage.pictures) == 2  # the mirrored one is not looked for
-    assert "duplicates (equal pixels) on two" in check(images, how="identical").sentence()
+    snapshot(check(images, how="identical").sentence())
     assert check(images, ["train"] * len(images.table)).sentence().startswith("checked: no patient")
 
 
-def test_only_what_was_checked_is_said_of_patients(write_dataset):
+def test_only_what_was_checked_is_said_of_patients(write_dataset, snapshot):
     images = opened(write_dataset(metadata=False))
     checked = check(images)
     assert checked.with_patient == 0
     assert checked.sentence().startswith("checked: no duplicate (")
-    assert "; patients were not checked: they are unknown; " in checked.sentence()
+    snapshot(checked.sentence())
     assert "no patient" not in checked.sentence()
     some = [f"p{i}" if i < 50 else "" for i in range(len(images.table))]
     checked = check(replace(images, table=images.table.with_values("patient_id", some)))
-    assert "no patient (known for 50 of 72 images) and no duplicate (" in checked.sentence()
+    snapshot(checked.sentence())
+    assert {"50", "72"} <= numbers(checked.sentence())
 
 
 def test_other_files_of_the_same_pixels_stay_together(write_dataset):

@@ -17,6 +17,7 @@ from hilum.audit.survey import Survey, survey
 from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table
+from wording import numbers
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
 darkcovidnet = pytest.mark.skipif(
@@ -93,7 +94,7 @@ def test_how_many_matches_name_a_set():
     assert not enough(0, 0)
 
 
-def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr):
+def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr, snapshot):
     seen = survey(some(seed_cxr, 300))
     (match,) = recognise(seen)
     assert match.known is KERMANY
@@ -101,10 +102,11 @@ def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr):
     assert match.labels == match.totals
     error, info = findings([match])
     assert (error.severity, info.severity) == ("error", "info")
-    assert "'infected/covid' cannot be COVID-19" in error.message
+    snapshot(error.message)
     assert "2018" in error.message
     assert error.evidence["label"] == "infected/covid"
-    assert "300 of 300 images" in info.message
+    snapshot(info.message)
+    assert {"300"} <= numbers(info.message)
     assert match.as_json()["dataset"] == KERMANY.name
 
 
@@ -203,7 +205,7 @@ def test_a_label_is_not_said_to_be_of_a_set_where_an_eighth_of_it_is():
     assert error.message.startswith("32 of 255 images of 'Viral-COVID19' cannot be COVID-19")
 
 
-def test_a_label_that_is_not_of_the_set_of_all_others_leads_with_the_numbers_that_were_recognised():
+def test_a_label_that_is_not_of_the_set_of_all_others_leads_with_the_numbers_that_were_recognised(snapshot):
     """As in a public download: COVID-19 beside Kermany's children, 32 of its 255 files recognised as ieee8023's."""
     totals = {"Normal": 300, "Bacterial": 400, "Viral-COVID19": 255}
     children = matched(KERMANY, {"Normal": (0, 300), "Bacterial": (0, 398), "Viral-COVID19": (0, 0)}, totals)
@@ -211,19 +213,21 @@ def test_a_label_that_is_not_of_the_set_of_all_others_leads_with_the_numbers_tha
     (finding,) = sources.findings(numbered(totals), [children, adults])
     assert (finding.check, finding.severity) == ("sources", "error")
     assert finding.evidence["labels"] == ["Viral-COVID19"]
-    assert "of the 255 images of 'Viral-COVID19' 0 match" in finding.message
-    assert "32 match ieee8023" in finding.message
+    snapshot(finding.message)
+    assert {"0", "255"} <= numbers(finding.message)
+    assert {"32"} <= numbers(finding.message)
     assert "698" in finding.message
     assert "ages" in finding.message
 
 
-def test_a_few_images_of_another_set_are_a_warning():
+def test_a_few_images_of_another_set_are_a_warning(snapshot):
     totals = {"normal": 300, "covid": 300}
     children = matched(KERMANY, {"normal": (0, 300), "covid": (0, 200)}, totals)
     adults = matched(IEEE, {"normal": (0, 0), "covid": (200, 100)}, totals)
     (finding,) = sources.findings(numbered(totals), [children, adults])
     assert finding.severity == "warning"
-    assert "'normal': 300 of 300 match Kermany" in finding.message
+    snapshot(finding.message)
+    assert {"300"} <= numbers(finding.message)
 
 
 def test_what_is_not_recognised_may_be_of_a_set_that_is_known_in_part():
@@ -254,10 +258,10 @@ def test_labels_of_two_sets_are_an_error_with_and_without_a_table():
 
 
 @darkcovidnet
-def test_children_against_adults_is_an_error(seed_cxr):
+def test_children_against_adults_is_an_error(seed_cxr, snapshot):
     children = survey(some(seed_cxr, 80, where=lambda row: row.label == "normal"))
     adults = survey(some(REAL, 60, where=lambda row: row.label == "covid"))
     mixed = made(np.concatenate([children.thumbnails, adults.thumbnails]), ["normal"] * 80 + ["covid"] * 60)
     (finding,) = sources.findings(mixed.table, recognise(mixed))
     assert finding.severity == "error"
-    assert "'normal': children; 'covid': adults" in finding.message
+    snapshot(finding.message)

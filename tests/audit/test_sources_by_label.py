@@ -10,6 +10,7 @@ from scipy.stats.contingency import association
 from hilum.audit.sources import cramers_v, cross_table, findings
 from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table
+from wording import numbers
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
 
@@ -44,19 +45,20 @@ def test_strength_is_scipys_for_many_images_and_is_corrected_for_few():
     assert np.mean([association(counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]) for counts in drawn]) > 0.4
 
 
-def test_sources_and_labels_that_determine_each_other_are_an_error():
+def test_sources_and_labels_that_determine_each_other_are_an_error(snapshot):
     (finding,) = findings(table(normal_A=30, covid_B=30))
     assert finding.severity == "error"
-    assert "determine each other ('covid' and 'normal')" in finding.message
-    assert "30 of 30 images with 'covid' come from B" in finding.message
+    snapshot(finding.message)
+    assert {"30"} <= numbers(finding.message)
     assert finding.evidence["images"] == {"A": [30, 0], "B": [0, 30]}
     assert finding.evidence["cramers_v"] == 1
 
 
-def test_a_label_whose_source_has_a_few_others_is_a_warning():
+def test_a_label_whose_source_has_a_few_others_is_a_warning(snapshot):
     (finding,) = findings(table(normal_A=96, normal_B=4, covid_B=100))
     assert finding.severity == "warning"
-    assert "100 of 100 images with 'covid' come from B, and 4 of 100 others do" in finding.message
+    snapshot(finding.message)
+    assert {"4", "100"} <= numbers(finding.message)
 
 
 def test_sources_that_lean_are_a_warning_and_little_leaning_is_information():
@@ -87,22 +89,23 @@ def test_balanced_sources_are_not_accused():
     assert findings(table(normal_A=50, covid_A=50)) == []
 
 
-def test_unknown_sources_are_only_mentioned():
+def test_unknown_sources_are_only_mentioned(snapshot):
     (none,) = findings(table(normal_=5, covid_=5))
     assert none.severity == "info"
-    assert "cannot be checked" in none.message
+    snapshot(none.message)
     empty = replace(table(normal_=5, covid_=5), columns=("path", "label", "source"))
-    assert "'source' is empty" in findings(empty)[0].message
+    snapshot(findings(empty)[0].message)
     lacking = replace(empty, columns=("path", "label"))
-    assert "no column 'source'" in findings(lacking)[0].message
+    snapshot(findings(lacking)[0].message)
     (some,) = findings(table(normal_A=50, covid_A=50, covid_=3))
     assert some.severity == "info"
-    assert "3 of 103" in some.message
+    snapshot(some.message)
+    assert {"3", "103"} <= numbers(some.message)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
-def test_in_the_real_set_source_and_label_determine_each_other():
+def test_in_the_real_set_source_and_label_determine_each_other(snapshot):
     (finding,) = findings(read_table(REAL))
     assert finding.severity == "error"
-    assert "patients with 'covid' come from ieee8023/covid-chestxray-dataset" in finding.message
+    snapshot(finding.message)
     assert finding.evidence["given_away"] == ["covid"]

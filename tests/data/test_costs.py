@@ -150,10 +150,10 @@ def test_a_large_image_is_reduced_to_the_same_bytes_in_strips(shape, fit, monkey
 
 
 @pytest.mark.timeout(60)
-def test_whether_there_is_a_second_frame_is_asked_and_not_counted():
+def test_whether_there_is_a_second_frame_is_asked_and_not_counted(refuses):
     assert read_picture(tiff(1)).pixels.shape == (70, 90)
     for count in (2, 150_000):
-        with pytest.raises(ImageError, match="several frames"):
+        with refuses(ImageError, "several-frames"):
             read_picture(tiff(count))
 
 
@@ -180,7 +180,7 @@ def test_what_takes_too_much_memory_is_one_line():
 
 
 @pytest.mark.timeout(60)
-def test_what_takes_too_long_is_one_line(monkeypatch):
+def test_what_takes_too_long_is_one_line(monkeypatch, refuses):
     """Processor time ends it, and nobody tries again."""
     pytest.importorskip("resource")
     code = bounded.START.replace("from hilum", "import hilum.data.bounded_process as b; b.SECONDS = 1; from hilum", 1)
@@ -189,7 +189,7 @@ def test_what_takes_too_long_is_one_line(monkeypatch):
     scans = encoded(np.full((4000, 4000), 99, np.uint8), "JPEG", progressive=True, quality=1)
     last = scans[scans.rfind(b"\xff\xda") : -2]
     for _ in range(2):
-        with pytest.raises(ImageError, match="took more than"):
+        with refuses(ImageError, "too-slow"):
             read_picture(scans[:-2] + last * 2000 + scans[-2:])
     monkeypatch.undo()
     bounded._workers.end()
@@ -197,7 +197,7 @@ def test_what_takes_too_long_is_one_line(monkeypatch):
 
 
 @pytest.mark.timeout(60)
-def test_what_this_machine_is_the_reason_for_is_tried_another_time(monkeypatch):
+def test_what_this_machine_is_the_reason_for_is_tried_another_time(monkeypatch, refuses):
     """Its clock, and a program of which Python is only a part: the file is not to blame."""
     monkeypatch.setattr(bounded, "PATIENCE", 0.2)
     monkeypatch.setattr(bounded, "START", "import time; time.sleep(30)")
@@ -205,7 +205,7 @@ def test_what_this_machine_is_the_reason_for_is_tried_another_time(monkeypatch):
     with pytest.raises(PassingImageError):
         bounded.read_bounded(ORDINARY["png"], "x")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with pytest.raises(PassingImageError, match="part of another program"):
+    with refuses(PassingImageError, "no-process"):
         bounded.read_bounded(ORDINARY["png"], "x")
 
 

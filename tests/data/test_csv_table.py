@@ -13,6 +13,7 @@ from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.table import Table
 from hilum.errors import TableError
+from wording import numbers
 
 
 @pytest.fixture
@@ -119,87 +120,90 @@ def test_the_table_beside_the_images_may_be_written_in_any_case(write, name):
     assert len(read_table(write("path,label\na.png,x\nb.png,y\n", name=name))) == 2
 
 
-def test_other_tables_in_a_folder_are_named_where_they_are_not_read(write):
+def test_other_tables_in_a_folder_are_named_where_they_are_not_read(write, refuses, snapshot):
     root = write("path,label\na.png,x\nb.png,y\n", "one/a.png", "two/b.png", name="labels.csv")
-    assert any("labels.csv" in note for note in read_table(root).notes)
+    snapshot("\n".join(read_table(root).notes))
     (root / "two" / "b.png").rename(root / "one" / "b.png")
-    with pytest.raises(TableError, match=r"labels\.csv"):
+    with refuses(TableError, "table-in-folder", root) as caught:
         read_table(root)
+    assert str(root / "labels.csv") in caught.value.message
 
 
-def test_a_table_of_images_in_a_folder_that_is_no_dataset_is_named_first(write):
+def test_a_table_of_images_in_a_folder_that_is_no_dataset_is_named_first(write, refuses):
     root = write("filename,diagnosis\na.png,x\nb.png,y\n", "images/a.png", "images/b.png", name="labels.csv")
-    with pytest.raises(TableError, match=rf"^{root}: holds labels\.csv, .*{root}/labels\.csv"):
+    with refuses(TableError, "table-in-folder", root) as caught:
         read_table(root)
+    assert str(root / "labels.csv") in caught.value.message
     (root / "other.csv").write_text("name,age\n1,2\n")
-    with pytest.raises(TableError, match="holds labels"):
+    with refuses(TableError, "table-in-folder"):
         read_table(root)
     (root / "again.csv").write_text("path,label\na.png,x\n")
-    with pytest.raises(TableError, match=r"single label|none in a class folder"):
+    with refuses(TableError, "no-class-folder"):
         read_table(root)
 
 
-def test_two_tables_of_one_name_are_not_chosen_between(write):
+def test_two_tables_of_one_name_are_not_chosen_between(write, refuses):
     write("path,label\na.png,x\nb.png,y\n", name="Metadata.csv")
-    with pytest.raises(TableError, match=r"METADATA\.csv and Metadata\.csv"):
+    with refuses(TableError, "several-tables"):
         read_table(write("path,label\na.png,x\nb.png,y\n", name="METADATA.csv"))
 
 
 # what it is not
 
 
-def test_what_is_no_table_is_named_as_what_it_is(tmp_path):
+def test_what_is_no_table_is_named_as_what_it_is(tmp_path, refuses):
     picture, book, page = tmp_path / "x.csv", tmp_path / "y.csv", tmp_path / "z.csv"
     Image.new("L", (40, 40)).save(picture, format="JPEG")
     with zipfile.ZipFile(book, "w") as archive:
         archive.writestr("xl/workbook.xml", "<a/>")
     page.write_text("<!DOCTYPE html><html><body>404: path, label</body></html>")
-    for file, kind in ((picture, "JPEG image"), (book, "Excel workbook"), (page, "HTML page")):
-        with pytest.raises(TableError, match=kind) as caught:
+    for file in (picture, book, page):
+        with refuses(TableError, "not-a-table", file) as caught:
             read_table(file)
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 300
     picture.write_bytes(bytes(range(256)) * 20)
-    with pytest.raises(TableError, match="unknown kind"):
+    with refuses(TableError, "not-a-table"):
         read_table(picture)
     picture.write_bytes(b"")
-    with pytest.raises(TableError, match="an empty file"):
+    with refuses(TableError, "not-a-table"):
         read_table(picture)
 
 
 BAD = {
-    "missing column": ("path,split\na.png,train\n", "--label-column"),
-    "no column known": ("alpha,beta\na.png,x\n", "--path-column NAME and --label-column NAME"),
-    "no words": ("hello\n", "its columns: hello"),
-    "a path twice": ("path,path,label\na.png,b.png,x\n", "'path' is there 2 times"),
-    "two that may be meant": ("image,filename,label\n1,a.png,x\n", "'image' and 'filename' may all be.*--path-column"),
-    "too many cells": ("path,label\na.png,x\nb.png,y, mild\nc.png,z, w\n", "line 3: 3 cells .* so have 1"),
-    "an open quote": ('path,label\na.png,"x\nb.png,y\n', "quote"),
-    "a quote closed too late": ('path,label\n"a.png,x\nb.png",y\n', "line 3: .*quote"),
-    "listed again as another": ("path,label\na.png,x\nb.png,y\na.png,y\n./b.png,x\n", "2 and 4: 'a.*3 and 5: 'b"),
-    "empty path": ("path,label\n,x\n", "line 2: the path is empty"),
-    "no label at all": ("path,label\na.png,\n", "no image with a label.*empty 1"),
-    "unknown split": ("path,label,split\na.png,x,B\n", "line 2: unknown split 'B'"),
-    "no rows": ("path,label\n", "no rows"),
-    "one label": ("path,label\na.png,x\nb.png,x\n", "single label"),
+    "missing column": ("path,split\na.png,train\n", "unrecognised-columns"),
+    "no column known": ("alpha,beta\na.png,x\n", "unrecognised-columns"),
+    "no words": ("hello\n", "unrecognised-columns"),
+    "a path twice": ("path,path,label\na.png,b.png,x\n", "ambiguous-column"),
+    "two that may be meant": ("image,filename,label\n1,a.png,x\n", "ambiguous-column"),
+    "too many cells": ("path,label\na.png,x\nb.png,y, mild\nc.png,z, w\n", "surplus-cells"),
+    "an open quote": ('path,label\na.png,"x\nb.png,y\n', "malformed-table"),
+    "a quote closed too late": ('path,label\n"a.png,x\nb.png",y\n', "no-path"),
+    "listed again as another": ("path,label\na.png,x\nb.png,y\na.png,y\n./b.png,x\n", "contradicting-rows"),
+    "empty path": ("path,label\n,x\n", "no-path"),
+    "no label at all": ("path,label\na.png,\n", "single-label"),
+    "unknown split": ("path,label,split\na.png,x,B\n", "unknown-split"),
+    "no rows": ("path,label\n", "no-rows"),
+    "one label": ("path,label\na.png,x\nb.png,x\n", "single-label"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_cannot_be_read_rightly_is_refused_with_the_remedy(write, kind):
-    text, expected = BAD[kind]
-    with pytest.raises(TableError, match=expected):
+def test_what_cannot_be_read_rightly_is_refused_with_the_remedy(write, kind, refuses):
+    text, code = BAD[kind]
+    with refuses(TableError, code):
         read_table(write(text))
 
 
-def test_rows_that_repeat_an_image_count_once(write, monkeypatch):
+def test_rows_that_repeat_an_image_count_once(write, monkeypatch, snapshot):
     text = "path,label,view\na.png,x,PA\nb.png,y,PA\n./a.png,x,\nb.png,y,PA\n"
     for fewest in (20_000, 2):  # as objects, and in columns
         monkeypatch.setattr(packing, "PACK_FROM", fewest)
         table = read_table(write(text))
         assert [row.path for row in table.rows] == ["a.png", "b.png"]
         assert table.rows[0].extra["view"] == "PA"
-        assert any("2 rows repeat" in note for note in table.notes)
+        snapshot("\n".join(table.notes))
+        assert {"2"} <= numbers("\n".join(table.notes))
 
 
 def test_a_further_column_may_be_there_twice(write):
@@ -243,19 +247,19 @@ def test_columns_of_well_known_tables_are_recognised_and_said(write, kind):
     assert all(f"{name} = " in note for name in meant.values() if name not in ("path", "label"))
 
 
-def test_what_the_user_says_goes_before_any_name(write):
+def test_what_the_user_says_goes_before_any_name(write, refuses):
     text = "path,label,where,what,who,part\n1,2,a.png,x,p,train\n1,2,b.png,y,q,test\n"
     table = read_table(write(text), ReadOptions("where", "What", "who", "part"))
     assert cells(table) == [("a.png", "x", "train", "p"), ("b.png", "y", "test", "q")]
     assert table.options.label_column == "What"
-    with pytest.raises(TableError, match=r"no such column.*Did you mean 'where'"):
+    with refuses(TableError, "no-such-column"):
         read_table(write(text), ReadOptions(path_column="wher"))
     one = read_table(write("id,label\na.png,x\nb.png,y\n"), ReadOptions(path_column="id", patient_column="id"))
     assert [row.patient_id for row in one.rows] == ["a.png", "b.png"]
 
 
-def test_columns_are_not_given_to_folders(write_dataset):
-    with pytest.raises(TableError, match="--label-column takes a table"):
+def test_columns_are_not_given_to_folders(write_dataset, refuses):
+    with refuses(TableError, "no-table"):
         read_table(write_dataset(metadata=False), ReadOptions(label_column="x"))
 
 
@@ -291,9 +295,9 @@ def test_a_column_of_nothing_but_splits_is_used_whatever_its_name(write, name):
 
 
 @pytest.mark.parametrize(("name", "odd"), [("Set", "unused"), ("phase", "arterial"), ("Usage", "B")])
-def test_a_column_with_a_splits_name_and_an_odd_cell_stops_and_names_it(write, name, odd):
+def test_a_column_with_a_splits_name_and_an_odd_cell_stops_and_names_it(write, name, odd, refuses):
     root = write(f"path,label,{name}\na.png,x,train\nb.png,y,Test\nc.png,y,{odd}\n")
-    with pytest.raises(TableError, match=f"{name}.*{odd}.*--split-column NAME.*--split-column none"):
+    with refuses(TableError, "mixed-split-column"):
         read_table(root)
     assert read_table(root, ReadOptions(split_column="none")).splits == ()
 
@@ -303,24 +307,24 @@ def test_columns_of_one_kind_or_of_further_words_are_no_splits(write):
     assert table.splits == ()
 
 
-def test_two_columns_of_splits_agree_or_are_asked_about(write):
+def test_two_columns_of_splits_agree_or_are_asked_about(write, refuses):
     table = read_table(write("path,label,mode,split\na.png,x,training,train\nb.png,y,Test,test\n"))
     assert table.splits == ("train", "test")
-    with pytest.raises(TableError, match=r"line 3: .*'mode' and 'phase'.*val and test"):
+    with refuses(TableError, "contradicting-splits"):
         read_table(write("path,label,mode,phase\na.png,x,train,train\nb.png,y,val,test\n"))
 
 
 @pytest.mark.parametrize("above", ["", "ds/", "/kaggle/input/dev/ds/"])
-def test_splits_in_the_paths_of_a_table_are_used(write, above):
+def test_splits_in_the_paths_of_a_table_are_used(write, above, refuses, snapshot):
     text = f"path,label\n{above}train/1.png,x\n{above}train/2.png,y\n{above}test/3.png,x\n"
     table = read_table(write(text))
     assert [row.split for row in table.rows] == ["train", "train", "test"]
-    assert any("paths: test (test), train (train)" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
     root = write(f"{text}{above}more/4.png,y\n")
-    with pytest.raises(TableError, match=r"more' names no split.*--split-column none"):
+    with refuses(TableError, "unclear-splits"):
         read_table(root)
     assert read_table(root, ReadOptions(split_column="none")).splits == ()
-    with pytest.raises(TableError, match="two splits"):
+    with refuses(TableError, "unclear-splits"):
         read_table(write(f"{text}{above}train/val/4.png,y\n"))
 
 
@@ -370,10 +374,11 @@ def test_a_table_may_number_its_patients_from_zero(write):
     assert [row.patient_id for row in table.rows] == ["0", "0", "1"]
 
 
-def test_whole_numbers_that_pandas_wrote_as_decimals_are_the_same_patients(write):
+def test_whole_numbers_that_pandas_wrote_as_decimals_are_the_same_patients(write, snapshot):
     table = read_table(write("path,label,patient_id\na.png,x,1\nb.png,y,1.0\nc.png,x,2.0\nd.png,y,P3\n"))
     assert [row.patient_id for row in table.rows] == ["1", "1", "2", "P3"]
-    assert any("'1.0' and '1'" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
+    assert {"1", "1.0"} <= numbers("\n".join(table.notes))
     table = read_table(write("path,label,patient_id\na.png,x,1.0\nb.png,y,1.1\nc.png,x,1\n"))
     assert [row.patient_id for row in table.rows] == ["1.0", "1.1", "1"], "sites and numbers are no decimals"
 
@@ -395,11 +400,11 @@ def test_names_of_people_are_used_only_where_nothing_else_tells_patients(write):
 
 
 @pytest.mark.parametrize("cell", ["NaT", "#REF!", "#VALUE!", "No data", "No label", "pending", "-1"])
-def test_what_programs_write_for_nothing_is_no_patient_and_no_label(write, cell):
+def test_what_programs_write_for_nothing_is_no_patient_and_no_label(write, cell, snapshot):
     table = read_table(write(f"path,label,patient_id\na.png,x,{cell}\nb.png,y,p\nc.png,{cell},q\n"))
     assert [row.patient_id for row in table.rows][:2] == ["", "p"]
     if cell == "-1":
-        assert any("uncertain" in note for note in table.notes)
+        snapshot("\n".join(table.notes))
     else:
         assert table.labels == ("x", "y")
 
@@ -439,20 +444,22 @@ def test_absolute_paths_elsewhere_and_paths_upwards_are_read_where_they_lead(ima
 
 
 @pytest.mark.parametrize("form", ["{}.png", "{}", "C:\\x\\img\\{}.png", "old/img/{}"])
-def test_files_are_found_by_their_names(images, form):
+def test_files_are_found_by_their_names(images, form, snapshot):
     table = images(form.format("a"), form.format("B"))
     assert [row.path for row in table.rows] == ["img/a.png", "img/b.png"]
-    assert any("2 of 2 files were found by their names" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
+    assert {"2"} <= numbers("\n".join(table.notes))
 
 
-def test_a_file_is_not_found_where_its_folders_disagree_or_there_are_two(write):
+def test_a_file_is_not_found_where_its_folders_disagree_or_there_are_two(write, snapshot):
     root = write("path,label\nnormal/a.png,x\nb.png,y\n", "covid/a.png", "one/b.png", "two/b.png")
     table = read_table(root)
     assert [row.path for row in table.rows] == ["normal/a.png", "b.png"]
-    assert any("1 files do not lie where the table says, and several" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
+    assert {"1"} <= numbers("\n".join(table.notes))
 
 
-def test_a_file_in_the_folder_of_another_label_is_not_taken(write):
+def test_a_file_in_the_folder_of_another_label_is_not_taken(write, snapshot):
     text = "path,label\nIM1,covid\nIM2,normal\nnormal/IM3,covid\nIM4,Covid\nold/IM5.png,covid\nIM6,covid\n"
     files = [f"Normal/images/IM{i}.png" for i in (1, 2)]
     table = read_table(write(text, *files, "normal/IM3.png", "COVID/IM4.png", "normal/old/IM5.png", "set/IM6.png"))
@@ -464,7 +471,8 @@ def test_a_file_in_the_folder_of_another_label_is_not_taken(write):
         "old/IM5.png",
         "set/IM6.png",
     ]
-    assert any("2 files were found only in the folder of another label" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
+    assert {"2"} <= numbers("\n".join(table.notes))
 
 
 @pytest.mark.parametrize(("names", "noted"), [("train test", 0), ("Training test", 1), ("train eval test", 2)])

@@ -103,11 +103,11 @@ def test_rendering_each_value_once_gives_what_rendering_each_pixel_gives(dtype, 
             np.testing.assert_array_equal(once[stored != 3], expected.astype(np.float32)[stored != 3])
 
 
-def test_a_process_that_ends_within_its_answer_is_one_images_error(monkeypatch):
+def test_a_process_that_ends_within_its_answer_is_one_images_error(monkeypatch, refuses):
     answer = '{"shape": [100, 100], "notes": []}'
     monkeypatch.setattr(bounded, "START", f"import sys; sys.stdin.buffer.readline(); print({answer!r}, flush=True)")
     bounded._workers.end()
-    with pytest.raises(ImageError, match="broke down"):
+    with refuses(ImageError, "broke-down"):
         read_dicom(encoded(radiograph()), "x.dcm")
 
 
@@ -196,11 +196,11 @@ def test_a_real_radiograph_in_its_syntaxes():
     assert middle > corner  # MONOCHROME1 was inverted: the mediastinum is brighter than the lung
 
 
-def test_a_leg_and_a_slice_are_refused_by_their_tags():
+def test_a_leg_and_a_slice_are_refused_by_their_tags(refuses):
     for name in ("RG3_UNCR.dcm", "RG3_J2KR.dcm"):
-        with pytest.raises(ImageError, match=r"another body part \(EXTREMITY\), not a chest"):
+        with refuses(ImageError, "dicom"):
             read_dicom(data_file(name))
-    with pytest.raises(ImageError, match="modality CT, not a radiograph"):
+    with refuses(ImageError, "dicom"):
         read_dicom(encoded(radiograph(Modality="CT")))
 
 
@@ -217,7 +217,7 @@ def deflated():
     return encoded(dataset)
 
 
-def test_body_parts_are_judged_by_meaning():
+def test_body_parts_are_judged_by_meaning(refuses):
     for part in ("PORT CHEST", "TORAX", ["ABDOMEN", "CHEST"], None, ""):
         assert read_dicom(encoded(radiograph(BodyPartExamined=part)))[1] == ()
     region = pydicom.Dataset()
@@ -229,7 +229,7 @@ def test_body_parts_are_judged_by_meaning():
         assert read_dicom(typed)[1] == (), word
     (note,) = read_dicom(encoded(radiograph(BodyPartExamined="SECRET")))[1]
     assert "SECRET" not in note
-    with pytest.raises(ImageError, match=r"another body part \(HAND\)"):
+    with refuses(ImageError, "dicom"):
         read_dicom(encoded(radiograph(BodyPartExamined="HAND")))
 
 
@@ -266,24 +266,24 @@ def test_the_content_decides_and_not_the_name(tmp_path):
 
 
 REFUSED = {
-    "raw": (lambda: encoded(radiograph(Modality="DX", PresentationIntentType="FOR PROCESSING")), "FOR PROCESSING"),
-    "frames": (lambda: encoded(radiograph(NumberOfFrames=12)), "holds 12 frames"),
-    "too long": (lambda: encoded(radiograph(Rows=60)), "more pixels than it states"),
-    "huge": (lambda: encoded(radiograph(Rows=65_000, Columns=65_000)), "claims 65000x65000 pixels"),
-    "colour": (lambda: encoded(radiograph(PhotometricInterpretation="RGB")), "holds colours"),
-    "no pixels": (lambda: encoded(radiograph(PixelData=None)), "holds no pixels"),
-    "deflated": (deflated, "a deflated DICOM object"),
-    "lying": (lying_about_its_size, "not of the size that its header claims"),
-    "short": (lambda: encoded(radiograph())[:-5000], "a damaged DICOM object"),
-    "empty": (lambda: b"", "an empty file"),
-    "foreign": (lambda: b"hello" * 200, "a text file, not a DICOM object"),
+    "raw": (lambda: encoded(radiograph(Modality="DX", PresentationIntentType="FOR PROCESSING")), "dicom"),
+    "frames": (lambda: encoded(radiograph(NumberOfFrames=12)), "dicom"),
+    "too long": (lambda: encoded(radiograph(Rows=60)), "dicom"),
+    "huge": (lambda: encoded(radiograph(Rows=65_000, Columns=65_000)), "dicom"),
+    "colour": (lambda: encoded(radiograph(PhotometricInterpretation="RGB")), "dicom"),
+    "no pixels": (lambda: encoded(radiograph(PixelData=None)), "dicom"),
+    "deflated": (deflated, "dicom"),
+    "lying": (lying_about_its_size, "dicom"),
+    "short": (lambda: encoded(radiograph())[:-5000], "damaged"),
+    "empty": (lambda: b"", "dicom"),
+    "foreign": (lambda: b"hello" * 200, "dicom"),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_refused_is_refused_in_one_message_without_a_name(kind):
-    make, expected = REFUSED[kind]
-    with pytest.raises(ImageError, match=expected) as caught:
+def test_what_is_refused_is_refused_in_one_message_without_a_name(kind, refuses):
+    make, code = REFUSED[kind]
+    with refuses(ImageError, code) as caught:
         read_dicom(make(), "x.dcm")
     text = str(caught.value)
     assert text.startswith("x.dcm: ")
@@ -299,13 +299,13 @@ def test_what_a_reader_has_to_know_is_noted():
     assert "burned" in notes[1]
 
 
-def test_without_the_extra_the_remedy_is_said(monkeypatch):
+def test_without_the_extra_the_remedy_is_said(monkeypatch, refuses):
     from hilum.errors import ExtraError
 
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
-    with pytest.raises(ExtraError, match=r"pip install 'hilum\[dicom\]'"):
+    with refuses(ExtraError, "extra"):
         read_dicom(b"x")
-    with pytest.raises(ExtraError, match=r"x\.dcm"):
+    with refuses(ExtraError, "extra"):
         dicom.read_facts(Path("x.dcm"))
 
 
@@ -335,20 +335,20 @@ def test_an_object_that_takes_too_long_is_given_up_and_the_next_is_read(monkeypa
     assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
 
 
-def test_an_object_on_which_every_process_ends_is_named(monkeypatch):
+def test_an_object_on_which_every_process_ends_is_named(monkeypatch, refuses):
     monkeypatch.setattr(bounded, "START", "import sys; sys.stdin.readline(); sys.exit(1)")
     bounded._workers.end()
-    with pytest.raises(ImageError, match="broke down"):
+    with refuses(ImageError, "broke-down"):
         read_dicom(encoded(radiograph()), "x.dcm")
     monkeypatch.undo()
     assert read_dicom(encoded(radiograph()))[0].pixels.shape == (160, 100)
 
 
 @pytest.mark.parametrize("answer", ["[]", "7", "null", "no json"])
-def test_an_answer_that_is_no_object_is_a_breakdown(answer, monkeypatch):
+def test_an_answer_that_is_no_object_is_a_breakdown(answer, monkeypatch, refuses):
     monkeypatch.setattr(bounded, "START", f"import sys; sys.stdin.buffer.readline(); print({answer!r})")
     bounded._workers.end()
-    with pytest.raises(ImageError, match="broke down"):
+    with refuses(ImageError, "broke-down"):
         read_dicom(encoded(radiograph()), "x.dcm")
 
 

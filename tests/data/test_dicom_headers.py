@@ -15,6 +15,7 @@ from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table, write_csv
 from hilum.errors import ExtraError
 from hilum.progress import Progress
+from wording import numbers
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
 
@@ -127,10 +128,11 @@ def test_a_full_column_leaves_nothing_to_take_or_to_say(tmp_path, people):
     assert found.notes == ()
 
 
-def test_only_what_was_taken_is_counted(tmp_path):
+def test_only_what_was_taken_is_counted(tmp_path, snapshot):
     (note,) = with_headers(with_column(tmp_path, "ABCDEF", ["a", "", "", "", "", ""])).notes
-    assert "5 DICOM files" in note
-    assert "5 pseudonyms" in note
+    snapshot(note)
+    assert {"5"} <= numbers(note)
+    assert {"5"} <= numbers(note)
 
 
 def test_patients_none_takes_no_patient_but_the_rest(tmp_path):
@@ -195,11 +197,11 @@ def test_a_damaged_header_is_left_to_decoding(tmp_path):
     assert not with_headers(table).rows[1].patient_id
 
 
-def test_without_the_extra_there_is_one_message(tmp_path, monkeypatch):
+def test_without_the_extra_there_is_one_message(tmp_path, monkeypatch, refuses):
     from hilum.data import dicom
 
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
-    with pytest.raises(ExtraError, match=r"pip install 'hilum\[dicom\]'"):
+    with refuses(ExtraError, "extra"):
         with_headers(table_of(tmp_path, {}, {}))
 
 

@@ -19,6 +19,7 @@ from hilum.data.readers.split_names import split_of, splits_of
 from hilum.data.splits import SplitPlan, assign_splits
 from hilum.demo import MARK
 from hilum.errors import TableError
+from wording import numbers
 
 THREE = ("normal", "infected/covid", "infected/non-covid")
 TWO = ("NORMAL", "PNEUMONIA")
@@ -173,7 +174,7 @@ QU_EX = {
 }
 
 
-def test_published_layouts_are_read_as_their_authors_mean_them(tree):
+def test_published_layouts_are_read_as_their_authors_mean_them(tree, snapshot):
     root = tree(
         {
             **below("kaggle", {**KERMANY, **MACOSX}),
@@ -190,15 +191,16 @@ def test_published_layouts_are_read_as_their_authors_mean_them(tree):
     assert every(found["kaggle"], TWO, train=6, test=3, val=2)
     assert every(found["mendeley"], TWO, train=6, test=3, val=2)
     assert found["radiography"] == dict.fromkeys(RADIOGRAPHY, 5)
-    assert any("20 images in 4 folders called 'masks'" in note for note in read["radiography"].notes)
+    snapshot("\n".join(read["radiography"].notes))
+    assert {"4", "20"} <= numbers("\n".join(read["radiography"].notes))
     assert every(found["qu-ex"], ("COVID-19", "Non-COVID", "Normal"), train=3, test=3, val=3)
     assert found["dark"] == {"Covid-19": 4, "No_findings": 4, "Pneumonia": 4}
-    assert any("'X-Ray Image DataSet' is around everything" in note for note in read["dark"].notes)
+    snapshot("\n".join(read["dark"].notes))
     assert every(found["ozan"], ("Normal", "Viral-COVID19"), train=4, test=4)
     assert every(found["compound"], TWO, train=4, test=4)
 
 
-def test_a_dataset_that_lies_in_itself_once_more_is_read_once(tree):
+def test_a_dataset_that_lies_in_itself_once_more_is_read_once(tree, refuses):
     root = tree({})
     for folder in (root, root / "chest_xray"):
         for k, (name, n) in enumerate(KERMANY.items()):
@@ -209,7 +211,7 @@ def test_a_dataset_that_lies_in_itself_once_more_is_read_once(tree):
     assert every(counts(table), TWO, train=6, test=3, val=2)
     assert not any(row.path.startswith("chest_xray") for row in table.rows)
     (root / "chest_xray/test/NORMAL/i0.png").unlink()
-    with pytest.raises(TableError, match=r"split folders stand at 2 places .*Did you mean .*chest_xray"):
+    with refuses(TableError, "several-places"):
         read_table(root)
 
 
@@ -222,89 +224,89 @@ def test_nesting_stays_where_something_lies_beside_it(tree):
 
 
 ASKED = {
-    "a label that may be a split": ({"normal": 4, "covid": 4, "test": 4}, r"split folders \(test\)"),
-    "some labels with splits": ({"A/train": 4, "A/test": 4, "B": 4}, "stand beside other folders"),
-    "two splits in one path": ({"train/val/A": 4, "train/val/B": 4}, "two splits stand in one path"),
+    "a label that may be a split": ({"normal": 4, "covid": 4, "test": 4}, "labels-beside-splits"),
+    "some labels with splits": ({"A/train": 4, "A/test": 4, "B": 4}, "labels-beside-splits"),
+    "two splits in one path": ({"train/val/A": 4, "train/val/B": 4}, "unclear-splits"),
     "split and label in one name": (
         {f"{split}_{label}": 4 for split in ("train", "test") for label in TWO},
-        "a split and a label in one name",
+        "unclear-splits",
     ),
     "split and label glued": (
         {f"{label}{split}": 4 for split in ("train", "test") for label in ("normal", "covid")},
-        "a split and a label in one name",
+        "unclear-splits",
     ),
-    "label and split glued": ({"TRAINNORMAL": 4, "TESTNORMAL": 4, "TESTCOVID": 4}, "a split and a label in one name"),
+    "label and split glued": ({"TRAINNORMAL": 4, "TESTNORMAL": 4, "TESTCOVID": 4}, "unclear-splits"),
     "a test label beside the label": (
         {"covid": 4, "covid_test": 2, "normal": 4, "normal_test": 2},
-        "a split and a label in one name",
+        "unclear-splits",
     ),
     "folds": (
         {f"fold{k}/{split}/{label}": 2 for k in (1, 2) for split in ("train", "test") for label in TWO},
-        "stand at 2 places",
+        "several-places",
     ),
     "numbered divisions": (
         {f"{split}{k}/{label}": 2 for k in (1, 2) for split in ("train", "test") for label in TWO},
-        "several divisions",
+        "unclear-splits",
     ),
     "two datasets with splits": (
         {f"CellData/{which}/{split}/{label}": 2 for which in ("OCT", "chest") for split in SPLITS for label in TWO},
-        "Did you mean .*CellData/OCT",
+        "several-places",
     ),
-    "two datasets, one with splits": ({**below("ozan", OZAN), **below("dark", DARK)}, "Did you mean .*ozan/dataset"),
-    "two datasets without splits": ({**below("a", dict.fromkeys(TWO, 4)), **below("b", DARK)}, "several datasets"),
+    "two datasets, one with splits": ({**below("ozan", OZAN), **below("dark", DARK)}, "labels-beside-splits"),
+    "two datasets without splits": ({**below("a", dict.fromkeys(TWO, 4)), **below("b", DARK)}, "several-datasets"),
     "all of QU-Ex": (
         {**QU_EX, **{name.replace("Infection Seg", "Lung Seg"): n for name, n in QU_EX.items()}},
-        "stand at 2 places",
+        "several-places",
     ),
-    "a dataset with its table": ({**DARK, "ieee/images": 2, "ieee/metadata.csv": "a,b"}, "Did you mean .*ieee"),
+    "a dataset with its table": ({**DARK, "ieee/images": 2, "ieee/metadata.csv": "a,b"}, "tables-below"),
     "a table of each split": (
         {**dict.fromkeys(KERMANY, 2), "train/metadata.csv": "a", "test/metadata.csv": "a"},
-        "every image in one metadata.csv",
+        "tables-below",
     ),
-    "augmented": ({f"{label}/{kind}": 2 for label in TWO for kind in ("original", "augmented")}, "augmented, original"),
+    "augmented": ({f"{label}/{kind}": 2 for label in TWO for kind in ("original", "augmented")}, "several-datasets"),
     "two kinds of images": (
         {f"{kind}/{label}": 2 for kind in ("CT", "X-ray") for label in ("COVID", "TB")},
-        "'X-ray/COVID'",
+        "kind-of-image",
     ),
     "one image in two formats": (
         {f"{label}/{kind}": [f"{k}.{kind}" for k in range(3)] for label in TWO for kind in ("png", "jpg")},
-        "the same images twice",
+        "same-images-twice",
     ),
-    "a label with images and labels": ({"covid": 3, "covid/severe": 3, "normal": 3}, "one label or two"),
-    "images around labels": ({"top": 5, "top/covid": 3, "top/normal": 3}, "around the labels"),
-    "no class folders": ({"stage_2_train_images": 3, "stage_2_test_images": 3}, "none in a class folder"),
+    "a label with images and labels": ({"covid": 3, "covid/severe": 3, "normal": 3}, "images-around-label"),
+    "images around labels": ({"top": 5, "top/covid": 3, "top/normal": 3}, "images-around-labels"),
+    "no class folders": ({"stage_2_train_images": 3, "stage_2_test_images": 3}, "no-class-folder"),
     "no class folders but patients": (
         {f"CheXpert/train/patient{k:05d}/study1": 1 for k in range(8)},
-        "none in a class folder",
+        "no-class-folder",
     ),
-    "labels below patients": ({f"patient{k:03d}/{TWO[k % 2]}": 2 for k in range(8)}, "looks like a patient"),
+    "labels below patients": ({f"patient{k:03d}/{TWO[k % 2]}": 2 for k in range(8)}, "labels-below-patients"),
     "patients by name": (
         {f"{label}/{label[0]}.{name}": 2 for label in TWO for name in "abcdefgh"},
-        "Are they patients",
+        "labels-or-patients",
     ),
-    "one image a label": (dict.fromkeys("abcdef", 1), "Are they patients"),
-    "numbers below one label": ({"normal": 9, **{f"covid/{k}": 2 for k in range(6)}}, "Patients or labels"),
-    "masks under an unknown name": ({"covid": 3, "normal": 3, "unetmask_v2": 3}, "black and white only"),
+    "one image a label": (dict.fromkeys("abcdef", 1), "labels-or-patients"),
+    "numbers below one label": ({"normal": 9, **{f"covid/{k}": 2 for k in range(6)}}, "patients-or-labels"),
+    "masks under an unknown name": ({"covid": 3, "normal": 3, "unetmask_v2": 3}, "masks"),
 }
 
 
 @pytest.mark.parametrize("kind", ASKED)
-def test_what_can_be_read_in_two_ways_is_asked(tree, kind):
-    spec, expected = ASKED[kind]
+def test_what_can_be_read_in_two_ways_is_asked(tree, kind, refuses):
+    spec, code = ASKED[kind]
     root = tree(spec)
-    with pytest.raises(TableError, match=expected) as error:
+    with refuses(TableError, code) as error:
         read_table(root)
     assert str(root) in str(error.value)
 
 
 @pytest.mark.parametrize("form", ["covid/{}", "data/covid/{}", "covid/images/{}", "train/covid/{}", "covid/train/{}"])
-def test_what_answers_are_about_stays_in_the_labels(tree, form):
+def test_what_answers_are_about_stays_in_the_labels(tree, form, snapshot):
     root = tree({form.format("positive"): 4, form.format("negative"): 4})
     table = read_table(root)
     assert set(table.labels) == {"covid/positive", "covid/negative"}
     assert default_positive(table.labels) == "covid/positive"
     assert not any(map(is_healthy, table.labels))
-    assert any("'covid' is around everything and stays" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
 
 
 def test_a_folder_that_asks_nothing_is_left_out_around_answers(tree):
@@ -313,18 +315,18 @@ def test_a_folder_that_asks_nothing_is_left_out_around_answers(tree):
     assert set(read_table(root / "b").labels) == {"negative", "tb"}
 
 
-def test_a_parent_of_datasets_is_refused_before_its_files_are_listed(tree, monkeypatch):
+def test_a_parent_of_datasets_is_refused_before_its_files_are_listed(tree, monkeypatch, refuses):
     root = tree(
         {"seed/metadata.csv": "path,label", "seed/train/a/b": 3, "dark/metadata.csv": "path,label", "dark/c/d": 3}
     )
     scandir, listed = os.scandir, []
     monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
-    with pytest.raises(TableError, match=rf"'dark', 'seed'.*2 datasets.*{root}/dark or {root}/seed\?"):
+    with refuses(TableError, "tables-below"):
         read_folders(root)
     assert len(listed) == 3
 
 
-def test_companions_of_radiographs_are_left_out_and_counted(tree):
+def test_companions_of_radiographs_are_left_out_and_counted(tree, snapshot):
     labels = {"COVID": 4, "Normal": 4}
     root = tree(
         {
@@ -343,7 +345,8 @@ def test_companions_of_radiographs_are_left_out_and_counted(tree):
         "files": {"COVID": 2, "Normal": 4},
     }
     assert sum(note.startswith("left out") for note in read["beside"].notes) == 4
-    assert any("2 images whose names say" in note for note in read["files"].notes)
+    snapshot("\n".join(read["files"].notes))
+    assert {"2"} <= numbers("\n".join(read["files"].notes))
 
 
 ASIDE = (
@@ -382,7 +385,7 @@ def test_labels_that_only_sound_like_companions_stay(tree):
     assert "with mask" in read_table(root / "a").labels
 
 
-def test_own_output_among_the_data_is_left_out(tree):
+def test_own_output_among_the_data_is_left_out(tree, refuses):
     root = tree({"covid": 4, "normal": 4, "explained/covid": ["i0.png.jpg"], "explained/normal": ["i0.png.jpg"]})
     (root / "explained" / "index.html").write_bytes(b"<!doctype html>" + OWN_PAGE)  # tests/serving: as it is written
     (root / "hilum-demo" / "phantoms" / "train" / "normal").mkdir(parents=True)
@@ -391,7 +394,7 @@ def test_own_output_among_the_data_is_left_out(tree):
     table = read_table(root)
     assert counts(table) == {"covid": 4, "normal": 4}
     assert sum("hilum itself" in note for note in table.notes) == 2
-    with pytest.raises(TableError, match="hilum has drawn"):
+    with refuses(TableError, "own-pictures"):
         read_table(root / "explained")
 
 
@@ -404,7 +407,7 @@ def test_hidden_folders_and_what_systems_leave_are_passed_over(tree):
 
 
 @pytest.mark.parametrize("form", ["patient{:03d}", "P{:04d}", "{}", "Patient ({})", "{:08x}1-77af"])
-def test_folders_of_patients_are_patients(tree, form):
+def test_folders_of_patients_are_patients(tree, form, snapshot):
     people = {label: [form.format(k + start) for k in range(8)] for label, start in (("NORMAL", 0), ("PNEUMONIA", 100))}
     root = tree(
         {
@@ -416,13 +419,14 @@ def test_folders_of_patients_are_patients(tree, form):
         table = read_table(root / name)
         assert counts(table) == {f"{split}{label}": 16 for label in TWO}
         assert {row.patient_id for row in table.rows} == {*people["NORMAL"], *people["PNEUMONIA"]}
-        assert any("patients are read from 16 folders" in note for note in table.notes)
+        snapshot("\n".join(table.notes))
+        assert {"16"} <= numbers("\n".join(table.notes))
 
 
-def test_patients_of_one_name_under_two_labels_are_one_and_said(tree):
+def test_patients_of_one_name_under_two_labels_are_one_and_said(tree, snapshot):
     table = read_table(tree({f"{label}/patient{k}": 2 for label in TWO for k in range(6)}))
     assert len({row.patient_id for row in table.rows}) == 6
-    assert any("count as one each" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
 
 
 def test_numbered_labels_are_no_patients(tree):
@@ -452,39 +456,37 @@ def test_files_without_an_ending_are_known_by_their_content(tree):
 
 
 LOST = {
-    "heic": ({"COVID": ["a.heic", "b.heic"], "Normal": 3, "TB": 3}, "'COVID' has 2 .heic"),
-    "volumes": ({"COVID/images": ["a.nii.gz"], "Normal/images": 3, "TB/images": 3}, "1 .nii.gz"),
-    "an archive": ({"train/COVID": ["a.zip"], "train/Normal": 3, "train/TB": 3}, "unpack"),
-    "most of it": ({"COVID": ["a.jxl", "b.jxl", "c.png"], "Normal": 3}, "'COVID' has 2 .jxl.*1 of its files"),
-    "arrays": ({"COVID": ["a.h5", "b.h5"], "Normal": 3, "TB": 3}, "'COVID' has 2 .h5"),
-    "pickles": ({"train/COVID": ["a.pkl"], "train/Normal": 3, "train/TB": 3}, "'train/COVID' has 1 .pkl"),
-    "no ending": ({"COVID": ["a", "b"], "Normal": 3, "TB": 3}, "2 files without an ending"),
+    "heic": {"COVID": ["a.heic", "b.heic"], "Normal": 3, "TB": 3},
+    "volumes": {"COVID/images": ["a.nii.gz"], "Normal/images": 3, "TB/images": 3},
+    "an archive": {"train/COVID": ["a.zip"], "train/Normal": 3, "train/TB": 3},
+    "most of it": {"COVID": ["a.jxl", "b.jxl", "c.png"], "Normal": 3},
+    "arrays": {"COVID": ["a.h5", "b.h5"], "Normal": 3, "TB": 3},
+    "pickles": {"train/COVID": ["a.pkl"], "train/Normal": 3, "train/TB": 3},
+    "no ending": {"COVID": ["a", "b"], "Normal": 3, "TB": 3},
 }
 
 
 @pytest.mark.parametrize("kind", LOST)
-def test_a_label_of_files_that_are_not_read_stops(tree, kind):
-    spec, expected = LOST[kind]
-    root = tree(spec)
+def test_a_label_of_files_that_are_not_read_stops(tree, kind, refuses):
+    root = tree(LOST[kind])
     if kind == "no ending":
         for file in (root / "COVID").iterdir():
             file.write_bytes(b"\1\2\3")
-    with pytest.raises(TableError, match=expected):
+    with refuses(TableError, "label-without-images"):
         read_table(root)
 
 
-def test_what_is_only_partly_read_or_empty_is_said(tree):
+def test_what_is_only_partly_read_or_empty_is_said(tree, snapshot):
     files = {"train/COVID": ["a.heic", "b.png", "c.png", "b.npy"], "train/Normal": 3, "train/TB": 0, "test/TB": 2}
     notes = read_table(tree({**files, "train/notes": ["a.txt"]})).notes
-    assert "WARNING: 1 .heic in 'train/COVID' are not read" in notes
-    assert any("no files in train/TB" in note for note in notes)
+    snapshot("\n".join(notes))
 
 
-def test_folders_of_documents_and_weights_beside_class_folders_are_said(tree):
+def test_folders_of_documents_and_weights_beside_class_folders_are_said(tree, snapshot):
     spec = {"docs": ["a.txt", "b.pdf"], "labels": ["1.txt"], "models": ["best.h5"], "covid": 3, "normal": 3}
     table = read_table(tree(spec))
     assert table.labels == ("normal", "covid")
-    assert any(note.startswith("WARNING: no images") and "docs, labels, models" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
 
 
 def test_a_class_folder_that_is_a_broken_link_is_named(tree):
@@ -497,35 +499,36 @@ def test_words_that_end_like_a_split_are_labels(tree):
     assert read_table(tree({"contest": 3, "retrain": 3, "normal": 3})).labels == ("normal", "contest", "retrain")
 
 
-def test_a_link_takes_no_split_and_no_label_away(tree, tmp_path):
+def test_a_link_takes_no_split_and_no_label_away(tree, tmp_path, snapshot):
     root = tree({f"{split}/{label}": 3 for split in ("train", "test") for label in TWO})
     (root / "val").symlink_to("test")  # sorts behind test; a link that sorts before it is no other case
     (root / "a_link").symlink_to("train")
     (root / "up").symlink_to(tmp_path)
     table = read_table(root)
     assert every(counts(table), TWO, train=3, test=3)
-    assert "'val' is a link to 'test' and is passed over" in table.notes
-    assert "'a_link' is a link to 'train' and is passed over" in table.notes
-    assert sum("link" in note for note in table.notes) == 3
+    links = [note for note in table.notes if "link" in note]
+    assert [any(name in note for name in ("'val'", "'a_link'", "'up'")) for note in links] == [True] * 3
+    snapshot("\n".join(links))
     (tmp_path / "linked").symlink_to(root)
     assert counts(read_table(tmp_path / "linked")) == counts(table)
 
 
-def test_two_links_to_one_folder_elsewhere_stop(tree, tmp_path):
+def test_two_links_to_one_folder_elsewhere_stop(tree, tmp_path, refuses):
     root = tree({"normal": 3})
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "1.png").write_bytes(picture(99))
     (root / "covid").symlink_to(tmp_path / "elsewhere")
     assert counts(read_table(root)) == {"covid": 1, "normal": 3}
     (root / "tb").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(TableError, match="'covid' and 'tb' are links to one folder"):
+    with refuses(TableError, "linked-twice"):
         read_table(root)
 
 
-def test_images_of_a_test_without_labels_are_left_out_and_said(tree):
+def test_images_of_a_test_without_labels_are_left_out_and_said(tree, snapshot):
     table = read_table(tree({**{f"train/{label}": 4 for label in TWO}, "test": 5}))
     assert every(counts(table), TWO, train=4)
-    assert any("left out 5 images" in note for note in table.notes)
+    snapshot("\n".join(table.notes))
+    assert {"5"} <= numbers("\n".join(table.notes))
 
 
 def test_many_folders_of_patients_are_read_in_seconds(tmp_path):
@@ -580,10 +583,10 @@ def test_names_in_any_encoding_survive(tmp_path, write_dataset):
     assert any(os.fsencode(path).endswith(b"caf\xe9.png") for path in paths)
 
 
-def test_labels_that_are_no_text_are_refused(tmp_path, write_dataset):
+def test_labels_that_are_no_text_are_refused(tmp_path, write_dataset, refuses):
     root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
     (root / "a").rename(os.fsdecode(os.fsencode(root) + b"/caf\xe9"))
-    with pytest.raises(TableError, match=r"'caf\\xe9' is not UTF-8"):
+    with refuses(TableError, "not-utf8"):
         read_table(root)
 
 
@@ -593,27 +596,27 @@ def test_links_that_lead_nowhere_are_listed(write_dataset):
     assert "a/gone.png" in [row.path for row in read_table(root).rows]
 
 
-def test_other_files_and_stray_images_are_counted(write_dataset):
+def test_other_files_and_stray_images_are_counted(write_dataset, snapshot):
     root = write_dataset(labels=("a", "b"), splits=("",), patients=1, images=1, metadata=False)
     (root / "a" / "notes.txt").write_text("hello")
     (root / "a" / "tr000-0.png").with_name("x.png").write_bytes(b"")
     (root / "a" / "x.png").rename(root / "stray.png")
     notes = " ".join(read_table(root).notes)
-    assert "1 files that are not images (1 .txt)" in notes
     assert "stray.png" in notes
+    snapshot(notes)
 
 
-def test_an_empty_folder_and_a_folder_of_other_files_are_told_apart(tmp_path):
-    with pytest.raises(TableError, match="no files at all"):
+def test_an_empty_folder_and_a_folder_of_other_files_are_told_apart(tmp_path, refuses):
+    with refuses(TableError, "no-images"):
         read_table(tmp_path)
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(TableError, match="1 files of other kinds"):
+    with refuses(TableError, "no-images"):
         read_table(tmp_path)
 
 
-def test_split_folders_beside_other_folders_of_images_are_refused(write_dataset):
+def test_split_folders_beside_other_folders_of_images_are_refused(write_dataset, refuses):
     root = write_dataset(labels=("a", "b"), splits=("train",), patients=1, metadata=False)
     (root / "extra" / "a").mkdir(parents=True)
     (root / "train" / "a" / "tr000-0.png").rename(root / "extra" / "a" / "1.png")
-    with pytest.raises(TableError, match="stand beside other folders of images"):
+    with refuses(TableError, "labels-beside-splits"):
         read_table(root)

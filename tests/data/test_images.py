@@ -229,52 +229,50 @@ def encoded(image, kind, **options):
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200)).astype(np.uint8))
 BAD = {
-    "empty": (b"", "an empty file"),
-    "text": (b"this is not an image\n", "a text file"),
-    "binary": (bytes(range(256)) * 3, "unknown kind"),
+    "empty": (b"", "no-image"),
+    "text": (b"this is not an image\n", "no-image"),
+    "binary": (bytes(range(256)) * 3, "no-image"),
     "truncated JPEG": (encoded(NOISE, "JPEG")[:3000], "damaged"),
     "truncated PNG": (encoded(NOISE, "PNG")[:3000], "damaged"),
-    "1x1": (encoded(Image.new("L", (1, 1)), "PNG"), "1x1 pixels"),
-    "bomb": (claims(50_000, 50_000), "refused unread"),
-    "large": (claims(11_000, 9_000), "refused unread"),
-    "animation": (encoded(NOISE, "GIF", save_all=True, append_images=[NOISE.rotate(90)]), "several frames"),
-    "float out of range": (encoded(Image.fromarray(np.full((40, 40), 7, np.float32)), "TIFF"), "from 7 to 7; only 0"),
-    "not a number": (encoded(Image.fromarray(np.full((40, 40), np.nan, np.float32)), "TIFF"), "1,600 floating-point"),
-    "32 bits": (encoded(Image.fromarray(np.full((40, 40), 10**6, np.int32)), "TIFF"), "at most 16 bits"),
-    "half floats": (tiff(np.zeros((40, 40), np.float16)), "a TIFF image of a kind that cannot be read"),
-    "deep PPM": (b"P6 40 40 65535\n" + bytes(9600), "16-bit colours"),
-    "PDF": (encoded(NOISE, "PDF"), "a PDF document, not an image"),
-    "PostScript": (encoded(NOISE, "EPS"), "a PostScript document, not an image"),
-    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" * 9, "a HEIC"),
-    "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n" * 9, "a JPEG XL image"),
-    "12-bit JPEG": (encoded(NOISE, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"), "a 12-bit JPEG"),
-    "JPEG-LS": (encoded(NOISE, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xf7\0\x0b\x08"), "a JPEG-LS image"),
-    "ZIP": (b"PK\x03\x04" * 99, "a ZIP archive"),
-    "error page": (b"<!DOCTYPE html><html>404</html>", "an HTML page"),
-    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    "1x1": (encoded(Image.new("L", (1, 1)), "PNG"), "too-small"),
+    "bomb": (claims(50_000, 50_000), "too-many-pixels"),
+    "large": (claims(11_000, 9_000), "too-many-pixels"),
+    "animation": (encoded(NOISE, "GIF", save_all=True, append_images=[NOISE.rotate(90)]), "several-frames"),
+    "float out of range": (encoded(Image.fromarray(np.full((40, 40), 7, np.float32)), "TIFF"), "out-of-range"),
+    "not a number": (encoded(Image.fromarray(np.full((40, 40), np.nan, np.float32)), "TIFF"), "not-finite"),
+    "32 bits": (encoded(Image.fromarray(np.full((40, 40), 10**6, np.int32)), "TIFF"), "too-many-bits"),
+    "half floats": (tiff(np.zeros((40, 40), np.float16)), "unread-kind"),
+    "deep PPM": (b"P6 40 40 65535\n" + bytes(9600), "unread-kind"),
+    "PDF": (encoded(NOISE, "PDF"), "no-image"),
+    "PostScript": (encoded(NOISE, "EPS"), "no-image"),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" * 9, "unread-kind"),
+    "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n" * 9, "unread-kind"),
+    "12-bit JPEG": (encoded(NOISE, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"), "unread-kind"),
+    "JPEG-LS": (encoded(NOISE, "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xf7\0\x0b\x08"), "unread-kind"),
+    "ZIP": (b"PK\x03\x04" * 99, "no-image"),
+    "error page": (b"<!DOCTYPE html><html>404</html>", "no-image"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "no-image"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("as_file", [True, False])
-def test_bad_files_are_named_with_what_was_found(tmp_path, kind, as_file):
-    content, expected = BAD[kind]
+def test_bad_files_are_named_with_what_was_found(tmp_path, kind, as_file, refuses):
+    content, code = BAD[kind]
     path = tmp_path / "x.png"
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=expected) as caught:
+    with refuses(ImageError, code):
         read_picture(path if as_file else content, name="x.png")
-    assert "x.png" in str(caught.value)
 
 
-def test_a_missing_file_says_so(tmp_path):
-    with pytest.raises(ImageError, match="no such file") as caught:
+def test_a_missing_file_says_so(tmp_path, refuses):
+    with refuses(ImageError, "missing"):
         read_picture(tmp_path / "nothing.png")
-    assert "table" not in str(caught.value)  # there may be none, as in hilum predict
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_size_between_pillows_two_limits_is_named():
-    with pytest.raises(ImageError, match="11000x9000"):
+def test_a_size_between_pillows_two_limits_is_named(refuses):
+    with refuses(ImageError, "too-many-pixels"):
         read_picture(claims(11_000, 9_000), name="x.png")
 
 

@@ -102,7 +102,7 @@ def test_of_two_answers_the_affirming_one_is_positive_and_none_is_guessed(labels
     assert default_positive(reversed(names(labels))) == positive
 
 
-def test_what_is_known_of_the_labels_is_said_in_one_line():
+def test_what_is_known_of_the_labels_is_said_in_one_line(snapshot):
     assert roles_sentence(("normal", "covid"), "covid", ["normal"]) == (
         "positive label: covid (must not be missed); healthy label: normal"
     )
@@ -114,4 +114,4 @@ def test_what_is_known_of_the_labels_is_said_in_one_line():
     assert "(0, 1)" in unknown
     assert "--set protected=LABEL" in unknown
     assert "--set healthy=LABEL" in unknown
-    assert "as the recipe says" in roles_sentence(("0", "1"), None, [], chosen=True)
+    snapshot(roles_sentence(("0", "1"), None, [], chosen=True))

@@ -18,6 +18,7 @@ from hilum.data.label_names import (
 from hilum.data.readers.read import read_table
 from hilum.data.table import Row, Table
 from hilum.errors import TableError
+from wording import numbers
 
 
 def table(counts):
@@ -80,11 +81,10 @@ def test_labels_that_are_two_stay_two(counts):
     ("one", "other"),
     [("Normal", "Normals"), ("opacity", "Opacities"), ("Mass", "Masses"), ("COVID case", "COVID_cases")],
 )
-def test_singular_and_plural_stop_and_are_both_shown(one, other):
-    with pytest.raises(TableError) as caught:
+def test_singular_and_plural_stop_and_are_both_shown(one, other, refuses):
+    with refuses(TableError, "twin-labels") as caught:
         tidied({one: 3, other: 2, "x": 1})
-    assert f"'{one}'" in str(caught.value)
-    assert f"'{other}'" in str(caught.value)
+    assert all(f"'{name}'" in caught.value.message for name in (one, other))
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,18 @@ def test_rows_without_a_label_are_left_out_and_counted(word, monkeypatch):
         assert note.startswith("left out 2 images without a label")
 
 
-def test_none_may_be_a_diagnosis_and_is_asked_about():
+def test_none_may_be_a_diagnosis_and_is_asked_about(refuses):
     assert tidied({"normal": 3, "None": 2, "x": 1}) == {"normal": 3, "x": 1}
     for word in ("None", "-", "none"):
-        with pytest.raises(TableError, match="may mean that there is no disease"):
+        with refuses(TableError, "unclear-label"):
             tidied({word: 3, "x": 1})
 
 
-def test_a_folder_of_images_without_a_label_is_left_out_too(write_dataset):
+def test_a_folder_of_images_without_a_label_is_left_out_too(write_dataset, snapshot):
     found = read_table(write_dataset(labels=("normal", "x", "todo"), splits=("",), patients=3, metadata=False))
     assert found.labels == ("normal", "x")
-    assert any("'todo' 6" in note for note in found.notes)
+    snapshot("\n".join(found.notes))
+    assert {"6"} <= numbers("\n".join(found.notes))
 
 
 def test_whole_numbers_that_were_written_as_decimals():
@@ -140,13 +141,14 @@ def test_lists_of_findings_are_told_from_names_with_a_comma(kind):
     assert list(several_findings(labels)) == lists
 
 
-def test_several_findings_are_read_with_a_note_and_not_trained_on(tmp_path):
+def test_several_findings_are_read_with_a_note_and_not_trained_on(tmp_path, refuses, snapshot):
     rows = "".join(f"{k}.png,{label}\n" for k, label in enumerate(["A", "A|B", "A|B", "normal"]))
     (tmp_path / "t.csv").write_text(f"path,label\n{rows}")
     found = read_table(tmp_path / "t.csv")
     assert found.labels == ("normal", "A", "A|B")
-    assert any("2 of 4 images have several findings" in note for note in found.notes)
-    with pytest.raises(TableError, match=r"2 of 4 images.*'A\|B' 2.*--label-column"):
+    snapshot("\n".join(found.notes))
+    assert {"2", "4"} <= numbers("\n".join(found.notes))
+    with refuses(TableError, "several-findings"):
         check_one_finding(found)
     plain = table({"A": 1, "normal": 2})
     assert several_in_words(plain) == ""

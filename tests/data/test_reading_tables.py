@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_a_pipe_instead_of_a_table(write_dataset, tmp_path, link):
+def test_a_pipe_instead_of_a_table(write_dataset, tmp_path, link, refuses):
     root = write_dataset()
     (root / "metadata.csv").unlink()
     os.mkfifo(tmp_path / "pipe")
@@ -23,9 +23,8 @@ def test_a_pipe_instead_of_a_table(write_dataset, tmp_path, link):
     else:
         os.mkfifo(root / "metadata.csv")
     for data in (root, root / "metadata.csv"):
-        with pytest.raises(TableError) as caught:
+        with refuses(TableError, "unreadable", root / "metadata.csv"):
             read_table(data)
-        assert str(root / "metadata.csv") in str(caught.value)
 
 
 def test_a_device_instead_of_a_table_a_recipe_or_studies(tmp_path):

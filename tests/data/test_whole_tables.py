@@ -53,7 +53,7 @@ def test_500_cuts_of_a_mended_table_are_refused(mended):
         assert [row.patient_id for row in read_table(mended).rows] == [row.patient_id for row in known.rows]
 
 
-def test_an_edited_table_needs_no_permission(mended):
+def test_an_edited_table_needs_no_permission(mended, refuses):
     whole = mended.read_bytes()
     for change, count in (
         (lambda rows: rows[5:], 55),
@@ -65,9 +65,8 @@ def test_an_edited_table_needs_no_permission(mended):
         mended.write_bytes(whole)
         assert len(rewrite(mended, change)) == count
     mended.write_bytes(whole)
-    with pytest.raises(TableError) as caught:  # as a cut would be
+    with refuses(TableError, "cut", mended):
         rewrite(mended, lambda rows: rows[:-1])
-    assert "another name" in str(caught.value)
     assert len(read_table(mended.rename(mended.with_name("chosen.csv")))) == 59
 
 

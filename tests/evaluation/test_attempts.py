@@ -23,6 +23,7 @@ from hilum.reporting.page import page_content, write_report
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
+from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "max_steps=3"]
@@ -77,7 +78,7 @@ class Told(Progress):
         self.lines.append(text)
 
 
-def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(runs, book):
+def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(runs, book, refuses):
     first, second = runs
     made = certify(first, miss_rate=0.15).facts
     assert made["rank"] == allowed_rank(made["n_patients"], 0.15, 0.95)
@@ -87,7 +88,7 @@ def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(r
         (first, {"miss_rate": 0.15, "group": "infected/*"}),
         (second, {"miss_rate": 0.15}),
     ):
-        with pytest.raises(CertificateError, match="is spent") as refused:
+        with refuses(CertificateError, "spent") as refused:
             certify(run, **asked)
         assert str(book) in str(refused.value)
     assert (first.path / "certificate.json").read_bytes() == before
@@ -105,51 +106,52 @@ def test_the_same_attempt_again_gives_the_same_file_and_spends_nothing(runs, boo
     assert len(read_ledger(book).entries) == entries
 
 
-def test_planned_attempts_share_delta_over_models(runs):
+def test_planned_attempts_share_delta_over_models(runs, refuses):
     made = [certify(run, miss_rate=0.15, attempts=2).facts for run in runs]
     assert [facts["ledger"]["number"] for facts in made] == [1, 2]
     assert [facts["confidence"] for facts in made] == [0.95, 0.95]
     for facts in made:
         assert facts["rank"] == allowed_rank(facts["n_patients"], 0.15, 0.975)
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         certify(runs[0], miss_rate=0.2)
 
 
-def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_takes(runs, book):
-    with pytest.raises(CertificateError, match="takes 299"):
+def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_takes(runs, book, refuses):
+    with refuses(CertificateError, "too-few-patients") as refused:
         certify(runs[0], miss_rate=0.01)
-    with pytest.raises(CertificateError, match=r"with 99\.5 % confidence takes"):
+    assert "299" in numbers(refused.value.message)  # 0.99 ** 299 is below 0.05
+    with refuses(CertificateError, "too-few-patients"):
         certify(runs[0], miss_rate=0.05, attempts=10)
     assert not read_ledger(book).of("attempt")
     assert certify(runs[0], miss_rate=0.15).facts["ledger"]["planned"] == 1
 
 
 @pytest.mark.parametrize(
-    ("upper", "said"),
+    ("upper", "code"),
     [
-        (UpperSide("specificity", 0.99, None, ("normal",)), "takes 368: "),
-        (UpperSide("specificity", 0.8, None, ()), "no healthy patient"),
-        (UpperSide("ppv", 0.5, 1e-9, ("normal",)), r"with the disease and \d+ without: at a prevalence of 1e-07 %"),
+        (UpperSide("specificity", 0.99, None, ("normal",)), "too-few-healthy-patients"),
+        (UpperSide("specificity", 0.8, None, ()), "no-healthy-patients"),
+        (UpperSide("ppv", 0.5, 1e-9, ("normal",)), "unreachable-ppv"),
     ],
 )
-def test_too_few_for_the_upper_side_spend_nothing_either(runs, book, upper, said):
-    with pytest.raises(CertificateError, match=said):
+def test_too_few_for_the_upper_side_spend_nothing_either(runs, book, upper, code, refuses):
+    with refuses(CertificateError, code):
         certify(runs[0], miss_rate=0.15, upper=upper)
     assert not read_ledger(book).of("attempt")
     assert certify(runs[0], miss_rate=0.15).facts["ledger"]["number"] == 1
 
 
-def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(runs):
+def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(runs, refuses):
     for run in runs:
         evaluate(run, split="calibration")
-    with pytest.raises(CertificateError, match="--attempts 2"):
+    with refuses(CertificateError, "seen-scores"):
         certify(runs[0], miss_rate=0.15)
     assert certify(runs[0], miss_rate=0.15, attempts=2).facts["ledger"]["planned"] == 2
 
 
-def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_over(runs, tmp_path):
+def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_over(runs, tmp_path, refuses):
     certify(runs[0], miss_rate=0.15, ledger=tmp_path / "elsewhere.jsonl")
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         certify(runs[0], miss_rate=0.2)
     told = Told()
     certify(runs[0], miss_rate=0.15, ledger=tmp_path / "third.jsonl", progress=told)
@@ -158,42 +160,42 @@ def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_ov
     facts = json.loads(file.read_text())
     old = seal({key: value for key, value in facts.items() if key not in ("ledger", "seal")})
     file.write_text(json.dumps(old))
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         certify(runs[0], miss_rate=0.2, ledger=tmp_path / "fourth.jsonl")
     again = certify(runs[0], miss_rate=0.15, ledger=tmp_path / "fourth.jsonl").facts
     assert again["threshold"] == facts["threshold"]
 
 
-def test_places_that_a_lost_ledger_held_stay_taken(runs, tmp_path):
+def test_places_that_a_lost_ledger_held_stay_taken(runs, tmp_path, refuses):
     """The third of three attempts is at hand; the two before it are known from its number only."""
     for miss_rate in (0.15, 0.2, 0.25):
         certify(runs[0], miss_rate=miss_rate, attempts=3, ledger=tmp_path / "lost.jsonl")
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         certify(runs[0], miss_rate=0.3, ledger=tmp_path / "new.jsonl")
 
 
-def test_what_lost_plans_spent_stays_spent(runs, tmp_path):
+def test_what_lost_plans_spent_stays_spent(runs, tmp_path, refuses):
     """The certificate at hand states 90 % for itself and for one that is lost: at 90 % nothing is left."""
     certify(runs[0], miss_rate=0.15, ledger=tmp_path / "lost.jsonl")
     second = certify(runs[0], miss_rate=0.2, confidence=0.9, ledger=tmp_path / "lost.jsonl").facts
     assert second["ledger"]["spent_before"] == pytest.approx(0.05)
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         certify(runs[0], miss_rate=0.25, confidence=0.9, ledger=tmp_path / "new.jsonl")
     again = certify(runs[0], miss_rate=0.2, confidence=0.9, ledger=tmp_path / "new.jsonl").facts
     assert again["threshold"] == second["threshold"]
     assert again["ledger"]["spent_before"] == pytest.approx(0.05)
 
 
-def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch):
+def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch, refuses):
     with monkeypatch.context() as broken:
         broken.setattr(Calibration, "applied_to", lambda self, plain, run: plain * np.nan)
-        with pytest.raises(CertificateError, match="not a number"):
+        with refuses(CertificateError, "not-a-number"):
             certify(runs[0], miss_rate=0.15)
     assert certify(runs[1], miss_rate=0.15).facts["ledger"]["number"] == 1
     assert [entry["kind"] for entry in read_ledger(book).entries].count("void") == 1
 
 
-def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeypatch):
+def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeypatch, refuses):
     reason = "no threshold has this predictive value"
 
     def refuse(*given, **named):
@@ -201,14 +203,15 @@ def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeyp
 
     with monkeypatch.context() as broken:
         broken.setattr("hilum.evaluation.certify.certificate_of", refuse)
-        with pytest.raises(CertificateError, match="no threshold"):
+        with pytest.raises(CertificateError) as refused:
             certify(runs[0], miss_rate=0.15)
-    with pytest.raises(CertificateError, match="is spent"):
+    assert refused.value.message.startswith(reason)
+    with refuses(CertificateError, "spent"):
         certify(runs[1], miss_rate=0.15)
     assert read_ledger(book).of("refusal")[0]["reason"] == reason
 
 
-def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same(runs):
+def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same(runs, snapshot):
     first, second = runs
     found = evaluate(first)
     before = (found.folder / "metrics.json").read_bytes()
@@ -220,7 +223,8 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
     assert (found.folder / "metrics.json").read_bytes() == before
     items = {run: next(i for i in page_content(run)["checklist"] if i.number == 13) for run in (first, second)}
     assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
-    assert "access 2" in items[second].evidence
+    snapshot(items[second].evidence)
+    assert {"2"} <= numbers(items[second].evidence)
     told = access_sentence(read_access(first.path / "evaluation" / "test"))
     assert "began on 20" in told
     assert access_sentence(again.access)[1:] in write_report(first.path).read_text(encoding="utf-8")
@@ -258,24 +262,25 @@ def test_evaluations_of_before_are_not_forgotten(runs, tmp_path):
     assert (moved["access"], moved["confirmatory"]) == (2, False)  # it is not the first one in a new ledger, either
 
 
-def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs, book):
+def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs, book, refuses, snapshot):
     evaluate(runs[0])
     book.write_text(book.read_text().replace("first", "third", 1))
-    with pytest.raises(LedgerError, match="line 3: was changed"):
+    with refuses(LedgerError, "changed"):
         certify(runs[0], miss_rate=0.15)
     found = evaluate(runs[0])
-    assert "line 3" in found.access["note"]
+    snapshot(found.access["note"])
+    assert {"3"} <= numbers(found.access["note"])
     assert found.access["access"] == 1  # as it was known before
     assert not found.access["confirmatory"]
     assert found.metrics["n_images"] == 36
 
 
-def test_where_nobody_may_write_nothing_is_certified_and_evaluations_go_on(runs, tmp_path):
+def test_where_nobody_may_write_nothing_is_certified_and_evaluations_go_on(runs, tmp_path, refuses, snapshot):
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "ledger.jsonl"
-    with pytest.raises(LedgerError, match="cannot be written"):
+    with refuses(LedgerError, "unwritable"):
         certify(runs[0], miss_rate=0.15, ledger=place)
-    assert "was not recorded" in evaluate(runs[0], ledger=place).access["note"]
+    snapshot(evaluate(runs[0], ledger=place).access["note"])
 
 
 def test_the_command_shows_what_was_done(runs, book, hilum, tmp_path):

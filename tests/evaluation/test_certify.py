@@ -13,7 +13,7 @@ from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certified_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
-from messages import assert_one_message
+from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "max_steps=6"]
@@ -106,64 +106,64 @@ def test_two_thresholds_are_certified_and_decide_about_images_and_patients(run, 
         (("--specificity", "0.9", "--ppv", "0.5", "--prevalence", "0.1"), "one of them"),
     ],
 )
-def test_an_upper_side_that_cannot_be_is_refused(run, hilum, options, words):
-    assert_one_message(hilum("certify", run, "--miss-rate", "0.2", *options), 2, words)
+def test_an_upper_side_that_cannot_be_is_refused(run, hilum, options, words, one_message):
+    one_message(hilum("certify", run, "--miss-rate", "0.2", *options), 2)
 
 
-def test_no_healthy_patient_and_too_few_of_them_are_refused(run, hilum):
+def test_no_healthy_patient_and_too_few_of_them_are_refused(run, hilum, one_message):
     result = hilum("certify", run, "--miss-rate", "0.2", "--specificity", "0.99")
-    assert_one_message(result, 1, "healthy patients", "are missing")
+    one_message(result, 1)
     result = hilum("certify", run, "--miss-rate", "0.2", "--group", "normal", "--specificity", "0.8")
-    assert_one_message(result, 1, "no healthy patient")
+    one_message(result, 1)
     hilum("certify", run, "--miss-rate", "0.2", "--specificity", "0.8", check=0)  # they had spent nothing
 
 
-def test_too_few_patients_are_refused_and_the_missing_ones_counted(run, hilum):
+def test_too_few_patients_are_refused_and_the_missing_ones_counted(run, hilum, one_message):
     result = hilum("certify", run, "--miss-rate", "0.01")
-    assert_one_message(result, 1, "takes 299")
+    one_message(result, 1)
     count = int(result.stderr.split(" patients with")[0].split()[-1])
-    assert f"{299 - count} are missing" in result.stderr
+    assert {"299", str(299 - count)} <= numbers(result.stderr)
     assert not (run / "certificate.json").exists()
 
 
-def test_a_group_can_be_protected(run, hilum):
+def test_a_group_can_be_protected(run, hilum, one_message):
     facts = json.loads(hilum("certify", run, "--miss-rate", "0.1", "--group", "infected/*", "--json", check=0).stdout)
     assert facts["members"] == ["infected/covid", "infected/non-covid"]
     assert set(facts["flagged"]) == {"normal"}
-    assert_one_message(hilum("certify", run, "--group", "lung"), 2, "stands for no label")
-    assert_one_message(hilum("certify", run, "--group", "normal", "--miss-rate", "5"), 2, "between 0 and 1")
+    one_message(hilum("certify", run, "--group", "lung"), 2)
+    one_message(hilum("certify", run, "--group", "normal", "--miss-rate", "5"), 2)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_what_the_run_has_seen_cannot_testify(run, hilum, split):
+def test_what_the_run_has_seen_cannot_testify(run, hilum, split, one_message):
     result = hilum("certify", run, "--miss-rate", "0.3", "--split", split)
-    assert_one_message(result, 1, "of patients whom the run has seen", f"{split}/normal/000-0.png was")
+    one_message(result, 1)
 
 
-def test_copies_of_training_images_in_other_data_are_refused_by_name(run, trained, hilum, tmp_path):
+def test_copies_of_training_images_in_other_data_are_refused_by_name(run, trained, hilum, tmp_path, one_message):
     other = tmp_path / "other"
     for label in LABELS:
         shutil.copytree(trained / "data" / "test" / label, other / label)
     shutil.copy(trained / "data" / "train" / "normal" / "000-0.png", other / "normal" / "new.png")
     result = hilum("certify", run, other, "--miss-rate", "0.1")
-    assert_one_message(result, 1, "normal/new.png is the same file as train/normal/000-0.png")
+    one_message(result, 1)
     with Image.open(other / "normal" / "new.png") as image:
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other / "normal" / "new.png")
     result = hilum("certify", run, other, "--miss-rate", "0.1")
-    assert_one_message(result, 1, "normal/new.png is the same picture as train/normal/000-0.png")
+    one_message(result, 1)
 
 
-def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first(run, trained, hilum, tmp_path):
+def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first(
+    run, trained, hilum, tmp_path, one_message, snapshot
+):
     hilum("certify", run, "--miss-rate", "0.1", check=0)
     other = tmp_path / "clinic"
     for theirs, ours in (("healthy", LABELS[0]), ("covid", LABELS[1]), ("bacteria", LABELS[2])):
         shutil.copytree(trained / "data" / "test" / ours, other / theirs)
     result = hilum("certify", run, other, "--miss-rate", "0.1")
-    assert_one_message(result, 1, "the label 'bacteria'", "--map")
+    one_message(result, 1)
     result = hilum("certify", run, other, "--miss-rate", "0.1", "--map", "bacteria=infected/non-covid", check=0)
-    said = " ".join(result.stdout.split())
-    assert "(patients are not all known)" in said
-    assert "WARNING: patients are unknown" in said
+    snapshot(result.stdout, numbers=False)
     file = next((run / "certificates").glob("clinic-*.json"))
     facts = json.loads(file.read_text())
     assert facts["unit"] == "images"
@@ -171,41 +171,42 @@ def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first
     assert json.loads((run / "certificate.json").read_text())["data"]["own"]
 
 
-def test_a_certificate_is_not_proved_by_the_patients_who_made_it(run, hilum):
+def test_a_certificate_is_not_proved_by_the_patients_who_made_it(run, hilum, snapshot):
     """Nor by those that the run was trained on; and one that was made on the test images fails the checklist."""
     hilum("certify", run, "--miss-rate", "0.1", "--split", "test", check=0)
     result = hilum("evaluate", run, "--json", check=0)
     assert json.loads(result.stdout)["operating_point"] is None
-    assert "was chosen on these very patients" in result.stderr
+    snapshot(result.stderr, numbers=False)
     hilum("report", run, check=0)
     card = (run / "model_card.md").read_text()
     assert "| 20 | operating point with its certificate | FAIL |" in card
     assert "chosen on the test patients themselves" in card
     hilum("certify", run, "--miss-rate", "0.1", check=0)
-    for split, words in (("train", "trained on"), ("val", "chosen by"), ("calibration", "these very patients")):
+    for split in ("train", "val", "calibration"):
         result = hilum("evaluate", run, "--split", split, "--json", check=0)
         assert json.loads(result.stdout)["operating_point"] is None
-        assert words in result.stderr
+        snapshot(result.stderr, numbers=False)
 
 
-def test_without_a_certificate_of_its_own_the_other_site_is_told_what_is_missing(run, trained, hilum, tmp_path):
+def test_without_a_certificate_of_its_own_the_other_site_is_told_what_is_missing(
+    run, trained, hilum, tmp_path, snapshot
+):
     other = tmp_path / "clinic"
     for label in LABELS:
         shutil.copytree(trained / "data" / "test" / label, other / label)
-    said = " ".join(hilum("certify", run, other, "--miss-rate", "0.1", check=0).stdout.split())
-    assert "has no certificate of its own patients that these could be compared with" in said
+    snapshot(hilum("certify", run, other, "--miss-rate", "0.1", check=0).stdout, numbers=False)
 
 
-def test_a_changed_certificate_is_void(run, hilum):
+def test_a_changed_certificate_is_void(run, hilum, snapshot):
     hilum("certify", run, "--miss-rate", "0.1", check=0)
     file = run / "certificate.json"
     facts = json.loads(file.read_text())
     file.write_text(json.dumps(facts | {"miss_rate": 0.01}))
     result = hilum("evaluate", run, "--json", check=0)
     assert json.loads(result.stdout)["operating_point"] is None
-    assert "was changed after it was sealed" in result.stderr
+    snapshot(result.stderr, numbers=False)
     file.write_text("{")
-    assert "no certificate as hilum writes it" in hilum("evaluate", run, "--json", check=0).stderr
+    snapshot(hilum("evaluate", run, "--json", check=0).stderr, numbers=False)
 
 
 def predictions(n=100, k=1, value=0.5):
@@ -215,15 +216,15 @@ def predictions(n=100, k=1, value=0.5):
     return Predictions(LABELS, names, names, np.full(n, 1), probabilities)
 
 
-def test_answers_that_are_no_numbers_are_refused():
+def test_answers_that_are_no_numbers_are_refused(refuses):
     given = predictions()
     given.probabilities[3, 1] = np.nan
-    with pytest.raises(CertificateError, match=r"^3: the network's answer is not a number"):
+    with refuses(CertificateError, "not-a-number"):
         certificate_of(given, LABELS[1], [LABELS[1]], miss_rate=0.1, confidence=0.95)
 
 
-def test_no_patient_with_it_is_refused():
-    with pytest.raises(CertificateError, match="not one patient with normal"):
+def test_no_patient_with_it_is_refused(refuses):
+    with refuses(CertificateError, "too-few-patients"):
         certificate_of(predictions(), "normal", ["normal"], miss_rate=0.1, confidence=0.95)
 
 

@@ -62,11 +62,11 @@ def test_two_runs_are_evaluated_and_compared(runs):
     assert facts["n_patients"] == 18
 
 
-def test_more_seeds_have_to_be_seeds_of_the_same_methods(runs, tmp_path):
+def test_more_seeds_have_to_be_seeds_of_the_same_methods(runs, tmp_path, refuses):
     first, second = runs
-    with pytest.raises(RunError, match="architecture"):
+    with refuses(RunError, "other-recipe"):
         compare(first, second, more_seeds=[(second, first)])
-    with pytest.raises(RunError, match="same weights"):
+    with refuses(RunError, "same-weights"):
         compare(first, second, more_seeds=[(first, second)])
 
 
@@ -91,13 +91,13 @@ def test_an_evaluation_of_other_weights_is_not_believed(runs):
     assert json.loads(file.read_text())["weights_sha256"] == first.environment["weights_sha256"]
 
 
-def test_an_evaluation_of_other_files_is_not_believed(runs, tmp_path):
+def test_an_evaluation_of_other_files_is_not_believed(runs, tmp_path, snapshot):
     """One test image was another for a while: what was said of it then counts no more."""
     first, second = runs
     image = next((tmp_path / "data" / "test" / "normal").iterdir())
     kept = image.read_bytes()
     image.write_bytes(next((tmp_path / "data" / "test" / "infected" / "covid").iterdir()).read_bytes())
-    assert "files have changed" in evaluate(first).metrics["data"]["notes"][0]
+    snapshot(evaluate(first).metrics["data"]["notes"][0])
     image.write_bytes(kept)
     facts = compare(first, second).facts
     assert facts["notes"] == []
@@ -131,17 +131,17 @@ def test_a_label_that_is_also_a_folder_has_no_tree():
     assert facts["rule_effect"] is None
 
 
-def test_runs_on_different_images_are_refused(runs, write_dataset, tmp_path, tiny):
+def test_runs_on_different_images_are_refused(runs, write_dataset, tmp_path, tiny, refuses):
     root = write_dataset(name="fewer", splits=("train", "test"), patients=5)
     other = train(root, tmp_path / "other", load_recipe("compact", [*tiny, "epochs=1"]))
-    with pytest.raises(RunError, match=r"on 36 images and .*other on 30; 6 are not in both, such as test/.*005-0\.png"):
+    with refuses(RunError, "other-images"):
         compare(runs[0], other)
 
 
-def test_other_files_under_the_same_names_are_refused(runs, write_dataset, tmp_path, tiny):
+def test_other_files_under_the_same_names_are_refused(runs, write_dataset, tmp_path, tiny, refuses):
     root = write_dataset(name="look-alikes", splits=("train", "test"), patients=6, start=1)
     other = train(root, tmp_path / "other", load_recipe("compact", [*tiny, "epochs=1"]))
-    with pytest.raises(RunError, match="not the same file"):
+    with refuses(RunError, "other-files"):
         compare(runs[0], other)
 
 
@@ -168,12 +168,12 @@ def test_order_and_names_of_columns_do_not_matter():
     np.testing.assert_array_equal(moved.probabilities, second.probabilities)
 
 
-def test_another_truth_or_other_labels_are_refused():
+def test_another_truth_or_other_labels_are_refused(refuses):
     first, second = predictions(), predictions(seed=5)
     second.truth[7] = (second.truth[7] + 1) % 3
-    with pytest.raises(RunError, match=r"^7\.png: the label is"):
+    with refuses(RunError, "label-changed"):
         align(first, second, ("one", "two"))
-    with pytest.raises(RunError, match="only runs with the same labels"):
+    with refuses(RunError, "other-labels"):
         align(first, predictions(labels=("normal", "infected/covid", "tuberculosis")), ("one", "two"))
 
 

@@ -44,18 +44,18 @@ def test_what_is_written_is_read_again(book):
 
 
 @pytest.mark.parametrize(
-    ("damage", "line"),
+    ("damage", "line", "code"),
     [
-        (lambda lines: [*lines[:3], lines[3].replace("model 1", "model 9"), *lines[4:]], 4),
-        (lambda lines: [*lines[:2], *lines[3:]], 3),
-        (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], 3),
-        (lambda lines: [*lines[:4], lines[4], *lines[4:]], 6),
-        (lambda lines: [*lines[:4], "not JSON\n", *lines[4:]], 5),
-        (lambda lines: [*lines[:4], "[1]\n", *lines[4:]], 5),
-        (lambda lines: [*lines[:5], lines[5][:40]], 6),
-        (lambda lines: [*lines, "\n"], 7),
-        (lambda lines: [*lines[:4], "[" * 99999 + "\n", *lines[4:]], 5),
-        (lambda lines: ["\udcff\udcfe\n", *lines], 1),
+        (lambda lines: [*lines[:3], lines[3].replace("model 1", "model 9"), *lines[4:]], 4, "changed"),
+        (lambda lines: [*lines[:2], *lines[3:]], 3, "broken-chain"),
+        (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], 3, "broken-chain"),
+        (lambda lines: [*lines[:4], lines[4], *lines[4:]], 6, "broken-chain"),
+        (lambda lines: [*lines[:4], "not JSON\n", *lines[4:]], 5, "no-entry"),
+        (lambda lines: [*lines[:4], "[1]\n", *lines[4:]], 5, "no-entry"),
+        (lambda lines: [*lines[:5], lines[5][:40]], 6, "cut-off"),
+        (lambda lines: [*lines, "\n"], 7, "no-entry"),
+        (lambda lines: [*lines[:4], "[" * 99999 + "\n", *lines[4:]], 5, "no-entry"),
+        (lambda lines: ["\udcff\udcfe\n", *lines], 1, "no-entry"),
     ],
     ids=[
         "edited",
@@ -70,41 +70,42 @@ def test_what_is_written_is_read_again(book):
         "no text",
     ],
 )
-def test_a_damaged_ledger_is_named_with_the_line(book, damage, line):
+def test_a_damaged_ledger_is_named_with_the_line(book, damage, line, code, refuses):
     book.write_bytes("".join(damage(lines_of(book))).encode(errors="surrogateescape"))
-    with pytest.raises(LedgerError, match=f"line {line}: .*--ledger"):
+    with refuses(LedgerError, code, book) as caught:
         read_ledger(book)
-    with pytest.raises(LedgerError, match=f"line {line}: "), open_ledger(book):
+    assert f"line {line}: " in caught.value.message
+    with refuses(LedgerError, code, book), open_ledger(book):
         pass
 
 
-def test_an_entry_that_was_edited_and_hashed_anew_does_not_fit_the_next_one(book):
+def test_an_entry_that_was_edited_and_hashed_anew_does_not_fit_the_next_one(book, refuses):
     lines = lines_of(book)
     entry = {key: value for key, value in json.loads(lines[3]).items() if key != "hash"} | {"model": "model 9"}
     lines[3] = module._line(entry | {"hash": module._hash(entry)}).decode()
     book.write_text("".join(lines))
-    with pytest.raises(LedgerError, match="line 5: does not follow"):
+    with refuses(LedgerError, "broken-chain"):
         read_ledger(book)
 
 
-def test_whole_lines_missing_at_the_end_are_found(book):
+def test_whole_lines_missing_at_the_end_are_found(book, refuses):
     whole = lines_of(book)
     book.write_text("".join(whole[:4]))
-    with pytest.raises(LedgerError, match="has 4 entries, the last known had number 6"):
+    with refuses(LedgerError, "lines-missing"):
         read_ledger(book)
     book.unlink()
-    with pytest.raises(LedgerError, match="has 0 entries"):
+    with refuses(LedgerError, "lines-missing"):
         read_ledger(book)
     book.write_text("".join(whole))
     read_ledger(book)
 
 
-def test_a_ledger_of_others_in_its_place_is_found(book, tmp_path):
+def test_a_ledger_of_others_in_its_place_is_found(book, tmp_path, refuses):
     with open_ledger(tmp_path / "other.jsonl") as other:
         for number in range(9):
             other.add("access", model=f"another {number}", images="y")
     book.write_bytes((tmp_path / "other.jsonl").read_bytes())
-    with pytest.raises(LedgerError, match="another ledger was put in its place"):
+    with refuses(LedgerError, "lines-missing"):
         read_ledger(book)
 
 
@@ -140,27 +141,30 @@ def test_a_ledger_that_grows_while_it_is_read_is_no_damaged_one(book, monkeypatc
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "x", '{"entries": "many"}', '{"entries": 1e999}', "[" * 99999])
-def test_a_damaged_head_is_named(book, content):
+def test_a_damaged_head_is_named(book, content, refuses):
     head = book.with_name("ledger.jsonl.head")
     head.write_text(content)
     if content == "{}":
         assert len(read_ledger(book).entries) == 6
     else:
-        with pytest.raises(LedgerError, match=r"ledger\.jsonl\.head"):
+        with refuses(LedgerError, "damaged-head"):
             read_ledger(book)
 
 
-@pytest.mark.parametrize("first", ['{"kind": "ledger", "format": 2}', '{"path": "a.png", "label": "normal"}'])
-def test_another_format_is_named(tmp_path, first):
+@pytest.mark.parametrize(
+    ("first", "code"),
+    [('{"kind": "ledger", "format": 2}', "other-format"), ('{"path": "a.png", "label": "normal"}', "no-entry")],
+)
+def test_another_format_is_named(tmp_path, first, code, refuses):
     file = tmp_path / "ledger.jsonl"
     facts = {"n": 1, "time": "", "before": "", **json.loads(first)}
     facts["hash"] = module._hash(facts)
     file.write_text(json.dumps(facts) + "\n")
-    with pytest.raises(LedgerError, match=r"format|line 1"):
+    with refuses(LedgerError, code, file):
         read_ledger(file)
 
 
-def test_a_full_disk_leaves_the_ledger_as_it_was(book, monkeypatch):
+def test_a_full_disk_leaves_the_ledger_as_it_was(book, monkeypatch, refuses):
     before = book.read_bytes()
     real = os.write
 
@@ -175,16 +179,16 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(book, monkeypatch):
 
     for write in (full, none_left):
         monkeypatch.setattr(module.os, "write", write)
-        with pytest.raises(LedgerError, match="No space left"), open_ledger(book) as ledger:
+        with refuses(LedgerError, "unwritable"), open_ledger(book) as ledger:
             ledger.add("access", model="m", images="x")
         assert book.read_bytes() == before
     monkeypatch.undo()
     assert len(read_ledger(book).entries) == 6
 
 
-def test_a_place_where_nobody_may_write_is_named(tmp_path):
+def test_a_place_where_nobody_may_write_is_named(tmp_path, refuses):
     (tmp_path / "file").touch()
-    with pytest.raises(LedgerError, match="HILUM_LEDGER"), open_ledger(tmp_path / "file" / "ledger.jsonl"):
+    with refuses(LedgerError, "unwritable"), open_ledger(tmp_path / "file" / "ledger.jsonl"):
         pass
 
 

@@ -55,13 +55,13 @@ def test_too_few_patients_of_a_label_tell_nothing():
 
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, 5])
-def test_a_prevalence_that_leaves_no_doubt_is_refused(prevalence):
+def test_a_prevalence_that_leaves_no_doubt_is_refused(prevalence, refuses):
     prior = Prior(np.array([0.5, 0.5]), np.zeros(2), "")
     with pytest.raises(ValueError, match="prevalence"):
         at_prevalence(np.full((2, 2), 0.5), prior, [1], prevalence)
     with pytest.raises(ValueError, match="others"):
         at_prevalence(np.full((2, 2), 0.5), prior, [0, 1], 0.5)
-    with pytest.raises(UsageError, match="prevalence"):
+    with refuses(UsageError, "not-a-share"):
         with_stated([0.1, prevalence])
 
 

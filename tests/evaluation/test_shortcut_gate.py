@@ -88,7 +88,7 @@ def test_a_model_that_is_a_baseline_has_no_lead():
     assert gate["verdict"] == "not shown"
 
 
-def test_the_weakest_label_decides_and_is_named():
+def test_the_weakest_label_decides_and_is_named(snapshot):
     generator = np.random.default_rng(1)
     truth = np.arange(450) % 3
     seen = np.eye(3)[truth]
@@ -101,8 +101,7 @@ def test_the_weakest_label_decides_and_is_named():
         )
         assert [gate["labels"][label]["verdict"] == "shown" for label in THREE] == [True, True, False]
         assert gate["verdict"] != "shown"
-        assert "AUROC of infected/non-covid" in gate_sentence(gate)
-        assert "Shown for normal, infected/covid only" in gate_sentence(gate)
+        snapshot(gate_sentence(gate))
 
 
 def test_the_stronger_learner_of_a_probe_counts():
@@ -117,11 +116,11 @@ def test_the_stronger_learner_of_a_probe_counts():
         assert entry["learner"] == "strong"
 
 
-def test_too_few_patients_give_no_verdict():
+def test_too_few_patients_give_no_verdict(snapshot):
     gate = compare(0.3, 1.0, n=16)
     assert gate["verdict"] is None
     assert gate["not_judged"] == list(LABELS)
-    assert "fewer than" in gate_sentence(gate)
+    snapshot(gate_sentence(gate))
 
 
 def test_one_label_alone_is_not_judged():
@@ -131,10 +130,10 @@ def test_one_label_alone_is_not_judged():
 
 
 @pytest.mark.parametrize("beaten", [True, False, None])
-def test_a_comparison_of_an_earlier_version_is_read_without_its_verdict(beaten):
+def test_a_comparison_of_an_earlier_version_is_read_without_its_verdict(beaten, snapshot):
     gate = read_gate({"shortcuts": {"labels": {}, "judged_by": [], "best": None, "beaten": beaten, "note": ""}})
     assert gate["verdict"] is None
-    assert "hilum evaluate" in gate_sentence(gate)
+    snapshot(gate_sentence(gate))
     assert read_gate({"shortcuts": None}) is None
     assert read_gate({}) is None
 
@@ -230,7 +229,7 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     assert "images" not in gate_sentence({**whole, **shown})
 
 
-def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path):
+def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path, snapshot):
     moved = tmp_path / "run"
     shutil.copytree(run_of("flat").path, moved)
     file = moved / "environment.json"
@@ -239,7 +238,7 @@ def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsew
     file.write_text(json.dumps(facts))
     gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
     assert gate["verdict"] is None
-    assert "training images are not in" in gate_sentence(gate)
+    snapshot(gate_sentence(gate))
 
 
 @pytest.mark.parametrize("trained", [1, 2, 3])

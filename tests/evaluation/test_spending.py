@@ -36,20 +36,20 @@ class Book:
         return found
 
 
-def test_the_first_attempt_has_all_of_delta_and_the_second_is_refused():
+def test_the_first_attempt_has_all_of_delta_and_the_second_is_refused(refuses):
     book = Book()
     first = book.ask("a")
     assert (first.level, first.number, first.attempt.planned) == (0.95, 1, 1)
-    with pytest.raises(CertificateError, match=r"--confidence 0\.9 or below"):
+    with refuses(CertificateError, "spent"):
         book.ask("b")
     assert book.ask("b", patients=images(*range(100, 120))).level == 0.95
 
 
 @pytest.mark.parametrize("shared", [1, 20])
-def test_patients_are_the_same_where_one_image_is(shared):
+def test_patients_are_the_same_where_one_image_is(shared, refuses):
     book = Book()
     book.ask("a")
-    with pytest.raises(CertificateError, match=f"on {shared} of the 30"):
+    with refuses(CertificateError, "spent"):
         book.ask("b", patients=images(*range(20 - shared, 50 - shared)))
 
 
@@ -63,39 +63,38 @@ def test_the_same_attempt_again_spends_nothing_and_is_granted_the_same():
     assert len(book.made) == 1
 
 
-def test_a_plan_gives_each_attempt_its_share_and_is_not_changed_afterwards():
+def test_a_plan_gives_each_attempt_its_share_and_is_not_changed_afterwards(refuses):
     book = Book()
     assert book.ask("a", attempts=4).level == pytest.approx(1 - DELTA / 4)
     for changed in (1, 3, 10):
-        with pytest.raises(CertificateError, match="cannot be changed"):
+        with refuses(CertificateError, "other-plan"):
             book.ask("b", attempts=changed)
-        with pytest.raises(CertificateError, match="cannot be changed"):
+        with refuses(CertificateError, "other-plan"):
             book.ask("a", attempts=changed)
     assert [book.ask(name).number for name in "bcd"] == [2, 3, 4]
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         book.ask("e")
     assert sum(attempt.delta for attempt in book.made) == pytest.approx(DELTA)
 
 
-def test_who_states_another_confidence_is_told_of_the_places_that_are_left():
+def test_who_states_another_confidence_is_told_of_the_places_that_are_left(refuses):
     book = Book()
     book.ask("a", attempts=2)
-    with pytest.raises(CertificateError, match=r"in the plan at --confidence 0\.95"):
+    with refuses(CertificateError, "spent"):
         book.ask("b", confidence=0.97)
     book.ask("b")
-    with pytest.raises(CertificateError) as refused:
+    with refuses(CertificateError, "spent"):
         book.ask("c", confidence=0.97)
-    assert "a place that is left" not in str(refused.value)
 
 
-def test_a_further_plan_states_the_confidence_of_all_together():
+def test_a_further_plan_states_the_confidence_of_all_together(refuses):
     book = Book()
     book.ask("a")
     second = book.ask("b", confidence=0.9)
     assert second.level == pytest.approx(0.95)
     assert joint_confidence(book.made, PATIENTS) == pytest.approx(0.9)
     for confidence in (0.9, 0.95, 0.99):
-        with pytest.raises(CertificateError, match="is spent"):
+        with refuses(CertificateError, "spent"):
             book.ask("c", confidence=confidence)
     assert [book.ask(name, confidence=0.8, attempts=2).level for name in "cd"] == pytest.approx([0.95, 0.95])
     assert joint_confidence(book.made, PATIENTS) == pytest.approx(0.8)
@@ -108,36 +107,36 @@ def test_a_place_of_an_earlier_plan_stays_its_own_when_a_later_one_is_opened():
     assert book.ask("c").level == pytest.approx(1 - DELTA / 2)
 
 
-def test_two_plans_that_did_not_know_each_other_leave_nothing_to_who_needs_both():
+def test_two_plans_that_did_not_know_each_other_leave_nothing_to_who_needs_both(refuses):
     book = Book()
     book.ask("a", patients=images(*range(10)), attempts=2)
     book.ask("b", patients=images(*range(10, 20)), attempts=2)
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         book.ask("c", patients=PATIENTS)
     assert book.ask("c", patients=images(*range(10))).number == 2
 
 
-def test_certificates_that_are_linked_by_another_one_are_counted():
+def test_certificates_that_are_linked_by_another_one_are_counted(refuses):
     """On S1, on S1 and S2, and on S2: whoever keeps one of the three is wrong with the sum of their deltas."""
     book, first, second = Book(), images(*range(10)), images(*range(10, 20))
     book.ask("a", patients=first)
     book.ask("b", patients=PATIENTS, confidence=0.9)
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         book.ask("c", patients=second, confidence=0.9)
     assert book.ask("c", patients=second, confidence=0.85).level == pytest.approx(0.95)
     assert joint_confidence(book.made, second) == pytest.approx(0.85)
 
 
-def test_models_that_were_evaluated_on_these_patients_take_places():
+def test_models_that_were_evaluated_on_these_patients_take_places(refuses):
     """Who has seen the scores of ten models on the calibration patients need not certify nine to choose the best."""
     book = Book(*((f"seen {k}", PATIENTS) for k in range(9)), ("elsewhere", images(500)), ("a", PATIENTS))
-    with pytest.raises(CertificateError, match="--attempts 10"):
+    with refuses(CertificateError, "seen-scores"):
         book.ask("a")
-    with pytest.raises(CertificateError, match="--attempts 10"):
+    with refuses(CertificateError, "seen-scores"):
         book.ask("a", attempts=9)
     assert book.ask("a", attempts=10).level == pytest.approx(1 - DELTA / 10)
     assert book.ask("seen 1").number == 10  # it was seen, and has its place already
-    with pytest.raises(CertificateError, match="is spent"):
+    with refuses(CertificateError, "spent"):
         book.ask("new")
 
 

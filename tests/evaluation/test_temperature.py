@@ -150,7 +150,7 @@ def run(write_dataset, tmp_path, tiny):
     return train(root, tmp_path / "run", load_recipe("compact", settings))
 
 
-def test_evaluations_are_calibrated_by_patients_of_their_own(run):
+def test_evaluations_are_calibrated_by_patients_of_their_own(run, snapshot):
     metrics = evaluate(run).metrics
     kept = json.loads((run.path / "calibration.json").read_text())
     assert metrics["calibration"]["temperatures"] == kept["temperatures"]
@@ -165,35 +165,35 @@ def test_evaluations_are_calibrated_by_patients_of_their_own(run):
     moment = (run.path / "calibration.json").stat().st_mtime_ns
     evaluate(run, split="val")
     assert (run.path / "calibration.json").stat().st_mtime_ns == moment  # fitted once
-    assert "fitted to half of these" in evaluate(run, split="calibration").metrics["data"]["notes"][0]
-    assert "was trained on these images" in evaluate(run, split="train").metrics["notes"][0]
+    snapshot(evaluate(run, split="calibration").metrics["data"]["notes"][0])
+    snapshot(evaluate(run, split="train").metrics["notes"][0])
 
 
-def test_without_calibration_images_nothing_is_scaled(write_dataset, tmp_path, tiny):
+def test_without_calibration_images_nothing_is_scaled(write_dataset, tmp_path, tiny, snapshot):
     root = write_dataset(splits=("train", "test"))
     recipe = load_recipe("compact", [*tiny, "epochs=1", "calibration=none"])
     metrics = evaluate(train(root, tmp_path / "run", recipe)).metrics
     assert metrics["calibration"]["temperatures"] is None
-    assert "no calibration images" in metrics["calibration"]["note"]
+    snapshot(metrics["calibration"]["note"])
     assert metrics["calibration"]["before"]["log_loss"] == metrics["log_loss"]
 
 
-def test_too_few_images_are_not_fitted_to(write_dataset, tmp_path, tiny):
+def test_too_few_images_are_not_fitted_to(write_dataset, tmp_path, tiny, snapshot):
     root = write_dataset(splits=("train", "test"), patients=10)
     run = train(root, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]))
     calibration = calibrate(run)
     assert calibration.temperatures is None
-    assert "to fit" in calibration.note
+    snapshot(calibration.note)
 
 
-def test_temperatures_are_fitted_to_the_runs_own_images_only(run, tmp_path):
+def test_temperatures_are_fitted_to_the_runs_own_images_only(run, tmp_path, snapshot):
     """The folder holds something else for a while, or nothing: no temperature comes of it."""
     root = tmp_path / "data"
     files = [tmp_path / "data" / row.path for row in run.rows]
     kept = {file: file.read_bytes() for file in files}
     for file in files:
         file.write_bytes(kept[files[0]])
-    assert "not those of the training" in calibrate(run).note
+    snapshot(calibrate(run).note)
     assert not (run.path / "calibration.json").exists()
     for file in files:
         file.unlink()

@@ -18,7 +18,7 @@ from hilum.serving.predictor import Predictor
 from hilum.text import interval_text
 from hilum.training.checkpoints import save_checkpoint
 from hilum.training.run import Run
-from messages import assert_one_message
+from wording import numbers
 
 
 def test_a_bundle_says_what_it_is(bundle_of, run_of):
@@ -66,7 +66,7 @@ def test_plain_onnx_runtime_reads_it(bundle_of, squares):
     assert found == pytest.approx(Predictor(bundle_of("flat")).predict(file).probabilities, abs=1e-6)
 
 
-def test_words_reach_metadata_and_card(run_of, tmp_path):
+def test_words_reach_metadata_and_card(run_of, tmp_path, refuses):
     words = Words("lungs", "CC BY 4.0", {"infected/covid": "viral pneumonia"}, "Children of one hospital.")
     bundle = export(run_of("flat"), tmp_path / "m.onnx", words)
     assert bundle.name == "lungs"
@@ -74,7 +74,7 @@ def test_words_reach_metadata_and_card(run_of, tmp_path):
     assert bundle.display["normal"] == "normal"
     for text in ("# lungs", "Children of one hospital.", "CC BY 4.0", "`infected/covid`: viral pneumonia (protected"):
         assert text in bundle.facts["card"]
-    with pytest.raises(UsageError, match="'tb' is no label"):
+    with refuses(UsageError, "no-such-label"):
         export(run_of("flat"), tmp_path / "m.onnx", Words(display={"tb": "x"}))
 
 
@@ -91,7 +91,7 @@ def test_what_could_not_be_opened_replaces_no_model(run_of, tmp_path, monkeypatc
     assert open_bundle(file).sha256 == before
 
 
-def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path):
+def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path, snapshot):
     run = run_of("padded")
     evaluation = evaluate(run)
     point = {"group": "infected/*", "members": ["infected/covid", "infected/non-covid"], "threshold": 0.125}
@@ -108,7 +108,8 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     for answer in answers:
         infected = answer.probabilities["infected/covid"] + answer.probabilities["infected/non-covid"]
         assert answer.decision == ("flag" if infected >= 0.125 else "clear")
-        assert "the threshold of 12.5 %" in answer.reason
+        snapshot(answer.reason)
+        assert {"12.5"} <= numbers(answer.reason)
     void = [
         seal(certificate | {"model": model | {"weights_sha256": "other"}}),
         seal(certificate | {"model": model | {"temperatures": {"": 7.5}}}),
@@ -124,22 +125,22 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     (run.path / "certificate.json").unlink()
 
 
-def test_what_cannot_be_exported_is_said_in_one_message(run_of, tmp_path, hilum):
+def test_what_cannot_be_exported_is_said_in_one_message(run_of, tmp_path, hilum, refuses, one_message):
     run = run_of("flat")
-    with pytest.raises(RunError, match="is a folder"):
+    with refuses(RunError, "unusable"):
         export(run, tmp_path)
-    assert_one_message(hilum("export", run.path, tmp_path / "no" / "m.onnx"), 1, "does not exist")
-    assert_one_message(hilum("export", tmp_path, tmp_path / "m.onnx"), 1, "not a run")
-    assert_one_message(hilum("export", run.path, tmp_path / "m.onnx", "--display", "covid"), 2, "LABEL=WORDS")
+    one_message(hilum("export", run.path, tmp_path / "no" / "m.onnx"), 1)
+    one_message(hilum("export", tmp_path, tmp_path / "m.onnx"), 1)
+    one_message(hilum("export", run.path, tmp_path / "m.onnx", "--display", "covid"), 2)
 
 
-def test_weights_of_another_training_are_refused(run_of, tmp_path):
+def test_weights_of_another_training_are_refused(run_of, tmp_path, refuses):
     import shutil
 
     copy = Run(tmp_path / "copy")
     shutil.copytree(run_of("flat").path, copy.path)
     shutil.copy(run_of("padded").best, copy.best)
-    with pytest.raises(CheckpointError, match="not the weights"):
+    with refuses(CheckpointError, "other-weights"):
         export(copy, tmp_path / "m.onnx")
     save_checkpoint(copy.best, {})
     with pytest.raises(CheckpointError):

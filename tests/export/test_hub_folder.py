@@ -16,7 +16,6 @@ from hilum.export.hub_folder import write_hub_folder
 from hilum.serving.bundle import open_bundle
 from hilum.serving.hub import fetch
 from hilum.serving.predictor import Predictor
-from messages import assert_one_message
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -101,7 +100,7 @@ def test_a_bundle_is_loaded_from_a_hub_by_its_name(hub, bundle_of, squares):
     assert "Traceback" not in missing.stderr
 
 
-def test_an_unreachable_hub_is_said_at_once_and_a_copy_in_the_cache_is_used(hub, bundle_of, squares):
+def test_an_unreachable_hub_is_said_at_once_and_a_copy_in_the_cache_is_used(hub, bundle_of, squares, one_message):
     """Port 9 of this machine: nothing listens there."""
     pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
     file = next((squares / "test" / "normal").iterdir())
@@ -110,16 +109,16 @@ def test_an_unreachable_hub_is_said_at_once_and_a_copy_in_the_cache_is_used(hub,
     begin = time.monotonic()
     missing = subprocess.run(command, capture_output=True, text=True, env=offline, check=False)
     assert time.monotonic() - begin < 15  # with a client that waits for seconds, it was 24 s
-    assert_one_message(missing, 1, "cannot be reached")
+    one_message(missing, 1)
     assert len(missing.stderr.splitlines()) == 1
     subprocess.run(command, capture_output=True, env={**os.environ, **hub}, check=True)
     cached = subprocess.run(command, capture_output=True, text=True, env=offline, check=True)
     assert json.loads(cached.stdout)["model"]["sha256"] == open_bundle(bundle_of("flat")).sha256
 
 
-def test_a_name_that_is_none_is_refused():
+def test_a_name_that_is_none_is_refused(refuses):
     pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
-    with pytest.raises(BundleError, match="cannot be loaded"):
+    with refuses(BundleError, "malformed-name"):
         fetch("hf://not a name")
 
 

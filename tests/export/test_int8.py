@@ -26,7 +26,6 @@ from hilum.export.onnx_model import OnnxSession, to_onnx
 from hilum.serving.bundle import open_bundle
 from hilum.serving.explanation import explain
 from hilum.serving.predictor import Predictor
-from messages import assert_one_message
 
 MEAN, LARGEST = 0.01, 0.08  # of a probability; a network of 8 channels has less to average over than a real one
 KINDS = ("flat", "cascade", "vgg")
@@ -151,7 +150,7 @@ def test_ranges_come_from_training_images_alone(run_of, monkeypatch, tmp_path):
     assert len(spread_over_labels(images, 10)) == 10
 
 
-def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path):
+def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path, refuses):
     from hilum.training.recipe import load_recipe
     from hilum.training.train import train
 
@@ -178,7 +177,7 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     assert UpperSide.of(carried["upper"]) == upper
     assert seal({key: value for key, value in carried.items() if key != "seal"}) == carried
     (tmp_path / "c.json").write_text(json.dumps(carried))
-    with pytest.raises(CertificateError, match=r"another form \(int8\)"):  # it says nothing of the float network
+    with refuses(CertificateError, "other-form"):  # it says nothing of the float network
         open_certificate(tmp_path / "c.json", run)
     # By the rule itself, from the bundle's own answers: rank k of the sorted scores, rounded down.
     scores = np.array(carried["reference"]["group"])
@@ -225,21 +224,22 @@ class Shallow(torch.nn.Module):
         return torch.log_softmax(self.head(self.cells(images).mean(dim=(2, 3))), dim=1)
 
 
-def test_what_cannot_be_quantised_is_said_in_one_message(run_of, hilum, tmp_path, monkeypatch):
+def test_what_cannot_be_quantised_is_said_in_one_message(
+    run_of, hilum, tmp_path, monkeypatch, refuses, one_message, snapshot
+):
     labels = ("normal", "infected/covid", "infected/non-covid")
     graph = ServedGraph(Shallow(), labels, "flat", None, Preprocessing(size=32)).eval()
     model = to_onnx(graph, 32, ["probabilities", "features"])
     pixels = np.zeros((4, 32, 32), np.uint8)
     assert not inner_layers(graph.network)
-    with pytest.raises(RunError, match=r"no layer that could be quantised .* Export it without --int8\."):
+    with refuses(RunError, "no-layer"):
         quantise(model, frozenset(), pixels)
-    with pytest.raises(RunError, match=r"cannot be quantised \(.*\)\. Export it without --int8\."):
+    with refuses(RunError, "quantiser-failed"):
         quantise(model, frozenset({"network.cells.weight"}), pixels[:, :16])  # images of another size
     run = run_of("flat")
     away = tmp_path / "away"
     message = hilum("export", run.path, tmp_path / "m.onnx", "--int8", "--data", away)
-    assert_one_message(message, 1, "8 bits take the images of the training")
+    one_message(message, 1)
     assert not (tmp_path / "m.onnx").exists()
     result = hilum("export", run.path, tmp_path / "m.onnx", "--int8", check=0)
-    assert "8 bits against float, on" in result.stderr
-    assert "of `val`" in result.stderr
+    snapshot(result.stderr, numbers=False)

@@ -84,6 +84,6 @@ def test_the_loss_is_the_sum_of_the_decisions_losses():
     torch.testing.assert_close(loss, first + second)
 
 
-def test_flat_labels_are_refused_with_how_to_nest():
-    with pytest.raises(RecipeError, match=r"nested labels.*infected/covid"):
+def test_flat_labels_are_refused_with_how_to_nest(refuses):
+    with refuses(RecipeError, "flat-labels"):
         cascade(("a", "b", "c"))

@@ -53,17 +53,17 @@ def test_the_compact_networks_head_is_linear_in_the_averaged_features():
 
 
 @pytest.mark.parametrize(("wrong", "meant"), [("vgg16", "vgg16-bn"), ("monai/densenet12", "monai/densenet121")])
-def test_an_unknown_name_suggests_the_one_that_was_meant(wrong, meant):
-    with pytest.raises(RecipeError, match=f"Did you mean '{meant}'"):
+def test_an_unknown_name_suggests_the_one_that_was_meant(wrong, meant, refuses):
+    with refuses(RecipeError, "unknown-network"):
         build_network(wrong, n_labels=3, size=64)
 
 
 @pytest.mark.parametrize("width", [-4, 0, 0.5, "wide"])
-def test_impossible_options_are_refused(width):
-    with pytest.raises(RecipeError, match="width"):
+def test_impossible_options_are_refused(width, refuses):
+    with refuses(RecipeError, "impossible-options"):
         build_network("compact", n_labels=3, size=64, width=width)
 
 
-def test_options_that_a_network_does_not_take_are_named():
-    with pytest.raises(RecipeError, match="depht"):
+def test_options_that_a_network_does_not_take_are_named(refuses):
+    with refuses(RecipeError, "impossible-options"):
         build_network("compact", n_labels=3, size=64, depht=3)

@@ -50,6 +50,16 @@ class Page(HTMLParser):
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.words)).replace("/ ", "/")
 
+    @property
+    def lines(self) -> str:
+        """The text, a sentence a line."""
+        return "\n".join(re.split(r"(?<=[.:;]) ", self.text))
+
+    def said_beside(self, other: "Page") -> str:
+        """The sentences that another page does not have."""
+        known = set(other.lines.split("\n"))
+        return "\n".join(line for line in self.lines.split("\n") if line not in known)
+
 
 def table_after(html: str, marker: str) -> list[list[str]]:
     """The cells of the first table after a marker, tags removed."""

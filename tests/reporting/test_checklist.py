@@ -98,7 +98,7 @@ def test_reliance_on_a_shortcut_fails_and_is_drawn(make_run, low):
     assert "fewer than 12 patients" in Page(write_report(run).read_text(encoding="utf-8")).text
 
 
-def test_a_comparison_with_shortcuts_of_an_earlier_version_asks_for_another_evaluation(make_run):
+def test_a_comparison_with_shortcuts_of_an_earlier_version_asks_for_another_evaluation(make_run, snapshot):
     run = make_run()
     area = {"value": 0.9, "low": 0.8, "high": 0.95}
     probe = {"name": "frame", "kind": "pixels", "auroc": area, "difference": area}
@@ -109,7 +109,7 @@ def test_a_comparison_with_shortcuts_of_an_earlier_version_asks_for_another_eval
     write_report(run)
     item = states(run)[10]
     assert item.state == "UNKNOWN"
-    assert "hilum evaluate" in item.evidence
+    snapshot(item.evidence)
 
 
 def test_a_table_that_says_everything_passes_and_an_impossible_label_fails(make_run):
@@ -232,8 +232,9 @@ def test_a_certificate_passes_only_where_it_is_shown_to_hold_and_nothing_has_shi
     assert states(run)[20].state == state
 
 
-def test_other_data_count_as_external_validation_and_a_drop_fails(make_run):
+def test_other_data_count_as_external_validation_and_a_drop_fails(make_run, snapshot):
     run = make_run()
+    before = Page(write_report(run).read_text(encoding="utf-8"))
     inside, outside = predictions(right=0.95, n=240), predictions(right=0.4, n=240, seed=1)
     folder = run / "evaluation" / "clinic-1234"
     folder.mkdir()
@@ -243,14 +244,11 @@ def test_other_data_count_as_external_validation_and_a_drop_fails(make_run):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     item = states(run)[22]
     assert item.state == "FAIL"
-    assert "points" in item.evidence
     assert "clinic-1234" in item.evidence
-    text = Page(write_report(run).read_text(encoding="utf-8")).text
-    for words in ("From the run’s own test patients to these", "Balanced accuracy", f"AUROC of {LABELS[1]}", "points"):
-        assert words in text
+    snapshot(Page(write_report(run).read_text(encoding="utf-8")).said_beside(before))
 
 
-def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
+def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run, snapshot):
     run = make_run()
     some = predictions(n=120)
     judgement = type("J", (), {"p_value": np.linspace(0, 1, 120), "features": np.linspace(1, 0, 120)})()
@@ -268,9 +266,8 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run):
     html = write_report(run).read_text(encoding="utf-8")
     for name in ("curves-test", "reliability-test", "risk-test"):
         assert f'id="{name}' in html
-    text = Page(html).text
-    for words in ("Plain proportions with Wilson", "By view", "Shortcut baselines", "AUPRC", "Brier score"):
-        assert words in text
+    text = Page(html).lines
+    snapshot(text)
     card = (run / "model_card.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: hilum\n")
     for item in page_content(open_run(run))["checklist"]:

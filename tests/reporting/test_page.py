@@ -1,6 +1,8 @@
 import json
 import re
+import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from hilum.text import duration
 from hilum.training.recipe import flatten
 
 MakeRun = Callable[..., Path]
+Snapshot = Callable[[str], None]
+Refuses = Callable[..., AbstractContextManager[object]]
 
 
 def opened(run: Path) -> Page:
@@ -30,17 +34,9 @@ def test_seed_matrix_gives_the_numbers_of_the_seed_report(make_run: MakeRun) -> 
     assert body[6] == ["", "Overall accuracy", "68.0 % (17 of 25)"]
 
 
-def test_text_says_what_the_seed_report_says(make_run: MakeRun) -> None:
-    text = opened(make_run()).text
-    assert "68.0 % of 25 test images right (95 % CI" in text
-    assert "1 of 9 infected/covid images was not called infected/covid (missed: 11.1 %" in text
-    assert (
-        "Out of the 8 false cases: 4 infected/non-covid predicted as infected/covid, "
-        "3 normal predicted as infected/covid, 1 infected/covid predicted as infected/non-covid."
-    ) in text
-    assert "Research and teaching only; not for diagnosis." in text
-    for heading in ("Fig. 1.1", "Fig. 1.2", "Fig. 1.3", "Fig. 3", "Fig. 4", "Fig. 5", "Fig. 6"):
-        assert heading in text
+def test_text_says_what_the_seed_report_says(make_run: MakeRun, snapshot: Snapshot) -> None:
+    """17 of 25 are 68.0 %; 1 of 9 is missed; the eight false cases are those of the matrix above."""
+    snapshot(opened(make_run()).lines)
 
 
 def test_each_decision_and_the_temperatures_are_told(make_run: MakeRun) -> None:
@@ -51,9 +47,8 @@ def test_each_decision_and_the_temperatures_are_told(make_run: MakeRun) -> None:
     before = {"log_loss": 1.0, "brier": 0.5, "ece": {"value": 0.321, "noise_floor": 0.1}}
     file.write_text(json.dumps(metrics | {"calibration": {"temperatures": {"": 1.5}, "note": "", "before": before}}))
     text = opened(run).text
-    assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} (95 % CI {area['low']:.3f} to" in text
-    assert "temperature of 1.50" in text
-    assert "32.1 %" in text
+    assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} ({area['low']:.3f}-" in text
+    assert re.search(r"\b1\.50\b.*\b32\.1 %", text)
 
 
 def test_page_loads_nothing_and_is_well_formed(make_run: MakeRun) -> None:
@@ -87,26 +82,18 @@ def test_counts_agree_with_the_split(make_run: MakeRun) -> None:
     assert "25 · 54.3 %" in html  # Fig. 1.3: 25 of 46
 
 
-def test_patients_on_two_sides_are_reported(make_run: MakeRun) -> None:
+def test_patients_on_two_sides_are_reported(make_run: MakeRun, snapshot: Snapshot) -> None:
     run = make_run()
-    assert "No patient has images in more than one split." in opened(run).text
+    before = opened(run)
     file = run / "split.csv"
     file.write_text(file.read_text(encoding="utf-8").replace(",x0,", ",t0-0,"), encoding="utf-8")
-    assert "Patients in more than one split: 1 patient in train and test" in opened(run).text
+    snapshot(opened(run).said_beside(before))
 
 
-def test_unknown_patients_make_intervals_optimistic(make_run: MakeRun) -> None:
-    page = opened(make_run(patients=False))
-    assert "Image-level intervals: optimistic." in page.text
-    assert "Patients are unknown" in page.text
-    assert "No patient has images in more than one split" not in page.text
-    assert "No patient has images" not in page.text
-
-
-def test_known_patients_are_not_warned_about(make_run: MakeRun) -> None:
-    text = opened(make_run()).text
-    assert "optimistic" not in text
-    assert "25 images of 13 patients" in text
+def test_unknown_patients_make_intervals_optimistic(make_run: MakeRun, snapshot: Snapshot) -> None:
+    known = opened(run := make_run())
+    shutil.rmtree(run.parent)
+    snapshot(opened(make_run(patients=False)).said_beside(known))
 
 
 def test_names_from_outside_are_escaped(make_run: MakeRun) -> None:
@@ -147,13 +134,11 @@ def test_many_labels_are_all_named(make_run: MakeRun) -> None:
     page = opened(make_run(labels, confusion, protected=None))
     assert page.open == []
     assert all(page.text.count(label) >= 5 for label in labels)
-    assert "found least often: group/finding" in page.text
 
 
-def test_two_labels_are_enough(make_run: MakeRun) -> None:
-    page = opened(make_run(("normal", "covid"), ((9, 1), (2, 8)), protected="covid"))
-    assert "85.0 % of 20 test images right" in page.text
-    assert "2 of 10 covid images were not called covid (missed: 20.0 %" in page.text
+def test_two_labels_are_enough(make_run: MakeRun, snapshot: Snapshot) -> None:
+    """17 of 20 are 85.0 %, and 2 of 10 are missed."""
+    snapshot(opened(make_run(("normal", "covid"), ((9, 1), (2, 8)), protected="covid")).lines)
 
 
 def test_label_without_images_is_shown_as_undefined(make_run: MakeRun) -> None:
@@ -166,38 +151,38 @@ def test_same_run_gives_the_same_bytes(make_run: MakeRun) -> None:
     assert write_report(run).read_bytes() == write_report(run).read_bytes()
 
 
-def test_evaluation_of_other_weights_is_flagged(make_run: MakeRun) -> None:
+def test_evaluation_of_other_weights_is_flagged(make_run: MakeRun, snapshot: Snapshot) -> None:
     run = make_run()
-    assert "other weights" not in opened(run).text
+    before = opened(run)
     environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     (run / "environment.json").write_text(json.dumps(environment | {"weights_sha256": "00"}), encoding="utf-8")
-    assert "other weights" in opened(run).text
+    snapshot(opened(run).said_beside(before))
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_folder_that_is_no_run(tmp_path: Path, exists: bool) -> None:
+def test_folder_that_is_no_run(tmp_path: Path, exists: bool, refuses: Refuses) -> None:
     folder = tmp_path / "nothing"
     if exists:
         folder.mkdir()
-    with pytest.raises(RunError, match="hilum train"):
+    with refuses(RunError, "no-run"):
         write_report(folder)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"labels": ["a"]}'])
-def test_damaged_metrics_are_refused(make_run: MakeRun, damage: str) -> None:
+def test_damaged_metrics_are_refused(make_run: MakeRun, damage: str, refuses: Refuses) -> None:
     run = make_run()
     (run / "evaluation" / "test" / "metrics.json").write_text(damage, encoding="utf-8")
-    with pytest.raises(RunError, match=r"metrics\.json.*hilum evaluate"):
+    with refuses(RunError, "damaged-metrics"):
         write_report(run)
 
 
-def test_metrics_of_the_version_before_are_called_that(make_run: MakeRun) -> None:
+def test_metrics_of_the_version_before_are_called_that(make_run: MakeRun, refuses: Refuses) -> None:
     run = make_run()
     file = run / "evaluation" / "test" / "metrics.json"
     metrics = json.loads(file.read_text(encoding="utf-8"))
     del metrics["intervals"]
     file.write_text(json.dumps(metrics), encoding="utf-8")
-    with pytest.raises(RunError, match=r"metrics\.json.*of an earlier version of hilum.*hilum evaluate"):
+    with refuses(RunError, "damaged-metrics"):
         write_report(run)
 
 

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from reading_pages import Page, assert_self_contained, table_after
 from hilum.reporting.sweep_figures import Setting, is_wide, places, setting_colours
 from hilum.reporting.sweep_page import write_sweep_page
 
+Snapshot = Callable[[str], None]
 RATES = [0.001, 0.01, 0.1]
 
 
@@ -20,54 +22,48 @@ def setting(value: float | None, *, ended: bool = True) -> Setting:
     return Setting(f"lr={value}", value, ({"val_loss": 1.0},) if ended else (), {}, "" if ended else "diverged", False)
 
 
-def test_the_choice_and_the_numbers_are_those_of_the_json(tmp_path: Path) -> None:
+def test_the_choice_and_the_numbers_are_those_of_the_json(tmp_path: Path, snapshot: Snapshot) -> None:
     result = sweep(tmp_path, {"training.lr": RATES, "training.seed": [0, 1]}, protected="infected/covid")
     html = html_of(tmp_path, result)
     page = Page(html)
     mean = result["groups"][0]["mean"]
     assert result["choice"] == {"training.lr": 0.1}
-    assert (
-        f"Chosen by validation loss: lr=0.1 (mean of 2 seeds: loss {mean['val_loss']:.4f}, accuracy 50.0 %)."
-        in page.text
-    )
-    assert "no test image was looked at" in page.text
+    snapshot(page.lines)
     rows = table_after(html, "<h2>Settings")
     assert rows[1][1:] == ["2", f"{mean['val_loss']:.4f}", "50.0 %", "4", "5"]
     assert [row[0] for row in rows[1:]] == ["lr=0.1 chosen", "lr=0.01", "lr=0.001"]
     trials = table_after(html, "<h2>Trials")
     assert [row[0] for row in trials[1:]] == [trial["name"] for trial in result["trials"]]
     assert [row[4] for row in trials[1:]] == [f"{trial['best']['val_loss']:.4f}" for trial in result["trials"]]
-    assert "images of infected/covid that were not called so" in page.text
 
 
-def test_diverged_trials_are_named_with_their_message_and_without_their_old_place(tmp_path: Path) -> None:
+def test_diverged_trials_are_named_with_their_message_and_without_their_old_place(
+    tmp_path: Path, snapshot: Snapshot
+) -> None:
     html = html_of(tmp_path, sweep(tmp_path, {"training.lr": [*RATES, 1e38]}, diverged=[3]))
     page = assert_self_contained(html)
-    assert "Diverged: 1 trial of 4, whose loss was no longer a number: 4-trial." in page.text
-    assert "the loss is no longer a number" in page.text
+    snapshot(page.lines)
     assert "/somewhere" not in html
     assert table_after(html, "<h2>Settings")[4][2:] == ["–", "–", "–"]  # unprotected: no column of misses
 
 
-def test_links_are_relative_and_lead_to_the_trials(tmp_path: Path) -> None:
+def test_links_are_relative_and_lead_to_the_trials(tmp_path: Path, snapshot: Snapshot) -> None:
     result = sweep(tmp_path, {"training.lr": RATES}, waiting=[2])
     page = assert_self_contained(html_of(tmp_path, result))
     links = [load for load in page.loads if not load.startswith("#")]
     assert links == ["trials/1-trial/", "trials/2-trial/"]
     assert all((tmp_path / link).is_dir() for link in links)
-    assert "1 trial of 3 still to come" in page.text
-    assert "so far (1 trial still to come)" in page.text
+    snapshot(page.lines)
 
 
-def test_nothing_finished_nothing_chosen(tmp_path: Path) -> None:
+def test_nothing_finished_nothing_chosen(tmp_path: Path, snapshot: Snapshot) -> None:
     page = assert_self_contained(html_of(tmp_path, sweep(tmp_path, {"training.lr": RATES}, diverged=[0, 1, 2])))
-    assert "None of 3 trials came to its end: nothing is chosen." in page.text
-    assert page.text.count("diverged") >= 3
+    snapshot(page.lines)
 
 
-def test_one_trial_is_enough(tmp_path: Path) -> None:
+def test_one_trial_is_enough(tmp_path: Path, snapshot: Snapshot) -> None:
     page = assert_self_contained(html_of(tmp_path, sweep(tmp_path, {"training.seed": [3]})))
-    assert "Chosen by validation loss: the recipe as it is (loss 0.4000, accuracy 50.0 %)." in page.text
+    snapshot(page.lines)
 
 
 def test_many_trials_do_not_explode(tmp_path: Path) -> None:

@@ -36,11 +36,10 @@ def test_every_patient_is_in_one_cell_of_its_row():
     assert triage_table({"operating_point": one})["heads"] == ["Flagged", "Cleared"]
 
 
-def test_the_page_shows_it(make_run):
+def test_the_page_shows_it(make_run, snapshot):
     run = make_run()
     file = run / "evaluation" / "test" / "metrics.json"
+    before = Page(write_report(run).read_text(encoding="utf-8"))
     held = holding(CERTIFICATE, predictions())
     file.write_text(json.dumps(json.loads(file.read_text()) | {"operating_point": held, "certificate": CERTIFICATE}))
-    text = Page(write_report(run).read_text(encoding="utf-8")).text
-    assert "What becomes of the patients" in text
-    assert "To be read" in text
+    snapshot(Page(write_report(run).read_text(encoding="utf-8")).said_beside(before))

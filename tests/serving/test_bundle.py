@@ -47,42 +47,42 @@ def test_no_missing_byte_is_overlooked():
         unseal(sealed + b"\0", "x")
 
 
-def test_a_bundle_that_was_cut_short_or_altered_is_refused(bundle_of, tmp_path):
+def test_a_bundle_that_was_cut_short_or_altered_is_refused(bundle_of, tmp_path, refuses):
     content = bundle_of("flat").read_bytes()
     for length in (len(content) // 2, len(content) - 1, 200):
         (tmp_path / "short.onnx").write_bytes(content[:length])
-        with pytest.raises(BundleError, match=r"short\.onnx: a bundle that was cut short"):
+        with refuses(BundleError, "cut"):
             open_bundle(tmp_path / "short.onnx")
     for position in (len(content) // 3, len(content) - 1, 500):
         altered = bytearray(content)
         altered[position] ^= 1
         (tmp_path / "altered.onnx").write_bytes(altered)
-        with pytest.raises(BundleError, match=r"altered\.onnx: altered since it was made"):
+        with refuses(BundleError, "altered"):
             Predictor(tmp_path / "altered.onnx")
 
 
-def test_what_is_no_bundle_is_told_apart(bundle_of, tmp_path):
+def test_what_is_no_bundle_is_told_apart(bundle_of, tmp_path, refuses):
     model = onnx.load(bundle_of("flat"))
     del model.metadata_props[:]
     cases = {
-        "foreign.onnx": (model.SerializeToString(), "an ONNX model, but is no hilum bundle"),
-        "empty.onnx": (b"", "an empty file"),
-        "words.onnx": (b"version https://git-lfs", "a text file"),
-        "noise.onnx": (bytes(range(255, 0, -1)) * 9, "no hilum bundle"),
+        "foreign.onnx": model.SerializeToString(),
+        "empty.onnx": b"",
+        "words.onnx": b"version https://git-lfs",
+        "noise.onnx": bytes(range(255, 0, -1)) * 9,
     }
-    for name, (content, expected) in cases.items():
+    for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(BundleError, match=expected):
+        with refuses(BundleError, "no-bundle"):
             open_bundle(tmp_path / name)
-    with pytest.raises(BundleError, match="no such file"):
+    with refuses(BundleError, "missing"):
         open_bundle(tmp_path / "none.onnx")
-    with pytest.raises(BundleError, match=r"a folder without model\.onnx"):
+    with refuses(BundleError, "missing"):
         open_bundle(tmp_path)
 
 
-def test_a_sealed_file_that_is_no_model_is_refused(bundle_of):
+def test_a_sealed_file_that_is_no_model_is_refused(bundle_of, refuses):
     facts = dict(open_bundle(bundle_of("flat")).facts)
-    with pytest.raises(BundleError, match="graph is not run"):
+    with refuses(BundleError, "refused-graph"):
         open_bundle(seal(facts, b"\x08\x07garbage"))
-    with pytest.raises(BundleError, match="format 99"):
+    with refuses(BundleError, "other-format"):
         open_bundle(seal(facts | {"format": 99}, b""))

@@ -17,7 +17,6 @@ from hilum.serving.bundle import open_bundle
 from hilum.serving.explanation import explain
 from hilum.serving.operators import GraphError, check_graph
 from hilum.serving.predictor import Predictor
-from messages import assert_one_message
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
 NAN, INF = float("nan"), float("inf")
@@ -43,10 +42,10 @@ def test_a_crafted_graph_is_one_error_within_ten_seconds(kind, tmp_path):
 
 
 @pytest.mark.parametrize("folded", [True, False], ids=["when opened", "for an image"])
-def test_a_network_that_takes_too_long_is_stopped(folded, monkeypatch):
+def test_a_network_that_takes_too_long_is_stopped(folded, monkeypatch, refuses):
     monkeypatch.setenv("HILUM_MODEL_SECONDS", "1")
     before = os.times()
-    with pytest.raises(BundleError, match="1 s of processor time"):
+    with refuses(BundleError, "unusable"):
         Predictor(sealed(facts(), slow(folded=folded)))
     after = os.times()  # of processor time, which other work on this machine does not change
     assert after.children_user + after.children_system - before.children_user - before.children_system < 5
@@ -97,11 +96,11 @@ BAD_ROWS = {
 
 @pytest.mark.parametrize("kind", BAD_ROWS)
 @pytest.mark.parametrize("point", [None, POINT])
-def test_what_is_no_probability_is_an_error_and_no_decision(kind, point):
+def test_what_is_no_probability_is_an_error_and_no_decision(kind, point, snapshot):
     predictor = Predictor(sealed(facts(operating_point=point), network(row=BAD_ROWS[kind])))
     answers = list(predictor.predict_many([PIXELS, PIXELS.T]))
     assert [(answer.decision, answer.label, dict(answer.probabilities)) for answer in answers] == [("", "", {})] * 2
-    assert all("the model's answer cannot be used" in answer.error for answer in answers)
+    snapshot("\n".join(answer.error for answer in answers))
     with pytest.raises(ImageError):
         predictor.predict(PIXELS)
     with pytest.raises(ImageError):
@@ -202,8 +201,8 @@ def test_metadata_of_impossible_values_are_one_short_error(kind):
     ],
     ids=lambda text: f"{text[:12]!r}",
 )
-def test_json_that_can_be_read_in_two_ways_or_never_is_refused(text):
-    with pytest.raises(BundleError, match="no JSON object"):
+def test_json_that_can_be_read_in_two_ways_or_never_is_refused(text, refuses):
+    with refuses(BundleError, "malformed"):
         open_bundle(sealed(text, network()))
 
 
@@ -278,13 +277,13 @@ def test_ctrl_c_ends_a_network_at_its_next_operator(tmp_path):
     assert seconds < 15  # one product of the two hundred, on a machine that others use
 
 
-def test_the_command_says_it_in_one_line(hilum, tmp_path):
+def test_the_command_says_it_in_one_line(hilum, tmp_path, one_message):
     from PIL import Image
 
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     (tmp_path / "m.onnx").write_bytes(sealed(facts(), GRAPHS["loop"]()))
     result = hilum("predict", tmp_path / "a.png", "--model", tmp_path / "m.onnx", "--json", "-", timeout=60)
-    assert_one_message(result, 1, "m.onnx")
+    one_message(result, 1)
     assert result.stdout == ""
 
 

@@ -94,15 +94,15 @@ def test_maps_are_where_a_network_looks_and_finer_than_its_cells(bundle_of):
     assert np.mean(apart) < 0.3 * 240 / 4  # cells of 60 pixels alone would be 23 apart on average
 
 
-def test_networks_without_maps_are_explained_by_occlusion(bundle_of, squares):
+def test_networks_without_maps_are_explained_by_occlusion(bundle_of, squares, refuses):
     predictor = Predictor(bundle_of("vgg"))
     file, _ = next(squares_of(squares))
     explanation = explain(predictor, file)
     assert explanation.method == "occlusion"
     assert explanation.answer.probabilities == predictor.predict(file).probabilities
-    with pytest.raises(UsageError, match="Use occlusion"):
+    with refuses(UsageError, "no-such-method"):
         explain(predictor, file, method="activation")
-    with pytest.raises(UsageError, match="known: activation, occlusion"):
+    with refuses(UsageError, "no-such-method"):
         explain(predictor, file, method="magic")
 
 

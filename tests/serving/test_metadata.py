@@ -19,7 +19,6 @@ from hilum.serving.explanation import explain
 from hilum.serving.predictor import Predictor
 from hilum.serving.seal import METADATA
 from hilum.serving.studies import judge_study
-from messages import assert_one_message
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
 WRONG = (None, "x", "", -1, 0, 1.5, 10**30, [], {}, True, [None], [[]], {"x": None}, ["normal", "normal"])
@@ -124,22 +123,23 @@ def test_no_key_that_is_missing_or_of_another_type_ends_in_a_traceback(whole):
 ARRAYS = {
     "not base64": ("features", "data", "@@@@", "abstention"),
     "cut": ("feature_distances", "data", "AAAA", "abstention"),
-    "another type": ("layouts", "type", "float64", "layouts should be of type uint8"),
-    "objects": ("features", "type", "O", "features should be of type"),
+    "another type": ("layouts", "type", "float64", "layouts"),
+    "objects": ("features", "type", "O", "features"),
     "another shape": ("features", "shape", [3, 3], "abstention"),
-    "another dimension": ("layouts", "shape", [4500], "2 dimensions"),
-    "NaN": ("layout_distances", "data", base64.b64encode(np.full(50, np.nan, "<f4")).decode(), "no number"),
-    "falling": ("layout_distances", "data", base64.b64encode(np.arange(50, 0, -1, "<f4")).decode(), "ascend"),
+    "another dimension": ("layouts", "shape", [4500], "layouts"),
+    "NaN": ("layout_distances", "data", base64.b64encode(np.full(50, np.nan, "<f4")).decode(), "layout_distances"),
+    "falling": ("layout_distances", "data", base64.b64encode(np.arange(50, 0, -1, "<f4")).decode(), "distances"),
 }
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
-def test_malformed_arrays_are_named(kind, whole):
+def test_malformed_arrays_are_named(kind, whole, snapshot):
     facts, model = whole
     name, key, value, expected = ARRAYS[kind]
     said = outcome(changed(facts, ("abstention", "arrays", name, key), value), model)
     assert isinstance(said, str)
     assert expected in said
+    snapshot(said)
 
 
 def test_what_was_packed_comes_back():
@@ -150,7 +150,7 @@ def test_what_was_packed_comes_back():
     assert unpack(None, "x") is None
 
 
-def test_metadata_about_another_graph_are_refused(whole, bundle_of):
+def test_metadata_about_another_graph_are_refused(whole, bundle_of, snapshot):
     facts, model = whole
     _, vgg = parts_of(bundle_of("vgg"))
     for other in (
@@ -159,16 +159,16 @@ def test_metadata_about_another_graph_are_refused(whole, bundle_of):
         (changed(facts, ("input", "name"), "pictures"), model),
         (facts | {"abstention": pack(reference(3), SETTINGS)}, model),
     ):
-        assert "speak of another graph" in outcome(*other)
+        snapshot(outcome(*other))
 
 
-def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path):
+def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path, refuses, one_message):
     import hashlib
 
     for content in (b"[1, 2]", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000):
         body = metadata_entry(METADATA, content)
         file = tmp_path / "m.onnx"
         file.write_bytes(body + metadata_entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
-        with pytest.raises(BundleError, match=r"m\.onnx: a bundle whose metadata are no JSON object\. Export it anew"):
+        with refuses(BundleError, "malformed"):
             open_bundle(file)
-    assert_one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1, "no JSON object")
+    one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1)

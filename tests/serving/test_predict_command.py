@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hilum.serving.predictor import Predictor
-from messages import assert_one_message
+from wording import numbers
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def test_json_on_standard_output_is_one_object_a_line_and_nothing_else(hilum, bu
     assert "an empty file" in rows[20]["error"]
 
 
-def test_folders_are_searched_and_csv_is_a_table(hilum, bundle_of, squares, tmp_path):
+def test_folders_are_searched_and_csv_is_a_table(hilum, bundle_of, squares, tmp_path, snapshot):
     result = hilum("predict", squares / "test", "--model", bundle_of("flat"), "--csv", tmp_path / "t.csv", check=0)
     with (tmp_path / "t.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 72
     assert all(float(row["p:normal"]) >= 0 and row["label"] for row in rows)
-    assert "72 images:" in result.stdout
-    assert "Not for diagnosis" in result.stdout
+    assert "72" in numbers(result.stdout)
+    snapshot(result.stdout, numbers=False)
 
 
 def test_a_few_images_are_shown_in_a_table(hilum, bundle_of, files):
@@ -51,21 +51,19 @@ def test_a_few_images_are_shown_in_a_table(hilum, bundle_of, files):
     assert not re.search("clear |flag ", result.stdout)
 
 
-def test_bad_input_ends_in_one_message(hilum, bundle_of, files, tmp_path):
+def test_bad_input_ends_in_one_message(hilum, bundle_of, files, tmp_path, one_message, snapshot):
     model = bundle_of("flat")
-    assert_one_message(hilum("predict", files[0], "--model", tmp_path / "m.onnx"), 1, "no such file", "hilum export")
-    assert_one_message(hilum("predict", tmp_path, "--model", model), 2, "no image in this folder")
-    assert_one_message(hilum("predict", files[0], "--model", model, "--json", "-", "--csv", "-"), 2, "both want")
-    assert_one_message(hilum("predict", files[0], "--model", model, "--json", tmp_path / "no" / "x"), 2, "no/x")
+    one_message(hilum("predict", files[0], "--model", tmp_path / "m.onnx"), 1)
+    one_message(hilum("predict", tmp_path, "--model", model), 2)
+    one_message(hilum("predict", files[0], "--model", model, "--json", "-", "--csv", "-"), 2)
+    one_message(hilum("predict", files[0], "--model", model, "--json", tmp_path / "no" / "x"), 2)
     result = hilum("predict", tmp_path / "none.png", "--model", model)
-    assert_one_message(result, 1, "none.png: no such file")
+    one_message(result, 1)
     assert result.stdout == ""  # no summary of nothing
-    assert_one_message(
-        hilum("predict", "--explain", files[0]), 2, "no image was named", f"predict {files[0]} --explain"
-    )
-    assert_one_message(hilum("predict", files[0], "--model", model, "--csv", tmp_path / "b.png"), 2, "--csv", "b.png")
+    one_message(hilum("predict", "--explain", files[0]), 2)
+    one_message(hilum("predict", files[0], "--model", model, "--csv", tmp_path / "b.png"), 2)
     result = hilum("predict", files[0], tmp_path / "none.png", "--model", model, "--json", "-", check=0)
-    assert "1 of 2 files could not be read" in result.stderr
+    snapshot(result.stderr)
 
 
 def test_a_closed_pipe_is_no_accident(bundle_of, files):

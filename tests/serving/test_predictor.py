@@ -43,7 +43,7 @@ def test_file_bytes_and_array_give_the_same(predictor, files):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_the_order_is_kept_and_one_bad_file_stops_nothing(threads, bundle_of, files, tmp_path):
+def test_the_order_is_kept_and_one_bad_file_stops_nothing(threads, bundle_of, files, tmp_path, refuses):
     (tmp_path / "words.png").write_text("hello")
     mixed = [*files[:30], tmp_path / "words.png", *files[30:], tmp_path / "none.png"] * 3
     predictor = Predictor(bundle_of("flat"), threads=threads)
@@ -55,7 +55,7 @@ def test_the_order_is_kept_and_one_bad_file_stops_nothing(threads, bundle_of, fi
         else:
             assert answer.error
             assert not answer.probabilities
-    with pytest.raises(ImageError, match=r"words\.png: a text file"):
+    with refuses(ImageError, "no-image"):
         predictor.predict(tmp_path / "words.png")
 
 
@@ -76,31 +76,31 @@ def test_sources_are_taken_no_faster_than_answers(predictor, files):
     answers.close()
 
 
-def test_arrays_that_are_no_radiographs_are_refused(predictor):
+def test_arrays_that_are_no_radiographs_are_refused(predictor, refuses):
     generator = np.random.default_rng(0)
-    for wrong, expected in [
-        (np.zeros((64, 64, 2), np.uint8), "an array of uint8 and shape"),
-        (generator.random((64, 64)) * 2, "only 0 .* to 1"),
-        (np.full((64, 64), np.nan), "not finite"),
-        (generator.random((16, 64)), "at least 32 a side"),
-        (generator.integers(0, 2**20, (64, 64)), "at most 16 bits"),
-        (generator.random((64, 64)) > 0.5, "an array of bool"),
-        (np.full((64, 64), 7, np.uint16), "every pixel has the same value"),
+    for wrong, code in [
+        (np.zeros((64, 64, 2), np.uint8), "no-radiograph"),
+        (generator.random((64, 64)) * 2, "out-of-range"),
+        (np.full((64, 64), np.nan), "not-finite"),
+        (generator.random((16, 64)), "wrong-size"),
+        (generator.integers(0, 2**20, (64, 64)), "too-many-bits"),
+        (generator.random((64, 64)) > 0.5, "no-radiograph"),
+        (np.full((64, 64), 7, np.uint16), "constant"),
     ]:
-        with pytest.raises(ImageError, match=expected):
+        with refuses(ImageError, code):
             predictor.predict(wrong)
     (answer,) = predictor.predict_many([np.zeros((64, 64, 2), np.uint8)])
     assert answer.path == "image 1"
     assert answer.error.startswith("an array of uint8")
 
 
-def test_a_colour_photograph_is_abstained_on(predictor, tmp_path):
+def test_a_colour_photograph_is_abstained_on(predictor, tmp_path, snapshot):
     y, x = np.mgrid[0:200, 0:300]
     photograph = np.stack([128 + 100 * np.sin(x / 30), 128 + 100 * np.cos(y / 20), (x + y) / 2], axis=2)
     Image.fromarray(photograph.clip(0, 255).astype(np.uint8)).save(tmp_path / "holiday.jpg")
     answer = predictor.predict(tmp_path / "holiday.jpg")
     assert answer.decision == "abstain"
-    assert "a colour picture" in answer.reason
+    snapshot(answer.reason)
 
 
 def test_grey_stored_as_colour_is_no_photograph(predictor, files, tmp_path):

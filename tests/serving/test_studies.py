@@ -20,7 +20,7 @@ from hilum.serving.bundle import open_bundle, shipped_model
 from hilum.serving.predictor import Predictor
 from hilum.serving.sources import group_files
 from hilum.serving.studies import judge_study, predict_studies
-from messages import assert_one_message
+from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
@@ -206,7 +206,9 @@ def table(folder, rows, name="studies.csv"):
     return folder / name
 
 
-def test_folders_make_studies_and_the_command_writes_them_with_their_images(hilum, bundle_of, images, tmp_path):
+def test_folders_make_studies_and_the_command_writes_them_with_their_images(
+    hilum, bundle_of, images, tmp_path, snapshot
+):
     (images / "study-1" / "bad.png").write_bytes(b"")
     command = ("predict", images, "--study", "folder", "--model", bundle_of("flat"))
     result = hilum(*command, "--json", "-", "--csv", tmp_path / "t.csv", check=0)
@@ -219,8 +221,8 @@ def test_folders_make_studies_and_the_command_writes_them_with_their_images(hilu
     with (tmp_path / "t.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["row"] for row in rows] == ["study", *["image"] * 3, "study", *["image"] * 4]
-    assert "1 of 7 images could not be read" in result.stderr
-    assert "2 studies of 7 images" in hilum(*command, check=0).stdout
+    snapshot(result.stderr)
+    assert {"2", "7"} <= numbers(hilum(*command, check=0).stdout)
     alone = hilum("predict", images / "study-1" / "bad.png", "--study", "folder", "--model", bundle_of("flat"))
     assert alone.returncode == 1
 
@@ -236,12 +238,13 @@ def test_scores_of_a_study_are_those_of_its_images(bundle_of, images):
             assert answer.probabilities == pytest.approx(single[answer.path].probabilities)
 
 
-def test_a_table_names_images_and_what_is_missing_leaves_a_study_to_be_read(hilum, bundle_of, images):
+def test_a_table_names_images_and_what_is_missing_leaves_a_study_to_be_read(hilum, bundle_of, images, snapshot):
     rows = [(f"study-{n % 2}/{n}.png", f"x{n // 2}", f"p{n // 4}") for n in range(6)]
     file = table(images, [("path", "study", "patient_id"), *rows])
     grouped = group_files([], str(file))
     assert {name: len(files) for name, files in grouped.studies.items()} == {"x0": 2, "x1": 2, "x2": 2}
-    assert "1 patient is in several studies" in grouped.notes[0]
+    snapshot(grouped.notes[0])
+    assert {"1"} <= numbers(grouped.notes[0])
     assert len(group_files([], f"{file}:patient_id").studies) == 2
     part = group_files([images / "study-0" / "0.png"], str(file))
     assert part.missing == {"x0": [str(images / "study-1/1.png")]}
@@ -251,23 +254,23 @@ def test_a_table_names_images_and_what_is_missing_leaves_a_study_to_be_read(hilu
     assert "not among the images" in found["images"][1]["error"]
 
 
-def test_tables_that_cannot_be_used_are_refused(images):
+def test_tables_that_cannot_be_used_are_refused(images, refuses):
     head, row = ("path", "study"), ("study-0/0.png", "x")
-    for rows, words in (
-        ([("a", "b")], "has no column called path"),
-        ([("path", "b"), row], "has no column called study"),
-        ([head, row, ("study-0/0.png", "y")], "in two studies, x and y"),
-        ([head, ("study-0/0.png", "")], "line 2: no study"),
-        ([head, row], "names no study of 5 of 6 images"),
-        ([head], "names no image"),
-        ([("path", "study", "study"), (*row, "y")], "has 2 columns called 'study'"),
-        ([("path", "Study", "STUDY"), (*row, "y")], "has 2 columns called 'study'"),
+    for rows, code in (
+        ([("a", "b")], "no-such-column"),
+        ([("path", "b"), row], "no-such-column"),
+        ([head, row, ("study-0/0.png", "y")], "two-studies"),
+        ([head, ("study-0/0.png", "")], "empty-cell"),
+        ([head, row], "images-not-named"),
+        ([head], "no-rows"),
+        ([("path", "study", "study"), (*row, "y")], "ambiguous-column"),
+        ([("path", "Study", "STUDY"), (*row, "y")], "ambiguous-column"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with refuses(UsageError, code):
             group_files(sorted(images.rglob("*.png")), str(table(images, rows)))
-    with pytest.raises(UsageError, match="has no column 'z'"):
+    with refuses(UsageError, "no-such-column"):
         group_files([], f"{table(images, [head, row])}:z")
-    with pytest.raises(UsageError, match="no such way"):
+    with refuses(UsageError, "no-such-grouping"):
         group_files([], "months")
 
 
@@ -278,13 +281,14 @@ def test_a_column_is_the_one_that_is_written_the_same(images):
     assert list(group_files(files, str(table(images, rows))).studies) == ["b"]
 
 
-def test_a_study_of_several_patients_is_named(images):
+def test_a_study_of_several_patients_is_named(images, snapshot):
     files = sorted(images.rglob("*.png"))
     rows = [("path", "study", "patient_id")]
     rows += [(file.relative_to(images).as_posix(), f"s{i // 2}", f"p{max(i, 1)}") for i, file in enumerate(files)]
     found = group_files(files, f"{table(images, rows)}:study")
     assert len(found.notes) == 1
-    assert "2 studies hold images of several patients (s1, s2)" in found.notes[0]
+    snapshot(found.notes[0])
+    assert {"2"} <= numbers(found.notes[0])
 
 
 def test_a_folder_is_one_study_however_it_is_written(images, monkeypatch):
@@ -294,15 +298,15 @@ def test_a_folder_is_one_study_however_it_is_written(images, monkeypatch):
     assert found.studies == {"study-0": written}
 
 
-def test_bad_input_of_the_command_ends_in_one_message(hilum, bundle_of, images, tmp_path):
+def test_bad_input_of_the_command_ends_in_one_message(hilum, bundle_of, images, tmp_path, one_message):
     model = bundle_of("flat")
-    assert_one_message(hilum("predict", images, "--study", "x", "--model", model), 2, "no such way", "folder, dicom")
-    assert_one_message(hilum("predict", "--study", "folder", "--model", model), 2, "no image was named")
+    one_message(hilum("predict", images, "--study", "x", "--model", model), 2)
+    one_message(hilum("predict", "--study", "folder", "--model", model), 2)
     command = ("predict", images, "--study", "folder", "--model", model, "--explain", tmp_path / "e")
-    assert_one_message(hilum(*command), 2, "--explain", "--study")
+    one_message(hilum(*command), 2)
 
 
-def test_headers_make_studies_and_a_patient_of_several_is_named(tmp_path):
+def test_headers_make_studies_and_a_patient_of_several_is_named(tmp_path, snapshot):
     objects = pytest.importorskip("dicom_objects")
     for number, (uid, patient) in enumerate((("1.2.3", "a"), ("1.2.3", "a"), ("1.2.4", "a"), (None, "b"))):
         content = objects.encoded(objects.radiograph(StudyInstanceUID=uid, PatientID=patient))
@@ -313,7 +317,9 @@ def test_headers_make_studies_and_a_patient_of_several_is_named(tmp_path):
     assert [len(group) for group in found.studies.values()] == [2, 1, 1, 1]
     assert not any("1.2.3" in name for name in found.studies)
     assert len(found.notes) == 2
-    assert "2 of 5 files state no StudyInstanceUID" in found.notes[0]
-    assert "1 patient is in several studies" in found.notes[1]
+    snapshot(found.notes[0])
+    assert {"2", "5"} <= numbers(found.notes[0])
+    snapshot(found.notes[1])
+    assert {"1"} <= numbers(found.notes[1])
     by_patient = group_files(files, "patient")
     assert [len(group) for group in by_patient.studies.values()] == [3, 1, 1]

@@ -39,8 +39,8 @@ def test_nested_values_come_back_as_they_were(tmp_path):
     assert list(back["state"]) == [0, 1]
 
 
-def test_what_would_need_pickled_code_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="callbacks/x is a set"):
+def test_what_would_need_pickled_code_is_refused(tmp_path, refuses):
+    with refuses(CheckpointError, "unstorable"):
         save_checkpoint(tmp_path / "c.safetensors", {"callbacks": {"x": {1}}})
     assert not list(tmp_path.iterdir())
 
@@ -72,26 +72,26 @@ def test_weights_come_back_and_their_hash_knows_every_bit(tmp_path):
         (Compact(2, width=4), "head"),
     ],
 )
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, network, expected):
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, network, expected, refuses):
     save_checkpoint(tmp_path / "c.safetensors", checkpoint_of(Compact(3, width=4)))
     before = weights_sha256(network)
-    with pytest.raises(CheckpointError, match=f"another architecture.*{expected}"):
+    with refuses(CheckpointError, "other-architecture"):
         load_weights(network, tmp_path / "c.safetensors")
     assert weights_sha256(network) == before
 
 
 @pytest.mark.timeout(20)
-def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path):
+def test_damaged_missing_and_foreign_files_are_told_apart(tmp_path, refuses):
     path = tmp_path / "c.safetensors"
     network = Compact(3, width=4)
-    with pytest.raises(CheckpointError, match="no such checkpoint"):
+    with refuses(CheckpointError, "missing"):
         load_weights(network, path)
     save_checkpoint(path, checkpoint_of(network))
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="damaged"):
+    with refuses(CheckpointError, "damaged"):
         load_weights(network, path)
     save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match="not one of hilum's"):
+    with refuses(CheckpointError, "foreign"):
         load_weights(network, path)
 
 

@@ -44,68 +44,65 @@ def test_single_keys_can_be_set_by_full_or_short_name():
 
 
 BAD = {
-    "lrr=1": "unknown key 'lrr'. Did you mean 'training.lr'",
-    "nonsense.key=1": "unknown key 'nonsense.key'",
-    "seed=1": "could be splits.seed or training.seed",
-    "lr": "write key=value",
-    "lr=-1": "training.lr = -1: input should be greater than 0",
-    "epochs=many": "training.epochs = 'many'",
-    "optimiser=lion": "training.optimiser = 'lion'",
-    "training.seed=99999999999999999": "training.seed",
-    "network.options.n_labels=5": "'n_labels' is not an option",
-    "network.options.name=x": "'name' is not an option",
+    "lrr=1": "unknown-key",
+    "nonsense.key=1": "unknown-key",
+    "seed=1": "ambiguous-key",
+    "lr": "malformed-setting",
+    "lr=-1": "impossible-value",
+    "epochs=many": "impossible-value",
+    "optimiser=lion": "impossible-value",
+    "training.seed=99999999999999999": "impossible-value",
+    "network.options.n_labels=5": "impossible-value",
+    "network.options.name=x": "impossible-value",
 }
 
 
 @pytest.mark.parametrize("setting", BAD)
-def test_impossible_settings_are_named(setting):
-    with pytest.raises(RecipeError) as caught:
+def test_impossible_settings_are_named(setting, refuses):
+    with refuses(RecipeError, BAD[setting]) as caught:
         load_recipe("compact", [setting])
-    assert BAD[setting] in str(caught.value)
+    assert setting.partition("=")[0].rpartition(".")[2] in caught.value.message
 
 
-def test_unknown_keys_in_a_file_are_all_named_with_the_file(tmp_path):
+def test_unknown_keys_in_a_file_are_all_named_with_the_file(tmp_path, refuses):
     path = tmp_path / "mine.toml"
     path.write_text("colour = 1\n[training]\nepoch = 3\n")
-    with pytest.raises(RecipeError) as caught:
+    with refuses(RecipeError, "impossible-value") as caught:
         load_recipe(path)
-    message = str(caught.value)
-    assert "mine.toml" in message
-    assert "'colour'" in message
-    assert "'training.epoch'. Did you mean 'training.epochs'?" in message
+    assert all(name in caught.value.message for name in ("mine.toml", "'colour'", "'training.epoch'"))
 
 
-def test_what_is_no_toml_is_named_with_the_line(tmp_path):
+def test_what_is_no_toml_is_named_with_the_line(tmp_path, refuses):
     path = tmp_path / "mine.toml"
     path.write_text("a = = 1\n")
-    with pytest.raises(RecipeError, match=r"not valid TOML.*line 1"):
+    with refuses(RecipeError, "malformed-toml"):
         load_recipe(path)
 
 
-def test_a_recipe_that_is_nowhere_lists_what_there_is():
-    with pytest.raises(RecipeError, match="compact"):
+def test_a_recipe_that_is_nowhere_lists_what_there_is(refuses):
+    with refuses(RecipeError, "no-such-recipe"):
         load_recipe("nowhere")
 
 
 MEANT = {
-    "learning_rate=0.1": "--set lr=0.1",
-    "Learning_Rate=0.1": "--set lr=0.1",
-    "training.learning_rate=0.1": "--set lr=0.1",
-    "image_size=224": "--set size=224",
-    "num_epochs=3": "--set epochs=3",
-    "batchsize=8": "--set batch_size=8",
-    "pretrained=true": "--set network.options.pretrained=true",
-    "optimizer=adam": "--set optimiser=adam",
-    "device=cuda": "GPU",
+    "learning_rate=0.1": "lr=0.1",
+    "Learning_Rate=0.1": "lr=0.1",
+    "training.learning_rate=0.1": "lr=0.1",
+    "image_size=224": "size=224",
+    "num_epochs=3": "epochs=3",
+    "batchsize=8": "batch_size=8",
+    "pretrained=true": "network.options.pretrained=true",
+    "optimizer=adam": "optimiser=adam",
+    "device=cuda": "",
 }
 
 
 @pytest.mark.parametrize("setting", MEANT)
-def test_what_other_libraries_call_it_is_understood_and_no_list_of_all_keys_given(setting):
-    with pytest.raises(RecipeError) as caught:
+def test_what_other_libraries_call_it_is_understood_and_no_list_of_all_keys_given(setting, refuses):
+    with refuses(RecipeError, "unknown-key") as caught:
         load_recipe("compact", [setting])
-    assert MEANT[setting] in str(caught.value)
-    assert len(str(caught.value)) < 200
+    assert MEANT[setting] in caught.value.message
+    assert len(caught.value.message) < 200
 
 
 def test_every_suggested_key_exists_and_no_name_stands_for_two():
@@ -118,10 +115,9 @@ def test_every_suggested_key_exists_and_no_name_stands_for_two():
             resolve_key(name)
 
 
-def test_a_key_like_no_other_gets_no_senseless_suggestion():
-    with pytest.raises(RecipeError) as caught:
+def test_a_key_like_no_other_gets_no_senseless_suggestion(refuses):
+    with refuses(RecipeError, "unknown-key"):
         resolve_key("zzz")
-    assert "mean" not in str(caught.value)
 
 
 def test_keys_resolve():

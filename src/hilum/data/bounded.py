@@ -124,7 +124,7 @@ class _Workers:
             answer, pixels = self._ask(request, content, name)
         if "error" in answer:
             msg = f"{name}: {answer['error']}"
-            raise (PassingImageError if answer.get("passing") else ImageError)(msg)
+            raise (PassingImageError if answer.get("passing") else ImageError)(msg, code=answer.get("code"))
         return answer, pixels
 
     def _ask(self, request: dict[str, Any], content: bytes, name: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
@@ -134,9 +134,9 @@ class _Workers:
             used = worker is not None
             try:
                 worker = worker or _Worker()
-            except OSError as error:
+            except OSError as error:  # also where Python is part of another program
                 msg = f"{name}: no process could be started to decode it ({error.strerror}). Free some memory."
-                raise PassingImageError(msg) from error  # also where Python is part of another program
+                raise PassingImageError(msg, code="no-process") from error
             try:
                 answer = worker.ask(request, content)
             except BaseException as error:  # Ctrl-C included: what it would answer next belongs to this request
@@ -148,14 +148,14 @@ class _Workers:
                     raise
                 if worker.waited:  # the file alone would have used up its processor time
                     msg = f"{name}: decoding did not end within {PATIENCE} s. Try again when less is running."
-                    raise PassingImageError(msg) from None
+                    raise PassingImageError(msg, code="out-of-time") from None
                 if worker.late:
                     msg = f"{name}: decoding took more than {SECONDS} s and was stopped. Check where it comes from."
-                    raise ImageError(msg) from None
+                    raise ImageError(msg, code="too-slow") from None
                 if used:  # it may have ended before, or suffered from an earlier file
                     continue
                 msg = f"{name}: decoding broke down, as damaged or malicious files make it. Check where it comes from."
-                raise ImageError(msg) from None
+                raise ImageError(msg, code="broke-down") from None
             if worker.asked < FILES:
                 with self.lock:
                     self.idle.append(worker)

@@ -60,7 +60,8 @@ def _answer(request: dict[str, Any], source: BinaryIO) -> Answer:
         content = None if "header" in request else source.read(request["dicom"])
         return answer(request, content)
     except MemoryError:  # what is left of it is in pieces: another process goes on
-        return {"error": "decoding takes more than 600 MB of memory. Check where it comes from.", "last": True}, None
+        what = "decoding takes more than 600 MB of memory. Check where it comes from."
+        return {"error": what, "code": "too-much-memory", "last": True}, None
 
 
 def _picture(content: bytes) -> Answer:
@@ -71,7 +72,7 @@ def _picture(content: bytes) -> Answer:
     except PassingImageError as error:
         raise MemoryError from error  # within these bounds, the file is the reason
     except ImageError as error:
-        return {"error": str(error).removeprefix(f"{NAME}: ")}, None
+        return {"error": str(error).removeprefix(f"{NAME}: "), "code": error.code}, None
     assert picture
     return {"shape": list(picture.pixels.shape), "chroma": picture.chroma}, picture.pixels
 

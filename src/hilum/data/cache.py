@@ -146,7 +146,7 @@ def _open_images(
                     return changed
                 kept = read_kept(arrays, len(table))
     except OSError as error:
-        raise CacheError(_disk_message(folder, table, preprocessing, error)) from error
+        raise CacheError(_disk_message(folder, table, preprocessing, error), code="unwritable") from error
     if kept is None:
         msg = f"{arrays[0]}: is not what was written a moment ago. Set HILUM_CACHE to a folder on another disk."
         raise CacheError(msg)
@@ -157,7 +157,7 @@ def _open_images(
     readable = np.delete(np.arange(len(table)), list(kept.failures))
     if not len(readable):
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
-        raise TableError(msg)
+        raise TableError(msg, code="nothing-readable", path=table.root)
     left = table.take(readable) if kept.failures else table
     return Images(left, kept.pixels, readable, unreadable, digest, kept.thumbnails)
 

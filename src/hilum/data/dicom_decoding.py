@@ -40,11 +40,12 @@ def answer(request: dict[str, Any], content: bytes | None) -> tuple[dict[str, An
             return {"facts": header_facts(request["header"])}, None
         pixels, notes = decode(content)
     except Refusal as refusal:
-        return {"error": str(refusal)}, None
+        return {"error": str(refusal), "code": "dicom"}, None
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything; the text could hold a name, the kind cannot
-        return {"error": f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."}, None
+        what = f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."
+        return {"error": what, "code": "damaged"}, None
     return {"shape": list(pixels.shape), "notes": notes}, pixels
 
 

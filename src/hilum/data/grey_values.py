@@ -37,14 +37,14 @@ def from_array(values: NDArray[Any], name: str = "array") -> Picture:
             f"{name}: an array of {values.dtype} and shape {values.shape}; a radiograph is (H, W) of integers or of "
             "floating point between 0 and 1, or (H, W, 3) of bytes."
         )
-        raise ImageError(msg)
+        raise ImageError(msg, code="no-radiograph")
     height, width = values.shape[:2]
     if min(height, width) < SMALLEST_SIDE or height * width > LARGEST_PIXELS:
         msg = (
             f"{name}: {width}x{height} pixels; a radiograph has at least {SMALLEST_SIDE} a side and at most "
             f"{LARGEST_PIXELS:,} in all."
         )
-        raise ImageError(msg)
+        raise ImageError(msg, code="wrong-size")
     if values.dtype.kind == "f":
         return Picture(in_unit_range(values.astype(np.float32), name))
     if values.dtype == np.uint8:
@@ -116,14 +116,14 @@ def in_unit_range(values: NDArray[np.float32], name: str) -> NDArray[np.float32]
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         msg = f"{name}: {count:,} floating-point pixels that are not finite. Replace them, and scale all to 0 to 1."
-        raise ImageError(msg)
+        raise ImageError(msg, code="not-finite")
     lowest, highest = float(values.min()), float(values.max())
     if lowest < 0 or highest > 1:
         msg = (
             f"{name}: floating-point pixels from {lowest:g} to {highest:g}; only 0 (black) to 1 (white) is read. "
             "Scale them to 0 to 1, or store 16-bit integers."
         )
-        raise ImageError(msg)
+        raise ImageError(msg, code="out-of-range")
     return values
 
 
@@ -137,7 +137,7 @@ def from_integers(values: NDArray[np.integer], name: str) -> NDArray[np.float32]
     start = min(lowest, 0)
     if highest - start >= 2**16:
         msg = f"{name}: integer pixels from {lowest} to {highest}; at most 16 bits are read. Store 16-bit integers."
-        raise ImageError(msg)
+        raise ImageError(msg, code="too-many-bits")
     full = _full_scale(highest - start)
     found = np.empty(values.shape, np.float32)
     for rows in strips(*values.shape):

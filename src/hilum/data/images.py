@@ -100,7 +100,7 @@ def read_bytes(path: Path, name: str) -> bytes:
         return read_whole(path, LARGEST_FILE)
     except FileNotFoundError as error:
         msg = f"{name}: no such file. Correct the path, or leave it out."
-        raise ImageError(msg) from error
+        raise ImageError(msg, code="missing") from error
     except NotAFileError as error:
         msg = f"{name}: {error.strerror}. Remove it, or leave it out."
         raise ImageError(msg) from error

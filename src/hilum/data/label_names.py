@@ -111,7 +111,7 @@ def _tidy(counts: Mapping[str, int], root: Path) -> dict[str, str]:
             "disease, or no label. Call it normal (in a table, or by renaming the folder), or leave the cell empty: "
             "such images are left out."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="unclear-label")
     paths = {label: [_clean(part) for part in label.split("/")] for label in kept if label not in changed}
     spellings: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for label, parts in paths.items():
@@ -140,7 +140,7 @@ def _check_plurals(names: Mapping[tuple[str, ...], str], root: Path) -> None:
                 f"{root}: '{visible(twin)}' and '{visible(name)}' are two labels that differ as singular and plural. "
                 "Rename one: as the other if they are the same, or so that they can be told apart."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="twin-labels")
 
 
 def _clean(part: str) -> str:
@@ -237,4 +237,4 @@ def check_one_finding(table: Table) -> None:
             "the images with one finding, or write a column with one label a row (such as COVID-19 where it is among "
             "them) and name it with --label-column."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="several-findings")

@@ -65,7 +65,7 @@ def decode(content: bytes, name: str, *, bounded: bool = False) -> Picture | Non
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         msg = f"{name}: claims more than {LARGEST_PIXELS:,} pixels; refused unread. Check where it comes from."
-        raise ImageError(msg) from error
+        raise ImageError(msg, code="too-many-pixels") from error
     except Exception as error:  # decoders raise nearly anything on damaged files, OSError without a number among it
         if isinstance(error, MemoryError) or str(error).endswith(NO_MEMORY):
             msg = f"{name}: there is not enough memory to decode it. Reduce the image."
@@ -73,12 +73,12 @@ def decode(content: bytes, name: str, *, bounded: bool = False) -> Picture | Non
         kind = kind_of(content[:ENOUGH])
         unread = isinstance(error, UnidentifiedImageError)
         if unread and not kind.endswith(("image", "JPEG")):
-            msg = f"{name}: {kind}, not an image that can be read. Replace or remove it."
+            code, msg = "no-image", f"{name}: {kind}, not an image that can be read. Replace or remove it."
         elif unread or kind in UNREAD:
-            msg = f"{name}: {kind} of a kind that cannot be read. {CONVERT}"
+            code, msg = "unread-kind", f"{name}: {kind} of a kind that cannot be read. {CONVERT}"
         else:
-            msg = f"{name}: damaged ({error}). Fetch it again, or remove it."
-        raise ImageError(msg) from error
+            code, msg = "damaged", f"{name}: damaged ({error}). Fetch it again, or remove it."
+        raise ImageError(msg, code=code) from error
 
 
 def _decode(content: bytes, name: str, bounded: bool) -> Picture | None:
@@ -149,7 +149,7 @@ def _sixteen_bits(content: bytes, image: ImageFile.ImageFile, raw: str, name: st
     separate = _tag(image, "PlanarConfiguration") == 2
     if raw != GREY_ALPHA and (not raw.startswith(SIXTEEN) or separate):
         msg = f"{name}: {image.format} in 16-bit colours of a kind that cannot be read. Save it as 16-bit greyscale."
-        raise ImageError(msg)
+        raise ImageError(msg, code="unread-kind")
     with open_image(content) as again:
         # Grey and alpha take four bytes a pixel: as RGBA all of them come through.
         _unpack_as(again, "RGBA" if raw == GREY_ALPHA else raw[:-3] + OTHER_ORDER[raw[-3:]])
@@ -173,14 +173,14 @@ def _check_size(image: Image.Image, name: str) -> None:
             f"{name}: claims {width}x{height} pixels, more than {LARGEST_PIXELS:,}; refused unread. "
             "Check where it comes from."
         )
-        raise ImageError(msg)
+        raise ImageError(msg, code="too-many-pixels")
     if min(width, height) < SMALLEST_SIDE:
         msg = f"{name}: {width}x{height} pixels; a radiograph needs at least {SMALLEST_SIDE} a side. Remove it."
-        raise ImageError(msg)
+        raise ImageError(msg, code="too-small")
 
 
 def _check_frames(image: ImageFile.ImageFile, name: str) -> None:
     """Refuse what holds a second frame; how many there are is not counted, which may take minutes."""
     if getattr(image, "is_animated", False) and image.format != "MPO":  # a photograph with a preview behind it
         msg = f"{name}: holds several frames; a radiograph is one image. Extract the frame that is meant."
-        raise ImageError(msg)
+        raise ImageError(msg, code="several-frames")

@@ -83,14 +83,15 @@ def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | Non
     has_splits = bool(table.splits)
     if has_splits and "train" not in table.splits:
         msg = f"{table.root}: splits {', '.join(table.splits)}, but no 'train'. Name the training part 'train'."
-        raise SplitError(msg)
+        raise SplitError(msg, code="no-train", path=table.root)
     source_of = {role: _source(table, role, plan, notes) for role in ROLES}
     taken = [source for source in source_of.values() if source]
     for source in taken:
         if taken.count(source) > 1 or source == "train":
             roles = " and as ".join(role for role in ROLES if source_of[role] == source)
             msg = f"{table.root}: '{source}' would serve as {roles}. Give one of them another split, or none or carve."
-            raise SplitError(msg if source != "train" else msg.replace("serve as", "serve as train and as"))
+            msg = msg if source != "train" else msg.replace("serve as", "serve as train and as")
+            raise SplitError(msg, code="one-split-twice", path=table.root)
     role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}
     names = [role_of.get(split, UNUSED) if has_splits else "train" for split in given]
 
@@ -241,7 +242,7 @@ def _source(table: Table, role: str, plan: SplitPlan, notes: list[str]) -> str |
         if wanted not in table.splits:
             there = ", ".join(table.splits) or "none"
             msg = f"{table.root}: the recipe takes {role} from split '{wanted}'; the dataset's splits: {there}."
-            raise SplitError(msg)
+            raise SplitError(msg, code="no-such-split", path=table.root)
         return wanted
     if role not in table.splits:
         return None
@@ -281,7 +282,7 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
                 f"to carve {', '.join(roles)} from them takes at least {len(roles) + 1}. "
                 'Add images, bring these splits, or switch a part off (splits.calibration = "none").'
             )
-            raise SplitError(msg)
+            raise SplitError(msg, code="too-few-patients", path=table.root)
         members = sorted(group for group, name in label_of.items() if name == label)
         generator = np.random.default_rng([plan.seed, *label.encode(errors="surrogateescape")])
         shuffled = [members[i] for i in generator.permutation(len(members))]
@@ -306,7 +307,7 @@ def _check(table: Table, names: Sequence[str]) -> list[str]:
                 f"{table.root}: {count} images in {role} have the label '{unknown[0]}', which train does not have "
                 f"(train: {known}). Rename the label, or add such images to train."
             )
-            raise SplitError(msg)
+            raise SplitError(msg, code="label-not-in-train", path=table.root)
     return [
         f"{role} has no image of {', '.join(sorted(labels['train'] - labels[role]))}"
         for role in ROLES

@@ -95,7 +95,7 @@ def reserve(
         except CertificateError as error:
             _refuse(ledger, identity, digest, what, str(error))
             msg = f"{error} Ledger: {place_of(file)}."
-            raise CertificateError(msg) from error
+            raise CertificateError(msg, code=error.code) from error
         if not given.repeated:
             _add_attempt(ledger, given.attempt, given.number, digest, what)
         entry = _entry_of(ledger, identity)

@@ -77,16 +77,16 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
         raise CertificateError(msg) from error
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         msg = f"{file}: this is no certificate as hilum writes it ({type(error).__name__}). {again}"
-        raise CertificateError(msg) from error
+        raise CertificateError(msg, code="malformed", path=file) from error
     if not is_sealed({**facts, "seal": sealed}):
         msg = f"{file}: was changed after it was sealed, and is void. {again}"
-        raise CertificateError(msg)
+        raise CertificateError(msg, code="changed", path=file)
     if facts["model"]["weights_sha256"] != run.environment.get("weights_sha256"):
         msg = f"{file}: was made for other weights, and is void for these. {again}"
         raise CertificateError(msg)
     if form := facts["model"].get("form"):
         msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
-        raise CertificateError(msg)
+        raise CertificateError(msg, code="other-form", path=file)
     try:
         OperatingPoint.of(facts)
     except (ValueError, KeyError, TypeError) as error:  # sealed anew by somebody

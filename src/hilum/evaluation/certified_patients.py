@@ -59,14 +59,14 @@ def certificate_of(
     if not np.isfinite(predictions.probabilities).all():
         bad = predictions.paths[int(np.flatnonzero(~np.isfinite(predictions.probabilities).all(axis=1))[0])]
         msg = f"{bad}: the network's answer is not a number. Nothing can be certified by it: train anew."
-        raise CertificateError(msg)
+        raise CertificateError(msg, code="not-a-number")
     scores, others = scores_by_patient(predictions, members)
     sure = split_confidence(confidence, two_sided=upper is not None)
     rank = allowed_rank(len(scores), miss_rate, sure)
     exact = certified_threshold(scores, miss_rate, sure)
     if exact is None:
         msg = too_few(len(scores), group, miss_rate, sure, "calibration patients", two_sided=upper is not None)
-        raise CertificateError(msg)
+        raise CertificateError(msg, code="too-few-patients")
     threshold = round_down(exact)
     above = certify_upper(scores, others, upper, sure, threshold) if upper else None
     single, images = image_scores(predictions, members)

@@ -177,7 +177,7 @@ def certify(
             save_json(file, sealed)
         except OSError as error:
             msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
-            raise CertificateError(msg) from error
+            raise CertificateError(msg, code="unwritable", path=file) from error
         record_result(book, sealed)
         return Certified(file, sealed)
 
@@ -188,7 +188,7 @@ def _group(
     for name, value in (("miss-rate", miss_rate), ("confidence", confidence)):
         if not 0 < value < 1:
             msg = f"--{name} {value:g}: give a share between 0 and 1, such as {0.05 if name == 'miss-rate' else 0.95}."
-            raise UsageError(msg)
+            raise UsageError(msg, code="not-a-share")
     if attempts is not None and attempts < 1:
         msg = f"--attempts {attempts}: plan at least one."
         raise UsageError(msg)
@@ -200,7 +200,7 @@ def _group(
     if not members or len(members) == len(run.labels):
         why = "stands for no label" if not members else "stands for all labels"
         msg = f"--group {chosen}: {why} of the run ({', '.join(run.labels)})."
-        raise UsageError(msg)
+        raise UsageError(msg, code="unknown-group")
     return chosen, members
 
 
@@ -223,7 +223,7 @@ def _unseen(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperatu
             f"{evaluated.root}: {len(seen)} of {len(images.table)} images are of patients whom the run has seen, and a "
             f"certificate takes others: {shown}{more}. Take these images out, or give other data.{hint}"
         )
-        raise CertificateError(msg)
+        raise CertificateError(msg, code="seen-patients")
     return images, unchecked
 
 
@@ -249,7 +249,7 @@ def _check_enough(
     msg = too_few(len(ill), group, miss_rate, sure, where, two_sided=upper is not None)
     if evaluated.own and evaluated.split == "calibration":
         msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
-    raise CertificateError(msg)
+    raise CertificateError(msg, code="too-few-patients")
 
 
 def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def select_images(
     table = data if isinstance(data, Table) else read_table(data, read) if data else run.table()
     if not table.root.exists():
         msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
-        raise RunError(msg)
+        raise RunError(msg, code="data-gone")
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     notes = list(table.notes)
     same = images.digest == run.environment["data"]["digest"]
@@ -235,7 +235,7 @@ def _check_split(part: Table, whole: Table, split: str) -> None:
         close = difflib.get_close_matches(split, there, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Splits there: {', '.join(there)}."
         msg = f"{whole.root}: no readable image in a split '{split}'. {hint} Choose one with --split."
-        raise SplitError(msg)
+        raise SplitError(msg, code="no-such-split")
 
 
 def _check_labels(labels: Sequence[str], part: Table, split: str) -> None:

@@ -170,7 +170,7 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
             f"{names[0]} knows {', '.join(first.labels)}; {names[1]} knows {', '.join(second.labels)}: "
             "only runs with the same labels can be compared."
         )
-        raise RunError(msg)
+        raise RunError(msg, code="other-labels")
     index = {path: position for position, path in enumerate(second.paths)}
     missing = sorted(set(first.paths) ^ set(second.paths))
     if missing:
@@ -181,7 +181,7 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
             "Compare runs on the same images: train them with the same splits, or say with --split and "
             "--second-split where the same ones are."
         )
-        raise RunError(msg)
+        raise RunError(msg, code="other-images")
     order = [index[path] for path in first.paths]
     columns = [second.labels.index(label) for label in first.labels]
     rank = np.argsort(columns)
@@ -201,7 +201,7 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
                 f"{path}: the label is {first.labels[a]} in {names[0]} and {first.labels[b]} in {names[1]}. "
                 "The dataset has changed between them: evaluate both again."
             )
-            raise RunError(msg)
+            raise RunError(msg, code="label-changed")
     return first, moved
 
 
@@ -215,7 +215,7 @@ def _check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
                 f"{path}: not the same file in {first.path} and in {second.path} (SHA-256 {one[:12]} and {two[:12]}). "
                 "Compare runs on the same images."
             )
-            raise RunError(msg)
+            raise RunError(msg, code="other-files")
 
 
 def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, dict[str, Any]]:
@@ -274,11 +274,11 @@ def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> 
                     f"{run.path}: is no other seed of {like.path}: the recipes differ in {', '.join(others)}. Give "
                     "runs that differ in training.seed only."
                 )
-                raise RunError(msg)
+                raise RunError(msg, code="other-recipe", path=run.path)
             weights = run.environment["weights_sha256"]
             if weights in runs:
                 msg = f"{run.path}: has the same weights as {runs[weights].path}. Give each network once."
-                raise RunError(msg)
+                raise RunError(msg, code="same-weights", path=run.path)
             runs[weights] = run
 
 

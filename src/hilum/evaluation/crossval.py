@@ -201,7 +201,7 @@ def assign_folds(table: Table, folds: int, seed: int = 0, duplicates: Sequence[i
                 f"Use --folds {found}, or add images." if 3 <= found < folds else "Add images, or leave the label out."
             )
             msg = f"{table.root}: '{label}' has {found} {unit}; {folds} folds take at least {least}. {remedy}"
-            raise SplitError(msg)
+            raise SplitError(msg, code="too-few-patients")
     divider = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     number = np.empty(len(table), dtype=np.int64)
     for fold, (_, test) in enumerate(divider.split(np.zeros(len(table)), labels, groups)):
@@ -224,7 +224,7 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     twice = next((path for path, count in paths.items() if count > 1), None)
     if twice:
         msg = f"{twice}: tested in two folds, which are not of one division. Begin the cross-validation anew."
-        raise RunError(msg)
+        raise RunError(msg, code="tested-twice")
     return Predictions(
         labels=parts[0].labels,
         paths=tuple(path for part in parts for path in part.paths),

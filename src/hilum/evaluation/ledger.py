@@ -142,7 +142,7 @@ class Ledger:
         except OSError as error:
             with suppress(OSError):  # it may be the head alone that has no room
                 os.truncate(self.file, size)
-            raise LedgerError(_unwritable(self.file, error)) from error
+            raise LedgerError(_unwritable(self.file, error), code="unwritable", path=self.file) from error
         self.entries.append(entry)
         return entry
 
@@ -190,14 +190,14 @@ def read_ledger(file: Path) -> Ledger:
         raise LedgerError(msg) from error
     except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         msg = f"{_head(file)}: not as hilum writes it. Delete this file if {file} is known to be complete."
-        raise LedgerError(msg) from error
+        raise LedgerError(msg, code="damaged-head", path=_head(file)) from error
     lines = content.split(b"\n")
     if lines.pop():
         msg = (
             f"{file}, line {len(lines) + 1}: is cut off: its writing was interrupted, or the file was truncated. "
             f"{ANEW}. If all lines before it are there, nothing was granted by this one: delete it."
         )
-        raise LedgerError(msg)
+        raise LedgerError(msg, code="cut-off", path=file)
     entries: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         entries.append(_entry(file, number, line, entries[-1]["hash"] if entries else ""))
@@ -211,7 +211,7 @@ def read_ledger(file: Path) -> Ledger:
             f"{file}: {what}: lines were taken out, or another ledger was put in its place. {ANEW}. To go on with an "
             f"older copy knowingly, delete {_head(file).name} beside it."
         )
-        raise LedgerError(msg)
+        raise LedgerError(msg, code="lines-missing", path=file)
     return Ledger(file, entries)
 
 
@@ -223,19 +223,19 @@ def _entry(file: Path, number: int, line: bytes, before: str) -> dict[str, Any]:
         right = _hash({key: value for key, value in entry.items() if key != "hash"})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{file}, line {number}: no entry of a ledger as hilum writes it. {ANEW}."
-        raise LedgerError(msg) from error
+        raise LedgerError(msg, code="no-entry", path=file) from error
     if number == 1 and (kind != "ledger" or entry.get("format") != FORMAT):
         found = f"format {entry.get('format')}" if kind == "ledger" else f"begins with an entry '{kind}'"
         msg = (
             f"{file}: is no ledger of format {FORMAT} ({found}). Use the hilum that wrote it, or another --ledger FILE."
         )
-        raise LedgerError(msg)
+        raise LedgerError(msg, code="other-format", path=file)
     if stated != right or line != _text(entry).encode():  # a key that comes twice is none that hilum writes
         msg = f"{file}, line {number}: was changed after it was written. {ANEW}."
-        raise LedgerError(msg)
+        raise LedgerError(msg, code="changed", path=file)
     if n != number or chained != before:
         msg = f"{file}, line {number}: does not follow the line before it: lines were taken out or put in. {ANEW}."
-        raise LedgerError(msg)
+        raise LedgerError(msg, code="broken-chain", path=file)
     return entry
 
 

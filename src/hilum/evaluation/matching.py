@@ -23,10 +23,10 @@ def parse_map(settings: Sequence[str]) -> dict[str, str]:
         theirs, sign, ours = setting.partition("=")
         if not sign or not theirs.strip():
             msg = f"--map {setting}: write THEIRS=OURS, such as --map covid=infected/covid; THEIRS= leaves it out."
-            raise UsageError(msg)
+            raise UsageError(msg, code="malformed-mapping")
         if theirs.strip() in found:
             msg = f"--map {setting}: '{theirs.strip()}' is mapped twice. Keep one of them."
-            raise UsageError(msg)
+            raise UsageError(msg, code="mapped-twice")
         found[theirs.strip()] = ours.strip()
     return found
 
@@ -57,10 +57,10 @@ def match_labels(
     for label, target in given.items():
         if label not in theirs:
             msg = f"--map {label}={target}: {root} has no label '{label}'. Its labels: {', '.join(theirs)}."
-            raise UsageError(msg)
+            raise UsageError(msg, code="no-such-label")
         if target not in (LEFT_OUT, *ours):
             msg = f"--map {label}={target}: the run has no label '{target}'. Its labels: {', '.join(ours)}."
-            raise UsageError(msg)
+            raise UsageError(msg, code="no-such-target")
     matched = {}
     for label in theirs:
         alike = [name for name in ours if _key(name) == _key(label)]
@@ -77,7 +77,7 @@ def match_labels(
                 f"{root}: holds the label '{label}', {why}. Say what it is with --map '{label}=OURS', or leave its "
                 f"images out with --map '{label}='."
             )
-            raise SplitError(msg)
+            raise SplitError(msg, code="unmapped-label")
     return matched
 
 

@@ -146,7 +146,7 @@ def read_predictions(path: Path) -> Predictions:
             f"{path}: these are not predictions as hilum writes them ({type(error).__name__}: {error}). "
             f"Run `hilum evaluate` again."
         )
-        raise RunError(msg) from error
+        raise RunError(msg, code="damaged-predictions", path=path) from error
 
 
 def _stated(path: Path) -> tuple[str, dict[str, Any]]:
@@ -218,5 +218,5 @@ def _predict(
             f"{images.table.rows[int(unfit.argmax())].path}: the network of {run.path} answers with something that is "
             f"no number ({unfit.sum()} of {len(probabilities)} images). Nothing can be measured by it: train anew."
         )
-        raise CheckpointError(msg)
+        raise CheckpointError(msg, code="not-a-number")
     return probabilities, features

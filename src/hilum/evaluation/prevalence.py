@@ -42,7 +42,7 @@ def with_stated(prevalences: Sequence[float]) -> tuple[float, ...]:
     for prevalence in prevalences:
         if not 0 < prevalence < 1:
             msg = f"--prevalence {prevalence:g}: give a share above 0 and below 1, such as 0.02 for 2 %"
-            raise UsageError(msg)
+            raise UsageError(msg, code="not-a-share")
     return tuple(sorted({*PREVALENCES, *prevalences}))
 
 

@@ -111,7 +111,7 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
     for number, attempt in enumerate(made):
         if attempt.identity == asked.identity:
             if attempts not in (None, attempt.planned):
-                raise CertificateError(_other_plan(attempt, attempts))
+                raise CertificateError(_other_plan(attempt, attempts), code="other-plan")
             place = sum(earlier.plan == attempt.plan for earlier in made[: number + 1])
             return Grant(attempt, place, _level(attempt.confidence, attempt.delta, attempt.planned), True)
     here = [attempt for attempt in made if attempt.images & asked.images]
@@ -123,7 +123,7 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
         if abs(member.confidence - asked.confidence) > CLOSE or not _alone(member, plans):
             continue
         if attempts not in (None, member.planned):
-            raise CertificateError(_other_plan(member, attempts))
+            raise CertificateError(_other_plan(member, attempts), code="other-plan")
         taken = _taken(made, opened) + len(seen)
         if taken < member.planned:
             joined = Attempt(
@@ -135,10 +135,10 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
     reserved = sum(attempt.delta * attempt.planned for attempt in plans.values())
     left = 1 - asked.confidence - reserved
     if left <= CLOSE:
-        raise CertificateError(_spent(made, here, reserved, len(seen), asked))
+        raise CertificateError(_spent(made, here, reserved, len(seen), asked), code="spent")
     planned = attempts or 1
     if len(seen) + 1 > planned:
-        raise CertificateError(_seen(len(seen), planned))
+        raise CertificateError(_seen(len(seen), planned), code="seen-scores")
     delta = left / planned
     opening = Attempt(
         asked.identity, asked.model, asked.images, asked.confidence, delta, asked.identity, planned, tuple(plans)

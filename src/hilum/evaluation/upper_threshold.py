@@ -65,16 +65,16 @@ class UpperSide:
             if value is not None and not 0 < value < 1:
                 why = "" if name != "prevalence" else " Where nobody or everybody has it, no flag says anything."
                 msg = f"--{name} {value:g}: give a share between 0 and 1, such as 0.{'05' if why else '95'}.{why}"
-                raise UsageError(msg)
+                raise UsageError(msg, code="not-a-share")
         if specificity is not None and ppv is not None:
             msg = "--specificity and --ppv are two guarantees of the same threshold. Give one of them."
-            raise UsageError(msg)
+            raise UsageError(msg, code="two-guarantees")
         if ppv is not None and prevalence is None:
             msg = f"--ppv {ppv:g}: what a flag is worth depends on how frequent the disease is. Give --prevalence, too."
-            raise UsageError(msg)
+            raise UsageError(msg, code="no-prevalence")
         if prevalence is not None and ppv is None:
             msg = f"--prevalence {prevalence:g}: goes with --ppv, which it is needed for. Give both, or neither."
-            raise UsageError(msg)
+            raise UsageError(msg, code="needless-prevalence")
         if ppv is not None:
             return cls("ppv", ppv, prevalence, tuple(healthy))
         return None if specificity is None else cls("specificity", specificity, None, tuple(healthy))
@@ -104,10 +104,10 @@ def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence
         named = f" ({', '.join(side.healthy)})" if side.healthy else ""
         what = f"no healthy patient{named}" if side.kind == "specificity" else "no patient without the disease"
         msg = f"{what} is among those who certify: false alarms are unknown. Add some, or leave out --{side.kind}."
-        raise CertificateError(msg)
+        raise CertificateError(msg, code="no-healthy-patients")
     if side.kind == "specificity":
         if not allowed_rank(total, 1 - side.bound, confidence):
-            raise CertificateError(_too_few(total, side.bound, confidence))
+            raise CertificateError(_too_few(total, side.bound, confidence), code="too-few-healthy-patients")
         return
     assert side.prevalence is not None
     best = ppv_limits(np.ones(ill), np.zeros(total), side.prevalence, (1 - confidence) / len(STARTS)).max()
@@ -117,7 +117,7 @@ def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence
             f"could show a PPV of {100 * best:.2g} % at most, were every one of them decided rightly, and "
             f"{100 * side.bound:g} % is asked for. It takes more of the latter, or a smaller --ppv."
         )
-        raise CertificateError(msg)
+        raise CertificateError(msg, code="unreachable-ppv")
 
 
 def _counted(others: Iterable[str], side: UpperSide) -> list[str]:
@@ -162,7 +162,7 @@ def certify_upper(
     shown = shown_ppv(ill, scores, side.bound, side.prevalence, 1 - confidence)
     passed = shown[shown >= lower]
     if not len(passed):
-        raise CertificateError(_no_ppv(ill, scores, side, 1 - confidence, lower))
+        raise CertificateError(_no_ppv(ill, scores, side, 1 - confidence, lower), code="no-threshold")
     return {**facts, "threshold": float(passed.min()), "raised": bool(shown.min() < lower), "n_ill": len(ill)}
 
 

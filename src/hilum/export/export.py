@@ -113,7 +113,7 @@ def export(
             raise UsageError(msg)
     if unknown := sorted(words.display.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
-        raise UsageError(msg)
+        raise UsageError(msg, code="no-such-label")
     images = _images(run, data, progress) if int8 else None
     calibration = calibrate(run, data, images=images, progress=progress)
     if calibration.note:
@@ -124,7 +124,7 @@ def export(
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment["weights_sha256"]:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
-        raise CheckpointError(msg)
+        raise CheckpointError(msg, code="other-weights", path=run.best)
     size = recipe.preprocessing.size
     graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
@@ -186,7 +186,7 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
     images, why = own_images(run, progress, root=data)
     if images is None:
         msg = f"{run.path}: 8 bits take the images of the training, and {why}. Say where they lie with --data."
-        raise RunError(msg)
+        raise RunError(msg, code="no-images", path=run.path)
     return images
 
 
@@ -229,7 +229,7 @@ def _check_place(out: Path) -> None:
     if out.is_dir() or not out.absolute().parent.is_dir():
         what = "is a folder" if out.is_dir() else "lies in a folder that does not exist"
         msg = f"{out}: {what}. Name a file, such as model.onnx."
-        raise RunError(msg)
+        raise RunError(msg, code="unusable", path=out)
 
 
 def _write(out: Path, content: bytes) -> None:

@@ -74,7 +74,7 @@ def quantise(model: bytes, weights: frozenset[str], pixels: NDArray[np.uint8]) -
     layers = [node for node in proto.graph.node if node.op_type in OPERATORS and weights & set(node.input)]
     if not layers:
         msg = f"the network has no layer that could be quantised between its first and its last. {REMEDY}"
-        raise RunError(msg)
+        raise RunError(msg, code="no-layer")
     # A ReLU right behind a layer becomes part of it, and spares the sign of what it would have cut off.
     made = {name for node in layers for name in node.output}
     rectified = [node for node in proto.graph.node if node.op_type == "Relu" and made & set(node.input)]
@@ -84,7 +84,7 @@ def quantise(model: bytes, weights: frozenset[str], pixels: NDArray[np.uint8]) -
     except Exception as error:  # whatever the quantiser raises
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         msg = f"the network cannot be quantised ({first}). {REMEDY}"
-        raise RunError(msg) from error
+        raise RunError(msg, code="quantiser-failed") from error
     return content
 
 

@@ -113,7 +113,7 @@ def check_served(content: bytes) -> None:
         check_graph(seal({}, content))
     except GraphError as error:
         msg = f"the network cannot be served: its graph holds {error}. Train one of `hilum summary`'s networks instead."
-        raise RunError(msg) from error
+        raise RunError(msg, code="unservable") from error
 
 
 def _check(graph: nn.Module, content: bytes, sample: Tensor, outputs: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ class Cascade(nn.Module):
                 f"a cascade needs nested labels; {', '.join(labels)} are all on one level. Put what belongs together "
                 'into one folder, such as infected/covid and infected/non-covid, or use architecture = "flat".'
             )
-            raise RecipeError(msg)
+            raise RecipeError(msg, code="flat-labels")
         self.n_labels = len(labels)
         self.stages = nn.ModuleList(build(len(branch.children)) for branch in self.branches)
 

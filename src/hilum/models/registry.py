@@ -107,7 +107,7 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
         close = difflib.get_close_matches(name.rsplit("/", 1)[-1].lower(), by_last, n=1)
         hint = f"Did you mean '{by_last[close[0]]}'?" if close else f"Known: {', '.join(network_names())}."
         msg = f"unknown network '{name}'. {hint}"
-        raise RecipeError(msg)
+        raise RecipeError(msg, code="unknown-network")
     try:
         network = factory(**wanted)
     except OSError as error:  # of a download, which is what options may ask for
@@ -116,8 +116,8 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
             f"network '{name}': its pretrained weights cannot be downloaded ({reason}). Check the connection, or "
             "leave out network.options.pretrained."
         )
-        raise RecipeError(msg) from error
+        raise RecipeError(msg, code="no-download") from error
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         msg = f"network '{name}' cannot be built with {options or 'no options'}: {error}. Correct network.options."
-        raise RecipeError(msg) from error
+        raise RecipeError(msg, code="impossible-options") from error
     return network if name in OWN else LogSoftmaxed(network)

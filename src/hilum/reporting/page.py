@@ -142,7 +142,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
         if error.args == ("intervals",):  # their intervals were made otherwise, and are not mixed with today's
             what = "these metrics are of an earlier version of hilum, whose intervals were others"
         msg = f"{file}: {what}. Run `hilum evaluate {folder.parent.parent}` again."
-        raise RunError(msg) from error
+        raise RunError(msg, code="damaged-metrics", path=file) from error
     return metrics
 
 

@@ -220,7 +220,7 @@ class Album:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             msg = f"{self.folder}: cannot be made ({error.strerror}). Choose another folder for --explain."
-            raise UsageError(msg) from error
+            raise UsageError(msg, code="unusable", path=self.folder) from error
 
     def add(self, path: Path, explanation: Explanation) -> Path:
         """Draw one explanation; the file that was written."""

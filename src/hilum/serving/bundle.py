@@ -295,13 +295,13 @@ def open_bundle(source: Path | bytes, name: str = "") -> Bundle:
             f"{name}: a bundle of format {_shown(facts.get('format'))}, made by hilum {_shown(facts.get('hilum'))}; "
             f"this version reads the formats {', '.join(map(str, READABLE))}. Export it anew, or install that version."
         )
-        raise BundleError(msg)
+        raise BundleError(msg, code="other-format")
     check_metadata(facts, name)
     try:
         graph = check_graph(content)
     except GraphError as error:
         msg = f"{name}: a bundle whose graph is not run, as it holds {printable(str(error))}. Export it anew."
-        raise BundleError(msg) from error
+        raise BundleError(msg, code="refused-graph") from error
     return Bundle(facts["name"], hashlib.sha256(content).hexdigest(), facts, content, graph, name)
 
 
@@ -319,7 +319,7 @@ def shipped_model() -> Path:
     found = sorted(SHIPPED.glob("*.onnx"))
     if not found:
         msg = "this copy of hilum comes without a model. Make one (hilum export RUN model.onnx), and name it (--model)."
-        raise BundleError(msg)
+        raise BundleError(msg, code="no-model")
     return found[0]
 
 
@@ -330,7 +330,7 @@ def _read(path: Path, name: str) -> bytes:
     except FileNotFoundError as error:
         what = "a folder without model.onnx" if path.is_dir() else "no such file"
         msg = f"{name}: {what}. Make a bundle with: hilum export RUN model.onnx"
-        raise BundleError(msg) from error
+        raise BundleError(msg, code="missing", path=path) from error
     except TooLargeError as error:
         msg = f"{name}: larger than any ONNX file may be; no bundle. Name the file that hilum export has written."
         raise BundleError(msg) from error

@@ -75,7 +75,7 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
     if method not in METHODS or (method == METHODS[0] and not bundle.maps):
         hint = "" if method in METHODS else f"; known: {', '.join(METHODS)}"
         msg = f"{bundle.name}: cannot be explained by '{method}'{hint}. Use occlusion, which every network has."
-        raise UsageError(msg)
+        raise UsageError(msg, code="no-such-method")
     name = name or name_of(source, 1)
     picture, notes = read_source(source, name)
     pixels = reduce(picture.pixels, **bundle.preprocessing)

@@ -47,7 +47,7 @@ def fetch(name: str) -> Path:
         raise BundleError(msg) from error
     except HFValidationError as error:
         msg = f"{name}: cannot be loaded: not the name of a repository. Write hf://OWNER/NAME, or hf://OWNER/NAME@REVISION."
-        raise BundleError(msg) from error
+        raise BundleError(msg, code="malformed-name") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
         msg = f"{name}: cannot be loaded: no {FILE} for you (status {status}). Check name and revision, or log in."

@@ -36,14 +36,14 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
     text = _first_entry(content)
     if text is None:
         msg = f"{name}: {_what_it_is(content)}. Make a bundle with: hilum export RUN model.onnx"
-        raise BundleError(msg)
+        raise BundleError(msg, code="no-bundle")
     body, end = content[: -len(TRAILER) - 64], content[-len(TRAILER) - 64 :]
     if end[:-64] != TRAILER or len(text) > len(body):
         msg = f"{name}: a bundle that was cut short (its end is missing). Copy it again, or export it anew."
-        raise BundleError(msg)
+        raise BundleError(msg, code="cut")
     if hashlib.sha256(body).hexdigest().encode() != end[-64:]:
         msg = f"{name}: altered since it was made (its hash does not fit). Copy it again, or export it anew."
-        raise BundleError(msg)
+        raise BundleError(msg, code="altered")
     try:
         if text.count(b",") > MOST_ITEMS:
             raise MemoryError
@@ -52,7 +52,7 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         msg = f"{name}: a bundle whose metadata are no JSON object. Export it anew."
-        raise BundleError(msg)
+        raise BundleError(msg, code="malformed")
     return found
 
 

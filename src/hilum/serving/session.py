@@ -133,7 +133,7 @@ class Session:
         detail = what if isinstance(error, TrialError) else f"{what}: {' '.join(str(error).split())[:300]}"
         why = printable(str(detail))
         msg = f"{self.bundle.source}: ONNX Runtime {__version__} cannot use it ({why}). Export it anew."
-        raise BundleError(msg) from error
+        raise BundleError(msg, code="unusable") from error
 
 
 def _is_ours(bundle: Bundle) -> bool:

@@ -44,7 +44,7 @@ def read_source(source: Source, name: str) -> tuple[Picture, tuple[str, ...]]:
         picture, notes = read_radiograph(source if isinstance(source, bytes) else Path(source), name)
     if picture.pixels.min() == picture.pixels.max():
         msg = f"{name}: every pixel has the same value; there is nothing to see. Check how it was made, or remove it."
-        raise ImageError(msg)
+        raise ImageError(msg, code="constant")
     return picture, notes
 
 
@@ -84,7 +84,7 @@ def find_files(
         if not folders and not failed:
             known = ", ".join(sorted(SUFFIXES | DICOM_SUFFIXES))
             msg = f"{path}: no image in this folder or below it ({known}). Name the files themselves."
-            raise UsageError(msg)
+            raise UsageError(msg, code="no-images", path=path)
         kept, _ = without_companions(folders)
         found, chosen = (
             sorted(path.joinpath(*folder.parts, name) for folder in some for name in folder.images)
@@ -150,7 +150,7 @@ def group_files(files: Sequence[Path], how: str) -> Grouping:
     table, column = _table_of(how)
     if table is None:
         msg = f"--study {how}: no such way to form studies. Give {WAYS}."
-        raise UsageError(msg)
+        raise UsageError(msg, code="no-such-grouping")
     return _by_table(files, table, column)
 
 
@@ -238,7 +238,7 @@ def _by_table(files: Sequence[Path], table: Path, column: str) -> Grouping:
     paths, study = find("", PATHS), find(column, STUDIES)
     if not rows:
         msg = f"{table}: names no image: there is no line below its columns ({', '.join(heads)}). Add the images."
-        raise UsageError(msg)
+        raise UsageError(msg, code="no-rows", path=table)
     patient = next((head for head in heads if head.strip().lower() in PATIENTS), "")
     named: dict[Path, tuple[str, str]] = {}
     given: dict[Path, Path] = {}
@@ -246,19 +246,19 @@ def _by_table(files: Sequence[Path], table: Path, column: str) -> Grouping:
         path, name = (row[paths] or "").strip(), (row[study] or "").strip()
         if not path or not name:
             msg = f"{table}, line {number}: no {study if path else paths}. Fill it in, or remove the line."
-            raise UsageError(msg)
+            raise UsageError(msg, code="empty-cell", path=table)
         place = table.parent / path
         key = _absolute(place)
         if named.get(key, (name, ""))[0] != name:
             two = f"{named[key][0]} and {name}"
             msg = f"{table}, line {number}: {path} is in two studies, {two}. Keep one of the lines."
-            raise UsageError(msg)
+            raise UsageError(msg, code="two-studies", path=table)
         named[key], given[key] = (name, (row[patient] or "").strip() if patient else ""), place
     chosen = {_absolute(file): file for file in files} if files else given
     unknown = [file for key, file in chosen.items() if key not in named]
     if unknown:
         msg = f"{table}: names no study of {len(unknown):,} of {len(chosen):,} images, such as {unknown[0]}. Add them."
-        raise UsageError(msg)
+        raise UsageError(msg, code="images-not-named", path=table)
     found = _collected([(named[key][0], file) for key, file in chosen.items()])
     missing: dict[str, list[str]] = {}
     for key, (name, _) in named.items():
@@ -279,13 +279,13 @@ def _finder(table: Path, heads: Sequence[str]) -> Callable[[str, Sequence[str]],
             exact = [head for head in alike if head == name]
             if len(exact) > 1 or (len(alike) > 1 and not exact):
                 msg = f"{table}: has {len(alike)} columns called '{name}'. Rename all but the one that is meant."
-                raise UsageError(msg)
+                raise UsageError(msg, code="ambiguous-column", path=table)
             if alike:
                 return (exact or alike)[0]
         said = f"'{wanted}'" if wanted else f"called {' or '.join(usual[:4])}"
         hint = f"Its columns are: {', '.join(heads) or 'none'}."
         remedy = "Rename that of the images." if usual is PATHS else f"Name one: --study {table}:COLUMN."
         msg = f"{table}: has no column {said}. {hint} {remedy}"
-        raise UsageError(msg)
+        raise UsageError(msg, code="no-such-column", path=table)
 
     return find

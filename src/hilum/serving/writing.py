@@ -252,7 +252,7 @@ def writing(
                 return grown[-1]
             except OSError as error:
                 msg = f"{option} {name}: cannot be written ({error.strerror}). Choose another place."
-                raise UsageError(msg) from error
+                raise UsageError(msg, code="unwritable") from error
 
         try:
             yield Writer(predictor, opened("--json"), opened("--csv"), of_studies=of_studies)
@@ -276,14 +276,14 @@ def _check(asked: dict[str, tuple[str | None, Kind]], inputs: Sequence[Path], pi
     on_stdout += [option for option, path in named.items() if descriptor_of(path) == 1]
     if len(on_stdout) > 1:
         msg = f"{' and '.join(on_stdout)} both want standard output. Give one of them a file."
-        raise UsageError(msg)
+        raise UsageError(msg, code="two-outputs")
     if on_stdout and sys.stdout is None:
         msg = f"{on_stdout[0]}: standard output is closed, so that the answers would be lost. Give a file: FILE."
         raise UsageError(msg)
     for option, path in named.items():
         if path.suffix.lower() in SUFFIXES and not is_stream(path):
             msg = f"{option} {path}: the name of an image, and a file to write is meant. Write: {option} FILE, or - ."
-            raise UsageError(msg)
+            raise UsageError(msg, code="image-as-output", path=path)
         if pictures and path.suffix.lower() == ".html" and path.parent.resolve() == pictures.resolve():
             msg = f"{option} {path}: --explain writes its pages there. Write: {option} FILE, or - ."
             raise UsageError(msg)

@@ -34,7 +34,7 @@ def _encode(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     msg = f"checkpoint entry {key} is a {type(value).__name__}, which would need pickled code."
-    raise CheckpointError(msg)
+    raise CheckpointError(msg, code="unstorable")
 
 
 def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
@@ -87,13 +87,13 @@ def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError as error:
         msg = f"{path}: no such checkpoint. Train first, or continue the training with --resume."
-        raise CheckpointError(msg) from error
+        raise CheckpointError(msg, code="missing", path=path) from error
     except (SafetensorError, OSError) as error:
         msg = f"{path}: a damaged checkpoint ({error}). Train again, or take another copy of the run."
-        raise CheckpointError(msg) from error
+        raise CheckpointError(msg, code="damaged", path=path) from error
     if "hilum" not in metadata:
         msg = f"{path}: a safetensors file, but not one of hilum's checkpoints."
-        raise CheckpointError(msg)
+        raise CheckpointError(msg, code="foreign", path=path)
     return metadata, tensors
 
 
@@ -119,7 +119,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
             f"{path}: weights of another architecture ({what}). "
             "Use the recipe that they were trained with (recipe.toml of their run)."
         )
-        raise CheckpointError(msg)
+        raise CheckpointError(msg, code="other-architecture", path=path)
     network.load_state_dict(weights)
 
 

@@ -116,7 +116,7 @@ def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
     for part, what in (("train", "training"), ("val", "validation")):
         if part not in splits:
             msg = f"{table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
-            raise SplitError(msg)
+            raise SplitError(msg, code="empty-split", path=table.root)
     check_network(recipe, labels)
 
 
@@ -137,7 +137,7 @@ def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
                 f"training.early_size = {early}: {recipe.network.name} only takes images of "
                 f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
             )
-            raise RecipeError(msg) from error
+            raise RecipeError(msg, code="fixed-size") from error
 
 
 def precision_of(plan: TrainingPlan) -> str:

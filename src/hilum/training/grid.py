@@ -28,27 +28,27 @@ def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]
         key, equals, value = setting.partition("=")
         if not equals:
             msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
-            raise RecipeError(msg)
+            raise RecipeError(msg, code="malformed-setting")
         full = resolve_key(key.strip(), value.strip())
         values = _divide(value)
         if full in swept or (len(values) > 1 and full in given):
             msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
-            raise RecipeError(msg)
+            raise RecipeError(msg, code="key-twice")
         given.add(full)
         if "" in values:
             msg = f"--set {setting}: a value is empty. Write the values behind each other, with commas between them."
-            raise RecipeError(msg)
+            raise RecipeError(msg, code="empty-value")
         if len(values) > 1:
             twice = next((v for i, v in enumerate(values) if parse_value(v) in map(parse_value, values[:i])), None)
             if twice is not None:
                 msg = f"--set {setting}: the value {twice} stands there twice. Remove one."
-                raise RecipeError(msg)
+                raise RecipeError(msg, code="value-twice")
             swept[full] = values
         else:
             fixed.append(f"{full}={value}")
     if not swept:
         msg = "a sweep needs a key with several values, for example --set lr=0.001,0.01,0.1,1.0."
-        raise RecipeError(msg)
+        raise RecipeError(msg, code="nothing-swept")
     return fixed, swept
 
 

@@ -61,7 +61,7 @@ def occupied(out: Path, what: str, check: Callable[[], None]) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         msg = f"{out}: cannot be used ({error.strerror}). Choose another --out."
-        raise RunError(msg) from error
+        raise RunError(msg, code="unusable", path=out) from error
     with only_process(out, what):
         try:
             check()
@@ -127,7 +127,7 @@ def _locked(folder: Path, *, wait: bool, progress: Progress) -> AbstractContextM
         holder = _holder(folder)
         if not wait or holder.get("waits") is False:
             msg = f"{folder}: {_named(holder)} works in it. Wait until it is done, or choose another folder."
-            raise RunError(msg)
+            raise RunError(msg, code="in-use", path=folder)
         if not told:
             told.append(f"{folder}: waiting until {_named(holder)} is done")
             progress.line(told[0])

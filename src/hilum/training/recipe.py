@@ -221,7 +221,7 @@ def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also of numbers too long, and of lists too deep
         msg = f"{where}: not valid TOML: {error}. Correct that line."
-        raise RecipeError(msg) from error
+        raise RecipeError(msg, code="malformed-toml") from error
     for setting in settings:
         _set(values, setting)
     return parse_recipe(values, where)
@@ -236,7 +236,8 @@ def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"{where}: " + " ".join(_explain(problem) for problem in error.errors())) from error
+        msg = f"{where}: " + " ".join(_explain(problem) for problem in error.errors())
+        raise RecipeError(msg, code="impossible-value") from error
 
 
 def _find(name: str | Path) -> tuple[str, str]:
@@ -248,7 +249,7 @@ def _find(name: str | Path) -> tuple[str, str]:
     except (OSError, ValueError) as error:
         known = ", ".join(recipe_names())
         msg = f"recipe '{name}': neither one of hilum's ({known}) nor a TOML file that can be read."
-        raise RecipeError(msg) from error
+        raise RecipeError(msg, code="no-such-recipe") from error
 
 
 def _keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
@@ -276,8 +277,8 @@ def resolve_key(key: str, value: str = "VALUE") -> str:
         return matches[0]
     if matches:
         msg = f"'{key}' could be {' or '.join(matches)}. Write the one that is meant."
-        raise RecipeError(msg)
-    raise RecipeError(_unknown(key, value))
+        raise RecipeError(msg, code="ambiguous-key")
+    raise RecipeError(_unknown(key, value), code="unknown-key")
 
 
 def short_key(key: str) -> str:
@@ -295,7 +296,7 @@ def _set(values: dict[str, Any], setting: str) -> None:
         raise RecipeError(msg)
     if not equals:
         msg = f"--set {setting}: write key=value, for example --set lr=0.001."
-        raise RecipeError(msg)
+        raise RecipeError(msg, code="malformed-setting")
     *tables, last = resolve_key(key.strip(), value.strip()).split(".")
     for table in tables:
         values = values.setdefault(table, {})

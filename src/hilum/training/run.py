@@ -67,7 +67,7 @@ class Run:
                     raise ValueError(f"{key} is no {kind.__name__}")  # noqa: EM102 - said below
         except (OSError, ValueError, RecursionError) as error:
             msg = f"{self.path / ENVIRONMENT}: cannot be read ({error}). Take another copy of the run, or train again."
-            raise RunError(msg) from error
+            raise RunError(msg, code="unreadable", path=self.path / ENVIRONMENT) from error
         return loaded
 
     def _kept(self, key: str) -> Any:
@@ -187,7 +187,7 @@ class Run:
                 f"{self.path / name}: not the file that {ENVIRONMENT} names: cut, changed, or from another run. Take "
                 "another copy of the run, or train again."
             )
-            raise RunError(msg)
+            raise RunError(msg, code="other-file", path=self.path / name)
 
     def evaluations(self) -> list[Path]:
         """Folders below ``evaluation`` that hold a ``metrics.json``."""
@@ -237,7 +237,7 @@ def check_place(out: Path) -> None:
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         msg = f"{out}: {parent} is {'a file' if parent.is_file() else 'not writable'}. Choose another --out."
-        raise RunError(msg)
+        raise RunError(msg, code="unusable", path=out)
 
 
 def _earlier_order(run: Run) -> tuple[str, ...]:
@@ -275,7 +275,7 @@ def resolve_healthy(recipe: Recipe, labels: Sequence[str], protected: str | None
 def _named(key: str, label: str, labels: Sequence[str]) -> str:
     if label not in labels:
         msg = f"{key} = '{label}' is not a label of the data ({', '.join(labels)}). Correct the recipe."
-        raise RecipeError(msg)
+        raise RecipeError(msg, code="no-such-label")
     return label
 
 
@@ -291,8 +291,8 @@ def open_run(path: Path) -> Run:
             msg = (
                 f"{path}: holds {len(inside)} runs, but is none itself. Name one of them, such as {min(inside).parent}."
             )
-            raise RunError(msg)
+            raise RunError(msg, code="several-runs", path=path)
         what = "no such folder" if not path.exists() else "not a run (it has no recipe.toml)"
         msg = f"{path}: {what}. Make one with: hilum train DATA --out {path}"
-        raise RunError(msg)
+        raise RunError(msg, code="no-run", path=path)
     return Run(path)

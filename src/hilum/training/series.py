@@ -58,12 +58,12 @@ def check_series(out: Path, what: str, *, resume: bool) -> None:
     kind = read_json(out / PLAN).get("kind")
     if resume and kind != what and (contents(out) or not out.is_dir()):
         msg = f"{out}: no {what} to continue{f' (it is a {kind})' if kind else ''}. Leave out --resume to begin one."
-        raise RunError(msg)
+        raise RunError(msg, code="nothing-to-continue", path=out)
     check_place(out)
     if not resume and contents(out):
         begun = f"holds a {what} already. Continue it with --resume, delete it, or choose"
         msg = f"{out}: {begun if kind == what else 'is not empty. Choose'} another --out."
-        raise RunError(msg)
+        raise RunError(msg, code="in-the-way", path=out)
 
 
 def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool) -> None:
@@ -87,7 +87,7 @@ def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool)
     differing = ", ".join(key for key in plan if plan[key] != earlier.get(key))
     if differing:
         msg = f"{out}: was begun with other choices or data (differs in: {differing}). Repeat them, or begin anew."
-        raise RecipeError(msg)
+        raise RecipeError(msg, code="other-choices", path=out)
 
 
 def identity(table: Table) -> str:

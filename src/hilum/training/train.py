@@ -177,7 +177,7 @@ def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[
     )
     if not same:
         msg = f"{table.given or table.root}: not the images and labels with which {run.path} was begun. "
-        raise RunError(msg + "Give it the same data, or start anew.")
+        raise RunError(msg + "Give it the same data, or start anew.", code="other-images", path=run.path)
     splits = [rows[position].split for position in images.positions]
     return replace(images, table=images.table.with_splits(splits)), begun["notes"]
 
@@ -193,7 +193,7 @@ def _check_free(out: Path) -> None:
         else "is not empty. Choose"
     )
     msg = f"{out}: {what} another --out."
-    raise RunError(msg)
+    raise RunError(msg, code="in-the-way", path=out)
 
 
 def _only_begun(out: Path) -> bool:
@@ -227,13 +227,13 @@ def _check_begun(out: Path, recipe: Recipe | None) -> None:
         if recipe:
             return
         msg = f"{out}: no training was begun here. Leave out --resume, and say which --recipe and --set."
-        raise RunError(msg)
+        raise RunError(msg, code="nothing-to-continue", path=out)
     run = open_run(out)
     if recipe and recipe != run.recipe:
         ours, theirs = run.recipe.model_dump(), recipe.model_dump()
         differing = ", ".join(key for key in ours if ours[key] != theirs[key])
         msg = f"{out}: was begun with another recipe (differs in: {differing}). Leave out --recipe and --set."
-        raise RecipeError(msg)
+        raise RecipeError(msg, code="other-choices", path=out)
 
 
 def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
@@ -260,7 +260,7 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
     resolve_healthy(recipe, labels, protected)
     if protected is None and recipe.training.select == "misses":
         msg = f'{table.root}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
-        raise RecipeError(msg)
+        raise RecipeError(msg, code="no-positive-label")
     check_before(recipe, table, labels)
     return labels
 

@@ -204,7 +204,7 @@ def write_phantoms(
     try:
         if os.path.lexists(out) and (not out.is_dir() or any(map(_is_others, out.iterdir()))):
             msg = f"{out} is not an empty folder; choose another one, or empty it first"
-            raise DataError(msg)
+            raise DataError(msg, code="not-empty", path=out)
         with _whole(out) as part:
             _make_folders(part, plan, masks)
             with (progress or Progress()).task("Making phantoms", len(plan)) as advance:

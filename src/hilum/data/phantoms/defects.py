@@ -35,7 +35,8 @@ _MARKER_SHARE = 0.95
 def _refuse(text: str, why: str) -> UsageError:
     kinds = [*LABEL_DEFECTS.values(), *(spelling for _, spelling in COUNT_DEFECTS.values())]
     listed = "\n".join(f"  {spelling}" for spelling in kinds)
-    return UsageError(f"no such defect: {text!r} ({why}). There are:\n{listed}\nLABEL is one of: {', '.join(LABELS)}")
+    msg = f"no such defect: {text!r} ({why}). There are:\n{listed}\nLABEL is one of: {', '.join(LABELS)}"
+    return UsageError(msg, code="unknown-defect")
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ Details = list[dict[str, str | list[str]]]
 def _draw(rng: np.random.Generator, candidates: list[int], defect: Defect) -> list[int]:
     if len(candidates) < defect.number:
         msg = f"cannot plant {defect}: only {len(candidates)} qualify; ask for fewer, or for more patients"
-        raise UsageError(msg)
+        raise UsageError(msg, code="too-few-candidates")
     return sorted(int(i) for i in rng.choice(candidates, defect.number, replace=False))
 
 

@@ -93,7 +93,7 @@ def choose_columns(
             f"{table.path}: {what} {'are' if len(missing) > 1 else 'is'} not recognised; its columns: {table.columns}. "
             f"Say which: {flags}. A table of hilum is a CSV with the columns path and label."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="unrecognised-columns", path=table.path)
     taken = {number for role, number in place.items() if role != "source" or table.header[number] == role}
     extra, names = [], set()
     for number, name in enumerate(table.header):
@@ -130,7 +130,7 @@ def _recognised(table: TextTable, role: str, used: set[int]) -> int | None:
             else:
                 which = f"Say which: {_flag(role)} NAME."
                 msg = f"{table.path}: the columns {' and '.join(columns)} may all be the {WORDS[role]}. {which}"
-            raise TableError(msg)
+            raise TableError(msg, code="ambiguous-column", path=table.path)
         if found:
             return found[0]
     return None
@@ -147,7 +147,7 @@ def _named(table: TextTable, name: str, flag: str) -> int:
     close = difflib.get_close_matches(name.lower(), [column.lower() for column in table.header], n=1)
     hint = next((f" Did you mean '{c}'?" for c in table.header if close and c.lower() == close[0]), "")
     msg = f"{table.path}: {flag} {name}: there is no such column; its columns: {table.columns}.{hint}"
-    raise TableError(msg)
+    raise TableError(msg, code="no-such-column", path=table.path)
 
 
 def _flag(role: str) -> str:

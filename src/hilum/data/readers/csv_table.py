@@ -54,7 +54,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
     table = as_meant(table) if written_by_hilum else table
     if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
-        raise TableError(msg)
+        raise TableError(msg, code="no-rows", path=path)
     table = replace(table, notes=reading.notes())
     column = text.header[columns.place["split"]] if "split" in columns.place else ""
     split = meanings(column, (name for name in reading.splits if not says_nothing(name)))
@@ -64,7 +64,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
                 f"{path}, line {line}: unknown split '{printable(name)}'. Use train, val, calibration or test, or "
                 "leave the cell empty."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="unknown-split", path=path)
     table = table.renamed("split", {name: split.get(name, "") for name in reading.splits})
     table = replace(table, notes=(*table.notes, *splits_in_words(split, "value")))
     if not table.splits and options.split_column.casefold() != NONE:
@@ -128,7 +128,7 @@ class _Reading:
                 f"{printable(mark.join(cells))[:160]}. Cells that hold {SEPARATORS.get(mark, mark)} stand in quotes, "
                 f'such as "COVID-19{mark} mild".'
             )
-            raise TableError(msg)
+            raise TableError(msg, code="surplus-cells", path=self.text.path)
 
     def notes(self) -> tuple[str, ...]:
         """How the table was read."""
@@ -169,7 +169,7 @@ class _Reading:
         if not given or "\0" in given or "\n" in given:
             what = f"'{printable(given[:80])}' is no path; is a quote not closed?" if given else "the path is empty."
             msg = f"{self.text.path}, line {line}: {what} Correct the row, or remove it."
-            raise TableError(msg)
+            raise TableError(msg, code="no-path", path=self.text.path)
         if (
             not given.isascii() and not is_text(given) and not os.path.lexists(root / given)
         ):  # a name on the disk need not be UTF-8
@@ -234,7 +234,7 @@ def _each_once(path: Path, table: Table, lines: Sequence[int]) -> Table:
         count = len(contradicting)
         shown = "; ".join(contradicting[:SHOWN]) + (f"; and {count - SHOWN:,} more" if count > SHOWN else "")
         msg = f"{path}: images are listed again with other values: {shown}. Keep one row an image."
-        raise TableError(msg)
+        raise TableError(msg, code="contradicting-rows", path=path)
     note = f"{len(again):,} rows repeat an image that is listed already, and count once"
     rows = pack(row for number, row in enumerate(table.rows) if number not in again)
     return replace(table, rows=rows, notes=(*table.notes, note))

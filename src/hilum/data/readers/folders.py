@@ -72,7 +72,8 @@ def _no_images(root: Path, listed: Sequence[Folder]) -> TableError:
     seen = f"{count} files of other kinds" if count else "no files at all"
     if images:
         seen = f"only {images} masks, annotations or heatmaps"
-    return TableError(f"{root}: no images ({kinds}) below this folder, {seen}. Is it the right folder?")
+    msg = f"{root}: no images ({kinds}) below this folder, {seen}. Is it the right folder?"
+    return TableError(msg, code="no-images", path=root)
 
 
 def _without_repetition(root: Path, folders: Sequence[Folder]) -> tuple[list[Folder], list[str]]:
@@ -131,7 +132,7 @@ def _check_kinds(root: Path, kept: Sequence[Folder], folders: Sequence[Folder]) 
                 f"{root}: '{printable(folder.path)}' has {kinds} that hilum does not read; {few}. The label would get "
                 "lost: convert the files to PNG (archives: unpack them), or move the folder elsewhere."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="label-without-images")
 
 
 def _without_images(kept: Sequence[Folder], folders: Sequence[Folder]) -> list[Folder]:
@@ -150,14 +151,14 @@ def _check_rows(root: Path, rows: Sequence[Row], kept: Sequence[Folder], notes: 
     if strange:
         shown = printable(strange)
         msg = f"{root}: the folder name '{shown}' is not UTF-8 text. Rename the folder: it is a label."
-        raise TableError(msg)
+        raise TableError(msg, code="not-utf8")
     if not rows:
         count = sum(len(folder.images) for folder in kept)
         msg = (
             f"{root}: {count} images, but none in a class folder. Put each label's images into one folder, or list "
             f"them in a metadata.csv with the columns path and label." + "".join(f" ({note})" for note in notes)
         )
-        raise TableError(msg)
+        raise TableError(msg, code="no-class-folder")
 
 
 def _check_masks(root: Path, folders: Sequence[Folder], places: Sequence[Place]) -> None:
@@ -172,7 +173,7 @@ def _check_masks(root: Path, folders: Sequence[Folder], places: Sequence[Place])
             f"{root}: the images of '{printable(masks[0])}' are black and white only, as masks are and radiographs are "
             "not. Move them elsewhere, or give the folder of the images."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="masks")
 
 
 def _passed_over(kept: Sequence[Folder], without: Sequence[Folder]) -> list[str]:

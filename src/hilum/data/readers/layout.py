@@ -103,7 +103,7 @@ def _check_formats(root: Path, folders: Sequence[Folder], rests: Sequence[Parts]
                 f"{root}: '{printable(other.path)}' and '{printable(folder.path)}' hold files of the same names: the "
                 "same images twice? Keep one of these folders, or list the images in a metadata.csv."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="same-images-twice")
 
 
 class _Splits:
@@ -201,7 +201,7 @@ class _Splits:
             "train/LABEL/ and test/LABEL/ (rename or move folders), or list every image in a metadata.csv with the "
             "columns path, label and split."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="unclear-splits", path=self.root)
 
     def _stop_beside(self, without: Sequence[Parts], having: Sequence[Parts], front: Parts) -> None:
         depth = len(common([*without, *having])) + 1
@@ -213,7 +213,7 @@ class _Splits:
             f"{self._did_you_mean(front)} Move those elsewhere, give the folder that holds nothing but splits, or list "
             "the images in a metadata.csv."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="labels-beside-splits", path=self.root)
 
     def _did_you_mean(self, front: Parts) -> str:
         if not front or is_healthy(front[-1]):
@@ -229,7 +229,7 @@ class _Splits:
             f"{self._did_you_mean(next(front for front in tops if front))} To use all of it, list every image in a "
             "metadata.csv with the columns path, label and split."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="several-places", path=self.root)
 
 
 def _real(folders: Sequence[Folder], rests: Sequence[Parts], start: Parts) -> Parts:
@@ -265,7 +265,7 @@ def _without_wrapper(root: Path, folders: Sequence[Folder], rests: Sequence[Part
             f"{root}: {direct} images lie in '{name}' itself and others in folders below it. A label or what is around "
             f"the labels? Move them to a folder of their own, such as {name}/other/, or take them away."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="images-around-labels")
     question = _question(outer, labelled)
     if question:
         kept = printable(question[0])
@@ -305,7 +305,7 @@ def _check_datasets(root: Path, folders: Sequence[Folder], rests: Sequence[Parts
         f"labels? hilum would read the labels {labels}.{guess} To use all of it, list every image in a metadata.csv "
         "with the columns path and label."
     )
-    raise TableError(msg)
+    raise TableError(msg, code="several-datasets")
 
 
 def _check_labels(root: Path, folders: Sequence[Folder], rests: Sequence[Parts]) -> None:
@@ -321,7 +321,7 @@ def _check_labels(root: Path, folders: Sequence[Folder], rests: Sequence[Parts])
             f"there (all labels: {named('/'.join(rest) for rest in counts)}). Rename it to its label, move the others "
             "elsewhere, or give one of the folders."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="kind-of-image")
     holders = {rest[:depth]: rest for rest in counts for depth in range(1, len(rest))}
     both = next((rest for rest in counts if rest in holders), None)
     if both:
@@ -330,7 +330,7 @@ def _check_labels(root: Path, folders: Sequence[Folder], rests: Sequence[Parts])
             f"'{printable('/'.join(holders[both]))}': one label or two? Move its own images to a folder within it, or "
             "all of them into one."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="images-around-label")
     middle = sorted(counts.values())[len(counts) // 2] if counts else 0
     nested = any(len(rest) > 1 for rest in counts)
     few = (len(counts) > MANY and middle <= FEW) or (len(counts) > FEW + 1 and middle <= 1)
@@ -340,4 +340,4 @@ def _check_labels(root: Path, folders: Sequence[Folder], rests: Sequence[Parts])
             f"with at most {middle} images. Are they patients? Name them patient001 and so on below the folder of "
             "their label, or list every image in a metadata.csv with the columns path, label and patient_id."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="labels-or-patients")

@@ -127,7 +127,7 @@ def inside_tables(root: Path, folders: Sequence[str]) -> TableError:
         f"{root}: a metadata.csv lies in {them}, not in the folder that was given. {what} To use all of it, list every "
         f"image in one metadata.csv in {root}."
     )
-    return TableError(msg)
+    return TableError(msg, code="tables-below", path=root)
 
 
 class _Walk:
@@ -175,7 +175,7 @@ class _Walk:
                 f"{self.root}: '{printable(known)}' and '{name}' are links to one folder. Its images would have two "
                 "labels or splits: remove one of the links."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="linked-twice", path=self.root)
         elif identity in self.seen:
             self.notes.append(f"'{name}' is a link to '{printable(known)}' and is passed over")
         else:
@@ -231,7 +231,7 @@ class _Walk:
     def _own(self, parts: tuple[str, ...]) -> None:
         if not parts:
             msg = f"{self.root}: pictures that hilum has drawn to explain answers, no dataset. Give the images' folder."
-            raise TableError(msg)
+            raise TableError(msg, code="own-pictures", path=self.root)
         self.notes.append(f"left out '{printable('/'.join(parts))}', which hilum itself has written")
 
 

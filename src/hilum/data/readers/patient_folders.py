@@ -67,7 +67,7 @@ def without_patients(
                 "(LABEL/PATIENT/1.png): rearrange the folders, or list every image in a metadata.csv with the columns "
                 "path, label and patient_id."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="labels-below-patients")
         kept.append(rest[:depth])
         patients.append(rest[depth])
         labels[rest[depth]].add(tuple(name for name in rest[:depth] if not split_of(name)))
@@ -126,7 +126,7 @@ def _patterns(root: Path, folders: Sequence[Folder], rests: Sequence[Parts]) -> 
                 f"only ({named(different, 3)}). Patients or labels? Name patients patient001 and so on, or list every "
                 "image in a metadata.csv with the columns path, label and patient_id."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="patients-or-labels")
         chosen.add(pattern)
     return chosen
 

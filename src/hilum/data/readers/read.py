@@ -52,13 +52,13 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
             f"{data}: holds {printable(found[0].name)}, a table of images and labels: give it instead "
             f"({printable(str(found[0]))}). Without it: {why}"
         )
-        raise TableError(msg) from error
+        raise TableError(msg, code="table-in-folder", path=data) from error
 
 
 def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
-        raise TableError(msg)
+        raise TableError(msg, code="missing", path=data)
     table = _read_folder(data, options) if data.is_dir() else read_csv_table(data, options)
     table = tidy_patients(tidy_labels(table))
     if len(table.labels) < 2:
@@ -69,7 +69,7 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
             "at least two: put each label's images into a folder of its own, such as normal/ and infected/covid/."
             + "".join(f" ({note})" for note in table.notes)
         )
-        raise TableError(msg)
+        raise TableError(msg, code="single-label", path=data)
     table = with_headers(table, progress, patients=options.patients == "auto")
     if several := several_in_words(table):
         note = f"{several}: an audit takes each for a label of its own, and a training refuses them"
@@ -104,7 +104,7 @@ def _read_folder(data: Path, options: ReadOptions) -> Table:
     exact = [file for file in meant if file.name == f"{TABLE}.csv"] or meant
     if len(exact) > 1:
         msg = f"{data}: holds {' and '.join(printable(file.name) for file in exact)}. Give the one that is meant."
-        raise TableError(msg)
+        raise TableError(msg, code="several-tables", path=data)
     if exact:
         return read_csv_table(exact[0], options)
     columns = [name for name in ("path", "label", "patient", "split") if getattr(options, f"{name}_column")]
@@ -112,7 +112,7 @@ def _read_folder(data: Path, options: ReadOptions) -> Table:
     if columns:
         hint = f"Give one of its tables ({others})." if tables else "Leave the option out, or give a table."
         msg = f"{data}: --{columns[0]}-column takes a table, and this folder has no {TABLE}.csv. {hint}"
-        raise TableError(msg)
+        raise TableError(msg, code="no-table", path=data)
     hint = f"tables in it were not read ({others}): to use one, give it instead of the folder"
     try:
         table = read_folders(data)
@@ -120,5 +120,5 @@ def _read_folder(data: Path, options: ReadOptions) -> Table:
         if not tables:
             raise
         msg = f"{error} ({hint[0].upper()}{hint[1:]}.)"
-        raise TableError(msg) from error
+        raise TableError(msg, code=error.code, path=error.path) from error
     return replace(table, notes=(*table.notes, hint)) if tables else table

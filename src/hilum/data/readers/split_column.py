@@ -50,7 +50,7 @@ def find_split_column(table: TextTable, used: Collection[int]) -> int | None:
                 f"({named(odd, SHOWN)}). Write train, val, calibration, test or nothing there, or say which column "
                 f"holds the splits: --split-column NAME; {NO_COLUMN}."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="mixed-split-column", path=table.path)
     if len(found) > 1:
         _check_alike(table, {number: meanings(table.header[number], cells[number]) for number in found})
     if not found:
@@ -103,7 +103,7 @@ def _check_alike(table: TextTable, columns: Mapping[int, Mapping[str, str]]) -> 
                 f"{table.path}, line {number}: the columns {names} hold splits and differ ({what}). Say which to use: "
                 f"--split-column NAME."
             )
-            raise TableError(msg)
+            raise TableError(msg, code="contradicting-splits", path=table.path)
 
 
 def with_splits_of_paths(table: Table, name: str) -> Table:
@@ -133,7 +133,7 @@ def with_splits_of_paths(table: Table, name: str) -> Table:
             f"{name}: folders in its paths name splits ('{printable(example)}'), but '{printable(wrong[0] or '.')}' "
             f"names {what}. Add a column split; {NO_COLUMN}."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="unclear-splits")
     told = ", ".join(f"{printable(part)} ({split})" for part, split in sorted(known.items()))
     chosen = {folder: next(iter(found)) for folder, found in splits.items()}
     table = table.with_splits([chosen[row.path.rpartition("/")[0]] for row in table.rows])

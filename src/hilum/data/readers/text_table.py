@@ -66,7 +66,7 @@ class TextTable:
                     f'{self.path}, line {last + 1}: cannot be read as a table ({error}). Is a quote (") not closed, or '
                     "not doubled inside of quotes? Save the table as comma-separated UTF-8 text."
                 )
-                raise TableError(msg) from error
+                raise TableError(msg, code="malformed-table", path=self.path) from error
 
     @property
     def columns(self) -> str:
@@ -94,12 +94,12 @@ def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         msg = f"{path}: cannot be read as a table ({reason}). Check what it is, and the permissions."
-        raise TableError(msg) from error
+        raise TableError(msg, code="unreadable", path=path) from error
     encoding = _encoding(start)
     kind = kind_of(start)
     if not encoding or not start.strip() or kind.startswith(WRITTEN):
         msg = f"{path}: is {kind}, not a table. {_remedy(kind)}"
-        raise TableError(msg)
+        raise TableError(msg, code="not-a-table", path=path)
     separator, above = "", 0
     try:
         with _open(path, encoding) as file:

@@ -74,7 +74,7 @@ def check_whole(text: TextTable, column: int) -> bool:
             f"was written ({beside}). Take a whole copy, or make it anew. If rows were taken out on purpose, give the "
             "table another name."
         )
-        raise TableError(msg)
+        raise TableError(msg, code="cut", path=text.path)
     return True
 
 
