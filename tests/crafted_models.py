@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hilum.data.reduction import SCHEME
-from hilum.serving.bundle import FORMAT
-from hilum.serving.seal import HASH, METADATA
+from hilum.data.preprocessing import SCHEME
+from hilum.serving.model_file import FORMAT
+from hilum.serving.onnx_file import HASH, METADATA
 
 SIDE = 32
 FACTS = {

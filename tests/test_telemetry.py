@@ -27,7 +27,7 @@ RUNTIME_ALONE = (
 )
 COMMANDS = """
 import os, sys, time
-from hilum.cli import main
+from hilum.cli.app import main
 few = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "training.epochs=1"]
 for words in (
     ["audit", "data", "--out", "audit"],

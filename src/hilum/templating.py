@@ -10,9 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hilum.printable import on_page, printable
-from hilum.saving import save_text
-from hilum.text import duration, fraction, fraction_range, percent, percent_range, plural
+from hilum.files import save_text
+from hilum.text import duration, fraction, fraction_range, on_page, percent, percent_range, plural, printable
 
 
 def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:

@@ -6,9 +6,9 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from hilum.audit.features import CORNER, EDGE, THUMBNAIL, probes
-from hilum.audit.survey import LEVELS, SIDE, Container, Survey
-from hilum.data.table import Row, Table
+from hilum.audit.probe_features import CORNER, EDGE, THUMBNAIL, probes
+from hilum.audit.scan import LEVELS, SIDE, Container, Survey
+from hilum.data.dataset import Row, Table
 
 FILE = Container(size=5000, format="PNG", mode="L", width=100, height=100)
 

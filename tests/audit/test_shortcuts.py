@@ -8,12 +8,13 @@ from PIL import Image
 from scipy.stats import binomtest, kstest
 from sklearn.metrics import roc_auc_score
 
-from hilum.audit import chance, shortcuts
-from hilum.audit.probing import fit_scores, out_of_fold_scores
-from hilum.audit.shortcuts import findings, judge, probe_shortcuts
-from hilum.audit.survey import survey
-from hilum.data.phantoms import Defect, write_phantoms
+from hilum.audit.checks import shortcuts
+from hilum.audit.checks.shortcuts import findings, judge, probe_shortcuts
+from hilum.audit.probe_classifier import fit_scores, out_of_fold_scores
+from hilum.audit.scan import survey
 from hilum.data.readers.read import read_table
+from hilum.phantoms import Defect, write_phantoms
+from hilum.stats import hypothesis_tests as chance
 from wording import numbers
 
 COVID = "infected/covid"

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from hilum.data.sampling import SURE, Lot
+from hilum.data.splits import SURE, Lot
 
 
 def many(n=20_000, a_patient=4, rare=0.002, seed=0):

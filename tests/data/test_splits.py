@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, components, find_leakage, joined
-from hilum.data.table import Row, Table
 from hilum.errors import SplitError
 from wording import numbers
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hilum.data.cache import Images
-from hilum.data.familiarity import (
+from hilum.data.dataset import Row, Table
+from hilum.decision.ood import (
     FAR,
     UNFAMILIAR,
     Familiarity,
@@ -19,14 +20,20 @@ from hilum.data.familiarity import (
     layouts,
     unit_rows,
 )
-from hilum.data.operating_point import OperatingPoint, triage
-from hilum.data.table import Row, Table
-from hilum.evaluation import ood
-from hilum.evaluation.abstaining import measure_abstention, risk_coverage
-from hilum.evaluation.ood import boundaries, by_patient, fewest_patients, left_out, shuffled, stated_rate
+from hilum.decision.operating_point import OperatingPoint, triage
+from hilum.evaluation import ood_reference as ood
+from hilum.evaluation.ood_reference import (
+    abstained_by_patient,
+    boundaries,
+    fewest_patients,
+    left_out,
+    shuffled,
+    stated_rate,
+)
 from hilum.evaluation.predictions import Predictions
-from hilum.models.penultimate import WithFeatures, final_layer, parts_of
+from hilum.evaluation.triage import measure_abstention, risk_coverage
 from hilum.models.registry import build_classifier
+from hilum.models.stages import WithFeatures, final_layer, parts_of
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
@@ -266,7 +273,7 @@ def test_abstention_is_counted_by_patient_too():
     count = len(names)
     paths = tuple(f"{i}.png" for i in range(count))
     strange = np.arange(count) % 10 == 0
-    found = by_patient(names, paths, strange)
+    found = abstained_by_patient(names, paths, strange)
     hit = {name for name, is_so in zip(names, strange, strict=True) if is_so}
     assert found["any_image"]["count"] == len(hit)
     assert found["any_image"]["patients"] == found["one_image"]["patients"] == len(sizes)
@@ -277,7 +284,7 @@ def test_abstention_is_counted_by_patient_too():
     }
     assert found["by_images"]["4 or more"]["value"] == 1.0
     assert found["one_image"]["count"] < found["any_image"]["count"]
-    single = by_patient(names[:90], paths[:90], strange[:90])
+    single = abstained_by_patient(names[:90], paths[:90], strange[:90])
     assert single["any_image"] == single["one_image"] == single["by_images"]["1"]
 
 

@@ -11,15 +11,14 @@ from PIL import Image
 
 from hilum.errors import CertificateError, LedgerError
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
-from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certificate import UpperSide, allowed_rank
 from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.ledger import read_ledger
 from hilum.evaluation.temperature import Calibration
-from hilum.evaluation.upper_threshold import UpperSide
 from hilum.progress import Progress
-from hilum.reporting.page import page_content, write_report
+from hilum.report.page import page_content, write_report
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train

@@ -14,10 +14,10 @@ from hilum.evaluation.decision_curve import (
     net_benefit,
     worse_than_nothing,
 )
-from hilum.evaluation.outcomes import Cohort
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.prevalence import Prior
-from hilum.intervals.shares import Patients, proportion
+from hilum.evaluation.temperature import Prior
+from hilum.evaluation.triage import Cohort
+from hilum.stats.intervals import Patients, proportion
 
 EVEN = Prior(np.array([0.5, 0.5]), np.zeros(2), "made")
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from hilum.evaluation.certificate_check import sample
-from hilum.evaluation.feature_shift import two_sample
+from hilum.evaluation.ood_reference import two_sample
 
 
 def drawn(first, second, seed, *, shift=0.0, share=1.0, dimensions=32):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hilum.data.table import Row, Table
+from hilum.data.dataset import Row, Table
 from hilum.evaluation.subgroups import table_facts
 
 

@@ -10,17 +10,18 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from hilum.audit.features import Probe
-from hilum.audit.probing import fit_boosting, fit_trees
-from hilum.audit.survey import survey
-from hilum.data import sampling
-from hilum.evaluation import shortcut_gate
+from hilum.audit.probe_classifier import fit_boosting, fit_trees
+from hilum.audit.probe_features import Probe
+from hilum.audit.scan import survey
+from hilum.data import splits as sampling
+from hilum.evaluation import shortcut_baselines as shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.shortcut_gate import Evidence, baselines
-from hilum.evaluation.shortcut_verdict import (
+from hilum.evaluation.shortcut_baselines import (
     STACKED,
     Baseline,
+    Evidence,
+    baselines,
     compare_with_baselines,
     gate_sentence,
     lead_rows,

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import hilum
-from hilum.data import table as tables
+from hilum.data import dataset as tables
 from hilum.data.readers import read as readers
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate

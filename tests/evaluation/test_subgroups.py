@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 
-from hilum.data.table import Row
+from hilum.data.dataset import Row
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.subgroups import (
-    age_band,
-    columns_of,
-    measure_subgroups,
-    subgroup_sentences,
-    subgroup_verdict,
-)
+from hilum.evaluation.subgroups import age_band, columns_of, measure_subgroups, subgroup_sentences, subgroup_verdict
 
 LABELS = ("normal", "infected/covid")
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from hilum.evaluation.calibration import (
+from hilum.evaluation.certificate_check import seal
+from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.temperature import calibrate
+from hilum.stats.calibration import (
     applied,
     expected_calibration_error,
     fit_temperatures,
@@ -16,10 +19,7 @@ from hilum.evaluation.calibration import (
     noise_floor,
     scale,
 )
-from hilum.evaluation.certificate_check import seal
-from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.metrics import log_loss
-from hilum.evaluation.temperature import calibrate
+from hilum.stats.metrics import log_loss
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 

@@ -13,7 +13,7 @@ from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.export.export import Words, export
-from hilum.serving.bundle import open_bundle
+from hilum.serving.model_file import open_bundle
 from hilum.serving.predictor import Predictor
 from hilum.text import interval_text
 from hilum.training.checkpoints import save_checkpoint

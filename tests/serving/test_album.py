@@ -11,11 +11,11 @@ from PIL import Image
 
 from hilum.data.readers.folders import read_folders
 from hilum.errors import UsageError
-from hilum.serving import album as album_page
-from hilum.serving.album import Album, Map, Shown, write_pages
-from hilum.serving.answer import Answer
-from hilum.serving.bundle import open_bundle
-from hilum.serving.explanation import draw, explain
+from hilum.serving import explanation_gallery as album_page
+from hilum.serving.explain import draw, explain
+from hilum.serving.explanation_gallery import Album, Map, Shown, write_pages
+from hilum.serving.model_file import open_bundle
+from hilum.serving.prediction import Answer
 from hilum.serving.predictor import Predictor
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_made_is_said_so(bundle, tmp_path, refuses):
 
 
 def test_what_an_earlier_call_has_drawn_is_no_radiograph(tmp_path):
-    from hilum.serving.sources import find_files
+    from hilum.serving.inputs import find_files
 
     for name in ("a.png", "out/b.jpg", "out/c/d.jpg", "other/e.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

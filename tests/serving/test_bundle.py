@@ -5,10 +5,10 @@ import pytest
 
 from crafted_models import metadata_entry
 from hilum.errors import BundleError
-from hilum.export.onnx_model import seal
-from hilum.serving.bundle import open_bundle
+from hilum.export.graph import seal
+from hilum.serving.model_file import open_bundle
+from hilum.serving.onnx_file import unseal
 from hilum.serving.predictor import Predictor
-from hilum.serving.seal import unseal
 
 
 def test_what_was_sealed_comes_back():

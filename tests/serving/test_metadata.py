@@ -9,15 +9,14 @@ import onnx
 import pytest
 
 from crafted_models import metadata_entry
-from hilum.data.familiarity import Familiarity
+from hilum.decision.ood import Familiarity
 from hilum.errors import BundleError
-from hilum.export.onnx_model import seal
-from hilum.serving.abstention import pack, unpack
-from hilum.serving.answer import legend
-from hilum.serving.bundle import open_bundle
-from hilum.serving.explanation import explain
-from hilum.serving.predictor import Predictor
-from hilum.serving.seal import METADATA
+from hilum.export.graph import seal
+from hilum.serving.explain import explain
+from hilum.serving.model_file import open_bundle
+from hilum.serving.onnx_file import METADATA
+from hilum.serving.prediction import legend
+from hilum.serving.predictor import Predictor, pack, unpack
 from hilum.serving.studies import judge_study
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)

@@ -15,10 +15,10 @@ from PIL import Image
 
 from hilum.errors import UsageError
 from hilum.evaluation.predictions import Predictions
-from hilum.serving.answer import Answer, decide, legend
-from hilum.serving.bundle import open_bundle, shipped_model
+from hilum.serving.inputs import group_files
+from hilum.serving.model_file import open_bundle, shipped_model
+from hilum.serving.prediction import Answer, decide, legend
 from hilum.serving.predictor import Predictor
-from hilum.serving.sources import group_files
 from hilum.serving.studies import judge_study, predict_studies
 from wording import numbers
 
@@ -86,7 +86,7 @@ def test_one_decision_of_all_images(two_sided, images, decision):
 
 def test_a_study_is_decided_about_as_the_evaluation_decides_about_patients(two_sided):
     """On 300 made-up patients of one to five images: `hilum evaluate` and `hilum predict --study` agree."""
-    from hilum.evaluation.outcomes import decide as decide_evaluated
+    from hilum.evaluation.triage import decide as decide_evaluated
 
     generator = np.random.default_rng(0)
     patients = np.repeat(np.arange(300), generator.integers(1, 6, 300))
@@ -111,7 +111,7 @@ def test_a_study_is_decided_about_as_the_evaluation_decides_about_patients(two_s
 @given(data=st.data())
 def test_evaluation_and_serving_decide_alike(shipped, data):
     """By any thresholds or none, for any group of labels, reasons and patients: image by image, and together."""
-    from hilum.evaluation.outcomes import decide as decide_evaluated
+    from hilum.evaluation.triage import decide as decide_evaluated
 
     low, lower, upper = sorted(data.draw(st.tuples(*[st.integers(0, 8)] * 3)))
     members = data.draw(st.sampled_from([("infected/*", LABELS[1:]), (LABELS[1], LABELS[1:2])]))

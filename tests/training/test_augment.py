@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from hilum.training.augment import apply, draw
+from hilum.training.augmentation import apply, draw
 from hilum.training.recipe import Augmentation
 
 

@@ -12,18 +12,18 @@ from dataclasses import replace
 
 import pytest
 
-from hilum.data.table import Row, Table
+from hilum.data.dataset import Row, Table
 from hilum.errors import RunError, TableError
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.ood import familiarise
+from hilum.evaluation.ood_reference import familiarise
 from hilum.evaluation.temperature import calibrate
 from hilum.progress import Progress
 from hilum.training import lock
 from hilum.training.lock import HOLDER, LOCK, contents, occupied, only_process
+from hilum.training.multirun import series
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run, open_run
-from hilum.training.series import series
 from hilum.training.train import train
 
 pytestmark = pytest.mark.timeout(120)

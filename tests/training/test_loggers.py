@@ -5,15 +5,14 @@ import struct
 import sys
 
 import pytest
+from messages import assert_one_message
 
 from hilum.errors import DivergenceError, ExtraError, UsageError
 from hilum.progress import Progress
-from hilum.training.callbacks import Keep
-from hilum.training.loggers import check_loggers
+from hilum.training.callbacks import Keep, check_loggers
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
-from messages import assert_one_message
 
 LOGGED = ("epoch", "lr", "train_loss", "val_accuracy", "val_loss", "val_misses")
 

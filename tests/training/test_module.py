@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from hilum.evaluation.crossval import crossval
 from hilum.training import ClassifierModule, RadiographDataModule
 from hilum.training.checkpoints import load_weights, weights_sha256
-from hilum.training.network import build_for
+from hilum.training.module import build_for
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
@@ -64,7 +64,7 @@ def test_steps_are_counted_as_the_recipe_says(write_dataset, tiny):
 
 def test_pytorch_is_loaded_when_it_is_asked_for():
     code = (
-        "import sys, hilum.training, hilum.training.recipe, hilum.training.loggers\n"
+        "import sys, hilum.training, hilum.training.recipe, hilum.training.callbacks\n"
         "print({'torch', 'lightning'} & set(sys.modules) or 'light')\n"
         "from hilum.training import ClassifierModule\n"
         "print('lightning' in sys.modules)"

@@ -14,15 +14,14 @@ import torch
 from PIL import Image
 
 from hilum.data.cache import open_images
+from hilum.data.labels import fair_shares
 from hilum.data.readers.read import read_table
-from hilum.data.taxonomy import fair_shares
 from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
 from hilum.evaluation.evaluate import evaluate
 from hilum.models.compact import Compact
 from hilum.progress import Progress
-from hilum.training.fit import precision_of
-from hilum.training.module import learning_rate_factor, select_part
-from hilum.training.objective import decision_weights
+from hilum.training.loop import precision_of
+from hilum.training.module import decision_weights, learning_rate_factor, select_part
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
@@ -116,7 +115,7 @@ def test_test_images_have_no_influence_on_the_weights(write_dataset, tmp_path):
     assert first.environment["weights_sha256"] == second.environment["weights_sha256"]
 
 
-START = "import sys; from hilum.cli import main; sys.argv[0] = 'hilum'; main()"
+START = "import sys; from hilum.cli.app import main; sys.argv[0] = 'hilum'; main()"
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])

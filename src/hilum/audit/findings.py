@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hilum import __version__
-from hilum.data.cache import cache_folder
-from hilum.data.cache_files import PRIVATE, make_private
-from hilum.data.rows import Row
-from hilum.opening import read_text
-from hilum.printable import printable
-from hilum.saving import save_json
+from hilum.data.cache_files import PRIVATE, cache_folder, make_private
+from hilum.data.dataset import Row
+from hilum.files import read_text, save_json
+from hilum.text import printable
 
 Severity = Literal["info", "warning", "error"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "info")

@@ -27,15 +27,23 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hilum.data.cache_files import cache_folder as cache_folder
-from hilum.data.cache_files import files_of, make_private, read_kept, remark, write_record
-from hilum.data.crew import Crew
-from hilum.data.decoding import THUMBNAIL, decode_files, hash_files
+from hilum.data.cache_files import (
+    THUMBNAIL,
+    cache_folder,
+    decode_files,
+    files_of,
+    hash_files,
+    make_private,
+    read_kept,
+    remark,
+    write_record,
+)
+from hilum.data.dataset import Table
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.table import Table
+from hilum.data.process_pool import Crew
 from hilum.errors import CacheError, TableError
+from hilum.files import locked
 from hilum.progress import Progress
-from hilum.saving import locked
 
 
 def release(pixels: NDArray[np.uint8]) -> None:

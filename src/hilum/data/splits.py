@@ -6,8 +6,9 @@ is on two sides and the test images choose nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hilum.data.dataset import Table
 from hilum.data.patients import in_words
-from hilum.data.table import Table
 from hilum.errors import SplitError
-from hilum.printable import printable
+from hilum.text import printable
 
 Ints = NDArray[np.integer[Any]]
 ROLES = ("test", "val", "calibration")  # in the order in which they are carved
@@ -72,7 +73,8 @@ def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | Non
     Args:
         table: N rows.
         plan: Where each part comes from.
-        duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
+        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if they
+            are known.
 
     Raises:
         SplitError: The plan names a split that is not there or takes one twice, a label has too few patients to
@@ -132,8 +134,9 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
     ``hilum audit --fix`` writes, or the same number in `duplicates`.
 
     Args:
-        table: N rows.
-        duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
+        table: N
+        rows.
+        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if they are known.
     """
     same_bytes: list[str | int] = []
     same_group: list[str | int] = []
@@ -313,3 +316,54 @@ def _check(table: Table, names: Sequence[str]) -> list[str]:
         for role in ROLES
         if labels[role] and labels["train"] - labels[role]
     ]
+
+
+ALL = 2**64
+SURE = 25  # patients of each label that are drawn in any case
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Whose images are drawn.
+
+    Attributes:
+        limits: By label, the number below which a patient's own one has to lie.
+    """
+
+    limits: Mapping[str, int]
+
+    @classmethod
+    def of(cls, images: Iterable[tuple[str, str]], most: int) -> Lot:
+        """Draw about `most` images, or all where there are no more.
+
+        Labels keep their shares, but a rare one gets half of what it would get if all were equally frequent, as far as
+        it has that many, and at least the images of 25 patients.
+
+        Args:
+            images: Label and patient of each; gone through once, and not held.
+            most: How many images, about.
+        """
+        counts: Counter[str] = Counter()
+        lowest: dict[str, list[int]] = {}
+        for label, patient in images:
+            counts[label] += 1
+            numbers = lowest.setdefault(label, [])
+            numbers.append(_number(patient))
+            if len(numbers) > 40 * SURE:
+                numbers[:] = sorted(set(numbers))[:SURE]
+        if counts.total() <= most:
+            return cls(dict.fromkeys(counts, ALL))
+        limits = {}
+        for label, count in counts.items():
+            wanted = max(most * count // counts.total(), most // (2 * len(counts)))
+            surely = sorted(set(lowest[label]))[:SURE][-1] + 1
+            limits[label] = max(min(ALL, ALL * wanted // count), surely)
+        return cls(limits)
+
+    def holds(self, label: str, patient: str) -> bool:
+        """Whether a patient's images of a label are drawn."""
+        return _number(patient) < self.limits[label]
+
+
+def _number(patient: str) -> int:
+    return int.from_bytes(hashlib.sha256(patient.encode(errors="surrogateescape")).digest()[:8], "big")

@@ -13,9 +13,9 @@ from hilum.evaluation.attempts import attempts_of
 from hilum.evaluation.cohort import EvaluationSet
 from hilum.evaluation.ledger import ImageSet, Ledger, image_set, ledger_file, open_ledger, place_of
 from hilum.evaluation.spending import CLOSE, joint_confidence
-from hilum.saving import save_json
+from hilum.files import save_json
+from hilum.training.multirun import PLAN
 from hilum.training.run import Run, read_json
-from hilum.training.series import PLAN
 
 FILE = "access_log.json"
 LOOKS = "looks.json"  # of versions without a ledger: how often a run was evaluated in a folder

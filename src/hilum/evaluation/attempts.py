@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.table import Table
+from hilum.data.dataset import Table
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate_check import is_sealed
 from hilum.evaluation.cohort import digest_of

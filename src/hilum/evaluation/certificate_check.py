@@ -14,13 +14,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hilum.data.cache import Images
-from hilum.data.operating_point import CLEAR, OperatingPoint, triage_images
-from hilum.data.rows import one_image_each, owner
+from hilum.data.dataset import one_image_each, owner
+from hilum.decision.operating_point import CLEAR, OperatingPoint, triage_images
 from hilum.errors import CertificateError
+from hilum.evaluation.certificate import upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, own_images
-from hilum.evaluation.exchangeability import compare_scores, with_features
-from hilum.evaluation.feature_shift import two_sample
-from hilum.evaluation.outcomes import (
+from hilum.evaluation.leakage import SEEN_AS
+from hilum.evaluation.ood_reference import two_sample
+from hilum.evaluation.predictions import Predictions, predict_with_features
+from hilum.evaluation.triage import (
     claim_at_most,
     count_outcomes,
     flagged_by_label,
@@ -28,14 +30,11 @@ from hilum.evaluation.outcomes import (
     sensitivities,
     shares_to_read,
 )
-from hilum.evaluation.overlap import SEEN_AS
-from hilum.evaluation.predictions import Predictions, predict_with_features
-from hilum.evaluation.upper_threshold import upper_claim
-from hilum.evaluation.verdicts import REFUTED, Verdict, at_most, weakest
-from hilum.intervals.shares import CONFIDENCE
-from hilum.opening import read_text, read_whole
+from hilum.files import read_text, read_whole, save_bytes
 from hilum.progress import Progress
-from hilum.saving import save_bytes
+from hilum.stats.exchangeability import compare_scores, with_features
+from hilum.stats.intervals import CONFIDENCE
+from hilum.stats.verdicts import REFUTED, Verdict, at_most, weakest
 from hilum.training.run import Run
 
 FILE = "certificate.json"
@@ -220,7 +219,7 @@ def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict
         predictions: Of other patients, by the same model.
 
     Returns:
-        As `hilum.evaluation.exchangeability.compare_scores` has it.
+        As `hilum.stats.exchangeability.compare_scores` has it.
     """
     group, others = scores_by_patient(predictions, reference["members"])
     beside = np.concatenate(list(others.values())) if others else np.zeros(0)

@@ -11,26 +11,24 @@ import numpy as np
 
 from hilum import __version__
 from hilum.data.cache import Images
-from hilum.data.operating_point import members_of
-from hilum.data.options import ReadOptions
+from hilum.data.dataset import ReadOptions, Table
 from hilum.data.patients import in_words
-from hilum.data.table import Table
+from hilum.decision.operating_point import members_of
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.attempts import record_failure, record_result, reserve
-from hilum.evaluation.calibration import for_temperature
-from hilum.evaluation.certificate import allowed_rank, split_confidence
+from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, split_confidence
 from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, seal
-from hilum.evaluation.certified_patients import certificate_of, too_few
+from hilum.evaluation.certification_patients import certificate_of, too_few
 from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
+from hilum.evaluation.leakage import SHOWN, find_seen, find_seen_pictures
 from hilum.evaluation.ledger import ledger_file
-from hilum.evaluation.outcomes import by_patient
-from hilum.evaluation.overlap import SHOWN, find_seen, find_seen_pictures
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.temperature import calibrate
-from hilum.evaluation.upper_threshold import UpperSide, check_upper
+from hilum.evaluation.triage import by_patient
+from hilum.files import save_json
+from hilum.outputs import CERTIFICATE, check_target
 from hilum.progress import Progress
-from hilum.saving import save_json
-from hilum.targets import CERTIFICATE, check_target
+from hilum.stats.calibration import for_temperature
 from hilum.training.lock import only_process
 from hilum.training.run import Run
 

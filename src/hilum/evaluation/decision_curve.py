@@ -18,13 +18,11 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from hilum.evaluation.outcomes import Cohort, Rates
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.prevalence import Prior, at_prevalence
-from hilum.evaluation.proportions import PREVALENCES
-from hilum.evaluation.verdicts import REFUTED, at_least
-from hilum.intervals.combined import combined
-from hilum.intervals.shares import Estimate
+from hilum.evaluation.temperature import Prior, at_prevalence
+from hilum.evaluation.triage import Cohort, Rates
+from hilum.stats.intervals import Estimate, combined
+from hilum.stats.verdicts import PREVALENCES, REFUTED, at_least
 from hilum.text import interval_text
 
 Floats = NDArray[np.float64]

@@ -11,31 +11,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.familiarity import Judgement
-from hilum.data.options import ReadOptions
-from hilum.data.table import Table
+from hilum.data.dataset import ReadOptions, Table
+from hilum.decision.ood import Judgement
 from hilum.errors import RunError
-from hilum.evaluation.abstaining import decisions_csv, measure_abstention
 from hilum.evaluation.accesses import FILE as ACCESS_FILE
 from hilum.evaluation.accesses import record_access
 from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, no_witness
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
-from hilum.evaluation.external import drop, internal_predictions
-from hilum.evaluation.ood import Abstention, familiarise, layouts_of
-from hilum.evaluation.outcomes import Decisions, decide, flags
+from hilum.evaluation.differences import drop, internal_predictions
+from hilum.evaluation.ood_reference import Abstention, familiarise, layouts_of
 from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions, predict_with_features
-from hilum.evaluation.prevalence import Prior, with_stated
 from hilum.evaluation.reliance import measure_reliance
-from hilum.evaluation.shortcut_gate import shortcut_gate
+from hilum.evaluation.shortcut_baselines import shortcut_gate
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate, training_prior
-from hilum.file_sets import as_bytes, saving_together, stated
+from hilum.evaluation.temperature import Calibration, Prior, calibrate, training_prior, with_stated
+from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
+from hilum.files import as_bytes, saving_together, stated
+from hilum.outputs import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.progress import Progress
-from hilum.targets import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
-from hilum.training.findings import known_of
 from hilum.training.lock import only_process
+from hilum.training.prepare import known_of
 from hilum.training.run import Run
 
 DECIDED = "decisions.csv"

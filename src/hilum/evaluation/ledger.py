@@ -23,9 +23,8 @@ from typing import Any
 
 from hilum import __version__
 from hilum.errors import LedgerError
-from hilum.opening import LARGEST_TABLE, read_text, read_whole
-from hilum.saving import append, locked, save_json
-from hilum.targets import LEDGER, check_target
+from hilum.files import LARGEST_TABLE, append, locked, read_text, read_whole, save_json
+from hilum.outputs import LEDGER, check_target
 
 FORMAT = 1
 FILE = "ledger.jsonl"

@@ -8,21 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.evaluation.calibration import calibration_errors
-from hilum.evaluation.curves import curve_bands
-from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.data.labels import branches
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.proportions import (
-    DISCORDANCE,
-    POWER,
-    PREVALENCES,
-    detectable_difference,
-    predictive_values,
-    wilson_of,
-)
-from hilum.evaluation.reliability import brier_parts, reliability
-from hilum.evaluation.slopes import calibration_by_label
-from hilum.intervals.shares import CONFIDENCE, Patients, as_json
+from hilum.stats.auc import curve_bands
+from hilum.stats.calibration import calibration_errors
+from hilum.stats.calibration_slope import brier_parts, calibration_by_label, reliability
+from hilum.stats.intervals import CONFIDENCE, Patients, as_json
+from hilum.stats.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.stats.verdicts import DISCORDANCE, POWER, PREVALENCES, detectable_difference, predictive_values, wilson_of
 
 
 def measure(
@@ -124,3 +117,54 @@ def details(predictions: Predictions) -> dict[str, Any]:
         "reliability": reliability(truth, probabilities, labels, patients),
         "brier_parts": brier_parts(truth, probabilities, labels, predictions.clusters),
     }
+
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def most_probable(probabilities: Floats) -> Ints:
+    """The label with the highest probability.
+
+    Args:
+        probabilities: Of shape (N, K).
+
+    Returns:
+        Indices of shape (N,).
+    """
+    answer: Ints = probabilities.argmax(axis=1)
+    return answer
+
+
+def down_the_tree(probabilities: Floats, labels: Sequence[str]) -> Ints:
+    """The answer that is reached by deciding level by level: infected or not first, which infection after that.
+
+    A folder is as probable as its labels together, so for the seed's labels P(infected) = 1 - P(normal). An image
+    with 0.4 for normal and 0.3 for each infection is normal to `most_probable` and infected here. Any network
+    can be read so, also one that never heard of the tree: what is left between it and a cascade is the network.
+
+    Args:
+        probabilities: Of shape (N, K).
+        labels: K nested labels.
+
+    Returns:
+        Indices of shape (N,).
+
+    Raises:
+        ValueError: A label is also a folder of other labels.
+    """
+    decisions = branches(labels)
+    deciding = {frozenset(sum(branch.members, ())): branch for branch in decisions}  # by the labels below it
+    answer = np.zeros(len(probabilities), dtype=np.int64)
+    waiting = [(decisions[0], np.arange(len(probabilities)))] if decisions else []
+    while waiting:
+        branch, here = waiting.pop()
+        share = np.stack([probabilities[here][:, list(inside)].sum(axis=1) for inside in branch.members], axis=1)
+        chosen = share.argmax(axis=1)
+        for child, inside in enumerate(branch.members):
+            below = here[chosen == child]
+            if len(inside) == 1:
+                answer[below] = inside[0]
+            else:
+                waiting.append((deciding[frozenset(inside)], below))
+    return answer

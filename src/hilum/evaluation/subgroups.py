@@ -12,17 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from hilum.audit.features import NAMES_AN_IMAGE, NAMES_THE_LABEL
+from hilum.audit.probe_features import NAMES_AN_IMAGE, NAMES_THE_LABEL
+from hilum.data.confounding import given_away
+from hilum.data.dataset import Row, Table
 from hilum.data.labels import is_covid
-from hilum.data.sources import given_away
 from hilum.data.splits import GROUP_COLUMN
-from hilum.data.table import Row, Table
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.proportions import SIGNIFICANT
-from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, holm, not_lower, scaled_to_decide, weakest
-from hilum.intervals.areas import auroc_estimate
-from hilum.intervals.combined import combined
-from hilum.intervals.shares import CONFIDENCE, Bools, Estimate, Patients, as_json, proportion
+from hilum.stats.auc import auroc_estimate
+from hilum.stats.intervals import CONFIDENCE, Bools, Estimate, Patients, as_json, combined, proportion
+from hilum.stats.verdicts import (
+    NOT_SHOWN,
+    REFUTED,
+    SHOWN,
+    SIGNIFICANT,
+    Verdict,
+    holm,
+    not_lower,
+    scaled_to_decide,
+    weakest,
+)
 from hilum.text import interval_text, p_equals
 
 AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from hilum.errors import RunError
+from hilum.files import PREFIX, SUFFIX, locked, save_json
 from hilum.progress import Progress
-from hilum.saving import PREFIX, SUFFIX, locked, save_json
 from hilum.training.run import read_json
 
 LOCK, HOLDER = ".hilum-in-use.lock", ".hilum-in-use.json"

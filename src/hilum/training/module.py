@@ -1,12 +1,4 @@
-"""The training as PyTorch Lightning knows it: a data module, and a module with one step of training and validation.
-
-Used with a trainer of your own::
-
-    recipe = load_recipe("compact")
-    data = RadiographDataModule.from_dataset(Path("images"), recipe)
-    module = ClassifierModule(recipe, data)
-    lightning.pytorch.Trainer(max_epochs=recipe.training.epochs).fit(module, data)
-"""
+"""The recipe's network and the range of values that it sees; what evaluation shares with training."""
 
 from __future__ import annotations
 
@@ -19,19 +11,138 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.data.cache import Images
-from hilum.data.options import ReadOptions
+from hilum.data.dataset import ReadOptions
+from hilum.data.labels import fair_shares
+from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
+from hilum.models.compact import local_contrast
+from hilum.models.registry import build_classifier
+from hilum.models.stages import Cascade, Ensemble
 from hilum.progress import Progress
-from hilum.training.augment import apply, draw, draw_mix
+from hilum.training.augmentation import Mix, apply, draw, draw_mix
 from hilum.training.batches import Batches
-from hilum.training.network import build_for, to_network_range
-from hilum.training.objective import Objective
 from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe, TrainingPlan
+
+
+def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
+    """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
+    chosen, size = recipe.network, recipe.preprocessing.size
+    network = build_classifier(recipe.architecture, chosen.name, labels, size, members=chosen.members, **chosen.options)
+    for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
+        for parameter in module.parameters(recurse=False):
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def to_network_range(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Map values in [0, 1] to what every network here sees: [-1, 1], or the recipe's local contrast.
+
+    Args:
+        images: Of shape (B, 1, H, W), already reduced (and, in training, augmented).
+        preprocessing: The recipe's.
+    """
+    share = preprocessing.local_contrast
+    return local_contrast(images * 2 - 1, share) if share else images * 2 - 1
+
+
+class Objective(nn.Module):
+    """The loss of a batch.
+
+    In a cascade each decision learns only from images that reach it: its networks never see the others, in the
+    loss or in their batch normalisation.
+
+    Args:
+        network: Flat or a cascade.
+        plan: Class weights and label smoothing.
+        targets: Of all training images, shape (N,): balanced weights are counted on them.
+        labels: K names.
+    """
+
+    def __init__(
+        self, network: nn.Module, plan: TrainingPlan, targets: NDArray[np.int64], labels: Sequence[str]
+    ) -> None:
+        super().__init__()
+        n_labels = len(labels)
+        self.smoothing = plan.label_smoothing
+        self.decisions = len(network.branches) if isinstance(network, Cascade) else 1
+        maps = [list(range(n_labels))]
+        shares = fair_shares(labels)
+        self.members = max((len(part.members) for part in network.modules() if isinstance(part, Ensemble)), default=1)
+        if isinstance(network, Cascade):
+            maps = [branch.child_of(n_labels) for branch in network.branches]
+            shares = []
+        for number, child_of in enumerate(maps):
+            child = np.array(child_of)
+            reached = child[targets][child[targets] >= 0]
+            self.register_buffer(f"child{number}", torch.from_numpy(child), persistent=False)
+            weights = decision_weights(plan, reached, int(child.max()) + 1, shares)
+            self.register_buffer(f"weights{number}", weights, persistent=False)
+
+    def forward(self, network: nn.Module, images: Tensor, targets: Tensor, mix: Mix | None = None) -> Tensor:
+        """The loss of a network on images (B, 1, H, W) with targets (B,): a sum over decisions and members.
+
+        Args:
+            network: Flat or a cascade.
+            images: Of shape (B, 1, H, W).
+            targets: Index of each image's label, shape (B,).
+            mix: What `images` were mixed with, where they were.
+        """
+        stages = network.stages if isinstance(network, Cascade) else [network]
+        shares = (
+            [(targets, 1.0)]
+            if mix is None
+            else [(targets, mix.share), (targets[mix.partner.to(targets.device)], 1 - mix.share)]
+        )
+        losses = []
+        for number, stage in enumerate(stages):
+            child = self.get_buffer(f"child{number}")
+            wanted = [(child[labels], share) for labels, share in shares]
+            inputs = images
+            if number:  # the root is reached by all, the others by what lies below them with both its images
+                reached = torch.stack([children >= 0 for children, _ in wanted]).all(dim=0)
+                if int(reached.sum()) < 2:  # batch normalisation needs two
+                    continue
+                inputs, wanted = images[reached], [(children[reached], share) for children, share in wanted]
+            weights = self.get_buffer(f"weights{number}")
+            for network_of_stage in stage.members if isinstance(stage, Ensemble) else [stage]:
+                answer = network_of_stage(inputs).float()
+                losses += [share * self._one(answer, children, weights) for children, share in wanted]
+        return torch.stack(losses).sum()
+
+    def _one(self, log_probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        if self.smoothing:  # log-softmax of log-probabilities changes nothing
+            return F.cross_entropy(log_probabilities, targets, weights, label_smoothing=self.smoothing)
+        return F.nll_loss(log_probabilities, targets, weights)
+
+
+def decision_weights(
+    plan: TrainingPlan, targets: NDArray[np.int64], n_children: int, shares: Sequence[float] = ()
+) -> Tensor:
+    """Weight of each child in the loss, shape (n_children,).
+
+    Args:
+        plan: Says what decides.
+        targets: Index of the child of each of N images.
+        n_children: K.
+        shares: What each child is to weigh under ``tree``; all the same where empty, as among a folder's children.
+
+    Returns:
+        1 everywhere, or ``N share_k / n_k``: the weights of all N images sum to N.
+    """
+    if plan.class_weights == "none":
+        return torch.ones(n_children)
+    counts = np.bincount(targets, minlength=n_children)  # none is 0: labels are those of train
+    wanted = np.full(n_children, 1 / n_children)
+    if plan.class_weights == "tree" and len(shares):
+        wanted = np.asarray(shares)
+    return torch.tensor(len(targets) * wanted / counts, dtype=torch.float32)
+
 
 Part = tuple[Images, NDArray[np.int64]]
 

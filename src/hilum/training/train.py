@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import hilum
 from hilum.audit.findings import dataset_key
 from hilum.data.cache import Images, open_images
+from hilum.data.dataset import ReadOptions, Table
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
-from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
-from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
+from hilum.training.callbacks import check_loggers
 from hilum.training.lock import contents, occupied
-from hilum.training.loggers import check_loggers
 from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe
 from hilum.training.run import (
@@ -133,8 +139,7 @@ def _train(
             for name in (SPLIT, RECIPE, ENVIRONMENT):
                 (out / name).unlink(missing_ok=True)
         raise
-    from hilum.training.environment import describe_environment
-    from hilum.training.fit import fit, precision_of
+    from hilum.training.loop import fit, precision_of
 
     given = table.given or table.root
     facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
@@ -250,7 +255,7 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
         SplitError: ``train`` has fewer than two labels, or there is nothing to choose by.
         RecipeError: The positive or the healthy label does not exist, or the network cannot be built for these labels.
     """
-    from hilum.training.fit import check_before
+    from hilum.training.loop import check_before
 
     labels = table.take(i for i, row in enumerate(table.rows) if row.split == "train").labels
     if len(labels) < 2:
@@ -270,3 +275,53 @@ def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
     protected = resolve_protected(recipe, labels)
     healthy = resolve_healthy(recipe, labels, protected)
     return roles_sentence(labels, protected, healthy, chosen=recipe.protected == "none")
+
+
+def processor_name() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def computes_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 faster than in float32, rather than emulating it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def code_sha256() -> str:
+    """Of all of hilum's own modules, so that a run says which code it came from, installed or not."""
+    root = Path(hilum.__file__).parent
+    total = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def packages_sha256() -> str:
+    """Of the names and versions of all installed packages: equal where two machines have the same ones."""
+    found = {f"{package.name.lower().replace('_', '-')}=={package.version}" for package in metadata.distributions()}
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
+def describe_environment(precision: str) -> dict[str, Any]:
+    """Versions and machine, as ``environment.json`` holds them."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "hilum": hilum.__version__,
+        "code_sha256": code_sha256(),
+        "packages_sha256": packages_sha256(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "processor": processor_name(),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "command": " ".join(["hilum", *sys.argv[1:]]) if Path(sys.argv[0]).name == "hilum" else "python",
+    }

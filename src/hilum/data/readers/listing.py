@@ -12,8 +12,8 @@ from hilum.data.file_kinds import FEW, kind_of, looks_like_dicom
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES
 from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
-from hilum.opening import open_regular
-from hilum.printable import printable
+from hilum.files import open_regular
+from hilum.text import printable
 
 READ = SUFFIXES | DICOM_SUFFIXES
 # What systems leave behind beside people's files; names that begin with a dot are passed over as well.
@@ -24,7 +24,7 @@ SYSTEM = frozenset(
 KINDS = ("a PNG image", "a JPEG image", "a TIFF image", "a DICOM object")
 LONGEST = 200  # letters of a folder's path in a message
 MOST_NAMED = 4  # datasets in a message, with their paths
-DEMO = ".hilum-demo"  # as hilum.demo leaves it
+DEMO = ".hilum-demo"  # as hilum.cli.demo leaves it
 OWN_PAGE = b'<meta name="generator" content="hilum">'
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from hilum.data.labels import word_set, words_of
-from hilum.printable import printable
+from hilum.text import printable
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "trainval", "entrenamiento", "treino", "entrainement"), "train"),
