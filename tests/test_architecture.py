@@ -39,7 +39,10 @@ SERVING = {
     *(f"data.{name}" for name in ("grey_values", "images", "preprocessing", "process_pool")),
     *(f"data.readers.{name}" for name in ("folder_kinds", "listing")),  # what lies in a folder, and is no radiograph
 }
-STATS = {"data.labels"}  # the tree that nested labels form; statistics know no run and no file
+STATS = {
+    "data.labels",
+    "text",
+}  # the tree that nested labels form, numbers in words; statistics know no run and no file
 
 
 def package(module):

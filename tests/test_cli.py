@@ -297,7 +297,7 @@ def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path, one_mess
 
 
 def test_an_object_for_programs_is_not_lost_without_a_word(monkeypatch):
-    from hilum.cli.options import print_json
+    from hilum.cli.arguments import print_json
 
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(UsageError):

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from hilum.data import dataset as packing
-from hilum.data.dataset import ReadOptions, Table
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 from wording import numbers

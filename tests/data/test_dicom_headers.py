@@ -8,7 +8,8 @@ import pytest
 
 from hilum.audit.scan import survey
 from hilum.data.cache import open_images
-from hilum.data.dataset import ReadOptions, Row, Table, write_csv
+from hilum.data.dataset import Row, Table, write_csv
+from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table, with_headers
 from hilum.errors import ExtraError

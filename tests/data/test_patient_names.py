@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hilum.data import dataset as packing
-from hilum.data.dataset import ReadOptions, Row, Table
+from hilum.data.dataset import Row, Table
+from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, rule_of
 from hilum.data.readers.read import read_table
 from wording import numbers

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from hilum.data.dataset import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.errors import TableError
 from hilum.evaluation.crossval import crossval
 from hilum.evaluation.evaluate import evaluate

@@ -21,7 +21,8 @@ from hilum.audit.checks.sources import findings as source_findings
 from hilum.audit.findings import ORDER, Finding, Severity, dataset_key, remember, worst_first
 from hilum.audit.near_duplicates.codes import remark
 from hilum.audit.scan import Survey, survey
-from hilum.data.dataset import ReadOptions, Table
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError
 from hilum.files import save_json

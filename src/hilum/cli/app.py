@@ -14,9 +14,9 @@ import typer
 
 from hilum import __version__
 from hilum.cli import model_commands
+from hilum.cli.arguments import interrupted, message_of, print_json, reads_data, say, show
 from hilum.cli.evaluation_commands import certify, evaluate, ledger, print_metrics
-from hilum.cli.options import interrupted, message_of, print_json, reads_data, say, show
-from hilum.data.dataset import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.errors import GateError, UsageError
 from hilum.text import on_page
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hilum.audit.audit import Audit, audit, write_audit
 from hilum.audit.findings import Finding
 from hilum.audit.probe_features import LETTERS
-from hilum.data.dataset import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError
 from hilum.evaluation.evaluate import Evaluation, evaluate

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hilum.cli.options import print_json, reads_data, say, show
-from hilum.data.dataset import ReadOptions
+from hilum.cli.arguments import print_json, reads_data, say, show
+from hilum.data.options import ReadOptions
 
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation

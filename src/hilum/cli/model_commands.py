@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from hilum.cli.options import say, show
+from hilum.cli.arguments import say, show
 from hilum.errors import TableError, UsageError
 from hilum.files import read_text
 

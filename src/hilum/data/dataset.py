@@ -11,35 +11,15 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.labels import order_labels
+from hilum.data.options import ReadOptions
 from hilum.files import open_text, saving
 from hilum.outputs import cell, from_cell
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """What a user says about a dataset; kept with the table and the run, so that it is read the same way again.
-
-    Attributes:
-        path_column: The table's column of image paths; empty to recognise it by its name.
-        label_column: The column of labels; empty to recognise it.
-        patient_column: The column of patients; empty to recognise it.
-        split_column: The column of splits; empty to recognise it; ``none`` if neither a column nor a path holds any.
-        patients: ``auto`` to recognise patients by DICOM headers and by file names of well-known public sets where no
-            column or folder says whose an image is; ``none`` to leave them unknown.
-    """
-
-    path_column: str = ""
-    label_column: str = ""
-    patient_column: str = ""
-    split_column: str = ""
-    patients: Literal["auto", "none"] = "auto"
-
 
 PACK_FROM = 20_000  # rows; fewer are quicker as objects, and take no memory worth saving
 NOTHING: Mapping[str, str] = MappingProxyType({})

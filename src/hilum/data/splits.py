@@ -134,9 +134,9 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
     ``hilum audit --fix`` writes, or the same number in `duplicates`.
 
     Args:
-        table: N
-        rows.
-        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if they are known.
+        table: N rows.
+        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if
+            they are known.
     """
     same_bytes: list[str | int] = []
     same_group: list[str | int] = []

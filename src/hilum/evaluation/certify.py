@@ -11,7 +11,8 @@ import numpy as np
 
 from hilum import __version__
 from hilum.data.cache import Images
-from hilum.data.dataset import ReadOptions, Table
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
 from hilum.decision.operating_point import members_of
 from hilum.errors import CertificateError, RunError, UsageError

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
-from hilum.data.dataset import ReadOptions, Table, pack
+from hilum.data.dataset import Table, pack
 from hilum.data.label_names import spelling_key
 from hilum.data.labels import is_covid, is_healthy, last_component
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import DataError, HilumError, RunError, SplitError, UsageError
 from hilum.evaluation.leakage import SHOWN, Seen, find_seen_pictures

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import ReadOptions, Table
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
 from hilum.decision.ood import Judgement
 from hilum.errors import RunError
 from hilum.evaluation.accesses import FILE as ACCESS_FILE

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.data.cache import Images
-from hilum.data.dataset import ReadOptions
 from hilum.data.labels import fair_shares
+from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.models.compact import local_contrast

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hilum.data.dataset import ReadOptions, Row, Table, pack, read_csv, write_csv
+from hilum.data.dataset import Row, Table, pack, read_csv, write_csv
 from hilum.data.labels import default_positive, is_healthy, last_component
+from hilum.data.options import ReadOptions
 from hilum.errors import RecipeError, RunError
 from hilum.files import STEP, open_regular, open_text, read_text, save_json, save_text, saving
 from hilum.training.recipe import Recipe, load_recipe

@@ -18,8 +18,9 @@ from hilum import __version__
 from hilum.audit.near_duplicates.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
-from hilum.data.dataset import ReadOptions, Table
+from hilum.data.dataset import Table
 from hilum.data.label_names import check_one_finding
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import DivergenceError, RecipeError

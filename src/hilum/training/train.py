@@ -17,9 +17,10 @@ import torch
 import hilum
 from hilum.audit.findings import dataset_key
 from hilum.data.cache import Images, open_images
-from hilum.data.dataset import ReadOptions, Table
+from hilum.data.dataset import Table
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError

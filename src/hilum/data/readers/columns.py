@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from hilum.data.dataset import ReadOptions, Table
+from hilum.data.dataset import Table
 from hilum.data.label_names import says_nothing
 from hilum.data.labels import words_of
+from hilum.data.options import ReadOptions
 from hilum.data.readers.listing import common, named
 from hilum.data.readers.split_names import split_of, splits_of
 from hilum.data.readers.text_table import TextTable

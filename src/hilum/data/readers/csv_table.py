@@ -14,9 +14,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hilum.data.dataset import NOTHING, ReadOptions, Row, Table, pack
+from hilum.data.dataset import NOTHING, Row, Table, pack
 from hilum.data.label_names import says_nothing, spelling_key
 from hilum.data.labels import last_component
+from hilum.data.options import ReadOptions
 from hilum.data.readers.columns import (
     NONE,
     Columns,

@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from hilum.data.dataset import ReadOptions, Row, Table, pack
+from hilum.data.dataset import Row, Table, pack
 from hilum.data.dicom_header import LATERAL
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, is_dicom
 from hilum.data.label_names import several_in_words, tidy_labels
+from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, tidy_patients
 from hilum.data.process_pool import usable_cores
 from hilum.data.readers.columns import choose_columns, is_known

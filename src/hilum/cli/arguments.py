@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from hilum.data.dataset import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.errors import HilumError, UsageError
 from hilum.text import printable
 

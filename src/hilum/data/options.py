@@ -1,0 +1,26 @@
+"""How a dataset is to be read where its own words do not say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a user says about a dataset; kept with the table and the run, so that it is read the same way again.
+
+    Attributes:
+        path_column: The table's column of image paths; empty to recognise it by its name.
+        label_column: The column of labels; empty to recognise it.
+        patient_column: The column of patients; empty to recognise it.
+        split_column: The column of splits; empty to recognise it; ``none`` if neither a column nor a path holds any.
+        patients: ``auto`` to recognise patients by DICOM headers and by file names of well-known public sets where no
+            column or folder says whose an image is; ``none`` to leave them unknown.
+    """
+
+    path_column: str = ""
+    label_column: str = ""
+    patient_column: str = ""
+    split_column: str = ""
+    patients: Literal["auto", "none"] = "auto"
