@@ -97,13 +97,13 @@ def predictions(data: Path, model: Path, count: int) -> Iterator[None]:
 
 
 def network(model: Path, count: int) -> Iterator[None]:
-    """A bundle's network on so many images in memory for ever."""
+    """A model file's network on so many images in memory for ever."""
     import numpy as np
 
     from hilum.serving.predictor import Predictor
 
     predictor = Predictor(model)
-    side = predictor.bundle.size
+    side = predictor.model_file.size
     pixels = np.random.default_rng(0).integers(0, 256, (16, side, side), dtype=np.uint8)
     while True:
         for _ in range(count // len(pixels)):

@@ -1,4 +1,4 @@
-"""The seed's own training loop, written anew from what is known of it: what hilum is measured against.
+"""the original report's own training loop, written anew from what is known of it: what hilum is measured against.
 
 Greyscale files of three folders, read one by one in random order as its `ImageFolder` did, pixels in [-1, 1];
 float32, contiguous; VGG-16 with batch normalisation; negative log-likelihood; Adam at 0.01; batches of 64.

@@ -20,7 +20,7 @@ class Setting:
         quick: Few repeats and short trainings, about five minutes in all.
         recipes: Whose accuracy is measured, and with how many seeds.
         begin: When the bench began.
-        seed_rate: Images a second of the seed's own loop, once that was measured.
+        seed_rate: Images a second of the original report's own loop, once that was measured.
     """
 
     data: Path

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from hilum.audit.near_duplicates.search import find_copies
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.cli.demo import PATIENTS
 from hilum.data.readers.read import read_table
 from hilum.phantoms import write_phantoms
@@ -20,7 +20,7 @@ def alike(seed: int) -> list[tuple[float, float]]:
     """Correlation of the whole and of the detail, of each pair of two patients that is called one picture."""
     with tempfile.TemporaryDirectory() as folder:
         write_phantoms(Path(folder) / "phantoms", patients=PATIENTS, seed=seed, masks=False)
-        seen = survey(read_table(Path(folder) / "phantoms"))
+        seen = scan(read_table(Path(folder) / "phantoms"))
     found = find_copies(seen.thumbnails)
     owner = [row.patient_id for row in seen.table.rows]
     pairs = zip(found.first, found.second, found.correlation, found.detail, strict=True)

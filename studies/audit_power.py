@@ -1,11 +1,11 @@
-"""How often the audit finds what was planted, and how often it cries wolf: the figures of docs/audit.md.
+"""How often the audit finds what was injected, and how often it cries wolf: the figures of docs/audit.md.
 
 ``.venv/bin/python studies/audit_power.py ../shared/data OUT 0 1 2 ...`` audits small datasets of these seeds, some
 minutes each, into OUT/<seed>.json; what is there is not repeated. ``--only clean,copies`` measures these cases alone.
 ``studies/audit_table.py OUT`` makes the table; cases that were not measured stay as they were.
 
 A dataset has about 240 images: *phantoms* of three labels; *children*, the healthy ones of seed-cxr; and *adults*, the
-healthy ones of darkcovidnet. Real patients get one of two labels at random, so that nothing but what is planted can
+healthy ones of darkcovidnet. Real patients get one of two labels at random, so that nothing but what is injected can
 tell the labels apart. Files are PNG, split by patient, and every defect has a dataset of its own.
 """
 
@@ -181,7 +181,7 @@ def real(folder: Path, seed: int) -> list[Item]:
     return items
 
 
-def planted(items: list[Item], seed: int) -> Iterator[tuple[str, list[Item], dict[str, list[tuple[str, str]]]]]:
+def injected(items: list[Item], seed: int) -> Iterator[tuple[str, list[Item], dict[str, list[tuple[str, str]]]]]:
     """The clean set, and a set for each defect; of copies also which path is a copy of which, by variant."""
     generator = np.random.default_rng([seed, 18])
     last = items[-1].label
@@ -250,19 +250,19 @@ def judge(case: str, found: Audit, truth: dict[str, list[tuple[str, str]]], labe
     """Whether the right finding is there, and all that is worse than good to know."""
     bad = [[f.severity, f.check, f.evidence.get("probe", "")] for f in found.findings if f.severity != "info"]
     areas = {s.probe: round(s.auroc, 4) for s in found.shortcuts.found if s.label == label}
-    result: dict[str, Any] = {"case": case, "images": len(found.survey), "found": bad, "auroc": areas}
+    result: dict[str, Any] = {"case": case, "images": len(found.scan), "found": bad, "auroc": areas}
     if case in EXPECTED:
         check, severity, probe = EXPECTED[case]
         result["right"] = [severity, check, probe] in bad
     if truth:
-        paths = [row.path for row in found.survey.table.rows]
+        paths = [row.path for row in found.scan.table.rows]
         pairs = {frozenset((paths[p.first], paths[p.second])) for p in found.duplicates.pairs}
         group = {paths[i]: number for number, group in enumerate(found.duplicates.groups) for i in group}
         result["pairs"] = {
             variant: sum(one in group and group[one] == group.get(other) for one, other in these)
             for variant, these in truth.items()
         }
-        patient = {row.path: row.patient_id for row in found.survey.table.rows}
+        patient = {row.path: row.patient_id for row in found.scan.table.rows}
         patient |= {copy: patient[original] for these in truth.values() for original, copy in these}
         result["false_pairs"] = sum(len({patient[path] for path in pair}) > 1 for pair in pairs)
     return result
@@ -283,7 +283,7 @@ def main(data: Path, out: Path, seeds: list[int], only: frozenset[str]) -> None:
         results = []
         for base, make in bases.items():
             items = make(seed)
-            for case, these, truth in planted(items, seed):
+            for case, these, truth in injected(items, seed):
                 if only and case not in only:
                     continue
                 with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Time and memory of the search for copies among many images: the figures of docs/audit.md.
 
-``.venv/bin/python studies/audit_scale.py 50000`` searches that many made-up thumbnails and 1,000 planted copies with
+``.venv/bin/python studies/audit_scale.py 50000`` searches that many made-up thumbnails and 1,000 injected copies with
 an index; with ``--all-pairs`` behind it, pair by pair.
 """
 
@@ -53,7 +53,7 @@ def main(number: int, *, indexed: bool) -> None:
     begin, cpu = time.perf_counter(), time.process_time()
     found = find_copies(images, indexed=indexed)
     pairs = {(min(i, j), max(i, j)) for i, j in zip(found.first.tolist(), found.second.tolist(), strict=True)}
-    planted = {(int(i), number + n) for n, i in enumerate(chosen)}
+    injected = {(int(i), number + n) for n, i in enumerate(chosen)}
     result = {
         "images": len(images),
         "indexed": indexed,
@@ -61,8 +61,8 @@ def main(number: int, *, indexed: bool) -> None:
         "cpu_seconds": round(time.process_time() - cpu, 1),
         "MB_for_thumbnails": round(before / 1000),
         "MB_at_most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
-        "planted_found": len(pairs & planted) / COPIES,
-        "others": len(pairs - planted),
+        "planted_found": len(pairs & injected) / COPIES,
+        "others": len(pairs - injected),
     }
     sys.stdout.write(json.dumps(result) + "\n")
 

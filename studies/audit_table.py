@@ -37,7 +37,7 @@ def share(found: int, total: int) -> str:
 
 def table(results: list[dict[str, Any]]) -> str:
     """Power, copies by kind, and false alarms."""
-    lines = ["| planted | severity | phantoms | children | adults |", "|---|---|---|---|---|"]
+    lines = ["| injected | severity | phantoms | children | adults |", "|---|---|---|---|---|"]
 
     def of(base: str, case: str) -> list[dict[str, Any]]:
         return [entry for entry in results if (entry["base"], entry["case"]) == (base, case)]

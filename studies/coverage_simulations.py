@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import norm
 
-from hilum.decision.ood import Judgement
+from hilum.decision.ood import OODScores
 from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.subgroups import measure_subgroups
@@ -79,11 +79,15 @@ def _one_of_each(generator: np.random.Generator, patients: int) -> Iterator[tupl
 
     left = dict(zip(set(some.patients), generator.random(len(set(some.patients))) < ABSTAINED, strict=True))
     out = np.array([left[name] for name in some.patients])
-    judgement = Judgement(np.where(out, 0.01, 0.5), np.zeros(len(out)), np.zeros(len(out)), out, out)
-    found = measure_abstention(some, some.predicted == 1, [LABELS[1]], judgement)
+    ood_scores = OODScores(np.where(out, 0.01, 0.5), np.zeros(len(out)), np.zeros(len(out)), out, out)
+    found = measure_abstention(some, some.predicted == 1, [LABELS[1]], ood_scores)
     yield "share abstained on", found["abstained"], ABSTAINED
-    yield "recall, abstentions as missed", found["recall"]["as_missed"], (1 - ABSTAINED) * RIGHT
-    yield "recall, abstentions as found", found["recall"]["as_found"], 1 - (1 - ABSTAINED) * (1 - RIGHT)
+    yield "recall, abstentions as missed", found["recall"]["recall_abstentions_negative"], (1 - ABSTAINED) * RIGHT
+    yield (
+        "recall, abstentions as found",
+        found["recall"]["recall_abstentions_positive"],
+        1 - (1 - ABSTAINED) * (1 - RIGHT),
+    )
 
     alone = generator.dirichlet([0.6, 0.5], size=patients)
     drawn = (generator.random(patients) > alone[:, 0]).astype(np.int64)

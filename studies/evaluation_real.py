@@ -18,13 +18,13 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from document import fill
-from hilum.decision.ood import FAR, Familiarity
+from hilum.decision.ood import FAR, Reference
 from hilum.errors import CertificateError
-from hilum.evaluation.certificate_check import holding
+from hilum.evaluation.certificate_check import measure_certificate
 from hilum.evaluation.certify import certify
 from hilum.evaluation.cohort import select_part
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.ood_reference import familiarise
+from hilum.evaluation.ood_reference import fit_reference
 from hilum.models.stages import WithFeatures
 from hilum.progress import Progress
 from hilum.training.checkpoints import load_weights
@@ -52,7 +52,7 @@ def certificates(run: Run, data: Path, other: Path) -> list[str]:
                     place = Path(folder) / f"{group.replace('/', '-').replace('*', 'all')}-{rate}"
                     place.mkdir()
                     facts = certify(
-                        run, data, miss_rate=rate, group=group, out=place / "certificate.json", ledger=place
+                        run, data, false_negative_rate=rate, group=group, out=place / "certificate.json", ledger=place
                     ).facts
                 except CertificateError as error:
                     missing = str(error).split("takes ")[1].split(". ")[0]
@@ -65,7 +65,7 @@ def certificates(run: Run, data: Path, other: Path) -> list[str]:
                     _share(facts["flagged"]["normal"]),
                 ]
                 for predictions in (inside, outside):
-                    held = holding(facts, predictions)
+                    held = measure_certificate(facts, predictions)
                     missed = f"{held['missed']} of {held['patients']}, {_share(held)}, {held['verdict']}"
                     cells += [
                         missed,
@@ -81,7 +81,7 @@ def _share(entry: dict) -> str:
 
 
 def strangers(run: Run, data: Path, other: Path) -> list[str]:
-    reference = familiarise(run, data).reference
+    reference = fit_reference(run, data).reference
     parts = {"own test images": select_part(run, data, "test", Progress())}
     parts["the other data"] = select_part(run, other, "test", Progress())
     pixels = {name: np.asarray(part.images.pixels)[part.images.positions] for name, part in parts.items()}
@@ -108,7 +108,7 @@ def strangers(run: Run, data: Path, other: Path) -> list[str]:
     return [*rows, "", _about(reference)]
 
 
-def _about(reference: Familiarity) -> str:
+def _about(reference: Reference) -> str:
     return (
         f"Compared with {len(reference.features)} training images and {len(reference.feature_distances)} calibration "
         f"patients, at a stated rate of false abstentions of {100 * reference.level:.0f} %."

@@ -14,7 +14,7 @@ from hilum.audit.checks.shortcuts import judge
 from hilum.decision.ood import conformal_p
 from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.triage import Cohort
-from hilum.stats.calibration import expected_calibration_error, noise_floor
+from hilum.stats.calibration import ece_null_mean, expected_calibration_error
 from hilum.stats.exchangeability import exchangeable_p
 from hilum.stats.intervals import exact_interval
 from hilum.stats.verdicts import wilson
@@ -28,7 +28,7 @@ def standard_error(share: float, runs: int) -> float:
 
 
 def certificate(kind: str, patients: int, rate: float, runs: int = RUNS, seed: int = 0) -> float:
-    """The share of calibrations whose true miss rate is above the certified one.
+    """The share of calibrations whose true false-negative rate is above the certified one.
 
     ``continuous``: normal scores; ``tied``: rounded to one digit; ``clustered``: three frames a patient with
     correlation 0.7 within, of which the highest speaks; ``frames as patients``: the same, each counted as a patient.
@@ -86,7 +86,7 @@ def calibration_error(count: int, draws: int = 200, seed: int = 0) -> tuple[floa
     for _ in range(draws):
         drawn = (generator.random((count, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(0, 2)
         errors.append(expected_calibration_error(np.eye(3)[drawn], probabilities))
-    return float(np.mean(errors)), noise_floor(probabilities, seed=seed + 1)
+    return float(np.mean(errors)), ece_null_mean(probabilities, seed=seed + 1)
 
 
 def false_abstentions(level: float, calibration: int, runs: int = RUNS, seed: int = 0) -> float:
@@ -134,7 +134,7 @@ def tables() -> dict[str, str]:
 
 
 def _certificates() -> list[str]:
-    rows = ["| scores | patients | miss rate | broken in 2,000 runs | allowed |", "|---|---|---|---|---|"]
+    rows = ["| scores | patients | false-negative rate | broken in 2,000 runs | allowed |", "|---|---|---|---|---|"]
     most = f"{100 * DELTA:.0f} % + {100 * 3 * standard_error(DELTA, RUNS):.1f}"
     for kind in ("continuous", "tied", "clustered", "frames as patients"):
         for patients, rate in ((59, 0.05), (125, 0.05), (181, 0.05), (66, 0.10)):

@@ -275,4 +275,4 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     made = grid(cells(), Path(sys.argv[1]))
-    fill("evaluation.md", {"misses": "\n".join(by_misses(made)), "grid": "\n".join(by_measure(made))})
+    fill("evaluation.md", {"false_negatives": "\n".join(by_misses(made)), "grid": "\n".join(by_measure(made))})

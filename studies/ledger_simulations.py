@@ -41,7 +41,7 @@ def best_of(models: int, patients: int, *, ledger: bool, runs: int = RUNS, seed:
         seed: Of the simulation.
 
     Returns:
-        The share of runs in which its true miss rate is above the bound; None where the first is refused.
+        The share of runs in which its true false-negative rate is above the bound; None where the first is refused.
     """
     generator, broken = np.random.default_rng(seed), 0
     ranks = [allowed_rank(patients, BOUND, level) for level in (levels(models) if ledger else [1 - DELTA] * models)]

@@ -1,4 +1,4 @@
-"""How often heatmaps find the lesions of phantoms: a bundle, and the same network with fresh weights.
+"""How often heatmaps find the lesions of phantoms: a model file, and the same network with fresh weights.
 
 hilum phantoms P --patients 500
 hilum train P --recipe phantoms --out R
@@ -21,7 +21,7 @@ from PIL import Image
 from hilum.export.graph import OUTPUTS, ServedGraph, seal, to_onnx
 from hilum.models.registry import build_classifier
 from hilum.serving.explain import METHODS, draw, energy_inside, explain, points_into
-from hilum.serving.model_file import Bundle, open_bundle
+from hilum.serving.model_file import ModelFile, open_model_file
 from hilum.serving.predictor import Predictor
 
 
@@ -34,30 +34,30 @@ def lesions(predictor: Predictor, root: Path) -> Iterator[tuple[Path, NDArray[np
             yield file, mask
 
 
-def fresh(bundle: Bundle) -> Predictor:
+def fresh(model_file: ModelFile) -> Predictor:
     torch.manual_seed(0)
-    facts = bundle.facts
+    facts = model_file.facts
     chosen = facts["provenance"]["recipe"]["network"]
     kind = {"members": chosen["members"], **chosen["options"]}
-    network = build_classifier(facts["architecture"], chosen["name"], bundle.labels, bundle.size, **kind)
-    graph = ServedGraph(network, bundle.labels, facts["architecture"], None, bundle.size).eval()
-    return Predictor(seal(dict(facts), to_onnx(graph, bundle.size, OUTPUTS[: len(facts["outputs"])])))
+    network = build_classifier(facts["hierarchy"], chosen["name"], model_file.labels, model_file.size, **kind)
+    graph = ServedGraph(network, model_file.labels, facts["hierarchy"], None, model_file.size).eval()
+    return Predictor(seal(dict(facts), to_onnx(graph, model_file.size, OUTPUTS[: len(facts["outputs"])])))
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("model_file", type=Path)
     parser.add_argument("phantoms", type=Path)
     parser.add_argument("--picture", type=Path)
     wanted = parser.parse_args(arguments)
-    bundle = open_bundle(wanted.bundle)
-    trained = Predictor(bundle)
+    model_file = open_model_file(wanted.model_file)
+    trained = Predictor(model_file)
     pairs = list(lesions(trained, wanted.phantoms))
     print(f"{len(pairs)} images; lesions cover {np.mean([mask.mean() for _, mask in pairs]):.1%} of them\n")
     print("| network | method | strongest place in the lesion % | or within 6 % of the side | energy inside % |")
     print("|---|---|---|---|---|")
-    for name, predictor in (("trained", trained), ("fresh weights", fresh(bundle))):
-        for method in METHODS if bundle.maps else METHODS[1:]:
+    for name, predictor in (("trained", trained), ("fresh weights", fresh(model_file))):
+        for method in METHODS if model_file.maps else METHODS[1:]:
             found = [(explain(predictor, file, method=method).heatmaps[-1].values, mask) for file, mask in pairs]
             strict = np.mean([points_into(values, mask, 0) for values, mask in found])
             near = np.mean([points_into(values, mask) for values, mask in found])
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
             print(f"| {name} | {method} | {100 * strict:.0f} | {100 * near:.0f} | {100 * energy:.0f} |")
     if wanted.picture:
         shown = [pairs[k][0] for k in np.linspace(0, len(pairs) - 1, 3).astype(int)]
-        rows = [[draw(explain(trained, file, method=method), bundle) for method in METHODS] for file in shown]
+        rows = [[draw(explain(trained, file, method=method), model_file) for method in METHODS] for file in shown]
         width, height = rows[0][0].size
         sheet = Image.new("RGB", (2 * width + 16, len(rows) * (height + 6)), (255, 255, 255))
         for y, row in enumerate(rows):

@@ -33,9 +33,9 @@ def main(out: Path) -> None:
         "validation": matrix(out / "vgg", "val", facts),
         "curve": curve(out / "vgg", facts),
         "harder": harder(out, facts),
-        "architecture": architecture(out / "architecture", facts),
+        "hierarchy": hierarchy(out / "hierarchy", facts),
         "rates": rates(out / "rates", facts),
-        "misses": misses(out / "misses", facts),
+        "false_negatives": misses(out / "false_negatives", facts),
         "augmentation": augmentation(out / "augmentation", facts),
         "darkcovidnet": crossval(out / "darkcovidnet", facts),
     }
@@ -93,7 +93,7 @@ def curve(vgg: Path, facts: Facts) -> str:
     rows = [
         [
             *(f"{r['step']:.0f}", f"{r['epoch']:.0f}", f"{r['train_loss']:.3f}", f"{r['val_loss']:.3f}"),
-            *(f"{100 * r['val_accuracy']:.1f}", f"{r['val_misses']:.0f} of 139"),
+            *(f"{100 * r['val_accuracy']:.1f}", f"{r['val_false_negatives']:.0f} of 139"),
         ]
         for r in history
     ]
@@ -103,8 +103,8 @@ def curve(vgg: Path, facts: Facts) -> str:
 def harder(out: Path, facts: Facts) -> str:
     """Normal against infected, and covid against non-covid among infected."""
     found = {"seed VGG, its validation images": over_seeds([load(out / "vgg", "val")])}
-    for settings, runs in trials(out / "architecture").items():
-        found[f"compact, {json.loads(settings)['architecture']}"] = over_seeds([load(run) for run in runs])
+    for settings, runs in trials(out / "hierarchy").items():
+        found[f"compact, {json.loads(settings)['hierarchy']}"] = over_seeds([load(run) for run in runs])
     facts["harder"] = found
     rows = [
         [
@@ -116,7 +116,7 @@ def harder(out: Path, facts: Facts) -> str:
     return markdown(["615 images", "seeds", "normal or infected", "covid or non-covid, among infected", "gap"], rows)
 
 
-def architecture(sweep: Path, facts: Facts) -> str:
+def hierarchy(sweep: Path, facts: Facts) -> str:
     """Flat against cascade: means over seeds, and each pair of runs."""
     flat, cascade = (runs for runs in trials(sweep).values())
     first, second = ([load(run) for run in runs] for runs in (flat, cascade))
@@ -126,7 +126,7 @@ def architecture(sweep: Path, facts: Facts) -> str:
         [json.loads((run / "evaluation" / "test" / "metrics.json").read_text()) for run in runs]
         for runs in (flat, cascade)
     ]
-    facts["architecture"] = {
+    facts["hierarchy"] = {
         "flat": of_flat,
         "cascade": of_cascade,
         "pairs": [
@@ -150,7 +150,7 @@ def architecture(sweep: Path, facts: Facts) -> str:
         )
         for name in names
     ]
-    save("architecture", paired_dots(entries, ("flat", "cascade"), "architecture"))
+    save("hierarchy", paired_dots(entries, ("flat", "cascade"), "hierarchy"))
     rows = [
         [title, percent(e["first"]), percent(e["second"]), percent(e["difference"], sign="+")] for title, e in entries
     ]
@@ -166,7 +166,7 @@ def architecture(sweep: Path, facts: Facts) -> str:
             values = [(m["calibration"]["before"] if key else m)["ece"]["value"] for m in metrics]
             shown.append(f"{100 * np.mean(values):.1f}")
         rows.append([title, *shown, ""])
-    floor = np.mean([m["ece"]["noise_floor"] for metrics in eces for m in metrics])
+    floor = np.mean([m["ece"]["ece_null_mean"] for metrics in eces for m in metrics])
     by_seed = []
     for number, pair in enumerate(pairs):
         found = pair["rules"]["most_probable"]
@@ -180,7 +180,7 @@ def architecture(sweep: Path, facts: Facts) -> str:
                 f"{100 * smallest:.1f}" if smallest else "-",
             ]
         )
-    facts["architecture"]["ece"] = [
+    facts["hierarchy"]["ece"] = [
         [m["ece"] | {"before": m["calibration"]["before"]["ece"]["value"]} for m in x] for x in eces
     ]
     return (
@@ -191,7 +191,7 @@ def architecture(sweep: Path, facts: Facts) -> str:
 
 
 def rates(sweep: Path, facts: Facts) -> str:
-    """Learning rates on the seed's validation images."""
+    """Learning rates on the original report's validation images."""
     result = json.loads((sweep / "sweep.json").read_text())
     facts["rates"] = {"trials": result["trials"], "choice": result["choice"]}
     save("rates", sweep_content(sweep, result)["dots"])
@@ -205,7 +205,7 @@ def rates(sweep: Path, facts: Facts) -> str:
                 f"{json.loads(settings)['training.lr']:g}",
                 ", ".join(f"{100 * b['val_accuracy']:.1f}" for b in done) or "-",
                 ", ".join(f"{b['val_loss']:.3f}" for b in done) or "-",
-                ", ".join(f"{b['val_misses']:.0f}" for b in done) or "-",
+                ", ".join(f"{b['val_false_negatives']:.0f}" for b in done) or "-",
                 str(sum(t["status"] == "diverged" for t in found)),
             ]
         )
@@ -218,7 +218,7 @@ def misses(sweep: Path, facts: Facts) -> str:
     of = {trial["name"]: trial for trial in result["trials"]}
     rows, base, found = [], None, {}
     for settings, runs in trials(sweep).items():
-        name = json.loads(settings)["training.select"]
+        name = json.loads(settings)["training.monitor"]
         read = [load(run) for run in runs]
         base = base or read
         got = found[name] = over_seeds(read, base)
@@ -228,13 +228,13 @@ def misses(sweep: Path, facts: Facts) -> str:
                 name,
                 ", ".join(f"{b['step']:.0f}" for b in best),
                 ", ".join(f"{100 * b['val_accuracy']:.1f}" for b in best),
-                ", ".join(f"{b['val_misses']:.0f}" for b in best),
+                ", ".join(f"{b['val_false_negatives']:.0f}" for b in best),
                 percent(got["mean"]["accuracy"]),
                 percent(got["mean"][f"recall {PROTECTED}"]),
                 percent(got["mean"]["recall normal"]),
             ]
         )
-    facts["misses"] = found
+    facts["false_negatives"] = found
     header = ["kept by", "steps", "val. accuracy %", "val. missed", "test accuracy %", f"recall {PROTECTED} %"]
     return markdown([*header, "recall normal %"], rows)
 

@@ -45,7 +45,7 @@ def calibration(patients: int, slope: float) -> dict[str, float]:
         by_label = calibration_by_label(truth, probabilities, LABELS, Patients(clusters))
         metrics = {"calibration_by_label": by_label, **calibration_errors(truth, probabilities, clusters)}
         error = metrics["ece_class_wise"]
-        counts["formerly"] += error["value"] <= error["noise_high"]
+        counts["formerly"] += error["value"] <= error["ece_null_q95"]
         counts[calibration_verdict(metrics)] += 1
     return {name: count / RUNS for name, count in counts.items()}
 

@@ -18,11 +18,11 @@ IMAGES = 615
 WITHOUT = [right / IMAGES for right in (531, 521, 529, 529, 524)]  # the table of docs/performance.md
 ONE_THREAD = [right / IMAGES for right in (548, 540, 554, 553, 547)]  # the same
 OURS, THEIRS = "#0072b2", "#b9c3ce"
-OTHERS = 0.851  # what others' DenseNets reach on the same test images, chosen by looking at them (the seed's notes)
+OTHERS = 0.851  # what others' DenseNets reach on the same test images, chosen by looking at them (the original report's notes)
 AIM = 0.91
 SPEEDS = (
-    ("the seed's VGG, its own loop", "vgg", "training vgg16-bn at 150", "the seed's own loop"),
-    ("the seed's VGG, hilum", "vgg", "training vgg16-bn at 150", "hilum"),
+    ("the original report's VGG, its own loop", "vgg", "training vgg16-bn at 150", "the original report's own loop"),
+    ("the original report's VGG, hilum", "vgg", "training vgg16-bn at 150", "hilum"),
     ("DenseNet-121 at 224", "peers", "training", "monai/densenet121 at 224"),
     ("ResNet-18 at 224", "peers", "training", "monai/resnet18 at 224"),
     ("hilum's compact", "peers", "training", "hilum's compact"),

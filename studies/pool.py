@@ -15,7 +15,7 @@ from pathlib import Path
 ROUNDS = 3
 COUNTS = (16, 400, 5856)  # one request; a quick trial; the size of the public set of 2018
 AT_ONCE = 64  # files a task of loky's
-ARMS = ("none", "crew", "loky")
+ARMS = ("none", "pool", "loky")
 
 
 def decode(arm: str, folder: Path, paths: list[str]) -> float:
@@ -27,11 +27,11 @@ def decode(arm: str, folder: Path, paths: list[str]) -> float:
     begin = time.perf_counter()
     if arm == "none":
         done = [work(paths)]
-    elif arm == "crew":
-        from hilum.data.process_pool import Crew
+    elif arm == "pool":
+        from hilum.data.process_pool import ProcessPool
 
-        with Crew() as crew:
-            done = [found for _, found in crew.map(work, paths)]
+        with ProcessPool() as pool:
+            done = [found for _, found in pool.map(work, paths)]
     else:
         from joblib import Parallel, delayed
 

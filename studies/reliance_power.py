@@ -4,7 +4,7 @@
 half each, into OUT/<seed>.json; what is there is not repeated. ``--table`` writes the table of docs/evaluation.md
 from what is there.
 
-A seed draws about 270 phantoms of 180 patients. In *planted* sets every image of ``infected/covid`` has a property
+A seed draws about 270 phantoms of 180 patients. In *injected* sets every image of ``infected/covid`` has a property
 (95 % a corner letter; a black frame, a brighter display, strong JPEG compression, or another ratio of width to height)
 that no other image has. In the *clean* set none has one. In the *mixed* set half of the patients have each property, by
 lot and whatever their label, so that it varies and says nothing. A network of its own is trained on each set.
@@ -38,7 +38,7 @@ from hilum.training.train import train
 
 PATIENTS, SIDE, TEST = 180, 72, 0.5
 PLANTED = "infected/covid"
-# What is planted, and the property of which the interval has to lie above zero.
+# What is injected, and the property of which the interval has to lie above zero.
 KINDS = {
     "marker": "corner marks",
     "frame": "borders",
@@ -133,19 +133,19 @@ def measured(name: str, seed: int, files: list[File], folder: Path) -> dict[str,
 
 
 def table_of(results: list[dict[str, Any]]) -> str:
-    """Two tables: how often what was planted was found; and how often intervals held zero where nothing was."""
-    planted: dict[str, list[tuple[bool, float]]] = defaultdict(list)
+    """Two tables: how often what was injected was found; and how often intervals held zero where nothing was."""
+    injected: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     null: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for result in results:
         for label, part in result["labels"].items():
             for entry in part["found"]:
                 change, case = entry["log_odds"], result["case"]
                 if KINDS.get(case) == entry["name"] and label == PLANTED:
-                    planted[case].append((change["low"] > 0, entry["share"]["value"] or np.nan))
+                    injected[case].append((change["low"] > 0, entry["share"]["value"] or np.nan))
                 if case in ("clean", "mixed") and entry["kind"] == "swap":
                     null[case, entry["name"]].append((change["low"], change["high"]))
     rows = ["| trained on | property exchanged | interval above zero | share of the margin |", "|---|---|---|---|"]
-    for case, found in planted.items():
+    for case, found in injected.items():
         median = np.nanmedian([share for _, share in found])
         rows.append(f"| {case} | {KINDS[case]} | {_told([hit for hit, _ in found])} | {100 * median:.0f} % |")
     rows += ["", "| trained on | property exchanged | interval holds zero | above | below |", "|---|---|---|---|---|"]

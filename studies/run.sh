@@ -41,6 +41,6 @@ hilum sweep "$seed_cxr" --out "$out/rates" $(go_on "$out/rates") --recipe seed -
 
 # Lowest misses against highest accuracy: the same trainings, other checkpoints kept.
 hilum sweep "$seed_cxr" --out "$out/misses" $(go_on "$out/misses") --recipe seed --set network.options.width=0.125 \
-    --set epochs=3 --set training.select=accuracy,misses --set training.seed=0,1,2 \
-    --select loss --set splits.val=carve --set splits.test=test --set splits.calibration=none
+    --set epochs=3 --set training.monitor=accuracy,misses --set training.seed=0,1,2 \
+    --monitor loss --set splits.val=carve --set splits.test=test --set splits.calibration=none
 evaluate "$out/misses"

@@ -38,7 +38,7 @@ def _limits(by_seed: list[float], over_patients: dict[str, float], tail: float) 
 
 def main() -> None:
     facts = json.loads((DOCS / "results" / "seed.json").read_text())
-    flat, cascade = facts["architecture"]["flat"], facts["architecture"]["cascade"]
+    flat, cascade = facts["hierarchy"]["flat"], facts["hierarchy"]["cascade"]
     accuracy = np.subtract(cascade["seeds"], flat["seeds"]).tolist()
     print("cascade, accuracy:", gain(accuracy, cascade["difference"]["accuracy"]))
     none = facts["augmentation"]["none"]
@@ -46,7 +46,7 @@ def main() -> None:
         if name != "none":
             by_seed = np.subtract(found["seeds"], none["seeds"]).tolist()
             print(f"{name}, accuracy:", gain(by_seed, found["difference"]["accuracy"]))
-    found, before = facts["misses"]["misses"], facts["misses"]["accuracy"]
+    found, before = facts["false_negatives"]["false_negatives"], facts["false_negatives"]["accuracy"]
     print(
         "misses, accuracy:",
         gain(np.subtract(found["seeds"], before["seeds"]).tolist(), found["difference"]["accuracy"]),

@@ -93,7 +93,7 @@ def one_image(
 ) -> dict[str, float]:
     """The share of certificates that are broken for patients, and for one image of a patient by either threshold.
 
-    ``mean`` and ``mean own`` are the miss rates of such an image by the patients' threshold and by its own.
+    ``mean`` and ``mean own`` are the false-negative rates of such an image by the patients' threshold and by its own.
     """
     generator = np.random.default_rng([seed, patients, *images])
     most = max(images)
@@ -157,7 +157,7 @@ def tables() -> dict[str, str]:
             ]
             name = "1 to 3" if len(images) > 1 else str(images[0])
             units.append(f"| {name} | {correlation} | {' | '.join(cells)} |")
-    return {"two-sided": "\n".join(rows), "unit": "\n".join(units)}
+    return {"two-sided": "\n".join(rows), "resampling_unit": "\n".join(units)}
 
 
 if __name__ == "__main__":

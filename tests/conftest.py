@@ -158,15 +158,15 @@ def run_of(squares, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def bundle_of(run_of, tmp_path_factory):
-    """Files of bundles by kind of run."""
+    """Files of model files by kind of run."""
     from hilum.export.export import export
 
     made = {}
 
-    def bundle(kind):
+    def model_file(kind):
         if kind not in made:
-            made[kind] = tmp_path_factory.mktemp("bundles") / f"{kind.replace(' ', '-')}.onnx"
+            made[kind] = tmp_path_factory.mktemp("model_files") / f"{kind.replace(' ', '-')}.onnx"
             export(run_of(kind), made[kind])
         return made[kind]
 
-    return bundle
+    return model_file

@@ -31,7 +31,7 @@ def test_the_way_in_steps(trained, hilum):
     for name in ("labels", "n_images", "n_patients", "confusion", "accuracy", "balanced_accuracy", "recall"):
         assert name in metrics
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
-    assert metrics["ece"].keys() == {"value", "noise_floor", "noise_high"}
+    assert metrics["ece"].keys() == {"value", "ece_null_mean", "ece_null_q95"}
     assert metrics["n_images"] == 72
     lines = (trained / "evaluation" / "test" / "predictions.csv").read_text().splitlines()
     assert lines[0] == "path,patient_id,label,predicted,p:normal,p:infected/covid,p:infected/non-covid"
@@ -171,7 +171,7 @@ def test_wrong_usage(hilum, write_dataset, tmp_path, one_message):
     root = write_dataset()
     one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "lrr=1"), 2)
     one_message(hilum("train", root, "--out", tmp_path / "r", "--recipe", "nowhere"), 2)
-    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "network.name=vgg16"), 2)
+    one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "network.architecture=vgg16"), 2)
     one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "splits.val=foo"), 1)
     one_message(hilum("train", root, "--out", tmp_path / "r", "--set", "training.seed=99999999999999"), 2)
     assert not (tmp_path / "r").exists(), "a mistake leaves no run behind that is in the way"
@@ -195,7 +195,7 @@ MISTAKEN = {
 }
 
 
-@pytest.mark.parametrize("given", MISTAKEN, ids=lambda given: given[0])
+@pytest.mark.parametrize("data_argument", MISTAKEN, ids=lambda given: given[0])
 def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(given, capsys, monkeypatch, one_message):
     from hilum.cli.app import main
 
@@ -212,7 +212,7 @@ def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(gi
 def test_a_wrong_network_is_refused_before_any_file_is_read(command, hilum, write_dataset, tmp_path, one_message):
     root = write_dataset(splits=("train", "test"))
     swept = ["--set", "lr=0.1,0.2"] if command == "sweep" else []
-    for setting in ("network.name=monai/foo", "network.options.widht=4"):
+    for setting in ("network.architecture=monai/foo", "network.options.widht=4"):
         result = hilum(command, root, "--out", tmp_path / "r", *swept, "--set", setting)
         one_message(result, 2)
         assert result.stderr.count("\n") == 1, "nothing was read or decoded before"
@@ -232,7 +232,7 @@ def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tm
     monkeypatch.setattr(urllib.request, "urlopen", offline)
     monkeypatch.setattr("torch.hub.urlopen", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    settings = ["network.name=monai/densenet121", "network.options.pretrained=true"]
+    settings = ["network.architecture=monai/densenet121", "network.options.pretrained=true"]
     with refuses(RecipeError, "no-download"):
         train(write_dataset(), tmp_path / "r", load_recipe("compact", settings))
 

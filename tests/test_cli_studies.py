@@ -67,7 +67,7 @@ def test_a_sweep_from_end_to_end(write_dataset, hilum, tmp_path, one_message, sn
     one_message(hilum("sweep", root, "--out", other, "--set", "learing_rate=1,2"), 2)
     one_message(hilum("sweep", root, "--out", other, "--set", "lr=0.1"), 2)
     one_message(hilum("sweep", root, "--out", other, "--set", "lr=0.1,fast"), 2)
-    result = hilum("sweep", root, "--out", other, "--set", "lr=1,2", "--select", "auc")
+    result = hilum("sweep", root, "--out", other, "--set", "lr=1,2", "--monitor", "auc")
     one_message(result, 2)
     assert not other.exists()
 

@@ -76,9 +76,9 @@ def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
 def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(demo, "PATIENTS", 60)
     result = run_demo(None, tmp_path / "demo")
-    assert result.planted is not None
-    assert (result.planted.severity, result.planted.evidence["probe"]) == ("warning", "letters")
-    assert "'infected/covid'" in result.planted.message
+    assert result.injected is not None
+    assert (result.injected.severity, result.injected.evidence["probe"]) == ("warning", "letters")
+    assert "'infected/covid'" in result.injected.message
     assert (tmp_path / "demo" / "audit" / "audit.html").exists()
     assert not [finding for finding in result.audit.findings if finding.severity == "error"]
     assert result.evaluation.access["confirmatory"]

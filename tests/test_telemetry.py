@@ -13,7 +13,7 @@ import hilum
 
 SOURCE = Path(hilum.__file__).resolve().parents[1]
 WATCHED = Path(__file__).parent / "watched"
-SHIPPED = next((SOURCE / "hilum" / "serving" / "models").glob("*.onnx"))
+PRETRAINED = next((SOURCE / "hilum" / "serving" / "models").glob("*.onnx"))
 WAIT = 20  # seconds after which ONNX Runtime, where it may, has sent what it knows
 # What PyTorch and Matplotlib leave when they are imported; none of it tells of images (docs/security.md).
 FOREIGN = (".cache/matplotlib", ".config/matplotlib")
@@ -150,7 +150,7 @@ def test_a_model_of_somebody_else_is_tried_in_as_much_silence(watch):
 @pytest.mark.timeout(120)
 def test_the_watch_sees_what_onnx_runtime_does_when_nobody_silences_it(watch):
     """The tests above can fail: ONNX Runtime alone, its variable unset, writes to the home."""
-    watch.run(sys.executable, "-c", RUNTIME_ALONE, SHIPPED, 0)
+    watch.run(sys.executable, "-c", RUNTIME_ALONE, PRETRAINED, 0)
     talks = watch.left("home")
     if not talks:
         import onnxruntime
@@ -235,13 +235,13 @@ def test_loggers_ask_nobody_and_write_to_the_run_alone(watch):
 @pytest.mark.timeout(600)
 def test_the_listener_hears_onnx_runtime_when_nobody_silences_it(watch):
     enter, asked = namespace(watch.root)
-    watch.run(*enter, sys.executable, "-c", RUNTIME_ALONE, SHIPPED, WAIT, PYTHONPATH="")
+    watch.run(*enter, sys.executable, "-c", RUNTIME_ALONE, PRETRAINED, WAIT, PYTHONPATH="")
     if not watch.left("home"):
         pytest.skip("this ONNX Runtime has no telemetry here")
     assert "microsoft" in asked.read_text()
     (watch.root / "silent").mkdir()
     silent = Watch(watch.root / "silent")
     asked.write_text("")
-    silent.run(*enter, sys.executable, "-c", RUNTIME_ALONE, SHIPPED, WAIT, PYTHONPATH="", **hilum.SILENT)
+    silent.run(*enter, sys.executable, "-c", RUNTIME_ALONE, PRETRAINED, WAIT, PYTHONPATH="", **hilum.SILENT)
     assert asked.read_text() == ""
     assert silent.left("home") == set()

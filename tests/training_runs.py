@@ -14,9 +14,9 @@ COMPACT = ["network.options.width=4", "network.options.blocks=[1, 1]", "preproce
 KINDS = {
     "flat": COMPACT,
     "cascade": [*COMPACT, "architecture=cascade"],
-    "ensemble": [*COMPACT, "network.members=2"],
-    "cascade of ensembles": [*COMPACT, "architecture=cascade", "network.members=2"],
-    "vgg": ["network.name=vgg16-bn", "network.options.width=0.05", "preprocessing.size=32", "early_size=0"],
+    "ensemble": [*COMPACT, "network.ensemble_size=2"],
+    "cascade of ensembles": [*COMPACT, "architecture=cascade", "network.ensemble_size=2"],
+    "vgg": ["network.architecture=vgg16-bn", "network.options.width=0.05", "preprocessing.size=32", "early_size=0"],
     "padded": [*COMPACT, 'preprocessing.fit="pad"', "local_contrast=0.067"],
 }
 LABELS = ("normal", "infected/covid", "infected/non-covid")

@@ -1,4 +1,4 @@
-"""Bundles of 8 bits beside those of float: the network alone, on one thread, and the predictor, files included."""
+"""Model files of 8 bits beside those of float: the network alone, on one thread, and the predictor, files included."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from benchmarks.child import Contestant, run
 from benchmarks.measurement import Measurement, in_turn
 from benchmarks.setting import Setting
 from hilum.data.readers.read import read_table
-from hilum.errors import BundleError
+from hilum.errors import ModelFileError
 from hilum.export.export import export
 from hilum.serving.model_file import shipped_model
 from hilum.training.recipe import load_recipe
@@ -27,7 +27,7 @@ def _model(setting: Setting) -> Path:
     """The shipped model; without one a network of the same kind, trained for four steps: it is as fast."""
     try:
         return shipped_model()
-    except BundleError:
+    except ModelFileError:
         made = train(setting.data, setting.folder / "predict-run", load_recipe("compact", ["max_steps=4"]))
         file = setting.folder / "model.onnx"
         export(made, file)

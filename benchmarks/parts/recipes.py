@@ -1,4 +1,5 @@
-"""A recipe from the command line to its accuracy on the test images, in seconds and in epochs of the seed's loop."""
+"""A recipe from the command line to its accuracy on the test images, in seconds and in epochs of the original report's
+loop."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def _recipe(setting: Setting, recipe: str, seeds: int, n_train: int, rate: float
             found[name].append(value)
         setting.say(f"{recipe}, seed {seed}: accuracy {values[0]:.3f} after {values[2]:.0f} s of training")
     short = "; 2 EPOCHS ONLY, since this is the quick bench" if setting.quick else ""
-    epoch = f"one epoch of the seed's own loop: {n_train} images at {rate:.2f} a second, {n_train / rate:.0f} s{short}"
+    epoch = f"one epoch of the original report's own loop: {n_train} images at {rate:.2f} a second, {n_train / rate:.0f} s{short}"
     n_test = metrics["n_images"]
 
     def one(what: str, unit: str, name: str, note: str = "") -> Measurement:
@@ -56,7 +57,7 @@ def _recipe(setting: Setting, recipe: str, seeds: int, n_train: int, rate: float
         one("balanced accuracy", "share", "balanced_accuracy"),
         one("training with validation", "s", "seconds"),
         one("whole command", "s", "whole"),
-        one("training", "epochs of the seed's loop", "epochs", epoch),
+        one("training", "epochs of the original report's loop", "epochs", epoch),
         one("waits for data", "share", "wait"),
         one("peak memory of training, mapped files included", "MiB", "peak"),
         one("peak memory of training, its own", "MiB", "anonymous"),
@@ -65,7 +66,7 @@ def _recipe(setting: Setting, recipe: str, seeds: int, n_train: int, rate: float
 
 
 def _seed_rate(setting: Setting) -> float:
-    setting.say("measuring the seed's loop, which part vgg was not there to do")
+    setting.say("measuring the original report's loop, which part vgg was not there to do")
     with Contestant("seed", str(setting.data), "64") as seed:
-        (found,) = in_turn({"the seed's own loop": seed.step}, 2, setting.say).values()
+        (found,) = in_turn({"the original report's own loop": seed.step}, 2, setting.say).values()
     return sorted(found)[0]

@@ -1,4 +1,5 @@
-"""The seed's network: its own loop against hilum's trainer, and both against the machine's arithmetic limit."""
+"""the original report's network: its own loop against hilum's trainer, and both against the machine's arithmetic
+limit."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ SIDE = 2048
 
 def measure(setting: Setting) -> list[Measurement]:
     batch, repeats = (32, 2) if setting.quick else (64, 6)
-    ours, seed = "hilum", "the seed's own loop"
+    ours, seed = "hilum", "the original report's own loop"
     # The first is what hilum trains in. A processor without bfloat16 emulates it, minutes for one product.
     kinds = ("bfloat16", "float32") if computes_bfloat16() else ("float32",)
     limit = f"{kinds[0]} matrix product"
@@ -26,7 +27,7 @@ def measure(setting: Setting) -> list[Measurement]:
             f"{kind} matrix product": stack.enter_context(Contestant("matrix", str(SIDE), kind)) for kind in kinds
         }
         theirs = stack.enter_context(Contestant("seed", str(setting.data), str(batch)))
-        setting.say("the seed's loop is warm")
+        setting.say("the original report's loop is warm")
         settings = ("seed", str(repeats + 1), f"batch_size={batch}")
         mine = stack.enter_context(Contestant("hilum", str(setting.data), *settings))
         setting.say("hilum's trainer is warm")

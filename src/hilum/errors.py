@@ -7,13 +7,13 @@
     │   ├── TableError      a folder or CSV that is not a labelled dataset
     │   ├── ImageError      one file that cannot be read as a radiograph
     │   │   └── PassingImageError   it may be readable another time
-    │   ├── SplitError      splits that cannot be carved or do not fit together
+    │   ├── SplitError      splits that cannot be held out or do not fit together
     │   └── CacheError      the decoded images cannot be stored or found
     ├── RunError            a run folder that is missing, incomplete or in the way
     │   └── CheckpointError weights that do not belong to this network, or are damaged
     ├── CertificateError    a certificate that cannot be given, or that does not belong to this run
     ├── LedgerError         a ledger that is damaged, or cannot be written
-    ├── BundleError         a file that is no bundle, or a damaged one
+    ├── BundleError         a file that is no model file, or a damaged one
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
     ├── GateError           exit code 3: the audit found what it was told to stop at
@@ -80,7 +80,7 @@ class PassingImageError(ImageError):
 
 
 class SplitError(DataError):
-    """Splits cannot be carved, or do not fit together."""
+    """Splits cannot be held out, or do not fit together."""
 
     code = "split"
 
@@ -104,7 +104,7 @@ class CheckpointError(RunError):
 
 
 class CertificateError(HilumError):
-    """A miss rate cannot be certified, or a certificate was changed or belongs to another run."""
+    """A false-negative rate cannot be certified, or a certificate was changed or belongs to another run."""
 
     code = "certificate"
 
@@ -115,10 +115,10 @@ class LedgerError(HilumError):
     code = "ledger"
 
 
-class BundleError(HilumError):
-    """A file is no bundle, is damaged, or was made by another version."""
+class ModelFileError(HilumError):
+    """A file is no model file, is damaged, or was made by another version."""
 
-    code = "bundle"
+    code = "model_file"
 
 
 class DivergenceError(HilumError):

@@ -1,4 +1,4 @@
-"""The whole audit: a dataset with planted faults, each of which has to be named; and acting on it."""
+"""The whole audit: a dataset with injected faults, each of which has to be named; and acting on it."""
 
 import csv
 import html
@@ -78,15 +78,13 @@ def test_a_clean_set_has_no_errors(phantoms):
 def test_what_was_mended_passes(faulty, tmp_path):
     root, names = faulty
     found = audit(root)
-    mended = fix(
-        found.survey.table, found.patients.patient, found.group_of(), [i.path for i in found.survey.unreadable]
-    )
+    mended = fix(found.scan.table, found.patients.patient, found.group_of(), [i.path for i in found.scan.unreadable])
     paths = {row.path: row for row in mended.table.rows}
     assert names["damaged"] not in paths
     assert names["relabelled"] not in paths  # nobody here knows which label is right
     assert paths[names["copy"]].split == "test"  # what was held back stays as it was given
     assert names["of"] not in paths  # and is not trained on
-    given = {row.path: row.split for row in found.survey.table.rows}
+    given = {row.path: row.split for row in found.scan.table.rows}
     assert all(row.split == given[row.path] for row in mended.table.rows)
     told = "\n".join(mended.log)
     for what in ("damaged", "relabelled", "of"):

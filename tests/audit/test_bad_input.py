@@ -11,7 +11,7 @@ from PIL import Image
 
 from hilum.audit import scan as survey_module
 from hilum.audit.audit import audit
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 
@@ -99,7 +99,7 @@ def test_files_and_folders_may_go_while_they_are_read(write_dataset, monkeypatch
 
     monkeypatch.setattr(survey_module, "CHUNK", 1000)  # one thread, in order
     monkeypatch.setattr(survey_module, "_look", disturbed)
-    seen = survey(table)
+    seen = scan(table)
     assert len(seen) + len(seen.unreadable) == 72
     assert len(seen.unreadable) > 40
     assert any("no such file" in item.message for item in seen.unreadable)

@@ -1,4 +1,4 @@
-"""Copies that are planted must be found, and look-alikes must not."""
+"""Copies that are injected must be found, and look-alikes must not."""
 
 import io
 import time
@@ -12,7 +12,7 @@ from hilum.audit.checks.duplicates import find_duplicates, findings
 from hilum.audit.clean import fix
 from hilum.audit.near_duplicates import search
 from hilum.audit.near_duplicates.search import find_copies
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
 from hilum.phantoms import LABELS, make_phantom
@@ -41,7 +41,7 @@ def recompressed(image, quality=60):
 
 
 def look(tmp_path, images, labels=None, splits=None, patients=None):
-    """Write images, all of them PNG, and survey them."""
+    """Write images, all of them PNG, and scan them."""
     rows = []
     for i, image in enumerate(images):
         (tmp_path / f"{i}.png").write_bytes(b"")
@@ -54,7 +54,7 @@ def look(tmp_path, images, labels=None, splits=None, patients=None):
                 patients[i] if patients else "",
             )
         )
-    return survey(Table(tmp_path, tuple(rows)))
+    return scan(Table(tmp_path, tuple(rows)))
 
 
 def test_different_patients_are_not_merged(tmp_path, phantoms):
@@ -109,7 +109,7 @@ def test_same_bytes_are_told_from_same_pixels(tmp_path, phantoms):
     (tmp_path / "3.png").write_bytes((tmp_path / "0.png").read_bytes())
     Image.fromarray(phantoms[1]).save(tmp_path / "4.bmp")
     names = ["0.png", "1.png", "2.png", "3.png", "4.bmp"]
-    found = find_duplicates(survey(Table(tmp_path, tuple(Row(name, "normal") for name in names))))
+    found = find_duplicates(scan(Table(tmp_path, tuple(Row(name, "normal") for name in names))))
     assert [(pair.first, pair.second, pair.kind) for pair in found.pairs] == [(0, 3, "identical"), (1, 4, "pixels")]
 
 
@@ -185,7 +185,7 @@ def test_blank_and_few_images_are_no_trouble(tmp_path, phantoms):
 
 @pytest.mark.slow
 def test_the_real_radiographs(seed_cxr):
-    seen = survey(read_table(seed_cxr))
+    seen = scan(read_table(seed_cxr))
     begin = time.process_time()
     found = find_duplicates(seen)
     assert time.process_time() - begin < 60  # seconds of one core: 30 s on two
@@ -210,7 +210,7 @@ def test_real_crops_are_found(seed_cxr, centred):
     generator = np.random.default_rng(11)
     table = read_table(seed_cxr)
     chosen = table.take(int(i) for i in generator.choice(len(table), 400, replace=False))
-    thumbnails, copies = survey(chosen).thumbnails, []
+    thumbnails, copies = scan(chosen).thumbnails, []
     for row in chosen.rows:
         shares = np.tile(generator.uniform(0, 0.1), 4) if centred else generator.uniform(0, 0.1, 4)
         small = Image.fromarray(recompressed(crop(np.asarray(Image.open(chosen.file(row)).convert("L")), shares)))

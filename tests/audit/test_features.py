@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from hilum.audit.probe_features import CORNER, EDGE, THUMBNAIL, probes
-from hilum.audit.scan import LEVELS, SIDE, Container, Survey
+from hilum.audit.scan import LEVELS, SIDE, Container, Scan
 from hilum.data.dataset import Row, Table
 
 FILE = Container(size=5000, format="PNG", mode="L", width=100, height=100)
 
 
 def survey_of(n=8, *, thumbnails=None, files=None, columns=(), histograms=None):
-    """A survey of n images, half of them 'covid'; columns are (name, values)."""
+    """A scan of n images, half of them 'covid'; columns are (name, values)."""
     extra = [{name: values[i] for name, values in columns} for i in range(n)]
     rows = [Row(f"{i}.png", ("normal", "covid")[i % 2], extra=MappingProxyType(extra[i])) for i in range(n)]
-    return Survey(
+    return Scan(
         table=Table(Path("data"), tuple(rows)),
         containers=tuple(files or [FILE] * n),
         thumbnails=np.zeros((n, SIDE, SIDE), np.uint8) if thumbnails is None else thumbnails,
@@ -27,8 +27,8 @@ def survey_of(n=8, *, thumbnails=None, files=None, columns=(), histograms=None):
     )
 
 
-def features(survey):
-    return {probe.name: probe.features for probe in probes(survey)[0]}
+def features(scan):
+    return {probe.name: probe.features for probe in probes(scan)[0]}
 
 
 def changed(**changes):

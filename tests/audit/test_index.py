@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from hilum.audit.near_duplicates import codes as index
 from hilum.audit.near_duplicates.search import find_copies
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.readers.read import read_table
 
 
@@ -48,20 +48,20 @@ def with_copies(images, each, seed=1):
 
 def test_the_index_finds_what_all_pairs_find():
     pytest.importorskip("faiss")
-    images, planted = with_copies(pictures(1200), 20)
+    images, injected = with_copies(pictures(1200), 20)
     slow, quick = find_copies(images, indexed=False), find_copies(images, indexed=True)
     assert pairs(quick) == pairs(slow)
-    assert len(planted & pairs(slow)) >= 0.95 * len(planted)
+    assert len(injected & pairs(slow)) >= 0.95 * len(injected)
 
 
 @pytest.mark.slow
 def test_the_index_finds_what_all_pairs_find_among_real_radiographs(seed_cxr):
     pytest.importorskip("faiss")
-    images, planted = with_copies(survey(read_table(seed_cxr)).thumbnails, 100)
+    images, injected = with_copies(scan(read_table(seed_cxr)).thumbnails, 100)
     slow, quick = pairs(find_copies(images, indexed=False)), pairs(find_copies(images, indexed=True))
     assert quick <= slow
     assert len(quick) >= 0.99 * len(slow)
-    assert len(planted & quick) >= 0.98 * len(planted)
+    assert len(injected & quick) >= 0.98 * len(injected)
 
 
 def test_many_images_without_faiss_get_a_remark(monkeypatch):

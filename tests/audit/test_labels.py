@@ -1,4 +1,4 @@
-"""Wrong labels that are planted must be listed first, by out-of-sample probabilities only."""
+"""Wrong labels that are injected must be listed first, by out-of-sample probabilities only."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.audit.checks.label_issues import Opinion, find_label_errors, findings, require_cleanlab
+from hilum.audit.checks.label_issues import OutOfSample, find_label_errors, findings, require_cleanlab
 from hilum.data.dataset import Row, Table
 from hilum.errors import ExtraError
 
@@ -21,21 +21,25 @@ def judged(*, wrong, n=600, seed=0, sharp=3.0):
     truth = generator.integers(0, 3, n)
     logits = generator.normal(size=(n, 3)) + sharp * np.eye(3)[truth]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    planted = generator.choice(n, wrong, replace=False)
+    injected = generator.choice(n, wrong, replace=False)
     filed = truth.copy()
-    filed[planted] = (truth[planted] + generator.integers(1, 3, wrong)) % 3
+    filed[injected] = (truth[injected] + generator.integers(1, 3, wrong)) % 3
     table = Table(Path("data"), tuple(Row(f"{i}.png", LABELS[k]) for i, k in enumerate(filed)))
-    return table, Opinion(LABELS, np.arange(n), probabilities, "RUN", "which was not trained on them"), set(planted)
+    return (
+        table,
+        OutOfSample(LABELS, np.arange(n), probabilities, "RUN", "which was not trained on them"),
+        set(injected),
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_planted_wrong_labels_are_listed_first(seed):
-    table, opinion, planted = judged(wrong=30, seed=seed)
+    table, opinion, injected = judged(wrong=30, seed=seed)
     found = find_label_errors(table, opinion)
-    listed = [suspect.position for suspect in found.suspects]
-    assert len(planted & set(listed)) >= 0.8 * len(planted)
-    assert len(planted & set(listed[:20])) >= 16  # by chance 1
-    assert all(suspect.label == table.rows[suspect.position].label != suspect.likely for suspect in found.suspects)
+    listed = [suspect.position for suspect in found.label_issues]
+    assert len(injected & set(listed)) >= 0.8 * len(injected)
+    assert len(injected & set(listed[:20])) >= 16  # by chance 1
+    assert all(suspect.label == table.rows[suspect.position].label != suspect.likely for suspect in found.label_issues)
     (finding,) = findings(found, table)
     assert finding.severity == "warning"
     assert table.rows[listed[0]].path in finding.message
@@ -44,7 +48,7 @@ def test_planted_wrong_labels_are_listed_first(seed):
 def test_right_labels_of_a_sure_classifier_are_not_accused():
     table, opinion, _ = judged(wrong=0, sharp=12)
     found = find_label_errors(table, opinion)
-    assert found.suspects == ()
+    assert found.label_issues == ()
     (finding,) = findings(found, table)
     assert (finding.severity, finding.message[:20]) == ("info", "No label looks wrong")
 
@@ -52,10 +56,10 @@ def test_right_labels_of_a_sure_classifier_are_not_accused():
 def test_only_judged_images_and_occurring_labels_count():
     table, opinion, _ = judged(wrong=30)
     some = np.array([i for i in range(100, 300) if table.rows[i].label != LABELS[1]])
-    part = Opinion(LABELS, some, opinion.probabilities[some], "RUN", "")
+    part = OutOfSample(LABELS, some, opinion.probabilities[some], "RUN", "")
     found = find_label_errors(table, part)
     assert found.judged == len(some)
-    assert {suspect.position for suspect in found.suspects} <= set(some.tolist())
+    assert {suspect.position for suspect in found.label_issues} <= set(some.tolist())
 
 
 def test_without_cleanlab_it_says_what_to_install(monkeypatch, refuses):
@@ -96,7 +100,7 @@ def test_a_run_and_a_cross_validation_judge_what_they_have_not_seen(
         hilum("audit", root, "--run", tmp_path / "run", "--out", tmp_path / "a", "--json", check=0).stdout
     )
     errors = facts["label_errors"]
-    listed = [suspect["path"] for suspect in errors["suspects"]]
+    listed = [suspect["path"] for suspect in errors["label_issues"]]
     in_training = {
         row["path"]
         for row in csv.DictReader((tmp_path / "run" / "split.csv").read_text().splitlines())
@@ -111,7 +115,7 @@ def test_a_run_and_a_cross_validation_judge_what_they_have_not_seen(
     result = hilum("audit", root, "--run", tmp_path / "folds", "--out", tmp_path / "b", check=0)
     errors = json.loads((tmp_path / "b" / "audit.json").read_text())["label_errors"]
     assert errors["judged"] == 200
-    assert set(wrong) == {suspect["path"] for suspect in errors["suspects"][:3]}
+    assert set(wrong) == {suspect["path"] for suspect in errors["label_issues"][:3]}
     snapshot(result.stdout, numbers=False)
     assert "train/normal/tr003-0.png" in (tmp_path / "b" / "audit.html").read_text()
 

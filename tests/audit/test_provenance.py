@@ -14,7 +14,7 @@ from hilum.audit.checks import public_sets as provenance
 from hilum.audit.checks import sources
 from hilum.audit.checks.public_sets import KNOWN_SETS, Match, enough, findings, recognise
 from hilum.audit.near_duplicates.codes import CROPS, LENGTH, NO_CROP, SIDE, basis, pack, unpack, view
-from hilum.audit.scan import Survey, survey
+from hilum.audit.scan import Scan, scan
 from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
 from hilum.phantoms import LABELS, make_phantom
@@ -28,10 +28,10 @@ KERMANY, NIH, IEEE = KNOWN_SETS
 
 
 def made(thumbnails, labels):
-    """A survey of thumbnails that lie nowhere."""
+    """A scan of thumbnails that lie nowhere."""
     rows = tuple(Row(f"{i}.png", label) for i, label in enumerate(labels))
     count = len(rows)
-    return Survey(Table(Path("x"), rows), (), thumbnails, np.zeros((count, 32), np.float32), ("",) * count, ())
+    return Scan(Table(Path("x"), rows), (), thumbnails, np.zeros((count, 32), np.float32), ("",) * count, ())
 
 
 def some(root, number, seed=0, where=lambda row: True):
@@ -96,7 +96,7 @@ def test_how_many_matches_name_a_set():
 
 
 def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr, snapshot):
-    seen = survey(some(seed_cxr, 300))
+    seen = scan(some(seed_cxr, 300))
     (match,) = recognise(seen)
     assert match.known is KERMANY
     assert match.matched == 300
@@ -112,7 +112,7 @@ def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr, snapshot):
 
 
 def test_the_same_images_named_viral_are_no_error(seed_cxr):
-    seen = survey(some(seed_cxr, 60))
+    seen = scan(some(seed_cxr, 60))
     rows = tuple(replace(row, label=row.label.replace("infected/covid", "viral")) for row in seen.table.rows)
     (finding,) = findings(recognise(replace(seen, table=replace(seen.table, rows=rows))))
     assert finding.severity == "info"
@@ -163,14 +163,14 @@ def test_other_children_are_not_taken_for_kermanys(seed_cxr, monkeypatch):
     references, member = provenance._references()
     left = np.concatenate([~inside, np.ones(len(member) - len(inside), bool)])
     monkeypatch.setattr(provenance, "_references", lambda: (references[:, left], member[left]))
-    seen = survey(table.take(int(i) for i in np.flatnonzero(inside)))
+    seen = scan(table.take(int(i) for i in np.flatnonzero(inside)))
     assert len(seen) > 900
     assert recognise(seen) == []
 
 
 def test_children_are_not_taken_for_adults(seed_cxr, monkeypatch):
     without(monkeypatch, KERMANY)
-    assert recognise(survey(some(seed_cxr, 600))) == []
+    assert recognise(scan(some(seed_cxr, 600))) == []
 
 
 @darkcovidnet
@@ -180,7 +180,7 @@ def test_adults_are_not_taken_for_others(monkeypatch, known):
     named = {NIH: "NIH", IEEE: "ieee"}[known]
     table = read_table(REAL)
     of_it = table.take(i for i, row in enumerate(table.rows) if row.source.startswith(named))
-    assert recognise(survey(of_it)) == []
+    assert recognise(scan(of_it)) == []
 
 
 def matched(known, labels, totals):
@@ -244,7 +244,7 @@ def test_what_is_not_recognised_may_be_of_a_set_that_is_known_in_part():
 
 @darkcovidnet
 def test_labels_of_two_sets_are_an_error_with_and_without_a_table():
-    seen = survey(read_table(REAL))
+    seen = scan(read_table(REAL))
     matches = recognise(seen)
     truth = [{i for i, row in enumerate(seen.table.rows) if row.source.startswith(name)} for name in ("NIH", "ieee")]
     assert [match.known for match in matches] == [NIH, IEEE]
@@ -260,8 +260,8 @@ def test_labels_of_two_sets_are_an_error_with_and_without_a_table():
 
 @darkcovidnet
 def test_children_against_adults_is_an_error(seed_cxr, snapshot):
-    children = survey(some(seed_cxr, 80, where=lambda row: row.label == "normal"))
-    adults = survey(some(REAL, 60, where=lambda row: row.label == "covid"))
+    children = scan(some(seed_cxr, 80, where=lambda row: row.label == "normal"))
+    adults = scan(some(REAL, 60, where=lambda row: row.label == "covid"))
     mixed = made(np.concatenate([children.thumbnails, adults.thumbnails]), ["normal"] * 80 + ["covid"] * 60)
     (finding,) = sources.findings(mixed.table, recognise(mixed))
     assert finding.severity == "error"

@@ -1,4 +1,4 @@
-"""Shortcut probes find what was planted, and accuse nobody by chance."""
+"""Shortcut probes find what was injected, and accuse nobody by chance."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from hilum.audit.checks import shortcuts
 from hilum.audit.checks.shortcuts import findings, judge, probe_shortcuts
 from hilum.audit.probe_classifier import fit_scores, out_of_fold_scores
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.readers.read import read_table
 from hilum.phantoms import Defect, write_phantoms
 from hilum.stats import hypothesis_tests as chance
@@ -23,7 +23,7 @@ CONTAINER = {"container", "dimensions", "size on disk"}
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
+def injected(tmp_path_factory):
     """What the probes say of phantoms with one defect, each dataset written once."""
     known = {}
 
@@ -32,7 +32,7 @@ def planted(tmp_path_factory):
             out = tmp_path_factory.mktemp("phantoms")
             chosen = [Defect.parse(text) for text in defects]
             write_phantoms(out, patients=120, seed=3, size=64, masks=False, workers=1, defects=chosen)
-            known[defects] = probe_shortcuts(survey(read_table(out)), permutations=199)
+            known[defects] = probe_shortcuts(scan(read_table(out)), permutations=199)
         return known[defects]
 
     return look
@@ -49,8 +49,8 @@ def severities(found):
 @pytest.mark.parametrize(
     ("defect", "probe"), [("format", "container"), ("size", "dimensions"), ("bytes", "size on disk")]
 )
-def test_a_planted_file_defect_is_an_error_and_names_its_label(planted, defect, probe, snapshot):
-    found = planted(f"{defect}:{COVID}")
+def test_a_planted_file_defect_is_an_error_and_names_its_label(injected, defect, probe, snapshot):
+    found = injected(f"{defect}:{COVID}")
     assert areas(found)[probe] > 0.98
     assert severities(found)[probe] == "error"
     (finding,) = [finding for finding in findings(found) if finding.evidence["probe"] == probe]
@@ -60,8 +60,8 @@ def test_a_planted_file_defect_is_an_error_and_names_its_label(planted, defect, 
 
 
 @pytest.mark.parametrize(("defect", "probe"), [("marker", "letters"), ("frame", "frame"), ("brightness", "histogram")])
-def test_a_planted_pixel_defect_is_seen_but_never_an_error(planted, defect, probe, snapshot):
-    clean, found = planted(), planted(f"{defect}:{COVID}")
+def test_a_planted_pixel_defect_is_seen_but_never_an_error(injected, defect, probe, snapshot):
+    clean, found = injected(), injected(f"{defect}:{COVID}")
     assert areas(clean)[probe] < 0.75
     assert areas(found)[probe] > 0.85
     assert severities(found)[probe] == "warning"
@@ -69,9 +69,9 @@ def test_a_planted_pixel_defect_is_seen_but_never_an_error(planted, defect, prob
     snapshot(meaning)
 
 
-def test_phantoms_without_defects_are_not_accused(planted):
+def test_phantoms_without_defects_are_not_accused(injected):
     """Their lesions are real, so that a thumbnail may know a little of them; their files must know nothing."""
-    found = planted()
+    found = injected()
     for item in found.found:
         if item.probe in ("container", "dimensions"):
             assert (item.auroc, item.p_value) == (0.5, 1.0)
@@ -87,7 +87,7 @@ def write_jpegs(root, *, qualities, generator):
         for i in range(30):
             pixels = generator.normal(120, 30, (48, 48)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / label / f"{i}.jpg", quality=int(quality))
-    return survey(read_table(root))
+    return scan(read_table(root))
 
 
 def test_another_jpeg_quality_for_one_label_is_found(tmp_path):
@@ -105,7 +105,7 @@ def test_equal_files_of_noise_are_not_accused(tmp_path):
 
 def test_too_few_patients_are_passed_over_and_named(write_dataset, snapshot):
     root = write_dataset(patients=4)
-    found = probe_shortcuts(survey(read_table(root)))
+    found = probe_shortcuts(scan(read_table(root)))
     assert found.found == ()
     (note,) = [note for note in found.notes if "not probed" in note]
     assert note.startswith("3 labels were not probed")
@@ -122,7 +122,7 @@ def test_it_is_the_same_every_time_and_fits_json(tmp_path):
 
 def test_large_datasets_are_thinned_by_patient(monkeypatch, write_dataset, snapshot):
     monkeypatch.setattr(shortcuts, "MOST_IMAGES", 150)
-    look = survey(read_table(write_dataset(patients=45, images=2)))
+    look = scan(read_table(write_dataset(patients=45, images=2)))
     found = probe_shortcuts(look, permutations=9)
     assert 100 < found.images < 200
     assert found.images % 2 == 0  # every patient has two
@@ -141,16 +141,16 @@ def cohort(generator, patients=60, labels=3):
 
 def test_patients_are_never_split_over_folds_and_labels_are_spread():
     groups, labels = cohort(np.random.default_rng(0), 200)
-    folds = chance.deal_folds(labels, groups, 5)
+    folds = chance.grouped_folds(labels, groups, 5)
     assert all(len(set(folds[groups == group])) == 1 for group in set(groups))
     own = np.array([[len(set(groups[(folds == f) & (labels == k)])) for k in range(3)] for f in range(5)])
     assert (own.max(axis=0) - own.min(axis=0) <= 1).all()
-    assert not np.array_equal(folds, chance.deal_folds(labels, groups, 5, seed=1))
+    assert not np.array_equal(folds, chance.grouped_folds(labels, groups, 5, seed=1))
 
 
 def test_permutations_move_whole_patients_within_fold_and_size():
     groups, labels = cohort(np.random.default_rng(0))
-    folds = chance.deal_folds(labels, groups, 5)
+    folds = chance.grouped_folds(labels, groups, 5)
     permuted = chance.permute_labels(labels, groups, folds, 50)
     assert permuted.shape == (51, len(labels))
     assert np.array_equal(permuted[0], labels)
@@ -172,9 +172,9 @@ def test_patients_of_very_different_sizes_are_exchanged_too():
 
 def test_duplicates_given_by_the_caller_share_a_fold(monkeypatch, write_dataset):
     seen = []
-    dealt = shortcuts.deal_folds
-    monkeypatch.setattr(shortcuts, "deal_folds", lambda *a: seen.append(a[1]) or dealt(*a))
-    look = survey(read_table(write_dataset(patients=12, images=2)))
+    dealt = shortcuts.grouped_folds
+    monkeypatch.setattr(shortcuts, "grouped_folds", lambda *a: seen.append(a[1]) or dealt(*a))
+    look = scan(read_table(write_dataset(patients=12, images=2)))
     patients = np.unique(look.table.patients(), return_inverse=True)[1]
     probe_shortcuts(look, permutations=2)
     probe_shortcuts(look, np.where(patients < 6, 0, patients), permutations=2)
@@ -263,7 +263,7 @@ def test_correction_is_by_the_largest_of_all_and_counts_the_observed():
 
 @pytest.mark.slow
 def test_the_real_set_with_alike_files(seed_cxr):
-    look = survey(read_table(seed_cxr))
+    look = scan(read_table(seed_cxr))
     found = probe_shortcuts(look, permutations=99)
     covid = areas(found)
     assert (covid["container"], covid["dimensions"]) == (0.5, 0.5)
@@ -274,7 +274,7 @@ def test_the_real_set_with_alike_files(seed_cxr):
 
 @pytest.mark.skipif(not DARK.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
 def test_the_real_set_whose_files_give_the_label_away():
-    found = probe_shortcuts(survey(read_table(DARK)), permutations=199)
+    found = probe_shortcuts(scan(read_table(DARK)), permutations=199)
     covid = areas(found, "covid")
     notes = {"original container": 1.0, "original dimensions": 0.993, "8x8 thumbnail": 0.976, "frame": 0.938}
     assert {name: covid[name] for name in notes} == pytest.approx(notes, abs=0.03)

@@ -80,7 +80,7 @@ def test_sources_are_judged_by_patients_and_many_labels_are_one_finding():
     ]
     (finding,) = findings(Table(Path("data"), tuple(rows)))
     assert finding.severity == "error"
-    assert len(finding.evidence["given_away"]) == 12
+    assert len(finding.evidence["confounded_labels"]) == 12
     assert len(finding.message) < 700
 
 
@@ -108,4 +108,4 @@ def test_in_the_real_set_source_and_label_determine_each_other(snapshot):
     (finding,) = findings(read_table(REAL))
     assert finding.severity == "error"
     snapshot(finding.message)
-    assert finding.evidence["given_away"] == ["covid"]
+    assert finding.evidence["confounded_labels"] == ["covid"]

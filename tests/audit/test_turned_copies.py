@@ -14,7 +14,7 @@ from hilum.audit.near_duplicates.codes import equalised
 from hilum.audit.near_duplicates.groups import hints, is_altered, say_so
 from hilum.audit.near_duplicates.register import quarter_turns
 from hilum.audit.near_duplicates.search import CHANGES, find_copies
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.dataset import Row, Table
 from hilum.phantoms import LABELS, make_phantom
 from wording import numbers
@@ -58,7 +58,7 @@ def write(tmp_path, files):
     for name, image in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(image)).save(tmp_path / name)
-    return survey(Table(tmp_path, tuple(Row(name, name.split("/")[0]) for name in files)))
+    return scan(Table(tmp_path, tuple(Row(name, name.split("/")[0]) for name in files)))
 
 
 def pairs(copies):

@@ -76,7 +76,7 @@ ORDINARY = {
 COSTLY = {
     "padding": JPEG[:2] + b"\xff" * 10**6 + JPEG[2:],
     "junk": JPEG[:20] + b"\0" * 10**6 + JPEG[20:],
-    "remarks": JPEG[:2] + b"\xff\xfe\0\2" * 10**5 + JPEG[2:],
+    "card_intro": JPEG[:2] + b"\xff\xfe\0\2" * 10**5 + JPEG[2:],
     "texts": png(40, before=chunk(b"tEXt", b"k\0v") * 20_000),
     "texts behind": png(40)[:-12] + chunk(b"tEXt", b"k\0v") * 20_000 + chunk(b"IEND", b""),
     "remark": b"P5\n#" + b"x" * 10**6 + b"\n90 70\n255\n" + GREY.tobytes(),

@@ -1,4 +1,4 @@
-"""A crew: everything once, whoever does it, whoever dies."""
+"""A pool: everything once, whoever does it, whoever dies."""
 
 import os
 import pickle
@@ -17,7 +17,7 @@ from hilum.data.cache import open_images
 from hilum.data.cache_files import decode_files, hash_files
 from hilum.data.images import read_picture
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.process_pool import Crew
+from hilum.data.process_pool import ProcessPool
 from hilum.data.readers.read import read_table
 
 PLAN = Preprocessing(size=48, equalise=True)
@@ -30,8 +30,8 @@ def at_once(monkeypatch):
     monkeypatch.setattr(crew_module, "SECONDS", 0.001)
 
 
-def everything(crew, work, items):
-    found = dict(crew.map(work, items))
+def everything(pool, work, items):
+    found = dict(pool.map(work, items))
     return [value for first in sorted(found) for value in found[first]]
 
 
@@ -44,11 +44,11 @@ def process_of(paths):
 def test_helpers_do_a_part(at_once, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])  # a helper imports where this one does
     monkeypatch.setattr(process_of, "__module__", "test_crew")
-    with Crew(cores=3) as crew:
-        who = everything(crew, process_of, ["x"] * 200)
+    with ProcessPool(cores=3) as pool:
+        who = everything(pool, process_of, ["x"] * 200)
         assert len(who) == 200
-        assert set(who) == {os.getpid(), *(helper.pid for helper in crew.helpers)}
-    assert all(helper.poll() is not None for helper in crew.helpers)
+        assert set(who) == {os.getpid(), *(helper.pid for helper in pool.helpers)}
+    assert all(helper.poll() is not None for helper in pool.helpers)
 
 
 def test_decoding_by_helpers_gives_the_same_bytes_failures_and_order(write_dataset, at_once, own_cache):
@@ -67,9 +67,9 @@ def test_what_a_killed_helper_had_is_done_here(write_dataset, at_once):
     table = read_table(write_dataset(patients=40))
     paths = [row.path for row in table.rows]
     found = {}
-    with Crew(cores=3) as crew:
-        for first, digests in crew.map(partial(hash_files, table.root), paths):
-            for helper in crew.helpers:
+    with ProcessPool(cores=3) as pool:
+        for first, digests in pool.map(partial(hash_files, table.root), paths):
+            for helper in pool.helpers:
                 helper.send_signal(signal.SIGKILL)
             found[first] = digests
     assert [value for first in sorted(found) for value in found[first]] == hash_files(table.root, paths)
@@ -80,20 +80,20 @@ def test_without_a_python_to_start_everything_is_done_here(write_dataset, at_onc
     paths = [row.path for row in table.rows]
     for executable in ("", "/no/such/python", "/bin/false"):
         monkeypatch.setattr(sys, "executable", executable)
-        with Crew(cores=2) as crew:
-            assert everything(crew, partial(hash_files, table.root), paths) == hash_files(table.root, paths)
+        with ProcessPool(cores=2) as pool:
+            assert everything(pool, partial(hash_files, table.root), paths) == hash_files(table.root, paths)
 
 
 def test_an_unexpected_error_is_raised_here(at_once):
-    with Crew(cores=2) as crew, pytest.raises(TypeError):
-        list(crew.map(partial(decode_files, Path(), PLAN), [0] * 50))
+    with ProcessPool(cores=2) as pool, pytest.raises(TypeError):
+        list(pool.map(partial(decode_files, Path(), PLAN), [0] * 50))
 
 
 def test_few_files_call_nobody(write_dataset):
     table = read_table(write_dataset())
-    with Crew(cores=8) as crew:
-        list(crew.map(partial(decode_files, table.root, PLAN), [row.path for row in table.rows]))
-        assert not crew.helpers
+    with ProcessPool(cores=8) as pool:
+        list(pool.map(partial(decode_files, table.root, PLAN), [row.path for row in table.rows]))
+        assert not pool.helpers
 
 
 def test_a_script_without_a_guard_runs_once_and_its_helpers_end_with_it(write_dataset, tmp_path):
@@ -103,19 +103,19 @@ def test_a_script_without_a_guard_runs_once_and_its_helpers_end_with_it(write_da
         "import sys, torch\n"  # its threads are running: a fork would be dangerous now
         "torch.ones(2000, 2000) @ torch.ones(2000, 2000)\n"
         "from pathlib import Path\n"
-        "from hilum.data import process_pool as crew\n"
-        "crew.PAYS = 0\n"
+        "from hilum.data import process_pool as pool\n"
+        "pool.PAYS = 0\n"
         "from hilum.data.process_pool import Crew\n"
         "from hilum.data.cache_files import hash_files\n"
         "from hilum.data.readers.read import read_table\n"
         "from functools import partial\n"
         "table = read_table(Path(sys.argv[1]))\n"
         "print('once', flush=True)\n"
-        "with Crew(cores=3) as crew:\n"
+        "with Crew(cores=3) as pool:\n"
         "    paths = [row.path for row in table.rows] * 1000\n"
-        "    for number, _ in enumerate(crew.map(partial(hash_files, table.root), paths)):\n"
+        "    for number, _ in enumerate(pool.map(partial(hash_files, table.root), paths)):\n"
         "        if number == 5:\n"
-        "            print(*[helper.pid for helper in crew.helpers], flush=True)\n"
+        "            print(*[helper.pid for helper in pool.helpers], flush=True)\n"
     )
     process = subprocess.Popen([sys.executable, str(script), str(root)], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "once\n"
@@ -140,7 +140,7 @@ def is_alive(pid):
 def test_modules_of_the_working_directory_are_not_run(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("open('ran', 'w').close()\n")
     monkeypatch.chdir(tmp_path)
-    with Crew(2) as some:
+    with ProcessPool(2) as some:
         some._call(1)
         (helper,) = some.helpers
         pickle.dump((pickle.dumps(len), "abc"), helper.stdin)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.cache import open_images
 from hilum.data.dataset import Row, Table, write_csv
 from hilum.data.options import ReadOptions
@@ -226,7 +226,7 @@ def test_dicom_folders_decode_and_are_audited_like_png(both):
     assert len(set(objects.patients())) == len(objects) / 2
     plan = Preprocessing(size=48)
     np.testing.assert_array_equal(open_images(objects, plan).pixels, open_images(images, plan).pixels)
-    one, other = survey(images), survey(objects)
+    one, other = scan(images), scan(objects)
     assert one.pixels == other.pixels
     assert {container.format for container in other.containers} == {"DICOM"}
     assert not other.unreadable

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.data.confounding import FEWEST, given_away
+from hilum.data.confounding import FEWEST, confounded_labels
 from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
 from wording import numbers
@@ -26,28 +26,30 @@ def table(*groups):
 
 
 def test_a_label_with_sources_of_its_own_is_named(snapshot):
-    found = given_away(table(("normal", "A", 20, 1), ("other", "A", 20, 1), ("covid", "B", 9, 1), ("covid", "C", 8, 3)))
+    found = confounded_labels(
+        table(("normal", "A", 20, 1), ("other", "A", 20, 1), ("covid", "B", 9, 1), ("covid", "C", 8, 3))
+    )
     assert [(one.label, one.sources, one.told) for one in found] == [("covid", ("B", "C"), 1.0)]
     snapshot(found[0].sentence)
     assert {"0", "17", "40"} <= numbers(found[0].sentence)
 
 
 def test_one_odd_patient_changes_nothing(snapshot):
-    of = given_away(table(("covid", "A", 100, 1), ("normal", "B", 100, 1), ("normal", "A", 1, 1)))
+    of = confounded_labels(table(("covid", "A", 100, 1), ("normal", "B", 100, 1), ("normal", "A", 1, 1)))
     assert [one.label for one in of] == ["normal", "covid"]
     snapshot(of[1].sentence)
     assert {"1", "100", "101"} <= numbers(of[1].sentence)
 
 
 def test_many_images_of_one_patient_prove_nothing():
-    assert given_away(table(("E.Coli", "A", 1, 400), ("normal", "B", 300, 1), ("normal", "A", 0, 1))) == []
-    assert given_away(table(("E.Coli", "A", FEWEST - 1, 4), ("normal", "B", 300, 1))) == []
-    assert len(given_away(table(("E.Coli", "A", FEWEST + 5, 1), ("normal", "B", 300, 1)))) == 2
+    assert confounded_labels(table(("E.Coli", "A", 1, 400), ("normal", "B", 300, 1), ("normal", "A", 0, 1))) == []
+    assert confounded_labels(table(("E.Coli", "A", FEWEST - 1, 4), ("normal", "B", 300, 1))) == []
+    assert len(confounded_labels(table(("E.Coli", "A", FEWEST + 5, 1), ("normal", "B", 300, 1)))) == 2
 
 
 def test_a_source_a_patient_is_an_identifier():
     rows = [Row(f"{i}.png", "ab"[i % 2], patient_id=f"p{i}", source=f"article {i}") for i in range(60)]
-    assert given_away(Table(Path("data"), tuple(rows))) == []
+    assert confounded_labels(Table(Path("data"), tuple(rows))) == []
 
 
 def test_small_sources_are_judged_by_chance():
@@ -55,24 +57,24 @@ def test_small_sources_are_judged_by_chance():
     for seed in range(20):
         lot = np.random.default_rng(seed).permutation(40) < 20
         rows = [Row(f"{i}.png", "ab"[int(lot[i])], patient_id=f"p{i}", source=f"s{i // 2}") for i in range(40)]
-        assert given_away(Table(Path("data"), tuple(rows))) == []
+        assert confounded_labels(Table(Path("data"), tuple(rows))) == []
 
 
 def test_the_p_value_is_that_of_fishers_exact_test_where_labels_are_parted():
     """Of two labels of n patients each, 2 of the (2n over n) divisions part them; 6 and 6: 2 in 924."""
-    (one, _) = given_away(table(("a", "A", 6, 1), ("b", "B", 6, 1)))
+    (one, _) = confounded_labels(table(("a", "A", 6, 1), ("b", "B", 6, 1)))
     assert one.p_value == pytest.approx(2 / comb(12, 6), abs=0.003)
 
 
 def test_unknown_sources_are_not_claimed(snapshot):
-    of = given_away(table(("covid", "A", 10, 1), ("covid", "", 99, 1), ("normal", "B", 100, 1)))
+    of = confounded_labels(table(("covid", "A", 10, 1), ("covid", "", 99, 1), ("normal", "B", 100, 1)))
     snapshot(of[1].sentence)
     assert {"10"} <= numbers(of[1].sentence)
 
 
 def test_unknown_patients_are_images(snapshot):
     rows = [Row(f"{i}.png", "ab"[i % 2], source="AB"[i % 2]) for i in range(40)]
-    (one, _) = given_away(Table(Path("data"), tuple(rows)))
+    (one, _) = confounded_labels(Table(Path("data"), tuple(rows)))
     snapshot(one.sentence)
     assert {"20"} <= numbers(one.sentence)
 
@@ -87,11 +89,11 @@ def test_unknown_patients_are_images(snapshot):
     ],
 )
 def test_what_may_be_the_disease_is_not_accused(groups):
-    assert given_away(table(*groups)) == []
+    assert confounded_labels(table(*groups)) == []
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
 def test_the_real_set_is_confounded():
-    (found,) = given_away(read_table(REAL))
+    (found,) = confounded_labels(read_table(REAL))
     assert (found.label, found.told) == ("covid", 1.0)
     assert found.sources == ("ieee8023/covid-chestxray-dataset",)

@@ -147,7 +147,7 @@ def test_rows_without_a_split_beside_rows_with_one_are_left_aside_and_said(snaps
     snapshot("\n".join(notes))
 
 
-@pytest.mark.parametrize("plan", [{"val": "test"}, {"calibration": "test"}, {"test": "val", "smallest_val": 5}])
+@pytest.mark.parametrize("plan", [{"val": "test"}, {"calibration": "test"}, {"test": "val", "min_val_patients": 5}])
 def test_no_split_serves_twice(plan, refuses):
     rows = [*make({"a": 50, "b": 50}), *make({"a": 8, "b": 9}, "val"), *make({"a": 5, "b": 5}, "test")]
     with refuses(SplitError, "one-split-twice"):

@@ -1,4 +1,4 @@
-"""Abstention: planted strangers are found, patients like the calibration's are not, and features are the network's."""
+"""Abstention: injected strangers are found, patients like the calibration's are not, and features are the network's."""
 
 import hashlib
 from pathlib import Path
@@ -12,9 +12,9 @@ from hilum.data.dataset import Row, Table
 from hilum.decision.ood import (
     FAR,
     UNFAMILIAR,
-    Familiarity,
-    Judgement,
+    OODScores,
     Poses,
+    Reference,
     conformal_p,
     feature_distances,
     layouts,
@@ -47,11 +47,11 @@ def reference(n=200, dimensions=16, level=0.05, seed=0):
     grey = layouts(pixels)
     poses = Poses.of(grey[held_back], grey[known], 5)
     limits = boundaries(poses, Poses.of(shuffled(grey[held_back]), grey[known], 5))
-    return Familiarity(
+    return Reference(
         features[known].astype(np.float16),
         grey[known],
         np.sort(feature_distances(features[held_back], features[known], 5)),
-        np.sort(poses.strangeness(limits["wrong"])),
+        np.sort(poses.nonconformity(limits["wrong"])),
         neighbours=5,
         level=level,
         **limits,
@@ -73,8 +73,8 @@ def test_patients_like_the_calibrations_are_abstained_on_at_most_at_the_stated_r
         known = reference(seed=seed)
         generator = np.random.default_rng([seed, 9])
         features = unit_rows(np.eye(16)[0] + 0.3 * generator.normal(size=(300, 16)))
-        judgement = known.judge(features, chests(300, 100 + seed))
-        rates.append(np.mean([bool(reason) for reason in judgement.reasons]))
+        ood_scores = known.judge(features, chests(300, 100 + seed))
+        rates.append(np.mean([bool(reason) for reason in ood_scores.reasons]))
     assert np.mean(rates) <= 0.05 + 3 * np.std(rates) / np.sqrt(12)
     assert np.mean(rates) > 0.01
 
@@ -105,16 +105,16 @@ def of_pictures(make):
     grey, there = layouts(make(200, 1)), layouts(make(200, 2))
     poses = Poses.of(grey, there, 5)
     limits = boundaries(poses, Poses.of(shuffled(grey), there, 5))
-    distances = np.sort(poses.strangeness(limits["wrong"]))
+    distances = np.sort(poses.nonconformity(limits["wrong"]))
     unit = np.eye(16)[:1].repeat(200, 0)
-    return Familiarity(unit, layouts(make(200, 2)), np.zeros(200), distances, neighbours=5, level=0.05, **limits)
+    return Reference(unit, layouts(make(200, 2)), np.zeros(200), distances, neighbours=5, level=0.05, **limits)
 
 
 def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
     pixels, order = chests(50, 3), np.random.default_rng(0).permutation(50)
     table = Table(Path(), tuple(Row(str(i), "normal") for i in order))
     monkeypatch.setattr(ood, "AT_ONCE", 7)
-    made = ood.layouts_of(Images(table, pixels, order, (), "", pixels))
+    made = ood.thumbnails_of_images(Images(table, pixels, order, (), "", pixels))
     np.testing.assert_array_equal(made, layouts(pixels)[order])
 
 
@@ -155,9 +155,9 @@ def test_a_strange_chest_is_unfamiliar_and_a_turned_one_is_none_wherever_it_can_
     for far in (*turned, pictures[:, ::-1], 255 - pictures):
         assert set(known.judge(usual, far).reasons) == {FAR}
     nearer = pictures[:, 6:54, 6:54]  # as another place may frame them
-    judgement = known.judge(usual, nearer)
-    assert judgement.reasons.count(UNFAMILIAR) >= 58
-    assert (judgement.layout > 1.25 * known.layout_distances.max()).all()  # a fixed factor would call them none
+    ood_scores = known.judge(usual, nearer)
+    assert ood_scores.reasons.count(UNFAMILIAR) >= 58
+    assert (ood_scores.layout > 1.25 * known.layout_distances.max()).all()  # a fixed factor would call them none
     assert (np.array(known.judge(usual, pictures).reasons) != "").mean() <= 0.15
 
 
@@ -190,7 +190,7 @@ def test_abstaining_comes_before_flagging_and_nothing_is_cleared_without_an_oper
 
 
 @pytest.mark.parametrize(
-    ("architecture", "name", "members", "options"),
+    ("hierarchy", "name", "members", "options"),
     [
         ("flat", "compact", 1, {"width": 4, "blocks": [1, 1]}),
         ("flat", "compact", 2, {"width": 4, "blocks": [1, 1]}),
@@ -198,8 +198,8 @@ def test_abstaining_comes_before_flagging_and_nothing_is_cleared_without_an_oper
         ("flat", "vgg16-bn", 1, {"width": 0.05}),
     ],
 )
-def test_the_final_layer_makes_the_answer_out_of_the_features(architecture, name, members, options):
-    network = build_classifier(architecture, name, LABELS, 32, members=members, **options).eval()
+def test_the_final_layer_makes_the_answer_out_of_the_features(hierarchy, name, members, options):
+    network = build_classifier(hierarchy, name, LABELS, 32, members=members, **options).eval()
     images = torch.rand(3, 1, 32, 32)
     with torch.no_grad():
         answers, features = WithFeatures(network)(images)
@@ -228,15 +228,19 @@ def some(n=200):
 
 def test_recall_counts_abstentions_both_ways_and_the_curve_ends_at_the_plain_error():
     predictions, known = some(), reference()
-    judgement = known.judge(np.tile(np.eye(16)[0], (200, 1)), np.concatenate([chests(150, 5), 255 - chests(50, 6)]))
+    ood_scores = known.judge(np.tile(np.eye(16)[0], (200, 1)), np.concatenate([chests(150, 5), 255 - chests(50, 6)]))
     flagged = predictions.predicted == 1
-    found = measure_abstention(predictions, flagged, [LABELS[1]], judgement)
+    found = measure_abstention(predictions, flagged, [LABELS[1]], ood_scores)
     recall = found["recall"]
-    assert recall["as_missed"]["value"] < recall["of_decided"]["value"] < recall["as_found"]["value"]
+    assert (
+        recall["recall_abstentions_negative"]["value"]
+        < recall["selective_recall"]["value"]
+        < recall["recall_abstentions_positive"]["value"]
+    )
     assert found["reasons"][FAR]["value"] == pytest.approx(0.25, abs=0.02)
-    curve = risk_coverage(predictions, judgement)
+    curve = risk_coverage(predictions, ood_scores)
     error = (predictions.predicted != predictions.truth).mean()
-    assert curve["confidence"][-1] == curve["familiarity"][-1] == pytest.approx(error, abs=1e-5)
+    assert curve["confidence"][-1] == curve["in_distribution"][-1] == pytest.approx(error, abs=1e-5)
     assert curve["confidence_area"] < error
     assert np.all(np.diff(curve["coverage"]) > 0)
 
@@ -295,8 +299,8 @@ def test_calibration_patients_are_judged_without_themselves():
     layout, features = generator.random((2, len(patients)))
     one = np.array([np.flatnonzero(patients == k)[-1] for k in range(60)])
     none = np.zeros(len(patients), bool)
-    judgement = Judgement(layout, layout, features, far=none, unfamiliar=none)
-    found = left_out(judgement, one, [str(k) for k in patients], 0.1)
+    ood_scores = OODScores(layout, layout, features, far=none, unfamiliar=none)
+    found = left_out(ood_scores, one, [str(k) for k in patients], 0.1)
     for i, patient in enumerate(patients):
         others = one[np.arange(60) != patient]
         p = [conformal_p(values[[i]], np.sort(values[others]))[0] for values in (layout, features)]

@@ -79,13 +79,13 @@ class Told(Progress):
 
 def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(runs, book, refuses):
     first, second = runs
-    made = certify(first, miss_rate=0.15).facts
+    made = certify(first, false_negative_rate=0.15).facts
     assert made["rank"] == allowed_rank(made["n_patients"], 0.15, 0.95)
     before = (first.path / "certificate.json").read_bytes()
     for run, asked in (
-        (first, {"miss_rate": 0.2}),
-        (first, {"miss_rate": 0.15, "group": "infected/*"}),
-        (second, {"miss_rate": 0.15}),
+        (first, {"false_negative_rate": 0.2}),
+        (first, {"false_negative_rate": 0.15, "group": "infected/*"}),
+        (second, {"false_negative_rate": 0.15}),
     ):
         with refuses(CertificateError, "spent") as refused:
             certify(run, **asked)
@@ -94,35 +94,37 @@ def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(r
     assert not (second.path / "certificate.json").exists()
     kinds = [entry["kind"] for entry in read_ledger(book).entries]
     assert kinds == ["ledger", "images", "attempt", "result", "refusal", "refusal", "refusal"]
-    assert certify(first, miss_rate=0.15, split="test", confidence=0.8).facts["ledger"]["number"] == 1  # other patients
+    assert (
+        certify(first, false_negative_rate=0.15, split="test", confidence=0.8).facts["ledger"]["number"] == 1
+    )  # other patients
 
 
 def test_the_same_attempt_again_gives_the_same_file_and_spends_nothing(runs, book):
-    certify(runs[0], miss_rate=0.15)
+    certify(runs[0], false_negative_rate=0.15)
     before, entries = (runs[0].path / "certificate.json").read_bytes(), len(read_ledger(book).entries)
-    certify(runs[0], miss_rate=0.15)
+    certify(runs[0], false_negative_rate=0.15)
     assert (runs[0].path / "certificate.json").read_bytes() == before
     assert len(read_ledger(book).entries) == entries
 
 
 def test_planned_attempts_share_delta_over_models(runs, refuses):
-    made = [certify(run, miss_rate=0.15, attempts=2).facts for run in runs]
+    made = [certify(run, false_negative_rate=0.15, attempts=2).facts for run in runs]
     assert [facts["ledger"]["number"] for facts in made] == [1, 2]
     assert [facts["confidence"] for facts in made] == [0.95, 0.95]
     for facts in made:
         assert facts["rank"] == allowed_rank(facts["n_patients"], 0.15, 0.975)
     with refuses(CertificateError, "spent"):
-        certify(runs[0], miss_rate=0.2)
+        certify(runs[0], false_negative_rate=0.2)
 
 
 def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_takes(runs, book, refuses):
     with refuses(CertificateError, "too-few-patients") as refused:
-        certify(runs[0], miss_rate=0.01)
+        certify(runs[0], false_negative_rate=0.01)
     assert "299" in numbers(refused.value.message)  # 0.99 ** 299 is below 0.05
     with refuses(CertificateError, "too-few-patients"):
-        certify(runs[0], miss_rate=0.05, attempts=10)
+        certify(runs[0], false_negative_rate=0.05, attempts=10)
     assert not read_ledger(book).of("attempt")
-    assert certify(runs[0], miss_rate=0.15).facts["ledger"]["planned"] == 1
+    assert certify(runs[0], false_negative_rate=0.15).facts["ledger"]["planned"] == 1
 
 
 @pytest.mark.parametrize(
@@ -135,52 +137,52 @@ def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_take
 )
 def test_too_few_for_the_upper_side_spend_nothing_either(runs, book, upper, code, refuses):
     with refuses(CertificateError, code):
-        certify(runs[0], miss_rate=0.15, upper=upper)
+        certify(runs[0], false_negative_rate=0.15, upper=upper)
     assert not read_ledger(book).of("attempt")
-    assert certify(runs[0], miss_rate=0.15).facts["ledger"]["number"] == 1
+    assert certify(runs[0], false_negative_rate=0.15).facts["ledger"]["number"] == 1
 
 
 def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(runs, refuses):
     for run in runs:
         evaluate(run, split="calibration")
     with refuses(CertificateError, "seen-scores"):
-        certify(runs[0], miss_rate=0.15)
-    assert certify(runs[0], miss_rate=0.15, attempts=2).facts["ledger"]["planned"] == 2
+        certify(runs[0], false_negative_rate=0.15)
+    assert certify(runs[0], false_negative_rate=0.15, attempts=2).facts["ledger"]["planned"] == 2
 
 
 def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_over(runs, tmp_path, refuses):
-    certify(runs[0], miss_rate=0.15, ledger=tmp_path / "elsewhere.jsonl")
+    certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "elsewhere.jsonl")
     with refuses(CertificateError, "spent"):
-        certify(runs[0], miss_rate=0.2)
+        certify(runs[0], false_negative_rate=0.2)
     told = Told()
-    certify(runs[0], miss_rate=0.15, ledger=tmp_path / "third.jsonl", progress=told)
+    certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "third.jsonl", progress=told)
     assert any("third.jsonl lacked the attempt" in line for line in told.lines)
     file = runs[0].path / "certificate.json"
     facts = json.loads(file.read_text())
     old = seal({key: value for key, value in facts.items() if key not in ("ledger", "seal")})
     file.write_text(json.dumps(old))
     with refuses(CertificateError, "spent"):
-        certify(runs[0], miss_rate=0.2, ledger=tmp_path / "fourth.jsonl")
-    again = certify(runs[0], miss_rate=0.15, ledger=tmp_path / "fourth.jsonl").facts
+        certify(runs[0], false_negative_rate=0.2, ledger=tmp_path / "fourth.jsonl")
+    again = certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "fourth.jsonl").facts
     assert again["threshold"] == facts["threshold"]
 
 
 def test_places_that_a_lost_ledger_held_stay_taken(runs, tmp_path, refuses):
     """The third of three attempts is at hand; the two before it are known from its number only."""
-    for miss_rate in (0.15, 0.2, 0.25):
-        certify(runs[0], miss_rate=miss_rate, attempts=3, ledger=tmp_path / "lost.jsonl")
+    for false_negative_rate in (0.15, 0.2, 0.25):
+        certify(runs[0], false_negative_rate=false_negative_rate, attempts=3, ledger=tmp_path / "lost.jsonl")
     with refuses(CertificateError, "spent"):
-        certify(runs[0], miss_rate=0.3, ledger=tmp_path / "new.jsonl")
+        certify(runs[0], false_negative_rate=0.3, ledger=tmp_path / "new.jsonl")
 
 
 def test_what_lost_plans_spent_stays_spent(runs, tmp_path, refuses):
     """The certificate at hand states 90 % for itself and for one that is lost: at 90 % nothing is left."""
-    certify(runs[0], miss_rate=0.15, ledger=tmp_path / "lost.jsonl")
-    second = certify(runs[0], miss_rate=0.2, confidence=0.9, ledger=tmp_path / "lost.jsonl").facts
+    certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "lost.jsonl")
+    second = certify(runs[0], false_negative_rate=0.2, confidence=0.9, ledger=tmp_path / "lost.jsonl").facts
     assert second["ledger"]["spent_before"] == pytest.approx(0.05)
     with refuses(CertificateError, "spent"):
-        certify(runs[0], miss_rate=0.25, confidence=0.9, ledger=tmp_path / "new.jsonl")
-    again = certify(runs[0], miss_rate=0.2, confidence=0.9, ledger=tmp_path / "new.jsonl").facts
+        certify(runs[0], false_negative_rate=0.25, confidence=0.9, ledger=tmp_path / "new.jsonl")
+    again = certify(runs[0], false_negative_rate=0.2, confidence=0.9, ledger=tmp_path / "new.jsonl").facts
     assert again["threshold"] == second["threshold"]
     assert again["ledger"]["spent_before"] == pytest.approx(0.05)
 
@@ -189,8 +191,8 @@ def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch,
     with monkeypatch.context() as broken:
         broken.setattr(Calibration, "applied_to", lambda self, plain, run: plain * np.nan)
         with refuses(CertificateError, "not-a-number"):
-            certify(runs[0], miss_rate=0.15)
-    assert certify(runs[1], miss_rate=0.15).facts["ledger"]["number"] == 1
+            certify(runs[0], false_negative_rate=0.15)
+    assert certify(runs[1], false_negative_rate=0.15).facts["ledger"]["number"] == 1
     assert [entry["kind"] for entry in read_ledger(book).entries].count("void") == 1
 
 
@@ -203,10 +205,10 @@ def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeyp
     with monkeypatch.context() as broken:
         broken.setattr("hilum.evaluation.certify.certificate_of", refuse)
         with pytest.raises(CertificateError) as refused:
-            certify(runs[0], miss_rate=0.15)
+            certify(runs[0], false_negative_rate=0.15)
     assert refused.value.message.startswith(reason)
     with refuses(CertificateError, "spent"):
-        certify(runs[1], miss_rate=0.15)
+        certify(runs[1], false_negative_rate=0.15)
     assert read_ledger(book).of("refusal")[0]["reason"] == reason
 
 
@@ -230,9 +232,9 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
 
 
 def test_a_later_certificate_on_its_patients_is_said_by_evaluations_of_the_earlier_one(runs):
-    certify(runs[0], miss_rate=0.15)
+    certify(runs[0], false_negative_rate=0.15)
     assert evaluate(runs[0]).access["joint"] is None
-    certify(runs[1], miss_rate=0.15, confidence=0.9)
+    certify(runs[1], false_negative_rate=0.15, confidence=0.9)
     found = evaluate(runs[0])
     assert found.access["joint"] == pytest.approx(0.9)
     assert joint_sentence(found.access) in page_content(runs[0])["evaluations"][0].notes
@@ -265,7 +267,7 @@ def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs,
     evaluate(runs[0])
     book.write_text(book.read_text().replace("first", "third", 1))
     with refuses(LedgerError, "changed"):
-        certify(runs[0], miss_rate=0.15)
+        certify(runs[0], false_negative_rate=0.15)
     found = evaluate(runs[0])
     snapshot(found.access["note"])
     assert {"3"} <= numbers(found.access["note"])
@@ -278,12 +280,12 @@ def test_where_nobody_may_write_nothing_is_certified_and_evaluations_go_on(runs,
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "ledger.jsonl"
     with refuses(LedgerError, "unwritable"):
-        certify(runs[0], miss_rate=0.15, ledger=place)
+        certify(runs[0], false_negative_rate=0.15, ledger=place)
     snapshot(evaluate(runs[0], ledger=place).access["note"])
 
 
 def test_the_command_shows_what_was_done(runs, book, hilum, tmp_path):
-    certify(runs[0], miss_rate=0.15)
+    certify(runs[0], false_negative_rate=0.15)
     evaluate(runs[1])
     said = hilum("ledger", check=0).stdout
     assert str(book) in said

@@ -5,8 +5,8 @@ import pytest
 
 from hilum.stats.calibration import (
     calibration_errors,
+    ece_null_mean,
     expected_calibration_error,
-    noise_floor,
     outcomes_if_calibrated,
     top_label_error,
 )
@@ -24,18 +24,18 @@ def draw(count, seed, sharpness=1.0):
 
 def test_a_calibrated_model_shows_its_noise_floor_and_no_more():
     errors = [expected_calibration_error(*draw(615, seed)) for seed in range(30)]
-    floors = [noise_floor(draw(615, seed)[1], draws=50) for seed in range(5)]
+    floors = [ece_null_mean(draw(615, seed)[1], draws=50) for seed in range(5)]
     assert np.mean(errors) == pytest.approx(np.mean(floors), rel=0.1)
 
 
 def test_the_floor_falls_with_the_root_of_the_number_of_images():
-    small, large = (noise_floor(draw(count, 0)[1], draws=60) for count in (400, 6400))
+    small, large = (ece_null_mean(draw(count, 0)[1], draws=60) for count in (400, 6400))
     assert small / large == pytest.approx(4, rel=0.25)
 
 
 def test_an_overconfident_model_lies_far_above_the_floor():
     outcomes, probabilities = draw(2000, 0, sharpness=3)
-    assert expected_calibration_error(outcomes, probabilities) > 3 * noise_floor(probabilities, draws=50)
+    assert expected_calibration_error(outcomes, probabilities) > 3 * ece_null_mean(probabilities, draws=50)
 
 
 def test_one_bin_is_the_difference_of_the_means():
@@ -56,9 +56,9 @@ def test_images_of_one_patient_raise_the_floor_as_fewer_images_do():
     _, few = draw(150, 3)
     patients = np.repeat(np.arange(150), 5).astype(str)
     many = np.repeat(few, 5, axis=0)
-    alone = noise_floor(few, draws=150)
-    assert noise_floor(many, patients, draws=150) == pytest.approx(alone, rel=0.1)
-    assert noise_floor(many, draws=150) < 0.6 * alone
+    alone = ece_null_mean(few, draws=150)
+    assert ece_null_mean(many, patients, draws=150) == pytest.approx(alone, rel=0.1)
+    assert ece_null_mean(many, draws=150) < 0.6 * alone
 
 
 def test_drawn_outcomes_have_the_stated_frequencies_within_patients_too():
@@ -85,5 +85,5 @@ def test_both_errors_are_named_and_differ():
     found = calibration_errors(outcomes.argmax(axis=1), probabilities, [str(i) for i in range(615)])
     assert found.keys() == {"ece_class_wise", "ece_top_label"}
     for error in found.values():
-        assert error["noise_floor"] < error["noise_high"] < error["value"]
+        assert error["ece_null_mean"] < error["ece_null_q95"] < error["value"]
     assert found["ece_top_label"]["value"] > found["ece_class_wise"]["value"]

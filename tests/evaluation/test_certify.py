@@ -64,14 +64,14 @@ def test_a_certificate_is_given_written_and_shown_by_the_evaluation(run, trained
     assert "at most 10 % of patients with infected/covid are cleared" in " ".join(said.split())
     facts = json.loads((run / "certificate.json").read_text())
     assert facts["rank"] == allowed_rank(facts["n_patients"], 0.1, 0.95)
-    assert facts["missed_here"] < facts["rank"]
+    assert facts["false_negatives"] < facts["rank"]
     assert facts["n_patients"] == len(facts["reference"]["group"])
     assert set(facts["flagged"]) == {"normal", "infected/non-covid"}
     cost = facts["flagged"]["normal"]
     assert cost["low"] <= cost["value"] <= cost["high"]
     metrics = json.loads(hilum("evaluate", run, "--json", check=0).stdout)
     held = metrics["operating_point"]
-    assert (held["patients"], held["unit"], held["bound"]) == (60, "patients", 0.1)
+    assert (held["patients"], held["resampling_unit"], held["bound"]) == (60, "patients", 0.1)
     assert held["verdict"] in ("shown", "not shown", "refuted")
     assert metrics["certificate"]["seal"] == facts["seal"]
 
@@ -166,7 +166,7 @@ def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first
     snapshot(result.stdout, numbers=False)
     file = next((run / "certificates").glob("clinic-*.json"))
     facts = json.loads(file.read_text())
-    assert facts["unit"] == "images"
+    assert facts["resampling_unit"] == "images"
     assert 0 < facts["exchangeability"]["p_value"] <= 1
     assert json.loads((run / "certificate.json").read_text())["data"]["own"]
 
@@ -201,7 +201,7 @@ def test_a_changed_certificate_is_void(run, hilum, snapshot):
     hilum("certify", run, "--miss-rate", "0.1", check=0)
     file = run / "certificate.json"
     facts = json.loads(file.read_text())
-    file.write_text(json.dumps(facts | {"miss_rate": 0.01}))
+    file.write_text(json.dumps(facts | {"false_negative_rate": 0.01}))
     result = hilum("evaluate", run, "--json", check=0)
     assert json.loads(result.stdout)["operating_point"] is None
     snapshot(result.stderr, numbers=False)
@@ -220,14 +220,14 @@ def test_answers_that_are_no_numbers_are_refused(refuses):
     given = predictions()
     given.probabilities[3, 1] = np.nan
     with refuses(CertificateError, "not-a-number"):
-        certificate_of(given, LABELS[1], [LABELS[1]], miss_rate=0.1, confidence=0.95)
+        certificate_of(given, LABELS[1], [LABELS[1]], false_negative_rate=0.1, confidence=0.95)
 
 
 def test_no_patient_with_it_is_refused(refuses):
     with refuses(CertificateError, "too-few-patients"):
-        certificate_of(predictions(), "normal", ["normal"], miss_rate=0.1, confidence=0.95)
+        certificate_of(predictions(), "normal", ["normal"], false_negative_rate=0.1, confidence=0.95)
 
 
 def test_of_a_network_that_says_the_same_of_everyone_everyone_is_flagged():
-    facts = certificate_of(predictions(), LABELS[1], [LABELS[1]], miss_rate=0.1, confidence=0.95)
-    assert (facts["threshold"], facts["missed_here"], facts["n_patients"]) == (0.5, 0, 100)
+    facts = certificate_of(predictions(), LABELS[1], [LABELS[1]], false_negative_rate=0.1, confidence=0.95)
+    assert (facts["threshold"], facts["false_negatives"], facts["n_patients"]) == (0.5, 0, 100)

@@ -55,9 +55,9 @@ def test_two_runs_are_evaluated_and_compared(runs):
         assert facts["auroc"][label]["first"]["value"] == pytest.approx(metrics[0]["auroc"][label]["value"], abs=1e-6)
     table = found["mcnemar"]
     assert table["both"] + table["first_only"] == round(metrics[0]["accuracy"]["value"] * facts["n_images"])
-    assert [run["architecture"] for run in facts["runs"]] == ["flat", "cascade"]
+    assert [run["hierarchy"] for run in facts["runs"]] == ["flat", "cascade"]
     differing = {row["key"]: (row["first"], row["second"]) for row in facts["recipe_differences"]}
-    assert differing == {"architecture": ('"flat"', '"cascade"')}
+    assert differing == {"hierarchy": ('"flat"', '"cascade"')}
     assert facts["n_images"] == 36
     assert facts["n_patients"] == 18
 

@@ -20,7 +20,7 @@ def perfect(n=30, tag=""):
 
 
 def test_no_measure_of_ten_patients_a_label_is_certain():
-    found = measure(perfect(), protected=LABELS[1])
+    found = measure(perfect(), positive_label=LABELS[1])
     lowest = 0.025 ** (1 / 10)  # ten pairs of patients that share nobody
     areas = [found["auroc"][label] for label in LABELS] + [found["decisions"]["infected"][LABELS[1]]]
     for area in areas:

@@ -20,7 +20,7 @@ def run(write_dataset, tmp_path, tiny):
 
 
 def test_an_evaluation_judges_calibration_net_benefit_and_shift(run, refuses):
-    certify(run, miss_rate=0.3)
+    certify(run, false_negative_rate=0.3)
     metrics = evaluate(run, prevalences=[0.02]).metrics
     shift = metrics["operating_point"]["exchangeability"]
     assert shift["tests"] == 4

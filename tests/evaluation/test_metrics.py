@@ -1,4 +1,5 @@
-"""Measures against scikit-learn, which computes them in another way, and against the seed's published matrix."""
+"""Measures against scikit-learn, which computes them in another way, and against the original report's published
+matrix."""
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_confusion_has_truth_in_rows():
 
 
 def seeds_test_set():
-    """The 25 decisions of the seed report's Fig. 6 (rows predicted, columns expected)."""
+    """The 25 decisions of the original report's Fig. 6 (rows predicted, columns expected)."""
     published = np.array([[5, 0, 0], [3, 8, 4], [0, 1, 4]])
     pairs = [(t, p) for p in range(3) for t in range(3) for _ in range(published[p, t])]
     truth, predicted = np.array(pairs).T
@@ -68,12 +69,12 @@ def seeds_test_set():
 
 
 def test_the_seeds_matrix_gives_the_seeds_figures():
-    result = measure(seeds_test_set(), protected="infected/covid")
+    result = measure(seeds_test_set(), positive_label="infected/covid")
     assert result["confusion"] == [[5, 3, 0], [0, 8, 1], [0, 4, 4]]
     assert result["accuracy"]["value"] == pytest.approx(0.68)
     assert [round(result["recall"][label]["value"], 3) for label in LABELS] == [0.625, 0.889, 0.5]
     assert [round(result["precision"][label]["value"], 3) for label in LABELS] == [1.0, 0.533, 0.8]
-    assert (result["n_images"], result["n_patients"], result["unit"]) == (25, None, "images")
+    assert (result["n_images"], result["n_patients"], result["resampling_unit"]) == (25, None, "images")
 
 
 def test_what_never_happened_gets_the_exact_interval():

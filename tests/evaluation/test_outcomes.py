@@ -8,7 +8,7 @@ from scipy.stats import beta
 
 from hilum.decision.operating_point import DECISIONS, OperatingPoint, are_probabilities, triage, triage_together
 from hilum.evaluation.certificate import certified_threshold
-from hilum.evaluation.certificate_check import holding, verdict_of
+from hilum.evaluation.certificate_check import measure_certificate, verdict_of
 from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.triage import claim_at_most, decide
@@ -24,7 +24,7 @@ def predictions(scores, truth, patients):
 
 
 def certificate(**more):
-    facts = {"group": "covid", "members": ["covid"], "threshold": 0.2, "miss_rate": 0.05, "confidence": 0.95}
+    facts = {"group": "covid", "members": ["covid"], "threshold": 0.2, "false_negative_rate": 0.05, "confidence": 0.95}
     return {**facts, "reference": {"group": [0.5], "others": [0.1]}, "seal": "", **more}
 
 
@@ -86,12 +86,12 @@ def test_patients_are_counted_once_by_all_their_images():
         [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5, 0.9], [1] * 7 + [0], ["a", "a", "b", "c", "c", "d", "e", "h"]
     )
     reasons = ["", "", "", "far", "", "far", "", ""]
-    found = holding(certificate(upper_threshold=0.8), given, reasons)
+    found = measure_certificate(certificate(upper_threshold=0.8), given, reasons)
     assert found["outcomes"] == {"flag": 1, "read": 1, "abstain": 2, "clear": 1}
     assert found["others"] == {"normal": {"flag": 1, "read": 0, "abstain": 0, "clear": 0}}
     assert (found["cleared"], found["below"]["count"]) == (1, 3)
     values = {name: share["value"] for name, share in found["sensitivity"].items()}
-    assert values == {"referred_as_found": 0.8, "referred_as_missed": 0.2, "referred_excluded": 0.5}
+    assert values == {"recall_abstentions_positive": 0.8, "recall_abstentions_negative": 0.2, "selective_recall": 0.5}
     decisions = decide(given, certificate(upper_threshold=0.8), reasons)
     assert decisions.patients == ("flag", "flag", "clear", "abstain", "abstain", "abstain", "read", "flag")
     assert decisions.images == ("flag", "clear", "clear", "abstain", "clear", "abstain", "read", "flag")
@@ -121,16 +121,16 @@ def test_three_patients_prove_nothing_and_a_wide_interval_neither(missed, patien
 def test_abstention_does_not_hide_a_threshold_below_which_too_many_lie():
     """E7: all of those below are abstained on. Nobody is cleared, and yet the threshold is refuted."""
     given = predictions([0.1] * 40 + [0.9] * 60, [1] * 100, map(str, range(100)))
-    found = holding(certificate(), given, ["far"] * 40 + [""] * 60)
+    found = measure_certificate(certificate(), given, ["far"] * 40 + [""] * 60)
     assert (found["cleared"], found["verdict"], found["below"]["verdict"]) == (0, "shown", "refuted")
     assert verdict_of(found) == "refuted"
-    assert verdict_of(holding(certificate(), given)) == "refuted"
+    assert verdict_of(measure_certificate(certificate(), given)) == "refuted"
 
 
 def test_nobody_with_the_disease_shows_nothing():
-    found = holding(certificate(), predictions([0.1], [0], ["a"]))
+    found = measure_certificate(certificate(), predictions([0.1], [0], ["a"]))
     assert (found["value"], found["verdict"], found["patients_to_decide"]) == (None, "not shown", None)
-    assert found["sensitivity"]["referred_as_found"]["value"] is None
+    assert found["sensitivity"]["recall_abstentions_positive"]["value"] is None
 
 
 def test_what_versions_before_counted_is_judged_anew():
@@ -155,9 +155,9 @@ def test_whatever_is_abstained_on_the_bound_holds_for_those_who_are_cleared(how)
 def test_a_certificate_holds_where_its_patients_are_counted_again():
     generator = np.random.default_rng(1)
     given = predictions(generator.beta(3, 1, 400), [1] * 400, map(str, range(400)))
-    facts = certificate_of(given, "covid", ["covid"], miss_rate=0.05, confidence=0.95)
-    again = holding({**facts, "seal": ""}, given)
-    assert again["below"]["count"] == again["cleared"] == facts["missed_here"]
+    facts = certificate_of(given, "covid", ["covid"], false_negative_rate=0.05, confidence=0.95)
+    again = measure_certificate({**facts, "seal": ""}, given)
+    assert again["below"]["count"] == again["cleared"] == facts["false_negatives"]
 
 
 @pytest.mark.parametrize(("flagged", "verdict"), [(0, "shown"), (10, "not shown"), (30, "refuted")])
@@ -165,12 +165,12 @@ def test_the_upper_side_is_judged_too_and_the_weaker_verdict_counts(flagged, ver
     upper = {"kind": "specificity", "bound": 0.9, "labels": ["normal"], "threshold": 0.8}
     scores = [0.9] * 100 + [0.9] * flagged + [0.1] * (100 - flagged)
     given = predictions(scores, [1] * 100 + [0] * 100, map(str, range(200)))
-    found = holding(certificate(upper_threshold=0.8, upper=upper), given)
+    found = measure_certificate(certificate(upper_threshold=0.8, upper=upper), given)
     assert (found["verdict"], found["upper"]["verdict"], verdict_of(found)) == ("shown", verdict, verdict)
     assert (found["upper"]["count"], found["upper"]["total"]) == (flagged, 100)
     ppv = upper | {"kind": "ppv", "bound": 0.5, "prevalence": 0.1}
-    found = holding(certificate(upper_threshold=0.8, upper=ppv), given)["upper"]
+    found = measure_certificate(certificate(upper_threshold=0.8, upper=ppv), given)["upper"]
     assert found["value"] == pytest.approx(0.1 / (0.1 + 0.9 * flagged / 100))
     assert found["verdict"] == {0: "shown", 10: "not shown", 30: "refuted"}[flagged]
-    nobody = holding(certificate(upper_threshold=0.8, upper=ppv), given.take(np.arange(100)))["upper"]
+    nobody = measure_certificate(certificate(upper_threshold=0.8, upper=ppv), given.take(np.arange(100)))["upper"]
     assert (nobody["value"], nobody["verdict"]) == (None, "not shown")

@@ -63,5 +63,5 @@ def test_too_few_patients_can_show_no_difference_at_all():
     assert detectable_difference(0) is None
     assert detectable_difference(3) is None
     assert detectable_difference(30) is None
-    facts = {"count": 30, "unit": "patients", "discordance": 0.1, "power": 0.8}
+    facts = {"count": 30, "resampling_unit": "patients", "discordance": 0.1, "power": 0.8}
     assert detectable_sentence(facts | {"value": None}) != detectable_sentence(facts | {"value": 0.1})

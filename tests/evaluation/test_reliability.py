@@ -29,10 +29,10 @@ def test_the_parts_add_up_to_the_brier_score_and_none_is_negative():
 def test_calibrated_probabilities_stay_at_the_floor_and_sharpened_ones_leave_it():
     truth, probabilities = calibrated(1)
     parts = brier_parts(truth, probabilities, LABELS)
-    assert parts["miscalibration"] == pytest.approx(parts["noise_floor"], rel=0.6)
+    assert parts["miscalibration"] == pytest.approx(parts["ece_null_mean"], rel=0.6)
     sharp = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
     sharpened = brier_parts(truth, sharp, LABELS)
-    assert sharpened["miscalibration"] > 3 * sharpened["noise_floor"]
+    assert sharpened["miscalibration"] > 3 * sharpened["ece_null_mean"]
 
 
 def test_a_constant_answer_discriminates_nothing():

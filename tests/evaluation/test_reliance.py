@@ -138,7 +138,7 @@ def test_too_few_patients_one_label_and_missing_files_are_told(tmp_path, monkeyp
     network(monkeypatch, corner=0.1)
     few = measure_reliance(RUN, dataset(tmp_path / "few", bright(30, 0), patients=5), LABELS[:2])
     assert not few["labels"]
-    assert few["not_judged"] == list(LABELS[:2])
+    assert few["not_scored"] == list(LABELS[:2])
     snapshot(reliance_sentence(few))
     assert {"12"} <= numbers(reliance_sentence(few))
     one = measure_reliance(RUN, dataset(tmp_path / "one", bright(30, 0), labels=LABELS[1:2]), LABELS[:2])

@@ -1,4 +1,4 @@
-"""A small part of the study of reliance: networks trained on a planted defect, on a clean set, and on a mixed one."""
+"""A small part of the study of reliance: networks trained on a injected defect, on a clean set, and on a mixed one."""
 
 import importlib.util
 import sys
@@ -27,10 +27,10 @@ def study():
 def test_what_a_network_was_trained_on_is_found(study, tmp_path, case):
     found = study.measured(case, 100, study.phantoms(100), tmp_path)
     entries = {entry["name"]: entry for entry in found["labels"][study.PLANTED]["found"]}
-    planted = entries[study.KINDS[case]]
-    assert planted["log_odds"]["low"] > 0
-    assert planted["p_corrected"] < 0.05
-    assert planted["share"]["value"] > 0.2
+    injected = entries[study.KINDS[case]]
+    assert injected["log_odds"]["low"] > 0
+    assert injected["p_corrected"] < 0.05
+    assert injected["share"]["value"] > 0.2
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from hilum.audit.probe_classifier import fit_boosting, fit_trees
 from hilum.audit.probe_features import Probe
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data import splits as sampling
-from hilum.evaluation import shortcut_baselines as shortcut_gate
+from hilum.evaluation import shortcut_baselines as shortcut_baselines
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.shortcut_baselines import (
@@ -120,7 +120,7 @@ def test_the_stronger_learner_of_a_probe_counts():
 def test_too_few_patients_give_no_verdict(snapshot):
     gate = compare(0.3, 1.0, n=16)
     assert gate["verdict"] is None
-    assert gate["not_judged"] == list(LABELS)
+    assert gate["not_scored"] == list(LABELS)
     snapshot(gate_sentence(gate))
 
 
@@ -213,10 +213,10 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     rows = [f"{file},{file.parent.relative_to(elsewhere)},p{i // 3}" for i, file in enumerate(files)]
     (elsewhere / "metadata.csv").write_text("\n".join(["path,label,patient_id", *rows]))
     opened = []
-    monkeypatch.setattr(shortcut_gate, "survey", lambda table, **_: opened.append(table) or survey(table))
+    monkeypatch.setattr(shortcut_baselines, "scan", lambda table, **_: opened.append(table) or scan(table))
     whole = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "1").metrics["shortcuts"]
-    monkeypatch.setattr(shortcut_gate, "MOST", 40)
-    monkeypatch.setattr(sampling, "SURE", 3)
+    monkeypatch.setattr(shortcut_baselines, "MOST", 40)
+    monkeypatch.setattr(sampling, "MIN_PATIENTS", 3)
     part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics["shortcuts"]
     assert whole["n_scored"] == len(files)
     assert 10 < part["n_scored"] < 65
@@ -225,7 +225,7 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     assert set(drawn.values()) == {3}  # no patient was cut in two
     assert sum(drawn.values()) == part["n_scored"]
     assert part["n_images"] == len(files)
-    shown = {"verdict": "shown", "not_judged": [], "labels": compare(0.3, 1.5)["labels"]}
+    shown = {"verdict": "shown", "not_scored": [], "labels": compare(0.3, 1.5)["labels"]}
     assert f"on {part['n_scored']} of {len(files)} images" in gate_sentence({**part, **shown})
     assert "images" not in gate_sentence({**whole, **shown})
 
@@ -235,7 +235,7 @@ def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsew
     shutil.copytree(run_of("flat").path, moved)
     file = moved / "environment.json"
     facts = json.loads(file.read_text())
-    facts["data"] |= {"root": str(tmp_path / "gone"), "given": str(tmp_path / "gone")}
+    facts["data"] |= {"root": str(tmp_path / "gone"), "data_argument": str(tmp_path / "gone")}
     file.write_text(json.dumps(facts))
     gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
     assert gate["verdict"] is None

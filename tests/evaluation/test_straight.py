@@ -126,7 +126,7 @@ def run(write_dataset, tmp_path, tiny):
             more = {"hospital": "AB"[number % 2], "age": 20 + number % 60, "view": ("PA", "AP")[number % 3 == 0]}
             writer.writerow(row | more)
     made = train(root, tmp_path / "run", load_recipe("compact", [*tiny, "fraction=0.3"]))
-    certify(made, miss_rate=0.3)
+    certify(made, false_negative_rate=0.3)
     for name in ("calibration.json", "abstention.json"):
         (made.path / name).unlink(missing_ok=True)
     return open_run(made.path)

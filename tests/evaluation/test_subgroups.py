@@ -40,7 +40,7 @@ def test_a_subgroup_is_measured_like_the_part_alone():
     found = measure_subgroups(predictions, {"view": values}, LABELS[1])["view"]
     part = Predictions(LABELS, *(field[:30] for field in (predictions.paths, predictions.patients)),
                        predictions.truth[:30], predictions.probabilities[:30])  # fmt: skip
-    alone = measure(part, protected=LABELS[1])
+    alone = measure(part, positive_label=LABELS[1])
     assert found["AP"]["accuracy"]["value"] == alone["accuracy"]["value"]
     assert found["AP"]["recall"]["value"] == alone["recall"][LABELS[1]]["value"]
     assert found["AP"]["auroc"]["value"] == pytest.approx(alone["auroc"][LABELS[1]]["value"])

@@ -11,12 +11,12 @@ from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.stats.calibration import (
     applied,
+    ece_null_mean,
     expected_calibration_error,
     fit_temperatures,
     for_temperature,
     held_out_log_loss,
     helpful,
-    noise_floor,
     scale,
 )
 from hilum.stats.metrics import log_loss
@@ -44,7 +44,7 @@ def test_a_network_that_is_too_sure_or_too_shy_is_brought_back(factor):
     mended = scale(distorted, fitted, LABELS, "flat")
     np.testing.assert_allclose(mended, probabilities, atol=0.02)
     error = [expected_calibration_error(np.eye(3)[truth], p) for p in (distorted, mended)]
-    assert error[1] < 1.5 * noise_floor(probabilities) < error[0]
+    assert error[1] < 1.5 * ece_null_mean(probabilities) < error[0]
 
 
 def test_the_temperature_is_where_the_log_loss_is_smallest():
@@ -85,9 +85,9 @@ def test_each_stage_of_a_cascade_has_its_own():
 
 def test_saturated_probabilities_stay_finite():
     sure = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    for architecture, names in (("flat", [""]), ("cascade", ["", "infected"])):
-        assert fit_temperatures(np.array([0, 2]), sure, LABELS, architecture) == {}
-        scaled = scale(sure, dict.fromkeys(names, 0.3), LABELS, architecture)
+    for hierarchy, names in (("flat", [""]), ("cascade", ["", "infected"])):
+        assert fit_temperatures(np.array([0, 2]), sure, LABELS, hierarchy) == {}
+        scaled = scale(sure, dict.fromkeys(names, 0.3), LABELS, hierarchy)
         assert np.isfinite(scaled).all()
         np.testing.assert_allclose(scaled.sum(axis=1), 1)
 

@@ -58,7 +58,7 @@ def drawn(ill=200, healthy=100, seed=0):
 
 def certified(ill, healthy, upper=SPECIFIC, **more):
     return certificate_of(
-        patients(ill, healthy, **more), "covid", ["covid"], miss_rate=0.05, confidence=0.95, upper=upper
+        patients(ill, healthy, **more), "covid", ["covid"], false_negative_rate=0.05, confidence=0.95, upper=upper
     )
 
 

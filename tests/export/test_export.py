@@ -1,4 +1,4 @@
-"""What a bundle holds, and that plain ONNX Runtime can use it."""
+"""What a model file holds, and that plain ONNX Runtime can use it."""
 
 import json
 
@@ -8,12 +8,12 @@ import onnxruntime
 import pytest
 from PIL import Image, ImageOps
 
-from hilum.errors import BundleError, CheckpointError, RunError, UsageError
+from hilum.errors import CheckpointError, ModelFileError, RunError, UsageError
 from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.export.export import Words, export
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
 from hilum.text import interval_text
 from hilum.training.checkpoints import save_checkpoint
@@ -22,12 +22,12 @@ from wording import numbers
 
 
 def test_a_bundle_says_what_it_is(bundle_of, run_of):
-    run, bundle = run_of("cascade"), open_bundle(bundle_of("cascade"))
-    assert bundle.labels == run.labels
-    facts = bundle.facts
+    run, model_file = run_of("cascade"), open_model_file(bundle_of("cascade"))
+    assert model_file.labels == run.labels
+    facts = model_file.facts
     assert facts["id2label"] == {"0": "normal", "1": "infected/covid", "2": "infected/non-covid"}
     assert facts["label2id"]["infected/covid"] == 1
-    assert (bundle.protected, bundle.healthy) == ("infected/covid", ("normal",))
+    assert (model_file.positive_label, model_file.healthy) == ("infected/covid", ("normal",))
     assert [branch["decision"] for branch in facts["tree"]] == ["", "infected"]
     assert facts["provenance"]["weights_sha256"] == run.environment["weights_sha256"]
     assert facts["provenance"]["data"]["counts"]["test"]["normal"] == 24
@@ -50,7 +50,7 @@ def test_the_same_run_gives_the_same_bytes(bundle_of, run_of, tmp_path):
 
 
 def test_plain_onnx_runtime_reads_it(bundle_of, squares):
-    """As docs/bundle.md says; nothing of hilum is needed."""
+    """As docs/model file.md says; nothing of hilum is needed."""
     onnx.checker.check_model(onnx.load(bundle_of("padded")))
     session = onnxruntime.InferenceSession(bundle_of("flat"))
     facts = json.loads(session.get_modelmeta().custom_metadata_map["hilum"])
@@ -68,27 +68,27 @@ def test_plain_onnx_runtime_reads_it(bundle_of, squares):
 
 def test_words_reach_metadata_and_card(run_of, tmp_path, refuses):
     words = Words("lungs", "CC BY 4.0", {"infected/covid": "viral pneumonia"}, "Children of one hospital.")
-    bundle = export(run_of("flat"), tmp_path / "m.onnx", words)
-    assert bundle.name == "lungs"
-    assert bundle.display["infected/covid"] == "viral pneumonia"
-    assert bundle.display["normal"] == "normal"
-    for text in ("# lungs", "Children of one hospital.", "CC BY 4.0", "`infected/covid`: viral pneumonia (protected"):
-        assert text in bundle.facts["card"]
+    model_file = export(run_of("flat"), tmp_path / "m.onnx", words)
+    assert model_file.name == "lungs"
+    assert model_file.label_name["infected/covid"] == "viral pneumonia"
+    assert model_file.label_name["normal"] == "normal"
+    for text in ("# lungs", "Children of one hospital.", "CC BY 4.0", "`infected/covid`: viral pneumonia (positive"):
+        assert text in model_file.facts["card"]
     with refuses(UsageError, "no-such-label"):
-        export(run_of("flat"), tmp_path / "m.onnx", Words(display={"tb": "x"}))
+        export(run_of("flat"), tmp_path / "m.onnx", Words(label_name={"tb": "x"}))
 
 
 def test_what_could_not_be_opened_replaces_no_model(run_of, tmp_path, monkeypatch):
     file = tmp_path / "m.onnx"
     before = export(run_of("flat"), file).sha256
-    for words in (Words("x" * 1001), Words(display={"normal": "x" * 1001})):
+    for words in (Words("x" * 1001), Words(label_name={"normal": "x" * 1001})):
         with pytest.raises(UsageError):
             export(run_of("flat"), file, words)
     assert export(run_of("flat"), tmp_path / "n.onnx", Words("x" * 1000)).facts["name"] == "x" * 1000
     monkeypatch.setattr("hilum.export.export.FORMAT", -1)  # as any other fact that opening refuses
-    with pytest.raises(BundleError):
+    with pytest.raises(ModelFileError):
         export(run_of("flat"), file)
-    assert open_bundle(file).sha256 == before
+    assert open_model_file(file).sha256 == before
 
 
 def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path, snapshot):
@@ -96,7 +96,7 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     evaluation = evaluate(run)
     point = {"group": "infected/*", "members": ["infected/covid", "infected/non-covid"], "threshold": 0.125}
     model = {"weights_sha256": run.environment["weights_sha256"], "temperatures": calibrate(run).temperatures}
-    certificate = {"model": model, "miss_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
+    certificate = {"model": model, "false_negative_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
     (run.path / "certificate.json").write_text(json.dumps(seal(certificate)))
     facts = export(run, tmp_path / "m.onnx").facts
     assert facts["results"]["accuracy"] == evaluation.metrics["accuracy"]

@@ -8,7 +8,7 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RunError
 from hilum.export.graph import OUTPUTS, ServedGraph, to_onnx
 from hilum.models.registry import build_classifier
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
 from hilum.stats.calibration import scale
 from training_runs import KINDS, LABELS, TEMPERATURES
@@ -16,10 +16,10 @@ from training_runs import KINDS, LABELS, TEMPERATURES
 SIZE = 48
 
 
-def network_of(architecture="flat", name="compact", members=1, **options):
+def network_of(hierarchy="flat", name="compact", members=1, **options):
     torch.manual_seed(3)
     size = options.pop("size", SIZE)
-    network = build_classifier(architecture, name, LABELS, size, members=members, **options).eval()
+    network = build_classifier(hierarchy, name, LABELS, size, members=members, **options).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
             module.running_mean.normal_(0, 0.1)
@@ -31,14 +31,14 @@ def images(count=5, size=SIZE):
     return torch.randint(0, 256, (count, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("architecture", ["flat", "cascade"])
-def test_the_temperatures_in_the_graph_are_those_of_the_evaluation(architecture):
-    network, temperatures = network_of(architecture, width=4), TEMPERATURES[architecture]
-    graph = ServedGraph(network, LABELS, architecture, temperatures, Preprocessing(size=SIZE)).eval()
+@pytest.mark.parametrize("hierarchy", ["flat", "cascade"])
+def test_the_temperatures_in_the_graph_are_those_of_the_evaluation(hierarchy):
+    network, temperatures = network_of(hierarchy, width=4), TEMPERATURES[hierarchy]
+    graph = ServedGraph(network, LABELS, hierarchy, temperatures, Preprocessing(size=SIZE)).eval()
     with torch.inference_mode():
         plain = network(images().unsqueeze(1) / 127.5 - 1).double().exp().numpy()
         found = graph(images())[0].numpy()
-    expected = scale(plain, temperatures, LABELS, architecture)
+    expected = scale(plain, temperatures, LABELS, hierarchy)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(expected - plain).max() > 0.01  # they do something
 
@@ -54,8 +54,8 @@ def test_the_temperatures_in_the_graph_are_those_of_the_evaluation(architecture)
     ids=["flat", "cascade", "cascade of ensembles", "vgg"],
 )
 def test_only_networks_with_exact_maps_have_maps(network, map_count):
-    architecture = "cascade" if hasattr(network, "stages") and map_count == 4 else "flat"
-    graph = ServedGraph(network, LABELS, architecture, None, Preprocessing(size=SIZE))
+    hierarchy = "cascade" if hasattr(network, "stages") and map_count == 4 else "flat"
+    graph = ServedGraph(network, LABELS, hierarchy, None, Preprocessing(size=SIZE))
     assert len(graph.maps) == map_count
     with torch.inference_mode():
         outputs = graph(images())
@@ -108,14 +108,14 @@ def test_onnx_says_what_pytorch_says_for_any_number_of_images(kind, bundle_of, r
     load_weights(network, run.best)
     size = run.recipe.preprocessing.size
     graph = ServedGraph(
-        network, run.labels, run.recipe.architecture, calibrate(run).temperatures, run.recipe.preprocessing
+        network, run.labels, run.recipe.hierarchy, calibrate(run).temperatures, run.recipe.preprocessing
     ).eval()
-    predictor = Predictor(open_bundle(bundle_of(kind)))
+    predictor = Predictor(open_model_file(bundle_of(kind)))
     for count in (1, 2, 17):
         given = images(count, size)
         with torch.inference_mode():
             expected = graph(given)
-        for name, tensor in zip(predictor.bundle.facts["outputs"], expected, strict=True):
+        for name, tensor in zip(predictor.model_file.facts["outputs"], expected, strict=True):
             np.testing.assert_allclose(predictor.run(given.numpy(), [name]), tensor.numpy(), atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Folders for hubs, and bundles loaded from one; the hub is a local server that speaks the download protocol."""
+"""Folders for hubs, and model files loaded from one; the hub is a local server that speaks the download protocol."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from hilum.errors import BundleError, UsageError
+from hilum.errors import ModelFileError, UsageError
 from hilum.export.export import write_hub_folder
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor, fetch
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -21,7 +21,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def folder(bundle_of, tmp_path):
-    write_hub_folder(open_bundle(bundle_of("flat")), tmp_path / "hub")
+    write_hub_folder(open_model_file(bundle_of("flat")), tmp_path / "hub")
     return tmp_path / "hub"
 
 
@@ -32,7 +32,7 @@ def test_the_folder_has_what_hubs_look_for(folder, bundle_of):
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: ")
     assert 'pipeline_tag: "image-classification"' in card
-    assert Predictor(folder).model["sha256"] == open_bundle(bundle_of("flat")).sha256
+    assert Predictor(folder).model["sha256"] == open_model_file(bundle_of("flat")).sha256
 
 
 def test_hugging_faces_own_reader_understands_the_card(folder):
@@ -92,7 +92,7 @@ def test_a_bundle_is_loaded_from_a_hub_by_its_name(hub, bundle_of, squares):
     given = {"capture_output": True, "text": True, "env": environment, "check": False}
     loaded = subprocess.run([*command, "hf://owner/lungs"], **given)
     assert loaded.returncode == 0, loaded.stderr
-    assert json.loads(loaded.stdout)["model"]["sha256"] == open_bundle(bundle_of("flat")).sha256
+    assert json.loads(loaded.stdout)["model"]["sha256"] == open_model_file(bundle_of("flat")).sha256
     missing = subprocess.run([*command, "hf://owner/none"], **given)
     assert missing.returncode == 1
     assert "hf://owner/none: cannot be loaded" in missing.stderr
@@ -112,12 +112,12 @@ def test_an_unreachable_hub_is_said_at_once_and_a_copy_in_the_cache_is_used(hub,
     assert len(missing.stderr.splitlines()) == 1
     subprocess.run(command, capture_output=True, env={**os.environ, **hub}, check=True)
     cached = subprocess.run(command, capture_output=True, text=True, env=offline, check=True)
-    assert json.loads(cached.stdout)["model"]["sha256"] == open_bundle(bundle_of("flat")).sha256
+    assert json.loads(cached.stdout)["model"]["sha256"] == open_model_file(bundle_of("flat")).sha256
 
 
 def test_a_name_that_is_none_is_refused(refuses):
     pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
-    with refuses(BundleError, "malformed-name"):
+    with refuses(ModelFileError, "malformed-name"):
         fetch("hf://not a name")
 
 
@@ -125,7 +125,7 @@ def test_what_an_upload_would_publish_beside_the_model_is_refused(folder, bundle
     """The folder is uploaded as a whole: one with radiographs, or with the patients of a run, is not for that."""
     (folder / ".gitattributes").touch()
     (folder / "LICENSE").touch()
-    write_hub_folder(open_bundle(bundle_of("flat")), folder)
+    write_hub_folder(open_model_file(bundle_of("flat")), folder)
     (folder / "split.csv").touch()
     with pytest.raises(UsageError):
-        write_hub_folder(open_bundle(bundle_of("flat")), folder)
+        write_hub_folder(open_model_file(bundle_of("flat")), folder)

@@ -1,4 +1,4 @@
-"""Bundles of 8 bits against the float ones of the same runs."""
+"""Model files of 8 bits against the float ones of the same runs."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from hilum.export.export import export
 from hilum.export.graph import OnnxSession, ServedGraph, to_onnx
 from hilum.export.quantise import inner_layers, loss, quantise
 from hilum.serving.explain import explain
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
 
 MEAN, LARGEST = 0.01, 0.08  # of a probability; a network of 8 channels has less to average over than a real one
@@ -32,19 +32,19 @@ KINDS = ("flat", "cascade", "vgg")
 def int8_of(run_of, tmp_path_factory):
     made = {}
 
-    def bundle(kind):
+    def model_file(kind):
         if kind not in made:
             made[kind] = tmp_path_factory.mktemp("int8") / f"{kind}.onnx"
             export(run_of(kind), made[kind], int8=True)
         return made[kind]
 
-    return bundle
+    return model_file
 
 
 def pixels_of(files, predictor):
     from hilum.data.images import read_picture
 
-    return np.stack([reduce(read_picture(file).pixels, **predictor.bundle.preprocessing) for file in files])
+    return np.stack([reduce(read_picture(file).pixels, **predictor.model_file.preprocessing) for file in files])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,20 +84,20 @@ def test_no_processor_gives_another_answer(int8_of, squares):
     options.log_severity_level = 3
     for kind in ("flat", "vgg"):
         predictor = Predictor(int8_of(kind))
-        plain = onnxruntime.InferenceSession(predictor.bundle.model, options)
+        plain = onnxruntime.InferenceSession(predictor.model_file.model, options)
         pixels = pixels_of(sorted((squares / "test").rglob("*.png")), predictor)
         (floats,) = plain.run(["probabilities"], {"images": pixels})
         assert np.abs(predictor.run(pixels) - floats).max() < 0.01
 
 
 def test_it_says_what_it_loses(int8_of, bundle_of, run_of):
-    bundle = open_bundle(int8_of("flat"))
-    said = bundle.facts["int8"]
+    model_file = open_model_file(int8_of("flat"))
+    said = model_file.facts["int8"]
     images = open_images(run_of("flat").table(), run_of("flat").recipe.preprocessing)
     assert said["loss"]["split"] == "val"
     images = images.select(i for i, row in enumerate(images.table.rows) if row.split == "val")
     assert said["loss"]["n_images"] == len(images.table)
-    labels = list(bundle.labels)
+    labels = list(model_file.labels)
     truth = np.array([labels.index(row.label) for row in images.table.rows])
     before, after = (Predictor(made("flat")).run(images.pixels[images.positions]) for made in (bundle_of, int8_of))
     assert said["loss"]["largest_difference"] == pytest.approx(np.abs(before - after).max(), abs=2e-6)
@@ -105,9 +105,9 @@ def test_it_says_what_it_loses(int8_of, bundle_of, run_of):
     chosen = after[np.arange(len(truth)), truth]
     assert said["loss"]["log_loss"]["int8"] == pytest.approx(-np.log(chosen).mean(), abs=1e-4)
     assert said["bytes"]["int8"] < said["bytes"]["float"] * 1.5  # of a network this small the graph is most
-    assert "## 8 bits" in bundle.facts["card"]
-    assert "float network's" in bundle.facts["card"]
-    assert open_bundle(bundle_of("flat")).facts["int8"] is None
+    assert "## 8 bits" in model_file.facts["card"]
+    assert "float network's" in model_file.facts["card"]
+    assert open_model_file(bundle_of("flat")).facts["int8"] is None
 
 
 def test_the_measure_is_right():
@@ -154,12 +154,12 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     data = write_dataset(patients=160, images=1, side=32)
     run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=4", "early_size=0"]))
     upper = UpperSide("specificity", 0.3, None, ("normal",))
-    made = certify(run, miss_rate=0.5, confidence=0.8, upper=upper).facts
-    bundle = export(run, tmp_path / "m.onnx", int8=True)
-    carried = bundle.facts["certificate"]
+    made = certify(run, false_negative_rate=0.5, confidence=0.8, upper=upper).facts
+    model_file = export(run, tmp_path / "m.onnx", int8=True)
+    carried = model_file.facts["certificate"]
     assert carried["model"]["form"] == "int8"
-    assert {key: carried[key] for key in ("group", "miss_rate", "n_patients", "rank")} == {
-        key: made[key] for key in ("group", "miss_rate", "n_patients", "rank")
+    assert {key: carried[key] for key in ("group", "false_negative_rate", "n_patients", "rank")} == {
+        key: made[key] for key in ("group", "false_negative_rate", "n_patients", "rank")
     }
     # One attempt was planned, so that the second one on these patients lowers the confidence of both together.
     assert carried["confidence"] == pytest.approx(0.6)
@@ -168,24 +168,24 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     assert "path" not in carried["ledger"]  # it would tell of the machine
     again = export(run, tmp_path / "again.onnx", int8=True).facts["certificate"]
     assert again == carried
-    assert bundle.facts["operating_point"]["threshold"] == carried["threshold"]
+    assert model_file.facts["operating_point"]["threshold"] == carried["threshold"]
     for key in ("threshold", "upper_threshold", "image_threshold"):
-        assert bundle.facts["operating_point"][key] == carried[key] is not None
+        assert model_file.facts["operating_point"][key] == carried[key] is not None
     assert UpperSide.of(carried["upper"]) == upper
     assert seal({key: value for key, value in carried.items() if key != "seal"}) == carried
     (tmp_path / "c.json").write_text(json.dumps(carried))
     with refuses(CertificateError, "other-form"):  # it says nothing of the float network
         open_certificate(tmp_path / "c.json", run)
-    # By the rule itself, from the bundle's own answers: rank k of the sorted scores, rounded down.
+    # By the rule itself, from the model file's own answers: rank k of the sorted scores, rounded down.
     scores = np.array(carried["reference"]["group"])
     images = open_images(run.table(), run.recipe.preprocessing)
-    answers = Predictor(bundle).run(images.pixels[images.positions])[:, run.labels.index("infected/covid")]
+    answers = Predictor(model_file).run(images.pixels[images.positions])[:, run.labels.index("infected/covid")]
     assert np.isin(np.round(scores, 5), np.round(answers.astype(float), 5)).mean() > 0.95
     assert (scores < carried["threshold"]).sum() == carried["rank"] - 1
-    assert bundle.facts["int8"]["abstention"] == "by its own features"
-    assert bundle.facts["abstention"]["arrays"] != export(run, tmp_path / "f.onnx").facts["abstention"]["arrays"]
+    assert model_file.facts["int8"]["abstention"] == "by its own features"
+    assert model_file.facts["abstention"]["arrays"] != export(run, tmp_path / "f.onnx").facts["abstention"]["arrays"]
 
-    session = OnnxSession(bundle.model)
+    session = OnnxSession(model_file.model)
     for changed in ({"own": False}, {"digest": "other"}):
         other = seal({**{k: v for k, v in made.items() if k != "seal"}, "data": {**made["data"], **changed}})
         found, why = certify_form(run, other, images, session.probabilities, {})
@@ -202,7 +202,7 @@ def test_a_planned_place_keeps_the_confidence_of_the_8_bits(write_dataset, tiny,
 
     data = write_dataset(patients=150, images=1, side=32)
     run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1", "early_size=0"]))
-    made = certify(run, miss_rate=0.5, confidence=0.8, attempts=2).facts
+    made = certify(run, false_negative_rate=0.5, confidence=0.8, attempts=2).facts
     carried = export(run, tmp_path / "m.onnx", int8=True).facts["certificate"]
     assert [facts["confidence"] for facts in (made, carried)] == [0.8, 0.8]
     assert [facts["ledger"]["number"] for facts in (made, carried)] == [1, 2]

@@ -103,8 +103,8 @@ def models() -> list[bytes]:
 
     many = facts(
         operating_point={**POINT, "upper_threshold": 0.7, "image_threshold": 0.05},
-        certificate={"miss_rate": 0.05, "confidence": 0.95},
-        display={"bad": "Bad (very)"},
+        certificate={"false_negative_rate": 0.05, "confidence": 0.95},
+        label_name={"bad": "Bad (very)"},
     )
     return [json.dumps(item).encode() for item in (facts(), facts(operating_point=POINT), many)]
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from fuzzing import seeds
 from fuzzing.mutation import mutate
-from hilum.errors import BundleError, HilumError, ImageError, LedgerError, RecipeError, RunError
+from hilum.errors import HilumError, ImageError, LedgerError, ModelFileError, RecipeError, RunError
 
 Run = Callable[[bytes], bool]
 """Takes an input; returns whether it was accepted, False if it was refused as it should be."""
@@ -120,7 +120,7 @@ def model() -> Iterator[Run]:
     def run(content: bytes) -> bool:
         try:
             answer = Predictor(sealed(content, sound)).predict(pixels)
-        except BundleError:
+        except ModelFileError:
             return False
         found = list(answer.probabilities.values())
         assert np.isfinite(found).all()
@@ -134,12 +134,12 @@ def model() -> Iterator[Run]:
 @contextmanager
 def model_file() -> Iterator[Run]:
     """Model files of any bytes: without the right checksum, none is taken."""
-    from hilum.serving.model_file import open_bundle
+    from hilum.serving.model_file import open_model_file
 
     def run(content: bytes) -> bool:
         try:
-            open_bundle(content)
-        except BundleError:
+            open_model_file(content)
+        except ModelFileError:
             return False
         return True
 

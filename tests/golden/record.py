@@ -28,7 +28,7 @@ VOLATILE |= {"written", "peak_memory", "duration", "minutes", "digest_of", "prev
 VOLATILE |= {"hilum", "commit", "files", "command", "when", "python", "platform", "device", "images_per_second"}
 SET = "--set preprocessing.size=32 --set training.validate_every=1 --set training.batch_size=16"
 SMALL = f"--recipe phantoms {SET} --set training.epochs=3"
-TREE = f"{SMALL} --set architecture=cascade --set training.select=misses --set training.seed=2"
+TREE = f"{SMALL} --set architecture=cascade --set training.monitor=misses --set training.seed=2"
 COMMANDS = [
     ("phantoms", "phantoms {here}/data --patients 240 --size 96 --seed 3 --plant marker:infected/covid"),
     ("others", "phantoms {here}/others --patients 90 --size 96 --seed 4"),

@@ -6,7 +6,7 @@ from torch import nn
 
 from hilum.errors import RecipeError
 from hilum.models.registry import build_classifier
-from hilum.training.module import Objective
+from hilum.training.module import LossFunction
 from hilum.training.recipe import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
@@ -58,8 +58,8 @@ def test_the_second_stage_never_sees_a_normal_image():
     network.stages = nn.ModuleList([Witness(2), Witness(2)])
     targets = torch.tensor([0, 1, 2, 0, 2, 1, 0])
     images = targets.float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)  # as bright as their label's number
-    objective = Objective(network, TrainingPlan(), targets.numpy(), SEED)
-    objective(network, images, targets).backward()
+    loss_function = LossFunction(network, TrainingPlan(), targets.numpy(), SEED)
+    loss_function(network, images, targets).backward()
     assert sorted(set(network.stages[0].seen)) == [0, 1, 2]
     assert sorted(network.stages[1].seen) == [1, 1, 2, 2]
 
@@ -67,9 +67,9 @@ def test_the_second_stage_never_sees_a_normal_image():
 def test_a_batch_without_infected_images_leaves_the_second_stage_as_it_is():
     network = cascade().train()
     targets = torch.zeros(6, dtype=torch.int64)
-    objective = Objective(network, TrainingPlan(), torch.tensor([0, 1, 2]).numpy(), SEED)
+    loss_function = LossFunction(network, TrainingPlan(), torch.tensor([0, 1, 2]).numpy(), SEED)
     before = {key: value.clone() for key, value in network.stages[1].state_dict().items()}
-    objective(network, torch.randn(6, 1, 32, 32), targets).backward()
+    loss_function(network, torch.randn(6, 1, 32, 32), targets).backward()
     assert all(parameter.grad is None for parameter in network.stages[1].parameters())
     assert all(torch.equal(before[key], value) for key, value in network.stages[1].state_dict().items())
 
@@ -77,7 +77,7 @@ def test_a_batch_without_infected_images_leaves_the_second_stage_as_it_is():
 def test_the_loss_is_the_sum_of_the_decisions_losses():
     network = cascade().eval()
     images, targets = torch.randn(6, 1, 32, 32), torch.tensor([0, 1, 2, 0, 2, 1])
-    loss = Objective(network, TrainingPlan(), targets.numpy(), SEED)(network, images, targets)
+    loss = LossFunction(network, TrainingPlan(), targets.numpy(), SEED)(network, images, targets)
     first = -network.stages[0](images)[torch.arange(6), (targets > 0).long()].mean()
     infected = targets > 0
     second = -network.stages[1](images[infected])[torch.arange(4), targets[infected] - 1].mean()

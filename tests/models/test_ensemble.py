@@ -4,7 +4,7 @@ import torch
 
 from hilum.models.registry import build_classifier
 from hilum.models.stages import Ensemble
-from hilum.training.module import Objective
+from hilum.training.module import LossFunction
 from hilum.training.recipe import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
@@ -14,25 +14,25 @@ def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities():
     network = build_classifier("flat", "compact", SEED, 32, members=3, width=4).eval()
     images = torch.randn(5, 1, 32, 32)
     assert isinstance(network, Ensemble)
-    mean = torch.stack([member(images).exp() for member in network.members]).mean(dim=0)
+    mean = torch.stack([member(images).exp() for member in network.ensemble_size]).mean(dim=0)
     torch.testing.assert_close(network(images).exp(), mean)
-    assert not torch.allclose(network.members[0](images), network.members[1](images))
+    assert not torch.allclose(network.ensemble_size[0](images), network.ensemble_size[1](images))
 
 
 def test_each_member_learns_from_its_own_loss():
     torch.manual_seed(0)
     network = build_classifier("flat", "compact", SEED, 32, members=2, width=4)
     images, targets = torch.randn(6, 1, 32, 32), torch.tensor([0, 1, 2, 0, 2, 1])
-    objective = Objective(network, TrainingPlan(), targets.numpy(), SEED)
-    together = objective(network, images, targets)
+    loss_function = LossFunction(network, TrainingPlan(), targets.numpy(), SEED)
+    together = loss_function(network, images, targets)
     together.backward()
     alone = build_classifier("flat", "compact", SEED, 32, width=4)
-    alone.load_state_dict(network.members[1].state_dict())
-    loss = Objective(alone, TrainingPlan(), targets.numpy(), SEED)(alone, images, targets)
+    alone.load_state_dict(network.ensemble_size[1].state_dict())
+    loss = LossFunction(alone, TrainingPlan(), targets.numpy(), SEED)(alone, images, targets)
     loss.backward()
-    for ours, theirs in zip(network.members[1].parameters(), alone.parameters(), strict=True):
+    for ours, theirs in zip(network.ensemble_size[1].parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
-    assert objective.members == 2
+    assert loss_function.members == 2
 
 
 def test_a_cascade_may_have_several_networks_for_each_decision():

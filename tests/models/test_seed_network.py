@@ -1,4 +1,4 @@
-"""The seed's network, row by row against the table that its report prints (Fig. 3)."""
+"""the original report's network, row by row against the table that its report prints (Fig. 3)."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every planted defect is there, is where the truth says, and is nowhere else."""
+"""Every injected defect is there, is where the truth says, and is nowhere else."""
 
 import csv
 import json
@@ -15,8 +15,8 @@ COVID = "infected/covid"
 SETTING = {"patients": 30, "seed": 9, "size": 64, "workers": 1}
 
 
-def plant(tmp_path, *texts):
-    out = tmp_path / "planted"
+def inject(tmp_path, *texts):
+    out = tmp_path / "injected"
     result = write_phantoms(out, defects=[Defect.parse(text) for text in texts], **SETTING)
     with (out / "metadata.csv").open(newline="", encoding="utf-8") as file:
         table = {row["path"]: row for row in csv.DictReader(file)}
@@ -50,7 +50,7 @@ def changed(out, table):
 
 
 def test_marker_is_a_bright_letter_in_an_upper_corner_of_its_share(tmp_path):
-    out, table, (truth,) = plant(tmp_path, "marker:infected/covid:0.8")
+    out, table, (truth,) = inject(tmp_path, "marker:infected/covid:0.8")
     marked = set(truth["paths"])
     assert marked == changed(out, table)
     assert marked < of_label(table)
@@ -64,7 +64,7 @@ def test_marker_is_a_bright_letter_in_an_upper_corner_of_its_share(tmp_path):
 
 
 def test_frame_is_a_black_border(tmp_path):
-    out, table, (truth,) = plant(tmp_path, "frame:normal")
+    out, table, (truth,) = inject(tmp_path, "frame:normal")
     assert set(truth["paths"]) == of_label(table, "normal") == changed(out, table)
     widths = set()
     for path in truth["paths"]:
@@ -78,14 +78,14 @@ def test_frame_is_a_black_border(tmp_path):
 
 
 def test_brightness_raises_the_grey_levels(tmp_path):
-    out, table, (truth,) = plant(tmp_path, "brightness:infected/non-covid")
+    out, table, (truth,) = inject(tmp_path, "brightness:infected/non-covid")
     assert set(truth["paths"]) == of_label(table, "infected/non-covid") == changed(out, table)
     assert all((pixels(out / p) >= clean(table[p])).all() for p in truth["paths"])
     assert np.mean([(pixels(out / p) - clean(table[p])).mean() for p in truth["paths"]]) > 10
 
 
 def test_format_size_and_bytes_change_the_files(tmp_path):
-    out, table, truth = plant(tmp_path, "format:normal", "size:infected/covid", "bytes:infected/non-covid")
+    out, table, truth = inject(tmp_path, "format:normal", "size:infected/covid", "bytes:infected/non-covid")
     for path, row in table.items():
         with Image.open(out / path) as file:
             assert file.format == ("JPEG" if row["label"] == "normal" else "PNG")
@@ -103,7 +103,7 @@ def test_format_size_and_bytes_change_the_files(tmp_path):
 
 
 def test_duplicates_are_copies_of_training_images_in_test(tmp_path):
-    out, table, (truth,) = plant(tmp_path, "duplicates:12")
+    out, table, (truth,) = inject(tmp_path, "duplicates:12")
     assert len(truth["paths"]) == len(truth["details"]) == 12
     assert [d["variant"] for d in truth["details"]].count("mirrored") == 2
     for found in truth["details"]:
@@ -136,7 +136,7 @@ def test_duplicates_are_copies_of_training_images_in_test(tmp_path):
 
 
 def test_patients_on_both_sides_are_those_named_and_no_others(tmp_path):
-    out, table, (truth,) = plant(tmp_path, "patient:4")
+    out, table, (truth,) = inject(tmp_path, "patient:4")
     sides = defaultdict(set)
     for row in table.values():
         sides[row["patient_id"]].add(row["split"])
@@ -147,7 +147,7 @@ def test_patients_on_both_sides_are_those_named_and_no_others(tmp_path):
 
 
 def test_mislabelled_images_show_another_disease_than_they_are_filed_under(tmp_path):
-    out, table, (truth,) = plant(tmp_path, "mislabel:6")
+    out, table, (truth,) = inject(tmp_path, "mislabel:6")
     assert len(truth["details"]) == 6
     wrong = changed(out, table)
     assert wrong == set(truth["paths"])
@@ -159,7 +159,7 @@ def test_mislabelled_images_show_another_disease_than_they_are_filed_under(tmp_p
 
 
 def test_defects_are_planted_together_and_duplicates_carry_the_marker(tmp_path):
-    out, table, truth = plant(tmp_path, "duplicates:10", "marker:infected/covid:1", "mislabel:4", "patient:2")
+    out, table, truth = inject(tmp_path, "duplicates:10", "marker:infected/covid:1", "mislabel:4", "patient:2")
     marked = set(truth[1]["paths"])
     assert marked == of_label(table)
     for found in truth[0]["details"]:

@@ -16,7 +16,7 @@ from hilum.training.recipe import NetworkChoice, Recipe
 from hilum.training.run import HISTORY
 
 SEED_LABELS = ("normal", "infected/covid", "infected/non-covid")
-# The seed report's Fig. 6, turned to rows truth, columns predicted.
+# The original report's Fig. 6, turned to rows truth, columns predicted.
 SEED_CONFUSION = ((5, 3, 0), (0, 8, 1), (0, 4, 4))
 
 
@@ -26,7 +26,7 @@ def write_run(
     confusion: Sequence[Sequence[int]] | None = SEED_CONFUSION,
     *,
     patients: bool = True,
-    protected: str | None = "infected/covid",
+    positive_label: str | None = "infected/covid",
     n_train: int = 7,
     **environment: Any,
 ) -> Path:
@@ -95,7 +95,7 @@ def write_run(
     metrics = {
         "name": "test",
         "split": "test",
-        **measure(predictions, protected=protected),
+        **measure(predictions, positive_label=positive_label),
         "data": {"root": str(data), "digest": "3b" * 32, "notes": []},
         "unreadable": [],
         "weights_sha256": "9f" * 32,

@@ -14,7 +14,7 @@ from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import Recipe
 from hilum.training.run import Run
 
-MEASURES = ("val_loss", "val_accuracy", "val_misses")
+MEASURES = ("val_loss", "val_accuracy", "val_false_negatives")
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
 
@@ -56,22 +56,24 @@ def comparison(
             "path": f"runs/{name}",
             "split": "test",
             "recipe": "small",
-            "architecture": name,
+            "hierarchy": name,
             "network": "compact",
             "seed": 0,
             "weights_sha256": f"{k}f" * 32,
         }
         for k, name in enumerate(names)
     ]
-    protected = next((label for label in first.labels if label == "infected/covid"), None)
-    return {"runs": runs, "protected": protected, "notes": [], **measure_pair(first, second)} | more
+    positive_label = next((label for label in first.labels if label == "infected/covid"), None)
+    return {"runs": runs, "positive_label": positive_label, "notes": [], **measure_pair(first, second)} | more
 
 
-def crossval(parts: Sequence[Predictions], *, protected: str | None = "infected/covid", **more: Any) -> dict[str, Any]:
+def crossval(
+    parts: Sequence[Predictions], *, positive_label: str | None = "infected/covid", **more: Any
+) -> dict[str, Any]:
     """What ``crossval.json`` holds."""
-    per_fold = [{**measure(part, protected=protected), "weights_sha256": "9f" * 32} for part in parts]
+    per_fold = [{**measure(part, positive_label=positive_label), "weights_sha256": "9f" * 32} for part in parts]
     data = {"root": "data/xrays", "digest": "3b" * 32, "notes": []}
-    pooled = measure(pool(parts), protected=protected)
+    pooled = measure(pool(parts), positive_label=positive_label)
     return {
         "folds": len(parts),
         "seed": 0,
@@ -95,7 +97,7 @@ def sweep(
     *,
     diverged: Sequence[int] = (),
     waiting: Sequence[int] = (),
-    protected: str = "none",
+    positive_label: str = "none",
 ) -> dict[str, Any]:
     """What ``sweep.json`` holds, with the folders of its trials; trials are better the later they come."""
     trials = []
@@ -108,7 +110,7 @@ def sweep(
             continue
         run = Run(folder / "trials" / trial["name"])
         run.path.mkdir(parents=True)
-        (run.path / "recipe.toml").write_text(Recipe(protected=protected).to_toml(), encoding="utf-8")
+        (run.path / "recipe.toml").write_text(Recipe(positive_label=positive_label).to_toml(), encoding="utf-8")
         (run.path / "split.csv").write_text(
             "path,label,patient_id,split,sha256\n" + "".join(f"{n}.png,{n},,train,\n" for n in LABELS), encoding="utf-8"
         )
@@ -121,7 +123,7 @@ def sweep(
                 "val_loss": loss * (2 - k / 100) / e,
                 "val_accuracy": e / 10,
             }
-            | {"lr": 0.1, "seconds": 1.0, "val_misses": 9 - e}
+            | {"lr": 0.1, "seconds": 1.0, "val_false_negatives": 9 - e}
             for e in range(1, 6)
         ]
         run.write_history(rows)

@@ -35,7 +35,7 @@ def gate(verdict):
     probe = {"name": "frame", "kind": "pixels", "learner": "extra trees", "auroc": number, "verdict": verdict}
     probe["difference"] = dict(zip(("value", "low", "high"), lead, strict=True))
     labels = {LABELS[1]: {"verdict": verdict, "model": number, "baselines": [probe]}}
-    return {"labels": labels, "verdict": verdict, "not_judged": [LABELS[0]], "note": ""}
+    return {"labels": labels, "verdict": verdict, "not_scored": [LABELS[0]], "note": ""}
 
 
 def test_there_are_the_25_items_of_the_plan_and_nothing_is_claimed_that_is_not_there(make_run):
@@ -81,7 +81,7 @@ def reliance(low):
     frame = {"name": "frame", "kind": "swap", "log_odds": number, "share": number, "p_value": 0.001}
     lungs = {"name": "lungs blacked out", "kind": "blackout", "log_odds": number, "share": nothing, "p_value": 0.2}
     part = {"n_patients": 48, "margin": number, "found": [frame | {"p_corrected": 0.004}, lungs]}
-    return {"labels": {LABELS[1]: part}, "constant": ["aspect"], "not_judged": [LABELS[0]], "note": ""}
+    return {"labels": {LABELS[1]: part}, "constant": ["aspect"], "not_scored": [LABELS[0]], "note": ""}
 
 
 @pytest.mark.parametrize("low", [0.1, -0.1])
@@ -93,7 +93,7 @@ def test_reliance_on_a_shortcut_fails_and_is_drawn(make_run, low):
     html = write_report(run).read_text(encoding="utf-8")
     assert ("RELIES ON A SHORTCUT" in html[: html.index('id="data"')]) == (low > 0)
     assert 'id="reliance-test' in html
-    change(run, reliance={"labels": {}, "constant": [], "not_judged": list(LABELS), "note": "fewer than 12 patients"})
+    change(run, reliance={"labels": {}, "constant": [], "not_scored": list(LABELS), "note": "fewer than 12 patients"})
     assert states(run)[10].state == "PASS"
     assert "fewer than 12 patients" in Page(write_report(run).read_text(encoding="utf-8")).text
 
@@ -116,7 +116,7 @@ def test_a_table_that_says_everything_passes_and_an_impossible_label_fails(make_
     run = make_run()
     full = {"column": "x", "filled": 1.0, "by_label": {label: {"A": 3} for label in LABELS}}
     names = ("source", "date", "site", "licence", "age", "sex", "view", "label_source")
-    table = {"n_images": 9, "columns": dict.fromkeys(names, full), "given_away": [], "impossible": []}
+    table = {"n_images": 9, "columns": dict.fromkeys(names, full), "confounded_labels": [], "impossible": []}
     change(run, table=table)
     found = states(run)
     assert [found[number].state for number in (2, 3, 4, 5, 9)] == ["PASS"] * 5
@@ -160,7 +160,7 @@ def slope(verdict):
 )
 def test_calibration_passes_only_where_it_is_shown(make_run, verdict, error, state):
     run = make_run()
-    ece = {"value": error, "noise_floor": 0.03, "noise_high": 0.05}
+    ece = {"value": error, "ece_null_mean": 0.03, "ece_null_q95": 0.05}
     change(run, ece_class_wise=ece, calibration_by_label={LABELS[0]: slope("shown"), LABELS[1]: slope(verdict)})
     assert states(run)[19].state == state
 
@@ -212,7 +212,7 @@ def held(missed, p):
         "bound": 0.05,
         "patients": 100,
         "missed": missed,
-        "unit": "patients",
+        "resampling_unit": "patients",
         "value": missed / 100,
         **exact_interval(missed / 100, 100),
         "verdict": "within" if missed <= 5 else "broken",
@@ -227,7 +227,13 @@ def held(missed, p):
 )
 def test_a_certificate_passes_only_where_it_is_shown_to_hold_and_nothing_has_shifted(make_run, missed, p, state):
     run = make_run()
-    certificate = {"confidence": 0.95, "miss_rate": 0.05, "unit": "patients", "group": LABELS[1], "threshold": 0.1}
+    certificate = {
+        "confidence": 0.95,
+        "false_negative_rate": 0.05,
+        "resampling_unit": "patients",
+        "group": LABELS[1],
+        "threshold": 0.1,
+    }
     change(run, operating_point=held(missed, p), certificate=certificate)
     assert states(run)[20].state == state
 
@@ -240,7 +246,7 @@ def test_other_data_count_as_external_validation_and_a_drop_fails(make_run, snap
     folder.mkdir()
     outside.write(folder / "predictions.csv")
     metrics = json.loads(run.joinpath(*FILE).read_text())
-    metrics |= {"name": folder.name, "split": "all", "table": None, "drop": drop(inside, outside)}
+    metrics |= {"name": folder.name, "split": "all", "table": None, "performance_drop": drop(inside, outside)}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     item = states(run)[22]
     assert item.state == "FAIL"
@@ -251,14 +257,16 @@ def test_other_data_count_as_external_validation_and_a_drop_fails(make_run, snap
 def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run, snapshot):
     run = make_run()
     some = predictions(n=120)
-    judgement = type("J", (), {"p_value": np.linspace(0, 1, 120), "features": np.linspace(1, 0, 120)})()
+    ood_scores = type("J", (), {"p_value": np.linspace(0, 1, 120), "features": np.linspace(1, 0, 120)})()
     number = {"value": 0.1, "low": 0.05, "high": 0.2}
     abstained = {
         "level": 0.05,
         "abstained": number,
         "reasons": {"far": number, "near": number},
-        "recall": dict.fromkeys(("as_missed", "as_found", "of_decided"), number),
-        "risk_coverage": risk_coverage(some, judgement),
+        "recall": dict.fromkeys(
+            ("recall_abstentions_negative", "recall_abstentions_positive", "selective_recall"), number
+        ),
+        "risk_coverage": risk_coverage(some, ood_scores),
     }
     one = dict.fromkeys(("accuracy", "recall", "false_alarms", "auroc"), number)
     group = {"n_images": 5, "n_patients": 3, "n_protected": 1, **one, "against_rest": None}

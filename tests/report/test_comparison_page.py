@@ -39,7 +39,7 @@ def test_the_numbers_are_those_of_the_json(tmp_path: Path, facts: dict[str, Any]
         f"{100 * accuracy['second']['value']:.1f} %",
         f"{100 * accuracy['difference']['value']:+.1f}".replace("-", "−"),
     ]
-    assert [row[0].removesuffix(" protected") for row in rows[3:]] == [
+    assert [row[0].removesuffix(" positive") for row in rows[3:]] == [
         f"Sensitivity (recall) of {label}" for label in LABELS
     ]
     assert rows[4][2] == f"{100 * found['recall']['infected/covid']['second']['value']:.1f} %"

@@ -59,7 +59,7 @@ def test_missed_protected_images_are_counted(tmp_path: Path, result: dict[str, A
 
 def test_nothing_protected_and_unknown_patients(tmp_path: Path, snapshot: Snapshot) -> None:
     parts = [predictions(("a", "b"), 20, seed=k, patients=False, tag=f"f{k}-") for k in range(2)]
-    html = html_of(tmp_path, crossval(parts, protected=None, notes=["WARNING: patients are unknown"]))
+    html = html_of(tmp_path, crossval(parts, positive_label=None, notes=["WARNING: patients are unknown"]))
     page = assert_self_contained(html)
     snapshot(page.lines)
     assert table_after(html, "<h2>Fold by fold")[1][2] == "–"
@@ -75,7 +75,7 @@ def test_page_is_self_contained_and_repeats_itself(tmp_path: Path, result: dict[
 def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     labels = ("<b>x", 'a$b$ & "c"', "x' onload='y")
     parts = [predictions(labels, 30, seed=k, tag=f"f{k}-") for k in range(2)]
-    result = crossval(parts, protected="<b>x", notes=["<script>1</script>"])
+    result = crossval(parts, positive_label="<b>x", notes=["<script>1</script>"])
     result["pooled"]["unreadable"] = [{"path": "<i>.png", "message": "</ul>"}]
     html = html_of(tmp_path, result)
     page = assert_self_contained(html)
@@ -94,7 +94,7 @@ def test_fold_without_a_label_shows_a_dash(tmp_path: Path, result: dict[str, Any
 def test_many_labels_and_folds(tmp_path: Path) -> None:
     labels = tuple(f"group/finding {k:02}" for k in range(12))
     parts = [predictions(labels, 48, seed=k, tag=f"f{k}-") for k in range(10)]
-    page = assert_self_contained(html_of(tmp_path, crossval(parts, protected=None)))
+    page = assert_self_contained(html_of(tmp_path, crossval(parts, positive_label=None)))
     assert all(page.text.count(label) >= 4 for label in labels)
 
 

@@ -44,7 +44,7 @@ def test_each_decision_and_the_temperatures_are_told(make_run: MakeRun) -> None:
     file = run / "evaluation" / "test" / "metrics.json"
     metrics = json.loads(file.read_text())
     area = metrics["decisions"]["infected"]["infected/covid"]
-    before = {"log_loss": 1.0, "brier": 0.5, "ece": {"value": 0.321, "noise_floor": 0.1}}
+    before = {"log_loss": 1.0, "brier": 0.5, "ece": {"value": 0.321, "ece_null_mean": 0.1}}
     file.write_text(json.dumps(metrics | {"calibration": {"temperatures": {"": 1.5}, "note": "", "before": before}}))
     text = opened(run).text
     assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} ({area['low']:.3f}-" in text
@@ -99,7 +99,7 @@ def test_unknown_patients_make_intervals_optimistic(make_run: MakeRun, snapshot:
 def test_names_from_outside_are_escaped(make_run: MakeRun) -> None:
     nasty = ("<b>x", 'a$b$ & "c"', "x' onload='y")
     notes = {"notes": ["<script>alert(1)</script>"], "unreadable": [{"path": "<i>.png", "message": "</ul>"}]}
-    run = make_run(nasty, protected="<b>x", data=notes)
+    run = make_run(nasty, positive_label="<b>x", data=notes)
     html = write_report(run).read_text(encoding="utf-8")
     page = Page(html)
     assert page.open == []
@@ -131,14 +131,14 @@ def test_missing_images_become_placeholders(make_run: MakeRun) -> None:
 def test_many_labels_are_all_named(make_run: MakeRun) -> None:
     labels = [f"group/finding {k:02}" for k in range(20)]
     confusion = [[3 if i == j else int(i == (j + 1) % 20) for j in range(20)] for i in range(20)]
-    page = opened(make_run(labels, confusion, protected=None))
+    page = opened(make_run(labels, confusion, positive_label=None))
     assert page.open == []
     assert all(page.text.count(label) >= 5 for label in labels)
 
 
 def test_two_labels_are_enough(make_run: MakeRun, snapshot: Snapshot) -> None:
     """17 of 20 are 85.0 %, and 2 of 10 are missed."""
-    snapshot(opened(make_run(("normal", "covid"), ((9, 1), (2, 8)), protected="covid")).lines)
+    snapshot(opened(make_run(("normal", "covid"), ((9, 1), (2, 8)), positive_label="covid")).lines)
 
 
 def test_label_without_images_is_shown_as_undefined(make_run: MakeRun) -> None:

@@ -79,7 +79,7 @@ def test_scores_are_compared_with_a_constant_answer(snapshot: Callable[[str], No
         "confusion": [[10, 0], [0, 10]],
         "log_loss": 0.2,
         "brier": 0.1,
-        "ece": {"value": 0.06, "noise_floor": 0.03},
+        "ece": {"value": 0.06, "ece_null_mean": 0.03},
     }
     log_loss, brier, ece = probability_scores(metrics)
     snapshot(log_loss.reading)

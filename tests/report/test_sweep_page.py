@@ -23,7 +23,7 @@ def setting(value: float | None, *, ended: bool = True) -> Setting:
 
 
 def test_the_choice_and_the_numbers_are_those_of_the_json(tmp_path: Path, snapshot: Snapshot) -> None:
-    result = sweep(tmp_path, {"training.lr": RATES, "training.seed": [0, 1]}, protected="infected/covid")
+    result = sweep(tmp_path, {"training.lr": RATES, "training.seed": [0, 1]}, positive_label="infected/covid")
     html = html_of(tmp_path, result)
     page = Page(html)
     mean = result["groups"][0]["mean"]

@@ -14,7 +14,7 @@ from hilum.errors import UsageError
 from hilum.serving import explanation_gallery as album_page
 from hilum.serving.explain import draw, explain
 from hilum.serving.explanation_gallery import Album, Map, Shown, write_pages
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.prediction import Answer
 from hilum.serving.predictor import Predictor
 
@@ -58,11 +58,11 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def bundle(bundle_of):
-    return open_bundle(bundle_of("flat"))
+def model_file(bundle_of):
+    return open_model_file(bundle_of("flat"))
 
 
-def test_wrong_answers_come_first_and_then_what_has_to_be_looked_at(bundle, tmp_path):
+def test_wrong_answers_come_first_and_then_what_has_to_be_looked_at(model_file, tmp_path):
     given = [
         shown(1, "normal", "normal", 0.9, decision="clear"),
         shown(2, "normal", "infected/covid", 0.6),
@@ -74,7 +74,7 @@ def test_wrong_answers_come_first_and_then_what_has_to_be_looked_at(bundle, tmp_
         shown(8, "", "infected/covid", 0.7),
     ]
     failed = [Answer("bad.png", error="an empty file. Remove it.")]
-    text = write_pages(tmp_path, given, failed, bundle).read_text()
+    text = write_pages(tmp_path, given, failed, model_file).read_text()
     page = Reader(text)
     assert page.names == ["6.png", "4.png", "2.png", "8.png", "5.png", "3.png", "7.png", "1.png"]
     assert page.headings == ["How to read this page", "Wrong", "Flag", "Abstain", "Clear", "Could not be read"]
@@ -92,11 +92,11 @@ def test_wrong_answers_come_first_and_then_what_has_to_be_looked_at(bundle, tmp_
     assert not (tmp_path / "page-2.html").exists()
 
 
-def test_the_page_begins_with_counts_of_decisions_and_explains_what_is_on_it(bundle, tmp_path):
+def test_the_page_begins_with_counts_of_decisions_and_explains_what_is_on_it(model_file, tmp_path):
     given = [shown(k, "", "normal", 0.9, decision="undecided") for k in range(3)] + [
         shown(9, "", "normal", 0.9, decision="abstain")
     ]
-    text = write_pages(tmp_path, given, [], bundle).read_text()
+    text = write_pages(tmp_path, given, [], model_file).read_text()
     top = text[: text.index("How to read")]
     assert re.findall(r'class="badge (\w+)">(\d+) ', top) == [("abstain", "1"), ("undecided", "3")]
     page = Reader(text)
@@ -112,10 +112,10 @@ def test_the_page_begins_with_counts_of_decisions_and_explains_what_is_on_it(bun
         assert len(re.findall(r">undecided<", figure)) == 1
 
 
-def test_many_images_are_paged_and_loaded_as_they_come_into_sight(bundle, tmp_path, monkeypatch):
+def test_many_images_are_paged_and_loaded_as_they_come_into_sight(model_file, tmp_path, monkeypatch):
     monkeypatch.setattr(album_page, "PER_PAGE", 10)
     given = [shown(k, "normal", "normal" if k % 3 else "infected/covid", 0.5 + k / 100) for k in range(34)]
-    write_pages(tmp_path, given, [], bundle)
+    write_pages(tmp_path, given, [], model_file)
     pages = [tmp_path / "index.html", *(tmp_path / f"page-{k}.html" for k in (2, 3, 4))]
     read = [Reader(page.read_text()) for page in pages]
     assert [len(page.names) for page in read] == [10, 10, 10, 4]
@@ -134,10 +134,10 @@ def test_many_images_are_paged_and_loaded_as_they_come_into_sight(bundle, tmp_pa
             assert not place or f'id="{place}"' in (tmp_path / file).read_text()
 
 
-def test_names_of_files_are_not_taken_for_html(bundle, tmp_path):
+def test_names_of_files_are_not_taken_for_html(model_file, tmp_path):
     name = '<b>"a" & b?#.png'
     one = shown(1, "normal", "normal", 0.9, name)
-    text = write_pages(tmp_path, [one], [Answer(name, error="x")], bundle).read_text()
+    text = write_pages(tmp_path, [one], [Answer(name, error="x")], model_file).read_text()
     page = Reader(text)
     assert "".join(page.names) == name
     assert page.alts[0].startswith(f"{name}: ")
@@ -150,7 +150,7 @@ def test_what_is_healthy_is_not_drawn_in_alarming_red(bundle_of, squares):
     (heatmap,) = found.heatmaps
     heatmap = replace(heatmap, values=np.full_like(heatmap.values, 9.0))
     for label, red in (("normal", False), ("infected/covid", True)):
-        sheet = draw(replace(found, heatmaps=(replace(heatmap, child=label),)), predictor.bundle)
+        sheet = draw(replace(found, heatmaps=(replace(heatmap, child=label),)), predictor.model_file)
         pixels = np.asarray(sheet).astype(int)[:, sheet.width // 2 + 8 :]
         assert ((pixels[..., 0] > pixels[..., 2]).mean() > 0.9) == red
 
@@ -163,32 +163,32 @@ def test_pictures_lie_where_the_page_looks_for_them(bundle_of, tmp_path):
         file.parent.mkdir(parents=True)
         Image.fromarray(np.add.outer(np.arange(80 + number), np.arange(60)).astype(np.uint8)).save(file)
         files.append(file)
-    album = Album(tmp_path / "out", files, predictor.bundle)
+    gallery = Album(tmp_path / "out", files, predictor.model_file)
     for file in files:
-        drawn = album.add(file, explain(predictor, file))
+        drawn = gallery.add(file, explain(predictor, file))
         with Image.open(drawn) as picture:
             assert picture.format == "JPEG"
-    text = album.close().read_text()
+    text = gallery.close().read_text()
     from urllib.parse import unquote
 
     sources = [unquote(source) for source in re.findall(r'src="([^"]*)"', text)]
     assert len(sources) == 3
     assert all((tmp_path / "out" / source).is_file() for source in sources)
-    assert [album.truth_of(file) for file in files] == ["normal", "infected/covid", ""]
+    assert [gallery.truth_of(file) for file in files] == ["normal", "infected/covid", ""]
 
 
-def test_what_was_drawn_among_the_data_is_no_label_of_theirs(bundle, tmp_path):
+def test_what_was_drawn_among_the_data_is_no_label_of_theirs(model_file, tmp_path):
     for name in ("covid/1.png", "normal/2.png", "explained/covid/1.png.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    write_pages(tmp_path / "explained", [shown(1, "normal", "normal", 0.9)], [], bundle)
+    write_pages(tmp_path / "explained", [shown(1, "normal", "normal", 0.9)], [], model_file)
     assert read_folders(tmp_path).labels == ("normal", "covid")
 
 
-def test_a_folder_that_cannot_be_made_is_said_so(bundle, tmp_path, refuses):
+def test_a_folder_that_cannot_be_made_is_said_so(model_file, tmp_path, refuses):
     (tmp_path / "file").write_text("")
     with refuses(UsageError, "unusable"):
-        Album(tmp_path / "file" / "out", [Path("x.png")], bundle)
+        Album(tmp_path / "file" / "out", [Path("x.png")], model_file)
 
 
 def test_what_an_earlier_call_has_drawn_is_no_radiograph(tmp_path):
@@ -216,9 +216,9 @@ def radiograph(file):
 
 
 def draw_all(shipped, folder, files):
-    album = Album(folder, files, shipped.bundle)
-    drawn = [album.add(file, explain(shipped, file)) for file in files]
-    return drawn, Reader(album.close().read_text())
+    gallery = Album(folder, files, shipped.model_file)
+    drawn = [gallery.add(file, explain(shipped, file)) for file in files]
+    return drawn, Reader(gallery.close().read_text())
 
 
 def test_names_that_are_too_long_or_taken_cost_nothing(shipped, tmp_path):
@@ -246,7 +246,7 @@ def test_pictures_and_pages_of_others_are_not_replaced(shipped, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "index.html").write_text("<p>mine")
     with pytest.raises(UsageError):
-        Album(tmp_path / "other", [file], shipped.bundle)
+        Album(tmp_path / "other", [file], shipped.model_file)
     assert (tmp_path / "other" / "index.html").read_text() == "<p>mine"
 
 
@@ -255,10 +255,10 @@ def test_a_folder_of_images_to_explain_is_refused_however_it_is_reached(shipped,
     (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
     for folder in (tmp_path / "in", tmp_path / "in" / "deep", tmp_path / "link", tmp_path / "link" / "deep"):
         with pytest.raises(UsageError):
-            Album(folder, [file], shipped.bundle)
+            Album(folder, [file], shipped.model_file)
     (tmp_path / "one.png").symlink_to(file)
     with pytest.raises(UsageError):
-        Album(tmp_path / "in", [tmp_path / "one.png"], shipped.bundle)
+        Album(tmp_path / "in", [tmp_path / "one.png"], shipped.model_file)
     inside = radiograph(tmp_path / "in" / "deep" / "sub" / "y.png.jpg")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").symlink_to(inside.parent, target_is_directory=True)
@@ -267,4 +267,4 @@ def test_a_folder_of_images_to_explain_is_refused_however_it_is_reached(shipped,
     drawn, _ = draw_all(shipped, tmp_path / "out", [other, radiograph(tmp_path / "set" / "z.png")])
     assert inside.read_bytes() == before
     assert [one.parent for one in drawn] == [tmp_path / "out"] * 2
-    Album(tmp_path / "in" / "deep" / "new", [file], shipped.bundle)  # beside them it may be
+    Album(tmp_path / "in" / "deep" / "new", [file], shipped.model_file)  # beside them it may be

@@ -1,12 +1,12 @@
-"""Bundles that are whole, and files that are not bundles."""
+"""Model files that are whole, and files that are not model files."""
 
 import onnx
 import pytest
 
 from crafted_models import metadata_entry
-from hilum.errors import BundleError
+from hilum.errors import ModelFileError
 from hilum.export.graph import seal
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.onnx_file import unseal
 from hilum.serving.predictor import Predictor
 
@@ -34,16 +34,16 @@ def test_no_altered_byte_is_overlooked():
         for change in (1, 0x80):
             altered = bytearray(sealed)
             altered[position] ^= change
-            with pytest.raises(BundleError):
+            with pytest.raises(ModelFileError):
                 unseal(bytes(altered), "x")
 
 
 def test_no_missing_byte_is_overlooked():
     sealed = seal({"labels": ["a", "b"], "long": "x" * 300}, bytes(range(256)))
     for length in range(len(sealed)):
-        with pytest.raises(BundleError):
+        with pytest.raises(ModelFileError):
             unseal(sealed[:length], "x")
-    with pytest.raises(BundleError):
+    with pytest.raises(ModelFileError):
         unseal(sealed + b"\0", "x")
 
 
@@ -51,13 +51,13 @@ def test_a_bundle_that_was_cut_short_or_altered_is_refused(bundle_of, tmp_path, 
     content = bundle_of("flat").read_bytes()
     for length in (len(content) // 2, len(content) - 1, 200):
         (tmp_path / "short.onnx").write_bytes(content[:length])
-        with refuses(BundleError, "cut"):
-            open_bundle(tmp_path / "short.onnx")
+        with refuses(ModelFileError, "cut"):
+            open_model_file(tmp_path / "short.onnx")
     for position in (len(content) // 3, len(content) - 1, 500):
         altered = bytearray(content)
         altered[position] ^= 1
         (tmp_path / "altered.onnx").write_bytes(altered)
-        with refuses(BundleError, "altered"):
+        with refuses(ModelFileError, "altered"):
             Predictor(tmp_path / "altered.onnx")
 
 
@@ -72,17 +72,17 @@ def test_what_is_no_bundle_is_told_apart(bundle_of, tmp_path, refuses):
     }
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
-        with refuses(BundleError, "no-bundle"):
-            open_bundle(tmp_path / name)
-    with refuses(BundleError, "missing"):
-        open_bundle(tmp_path / "none.onnx")
-    with refuses(BundleError, "missing"):
-        open_bundle(tmp_path)
+        with refuses(ModelFileError, "no-bundle"):
+            open_model_file(tmp_path / name)
+    with refuses(ModelFileError, "missing"):
+        open_model_file(tmp_path / "none.onnx")
+    with refuses(ModelFileError, "missing"):
+        open_model_file(tmp_path)
 
 
 def test_a_sealed_file_that_is_no_model_is_refused(bundle_of, refuses):
-    facts = dict(open_bundle(bundle_of("flat")).facts)
-    with refuses(BundleError, "refused-graph"):
-        open_bundle(seal(facts, b"\x08\x07garbage"))
-    with refuses(BundleError, "other-format"):
-        open_bundle(seal(facts | {"format": 99}, b""))
+    facts = dict(open_model_file(bundle_of("flat")).facts)
+    with refuses(ModelFileError, "refused-graph"):
+        open_model_file(seal(facts, b"\x08\x07garbage"))
+    with refuses(ModelFileError, "other-format"):
+        open_model_file(seal(facts | {"format": 99}, b""))

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from crafted_models import FACTS, GRAPHS, POINT, constant, facts, network, sealed, slow
-from hilum.errors import BundleError, ImageError
+from hilum.errors import ImageError, ModelFileError
 from hilum.serving import session as trial
 from hilum.serving.explain import explain
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.onnx_file import GraphError, check_graph
 from hilum.serving.predictor import Predictor
 
@@ -34,7 +34,7 @@ def test_a_crafted_graph_is_one_error_within_ten_seconds(kind, tmp_path):
     file = tmp_path / "m.onnx"
     file.write_bytes(sealed(facts(), GRAPHS[kind]()))
     begin = time.monotonic()
-    with pytest.raises(BundleError) as raised:
+    with pytest.raises(ModelFileError) as raised:
         Predictor(file).predict(PIXELS)
     assert time.monotonic() - begin < 10
     assert str(raised.value).startswith(f"{file}: ")
@@ -45,7 +45,7 @@ def test_a_crafted_graph_is_one_error_within_ten_seconds(kind, tmp_path):
 def test_a_network_that_takes_too_long_is_stopped(folded, monkeypatch, refuses):
     monkeypatch.setenv("HILUM_MODEL_SECONDS", "1")
     before = os.times()
-    with refuses(BundleError, "unusable"):
+    with refuses(ModelFileError, "unusable"):
         Predictor(sealed(facts(), slow(folded=folded)))
     after = os.times()  # of processor time, which other work on this machine does not change
     assert after.children_user + after.children_system - before.children_user - before.children_system < 5
@@ -63,8 +63,8 @@ def test_a_graph_is_tried_once_whatever_its_metadata(monkeypatch):
     first = Predictor(sealed(facts(), network(row=(0.25, 0.75))))
     monkeypatch.setattr(subprocess, "Popen", None)
     second = Predictor(sealed(facts(name="other"), network(row=(0.25, 0.75))))
-    assert first.bundle.sha256 != second.bundle.sha256
-    assert first.bundle.graph == second.bundle.graph
+    assert first.model_file.sha256 != second.model_file.sha256
+    assert first.model_file.graph == second.model_file.graph
 
 
 def test_the_model_that_comes_with_hilum_is_not_tried(monkeypatch):
@@ -151,7 +151,7 @@ def test_occlusion_needs_probabilities_too(monkeypatch):
         explain(predictor, PIXELS, method="occlusion")
 
 
-LABELS = {"labels": ["normal", "b\ud800"], "protected": None}
+LABELS = {"labels": ["normal", "b\ud800"], "positive_label": None}
 WRONG_FACTS = {
     "threshold of 10^400": {"operating_point": POINT | {"threshold": 10**400}},
     "threshold above one": {"operating_point": POINT | {"threshold": 2.0}},
@@ -165,13 +165,13 @@ WRONG_FACTS = {
     "group unknown": {"operating_point": POINT | {"group": "worse/*"}},
     "surrogate in a label": LABELS,
     "surrogate in a name": {"name": "\udcff"},
-    "surrogate in a display name": {"display": {"bad": "\ud800"}},
+    "surrogate in a display name": {"label_name": {"bad": "\ud800"}},
     "name of 5 MB": {"name": "A" * 5_000_000},
-    "100,000 labels": {"labels": [f"l{k}" for k in range(100_000)], "protected": None, "healthy": []},
+    "100,000 labels": {"labels": [f"l{k}" for k in range(100_000)], "positive_label": None, "healthy": []},
     "side of 8192": {"preprocessing": FACTS["preprocessing"] | {"size": 8192}},
     "count of 10^400": {
         "certificate": {
-            "miss_rate": 0.05, "confidence": 0.95, "images": {"mean": 1, "max": 1, "distribution": {"1": 10**400}},
+            "false_negative_rate": 0.05, "confidence": 0.95, "images": {"mean": 1, "max": 1, "distribution": {"1": 10**400}},
         }
     },
 }  # fmt: skip
@@ -179,8 +179,8 @@ WRONG_FACTS = {
 
 @pytest.mark.parametrize("kind", WRONG_FACTS)
 def test_metadata_of_impossible_values_are_one_short_error(kind):
-    with pytest.raises(BundleError) as raised:
-        open_bundle(sealed(facts(**WRONG_FACTS[kind]), network()))
+    with pytest.raises(ModelFileError) as raised:
+        open_model_file(sealed(facts(**WRONG_FACTS[kind]), network()))
     assert len(str(raised.value)) < 2000
     assert str(raised.value).isprintable()
 
@@ -202,8 +202,8 @@ def test_metadata_of_impossible_values_are_one_short_error(kind):
     ids=lambda text: f"{text[:12]!r}",
 )
 def test_json_that_can_be_read_in_two_ways_or_never_is_refused(text, refuses):
-    with refuses(BundleError, "malformed"):
-        open_bundle(sealed(text, network()))
+    with refuses(ModelFileError, "malformed"):
+        open_model_file(sealed(text, network()))
 
 
 def test_every_cut_of_a_graph_is_refused_or_read_as_it_is():
@@ -230,7 +230,7 @@ def test_what_is_no_file_is_no_model(tmp_path):
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(40 * 2**30)
     for path in (tmp_path / "model.onnx", tmp_path, tmp_path / "zero", tmp_path / "sparse", tmp_path / "a\0b"):
-        with pytest.raises(BundleError):
+        with pytest.raises(ModelFileError):
             Predictor(path)
 
 

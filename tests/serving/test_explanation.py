@@ -11,7 +11,7 @@ from hilum.export.export import export
 from hilum.export.graph import OUTPUTS, ServedGraph, seal, to_onnx
 from hilum.models.registry import build_classifier
 from hilum.serving.explain import decisions, draw, energy_inside, explain, onto_image, points_into
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
 
 
@@ -28,14 +28,16 @@ def squares_of(root):
         yield file, mask
 
 
-def untrained(bundle):
-    """The same bundle around a network of the same kind with weights that were drawn and never trained."""
+def untrained(model_file):
+    """The same model file around a network of the same kind with weights that were drawn and never trained."""
     torch.manual_seed(0)
-    facts = bundle.facts
+    facts = model_file.facts
     network = facts["provenance"]["recipe"]["network"]
-    size = bundle.size
-    fresh = build_classifier(facts["architecture"], network["name"], bundle.labels, size, **network["options"])
-    graph = ServedGraph(fresh, bundle.labels, facts["architecture"], None, Preprocessing(**bundle.preprocessing)).eval()
+    size = model_file.size
+    fresh = build_classifier(facts["hierarchy"], network["name"], model_file.labels, size, **network["options"])
+    graph = ServedGraph(
+        fresh, model_file.labels, facts["hierarchy"], None, Preprocessing(**model_file.preprocessing)
+    ).eval()
     return Predictor(seal(dict(facts), to_onnx(graph, size, OUTPUTS[: len(facts["outputs"])])))
 
 
@@ -76,10 +78,12 @@ class BrightCells(torch.nn.Module):
 
 def test_maps_are_where_a_network_looks_and_finer_than_its_cells(bundle_of):
     """One light on black: its place is known, and the network answers by nothing else."""
-    bundle = open_bundle(bundle_of("flat"))
-    graph = ServedGraph(BrightCells(), bundle.labels, "flat", None, Preprocessing(**bundle.preprocessing)).eval()
-    facts = {**bundle.facts, "operating_point": None}
-    predictor = Predictor(seal(facts, to_onnx(graph, bundle.size, OUTPUTS)))
+    model_file = open_model_file(bundle_of("flat"))
+    graph = ServedGraph(
+        BrightCells(), model_file.labels, "flat", None, Preprocessing(**model_file.preprocessing)
+    ).eval()
+    facts = {**model_file.facts, "operating_point": None}
+    predictor = Predictor(seal(facts, to_onnx(graph, model_file.size, OUTPUTS)))
     generator = np.random.default_rng(0)
     apart = []
     for _ in range(60):
@@ -116,8 +120,8 @@ def test_a_cascade_has_a_map_for_each_decision(method, bundle_of, squares):
     assert first.share == pytest.approx(max(p["normal"], 1 - p["normal"]), abs=1e-5)
     infected = p["infected/covid"] + p["infected/non-covid"]
     assert second.share == pytest.approx(max(p["infected/covid"], p["infected/non-covid"]) / infected, abs=1e-5)
-    assert decisions(predictor.bundle)["infected"].keys() == {"infected/covid", "infected/non-covid"}
-    sheet = draw(explanation, predictor.bundle)
+    assert decisions(predictor.model_file)["infected"].keys() == {"infected/covid", "infected/non-covid"}
+    sheet = draw(explanation, predictor.model_file)
     assert sheet.width > 2.9 * 320 * 0.99
 
 
@@ -176,8 +180,8 @@ def test_maps_find_the_lesions_of_phantoms(tmp_path):
 
     write_phantoms(tmp_path / "data", patients=240, size=96)
     run = train(tmp_path / "data", tmp_path / "run", load_recipe("phantoms", ["epochs=10"]))
-    bundle = export(run, tmp_path / "m.onnx")
-    trained, fresh = Predictor(bundle), untrained(bundle)
+    model_file = export(run, tmp_path / "m.onnx")
+    trained, fresh = Predictor(model_file), untrained(model_file)
     pairs = []
     for file in sorted((tmp_path / "data" / "test" / "infected").rglob("*.png")):
         mask = (

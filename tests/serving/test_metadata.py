@@ -1,4 +1,4 @@
-"""Bundles whose seal is right and whose metadata are not: one message, or an answer, and never a traceback."""
+"""Model files whose seal is right and whose metadata are not: one message, or an answer, and never a traceback."""
 
 import base64
 import copy
@@ -9,15 +9,15 @@ import onnx
 import pytest
 
 from crafted_models import metadata_entry
-from hilum.decision.ood import Familiarity
-from hilum.errors import BundleError
+from hilum.decision.ood import Reference
+from hilum.errors import ModelFileError
 from hilum.export.graph import seal
 from hilum.serving.explain import explain
-from hilum.serving.model_file import open_bundle
+from hilum.serving.model_file import open_model_file
 from hilum.serving.onnx_file import METADATA
 from hilum.serving.prediction import legend
 from hilum.serving.predictor import Predictor, pack, unpack
-from hilum.serving.studies import judge_study
+from hilum.serving.studies import decide_study
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
 WRONG = (None, "x", "", -1, 0, 1.5, 10**30, [], {}, True, [None], [[]], {"x": None}, ["normal", "normal"])
@@ -26,20 +26,20 @@ SETTINGS = {"neighbours": 5, "level": 0.05, "boundary": 1.2, "wrong": [1, 3]}
 
 
 def parts_of(path):
-    """The facts of a bundle, and the ONNX model beside them."""
+    """The facts of a model file, and the ONNX model beside them."""
     model = onnx.load(path)
     del model.metadata_props[:]
-    return dict(open_bundle(path).facts), model.SerializeToString()
+    return dict(open_model_file(path).facts), model.SerializeToString()
 
 
 def reference(width):
-    """Such as `familiarise` finds, for features of so many columns."""
+    """Such as `fit_reference` finds, for features of so many columns."""
     generator = np.random.default_rng(0)
     features = generator.normal(size=(20, width))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     distances = [np.sort(generator.random(50)).astype(np.float32) for _ in range(2)]
     layouts = generator.integers(0, 256, (20, 225), dtype=np.uint8)
-    return Familiarity(features.astype(np.float16), layouts, *distances, 5, 0.05, 1.2, (1, 3))
+    return Reference(features.astype(np.float16), layouts, *distances, 5, 0.05, 1.2, (1, 3))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def whole(bundle_of):
     point = {"group": "infected/*", "members": members, "threshold": 0.5}
     facts["operating_point"] = point | {"upper_threshold": 0.7, "image_threshold": 0.4}
     facts["certificate"] = {
-        "miss_rate": 0.05,
+        "false_negative_rate": 0.05,
         "confidence": 0.95,
         "upper": {"kind": "ppv", "bound": 0.5, "prevalence": 0.1},
         "images": {"mean": 1.5, "max": 2, "distribution": {"1": 5, "2": 5}},
@@ -61,18 +61,22 @@ def whole(bundle_of):
 
 
 def outcome(facts, model):
-    """What asking such a bundle ends in: a message, or an answer that is whole."""
+    """What asking such a model file ends in: a message, or an answer that is whole."""
     try:
         predictor = Predictor(seal(facts, model))
         answer = predictor.predict(PIXELS)
         explain(predictor, PIXELS)
-        legend(predictor.bundle, of_study=True)
-        judge_study(predictor.bundle, "s", [answer])
-        legend(predictor.bundle), predictor.bundle.short, predictor.bundle.healthy  # the screen looks at them
-    except BundleError as error:
+        legend(predictor.model_file, of_study=True)
+        decide_study(predictor.model_file, "s", [answer])
+        (
+            legend(predictor.model_file),
+            predictor.model_file.short,
+            predictor.model_file.healthy,
+        )  # the screen looks at them
+    except ModelFileError as error:
         text = str(error)
         assert "\n" not in text
-        assert "Export it anew" in text or "Make a bundle" in text
+        assert "Export it anew" in text or "Make a model file" in text
         return text
     assert all(np.isfinite(p) for p in answer.probabilities.values())
     return answer
@@ -101,7 +105,7 @@ def changed(facts, path, value):
     return copied
 
 
-READ = ("format", "name", "labels", "display", "protected", "healthy", "architecture", "tree", "preprocessing", "input",
+READ = ("format", "name", "labels", "label_name", "positive_label", "healthy", "hierarchy", "tree", "preprocessing", "input",
         "maps", "operating_point", "certificate", "abstention")  # fmt: skip
 
 
@@ -168,6 +172,6 @@ def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path, refuses, 
         body = metadata_entry(METADATA, content)
         file = tmp_path / "m.onnx"
         file.write_bytes(body + metadata_entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
-        with refuses(BundleError, "malformed"):
-            open_bundle(file)
+        with refuses(ModelFileError, "malformed"):
+            open_model_file(file)
     one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1)

@@ -25,7 +25,7 @@ def test_json_on_standard_output_is_one_object_a_line_and_nothing_else(hilum, bu
     assert [row["path"] for row in rows] == [*map(str, files[:20]), str(tmp_path / "bad.png")]
     assert rows[0].keys() >= {"path", "label", "probabilities", "decision", "reason", "model"}
     assert rows[0]["decision"] == "undecided"  # nobody has certified it
-    assert rows[0]["display"] == rows[0]["label"]
+    assert rows[0]["label_name"] == rows[0]["label"]
     predictor = Predictor(bundle_of("flat"))
     assert rows[0]["model"] == predictor.model
     expected = [list(answer.probabilities.values()) for answer in predictor.predict_many(files[:20])]

@@ -79,7 +79,7 @@ def test_detectors_of_10_to_14_bits_give_what_8_bits_give(bundle_of, radiographs
 def test_an_original_and_its_reduced_copy_agree_because_the_reduction_is_antialiased(bundle_of):
     """Fine stripes, which a reduction that only picks pixels turns into coarse ones (moire)."""
     predictor = Predictor(bundle_of("flat"))
-    size = predictor.bundle.size
+    size = predictor.model_file.size
     generator = np.random.default_rng(3)
     y, x = np.mgrid[0:2000, 0:2000]
     apart, picked = [], []
@@ -112,11 +112,11 @@ def test_training_graph_library_and_command_line_agree(kind, bundle_of, run_of, 
     with torch.inference_mode():
         trained = predict(run, images, run.labels)
     predictor = Predictor(bundle_of(kind))
-    if predictor.bundle.facts["calibration"]["temperatures"]:
+    if predictor.model_file.facts["calibration"]["temperatures"]:
         from hilum.stats.calibration import scale
 
-        temperatures = predictor.bundle.facts["calibration"]["temperatures"]
-        trained = scale(trained, temperatures, run.labels, run.recipe.architecture)
+        temperatures = predictor.model_file.facts["calibration"]["temperatures"]
+        trained = scale(trained, temperatures, run.labels, run.recipe.hierarchy)
     library = [predictor.predict(tmp_path / name).probabilities for name in names]
     result = hilum("predict", *(tmp_path / name for name in names), "--model", bundle_of(kind), "--json", "-", check=0)
     command = [json.loads(line)["probabilities"] for line in result.stdout.splitlines()]

@@ -16,10 +16,10 @@ from PIL import Image
 from hilum.errors import UsageError
 from hilum.evaluation.predictions import Predictions
 from hilum.serving.inputs import group_files
-from hilum.serving.model_file import open_bundle, shipped_model
+from hilum.serving.model_file import open_model_file, shipped_model
 from hilum.serving.prediction import Answer, decide, legend
 from hilum.serving.predictor import Predictor
-from hilum.serving.studies import judge_study, predict_studies
+from hilum.serving.studies import decide_study, predict_studies
 from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
@@ -27,7 +27,7 @@ LABELS = ("normal", "infected/covid", "infected/non-covid")
 
 @pytest.fixture(scope="module")
 def shipped():
-    return open_bundle(shipped_model())
+    return open_model_file(shipped_model())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def two_sided(shipped):
     return replace(shipped, facts=facts)
 
 
-def study(bundle, *images):
+def study(model_file, *images):
     """Of scores; a text is an image that cannot be read, and a score with one an image that is abstained on."""
     answers = []
     for number, image in enumerate(images):
@@ -53,9 +53,9 @@ def study(bundle, *images):
         score, unlike = image if isinstance(image, tuple) else (image, "")
         found = dict(zip(LABELS, (1 - score, score, 0.0), strict=True))
         answers.append(
-            Answer(f"{number}.png", LABELS[0], "x", found, *decide(bundle, found, unlike=unlike, of_study=True))
+            Answer(f"{number}.png", LABELS[0], "x", found, *decide(model_file, found, unlike=unlike, of_study=True))
         )
-    return judge_study(bundle, "s", answers)
+    return decide_study(model_file, "s", answers)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_evaluation_and_serving_decide_alike(shipped, data):
     certificate |= data.draw(st.sampled_from([{}, {"upper_threshold": upper / 8}]))
     certificate |= data.draw(st.sampled_from([{}, {"image_threshold": low / 8}]))
     point = data.draw(st.sampled_from([certificate, None]))
-    bundle = replace(shipped, facts={**shipped.facts, "operating_point": point})
+    model_file = replace(shipped, facts={**shipped.facts, "operating_point": point})
     row = st.sampled_from([(a / 8, b / 8, (8 - a - b) / 8) for a in range(9) for b in range(9 - a)])
     image = st.tuples(row, st.sampled_from(["", "", "far"]), st.sampled_from("abc"))
     rows, reasons, patients = zip(*data.draw(st.lists(image, min_size=1, max_size=9)), strict=True)
@@ -129,13 +129,13 @@ def test_evaluation_and_serving_decide_alike(shipped, data):
 
     def served(k, *, of_study):
         found = dict(zip(LABELS, rows[k], strict=True))
-        decided = decide(bundle, found, unlike=reasons[k], of_study=of_study)
+        decided = decide(model_file, found, unlike=reasons[k], of_study=of_study)
         return Answer(paths[k], LABELS[0], "x", found, *decided)
 
     for k, patient in enumerate(patients):
         assert served(k, of_study=False).decision == evaluated.images[k]
         mine = [served(j, of_study=True) for j, name in enumerate(patients) if name == patient]
-        assert judge_study(bundle, patient, mine).decision == evaluated.patients[k]
+        assert decide_study(model_file, patient, mine).decision == evaluated.patients[k]
 
 
 def test_an_image_by_itself_has_its_own_threshold_and_the_legend_says_so(two_sided, shipped):
@@ -172,8 +172,8 @@ def test_a_ppv_of_patients_is_no_ppv_of_single_images(two_sided):
 
 def test_without_an_operating_point_a_study_is_undecided(shipped):
     facts = {**copy.deepcopy(dict(shipped.facts)), "operating_point": None, "certificate": None}
-    bundle = replace(shipped, facts=facts)
-    assert study(bundle, 0.1, "bad").decision == study(bundle, "bad").decision == "undecided"
+    model_file = replace(shipped, facts=facts)
+    assert study(model_file, 0.1, "bad").decision == study(model_file, "bad").decision == "undecided"
 
 
 def test_numbers_of_images_that_nobody_certified_are_noted(two_sided):

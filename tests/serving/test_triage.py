@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from hilum.serving.console import MOST, Summary, answer_lines, fold
-from hilum.serving.model_file import open_bundle, shipped_model
+from hilum.serving.model_file import open_model_file, shipped_model
 from hilum.serving.prediction import Answer, decide, legend, score_of
 from wording import numbers
 
@@ -22,7 +22,7 @@ LABELS = ("normal", "infected/covid", "infected/non-covid")
 
 @pytest.fixture(scope="module")
 def certified():
-    return open_bundle(shipped_model())
+    return open_model_file(shipped_model())
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,11 @@ def probabilities(*row):
     return dict(zip(LABELS, row, strict=True))
 
 
-def answer(bundle, path, row, unlike="", notes=()):
+def answer(model_file, path, row, unlike="", notes=()):
     found = probabilities(*row)
     label = max(found, key=found.get)
-    decision, reason = decide(bundle, found, unlike=unlike)
-    return Answer(path, label, bundle.display[label], found, decision, reason, notes)
+    decision, reason = decide(model_file, found, unlike=unlike)
+    return Answer(path, label, model_file.label_name[label], found, decision, reason, notes)
 
 
 def screen(summary, width=80):
@@ -94,9 +94,9 @@ def test_headings_are_display_names(certified):
 
 
 def test_labels_without_display_names_are_told_apart(certified):
-    facts = {**certified.facts, "labels": ["a/x", "b/x", "c/y"], "display": {}}
+    facts = {**certified.facts, "labels": ["a/x", "b/x", "c/y"], "label_name": {}}
     assert replace(certified, facts=facts).short == {"a/x": "a/x", "b/x": "b/x", "c/y": "y"}
-    facts["display"] = {"a/x": "pneumonia (viral)", "b/x": "pneumonia (bacterial)"}
+    facts["label_name"] = {"a/x": "pneumonia (viral)", "b/x": "pneumonia (bacterial)"}
     short = replace(certified, facts=facts).short
     assert (short["a/x"], short["b/x"]) == ("pneumonia (viral)", "pneumonia (bacterial)")
 
@@ -175,9 +175,9 @@ def test_a_folded_path_is_whole_and_broken_behind_separators(name, width):
 
 def test_many_labels_fit(certified):
     labels = [f"label {chr(97 + k)}" for k in range(17)]
-    facts = {**certified.facts, "labels": labels, "display": {}, "operating_point": None}
-    bundle = replace(certified, facts=facts | {"protected": None, "healthy": []})
-    summary = Summary(bundle)
+    facts = {**certified.facts, "labels": labels, "label_name": {}, "operating_point": None}
+    model_file = replace(certified, facts=facts | {"positive_label": None, "healthy": []})
+    summary = Summary(model_file)
     found = dict.fromkeys(labels, 1 / 17) | {"label c": 0.5}
     summary.add(Answer("a.png", "label c", "label c", found, "undecided", "no operating point"))
     text = screen(summary)

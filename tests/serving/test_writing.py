@@ -44,13 +44,13 @@ def write(predictor, answers, lines=None, table=None, **options):
 
 
 def answer(predictor, number, path=""):
-    labels = predictor.bundle.labels
+    labels = predictor.model_file.labels
     return Answer(path or f"{number}.png", labels[0], labels[0], dict.fromkeys(labels, 1 / len(labels)), "clear")
 
 
 def test_inputs_keep_every_byte_whatever_option_takes_their_names(predictor, images, tmp_path):
     (tmp_path / "link").symlink_to(images[0].parent, target_is_directory=True)
-    (tmp_path / "m.onnx").write_bytes(predictor.bundle.model)
+    (tmp_path / "m.onnx").write_bytes(predictor.model_file.model)
     before = digests(tmp_path)
     for number, file in enumerate([*images, tmp_path / "link" / "IM000001", tmp_path / "m.onnx"]):
         for options in ({"lines": file}, {"table": file}):
@@ -62,7 +62,7 @@ def test_inputs_keep_every_byte_whatever_option_takes_their_names(predictor, ima
 
 def test_the_model_in_use_is_an_input(images, tmp_path, refuses):
     file = tmp_path / "model"
-    file.write_bytes(Predictor(threads=1).bundle.model)
+    file.write_bytes(Predictor(threads=1).model_file.model)
     mine = Predictor(file, threads=1)
     with refuses(UsageError, "in-the-way", file):
         write(mine, [], lines=file)

@@ -49,7 +49,7 @@ def test_what_coverage_is_counted_against_is_what_very_many_patients_show(study,
     p = 1 / (1 + np.exp(-(scores - study.effect(0.9, hidden)[0] / 2)))
     names = tuple(map(str, range(len(p))))
     many = Predictions(("healthy", "ill"), names, tuple(map(str, member)), ill.astype(int), np.stack([1 - p, p], 1))
-    found, known = measure(many, protected="ill"), study.truths(0.9, hidden, 0.2)
+    found, known = measure(many, positive_label="ill"), study.truths(0.9, hidden, 0.2)
     for name in ("recall", "precision", "F1", "AUROC", "AUPRC"):
         assert found[name.lower()]["ill"]["value"] == pytest.approx(known[name], abs=0.012), name
     for name in ("accuracy", "balanced accuracy"):

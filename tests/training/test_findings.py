@@ -157,9 +157,9 @@ def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, ti
     assert "2 errors" in box
     assert "Source and label determine each other" in box
     assert "Source and label determine each other" in (run.path / "model_card.md").read_text()
-    bundle = export(run, tmp_path / "model.onnx")
-    assert errors(bundle.facts["provenance"]["data"]) == ["sources", "patients"]
-    assert "Source and label determine each other" in bundle.facts["card"]
+    model_file = export(run, tmp_path / "model.onnx")
+    assert errors(model_file.facts["provenance"]["data"]) == ["sources", "patients"]
+    assert "Source and label determine each other" in model_file.facts["card"]
     write_audit(audit(from_elsewhere), tmp_path / "audit")  # later: the report takes it up
     assert not run.environment["audit"]["audited"]
     assert known_of(open_run(run.path))["audited"]
@@ -170,14 +170,14 @@ def test_a_finished_run_keeps_the_order_of_its_labels(write_dataset, tiny, tmp_p
     root = write_dataset(labels=("Bacterial", "NoFinding", "Viral-COVID19"))
     run = train(root, tmp_path / "run", load_recipe("compact", tiny))
     assert run.labels == ("NoFinding", "Bacterial", "Viral-COVID19")
-    assert (run.protected, run.healthy) == ("Viral-COVID19", ("NoFinding",))
+    assert (run.positive_label, run.healthy) == ("Viral-COVID19", ("NoFinding",))
     facts = json.loads((run.path / "environment.json").read_text())
-    kept = [facts.pop(key) for key in ("labels", "protected", "healthy")]
+    kept = [facts.pop(key) for key in ("labels", "positive_label", "healthy")]
     assert kept == [["NoFinding", "Bacterial", "Viral-COVID19"], "Viral-COVID19", ["NoFinding"]]
     (run.path / "environment.json").write_text(json.dumps(facts))
     earlier = Run(run.path)  # as hilum 0.1.0 left it, which knew neither name
     assert earlier.labels == ("Bacterial", "NoFinding", "Viral-COVID19")
-    assert earlier.protected is None
+    assert earlier.positive_label is None
 
 
 def test_findings_that_are_equally_bad_are_ordered_by_what_misleads_most():

@@ -16,7 +16,7 @@ from hilum.data.dataset import Row, Table
 from hilum.errors import RunError, TableError
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.ood_reference import familiarise
+from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.temperature import calibrate
 from hilum.progress import Progress
 from hilum.training import lock
@@ -221,7 +221,7 @@ def test_a_series_is_held_while_it_works(holder, tmp_path, refuses):
 def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, run_of, tmp_path, refuses):
     run, progress = Run(shutil.copytree(run_of("flat").path, tmp_path / "run")), Collected()
     training = holder(run.path, "train")
-    for command in (evaluate, calibrate, familiarise, lambda run: certify(run, miss_rate=0.2)):
+    for command in (evaluate, calibrate, fit_reference, lambda run: certify(run, false_negative_rate=0.2)):
         with refuses(RunError, "in-use", run.path) as caught:
             command(run)
         assert str(training.pid) in caught.value.message

@@ -14,7 +14,7 @@ from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
 
-LOGGED = ("epoch", "lr", "train_loss", "val_accuracy", "val_loss", "val_misses")
+LOGGED = ("epoch", "lr", "train_loss", "val_accuracy", "val_loss", "val_false_negatives")
 
 
 def tensorboard_curves(folder):

@@ -8,7 +8,7 @@ from torch import nn
 
 from hilum.models.registry import build_classifier
 from hilum.training.augmentation import Mix, draw_mix
-from hilum.training.module import Objective
+from hilum.training.module import LossFunction
 from hilum.training.recipe import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
@@ -40,7 +40,7 @@ def test_the_loss_is_that_of_mixed_targets():
     network = build_classifier("flat", "compact", SEED, 32, width=4).eval()
     images, targets = torch.randn(6, 1, 32, 32), torch.tensor([0, 1, 2, 0, 2, 1])
     mix = Mix(torch.tensor([3, 2, 5, 0, 1, 4]), 0.7)
-    loss = Objective(network, TrainingPlan(), targets.numpy(), SEED)(network, images, targets, mix)
+    loss = LossFunction(network, TrainingPlan(), targets.numpy(), SEED)(network, images, targets, mix)
     soft = 0.7 * nn.functional.one_hot(targets, 3) + 0.3 * nn.functional.one_hot(targets[mix.partner], 3)
     torch.testing.assert_close(loss, nn.functional.cross_entropy(network(images), soft))
 
@@ -51,8 +51,8 @@ def test_the_second_stage_of_a_cascade_only_sees_mixes_of_what_lies_below_it():
     network.stages[1].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     targets = torch.tensor([0, 1, 2, 1, 2, 0])
     mix = Mix(torch.tensor([1, 0, 3, 4, 2, 5]), 0.5)
-    objective = Objective(network, TrainingPlan(), targets.numpy(), SEED)
-    objective(network, torch.randn(6, 1, 32, 32), targets, mix)
+    loss_function = LossFunction(network, TrainingPlan(), targets.numpy(), SEED)
+    loss_function(network, torch.randn(6, 1, 32, 32), targets, mix)
     assert seen == [3]  # 2 with 3, 3 with 4, 4 with 2; the others have a normal in them
 
 

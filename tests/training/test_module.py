@@ -27,14 +27,16 @@ def test_a_trainer_of_ones_own_finds_the_weights_of_hilums(write_dataset, tmp_pa
     run = train(root, tmp_path / "run", recipe)
     data = RadiographDataModule.from_dataset(root, recipe)
     assert data.labels == run.labels
-    module = ClassifierModule(recipe, data, run.protected)
+    module = ClassifierModule(recipe, data, run.positive_label)
     trainer = pl.Trainer(max_epochs=recipe.training.epochs, **QUIET)
     trainer.fit(module, data)
     expected = build_for(recipe, run.labels)
     load_weights(expected, run.last)
     assert weights_sha256(module.network) == weights_sha256(expected)
     last = run.history()[-1]
-    found = {name: trainer.callback_metrics[name].item() for name in ("train_loss", "val_loss", "val_misses", "lr")}
+    found = {
+        name: trainer.callback_metrics[name].item() for name in ("train_loss", "val_loss", "val_false_negatives", "lr")
+    }
     assert found == pytest.approx({name: last[name] for name in found}, abs=1e-6)
     again = trainer.validate(module, data, verbose=False)[0]
     assert again["val_loss"] == pytest.approx(last["val_loss"], abs=1e-6)

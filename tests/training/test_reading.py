@@ -41,7 +41,7 @@ def test_a_run_remembers_how_its_data_were_read(odd, tmp_path, tiny, refuses, sn
         train(odd, tmp_path / "run", load_recipe("compact", tiny))
     run = train(odd, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]), read=READ)
     data = json.loads((tmp_path / "run" / "environment.json").read_text())["data"]
-    assert data["given"] == str(odd)
+    assert data["data_argument"] == str(odd)
     assert ReadOptions(**data["read"]) == READ == run.read_options
     assert (data["patients_known"], data["with_patient"]) == (True, 56)
     snapshot("\n".join(data["notes"]))

@@ -13,7 +13,7 @@ from hilum.training.recipe import SYNONYMS, Recipe, load_recipe, recipe_names, r
 def test_the_seeds_recipe_holds_the_seeds_protocol():
     recipe = load_recipe("seed")
     plan = recipe.training
-    assert recipe.network.name == "vgg16-bn"
+    assert recipe.network.architecture == "vgg16-bn"
     assert (plan.optimiser, plan.lr, plan.schedule, plan.epochs) == ("adam", 0.01, "constant", 20)
     assert (plan.batch_size, plan.eval_batch_size, plan.validate_every) == (64, 32, 60)
     assert (recipe.splits.val, recipe.splits.test) == ("test", "val")
@@ -31,9 +31,9 @@ def test_a_recipe_survives_being_written_and_read(name, tmp_path):
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_no_recipe_mirrors_or_turns_further_than_a_patient_leans(name):
-    """The seed's argument: a mirror image is not physiological. Small rotations were measured to help."""
+    """the original report's argument: a mirror image is not physiological. Small rotations were measured to help."""
     augmentation = load_recipe(name).augmentation
-    assert augmentation.reflect == 0
+    assert augmentation.hflip == 0
     assert augmentation.rotate <= 15
 
 
@@ -144,4 +144,4 @@ def test_the_documentation_lists_every_key_with_its_default_and_what_training_us
 
 def test_labels_that_are_numbers_may_be_named():
     recipe = load_recipe("compact", ["healthy=0", "protected=1"])
-    assert (recipe.healthy, recipe.protected) == ("0", "1")
+    assert (recipe.healthy, recipe.positive_label) == ("0", "1")

@@ -66,7 +66,7 @@ def pretend(monkeypatch, outcomes, seen):
     """Trials whose validation is known beforehand, by the recipe's name."""
 
     def finish(data, folder, recipe, progress):
-        seen.append(recipe.training.select)
+        seen.append(recipe.training.monitor)
         folder.mkdir(parents=True)
         best = {"epoch": 1, "step": 1, **outcomes[recipe.name]}
         facts = {"best": best, "seconds": 1.0, "weights_sha256": "0"}
@@ -75,29 +75,29 @@ def pretend(monkeypatch, outcomes, seen):
     monkeypatch.setattr("hilum.training.sweep.train_member", finish)
 
 
-@pytest.mark.parametrize(("select", "chosen"), [("loss", "b"), ("accuracy", "c"), ("misses", "a")])
-def test_the_choice_is_by_what_was_asked_for(write_dataset, tmp_path, tiny, monkeypatch, select, chosen):
+@pytest.mark.parametrize(("monitor", "chosen"), [("loss", "b"), ("accuracy", "c"), ("false_negatives", "a")])
+def test_the_choice_is_by_what_was_asked_for(write_dataset, tmp_path, tiny, monkeypatch, monitor, chosen):
     """a misses least, b has the smallest loss, c is right most often, and d is second in everything."""
     outcomes = {
-        "a": {"val_loss": 0.9, "val_accuracy": 0.6, "val_misses": 1},
-        "b": {"val_loss": 0.3, "val_accuracy": 0.7, "val_misses": 5},
-        "c": {"val_loss": 0.5, "val_accuracy": 0.8, "val_misses": 4},
-        "d": {"val_loss": 0.4, "val_accuracy": 0.75, "val_misses": 2},
+        "a": {"val_loss": 0.9, "val_accuracy": 0.6, "val_false_negatives": 1},
+        "b": {"val_loss": 0.3, "val_accuracy": 0.7, "val_false_negatives": 5},
+        "c": {"val_loss": 0.5, "val_accuracy": 0.8, "val_false_negatives": 4},
+        "d": {"val_loss": 0.4, "val_accuracy": 0.75, "val_false_negatives": 2},
     }
     seen = []
     pretend(monkeypatch, outcomes, seen)
-    result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b,c,d"], select=select)
+    result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b,c,d"], monitor=monitor)
     assert result["choice"] == {"name": chosen}
-    assert set(seen) == {select}  # checkpoints are kept by it, too
+    assert set(seen) == {monitor}  # checkpoints are kept by it, too
 
 
 def test_equal_misses_are_decided_by_the_loss(write_dataset, tmp_path, tiny, monkeypatch):
     outcomes = {
-        "a": {"val_loss": 0.9, "val_accuracy": 0.5, "val_misses": 2},
-        "b": {"val_loss": 0.3, "val_accuracy": 0.5, "val_misses": 2},
+        "a": {"val_loss": 0.9, "val_accuracy": 0.5, "val_false_negatives": 2},
+        "b": {"val_loss": 0.3, "val_accuracy": 0.5, "val_false_negatives": 2},
     }
     pretend(monkeypatch, outcomes, [])
-    result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b"], select="misses")
+    result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b"], monitor="false_negatives")
     assert result["choice"] == {"name": "b"}
 
 
@@ -153,13 +153,13 @@ def test_a_wrong_value_is_found_before_anything_is_trained(write_dataset, tmp_pa
     for settings, code in (
         (["architecture=flat,cascade"], "flat-labels"),
         (["protected=auto,zzz"], "no-such-label"),
-        (["network.name=compact,foo"], "unknown-network"),
+        (["network.architecture=compact,foo"], "unknown-network"),
         (["lr=0.1,inf"], "impossible-value"),
     ):
         with refuses(RecipeError, code):
             sweep(write_flat(write_dataset), tmp_path / "sweep", [*tiny, *settings])
     with refuses(RecipeError, "no-positive-label"):
-        sweep(write_flat(write_dataset), tmp_path / "sweep", [*tiny, "lr=0.1,0.2"], select="misses")
+        sweep(write_flat(write_dataset), tmp_path / "sweep", [*tiny, "lr=0.1,0.2"], monitor="false_negatives")
     assert not (tmp_path / "sweep").exists()
 
 
@@ -173,7 +173,7 @@ def test_validations_of_different_images_are_remarked_upon(write_dataset, tmp_pa
     assert len(result["groups"]) == 1  # a repetition, not a choice
     result = sweep(root, tmp_path / "fractions", [*few, "fraction=0.1,0.2"])
     snapshot(result["notes"][0])
-    result = sweep(root, tmp_path / "labels", [*few, "protected=normal,infected/covid"], select="misses")
+    result = sweep(root, tmp_path / "labels", [*few, "protected=normal,infected/covid"], monitor="false_negatives")
     snapshot(result["notes"][0])
 
 

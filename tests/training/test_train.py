@@ -67,7 +67,7 @@ def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
         "val_accuracy",
         "lr",
         "seconds",
-        "val_misses",
+        "val_false_negatives",
     ]
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert [row["step"] for row in history] == [8, 16, 24]  # 60 images in batches of 8
@@ -76,7 +76,7 @@ def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
     assert run.best.exists()
     assert run.last.exists()
     assert run.labels == ("normal", "infected/covid", "infected/non-covid")
-    assert run.protected == "infected/covid"
+    assert run.positive_label == "infected/covid"
 
 
 def test_it_learns_what_can_be_learnt(write_dataset, tmp_path):
@@ -307,7 +307,7 @@ def test_balanced_weights_make_every_label_weigh_the_same(write_dataset):
 
 def test_tree_weights_make_normal_weigh_as_much_as_all_that_is_infected():
     targets = np.array([0] * 4 + [1] * 6 + [2] * 10)
-    plan = tiny("class_weights=tree").training
+    plan = tiny("class_weights=hierarchical").training
     weights = decision_weights(plan, targets, 3, fair_shares(("normal", "infected/covid", "infected/non-covid")))
     assert [weights[k].item() * (targets == k).sum() for k in range(3)] == pytest.approx([10, 5, 5])
 
@@ -365,11 +365,11 @@ def test_a_cascade_is_one_run_like_any_other(write_dataset, tmp_path):
 
 def test_the_kept_checkpoint_is_the_one_with_the_fewest_misses(write_dataset, tmp_path):
     root = write_dataset(splits=("train", "test"))
-    run = train(root, tmp_path / "run", tiny("select=misses", "epochs=6", "precision=float32"))
-    fewest = min(run.history(), key=lambda row: (row["val_misses"], row["val_loss"]))
+    run = train(root, tmp_path / "run", tiny("monitor=false_negatives", "epochs=6", "precision=float32"))
+    fewest = min(run.history(), key=lambda row: (row["val_false_negatives"], row["val_loss"]))
     assert run.environment["best"]["step"] == fewest["step"]
     confusion = evaluate(run, split="val").metrics["confusion"]
-    assert sum(confusion[1]) - confusion[1][1] == fewest["val_misses"]
+    assert sum(confusion[1]) - confusion[1][1] == fewest["val_false_negatives"]
 
 
 def test_no_checkpoint_is_kept_before_its_time(write_dataset, tmp_path):
@@ -385,7 +385,7 @@ def test_no_checkpoint_is_kept_before_its_time(write_dataset, tmp_path):
 
 def test_misses_need_a_protected_label(write_dataset, tmp_path, refuses):
     with refuses(RecipeError, "no-positive-label"):
-        train(write_dataset(labels=("a", "b")), tmp_path / "run", tiny("select=misses"))
+        train(write_dataset(labels=("a", "b")), tmp_path / "run", tiny("monitor=false_negatives"))
 
 
 def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits(write_dataset, tmp_path):

@@ -1,4 +1,4 @@
-"""The audit: every check on one survey of the files, and what they found, worst first."""
+"""The audit: every check on one scan of the files, and what they found, worst first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hilum import __version__
 from hilum.audit.checks.composition import Patients, compose, composition_findings, count_patients, patient_findings
 from hilum.audit.checks.duplicates import Duplicates, find_duplicates
 from hilum.audit.checks.duplicates import findings as duplicate_findings
-from hilum.audit.checks.label_issues import LabelErrors, Opinion, find_label_errors
+from hilum.audit.checks.label_issues import LabelErrors, OutOfSample, find_label_errors
 from hilum.audit.checks.label_issues import findings as label_findings
 from hilum.audit.checks.public_sets import Match, recognise
 from hilum.audit.checks.public_sets import findings as public_set_findings
@@ -20,7 +20,7 @@ from hilum.audit.checks.shortcuts import findings as shortcut_findings
 from hilum.audit.checks.sources import findings as source_findings
 from hilum.audit.findings import ORDER, Finding, Severity, dataset_key, remember, worst_first
 from hilum.audit.near_duplicates.codes import remark
-from hilum.audit.scan import Survey, survey
+from hilum.audit.scan import Scan, scan
 from hilum.data.dataset import Table
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
@@ -37,7 +37,7 @@ class Audit:
     """All that an audit knows.
 
     Attributes:
-        survey: Of the readable files.
+        scan: Of the readable files.
         duplicates: Copies of one picture.
         patients: Whose images they are, and how that is known.
         shortcuts: What tells labels without the lungs.
@@ -47,7 +47,7 @@ class Audit:
         facts: What ``audit.json`` holds.
     """
 
-    survey: Survey
+    scan: Scan
     duplicates: Duplicates
     patients: Patients
     shortcuts: Shortcuts
@@ -97,14 +97,14 @@ def write_audit(found: Audit, out: Path) -> Path:
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    remember(found.facts, dataset_key(found.survey.table.rows), out)
+    remember(found.facts, dataset_key(found.scan.table.rows), out)
     return file
 
 
 def audit(
     data: Path,
     *,
-    opinion: Callable[[Table], Opinion] | None = None,
+    opinion: Callable[[Table], OutOfSample] | None = None,
     read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -123,7 +123,7 @@ def audit(
     """
     progress = progress or Progress()
     table = read_table(data, read, progress)
-    seen = survey(table, progress=progress)
+    seen = scan(table, progress=progress)
     copies = find_duplicates(seen, progress=progress)
     whose = count_patients(seen.table)
     together = list(range(len(seen)))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from hilum.audit.scan import SIDE, Survey
+from hilum.audit.scan import SIDE, Scan
 from hilum.data.splits import GROUP_COLUMN
 
 Floats = NDArray[np.float64]
@@ -103,22 +103,22 @@ class Probe:
     features: Floats
 
 
-def probes(survey: Survey) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
+def probes(scan: Scan) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     """All probes that a dataset offers.
 
     Args:
-        survey: Of N images.
+        scan: Of N images.
 
     Returns:
         The probes, and one remark for each column of the table that was left out for saying the same as the label.
     """
-    own = (*_container_probes(survey), *_pixel_probes(survey))
-    columns, notes = _column_probes(survey)
-    return (*own, *_original_probes(survey), *columns), notes
+    own = (*_container_probes(scan), *_pixel_probes(scan))
+    columns, notes = _column_probes(scan)
+    return (*own, *_original_probes(scan), *columns), notes
 
 
-def _container_probes(survey: Survey) -> tuple[Probe, ...]:
-    files = survey.containers
+def _container_probes(scan: Scan) -> tuple[Probe, ...]:
+    files = scan.containers
     settings = [
         *(_one_hot([getattr(file, name) for file in files]) for name in ("format", "mode", "quantisation", "dpi")),
         _columns([[file.exif > 0, np.log1p(file.exif), file.profile, file.progressive] for file in files]),
@@ -142,10 +142,10 @@ def _container_probes(survey: Survey) -> tuple[Probe, ...]:
     )
 
 
-def _pixel_probes(survey: Survey) -> tuple[Probe, ...]:
+def _pixel_probes(scan: Scan) -> tuple[Probe, ...]:
     # roots of shares: a difference between rare grey levels counts as much as one between frequent ones
-    histogram = np.sqrt(survey.histograms.astype(float))
-    shown = _in_blocks(survey, _shown)
+    histogram = np.sqrt(scan.histograms.astype(float))
+    shown = _in_blocks(scan, _shown)
     return (
         Probe("histogram", "pixels", "The share of each grey level, without where it is, tells", histogram),
         *(Probe(name, "pixels", words, features) for (name, words), features in zip(PIXELS, shown, strict=True)),
@@ -182,16 +182,16 @@ def _shown(grey: Floats) -> tuple[Floats, ...]:
     )
 
 
-def _original_probes(survey: Survey) -> tuple[Probe, ...]:
+def _original_probes(scan: Scan) -> tuple[Probe, ...]:
     """What a table knows of files that were re-encoded since."""
-    names = {name for row in survey.table.rows for name in row.extra}
+    names = {name for row in scan.table.rows for name in row.extra}
     made = []
     settings = [name for name in ORIGINAL_FORMAT if name in names]
     if settings:
-        features = np.hstack([_one_hot(_column(survey, name)) for name in settings])
+        features = np.hstack([_one_hot(_column(scan, name)) for name in settings])
         made.append(Probe("original container", "container", "The format of the original files alone tells", features))
     if names.issuperset(ORIGINAL_SIZE):
-        numbers = [_numbers(_column(survey, name)) for name in ORIGINAL_SIZE]
+        numbers = [_numbers(_column(scan, name)) for name in ORIGINAL_SIZE]
         if all(found is not None and (found > 0).all() for found in numbers):
             features = _shape(*(list(found) for found in numbers if found is not None))
             made.append(
@@ -200,11 +200,11 @@ def _original_probes(survey: Survey) -> tuple[Probe, ...]:
     return tuple(made)
 
 
-def _column_probes(survey: Survey) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
+def _column_probes(scan: Scan) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     """Further columns of the table: numbers, or few categories; no identifiers, nothing that restates the label."""
     made, notes = [], []
-    labels = [row.label for row in survey.table.rows]
-    for name in sorted({name for row in survey.table.rows for name in row.extra}):
+    labels = [row.label for row in scan.table.rows]
+    for name in sorted({name for row in scan.table.rows for name in row.extra}):
         lower = name.lower()
         if (
             lower.startswith(ORIGINAL)
@@ -213,7 +213,7 @@ def _column_probes(survey: Survey) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
             or NAMES_THE_LABEL.search(lower)
         ):
             continue
-        values = _column(survey, name)
+        values = _column(scan, name)
         present = {value for value in values if value}
         if len(set(values)) < 2:
             continue
@@ -232,10 +232,10 @@ def _column_probes(survey: Survey) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     return tuple(made), tuple(notes)
 
 
-def _in_blocks(survey: Survey, look: Callable[[Floats], tuple[Floats, ...]]) -> tuple[Floats, ...]:
+def _in_blocks(scan: Scan, look: Callable[[Floats], tuple[Floats, ...]]) -> tuple[Floats, ...]:
     """What is seen of all thumbnails, block by block: as numbers between 0 and 1 all of them take gigabytes."""
-    starts = range(0, len(survey.thumbnails), BLOCK)
-    seen = [look(survey.thumbnails[begin : begin + BLOCK].astype(np.float64) / 255) for begin in starts]
+    starts = range(0, len(scan.thumbnails), BLOCK)
+    seen = [look(scan.thumbnails[begin : begin + BLOCK].astype(np.float64) / 255) for begin in starts]
     return tuple(np.concatenate(parts) for parts in zip(*seen, strict=True))
 
 
@@ -265,8 +265,8 @@ def _one_hot(values: Sequence[str]) -> Floats:
     return np.array([[value == other for other in sorted(frequent)] for value in values], dtype=float)
 
 
-def _column(survey: Survey, name: str) -> list[str]:
-    return [row.extra.get(name, "") for row in survey.table.rows]
+def _column(scan: Scan, name: str) -> list[str]:
+    return [row.extra.get(name, "") for row in scan.table.rows]
 
 
 def _numbers(values: Sequence[str]) -> Floats | None:

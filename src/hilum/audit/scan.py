@@ -1,6 +1,6 @@
 """One pass over all files: what each says about itself, and what its pixels look like from afar.
 
-Every check of the audit works on a survey, so that each file is opened once.
+Every check of the audit works on a scan, so that each file is opened once.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Scan:
     """All readable files of a dataset, N of them.
 
     Attributes:
@@ -80,7 +80,7 @@ class Survey:
         return len(self.table)
 
 
-def survey(table: Table, *, progress: Progress | None = None) -> Survey:
+def scan(table: Table, *, progress: Progress | None = None) -> Scan:
     """Open every file once.
 
     Args:
@@ -105,7 +105,7 @@ def survey(table: Table, *, progress: Progress | None = None) -> Survey:
     if not seen:
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
         raise TableError(msg)
-    return Survey(
+    return Scan(
         table=replace(table, rows=tuple(item.row for item in seen)),
         containers=tuple(item.container for item in seen),
         thumbnails=np.stack([item.thumbnail for item in seen]),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from hilum.training.recipe import Recipe, Select
+    from hilum.training.recipe import Monitor, Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
 RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -81,8 +81,8 @@ def demo(
     from hilum.report.audit_console import demo_lines
 
     result = run_demo(data, out, seed=seed, read=read, progress=progress_for_terminal())
-    planted = result.planted.as_json() if result.planted else None
-    show(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
+    injected = result.injected.as_json() if result.injected else None
+    show(demo_lines(result.audit.facts, injected, PLANTED_IN_WORDS))
     print_metrics(result.evaluation.metrics)
     say(f"audit: {out / 'audit' / 'audit.html'}")
     say(f"report: {result.report}")
@@ -95,12 +95,12 @@ def phantoms(
     size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=2048)] = 128,
     test_fraction: Annotated[float, typer.Option(help="Share of patients in test.", min=0.05, max=0.9)] = 0.3,
     seed: Annotated[int, typer.Option(help="Same seed, same phantoms.", min=0)] = 0,
-    plant: Annotated[
+    inject: Annotated[
         list[str] | None,
-        typer.Option(metavar="DEFECT", help="A defect to plant, such as marker:infected/covid; may be repeated."),
+        typer.Option(metavar="DEFECT", help="A defect to inject, such as marker:infected/covid; may be repeated."),
     ] = None,
 ) -> None:
-    """Synthetic chest radiographs with known truth, and with planted defects on request.
+    """Synthetic chest radiographs with known truth, and with injected defects on request.
 
     Defects that go with a label: marker, frame, brightness, format, size, bytes, such as marker:infected/covid.
     Defects that are counted: duplicates, patient, mislabel, such as duplicates:12.
@@ -108,7 +108,7 @@ def phantoms(
     from hilum.phantoms import Defect, write_phantoms
     from hilum.progress import progress_for_terminal
 
-    defects = [Defect.parse(text) for text in plant or []]
+    defects = [Defect.parse(text) for text in inject or []]
     written = write_phantoms(
         out,
         patients=patients,
@@ -170,8 +170,8 @@ def audit(
         show(audit_lines(found.facts))
         say(f"page: {page}")
     if mended:
-        unreadable = [item.path for item in found.survey.unreadable]
-        log = write_fixed(fix(found.survey.table, found.patients.patient, found.group_of(), unreadable), mended)
+        unreadable = [item.path for item in found.scan.unreadable]
+        log = write_fixed(fix(found.scan.table, found.patients.patient, found.group_of(), unreadable), mended)
         say(f"mended table: {mended}; what was done: {log}", err=as_json)
         say(f"next: hilum train {mended} --out RUN", err=as_json)
     if gate and found.fails("warning" if gate == "warning" else "error"):
@@ -263,7 +263,7 @@ def sweep(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE,VALUE,...", help="What to try; may be repeated; one value is fixed."),
     ] = None,
-    select: Annotated[
+    monitor: Annotated[
         str | None, typer.Option(metavar="loss|accuracy|misses", help="What to choose by, if not as the recipe does.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
@@ -280,7 +280,7 @@ def sweep(
         out,
         settings or [],
         recipe=recipe or "compact",
-        select=_select(select),
+        monitor=_monitor(monitor),
         resume=resume,
         read=read,
         progress=progress_for_terminal(),
@@ -336,7 +336,9 @@ def summary(
     size = chosen.preprocessing.size
     names = [label.strip() for label in labels.split(",")]
     kind = chosen.network
-    network = build_classifier(chosen.architecture, kind.name, names, size, members=kind.members, **kind.options)
+    network = build_classifier(
+        chosen.hierarchy, kind.architecture, names, size, members=kind.ensemble_size, **kind.options
+    )
     typer.echo(on_page(summarise(network, size).to_text()))
 
 
@@ -350,15 +352,15 @@ def _recipe(name: str | None, settings: list[str] | None) -> Recipe:
     return load_recipe(name or "compact", settings or [])
 
 
-def _select(name: str | None) -> Select | None:
+def _monitor(name: str | None) -> Monitor | None:
     from typing import get_args
 
-    from hilum.training.recipe import Select
+    from hilum.training.recipe import Monitor
 
-    if name is not None and name not in get_args(Select):
-        msg = f"--select {name}: choose by {', '.join(get_args(Select))}."
+    if name is not None and name not in get_args(Monitor):
+        msg = f"--monitor {name}: choose by {', '.join(get_args(Monitor))}."
         raise UsageError(msg)
-    return cast("Select | None", name)
+    return cast("Monitor | None", name)
 
 
 def _print(

@@ -23,7 +23,7 @@ from hilum.training.run import Run
 from hilum.training.train import train
 
 MARK = ".hilum-demo"  # only a folder that holds this file is ever replaced
-MADE = ("run", "phantoms", "planted", "planted-audit", "audit")
+MADE = ("run", "phantoms", "injected", "planted-audit", "audit")
 PATIENTS = 800
 PLANTED, PLANTED_PATIENTS = "marker:infected/covid", 170
 PLANTED_IN_WORDS = "a letter in a corner of 95 % of the images of 'infected/covid'"
@@ -35,14 +35,14 @@ class Demo:
 
     Attributes:
         audit: Of the data; its page is ``audit/audit.html``.
-        planted: What the audit says of other phantoms in which a defect was planted; None where data were given.
+        injected: What the audit says of other phantoms in which a defect was injected; None where data were given.
         run: The training.
         evaluation: On test.
         report: The run's page.
     """
 
     audit: Audit
-    planted: Finding | None
+    injected: Finding | None
     run: Run
     evaluation: Evaluation
     report: Path
@@ -76,17 +76,17 @@ def run_demo(
 def _run_demo(data: Path | None, out: Path, seed: int, read: ReadOptions | None, progress: Progress) -> Demo:
     _make_room(out)
     recipe = load_recipe("phantoms" if data is None else "compact", [f"training.seed={seed}"])
-    planted, ledger = None, None
+    injected, ledger = None, None
     if data is None:
         from hilum.phantoms import write_phantoms
 
         data, ledger = out / "phantoms", out / LEDGER  # simulated patients do not belong among real ones
         write_phantoms(data, patients=PATIENTS, seed=seed, progress=progress)
-        planted = _planted(out / "planted", out / "planted-audit", seed, progress)
+        injected = _planted(out / "injected", out / "planted-audit", seed, progress)
     found = _audit(data, out / "audit", progress, read)
     run = train(data, out / "run", recipe, read=read, progress=progress)
     evaluation = evaluate(run, ledger=ledger, progress=progress)
-    return Demo(found, planted, run, evaluation, write_report(run.path))
+    return Demo(found, injected, run, evaluation, write_report(run.path))
 
 
 def _audit(data: Path, out: Path, progress: Progress, read: ReadOptions | None = None) -> Audit:
@@ -99,7 +99,7 @@ def _audit(data: Path, out: Path, progress: Progress, read: ReadOptions | None =
 def _planted(data: Path, out: Path, seed: int, progress: Progress) -> Finding:
     """Plant a defect in a few other phantoms, and return what the audit says first about it.
 
-    The phantoms that are trained on stay clean: a planted defect would be learnt, and the demo's accuracy a lie.
+    The phantoms that are trained on stay clean: a injected defect would be learnt, and the demo's accuracy a lie.
     """
     from hilum.phantoms import Defect, write_phantoms
 

@@ -78,7 +78,7 @@ def certify(
     data: Annotated[
         Path | None, typer.Argument(help="Patients whom the run has not seen, to certify it for their site.")
     ] = None,
-    miss_rate: Annotated[float, typer.Option(help="At most this share may be missed.")] = 0.05,
+    false_negative_rate: Annotated[float, typer.Option(help="At most this share may be missed.")] = 0.05,
     confidence: Annotated[float, typer.Option(help="How sure that has to be.")] = 0.95,
     specificity: Annotated[
         float | None,
@@ -94,7 +94,7 @@ def certify(
         float | None, typer.Option(help="Prevalence at which --ppv is guaranteed, e.g. 0.05.")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(metavar="LABEL|FOLDER/*", help="What must not be missed, if not the protected label.")
+        str | None, typer.Option(metavar="LABEL|FOLDER/*", help="What must not be missed, if not the positive label.")
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Which part of the data; calibration, or all where there are no splits.")
@@ -109,7 +109,7 @@ def certify(
     as_json: Annotated[bool, typer.Option("--json", help="Print certificate.json, and nothing else.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
-    """Certify a miss rate on patients that the run never saw, or say how many are missing."""
+    """Certify a false-negative rate on patients that the run never saw, or say how many are missing."""
     from hilum.evaluation.certificate import UpperSide
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.cohort import parse_map
@@ -121,7 +121,7 @@ def certify(
     done = run_certification(
         opened,
         data,
-        miss_rate=miss_rate,
+        false_negative_rate=false_negative_rate,
         confidence=confidence,
         upper=UpperSide.asked(specificity, ppv, prevalence, opened.healthy),
         group=group,

@@ -1,4 +1,4 @@
-"""The commands of the bundle: make one, ask one. They stand apart from `hilum.cli.app` for its length's sake."""
+"""The commands of the model file: make one, ask one. They stand apart from `hilum.cli.app` for its length's sake."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def export(
     out: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
     name: Annotated[str, typer.Option(help="Of the model, if not the run's.")] = "",
     licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
-    display: Annotated[
+    label_name: Annotated[
         list[str] | None,
         typer.Option(metavar="LABEL=WORDS", help="What a label is called before people; may be repeated."),
     ] = None,
-    remarks: Annotated[Path | None, typer.Option(help="Markdown for the head of the model card.")] = None,
+    card_intro: Annotated[Path | None, typer.Option(help="Markdown for the head of the model card.")] = None,
     hub: Annotated[
         Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
     ] = None,
@@ -47,26 +47,26 @@ def export(
     from hilum.training.run import open_run
 
     shown = {}
-    for text in display or []:
+    for text in label_name or []:
         label, equals, words = text.partition("=")
         if not equals:
             msg = f"--display {text}: write LABEL=WORDS."
             raise UsageError(msg)
         shown[label.strip()] = words.strip()
     try:
-        head = read_text(remarks) if remarks else ""
+        head = read_text(card_intro) if card_intro else ""
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{remarks}: cannot be read ({error}). Name a Markdown file."
+        msg = f"{card_intro}: cannot be read ({error}). Name a Markdown file."
         raise UsageError(msg) from error
     if hub:
         from hilum.export.export import check_hub_folder, write_hub_folder
 
         check_hub_folder(hub)
     said = Words(name, licence or UNSTATED, shown, head)
-    bundle = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
-    say(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
+    model_file = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
+    say(f"{out}: {len(model_file.model):,} bytes, sha256 {model_file.sha256}")
     if hub:
-        write_hub_folder(bundle, hub)
+        write_hub_folder(model_file, hub)
         say(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
     say(f"next: hilum predict IMAGES --model {out}")
 
@@ -75,7 +75,7 @@ def predict(
     paths: Annotated[list[Path] | None, typer.Argument(help="Images or folders.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="FILE|hf://OWNER/NAME", help="A bundle; by default the one that comes with hilum."),
+        typer.Option(metavar="FILE|hf://OWNER/NAME", help="A model file; by default the one that comes with hilum."),
     ] = None,
     as_json: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="One object a line; - is standard output.")
@@ -96,7 +96,7 @@ def predict(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="By default as many as cores.", min=1)] = None,
 ) -> None:
-    """Ask a bundle about radiographs."""
+    """Ask a model file about radiographs."""
     from hilum.serving.console import Summary, answer_lines
     from hilum.serving.inputs import find_files
     from hilum.serving.predictor import Predictor
@@ -112,7 +112,7 @@ def predict(
     if not files:  # a folder without images is refused before; earlier answers are not replaced by none
         raise TableError(" ".join(unlisted))
     predictor = Predictor(model, threads=threads)
-    summary = Summary(predictor.bundle)
+    summary = Summary(predictor.model_file)
     tell = partial(say, err=True)
     with writing(predictor, as_json, as_csv, inputs=files, pictures=explained, say=tell) as writer:
         answers = _explained(predictor, files, explained, method) if explained else predictor.predict_many(files)
@@ -166,7 +166,7 @@ def _predict_studies(
     for note in grouped.notes:
         say(note, err=True)
     predictor = Predictor(model, threads=threads)
-    summary = StudySummary(predictor.bundle)
+    summary = StudySummary(predictor.model_file)
     read = [*(file for files in grouped.studies.values() for file in files), Path(how), Path(how.rpartition(":")[0])]
     with writing(predictor, as_json, as_csv, of_studies=True, inputs=read, say=partial(say, err=True)) as writer:
         for found in _shown(predict_studies(predictor, grouped.studies, grouped.missing), len(grouped.studies)):
@@ -199,18 +199,18 @@ def _explained(predictor: Predictor, files: list[Path], folder: Path, method: st
     from hilum.serving.explanation_gallery import Album
     from hilum.serving.prediction import Answer
 
-    album = Album(folder, files, predictor.bundle)
+    gallery = Album(folder, files, predictor.model_file)
     for file in files:
         try:
             found = explain(predictor, file, method=method)
         except (ImageError, ExtraError) as error:
             failed = Answer(str(file), error=str(error).removeprefix(f"{file}: "))
-            album.fail(failed)
+            gallery.fail(failed)
             yield failed
         else:
-            album.add(file, found)
+            gallery.add(file, found)
             yield found.answer
-    album.close()
+    gallery.close()
 
 
 def _shown(answers: Iterable[Found], count: int) -> Iterator[Found]:

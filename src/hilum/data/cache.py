@@ -40,7 +40,7 @@ from hilum.data.cache_files import (
 )
 from hilum.data.dataset import Table
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.process_pool import Crew
+from hilum.data.process_pool import ProcessPool
 from hilum.errors import CacheError, TableError
 from hilum.files import locked
 from hilum.progress import Progress
@@ -124,10 +124,10 @@ def open_images(
         if unusual := remark():
             progress.line(unusual)
     root = table.root
-    with Crew() as crew:
+    with ProcessPool() as pool:
         for _ in range(TRIES):
-            table = _with_hashes(table, crew, progress)
-            found = _open_images(table, preprocessing, folder, crew, progress)
+            table = _with_hashes(table, pool, progress)
+            found = _open_images(table, preprocessing, folder, pool, progress)
             if isinstance(found, Images):
                 return found
             table = found  # files are others than those that were hashed
@@ -136,7 +136,7 @@ def open_images(
 
 
 def _open_images(
-    table: Table, preprocessing: Preprocessing, folder: Path, crew: Crew, progress: Progress
+    table: Table, preprocessing: Preprocessing, folder: Path, pool: ProcessPool, progress: Progress
 ) -> Images | Table:
     """The images; or the table with the hashes that its files have now, where these are others."""
     hashes = hashlib.sha256()
@@ -149,7 +149,7 @@ def _open_images(
         with one_at_a_time(arrays[0].with_suffix(".lock"), "decodes", progress):
             kept = read_kept(arrays, len(table))
             if kept is None or kept.passing:
-                changed = _decode(table, preprocessing, arrays, crew, progress)
+                changed = _decode(table, preprocessing, arrays, pool, progress)
                 if changed:
                     return changed
                 kept = read_kept(arrays, len(table))
@@ -197,12 +197,12 @@ def one_at_a_time(file: Path, does: str, progress: Progress) -> AbstractContextM
     return locked(file, busy, silence=SILENCE)
 
 
-def _with_hashes(table: Table, crew: Crew, progress: Progress) -> Table:
+def _with_hashes(table: Table, pool: ProcessPool, progress: Progress) -> Table:
     """Fill the column ``sha256``; a file that cannot be opened gets an empty one and is reported later."""
     digests = np.fromiter((row.sha256.encode() for row in table.rows), "S64", len(table))
     missing = np.flatnonzero(digests == b"")
     with progress.task("Reading files", len(missing)) as advance:
-        for first, found in crew.map(partial(hash_files, table.root), _Paths(table, missing)):
+        for first, found in pool.map(partial(hash_files, table.root), _Paths(table, missing)):
             digests[missing[first : first + len(found)]] = found
             advance(len(found))
     return table.with_values("sha256", (digest.decode() for digest in digests)) if len(missing) else table
@@ -228,7 +228,7 @@ class _Paths(Sequence[str]):
 
 
 def _decode(
-    table: Table, preprocessing: Preprocessing, arrays: Sequence[Path], crew: Crew, progress: Progress
+    table: Table, preprocessing: Preprocessing, arrays: Sequence[Path], pool: ProcessPool, progress: Progress
 ) -> Table | None:
     """Write the arrays with ordinary writes: on a full disk these fail cleanly, where a memory map is killed.
 
@@ -250,7 +250,7 @@ def _decode(
             paths = _Paths(table, np.arange(len(table)))
             work = partial(decode_files, table.root, preprocessing)
             with progress.task("Decoding images", len(table)) as advance:
-                for first, decoded in crew.map(work, paths):
+                for first, decoded in pool.map(work, paths):
                     for file, start, found in zip(files, starts, (decoded.pixels, decoded.thumbnails), strict=True):
                         os.pwrite(file.fileno(), found.tobytes(), start + first * found[0].nbytes)
                     digests[first : first + len(decoded.hashes)] = decoded.hashes

@@ -1,4 +1,5 @@
-"""Many files at a time: their hashes, their pixels as the network gets them, and thumbnails; the work of a `Crew`."""
+"""Many files at a time: their hashes, their pixels as the network gets them, and thumbnails; the work of a
+`ProcessPool`."""
 
 from __future__ import annotations
 

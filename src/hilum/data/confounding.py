@@ -39,7 +39,7 @@ class GivenAway:
     sentence: str
 
 
-def given_away(table: Table, sources: Sequence[str] | None = None) -> list[GivenAway]:
+def confounded_labels(table: Table, sources: Sequence[str] | None = None) -> list[GivenAway]:
     """Find labels that the source gives away, judged by patients.
 
     If a label comes from one hospital and the others from elsewhere, a classifier that recognises the hospital looks
@@ -91,7 +91,7 @@ def given_away(table: Table, sources: Sequence[str] | None = None) -> list[Given
 
 
 def patients_by_source(table: Table) -> NDArray[np.int64]:
-    """Patients whose source is known by source and label, of shape (S, K); as `given_away` counts them."""
+    """Patients whose source is known by source and label, of shape (S, K); as `confounded_labels` counts them."""
     return _by_patient(table, [row.source for row in table.rows])[2]
 
 

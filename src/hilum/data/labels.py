@@ -99,7 +99,7 @@ def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
         labels: Any labels, with repetitions.
 
     Returns:
-        Each label once. For the seed's data this is the seed's own order:
+        Each label once. For the original report's data this is the original report's own order:
         ``normal``, ``infected/covid``, ``infected/non-covid``.
     """
     return tuple(sorted(set(labels), key=lambda label: (not is_healthy(label), label)))
@@ -217,7 +217,7 @@ def roles_sentence(labels: Sequence[str], positive: str | None, healthy: Sequenc
     elif chosen:
         told = "no positive label, as the recipe says"
     else:
-        told = f"no positive label was recognised{every}: name one with --set protected=LABEL"
+        told = f"no positive label was recognised{every}: name one with --set positive=LABEL"
         every = ""
     if healthy:
         return f"{told}; healthy label{'s' if len(healthy) > 1 else ''}: {', '.join(map(printable, healthy))}"

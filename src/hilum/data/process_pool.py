@@ -31,11 +31,11 @@ PAYS = 1.0  # seconds of work left that are worth a further process; its start t
 SECONDS = 0.02  # of work to hand out at a time, beside 0.3 ms for the pipes
 FIRST, MOST = 4, 64  # items to hand out while nothing is known of their length, and at most
 START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hilum.data import process_pool as crew; crew.serve()"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hilum.data import process_pool as pool; pool.serve()"
 )
 
 
-class Crew:
+class ProcessPool:
     """Processes that take chunks beside this one, from when they are first needed until the end of the block.
 
     What a helper cannot do (it was killed, could not be started, met an error) this process does itself, so that

@@ -24,7 +24,7 @@ from hilum.errors import SplitError
 from hilum.text import printable
 
 Ints = NDArray[np.integer[Any]]
-ROLES = ("test", "val", "calibration")  # in the order in which they are carved
+ROLES = ("test", "val", "calibration")  # in the order in which they are held out
 UNUSED = "unused"
 GROUP_COLUMN = "duplicate_group"  # in a table: what belongs together beyond patients, as the audit found it
 NAMED = 3  # examples in a sentence
@@ -33,15 +33,15 @@ NAMED = 3  # examples in a sentence
 class SplitPlan(BaseModel):
     """Where each part comes from.
 
-    Each of the roles is ``auto`` (the dataset's own, if it is there and large enough to serve; otherwise carved),
-    ``carve``, ``none``, or the name of one of the dataset's splits.
+    Each of the roles is ``auto`` (the dataset's own, if it is there and large enough to serve; otherwise held out),
+    ``hold out``, ``none``, or the name of one of the dataset's splits.
 
     Attributes:
         val: Chooses the epoch and the recipe.
         calibration: Seen only by temperature and certificate.
         test: Chooses nothing.
-        fraction: Share of the patients of ``train`` that each carved part receives, label by label.
-        smallest_val: With fewer patients of some label than this, a dataset's own ``val`` is not used by
+        fraction: Share of the patients of ``train`` that each held out part receives, label by label.
+        min_val_patients: With fewer patients of some label than this, a dataset's own ``val`` is not used by
             ``auto``: too few to choose by.
         seed: Of the carving.
         duplicates: What counts as one picture and stays on one side: ``near``, images that show the same radiograph
@@ -54,7 +54,7 @@ class SplitPlan(BaseModel):
     calibration: str = "auto"
     test: str = "auto"
     fraction: float = Field(default=0.1, gt=0, le=0.3)
-    smallest_val: int = Field(default=20, ge=1)
+    min_val_patients: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     duplicates: Literal["near", "identical"] = "near"
 
@@ -91,21 +91,23 @@ def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | Non
     for source in taken:
         if taken.count(source) > 1 or source == "train":
             roles = " and as ".join(role for role in ROLES if source_of[role] == source)
-            msg = f"{table.root}: '{source}' would serve as {roles}. Give one of them another split, or none or carve."
+            msg = (
+                f"{table.root}: '{source}' would serve as {roles}. Give one of them another split, or none or hold out."
+            )
             msg = msg if source != "train" else msg.replace("serve as", "serve as train and as")
             raise SplitError(msg, code="one-split-twice", path=table.root)
     role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}
     names = [role_of.get(split, UNUSED) if has_splits else "train" for split in given]
 
     groups = independent_groups(table, duplicates)
-    carved = [role for role in ROLES if not source_of[role] and getattr(plan, role) != "none"]
-    if carved:
-        _carve(table, plan, names, carved, groups)
-        shares = ", ".join(f"{role} {names.count(role)} images" for role in carved)
+    held_out = [role for role in ROLES if not source_of[role] and getattr(plan, role) != "none"]
+    if held_out:
+        _carve(table, plan, names, held_out, groups)
+        shares = ", ".join(f"{role} {names.count(role)} images" for role in held_out)
         unit = "patient" if table.patients_known else f"image ({in_words(0, len(table))}: optimistic)"
         if 0 < table.with_patient < len(table):
             unit = f"patient ({in_words(table.with_patient, len(table))}: optimistic)"
-        notes.append(f"carved from train, {plan.fraction:.0%} of every label, by {unit}: {shares}")
+        notes.append(f"held out from train, {plan.fraction:.0%} of every label, by {unit}: {shares}")
     left = Counter(given[i] for i, name in enumerate(names) if name == UNUSED)
     notes += [
         f"the dataset's own '{split}' ({count} images) is not used"
@@ -239,7 +241,7 @@ def _torn(number: NDArray[np.intp], side: NDArray[np.intp], counts: NDArray[np.b
 def _source(table: Table, role: str, plan: SplitPlan, notes: list[str]) -> str | None:
     """The dataset's split that plays this role, if one does."""
     wanted: str = getattr(plan, role)
-    if wanted in ("carve", "none"):
+    if wanted in ("hold_out", "none"):
         return None
     if wanted != "auto":
         if wanted not in table.splits:
@@ -255,10 +257,10 @@ def _source(table: Table, role: str, plan: SplitPlan, notes: list[str]) -> str |
             if row.split == "val":
                 patients[row.label].add(patient)
         fewest = min(table.labels, key=lambda label: len(patients[label]))
-        if len(patients[fewest]) < plan.smallest_val:
+        if len(patients[fewest]) < plan.min_val_patients:
             notes.append(
                 f"the dataset's own val has {len(patients[fewest])} patients of '{fewest}': too few to choose by "
-                f"(splits.smallest_val = {plan.smallest_val})"
+                f"(splits.smallest_val = {plan.min_val_patients})"
             )
             return None
     return role
@@ -282,7 +284,7 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
         if holders[label] <= len(roles):
             msg = (
                 f"{table.root}: '{label}' has {holders[label]} patient{'s' if holders[label] != 1 else ''} in train; "
-                f"to carve {', '.join(roles)} from them takes at least {len(roles) + 1}. "
+                f"to hold out {', '.join(roles)} from them takes at least {len(roles) + 1}. "
                 'Add images, bring these splits, or switch a part off (splits.calibration = "none").'
             )
             raise SplitError(msg, code="too-few-patients", path=table.root)
@@ -319,11 +321,11 @@ def _check(table: Table, names: Sequence[str]) -> list[str]:
 
 
 ALL = 2**64
-SURE = 25  # patients of each label that are drawn in any case
+MIN_PATIENTS = 25  # patients of each label that are drawn in any case
 
 
 @dataclass(frozen=True)
-class Lot:
+class PatientSample:
     """Whose images are drawn.
 
     Attributes:
@@ -333,7 +335,7 @@ class Lot:
     limits: Mapping[str, int]
 
     @classmethod
-    def of(cls, images: Iterable[tuple[str, str]], most: int) -> Lot:
+    def of(cls, images: Iterable[tuple[str, str]], most: int) -> PatientSample:
         """Draw about `most` images, or all where there are no more.
 
         Labels keep their shares, but a rare one gets half of what it would get if all were equally frequent, as far as
@@ -349,14 +351,14 @@ class Lot:
             counts[label] += 1
             numbers = lowest.setdefault(label, [])
             numbers.append(_number(patient))
-            if len(numbers) > 40 * SURE:
-                numbers[:] = sorted(set(numbers))[:SURE]
+            if len(numbers) > 40 * MIN_PATIENTS:
+                numbers[:] = sorted(set(numbers))[:MIN_PATIENTS]
         if counts.total() <= most:
             return cls(dict.fromkeys(counts, ALL))
         limits = {}
         for label, count in counts.items():
             wanted = max(most * count // counts.total(), most // (2 * len(counts)))
-            surely = sorted(set(lowest[label]))[:SURE][-1] + 1
+            surely = sorted(set(lowest[label]))[:MIN_PATIENTS][-1] + 1
             limits[label] = max(min(ALL, ALL * wanted // count), surely)
         return cls(limits)
 

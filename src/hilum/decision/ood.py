@@ -28,14 +28,14 @@ ARRAYS = ("features", "layouts", "feature_distances", "layout_distances")
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class Reference:
     """What images are compared with.
 
     Attributes:
         features: Of M training images, each row of length 1, shape (M, D).
         layouts: Grey values of L training images, bytes of shape (L, 15 * 15).
         feature_distances: Of the n calibration patients, ascending, shape (n,).
-        layout_distances: Of the same (`strangeness`).
+        layout_distances: Of the same (`nonconformity`).
         neighbours: The distance is that to the nearest but so many.
         level: Share of patients like those of the calibration that may be called unfamiliar, 0 to 1.
         boundary: Layout distance beyond which what is abstained on is no chest radiograph.
@@ -52,25 +52,25 @@ class Familiarity:
     wrong: tuple[int, ...]
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Familiarity:
+    def of(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Reference:
         """Out of what ``abstention.safetensors`` and ``abstention.json`` hold."""
         features, layouts, *distances = (arrays[name] for name in ARRAYS)
         settings = int(facts["neighbours"]), float(facts["level"]), float(facts["boundary"])
         return cls(features, layouts, distances[0], distances[1], *settings, wrong=tuple(facts["wrong"]))
 
-    def judge(self, features: Floats, pixels: NDArray[np.uint8]) -> Judgement:
+    def judge(self, features: Floats, pixels: NDArray[np.uint8]) -> OODScores:
         """Compare images with those that were learnt from.
 
         Args:
             features: As the network gives them (see `unit_rows`), of shape (N, D).
             pixels: The network's input as bytes, of shape (N, S, S).
         """
-        return self.judge_layouts(features, layouts(pixels))
+        return self.score_thumbnails(features, layouts(pixels))
 
-    def judge_layouts(self, features: Floats, grey: NDArray[np.uint8]) -> Judgement:
+    def score_thumbnails(self, features: Floats, grey: NDArray[np.uint8]) -> OODScores:
         """The same for images whose `layouts` (N, 225) were made before: of many, the pixels need not be held."""
         poses = Poses.of(grey, self.layouts, self.neighbours)
-        layout = poses.strangeness(self.wrong)
+        layout = poses.nonconformity(self.wrong)
         distance = feature_distances(features, self.features, self.neighbours)
         p_layout = conformal_p(layout, self.layout_distances)
         p_features = conformal_p(distance, self.feature_distances)
@@ -78,11 +78,11 @@ class Familiarity:
         p_value = np.minimum(1.0, 2 * np.minimum(p_layout, p_features))
         strange = p_value <= self.level
         far = strange & ((poses.distance > self.boundary) | poses.fit_best_in(self.wrong))
-        return Judgement(p_value, layout, distance, far=far, unfamiliar=strange)
+        return OODScores(p_value, layout, distance, far=far, unfamiliar=strange)
 
 
 @dataclass(frozen=True)
-class Judgement:
+class OODScores:
     """What was found about N images.
 
     Attributes:
@@ -167,7 +167,7 @@ class Poses:
         best: NDArray[np.bool_] = (self.apart[list(wrong)] <= upright).any(axis=0)
         return best
 
-    def strangeness(self, wrong: Sequence[int]) -> Floats:
+    def nonconformity(self, wrong: Sequence[int]) -> Floats:
         """The distance; of what fits best in a wrong pose that and 2, which is more than any other has."""
         return self.distance + 2 * self.fit_best_in(wrong).astype(np.float32)
 

@@ -78,7 +78,7 @@ def reserve(
     weights, stated = str(claim["model"]["weights_sha256"]), float(claim["confidence"])
     what = {
         "group": claim["group"],
-        "miss_rate": claim["miss_rate"],
+        "false_negative_rate": claim["false_negative_rate"],
         "model": weights,
         "form": claim["model"].get("form", "float"),
         "run": str(run),
@@ -118,7 +118,7 @@ def record_result(file: Path, facts: Mapping[str, Any]) -> None:
     with open_ledger(file) as ledger:
         if any(entry["seal"] == seal for entry in ledger.of("result")):
             return
-        result = {key: facts[key] for key in ("threshold", "n_patients", "missed_here")}
+        result = {key: facts[key] for key in ("threshold", "n_patients", "false_negatives")}
         ledger.add("result", attempt=identity, seal=seal, **result)
 
 
@@ -140,7 +140,7 @@ def record_failure(file: Path, place: Reserved, reason: str, scores: NDArray[np.
     with open_ledger(file) as ledger:
         entry = _entry_of(ledger, place.facts["attempt"])
         if np.isfinite(scores).all():
-            what = {key: entry[key] for key in ("group", "miss_rate", "model", "form", "run", "data")}
+            what = {key: entry[key] for key in ("group", "false_negative_rate", "model", "form", "run", "data")}
             _refuse(ledger, entry["attempt"], entry["images"], what, reason)
         elif not any(result["attempt"] == entry["attempt"] for result in ledger.of("result")):
             ledger.add("void", attempt=entry["attempt"], entry=entry["n"], reason=reason)
@@ -257,7 +257,7 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
         if not is_sealed(facts) or facts.get("data", {}).get("digest") != about:
             continue
         recorded = facts.get("ledger") or {}
-        claim = {key: facts[key] for key in ("group", "members", "miss_rate", "confidence", "model")}
+        claim = {key: facts[key] for key in ("group", "members", "false_negative_rate", "confidence", "model")}
         identity = recorded.get("attempt") or identity_of(claim, about)
         made = attempts_of(ledger)
         if any(attempt.identity == identity for attempt in made):
@@ -275,7 +275,7 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
         )
         what = {
             "group": facts["group"],
-            "miss_rate": facts["miss_rate"],
+            "false_negative_rate": facts["false_negative_rate"],
             "model": attempt.model,
             "run": str(file.parent),
         }

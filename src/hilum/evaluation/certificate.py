@@ -1,4 +1,5 @@
-"""A miss rate that is certified: an exact bound for the patients to come, from patients that nothing was fitted to.
+"""A false-negative rate that is certified: an exact bound for the patients to come, from patients that nothing was
+fitted to.
 
 Of n patients who have the disease let s(1) <= ... <= s(n) be their scores. Flagging everybody with a score of at least
 s(k) misses a new patient when his score is below s(k). Whatever the scores' distribution, the share of patients below
@@ -28,18 +29,18 @@ Floats = NDArray[np.float64]
 DIGITS = 4  # to which a threshold is rounded down: float32 networks differ from float64 ones in later digits
 
 
-def allowed_rank(patients: int, miss_rate: float, confidence: float) -> int:
+def allowed_rank(patients: int, false_negative_rate: float, confidence: float) -> int:
     """Which of the sorted scores is the threshold.
 
     Args:
         patients: n, with the disease.
-        miss_rate: alpha, between 0 and 1.
+        false_negative_rate: alpha, between 0 and 1.
         confidence: 1 - delta, between 0 and 1.
 
     Returns:
         k, from 1 to n, so that k - 1 of them may be missed; 0 where even s(1) cannot be certified.
     """
-    chances = binom.cdf(np.arange(patients), patients, miss_rate)
+    chances = binom.cdf(np.arange(patients), patients, false_negative_rate)
     return int((chances <= 1 - confidence).sum())
 
 
@@ -53,39 +54,39 @@ def split_confidence(confidence: float, *, two_sided: bool) -> float:
     return 1 - (1 - confidence) / 2 if two_sided else confidence
 
 
-def patients_needed(miss_rate: float, confidence: float, misses: int = 0) -> int:
+def patients_needed(false_negative_rate: float, confidence: float, misses: int = 0) -> int:
     """The fewest patients with which so many may be missed.
 
     Args:
-        miss_rate: alpha, between 0 and 1.
+        false_negative_rate: alpha, between 0 and 1.
         confidence: 1 - delta, between 0 and 1.
         misses: How many.
     """
     high = misses + 1
-    while binom.cdf(misses, high, miss_rate) > 1 - confidence:
+    while binom.cdf(misses, high, false_negative_rate) > 1 - confidence:
         high *= 2
     low = max(misses + 1, high // 2)
     while low < high:
         middle = (low + high) // 2
-        if binom.cdf(misses, middle, miss_rate) > 1 - confidence:
+        if binom.cdf(misses, middle, false_negative_rate) > 1 - confidence:
             low = middle + 1
         else:
             high = middle
     return low
 
 
-def certified_threshold(scores: Floats, miss_rate: float, confidence: float) -> float | None:
-    """The highest threshold whose miss rate is certified.
+def certified_threshold(scores: Floats, false_negative_rate: float, confidence: float) -> float | None:
+    """The highest threshold whose false-negative rate is certified.
 
     Args:
         scores: One a patient with the disease, of shape (n,), independent of each other and of the model.
-        miss_rate: alpha: P(miss rate > alpha) is at most delta.
+        false_negative_rate: alpha: P(false-negative rate > alpha) is at most delta.
         confidence: 1 - delta.
 
     Returns:
         One of the scores; None where n is too small (see `patients_needed`).
     """
-    rank = allowed_rank(len(scores), miss_rate, confidence)
+    rank = allowed_rank(len(scores), false_negative_rate, confidence)
     return float(np.sort(scores)[rank - 1]) if rank else None
 
 

@@ -18,7 +18,7 @@ from hilum.data.dataset import one_image_each, owner
 from hilum.decision.operating_point import CLEAR, OperatingPoint, triage_images
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import upper_claim
-from hilum.evaluation.cohort import EvaluationSet, digest_of, own_images
+from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
 from hilum.evaluation.leakage import SEEN_AS
 from hilum.evaluation.ood_reference import two_sample
 from hilum.evaluation.predictions import Predictions, predict_with_features
@@ -119,7 +119,7 @@ def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, not
     return facts
 
 
-def no_witness(certificate: Mapping[str, Any], evaluated: EvaluationSet) -> str:
+def overlap_reason(certificate: Mapping[str, Any], evaluated: EvaluationSet) -> str:
     """Why patients cannot say how a certificate holds: they chose it, or the run has seen them; empty if they can.
 
     Args:
@@ -144,7 +144,8 @@ def check_certificate(
     reasons: Sequence[str],
     progress: Progress,
 ) -> dict[str, Any]:
-    """How a certificate holds on patients that can say so: `holding`, with the test of features where it can be made.
+    """How a certificate holds on patients that can say so: `measure_certificate`, with the test of features where it
+    can be made.
 
     Args:
         run: A finished run.
@@ -155,7 +156,7 @@ def check_certificate(
         reasons: Why each image is abstained on, empty where it is not.
         progress: Told about long work.
     """
-    found = holding(certificate, predictions, reasons)
+    found = measure_certificate(certificate, predictions, reasons)
     if found["exchangeability"]:
         root = evaluated.root if evaluated.own else None
         shift = feature_shift(run, predictions, features, root, images=evaluated.whole, progress=progress)
@@ -163,7 +164,7 @@ def check_certificate(
     return found
 
 
-def holding(
+def measure_certificate(
     certificate: Mapping[str, Any], predictions: Predictions, reasons: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Count by patient what becomes of those who did not choose the thresholds, and judge what is guaranteed.
@@ -186,7 +187,7 @@ def holding(
     """
     point = OperatingPoint.of(certificate)
     scores, others = scores_by_patient(predictions, point.members)
-    bound = certificate["miss_rate"]
+    bound = certificate["false_negative_rate"]
     decisions = triage_images(point, predictions.probabilities, predictions.labels, reasons, together=True)
     outcomes, by_label = count_outcomes(decisions, predictions, point.members)
     claim = claim_at_most(outcomes[CLEAR], len(scores), bound)
@@ -195,7 +196,7 @@ def holding(
         "group": point.group,
         "threshold": point.threshold,
         "patients": len(scores),
-        "unit": "patients" if all(predictions.patients) else "images",
+        "resampling_unit": "patients" if all(predictions.patients) else "images",
         "outcomes": outcomes,
         "cleared": claim.pop("count"),
         **{key: value for key, value in claim.items() if key != "total"},
@@ -279,7 +280,7 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
             return kept["features"].astype(np.float64), kept["truth"].astype(np.int64)
     except (OSError, KeyError, ValueError, SafetensorError):
         pass
-    images, _ = own_images(run, progress, root=root, images=images)
+    images, _ = run_images(run, progress, root=root, images=images)
     if images is None:
         return None
     images = images.select([i for i, row in enumerate(images.table.rows) if row.split == "calibration"])
@@ -321,7 +322,7 @@ def verdict_of(held: Mapping[str, Any]) -> Verdict:
     Of two sides the weaker verdict counts.
 
     Args:
-        held: What `holding` returns.
+        held: What `measure_certificate` returns.
     """
     found = [at_most(held["low"], held["high"], held["bound"])]
     if (below := held.get("below")) and below["verdict"] == REFUTED:

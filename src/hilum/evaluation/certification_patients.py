@@ -41,7 +41,7 @@ def certificate_of(
     group: str,
     members: Sequence[str],
     *,
-    miss_rate: float,
+    false_negative_rate: float,
     confidence: float,
     upper: UpperSide | None = None,
 ) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def certificate_of(
         predictions: Of images of patients that nothing was fitted to.
         group: What must not be missed.
         members: Its labels.
-        miss_rate: The bound.
+        false_negative_rate: The bound.
         confidence: How sure all that is guaranteed has to be, together.
         upper: What is to be guaranteed of those who are flagged; None for one threshold alone.
 
@@ -67,10 +67,12 @@ def certificate_of(
         raise CertificateError(msg, code="not-a-number")
     scores, others = scores_by_patient(predictions, members)
     sure = split_confidence(confidence, two_sided=upper is not None)
-    rank = allowed_rank(len(scores), miss_rate, sure)
-    exact = certified_threshold(scores, miss_rate, sure)
+    rank = allowed_rank(len(scores), false_negative_rate, sure)
+    exact = certified_threshold(scores, false_negative_rate, sure)
     if exact is None:
-        msg = too_few(len(scores), group, miss_rate, sure, "calibration patients", two_sided=upper is not None)
+        msg = too_few(
+            len(scores), group, false_negative_rate, sure, "calibration patients", two_sided=upper is not None
+        )
         raise CertificateError(msg, code="too-few-patients")
     threshold = round_down(exact)
     above = certify_upper(scores, others, upper, sure, threshold) if upper else None
@@ -87,7 +89,7 @@ def certificate_of(
     return {
         "group": group,
         "members": list(members),
-        "miss_rate": miss_rate,
+        "false_negative_rate": false_negative_rate,
         "confidence": confidence,
         "lower_confidence": sure,
         "threshold": threshold,
@@ -95,8 +97,8 @@ def certificate_of(
         "image_threshold": point.image_threshold,
         "rank": rank,
         "n_patients": len(scores),
-        "missed_here": int((scores < threshold).sum()),
-        "unit": "patients" if all(predictions.patients) else "images",
+        "false_negatives": int((scores < threshold).sum()),
+        "resampling_unit": "patients" if all(predictions.patients) else "images",
         "images": images,
         "one_image_below": int((single < threshold).sum()),
         "upper": above,
@@ -136,15 +138,18 @@ def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floa
     return scores[inside][one_image_each(here.paths, here.clusters)], images
 
 
-def too_few(count: int, group: str, miss_rate: float, confidence: float, where: str, *, two_sided: bool = False) -> str:
+def too_few(
+    count: int, group: str, false_negative_rate: float, confidence: float, where: str, *, two_sided: bool = False
+) -> str:
     """The refusal in words: how many there are, how many are missing, and what so few can certify."""
-    needed = patients_needed(miss_rate, confidence)
+    needed = patients_needed(false_negative_rate, confidence)
     have = f"{count} patient{'' if count == 1 else 's'}" if count else "not one patient"
     most = 1 - (1 - confidence) ** (1 / count) if count else 1.0
     able = f" With {count}, at best {100 * most:.1f} % can be certified." if count else ""
     rest = " (the rest of the error is for the upper side)" if two_sided else ""
     return (
-        f"{where}: {have} with {group} whom the run has not seen; to certify a miss rate of {100 * miss_rate:g} % with "
+        f"{where}: {have} with {group} whom the run has not seen; to certify a false-negative rate of "
+        f"{100 * false_negative_rate:g} % with "
         f"{100 * confidence:g} % confidence{rest} takes {needed}: {needed - count} "
         f"{'is' if needed - count == 1 else 'are'} missing.{able}"
     )
@@ -184,7 +189,7 @@ def certify_form(
     if digest_of(chosen.table) != certificate["data"]["digest"]:
         return None, f"{GONE}: its patients are not those that the run now has"
     predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
-    claim = {key: certificate[key] for key in ("group", "members", "miss_rate", "confidence")}
+    claim = {key: certificate[key] for key in ("group", "members", "false_negative_rate", "confidence")}
     upper = UpperSide.of(certificate.get("upper"))
     claim |= {"upper": asdict(upper)} if upper else {}
     claim["model"] = {**certificate["model"], **form}
@@ -197,7 +202,7 @@ def certify_form(
                 predictions,
                 claim["group"],
                 claim["members"],
-                miss_rate=claim["miss_rate"],
+                false_negative_rate=claim["false_negative_rate"],
                 confidence=place.level,
                 upper=upper,
             )

@@ -21,7 +21,7 @@ from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, s
 from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, seal
 from hilum.evaluation.certification_patients import certificate_of, too_few
 from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
-from hilum.evaluation.leakage import SHOWN, find_seen, find_seen_pictures
+from hilum.evaluation.leakage import SHOWN, find_leaks, find_seen
 from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.predictions import Predictions, predict
 from hilum.evaluation.temperature import calibrate
@@ -67,7 +67,7 @@ def certify(
     run: Run,
     data: Path | Table | None = None,
     *,
-    miss_rate: float,
+    false_negative_rate: float,
     confidence: float = 0.95,
     upper: UpperSide | None = None,
     group: str | None = None,
@@ -84,10 +84,10 @@ def certify(
     Args:
         run: A finished run.
         data: Other data, to certify the run at another site; by default the run's own.
-        miss_rate: The bound, between 0 and 1.
+        false_negative_rate: The bound, between 0 and 1.
         confidence: How sure the bound has to be, between 0 and 1.
         upper: What is to be guaranteed of those who are flagged, by a second threshold; by default nothing.
-        group: What must not be missed: a label, or ``infected/*``; by default the run's protected label.
+        group: What must not be missed: a label, or ``infected/*``; by default the run's positive label.
         split: Which part of the data; of the run's own calibration patients, those that fitted no temperature.
         mapping: The run's label for labels of other data.
         read: How to read `data`.
@@ -113,7 +113,7 @@ def certify(
     if out:
         check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])
     with only_process(run.path, "certify", wait=True, progress=progress):
-        group, members = _group(run, group, miss_rate, confidence, attempts)
+        group, members = _group(run, group, false_negative_rate, confidence, attempts)
         evaluated = select_images(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
         calibration = calibrate(
             run, evaluated.root if evaluated.own else None, images=evaluated.whole, progress=progress
@@ -121,7 +121,12 @@ def certify(
         images, unchecked = _unseen(run, evaluated, progress, temperature=bool(calibration.temperatures))
         temperatures, book = calibration.temperatures, ledger_file(ledger)
         file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
-        claim = {"group": group, "members": list(members), "miss_rate": miss_rate, "confidence": confidence}
+        claim = {
+            "group": group,
+            "members": list(members),
+            "false_negative_rate": false_negative_rate,
+            "confidence": confidence,
+        }
         claim |= {"upper": asdict(upper)} if upper else {}
         place = reserve(
             book,
@@ -131,7 +136,7 @@ def certify(
             attempts=attempts,
             certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
             check=lambda level: _check_enough(
-                images.table, run.labels, members, group, miss_rate, level, evaluated, upper
+                images.table, run.labels, members, group, false_negative_rate, level, evaluated, upper
             ),
         )
         for note in place.notes:
@@ -140,7 +145,12 @@ def certify(
         predictions = Predictions.of(images.table, run.labels, calibration.applied_to(plain, run))
         try:
             found = certificate_of(
-                predictions, group, members, miss_rate=miss_rate, confidence=place.level, upper=upper
+                predictions,
+                group,
+                members,
+                false_negative_rate=false_negative_rate,
+                confidence=place.level,
+                upper=upper,
             )
         except CertificateError as error:
             record_failure(book, place, str(error), predictions.probabilities)
@@ -182,18 +192,18 @@ def certify(
 
 
 def _group(
-    run: Run, group: str | None, miss_rate: float, confidence: float, attempts: int | None
+    run: Run, group: str | None, false_negative_rate: float, confidence: float, attempts: int | None
 ) -> tuple[str, tuple[str, ...]]:
-    for name, value in (("miss-rate", miss_rate), ("confidence", confidence)):
+    for name, value in (("miss-rate", false_negative_rate), ("confidence", confidence)):
         if not 0 < value < 1:
             msg = f"--{name} {value:g}: give a share between 0 and 1, such as {0.05 if name == 'miss-rate' else 0.95}."
             raise UsageError(msg, code="not-a-share")
     if attempts is not None and attempts < 1:
         msg = f"--attempts {attempts}: plan at least one."
         raise UsageError(msg)
-    chosen = group or run.protected
+    chosen = group or run.positive_label
     if chosen is None:
-        msg = f"{run.path}: has no protected label. Say what must not be missed: --group LABEL, or --group 'folder/*'."
+        msg = f"{run.path}: has no positive label. Say what must not be missed: --group LABEL, or --group 'folder/*'."
         raise UsageError(msg)
     members = members_of(chosen, run.labels)
     if not members or len(members) == len(run.labels):
@@ -210,7 +220,7 @@ def _unseen(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperatu
         images = images.select(np.flatnonzero(~for_temperature(images.table.patients())).tolist())
     seen, unchecked = find_seen(run, images.table, temperature=temperature), ""
     if not evaluated.own:
-        pictures, unchecked = find_seen_pictures(run, images, progress)
+        pictures, unchecked = find_leaks(run, images, progress)
         known = {item.path for item in seen}
         seen += [item for item in pictures.values() if item.path not in known]
     if seen:
@@ -231,7 +241,7 @@ def _check_enough(
     labels: Sequence[str],
     members: Sequence[str],
     group: str,
-    miss_rate: float,
+    false_negative_rate: float,
     confidence: float,
     evaluated: EvaluationSet,
     upper: UpperSide | None,
@@ -241,11 +251,11 @@ def _check_enough(
     ill, others = by_patient(np.zeros(len(table)), unseen, members)
     where = f"{evaluated.root}, {evaluated.split}"
     sure = split_confidence(confidence, two_sided=upper is not None)
-    if allowed_rank(len(ill), miss_rate, sure):
+    if allowed_rank(len(ill), false_negative_rate, sure):
         if upper:
             check_upper(len(ill), {label: len(found) for label, found in others.items()}, upper, sure)
         return
-    msg = too_few(len(ill), group, miss_rate, sure, where, two_sided=upper is not None)
+    msg = too_few(len(ill), group, false_negative_rate, sure, where, two_sided=upper is not None)
     if evaluated.own and evaluated.split == "calibration":
         msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
     raise CertificateError(msg, code="too-few-patients")
@@ -255,7 +265,7 @@ def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]
     return {
         "weights_sha256": run.environment["weights_sha256"],
         "labels": list(run.labels),
-        "architecture": run.recipe.architecture,
+        "hierarchy": run.recipe.hierarchy,
         "temperatures": dict(temperatures) if temperatures else None,
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }

@@ -15,7 +15,7 @@ from hilum.data.labels import is_covid, is_healthy, last_component
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import DataError, HilumError, RunError, SplitError, UsageError
-from hilum.evaluation.leakage import SHOWN, Seen, find_seen_pictures
+from hilum.evaluation.leakage import SHOWN, Seen, find_leaks
 from hilum.progress import Progress
 from hilum.text import printable
 from hilum.training.run import UNREADABLE, Run
@@ -159,7 +159,7 @@ def select_images(
         SplitError: The split is empty or unknown, or holds labels that the run does not know.
         UsageError: `mapping` names a label that does not exist, or the data are the run's own.
     """
-    if read is None and isinstance(data, Path) and str(data.resolve()) == run.environment["data"].get("given"):
+    if read is None and isinstance(data, Path) and str(data.resolve()) == run.environment["data"].get("data_argument"):
         read = run.read_options
     table = data if isinstance(data, Table) else read_table(data, read) if data else run.table()
     if not table.root.exists():
@@ -242,7 +242,7 @@ def with_columns(run: Run, evaluated: EvaluationSet) -> tuple[EvaluationSet, lis
     table = evaluated.dataset
     if run.keeps_columns or any(row.source or row.extra for row in table.rows):
         return evaluated, []
-    given = Path(run.environment["data"].get("given") or table.root)
+    given = Path(run.environment["data"].get("data_argument") or table.root)
     for place in dict.fromkeys((given, table.root)):
         try:
             found = read_table(place, run.read_options)
@@ -288,7 +288,7 @@ def _without_known(run: Run, images: Images, notes: list[str], progress: Progres
     pictures: dict[int, Seen] = {}
     if unseen:
         images = images.select(unseen)
-        pictures, note = find_seen_pictures(run, images, progress)
+        pictures, note = find_leaks(run, images, progress)
         notes += [note] if note else []
     if pictures:
         shown = "; ".join(f"{printable(item.path)} = {printable(item.twin)}" for item in [*pictures.values()][:SHOWN])
@@ -323,7 +323,7 @@ def _check_labels(labels: Sequence[str], part: Table, split: str) -> None:
         raise SplitError(msg)
 
 
-def own_images(
+def run_images(
     run: Run, progress: Progress, *, root: Path | None = None, images: Images | None = None
 ) -> tuple[Images | None, str]:
     """The run's own images as the network takes them, or None and why there are none.

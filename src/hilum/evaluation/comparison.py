@@ -91,7 +91,7 @@ def compare(
             for name, run, part, (_, metrics) in zip(names, (first, second), splits, read, strict=True)
         ],
         "recipe_differences": recipe_differences(first, second),
-        "protected": first.protected if first.protected == second.protected else None,
+        "positive_label": first.positive_label if first.positive_label == second.positive_label else None,
         "notes": notes,
         **measure_pair(one, two, same=same),
         "over_seeds": None,
@@ -148,7 +148,7 @@ def measure_pair(first: Predictions, second: Predictions, *, same: bool = False)
         "n_images": len(truth),
         "n_patients": len(set(first.patients)) if known else None,
         "with_patient": sum(map(bool, first.patients)),
-        "unit": "patients" if known else "images",
+        "resampling_unit": "patients" if known else "images",
         "images_by_label": {label: int((truth == k).sum()) for k, label in enumerate(labels)},
         "same_answers": bool((flat[0] == flat[1]).all()),
         "rules": rules,
@@ -244,8 +244,8 @@ def _about(run: Run, split: str) -> dict[str, Any]:
         "path": str(run.path),
         "split": split,
         "recipe": recipe.name,
-        "architecture": recipe.architecture,
-        "network": recipe.network.name,
+        "hierarchy": recipe.hierarchy,
+        "network": recipe.network.architecture,
         "seed": recipe.training.seed,
         "weights_sha256": run.environment["weights_sha256"],
     }

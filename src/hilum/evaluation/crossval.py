@@ -64,7 +64,7 @@ def crossval(
 ) -> CrossValidation:
     """Train and test in turns, grouped by patient and by picture, stratified by label.
 
-    Splits that the dataset brings are put together. In every fold a validation part is carved from the training
+    Splits that the dataset brings are put together. In every fold a validation part is held out from the training
     part; the fold's test images choose nothing.
 
     Args:
@@ -93,15 +93,15 @@ def crossval(
     progress = progress or Progress()
     recipe = recipe or Recipe()
     wanted = recipe.splits
-    splits = recipe.splits.model_copy(update={"val": "carve", "calibration": "none", "test": "auto"})
+    splits = recipe.splits.model_copy(update={"val": "hold_out", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
     table = read_table(data, read, progress)
     check_one_finding(table)
     check_network(recipe, table.labels)
     notes = list(table.notes)
     notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
-    if {wanted.val, wanted.test, wanted.calibration} - {"auto", "carve", "none"}:
-        notes.append("the recipe's own choice of splits is replaced: folds test, and validation is carved")
+    if {wanted.val, wanted.test, wanted.calibration} - {"auto", "hold_out", "none"}:
+        notes.append("the recipe's own choice of splits is replaced: folds test, and validation is held out")
     images = open_images(table, recipe.preprocessing, progress=progress)
     groups = find_groups(images, splits.duplicates, progress)
     number = assign_folds(images.table, folds, seed, groups.numbers)
@@ -152,7 +152,7 @@ def crossval(
         "pooled": {
             "name": "pooled",
             "split": "all",
-            **measure(pooled, protected=evaluations[0].metrics["protected"], folds=number_of),
+            **measure(pooled, positive_label=evaluations[0].metrics["positive_label"], folds=number_of),
             "shared": SHARED,
             "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
             "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],

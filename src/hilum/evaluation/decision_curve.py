@@ -119,7 +119,7 @@ def decision_curve(
     return {
         "members": list(members),
         "judged": judged,
-        "unit": "patients" if all(predictions.patients) else "images",
+        "resampling_unit": "patients" if all(predictions.patients) else "images",
         "n_with": int(cohort.ill.sum()),
         "n_without": int((~cohort.ill).sum()),
         "prevalences": list(prevalences),

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from hilum.data.dataset import Table
 from hilum.data.options import ReadOptions
-from hilum.decision.ood import Judgement
+from hilum.decision.ood import OODScores
 from hilum.errors import RunError
 from hilum.evaluation.accesses import FILE as ACCESS_FILE
 from hilum.evaluation.accesses import record_access
-from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, no_witness
+from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, overlap_reason
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import drop, internal_predictions
-from hilum.evaluation.ood_reference import Abstention, familiarise, layouts_of
+from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails_of_images
 from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions, predict_with_features
 from hilum.evaluation.reliance import measure_reliance
-from hilum.evaluation.shortcut_baselines import shortcut_gate
+from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
 from hilum.evaluation.temperature import Calibration, Prior, calibrate, training_prior, with_stated
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
@@ -73,14 +73,14 @@ class _Decided:
     """What is decided about the images that are evaluated.
 
     Attributes:
-        judgement: How familiar they are; None without a reference.
+        ood_scores: How familiar they are; None without a reference.
         check: How the certificate holds on their patients; None where these cannot say so.
         members: Labels that are to be flagged.
         flagged: Which images are flagged, shape (N,).
         decisions: Of each image, and of each patient.
     """
 
-    judgement: Judgement | None
+    ood_scores: OODScores | None
     check: dict[str, Any] | None
     members: tuple[str, ...]
     flagged: NDArray[np.bool_]
@@ -124,7 +124,7 @@ def evaluate(
     if out:
         check_folder(out, OUTPUTS)
     if not run.finished:
-        where = run.environment["data"].get("given", "DATA")
+        where = run.environment["data"].get("data_argument", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
     with only_process(run.path, "evaluate", wait=True, progress=progress):
@@ -150,7 +150,7 @@ def _fit(run: Run, evaluated: EvaluationSet, notes: list[str], progress: Progres
     root = evaluated.root if evaluated.own else None
     calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
     prior = calibration.prior or training_prior(run)
-    abstention = familiarise(run, root, images=evaluated.whole, progress=progress)
+    abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
     if evaluated.own and evaluated.split in ("train", "val"):  # a comparison says so in its own words
         made = "trained on" if evaluated.split == "train" else "chosen by"
         notes.append(f"WARNING: the run was {made} these images, which show nothing of its worth on others")
@@ -168,24 +168,24 @@ def _decide(
 ) -> _Decided:
     """Flag, clear or abstain, image by image and patient by patient, and check the certificate on these patients."""
     certificate, abstention = fitted.certificate, fitted.abstention
-    why = no_witness(certificate, evaluated) if certificate else ""
+    why = overlap_reason(certificate, evaluated) if certificate else ""
     notes += [f"WARNING: {why}"] if why else []
-    judgement = None
+    ood_scores = None
     if abstention.reference:
-        judgement = abstention.reference.judge_layouts(features, layouts_of(evaluated.images))
+        ood_scores = abstention.reference.score_thumbnails(features, thumbnails_of_images(evaluated.images))
     else:
         notes.append(abstention.note)
-    reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
+    reasons = ood_scores.reasons if ood_scores else [""] * len(predictions.paths)
     check = None
     if certificate and not why:
         check = check_certificate(run, certificate, evaluated, predictions, features, reasons, progress)
     for note in (*evaluated.notes, *notes):
         progress.line(note)
-    members, flagged = flags(predictions, certificate, run.protected, run.healthy)
+    members, flagged = flags(predictions, certificate, run.positive_label, run.healthy)
     if not members:
         notes.append(f"{UNDECIDED} ({', '.join(run.labels)})")
         progress.line(notes[-1])
-    return _Decided(judgement, check, members, flagged, decide(predictions, certificate, reasons))
+    return _Decided(ood_scores, check, members, flagged, decide(predictions, certificate, reasons))
 
 
 def _measure(
@@ -201,16 +201,16 @@ def _measure(
 ) -> dict[str, Any]:
     """What ``metrics.json`` holds, but for the files beside it; `plain` are the network's own probabilities."""
     calibration, abstention, certificate = fitted.calibration, fitted.abstention, fitted.certificate
-    judgement, flagged, members = decided.judgement, decided.flagged, decided.members
+    ood_scores, flagged, members = decided.ood_scores, decided.flagged, decided.members
     table, dataset = evaluated.table, evaluated.dataset
-    subgroups = measure_subgroups(predictions, columns_of(table.rows), run.protected)
+    subgroups = measure_subgroups(predictions, columns_of(table.rows), run.positive_label)
     facts = table_facts(dataset) if evaluated.own else None
-    shortcuts, thumbnail = shortcut_gate(predictions, table, dataset, progress=progress)
+    shortcuts, thumbnail = shortcut_baselines(predictions, table, dataset, progress=progress)
     inside = None if evaluated.own else internal_predictions(run)
     return {
         "name": evaluated.name,
         "split": evaluated.split,
-        **measure(predictions, protected=run.protected, prevalences=prevalences),
+        **measure(predictions, positive_label=run.positive_label, prevalences=prevalences),
         **details(predictions),
         "calibration": {
             "temperatures": calibration.temperatures,
@@ -237,17 +237,17 @@ def _measure(
         ),
         "certificate": certificate,
         "table": facts,
-        "drop": drop(inside, predictions) if inside else None,
+        "performance_drop": drop(inside, predictions) if inside else None,
         "shortcuts": shortcuts,
         "reliance": measure_reliance(
-            run, evaluated.images.table, run.labels, positive_label=run.protected, progress=progress
+            run, evaluated.images.table, run.labels, positive_label=run.positive_label, progress=progress
         ),
         "abstention": {
             **abstention.facts,
             "decisions": dict(Counter(decided.decisions.images)),
-            **measure_abstention(predictions, flagged, members, judgement, decided.decisions.to_read),
+            **measure_abstention(predictions, flagged, members, ood_scores, decided.decisions.to_read),
         }
-        if judgement
+        if ood_scores
         else None,
         "abstention_note": abstention.note,
         "unreadable": [{"path": item.path, "message": item.message} for item in evaluated.unreadable],
@@ -266,7 +266,7 @@ def _write(
     ledger: Path | None,
 ) -> dict[str, Any]:
     """Write the tables and the measures together, and record the access to these images."""
-    decisions = decisions_csv(predictions, decided.decisions, decided.judgement)
+    decisions = decisions_csv(predictions, decided.decisions, decided.ood_scores)
     tables = {FILE: predictions.to_csv(), DECIDED: decisions}
     metrics["files"] = {name: stated(content, len(predictions.paths)) for name, content in tables.items()}
     try:

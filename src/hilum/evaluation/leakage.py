@@ -1,4 +1,4 @@
-"""Whom the run has seen: images and patients that cannot testify about it any more."""
+"""Whom the run has seen: images and patients that cannot serve about it any more."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def find_seen(run: Run, table: Table, *, temperature: bool) -> list[Seen]:
     return found
 
 
-def find_seen_pictures(run: Run, images: Images, progress: Progress) -> tuple[dict[int, Seen], str]:
+def find_leaks(run: Run, images: Images, progress: Progress) -> tuple[dict[int, Seen], str]:
     """Images of other data that are near-duplicates of what the run was trained on or chosen by.
 
     Args:

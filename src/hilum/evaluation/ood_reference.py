@@ -23,8 +23,8 @@ from scipy.stats import beta
 from hilum.data.cache import Images, release
 from hilum.data.dataset import one_image_each, owner
 from hilum.decision.ood import ARRAYS as NAMES
-from hilum.decision.ood import AT_ONCE, Familiarity, Judgement, Poses, feature_distances, layouts
-from hilum.evaluation.cohort import own_images
+from hilum.decision.ood import AT_ONCE, OODScores, Poses, Reference, feature_distances, layouts
+from hilum.evaluation.cohort import run_images
 from hilum.evaluation.predictions import predict_with_features
 from hilum.files import read_whole, save_bytes, save_json
 from hilum.progress import Progress
@@ -37,22 +37,22 @@ ARRAYS, FACTS = "abstention.safetensors", "abstention.json"
 FORMAT = 2
 NEIGHBOURS = 5
 LEVEL = 0.05
-MOST = 1000  # training images kept: a bundle carries them
+MOST = 1000  # training images kept: a model file carries them
 PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
 NONE = "nothing is abstained on"
-FACTOR, SURE = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
+FACTOR, MIN_PATIENTS = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
 
 
 @dataclass(frozen=True)
 class Abstention:
     """The reference, or None and why there is none."""
 
-    reference: Familiarity | None
+    reference: Reference | None
     facts: dict[str, Any]
     note: str = ""
 
 
-def familiarise(
+def fit_reference(
     run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
 ) -> Abstention:
     """What the run knows: from ``abstention.safetensors``, or found now on its training and calibration images.
@@ -69,7 +69,7 @@ def familiarise(
 
 
 def _find(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Abstention:
-    images, why = own_images(run, progress, root=root, images=images)
+    images, why = run_images(run, progress, root=root, images=images)
     if images is None:
         return Abstention(None, {}, f"{NONE}: {why}")
     found = compare_by(run, images, lambda chosen: predict_with_features(run, chosen, run.labels, progress=progress)[1])
@@ -106,16 +106,16 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
     known = images.select(spread_over_labels(images, MOST))
     arrays: dict[str, NDArray[Any]] = {
         "features": describe(known).astype(np.float16),
-        "layouts": layouts_of(known),
+        "layouts": thumbnails_of_images(known),
     }
     everyone = [i for i, row in enumerate(images.table.rows) if row.split == "calibration"]
     of_everyone = images.select(everyone)
-    features, grey = describe(of_everyone), layouts_of(of_everyone)
+    features, grey = describe(of_everyone), thumbnails_of_images(of_everyone)
     one = np.searchsorted(everyone, one_image_a_patient(images))
     poses = Poses.of(grey[one], arrays["layouts"], NEIGHBOURS)
     limits = boundaries(poses, Poses.of(shuffled(grey[one]), arrays["layouts"], NEIGHBOURS))
     arrays["feature_distances"] = np.sort(feature_distances(features[one], arrays["features"], NEIGHBOURS))
-    arrays["layout_distances"] = np.sort(poses.strangeness(limits["wrong"]))
+    arrays["layout_distances"] = np.sort(poses.nonconformity(limits["wrong"]))
     facts: dict[str, Any] = {
         "format": FORMAT,
         "neighbours": NEIGHBOURS,
@@ -124,19 +124,19 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         "n_reference": len(known.table),
         "n_calibration": len(held_back.table),
         "rate": stated_rate(len(held_back.table), LEVEL),
-        "unit": "patients" if images.table.patients_known else "images",
+        "resampling_unit": "patients" if images.table.patients_known else "images",
         "weights_sha256": run.environment["weights_sha256"],
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }
-    reference = Familiarity.of(arrays, facts)
-    judgement = reference.judge_layouts(features, grey)
+    reference = Reference.of(arrays, facts)
+    ood_scores = reference.score_thumbnails(features, grey)
     names = [owner(row.patient_id, row.path) for row in of_everyone.table.rows]
-    abstained = left_out(judgement, one, names, LEVEL)
+    abstained = left_out(ood_scores, one, names, LEVEL)
     facts["of_calibration"] = abstained_by_patient(names, [row.path for row in of_everyone.table.rows], abstained)
     return Abstention(reference, facts)
 
 
-def layouts_of(images: Images) -> NDArray[np.uint8]:
+def thumbnails_of_images(images: Images) -> NDArray[np.uint8]:
     """Layouts of N decoded images, of shape (N, 225), block by block: many images' pixels do not fit into memory."""
     blocks = []
     for begin in range(0, len(images.positions), AT_ONCE):
@@ -208,7 +208,7 @@ def _read(run: Run) -> Abstention | None:
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             return None
         facts.setdefault("rate", stated_rate(facts["n_calibration"], facts["level"]))  # versions before kept none
-        return Abstention(Familiarity.of(load(content), facts), facts)
+        return Abstention(Reference.of(load(content), facts), facts)
     except (OSError, KeyError, SafetensorError):
         return None
 
@@ -247,14 +247,14 @@ def fewest_patients(level: float) -> int:
     Returns:
         The smallest with which it does so in at least 95 % of calibration sets.
     """
-    return next(n for n in count(1) if stated_rate(n, level)["beyond"] <= 1 - SURE)
+    return next(n for n in count(1) if stated_rate(n, level)["beyond"] <= 1 - MIN_PATIENTS)
 
 
-def left_out(judgement: Judgement, one: NDArray[np.int64], clusters: Sequence[str], level: float) -> NDArray[np.bool_]:
+def left_out(ood_scores: OODScores, one: NDArray[np.int64], clusters: Sequence[str], level: float) -> NDArray[np.bool_]:
     """Which images of calibration patients would be abstained on if their own patient were not among these.
 
     Args:
-        judgement: Of N images of n calibration patients.
+        ood_scores: Of N images of n calibration patients.
         one: The image of each patient that the reference holds, shape (n,).
         clusters: The patient of each image, N names.
         level: Stated rate, in (0, 1).
@@ -265,7 +265,7 @@ def left_out(judgement: Judgement, one: NDArray[np.int64], clusters: Sequence[st
     place = {clusters[i]: number for number, i in enumerate(one)}
     own = np.array([place[name] for name in clusters])
     p = []
-    for values in (judgement.layout, judgement.features):
+    for values in (ood_scores.layout, ood_scores.features):
         kept = values[one]
         as_far = len(one) - np.searchsorted(np.sort(kept), values, side="left") - (kept[own] >= values)
         p.append((1 + as_far) / len(one))

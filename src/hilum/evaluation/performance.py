@@ -21,7 +21,7 @@ from hilum.stats.verdicts import DISCORDANCE, POWER, PREVALENCES, detectable_dif
 def measure(
     predictions: Predictions,
     *,
-    protected: str | None = None,
+    positive_label: str | None = None,
     folds: NDArray[np.int64] | None = None,
     prevalences: Sequence[float] = PREVALENCES,
 ) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def measure(
 
     Args:
         predictions: Of N images, K labels.
-        protected: The label that must not be missed.
+        positive_label: The label that must not be missed.
         folds: Fold of each image, shape (N,), of a cross-validation: areas then compare scores within folds.
         prevalences: Of the predictive values.
 
@@ -43,16 +43,16 @@ def measure(
     decisions = decision_auroc(truth, probabilities, labels, patients, folds=folds)
     return {
         "labels": list(labels),
-        "protected": protected,
+        "positive_label": positive_label,
         "n_images": len(truth),
         "n_patients": len(set(predictions.patients)) if known else None,
         "with_patient": sum(map(bool, predictions.patients)),
-        "unit": "patients" if known else "images",
+        "resampling_unit": "patients" if known else "images",
         "confusion": confusion,
         **as_json(measures(truth, probabilities, labels, patients, folds=folds)),
         **({"decisions": as_json(decisions)} if decisions else {}),
         "wilson": wilson_of(confusion, labels, CONFIDENCE),
-        "predictive_values": _predictive_values(predictions, protected, patients, prevalences),
+        "predictive_values": _predictive_values(predictions, positive_label, patients, prevalences),
         "detectable": _detectable(predictions),
         **probability_scores(truth, probabilities, predictions.clusters),
         "calibration_by_label": calibration_by_label(truth, probabilities, labels, patients),
@@ -82,17 +82,17 @@ def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) 
 
 
 def _predictive_values(
-    predictions: Predictions, protected: str | None, patients: Patients, prevalences: Sequence[float]
+    predictions: Predictions, positive_label: str | None, patients: Patients, prevalences: Sequence[float]
 ) -> dict[str, Any] | None:
-    """Of the protected label, called where it is the most probable one; None without patients on both sides."""
-    if protected not in predictions.labels:
+    """Of the positive label, called where it is the most probable one; None without patients on both sides."""
+    if positive_label not in predictions.labels:
         return None
-    k = predictions.labels.index(protected)
+    k = predictions.labels.index(positive_label)
     positive = predictions.truth == k
     if not positive.any() or positive.all():
         return None
     found = predictive_values(positive, predictions.predicted == k, patients, prevalences=prevalences)
-    return {"label": protected, **found}
+    return {"label": positive_label, **found}
 
 
 def _detectable(predictions: Predictions) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _detectable(predictions: Predictions) -> dict[str, Any]:
     return {
         "discordance": DISCORDANCE,
         "power": POWER,
-        "unit": "patients" if known else "images",
+        "resampling_unit": "patients" if known else "images",
         "count": count,
         "value": detectable_difference(count),
     }
@@ -139,8 +139,8 @@ def most_probable(probabilities: Floats) -> Ints:
 def down_the_tree(probabilities: Floats, labels: Sequence[str]) -> Ints:
     """The answer that is reached by deciding level by level: infected or not first, which infection after that.
 
-    A folder is as probable as its labels together, so for the seed's labels P(infected) = 1 - P(normal). An image
-    with 0.4 for normal and 0.3 for each infection is normal to `most_probable` and infected here. Any network
+    A folder is as probable as its labels together, so for the original report's labels P(infected) = 1 - P(normal). An
+    image with 0.4 for normal and 0.3 for each infection is normal to `most_probable` and infected here. Any network
     can be read so, also one that never heard of the tree: what is left between it and a cascade is the network.
 
     Args:

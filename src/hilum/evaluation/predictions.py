@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hilum.audit.checks.label_issues import Opinion
+from hilum.audit.checks.label_issues import OutOfSample
 from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Table, owner
 from hilum.decision.operating_point import are_probabilities
@@ -227,7 +227,7 @@ BETTER = (
 )
 
 
-def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Table], Opinion]:
+def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Table], OutOfSample]:
     """Open what is to judge a dataset; the work is done when the result is called.
 
     Args:
@@ -254,7 +254,7 @@ def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Tabl
     return lambda table: _of_run(run, table, progress)
 
 
-def _of_run(run: Run, table: Table, progress: Progress) -> Opinion:
+def _of_run(run: Run, table: Table, progress: Progress) -> OutOfSample:
     """Judge whatever the run was not trained on, by content; patients that it was trained on are passed over, too."""
     trained = [row for row in run.rows if row.split == "train"]
     contents = {row.sha256 for row in trained}
@@ -276,10 +276,10 @@ def _of_run(run: Run, table: Table, progress: Progress) -> Opinion:
     chosen = images.select(place[table.rows[i].path] for i in unseen)
     probabilities = predict(run, chosen, run.labels, progress=progress)
     how = "which was not trained on them"
-    return Opinion(run.labels, np.array(unseen, np.int64), probabilities, str(run.path), how, BETTER)
+    return OutOfSample(run.labels, np.array(unseen, np.int64), probabilities, str(run.path), how, BETTER)
 
 
-def _of_folds(folder: Path, table: Table) -> Opinion:
+def _of_folds(folder: Path, table: Table) -> OutOfSample:
     """What the fold that had not seen an image said of it, by content: files may have moved or got other labels."""
     predictions = read_predictions(folder / "predictions.csv")
     content = {row.path: row.sha256 for row in open_run(folder / "fold-1").rows}
@@ -294,4 +294,4 @@ def _of_folds(folder: Path, table: Table) -> Opinion:
         raise RunError(msg)
     positions, rows = np.array(known, np.int64).T
     how = "each by the fold that had not seen it"
-    return Opinion(predictions.labels, positions, predictions.probabilities[rows], str(folder), how)
+    return OutOfSample(predictions.labels, positions, predictions.probabilities[rows], str(folder), how)

@@ -39,7 +39,7 @@ BLOCKS = 60  # of four patients, about, over all labels: about 2,400 images to p
 MOST, LEAST = 30, 6  # blocks a label; with fewer than six no sign-flip p-value reaches 5 %
 IMAGES = 2  # of a patient, at most
 HELD = 2**27  # bytes of edited images held at a time
-SURE = 1e-9  # probability up to which log-odds are told apart
+MIN_PATIENTS = 1e-9  # probability up to which log-odds are told apart
 
 
 @dataclass
@@ -78,7 +78,7 @@ class _Pile:
         """Log-odds that the model gives label k, for every image."""
         found = np.concatenate(self.done)
         label, rest = found[:, k], np.delete(found, k, axis=1).sum(axis=1)
-        return np.asarray(np.log(np.maximum(label, SURE)) - np.log(np.maximum(rest, SURE)))
+        return np.asarray(np.log(np.maximum(label, MIN_PATIENTS)) - np.log(np.maximum(rest, MIN_PATIENTS)))
 
 
 def measure_reliance(
@@ -112,7 +112,7 @@ def measure_reliance(
     if len(labels) == 2 and len(judged) == 2:
         judged = [labels.index(positive_label)] if positive_label in labels else judged[-1:]
     too_few = [label for k, label in enumerate(labels) if len(blocks[k]) < LEAST]
-    nothing = {"labels": {}, "constant": [], "not_judged": too_few, "note": ""}
+    nothing = {"labels": {}, "constant": [], "not_scored": too_few, "note": ""}
     if not judged:
         return nothing | {"note": f"fewer than {2 * LEAST} patients with, or without, each label"}
     pile = _Pile(run, labels, progress)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from hilum.audit.checks.shortcuts import FEWEST
 from hilum.audit.probe_classifier import fit_boosting, fit_linear, fit_scores, fit_trees
 from hilum.audit.probe_features import THUMBNAIL, Probe, probes
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.dataset import Row, Table, owner, pack
-from hilum.data.splits import Lot
+from hilum.data.splits import PatientSample
 from hilum.errors import HilumError
 from hilum.evaluation.predictions import Predictions
 from hilum.progress import Progress
@@ -74,7 +74,7 @@ def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baselin
     found: dict[str, Any] = {}
     sides = {k: predictions.truth == k for k in range(len(predictions.labels))}
     judged = [k for k, has in sides.items() if min((patients.sums(side) > 0).sum() for side in (has, ~has)) >= FEWEST]
-    not_judged = [label for k, label in enumerate(predictions.labels) if k not in judged]
+    not_scored = [label for k, label in enumerate(predictions.labels) if k not in judged]
     strict = 1 - (1 - CONFIDENCE) / max(1, len(judged) * len(baselines))
     for k in judged:
         label, positive = predictions.labels[k], sides[k]
@@ -97,9 +97,9 @@ def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baselin
         verdict = weakest([entry["verdict"] for entry in beside])
         found[label] = {"verdict": verdict, "model": model.as_json(), "baselines": beside}
     if not found or not baselines:
-        return not_compared(f"fewer than {FEWEST} patients with, or without, each label", not_judged)
+        return not_compared(f"fewer than {FEWEST} patients with, or without, each label", not_scored)
     verdict = weakest([entry["verdict"] for entry in found.values()])
-    return {"verdict": verdict, "labels": found, "not_judged": not_judged, "note": ""}
+    return {"verdict": verdict, "labels": found, "not_scored": not_scored, "note": ""}
 
 
 def _lead(
@@ -113,9 +113,9 @@ def _lead(
     return combined(list(zip((1.0, -1.0), areas, strict=True)))
 
 
-def not_compared(note: str, not_judged: Sequence[str] = ()) -> dict[str, Any]:
+def not_compared(note: str, not_scored: Sequence[str] = ()) -> dict[str, Any]:
     """A comparison that could not be made, and why."""
-    return {"verdict": None, "labels": {}, "not_judged": list(not_judged), "note": note}
+    return {"verdict": None, "labels": {}, "not_scored": list(not_scored), "note": note}
 
 
 def read_gate(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -178,8 +178,8 @@ def _beside(gate: Mapping[str, Any], label: str, entry: Mapping[str, Any]) -> st
 
 
 def _rest(gate: Mapping[str, Any]) -> str:
-    few = f"; not judged, with fewer than {FEWEST} patients on a side: {', '.join(gate['not_judged'])}"
-    told = few if gate["not_judged"] else ""
+    few = f"; not judged, with fewer than {FEWEST} patients on a side: {', '.join(gate['not_scored'])}"
+    told = few if gate["not_scored"] else ""
     if gate.get("n_scored", 0) < gate.get("n_images", 0):
         told += f"; on {gate['n_scored']:,} of {gate['n_images']:,} images, whole patients drawn by lot"
     return told
@@ -220,7 +220,7 @@ class Evidence:
     truth: NDArray[np.int64]
 
 
-def shortcut_gate(
+def shortcut_baselines(
     predictions: Predictions, tested: Table, trained: Table, *, progress: Progress | None = None
 ) -> tuple[dict[str, Any], Scores | None]:
     """Compare a run's predictions with shortcut baselines that were fitted to its training images.
@@ -250,16 +250,16 @@ def shortcut_gate(
 def gather_evidence(
     predictions: Predictions, tested: Table, trained: Table, *, progress: Progress | None = None
 ) -> Evidence | str:
-    """Look at training and test images with every probe; arguments as of `shortcut_gate`.
+    """Look at training and test images with every probe; arguments as of `shortcut_baselines`.
 
     Returns:
         The features, or why there are none.
     """
     whose = [(predictions.labels[k], c) for k, c in zip(predictions.truth, predictions.clusters, strict=True)]
-    lot = Lot.of(whose, MOST)
+    lot = PatientSample.of(whose, MOST)
     predictions = predictions.take(np.flatnonzero([lot.holds(*image) for image in whose]))
     try:
-        seen = survey(_fitted_and_asked(predictions, tested, trained), progress=progress)
+        seen = scan(_fitted_and_asked(predictions, tested, trained), progress=progress)
     except HilumError as error:
         return str(error)
     place = {row.path: i for i, row in enumerate(seen.table.rows) if row.split == "asked"}
@@ -276,7 +276,7 @@ def gather_evidence(
 
 def _fitted_and_asked(predictions: Predictions, tested: Table, trained: Table) -> Table:
     """Training images of a run, and those of the predictions, in one table, under whole paths."""
-    lot = Lot.of(
+    lot = PatientSample.of(
         ((row.label, owner(row.patient_id, row.path)) for row in trained.rows if row.split == "train"),
         MOST,
     )

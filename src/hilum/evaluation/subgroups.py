@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hilum.audit.probe_features import NAMES_AN_IMAGE, NAMES_THE_LABEL
-from hilum.data.confounding import given_away
+from hilum.data.confounding import confounded_labels
 from hilum.data.dataset import Row, Table
 from hilum.data.labels import is_covid
 from hilum.data.splits import GROUP_COLUMN
@@ -109,18 +109,18 @@ def age_band(value: str) -> str:
 
 
 def measure_subgroups(
-    predictions: Predictions, columns: Mapping[str, Sequence[str]], protected: str | None
+    predictions: Predictions, columns: Mapping[str, Sequence[str]], positive_label: str | None
 ) -> dict[str, Any]:
-    """Accuracy, and recall, false alarms and AUROC of the protected label, within each value of each column.
+    """Accuracy, and recall, false alarms and AUROC of the positive label, within each value of each column.
 
     Args:
         predictions: Of N images.
         columns: N values by column.
-        protected: The label that must not be missed, if there is one.
+        positive_label: The label that must not be missed, if there is one.
 
     Returns:
         By column, then value: ``n_images``, ``n_patients``, ``n_protected``, and the measures with their intervals,
-        None where a subgroup lacks what they take; ``against_rest``, recall (accuracy without a protected label) minus
+        None where a subgroup lacks what they take; ``against_rest``, recall (accuracy without a positive label) minus
         that of all others whose value is known: its interval, ``p``, ``p_holm`` (Holm 1979, *Scand. J. Stat.*, over all
         subgroups), ``verdict`` on "at most 10 points lower" (refuted: it is, and significantly
         lower after Holm's correction), and ``patients_to_decide``.
@@ -131,8 +131,8 @@ def measure_subgroups(
         order = sorted(set(values), key=in_order)
         found[column] = {
             value: {
-                **_measure(predictions, given == value, protected),
-                "against_rest": _against_rest(predictions, given == value, given != UNKNOWN, protected)
+                **_measure(predictions, given == value, positive_label),
+                "against_rest": _against_rest(predictions, given == value, given != UNKNOWN, positive_label)
                 if value != UNKNOWN
                 else None,
             }
@@ -146,9 +146,11 @@ def measure_subgroups(
     return found
 
 
-def _against_rest(predictions: Predictions, here: Bools, known: Bools, protected: str | None) -> dict[str, Any] | None:
+def _against_rest(
+    predictions: Predictions, here: Bools, known: Bools, positive_label: str | None
+) -> dict[str, Any] | None:
     """How a subgroup's recall differs from that of the rest; None where either has no patient who counts."""
-    k = predictions.labels.index(protected) if protected in predictions.labels else None
+    k = predictions.labels.index(positive_label) if positive_label in predictions.labels else None
     right = predictions.predicted == predictions.truth
     counted = predictions.truth == k if k is not None else np.full(len(right), True)
     patients = Patients(predictions.clusters)
@@ -215,10 +217,10 @@ def _compared(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, di
     ]
 
 
-def _measure(predictions: Predictions, here: Any, protected: str | None) -> dict[str, Any]:
+def _measure(predictions: Predictions, here: Any, positive_label: str | None) -> dict[str, Any]:
     part = predictions.take(np.flatnonzero(here))
     truth, patients = part.truth, Patients(part.clusters)
-    k = part.labels.index(protected) if protected in part.labels else None
+    k = part.labels.index(positive_label) if positive_label in part.labels else None
     measured = {"accuracy": proportion(part.predicted == truth, np.full(len(truth), True), patients)}
     positive = truth == k if k is not None else np.zeros(len(truth), bool)
     if k is not None:
@@ -268,7 +270,7 @@ def table_facts(table: Table) -> dict[str, Any]:
     return {
         "n_images": len(table),
         "columns": columns,
-        "given_away": [found.sentence for found in given_away(table)],
+        "confounded_labels": [found.sentence for found in confounded_labels(table)],
         "impossible": _impossible(table, date),
         "undated": sum(_year(row, date) is None for row in table.rows) if date else None,
     }

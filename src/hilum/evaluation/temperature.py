@@ -15,7 +15,7 @@ from hilum.data.cache import Images
 from hilum.data.dataset import owner
 from hilum.errors import CertificateError, UsageError
 from hilum.evaluation.certificate_check import read_certificate
-from hilum.evaluation.cohort import own_images
+from hilum.evaluation.cohort import run_images
 from hilum.evaluation.predictions import predict
 from hilum.files import save_json
 from hilum.progress import Progress
@@ -153,7 +153,7 @@ class Calibration:
         """Probabilities of the run's network at these temperatures, of shape (N, K)."""
         if not self.temperatures:
             return probabilities
-        return scale(probabilities, self.temperatures, run.labels, run.recipe.architecture)
+        return scale(probabilities, self.temperatures, run.labels, run.recipe.hierarchy)
 
 
 def calibrate(
@@ -185,19 +185,19 @@ def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress)
     if not any(row.split == "calibration" for row in run.rows):
         return Calibration(None, f"{AS_IS}: the run has no calibration images")
     relied_on = _relied_on(run, read_json(run.path / FILE))
-    images, why = own_images(run, progress, root=root, images=images)
+    images, why = run_images(run, progress, root=root, images=images)
     if images is None:
         return Calibration(relied_on, RELIED_ON) if relied_on else Calibration(None, f"{AS_IS}: {why}")
     images = images.select([i for i, row in enumerate(images.table.rows) if row.split == "calibration"])
     images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
     if not len(images.table):
         return Calibration(None, f"{AS_IS}: no calibration image is left to fit to")
-    labels, architecture = run.labels, run.recipe.architecture
+    labels, hierarchy = run.labels, run.recipe.hierarchy
     truth = np.array([labels.index(row.label) for row in images.table.rows], dtype=np.int64)
     plain = predict(run, images, labels, progress=progress)
     clusters = images.table.patients()
-    fitted = fit_temperatures(truth, plain, labels, architecture)
-    losses = held_out_log_loss(truth, plain, labels, architecture, clusters) if fitted else {}
+    fitted = fit_temperatures(truth, plain, labels, hierarchy)
+    losses = held_out_log_loss(truth, plain, labels, hierarchy, clusters) if fitted else {}
     helped = relied_on or helpful(fitted, losses)
     note = ""
     if relied_on:
@@ -206,7 +206,7 @@ def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress)
         note = f"{AS_IS}: {len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
     elif not applied(helped):
         note = f"{AS_IS}: {NO_HELP}"
-    scaled = scale(plain, helped, labels, architecture) if helped else plain
+    scaled = scale(plain, helped, labels, hierarchy) if helped else plain
     prior = fit_prior(truth, scaled, clusters, "calibration patients")
     facts = {
         "scheme": SCHEME,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.decision.ood import FAR, UNFAMILIAR, Judgement
+from hilum.decision.ood import FAR, UNFAMILIAR, OODScores
 from hilum.decision.operating_point import (
     ABSTAIN,
     CLEAR,
@@ -203,9 +203,9 @@ def sensitivities(counts: Mapping[str, int]) -> dict[str, Any]:
     """
     everybody, decided = sum(counts.values()), counts[FLAG] + counts[CLEAR]
     return {
-        "referred_as_found": share(everybody - counts[CLEAR], everybody),
-        "referred_as_missed": share(counts[FLAG], everybody),
-        "referred_excluded": share(counts[FLAG], decided),
+        "recall_abstentions_positive": share(everybody - counts[CLEAR], everybody),
+        "recall_abstentions_negative": share(counts[FLAG], everybody),
+        "selective_recall": share(counts[FLAG], decided),
     }
 
 
@@ -229,7 +229,7 @@ def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence:
 
 
 def flags(
-    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
+    predictions: Predictions, certificate: Mapping[str, Any] | None, positive_label: str | None, healthy: Sequence[str]
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """What must not be missed, and which images are called so.
 
@@ -242,7 +242,7 @@ def flags(
         point = OperatingPoint.of(certificate).for_images()
         return point.members, point.scores(predictions.probabilities, labels) >= point.flag_from
     members = tuple(
-        label for label in labels if (label == protected if protected else healthy and label not in healthy)
+        label for label in labels if (label == positive_label if positive_label else healthy and label not in healthy)
     )
     return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
 
@@ -254,7 +254,7 @@ def measure_abstention(
     predictions: Predictions,
     flagged: NDArray[np.bool_],
     members: Sequence[str],
-    judgement: Judgement,
+    ood_scores: OODScores,
     between: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
@@ -263,7 +263,7 @@ def measure_abstention(
         predictions: Of N images.
         flagged: By the operating point, or by the most probable label, shape (N,).
         members: The labels that are to be flagged.
-        judgement: How familiar the images are.
+        ood_scores: How familiar the images are.
         between: Which lie between two thresholds, and are read by a person as those abstained on are, shape (N,).
 
     Returns:
@@ -271,7 +271,7 @@ def measure_abstention(
         ``as_missed`` (an abstention finds nobody), ``as_found`` (whoever then looks finds everybody), ``of_decided``
         (of those that were decided about); and ``risk_coverage``.
     """
-    reasons = judgement.reasons
+    reasons = ood_scores.reasons
     abstained = np.array([bool(reason) for reason in reasons])
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
     far = np.array([reason == FAR for reason in reasons])
@@ -282,9 +282,9 @@ def measure_abstention(
         "abstained": (abstained, everything),
         "far": (far, everything),
         "unfamiliar": (abstained & ~far, everything),
-        "as_missed": (flagged & ~abstained, inside),
-        "as_found": (flagged | referred, inside),
-        "of_decided": (flagged, inside & ~referred),
+        "recall_abstentions_negative": (flagged & ~abstained, inside),
+        "recall_abstentions_positive": (flagged | referred, inside),
+        "selective_recall": (flagged, inside & ~referred),
     }
     found = as_json({name: proportion(hits, counted, patients) for name, (hits, counted) in asked.items()})
     return {
@@ -298,17 +298,20 @@ def measure_abstention(
             }
             for k, label in enumerate(predictions.labels)
         },
-        "recall": {name: found[name] for name in ("as_missed", "as_found", "of_decided")},
-        "risk_coverage": risk_coverage(predictions, judgement),
+        "recall": {
+            name: found[name]
+            for name in ("recall_abstentions_negative", "recall_abstentions_positive", "selective_recall")
+        },
+        "risk_coverage": risk_coverage(predictions, ood_scores),
     }
 
 
-def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, Any]:
+def risk_coverage(predictions: Predictions, ood_scores: OODScores) -> dict[str, Any]:
     """How often the rest is wrong if the least sure, or the least familiar, images are left to humans.
 
     Args:
         predictions: Of N images.
-        judgement: How familiar they are.
+        ood_scores: How familiar they are.
 
     Returns:
         ``coverage`` (shares that are decided about), and the error rate of these by ``confidence`` (the highest
@@ -318,7 +321,7 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
     # Among equal p-values the feature distance decides; a conformal p-value is coarse.
     orders = {
         "confidence": np.argsort(-predictions.probabilities.max(axis=1), kind="stable"),
-        "familiarity": np.lexsort((judgement.features, -judgement.p_value)),
+        "in_distribution": np.lexsort((ood_scores.features, -ood_scores.p_value)),
     }
     kept = np.maximum(1, np.rint(COVERAGES * len(wrong)).astype(int))
     found: dict[str, Any] = {"coverage": COVERAGES.round(4).tolist()}
@@ -329,13 +332,13 @@ def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, A
     return found
 
 
-def decisions_csv(predictions: Predictions, decisions: Decisions, judgement: Judgement | None) -> bytes:
+def decisions_csv(predictions: Predictions, decisions: Decisions, ood_scores: OODScores | None) -> bytes:
     """What ``decisions.csv`` holds: the triage decision about each image, about its patient, and why to abstain."""
-    reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
-    familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
+    reasons = ood_scores.reasons if ood_scores else [""] * len(predictions.paths)
+    familiar = [f"{p:.6f}" for p in ood_scores.p_value] if ood_scores else [""] * len(predictions.paths)
     file = io.StringIO(newline="")
     writer = csv.writer(file)
-    writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar", "patient_decision"])
+    writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_in_distribution", "patient_decision"])
     for i, decision in enumerate(decisions.images):
         label = predictions.labels[predictions.truth[i]]
         row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]

@@ -17,8 +17,8 @@ from hilum.data.preprocessing import SCHEME
 from hilum.errors import CheckpointError, RunError, UsageError
 from hilum.evaluation.certificate_check import certificate_in_force
 from hilum.evaluation.certificate_check import seal as seal_certificate
-from hilum.evaluation.cohort import own_images
-from hilum.evaluation.ood_reference import familiarise
+from hilum.evaluation.cohort import run_images
+from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.temperature import calibrate
 from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, seal, to_onnx
 from hilum.export.quantise import to_int8
@@ -26,7 +26,7 @@ from hilum.files import as_bytes, save_bytes, saving_together, settle
 from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
 from hilum.progress import Progress
 from hilum.report.model_card import file_card, int8_in_words, with_front_matter
-from hilum.serving.model_file import FORMAT, LONGEST, Bundle, open_bundle
+from hilum.serving.model_file import FORMAT, LONGEST, ModelFile, open_model_file
 from hilum.serving.predictor import pack
 from hilum.stats.calibration import ECE
 from hilum.text import encodable, is_text
@@ -60,14 +60,14 @@ class Words:
     Attributes:
         name: Of the model; by default the run's.
         licence: Of the weights.
-        display: What labels are called before people.
-        remarks: Markdown that the card begins with, after its title.
+        label_name: What labels are called before people.
+        card_intro: Markdown that the card begins with, after its title.
     """
 
     name: str = ""
     licence: str = UNSTATED
-    display: Mapping[str, str] = field(default_factory=dict)
-    remarks: str = ""
+    label_name: Mapping[str, str] = field(default_factory=dict)
+    card_intro: str = ""
 
 
 def export(
@@ -78,8 +78,8 @@ def export(
     data: Path | None = None,
     int8: bool = False,
     progress: Progress | None = None,
-) -> Bundle:
-    """Write a bundle.
+) -> ModelFile:
+    """Write a model file.
 
     Args:
         run: A finished run.
@@ -102,15 +102,15 @@ def export(
     _check_place(out)
     check_target(out, MODEL, inputs=[run.best, run.last, run.path / "split.csv"])
     labels, recipe = run.labels, run.recipe
-    for text in (words.name, words.licence, words.remarks, *words.display.values()):
+    for text in (words.name, words.licence, words.card_intro, *words.label_name.values()):
         if not is_text(text):
             msg = f"'{text}' is not UTF-8, which a model file is written in. Write it so."
             raise UsageError(msg)
-    for text in (words.name, *words.display.values()):
+    for text in (words.name, *words.label_name.values()):
         if len(text) > LONGEST:
             msg = f"'{text[:40]}...' has {len(text):,} letters; a name has at most {LONGEST:,}. Shorten it."
             raise UsageError(msg)
-    if unknown := sorted(words.display.keys() - set(labels)):
+    if unknown := sorted(words.label_name.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg, code="no-such-label")
     images = _images(run, data, progress) if int8 else None
@@ -125,7 +125,7 @@ def export(
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg, code="other-weights", path=run.best)
     size = recipe.preprocessing.size
-    graph = ServedGraph(network, labels, recipe.architecture, calibration.temperatures, recipe.preprocessing).eval()
+    graph = ServedGraph(network, labels, recipe.hierarchy, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
     model = to_onnx(graph, size, outputs)
     if images is not None:
@@ -133,7 +133,7 @@ def export(
         model, certificate, known = quantised.model, quantised.certificate, quantised.known
         notes += [int8_in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
     else:
-        known = familiarise(run, data, progress=progress)
+        known = fit_reference(run, data, progress=progress)
     for note in (*notes, known.note):
         if note:
             progress.line(note)
@@ -145,10 +145,10 @@ def export(
         "labels": list(labels),
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
-        "display": dict(words.display),
-        "protected": run.protected,
+        "label_name": dict(words.label_name),
+        "positive_label": run.positive_label,
         "healthy": list(run.healthy),
-        "architecture": recipe.architecture,
+        "hierarchy": recipe.hierarchy,
         "tree": [
             {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}
             for branch in nested_decisions(labels)
@@ -166,11 +166,11 @@ def export(
         "licence": words.licence,
         "provenance": _provenance(run),
     }
-    facts["card"] = file_card(facts, words.remarks)
+    facts["card"] = file_card(facts, words.card_intro)
     content = seal(facts, model)
-    bundle = open_bundle(content, str(out))  # first: what cannot be opened would replace a model that can
+    model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
-    return bundle
+    return model_file
 
 
 def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _images(run: Run, data: Path | None, progress: Progress) -> Images:
-    images, why = own_images(run, progress, root=data)
+    images, why = run_images(run, progress, root=data)
     if images is None:
         msg = f"{run.path}: 8 bits take the images of the training, and {why}. Say where they lie with --data."
         raise RunError(msg, code="no-images", path=run.path)
@@ -259,11 +259,11 @@ def check_hub_folder(folder: Path) -> None:
         raise UsageError(msg)
 
 
-def write_hub_folder(bundle: Bundle, folder: Path) -> None:
+def write_hub_folder(model_file: ModelFile, folder: Path) -> None:
     """Write what ``huggingface_hub.upload_folder`` can push as it is.
 
     Args:
-        bundle: Of which the folder is to be.
+        model_file: Of which the folder is to be.
         folder: Made if it is not there; files of the same names are replaced.
 
     Raises:
@@ -271,20 +271,20 @@ def write_hub_folder(bundle: Bundle, folder: Path) -> None:
         UsageError: It holds files of these names that are not hilum's.
     """
     check_hub_folder(folder)
-    facts = bundle.facts
+    facts = model_file.facts
     config = {
         "model_type": "hilum",
-        "architectures": [facts["architecture"]],
+        "architectures": [facts["hierarchy"]],
         "id2label": facts["id2label"],
         "label2id": facts["label2id"],
-        "image_size": bundle.size,
+        "image_size": model_file.size,
         "num_channels": 1,
-        "hilum": {"format": facts["format"], "version": facts["hilum"], "sha256": bundle.sha256},
+        "hilum": {"format": facts["format"], "version": facts["hilum"], "sha256": model_file.sha256},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with saving_together(folder) as save:
-            save("model.onnx", bundle.model)
+            save("model.onnx", model_file.model)
             save("README.md", with_front_matter(facts["card"]).encode())
             save("config.json", as_bytes(config))
     except OSError as error:

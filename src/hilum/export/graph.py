@@ -23,13 +23,13 @@ from hilum.data.labels import branches
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RunError
 from hilum.models.compact import Compact
-from hilum.models.stages import Cascade, Ensemble, LastFeatures, side_by_side
+from hilum.models.stages import Cascade, Ensemble, FeatureExtractor, side_by_side
 from hilum.serving.onnx_file import HASH, METADATA, GraphError, check_graph
 from hilum.stats.calibration import decisions_of
 from hilum.training.module import to_network_range
 
 
-class Activations(LastFeatures):
+class Activations(FeatureExtractor):
     """What the last pass of one network left behind.
 
     Attributes:
@@ -89,7 +89,7 @@ class ServedGraph(nn.Module):
     Args:
         network: Maps images (B, 1, S, S) in [-1, 1] to log-probabilities (B, K).
         labels: K names.
-        architecture: ``flat`` or ``cascade``.
+        hierarchy: ``flat`` or ``cascade``.
         temperatures: By decision, as `hilum.stats.calibration.fit_temperatures` gives them; None for none.
         preprocessing: The recipe's; its size is S.
 
@@ -102,14 +102,14 @@ class ServedGraph(nn.Module):
         self,
         network: nn.Module,
         labels: Sequence[str],
-        architecture: str,
+        hierarchy: str,
         temperatures: Mapping[str, float] | None,
         preprocessing: Preprocessing,
     ) -> None:
         super().__init__()
         self.network = network.eval()
         self.preprocessing = preprocessing
-        self.decisions = decisions_of(labels, architecture)
+        self.decisions = decisions_of(labels, hierarchy)
         self.temperatures = temperatures
         stages = list(network.stages) if isinstance(network, Cascade) else [network]
         size = preprocessing.size

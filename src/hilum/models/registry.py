@@ -53,12 +53,12 @@ def network_names() -> list[str]:
 
 
 def build_classifier(
-    architecture: str, name: str, labels: Sequence[str], size: int, *, members: int = 1, **options: Any
+    hierarchy: str, name: str, labels: Sequence[str], size: int, *, members: int = 1, **options: Any
 ) -> nn.Module:
     """Build one network for all labels (``flat``), or one for each decision of their tree (``cascade``).
 
     Args:
-        architecture: ``flat`` or ``cascade``.
+        hierarchy: ``flat`` or ``cascade``.
         name: Of the network, or of each decision's.
         labels: K of them; for a cascade they have to be nested.
         size: Side of the input in pixels.
@@ -75,7 +75,7 @@ def build_classifier(
 
         return Ensemble(one, members) if members > 1 else one()
 
-    return Cascade(labels, build) if architecture == "cascade" else build(len(labels))
+    return Cascade(labels, build) if hierarchy == "cascade" else build(len(labels))
 
 
 def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.Module:
@@ -142,8 +142,8 @@ class LayerRow:
 class Summary:
     """The layers of a network in the order in which they are applied, and what they cost.
 
-    Sizes are in MiB for one image in float32, in the convention of the seed's Fig. 3: activations are counted
-    twice, once forward and once for their gradients.
+    Sizes are in MiB for one image in float32, in the convention of the original report's Fig. 3: activations are
+    counted twice, once forward and once for their gradients.
     """
 
     rows: tuple[LayerRow, ...]

@@ -79,7 +79,7 @@ class Ensemble(nn.Module):
         return torch.logsumexp(answers, dim=0) - log(len(self.members))
 
 
-class LastFeatures:
+class FeatureExtractor:
     """What the last pass of one network gave its last linear layer.
 
     Args:
@@ -113,7 +113,7 @@ class LastFeatures:
         return keep
 
 
-def side_by_side(parts: Sequence[LastFeatures]) -> Tensor:
+def side_by_side(parts: Sequence[FeatureExtractor]) -> Tensor:
     """The last features (B, D) of several networks, each scaled to length 1, and again when side by side."""
     scaled = [F.normalize(part.features.float().flatten(1), dim=1) for part in parts]
     return F.normalize(torch.cat(scaled, dim=1), dim=1)
@@ -135,7 +135,7 @@ class WithFeatures(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self._parts = [LastFeatures(part) for part in parts_of(network)]
+        self._parts = [FeatureExtractor(part) for part in parts_of(network)]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, 1, H, W) to log-probabilities (B, K) and features (B, D), each row of length 1."""

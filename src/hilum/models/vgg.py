@@ -1,4 +1,4 @@
-"""VGG-16 with batch normalisation, from one channel, as the seed report's Fig. 3 lists it."""
+"""VGG-16 with batch normalisation, from one channel, as the original report's Fig. 3 lists it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HALVINGS = len(STAGES)
 
 
 class VGG16BN(nn.Module):
-    """The seed's variant of VGG-16 (Simonyan and Zisserman 2015, configuration D).
+    """the original report's variant of VGG-16 (Simonyan and Zisserman 2015, configuration D).
 
     Batch normalisation (Ioffe and Szegedy 2015) follows every convolution and both hidden linear layers; there
     is no dropout. With K = 3 and 150x150 pixels it has 65,090,499 parameters. It ends in log-softmax, so that
@@ -20,7 +20,7 @@ class VGG16BN(nn.Module):
     Args:
         n_labels: Number of labels, K.
         size: Side of the square input in pixels, at least 32.
-        width: Scales the number of channels and hidden units; 1 is the seed's network.
+        width: Scales the number of channels and hidden units; 1 is the original report's network.
     """
 
     def __init__(self, n_labels: int, size: int = 150, width: float = 1.0) -> None:

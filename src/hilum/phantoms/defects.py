@@ -1,4 +1,4 @@
-"""Datasets as planned, and the defects that are planted in them."""
+"""Datasets as planned, and the defects that are injected in them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ def _refuse(text: str, why: str) -> UsageError:
 
 @dataclass(frozen=True)
 class Defect:
-    """One defect to plant.
+    """One defect to inject.
 
     Attributes:
         kind: A key of ``LABEL_DEFECTS`` or ``COUNT_DEFECTS``.
@@ -191,8 +191,8 @@ _PLANTING = 8
 
 
 @dataclass(frozen=True)
-class PlantedDefect:
-    """The truth about one planted defect.
+class InjectedDefect:
+    """The truth about one injected defect.
 
     Attributes:
         defect: What was asked for.
@@ -217,7 +217,7 @@ Details = list[dict[str, str | list[str]]]
 
 def _draw(rng: np.random.Generator, candidates: list[int], defect: Defect) -> list[int]:
     if len(candidates) < defect.number:
-        msg = f"cannot plant {defect}: only {len(candidates)} qualify; ask for fewer, or for more patients"
+        msg = f"cannot inject {defect}: only {len(candidates)} qualify; ask for fewer, or for more patients"
         raise UsageError(msg, code="too-few-candidates")
     return sorted(int(i) for i in rng.choice(candidates, defect.number, replace=False))
 
@@ -275,7 +275,7 @@ def _duplicate(plan: Plan, defect: Defect, rng: np.random.Generator, taken: set[
     return pairs
 
 
-def plant(planned: Plan, defects: Sequence[Defect], seed: int) -> tuple[Plan, tuple[PlantedDefect, ...]]:
+def inject(planned: Plan, defects: Sequence[Defect], seed: int) -> tuple[Plan, tuple[InjectedDefect, ...]]:
     """Plant ``defects`` in a planned dataset.
 
     Wrong labels and shared patients come first, then what goes with a label (as filed, wrong labels
@@ -307,7 +307,7 @@ def plant(planned: Plan, defects: Sequence[Defect], seed: int) -> tuple[Plan, tu
                 touched[other] |= {copy for copy, original in pairs[defect] if original in touched[other]}
         else:
             touched[defect] = _alter(plan, defect, rng)
-    planted = []
+    injected = []
     for defect in dict.fromkeys(defects):
         found = sorted(touched[defect])
         details: Details = []
@@ -325,5 +325,5 @@ def plant(planned: Plan, defects: Sequence[Defect], seed: int) -> tuple[Plan, tu
                     for s in ("train", "test")
                 }
                 details.append({"patient_id": name, **sides})
-        planted.append(PlantedDefect(defect, tuple(sorted(plan[i].path for i in found)), tuple(details)))
-    return plan, tuple(planted)
+        injected.append(InjectedDefect(defect, tuple(sorted(plan[i].path for i in found)), tuple(details)))
+    return plan, tuple(injected)

@@ -1,4 +1,4 @@
-"""Datasets of phantoms on disk: images by split and label, masks, metadata, truth about planted defects."""
+"""Datasets of phantoms on disk: images by split and label, masks, metadata, truth about injected defects."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ import numpy as np
 from hilum.data.readers.text_table import PHANTOMS, TRUTH, statement
 from hilum.errors import DataError
 from hilum.files import PREFIX, SUFFIX, save_bytes, save_json
-from hilum.phantoms.defects import Defect, PlannedImage, PlantedDefect, plan_dataset, plant
+from hilum.phantoms.defects import Defect, InjectedDefect, PlannedImage, inject, plan_dataset
 from hilum.phantoms.image import ENLARGED, brighten, encode, encode_mask, frame, resize, stamp, vary
 from hilum.phantoms.radiograph import LABELS, make_phantom
 from hilum.progress import Progress
@@ -37,13 +37,13 @@ class WrittenPhantoms:
         out: The dataset's folder.
         counts: Number of images by split, then by label as filed.
         patients: Number of patient identifiers.
-        defects: The truth about every planted defect, as in ``truth.json``.
+        defects: The truth about every injected defect, as in ``truth.json``.
     """
 
     out: Path
     counts: Mapping[str, Mapping[str, int]]
     patients: int
-    defects: tuple[PlantedDefect, ...]
+    defects: tuple[InjectedDefect, ...]
 
     @property
     def images(self) -> int:
@@ -157,7 +157,7 @@ def write_phantoms(
     """Write a dataset of phantoms, the same files whatever the number of workers.
 
     Images go to ``out/{train,test}/<label>/<patient>-<k>.png``, masks of the lesions to ``out/masks/`` and masks of
-    the lungs to ``out/masks/lungs/`` under the same path, the table of images to ``out/metadata.csv`` and the planted
+    the lungs to ``out/masks/lungs/`` under the same path, the table of images to ``out/metadata.csv`` and the injected
     defects to ``out/truth.json``.
     Workers are processes that import the calling script again: keep the call under
     ``if __name__ == "__main__"`` there.
@@ -169,7 +169,7 @@ def write_phantoms(
         size: Edge of the square images in pixels.
         test_fraction: Share of each label's patients that goes to ``test``, from 0 to below 1.
         shares: Share of the patients by label, in any unit; equal by default.
-        defects: What to plant.
+        defects: What to inject.
         masks: Whether to write masks of lesions and lungs.
         workers: Processes to use; all processors by default, 1 for none but this one.
         progress: Told as images are done.
@@ -185,7 +185,7 @@ def write_phantoms(
         test_fraction=test_fraction,
         shares=shares or dict.fromkeys(LABELS, 1.0),
     )
-    plan, planted = plant(plan, defects, seed)
+    plan, injected = inject(plan, defects, seed)
     plan.sort(key=lambda p: p.path)
     truth = {
         "seed": seed,
@@ -198,7 +198,7 @@ def write_phantoms(
                 "paths": p.paths,
                 "details": p.details,
             }
-            for p in planted
+            for p in injected
         ],
     }
     try:
@@ -215,4 +215,4 @@ def write_phantoms(
         msg = f"{out} cannot be written to ({error.strerror or error}); free space or choose another folder"
         raise DataError(msg) from error
     counts = {split: dict(Counter(p.label for p in plan if p.split == split)) for split in ("train", "test")}
-    return WrittenPhantoms(out, counts, len({p.patient_id for p in plan}), planted)
+    return WrittenPhantoms(out, counts, len({p.patient_id for p in plan}), injected)

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from hilum.text import escape, printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("remark", "remarks")}
+WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("remark", "card_intro")}
 
 
 def audit_lines(facts: Mapping[str, Any]) -> RenderableType:
@@ -75,20 +75,22 @@ def lines_of(together: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def demo_lines(facts: Mapping[str, Any], planted: Mapping[str, Any] | None, defect: str) -> RenderableType:
-    """What the demo says of its audits: of the data in one line or few, of the planted defect its finding.
+def demo_lines(facts: Mapping[str, Any], injected: Mapping[str, Any] | None, defect: str) -> RenderableType:
+    """What the demo says of its audits: of the data in one line or few, of the injected defect its finding.
 
     Args:
         facts: What ``audit.json`` holds.
-        planted: The finding about a defect that was planted elsewhere, if one was.
-        defect: What was planted, in words.
+        injected: The finding about a defect that was injected elsewhere, if one was.
+        defect: What was injected, in words.
     """
     worse = [finding for finding in facts["findings"] if finding["severity"] != "info"]
     parts: list[RenderableType] = ["", f"[bold]Audit[/] of {facts['n_images']:,} images: {summary(facts['findings'])}"]
     parts += [f"{_head(finding)} {_shown(finding['message'])}" for finding in worse]
-    if planted:
+    if injected:
         parts.append(f"[bold]Planted[/] in other phantoms: {escape(defect)}. The audit says:")
-        parts.append(Padding(f"{_head(planted)} {_shown(planted['message'] + ' ' + planted['meaning'])}", (0, 0, 0, 2)))
+        parts.append(
+            Padding(f"{_head(injected)} {_shown(injected['message'] + ' ' + injected['meaning'])}", (0, 0, 0, 2))
+        )
     return Group(*parts, "")
 
 

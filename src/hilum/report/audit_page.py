@@ -140,7 +140,7 @@ def evidence_of(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence
 
 def _copies(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
     """Of the largest groups, the file to keep and a copy of it."""
-    table = audit.survey.table
+    table = audit.scan.table
     position = {row.path: i for i, row in enumerate(table.rows)}
     kind = {pair.second: WORDS[pair.kind][0] for pair in audit.duplicates.pairs}
     made = []
@@ -156,7 +156,7 @@ def _copies(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
 def _patients(audit: Audit, evidence: Mapping[str, Any]) -> list[str]:
     examples = evidence.get("examples", [])
     chosen = []
-    whose = list(zip(audit.survey.table.rows, audit.patients.patient, strict=True))
+    whose = list(zip(audit.scan.table.rows, audit.patients.patient, strict=True))
     for patient in examples[: MOST // 2]:
         first, *others = [row for row, name in whose if name == patient]
         other = next((row for row in others if (row.split, row.label) != (first.split, first.label)), first)
@@ -165,14 +165,14 @@ def _patients(audit: Audit, evidence: Mapping[str, Any]) -> list[str]:
 
 
 def _named(audit: Audit, paths: Sequence[str]) -> tuple[Picture, ...]:
-    table = audit.survey.table
+    table = audit.scan.table
     return tuple(Picture(picture_uri(table.root / path), path) for path in paths)
 
 
 def _suspects(audit: Audit) -> tuple[Picture, ...]:
-    table = audit.survey.table
+    table = audit.scan.table
     made = []
-    for suspect in audit.labels.suspects[: 4 * MOST] if audit.labels else ():
+    for suspect in audit.labels.label_issues[: 4 * MOST] if audit.labels else ():
         row = table.rows[suspect.position]
         told = f"filed as {suspect.label} ({suspect.own:.0%}), looks like {suspect.likely} ({suspect.other:.0%})"
         made.append(Picture(picture_uri(table.file(row)), f"{row.path}: {told}"))
@@ -182,14 +182,14 @@ def _suspects(audit: Audit) -> tuple[Picture, ...]:
 def _recognised(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
     (match,) = [match for match in audit.matches if match.known.name == evidence["dataset"]]
     wanted = evidence["labels"] if "label" in evidence else audit.facts["labels"]
-    chosen = [i for i in match.positions if audit.survey.table.rows[i].label in wanted]
+    chosen = [i for i in match.positions if audit.scan.table.rows[i].label in wanted]
     return _named(audit, _some(audit, chosen, MOST))
 
 
 def _some(audit: Audit, positions: Any, most: int) -> list[str]:
     """Paths of up to `most` of these images, evenly spaced."""
     spread = np.unique(np.linspace(0, len(positions) - 1, min(most, len(positions))).round().astype(int))
-    return [audit.survey.table.rows[positions[k]].path for k in spread]
+    return [audit.scan.table.rows[positions[k]].path for k in spread]
 
 
 def _shortcut(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence:
@@ -197,14 +197,14 @@ def _shortcut(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence:
     worst = max((finding["evidence"]["labels"][0] for finding in findings), key=lambda entry: entry["auroc"])
     if worst["kind"] == "pixels":
         label = worst["label"]
-        own = np.array([row.label == label for row in audit.survey.table.rows])
+        own = np.array([row.label == label for row in audit.scan.table.rows])
         means = _mean(audit, own, f"mean of '{label}'"), _mean(audit, ~own, "mean of the rest")
         examples = [path for side in (own, ~own) for path in _some(audit, np.flatnonzero(side), 2)]
         return Evidence(pictures=(*means, *_named(audit, examples)))
     probes = [finding["evidence"]["probe"] for finding in findings]
     asked = {name: values for probe in probes for name, values in _values(audit, probe).items()}
     labels = audit.facts["labels"]
-    rows = audit.survey.table.rows
+    rows = audit.scan.table.rows
     told = [
         (name, *(_told([v for v, row in zip(values, rows, strict=True) if row.label == label]) for label in labels))
         for name, values in asked.items()
@@ -215,8 +215,8 @@ def _shortcut(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence:
 
 def _values(audit: Audit, probe: str) -> dict[str, Sequence[str | float]]:
     """By name, what a probe of files sees of each image."""
-    files: Sequence[Container] = audit.survey.containers
-    rows = audit.survey.table.rows
+    files: Sequence[Container] = audit.scan.containers
+    rows = audit.scan.table.rows
     if probe == "container":
         names = ("format", "mode", "quantisation", "dpi", "exif", "progressive")
         return {name: [str(getattr(file, name)) for file in files] for name in names}
@@ -244,7 +244,7 @@ def _told(values: Sequence[str | float]) -> str:
 
 
 def _mean(audit: Audit, chosen: Any, caption: str) -> Picture:
-    mean = audit.survey.thumbnails[chosen].mean(axis=0).round().astype(np.uint8)
+    mean = audit.scan.thumbnails[chosen].mean(axis=0).round().astype(np.uint8)
     image = Image.fromarray(mean).resize((MEAN_SIDE, MEAN_SIDE), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
@@ -334,15 +334,15 @@ def _overview(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _pairs(audit: Audit) -> list[dict[str, Any]]:
     """The worst pairs, the file to keep before its copy: across splits and labels first."""
-    rows = audit.survey.table.rows
+    rows = audit.scan.table.rows
 
     def apart(pair: Pair) -> tuple[bool, bool]:
         one, other = rows[pair.first], rows[pair.second]
         return bool(one.split and other.split) and one.split != other.split, one.label != other.label
 
     def picture(position: int) -> PictureOf:
-        row = audit.survey.table.rows[position]
-        return PictureOf(row.path, row.label, row.split, picture_uri(audit.survey.table.file(row)))
+        row = audit.scan.table.rows[position]
+        return PictureOf(row.path, row.label, row.split, picture_uri(audit.scan.table.file(row)))
 
     def badness(pair: Pair) -> tuple[bool, bool, float]:
         splits, labels = apart(pair)

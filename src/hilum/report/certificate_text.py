@@ -60,9 +60,10 @@ def _read(counts: Mapping[str, int]) -> list[str]:
 
 def certified_sentence(facts: Mapping[str, Any]) -> str:
     """The certificate in one sentence."""
-    who = "patients" if facts["unit"] == "patients" else "images (patients are not all known)"
+    who = "patients" if facts["resampling_unit"] == "patients" else "images (patients are not all known)"
     told = (
-        f"With {100 * facts['confidence']:g} % confidence, at most {100 * facts['miss_rate']:g} % of {who} with "
+        f"With {100 * facts['confidence']:g} % confidence, at most {100 * facts['false_negative_rate']:g} % of {who} "
+        f"with "
         f"{facts['group']} are cleared; a probability of it below {facts['threshold']:.4g} clears"
     )
     upper = facts.get("upper")
@@ -84,7 +85,7 @@ def _upper_words(upper: Mapping[str, Any]) -> str:
 
 def counted_sentence(facts: Mapping[str, Any]) -> str:
     """On whom it rests."""
-    unit, missed = facts["unit"], facts["missed_here"]
+    unit, missed = facts["resampling_unit"], facts["false_negatives"]
     source = f"{facts['data']['name']}" if facts["data"]["own"] else f"the other data {facts['data']['name']}"
     told = (
         f"counted on {facts['n_patients']} {unit} with it ({source}), none of whom the run has seen; "
@@ -103,7 +104,7 @@ def counted_sentence(facts: Mapping[str, Any]) -> str:
 def unit_sentences(facts: Mapping[str, Any]) -> list[str]:
     """Of what the guarantee speaks: a patient by all images, or one image; empty of certificates of versions before."""
     images = facts.get("images")
-    if not images or facts["unit"] != "patients":
+    if not images or facts["resampling_unit"] != "patients":
         return []
     if images["max"] <= 1:
         return ["unit: the patient, who has one image; a study of several has its largest score"]
@@ -200,7 +201,7 @@ def sensitivity_sentence(held: Mapping[str, Any]) -> str:
     if not found or not outcomes or not outcomes["abstain"] + outcomes["read"]:
         return ""
     told = [f"counted as {name} {interval_text(found[f'referred_as_{name}'])}" for name in ("found", "missed")]
-    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {interval_text(found['referred_excluded'])}"
+    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {interval_text(found['selective_recall'])}"
 
 
 SHOWN = ("attempt", "refusal", "access")
@@ -233,7 +234,7 @@ def ledger_lines(ledger: Ledger, images: ImageSet | None = None) -> RenderableTy
 def _what(entry: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], *, given_back: bool) -> str:
     if entry["kind"] == "access":
         return f"evaluated, {entry['split']}"
-    claim = f"{entry['group']}, {100 * entry['miss_rate']:g} %"
+    claim = f"{entry['group']}, {100 * entry['false_negative_rate']:g} %"
     claim += f", {entry['form']}" if entry.get("form", "float") != "float" else ""
     if entry["kind"] == "refusal":
         return f"refused: {claim}"

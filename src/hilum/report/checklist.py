@@ -27,7 +27,7 @@ from hilum.report.certificate_text import (
     holding_sentence,
     sensitivity_sentence,
 )
-from hilum.report.checklist_data import NOT_EVALUATED, OLDER, Answer, Facts, State
+from hilum.report.checklist_data import NOT_EVALUATED, OLDER, Facts, Outcome, State
 from hilum.report.evaluation_console import abstention_sentences, reliance_sentence, relied_on
 from hilum.stats.calibration import ECE
 from hilum.stats.calibration_slope import calibration_sentences, calibration_verdict
@@ -65,14 +65,14 @@ def tally(items: Sequence[Item]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in get_args(State))
 
 
-def _use(facts: Facts) -> Answer:
+def _use(facts: Facts) -> Outcome:
     told = f"tells {', '.join(facts.run.labels)} apart. {INTENDED} {NOT_INTENDED}"
-    if facts.run.protected:
-        return "PASS", f"{told} {facts.run.protected} must not be missed"
-    return "UNKNOWN", f"{told} What must not be missed, the recipe does not say (protected)"
+    if facts.run.positive_label:
+        return "PASS", f"{told} {facts.run.positive_label} must not be missed"
+    return "UNKNOWN", f"{told} What must not be missed, the recipe does not say (positive)"
 
 
-def _shortcuts(facts: Facts) -> Answer:
+def _shortcuts(facts: Facts) -> Outcome:
     gate = read_gate(facts.metrics)
     if not gate:
         return NOT_EVALUATED
@@ -87,20 +87,23 @@ def _shortcuts(facts: Facts) -> Answer:
     return ("PASS" if gate["verdict"] == SHOWN else "UNKNOWN"), "; ".join(told)
 
 
-def _preprocessing(facts: Facts) -> Answer:
+def _preprocessing(facts: Facts) -> Outcome:
     chosen = facts.run.recipe.preprocessing
     return "PASS", f"{chosen.model_dump()}, SHA-256 {chosen.digest()[:16]}"
 
 
-def _weights(facts: Facts) -> Answer:
+def _weights(facts: Facts) -> Outcome:
     weights = facts.run.environment.get("weights_sha256")
     if not weights:
         return "UNKNOWN", "the training is not finished"
     kind = facts.run.recipe.network
-    return "PASS", f"{kind.name}, {facts.run.recipe.architecture}, from freshly drawn weights; SHA-256 {weights[:16]}"
+    return (
+        "PASS",
+        f"{kind.architecture}, {facts.run.recipe.hierarchy}, from freshly drawn weights; SHA-256 {weights[:16]}",
+    )
 
 
-def _budget(facts: Facts) -> Answer:
+def _budget(facts: Facts) -> Outcome:
     seed = f"seed {facts.run.recipe.training.seed}"
     sweep = facts.run.path.parent.parent
     if (sweep / "sweep.json").exists():
@@ -111,7 +114,7 @@ def _budget(facts: Facts) -> Answer:
     return ("PASS" if facts.access["confirmatory"] else "UNKNOWN"), f"{seed}; {access_sentence(facts.access)}"
 
 
-def _size(facts: Facts) -> Answer:
+def _size(facts: Facts) -> Outcome:
     found = facts.metrics.get("detectable")
     if not found:
         return NOT_EVALUATED
@@ -120,19 +123,19 @@ def _size(facts: Facts) -> Answer:
     return ("REPORTED" if found["value"] is not None else "UNKNOWN"), detectable_sentence(found)
 
 
-def _confusion(facts: Facts) -> Answer:
+def _confusion(facts: Facts) -> Outcome:
     return ("REPORTED", f"rows truth: {facts.metrics['confusion']}") if facts.metrics else NOT_EVALUATED
 
 
-def _recall(facts: Facts) -> Answer:
+def _recall(facts: Facts) -> Outcome:
     return _by_label(facts, ("recall", "precision"), percent, percent_range)
 
 
-def _area(facts: Facts) -> Answer:
+def _area(facts: Facts) -> Outcome:
     return _by_label(facts, ("auroc",), fraction, fraction_range)
 
 
-def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show_range: Callable[..., str]) -> Answer:
+def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show_range: Callable[..., str]) -> Outcome:
     if not facts.metrics:
         return NOT_EVALUATED
     told = "; ".join(
@@ -140,16 +143,16 @@ def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show
         for name in names
         for label, entry in facts.metrics[name].items()
     )
-    if facts.metrics["unit"] == "images":
+    if facts.metrics["resampling_unit"] == "images":
         who = in_words(facts.metrics.get("with_patient", 0), facts.metrics["n_images"])
         return "UNKNOWN", f"{who}, so that the intervals are optimistic: {told}"
     return "REPORTED", told
 
 
-def _predictive(facts: Facts) -> Answer:
+def _predictive(facts: Facts) -> Outcome:
     found = facts.metrics.get("predictive_values")
     if not found:
-        return ("UNKNOWN", "no protected label, or only one side of it") if facts.metrics else NOT_EVALUATED
+        return ("UNKNOWN", "no positive label, or only one side of it") if facts.metrics else NOT_EVALUATED
     told = [f"at {percent(at['prevalence'])}: PPV {percent(at['ppv']['value'])}, NPV {percent(at['npv']['value'])}"
             for at in found["at"]]  # fmt: skip
     if any(row["verdict"] == REFUTED for row in worse_than_nothing(facts.metrics.get("decision_curve"))):
@@ -158,12 +161,12 @@ def _predictive(facts: Facts) -> Answer:
     return "REPORTED", f"{found['label']}, {'; '.join(told)}"
 
 
-def _calibration(facts: Facts) -> Answer:
+def _calibration(facts: Facts) -> Outcome:
     if not facts.metrics:
         return NOT_EVALUATED
     metrics = facts.metrics
     told = [
-        f"{name} ECE {percent(ece['value'])}, noise floor {percent(ece['noise_floor'])}{_seldom(ece)}"
+        f"{name} ECE {percent(ece['value'])}, noise floor {percent(ece['ece_null_mean'])}{_seldom(ece)}"
         for key, name in ECE.items()
         if (ece := metrics.get(key))
     ]
@@ -173,11 +176,11 @@ def _calibration(facts: Facts) -> Answer:
 
 
 def _seldom(error: Mapping[str, float]) -> str:
-    high = error.get("noise_high")
+    high = error.get("ece_null_q95")
     return "" if high is None else f" (95 % of calibrated models stay below {percent(high)})"
 
 
-def _operating_point(facts: Facts) -> Answer:
+def _operating_point(facts: Facts) -> Outcome:
     held, certificate = facts.metrics.get("operating_point"), facts.metrics.get("certificate")
     if certificate and not held:
         return (
@@ -196,7 +199,7 @@ def _operating_point(facts: Facts) -> Answer:
     return state, "; ".join(told)
 
 
-def _subgroups(facts: Facts) -> Answer:
+def _subgroups(facts: Facts) -> Outcome:
     found = facts.metrics.get("subgroups")
     if not found:
         return "UNKNOWN", "the table has no column of a few values (source, view, sex, age ...) to form subgroups by"
@@ -204,22 +207,22 @@ def _subgroups(facts: Facts) -> Answer:
         return OLDER
     told = ["by " + ", ".join(f"{name} ({len(values)})" for name, values in found.items())]
     verdict = subgroup_verdict(found)
-    what = f"recall of {facts.run.protected}" if facts.run.protected else "accuracy"
+    what = f"recall of {facts.run.positive_label}" if facts.run.positive_label else "accuracy"
     least = f"{what} at most {100 * MARGIN:g} points lower in each than in the rest: {verdict}"
     return STATES[verdict], "; ".join([*told, least, *subgroup_sentences(found)])
 
 
-def _external(facts: Facts) -> Answer:
+def _external(facts: Facts) -> Outcome:
     if not facts.external:
         return "FAIL", "external validation: NONE"
-    drops = {name: metrics.get("drop") for name, metrics in facts.external.items()}
+    drops = {name: metrics.get("performance_drop") for name, metrics in facts.external.items()}
     told = "; ".join(f"{name}: {drop_sentence(found) if found else 'measured'}" for name, found in drops.items())
     differences = [found["balanced_accuracy"]["difference"] for found in drops.values() if found]
     verdict = weakest([not_lower(difference, DROP) for difference in differences])
     return STATES[verdict], f"{told}; at most {100 * DROP:g} points lower there: {verdict}"
 
 
-def _abstention(facts: Facts) -> Answer:
+def _abstention(facts: Facts) -> Outcome:
     found = facts.metrics.get("abstention")
     if not found:
         return ("UNKNOWN", facts.metrics.get("abstention_note") or "not measured") if facts.metrics else NOT_EVALUATED
@@ -236,13 +239,13 @@ def _abstention(facts: Facts) -> Answer:
     return state, f"{stated}; {verdict} to be at most {percent(bound)}, as calibration sets vary; {told}"
 
 
-def _gallery(facts: Facts) -> Answer:
+def _gallery(facts: Facts) -> Outcome:
     if facts.errors_shown is None:
         return NOT_EVALUATED
     return "REPORTED", f"{facts.errors_shown} wrongly answered images are shown"
 
 
-def _hashes(facts: Facts) -> Answer:
+def _hashes(facts: Facts) -> Outcome:
     environment = facts.run.environment
     have = {
         "code": environment.get("code_sha256"),
@@ -258,7 +261,7 @@ def _hashes(facts: Facts) -> Answer:
     )
 
 
-ITEMS: tuple[tuple[str, Callable[[Facts], Answer]], ...] = (
+ITEMS: tuple[tuple[str, Callable[[Facts], Outcome]], ...] = (
     ("intended use and non-uses", _use),
     ("source, dates, site, licence", lambda facts: data.columns(facts, "source", "date", "site", "licence")),
     ("age, sex and view by class", lambda facts: data.columns(facts, "age", "sex", "view", by_label=True)),

@@ -40,12 +40,12 @@ class Facts:
     errors_shown: int | None
 
 
-Answer = tuple[State, str]
-OLDER: Answer = ("UNKNOWN", "the evaluation is of an older version: hilum evaluate RUN again")
-NOT_EVALUATED: Answer = ("UNKNOWN", "the test images were not evaluated yet: hilum evaluate RUN")
+Outcome = tuple[State, str]
+OLDER: Outcome = ("UNKNOWN", "the evaluation is of an older version: hilum evaluate RUN again")
+NOT_EVALUATED: Outcome = ("UNKNOWN", "the test images were not evaluated yet: hilum evaluate RUN")
 
 
-def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Answer:
+def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Outcome:
     """What the table says of its images, column by column."""
     table = facts.metrics.get("table")
     if not table:
@@ -75,7 +75,7 @@ def by_class(counts: Mapping[str, Mapping[str, int]] | None) -> str:
     return ", ".join(shown)
 
 
-def possible(facts: Facts) -> Answer:
+def possible(facts: Facts) -> Outcome:
     """Whether labels contradict the images' dates, or known sets."""
     impossible = [] if not facts.metrics.get("table") else list(facts.metrics["table"]["impossible"])
     found = [*facts.audit.get("findings", []), *(facts.metrics.get("audit") or {}).get("findings", [])]
@@ -95,14 +95,14 @@ def possible(facts: Facts) -> Answer:
     )
 
 
-def counts(facts: Facts) -> Answer:
+def counts(facts: Facts) -> Outcome:
     """How many images each split has, and how many are left out."""
     counts = Counter(row.split for row in facts.split)
     used = ", ".join(f"{name} {n:,}" for name, n in counts.items() if name not in (UNUSED, UNREADABLE))
     return "PASS", f"{used}; unused {counts[UNUSED]:,}, unreadable {counts[UNREADABLE]:,}"
 
 
-def unit(facts: Facts) -> Answer:
+def unit(facts: Facts) -> Outcome:
     """Whether the split is by patient, and none is on two sides."""
     used = [row for row in facts.split if row.split not in (UNUSED, UNREADABLE)]
     known = sum(bool(row.patient_id) for row in used)
@@ -114,7 +114,7 @@ def unit(facts: Facts) -> Answer:
     return "PASS", f"split by patient; none of {len({row.patient_id for row in used}):,} is in more than one split"
 
 
-def duplicates(facts: Facts) -> Answer:
+def duplicates(facts: Facts) -> Outcome:
     """Whether copies are on two sides of the split."""
     used = {(row.sha256, row.split) for row in facts.split if row.sha256 and row.split not in (UNUSED, UNREADABLE)}
     crossing = _on_both_sides(used)
@@ -138,11 +138,11 @@ def duplicates(facts: Facts) -> Answer:
     return "PASS", f"{len(found['groups'])} groups of copies, none across splits"
 
 
-def sources(facts: Facts) -> Answer:
+def sources(facts: Facts) -> Outcome:
     """Where images come from, by label."""
     table = facts.metrics.get("table") or {}
-    if table.get("given_away"):
-        return "FAIL", "; ".join(table["given_away"])
+    if table.get("confounded_labels"):
+        return "FAIL", "; ".join(table["confounded_labels"])
     source = table.get("columns", {}).get("source")
     if not source:
         return "UNKNOWN", "no column of the table says where images come from, or it is empty"

@@ -193,7 +193,7 @@ def rule_title(rule: str) -> str:
 ABOUT = {
     "name": "Name",
     "network": "Network",
-    "architecture": "Architecture",
+    "hierarchy": "Architecture",
     "recipe": "Recipe",
     "seed": "Seed",
     "split": "Images of its split",

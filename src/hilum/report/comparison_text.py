@@ -61,7 +61,7 @@ def most_changed(facts: Facts, found: Facts) -> str:
     largest = max(changes, key=lambda label: abs(changes[label]), default="")
     if largest and abs(changes[largest]) <= abs(found["accuracy"]["difference"]["value"]):
         largest = ""
-    positive = facts["protected"] if changes.get(facts["protected"] or "", 0.0) < 0 else ""
+    positive = facts["positive_label"] if changes.get(facts["positive_label"] or "", 0.0) < 0 else ""
     return "".join(_changed(facts, found, label) for label in dict.fromkeys((positive, largest)) if label)
 
 
@@ -179,7 +179,7 @@ def comparison_table(facts: dict[str, Any]) -> RenderableType:
         f"{which}: [bold]{escape(run['name'])}[/]"
         for which, run in zip(("first", "second"), facts["runs"], strict=True)
     ]
-    about = [f"{run['network']} {run['architecture']}, seed {run['seed']}, on {run['split']}" for run in facts["runs"]]
+    about = [f"{run['network']} {run['hierarchy']}, seed {run['seed']}, on {run['split']}" for run in facts["runs"]]
     unit = f"of {facts['n_patients']} patients" if facts["n_patients"] else optimistic(facts)
     lines = [f"{name} ({escape(what)})" for name, what in zip(names, about, strict=True)]
     parts: list[RenderableType] = ["", *lines, f"{facts['n_images']} images {unit}, the same ones for both"]
@@ -201,7 +201,7 @@ def _measures(facts: dict[str, Any], rule: str, found: dict[str, Any]) -> Table:
     rows = [("accuracy", found["accuracy"]), ("balanced accuracy", found["balanced_accuracy"])]
     rows += [(label, found["recall"][label]) for label in facts["labels"]]
     for name, entry in rows:
-        star = " [yellow]*[/]" if name == facts["protected"] else ""
+        star = " [yellow]*[/]" if name == facts["positive_label"] else ""
         table.add_row(escape(name) + star, *_three(entry))
     return table
 

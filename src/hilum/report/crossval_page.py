@@ -30,14 +30,14 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
     labels = result["pooled"]["labels"]
     for name in ("images", "accuracy %", "balanced %"):
         table.add_column(name, justify="right", no_wrap=True)
-    protected = result["pooled"]["protected"]
-    if protected in labels:
-        table.add_column(f"sensitivity (recall) {escape(protected)} %", justify="right")
+    positive_label = result["pooled"]["positive_label"]
+    if positive_label in labels:
+        table.add_column(f"sensitivity (recall) {escape(positive_label)} %", justify="right")
     for number, fold in enumerate(result["per_fold"], 1):
         row = [str(number), str(fold["n_images"])]
         row += [cell_text(fold[name]) for name in ("accuracy", "balanced_accuracy")]
-        if protected in labels:
-            row.append(cell_text(fold["recall"][protected]))
+        if positive_label in labels:
+            row.append(cell_text(fold["recall"][positive_label]))
         table.add_row(*row)
     lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result["spread"].items()]
     lines += [escape(result["pooled"]["shared"])] if "shared" in result["pooled"] else []
@@ -129,18 +129,18 @@ def _recall(fold: Mapping[str, Any], label: str) -> Mapping[str, float | None]:
 
 
 def _missed(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How many protected images each fold missed, and all together; None where nothing is protected."""
-    protected = result["pooled"]["protected"]
-    if protected not in result["pooled"]["labels"]:
+    """How many positive images each fold missed, and all together; None where nothing is positive."""
+    positive_label = result["pooled"]["positive_label"]
+    if positive_label not in result["pooled"]["labels"]:
         return None
 
     def counted(metrics: Mapping[str, Any]) -> tuple[int, int]:
-        k = metrics["labels"].index(protected)
+        k = metrics["labels"].index(positive_label)
         row = metrics["confusion"][k]
         return sum(row) - row[k], sum(row)
 
     return {
-        "label": protected,
+        "label": positive_label,
         "folds": [counted(fold) for fold in result["per_fold"]],
         "all": counted(result["pooled"]),
     }

@@ -207,7 +207,7 @@ def _by_label(metrics: dict[str, Any]) -> Iterator[Table]:
         for measure in shown:
             table.add_column(measure.title.replace(" (", "\n("), justify="right", no_wrap=True)
         for label in metrics["labels"]:
-            name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
+            name = escape(label) + (" [yellow]*[/]" if label == metrics["positive_label"] else "")
             cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
             table.add_row(name, *(f"{value}\n[dim]{limits.removesuffix(' %')}[/]" for value, limits in cells))
         yield table
@@ -216,10 +216,10 @@ def _by_label(metrics: dict[str, Any]) -> Iterator[Table]:
 def _sentences(metrics: dict[str, Any], alarms: Sequence[str]) -> list[str]:
     accuracy, balanced = (interval_text(metrics[name]) for name in ("accuracy", "balanced_accuracy"))
     lines = [f"accuracy [bold]{accuracy}[/], balanced {balanced}"]
-    labels, protected = metrics["labels"], metrics["protected"]
-    if protected in labels:
-        row = metrics["confusion"][labels.index(protected)]
-        missed = sum(row) - row[labels.index(protected)]
+    labels, positive_label = metrics["labels"], metrics["positive_label"]
+    if positive_label in labels:
+        row = metrics["confusion"][labels.index(positive_label)]
+        missed = sum(row) - row[labels.index(positive_label)]
         lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
     lines += [escape(sentence) for sentence in decision_sentences(metrics)]
     lines.append(f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, {_errors(metrics)}")
@@ -241,8 +241,8 @@ def _errors(scores: Mapping[str, Any]) -> str:
     told = []
     for key, name in ECE.items():
         if ece := scores.get(key) or (scores["ece"] if key == "ece_class_wise" else None):
-            seldom = f", seldom above {high:.3f}" if (high := ece.get("noise_high")) else ""
-            told.append(f"{name} ECE {ece['value']:.3f} (calibrated: {ece['noise_floor']:.3f}{seldom})")
+            seldom = f", seldom above {high:.3f}" if (high := ece.get("ece_null_q95")) else ""
+            told.append(f"{name} ECE {ece['value']:.3f} (calibrated: {ece['ece_null_mean']:.3f}{seldom})")
     return ", ".join(told)
 
 
@@ -265,7 +265,7 @@ def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(harm)
     if abstained := metrics.get("abstention"):
         lines += abstention_sentences(abstained)
-    if found := metrics.get("drop"):
+    if found := metrics.get("performance_drop"):
         lines.append(drop_sentence(found))
     if gate := read_gate(metrics):
         lines.append(gate_sentence(gate))
@@ -293,11 +293,12 @@ def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
             + (f"; of these {interval_text(seen['any_image'])} had at least one such image" if seen else "")
         )
     recall = abstained["recall"]
-    if recall["as_missed"]["value"] is not None:
+    if recall["recall_abstentions_negative"]["value"] is not None:
         told.append(
             "recall of what must not be missed by the rule in force (the certified threshold, else the most probable "
             "label), abstentions counted as missed "
-            f"{interval_text(recall['as_missed'])}, as found {interval_text(recall['as_found'])}"
+            f"{interval_text(recall['recall_abstentions_negative'])}, as found "
+            f"{interval_text(recall['recall_abstentions_positive'])}"
         )
     return told
 

@@ -92,7 +92,7 @@ def risk_against_coverage(found: Mapping[str, Any], name: str) -> Markup:
         panel = figure.subplots()
         for key, words, colour in (
             ("confidence", "the least sure are left out", VAL_COLOUR),
-            ("familiarity", "the least familiar are left out", TRAIN_COLOUR),
+            ("in_distribution", "the least familiar are left out", TRAIN_COLOUR),
         ):
             panel.plot(found["coverage"], found[key], color=colour, label=words)
         panel.set_xlim(0, 1)
@@ -255,7 +255,7 @@ def reliance_section(found: Mapping[str, Any] | None, colours: Mapping[str, str]
         "figure": reliance_dots(found["labels"], colours, name),
         "labels": labels,
         "constant": found["constant"],
-        "not_judged": found["not_judged"],
+        "not_scored": found["not_scored"],
     }
 
 

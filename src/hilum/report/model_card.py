@@ -59,7 +59,7 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         f"# {markdown(run.name)}",
         f"{LIMITS} {INTENDED} {NOT_INTENDED}",
         "## Labels",
-        _labels(run.labels, {}, run.protected),
+        _labels(run.labels, {}, run.positive_label),
         "## Training data",
         _data(environment.get("data", {}), counts, run.labels, known_of(run)["findings"]),
         "## Results",
@@ -78,22 +78,22 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
     return _header(facts) + "\n\n".join(sections) + "\n"
 
 
-def file_card(facts: Mapping[str, Any], remarks: str = "") -> str:
+def file_card(facts: Mapping[str, Any], card_intro: str = "") -> str:
     """A model file's card as Markdown.
 
     Args:
         facts: All its metadata but the card.
-        remarks: Markdown, put behind the title.
+        card_intro: Markdown, put behind the title.
     """
     provenance, int8 = facts["provenance"], facts["int8"]
     data, certificate, made = provenance["data"], facts["certificate"], provenance["trained_with"]
     unmeasured = ["Not measured: run `hilum evaluate` before `hilum export`."]
     sections = [
         f"# {markdown(facts['name'])}",
-        *([remarks.strip()] if remarks.strip() else []),
+        *([card_intro.strip()] if card_intro.strip() else []),
         LIMITS,
         "## Labels",
-        _labels(facts["labels"], facts["display"], facts["protected"]),
+        _labels(facts["labels"], facts["label_name"], facts["positive_label"]),
         "## Training data",
         f"{code_span(data['name'])}, digest `{data['digest'][:16]}`; splits by "
         f"{'patient' if data['patients_known'] else 'image'}.",
@@ -140,11 +140,11 @@ def int8_in_words(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _labels(labels: Sequence[str], display: Mapping[str, str], positive: str | None) -> str:
+def _labels(labels: Sequence[str], label_name: Mapping[str, str], positive: str | None) -> str:
     lines = []
     for label in labels:
-        shown = f": {markdown(display[label])}" if display.get(label) else ""
-        mark = " (protected: the one that must not be missed)" if label == positive else ""
+        shown = f": {markdown(label_name[label])}" if label_name.get(label) else ""
+        mark = " (positive: the one that must not be missed)" if label == positive else ""
         lines.append(f"- {code_span(label)}{shown}{mark}")
     return "\n".join(lines)
 
@@ -184,7 +184,7 @@ def _results(metrics: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
         shown = (f"{value} ({limits.removesuffix(' %')})" for value, limits in cells)
         table.append(f"| {code_span(label)} | {' | '.join(shown)} |")
     errors = [
-        f"{name} calibration error {ece['value']:.3f} (if these probabilities were right: {ece['noise_floor']:.3f})"
+        f"{name} calibration error {ece['value']:.3f} (if these probabilities were right: {ece['ece_null_mean']:.3f})"
         for key, name in ECE.items()
         if (ece := metrics.get(key) or (metrics["ece"] if key == "ece_class_wise" else None))
     ]
@@ -193,7 +193,7 @@ def _results(metrics: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
 
 
 def _certificate(certificate: Mapping[str, Any]) -> str:
-    certificate = {"unit": "patients", **certificate}  # earlier ones do not say so
+    certificate = {"resampling_unit": "patients", **certificate}  # earlier ones do not say so
     told = [f"{certified_sentence(certificate)}.", *(f"{sentence}." for sentence in unit_sentences(certificate))]
     who = f"{certificate['n_patients']:,} {certificate['unit']}"
     told.append(f"It rests on {who} that the model never saw, and holds for patients like those, and for no others.")
@@ -205,7 +205,7 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
     local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
     members = f", {network['members']} members" if network["members"] > 1 else ""
     return (
-        f"Recipe {code_span(recipe['name'])}: {recipe['architecture']}, network `{network['name']}`{members}, "
+        f"Recipe {code_span(recipe['name'])}: {recipe['hierarchy']}, network `{network['name']}`{members}, "
         f"seed {recipe['training']['seed']}; images of {shape['size']}x{shape['size']} pixels"
         f"{', histogram-equalised' if shape['equalise'] else ''}{local}."
     )

@@ -87,7 +87,7 @@ def page_content(run: Run) -> dict[str, Any]:
         "audit": errors_of(known_of(run)),
         "notes": environment.get("data", {}).get("notes", []),
         "unreadable": environment.get("data", {}).get("unreadable", []),
-        "network": {"name": network.name, "architecture": run.recipe.architecture, "size": size, "n_labels": n_labels}
+        "network": {"name": network.architecture, "hierarchy": run.recipe.hierarchy, "size": size, "n_labels": n_labels}
         | _layers(run.recipe, run.labels),
         "history": history,
         "best": best,
@@ -184,7 +184,7 @@ def _facts(
     metrics = next((found for name, found in own.items() if name == "test"), {})
     data = run.environment.get("data", {})
     audits = (read_json(place / "audit" / "audit.json") for place in (run.path, run.path.parent))
-    about = {str(data[key]) for key in ("given", "root") if data.get(key)}
+    about = {str(data[key]) for key in ("data_argument", "root") if data.get(key)}
     return Facts(
         run=run,
         split=split,
@@ -280,7 +280,7 @@ def _layers(recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
     size, chosen = recipe.preprocessing.size, recipe.network
     try:
         network = build_classifier(
-            recipe.architecture, chosen.name, labels, size, members=chosen.members, **chosen.options
+            recipe.hierarchy, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
         )
         summary: Summary = summarise(network, size)
     except (HilumError, RuntimeError, ImportError) as error:
@@ -316,7 +316,7 @@ def _provenance(environment: Mapping[str, Any], evaluations: Sequence[Evaluation
 
 def _commands(run: Path, environment: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[str]:
     facts = environment.get("data", {})
-    root, data = facts.get("root", "DATA"), facts.get("given") or facts.get("root", "DATA")
+    root, data = facts.get("root", "DATA"), facts.get("data_argument") or facts.get("root", "DATA")
     commands = [f"hilum train {_quoted(data)} --out {_quoted(run)}-again --recipe {_quoted(run / 'recipe.toml')}"]
     for evaluation in evaluations:
         metrics = evaluation.metrics

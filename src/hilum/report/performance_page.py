@@ -39,7 +39,7 @@ def triage_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         total = sum(counts.values())
         shares = [(counts[name], share(counts[name], total)) for name in used]
         rows.append((label, total, [(count, f"{percent(of['value'])} ({percent_range(of)})") for count, of in shares]))
-    return {"unit": held["unit"], "heads": [HEADS[name] for name in used], "rows": rows}
+    return {"resampling_unit": held["resampling_unit"], "heads": [HEADS[name] for name in used], "rows": rows}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
         },
         leads=_leads(read_gate(metrics)),
         reliance=reliance_section(metrics.get("reliance"), colours, f"reliance-{name}"),
-        drop=_drop(metrics.get("drop")),
+        drop=_drop(metrics.get("performance_drop")),
         plain=_plain(metrics),
         detectable=_detectable(metrics),
     )
@@ -229,7 +229,7 @@ def _brier(metrics: Mapping[str, Any]) -> str:
         return ""
     return (
         f"Brier score {fraction(metrics['brier'])} = miscalibration {fraction(parts['miscalibration'])} (a perfectly "
-        f"calibrated classifier would show {fraction(parts['noise_floor'])}) − discrimination "
+        f"calibrated classifier would show {fraction(parts['ece_null_mean'])}) − discrimination "
         f"{fraction(parts['discrimination'])} + uncertainty {fraction(parts['uncertainty'])}."
     )
 

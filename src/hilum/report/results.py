@@ -1,4 +1,4 @@
-"""What ``metrics.json`` says, in words and in the seed's result matrix."""
+"""What ``metrics.json`` says, in words and in the original report's result matrix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_METRICS = (AttributeError, IndexError, KeyError, TypeError, ValueError, Zero
 
 
 def complement(entry: Mapping[str, float | None]) -> dict[str, float | None]:
-    """One minus a measure, its interval turned round: the miss rate of a recall."""
+    """One minus a measure, its interval turned round: the false-negative rate of a recall."""
     value, low, high = (entry.get(key) for key in ("value", "low", "high"))
     return {
         "value": None if value is None else 1 - value,
@@ -42,14 +42,16 @@ def verdict(metrics: Metrics) -> str:
     limits = percent_range(metrics["accuracy"]).removesuffix(" %")
     sentence = f"{matrix.accuracy} of {images_of(metrics)} right ({confidence} {limits})"
     judged = [label for label, total in zip(matrix.labels, matrix.truth_totals, strict=True) if total]
-    protected = metrics["protected"] in judged
-    label = metrics["protected"] if protected else min(judged, key=lambda name: metrics["recall"][name]["value"])
+    positive_label = metrics["positive_label"] in judged
+    label = (
+        metrics["positive_label"] if positive_label else min(judged, key=lambda name: metrics["recall"][name]["value"])
+    )
     position = matrix.labels.index(label)
     total = matrix.truth_totals[position]
     missed = total - matrix.rows[position].cells[position].count
     missed_range = percent_range(complement(metrics["recall"][label])).removesuffix(" %")
     rate = f"{percent(missed / total)}, {confidence} {missed_range}"
-    if not protected:
+    if not positive_label:
         return f"{sentence}; found least often: {label}, {missed:,} of {plural(total, 'image')} missed ({rate})."
     verb = "was" if missed == 1 else "were"
     of_all = f"{missed:,} of {plural(total, f'{label} image')}"
@@ -113,7 +115,7 @@ GAP = {
 
 def _error(metrics: Metrics, key: str, name: str) -> Score:
     entry = metrics.get(key) or metrics["ece"]
-    floor, high = entry["noise_floor"], entry.get("noise_high")
+    floor, high = entry["ece_null_mean"], entry.get("ece_null_q95")
     seldom = f", and in one case of twenty more than {percent(high)}" if high else ""
     return Score(
         f"{name.capitalize()} calibration error (ECE)",
@@ -150,7 +152,7 @@ def check(metrics: Metrics) -> None:
     for take in (verdict, confusions, per_label, probability_scores):
         take(metrics)
     percent_range(metrics["balanced_accuracy"])
-    for key in ("n_images", "n_patients", "unit"):
+    for key in ("n_images", "n_patients", "resampling_unit"):
         metrics[key]
     for key, inner in (("data", "root"), ("data", "digest"), ("intervals", "confidence")):
         metrics[key][inner]

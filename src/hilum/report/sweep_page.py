@@ -20,7 +20,7 @@ from hilum.training.recipe import flatten, short_key
 from hilum.training.run import Run
 from hilum.training.sweep import SEED_KEYS
 
-SHOWN = {"loss": "validation loss", "accuracy": "validation accuracy", "misses": "missed on validation"}
+SHOWN = {"loss": "validation loss", "accuracy": "validation accuracy", "false_negatives": "missed on validation"}
 
 
 def sweep_table(result: Mapping[str, Any]) -> RenderableType:
@@ -43,7 +43,7 @@ def sweep_table(result: Mapping[str, Any]) -> RenderableType:
         if group["mean"]:
             mean = group["mean"]
             epochs = sorted({f"{trial['best']['epoch']:.0f}" for trial in members}, key=int)
-            missed = f"{mean['val_misses']:.1f}".removesuffix(".0")
+            missed = f"{mean['val_false_negatives']:.1f}".removesuffix(".0")
             table.add_row(
                 name, *count, f"{mean['val_loss']:.4f}", f"{100 * mean['val_accuracy']:.1f}", missed, ", ".join(epochs)
             )
@@ -54,7 +54,7 @@ def sweep_table(result: Mapping[str, Any]) -> RenderableType:
     if chosen is None:
         verdict = "no trial came to its end: nothing is chosen"
     else:
-        verdict = f"chosen by {SHOWN[result['select']]}: [bold]{escape(settings_text(chosen))}[/]"
+        verdict = f"chosen by {SHOWN[result['monitor']]}: [bold]{escape(settings_text(chosen))}[/]"
     notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
     return Group("", table, f"{verdict} (validation only; no test image was looked at)", *notes, "")
 
@@ -86,11 +86,11 @@ def choice(result: Result) -> str:
     mean = best["mean"]
     over = f"mean of {len(best['trials'])} seeds: " if len(best["trials"]) > 1 else ""
     numbers = f"loss {mean['val_loss']:.4f}, accuracy {percent(mean['val_accuracy'])}"
-    if result["select"] == "misses":
-        numbers = f"{_count(mean['val_misses'])} missed, {numbers}"
+    if result["monitor"] == "false_negatives":
+        numbers = f"{_count(mean['val_false_negatives'])} missed, {numbers}"
     so_far = f", so far ({plural(waiting, 'trial')} still to come)" if waiting else ""
     settings = settings_text(result["choice"]) if result["choice"] else "the recipe as it is"
-    return f"Chosen by {SHOWN[result['select']]}: {settings} ({over}{numbers}){so_far}."
+    return f"Chosen by {SHOWN[result['monitor']]}: {settings} ({over}{numbers}){so_far}."
 
 
 def group_rows(result: Result) -> list[dict[str, Any]]:
@@ -112,8 +112,10 @@ def group_rows(result: Result) -> list[dict[str, Any]]:
                 "accuracy": _with_range(
                     mean.get("val_accuracy"), [b["val_accuracy"] for b in ended] if several else [], percent
                 ),
-                "misses": _with_range(
-                    mean.get("val_misses"), [b["val_misses"] for b in ended] if several else [], _count
+                "false_negatives": _with_range(
+                    mean.get("val_false_negatives"),
+                    [b["val_false_negatives"] for b in ended] if several else [],
+                    _count,
                 ),
                 "epochs": ", ".join(f"{epoch:.0f}" for epoch in sorted({best["epoch"] for best in ended})) or "–",
             }
@@ -143,7 +145,7 @@ def trial_rows(result: Result, folder: Path) -> list[dict[str, Any]]:
             "step": _count(trial["best"].get("step")),
             "loss": _loss(trial["best"].get("val_loss")),
             "accuracy": percent(trial["best"].get("val_accuracy")),
-            "misses": _count(trial["best"].get("val_misses")),
+            "false_negatives": _count(trial["best"].get("val_false_negatives")),
             "seconds": trial["seconds"],
         }
         for trial in result["trials"]
@@ -168,7 +170,7 @@ def _with_range(mean: float | None, seeds: Sequence[float], text: Any) -> tuple[
     return text(mean), f"{low_high[0].removesuffix(' %')} to {low_high[1]}" if seeds else ""
 
 
-UNKNOWN = "the protected label"
+UNKNOWN = "the positive label"
 
 
 def write_sweep_page(folder: Path, result: dict[str, Any]) -> Path:
@@ -187,10 +189,10 @@ def write_sweep_page(folder: Path, result: dict[str, Any]) -> Path:
 def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Everything the template shows, by name."""
     trials, groups = result["trials"], result["groups"]
-    protected = _protected(folder, trials)
+    positive_label = _protected(folder, trials)
     measures = {"val_accuracy": "Validation accuracy", "val_loss": "Validation loss"}
-    if protected is not None:
-        measures["val_misses"] = "Missed protected images"
+    if positive_label is not None:
+        measures["val_false_negatives"] = "Missed positive images"
     keys = [key for key in result["swept"] if key not in SEED_KEYS]
     settings = _settings(result, keys)
     curves = _curves(folder, result)
@@ -198,8 +200,8 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "name": folder.resolve().name,
         "folder": folder,
         "choice": choice(result),
-        "select": SHOWN[result["select"]],
-        "protected": protected,
+        "monitor": SHOWN[result["monitor"]],
+        "positive_label": positive_label,
         "notes": result["notes"],
         "n_diverged": sum(trial["status"] == "diverged" for trial in trials),
         "diverged": [trial["name"] for trial in trials if trial["status"] == "diverged"],
@@ -223,7 +225,7 @@ def _protected(folder: Path, trials: Sequence[Mapping[str, Any]]) -> str | None:
     """The label that must not be missed, as the first trial that can be read knows it."""
     for trial in trials:
         try:
-            return Run(folder / "trials" / trial["name"]).protected
+            return Run(folder / "trials" / trial["name"]).positive_label
         except (HilumError, OSError):
             continue
     return UNKNOWN

@@ -1,1 +1,1 @@
-"""What answers about radiographs without PyTorch: the bundle, the predictor, what the command line shows of it."""
+"""What answers about radiographs without PyTorch: the model file, the predictor, what the command line shows of it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hilum.data.images import WARNED
 from hilum.decision.operating_point import DECISIONS
-from hilum.serving.model_file import Bundle
+from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Answer, legend, score_of, urgency
 from hilum.serving.studies import Study
 from hilum.text import printable
@@ -35,12 +35,12 @@ class Urgent(Generic[Shown]):
     """Counts what was decided about and keeps the most urgent: memory does not grow with their number.
 
     Args:
-        bundle: Whose answers they are.
+        model_file: Whose answers they are.
         most: Number of answers or studies that are kept.
     """
 
-    def __init__(self, bundle: Bundle, most: int) -> None:
-        self.bundle, self.most = bundle, most
+    def __init__(self, model_file: ModelFile, most: int) -> None:
+        self.model_file, self.most = model_file, most
         self.counts: Counter[str] = Counter()
         self._urgent: list[tuple[tuple[int, float], int, Shown]] = []
 
@@ -67,8 +67,8 @@ class Urgent(Generic[Shown]):
 class Summary(Urgent[Answer]):
     """Counts all answers and keeps the most urgent."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle, MOST)
+    def __init__(self, model_file: ModelFile) -> None:
+        super().__init__(model_file, MOST)
         self.labels: Counter[str] = Counter()
         self.failed: list[Answer] = []  # the first of them
         self.errors = 0
@@ -83,7 +83,7 @@ class Summary(Urgent[Answer]):
             return
         self.warned += WARNED in answer.notes
         self.labels[answer.label] += 1
-        self.keep(answer, answer.decision, urgency(self.bundle, answer))
+        self.keep(answer, answer.decision, urgency(self.model_file, answer))
 
     @property
     def answered(self) -> int:
@@ -105,17 +105,19 @@ def answer_lines(summary: Summary) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    bundle, rows = summary.bundle, summary.urgent()
+    model_file, rows = summary.model_file, summary.urgent()
     kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in MOST_URGENT if summary.counts[kind])
-    given = (f"{summary.labels[label]:,} {printable(bundle.short[label])}" for label in bundle.labels)
+    given = (f"{summary.labels[label]:,} {printable(model_file.short[label])}" for label in model_file.labels)
     plural = "" if summary.answered == 1 else "s"
     more = summary.answered > len(rows)
     hidden = f" Above: the first {len(rows)} of {summary.answered:,}, most urgent first." if more else ""
     folder, names = _names([answer.path for answer in rows])
-    shown = list(bundle.labels) if len(bundle.labels) <= FEW_LABELS else [*dict.fromkeys(row.label for row in rows)]
-    asides = {label: number for number, label in enumerate((k for k in shown if _is_cut(bundle, k)), 1)}
-    notes: dict[str, int] = {bundle.display[label]: asides[label] for label in asides}
-    table = _answers(bundle, rows, names, asides, notes)
+    shown = (
+        list(model_file.labels) if len(model_file.labels) <= FEW_LABELS else [*dict.fromkeys(row.label for row in rows)]
+    )
+    asides = {label: number for number, label in enumerate((k for k in shown if _is_cut(model_file, k)), 1)}
+    notes: dict[str, int] = {model_file.label_name[label]: asides[label] for label in asides}
+    table = _answers(model_file, rows, names, asides, notes)
     parts: list[RenderableType] = [_Name(f"in {printable(folder)}{os.sep}")] if folder else []
     parts.append(table)
     if notes:
@@ -123,16 +125,16 @@ def answer_lines(summary: Summary) -> RenderableType:
     if summary.failed:
         parts += ["", *_failures(summary)]
     parts += ["", Text(f"{summary.answered:,} image{plural}: {kinds}. Most probable: {', '.join(given)}.{hidden}")]
-    parts += closing(bundle)
+    parts += closing(model_file)
     return Group(*parts)
 
 
-def closing(bundle: Bundle, *, of_study: bool = False) -> list[RenderableType]:
+def closing(model_file: ModelFile, *, of_study: bool = False) -> list[RenderableType]:
     """What the decisions mean, and of which model they are."""
     from rich.text import Text
 
-    words = legend(bundle, of_study=of_study)
-    model = f"Model: {printable(bundle.name)} ({bundle.sha256[:12]}). Not for diagnosis."
+    words = legend(model_file, of_study=of_study)
+    model = f"Model: {printable(model_file.name)} ({model_file.sha256[:12]}). Not for diagnosis."
     return [
         pairs_of((Text(kind, STYLE[kind]), Text(printable(text), "dim")) for kind, text in words),
         Text(model, "dim"),
@@ -140,16 +142,18 @@ def closing(bundle: Bundle, *, of_study: bool = False) -> list[RenderableType]:
 
 
 def _answers(
-    bundle: Bundle, rows: Sequence[Answer], names: Sequence[str], asides: dict[str, int], notes: dict[str, int]
+    model_file: ModelFile, rows: Sequence[Answer], names: Sequence[str], asides: dict[str, int], notes: dict[str, int]
 ) -> Table:
     """One row an answer; what is said of several stands in `notes` once, which receives it."""
     from rich.table import Table
     from rich.text import Text
 
-    few = len(bundle.labels) <= FEW_LABELS
+    few = len(model_file.labels) <= FEW_LABELS
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     table.add_column("image")
-    for head in [_heading(bundle.short[k], asides.get(k)) for k in bundle.labels] if few else [Text("probability")]:
+    for head in (
+        [_heading(model_file.short[k], asides.get(k)) for k in model_file.labels] if few else [Text("probability")]
+    ):
         table.add_column(head, justify="right", width=max(CELL, *map(len, head.plain.split())))
     if not few:
         table.add_column("most probable", overflow="fold")
@@ -158,13 +162,13 @@ def _answers(
     if any(noted):
         table.add_column("note", no_wrap=True)
     for answer, name, numbers in zip(rows, names, noted, strict=True):
-        chosen = list(bundle.labels) if few else [answer.label]
+        chosen = list(model_file.labels) if few else [answer.label]
         shown: list[RenderableType] = [
-            Text(bundle.percent(answer.probabilities[label]), "bold" if label == answer.label else "")
+            Text(model_file.percent(answer.probabilities[label]), "bold" if label == answer.label else "")
             for label in chosen
         ]
         if not few:
-            shown.append(_heading(bundle.short[answer.label], asides.get(answer.label)))
+            shown.append(_heading(model_file.short[answer.label], asides.get(answer.label)))
         last = [Text("".join(f"[{number}]" for number in numbers))] if any(noted) else []
         table.add_row(_Name(printable(name)), *shown, Text(answer.decision, STYLE[answer.decision]), *last)
     return table
@@ -176,9 +180,9 @@ def _remarks(answer: Answer) -> Iterator[str]:
     yield from answer.notes
 
 
-def _is_cut(bundle: Bundle, label: str) -> bool:
+def _is_cut(model_file: ModelFile, label: str) -> bool:
     """Whether a label's heading leaves out a part of its display name, which then stands below the table."""
-    return bundle.display[label] not in (label, bundle.short[label])
+    return model_file.label_name[label] not in (label, model_file.short[label])
 
 
 def _heading(name: str, number: int | None) -> Text:
@@ -264,8 +268,8 @@ IMAGES = 4  # of each
 class StudySummary(Urgent[Study]):
     """Counts all studies and keeps the most urgent."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle, MOST_STUDIES)
+    def __init__(self, model_file: ModelFile) -> None:
+        super().__init__(model_file, MOST_STUDIES)
         self.images = self.unreadable = 0
 
     def add(self, study: Study) -> None:
@@ -286,11 +290,11 @@ def study_lines(summary: StudySummary) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    bundle, rows = summary.bundle, summary.urgent()
+    model_file, rows = summary.model_file, summary.urgent()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("study", overflow="fold")
     table.add_column("images", justify="right")
-    table.add_column(Text(printable(bundle.group) or "score"), justify="right", overflow="fold")
+    table.add_column(Text(printable(model_file.group) or "score"), justify="right", overflow="fold")
     table.add_column("decision", no_wrap=True)
     notes: dict[str, int] = {}
     if any(study.notes or study.decision in ("abstain", "read") for study in rows):
@@ -298,7 +302,7 @@ def study_lines(summary: StudySummary) -> RenderableType:
     for study in rows:
         said = [*([study.reason] if study.decision in ("abstain", "read") else []), *study.notes]
         numbers = "".join(f"[{notes.setdefault(text, len(notes) + 1)}]" for text in said)
-        score = "–" if study.score is None else bundle.percent(study.score)
+        score = "–" if study.score is None else model_file.percent(study.score)
         shown = Text(study.decision, STYLE[study.decision])
         cells: list[RenderableType] = [
             Text(printable(study.name), "bold"),
@@ -308,8 +312,8 @@ def study_lines(summary: StudySummary) -> RenderableType:
         ]
         table.add_row(*cells, *([Text(numbers)] if len(table.columns) > 4 else []))
         if len(study.images) > 1 or study.unreadable:
-            for answer in sorted(study.images, key=lambda one: _need(bundle, one))[:IMAGES]:
-                table.add_row(*_image(bundle, answer))
+            for answer in sorted(study.images, key=lambda one: _need(model_file, one))[:IMAGES]:
+                table.add_row(*_image(model_file, answer))
             if (left := len(study.images) - IMAGES) > 0:
                 table.add_row(Text(f"  and {left:,} more", "dim"))
     total = summary.counts.total()
@@ -320,22 +324,22 @@ def study_lines(summary: StudySummary) -> RenderableType:
         parts.append(pairs_of((f"[{number}]", Text(printable(text))) for text, number in notes.items()))
     studies = f"{total:,} stud{'y' if total == 1 else 'ies'} of {summary.images:,} images"
     parts += ["", Text(f"{studies}: {kinds}.{hidden}")]
-    parts += closing(bundle, of_study=True)
+    parts += closing(model_file, of_study=True)
     return Group(*parts)
 
 
-def _need(bundle: Bundle, answer: Answer) -> tuple[int, float]:
+def _need(model_file: ModelFile, answer: Answer) -> tuple[int, float]:
     """Small for the image to show first: one that could not be read, then by decision and score."""
     if answer.error:
         return -len(DECISIONS), 0.0
-    return -DECISIONS.index(answer.decision), -score_of(bundle, answer.probabilities)
+    return -DECISIONS.index(answer.decision), -score_of(model_file, answer.probabilities)
 
 
-def _image(bundle: Bundle, answer: Answer) -> list[RenderableType]:
+def _image(model_file: ModelFile, answer: Answer) -> list[RenderableType]:
     from rich.text import Text
 
     name = Text(f"  {printable(answer.path)}", "dim")
     if answer.error:
         return [name, "", "", Text("not read", "magenta")]
-    score = Text(bundle.percent(score_of(bundle, answer.probabilities)), "dim")
+    score = Text(model_file.percent(score_of(model_file, answer.probabilities)), "dim")
     return [name, "", score, Text(answer.decision, STYLE[answer.decision])]

@@ -13,7 +13,7 @@ from hilum.data.preprocessing import reduce
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ImageError, UsageError
 from hilum.serving.inputs import Source, name_of, read_source
-from hilum.serving.model_file import Bundle
+from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Answer
 from hilum.serving.predictor import Predictor, comparable
 
@@ -69,46 +69,46 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
         ImageError: The image cannot be read, or what the network gives cannot be used.
         UsageError: The network has no activation maps.
     """
-    bundle = predictor.bundle
-    method = method or METHODS[not bundle.maps]
-    if method not in METHODS or (method == METHODS[0] and not bundle.maps):
+    model_file = predictor.model_file
+    method = method or METHODS[not model_file.maps]
+    if method not in METHODS or (method == METHODS[0] and not model_file.maps):
         hint = "" if method in METHODS else f"; known: {', '.join(METHODS)}"
-        msg = f"{bundle.name}: cannot be explained by '{method}'{hint}. Use occlusion, which every network has."
+        msg = f"{model_file.name}: cannot be explained by '{method}'{hint}. Use occlusion, which every network has."
         raise UsageError(msg, code="no-such-method")
     name = name or name_of(source, 1)
     picture, notes = read_source(source, name)
-    pixels = reduce(picture.pixels, **bundle.preprocessing)
+    pixels = reduce(picture.pixels, **model_file.preprocessing)
     row, likeness = next(predictor.judge(pixels[None]))
     answer = predictor.say(name, row, picture.chroma, notes, likeness)
     found = _activations(predictor, pixels) if method == METHODS[0] else None
     heatmaps = []
-    for decision, members in decisions(bundle).items():
+    for decision, members in decisions(model_file).items():
         shares = {child: sum(answer.probabilities[label] for label in inside) for child, inside in members.items()}
         child = max(shares, key=lambda name: shares[name])
         if found is not None:
-            values = found[bundle.maps.index((decision, child))]
+            values = found[model_file.maps.index((decision, child))]
         else:
             values = _occlusion(predictor, pixels, members, child)
         if not comparable(values).all():
             msg = f"{name}: the model cannot say where its reasons lie (they are no numbers). Export it anew."
             raise ImageError(msg)
         share = shares[child] / max(sum(shares.values()), SMALLEST)
-        onto = onto_image(values, bundle.preprocessing["fit"], picture.pixels.shape)
+        onto = onto_image(values, model_file.preprocessing["fit"], picture.pixels.shape)
         heatmaps.append(Heatmap(decision, child, share, onto))
     return Explanation(answer, picture.pixels, tuple(heatmaps), method)
 
 
-def decisions(bundle: Bundle) -> dict[str, dict[str, tuple[str, ...]]]:
+def decisions(model_file: ModelFile) -> dict[str, dict[str, tuple[str, ...]]]:
     """What the network decides: by decision the children, by child its labels; one decision for a flat network."""
-    labels = bundle.labels
-    if bundle.facts["architecture"] != "cascade":
+    labels = model_file.labels
+    if model_file.facts["hierarchy"] != "cascade":
         return {"": {label: (label,) for label in labels}}
     return {
         branch["decision"]: {
             child: tuple(labels[k] for k in inside)
             for child, inside in zip(branch["children"], branch["members"], strict=True)
         }
-        for branch in bundle.facts["tree"]
+        for branch in model_file.facts["tree"]
     }
 
 
@@ -155,7 +155,7 @@ def _occlusion(
     predictor: Predictor, pixels: NDArray[np.uint8], members: Mapping[str, tuple[str, ...]], child: str
 ) -> Floats:
     """How far the log-odds of a child fall for each place of the patch; of shape (n, n)."""
-    size, labels = len(pixels), predictor.bundle.labels
+    size, labels = len(pixels), predictor.model_file.labels
     patch, stride = max(1, round(size * PATCH)), max(1, round(size * STRIDE))
     coarse = Image.fromarray(pixels).resize((6, 6), Image.Resampling.BOX)
     blurred = np.asarray(
@@ -196,13 +196,13 @@ HEALTHY = np.array([[150, 235, 190], [60, 200, 200], [30, 140, 230], [60, 80, 23
 OPAQUE = 0.6
 
 
-def draw(explanation: Explanation, bundle: Bundle) -> Image.Image:
+def draw(explanation: Explanation, model_file: ModelFile) -> Image.Image:
     """The radiograph, and beside it once for each decision of the network with its heatmap.
 
     Colour shows what speaks for the answer, up to `full_colour`; what speaks against it is not shown.
     """
     grey = _panel(explanation.pixels)
-    ramps = [HEALTHY if is_healthy(heatmap, bundle) else FINDING for heatmap in explanation.heatmaps]
+    ramps = [HEALTHY if is_healthy(heatmap, model_file) else FINDING for heatmap in explanation.heatmaps]
     panels = [grey, *(_heat(grey, *pair) for pair in zip(explanation.heatmaps, ramps, strict=True))]
     width, height = grey.size
     sheet = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height), GREY)
@@ -211,9 +211,9 @@ def draw(explanation: Explanation, bundle: Bundle) -> Image.Image:
     return sheet
 
 
-def is_healthy(heatmap: Heatmap, bundle: Bundle) -> bool:
+def is_healthy(heatmap: Heatmap, model_file: ModelFile) -> bool:
     """Whether a map speaks for labels of the healthy."""
-    return set(decisions(bundle)[heatmap.decision][heatmap.child]) <= set(bundle.healthy)
+    return set(decisions(model_file)[heatmap.decision][heatmap.child]) <= set(model_file.healthy)
 
 
 def full_colour(heatmap: Heatmap) -> float:

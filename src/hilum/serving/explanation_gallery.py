@@ -18,7 +18,7 @@ from hilum.errors import UsageError
 from hilum.files import read_whole, save_bytes, save_text
 from hilum.outputs import PAGE, check_folder, check_target
 from hilum.serving.explain import Explanation, decisions, draw, full_colour, is_healthy
-from hilum.serving.model_file import Bundle
+from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Answer, legend, urgency
 from hilum.templating import render
 from hilum.text import printable, result_matrix
@@ -78,14 +78,14 @@ class Shown:
         return "wrong" if self.truth not in ("", self.answer.label) and decision != "abstain" else decision
 
 
-def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Answer], bundle: Bundle) -> Path:
+def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Answer], model_file: ModelFile) -> Path:
     """Write ``index.html``, and ``page-2.html`` and so on where there are more than `PER_PAGE` pictures.
 
     Args:
         folder: Where the pictures lie.
         shown: All pictures.
         failed: What could not be read.
-        bundle: Whose answers they are.
+        model_file: Whose answers they are.
 
     Returns:
         The first page.
@@ -93,40 +93,40 @@ def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Answer], 
     Raises:
         UsageError: A page cannot be written.
     """
-    ranked = sorted(shown, key=lambda one: (SECTIONS.index(one.section), *_need(one, bundle), one.name))
+    ranked = sorted(shown, key=lambda one: (SECTIONS.index(one.section), *_need(one, model_file), one.name))
     parts = [ranked[start : start + PER_PAGE] for start in range(0, len(ranked), PER_PAGE)] or [[]]
     links: dict[str, str] = {}
     for position, one in enumerate(ranked):
         links.setdefault(one.section, f"{_file(position // PER_PAGE)}#{one.section}")
     common = {
-        "bundle": bundle,
+        "model_file": model_file,
         "colours": {},
-        "legend": legend(bundle),
+        "legend": legend(model_file),
         "counts": Counter(one.section for one in shown),
         "links": links,
         "files": [_file(number) for number in range(len(parts))],
-        "card": PANEL * (1 + len(decisions(bundle))),
+        "card": PANEL * (1 + len(decisions(model_file))),
         "failed": failed,
         "most_failed": MOST_FAILED,
-        "summary": _summary(shown, failed, bundle),
+        "summary": _summary(shown, failed, model_file),
     }
     for number, part in enumerate(parts):
-        sections = {name: [_figure(one, bundle) for one in part if one.section == name] for name in SECTIONS}
+        sections = {name: [_figure(one, model_file) for one in part if one.section == name] for name in SECTIONS}
         content = {**common, "number": number, "sections": {name: found for name, found in sections.items() if found}}
         file = folder / _file(number)
         try:
             if not file.is_symlink():
                 check_target(file, PAGE)
-            save_text(file, render("album.html.j2", content))
+            save_text(file, render("gallery.html.j2", content))
         except OSError as error:
             msg = f"{file}: cannot be written ({error.strerror}). Choose another folder for --explain."
             raise UsageError(msg) from error
     return folder / _file(0)
 
 
-def _need(one: Shown, bundle: Bundle) -> tuple[float, ...]:
+def _need(one: Shown, model_file: ModelFile) -> tuple[float, ...]:
     """Small for what to look at first within its section: of wrong answers the cleared, then the surest."""
-    rank, score = urgency(bundle, one.answer)
+    rank, score = urgency(model_file, one.answer)
     if one.section == "wrong":
         return float(one.answer.decision != "clear"), -one.answer.probabilities[one.answer.label]
     return float(-rank), -score
@@ -136,44 +136,46 @@ def _file(number: int) -> str:
     return f"page-{number + 1}.html" if number else "index.html"
 
 
-def _summary(shown: Sequence[Shown], failed: Sequence[Answer], bundle: Bundle) -> dict[str, Any]:
+def _summary(shown: Sequence[Shown], failed: Sequence[Answer], model_file: ModelFile) -> dict[str, Any]:
     """How many images there are by triage decision, and by truth and answer where folders name the truth."""
     kinds = Counter(one.answer.decision for one in shown)
     pairs = Counter((one.truth, one.answer.label) for one in shown if one.truth)
-    confusion = [[pairs[truth, label] for label in bundle.labels] for truth in bundle.labels]
+    confusion = [[pairs[truth, label] for label in model_file.labels] for truth in model_file.labels]
     return {
         "images": len(shown) + len(failed),
         "kinds": [(kind, kinds[kind]) for kind in SECTIONS if kinds[kind]],
         "failed": len(failed),
         "known": sum(pairs.values()),
         "agree": sum(count for (truth, label), count in pairs.items() if truth == label),
-        "matrix": result_matrix([bundle.short[label] for label in bundle.labels], confusion),
+        "matrix": result_matrix([model_file.short[label] for label in model_file.labels], confusion),
     }
 
 
-def _figure(one: Shown, bundle: Bundle) -> Mapping[str, Any]:
+def _figure(one: Shown, model_file: ModelFile) -> Mapping[str, Any]:
     """What stands around one picture."""
     answer, name = one.answer, printable(one.name)
-    top = f"{bundle.display[answer.label]}, {bundle.percent(answer.probabilities[answer.label])}"
-    others = (label for label in bundle.labels if label != answer.label)
+    top = f"{model_file.label_name[answer.label]}, {model_file.percent(answer.probabilities[answer.label])}"
+    others = (label for label in model_file.labels if label != answer.label)
     maps = "heatmap" if len(one.maps) == 1 else "heatmaps"
     return {
         "source": quote(one.picture, errors="surrogateescape"),
         "size": one.size,
         "name": name,
         "alt": f"{name}: radiograph and {maps}. Most probable: {top}. Triage decision: {answer.decision}.",
-        "truth": bundle.display[one.truth] if one.truth else "",
+        "truth": model_file.label_name[one.truth] if one.truth else "",
         "top": top,
         "agrees": one.truth == answer.label,
-        "others": "; ".join(f"{bundle.display[k]} {bundle.percent(answer.probabilities[k])}" for k in others),
+        "others": "; ".join(
+            f"{model_file.label_name[k]} {model_file.percent(answer.probabilities[k])}" for k in others
+        ),
         "decision": answer.decision,
         "reason": answer.reason,
         "notes": answer.notes,
         "maps": [
             {
-                "child": bundle.display.get(item.child, item.child),
-                "share": bundle.percent(item.share),
-                "given": item.decision,
+                "child": model_file.label_name.get(item.child, item.child),
+                "share": model_file.percent(item.share),
+                "data_argument": item.decision,
                 "full": f"{item.full_colour:.1f}",
                 "healthy": item.healthy,
                 "method": METHODS[item.method],
@@ -197,7 +199,7 @@ class Album:
         folder: Made if it is not there. An image whose picture would have a name that is too long, or that something
             else has already, gets one by a hash.
         paths: Of all images that are to come; below `folder` they keep what distinguishes them.
-        bundle: Whose answers they are.
+        model_file: Whose answers they are.
 
     Raises:
         UsageError: The folder cannot be made or written to, holds images that are to come, or pages of others.
@@ -205,7 +207,7 @@ class Album:
 
     folder: Path
     paths: Sequence[Path]
-    bundle: Bundle
+    model_file: ModelFile
 
     def __post_init__(self) -> None:
         folders = [os.path.abspath(path.parent) for path in self.paths]  # noqa: PTH100 - links are kept
@@ -223,7 +225,7 @@ class Album:
     def add(self, path: Path, explanation: Explanation) -> Path:
         """Draw one explanation; the file that was written."""
         relative = os.path.relpath(os.path.abspath(path), self.root)  # noqa: PTH100
-        sheet, content = draw(explanation, self.bundle), io.BytesIO()
+        sheet, content = draw(explanation, self.model_file), io.BytesIO()
         sheet.save(content, "JPEG", quality=QUALITY, subsampling=0, comment=COMMENT)
         file = self._save(relative, content.getvalue())
         picture = file.relative_to(self.folder).as_posix()
@@ -233,7 +235,7 @@ class Album:
                 heatmap.decision,
                 heatmap.share,
                 full_colour(heatmap),
-                is_healthy(heatmap, self.bundle),
+                is_healthy(heatmap, self.model_file),
                 explanation.method,
             )
             for heatmap in explanation.heatmaps
@@ -287,9 +289,9 @@ class Album:
     def truth_of(self, path: Path) -> str:
         """The label that an image's folders name; empty where they name none."""
         folder = f"/{path.absolute().parent.as_posix().strip('/')}/"
-        found = [label for label in self.bundle.labels if folder.endswith(f"/{label}/")]
+        found = [label for label in self.model_file.labels if folder.endswith(f"/{label}/")]
         return max(found, key=len, default="")
 
     def close(self) -> Path:
         """Write ``index.html``, and ``page-2.html`` and so on where images are many."""
-        return write_pages(self.folder, self.shown, self.failed, self.bundle)
+        return write_pages(self.folder, self.shown, self.failed, self.model_file)

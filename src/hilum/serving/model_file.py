@@ -13,7 +13,7 @@ from typing import Any
 
 from hilum.data.preprocessing import SCHEME
 from hilum.decision.operating_point import OperatingPoint, members_of
-from hilum.errors import BundleError
+from hilum.errors import ModelFileError
 from hilum.files import TooLargeError, read_whole
 from hilum.serving.onnx_file import GraphError, check_graph, unseal
 from hilum.text import is_text, printable
@@ -26,7 +26,7 @@ FITS = ("stretch", "pad", "crop")
 ARCHITECTURES = ("flat", "cascade")
 
 
-class _Wrong(Exception):  # noqa: N818 - becomes a `BundleError` before it is seen
+class _Wrong(Exception):  # noqa: N818 - becomes a `ModelFileError` before it is seen
     """Which entry is not as it should be, and how it should be."""
 
 
@@ -35,33 +35,35 @@ def check_metadata(facts: Mapping[str, Any], name: str) -> None:
 
     Args:
         facts: As they were sealed, of the format that this version knows.
-        name: What messages call the bundle.
+        name: What messages call the model file.
 
     Raises:
-        BundleError: An entry is missing, or of a type or value that cannot be.
+        ModelFileError: An entry is missing, or of a type or value that cannot be.
     """
     try:
         _check(facts)
     except _Wrong as wrong:
-        raise BundleError(malformed(name, str(wrong))) from wrong
+        raise ModelFileError(malformed(name, str(wrong))) from wrong
 
 
 def malformed(name: str, what: str) -> str:
     """The message about metadata that are whole, and yet make no sense."""
-    return f"{name}: a bundle whose metadata cannot be used ({printable(what)}). Export it anew."
+    return f"{name}: a model file whose metadata cannot be used ({printable(what)}). Export it anew."
 
 
 def _check(facts: Mapping[str, Any]) -> None:
     _need(facts, "name", "a text", _is_text)
     labels = _need(facts, "labels", "two texts or more, all different", _are_labels)
     among = f"among {', '.join(labels[:SHOWN])}{', ...' if len(labels) > SHOWN else ''}"
-    display = _need(facts, "display", "texts by label", _is_mapping)
-    for label, shown in display.items():
+    label_name = _need(facts, "label_name", "texts by label", _is_mapping)
+    for label, shown in label_name.items():
         _demand(_is_text(shown) or shown == "", f"display.{label[:LONGEST]}", "a text")
-    protected = _need(facts, "protected", f"null or {among}", lambda value: value is None or isinstance(value, str))
-    _demand(protected is None or protected in labels, "protected", f"null or {among}")
+    positive_label = _need(
+        facts, "positive_label", f"null or {among}", lambda value: value is None or isinstance(value, str)
+    )
+    _demand(positive_label is None or positive_label in labels, "positive_label", f"null or {among}")
     _need(facts, "healthy", among, lambda value: _are_texts(value) and set(value) <= set(labels))
-    _need(facts, "architecture", " or ".join(ARCHITECTURES), lambda value: value in ARCHITECTURES)
+    _need(facts, "hierarchy", " or ".join(ARCHITECTURES), lambda value: value in ARCHITECTURES)
     preprocessing = _need(facts, "preprocessing", "an object", _is_mapping)
     _need(preprocessing, "size", f"1 to {LARGEST_SIDE}", lambda value: _is_whole(value) and 1 <= value <= LARGEST_SIDE)
     _need(preprocessing, "fit", " or ".join(FITS), lambda value: value in FITS)
@@ -90,7 +92,7 @@ def _check(facts: Mapping[str, Any]) -> None:
             raise _Wrong(str(error)) from error
     if (certificate := facts.get("certificate")) is not None:  # of which a legend tells how sure a clearance is
         _demand(_is_mapping(certificate), "certificate", "null or an object")
-        for key in ("miss_rate", "confidence"):
+        for key in ("false_negative_rate", "confidence"):
             _need(certificate, key, "a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
         _certificate(certificate)
     _need(facts, "abstention", "null or an object", lambda value: value is None or _is_mapping(value))
@@ -127,7 +129,7 @@ def _children(facts: Mapping[str, Any], labels: list[str]) -> set[tuple[str, str
             inside = isinstance(numbers, list) and numbers != [] and all(_is_whole(k) for k in numbers)
             _demand(inside and all(0 <= k < len(labels) for k in numbers), "members", "lists of labels' numbers")
         found |= {(decision, child) for child in names}
-    if facts["architecture"] == "flat":
+    if facts["hierarchy"] == "flat":
         return {("", label) for label in labels}
     _demand(bool(tree), "tree", whole)
     return found
@@ -175,17 +177,17 @@ def _is_number(value: Any) -> bool:
 FORMAT = 2  # raise it when an older hilum would misread what is written
 READABLE = (1, FORMAT)  # of format 1, which knew one threshold, decisions are the same
 LARGEST = 2**31 - 1  # of a protobuf message, and so of every ONNX file without companions
-SHIPPED = Path(__file__).parent / "models"
+PRETRAINED = Path(__file__).parent / "models"
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """An opened bundle; its hash was checked.
+class ModelFile:
+    """An opened model file; its hash was checked.
 
     Attributes:
         name: Of the model.
         sha256: Of the whole file, as ``sha256sum`` prints it.
-        facts: The metadata as they were written (``docs/bundle.md``).
+        facts: The metadata as they were written (``docs/model file.md``).
         model: The file's bytes, which are an ONNX model.
         graph: SHA-256 of all in it that is run (`hilum.serving.onnx_file.check_graph`).
         source: What messages call it, the file where there is one.
@@ -196,7 +198,7 @@ class Bundle:
     facts: Mapping[str, Any]
     model: bytes
     graph: str
-    source: str = "bundle"
+    source: str = "model_file"
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -204,9 +206,9 @@ class Bundle:
         return tuple(self.facts["labels"])
 
     @cached_property
-    def display(self) -> Mapping[str, str]:
+    def label_name(self) -> Mapping[str, str]:
         """What each label is called before people; the label itself where nothing else was said."""
-        return {label: self.facts["display"].get(label, label) for label in self.labels}
+        return {label: self.facts["label_name"].get(label, label) for label in self.labels}
 
     @cached_property
     def short(self) -> Mapping[str, str]:
@@ -214,9 +216,9 @@ class Bundle:
 
         Where two would be the same, both are whole.
         """
-        found = {label: _short(label, self.display[label]) for label in self.labels}
+        found = {label: _short(label, self.label_name[label]) for label in self.labels}
         uses = Counter(found.values())
-        return {label: name if uses[name] == 1 else self.display[label] for label, name in found.items()}
+        return {label: name if uses[name] == 1 else self.label_name[label] for label, name in found.items()}
 
     @cached_property
     def point(self) -> OperatingPoint | None:
@@ -240,9 +242,9 @@ class Bundle:
         return f"{100 * probability:.{decimals}f} %"
 
     @property
-    def protected(self) -> str | None:
+    def positive_label(self) -> str | None:
         """The label that must not be missed."""
-        label: str | None = self.facts["protected"]
+        label: str | None = self.facts["positive_label"]
         return label
 
     @property
@@ -267,41 +269,42 @@ class Bundle:
         return tuple((item["decision"], item["child"]) for item in self.facts["maps"])
 
 
-def _short(label: str, display: str) -> str:
-    if display == label:
+def _short(label: str, label_name: str) -> str:
+    if label_name == label:
         return label.rsplit("/", 1)[-1]
-    return display.partition(" (")[0] if display.endswith(")") else display
+    return label_name.partition(" (")[0] if label_name.endswith(")") else label_name
 
 
-def open_bundle(source: Path | bytes, name: str = "") -> Bundle:
-    """Read a bundle and check that it is whole.
+def open_model_file(source: Path | bytes, name: str = "") -> ModelFile:
+    """Read a model file and check that it is whole.
 
     Args:
         source: A file, a folder that holds ``model.onnx``, or the bytes of a file.
         name: What messages call bytes.
 
     Raises:
-        BundleError: It is missing, no bundle, damaged, of a format that this version does not know, its metadata make
-            no sense, or its graph holds what no network needs.
+        ModelFileError: It is missing, no model file, damaged, of a format that this version does not know, its
+            metadata make no sense, or its graph holds what no network needs.
     """
-    name = name or (str(source) if isinstance(source, Path) else "bundle")
+    name = name or (str(source) if isinstance(source, Path) else "model_file")
     content = _read(source, name) if isinstance(source, Path) else source
     facts = unseal(content, name)
     preprocessing = facts.get("preprocessing")
     scheme = preprocessing.get("scheme") if isinstance(preprocessing, dict) else None
     if facts.get("format") not in READABLE or scheme != SCHEME:
         msg = (
-            f"{name}: a bundle of format {_shown(facts.get('format'))}, made by hilum {_shown(facts.get('hilum'))}; "
+            f"{name}: a model file of format {_shown(facts.get('format'))}, made by hilum "
+            f"{_shown(facts.get('hilum'))}; "
             f"this version reads the formats {', '.join(map(str, READABLE))}. Export it anew, or install that version."
         )
-        raise BundleError(msg, code="other-format")
+        raise ModelFileError(msg, code="other-format")
     check_metadata(facts, name)
     try:
         graph = check_graph(content)
     except GraphError as error:
-        msg = f"{name}: a bundle whose graph is not run, as it holds {printable(str(error))}. Export it anew."
-        raise BundleError(msg, code="refused-graph") from error
-    return Bundle(facts["name"], hashlib.sha256(content).hexdigest(), facts, content, graph, name)
+        msg = f"{name}: a model file whose graph is not run, as it holds {printable(str(error))}. Export it anew."
+        raise ModelFileError(msg, code="refused-graph") from error
+    return ModelFile(facts["name"], hashlib.sha256(content).hexdigest(), facts, content, graph, name)
 
 
 def _shown(value: object) -> str:
@@ -313,12 +316,12 @@ def shipped_model() -> Path:
     """The model that comes with hilum.
 
     Raises:
-        BundleError: This copy of hilum comes without one.
+        ModelFileError: This copy of hilum comes without one.
     """
-    found = sorted(SHIPPED.glob("*.onnx"))
+    found = sorted(PRETRAINED.glob("*.onnx"))
     if not found:
         msg = "this copy of hilum comes without a model. Make one (hilum export RUN model.onnx), and name it (--model)."
-        raise BundleError(msg, code="no-model")
+        raise ModelFileError(msg, code="no-model")
     return found[0]
 
 
@@ -328,12 +331,12 @@ def _read(path: Path, name: str) -> bytes:
         return read_whole(file, LARGEST)
     except FileNotFoundError as error:
         what = "a folder without model.onnx" if path.is_dir() else "no such file"
-        msg = f"{name}: {what}. Make a bundle with: hilum export RUN model.onnx"
-        raise BundleError(msg, code="missing", path=path) from error
+        msg = f"{name}: {what}. Make a model file with: hilum export RUN model.onnx"
+        raise ModelFileError(msg, code="missing", path=path) from error
     except TooLargeError as error:
-        msg = f"{name}: larger than any ONNX file may be; no bundle. Name the file that hilum export has written."
-        raise BundleError(msg) from error
+        msg = f"{name}: larger than any ONNX file may be; no model file. Name the file that hilum export has written."
+        raise ModelFileError(msg) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         msg = f"{name}: cannot be read ({why}). Check the name, the disk and the permissions."
-        raise BundleError(msg) from error
+        raise ModelFileError(msg) from error

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from hilum.errors import BundleError
+from hilum.errors import ModelFileError
 
 METADATA, HASH = "hilum", "hilum_sha256"
 # As protobuf writes them: fields of a length have their number, times 8, plus 2, then the length. metadata_props is
@@ -27,19 +27,19 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
         name: What messages call it.
 
     Raises:
-        BundleError: It is no bundle, was cut short, or is not what was sealed.
+        ModelFileError: It is no model file, was cut short, or is not what was sealed.
     """
     text = _first_entry(content)
     if text is None:
-        msg = f"{name}: {_what_it_is(content)}. Make a bundle with: hilum export RUN model.onnx"
-        raise BundleError(msg, code="no-bundle")
+        msg = f"{name}: {_what_it_is(content)}. Make a model file with: hilum export RUN model.onnx"
+        raise ModelFileError(msg, code="no-bundle")
     body, end = content[: -len(TRAILER) - 64], content[-len(TRAILER) - 64 :]
     if end[:-64] != TRAILER or len(text) > len(body):
-        msg = f"{name}: a bundle that was cut short (its end is missing). Copy it again, or export it anew."
-        raise BundleError(msg, code="cut")
+        msg = f"{name}: a model file that was cut short (its end is missing). Copy it again, or export it anew."
+        raise ModelFileError(msg, code="cut")
     if hashlib.sha256(body).hexdigest().encode() != end[-64:]:
         msg = f"{name}: altered since it was made (its hash does not fit). Copy it again, or export it anew."
-        raise BundleError(msg, code="altered")
+        raise ModelFileError(msg, code="altered")
     try:
         if text.count(b",") > MOST_ITEMS:
             raise MemoryError
@@ -47,8 +47,8 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError, MemoryError):  # sealed by something else than `hilum.export.graph.seal`
         found = None
     if not isinstance(found, dict):
-        msg = f"{name}: a bundle whose metadata are no JSON object. Export it anew."
-        raise BundleError(msg, code="malformed")
+        msg = f"{name}: a model file whose metadata are no JSON object. Export it anew."
+        raise ModelFileError(msg, code="malformed")
     return found
 
 
@@ -68,17 +68,17 @@ def _no_number(constant: str) -> float:
 
 def _what_it_is(content: bytes) -> str:
     if not content:
-        return "an empty file, no bundle"
+        return "an empty file, no model file"
     start = content[:512]
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in start):
-        return "a text file, no bundle"
+        return "a text file, no model file"
     if content[:1] == b"\x08" or b"\x12\x07pytorch" in start or b"ir_version" in start:
-        return "looks like an ONNX model, but is no hilum bundle (it says nothing of labels and preprocessing)"
-    return "no hilum bundle"
+        return "looks like an ONNX model, but is no hilum model file (it says nothing of labels and preprocessing)"
+    return "no hilum model file"
 
 
 def _first_entry(content: bytes) -> bytes | None:
-    """The value of the entry with which a bundle begins, as far as it is there; None where none does."""
+    """The value of the entry with which a model file begins, as far as it is there; None where none does."""
     if not content.startswith(ENTRY):
         return None
     _, at = _read_length(content, 1)

@@ -1,4 +1,4 @@
-"""The reference that a bundle carries to tell what is unlike its training images, as JSON holds it."""
+"""The reference that a model file carries to tell what is unlike its training images, as JSON holds it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from hilum.data.preprocessing import reduce
 from hilum.data.process_pool import usable_cores
-from hilum.decision.ood import ARRAYS, SIDE, Familiarity
+from hilum.decision.ood import ARRAYS, SIDE, Reference
 from hilum.decision.operating_point import why_no_probabilities
-from hilum.errors import BundleError, ExtraError, ImageError
+from hilum.errors import ExtraError, ImageError, ModelFileError
 from hilum.serving.inputs import Source, name_of, read_source
-from hilum.serving.model_file import Bundle, malformed, open_bundle, shipped_model
+from hilum.serving.model_file import ModelFile, malformed, open_model_file, shipped_model
 from hilum.serving.prediction import Answer, decide
 from hilum.serving.session import CHUNK, Runs, Session
 from hilum.text import printable
@@ -56,7 +56,7 @@ def comparable(array: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
-def pack(reference: Familiarity, facts: Mapping[str, Any]) -> dict[str, Any]:
+def pack(reference: Reference, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write a reference as JSON can hold it; arrays as base64 of their little-endian bytes.
 
     Args:
@@ -72,25 +72,25 @@ def pack(reference: Familiarity, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, "arrays": arrays}
 
 
-def unpack(facts: Mapping[str, Any] | None, name: str) -> Familiarity | None:
+def unpack(facts: Mapping[str, Any] | None, name: str) -> Reference | None:
     """Read what `pack` has written; None where there is none.
 
     Args:
         facts: The entry ``abstention`` of the metadata.
-        name: What messages call the bundle.
+        name: What messages call the model file.
 
     Raises:
-        BundleError: Arrays or settings are not what can be compared with.
+        ModelFileError: Arrays or settings are not what can be compared with.
     """
     if facts is None:
         return None
     try:
         _check_settings(facts)
-        found = Familiarity.of({array: _array(facts["arrays"][array], array) for array in ARRAYS}, facts)
+        found = Reference.of({array: _array(facts["arrays"][array], array) for array in ARRAYS}, facts)
         _check(found)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         what = printable(f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)[:200])
-        raise BundleError(malformed(name, f"abstention: {what}")) from error
+        raise ModelFileError(malformed(name, f"abstention: {what}")) from error
     return found
 
 
@@ -121,7 +121,7 @@ def _check_settings(facts: Mapping[str, Any]) -> None:
     _demand(poses, "wrong should be poses, 0 to 15")
 
 
-def _check(found: Familiarity) -> None:
+def _check(found: Reference) -> None:
     _demand(found.layouts.shape[1] == SIDE * SIDE, "layouts should have 225 columns")
     distances = found.feature_distances, found.layout_distances
     _demand(len(distances[0]) == len(distances[1]), "distances should be of the same patients")
@@ -137,34 +137,36 @@ AHEAD = 2  # chunks a thread that may wait for whoever takes the answers
 
 
 class Predictor:
-    """A bundle that answers.
+    """A model file that answers.
 
     Args:
-        model: A bundle, its file, its folder, its bytes, or its name on a hub (``hf://owner/name``); by default the
+        model: A model file, its file, its folder, its bytes, or its name on a hub (``hf://owner/name``); by default the
             model that comes with hilum.
         threads: At most so many chunks of images at a time; by default as many as this process may use cores.
 
     Attributes:
-        bundle: What was opened.
+        model_file: What was opened.
         model: ``name`` and ``sha256``, as answers carry them.
-        familiarity: What images are compared with before it decides; None where the bundle cannot tell.
+        in_distribution: What images are compared with before it decides; None where the model file cannot tell.
 
     Raises:
-        BundleError: There is none, it is damaged, or ONNX Runtime cannot use it within limits of time and memory.
+        ModelFileError: There is none, it is damaged, or ONNX Runtime cannot use it within limits of time and memory.
     """
 
-    def __init__(self, model: Bundle | Path | str | bytes | None = None, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile | Path | str | bytes | None = None, *, threads: int | None = None) -> None:
         if model is None:
             model = shipped_model()
         if isinstance(model, str) and model.startswith("hf://"):
             model = fetch(model)
         elif isinstance(model, str):
             model = Path(model)
-        self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
-        self.model = {"name": self.bundle.name, "sha256": self.bundle.sha256}
+        self.model_file = model if isinstance(model, ModelFile) else open_model_file(model)
+        self.model = {"name": self.model_file.name, "sha256": self.model_file.sha256}
         self.threads = threads or usable_cores()
-        self.familiarity = unpack(self.bundle.facts["abstention"], self.bundle.source)
-        self._session = Session(self.bundle, self.familiarity.features.shape[1] if self.familiarity else None)
+        self.in_distribution = unpack(self.model_file.facts["abstention"], self.model_file.source)
+        self._session = Session(
+            self.model_file, self.in_distribution.features.shape[1] if self.in_distribution else None
+        )
 
     def predict(self, source: Source, name: str = "") -> Answer:
         """Answer about one image.
@@ -176,7 +178,7 @@ class Predictor:
         Raises:
             ImageError: It cannot be read, or the network's answer is no probability; unlike in `predict_many`, where
                 this is an answer.
-            BundleError: The network fails.
+            ModelFileError: The network fails.
         """
         name = name or name_of(source, 1)
         pixels, chroma, notes = self._read(source, name)
@@ -195,7 +197,7 @@ class Predictor:
             of_study: Whether they belong to studies that are decided about as a whole (see `hilum.serving.studies`).
 
         Raises:
-            BundleError: The network fails.
+            ModelFileError: The network fails.
         """
         from concurrent.futures import ThreadPoolExecutor
 
@@ -225,15 +227,15 @@ class Predictor:
             runs: By which the caller can end it.
 
         Raises:
-            BundleError: The network fails.
+            ModelFileError: The network fails.
         """
-        if self.familiarity is None:
+        if self.in_distribution is None:
             (rows,) = self._session.run(pixels, ["probabilities"], runs)
             yield from ((row, None) for row in rows)
             return
         rows, features = self._session.run(pixels, ["probabilities", "features"], runs)
         usable = np.asarray(comparable(features).all(axis=1))
-        found = self.familiarity.judge(np.where(usable[:, None], features, 0), pixels)
+        found = self.in_distribution.judge(np.where(usable[:, None], features, 0), pixels)
         p_values = np.where(usable, found.p_value, np.nan)
         yield from zip(rows, map(Likeness, map(float, p_values), found.reasons), strict=True)
 
@@ -246,13 +248,13 @@ class Predictor:
                 gives them, whatever these are.
 
         Raises:
-            BundleError: The network fails.
+            ModelFileError: The network fails.
         """
         return self._session.run(pixels, outputs)[0]
 
     def _answer(self, chunk: Sequence[tuple[int, Source]], of_study: bool, runs: Runs) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        pixels = np.empty((len(chunk), self.bundle.size, self.bundle.size), np.uint8)
+        pixels = np.empty((len(chunk), self.model_file.size, self.model_file.size), np.uint8)
         read: list[tuple[int, str, float, tuple[str, ...]]] = []
         for position, (number, source) in enumerate(chunk):
             if runs.ended:
@@ -275,7 +277,7 @@ class Predictor:
 
     def _read(self, source: Source, name: str) -> tuple[NDArray[np.uint8], float, tuple[str, ...]]:
         picture, notes = read_source(source, name)
-        return reduce(picture.pixels, **self.bundle.preprocessing), picture.chroma, notes
+        return reduce(picture.pixels, **self.model_file.preprocessing), picture.chroma, notes
 
     def say(
         self,
@@ -294,7 +296,7 @@ class Predictor:
             row: Of shape (K,).
             chroma: How colourful the picture was.
             notes: What has to be known besides.
-            likeness: To the training images; None where the bundle cannot tell.
+            likeness: To the training images; None where the model file cannot tell.
             of_study: Whether the image belongs to a study that is decided about as a whole.
 
         Raises:
@@ -306,13 +308,15 @@ class Predictor:
         if why:
             msg = f"{name}: the model's answer cannot be used ({why}). Take another model, or export this one anew."
             raise ImageError(msg)
-        labels = self.bundle.labels
+        labels = self.model_file.labels
         probabilities = dict(zip(labels, (min(float(p), 1.0) for p in row), strict=True))
         unlike = likeness.reason if likeness else ""
-        decision, reason = decide(self.bundle, probabilities, chroma, unlike, of_study=of_study)
-        p_familiar = likeness.p_value if likeness else None
+        decision, reason = decide(self.model_file, probabilities, chroma, unlike, of_study=of_study)
+        p_in_distribution = likeness.p_value if likeness else None
         top = labels[int(row.argmax())]
-        return Answer(name, top, self.bundle.display[top], probabilities, decision, reason, notes, p_familiar)
+        return Answer(
+            name, top, self.model_file.label_name[top], probabilities, decision, reason, notes, p_in_distribution
+        )
 
 
 def _failed(name: str, error: Exception) -> Answer:
@@ -325,14 +329,14 @@ PATIENCE = 4  # seconds to wait for the hub
 
 
 def fetch(name: str) -> Path:
-    """The file of a bundle that lies in a Hugging Face repository, downloaded if it is not in the cache yet.
+    """The file of a model file that lies in a Hugging Face repository, downloaded if it is not in the cache yet.
 
     Args:
         name: ``hf://owner/name``, with ``@revision`` if it is not to be the latest.
 
     Raises:
         ExtraError: The extra ``[hub]`` is not installed.
-        BundleError: There is no such repository, it holds no bundle, or it cannot be reached.
+        ModelFileError: There is no such repository, it holds no model file, or it cannot be reached.
     """
     if find_spec("huggingface_hub") is None:
         msg = f"{name}: loading from a hub takes: pip install 'hilum[hub]'"
@@ -356,15 +360,15 @@ def fetch(name: str) -> Path:
         return Path(hf_hub_download(repository, FILE, revision=revision or None, local_files_only=not reached))
     except LocalEntryNotFoundError as error:
         msg = f"{name}: cannot be loaded: the hub cannot be reached, and no copy is in the cache. Check the connection."
-        raise BundleError(msg) from error
+        raise ModelFileError(msg) from error
     except HFValidationError as error:
         msg = f"{name}: cannot be loaded: not the name of a repository. Write hf://OWNER/NAME, or hf://OWNER/NAME@REVISION."
-        raise BundleError(msg, code="malformed-name") from error
+        raise ModelFileError(msg, code="malformed-name") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
         msg = f"{name}: cannot be loaded: no {FILE} for you (status {status}). Check name and revision, or log in."
-        raise BundleError(msg) from error
+        raise ModelFileError(msg) from error
     except Exception as error:  # of the disk, or of the connection on the way
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         msg = f"{name}: cannot be loaded ({first}). Check the disk and the connection."
-        raise BundleError(msg) from error
+        raise ModelFileError(msg) from error

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.process_pool import bound_process, start_python
-from hilum.errors import BundleError
-from hilum.serving.model_file import SHIPPED, Bundle, malformed
+from hilum.errors import ModelFileError
+from hilum.serving.model_file import PRETRAINED, ModelFile, malformed
 from hilum.text import printable
 
 CHUNK = 16  # images that a network is given at a time, or one
@@ -210,29 +210,29 @@ class Runs:
 
 
 class Session:
-    """The network of a bundle.
+    """The network of a model file.
 
     Args:
-        bundle: Whose graph was checked.
+        model_file: Whose graph was checked.
         features: Columns of its features; None where nobody asks for them.
 
     Raises:
-        BundleError: ONNX Runtime cannot use it, it takes too long or too much memory, or its metadata speak of another
-            graph.
+        ModelFileError: ONNX Runtime cannot use it, it takes too long or too much memory, or its metadata speak of
+            another graph.
     """
 
-    def __init__(self, bundle: Bundle, features: int | None) -> None:
-        self.bundle = bundle
+    def __init__(self, model_file: ModelFile, features: int | None) -> None:
+        self.model_file = model_file
         try:
-            self.batch = CHUNK if _is_ours(bundle) else try_out(bundle.model, bundle.graph, bundle.size)
-            self._session = open_session(bundle.model)
+            self.batch = CHUNK if _is_ours(model_file) else try_out(model_file.model, model_file.graph, model_file.size)
+            self._session = open_session(model_file.model)
         except Exception as error:  # whatever the runtime raises
             self._refuse(error if isinstance(error, TrialError) else "it cannot be opened", error)
-        self.sides: dict[str, tuple[int, ...]] = {"probabilities": (len(bundle.labels),)}
+        self.sides: dict[str, tuple[int, ...]] = {"probabilities": (len(model_file.labels),)}
         if features is not None:
             self.sides["features"] = (features,)
-        if bundle.maps:
-            self.sides["maps"] = (len(bundle.maps),)
+        if model_file.maps:
+            self.sides["maps"] = (len(model_file.maps),)
         self._check_shapes()
 
     def run(
@@ -249,7 +249,7 @@ class Session:
             The outputs, each of shape (B, ...).
 
         Raises:
-            BundleError: The runtime cannot, or gives something of another shape.
+            ModelFileError: The runtime cannot, or gives something of another shape.
         """
         whole = len(pixels) - len(pixels) % self.batch
         starts = [*range(0, whole, self.batch), *range(whole, len(pixels))]
@@ -261,45 +261,49 @@ class Session:
         try:
             with runs.one() as options:
                 found: list[NDArray[np.float32]] = self._session.run(
-                    list(names), {self.bundle.facts["input"]["name"]: pixels}, options
+                    list(names), {self.model_file.facts["input"]["name"]: pixels}, options
                 )
         except Exception as error:  # whatever the runtime raises
             self._refuse("it fails at an image", error)
         for name, output in zip(names, found, strict=True):
             wanted = (len(pixels), *self.sides.get(name, ()))
             if output.dtype != np.float32 or output.shape[: len(wanted)] != wanted or 0 in output.shape:
-                raise BundleError(malformed(self.bundle.source, f"its network gives {name} of shape {output.shape}"))
+                raise ModelFileError(
+                    malformed(self.model_file.source, f"its network gives {name} of shape {output.shape}")
+                )
         return found
 
     def _check_shapes(self) -> None:
         """What the metadata say of the graph has to be so; sides that the graph leaves open pass."""
-        size = self.bundle.size
+        size = self.model_file.size
         try:
             given = [(item.name, item.type, item.shape) for item in self._session.get_inputs()]
             outputs = {item.name: (item.type, item.shape) for item in self._session.get_outputs()}
         except UnicodeDecodeError as error:  # names, as the runtime takes them from the file
             self._refuse("its names are no text", error)
-        told = self.bundle.facts["input"]["name"], "tensor(uint8)", (size, size)
+        told = self.model_file.facts["input"]["name"], "tensor(uint8)", (size, size)
         fits = [item[:2] for item in given] == [told[:2]] and _same(given[0][2], told[2])
         for name, sides in self.sides.items():
             kind, shape = outputs.get(name, ("", []))
             fits = fits and kind == "tensor(float)" and _same(shape[: len(sides) + 1], sides)
         if not fits:
-            raise BundleError(malformed(self.bundle.source, "they speak of another graph than the one beside them"))
+            raise ModelFileError(
+                malformed(self.model_file.source, "they speak of another graph than the one beside them")
+            )
 
     def _refuse(self, what: object, error: Exception) -> NoReturn:
         from onnxruntime import __version__
 
         detail = what if isinstance(error, TrialError) else f"{what}: {' '.join(str(error).split())[:300]}"
         why = printable(str(detail))
-        msg = f"{self.bundle.source}: ONNX Runtime {__version__} cannot use it ({why}). Export it anew."
-        raise BundleError(msg, code="unusable") from error
+        msg = f"{self.model_file.source}: ONNX Runtime {__version__} cannot use it ({why}). Export it anew."
+        raise ModelFileError(msg, code="unusable") from error
 
 
-def _is_ours(bundle: Bundle) -> bool:
+def _is_ours(model_file: ModelFile) -> bool:
     """Whether it came with this copy of hilum: whoever could exchange it could exchange hilum."""
-    sums: Path = SHIPPED / "SHA256SUMS"
-    return sums.is_file() and bundle.sha256 in sums.read_text(encoding="ascii").split()
+    sums: Path = PRETRAINED / "SHA256SUMS"
+    return sums.is_file() and model_file.sha256 in sums.read_text(encoding="ascii").split()
 
 
 def _same(shape: Sequence[Any], sides: tuple[int, ...]) -> bool:

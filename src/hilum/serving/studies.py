@@ -9,7 +9,7 @@ from typing import Any
 
 from hilum.decision.operating_point import ABSTAIN, CLEAR, READ, UNDECIDED, triage_together
 from hilum.serving.inputs import Source
-from hilum.serving.model_file import Bundle
+from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import UNCERTIFIED, Answer, place, score_of
 from hilum.serving.predictor import Predictor
 
@@ -25,7 +25,7 @@ class Study:
         name: Of the study or patient.
         images: Answers about its images, in their order; those that could not be read have an ``error``.
         decision: ``flag`` if one image is flagged; ``clear`` only if every image is cleared; else ``abstain`` or
-            ``read``; ``undecided`` where the bundle has no operating point.
+            ``read``; ``undecided`` where the model file has no operating point.
         reason: Of the decision, one sentence.
         score: Largest summed probability of what must not be missed; None where no image could be read.
         notes: What has to be known besides.
@@ -49,7 +49,7 @@ class Study:
         """The object of one line of ``hilum predict --study HOW --json``.
 
         Args:
-            model: ``name`` and ``sha256`` of the bundle.
+            model: ``name`` and ``sha256`` of the model file.
         """
         images = [answer.to_json(model) for answer in self.images]
         return {
@@ -69,7 +69,7 @@ class Study:
         if self.top is None:
             return Answer("", decision=self.decision, reason=self.reason, notes=self.notes, error=self.reason)
         top = self.top
-        return Answer(top.path, top.label, top.display, top.probabilities, self.decision, self.reason, self.notes)
+        return Answer(top.path, top.label, top.label_name, top.probabilities, self.decision, self.reason, self.notes)
 
 
 def predict_studies(
@@ -87,51 +87,51 @@ def predict_studies(
     answers = predictor.predict_many((source for sources in studies.values() for source in sources), of_study=True)
     for name, sources in studies.items():
         absent = (Answer(path, error=MISSING) for path in (missing or {}).get(name, ()))
-        yield judge_study(predictor.bundle, name, (*islice(answers, len(sources)), *absent))
+        yield decide_study(predictor.model_file, name, (*islice(answers, len(sources)), *absent))
 
 
-def judge_study(bundle: Bundle, name: str, images: Sequence[Answer]) -> Study:
+def decide_study(model_file: ModelFile, name: str, images: Sequence[Answer]) -> Study:
     """Put the answers about the images of one study together.
 
     Args:
-        bundle: Whose answers they are.
+        model_file: Whose answers they are.
         name: Of the study.
         images: One answer or more, made with the thresholds of a study.
     """
     readable = [answer for answer in images if not answer.error]
     decision = triage_together((answer.decision for answer in readable), len(images) - len(readable))
     if not readable:
-        decision = READ if bundle.point else UNDECIDED
+        decision = READ if model_file.point else UNDECIDED
         return Study(name, tuple(images), decision, f"none of {_count(len(images))} could be read", None)
-    scores = [score_of(bundle, answer.probabilities) for answer in readable]
+    scores = [score_of(model_file, answer.probabilities) for answer in readable]
     highest = max(scores)
     top = readable[scores.index(highest)]
-    reason = _reason(bundle, decision, images, highest)
-    return Study(name, tuple(images), decision, reason, highest, _notes(bundle, images), top)
+    reason = _reason(model_file, decision, images, highest)
+    return Study(name, tuple(images), decision, reason, highest, _notes(model_file, images), top)
 
 
-def _reason(bundle: Bundle, decision: str, images: Sequence[Answer], highest: float) -> str:
+def _reason(model_file: ModelFile, decision: str, images: Sequence[Answer], highest: float) -> str:
     if decision == ABSTAIN:
         unlike = [answer for answer in images if answer.decision == ABSTAIN]
         return f"{len(unlike)} of {_count(len(images))} abstained on: {unlike[0].reason}"
-    if bundle.point is None:
+    if model_file.point is None:
         return UNCERTIFIED
-    where = f"{bundle.group} {bundle.percent(highest)}, {place(bundle, bundle.point, highest)}"
+    where = f"{model_file.group} {model_file.percent(highest)}, {place(model_file, model_file.point, highest)}"
     told = where if len(images) == 1 else f"largest of {_count(len(images))}: {where}"
     if decision == READ and (bad := sum(bool(answer.error) for answer in images)):
         return f"{told}; {bad} of {_count(len(images))} could not be read, so that nothing is ruled out"
     if decision != CLEAR:  # the flagged image is not always the one with the largest score: that may be abstained on
-        flagged = [score_of(bundle, answer.probabilities) for answer in images if answer.decision == decision]
+        flagged = [score_of(model_file, answer.probabilities) for answer in images if answer.decision == decision]
         if flagged and max(flagged) < highest:
-            here = f"{bundle.group} {bundle.percent(max(flagged))}, {place(bundle, bundle.point, max(flagged))}"
+            here = f"{model_file.group} {model_file.percent(max(flagged))}, {place(model_file, model_file.point, max(flagged))}"
             return f"of {_count(len(images))} the largest not abstained on: {here}"
     return told
 
 
-def _notes(bundle: Bundle, images: Sequence[Answer]) -> tuple[str, ...]:
+def _notes(model_file: ModelFile, images: Sequence[Answer]) -> tuple[str, ...]:
     """Notes on the images, each once; and whether the calibration patients had so many images."""
     notes = list(dict.fromkeys(note for answer in images for note in answer.notes))
-    counted = (bundle.facts.get("certificate") or {}).get("images") or {}
+    counted = (model_file.facts.get("certificate") or {}).get("images") or {}
     patients = {int(size): number for size, number in counted.get("distribution", {}).items()}
     if not patients:
         return tuple(notes)

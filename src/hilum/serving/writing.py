@@ -175,7 +175,7 @@ class Writer:
         self.rows = csv.writer(table) if table else None
         self._cell = printable if table and table.isatty() else lambda text: cell(encodable(text))
         if self.rows:
-            head = columns(predictor.bundle.labels)
+            head = columns(predictor.model_file.labels)
             self._row(["study", "row", *head] if of_studies else head)
 
     def write(self, answer: Answer) -> None:
@@ -183,14 +183,14 @@ class Writer:
         if self.lines:
             self.lines.write(json_text(_encodable(answer.to_json(self.predictor.model))) + "\n")
         if self.rows:
-            self._row(answer.to_row(self.predictor.bundle.labels, self.predictor.model))
+            self._row(answer.to_row(self.predictor.model_file.labels, self.predictor.model))
 
     def write_study(self, study: Study) -> None:
         """Write one study: a JSON object that holds its images, or a row of CSV and one for each of them."""
         if self.lines:
             self.lines.write(json_text(_encodable(study.to_json(self.predictor.model))) + "\n")
         if self.rows:
-            labels, model = self.predictor.bundle.labels, self.predictor.model
+            labels, model = self.predictor.model_file.labels, self.predictor.model
             self._row([study.name, "study", *study.as_answer().to_row(labels, model)])
             for answer in study.images:
                 self._row([study.name, "image", *answer.to_row(labels, model)])
@@ -294,5 +294,5 @@ def _check(asked: dict[str, tuple[str | None, Kind]], inputs: Sequence[Path], pi
 
 def _files(predictor: Predictor) -> list[Path]:
     """Where the model lies."""
-    source = Path(predictor.bundle.source)
+    source = Path(predictor.model_file.source)
     return [source, source / "model.onnx"]

@@ -42,7 +42,7 @@ def expected_calibration_error(outcomes: Floats, probabilities: Floats, bins: in
         bins: At most so many; never more than images.
 
     Returns:
-        Between 0 and 1. A perfectly calibrated model does not reach 0: see `noise_floor`.
+        Between 0 and 1. A perfectly calibrated model does not reach 0: see `ece_null_mean`.
     """
     count = len(outcomes)
     edges = np.linspace(0, count, min(bins, count) + 1).astype(int)
@@ -100,14 +100,14 @@ def calibration_errors(truth: NDArray[np.int64], probabilities: Floats, clusters
     return {
         name: {
             "value": error(identity[truth], probabilities),
-            "noise_floor": float(np.mean(noise[name])),
-            "noise_high": float(np.quantile(noise[name], 0.95)),
+            "ece_null_mean": float(np.mean(noise[name])),
+            "ece_null_q95": float(np.quantile(noise[name], 0.95)),
         }
         for name, error in ERRORS.items()
     }
 
 
-def noise_floor(
+def ece_null_mean(
     probabilities: Floats, clusters: Sequence[str] | None = None, *, draws: int = DRAWS, seed: int = 0
 ) -> float:
     """The class-wise calibration error that a perfectly calibrated model of these probabilities would show.
@@ -152,21 +152,21 @@ def outcomes_if_calibrated(
         yield (generator.random(int(member.max()) + 1)[member, None] > cumulative).sum(axis=1)
 
 
-def decisions_of(labels: Sequence[str], architecture: str) -> tuple[Branch, ...]:
+def decisions_of(labels: Sequence[str], hierarchy: str) -> tuple[Branch, ...]:
     """What has a temperature of its own: every decision of a cascade; the only one of a flat classifier."""
-    if architecture == "cascade":
+    if hierarchy == "cascade":
         return branches(labels)
     return (Branch("", tuple(labels), tuple((k,) for k in range(len(labels)))),)
 
 
-def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], architecture: str) -> dict[str, float]:
+def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], hierarchy: str) -> dict[str, float]:
     """The temperatures that make the log-loss smallest (Guo et al. 2017, "On Calibration of Modern Neural Networks").
 
     Args:
         truth: Index of each image's label, shape (N,); of patients that neither training nor test has.
         probabilities: What the network says of them, shape (N, K).
         labels: K names.
-        architecture: ``flat``, or ``cascade``, whose decisions are fitted one by one on the images that reach them.
+        hierarchy: ``flat``, or ``cascade``, whose decisions are fitted one by one on the images that reach them.
 
     Returns:
         By the folder at which the decision is made, empty at the root; above 1 the network was too sure of itself.
@@ -176,7 +176,7 @@ def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], 
     """
     fitted: dict[str, float] = {}
     found_any = False
-    for decision in decisions_of(labels, architecture):
+    for decision in decisions_of(labels, hierarchy):
         child = np.array(decision.child_of(len(labels)))[truth]
         here = child >= 0
         logs = np.log(np.maximum(_shares(probabilities[here], decision), SMALLEST))
@@ -196,7 +196,7 @@ def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], 
 
 
 def held_out_log_loss(
-    truth: Ints, probabilities: Floats, labels: Sequence[str], architecture: str, clusters: Sequence[str]
+    truth: Ints, probabilities: Floats, labels: Sequence[str], hierarchy: str, clusters: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """What temperatures would do to patients that they were not fitted to, by cross-validation over patients.
 
@@ -204,7 +204,7 @@ def held_out_log_loss(
         truth: Index of each image's label, shape (N,).
         probabilities: What the network says of them, shape (N, K).
         labels: K names.
-        architecture: ``flat`` or ``cascade``.
+        hierarchy: ``flat`` or ``cascade``.
         clusters: The patient of each image, N names; five folds by a hash of the name.
 
     Returns:
@@ -216,10 +216,10 @@ def held_out_log_loss(
     scaled = probabilities.copy()
     for held_out in range(FOLDS):
         rest, here = fold != held_out, fold == held_out
-        fitted = fit_temperatures(truth[rest], probabilities[rest], labels, architecture)
-        scaled[here] = scale(probabilities[here], fitted, labels, architecture) if fitted else probabilities[here]
+        fitted = fit_temperatures(truth[rest], probabilities[rest], labels, hierarchy)
+        scaled[here] = scale(probabilities[here], fitted, labels, hierarchy) if fitted else probabilities[here]
     found: dict[str, dict[str, float]] = {}
-    for decision in decisions_of(labels, architecture):
+    for decision in decisions_of(labels, hierarchy):
         reached = np.array(decision.child_of(len(labels)))[truth] >= 0
         if not reached.any():
             found[decision.name] = {}
@@ -253,20 +253,20 @@ def applied(temperatures: Mapping[str, float] | None) -> bool:
     return any(value != 1.0 for value in (temperatures or {}).values())
 
 
-def scale(probabilities: Floats, temperatures: Mapping[str, float], labels: Sequence[str], architecture: str) -> Floats:
+def scale(probabilities: Floats, temperatures: Mapping[str, float], labels: Sequence[str], hierarchy: str) -> Floats:
     """Probabilities at other temperatures.
 
     Args:
         probabilities: Of shape (N, K).
         temperatures: As `fit_temperatures` gives them; one leaves a decision as it is.
         labels: K names.
-        architecture: ``flat`` or ``cascade``.
+        hierarchy: ``flat`` or ``cascade``.
 
     Returns:
         Of shape (N, K); each row sums to one.
     """
     logs = np.zeros_like(probabilities)
-    for decision in decisions_of(labels, architecture):
+    for decision in decisions_of(labels, hierarchy):
         scaled = np.log(np.maximum(_shares(probabilities, decision), SMALLEST)) / temperatures[decision.name]
         scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
         for child, members in enumerate(decision.members):

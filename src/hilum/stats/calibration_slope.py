@@ -147,7 +147,7 @@ def calibration_verdict(metrics: Mapping[str, Any]) -> Verdict:
     """
     verdict = weakest([entry["verdict"] for entry in metrics.get("calibration_by_label", {}).values()])
     error = metrics["ece_class_wise"]
-    if error["value"] <= error["noise_high"]:
+    if error["value"] <= error["ece_null_q95"]:
         return verdict
     return NOT_SHOWN if verdict == SHOWN else REFUTED
 
@@ -248,7 +248,7 @@ def brier_parts(
         sum(_parts(drawn == k, p)["miscalibration"] for k, p in enumerate(probabilities.T))
         for drawn in outcomes_if_calibrated(probabilities, clusters, draws=draws, seed=seed)
     ]
-    return {**total, "noise_floor": float(np.mean(floors)), "by_label": by_label}
+    return {**total, "ece_null_mean": float(np.mean(floors)), "by_label": by_label}
 
 
 def _parts(has: NDArray[np.bool_], stated: Floats) -> dict[str, float]:

@@ -189,7 +189,7 @@ def over_seeds(estimates: Sequence[Estimate], *, confidence: float = CONFIDENCE)
 Ints = NDArray[np.int64]
 
 
-def deal_folds(labels: Ints, groups: Ints, folds: int, seed: int = 0) -> Ints:
+def grouped_folds(labels: Ints, groups: Ints, folds: int, seed: int = 0) -> Ints:
     """Divide images into folds: whole groups, stratified by label and by size of group.
 
     Groups alike in label and size are shuffled and dealt like cards. Unlike a greedy division, this treats them
@@ -228,7 +228,7 @@ def permute_labels(labels: Ints, groups: Ints, folds: Ints, times: int, seed: in
 
     Args:
         labels: Index of each image's label, shape (N,).
-        groups: As in `deal_folds`, shape (N,).
+        groups: As in `grouped_folds`, shape (N,).
         folds: The fold of each image, shape (N,).
         times: B.
         seed: Of the exchanges.

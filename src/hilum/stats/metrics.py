@@ -176,8 +176,8 @@ def decision_auroc(
 ) -> dict[str, dict[str, Estimate]]:
     """How well each decision of the label tree is made, apart from the others.
 
-    At the root of the seed's labels that is normal against infected, by P(infected) = 1 - P(normal); below it one
-    infection against the other, among infected images only, by the probability within P(infected).
+    At the root of the original report's labels that is normal against infected, by P(infected) = 1 - P(normal); below
+    it one infection against the other, among infected images only, by the probability within P(infected).
 
     Args:
         truth: Index of each image's label, shape (N,).

@@ -41,7 +41,7 @@ def draw(plan: Augmentation, batch: int, generator: torch.Generator) -> Draw:
         angle = between(plan.rotate * pi / 180)
         enlarge = torch.exp(between(torch.log1p(torch.tensor(plan.scale)).item()))
         stretch = torch.exp(between(torch.log1p(torch.tensor(plan.aspect)).item()) / 2)
-        mirror = 1 - 2 * (torch.rand(batch, generator=generator) < plan.reflect).float()
+        mirror = 1 - 2 * (torch.rand(batch, generator=generator) < plan.hflip).float()
         # grid_sample asks where in the input each output pixel comes from: the inverse of what is seen.
         cos, sin = torch.cos(angle), torch.sin(angle)
         across, down = stretch / enlarge, 1 / (stretch * enlarge)

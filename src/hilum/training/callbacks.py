@@ -67,7 +67,7 @@ class History(Callback):
             "val_accuracy": round(val_accuracy, 6),
             "lr": found["lr"],
             "seconds": round(time.monotonic() - self.begin, 3),
-            "val_misses": found["val_misses"],
+            "val_false_negatives": found["val_false_negatives"],
         }
         self.rows.append(row)
         self.run.write_history(self.rows)
@@ -89,7 +89,7 @@ class Keep(Callback):
     def __init__(self, run: Run, history: History, resumed: dict[str, Any] | None = None) -> None:
         self.run, self.history, self.resumed = run, history, resumed
         self.best: dict[str, float] = resumed["best"] if resumed else {}
-        self.ripe: bool = resumed["ripe"] if resumed else False  # whether `best` comes late enough
+        self.eligible: bool = resumed["eligible"] if resumed else False  # whether `best` comes late enough
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put weights, optimiser and schedule where they stood."""
@@ -107,10 +107,12 @@ class Keep(Callback):
         row = self.history.rows[-1]
         weights = pl_module.network.state_dict()
         plan = pl_module.recipe.training
-        ripe = pl_module.step >= plan.keep_from * pl_module.total_steps
-        if not self.best or (ripe and (not self.ripe or rank(row, plan.select) < rank(self.best, plan.select))):
-            self.ripe = ripe
-            self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy", "val_misses")}
+        eligible = pl_module.step >= plan.save_after * pl_module.total_steps
+        if not self.best or (
+            eligible and (not self.eligible or rank(row, plan.monitor) < rank(self.best, plan.monitor))
+        ):
+            self.eligible = eligible
+            self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy", "val_false_negatives")}
             save_checkpoint(self.run.best, {"network": weights})
         everything = {
             "network": weights,
@@ -119,7 +121,7 @@ class Keep(Callback):
             "train_sums": pl_module.train_sums,
             "step": pl_module.step,
             "best": self.best,
-            "ripe": self.ripe,
+            "eligible": self.eligible,
             "history": self.history.rows,
         }
         save_checkpoint(self.run.last, everything)

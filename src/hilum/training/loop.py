@@ -37,8 +37,8 @@ def kept_memory() -> Iterator[None]:
     """Keep what is freed, within the block, rather than hand it to the system and fetch it anew every step.
 
     The GNU C library maps every large tensor by itself and unmaps it when it is freed; the system then clears each
-    page again. Of a step of the seed's VGG on two cores that was a tenth. Other systems are left as they are.
-    """
+    page again. Of a step of the original report's VGG on two cores that was a tenth. Other systems are left as they
+    are."""
     if platform.libc_ver()[0] != "glibc":
         yield
         return
@@ -100,11 +100,11 @@ def fit(
     resumed = load_checkpoint(run.last) if resume and run.last.exists() else None
     first = resumed["step"] if resumed else 0
     data = RadiographDataModule(images, labels, plan, first_step=first)
-    module = ClassifierModule(recipe, data, run.protected)
+    module = ClassifierModule(recipe, data, run.positive_label)
     total, per_epoch = data.total_steps, data.steps_per_epoch
     history = History(run, progress, resumed)
     keep = Keep(run, history, resumed)
-    with _quiet(), kept_memory(), progress.task(f"Training {recipe.network.name}", total) as advance:
+    with _quiet(), kept_memory(), progress.task(f"Training {recipe.network.architecture}", total) as advance:
         steps = Steps(advance)
         made = make_loggers(run, loggers)
         trainer = pl.Trainer(
@@ -149,12 +149,12 @@ def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
 
     Raises:
         SplitError: There is nothing to train on or nothing to choose by.
-        RecipeError: The network cannot be built, or cannot take `early_size`.
+        RecipeError: The network cannot be built, or cannot take `progressive_size`.
     """
     splits = {row.split for row in table.rows}
     for part, what in (("train", "training"), ("val", "validation")):
         if part not in splits:
-            msg = f"{table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
+            msg = f"{table.root}: no {what} images. Set splits.val to auto, hold out, or the name of a split."
             raise SplitError(msg, code="empty-split", path=table.root)
     check_network(recipe, labels)
 
@@ -163,7 +163,7 @@ def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
     """Find a network that cannot be built, before any image is decoded for it.
 
     Raises:
-        RecipeError: Its name or its options are wrong, or it cannot take `early_size`.
+        RecipeError: Its name or its options are wrong, or it cannot take `progressive_size`.
     """
     early = size_of_step(recipe.training, 0, 1, recipe.preprocessing.size)
     with torch.device("meta"):  # shapes only: nothing is computed
@@ -173,7 +173,7 @@ def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
                 network(torch.zeros(2, 1, early, early))
         except RuntimeError as error:
             msg = (
-                f"training.early_size = {early}: {recipe.network.name} only takes images of "
+                f"training.early_size = {early}: {recipe.network.architecture} only takes images of "
                 f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
             )
             raise RecipeError(msg, code="fixed-size") from error

@@ -32,7 +32,9 @@ from hilum.training.recipe import Recipe, TrainingPlan
 def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
     """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
     chosen, size = recipe.network, recipe.preprocessing.size
-    network = build_classifier(recipe.architecture, chosen.name, labels, size, members=chosen.members, **chosen.options)
+    network = build_classifier(
+        recipe.hierarchy, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
+    )
     for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
         for parameter in module.parameters(recurse=False):
             if parameter.dim() == 4:
@@ -51,7 +53,7 @@ def to_network_range(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return local_contrast(images * 2 - 1, share) if share else images * 2 - 1
 
 
-class Objective(nn.Module):
+class LossFunction(nn.Module):
     """The loss of a batch.
 
     In a cascade each decision learns only from images that reach it: its networks never see the others, in the
@@ -139,7 +141,7 @@ def decision_weights(
         return torch.ones(n_children)
     counts = np.bincount(targets, minlength=n_children)  # none is 0: labels are those of train
     wanted = np.full(n_children, 1 / n_children)
-    if plan.class_weights == "tree" and len(shares):
+    if plan.class_weights == "hierarchical" and len(shares):
         wanted = np.asarray(shares)
     return torch.tensor(len(targets) * wanted / counts, dtype=torch.float32)
 
@@ -241,7 +243,7 @@ class ClassifierModule(pl.LightningModule):
         self.save_hyperparameters(recipe.model_dump(mode="json"))
         torch.manual_seed(recipe.training.seed)
         self.network = build_for(recipe, data.labels)
-        self.objective = Objective(self.network, recipe.training, data.targets, data.labels)
+        self.loss_function = LossFunction(self.network, recipe.training, data.targets, data.labels)
         self.recipe, self.positive = recipe, data.labels.index(positive) if positive else -1
         self.first_step, self.total_steps, self.steps_per_epoch = (
             data.first_step,
@@ -267,9 +269,11 @@ class ClassifierModule(pl.LightningModule):
         changes = draw(self.recipe.augmentation, len(images), generator)
         floats = apply(images.float() / 255, changes, size_of_step(plan, step, self.total_steps, images.shape[-1]))
         mix = draw_mix(plan.mixup, len(images), (plan.seed, step), generator)
-        loss: Tensor = self.objective(self.network, self._inputs(mix.apply(floats) if mix else floats), targets, mix)
+        loss: Tensor = self.loss_function(
+            self.network, self._inputs(mix.apply(floats) if mix else floats), targets, mix
+        )
         self.train_sums = self.train_sums.to(loss.device)
-        self.train_sums += torch.stack([loss.detach() / self.objective.members, torch.ones_like(loss)])
+        self.train_sums += torch.stack([loss.detach() / self.loss_function.members, torch.ones_like(loss)])
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -291,7 +295,7 @@ class ClassifierModule(pl.LightningModule):
         if self.trainer.sanity_checking:
             return
         loss, correct, missed, count = self.val_sums.tolist()
-        self.measures = {"val_loss": loss / count, "val_accuracy": correct / count, "val_misses": int(missed)}
+        self.measures = {"val_loss": loss / count, "val_accuracy": correct / count, "val_false_negatives": int(missed)}
         if self.trainer.state.fn == "fit":
             self.measures |= {
                 "train_loss": (self.train_sums[0] / self.train_sums[1]).item(),
@@ -351,4 +355,6 @@ def size_of_step(plan: TrainingPlan, step: int, total: int, size: int) -> int:
         total: Optimiser steps of the whole training.
         size: That of the preprocessing; an early size that is no smaller is passed over.
     """
-    return plan.early_size if 0 < plan.early_size < size and step < plan.early_share * total else size
+    return (
+        plan.progressive_size if 0 < plan.progressive_size < size and step < plan.progressive_fraction * total else size
+    )

@@ -19,24 +19,24 @@ from hilum.errors import RecipeError
 from hilum.files import read_text
 from hilum.text import is_text
 
-Select = Literal["loss", "accuracy", "misses"]
+Monitor = Literal["loss", "accuracy", "false_negatives"]
 
 
-def rank(row: Mapping[str, float], select: Select) -> tuple[float, ...]:
+def rank(row: Mapping[str, float], monitor: Monitor) -> tuple[float, ...]:
     """What to compare; the smaller the better.
 
-    The seed's report chose "the set of parameters which provide lowest false negative numbers": that is
-    ``misses``, the number of protected images that were not called protected. A model that calls everything
-    protected misses nothing, so equal numbers are decided by the loss, and the other figures should be read too.
+    The original report chose "the set of parameters which provide lowest false negative numbers": that is
+    ``false_negatives``, the number of positive images that were not called positive. A model that calls everything
+    positive misses nothing, so equal numbers are decided by the loss, and the other figures should be read too.
 
     Args:
         row: A line of ``history.csv``.
-        select: ``loss``; ``accuracy`` or ``misses``, both with ties broken by loss.
+        monitor: ``loss``; ``accuracy`` or ``false_negatives``, both with ties broken by loss.
     """
-    if select == "accuracy":
+    if monitor == "accuracy":
         return (-row["val_accuracy"], row["val_loss"])
-    if select == "misses":
-        return (row["val_misses"], row["val_loss"])
+    if monitor == "false_negatives":
+        return (row["val_false_negatives"], row["val_loss"])
     return (row["val_loss"],)
 
 
@@ -52,19 +52,19 @@ class NetworkChoice(_Part):
     """Which network (see `hilum.models.registry`), how many of it, and its own options.
 
     Attributes:
-        name: As `hilum.models.registry.network_names` lists them.
-        members: Networks that are trained side by side and whose probabilities are averaged.
+        architecture: As `hilum.models.registry.network_names` lists them.
+        ensemble_size: Networks that are trained side by side and whose probabilities are averaged.
         options: What the network takes besides, such as ``width``.
     """
 
-    name: str = "compact"
-    members: int = Field(default=1, ge=1, le=64)
+    architecture: str = "compact"
+    ensemble_size: int = Field(default=1, ge=1, le=64)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("options")
     @classmethod
     def _not_the_recipes_own(cls, options: dict[str, Any]) -> dict[str, Any]:
-        taken = sorted(options.keys() & {"name", "labels", "n_labels", "size", "architecture", "members"})
+        taken = sorted(options.keys() & {"architecture", "labels", "n_labels", "size", "hierarchy", "ensemble_size"})
         if taken:
             msg = f"'{taken[0]}' is not an option: it follows from the data or from another key of the recipe"
             raise ValueError(msg)
@@ -74,7 +74,7 @@ class NetworkChoice(_Part):
 class Augmentation(_Part):
     """How far training images may be changed; 0 everywhere means not at all.
 
-    The seed's report argues for translation and against rotation and reflection, whose results are not
+    The original report argues for translation and against rotation and reflection, whose results are not
     physiological (heart on the right); both exist here to be tried, and are off unless a recipe asks.
 
     Attributes:
@@ -82,7 +82,7 @@ class Augmentation(_Part):
         scale: Largest enlargement or reduction, as a share.
         aspect: Largest change of the ratio of width to height, as a share.
         rotate: Largest rotation in degrees.
-        reflect: Probability of a mirror image.
+        hflip: Probability of a mirror image.
         gamma: Largest change of gamma, as a factor's logarithm: 0.3 means 0.74 to 1.35.
     """
 
@@ -90,13 +90,13 @@ class Augmentation(_Part):
     scale: float = Field(default=0.0, ge=0, le=0.9)
     aspect: float = Field(default=0.0, ge=0, le=0.9)
     rotate: float = Field(default=0.0, ge=0, le=180)
-    reflect: float = Field(default=0.0, ge=0, le=1)
+    hflip: float = Field(default=0.0, ge=0, le=1)
     gamma: float = Field(default=0.0, ge=0, le=2)
 
     @property
     def moves(self) -> bool:
         """Whether anything geometrical is asked for."""
-        return any((self.translate, self.scale, self.aspect, self.rotate, self.reflect))
+        return any((self.translate, self.scale, self.aspect, self.rotate, self.hflip))
 
 
 class TrainingPlan(_Part):
@@ -105,10 +105,10 @@ class TrainingPlan(_Part):
     Attributes:
         epochs: Passes over the training images.
         max_steps: Stop after so many optimiser steps; 0 means that `epochs` decide.
-        early_size: Side in pixels at which the first steps see the images, where it is smaller than theirs: small
+        progressive_size: Side in pixels at which the first steps see the images, where it is smaller than theirs: small
             images teach the coarse first, at a fraction of the cost (progressive resizing; Tan and Le 2021,
             "EfficientNetV2", *ICML*). Only networks that take any size can use it.
-        early_share: Share of the steps at which `early_size` ends.
+        progressive_fraction: Share of the steps at which `progressive_size` ends.
         batch_size: Training images a step.
         eval_batch_size: Images at a time in validation and evaluation.
         optimiser: ``adam`` (Kingma and Ba 2015), ``adamw`` (Loshchilov and Hutter 2019), or ``sgd`` with
@@ -124,9 +124,9 @@ class TrainingPlan(_Part):
         label_smoothing: Share of the target that is spread over all labels (Szegedy et al. 2016).
         mixup: Alpha of the Beta distribution by which pairs of images are mixed (see `draw_mix`); 0 mixes nothing.
         validate_every: Steps between validations; 0 means once an epoch.
-        select: What the kept checkpoint is best at on validation: ``loss``, ``accuracy``, or ``misses`` (protected
-            images not called protected), the latter two with ties broken by loss.
-        keep_from: Share of the steps after which a checkpoint may be kept. Where the learning rate falls to zero,
+        monitor: What the kept checkpoint is best at on validation: ``loss``, ``accuracy``, or ``false_negatives``
+            (positive images not called positive), the latter two with ties broken by loss.
+        save_after: Share of the steps after which a checkpoint may be kept. Where the learning rate falls to zero,
             earlier ones are noisy, and the best of many noisy ones is best by luck.
         precision: ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
         seed: Of initial weights, order and augmentation.
@@ -134,8 +134,8 @@ class TrainingPlan(_Part):
 
     epochs: int = Field(default=20, ge=1)
     max_steps: int = Field(default=0, ge=0)
-    early_size: int = Field(default=0, ge=0, le=2048)
-    early_share: float = Field(default=0.5, ge=0, le=1)
+    progressive_size: int = Field(default=0, ge=0, le=2048)
+    progressive_fraction: float = Field(default=0.5, ge=0, le=1)
     batch_size: int = Field(default=64, ge=2)
     eval_batch_size: int = Field(default=32, ge=1)
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
@@ -143,12 +143,12 @@ class TrainingPlan(_Part):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
     warmup: float = Field(default=0.25, ge=0, le=1)
-    class_weights: Literal["none", "balanced", "tree"] = "none"
+    class_weights: Literal["none", "balanced", "hierarchical"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0, le=10)
     validate_every: int = Field(default=0, ge=0)
-    select: Select = "loss"
-    keep_from: float = Field(default=0.0, ge=0, le=1)
+    monitor: Monitor = "loss"
+    save_after: float = Field(default=0.0, ge=0, le=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=0, ge=0, lt=2**31)
 
@@ -158,23 +158,23 @@ class Recipe(_Part):
 
     Attributes:
         name: What reports call it.
-        protected: The positive label, which must not be missed; or ``auto``, or ``none``.
+        positive_label: The positive label, which must not be missed; or ``auto``, or ``none``.
         healthy: The label that means that nothing was found; or ``auto``, or ``none``.
-        architecture: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
+        hierarchy: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
             that nested labels form (normal or infected, then which infection).
     """
 
     name: str = "unnamed"
-    protected: str = "auto"
+    positive_label: str = "auto"
     healthy: str = "auto"
-    architecture: Literal["flat", "cascade"] = "flat"
+    hierarchy: Literal["flat", "cascade"] = "flat"
     network: NetworkChoice = NetworkChoice()
     preprocessing: Preprocessing = Preprocessing()
     splits: SplitPlan = SplitPlan()
     augmentation: Augmentation = Augmentation()
     training: TrainingPlan = TrainingPlan()
 
-    @field_validator("protected", "healthy", mode="before")
+    @field_validator("positive_label", "healthy", mode="before")
     @classmethod
     def _labels_are_text(cls, label: Any) -> Any:
         """A label called 0 is a number to TOML."""
@@ -198,19 +198,19 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "training.class_weights": "class_weight weights loss_weights weighted sample_weight",
     "training.label_smoothing": "smoothing",
     "training.mixup": "mixup_alpha",
-    "training.select": "monitor early_stopping checkpoint_metric metric",
+    "training.monitor": "monitor early_stopping checkpoint_metric metric",
     "training.precision": "amp fp16 bf16 half mixed_precision dtype",
     "training.seed": "random_seed random_state manual_seed",
     "preprocessing.size": "image_size img_size imgsz input_size resolution resize img_height img_width target_size",
     "preprocessing.equalise": "equalize histogram_equalization histeq",
-    "network.name": "model model_name arch backbone encoder net",
+    "network.architecture": "model model_name arch backbone encoder net",
     "network.options.pretrained": "pretrained weights_pretrained imagenet",
     "augmentation.rotate": "rotation rotation_range degrees",
-    "augmentation.reflect": "flip hflip horizontal_flip random_flip mirror",
+    "augmentation.hflip": "flip hflip horizontal_flip random_flip mirror",
     "augmentation.translate": "translation shift width_shift_range height_shift_range",
     "augmentation.scale": "zoom zoom_range",
     "splits.fraction": "val_split validation_split val_size val_fraction test_size test_split holdout",
-    "protected": "positive positive_label pos_label target_label",
+    "positive_label": "positive positive_label pos_label target_label",
 }
 HARDWARE = "hilum uses a GPU where PyTorch finds one, and as many cores as it may: leave it out"
 CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"

@@ -19,7 +19,7 @@ from hilum.errors import RecipeError, RunError
 from hilum.files import STEP, open_regular, open_text, read_text, save_json, save_text, saving
 from hilum.training.recipe import Recipe, load_recipe
 
-HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_misses")
+HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_false_negatives")
 RECIPE, ENVIRONMENT, SPLIT, HISTORY_FILE = "recipe.toml", "environment.json", "split.csv", "history.csv"
 UNREADABLE = "unreadable"
 FACTS: dict[str, type] = {"data": dict, "files": dict, "best": dict, "labels": list, "weights_sha256": str}
@@ -102,20 +102,20 @@ class Run:
         return tuple(kept) if kept else _earlier_order(self)
 
     @property
-    def protected(self) -> str | None:
+    def positive_label(self) -> str | None:
         """The positive label, which must not be missed."""
         if self._kept("labels"):
-            label: str | None = self._kept("protected")
+            label: str | None = self._kept("positive_label")
             return label
         labels = self.labels
         earlier = next((label for label in labels if last_component(label).lower() in EARLIER_COVID), None)
-        return earlier if self.recipe.protected == "auto" else resolve_protected(self.recipe, labels)
+        return earlier if self.recipe.positive_label == "auto" else resolve_positive_label(self.recipe, labels)
 
     @property
     def healthy(self) -> tuple[str, ...]:
         """The labels that mean that nothing was found; empty where none is known."""
         kept = self._kept("healthy")
-        return tuple(kept) if kept is not None else resolve_healthy(self.recipe, self.labels, self.protected)
+        return tuple(kept) if kept is not None else resolve_healthy(self.recipe, self.labels, self.positive_label)
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -243,18 +243,22 @@ def _earlier_order(run: Run) -> tuple[str, ...]:
     return tuple(sorted(labels, key=lambda label: (last_component(label).lower() not in EARLIER_HEALTHY, label)))
 
 
-def resolve_protected(recipe: Recipe, labels: Sequence[str]) -> str | None:
+def resolve_positive_label(recipe: Recipe, labels: Sequence[str]) -> str | None:
     """The positive label of a recipe for these labels.
 
     Raises:
         RecipeError: The recipe names a label that does not exist.
     """
-    if recipe.protected == "none":
+    if recipe.positive_label == "none":
         return None
-    return default_positive(labels) if recipe.protected == "auto" else _named("protected", recipe.protected, labels)
+    return (
+        default_positive(labels)
+        if recipe.positive_label == "auto"
+        else _named("positive_label", recipe.positive_label, labels)
+    )
 
 
-def resolve_healthy(recipe: Recipe, labels: Sequence[str], protected: str | None) -> tuple[str, ...]:
+def resolve_healthy(recipe: Recipe, labels: Sequence[str], positive_label: str | None) -> tuple[str, ...]:
     """The labels of these that mean that nothing was found; empty where none is known.
 
     Raises:
@@ -263,9 +267,9 @@ def resolve_healthy(recipe: Recipe, labels: Sequence[str], protected: str | None
     if recipe.healthy == "none":
         return ()
     if recipe.healthy == "auto":
-        return tuple(label for label in labels if is_healthy(label) and label != protected)
-    if recipe.healthy == protected:
-        msg = f"healthy = '{recipe.healthy}' is the positive label, too. Correct healthy or protected in the recipe."
+        return tuple(label for label in labels if is_healthy(label) and label != positive_label)
+    if recipe.healthy == positive_label:
+        msg = f"healthy = '{recipe.healthy}' is the positive label, too. Correct healthy or positive in the recipe."
         raise RecipeError(msg)
     return (_named("healthy", recipe.healthy, labels),)
 

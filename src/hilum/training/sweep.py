@@ -28,7 +28,7 @@ from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
 from hilum.training.multirun import begin_series, identity, series, train_member
 from hilum.training.prepare import look, say
-from hilum.training.recipe import Recipe, Select, load_recipe, parse_value, rank, resolve_key, short_key
+from hilum.training.recipe import Monitor, Recipe, load_recipe, parse_value, rank, resolve_key, short_key
 from hilum.training.run import read_json
 from hilum.training.train import check_training, roles_of
 
@@ -104,8 +104,8 @@ def _divide(values: str) -> list[str]:
 
 WHAT = "sweep"
 TABLE = "sweep.csv"
-SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.select"
-MEASURES = ("val_loss", "val_accuracy", "val_misses")
+SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.monitor"
+MEASURES = ("val_loss", "val_accuracy", "val_false_negatives")
 
 
 @dataclass
@@ -151,7 +151,7 @@ def sweep(
     settings: Sequence[str],
     *,
     recipe: str | Path = "compact",
-    select: Select | None = None,
+    monitor: Monitor | None = None,
     resume: bool = False,
     read: ReadOptions | None = None,
     progress: Progress | None = None,
@@ -167,13 +167,13 @@ def sweep(
             whose finished trials are kept and whose interrupted one goes on.
         settings: As in `parse_grid`.
         recipe: What the trials have in common.
-        select: What to keep checkpoints by and to choose by; by default the recipe's own.
+        monitor: What to keep checkpoints by and to choose by; by default the recipe's own.
         resume: Go on with the sweep in `out`.
         read: How to read `data`.
         progress: Told about long work.
 
     Returns:
-        What ``sweep.json`` holds: ``select``, ``swept`` (values by key), ``trials``, ``groups`` best first, and
+        What ``sweep.json`` holds: ``monitor``, ``swept`` (values by key), ``trials``, ``groups`` best first, and
         ``choice``, the settings of the best group (None if none finished); ``files``, the SHA-256 of ``sweep.csv``. A
         trial whose loss is no longer a number is ``diverged`` and does not stop the others.
 
@@ -186,11 +186,11 @@ def sweep(
 
     progress = progress or Progress()
     fixed, swept = parse_grid(settings)
-    if select and SELECT_KEY not in swept:
-        fixed.append(f"{SELECT_KEY}={select}")
+    if monitor and SELECT_KEY not in swept:
+        fixed.append(f"{SELECT_KEY}={monitor}")
     combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
-    criterion = select or _criterion(recipes)
+    criterion = monitor or _criterion(recipes)
     table = read_table(data, read, progress)
     check_one_finding(table)
     for of_trial in recipes:
@@ -206,12 +206,12 @@ def sweep(
     for of_trial in recipes:  # mistakes are found before a folder is made
         splits = assign_splits(images.table, of_trial.splits, groups[of_trial.splits.duplicates].numbers)
         labels = check_training(images.table.with_splits(splits.names), of_trial)
-    if not {"protected", "healthy"} & swept.keys():
+    if not {"positive_label", "healthy"} & swept.keys():
         progress.line(roles_of(recipes[0], labels))
     plan = {
         "data": identity(images.table),
         "recipe": load_recipe(recipe, fixed).model_dump(mode="json"),
-        "select": criterion,
+        "monitor": criterion,
         "swept": {key: [parse_value(value) for value in values] for key, values in swept.items()},
         "notes": _incomparable(swept, criterion),
     }
@@ -257,20 +257,20 @@ def _diverged(out: Path) -> dict[str, str]:
     return {trial["name"]: trial["message"] for trial in trials if trial["status"] == "diverged"}
 
 
-def _incomparable(swept: Iterable[str], select: Select) -> list[str]:
+def _incomparable(swept: Iterable[str], monitor: Monitor) -> list[str]:
     """Remarks where trials are not judged by the same images."""
     notes = [
         f"{key} changes which images validate: the trials' figures are not of the same images"
         for key in swept
         if key.startswith("splits.") and key not in SEED_KEYS
     ]
-    if "protected" in swept and select == "misses":
-        notes.append("protected changes which images are counted as missed: the trials' figures are not comparable")
+    if "positive_label" in swept and monitor == "false_negatives":
+        notes.append("positive changes which images are counted as missed: the trials' figures are not comparable")
     return notes
 
 
 def _write(out: Path, plan: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, Any]:
-    groups = _groups(trials, plan["select"])
+    groups = _groups(trials, plan["monitor"])
     best = groups[0] if groups and groups[0].mean else None
     result = {
         **plan,
@@ -298,7 +298,7 @@ def _table(plan: Mapping[str, Any], trials: Sequence[Trial]) -> bytes:
     return file.getvalue().encode()
 
 
-def _groups(trials: Sequence[Trial], select: Select) -> list[Group]:
+def _groups(trials: Sequence[Trial], monitor: Monitor) -> list[Group]:
     """Repetitions together, the best first; groups with an unfinished or diverged trial come last."""
     members: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -309,12 +309,12 @@ def _groups(trials: Sequence[Trial], select: Select) -> list[Group]:
         complete = all(trial.status == "finished" for trial in found)
         mean = {name: math.fsum(t.best[name] for t in found) / len(found) for name in MEASURES} if complete else {}
         groups.append(Group(json.loads(key), [trial.name for trial in found], mean))
-    return sorted(groups, key=lambda group: (not group.mean, rank(group.mean, select) if group.mean else ()))
+    return sorted(groups, key=lambda group: (not group.mean, rank(group.mean, monitor) if group.mean else ()))
 
 
-def _criterion(recipes: Sequence[Recipe]) -> Select:
-    found = {recipe.training.select for recipe in recipes}
+def _criterion(recipes: Sequence[Recipe]) -> Monitor:
+    found = {recipe.training.monitor for recipe in recipes}
     if len(found) > 1:
-        msg = "the trials keep checkpoints by different measures. Say with --select by which to choose between them."
+        msg = "the trials keep checkpoints by different measures. Say with --monitor by which to choose between them."
         raise RecipeError(msg)
     return found.pop()

@@ -40,7 +40,7 @@ from hilum.training.run import (
     open_run,
     read_json,
     resolve_healthy,
-    resolve_protected,
+    resolve_positive_label,
 )
 
 
@@ -76,7 +76,7 @@ def train(
     Raises:
         RunError: `out` is in the way, another process works in it, there is nothing to continue, or the data have
             changed since.
-        RecipeError: The recipe to continue with is another one, or names a protected label that does not exist.
+        RecipeError: The recipe to continue with is another one, or names a positive label that does not exist.
         DataError: The data cannot be used, or labels list several findings.
         DivergenceError: The loss is no longer a finite number.
         ExtraError: The package of a logger is not installed.
@@ -128,10 +128,10 @@ def _train(
             images, table, notes, findings = prepare(table, recipe, progress, check=check)
         labels = check_training(images.table, recipe)
         if decided:  # of another version, perhaps, which put the labels in another order
-            labels, protected, healthy = run.labels, run.protected, run.healthy
+            labels, positive_label, healthy = run.labels, run.positive_label, run.healthy
         else:
-            protected = resolve_protected(recipe, labels)
-            healthy = resolve_healthy(recipe, labels, protected)
+            positive_label = resolve_positive_label(recipe, labels)
+            healthy = resolve_healthy(recipe, labels, positive_label)
             if check:
                 progress.line(roles_of(recipe, labels))
             run.write_table(table)
@@ -147,10 +147,10 @@ def _train(
     facts["started"] = run.environment["started"]
     facts |= {"resumed": _now()} if resume else {}
     facts |= {"loggers": list(loggers)} if loggers else {}
-    facts |= {"labels": list(labels), "protected": protected, "healthy": list(healthy)}
+    facts |= {"labels": list(labels), "positive_label": positive_label, "healthy": list(healthy)}
     facts["audit"] = run.environment.get("audit") if decided else findings
     facts["data"] = {
-        "given": str(given.resolve()),
+        "data_argument": str(given.resolve()),
         "read": asdict(table.options),
         "root": str(table.root.resolve()),
         "digest": images.digest,
@@ -218,7 +218,7 @@ def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | Non
         given, read = data.given or data.root, data.options
     else:
         given, read = data, read or ReadOptions()
-    facts = {"started": _now(), "data": {"given": str(given.resolve()), "read": asdict(read)}}
+    facts = {"started": _now(), "data": {"data_argument": str(given.resolve()), "read": asdict(read)}}
     run.write_environment(facts | ({"loggers": list(loggers)} if loggers else {}))
     run.write_recipe(recipe)
 
@@ -262,10 +262,10 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
     if len(labels) < 2:
         msg = f"{table.root}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
         raise SplitError(msg)
-    protected = resolve_protected(recipe, labels)
-    resolve_healthy(recipe, labels, protected)
-    if protected is None and recipe.training.select == "misses":
-        msg = f'{table.root}: select = "misses" needs a protected label. Name one (--set protected=LABEL).'
+    positive_label = resolve_positive_label(recipe, labels)
+    resolve_healthy(recipe, labels, positive_label)
+    if positive_label is None and recipe.training.monitor == "false_negatives":
+        msg = f'{table.root}: monitor = "false_negatives" needs a positive label. Name one (--set positive=LABEL).'
         raise RecipeError(msg, code="no-positive-label")
     check_before(recipe, table, labels)
     return labels
@@ -273,9 +273,9 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
 
 def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
     """Which of the labels is positive and which is healthy, or how to say it, in one line."""
-    protected = resolve_protected(recipe, labels)
-    healthy = resolve_healthy(recipe, labels, protected)
-    return roles_sentence(labels, protected, healthy, chosen=recipe.protected == "none")
+    positive_label = resolve_positive_label(recipe, labels)
+    healthy = resolve_healthy(recipe, labels, positive_label)
+    return roles_sentence(labels, positive_label, healthy, chosen=recipe.positive_label == "none")
 
 
 def processor_name() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from hilum.audit.findings import Finding, Severity
-from hilum.audit.scan import Survey
+from hilum.audit.scan import Scan
 from hilum.data.dataset import Table
 from hilum.data.label_names import several_in_words
 from hilum.data.patients import FROM_HEADER, rule_of
@@ -21,17 +21,17 @@ GOOD = 0.9  # the accuracy for which that interval is computed
 PARTS = ("train", "val", "calibration", "test")
 
 
-def compose(survey: Survey) -> dict[str, Any]:
+def compose(scan: Scan) -> dict[str, Any]:
     """Count what there is.
 
     Args:
-        survey: Of the readable files.
+        scan: Of the readable files.
 
     Returns:
         ``n_images``, ``n_patients`` (None where unknown), ``counts`` (split by label), ``patients`` (the same, or
         None), ``sources``, and ``formats``, ``modes``, ``sizes`` by how often they occur.
     """
-    table = survey.table
+    table = scan.table
     known = table.patients_known
     images: defaultdict[str, Counter[str]] = defaultdict(Counter)
     people: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -49,11 +49,11 @@ def compose(survey: Survey) -> dict[str, Any]:
         if known
         else None,
         "sources": dict(Counter(row.source for row in table.rows if row.source).most_common()),
-        "formats": dict(Counter(container.format for container in survey.containers).most_common()),
-        "modes": dict(Counter(container.mode for container in survey.containers).most_common()),
-        "sizes": dict(Counter(f"{c.width}x{c.height}" for c in survey.containers).most_common(20)),
-        "n_sizes": len({(c.width, c.height) for c in survey.containers}),
-        "unreadable": [{"path": item.path, "message": item.message} for item in survey.unreadable],
+        "formats": dict(Counter(container.format for container in scan.containers).most_common()),
+        "modes": dict(Counter(container.mode for container in scan.containers).most_common()),
+        "sizes": dict(Counter(f"{c.width}x{c.height}" for c in scan.containers).most_common(20)),
+        "n_sizes": len({(c.width, c.height) for c in scan.containers}),
+        "unreadable": [{"path": item.path, "message": item.message} for item in scan.unreadable],
     }
 
 
@@ -121,7 +121,7 @@ def _balance(facts: Mapping[str, Any]) -> list[Finding]:
         f"Unbalanced: {many:,} images of '{most}', {few:,} of '{least}'. Calling everything '{most}' would be right on "
         f"{many / sum(totals.values()):.0%}: read balanced accuracy and recall, not accuracy."
     )
-    remedy = 'class_weights = "balanced" in the recipe weighs labels alike, "tree" each child of a folder.'
+    remedy = 'class_weights = "balanced" in the recipe weighs labels alike, "hierarchical" each child of a folder.'
     return [Finding("balance", "info", message, remedy, {"images": dict(totals)})]
 
 
@@ -132,7 +132,9 @@ def _lacking(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
         if lacking and part != "all":
             severity: Severity = "error" if part == "train" else "warning"
             message = f"{part} has no image of {', '.join(lacking)}."
-            found.append(Finding("composition", severity, message, "Add such images, or let hilum carve the splits."))
+            found.append(
+                Finding("composition", severity, message, "Add such images, or let hilum hold out the splits.")
+            )
     return found
 
 
@@ -150,7 +152,7 @@ def _too_small(facts: Mapping[str, Any], table: Table) -> list[Finding]:
             f"anything from {low:.0%} to {high:.0%}."
         )
         remedy = "Conclude nothing from it alone; hilum crossval tests every patient once."
-        evidence = {"part": part, "n": n, "unit": unit, "low": low, "high": high}
+        evidence = {"part": part, "n": n, "resampling_unit": unit, "low": low, "high": high}
         found.append(Finding("size", "warning", message, remedy, evidence))
     return found
 

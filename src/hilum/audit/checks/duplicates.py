@@ -15,7 +15,7 @@ from hilum.audit.findings import Finding, Severity
 from hilum.audit.near_duplicates.groups import hints, is_altered, say_so
 from hilum.audit.near_duplicates.register import QUARTERS
 from hilum.audit.near_duplicates.search import CHANGES, ORIENTATIONS, Change, find_copies
-from hilum.audit.scan import Survey
+from hilum.audit.scan import Scan
 from hilum.data.dataset import Table
 from hilum.data.label_names import nested_findings
 from hilum.data.splits import components
@@ -44,7 +44,7 @@ class Pair:
     """A file and a copy of it.
 
     Attributes:
-        first: Position in the survey of the file that is kept, of its group.
+        first: Position in the scan of the file that is kept, of its group.
         second: Position of the copy.
         kind: What was done to `first`.
         correlation: Normalised cross-correlation at 32x32, aligned, up to 1; where the copy was recognised by way of
@@ -117,7 +117,7 @@ class Duplicates:
         return Counter(pair.kind for pair in self.pairs)
 
 
-def find_duplicates(survey: Survey, progress: Progress | None = None) -> Duplicates:
+def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
     """Find the images that are the same picture, however the files differ.
 
     Copies are found that were resized, recompressed, cropped by up to 10 % on any side, brightened, inverted, mirrored,
@@ -125,20 +125,20 @@ def find_duplicates(survey: Survey, progress: Progress | None = None) -> Duplica
     nearly equal ones count only where they lie in other splits, or under other labels.
 
     Args:
-        survey: Of the whole dataset: comparing one split alone would miss what lies across.
+        scan: Of the whole dataset: comparing one split alone would miss what lies across.
         progress: Told while images are compared.
     """
     progress = progress or Progress()
-    rows = survey.table.rows
+    rows = scan.table.rows
     paths = [row.path for row in rows]
     first_with: dict[str, int] = {}
-    same = [(first, i) for i, pixels in enumerate(survey.pixels) if (first := first_with.setdefault(pixels, i)) != i]
+    same = [(first, i) for i, pixels in enumerate(scan.pixels) if (first := first_with.setdefault(pixels, i)) != i]
     # What has the same pixels has the same copies: one of each is compared.
     alone = np.array(sorted(first_with.values()), np.intp)
     place = {int(i): k for k, i in enumerate(alone)}
     named = [(place[a], place[b]) for a, b in hints(paths) if a in place and b in place]
     with progress.task("Comparing images", len(alone)) as advance:
-        found = find_copies(survey.thumbnails[alone], advance, hints=named)
+        found = find_copies(scan.thumbnails[alone], advance, hints=named)
     steps = dict.fromkeys(same, _Step())
     for first, second, change, correlation, orientation in zip(
         alone[found.first], alone[found.second], found.change, found.correlation, found.orientation, strict=True
@@ -150,10 +150,10 @@ def find_duplicates(survey: Survey, progress: Progress | None = None) -> Duplica
             CHANGES[change] == "rotated",
             float(correlation),
         )
-    steps = _without_exposures(steps, survey)
-    groups = _components(len(survey), list(steps))
+    steps = _without_exposures(steps, scan)
+    groups = _components(len(scan), list(steps))
     return Duplicates(
-        pairs=tuple(_pairs(groups, steps, survey)),
+        pairs=tuple(_pairs(groups, steps, scan)),
         groups=groups,
         named=tuple(group[k] for group in groups for k in say_so([paths[i] for i in group])),
         across_splits=_across(groups, [row.split for row in rows]),
@@ -162,24 +162,24 @@ def find_duplicates(survey: Survey, progress: Progress | None = None) -> Duplica
     )
 
 
-def _without_exposures(steps: dict[tuple[int, int], _Step], survey: Survey) -> dict[tuple[int, int], _Step]:
+def _without_exposures(steps: dict[tuple[int, int], _Step], scan: Scan) -> dict[tuple[int, int], _Step]:
     """Leave out nearly equal images of one patient, split and label: two exposures, which do no harm there."""
-    rows = survey.table.rows
+    rows = scan.table.rows
     one: set[int] = set()
-    for group in _components(len(survey), list(steps)):
+    for group in _components(len(scan), list(steps)):
         whose = {(rows[i].patient_id, rows[i].split, rows[i].label) for i in group}
         if len(whose) == 1 and rows[group[0]].patient_id:
             one.update(group)
     return {
         (first, second): step
         for (first, second), step in steps.items()
-        if first not in one or step.change not in ("near", "rotated") or survey.pixels[first] == survey.pixels[second]
+        if first not in one or step.change not in ("near", "rotated") or scan.pixels[first] == scan.pixels[second]
     }
 
 
-def _pairs(groups: Sequence[Sequence[int]], steps: dict[tuple[int, int], _Step], survey: Survey) -> list[Pair]:
+def _pairs(groups: Sequence[Sequence[int]], steps: dict[tuple[int, int], _Step], scan: Scan) -> list[Pair]:
     """Of each group, the first file whose name does not say that it is a copy, with each of the others."""
-    rows = survey.table.rows
+    rows = scan.table.rows
     beside: defaultdict[int, list[tuple[int, _Step]]] = defaultdict(list)
     for (first, second), step in steps.items():
         beside[first].append((second, step))
@@ -197,7 +197,7 @@ def _pairs(groups: Sequence[Sequence[int]], steps: dict[tuple[int, int], _Step],
         for i in group:
             if i != kept:
                 kind: Kind = reached[i].change
-                if survey.pixels[i] == survey.pixels[kept]:
+                if scan.pixels[i] == scan.pixels[kept]:
                     kind = "identical" if rows[i].sha256 and rows[i].sha256 == rows[kept].sha256 else "pixels"
                 pairs.append(Pair(kept, i, kind, round(reached[i].correlation, 4)))
     return pairs
@@ -212,7 +212,7 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
 
     Args:
         duplicates: As found.
-        table: The survey's table.
+        table: The scan's table.
     """
     if not duplicates.groups:
         return [Finding("duplicates", "info", f"No picture occurs twice among {len(table)} images.")]

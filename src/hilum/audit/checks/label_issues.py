@@ -26,7 +26,7 @@ EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Opinion:
+class OutOfSample:
     """What a model says of images that it was not trained on.
 
     Attributes:
@@ -47,7 +47,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class LabelIssue:
     """An image whose label is unlikely.
 
     Attributes:
@@ -69,9 +69,9 @@ class Suspect:
 class LabelErrors:
     """Suspects, the least probable label first, and who judged how many images."""
 
-    suspects: tuple[Suspect, ...]
+    label_issues: tuple[LabelIssue, ...]
     judged: int
-    opinion: Opinion
+    opinion: OutOfSample
 
     def as_json(self, table: Table) -> dict[str, Any]:
         """For ``audit.json``."""
@@ -79,7 +79,7 @@ class LabelErrors:
             "run": self.opinion.source,
             "how": self.opinion.how,
             "judged": self.judged,
-            "suspects": [
+            "label_issues": [
                 {
                     "path": table.rows[s.position].path,
                     "label": s.label,
@@ -87,7 +87,7 @@ class LabelErrors:
                     "p_label": round(s.own, 4),
                     "p_likely": round(s.other, 4),
                 }
-                for s in self.suspects
+                for s in self.label_issues
             ],
         }
 
@@ -103,7 +103,7 @@ def require_cleanlab() -> None:
         raise ExtraError(msg)
 
 
-def find_label_errors(table: Table, opinion: Opinion) -> LabelErrors:
+def find_label_errors(table: Table, opinion: OutOfSample) -> LabelErrors:
     """Find the images whose label is unlikely.
 
     Args:
@@ -132,7 +132,7 @@ def find_label_errors(table: Table, opinion: Opinion) -> LabelErrors:
         if likely != given[k]:
             own, other = (float(opinion.probabilities[k, label]) for label in (given[k], likely))
             names = opinion.labels[given[k]], opinion.labels[likely]
-            found.append(Suspect(int(opinion.positions[k]), *names, own, other))
+            found.append(LabelIssue(int(opinion.positions[k]), *names, own, other))
     return LabelErrors(tuple(found), len(given), opinion)
 
 
@@ -143,23 +143,23 @@ def findings(errors: LabelErrors, table: Table) -> list[Finding]:
 
     Args:
         errors: As found.
-        table: The survey's table.
+        table: The scan's table.
     """
     source, judged = errors.opinion.source, errors.judged
     told = f"{judged} of {len(table)} images were judged by {source}, {errors.opinion.how}."
-    if not errors.suspects:
+    if not errors.label_issues:
         message = f"No label looks wrong: {told}"
         return [Finding("labels", "info", message, errors.opinion.remark, {"judged": judged})]
-    number = len(errors.suspects)
+    number = len(errors.label_issues)
     severity: Severity = "warning" if number >= MANY * judged else "info"
-    ways = Counter((s.label, s.likely) for s in errors.suspects)
+    ways = Counter((s.label, s.likely) for s in errors.label_issues)
     listed = ", ".join(f"{count} '{label}' that look like '{likely}'" for (label, likely), count in ways.most_common())
     return [
         Finding(
             "labels",
             severity,
             f"{number} label{'s' if number > 1 else ''} may be wrong: {listed}. {told} The most suspicious: "
-            f"{_examples(errors.suspects, table)}.",
+            f"{_examples(errors.label_issues, table)}.",
             " ".join(
                 [
                     "Look at these images, the first ones first: the model may be the one that errs.",
@@ -168,12 +168,12 @@ def findings(errors: LabelErrors, table: Table) -> list[Finding]:
             ).strip(),
             {
                 "judged": judged,
-                "suspects": number,
-                "examples": [[table.rows[s.position].path] for s in errors.suspects],
+                "label_issues": number,
+                "examples": [[table.rows[s.position].path] for s in errors.label_issues],
             },
         )
     ]
 
 
-def _examples(suspects: Sequence[Suspect], table: Table) -> str:
-    return ", ".join(table.rows[s.position].path for s in suspects[:EXAMPLES])
+def _examples(label_issues: Sequence[LabelIssue], table: Table) -> str:
+    return ", ".join(table.rows[s.position].path for s in label_issues[:EXAMPLES])

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from hilum.audit.findings import Finding
 from hilum.audit.near_duplicates.codes import CROPS, Floats, basis, equalised, unpack
-from hilum.audit.scan import Survey
+from hilum.audit.scan import Scan
 from hilum.data.labels import is_covid, order_labels
 
 COVID_YEAR = 2020  # the first COVID-19 radiographs were published in January 2020
@@ -106,7 +106,7 @@ class Match:
 
     Attributes:
         known: The set.
-        positions: The survey's images that were recognised, ascending.
+        positions: The scan's images that were recognised, ascending.
         labels: How many of each label were recognised; every label of the dataset is there.
         totals: How many images each label has.
     """
@@ -141,7 +141,7 @@ def enough(matched: int, total: int) -> bool:
     return matched >= max(min(FEWEST, max(2, round(0.05 * total))), SHARE * total)
 
 
-def recognise(survey: Survey) -> list[Match]:
+def recognise(scan: Scan) -> list[Match]:
     """Find the known sets that images come from, those with most matches first.
 
     Copies are recognised that were resized, recompressed, brightened, equalised, or cropped. Measured on Kermany's:
@@ -150,9 +150,9 @@ def recognise(survey: Survey) -> list[Match]:
     Only images whose fingerprints are shipped can be recognised (`KnownSet.fingerprints`).
 
     Args:
-        survey: Of a dataset.
+        scan: Of a dataset.
     """
-    return recognise_thumbnails(survey.thumbnails, [row.label for row in survey.table.rows])
+    return recognise_thumbnails(scan.thumbnails, [row.label for row in scan.table.rows])
 
 
 def recognise_thumbnails(thumbnails: NDArray[np.uint8], labels: Sequence[str]) -> list[Match]:

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from hilum.audit.findings import Finding, Severity
 from hilum.audit.probe_classifier import out_of_fold_scores
 from hilum.audit.probe_features import BYTES, COLUMN, LETTERS, Kind, probes
-from hilum.audit.scan import Survey
-from hilum.data.splits import Lot, independent_groups
+from hilum.audit.scan import Scan
+from hilum.data.splits import PatientSample, independent_groups
 from hilum.progress import Progress
 from hilum.stats.auc import auroc_estimate, aurocs
-from hilum.stats.hypothesis_tests import corrected_p, deal_folds, permute_labels
+from hilum.stats.hypothesis_tests import corrected_p, grouped_folds, permute_labels
 from hilum.stats.intervals import Patients
 from hilum.text import printable
 
@@ -82,7 +82,7 @@ class Shortcuts:
 
 
 def probe_shortcuts(
-    survey: Survey,
+    scan: Scan,
     groups: Sequence[int] | None = None,
     *,
     permutations: int = 499,
@@ -92,7 +92,7 @@ def probe_shortcuts(
     """Try to tell each label from the rest by what is not the lungs.
 
     Args:
-        survey: Of a dataset; all its splits together.
+        scan: Of a dataset; all its splits together.
         groups: A number an image, equal where images are near-duplicates, if that is known; patients and identical
             files are kept together in any case.
         permutations: B; the smallest p-value is 1 / (B + 1).
@@ -103,20 +103,20 @@ def probe_shortcuts(
         One entry a probe and label (of two labels only the second: the first is its mirror image).
     """
     progress = progress or Progress()
-    together = np.array(independent_groups(survey.table, groups))
+    together = np.array(independent_groups(scan.table, groups))
     notes: list[str] = []
-    if len(survey) > MOST_IMAGES:
-        every = len(survey)
-        survey, together = _draw(survey, together)
-        notes.append(f"shortcuts were looked for in {len(survey)} of {every} images, drawn by patient")
-    if survey.table.splits:
-        notes.append(f"shortcuts were looked for in {', '.join(survey.table.splits)} put together")
-    names = survey.table.labels
-    truth = np.array([names.index(row.label) for row in survey.table.rows])
+    if len(scan) > MOST_IMAGES:
+        every = len(scan)
+        scan, together = _draw(scan, together)
+        notes.append(f"shortcuts were looked for in {len(scan)} of {every} images, drawn by patient")
+    if scan.table.splits:
+        notes.append(f"shortcuts were looked for in {', '.join(scan.table.splits)} put together")
+    names = scan.table.labels
+    truth = np.array([names.index(row.label) for row in scan.table.rows])
     asked = _asked(names, truth, together, notes)
-    offered, remarks = probes(survey)
+    offered, card_intro = probes(scan)
     if not asked:
-        return Shortcuts((), (*notes, *remarks), len(survey))
+        return Shortcuts((), (*notes, *card_intro), len(scan))
     with progress.task("Looking for shortcuts", len(offered)) as advance:
         judged = judge(
             [probe.features for probe in offered],
@@ -132,7 +132,7 @@ def probe_shortcuts(
         Shortcut(probe.name, probe.kind, label, *numbers, probe.words)
         for (probe, label), numbers in zip(pairs, judged, strict=True)
     )
-    return Shortcuts(found, (*notes, *remarks), len(survey))
+    return Shortcuts(found, (*notes, *card_intro), len(scan))
 
 
 def judge(
@@ -159,7 +159,7 @@ def judge(
     Returns:
         For each probe, and within it for each label: AUROC, the bounds of its 95 % interval, and the corrected p-value.
     """
-    folds = deal_folds(truth, groups, FOLDS, seed)
+    folds = grouped_folds(truth, groups, FOLDS, seed)
     permuted = permute_labels(truth, groups, folds, permutations, seed)
     positive = (permuted[None] == np.array(asked)[:, None, None]).reshape(-1, len(truth))
     patients = Patients(groups)
@@ -213,18 +213,18 @@ def _areas(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> NDArray[
     return np.concatenate([aurocs(scores[i : i + step], positive[i : i + step]) for i in parts])
 
 
-def _draw(survey: Survey, groups: NDArray[np.int64]) -> tuple[Survey, NDArray[np.int64]]:
+def _draw(scan: Scan, groups: NDArray[np.int64]) -> tuple[Scan, NDArray[np.int64]]:
     """Whole groups at random, about `MOST_IMAGES` images (`hilum.data.splits`)."""
-    whose = [(row.label, str(group)) for row, group in zip(survey.table.rows, groups.tolist(), strict=True)]
-    lot = Lot.of(whose, MOST_IMAGES)
+    whose = [(row.label, str(group)) for row, group in zip(scan.table.rows, groups.tolist(), strict=True)]
+    lot = PatientSample.of(whose, MOST_IMAGES)
     kept = np.flatnonzero([lot.holds(*image) for image in whose])
     smaller = replace(
-        survey,
-        table=survey.table.take(kept),
-        containers=tuple(survey.containers[i] for i in kept),
-        thumbnails=survey.thumbnails[kept],
-        histograms=survey.histograms[kept],
-        pixels=tuple(survey.pixels[i] for i in kept),
+        scan,
+        table=scan.table.take(kept),
+        containers=tuple(scan.containers[i] for i in kept),
+        thumbnails=scan.thumbnails[kept],
+        histograms=scan.histograms[kept],
+        pixels=tuple(scan.pixels[i] for i in kept),
     )
     return smaller, groups[kept]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hilum.audit.checks.public_sets import COVID_YEAR, Match
 from hilum.audit.findings import Finding, Severity, listed
-from hilum.data.confounding import LEVEL, drawn_tables, given_away, patients_by_source
+from hilum.data.confounding import LEVEL, confounded_labels, drawn_tables, patients_by_source
 from hilum.data.dataset import Table
 from hilum.data.labels import is_covid
 
@@ -88,12 +88,12 @@ def findings(table: Table, matches: Sequence[Match] = ()) -> list[Finding]:
         ``error``: source and label determine each other, by the column (balanced accuracy of at least `DETERMINED`) or
         by the recognised sets (95 %); ``warning``: the column gives a label away (95 %), its Cramér's V is at least
         `STRONG`, or labels come from different sets; ``info``: sources are unknown (wholly or in part), or go a little
-        with the label (`WEAK`). All by patients (see `hilum.data.confounding.given_away`). Empty where there is
+        with the label (`WEAK`). All by patients (see `hilum.data.confounding.confounded_labels`). Empty where there is
         nothing to
         say.
     """
     made = []
-    from_sets = given_away(table, sets_of_images(matches, [row.label for row in table.rows]))
+    from_sets = confounded_labels(table, sets_of_images(matches, [row.label for row in table.rows]))
     if from_sets:
         made.append(_apart(matches, [found.label for found in from_sets]))
     mixture = [] if made else _mixture(matches)
@@ -225,14 +225,14 @@ def _by_column(table: Table, *, said: bool) -> list[Finding]:
         "unknown": unknown,
     }
     made = []
-    told = sorted(given_away(table), key=lambda found: (found.told < DETERMINED, not is_covid(found.label)))
+    told = sorted(confounded_labels(table), key=lambda found: (found.told < DETERMINED, not is_covid(found.label)))
     if told:
         determined = [found.label for found in told if found.told >= DETERMINED]
         message = "; ".join(found.sentence for found in told[:MOST_LABELS])
         message += f"; and so for {len(told) - MOST_LABELS} more labels." if len(told) > MOST_LABELS else "."
         if determined:
             message = f"Source and label determine each other ({listed(determined)}): {message}"
-        evidence["given_away"] = [found.label for found in told]
+        evidence["confounded_labels"] = [found.label for found in told]
         made.append(Finding("sources", "error" if determined else "warning", message, REMEDY, evidence, MEANING))
     elif strength >= WEAK and _chance(patients, strength) <= LEVEL:
         severity: Severity = "warning" if strength >= STRONG else "info"

@@ -25,7 +25,7 @@ from hilum.audit.near_duplicates.codes import (
     unit,
     view,
 )
-from hilum.audit.scan import survey
+from hilum.audit.scan import scan
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 
@@ -38,8 +38,8 @@ def read_sets(data: Path) -> dict[str, Floats]:
     Raises:
         TableError: A dataset is not there.
     """
-    sets = {"kermany": equalised(survey(read_table(data / "seed-cxr")).thumbnails).astype(np.float32)}
-    mixed = survey(read_table(data / "darkcovidnet"))
+    sets = {"kermany": equalised(scan(read_table(data / "seed-cxr")).thumbnails).astype(np.float32)}
+    mixed = scan(read_table(data / "darkcovidnet"))
     if unknown := {row.source for row in mixed.table.rows} - set(SOURCES):
         msg = f"{data / 'darkcovidnet'}: unknown sources {', '.join(sorted(unknown))}. Add them to {__name__}."
         raise TableError(msg)

@@ -68,7 +68,9 @@ ORIENTATIONS: tuple[Change, ...] = (
 ROTATED = 1.0  # degrees from which a copy is called rotated
 CANDIDATE = 0.70  # of the codes' correlation
 NEAR = 0.65  # of the correlation of codes that are measured among the images themselves
-SURE = 0.95  # of the codes' correlation: where most images are one picture, they differ among themselves by noise
+MIN_PATIENTS = (
+    0.95  # of the codes' correlation: where most images are one picture, they differ among themselves by noise
+)
 MAPPED = 0.80  # as NEAR, of the inner part
 INNER = 0.85  # of half the side: at ten degrees, no corner comes in
 VIEW = 32  # pixels a side from which turned views are sampled
@@ -302,7 +304,7 @@ class _Search:
         which = np.argmax(fits, axis=0)
         if way.space == "whole":
             own = np.einsum("pl,pl->p", question.own[which, i], self.among["whole"].codes[j])
-            near = (own >= NEAR) | (fits.max(axis=0, initial=-1) >= SURE)
+            near = (own >= NEAR) | (fits.max(axis=0, initial=-1) >= MIN_PATIENTS)
             i, j, which = i[near], j[near], which[near]
 
         def compare(part: slice) -> Fit:
