@@ -73,7 +73,7 @@ CASES = {
         "evaluate {here}/run --out {here}/out", [EVALUATION], ["evaluate {here}/run --out {here}/out --split val"]
     ),
     "certify": Case(
-        "certify {here}/run --split test --miss-rate 0.4 --confidence 0.9 --attempts 2 --out {here}/c.json",
+        "certify {here}/run --split test --sensitivity 0.6 --confidence 0.9 --attempts 2 --out {here}/c.json",
         [["c.json"]],
     ),
     "export": Case("export {here}/run {here}/m.onnx --name new", [["m.onnx"]], ["export {here}/run {here}/m.onnx"]),
@@ -95,8 +95,8 @@ CASES = {
     "audit": Case(
         "audit {data} --out {here}/out", [["out/audit.json"], ["out/audit.html"]], ["audit {other} --out {here}/out"]
     ),
-    "audit --fix": Case(
-        "audit {data} --out {here}/out --fix {here}/mended.csv",
+    "audit --clean": Case(
+        "audit {data} --out {here}/out --clean {here}/mended.csv",
         [["mended.csv"]],
         left=["mended.log", "out/*"],
         once=True,

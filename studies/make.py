@@ -1,7 +1,7 @@
-"""Put what the study measured into docs/seed.md: ``.venv/bin/python studies/make.py OUT`` after ``run.sh ... OUT``.
+"""Put what a study measured into docs/reproduction.md: ``python studies/make.py OUT`` after ``studies/run.sh ... OUT``.
 
-Every table between two markers ``<!-- name -->`` is written anew; figures go to ``docs/images/seed``, the metrics to
-``docs/results/seed.json``. Prose is written by people.
+Every table between two markers ``<!-- name -->`` is written anew; figures go to ``docs/images/reproduction``, the
+metrics to ``docs/results/reproduction.json``. Prose is written by people.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(out: Path) -> None:
     }
     fill("seed.md", tables)
     (DOCS / "results").mkdir(exist_ok=True)
-    (DOCS / "results" / "seed.json").write_text(json.dumps(rounded(facts), indent=1) + "\n", encoding="utf-8")
+    (DOCS / "results" / "reproduction.json").write_text(json.dumps(rounded(facts), indent=1) + "\n", encoding="utf-8")
 
 
 def data_table(vgg: Path, facts: Facts) -> str:

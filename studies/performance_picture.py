@@ -18,7 +18,8 @@ IMAGES = 615
 WITHOUT = [right / IMAGES for right in (531, 521, 529, 529, 524)]  # the table of docs/performance.md
 ONE_THREAD = [right / IMAGES for right in (548, 540, 554, 553, 547)]  # the same
 OURS, THEIRS = "#0072b2", "#b9c3ce"
-OTHERS = 0.851  # what others' DenseNets reach on the same test images, chosen by looking at them (the original report's notes)
+# What others' DenseNets reach on the same test images, chosen by looking at them (the original report's notes).
+OTHERS = 0.851
 AIM = 0.91
 SPEEDS = (
     ("the original report's VGG, its own loop", "vgg", "training vgg16-bn at 150", "the original report's own loop"),

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything that docs/seed.md measures: about two hours on two cores. What is finished is not repeated.
+# Everything that docs/reproduction.md measures: about two hours on two cores. What is finished is not repeated.
 #   studies/run.sh SEED-CXR DARKCOVIDNET OUT
 set -eu
 seed_cxr=$1 dark=$2 out=$3
@@ -12,7 +12,7 @@ mkdir -p "$out"
 if ! grep -qs weights_sha256 "$out/vgg/environment.json"; then
     if [ -e "$out/vgg/checkpoints/last.safetensors" ]
     then hilum train "$seed_cxr" --out "$out/vgg" --resume
-    else hilum train "$seed_cxr" --out "$out/vgg" --recipe seed --set epochs=6
+    else hilum train "$seed_cxr" --out "$out/vgg" --recipe vgg16-report --set epochs=6
     fi
 fi
 hilum evaluate "$out/vgg" --split test
@@ -36,11 +36,11 @@ evaluate "$out/augmentation"
 hilum crossval "$dark" --folds 5 --out "$out/darkcovidnet" $(go_on "$out/darkcovidnet")
 
 # The seed's learning rates, on its network with an eighth of the channels.
-hilum sweep "$seed_cxr" --out "$out/rates" $(go_on "$out/rates") --recipe seed --set network.options.width=0.125 \
+hilum sweep "$seed_cxr" --out "$out/rates" $(go_on "$out/rates") --recipe vgg16-report --set network.options.width=0.125 \
     --set epochs=3 --set lr=0.001,0.01,0.1,1.0 --set training.seed=0,1
 
 # Lowest misses against highest accuracy: the same trainings, other checkpoints kept.
-hilum sweep "$seed_cxr" --out "$out/misses" $(go_on "$out/misses") --recipe seed --set network.options.width=0.125 \
+hilum sweep "$seed_cxr" --out "$out/misses" $(go_on "$out/misses") --recipe vgg16-report --set network.options.width=0.125 \
     --set epochs=3 --set training.monitor=accuracy,misses --set training.seed=0,1,2 \
     --monitor loss --set splits.val=carve --set splits.test=test --set splits.calibration=none
 evaluate "$out/misses"

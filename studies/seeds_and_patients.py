@@ -1,7 +1,7 @@
-"""The gains of docs/seed.md with intervals over seeds and patients: ``python studies/seeds_and_patients.py``.
+"""The gains of docs/reproduction.md with intervals over seeds and patients: ``python studies/seeds_and_patients.py``.
 
-The study's networks are of an earlier recipe and were not kept; docs/results/seed.json has their gains by seed and the
-interval over patients of the mean. Both are put together as `hilum.stats.hypothesis_tests.over_seeds` does.
+The study's networks are of an earlier recipe and were not kept; docs/results/reproduction.json has their gains by seed
+and the interval over patients of the mean. Both are put together as `hilum.stats.hypothesis_tests.over_seeds` does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _limits(by_seed: list[float], over_patients: dict[str, float], tail: float) 
 
 
 def main() -> None:
-    facts = json.loads((DOCS / "results" / "seed.json").read_text())
+    facts = json.loads((DOCS / "results" / "reproduction.json").read_text())
     flat, cascade = facts["hierarchy"]["flat"], facts["hierarchy"]["cascade"]
     accuracy = np.subtract(cascade["seeds"], flat["seeds"]).tolist()
     print("cascade, accuracy:", gain(accuracy, cascade["difference"]["accuracy"]))

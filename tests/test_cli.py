@@ -80,7 +80,7 @@ def test_other_data_lose_the_images_that_were_trained_on(trained, hilum, tmp_pat
 
 
 def test_summary_prints_the_seeds_table(hilum):
-    text = hilum("summary", "--recipe", "seed", check=0).stdout
+    text = hilum("summary", "--recipe", "vgg16-report", check=0).stdout
     assert text.split()[text.split().index("Linear-51") :][:4] == ["Linear-51", "[-1,", "3]", "12,291"]
     assert dict(re.findall(r"^(Total|Trainable|Non-trainable) params: ([\d,]+)$", text, re.MULTILINE)) == {
         "Total": "65,090,499",
@@ -91,10 +91,10 @@ def test_summary_prints_the_seeds_table(hilum):
 
 
 def test_phantoms_can_be_made_and_read(hilum, tmp_path, snapshot, one_message):
-    result = hilum("phantoms", tmp_path / "p", "--patients", "9", "--size", "64", "--plant", "marker:normal", check=0)
+    result = hilum("phantoms", tmp_path / "p", "--patients", "9", "--size", "64", "--inject", "marker:normal", check=0)
     snapshot(result.stdout)
     one_message(hilum("phantoms", tmp_path / "p", "--patients", "9"), 1)
-    one_message(hilum("phantoms", tmp_path / "q", "--plant", "nonsense"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", "--inject", "nonsense"), 2)
 
 
 def bad_empty(root):

@@ -14,7 +14,7 @@ CASES = {
     "report": (["evaluate {run}", "report {run}"], "report {run}"),
     "compare": (["compare {run} {run} --out {here}/out"], "compare {run} {run} --out {here}/out"),
     "audit": (["audit {data} --out {here}/out"], "audit {data}/test --out {here}/out"),
-    "fix": (["audit {data} --out {here}/out"], "audit {data} --out {here}/out --fix {here}/mended.csv"),
+    "fix": (["audit {data} --out {here}/out"], "audit {data} --out {here}/out --clean {here}/mended.csv"),
     "export": (["export {run} {here}/m.onnx"], "export {run} {here}/m.onnx --name other"),
     "hub": (["export {run} {here}/m.onnx --hub-folder {here}/hub"],) * 2,
     "json": (["predict {data}/test --json {here}/a.json"], "predict {data}/train --json {here}/a.json"),

@@ -233,7 +233,7 @@ def test_nothing_that_is_written_or_printed_obeys_a_name(hostile, call, tmp_path
     recipe.write_text("name = " + json.dumps(name) + "\n")
     settings = ["--recipe", recipe, *(part for setting in TINY for part in ("--set", setting))]
     shown = [
-        call("audit", hostile, "--out", tmp_path / "audit", "--fix", tmp_path / "fixed\x1b[0m.csv"),
+        call("audit", hostile, "--out", tmp_path / "audit", "--clean", tmp_path / "fixed\x1b[0m.csv"),
         call("train", hostile, "--out", run, *settings),
         call("evaluate", run),
         call("evaluate", run, hostile, "--split", "train", "--out", tmp_path / "out\x1b[/x]"),
@@ -257,7 +257,7 @@ def test_nothing_that_is_written_or_printed_obeys_a_name(hostile, call, tmp_path
         ("evaluate", run, hostile, "--split", f"{HOSTILE[1]}[/]"),
         ("evaluate", tmp_path / "\x1b[/]"),
         ("certify", run, "--group", HOSTILE_LABELS[1]),
-        ("export", run, tmp_path / "y.onnx", "--display", f"{HOSTILE[0]}=x"),
+        ("export", run, tmp_path / "y.onnx", "--label-name", f"{HOSTILE[0]}=x"),
         ("predict", tmp_path / "\x1b[/]:100:.png", "--model", model),
         ("predict", hostile, "--model", tmp_path / "\x07[/].onnx"),
         ("predict", hostile, "--\x1b[31m[/]"),

@@ -1,5 +1,4 @@
-"""A recipe from the command line to its accuracy on the test images, in seconds and in epochs of the original report's
-loop."""
+"""Time and accuracy of a recipe, in seconds and in epochs of the original report's loop."""
 
 from __future__ import annotations
 
@@ -46,7 +45,8 @@ def _recipe(setting: Setting, recipe: str, seeds: int, n_train: int, rate: float
             found[name].append(value)
         setting.say(f"{recipe}, seed {seed}: accuracy {values[0]:.3f} after {values[2]:.0f} s of training")
     short = "; 2 EPOCHS ONLY, since this is the quick bench" if setting.quick else ""
-    epoch = f"one epoch of the original report's own loop: {n_train} images at {rate:.2f} a second, {n_train / rate:.0f} s{short}"
+    seconds = n_train / rate
+    epoch = f"one epoch of the original report's own loop: {n_train} images at {rate:.2f}/s, {seconds:.0f} s{short}"
     n_test = metrics["n_images"]
 
     def one(what: str, unit: str, name: str, note: str = "") -> Measurement:

@@ -1,5 +1,4 @@
-"""the original report's network: its own loop against hilum's trainer, and both against the machine's arithmetic
-limit."""
+"""The original report's network: its own loop, hilum's trainer, and the limit of the machine's arithmetic."""
 
 from __future__ import annotations
 

@@ -134,9 +134,9 @@ def test_the_command_writes_and_gates(faulty, hilum, tmp_path, one_message):
     assert "data:image/png" in page
     result = hilum("audit", root, "--out", tmp_path / "a", "--fail-on", "error")
     one_message(result, 3)
-    printed = hilum("audit", root, "--out", tmp_path / "b", "--json", "--fix", root / "mended.csv", check=0)
+    printed = hilum("audit", root, "--out", tmp_path / "b", "--json", "--clean", root / "mended.csv", check=0)
     assert json.loads(printed.stdout)["findings"] == facts["findings"]
-    hilum("audit", root, "--out", tmp_path / "b", "--fix", tmp_path / "other" / "mended.csv", check=0)  # anywhere
+    hilum("audit", root, "--out", tmp_path / "b", "--clean", tmp_path / "other" / "mended.csv", check=0)  # anywhere
     here, there = read_table(root / "mended.csv"), read_table(tmp_path / "other" / "mended.csv")
     assert [here.file(row).resolve() for row in here.rows] == [there.file(row).resolve() for row in there.rows]
     again = json.loads(hilum("audit", root / "mended.csv", "--out", tmp_path / "c", "--json", check=0).stdout)
@@ -147,7 +147,7 @@ def test_the_command_writes_and_gates(faulty, hilum, tmp_path, one_message):
 def test_bad_input_has_one_message(phantoms, hilum, tmp_path, one_message):
     one_message(hilum("audit", tmp_path / "none"), 1)
     one_message(hilum("audit", phantoms, "--fail-on", "remark"), 2)
-    one_message(hilum("audit", phantoms, "--fix", tmp_path / "x.txt"), 1)
+    one_message(hilum("audit", phantoms, "--clean", tmp_path / "x.txt"), 1)
     (tmp_path / "file").touch()
     one_message(hilum("audit", phantoms, "--out", tmp_path / "file"), 2)
 

@@ -75,7 +75,7 @@ def test_names_in_any_encoding_survive(write_dataset, hilum, tmp_path):
     for name in names:
         shutil.copy(root / "train/normal/tr000-0.png", os.path.join(folder, name))  # noqa: PTH118
     os.symlink(b"nowhere", os.path.join(folder, b"gone-\xff.png"))  # noqa: PTH118, PTH211
-    result = hilum("audit", root, "--out", tmp_path / "a", "--json", "--fix", root / "mended.csv", check=0)
+    result = hilum("audit", root, "--out", tmp_path / "a", "--json", "--clean", root / "mended.csv", check=0)
     assert "gone-\\udcff.png" in result.stdout
     hilum("audit", root, "--out", tmp_path / "b", check=0, PYTHONIOENCODING="utf-8:backslashreplace")
     facts = json.loads((tmp_path / "a" / "audit.json").read_text())

@@ -291,7 +291,7 @@ def test_the_command_shows_what_was_done(runs, book, hilum, tmp_path):
     assert str(book) in said
     assert "plan at 95 %: 1 of 1 attempts made" in " ".join(said.split())
     assert "no attempt" in hilum("ledger", "--ledger", tmp_path / "none.jsonl", check=0).stdout
-    result = hilum("certify", runs[0].path, "--miss-rate", "0.2")
+    result = hilum("certify", runs[0].path, "--sensitivity", "0.8")
     assert result.returncode == 1
     assert "--attempts" in result.stderr
     assert hilum("certify", runs[0].path, "--attempts", "0").returncode == 2

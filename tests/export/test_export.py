@@ -131,7 +131,7 @@ def test_what_cannot_be_exported_is_said_in_one_message(run_of, tmp_path, hilum,
         export(run, tmp_path)
     one_message(hilum("export", run.path, tmp_path / "no" / "m.onnx"), 1)
     one_message(hilum("export", tmp_path, tmp_path / "m.onnx"), 1)
-    one_message(hilum("export", run.path, tmp_path / "m.onnx", "--display", "covid"), 2)
+    one_message(hilum("export", run.path, tmp_path / "m.onnx", "--label-name", "covid"), 2)
 
 
 def test_weights_of_another_training_are_refused(run_of, tmp_path, refuses):

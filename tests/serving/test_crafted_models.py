@@ -171,7 +171,8 @@ WRONG_FACTS = {
     "side of 8192": {"preprocessing": FACTS["preprocessing"] | {"size": 8192}},
     "count of 10^400": {
         "certificate": {
-            "false_negative_rate": 0.05, "confidence": 0.95, "images": {"mean": 1, "max": 1, "distribution": {"1": 10**400}},
+            "false_negative_rate": 0.05, "confidence": 0.95,
+            "images": {"mean": 1, "max": 1, "distribution": {"1": 10**400}},
         }
     },
 }  # fmt: skip

@@ -105,8 +105,8 @@ def changed(facts, path, value):
     return copied
 
 
-READ = ("format", "name", "labels", "label_name", "positive_label", "healthy", "hierarchy", "tree", "preprocessing", "input",
-        "maps", "operating_point", "certificate", "abstention")  # fmt: skip
+READ = ("format", "name", "labels", "label_name", "positive_label", "healthy", "hierarchy", "tree", "preprocessing",
+        "input", "maps", "operating_point", "certificate", "abstention")  # fmt: skip
 
 
 def test_no_key_that_is_missing_or_of_another_type_ends_in_a_traceback(whole):

@@ -11,7 +11,7 @@ from hilum.training.recipe import SYNONYMS, Recipe, load_recipe, recipe_names, r
 
 
 def test_the_seeds_recipe_holds_the_seeds_protocol():
-    recipe = load_recipe("seed")
+    recipe = load_recipe("vgg16-report")
     plan = recipe.training
     assert recipe.network.architecture == "vgg16-bn"
     assert (plan.optimiser, plan.lr, plan.schedule, plan.epochs) == ("adam", 0.01, "constant", 20)

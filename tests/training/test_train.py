@@ -287,7 +287,7 @@ def test_the_seeds_recipe_trains_the_seeds_way_on_the_real_data(seed_cxr, tmp_pa
         "training.max_steps=2",
         "validate_every=1",
     ]
-    run = train(seed_cxr, tmp_path / "run", load_recipe("seed", settings))
+    run = train(seed_cxr, tmp_path / "run", load_recipe("vgg16-report", settings))
     assert [row["step"] for row in run.history()] == [1, 2]
     assert {row["lr"] for row in run.history()} == {0.01}
     assert evaluate(run).metrics["n_images"] == 25
@@ -323,7 +323,7 @@ def test_the_first_steps_see_smaller_images(write_dataset, tmp_path, monkeypatch
 
 
 def test_a_network_of_fixed_size_cannot_begin_small(write_dataset, tmp_path, refuses):
-    recipe = load_recipe("seed", ["network.options.width=0.02", "early_size=64", "splits={}"])
+    recipe = load_recipe("vgg16-report", ["network.options.width=0.02", "early_size=64", "splits={}"])
     with refuses(RecipeError, "fixed-size"):
         train(write_dataset(), tmp_path / "run", recipe)
 

@@ -68,7 +68,7 @@ class Checked:
                 message = (
                     f"{counted(len(items), name)} on two {self.what} ({shown}): results look better than they are."
                 )
-                remedy = "hilum audit DATA --fix OUT.csv writes a table without them in train."
+                remedy = "hilum audit DATA --clean OUT.csv writes a table without them in train."
                 evidence = {f"{name}s": len(items), "examples": list(items[:NAMED])}
                 found.append(Finding(check, "error", message, remedy, evidence))
         return found

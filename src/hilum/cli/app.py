@@ -17,6 +17,7 @@ from hilum.cli import model_commands
 from hilum.cli.arguments import interrupted, message_of, print_json, reads_data, say, show
 from hilum.cli.evaluation_commands import certify, evaluate, ledger, print_metrics
 from hilum.data.options import ReadOptions
+from hilum.earlier import arguments_of_today
 from hilum.errors import GateError, UsageError
 from hilum.text import on_page
 
@@ -131,7 +132,8 @@ def audit(
         typer.Option("--run", help="A run, or better a cross-validation: list labels that it finds unlikely."),
     ] = None,
     mended: Annotated[
-        Path | None, typer.Option("--fix", metavar="OUT.csv", help="Write a mended table, and a log of what was done.")
+        Path | None,
+        typer.Option("--clean", metavar="OUT.csv", help="Write a cleaned table, and a log of what was done."),
     ] = None,
     gate: Annotated[
         str | None,
@@ -222,7 +224,7 @@ def compare(
     first: Annotated[Path, typer.Argument(help="A run folder.")],
     second: Annotated[Path, typer.Argument(help="Another; differences are second minus first.")],
     split: Annotated[str, typer.Option(help="On which of their splits.")] = "test",
-    second_split: Annotated[
+    split_b: Annotated[
         str | None, typer.Option(help="The second run's name for the same images, where it is another.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write, if not into the second run.")] = None,
@@ -247,7 +249,7 @@ def compare(
         raise UsageError(msg)
     runs, *more = zip(*seeds, strict=True)
     result = run_comparison(
-        *runs, split=split, second_split=second_split, out=out, more_seeds=more, progress=progress_for_terminal()
+        *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
     )
     page = write_comparison_page(result.folder, result.facts)
     _print(result.facts, comparison_table, page, as_json=as_json)
@@ -379,6 +381,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name may hold what the terminal's encoding does not
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.argv[1:], notes = arguments_of_today(sys.argv[1:])
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     try:
         code = app(standalone_mode=False)
     except Exception as error:  # of a kind that `message_of` knows, or a fault of hilum's

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 MapOption = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="THEIRS=OURS", help="The run's label for one of other data; THEIRS= leaves it out."),
+    typer.Option(
+        "--map-label", metavar="SRC=DST", help="Map a label of DATA to a label of the run; SRC= leaves its images out."
+    ),
 ]
 LedgerOption = Annotated[
     Path | None,
@@ -78,7 +80,7 @@ def certify(
     data: Annotated[
         Path | None, typer.Argument(help="Patients whom the run has not seen, to certify it for their site.")
     ] = None,
-    false_negative_rate: Annotated[float, typer.Option(help="At most this share may be missed.")] = 0.05,
+    sensitivity: Annotated[float, typer.Option(help="Guarantee at least this sensitivity.")] = 0.95,
     confidence: Annotated[float, typer.Option(help="How sure that has to be.")] = 0.95,
     specificity: Annotated[
         float | None,
@@ -121,7 +123,7 @@ def certify(
     done = run_certification(
         opened,
         data,
-        false_negative_rate=false_negative_rate,
+        false_negative_rate=round(1 - sensitivity, 12),
         confidence=confidence,
         upper=UpperSide.asked(specificity, ppv, prevalence, opened.healthy),
         group=group,

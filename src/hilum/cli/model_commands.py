@@ -50,7 +50,7 @@ def export(
     for text in label_name or []:
         label, equals, words = text.partition("=")
         if not equals:
-            msg = f"--display {text}: write LABEL=WORDS."
+            msg = f"--label-name {text}: write LABEL=WORDS."
             raise UsageError(msg)
         shown[label.strip()] = words.strip()
     try:
@@ -92,7 +92,8 @@ def predict(
         Path | None, typer.Option("--explain", metavar="DIR", help="Draw what the network looks at, and a page of it.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--explain-by", metavar="activation|occlusion", help="Activation where there is any.")
+        str | None,
+        typer.Option("--explain-method", metavar="activation|occlusion", help="Activation where there is any."),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="By default as many as cores.", min=1)] = None,
 ) -> None:

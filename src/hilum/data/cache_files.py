@@ -1,5 +1,4 @@
-"""Many files at a time: their hashes, their pixels as the network gets them, and thumbnails; the work of a
-`ProcessPool`."""
+"""The files of a cache: where they lie, whether they are what was written, and the work that makes them."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
     """One number a row, equal where two images are the same picture.
 
     These have the same bytes, by the column ``sha256`` where it is filled, the same ``duplicate_group``, a column which
-    ``hilum audit --fix`` writes, or the same number in `duplicates`.
+    ``hilum audit --clean`` writes, or the same number in `duplicates`.
 
     Args:
         table: N rows.

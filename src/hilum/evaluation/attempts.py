@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.dataset import Table
+from hilum.earlier import claim_of_before, current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate_check import is_sealed
 from hilum.evaluation.cohort import digest_of
@@ -173,7 +174,7 @@ def evaluated_in(ledger: Ledger) -> list[tuple[str, ImageSet]]:
 
 def identity_of(claim: Mapping[str, Any], about: str) -> str:
     """Hash of all that makes an attempt this one: the claim, and files, patients and labels of the data."""
-    text = json.dumps({"claim": dict(claim), "data": about}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"claim": claim_of_before(claim), "data": about}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -253,8 +254,9 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
     """
     notes = []
     for file in sorted(set(certificates)):
-        facts = read_json(file) if file.exists() else {}
-        if not is_sealed(facts) or facts.get("data", {}).get("digest") != about:
+        written = read_json(file, as_written=True) if file.exists() else {}
+        facts = current(written)
+        if not is_sealed(written) or facts.get("data", {}).get("digest") != about:
             continue
         recorded = facts.get("ledger") or {}
         claim = {key: facts[key] for key in ("group", "members", "false_negative_rate", "confidence", "model")}

@@ -1,5 +1,4 @@
-"""A false-negative rate that is certified: an exact bound for the patients to come, from patients that nothing was
-fitted to.
+"""A guaranteed sensitivity: an exact bound for the patients to come, from patients that nothing was fitted to.
 
 Of n patients who have the disease let s(1) <= ... <= s(n) be their scores. Flagging everybody with a score of at least
 s(k) misses a new patient when his score is below s(k). Whatever the scores' distribution, the share of patients below

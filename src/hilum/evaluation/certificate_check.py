@@ -16,6 +16,7 @@ from safetensors.numpy import load, save
 from hilum.data.cache import Images
 from hilum.data.dataset import one_image_each, owner
 from hilum.decision.operating_point import CLEAR, OperatingPoint, triage_images
+from hilum.earlier import current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
@@ -86,6 +87,7 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
     if form := facts["model"].get("form"):
         msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
         raise CertificateError(msg, code="other-form", path=file)
+    facts = current(facts)
     try:
         OperatingPoint.of(facts)
     except (ValueError, KeyError, TypeError) as error:  # sealed anew by somebody
@@ -144,8 +146,7 @@ def check_certificate(
     reasons: Sequence[str],
     progress: Progress,
 ) -> dict[str, Any]:
-    """How a certificate holds on patients that can say so: `measure_certificate`, with the test of features where it
-    can be made.
+    """Measure how a certificate holds on other patients, with the test of features where it can be made.
 
     Args:
         run: A finished run.

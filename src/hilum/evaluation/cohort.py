@@ -33,10 +33,10 @@ def parse_map(settings: Sequence[str]) -> dict[str, str]:
     for setting in settings:
         theirs, sign, ours = setting.partition("=")
         if not sign or not theirs.strip():
-            msg = f"--map {setting}: write THEIRS=OURS, such as --map covid=infected/covid; THEIRS= leaves it out."
+            msg = f"--map-label {setting}: write SRC=DST, such as --map-label covid=infected/covid; SRC= leaves it out."
             raise UsageError(msg, code="malformed-mapping")
         if theirs.strip() in found:
-            msg = f"--map {setting}: '{theirs.strip()}' is mapped twice. Keep one of them."
+            msg = f"--map-label {setting}: '{theirs.strip()}' is mapped twice. Keep one of them."
             raise UsageError(msg, code="mapped-twice")
         found[theirs.strip()] = ours.strip()
     return found
@@ -67,10 +67,10 @@ def match_labels(
     given = given or {}
     for label, target in given.items():
         if label not in theirs:
-            msg = f"--map {label}={target}: {root} has no label '{label}'. Its labels: {', '.join(theirs)}."
+            msg = f"--map-label {label}={target}: {root} has no label '{label}'. Its labels: {', '.join(theirs)}."
             raise UsageError(msg, code="no-such-label")
         if target not in (LEFT_OUT, *ours):
-            msg = f"--map {label}={target}: the run has no label '{target}'. Its labels: {', '.join(ours)}."
+            msg = f"--map-label {label}={target}: the run has no label '{target}'. Its labels: {', '.join(ours)}."
             raise UsageError(msg, code="no-such-target")
     matched = {}
     for label in theirs:
@@ -85,8 +85,9 @@ def match_labels(
             known = f"it knows {', '.join(ours)}"
             why = f"which may be {' or '.join(alike)}" if alike else f"which the run does not know ({known})"
             msg = (
-                f"{root}: holds the label '{label}', {why}. Say what it is with --map '{label}=OURS', or leave its "
-                f"images out with --map '{label}='."
+                f"{root}: holds the label '{label}', {why}. Say what it is with --map-label '{label}=DST', or leave "
+                f"its "
+                f"images out with --map-label '{label}='."
             )
             raise SplitError(msg, code="unmapped-label")
     return matched
@@ -170,7 +171,7 @@ def select_images(
     same = images.digest == run.environment["data"]["digest"]
     own = same or data is None
     if own and mapping:
-        msg = f"--map: {table.root} holds the run's own data, whose labels are the run's. Leave out --map."
+        msg = f"--map-label: {table.root} holds the run's own data, whose labels are the run's. Leave out --map-label."
         raise UsageError(msg)
     if same and data is not None:
         images, table = _as_trained(run, images, table, notes)
@@ -271,10 +272,10 @@ def _as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes: list[s
     if LEFT_OUT in matched.values():
         kept = [i for i, row in enumerate(images.table.rows) if row.label != LEFT_OUT]
         names = ", ".join(label for label, ours in matched.items() if ours == LEFT_OUT)
-        notes.append(f"{len(images.table) - len(kept)} images of {names} were left out, as --map says")
+        notes.append(f"{len(images.table) - len(kept)} images of {names} were left out, as --map-label says")
         images = images.select(kept)
     if not len(images.table):
-        msg = f"{images.table.root}: --map leaves out every image. Keep at least one label."
+        msg = f"{images.table.root}: --map-label leaves out every image. Keep at least one label."
         raise SplitError(msg)
     return images
 

@@ -178,7 +178,7 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
             f"{names[0]} was evaluated on {len(first.paths)} images and {names[1]} on {len(second.paths)}; "
             f"{len(missing)} are not in both, such as {missing[0]} (only in {holder}). "
             "Compare runs on the same images: train them with the same splits, or say with --split and "
-            "--second-split where the same ones are."
+            "--split-b where the same ones are."
         )
         raise RunError(msg, code="other-images")
     order = [index[path] for path in first.paths]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
+from hilum.earlier import current
 from hilum.errors import LedgerError
 from hilum.files import LARGEST_TABLE, append, locked, read_text, read_whole, save_json
 from hilum.outputs import LEDGER, check_target
@@ -235,7 +236,7 @@ def _entry(file: Path, number: int, line: bytes, before: str) -> dict[str, Any]:
     if n != number or chained != before:
         msg = f"{file}, line {number}: does not follow the line before it: lines were taken out or put in. {ANEW}."
         raise LedgerError(msg, code="broken-chain", path=file)
-    return entry
+    return dict(current(entry))
 
 
 def _head(file: Path) -> Path:

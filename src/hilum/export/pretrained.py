@@ -78,7 +78,8 @@ def build(
         file = Path(scratch) / f"{NAME}.onnx"
         model_file = export(run, file, WORDS, progress=progress)
         if len(model_file.model) > LARGEST:
-            msg = f"{file.name}: {len(model_file.model):,} bytes; the package takes {LARGEST:,}. Choose a smaller network."
+            size = len(model_file.model)
+            msg = f"{file.name}: {size:,} bytes; the package takes {LARGEST:,}. Choose a smaller network."
             raise ModelFileError(msg)
         folder.mkdir(parents=True, exist_ok=True)
         with saving_together(folder) as save:

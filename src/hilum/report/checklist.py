@@ -188,7 +188,7 @@ def _operating_point(facts: Facts) -> Outcome:
             f"{certified_sentence(certificate)}; but that was chosen on the test patients themselves",
         )
     if not held or not certificate:
-        return "UNKNOWN", "no certificate in force: hilum certify RUN --miss-rate 0.05, then hilum evaluate RUN"
+        return "UNKNOWN", "no certificate in force: hilum certify RUN --sensitivity 0.95, then hilum evaluate RUN"
     shift = held["exchangeability"]
     told = [certified_sentence(certificate), f"on the test patients: {holding_sentence(held)}"]
     told += [exchangeability_sentence(shift)] if shift else []

@@ -17,6 +17,7 @@ from hilum.data.dataset import Row
 from hilum.data.labels import order_labels
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.earlier import current
 from hilum.errors import HilumError, RunError
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
@@ -132,7 +133,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
     file = folder / "metrics.json"
     settle(folder)
     try:
-        metrics: dict[str, Any] = json.loads(read_text(file))
+        metrics: dict[str, Any] = current(json.loads(read_text(file)))
         results.check(metrics)
     except (OSError, *results.NOT_METRICS) as error:
         what = f"these are not metrics as hilum writes them ({type(error).__name__}: {error})"

@@ -13,6 +13,7 @@ from typing import Any
 
 from hilum.data.preprocessing import SCHEME
 from hilum.decision.operating_point import OperatingPoint, members_of
+from hilum.earlier import current
 from hilum.errors import ModelFileError
 from hilum.files import TooLargeError, read_whole
 from hilum.serving.onnx_file import GraphError, check_graph, unseal
@@ -286,9 +287,9 @@ def open_model_file(source: Path | bytes, name: str = "") -> ModelFile:
         ModelFileError: It is missing, no model file, damaged, of a format that this version does not know, its
             metadata make no sense, or its graph holds what no network needs.
     """
-    name = name or (str(source) if isinstance(source, Path) else "model_file")
+    name = name or (str(source) if isinstance(source, Path) else "the model file")
     content = _read(source, name) if isinstance(source, Path) else source
-    facts = unseal(content, name)
+    facts = current(unseal(content, name))
     preprocessing = facts.get("preprocessing")
     scheme = preprocessing.get("scheme") if isinstance(preprocessing, dict) else None
     if facts.get("format") not in READABLE or scheme != SCHEME:

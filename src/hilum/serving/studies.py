@@ -123,7 +123,9 @@ def _reason(model_file: ModelFile, decision: str, images: Sequence[Answer], high
     if decision != CLEAR:  # the flagged image is not always the one with the largest score: that may be abstained on
         flagged = [score_of(model_file, answer.probabilities) for answer in images if answer.decision == decision]
         if flagged and max(flagged) < highest:
-            here = f"{model_file.group} {model_file.percent(max(flagged))}, {place(model_file, model_file.point, max(flagged))}"
+            highest = max(flagged)
+            place_of = place(model_file, model_file.point, highest)
+            here = f"{model_file.group} {model_file.percent(highest)}, {place_of}"
             return f"of {_count(len(images))} the largest not abstained on: {here}"
     return told
 

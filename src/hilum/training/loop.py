@@ -38,7 +38,8 @@ def kept_memory() -> Iterator[None]:
 
     The GNU C library maps every large tensor by itself and unmaps it when it is freed; the system then clears each
     page again. Of a step of the original report's VGG on two cores that was a tenth. Other systems are left as they
-    are."""
+    are.
+    """
     if platform.libc_ver()[0] != "glibc":
         yield
         return

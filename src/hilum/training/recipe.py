@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.splits import SplitPlan
+from hilum.earlier import RECIPES, recipe_of_today, setting_of_today
 from hilum.errors import RecipeError
 from hilum.files import read_text
 from hilum.text import is_text
@@ -253,13 +254,14 @@ def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
         RecipeError: A key is unknown or a value impossible; all of them are named at once.
     """
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(recipe_of_today(values))
     except ValidationError as error:
         msg = f"{where}: " + " ".join(_explain(problem) for problem in error.errors())
         raise RecipeError(msg, code="impossible-value") from error
 
 
 def _find(name: str | Path) -> tuple[str, str]:
+    name = RECIPES.get(str(name), name)
     path = Path(name)
     if str(name) in recipe_names():
         return (resources.files("hilum.recipes") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
@@ -316,7 +318,8 @@ def _set(values: dict[str, Any], setting: str) -> None:
     if not equals:
         msg = f"--set {setting}: write key=value, for example --set lr=0.001."
         raise RecipeError(msg, code="malformed-setting")
-    *tables, last = resolve_key(key.strip(), value.strip()).split(".")
+    key, value = setting_of_today(key.strip(), value.strip())
+    *tables, last = resolve_key(key, value).split(".")
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):

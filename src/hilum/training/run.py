@@ -15,6 +15,7 @@ from typing import Any
 from hilum.data.dataset import Row, Table, pack, read_csv, write_csv
 from hilum.data.labels import default_positive, is_healthy, last_component
 from hilum.data.options import ReadOptions
+from hilum.earlier import KEYS, current
 from hilum.errors import RecipeError, RunError
 from hilum.files import STEP, open_regular, open_text, read_text, save_json, save_text, saving
 from hilum.training.recipe import Recipe, load_recipe
@@ -59,7 +60,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Machine, versions, data and outcome."""
         try:
-            loaded: dict[str, Any] = json.loads(read_text(self.path / ENVIRONMENT))
+            loaded: dict[str, Any] = current(json.loads(read_text(self.path / ENVIRONMENT)))
             for key, kind in FACTS.items():
                 if not isinstance(loaded, dict) or not isinstance(loaded.get(key, kind()), kind):
                     raise ValueError(f"{key} is no {kind.__name__}")  # noqa: EM102 - said below
@@ -161,7 +162,9 @@ class Run:
         try:
             self._check_named(HISTORY_FILE)
             with open_text(path) as file:
-                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+                return [
+                    {KEYS.get(key, key): float(value) for key, value in row.items()} for row in csv.DictReader(file)
+                ]
         except (OSError, ValueError, TypeError, csv.Error) as error:
             msg = f"{path}: cannot be read ({error}). Take another copy of the run."
             raise RunError(msg) from error
@@ -217,10 +220,16 @@ class Run:
             self.__dict__.pop(name, None)
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object that may be missing or damaged, and is then empty: what it would say has to be found anew."""
+def read_json(file: Path, *, as_written: bool = False) -> dict[str, Any]:
+    """A JSON object; empty where it is missing or damaged: what it would say has to be found anew.
+
+    Args:
+        file: The file.
+        as_written: Under the keys that the file has, which its checksum covers, rather than those of today.
+    """
     try:
         found = json.loads(read_text(file))
+        found = found if as_written else current(found)
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

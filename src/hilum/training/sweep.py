@@ -23,6 +23,7 @@ from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
+from hilum.earlier import setting_of_today
 from hilum.errors import DivergenceError, RecipeError
 from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
@@ -53,8 +54,8 @@ def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]
         if not equals:
             msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
             raise RecipeError(msg, code="malformed-setting")
-        full = resolve_key(key.strip(), value.strip())
-        values = _divide(value)
+        full = resolve_key(setting_of_today(key.strip(), "")[0], value.strip())
+        values = [setting_of_today(full, item)[1] for item in _divide(value)]
         if full in swept or (len(values) > 1 and full in given):
             msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
             raise RecipeError(msg, code="key-twice")

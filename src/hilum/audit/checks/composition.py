@@ -99,7 +99,7 @@ def _unreadable(facts: Mapping[str, Any]) -> list[Finding]:
     severity: Severity = "error" if len(lost) > total / 20 else "warning"
     message = f"{len(lost)} of {total} files cannot be read. The first: {lost[0]['message']}"
     evidence = {"paths": [item["path"] for item in lost[:50]]}
-    remedy = "Fetch them again, or leave them out: hilum audit DATA --fix OUT.csv."
+    remedy = "Fetch them again, or leave them out: hilum audit DATA --clean OUT.csv."
     return [Finding("unreadable", severity, message, remedy, evidence)]
 
 
@@ -229,7 +229,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 "error",
                 f"{number} patient{plural} images in more than one split ({images} images): "
                 "a model may recognise the patient instead of the disease, and looks better than it is.",
-                "Split by patient: hilum audit DATA --fix OUT.csv keeps each patient on one side.",
+                "Split by patient: hilum audit DATA --clean OUT.csv keeps each patient on one side.",
                 {"patients": number, "images": images, "examples": list(patients.across_splits[:EXAMPLES])},
             )
         )
@@ -243,7 +243,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 "warning",
                 f"{what}, by a column, folder, DICOM header or file name that follows a known rule: {counted} "
                 f"intervals{' are by image' if not known else ''}, which are optimistic if a patient has several.",
-                "Fill in a column patient_id: hilum audit DATA --fix OUT.csv writes a table that has it.",
+                "Fill in a column patient_id: hilum audit DATA --clean OUT.csv writes a table that has it.",
                 {"unknown": total - known, "how": dict(Counter(patients.how))},
             )
         )
@@ -269,7 +269,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 "info",
                 f"{known} images of {len(patients.images)} patients ({known / len(patients.images):.2f} images "
                 f"each, at most {max(patients.images.values())}), known {' and '.join(ways)}.",
-                "Splits are made by these patients, unless --patients none is given; hilum audit DATA --fix OUT.csv "
+                "Splits are made by these patients, unless --patients none is given; hilum audit DATA --clean OUT.csv "
                 "writes them down."
                 if rules or HEADERS in patients.how
                 else "",

@@ -229,7 +229,7 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
                 table,
                 "error",
                 "{n} in more than one split: a model is tested on what it was trained on, and looks better than it is.",
-                "Keep each picture in one split only: hilum audit DATA --fix OUT.csv leaves it out of train.",
+                "Keep each picture in one split only: hilum audit DATA --clean OUT.csv leaves it out of train.",
             )
         )
     finer = [g for g in duplicates.across_labels if both_right([table.rows[i].label for i in duplicates.groups[g]])]
@@ -242,7 +242,7 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
                 table,
                 "error",
                 "{n} under more than one label: at least one label of each is wrong.",
-                "Look at these pictures and correct their labels, or leave all out: hilum audit DATA --fix OUT.csv.",
+                "Look at these pictures and correct their labels, or leave all out: hilum audit DATA --clean OUT.csv.",
             )
         )
     if finer:
@@ -280,7 +280,7 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
             "duplicates",
             severity,
             message,
-            "Keep each picture once: hilum audit DATA --fix OUT.csv.",
+            "Keep each picture once: hilum audit DATA --clean OUT.csv.",
             {
                 "groups": len(duplicates.groups),
                 "superfluous": duplicates.superfluous,

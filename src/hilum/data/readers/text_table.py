@@ -224,7 +224,7 @@ def as_meant(table: Table) -> Table:
 
 
 def is_log(file: Path) -> bool:
-    """Whether a file is the log of ``hilum audit --fix``."""
+    """Whether a file is the log of ``hilum audit --clean``."""
     return bool(_said(_first_line(file)))
 
 
