@@ -65,7 +65,7 @@ class NetworkChoice(_Part):
     @field_validator("options")
     @classmethod
     def _not_the_recipes_own(cls, options: dict[str, Any]) -> dict[str, Any]:
-        taken = sorted(options.keys() & {"architecture", "labels", "n_labels", "size", "hierarchy", "ensemble_size"})
+        taken = sorted(options.keys() & {"architecture", "name", "labels", "n_labels", "size", "hierarchy", "members"})
         if taken:
             msg = f"'{taken[0]}' is not an option: it follows from the data or from another key of the recipe"
             raise ValueError(msg)
