@@ -214,7 +214,7 @@ def certify_form(
     facts = {key: value for key, value in certificate.items() if key != "seal"}
     facts |= {**found, "confidence": place.confidence, "ledger": place.facts}
     facts |= {"model": claim["model"], "exchangeability": None}
-    said = f"certified anew by its own scores on the same {found['n_patients']:,} {found['unit']}"
+    said = f"certified anew by its own scores on the same {found['n_patients']:,} {found['resampling_unit']}"
     if place.confidence < certificate["confidence"]:
         said += f", at {100 * place.confidence:.4g} % confidence for it and the float network's certificate together"
     sealed = seal({**facts, "notes": [*certificate["notes"], said]})

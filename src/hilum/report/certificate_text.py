@@ -156,7 +156,7 @@ def cost_sentence(
     foretold = (certificate or {}).get("flagged", {}).get(label)
     beside = f"; on the certificate's own patients {100 * foretold['value']:.1f} %" if foretold else ""
     return (
-        f"{cost['flagged']} of {cost['patients']} {facts['unit']} of '{label}' are flagged, too: "
+        f"{cost['flagged']} of {cost['patients']} {facts['resampling_unit']} of '{label}' are flagged, too: "
         f"{interval_text(cost)}{beside}"
     )
 
@@ -172,16 +172,18 @@ def holding_sentence(held: Mapping[str, Any]) -> str:
         return "not shown: no patient with it is here"
     bound = f"at most {100 * held['bound']:g} %"
     cleared = held.get("cleared", held["missed"])
-    told = f"{cleared} of {held['patients']} {held['unit']} with {held['group']} cleared, {interval_text(held)}"
+    told = (
+        f"{cleared} of {held['patients']} {held['resampling_unit']} with {held['group']} cleared, {interval_text(held)}"
+    )
     told += f": {at_most(held['low'], held['high'], held['bound']).upper()} to be {bound}"
     if needed := held.get("patients_to_decide"):
-        told += f" (if that share stays, {needed:,} {held['unit']} would decide it)"
+        told += f" (if that share stays, {needed:,} {held['resampling_unit']} would decide it)"
     if (outcomes := held.get("outcomes")) and (referred := outcomes["abstain"] + outcomes["read"]):
         told += f"; {referred} referred to a person, {outcomes['flag']} flagged"
         below = held["below"]
         if below["count"] > cleared:
             told += f"; without abstention {below['count']} would be cleared ({below['verdict'].upper()})"
-    return f"{told}. {_upper_holding(upper, held['unit'])}" if (upper := held.get("upper")) else told
+    return f"{told}. {_upper_holding(upper, held['resampling_unit'])}" if (upper := held.get("upper")) else told
 
 
 def _upper_holding(upper: Mapping[str, Any], unit: str) -> str:

@@ -195,7 +195,7 @@ def _results(metrics: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
 def _certificate(certificate: Mapping[str, Any]) -> str:
     certificate = {"resampling_unit": "patients", **certificate}  # earlier ones do not say so
     told = [f"{certified_sentence(certificate)}.", *(f"{sentence}." for sentence in unit_sentences(certificate))]
-    who = f"{certificate['n_patients']:,} {certificate['unit']}"
+    who = f"{certificate['n_patients']:,} {certificate['resampling_unit']}"
     told.append(f"It rests on {who} that the model never saw, and holds for patients like those, and for no others.")
     return markdown(" ".join(f"{sentence[:1].upper()}{sentence[1:]}" for sentence in told))
 
@@ -203,9 +203,9 @@ def _certificate(certificate: Mapping[str, Any]) -> str:
 def _recipe(recipe: Mapping[str, Any]) -> str:
     network, shape = recipe["network"], recipe["preprocessing"]
     local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
-    members = f", {network['members']} members" if network["members"] > 1 else ""
+    members = f", {network['ensemble_size']} members" if network["ensemble_size"] > 1 else ""
     return (
-        f"Recipe {code_span(recipe['name'])}: {recipe['hierarchy']}, network `{network['name']}`{members}, "
+        f"Recipe {code_span(recipe['name'])}: {recipe['hierarchy']}, network `{network['architecture']}`{members}, "
         f"seed {recipe['training']['seed']}; images of {shape['size']}x{shape['size']} pixels"
         f"{', histogram-equalised' if shape['equalise'] else ''}{local}."
     )

@@ -269,7 +269,7 @@ def detectable_sentence(found: Mapping[str, Any]) -> str:
     Args:
         found: ``count`` of ``unit``, ``discordance``, ``power``, and ``value``: the difference, or None.
     """
-    who = f"{found['count']:,} {found['unit']}, each counted once"
+    who = f"{found['count']:,} {found['resampling_unit']}, each counted once"
     if found["value"] is None:
         return f"{who}: too few to find any difference from another classifier with {100 * found['power']:g} % power"
     return (
