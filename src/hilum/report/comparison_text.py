@@ -137,7 +137,8 @@ def p_values(facts: Facts, found: Facts) -> str:
     """
     patients = found["patients"]
     return (
-        f"Counting {facts['resampling_unit']}, {p_equals(patients['p_value'])} ({patients['test']} test: it assumes that "
+        f"Counting {facts['resampling_unit']}, {p_equals(patients['p_value'])} ({patients['test']} test: it assumes "
+        f"that "
         f"{patients['assumes']}). Counting images as if they were independent, {p_equals(found['mcnemar']['p_value'])} "
         "(McNemar's exact test)."
     )
@@ -147,7 +148,8 @@ def power(facts: Facts, found: Facts) -> str:
     """What this sample could have shown at all, by one rule."""
     patients = found["patients"]
     count = patients["discordant_patients"]
-    told = f"{plural(count, facts['resampling_unit'].removesuffix('s'))} {'tells' if count == 1 else 'tell'} the two runs apart"
+    unit = facts["resampling_unit"].removesuffix("s")
+    told = f"{plural(count, unit)} {'tells' if count == 1 else 'tell'} the two runs apart"
     if not count:
         return f"No {told.removeprefix('0 ').replace('s tell the', ' tells the')}."
     if patients["smallest_significant"] is None:

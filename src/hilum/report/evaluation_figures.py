@@ -169,7 +169,8 @@ def decision_curve_of(found: Mapping[str, Any] | None, name: str) -> DecisionCur
     ]
     source = found["recalibrated_from"]["source"]
     how = (
-        f"{found['n_with']:,} {found['resampling_unit']} with the disease, {found['n_without']:,} without. The model flags from "
+        f"{found['n_with']:,} {found['resampling_unit']} with the disease, {found['n_without']:,} without. The model "
+        f"flags from "
         f"the threshold probability on, after recalibration from the label frequencies of {source} to each prevalence; "
         "the other rules are fixed. A patient's largest image counts, so that the model's curve flags patients with "
         "many images too readily. Abstentions are not taken into account."
