@@ -38,7 +38,8 @@ for setting in ("preprocessing.size=32", "training.epochs=2", "training.validate
     SMALL += ["--set", setting]
 # What says when and how long, and what follows from that.
 VOLATILE = {"made", "time", "started", "finished", "seconds", "ended", "ledger", "hash", "seal", "before", "attempt"}
-VOLATILE |= {"written", "peak_memory", "duration", "minutes"}
+VOLATILE |= {"written", "peak_memory", "duration", "minutes", "resumed", "images_per_second", "data_wait_share"}
+VOLATILE |= {"command", "files", "packages_sha256"}  # --resume; seconds of the history; what is installed meanwhile
 
 
 @dataclass(frozen=True)

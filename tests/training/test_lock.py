@@ -187,9 +187,9 @@ def test_a_mistake_leaves_no_run_behind_and_the_same_command_works_after_it(writ
     with pytest.raises(TableError):
         train(tmp_path / "typo", out, recipe)
     assert contents(out) == set()
-    with refuses(RunError, "nothing-to-continue"):
-        train(tmp_path / "typo", out, recipe, resume=True)
-    assert train(write_dataset(), out, recipe).finished
+    with refuses(RunError, "nothing-to-continue", out):
+        train(write_dataset(), out, resume=True)
+    assert train(tmp_path / "data", out, recipe, resume=True).finished  # the recipe says what to begin
 
 
 def test_a_second_training_is_refused_while_the_first_goes_on(holder, write_dataset, tmp_path, tiny, refuses):

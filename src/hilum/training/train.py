@@ -55,7 +55,8 @@ def train(
         data: A dataset, as `hilum.data.readers.read.read_table` takes it, or a table of one.
         out: The run folder to make, or with `resume` to continue.
         recipe: Every choice; with `resume` it may be left out, and otherwise has to be the run's own.
-        resume: Continue after the last validation, or begin anew where there was none yet; the weights in the end are
+        resume: Continue after the last validation, or begin anew where there was none yet (where it ended before its
+            recipe was written, `recipe` is needed again); the weights in the end are
             those of a training that was never interrupted (on the same machine, with the same number of threads).
         read: How to read `data`; with `resume`, by default as the run did.
         check: Say first what the cheap checks of the audit find; a series does that once for all its runs.
@@ -73,7 +74,8 @@ def train(
     """
     progress = progress or Progress()
     with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else _check_free(out)):
-        return _train(data, out, recipe, resume=resume, read=read, check=check, progress=progress)
+        begun = not (recipe and _interrupted_at_once(out))
+        return _train(data, out, recipe, resume=resume and begun, read=read, check=check, progress=progress)
 
 
 def _train(
@@ -226,6 +228,11 @@ def _only_begun(out: Path) -> bool:
     return contents(out) <= {ENVIRONMENT} and read_json(out / ENVIRONMENT).keys() == {"started", "data"}
 
 
+def _interrupted_at_once(out: Path) -> bool:
+    """Whether a folder was made for a run, and nothing tells yet how it was begun."""
+    return out.is_dir() and (not contents(out) or _only_begun(out))
+
+
 def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | None) -> None:
     """Write down all that is given before any work, so that a training goes on whenever it was interrupted."""
     if isinstance(data, Table):
@@ -242,7 +249,9 @@ def _now() -> str:
 
 def _check_begun(out: Path, recipe: Recipe | None) -> None:
     """Find whether there is a run to continue, and by this recipe."""
-    if out.is_dir() and not contents(out):
+    if _interrupted_at_once(out):
+        if recipe:
+            return
         msg = f"{out}: no training was begun here. Leave out --resume, and say which --recipe and --set."
         raise RunError(msg, code="nothing-to-continue", path=out)
     run = open_run(out)
