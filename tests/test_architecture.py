@@ -11,6 +11,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A package may import itself and every package of a smaller number; packages of one number do not know each other.
 LEVEL = {
     "__init__": 0,
+    "earlier": 0,
     "errors": 0,
     "files": 0,
     "text": 0,
@@ -34,7 +35,7 @@ LEVEL = {
 }
 # What answers in a hospital has to be small: of all packages below it, serving may reach this much.
 SERVING = {
-    *("errors", "files", "outputs", "progress", "templating", "text"),
+    *("earlier", "errors", "files", "outputs", "progress", "templating", "text"),
     *("decision.ood", "decision.operating_point"),
     *(f"data.{name}" for name in ("grey_values", "images", "preprocessing", "process_pool")),
     *(f"data.readers.{name}" for name in ("folder_kinds", "listing")),  # what lies in a folder, and is no radiograph
