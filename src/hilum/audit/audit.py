@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ FILE, PAGE_FILE = "audit.json", "audit.html"
 
 
 @dataclass(frozen=True)
-class Audit:
-    """All that an audit knows.
+class Evidence:
+    """What the checks work on.
 
     Attributes:
         scan: Of the readable files.
@@ -42,9 +42,8 @@ class Audit:
         patients: Whose images they are, and how that is known.
         shortcuts: What tells labels without the lungs.
         matches: Public sets that images come from.
+        counted: What there is, as `hilum.audit.checks.composition.compose` counts it.
         labels: Labels that may be wrong; None where no model was asked.
-        findings: Worst first.
-        facts: What ``audit.json`` holds.
     """
 
     scan: Scan
@@ -52,7 +51,31 @@ class Audit:
     patients: Patients
     shortcuts: Shortcuts
     matches: tuple[Match, ...]
+    counted: dict[str, Any]
     labels: LabelErrors | None
+
+
+CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
+    lambda seen: duplicate_findings(seen.duplicates, seen.scan.table),
+    lambda seen: patient_findings(seen.patients),
+    lambda seen: public_set_findings(seen.matches),
+    lambda seen: source_findings(seen.scan.table.with_values("patient_id", seen.patients.patient), seen.matches),
+    lambda seen: shortcut_findings(seen.shortcuts),
+    lambda seen: label_findings(seen.labels, seen.scan.table) if seen.labels else (),
+    lambda seen: composition_findings(seen.counted, seen.scan.table),
+)
+"""All checks. A new one is a module in `hilum.audit.checks` and a line here."""
+
+
+@dataclass(frozen=True)
+class Audit(Evidence):
+    """All that an audit knows: the evidence, and what follows from it.
+
+    Attributes:
+        findings: Worst first.
+        facts: What ``audit.json`` holds.
+    """
+
     findings: tuple[Finding, ...]
     facts: dict[str, Any]
 
@@ -134,17 +157,8 @@ def audit(
     matches = tuple(recognise(seen))
     counted = compose(seen)
     doubts = find_label_errors(seen.table, opinion(seen.table)) if opinion else None
-    found = worst_first(
-        [
-            *duplicate_findings(copies, seen.table),
-            *patient_findings(whose),
-            *public_set_findings(matches),
-            *source_findings(seen.table.with_values("patient_id", whose.patient), matches),
-            *shortcut_findings(shortcuts),
-            *(label_findings(doubts, seen.table) if doubts else ()),
-            *composition_findings(counted, seen.table),
-        ]
-    )
+    evidence = Evidence(seen, copies, whose, shortcuts, matches, counted, doubts)
+    found = worst_first(finding for check in CHECKS for finding in check(evidence))
     paths = [row.path for row in seen.table.rows]
     facts = {
         "hilum": __version__,
@@ -170,4 +184,4 @@ def audit(
         "label_errors": doubts.as_json(seen.table) if doubts else None,
         "notes": [*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
     }
-    return Audit(seen, copies, whose, shortcuts, matches, doubts, tuple(found), facts)
+    return Audit(**vars(evidence), findings=tuple(found), facts=facts)
