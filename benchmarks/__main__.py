@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.parts import PARTS
 from benchmarks.results import Results, command_line
 from benchmarks.setting import Setting
-from hilum.data.phantoms import write_phantoms
+from hilum.phantoms import write_phantoms
 
 HERE = Path(__file__).resolve().parent
 REAL = HERE.parents[1] / "shared" / "data" / "seed-cxr"

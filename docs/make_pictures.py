@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hilum.data.phantoms import LABELS, make_phantom
+from hilum.phantoms import LABELS, make_phantom
 
 OUT = Path(__file__).parent / "images" / "phantoms.png"
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 # Permissive ones, by their names in SPDX, and MPL-2.0: it asks for the source of its own files, when these are changed.
 ACCEPTED = frozenset(
-    {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-CMU"}
+    {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU"}
     | {"MPL-2.0", "PSF-2.0", "Zlib"}
 )
 EXCEPTIONS = frozenset({"LLVM-exception"})

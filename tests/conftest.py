@@ -112,7 +112,7 @@ def hilum(monkeypatch):
 
 def called(words, monkeypatch):
     """The command line in this process, with streams of its own."""
-    from hilum.cli import main
+    from hilum.cli.app import main
 
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
     code = 0

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hilum.data.reduction import SCHEME
-from hilum.serving.bundle import FORMAT
-from hilum.serving.seal import HASH, METADATA, _entry
+from hilum.data.preprocessing import SCHEME
+from hilum.serving.model_file import FORMAT
+from hilum.serving.onnx_file import HASH, METADATA
 
 SIDE = 32
 FACTS = {
@@ -39,11 +39,23 @@ def facts(**changes):
     return {**copy.deepcopy(FACTS), **changes}
 
 
+def metadata_entry(key, value):
+    """One entry of ``metadata_props`` as protobuf writes it; its value may be bytes that are no text."""
+
+    def field(number, content):
+        length, left = b"", len(content)
+        while left >= 128:
+            length, left = length + bytes([left % 128 + 128]), left // 128
+        return bytes([number << 3 | 2]) + length + bytes([left]) + content
+
+    return field(14, field(1, key.encode()) + field(2, value))
+
+
 def sealed(about, model):
     """A file with a right checksum, whatever is in it; metadata as a mapping or as bytes."""
     text = about if isinstance(about, bytes) else json.dumps(about).encode()
-    body = _entry(METADATA, text) + (model if isinstance(model, bytes) else model.SerializeToString())
-    return body + _entry(HASH, hashlib.sha256(body).hexdigest().encode())
+    body = metadata_entry(METADATA, text) + (model if isinstance(model, bytes) else model.SerializeToString())
+    return body + metadata_entry(HASH, hashlib.sha256(body).hexdigest().encode())
 
 
 def constant(name, values):

@@ -61,11 +61,11 @@ def serve():
     import lightning  # noqa: F401 - for the forks
     import torch
 
-    import hilum.cli
-    import hilum.demo
+    import hilum.cli.app
+    import hilum.cli.demo
     import hilum.evaluation.certify
     import hilum.evaluation.crossval
-    import hilum.training.fit
+    import hilum.training.loop
     import hilum.training.sweep  # noqa: F401
 
     torch.set_num_threads(1)

@@ -110,7 +110,7 @@ def command(*arguments: object) -> Callable[[], None]:
     """A command line as an action."""
 
     def run() -> None:
-        from hilum.cli import main
+        from hilum.cli.app import main
 
         sys.argv = ["hilum", *map(str, arguments)]
         main()

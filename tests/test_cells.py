@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.cells import cell, from_cell
+from hilum.outputs import cell, from_cell
 
 
 def test_formulas_are_made_text_and_all_else_stays():

@@ -199,7 +199,7 @@ MISTAKEN = {
 
 @pytest.mark.parametrize("given", MISTAKEN, ids=lambda given: given[0])
 def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(given, capsys, monkeypatch, one_message):
-    from hilum.cli import main
+    from hilum.cli.app import main
 
     for command in ("train", "sweep", "crossval"):
         monkeypatch.setattr(sys, "argv", ["hilum", command, "DATA", "--out", "RUN", *given])
@@ -242,7 +242,7 @@ def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tm
 def test_help_of_every_command(hilum, snapshot):
     from typer.main import get_command
 
-    from hilum.cli import app
+    from hilum.cli.app import app
 
     for command in ([], *([name] for name in sorted(get_command(app).commands))):
         snapshot(f"$ hilum {' '.join([*command, '--help'])}\n{hilum(*command, '--help', check=0).stdout}")
@@ -299,7 +299,7 @@ def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path, one_mess
 
 
 def test_an_object_for_programs_is_not_lost_without_a_word(monkeypatch):
-    from hilum.cli_messages import print_json
+    from hilum.cli.arguments import print_json
 
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(UsageError):

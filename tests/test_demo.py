@@ -2,8 +2,8 @@
 
 import pytest
 
-from hilum import demo
-from hilum.demo import run_demo
+from hilum.cli.app import demo
+from hilum.cli.demo import run_demo
 from hilum.errors import RunError, TableError
 from hilum.evaluation.ledger import read_ledger
 from hilum.training.recipe import load_recipe as load

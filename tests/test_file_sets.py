@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hilum.file_sets import JOURNAL, saving_together, settle
+from hilum.files import JOURNAL, saving_together, settle
 from killing import in_child
 
 OLD, NEW = {"a.csv": b"old a", "b.json": b"old b"}, {"a.csv": b"new a", "b.json": b"new b"}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.printable import HIDDEN, code_span, encodable, escape, is_text, markdown, on_page, printable
+from hilum.text import HIDDEN, code_span, encodable, escape, is_text, markdown, on_page, printable
 
 LABELS = (
     "normal",
@@ -63,7 +63,7 @@ def check_page(path, *, names=()):
 @pytest.fixture
 def call(capsys, monkeypatch):
     """Run the command line in this process."""
-    from hilum.cli import main
+    from hilum.cli.app import main
 
     def run(*arguments, code=0):
         monkeypatch.setattr(sys, "argv", ["hilum", *map(str, arguments)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.opening import NotAFileError, TooLargeError, open_regular, open_text, read_text, read_whole
+from hilum.files import NotAFileError, TooLargeError, open_regular, open_text, read_text, read_whole
 
 pytestmark = pytest.mark.timeout(20)  # what waits for a pipe waits for ever
 

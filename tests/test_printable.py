@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.printable import HIDDEN, is_text, printable, visible
+from hilum.text import HIDDEN, is_text, printable, visible
 
 
 @given(st.text(st.characters(codec=None)))

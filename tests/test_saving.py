@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from hilum.saving import save_bytes, save_json, save_text, saving
+from hilum.files import save_bytes, save_json, save_text, saving
 
 
 def test_a_new_file_has_what_was_written_and_the_mode_of_any_new_file(tmp_path):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hilum import targets
+from hilum import outputs as targets
 from hilum.errors import UsageError
-from hilum.serving.bundle import shipped_model
-from hilum.targets import LINES, MODEL, PAGE, ROWS, check_folder, check_target, descriptor_of, is_stream, open_stream
+from hilum.outputs import LINES, MODEL, PAGE, ROWS, check_folder, check_target, descriptor_of, is_stream, open_stream
+from hilum.serving.model_file import shipped_model
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -141,7 +141,7 @@ def test_nobody_waits_for_ever_for_a_reader(tmp_path, monkeypatch):
 @pytest.mark.timeout(60)
 def test_process_substitution_gets_all(tmp_path):
     out = tmp_path / "out.gz"
-    code = "from pathlib import Path; import sys; from hilum.targets import open_stream; "
+    code = "from pathlib import Path; import sys; from hilum.outputs import open_stream; "
     code += "stream = open_stream(Path(sys.argv[1])); stream.write('all'); stream.close()"
     shell = f'{sys.executable} -c "{code}" >(gzip > {out}); until gzip -t {out} 2> {tmp_path}/said; do sleep 0.1; done'
     subprocess.run(["bash", "-c", shell], check=True, env=os.environ)

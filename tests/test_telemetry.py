@@ -27,7 +27,7 @@ RUNTIME_ALONE = (
 )
 COMMANDS = """
 import os, sys, time
-from hilum.cli import main
+from hilum.cli.app import main
 few = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "training.epochs=1"]
 for words in (
     ["audit", "data", "--out", "audit"],
@@ -209,6 +209,26 @@ def test_train_audit_export_and_predict_ask_nobody(watch):
     foreign = {name for name in watch.left("home") if not name.startswith(".cache/hilum/")}
     assert all(name.startswith(FOREIGN) for name in foreign), foreign
     assert all(name.startswith(TEMPORARY) for name in watch.left("tmp")), watch.left("tmp")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_loggers_ask_nobody_and_write_to_the_run_alone(watch):
+    """wandb talks to a process of its own, over a socket of this machine: who listens outside of it hears nothing."""
+    for name in ("tensorboard", "mlflow", "wandb"):
+        pytest.importorskip(name)
+    enter, asked = namespace(watch.root)
+    few = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "training.epochs=1"]
+    words = [part for item in few for part in ("--set", item)]
+    words += [part for name in ("tensorboard", "mlflow", "wandb") for part in ("--logger", name)]
+    command = [sys.executable, "-m", "hilum", "train", "data", "--out", "run", *words]
+    watch.run(*enter, *command, PYTHONPATH=str(SOURCE))
+    assert asked.read_text() == ""
+    logs = watch.places["work"] / "run" / "logs"
+    assert all(any((logs / name).rglob("*")) for name in ("tensorboard", "mlflow", "wandb"))
+    assert all(name.startswith((*FOREIGN, ".cache/hilum/")) for name in watch.left("home")), watch.left("home")
+    assert all(name.startswith(TEMPORARY) for name in watch.left("tmp")), watch.left("tmp")
+    assert {name for name in watch.left("work") if not name.startswith(("data/", "run/"))} == set()
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from PIL import Image
 from benchmarks.measurement import Measurement, in_turn
 from benchmarks.setting import Setting
 from hilum.data.cache import open_images
-from hilum.data.crew import usable_cores
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.process_pool import usable_cores
 from hilum.data.readers.read import read_table
 
 PLAN = Preprocessing(size=75, equalise=True)

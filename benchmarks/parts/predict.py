@@ -11,7 +11,7 @@ from benchmarks.setting import Setting
 from hilum.data.readers.read import read_table
 from hilum.errors import BundleError
 from hilum.export.export import export
-from hilum.serving.bundle import shipped_model
+from hilum.serving.model_file import shipped_model
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 

@@ -1,6 +1,6 @@
 """``python -m hilum``: the same as the ``hilum`` command."""
 
-from hilum.cli import main
+from hilum.cli.app import main
 
 if __name__ == "__main__":
     main()

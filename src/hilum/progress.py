@@ -1,7 +1,7 @@
 """How long work tells people that it moves: bars on a terminal, plain lines elsewhere, nothing for libraries.
 
 Rooms receive a `Progress` and never print by themselves, so that ``--json -`` keeps standard output clean. Titles and
-remarks may hold names from files: they are shown as they are, never as markup (`hilum.printable`).
+remarks may hold names from files: they are shown as they are, never as markup (`hilum.text`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from hilum.printable import printable
+from hilum.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

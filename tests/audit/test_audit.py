@@ -13,14 +13,13 @@ from PIL import Image
 from rich.console import Console
 
 from hilum.audit.audit import audit
-from hilum.audit.composition import interval_of
-from hilum.audit.fix import fix
-from hilum.audit.screen import audit_lines, grouped
-from hilum.data.phantoms import write_phantoms
+from hilum.audit.checks.composition import interval_of
+from hilum.audit.clean import fix
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, independent_groups
-from hilum.reporting.audit_evidence import evidence_of
-from hilum.reporting.audit_page import write_audit_page
+from hilum.phantoms import write_phantoms
+from hilum.report.audit_console import audit_lines, grouped
+from hilum.report.audit_page import evidence_of, write_audit_page
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.audit import survey as survey_module
+from hilum.audit import scan as survey_module
 from hilum.audit.audit import audit
-from hilum.audit.survey import survey
+from hilum.audit.scan import survey
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 

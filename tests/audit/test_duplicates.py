@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from hilum.audit.duplicates import find_duplicates, findings
-from hilum.audit.fix import fix
+from hilum.audit.checks.duplicates import find_duplicates, findings
+from hilum.audit.clean import fix
 from hilum.audit.near_duplicates import search
 from hilum.audit.near_duplicates.search import find_copies
-from hilum.audit.survey import survey
-from hilum.data.phantoms import LABELS, make_phantom
+from hilum.audit.scan import survey
+from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table
+from hilum.phantoms import LABELS, make_phantom
 from wording import numbers
 
 PHANTOMS = 40

@@ -6,9 +6,9 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from hilum.audit.features import CORNER, EDGE, probes, thumbnail_features
-from hilum.audit.survey import LEVELS, SIDE, Container, Survey
-from hilum.data.table import Row, Table
+from hilum.audit.probe_features import CORNER, EDGE, THUMBNAIL, probes
+from hilum.audit.scan import LEVELS, SIDE, Container, Survey
+from hilum.data.dataset import Row, Table
 
 FILE = Container(size=5000, format="PNG", mode="L", width=100, height=100)
 
@@ -90,7 +90,8 @@ def test_pixel_probes_see_only_what_they_say():
 
 def test_the_thumbnail_is_64_means():
     images = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE)).astype(np.uint8)
-    found = thumbnail_features(survey_of(3, thumbnails=images))
+    offered, _ = probes(survey_of(3, thumbnails=images))
+    (found,) = (probe.features for probe in offered if probe.name == THUMBNAIL)
     assert found.shape == (3, 64)
     assert found[1, 9] == pytest.approx(images[1, 8:16, 8:16].mean() / 255)
 

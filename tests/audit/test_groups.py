@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.audit import groups
-from hilum.audit.groups import CHANGES, Thumbnails, find_groups, find_known
-from hilum.audit.remembered import remember
+from hilum.audit.findings import remember
+from hilum.audit.near_duplicates import groups
+from hilum.audit.near_duplicates.groups import CHANGES, Thumbnails, find_groups, find_known
 from hilum.data.cache import open_images
-from hilum.data.phantoms import LABELS, make_phantom
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, find_leakage
 from hilum.evaluation.crossval import assign_folds
+from hilum.phantoms import LABELS, make_phantom
 from wording import numbers
 
 PLAN = Preprocessing(size=32)

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from hilum.audit import index
+from hilum.audit.near_duplicates import codes as index
 from hilum.audit.near_duplicates.search import find_copies
-from hilum.audit.survey import survey
+from hilum.audit.scan import survey
 from hilum.data.readers.read import read_table
 
 

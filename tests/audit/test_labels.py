@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.audit.labels import Opinion, find_label_errors, findings, require_cleanlab
-from hilum.data.table import Row, Table
+from hilum.audit.checks.label_issues import Opinion, find_label_errors, findings, require_cleanlab
+from hilum.data.dataset import Row, Table
 from hilum.errors import ExtraError
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")

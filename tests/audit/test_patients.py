@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from hilum.audit.patients import count_patients, findings
-from hilum.data.table import Row, Table
+from hilum.audit.checks.composition import count_patients, patient_findings
+from hilum.data.dataset import Row, Table
 from wording import numbers
 
 
@@ -22,7 +22,7 @@ def test_what_is_wrong_is_said(snapshot):
     found = count_patients(table(*rows))
     assert found.across_splits == ("p0",)
     assert found.several_labels == ("p1",)
-    said = findings(found)
+    said = patient_findings(found)
     assert [finding.severity for finding in said] == ["error", "warning", "info", "info"]
     assert said[0].evidence == {"patients": 1, "images": 2, "examples": ["p0"]}
     snapshot(said[1].message)
@@ -37,12 +37,12 @@ def test_how_a_patient_is_known_is_told_apart(snapshot):
     for stated, read in (("folders", rows), ("column", replace(rows, columns=("path", "label", "patient_id")))):
         found = count_patients(read)
         assert found.how == (stated, "Kermany 2018", "DICOM headers", "unknown")
-        said = findings(found)[-1]
+        said = patient_findings(found)[-1]
         assert said.evidence["how"] == dict.fromkeys(found.how, 1)
         snapshot(said.message)
 
 
 def test_nothing_known_is_optimistic():
-    (finding,) = findings(count_patients(table(("1.png", "a"), ("2.png", "b"))))
+    (finding,) = patient_findings(count_patients(table(("1.png", "a"), ("2.png", "b"))))
     assert finding.severity == "warning"
     assert "optimistic" in finding.message

@@ -1,16 +1,16 @@
 """Every kind of defect, planted by `hilum phantoms` as anybody can: found, as bad as it is; and nothing in a clean set.
 
-How often, over many seeds and in copies of real images, is measured by ``docs/study/audit_power.py``.
+How often, over many seeds and in copies of real images, is measured by ``studies/audit_power.py``.
 """
 
 import pytest
 
 from hilum.audit.audit import audit
 from hilum.audit.near_duplicates.search import find_copies
-from hilum.audit.survey import survey
-from hilum.data.phantoms import Defect, write_phantoms
+from hilum.audit.scan import survey
+from hilum.cli.demo import PATIENTS
 from hilum.data.readers.read import read_table
-from hilum.demo import PATIENTS
+from hilum.phantoms import Defect, write_phantoms
 
 COVID = "infected/covid"
 EXPECTED = {

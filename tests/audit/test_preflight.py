@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hilum.audit import preflight
-from hilum.audit.groups import CHANGES, find_groups
+from hilum.audit.near_duplicates.groups import CHANGES, find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing

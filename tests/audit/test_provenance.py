@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.audit import provenance, sources
-from hilum.audit.fingerprints.codes import LENGTH, SIDE, basis, pack, unpack
-from hilum.audit.fingerprints.views import CROPS, NO_CROP, view
-from hilum.audit.known_sets import KNOWN_SETS
-from hilum.audit.provenance import Match, enough, findings, recognise
-from hilum.audit.survey import Survey, survey
-from hilum.data.phantoms import LABELS, make_phantom
+from hilum.audit.checks import public_sets as provenance
+from hilum.audit.checks import sources
+from hilum.audit.checks.public_sets import KNOWN_SETS, Match, enough, findings, recognise
+from hilum.audit.near_duplicates.codes import CROPS, LENGTH, NO_CROP, SIDE, basis, pack, unpack, view
+from hilum.audit.scan import Survey, survey
+from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table
+from hilum.phantoms import LABELS, make_phantom
 from wording import numbers
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats.contingency import association
 
-from hilum.audit.sources import cramers_v, cross_table, findings
+from hilum.audit.checks.sources import cramers_v, cross_table, findings
+from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table
 from wording import numbers
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"

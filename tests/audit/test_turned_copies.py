@@ -7,16 +7,16 @@ import pytest
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from hilum.audit.duplicates import find_duplicates, findings
-from hilum.audit.fingerprints.views import equalised
-from hilum.audit.fix import fix
+from hilum.audit.checks.duplicates import find_duplicates, findings
+from hilum.audit.clean import fix
 from hilum.audit.near_duplicates import search
-from hilum.audit.near_duplicates.names import hints, is_altered, say_so
+from hilum.audit.near_duplicates.codes import equalised
+from hilum.audit.near_duplicates.groups import hints, is_altered, say_so
 from hilum.audit.near_duplicates.register import quarter_turns
 from hilum.audit.near_duplicates.search import CHANGES, find_copies
-from hilum.audit.survey import survey
-from hilum.data.phantoms import LABELS, make_phantom
-from hilum.data.table import Row, Table
+from hilum.audit.scan import survey
+from hilum.data.dataset import Row, Table
+from hilum.phantoms import LABELS, make_phantom
 from wording import numbers
 
 PHANTOMS = 60

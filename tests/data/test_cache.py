@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from hilum.data import cache, decoding
+from hilum.data import cache
+from hilum.data import cache_files as decoding
 from hilum.data.cache import open_images, thumbnails_of
-from hilum.data.images import read_picture
+from hilum.data.images import read_picture, read_radiograph
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
-from hilum.data.reading import read_radiograph
 from hilum.errors import CacheError, PassingImageError, TableError
 from hilum.progress import Progress
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.data import bounded, costs, images, pillow_decoding
-from hilum.data.costs import has_slow_header, is_costly_file
-from hilum.data.images import read_picture
-from hilum.data.reading import WARNED, read_radiograph
+from hilum.data import bounded, images
+from hilum.data import file_kinds as costs
+from hilum.data import grey_values as pillow_decoding
+from hilum.data.file_kinds import has_slow_header, is_costly_file
+from hilum.data.images import WARNED, read_picture, read_radiograph
 from hilum.errors import ImageError, PassingImageError
 
 GREY = np.add.outer(np.arange(70), np.arange(90)).astype(np.uint8)
@@ -133,7 +134,8 @@ def test_both_ways_give_the_same(kind, monkeypatch):
 @pytest.mark.parametrize("shape", [(301, 470), (470, 301), (32, 2000), (40, 50)])
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
 def test_a_large_image_is_reduced_to_the_same_bytes_in_strips(shape, fit, monkeypatch):
-    from hilum.data import grey_values, reduction
+    from hilum.data import grey_values
+    from hilum.data import preprocessing as reduction
 
     pixels = np.random.default_rng(0).random(shape, np.float32)
     for size in (40, 64, 301):
@@ -183,7 +185,7 @@ def test_what_takes_too_much_memory_is_one_line():
 def test_what_takes_too_long_is_one_line(monkeypatch, refuses):
     """Processor time ends it, and nobody tries again."""
     pytest.importorskip("resource")
-    code = bounded.START.replace("from hilum", "import hilum.data.bounded_process as b; b.SECONDS = 1; from hilum", 1)
+    code = bounded.START.replace("from hilum", "import hilum.data.bounded as b; b.SECONDS = 1; from hilum", 1)
     monkeypatch.setattr(bounded, "START", code)
     bounded._workers.end()
     scans = encoded(np.full((4000, 4000), 99, np.uint8), "JPEG", progressive=True, quality=1)

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.data import crew as crew_module
+from hilum.data import process_pool as crew_module
 from hilum.data.cache import open_images
-from hilum.data.crew import Crew
-from hilum.data.decoding import decode_files, hash_files
+from hilum.data.cache_files import decode_files, hash_files
 from hilum.data.images import read_picture
 from hilum.data.preprocessing import Preprocessing
+from hilum.data.process_pool import Crew
 from hilum.data.readers.read import read_table
 
 PLAN = Preprocessing(size=48, equalise=True)
@@ -103,10 +103,10 @@ def test_a_script_without_a_guard_runs_once_and_its_helpers_end_with_it(write_da
         "import sys, torch\n"  # its threads are running: a fork would be dangerous now
         "torch.ones(2000, 2000) @ torch.ones(2000, 2000)\n"
         "from pathlib import Path\n"
-        "from hilum.data import crew\n"
+        "from hilum.data import process_pool as crew\n"
         "crew.PAYS = 0\n"
-        "from hilum.data.crew import Crew\n"
-        "from hilum.data.decoding import hash_files\n"
+        "from hilum.data.process_pool import Crew\n"
+        "from hilum.data.cache_files import hash_files\n"
         "from hilum.data.readers.read import read_table\n"
         "from functools import partial\n"
         "table = read_table(Path(sys.argv[1]))\n"

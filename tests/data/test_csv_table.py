@@ -8,10 +8,10 @@ import zipfile
 import pytest
 from PIL import Image
 
-from hilum.data import rows as packing
-from hilum.data.readers.options import ReadOptions
+from hilum.data import dataset as packing
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
-from hilum.data.table import Table
 from hilum.errors import TableError
 from wording import numbers
 

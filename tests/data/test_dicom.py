@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.data import bounded, dicom
-from hilum.data.dicom import read_dicom
-from hilum.data.images import read_picture
-from hilum.data.reading import read_radiograph
+from hilum.data import bounded
+from hilum.data import bounded as dicom
+from hilum.data.bounded import read_dicom
+from hilum.data.images import read_picture, read_radiograph
 from hilum.errors import ImageError, PassingImageError
 
 pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
@@ -85,7 +85,7 @@ def test_what_would_give_no_finite_pixels_is_refused(keyword, value):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
 @pytest.mark.parametrize("elements", [{}, {"PixelPaddingValue": 3}, {"PhotometricInterpretation": "MONOCHROME1"}])
 def test_rendering_each_value_once_gives_what_rendering_each_pixel_gives(dtype, elements, monkeypatch):
-    from hilum.data import dicom_rendering
+    from hilum.data import dicom_pixels as dicom_rendering
 
     generator = np.random.default_rng(0)
     stored = generator.normal(100, 30, (70, 50)).clip(0, 255).astype(dtype)
@@ -401,7 +401,8 @@ def test_processes_end_with_whoever_started_them():
 
 def test_the_memory_of_a_decoder_is_bounded():
     """A file that makes the decoding process ask for more than its share ends there, not here."""
-    code = "from hilum.data import bounded_process as b; import numpy; b._limit(); numpy.ones(2**27)"
+    limits = "b.bound_process(b.SECONDS, b.ADDRESSES, b.MEMORY)"
+    code = f"from hilum.data import bounded as b; import numpy; {limits}; numpy.ones(2**27)"
     pytest.importorskip("resource")
     if sys.platform != "linux":
         pytest.skip("only Linux holds a process to its address space")

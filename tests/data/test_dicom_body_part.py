@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilum.data.dicom_body_part import BodyPart, body_part
+from hilum.data.dicom_header import BodyPart, body_part
 
 CHESTS = (
     "CHEST", "PORT CHEST", "TORAX", "CHEST PA", "CHESTPA", "PECHO", "CHEST_PORTABLE", "CHEST_ABDOMEN",

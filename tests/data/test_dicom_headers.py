@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hilum.audit.survey import survey
+from hilum.audit.scan import survey
 from hilum.data.cache import open_images
-from hilum.data.dicom_headers import with_headers
+from hilum.data.dataset import Row, Table, write_csv
+from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.readers.options import ReadOptions
-from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table, write_csv
+from hilum.data.readers.read import read_table, with_headers
 from hilum.errors import ExtraError
 from hilum.progress import Progress
 from wording import numbers
@@ -198,7 +197,7 @@ def test_a_damaged_header_is_left_to_decoding(tmp_path):
 
 
 def test_without_the_extra_there_is_one_message(tmp_path, monkeypatch, refuses):
-    from hilum.data import dicom
+    from hilum.data import bounded as dicom
 
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
     with refuses(ExtraError, "extra"):

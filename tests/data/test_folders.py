@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.cli.demo import MARK
 from hilum.data.labels import default_positive, is_healthy
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.listing import OWN_PAGE
 from hilum.data.readers.read import read_table
 from hilum.data.readers.split_names import split_of, splits_of
 from hilum.data.splits import SplitPlan, assign_splits
-from hilum.demo import MARK
 from hilum.errors import TableError
 from wording import numbers
 

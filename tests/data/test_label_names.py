@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hilum.data import rows as packing
+from hilum.data import dataset as packing
+from hilum.data.dataset import Row, Table
 from hilum.data.label_names import (
     check_one_finding,
     nested_findings,
@@ -16,7 +17,6 @@ from hilum.data.label_names import (
     without_decimals,
 )
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table
 from hilum.errors import TableError
 from wording import numbers
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hilum.data import rows as packing
+from hilum.data import dataset as packing
+from hilum.data.dataset import Row, Table
+from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, rule_of
-from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table
 from wording import numbers
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"

@@ -7,7 +7,7 @@ import pytest
 from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, TableError, UsageError
 from hilum.evaluation.ledger import ledger_file, place_of
-from hilum.serving.grouping import group_files
+from hilum.serving.inputs import group_files
 from hilum.training.recipe import load_recipe
 
 pytestmark = pytest.mark.timeout(60)

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.data import rows as rows_module
+from hilum.data import dataset as rows_module
 from hilum.data.cache import open_images
+from hilum.data.dataset import PackedRows, Row, Table, one_image_each, pack
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
-from hilum.data.rows import PackedRows, Row, one_image_each, pack
 from hilum.data.splits import SplitPlan, assign_splits
-from hilum.data.table import Table
 from hilum.errors import TableError
 
 TEXT = st.text(max_size=8) | st.just("not \udcff UTF-8")

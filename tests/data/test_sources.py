@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hilum.data.confounding import FEWEST, given_away
+from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
-from hilum.data.sources import FEWEST, given_away
-from hilum.data.table import Row, Table
 from wording import numbers
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
-from hilum.data.splits import SplitPlan, assign_splits, find_leakage
-from hilum.data.table import Row, Table
+from hilum.data.splits import SplitPlan, assign_splits, components, find_leakage, joined
 from hilum.errors import SplitError
 from wording import numbers
 
@@ -229,3 +229,8 @@ def test_a_split_that_is_not_there_is_refused(refuses):
 def test_splits_without_train_are_refused(refuses):
     with refuses(SplitError, "no-train"):
         assign_splits(Table(Path(), tuple(make({"a": 4, "b": 4}, "test"))), SplitPlan())
+
+
+def test_whatever_any_of_several_lists_holds_together_gets_one_number():
+    assert joined("aabcd", "xyyzz") == [0, 0, 0, 1, 1]
+    assert components(5, [3, 1], [4, 2]) == [0, 1, 1, 2, 2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilum.data.taxonomy import branches, fair_shares
+from hilum.data.labels import branches, fair_shares
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from hilum.audit.fix import Fixed, check_fixed, write_fixed
-from hilum.data.phantoms import write_phantoms
+from hilum.audit.clean import Fixed, check_fixed, write_fixed
+from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table
 from hilum.errors import TableError
+from hilum.phantoms import write_phantoms
 from killing import digests, in_child
 
 LABELS = ("normal", "infected/covid")

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hilum.data.cache import Images
-from hilum.data.familiarity import (
+from hilum.data.dataset import Row, Table
+from hilum.decision.ood import (
     FAR,
     UNFAMILIAR,
     Familiarity,
@@ -19,15 +20,20 @@ from hilum.data.familiarity import (
     layouts,
     unit_rows,
 )
-from hilum.data.operating_point import OperatingPoint, triage
-from hilum.data.table import Row, Table
-from hilum.evaluation import abstention
-from hilum.evaluation.abstaining import measure_abstention, risk_coverage
-from hilum.evaluation.abstention import boundaries, shuffled
-from hilum.evaluation.abstention_rate import by_patient, fewest_patients, left_out, stated_rate
+from hilum.decision.operating_point import OperatingPoint, triage
+from hilum.evaluation import ood_reference as ood
+from hilum.evaluation.ood_reference import (
+    abstained_by_patient,
+    boundaries,
+    fewest_patients,
+    left_out,
+    shuffled,
+    stated_rate,
+)
 from hilum.evaluation.predictions import Predictions
-from hilum.models.penultimate import WithFeatures, final_layer, parts_of
+from hilum.evaluation.triage import measure_abstention, risk_coverage
 from hilum.models.registry import build_classifier
+from hilum.models.stages import WithFeatures, final_layer, parts_of
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
@@ -107,8 +113,8 @@ def of_pictures(make):
 def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
     pixels, order = chests(50, 3), np.random.default_rng(0).permutation(50)
     table = Table(Path(), tuple(Row(str(i), "normal") for i in order))
-    monkeypatch.setattr(abstention, "AT_ONCE", 7)
-    made = abstention.layouts_of(Images(table, pixels, order, (), "", pixels))
+    monkeypatch.setattr(ood, "AT_ONCE", 7)
+    made = ood.layouts_of(Images(table, pixels, order, (), "", pixels))
     np.testing.assert_array_equal(made, layouts(pixels)[order])
 
 
@@ -120,7 +126,7 @@ def test_training_images_are_the_same_however_many_are_remembered():
     for most in (6, 30, 1000):
         few = [i for i in by_hash if rows[i].label == "few"][: most // 2]
         many = [i for i in by_hash if rows[i].label == "many"][: most - len(few)]
-        assert abstention.spread_over_labels(images, most) == sorted(few + many)
+        assert ood.spread_over_labels(images, most) == sorted(few + many)
 
 
 def test_poses_are_those_of_the_turned_and_inverted_pictures_themselves():
@@ -267,7 +273,7 @@ def test_abstention_is_counted_by_patient_too():
     count = len(names)
     paths = tuple(f"{i}.png" for i in range(count))
     strange = np.arange(count) % 10 == 0
-    found = by_patient(names, paths, strange)
+    found = abstained_by_patient(names, paths, strange)
     hit = {name for name, is_so in zip(names, strange, strict=True) if is_so}
     assert found["any_image"]["count"] == len(hit)
     assert found["any_image"]["patients"] == found["one_image"]["patients"] == len(sizes)
@@ -278,7 +284,7 @@ def test_abstention_is_counted_by_patient_too():
     }
     assert found["by_images"]["4 or more"]["value"] == 1.0
     assert found["one_image"]["count"] < found["any_image"]["count"]
-    single = by_patient(names[:90], paths[:90], strange[:90])
+    single = abstained_by_patient(names[:90], paths[:90], strange[:90])
     assert single["any_image"] == single["one_image"] == single["by_images"]["1"]
 
 

@@ -11,14 +11,14 @@ from PIL import Image
 
 from hilum.errors import CertificateError, LedgerError
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
-from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certificate import UpperSide, allowed_rank
+from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.ledger import read_ledger
-from hilum.evaluation.sealed import seal
-from hilum.evaluation.upper_threshold import UpperSide
+from hilum.evaluation.temperature import Calibration
 from hilum.progress import Progress
-from hilum.reporting.page import page_content, write_report
+from hilum.report.page import page_content, write_report
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
@@ -187,7 +187,7 @@ def test_what_lost_plans_spent_stays_spent(runs, tmp_path, refuses):
 
 def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch, refuses):
     with monkeypatch.context() as broken:
-        broken.setattr("hilum.evaluation.certify.scale", lambda plain, *rest: plain * np.nan)
+        broken.setattr(Calibration, "applied_to", lambda self, plain, run: plain * np.nan)
         with refuses(CertificateError, "not-a-number"):
             certify(runs[0], miss_rate=0.15)
     assert certify(runs[1], miss_rate=0.15).facts["ledger"]["number"] == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.calibration import (
+from hilum.stats.calibration import (
     calibration_errors,
     expected_calibration_error,
     noise_floor,

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from hilum.data.operating_point import OperatingPoint, members_of
+from hilum.decision.operating_point import OperatingPoint, members_of
 from hilum.evaluation.certificate import allowed_rank, certified_threshold, patients_needed, round_down
-from hilum.evaluation.exchangeability import exchangeable_p
+from hilum.stats.exchangeability import exchangeable_p
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 # Patients for 0, 1, 2, 3, 4 misses at 95 % confidence (Wilks' tolerance limits; notes on evaluation).

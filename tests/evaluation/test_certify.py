@@ -11,7 +11,7 @@ from PIL import Image
 
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank
-from hilum.evaluation.certified_patients import certificate_of
+from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
 from wording import numbers
 

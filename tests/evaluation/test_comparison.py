@@ -8,7 +8,8 @@ import pytest
 
 from hilum.errors import RunError
 from hilum.evaluation.comparison import align, compare, measure_pair
-from hilum.evaluation.evaluate import evaluate, measure
+from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.data.phantoms import write_phantoms
 from hilum.data.readers.read import read_table
 from hilum.evaluation.counterfactuals import BLACKOUTS, SWAPS, Source, read_source
+from hilum.phantoms import write_phantoms
 
 
 def source(seed=0, shape=(90, 120), tables=None):

@@ -15,8 +15,8 @@ from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.evaluation.accesses import read_access
 from hilum.evaluation.crossval import assign_folds, crossval, pool, spread_over_folds
-from hilum.evaluation.evaluate import measure
 from hilum.evaluation.ledger import ledger_file, read_ledger
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
@@ -35,12 +35,12 @@ def test_every_image_is_tested_once_and_every_patient_in_one_fold(done):
     for number in (1, 2, 3):
         run = open_run(done.folder / f"fold-{number}")
         sides = defaultdict(set)
-        for row in run.split():
+        for row in run.rows:
             sides[row.patient_id].add(row.split)
             if row.split == "test":
                 folds[row.patient_id].add(number)
         assert all(len(found) == 1 for found in sides.values())
-        assert {row.split for row in run.split()} == {"train", "val", "test"}
+        assert {row.split for row in run.rows} == {"train", "val", "test"}
     assert all(len(found) == 1 for found in folds.values())
     assert len(folds) == 54
 
@@ -143,7 +143,7 @@ def test_changed_copies_share_a_fold(write_dataset, tmp_path, tiny, snapshot):
     done = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=1"]), folds=3)
     for fold in (1, 2, 3):
         sides = defaultdict(set)
-        for row in open_run(done.folder / f"fold-{fold}").split():
+        for row in open_run(done.folder / f"fold-{fold}").rows:
             sides[row.path.replace("-mirrored", "")].add(row.split)
         assert all(len(found) == 1 for found in sides.values())
     assert done.result["audit"]["checked"]["leakage"]["pictures"] == 0

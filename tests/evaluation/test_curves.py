@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from hilum.evaluation.curves import curve_bands, patient_weights
-from hilum.intervals.shares import Patients
+from hilum.stats.auc import curve_bands, patient_weights
+from hilum.stats.intervals import Patients
 
 
 def drawn(seed, count=80, decimals=2):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.decision import down_the_tree, most_probable
+from hilum.evaluation.performance import down_the_tree, most_probable
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 

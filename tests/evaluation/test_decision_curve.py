@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.cohort import Cohort
 from hilum.evaluation.decision_curve import (
     ANSWER,
     MODEL,
@@ -16,8 +15,9 @@ from hilum.evaluation.decision_curve import (
     worse_than_nothing,
 )
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.prevalence import Prior
-from hilum.intervals.shares import Patients, proportion
+from hilum.evaluation.temperature import Prior
+from hilum.evaluation.triage import Cohort
+from hilum.stats.intervals import Patients, proportion
 
 EVEN = Prior(np.array([0.5, 0.5]), np.zeros(2), "made")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from hilum.evaluation.exchangeability import (
+from hilum.stats.exchangeability import (
     compare_scores,
     exchangeable_p,
     lower_tail_p,

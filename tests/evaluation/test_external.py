@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from hilum.errors import SplitError, UsageError
-from hilum.evaluation.external import drop, drop_sentence
-from hilum.evaluation.matching import match_labels, parse_map
+from hilum.evaluation.cohort import match_labels, parse_map
+from hilum.evaluation.differences import drop, drop_sentence
 from hilum.evaluation.predictions import Predictions
 
 OURS = ("normal", "infected/covid", "infected/non-covid")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from hilum.evaluation.feature_shift import sample, two_sample
+from hilum.evaluation.certificate_check import sample
+from hilum.evaluation.ood_reference import two_sample
 
 
 def drawn(first, second, seed, *, shift=0.0, share=1.0, dimensions=32):

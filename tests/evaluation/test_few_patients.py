@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.evaluate import measure
-from hilum.evaluation.external import drop
-from hilum.evaluation.paired import paired_auroc
+from hilum.evaluation.differences import drop, paired_auroc
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.proportions import predictive_values
 from hilum.evaluation.subgroups import measure_subgroups
-from hilum.intervals.shares import Patients
+from hilum.stats.intervals import Patients
+from hilum.stats.verdicts import predictive_values
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 

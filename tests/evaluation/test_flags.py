@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hilum.evaluation.evaluate import flags
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.triage import flags
 
 PREDICTIONS = Predictions(
     labels=("0", "1", "2"),

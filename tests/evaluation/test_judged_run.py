@@ -5,10 +5,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from hilum.errors import UsageError
+from hilum.evaluation.certificate_check import FEATURES as FILE
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.feature_shift import FILE
-from hilum.reporting.page import page_content
+from hilum.report.page import page_content
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
@@ -27,7 +27,7 @@ def test_an_evaluation_judges_calibration_net_benefit_and_shift(run, refuses):
     smallest = min(shift[name] for name in ("p_group", "p_tail", "p_others", "p_features"))
     assert shift["p_value"] == pytest.approx(min(1, 4 * smallest))
     kept = load_file(run.path / FILE)
-    calibration = {row.patient_id for row in run.split() if row.split == "calibration"}
+    calibration = {row.patient_id for row in run.rows if row.split == "calibration"}
     assert len(kept["features"]) == len(kept["truth"]) == len(calibration)
     moment = (run.path / FILE).stat().st_mtime_ns
     curve = metrics["decision_curve"]

@@ -210,8 +210,8 @@ def test_where_it_lies_can_be_chosen(tmp_path, monkeypatch):
 CLAIMANT = """
 import sys
 from pathlib import Path
-from hilum.data.rows import Row
-from hilum.data.table import Table
+from hilum.data.dataset import Row
+from hilum.data.dataset import Table
 from hilum.errors import CertificateError
 from hilum.evaluation.attempts import reserve
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from hilum.evaluation.evaluate import measure
-from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.intervals.shares import Patients
+from hilum.stats.intervals import Patients
+from hilum.stats.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 

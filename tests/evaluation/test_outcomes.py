@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from hilum.data.operating_point import DECISIONS, OperatingPoint, are_probabilities, triage, triage_together
+from hilum.decision.operating_point import DECISIONS, OperatingPoint, are_probabilities, triage, triage_together
 from hilum.evaluation.certificate import certified_threshold
-from hilum.evaluation.certified_patients import certificate_of
-from hilum.evaluation.holding import holding, verdict_of
-from hilum.evaluation.outcomes import claim_at_most, decide
+from hilum.evaluation.certificate_check import holding, verdict_of
+from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.triage import claim_at_most, decide
 
 LABELS = ("normal", "covid")
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hilum.data.table import Row, Table
-from hilum.evaluation.own_table import table_facts
+from hilum.data.dataset import Row, Table
+from hilum.evaluation.subgroups import table_facts
 
 
 def test_a_table_is_read_under_the_names_that_people_give_their_columns():

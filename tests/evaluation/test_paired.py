@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.paired import gains_over_seeds, paired_auroc, paired_differences
+from hilum.evaluation.differences import gains_over_seeds, paired_auroc, paired_differences
 from hilum.evaluation.predictions import Predictions
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")

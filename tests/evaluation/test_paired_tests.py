@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from hilum.evaluation.paired_tests import mcnemar, patient_test, sign_flip_if_exchangeable, studentised_bootstrap
+from hilum.stats.hypothesis_tests import mcnemar, patient_test, sign_flip_if_exchangeable, studentised_bootstrap
 
 
 def right(both, first_only, second_only, neither):

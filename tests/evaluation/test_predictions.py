@@ -9,7 +9,7 @@ from hilum.errors import CheckpointError, RunError
 from hilum.evaluation import predictions as predicting
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions, read_predictions
-from hilum.file_sets import as_bytes, saving_together, stated
+from hilum.files import as_bytes, saving_together, stated
 
 
 def test_what_was_written_is_read(tmp_path):

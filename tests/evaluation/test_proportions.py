@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.proportions import (
-    detectable_difference,
-    detectable_sentence,
-    predictive_values,
-    wilson,
-    wilson_of,
-)
-from hilum.intervals.shares import Patients
+from hilum.stats.intervals import Patients
+from hilum.stats.verdicts import detectable_difference, detectable_sentence, predictive_values, wilson, wilson_of
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 10), (3, 10), (139, 139), (531, 615)])

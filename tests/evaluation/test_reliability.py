@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from hilum.evaluation.metrics import brier
-from hilum.evaluation.reliability import brier_parts, reliability
-from hilum.intervals.shares import Patients
+from hilum.stats.calibration_slope import brier_parts, reliability
+from hilum.stats.intervals import Patients
+from hilum.stats.metrics import brier
 
 LABELS = ["a", "b", "c"]
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.data.dataset import Row, Table
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row, Table
 from hilum.evaluation import reliance
 from hilum.evaluation.reliance import measure_reliance
-from hilum.evaluation.reliance_sentence import reliance_sentence, relied_on
+from hilum.report.evaluation_console import reliance_sentence, relied_on
 from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")

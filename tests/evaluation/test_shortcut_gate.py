@@ -10,16 +10,18 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from hilum.audit.features import Probe
-from hilum.audit.probing import fit_boosting, fit_trees
-from hilum.audit.survey import survey
-from hilum.evaluation import lot, shortcut_gate
+from hilum.audit.probe_classifier import fit_boosting, fit_trees
+from hilum.audit.probe_features import Probe
+from hilum.audit.scan import survey
+from hilum.data import splits as sampling
+from hilum.evaluation import shortcut_baselines as shortcut_gate
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.shortcut_gate import Evidence, baselines
-from hilum.evaluation.shortcut_verdict import (
+from hilum.evaluation.shortcut_baselines import (
     STACKED,
     Baseline,
+    Evidence,
+    baselines,
     compare_with_baselines,
     gate_sentence,
     lead_rows,
@@ -214,7 +216,7 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     monkeypatch.setattr(shortcut_gate, "survey", lambda table, **_: opened.append(table) or survey(table))
     whole = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "1").metrics["shortcuts"]
     monkeypatch.setattr(shortcut_gate, "MOST", 40)
-    monkeypatch.setattr(lot, "SURE", 3)
+    monkeypatch.setattr(sampling, "SURE", 3)
     part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics["shortcuts"]
     assert whole["n_scored"] == len(files)
     assert 10 < part["n_scored"] < 65

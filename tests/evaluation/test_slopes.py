@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from hilum.evaluation.calibration import calibration_errors
-from hilum.evaluation.slopes import FACTOR, calibration_by_label, calibration_sentences, calibration_verdict
-from hilum.intervals.shares import Patients
+from hilum.stats.calibration import calibration_errors
+from hilum.stats.calibration_slope import FACTOR, calibration_by_label, calibration_sentences, calibration_verdict
+from hilum.stats.intervals import Patients
 
 LABELS = ("healthy", "ill")
 

@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 
-from hilum.data.table import Row
-from hilum.evaluation.evaluate import measure
+from hilum.data.dataset import Row
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.subgroups import (
-    age_band,
-    columns_of,
-    measure_subgroups,
-    subgroup_sentences,
-    subgroup_verdict,
-)
+from hilum.evaluation.subgroups import age_band, columns_of, measure_subgroups, subgroup_sentences, subgroup_verdict
 
 LABELS = ("normal", "infected/covid")
 
@@ -79,7 +73,7 @@ def test_any_column_forms_subgroups_many_values_taken_together():
         )
         for i in range(120)
     ]
-    found = columns_of(None, rows)
+    found = columns_of(rows)
     assert list(found) == ["patient_age", "exposure", "ward", "sex"]
     assert set(found["patient_age"]) <= {"0-1", "2-5", "6-17", "18-39", "40-64", "65+"}
     assert sorted({found["exposure"].count(value) for value in set(found["exposure"])}) == [12, 36]

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.calibration import expected_calibration_error, noise_floor
+from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.metrics import log_loss
-from hilum.evaluation.sealed import seal
-from hilum.evaluation.temperature import (
+from hilum.evaluation.temperature import calibrate
+from hilum.stats.calibration import (
     applied,
+    expected_calibration_error,
     fit_temperatures,
     for_temperature,
     held_out_log_loss,
     helpful,
+    noise_floor,
     scale,
 )
+from hilum.stats.metrics import log_loss
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
@@ -158,7 +159,7 @@ def test_evaluations_are_calibrated_by_patients_of_their_own(run, snapshot):
         losses = kept["held_out_log_loss"][name]
         assert value == (kept["fitted"][name] if losses["after"] + losses["error"] < losses["before"] else 1.0)
     assert kept["log_loss_after"] <= kept["log_loss_before"] + 1e-9
-    calibration = [row.patient_id for row in run.split() if row.split == "calibration"]
+    calibration = [row.patient_id for row in run.rows if row.split == "calibration"]
     assert 0 < kept["n_patients"] < len(set(calibration))
     assert kept["n_patients"] == len({p for p in calibration if for_temperature([f"patient:{p}"])[0]})
     moment = (run.path / "calibration.json").stat().st_mtime_ns
@@ -188,7 +189,7 @@ def test_too_few_images_are_not_fitted_to(write_dataset, tmp_path, tiny, snapsho
 def test_temperatures_are_fitted_to_the_runs_own_images_only(run, tmp_path, snapshot):
     """The folder holds something else for a while, or nothing: no temperature comes of it."""
     root = tmp_path / "data"
-    files = [tmp_path / "data" / row.path for row in run.split()]
+    files = [tmp_path / "data" / row.path for row in run.rows]
     kept = {file: file.read_bytes() for file in files}
     for file in files:
         file.write_bytes(kept[files[0]])

@@ -11,19 +11,20 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from hilum.errors import CertificateError, UsageError
-from hilum.evaluation.certificate import allowed_rank, split_confidence
-from hilum.evaluation.certified_patients import certificate_of
-from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.upper_threshold import (
+from hilum.evaluation.certificate import (
     GRID,
     NOBODY,
     STARTS,
     UpperSide,
     above,
+    allowed_rank,
     certify_upper,
     ppv_limits,
     shown_ppv,
+    split_confidence,
 )
+from hilum.evaluation.certification_patients import certificate_of
+from hilum.evaluation.predictions import Predictions
 from wording import numbers
 
 STUDY = Path(__file__).resolve().parents[2] / "docs" / "study"

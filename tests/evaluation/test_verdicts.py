@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from hilum.evaluation.certificate import patients_needed
-from hilum.evaluation.verdicts import at_least, at_most, holm, not_lower, patients_to_decide, scaled_to_decide, weakest
+from hilum.stats.verdicts import at_least, at_most, holm, not_lower, patients_to_decide, scaled_to_decide, weakest
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_patients_to_decide_without_a_miss_are_those_that_the_binomial_law_asks_
 
 @pytest.mark.parametrize(("value", "bound"), [(0.02, 0.05), (0.08, 0.05), (0.5, 0.4), (1.0, 0.99)])
 def test_one_patient_fewer_would_not_decide(value, bound):
-    from hilum.intervals.shares import exact_limits
+    from hilum.stats.intervals import exact_limits
 
     enough = patients_to_decide(value, bound)
     for count, decided in ((enough, True), (enough - 1, False)):

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image, ImageOps
 
 from hilum.errors import BundleError, CheckpointError, RunError, UsageError
-from hilum.evaluation.calibrate import calibrate
+from hilum.evaluation.certificate_check import seal
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.sealed import seal
+from hilum.evaluation.temperature import calibrate
 from hilum.export.export import Words, export
-from hilum.serving.bundle import open_bundle
+from hilum.serving.model_file import open_bundle
 from hilum.serving.predictor import Predictor
+from hilum.text import interval_text
 from hilum.training.checkpoints import save_checkpoint
 from hilum.training.run import Run
 from wording import numbers
@@ -99,9 +100,10 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     (run.path / "certificate.json").write_text(json.dumps(seal(certificate)))
     facts = export(run, tmp_path / "m.onnx").facts
     assert facts["results"]["accuracy"] == evaluation.metrics["accuracy"]
-    assert "| accuracy |" in facts["card"]
+    assert f"accuracy {interval_text(facts['results']['accuracy'])}" in facts["card"]
+    assert "| Specificity |" in facts["card"]
     assert facts["operating_point"] == point
-    assert "95% confidence at most 5.0% of the patients with `infected/*`" in facts["card"]
+    assert r"With 95 % confidence, at most 5 % of patients with infected/\*" in facts["card"]
     answers = list(Predictor(tmp_path / "m.onnx").predict_many(sorted(run.table().root.rglob("test/*/*.png"))))
     for answer in answers:
         infected = answer.probabilities["infected/covid"] + answer.probabilities["infected/non-covid"]

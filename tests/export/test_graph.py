@@ -6,12 +6,11 @@ import torch
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RunError
-from hilum.evaluation.temperature import scale
-from hilum.export.graph import OUTPUTS, ServedGraph
-from hilum.export.onnx_model import to_onnx
+from hilum.export.graph import OUTPUTS, ServedGraph, to_onnx
 from hilum.models.registry import build_classifier
-from hilum.serving.bundle import open_bundle
+from hilum.serving.model_file import open_bundle
 from hilum.serving.predictor import Predictor
+from hilum.stats.calibration import scale
 from training_runs import KINDS, LABELS, TEMPERATURES
 
 SIZE = 48
@@ -100,9 +99,9 @@ def test_networks_of_monai_are_exported_with_maps(name):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_onnx_says_what_pytorch_says_for_any_number_of_images(kind, bundle_of, run_of):
-    from hilum.evaluation.calibrate import calibrate
+    from hilum.evaluation.temperature import calibrate
     from hilum.training.checkpoints import load_weights
-    from hilum.training.network import build_for
+    from hilum.training.module import build_for
 
     run = run_of(kind)
     network = build_for(run.recipe, run.labels)

@@ -12,10 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from hilum.errors import BundleError, UsageError
-from hilum.export.hub_folder import write_hub_folder
-from hilum.serving.bundle import open_bundle
-from hilum.serving.hub import fetch
-from hilum.serving.predictor import Predictor
+from hilum.export.export import write_hub_folder
+from hilum.serving.model_file import open_bundle
+from hilum.serving.predictor import Predictor, fetch
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -10,23 +10,18 @@ import pytest
 import torch
 
 from hilum.data.cache import open_images
-from hilum.data.preprocessing import Preprocessing
-from hilum.data.reduction import reduce
+from hilum.data.preprocessing import Preprocessing, reduce
 from hilum.errors import CertificateError, RunError
-from hilum.evaluation.abstention import spread_over_labels
-from hilum.evaluation.certificate import allowed_rank
+from hilum.evaluation.certificate import UpperSide, allowed_rank
+from hilum.evaluation.certificate_check import open_certificate, seal
+from hilum.evaluation.certification_patients import certify_form
 from hilum.evaluation.certify import certify
-from hilum.evaluation.certify_form import certify_form
-from hilum.evaluation.sealed import open_certificate, seal
-from hilum.evaluation.upper_threshold import UpperSide
+from hilum.evaluation.ood_reference import spread_over_labels
 from hilum.export.export import export
-from hilum.export.graph import ServedGraph
-from hilum.export.int8 import loss
-from hilum.export.onnx_model import to_onnx
-from hilum.export.onnx_session import OnnxSession
-from hilum.export.quantise import inner_layers, quantise
-from hilum.serving.bundle import open_bundle
-from hilum.serving.explanation import explain
+from hilum.export.graph import OnnxSession, ServedGraph, to_onnx
+from hilum.export.quantise import inner_layers, loss, quantise
+from hilum.serving.explain import explain
+from hilum.serving.model_file import open_bundle
 from hilum.serving.predictor import Predictor
 
 MEAN, LARGEST = 0.01, 0.08  # of a probability; a network of 8 channels has less to average over than a real one
@@ -137,7 +132,7 @@ def test_the_same_run_gives_the_same_bytes_and_nothing_of_this_machine(int8_of, 
 
 
 def test_ranges_come_from_training_images_alone(run_of, monkeypatch, tmp_path):
-    from hilum.export import int8
+    from hilum.export import quantise as int8
 
     run, seen = run_of("flat"), []
     monkeypatch.setattr(int8, "quantise", lambda *given: seen.append(given[2]) or quantise(*given))

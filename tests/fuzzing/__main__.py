@@ -26,8 +26,8 @@ def fuzz_one(name: str, arguments: list[str]) -> None:
 
     with atheris.instrument_imports(include=["hilum"], enable_loader_override=False):
         import hilum.data.cache
+        import hilum.data.images
         import hilum.data.readers.read
-        import hilum.data.reading
         import hilum.evaluation.ledger
         import hilum.evaluation.predictions
         import hilum.serving.predictor

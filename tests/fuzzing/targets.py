@@ -24,8 +24,8 @@ Run = Callable[[bytes], bool]
 
 def image(content: bytes) -> bool:
     """One image or DICOM object, decoded and made ready for the network."""
-    from hilum.data.reading import read_radiograph
-    from hilum.data.reduction import reduce
+    from hilum.data.images import read_radiograph
+    from hilum.data.preprocessing import reduce
 
     refused = ""
     try:
@@ -134,7 +134,7 @@ def model() -> Iterator[Run]:
 @contextmanager
 def model_file() -> Iterator[Run]:
     """Model files of any bytes: without the right checksum, none is taken."""
-    from hilum.serving.bundle import open_bundle
+    from hilum.serving.model_file import open_bundle
 
     def run(content: bytes) -> bool:
         try:

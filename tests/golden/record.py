@@ -151,10 +151,7 @@ def flat(value: Any, here: Path, key: str = "") -> Iterator[tuple[str, Any]]:
     else:
         if isinstance(value, str):
             value = value.replace(str(here), "HERE")
-            try:
-                value = float(value) if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value
-            except ValueError:
-                pass
+            value = float(value) if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value
         yield key, value
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from hilum.errors import RecipeError
 from hilum.models.registry import build_classifier
-from hilum.training.objective import Objective
+from hilum.training.module import Objective
 from hilum.training.recipe import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")

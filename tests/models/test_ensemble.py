@@ -2,9 +2,9 @@
 
 import torch
 
-from hilum.models.ensemble import Ensemble
 from hilum.models.registry import build_classifier
-from hilum.training.objective import Objective
+from hilum.models.stages import Ensemble
+from hilum.training.module import Objective
 from hilum.training.recipe import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")

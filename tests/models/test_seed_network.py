@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.models.registry import build_network
-from hilum.models.summary import summarise
+from hilum.models.registry import build_network, summarise
 from hilum.models.vgg import VGG16BN
 
 PUBLISHED = [line.split("\t") for line in Path(__file__).with_name("seed_table.tsv").read_text().splitlines()]

@@ -125,7 +125,7 @@ def test_a_bundle_given_as_an_image_is_refused_as_one(bundle_of, hilum, snapshot
 
 
 def test_masks_and_what_systems_leave_are_not_predicted_unless_named(tmp_path, snapshot):
-    from hilum.serving.sources import find_files
+    from hilum.serving.inputs import find_files
 
     real = ["set/COVID/0.png", "set/COVID/1.png", "set/images/0.png", "set/images/trashy.png"]
     aside = ["set/COVID_masks/0.png", "set/masks/COVID/0.png", "set/annotations/0.png", "set/COVID/0_mask.png"]
@@ -146,7 +146,7 @@ def test_masks_and_what_systems_leave_are_not_predicted_unless_named(tmp_path, s
 def test_folders_are_searched_for_objects_without_an_ending(tmp_path):
     pytest.importorskip("pydicom")
     from dicom_objects import encoded, radiograph
-    from hilum.serving.sources import find_files, read_source
+    from hilum.serving.inputs import find_files, read_source
 
     content = encoded(radiograph())
     for name in ("IM000001", "1.2.840.1", "x.png", "y.dcm", ".hidden", "DICOMDIR"):

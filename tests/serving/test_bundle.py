@@ -3,15 +3,21 @@
 import onnx
 import pytest
 
+from crafted_models import metadata_entry
 from hilum.errors import BundleError
-from hilum.serving.bundle import open_bundle
+from hilum.export.graph import seal
+from hilum.serving.model_file import open_bundle
+from hilum.serving.onnx_file import unseal
 from hilum.serving.predictor import Predictor
-from hilum.serving.seal import seal, unseal
 
 
 def test_what_was_sealed_comes_back():
     metadata = {"labels": ["é", "b"], "number": 0.5, "nothing": None}
     assert unseal(seal(metadata, b"model"), "x") == metadata
+    for size in (0, 1, 100, 127, 128, 20_000):  # whatever onnx.helper writes, serving reads it without onnx
+        assert seal({"a": "é" * size}, b"model").startswith(
+            metadata_entry("hilum", f'{{"a":"{"é" * size}"}}'.encode()) + b"model"
+        )
 
 
 def test_a_sealed_model_is_the_same_onnx_model(bundle_of):

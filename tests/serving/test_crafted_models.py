@@ -12,10 +12,10 @@ from onnx import TensorProto, helper
 
 from crafted_models import FACTS, GRAPHS, POINT, constant, facts, network, sealed, slow
 from hilum.errors import BundleError, ImageError
-from hilum.serving import trial
-from hilum.serving.bundle import open_bundle
-from hilum.serving.explanation import explain
-from hilum.serving.operators import GraphError, check_graph
+from hilum.serving import session as trial
+from hilum.serving.explain import explain
+from hilum.serving.model_file import open_bundle
+from hilum.serving.onnx_file import GraphError, check_graph
 from hilum.serving.predictor import Predictor
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)

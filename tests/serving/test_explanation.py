@@ -8,15 +8,11 @@ from PIL import Image
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import UsageError
 from hilum.export.export import export
-from hilum.export.graph import OUTPUTS, ServedGraph
-from hilum.export.onnx_model import to_onnx
+from hilum.export.graph import OUTPUTS, ServedGraph, seal, to_onnx
 from hilum.models.registry import build_classifier
-from hilum.serving.bundle import open_bundle
-from hilum.serving.explanation import decisions, explain, onto_image
-from hilum.serving.localisation import energy_inside, points_into
-from hilum.serving.overlay import draw
+from hilum.serving.explain import decisions, draw, energy_inside, explain, onto_image, points_into
+from hilum.serving.model_file import open_bundle
 from hilum.serving.predictor import Predictor
-from hilum.serving.seal import seal
 
 
 def squares_of(root):
@@ -128,7 +124,7 @@ def test_a_cascade_has_a_map_for_each_decision(method, bundle_of, squares):
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
 def test_a_map_lands_where_the_network_saw_it(fit):
     """One pixel of the image, sent through the reduction, comes back to its place."""
-    from hilum.data.reduction import reduce
+    from hilum.data.preprocessing import reduce
 
     for height, width, y, x in [(300, 200, 100, 60), (200, 300, 70, 200), (240, 240, 200, 20)]:
         pixels = np.zeros((height, width), np.float32)
@@ -174,7 +170,7 @@ def test_the_command_draws_each_image_and_a_page(hilum, bundle_of, squares, tmp_
 
 @pytest.mark.slow
 def test_maps_find_the_lesions_of_phantoms(tmp_path):
-    from hilum.data.phantoms import write_phantoms
+    from hilum.phantoms import write_phantoms
     from hilum.training.recipe import load_recipe
     from hilum.training.train import train
 

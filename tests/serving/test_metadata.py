@@ -8,14 +8,15 @@ import numpy as np
 import onnx
 import pytest
 
-from hilum.data.familiarity import Familiarity
+from crafted_models import metadata_entry
+from hilum.decision.ood import Familiarity
 from hilum.errors import BundleError
-from hilum.serving.abstention import pack, unpack
-from hilum.serving.bundle import open_bundle
-from hilum.serving.decision import legend
-from hilum.serving.explanation import explain
-from hilum.serving.predictor import Predictor
-from hilum.serving.seal import METADATA, _entry, seal
+from hilum.export.graph import seal
+from hilum.serving.explain import explain
+from hilum.serving.model_file import open_bundle
+from hilum.serving.onnx_file import METADATA
+from hilum.serving.prediction import legend
+from hilum.serving.predictor import Predictor, pack, unpack
 from hilum.serving.studies import judge_study
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
@@ -164,9 +165,9 @@ def test_metadata_that_are_no_json_object_are_refused(hilum, tmp_path, refuses, 
     import hashlib
 
     for content in (b"[1, 2]", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000):
-        body = _entry(METADATA, content)
+        body = metadata_entry(METADATA, content)
         file = tmp_path / "m.onnx"
-        file.write_bytes(body + _entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
+        file.write_bytes(body + metadata_entry("hilum_sha256", hashlib.sha256(body).hexdigest().encode()))
         with refuses(BundleError, "malformed"):
             open_bundle(file)
     one_message(hilum("predict", tmp_path / "m.onnx", "--model", file), 1)

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from hilum.data.cache import open_images
+from hilum.data.dataset import Row, Table
 from hilum.data.images import read_picture
-from hilum.data.phantoms.radiograph import make_phantom
-from hilum.data.reduction import reduce
-from hilum.data.table import Row, Table
+from hilum.data.preprocessing import reduce
 from hilum.evaluation.predictions import predict
+from hilum.phantoms.radiograph import make_phantom
 from hilum.serving.predictor import Predictor
 
 TOLERANCE = 1e-4
@@ -113,7 +113,7 @@ def test_training_graph_library_and_command_line_agree(kind, bundle_of, run_of, 
         trained = predict(run, images, run.labels)
     predictor = Predictor(bundle_of(kind))
     if predictor.bundle.facts["calibration"]["temperatures"]:
-        from hilum.evaluation.temperature import scale
+        from hilum.stats.calibration import scale
 
         temperatures = predictor.bundle.facts["calibration"]["temperatures"]
         trained = scale(trained, temperatures, run.labels, run.recipe.architecture)

@@ -3,9 +3,9 @@
 import hashlib
 
 from hilum.errors import BundleError
-from hilum.export.shipped import LARGEST, NAME, SUMS, WORDS, build
-from hilum.serving import bundle
-from hilum.serving.bundle import SHIPPED, open_bundle, shipped_model
+from hilum.export.pretrained import LARGEST, NAME, SUMS, WORDS, build
+from hilum.serving import model_file as bundle
+from hilum.serving.model_file import SHIPPED, open_bundle, shipped_model
 from hilum.training.recipe import load_recipe
 
 

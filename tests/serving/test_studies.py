@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from hilum.data.operating_point import OperatingPoint
 from hilum.errors import UsageError
-from hilum.evaluation.outcomes import decisions_of
 from hilum.evaluation.predictions import Predictions
-from hilum.serving.answer import Answer
-from hilum.serving.bundle import open_bundle, shipped_model
-from hilum.serving.decision import decide, legend
-from hilum.serving.grouping import group_files
+from hilum.serving.inputs import group_files
+from hilum.serving.model_file import open_bundle, shipped_model
+from hilum.serving.prediction import Answer, decide, legend
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import judge_study, predict_studies
 from wording import numbers
@@ -87,7 +86,7 @@ def test_one_decision_of_all_images(two_sided, images, decision):
 
 def test_a_study_is_decided_about_as_the_evaluation_decides_about_patients(two_sided):
     """On 300 made-up patients of one to five images: `hilum evaluate` and `hilum predict --study` agree."""
-    from hilum.evaluation.outcomes import decide as decide_evaluated
+    from hilum.evaluation.triage import decide as decide_evaluated
 
     generator = np.random.default_rng(0)
     patients = np.repeat(np.arange(300), generator.integers(1, 6, 300))
@@ -104,8 +103,39 @@ def test_a_study_is_decided_about_as_the_evaluation_decides_about_patients(two_s
         mine = np.flatnonzero(patients == patient)
         served = study(two_sided, *[(scores[i], reasons[i]) for i in mine])
         assert served.decision == evaluated.patients[mine[0]]
-    single = decisions_of(OperatingPoint.of(facts).for_images(), predictions, reasons)
-    assert evaluated.images == single
+    for score, reason, alone in zip(scores, reasons, evaluated.images, strict=True):
+        found = dict(zip(LABELS, (1 - score, score, 0.0), strict=True))
+        assert decide(two_sided, found, unlike=reason)[0] == alone
+
+
+@given(data=st.data())
+def test_evaluation_and_serving_decide_alike(shipped, data):
+    """By any thresholds or none, for any group of labels, reasons and patients: image by image, and together."""
+    from hilum.evaluation.triage import decide as decide_evaluated
+
+    low, lower, upper = sorted(data.draw(st.tuples(*[st.integers(0, 8)] * 3)))
+    members = data.draw(st.sampled_from([("infected/*", LABELS[1:]), (LABELS[1], LABELS[1:2])]))
+    certificate = {"group": members[0], "members": list(members[1]), "threshold": lower / 8}
+    certificate |= data.draw(st.sampled_from([{}, {"upper_threshold": upper / 8}]))
+    certificate |= data.draw(st.sampled_from([{}, {"image_threshold": low / 8}]))
+    point = data.draw(st.sampled_from([certificate, None]))
+    bundle = replace(shipped, facts={**shipped.facts, "operating_point": point})
+    row = st.sampled_from([(a / 8, b / 8, (8 - a - b) / 8) for a in range(9) for b in range(9 - a)])
+    image = st.tuples(row, st.sampled_from(["", "", "far"]), st.sampled_from("abc"))
+    rows, reasons, patients = zip(*data.draw(st.lists(image, min_size=1, max_size=9)), strict=True)
+    paths = tuple(map(str, range(len(rows))))
+    predictions = Predictions(LABELS, paths, patients, np.zeros(len(rows), np.int64), np.array(rows))
+    evaluated = decide_evaluated(predictions, point, reasons)
+
+    def served(k, *, of_study):
+        found = dict(zip(LABELS, rows[k], strict=True))
+        decided = decide(bundle, found, unlike=reasons[k], of_study=of_study)
+        return Answer(paths[k], LABELS[0], "x", found, *decided)
+
+    for k, patient in enumerate(patients):
+        assert served(k, of_study=False).decision == evaluated.images[k]
+        mine = [served(j, of_study=True) for j, name in enumerate(patients) if name == patient]
+        assert judge_study(bundle, patient, mine).decision == evaluated.patients[k]
 
 
 def test_an_image_by_itself_has_its_own_threshold_and_the_legend_says_so(two_sided, shipped):

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from hilum.serving.answer import Answer
-from hilum.serving.bundle import open_bundle, shipped_model
-from hilum.serving.decision import decide, legend, score_of
-from hilum.serving.screen import MOST, Summary, answer_lines, fold
+from hilum.serving.console import MOST, Summary, answer_lines, fold
+from hilum.serving.model_file import open_bundle, shipped_model
+from hilum.serving.prediction import Answer, decide, legend, score_of
 from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")

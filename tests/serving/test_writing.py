@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hilum.errors import UsageError
-from hilum.serving.answer import Answer
+from hilum.serving.prediction import Answer
 from hilum.serving.predictor import Predictor
 from hilum.serving.writing import takes_stdout, unfinished, writing
 from killing import digests, in_child

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from hilum.training.augment import Augmentation, apply, draw
+from hilum.training.augmentation import apply, draw
+from hilum.training.recipe import Augmentation
 
 
 def generator(seed=0):

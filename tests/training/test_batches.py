@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hilum.data.cache import Images
-from hilum.data.table import Row, Table
+from hilum.data.dataset import Row, Table
 from hilum.training.batches import Batches
 
 

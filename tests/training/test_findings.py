@@ -8,15 +8,14 @@ import pytest
 
 from hilum import __version__
 from hilum.audit.audit import audit, write_audit
-from hilum.audit.findings import MISLEADS, Finding, said_briefly, worst_first
-from hilum.audit.groups import find_groups
+from hilum.audit.findings import MISLEADS, Finding, dataset_key, recall, remember, said_briefly, worst_first
+from hilum.audit.near_duplicates.groups import find_groups
 from hilum.audit.preflight import cheap_checks
-from hilum.audit.remembered import dataset_key, recall, remember
 from hilum.data.cache import open_images
+from hilum.data.dataset import Row
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
-from hilum.data.table import Row
-from hilum.training.findings import known_of, look
+from hilum.training.prepare import known_of, look
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run, open_run
 from hilum.training.train import train
@@ -132,7 +131,7 @@ def test_findings_of_another_version_are_left_out(from_elsewhere, tiny, tmp_path
 def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, tiny, tmp_path):
     from hilum.evaluation.evaluate import evaluate
     from hilum.export.export import export
-    from hilum.reporting.page import write_report
+    from hilum.report.page import write_report
 
     lines = []
 

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from hilum.errors import RecipeError
-from hilum.training.local_contrast import FLOOR, LARGEST, local_contrast
+from hilum.models.compact import FLOOR, LARGEST, local_contrast
 from hilum.training.recipe import load_recipe
 
 SHARE = 0.067

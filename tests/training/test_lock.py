@@ -8,21 +8,22 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from hilum.data.table import Row, Table
+from hilum.data.dataset import Row, Table
 from hilum.errors import RunError, TableError
-from hilum.evaluation.abstention import familiarise
-from hilum.evaluation.calibrate import calibrate
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.ood_reference import familiarise
+from hilum.evaluation.temperature import calibrate
 from hilum.progress import Progress
 from hilum.training import lock
 from hilum.training.lock import HOLDER, LOCK, contents, occupied, only_process
+from hilum.training.multirun import series
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run, open_run
-from hilum.training.series import series
 from hilum.training.train import train
 
 pytestmark = pytest.mark.timeout(120)
@@ -149,13 +150,13 @@ def test_a_folder_made_for_nothing_goes_away_and_nothing_else_does(tmp_path):
 
 def test_who_is_refused_takes_no_folder_away(holder, tmp_path, monkeypatch):
     """Another process has entered the folder that this one has just made."""
-    out, real = tmp_path / "run", lock._acquire
+    out, real = tmp_path / "run", lock._locked
 
     def late(folder, **how):
         holder(folder, "train")
         return real(folder, **how)
 
-    monkeypatch.setattr(lock, "_acquire", late)
+    monkeypatch.setattr(lock, "_locked", late)
     with pytest.raises(RunError), occupied(out, "train", never):
         pass
     assert (out / LOCK).exists()
@@ -238,7 +239,7 @@ def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, ru
 @pytest.mark.parametrize("name", ["split.csv", "history.csv"])
 def test_a_table_that_is_cut_or_of_another_run_is_found(write_dataset, tmp_path, tiny, name, refuses):
     run = train(write_dataset(), tmp_path / "run", load_recipe("compact", [*tiny, "max_steps=8", "validate_every=2"]))
-    read = {"split.csv": Run.split, "history.csv": Run.history}[name]
+    read = {"split.csv": lambda run: run.rows, "history.csv": Run.history}[name]
     whole = (run.path / name).read_bytes()
     assert read(open_run(run.path))
     for cut in {len(whole) * k // 12 for k in range(12)} | {len(whole) - 1} | {whole[:-2].rfind(b"\n") + 1}:
@@ -253,12 +254,14 @@ def test_a_table_that_is_cut_or_of_another_run_is_found(write_dataset, tmp_path,
 def test_a_split_holds_no_formula_and_is_read_as_it_was(tmp_path):
     run = Run(tmp_path)
     run.write_environment({})
-    rows = [Row("-1/a.png", "=1+1", "train", "@SUM(A1)", "", "0"), Row("'=x.png", "normal", "test", "'p'", "", "1")]
+    more = {"=HYPERLINK(1)": "+1", "label": "another", "extra:label": "", "age": "41"}  # columns of the dataset
+    rows = [
+        Row("-1/a.png", "=1+1", "train", "@SUM(A1)", "-site", "0" * 64, more),
+        Row("'=x.png", "normal", "test", "'p'", "", "1" * 64),
+    ]
     run.write_table(Table(tmp_path, tuple(rows)))
     assert not re.search(r"(^|,)[=+@-]", (tmp_path / "split.csv").read_text(), re.MULTILINE)
-    assert [(row.path, row.label, row.patient_id) for row in run.each_split_row()] == [
-        (row.path, row.label, row.patient_id) for row in rows
-    ]
+    assert list(run.rows) == [rows[0], replace(rows[1], extra=dict.fromkeys(more, ""))]
     (tmp_path / "split.csv").write_text("path,label,patient_id,split,sha256\na.png,normal\n")
     with pytest.raises(RunError):
-        list(run.each_split_row())
+        len(Run(tmp_path).rows)

@@ -7,8 +7,8 @@ from scipy import stats
 from torch import nn
 
 from hilum.models.registry import build_classifier
-from hilum.training.mixing import Mix, draw_mix
-from hilum.training.objective import Objective
+from hilum.training.augmentation import Mix, draw_mix
+from hilum.training.module import Objective
 from hilum.training.recipe import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")

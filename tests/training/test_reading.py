@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.errors import TableError
 from hilum.evaluation.crossval import crossval
 from hilum.evaluation.evaluate import evaluate
@@ -47,12 +47,12 @@ def test_a_run_remembers_how_its_data_were_read(odd, tmp_path, tiny, refuses, sn
     snapshot("\n".join(data["notes"]))
     assert {"28", "56"} <= numbers("\n".join(data["notes"]))
     sides = {}
-    for row in run.split():
+    for row in run.rows:
         sides.setdefault(row.patient_id, set()).add(row.split)
     assert len(sides) == 28
     assert all(len(of) == 1 for of in sides.values()), "no patient on two sides"
     assert train(odd, tmp_path / "run", resume=True).finished
-    assert "View" in columns_of(run, run.table().rows), "read again, in the same way"
+    assert "View" in columns_of(run.table().rows), "kept by the run"
     result = evaluate(run)
     assert result.metrics["n_patients"] == result.metrics["n_images"] / 2
     assert result.metrics["table"]["columns"]["view"]["filled"] == 1
@@ -62,7 +62,7 @@ def test_the_patients_of_a_run_are_those_it_was_split_by(odd, tmp_path, tiny):
     """Whatever is recognised when the data are given again: temperature and certificate divide by patients."""
     unknown = ReadOptions("where", "what", patients="none")
     run = train(odd, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]), read=unknown)
-    assert not any(row.patient_id for row in run.split())
+    assert not any(row.patient_id for row in run.rows)
     again = evaluate(open_run(tmp_path / "run"), odd, read=READ)
     assert again.metrics["n_patients"] is None
     assert again.metrics["with_patient"] == 0

@@ -1,6 +1,6 @@
 """Which validation is the better one."""
 
-from hilum.training.selection import rank
+from hilum.training.recipe import rank
 
 ROWS = [
     {"val_loss": 0.5, "val_accuracy": 0.80, "val_misses": 3},

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.training import store
-from hilum.training.store import copy_to, gather, gather_resident
+from hilum.training import batches
+from hilum.training.batches import copy_to, gather, gather_resident
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def mapped(tmp_path):
 
 def test_a_copy_on_the_device_gives_the_bytes_of_the_file(mapped, monkeypatch):
     pixels, bytes_ = mapped
-    monkeypatch.setattr(store, "BLOCK", 100 * 128 * 128)  # several blocks, the last one smaller
+    monkeypatch.setattr(batches, "BLOCK", 100 * 128 * 128)  # several blocks, the last one smaller
     positions = np.array([0, 3, 99, 100, 4095])
     cpu = torch.device("cpu")
     expected = torch.from_numpy(bytes_[positions])[:, None]

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from hilum.errors import RecipeError, RunError, SplitError
-from hilum.training import series
+from hilum.training import multirun as series
 from hilum.training.run import open_run
 from hilum.training.sweep import sweep
 

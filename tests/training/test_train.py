@@ -14,15 +14,14 @@ import torch
 from PIL import Image
 
 from hilum.data.cache import open_images
+from hilum.data.labels import fair_shares
 from hilum.data.readers.read import read_table
-from hilum.data.taxonomy import fair_shares
 from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
 from hilum.evaluation.evaluate import evaluate
 from hilum.models.compact import Compact
 from hilum.progress import Progress
-from hilum.training.fit import precision_of, select_part
-from hilum.training.module import learning_rate_factor
-from hilum.training.objective import decision_weights
+from hilum.training.loop import precision_of
+from hilum.training.module import decision_weights, learning_rate_factor, select_part
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
@@ -57,7 +56,7 @@ class Collected(Progress):
 def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
     run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny())
     assert open_run(tmp_path / "run").recipe == tiny()
-    splits = {row.split for row in run.split()}
+    splits = {row.split for row in run.rows}
     assert splits == {"train", "val", "calibration", "test"}
     history = run.history()
     assert list(history[0]) == [
@@ -116,7 +115,7 @@ def test_test_images_have_no_influence_on_the_weights(write_dataset, tmp_path):
     assert first.environment["weights_sha256"] == second.environment["weights_sha256"]
 
 
-START = "import sys; from hilum.cli import main; sys.argv[0] = 'hilum'; main()"
+START = "import sys; from hilum.cli.app import main; sys.argv[0] = 'hilum'; main()"
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
@@ -205,14 +204,14 @@ def test_a_training_that_another_version_began_goes_on_with_its_own_splits(write
         Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file.with_stem(f"{file.stem}-mirrored"))
     recipe = tiny("splits.duplicates=identical", "max_steps=2", "validate_every=1")
     run = train(root, tmp_path / "run", recipe)
-    before = run.split()
+    before = run.rows
     forget(run, "weights_sha256", "files")
     text = (run.path / "recipe.toml").read_text()
     (run.path / "recipe.toml").write_text(text.replace('duplicates = "identical"\n', ""))
     assert open_run(run.path).recipe.splits.duplicates == "near"
     again = train(root, tmp_path / "run", resume=True)
     assert again.finished
-    assert again.split() == before
+    assert again.rows == before
     assert again.environment["data"]["notes"] == run.environment["data"]["notes"]
 
 
@@ -398,7 +397,7 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
         said = Collected()
         out = tmp_path / how
         run = train(root, out, tiny(f"splits.duplicates={how}", "max_steps=2", "validate_every=1"), progress=said)
-        side = {Path(row.path).stem: row.split for row in run.split() if row.label == "covid"}
+        side = {Path(row.path).stem: row.split for row in run.rows if row.label == "covid"}
         torn.append(
             sum(name.endswith("-mirrored") and side[name.removesuffix("-mirrored")] != side[name] for name in side)
         )
@@ -410,13 +409,13 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
     assert torn[0] == 0 < torn[1]
 
     run = open_run(tmp_path / "near")
-    before = run.split()
+    before = run.rows
     facts = run.environment
     del facts["weights_sha256"]
     run.write_environment(facts)
     again = train(root, tmp_path / "near", resume=True)
     assert again.finished
-    assert again.split() == before
+    assert again.rows == before
     assert again.environment["audit"] == facts["audit"]
 
 
@@ -427,7 +426,7 @@ def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_pa
     )
     said = Collected()
     run = train(root, tmp_path / "run", tiny("max_steps=1", 'val="carve"'), progress=said)
-    assert all((row.split == "test") == row.path.startswith("test/") for row in run.split())
+    assert all((row.split == "test") == row.path.startswith("test/") for row in run.rows)
     (line,) = [line for line in said.lines if "train/normal/tr003-0.png" in line]  # once
     assert line.startswith("audit: ERROR duplicates: 1 picture is")
     assert "test/normal/te009-1.png" in line
@@ -440,7 +439,7 @@ def test_near_duplicates_of_training_images_are_left_out_of_other_data(write_dat
     root = write_dataset(labels=("normal", "covid"))
     run = train(root, tmp_path / "run", tiny("max_steps=1"))
     other = write_dataset(labels=("normal", "covid"), name="other", start=7)
-    trained = [row.path for row in run.split() if row.split == "train" and row.label == "covid"][:3]
+    trained = [row.path for row in run.rows if row.split == "train" and row.label == "covid"][:3]
     for i, path in enumerate(trained):
         target = other / "train" / "covid" / f"tr{i:03d}-0.png"
         if i:

@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
-from hilum.audit import composition, duplicates, labels, patients, provenance, shortcut_findings, sources
-from hilum.audit.duplicates import Duplicates, find_duplicates
-from hilum.audit.findings import ORDER, Finding, Severity, worst_first
-from hilum.audit.index import remark
-from hilum.audit.labels import LabelErrors, Opinion, find_label_errors
-from hilum.audit.patients import Patients, count_patients
-from hilum.audit.provenance import Match, recognise
-from hilum.audit.remembered import dataset_key, remember
-from hilum.audit.shortcuts import Shortcuts, probe_shortcuts
-from hilum.audit.survey import Survey, survey
-from hilum.data.readers.options import ReadOptions
+from hilum.audit.checks.composition import Patients, compose, composition_findings, count_patients, patient_findings
+from hilum.audit.checks.duplicates import Duplicates, find_duplicates
+from hilum.audit.checks.duplicates import findings as duplicate_findings
+from hilum.audit.checks.label_issues import LabelErrors, Opinion, find_label_errors
+from hilum.audit.checks.label_issues import findings as label_findings
+from hilum.audit.checks.public_sets import Match, recognise
+from hilum.audit.checks.public_sets import findings as public_set_findings
+from hilum.audit.checks.shortcuts import Shortcuts, probe_shortcuts
+from hilum.audit.checks.shortcuts import findings as shortcut_findings
+from hilum.audit.checks.sources import findings as source_findings
+from hilum.audit.findings import ORDER, Finding, Severity, dataset_key, remember, worst_first
+from hilum.audit.near_duplicates.codes import remark
+from hilum.audit.scan import Survey, survey
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
-from hilum.data.table import Table
 from hilum.errors import RunError
+from hilum.files import save_json
+from hilum.outputs import AUDIT, PAGE, check_folder
 from hilum.progress import Progress
-from hilum.saving import save_json
-from hilum.targets import AUDIT, PAGE, check_folder
 
 FILE, PAGE_FILE = "audit.json", "audit.html"
 
@@ -110,7 +113,7 @@ def audit(
     Args:
         data: A dataset, as `hilum.data.readers.read.read_table` takes it.
         opinion: What a model says of images that it was not trained on, to find wrong labels by: a function of the
-            readable rows (see `hilum.evaluation.out_of_sample`).
+            readable rows (see `hilum.evaluation.predictions`).
         read: How to read it.
         progress: Told about long work.
 
@@ -129,17 +132,17 @@ def audit(
             together[position] = group[0]
     shortcuts = probe_shortcuts(seen, together, progress=progress)
     matches = tuple(recognise(seen))
-    counted = composition.compose(seen)
+    counted = compose(seen)
     doubts = find_label_errors(seen.table, opinion(seen.table)) if opinion else None
     found = worst_first(
         [
-            *duplicates.findings(copies, seen.table),
-            *patients.findings(whose),
-            *provenance.findings(matches),
-            *sources.findings(seen.table.with_values("patient_id", whose.patient), matches),
-            *shortcut_findings.findings(shortcuts),
-            *(labels.findings(doubts, seen.table) if doubts else ()),
-            *composition.findings(counted, seen.table),
+            *duplicate_findings(copies, seen.table),
+            *patient_findings(whose),
+            *public_set_findings(matches),
+            *source_findings(seen.table.with_values("patient_id", whose.patient), matches),
+            *shortcut_findings(shortcuts),
+            *(label_findings(doubts, seen.table) if doubts else ()),
+            *composition_findings(counted, seen.table),
         ]
     )
     paths = [row.path for row in seen.table.rows]

@@ -1,12 +1,20 @@
-"""What an audit says: findings, each with its severity, its evidence and its remedy."""
+"""What an audit says: findings, each with its severity, its evidence and its remedy, and how audits are kept."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from hilum.printable import printable
+from hilum import __version__
+from hilum.data.cache_files import PRIVATE, cache_folder, make_private
+from hilum.data.dataset import Row
+from hilum.files import read_text, save_json
+from hilum.text import printable
 
 Severity = Literal["info", "warning", "error"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "info")
@@ -95,3 +103,41 @@ def said_briefly(findings: Sequence[Mapping[str, Any]], severity: Severity = "er
     if len(chosen) > most:
         lines.append(f"{len(chosen) - most} more {severity}s")
     return lines
+
+
+def dataset_key(rows: Iterable[Row]) -> str:
+    """What an audit is about: the same wherever the files lie, whatever they are called and however they are split.
+
+    Args:
+        rows: Of the readable files, in any order; files, labels, patients and sources count.
+    """
+    lines = sorted(json.dumps([row.sha256, row.label, row.patient_id, row.source]) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
+    """Keep an audit in the cache; where that cannot be written, nothing is kept.
+
+    Args:
+        facts: What ``audit.json`` holds.
+        key: The dataset's (`dataset_key`).
+        written: The folder in which the audit lies.
+    """
+    file = _file(key)
+    with contextlib.suppress(OSError):
+        make_private(file.parent.parent)
+        file.parent.mkdir(mode=PRIVATE, exist_ok=True)
+        save_json(file, {**facts, "written": str(written.resolve())}, indent=None)
+
+
+def recall(key: str) -> dict[str, Any]:
+    """What ``audit.json`` held, and ``written``, the folder in which it lay; empty if this version made none."""
+    try:
+        found = json.loads(read_text(_file(key)))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("findings"), list) else {}
+
+
+def _file(key: str) -> Path:
+    return cache_folder() / "audits" / f"{key}-{__version__}.json"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from hilum.audit.checks.public_sets import Match, findings, recognise_thumbnails
 from hilum.audit.findings import Finding
-from hilum.audit.groups import PIXELS, Groups
-from hilum.audit.provenance import Match, findings, recognise_thumbnails
+from hilum.audit.near_duplicates.groups import PIXELS, Groups
 from hilum.data.cache import Images
 from hilum.data.splits import NAMED, Leakage, counted, find_leakage
 
@@ -27,7 +27,7 @@ class Checked:
         what: What the parts are called, such as ``sides of the splits``.
         images: How many there are.
         with_patient: Of how many of them the patient is known.
-        looked_for: What counts as a duplicate (see `hilum.audit.groups.Groups`).
+        looked_for: What counts as a duplicate (see `hilum.audit.near_duplicates.groups.Groups`).
         leakage: Patients and pictures on more than one of the parts.
         compared: The places of the images that were compared with known public sets, spread over all labels.
         matches: The sets that were recognised; they count places among `compared`.

@@ -1,9 +1,4 @@
-"""Decoding in processes of their own, within bounds: files from anywhere may be made to exhaust a decoder.
-
-All DICOM objects are read there, and ordinary images that are large, slow, or of a kind that libtiff decodes (see
-`hilum.data.costs`). A process serves many files, since its start takes longer than most of them; one that breaks down,
-takes too long or runs out of memory is replaced, and only the file that it was at is lost.
-"""
+"""Decoding in processes of their own, within bounds: files from anywhere may be made to exhaust a decoder."""
 
 from __future__ import annotations
 
@@ -12,29 +7,32 @@ import contextlib
 import json
 import os
 import signal
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from threading import BoundedSemaphore, Lock, Timer
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.crew import start_python, usable_cores
-from hilum.data.images import Picture
-from hilum.errors import ImageError, PassingImageError
+from hilum.data.images import Picture, read_bytes
+from hilum.data.process_pool import bound_process, start_python, usable_cores
+from hilum.errors import ExtraError, ImageError, PassingImageError
 
 SECONDS = 20  # of processor time for one file; a large radiograph takes two
 PATIENCE = 3 * SECONDS  # seconds on the clock: others may be using the cores
 FILES = 1000  # for one process: what decoders leak has an end
-START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hilum.data import bounded_process as b; b.serve()"
-)
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hilum.data import bounded as b; b.serve()"
 
 
 def ask(request: dict[str, Any], content: bytes, name: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """Have one file decoded.
 
     Args:
-        request: See `hilum.data.bounded_process.serve`.
+        request: See `hilum.data.bounded.serve`.
         content: Of the file.
         name: What messages call it.
 
@@ -176,3 +174,132 @@ class _Workers:
 
 
 _workers = _Workers()
+
+
+MEMORY = 2**29  # bytes of data; with its libraries a process stays below 600 MB
+ADDRESSES = 2**31  # bytes of address space, where the system does not count data
+NAME = "image"
+
+Answer = tuple[dict[str, Any], NDArray[np.float32] | None]
+
+
+def serve() -> None:
+    """Answer one request after the other until standard input ends: also when whoever started this was killed.
+
+    A request is a line of JSON: ``{"picture": N}`` or ``{"dicom": N}`` with N bytes of a file behind it, or
+    ``{"header": PATH}`` of a DICOM object. An answer is a line of JSON, and pixels in float32 behind it where it holds
+    their ``shape``. It also holds ``warned``: whether a decoder, most of which are written in C, printed anything.
+    """
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asks decides
+    source = sys.stdin.buffer
+    target = os.fdopen(os.dup(1), "wb")
+    has_printed = _catch_prints()
+    warnings.simplefilter("ignore")  # pydicom's warnings tell names
+    with contextlib.suppress(BrokenPipeError):
+        while line := source.readline():
+            bound_process(SECONDS, ADDRESSES, MEMORY)
+            answer, pixels = _answer(json.loads(line), source)
+            target.write(json.dumps({**answer, "warned": has_printed()}).encode() + b"\n")
+            if pixels is not None:
+                target.write(np.ascontiguousarray(pixels).data.cast("B"))
+            target.flush()
+            if answer.get("last"):
+                break
+    os._exit(0)
+
+
+def _answer(request: dict[str, Any], source: BinaryIO) -> Answer:
+    try:
+        if "picture" in request:
+            return _picture(source.read(request["picture"]))
+        from hilum.data.dicom_pixels import answer
+
+        content = None if "header" in request else source.read(request["dicom"])
+        return answer(request, content)
+    except MemoryError:  # what is left of it is in pieces: another process goes on
+        what = "decoding takes more than 600 MB of memory. Check where it comes from."
+        return {"error": what, "code": "too-much-memory", "last": True}, None
+
+
+def _picture(content: bytes) -> Answer:
+    from hilum.data.grey_values import decode
+
+    try:
+        picture = decode(content, NAME, bounded=True)
+    except PassingImageError as error:
+        raise MemoryError from error  # within these bounds, the file is the reason
+    except ImageError as error:
+        return {"error": str(error).removeprefix(f"{NAME}: "), "code": error.code}, None
+    assert picture
+    return {"shape": list(picture.pixels.shape), "chroma": picture.chroma}, picture.pixels
+
+
+def _catch_prints() -> Callable[[], bool]:
+    """Send all that is printed into a pipe that never waits; returns what tells whether anything was since."""
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)
+    os.dup2(writing, 2)
+    os.dup2(writing, 1)  # whatever a decoder prints must not get into the answers
+
+    def has_printed() -> bool:
+        found = False
+        with contextlib.suppress(BlockingIOError):
+            while os.read(reading, 2**16):
+                found = True
+        return found
+
+    return has_printed
+
+
+def read_dicom(source: Path | bytes, name: str = "") -> tuple[Picture, tuple[str, ...]]:
+    """Read one radiograph in DICOM, as a viewer would show it first.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: What to call it in messages, where `source` is not a path.
+
+    Returns:
+        The picture, and what has to be known about it (a lateral view, text burned into the pixels), never an
+        identifier.
+
+    Raises:
+        ExtraError: The extra ``[dicom]`` is not installed.
+        ImageError: It is damaged, no radiograph of a chest, not meant for presentation, or of a kind that is not read.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "image")
+    require_extra(name)
+    content = source if isinstance(source, bytes) else read_bytes(source, name)
+    answer, pixels = ask({"dicom": len(content)}, content, name)
+    return Picture(pixels, warned=answer["warned"]), tuple(answer["notes"])
+
+
+def read_facts(path: Path, name: str = "") -> dict[str, str]:
+    """What a table keeps of a DICOM header (see `hilum.data.dicom_header.facts`); nothing where it cannot be read.
+
+    Raises:
+        ExtraError: The extra ``[dicom]`` is not installed.
+    """
+    require_extra(name or str(path))
+    try:
+        answer, _ = ask({"header": os.fspath(path)}, b"", name or str(path))
+    except ImageError:
+        return {}  # decoding it says why
+    found: dict[str, str] = answer.get("facts", {})
+    return found
+
+
+def require_extra(name: str) -> None:
+    """Stop where DICOM cannot be read.
+
+    Args:
+        name: The object that is to be read.
+
+    Raises:
+        ExtraError: The extra ``[dicom]`` is not installed.
+    """
+    if find_spec("pydicom") is None:
+        msg = f"{name}: a DICOM object; reading these takes: pip install 'hilum[dicom]'"
+        raise ExtraError(msg)

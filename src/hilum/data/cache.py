@@ -13,28 +13,51 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, overload
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hilum.data.cache_files import cache_folder as cache_folder
-from hilum.data.cache_files import files_of, make_private, read_kept, remark, write_record
-from hilum.data.crew import Crew
-from hilum.data.decoding import THUMBNAIL, decode_files, hash_files
+from hilum.data.cache_files import (
+    THUMBNAIL,
+    cache_folder,
+    decode_files,
+    files_of,
+    hash_files,
+    make_private,
+    read_kept,
+    remark,
+    write_record,
+)
+from hilum.data.dataset import Table
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.table import Table
+from hilum.data.process_pool import Crew
 from hilum.errors import CacheError, TableError
+from hilum.files import locked
 from hilum.progress import Progress
+
+
+def release(pixels: NDArray[np.uint8]) -> None:
+    """Take a map's pages out of this process; the system keeps them in its cache, and memory does not grow.
+
+    Args:
+        pixels: A memory map or a view of one; of any other array nothing happens.
+    """
+    mapped = pixels
+    while isinstance(mapped.base, np.ndarray):
+        mapped = mapped.base
+    if isinstance(mapped.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.base.madvise(mmap.MADV_DONTNEED)
+
 
 TRIES = 3  # where files are replaced while they are read
 SILENCE = 2.0  # seconds for which nobody has to be told why nothing happens
@@ -123,7 +146,7 @@ def _open_images(
     arrays = files_of(folder, digest, preprocessing)
     try:
         make_private(folder)
-        with locked(arrays[0].with_suffix(".lock"), "decodes", progress):
+        with one_at_a_time(arrays[0].with_suffix(".lock"), "decodes", progress):
             kept = read_kept(arrays, len(table))
             if kept is None or kept.passing:
                 changed = _decode(table, preprocessing, arrays, crew, progress)
@@ -157,25 +180,21 @@ def thumbnails_of(digest: str, preprocessing: Preprocessing) -> NDArray[np.uint8
     return kept.thumbnails if kept else None
 
 
-@contextmanager
-def locked(file: Path, does: str, progress: Progress) -> Iterator[None]:
+def one_at_a_time(file: Path, does: str, progress: Progress) -> AbstractContextManager[None]:
     """Hold a lock of the cache; who waits for it is told so.
 
     Args:
-        file: Of the lock.
+        file: The lock's file.
         does: What whoever holds it does with images, such as ``decodes``.
-        progress: Told.
+        progress: Told once.
     """
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=SILENCE)
-    except Timeout:
-        progress.line(f"waiting for another process, which {does} the same images (it holds {file})")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    told = iter([f"waiting for another process, which {does} the same images (it holds {file})"])
+
+    def busy() -> None:
+        for line in told:
+            progress.line(line)
+
+    return locked(file, busy, silence=SILENCE)
 
 
 def _with_hashes(table: Table, crew: Crew, progress: Progress) -> Table:

@@ -1,8 +1,4 @@
-"""The files of a cache: where they lie, and whether they are still what was written.
-
-A record in JSON holds the size, the shape, the time and a checksum of both arrays. It is written last: whatever ends a
-process before leaves arrays that no record describes, and these are made again.
-"""
+"""Many files at a time: their hashes, their pixels as the network gets them, and thumbnails; the work of a `Crew`."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,11 +18,75 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hilum.data.decoding import THUMBNAIL
-from hilum.data.preprocessing import Preprocessing
-from hilum.errors import CacheError
-from hilum.opening import open_regular, read_text
-from hilum.saving import save_json
+from hilum.data.images import LARGEST_FILE, read_bytes, read_radiograph
+from hilum.data.preprocessing import Preprocessing, reduce
+from hilum.errors import CacheError, ImageError, PassingImageError
+from hilum.files import open_regular, read_text, read_whole, save_json
+
+THUMBNAIL = 64  # side, in pixels
+
+
+@dataclass(slots=True)
+class Decoded:
+    """Some consecutive files, n of them.
+
+    Attributes:
+        pixels: Bytes of shape (n, size, size); zeros where a file could not be read.
+        thumbnails: Bytes of shape (n, 64, 64), stretched to a square, the same whatever the preprocessing.
+        hashes: SHA-256 of the very bytes that were decoded, as `hash_files` gives them.
+        failures: Why not, by position among the n.
+        passing: Those of them that may be readable another time.
+        warned: How many their decoder complained of, and read all the same.
+    """
+
+    pixels: NDArray[np.uint8]
+    thumbnails: NDArray[np.uint8]
+    hashes: list[str] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
+    passing: list[int] = field(default_factory=list)
+    warned: int = 0
+
+
+def hash_files(root: Path, paths: Sequence[str]) -> list[str]:
+    """SHA-256 of each file's bytes, in hexadecimal; empty where it cannot be read, which decoding reports."""
+    return [_hash_file(root / path) for path in paths]
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_whole(path, LARGEST_FILE)).hexdigest()
+    except (OSError, ValueError, MemoryError):
+        return ""
+
+
+def decode_files(root: Path, preprocessing: Preprocessing, paths: Sequence[str]) -> Decoded:
+    """Read and preprocess files; one that cannot be read does not stop the others.
+
+    Args:
+        root: What the paths are relative to.
+        preprocessing: Makes the bytes.
+        paths: Of n files; messages call them so.
+
+    Raises:
+        ExtraError: One is a DICOM object, and the extra that reads those is not installed.
+    """
+    pixels, thumbnails = (np.zeros((len(paths), side, side), np.uint8) for side in (preprocessing.size, THUMBNAIL))
+    found = Decoded(pixels, thumbnails)
+    for number, path in enumerate(paths):
+        found.hashes.append("")
+        try:  # read once: it may be changed meanwhile, and what is decoded must be what is hashed
+            content = read_bytes(root / path, path)
+            found.hashes[-1] = hashlib.sha256(content).hexdigest()
+            picture = read_radiograph(content, name=path)[0]
+            pixels[number] = preprocessing.apply(picture.pixels)
+            thumbnails[number] = reduce(picture.pixels, THUMBNAIL)
+            found.warned += picture.warned
+        except ImageError as error:
+            found.failures[number] = str(error).removeprefix(f"{path}: ")
+            if isinstance(error, PassingImageError):
+                found.passing.append(number)
+    return found
+
 
 FORMAT = 4  # raise it when the files are laid out, or images read, otherwise: older ones are then left alone
 VARIABLE = "HILUM_CACHE"
@@ -34,6 +94,7 @@ PRIVATE = 0o700  # the arrays are radiographs
 OWN = frozenset({".npy", ".npz", ".json", ".lock", ".part"})
 FOLDERS = frozenset({"audits", "groups"})
 BLOCK, BLOCKS = 2**20, 1024  # bytes; of a larger array so many blocks are checked, evenly spaced
+_checksums: dict[tuple[int, ...], int] = {}  # of files that this process has checked
 
 
 @dataclass(frozen=True)
@@ -192,9 +253,17 @@ def _map(file: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
             "bytes": status.st_size,
             "shape": list(shape),
             "mtime_ns": status.st_mtime_ns,
-            "crc32": _checksum(opened, status.st_size),
+            "crc32": _checksum_once(opened, status),
         }
         return np.memmap(opened, np.uint8, "r", start, shape), described
+
+
+def _checksum_once(file: BinaryIO, status: os.stat_result) -> int:
+    """`_checksum`, once a process for a file that nobody has touched since: its time of change cannot be set back."""
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if key not in _checksums:
+        _checksums[key] = _checksum(file, status.st_size)
+    return _checksums[key]
 
 
 def _checksum(file: BinaryIO, size: int) -> int:

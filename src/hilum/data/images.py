@@ -1,4 +1,4 @@
-"""From a file to a greyscale radiograph between 0 and 1."""
+"""From a file of any kind to a greyscale radiograph between 0 and 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from hilum.data.file_kinds import looks_like_dicom
 from hilum.errors import ImageError, PassingImageError
-from hilum.opening import NotAFileError, TooLargeError, open_regular, read_whole
+from hilum.files import NotAFileError, TooLargeError, open_regular, read_whole
 
 # Endings by Pillow's name of a format. Pillow knows more formats; PostScript would start another program.
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -61,7 +61,7 @@ def read_picture(source: Path | bytes, name: str = "") -> Picture:
     whose zero is white is inverted. Detectors deliver 10 to 16 bits, and files of 16 bits seldom say how many of them
     are used: the full scale is the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest pixel. Where integers
     go below zero, they count from the lowest one, which is black. What costs more than a radiograph does is decoded in
-    a process of its own (`hilum.data.costs`, `hilum.data.bounded`).
+    a process of its own (`hilum.data.file_kinds`, `hilum.data.bounded`).
 
     Args:
         source: A file, or the bytes of one.
@@ -73,10 +73,10 @@ def read_picture(source: Path | bytes, name: str = "") -> Picture:
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
     content = source if isinstance(source, bytes) else read_bytes(source, name)
-    from hilum.data.costs import is_costly_file
+    from hilum.data.file_kinds import is_costly_file
 
     if not is_costly_file(content):
-        from hilum.data.pillow_decoding import decode
+        from hilum.data.grey_values import decode
 
         if picture := decode(content, name):
             return picture
@@ -134,3 +134,53 @@ def is_dicom(path: Path) -> bool:
             return looks_like_dicom(file.read(512))
     except (OSError, ValueError):
         return False
+
+
+WARNED = "Its decoder warned of damage, and went on."
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """What the header of a DICOM file states (see `hilum.data.dicom_header.facts`); nothing of any other file.
+
+    Raises:
+        ExtraError: It is a DICOM object, and the extra that reads those is not installed.
+    """
+    try:
+        with open_regular(path) as file:
+            start = file.read(512)
+    except (OSError, ValueError):
+        return {}  # reading its pixels says why
+    if not looks_like_dicom(start):
+        return {}
+    from hilum.data.bounded import read_facts
+
+    return read_facts(path)
+
+
+def read_radiograph(source: Path | bytes, name: str = "") -> tuple[Picture, tuple[str, ...]]:
+    """Read one radiograph, whatever its file is called.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: What to call it in messages, and what its ending is taken from.
+
+    Returns:
+        The picture, and what has to be known about it: short sentences, never an identifier.
+
+    Raises:
+        ImageError: It cannot be read as a radiograph (see `hilum.data.images.read_picture` and
+            `hilum.data.bounded.read_dicom`).
+        ExtraError: It is a DICOM object, and the extra that reads those is not installed.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "image")
+    content = source if isinstance(source, bytes) else read_bytes(source, name)
+    suffix = Path(name).suffix.lower()
+    if not looks_like_dicom(content[:512]):
+        odd = suffix in DICOM_SUFFIXES
+        picture = read_picture(content, name)
+        return picture, (*("An ordinary image under the name of a DICOM object.",) * odd, *(WARNED,) * picture.warned)
+    from hilum.data.bounded import read_dicom
+
+    picture, notes = read_dicom(content, name)
+    notes = (*notes, *("A DICOM object under the name of an ordinary image.",) * (suffix in SUFFIXES))
+    return picture, (*notes, *(WARNED,) * picture.warned)

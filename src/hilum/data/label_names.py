@@ -14,11 +14,10 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
+from hilum.data.dataset import Table, pack
 from hilum.data.labels import is_healthy, last_component
-from hilum.data.rows import pack
-from hilum.data.table import Table
 from hilum.errors import TableError
-from hilum.printable import printable, visible
+from hilum.text import printable, visible
 
 # What stands where nothing is known: as pandas, R, SQL and Excel write it, and as people do.
 MISSING = frozenset(

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
-from hilum.printable import printable
+from hilum.text import printable
 
 # Spellings of the virus and its disease; SARS of 2003, MERS and `coronary` are others.
 _COVID = re.compile(
@@ -26,49 +28,63 @@ _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def _words_of(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def word_set(words: str) -> frozenset[str]:
+    """A set of words that are written with blanks between them."""
+    return frozenset(words.split())
 
 
-_NOT = _words_of(
+@lru_cache(maxsize=2**17)  # a dataset may have a folder for each of many patients
+def words_of(name: str) -> tuple[str, ...]:
+    """The words and numbers of a name, in lower case and without accents: ``Test-Set2`` is test, set, 2.
+
+    Args:
+        name: Of a folder, or a cell of a table.
+    """
+    plain = name
+    if not name.isascii():
+        plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    parted = _CAMEL.sub(" ", plain)
+    return tuple(_WORD.findall(parted.casefold()))
+
+
+_NOT = word_set(
     "no non not without negative neg un free than except excluding out ohne kein keine nicht sin sans sem pas nao geen "
     "pre before prior post after 非 无 無"
 )
 _NEGATIVE = ("negat", "отриц", "阴性", "陰性")  # as a word begins: negative, négatif, negativo, Negativ
 _POSITIVE = ("posit", "pozyt", "полож", "阳性", "陽性")
-_DENYING = _words_of("neg absent absente ausente assente excluded unlikely undetected undetectable unconfirmed refuted")
-_AFFIRMING = _words_of("pos yes true detected confirmed present presente oui si ja sim")
-_NOT_NEXT = _words_of("free control controls normal healthy")  # behind `covid`, and only there
-_NOT_AT_THE_END = _words_of("no non not false none nein nao nee n 0")
+_DENYING = word_set("neg absent absente ausente assente excluded unlikely undetected undetectable unconfirmed refuted")
+_AFFIRMING = word_set("pos yes true detected confirmed present presente oui si ja sim")
+_NOT_NEXT = word_set("free control controls normal healthy")  # behind `covid`, and only there
+_NOT_AT_THE_END = word_set("no non not false none nein nao nee n 0")
 _TWINS = {"n": "py", "f": "t", "0": "1"}  # an answer in one letter, and the other answer
-_FOUND = _AFFIRMING | _words_of("found seen suspected proven identified evident")  # `not` before them denies
-_SEVERITY = _words_of(
+_FOUND = _AFFIRMING | word_set("found seen suspected proven identified evident")  # `not` before them denies
+_SEVERITY = word_set(
     "mild moderate severe critical icu ards intubated ventilated hospitalised hospitalized itu intensive fatal"
 )
-_DEGREES = _AFFIRMING | _SEVERITY | _words_of("1 early late acute typical atypical")
-_OTHERS = _words_of(  # what is no COVID-19 although it lies in a folder of that name
+_OTHERS = word_set(  # what is no COVID-19 although it lies in a folder of that name
     "bacterial bacteria viral virus fungal other others tuberculosis tb influenza flu sars mers rsv cancer tumor "
     "tumour cap unknown effusion"
 )
-_HEALTHY = _words_of(
+_HEALTHY = word_set(
     "normal normals healthy control controls negative negatives unremarkable uninfected noninfected nofinding "
     "nofindings normale normales normais normalbefund gesund gesunde unauffallig sano sanos sana sanas sain sains "
     "saine saudavel"
 )
-_NOT_THAT = _words_of("control controls negative negatives")  # below a disease, only without that disease
-_NOTHING = _words_of(
+_NOT_THAT = word_set("control controls negative negatives")  # below a disease, only without that disease
+_NOTHING = word_set(
     "finding findings abnormality abnormalities anomaly anomalies disease pathology infection infected hallazgos befund"
 )
-_BESIDE = _words_of(  # they say nothing of health
+_BESIDE = word_set(  # they say nothing of health
     "cxr x ray rays xray chest thorax lung lungs image images img case cases patient patients subject subjects person "
     "people class group label scan scans radiograph radiographs film adult adults child children pa ap only any acute "
     "significant evidence of data dataset set volunteer volunteers donor donors within limits"
 )
-_ABOUT = _BESIDE | _words_of(
+_ABOUT = _BESIDE | word_set(
     "pcr rt test tests tested result results status pneumonia is was"
 )  # between it and its denial
 _NO_COVID = re.compile(r"\b(?:no|non|not|without|ohne|kein|sin|sans) covid\b")
-_ILL = _words_of("infected abnormal diseased sick ill pathological positive")
+_ILL = word_set("infected abnormal diseased sick ill pathological positive")
 
 
 def last_component(label: str) -> str:
@@ -209,9 +225,8 @@ def roles_sentence(labels: Sequence[str], positive: str | None, healthy: Sequenc
 
 
 def _words(name: str) -> list[str]:
-    """The words and numbers of a name, without case and accents; all spellings of COVID-19 are ``covid``."""
-    plain = _COVID.sub(" covid ", _plain(name))
-    return [word.casefold() for word in _WORD.findall(_CAMEL.sub(" ", plain))]
+    """The words and numbers of a name, as `words_of`; all spellings of COVID-19 are ``covid``."""
+    return list(words_of(_COVID.sub(" covid ", _plain(name))))
 
 
 def _plain(name: str) -> str:
@@ -281,3 +296,77 @@ def _without_it(words: Sequence[str]) -> bool:
     """Whether one of the words denies what follows; ``non-severe`` is only a degree."""
     following = [*words, ""][1:]
     return any(word in _NOT and other not in _SEVERITY for word, other in zip(words, following, strict=True))
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One decision of the tree.
+
+    Attributes:
+        name: The folder path at which it is taken; empty at the root.
+        children: What it decides between: labels, or folders that hold several labels.
+        members: For each child, the indices of the labels below it.
+    """
+
+    name: str
+    children: tuple[str, ...]
+    members: tuple[tuple[int, ...], ...]
+
+    def child_of(self, n_labels: int) -> list[int]:
+        """For each label the index of the child that holds it, or -1 where it is not below this branch."""
+        found = [-1] * n_labels
+        for child, labels in enumerate(self.members):
+            for label in labels:
+                found[label] = child
+        return found
+
+
+def branches(labels: Sequence[str]) -> tuple[Branch, ...]:
+    """All decisions, the root's first; a folder with a single child decides nothing and is passed over.
+
+    Args:
+        labels: In the order of the network's outputs.
+
+    Raises:
+        ValueError: A label is also a folder of other labels, such as ``infected`` beside ``infected/covid``.
+    """
+    for label in labels:
+        inner = next((other for other in labels if other.startswith(f"{label}/")), None)
+        if inner:
+            msg = f"'{label}' is a label and also the folder of '{inner}'. Give its own images a folder within it."
+            raise ValueError(msg)
+    return tuple(_below("", tuple(range(len(labels))), labels))
+
+
+def nested_decisions(labels: Sequence[str]) -> tuple[Branch, ...]:
+    """The decisions of nested labels; none where there is only one to take, or no tree (see `branches`)."""
+    try:
+        found = branches(labels)
+    except ValueError:
+        return ()
+    return found if len(found) > 1 else ()
+
+
+def fair_shares(labels: Sequence[str]) -> list[float]:
+    """The probability of each label where every decision of the tree is a fair one; without a tree all have the same.
+
+    ``normal``, ``infected/covid``, ``infected/non-covid`` get a half, a quarter and a quarter.
+    """
+    shares = [1.0] * len(labels)
+    for branch in nested_decisions(labels):
+        for label, child in enumerate(branch.child_of(len(labels))):
+            shares[label] /= len(branch.children) if child >= 0 else 1
+    return [share / sum(shares) for share in shares]
+
+
+def _below(name: str, members: tuple[int, ...], labels: Sequence[str]) -> list[Branch]:
+    depth = name.count("/") + 1 if name else 0
+    groups: dict[str, list[int]] = {}
+    for index in members:
+        groups.setdefault("/".join(labels[index].split("/")[: depth + 1]), []).append(index)
+    if len(groups) == 1:
+        (only, inside), *_ = groups.items()
+        return [] if only == labels[inside[0]] else _below(only, tuple(inside), labels)
+    children = tuple(labels[inside[0]] if len(inside) == 1 else folder for folder, inside in groups.items())
+    here = Branch(name, children, tuple(tuple(inside) for inside in groups.values()))
+    return [here, *(branch for folder, inside in groups.items() for branch in _below(folder, tuple(inside), labels))]

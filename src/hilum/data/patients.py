@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from hilum.data.dataset import Row, Table
 from hilum.data.label_names import says_nothing, without_decimals
-from hilum.data.rows import Row
-from hilum.data.table import Table
-from hilum.printable import printable
+from hilum.text import printable
 
 FROM_HEADER = "dicom:"  # what a pseudonym of a DICOM header begins with
 # What de-identification and filling in a form leave, without blanks, dashes and underscores.

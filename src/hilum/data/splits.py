@@ -6,10 +6,11 @@ is on two sides and the test images choose nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hilum.data.dataset import Table
 from hilum.data.patients import in_words
-from hilum.data.table import Table
 from hilum.errors import SplitError
-from hilum.printable import printable
+from hilum.text import printable
 
+Ints = NDArray[np.integer[Any]]
 ROLES = ("test", "val", "calibration")  # in the order in which they are carved
 UNUSED = "unused"
 GROUP_COLUMN = "duplicate_group"  # in a table: what belongs together beyond patients, as the audit found it
@@ -71,7 +73,8 @@ def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | Non
     Args:
         table: N rows.
         plan: Where each part comes from.
-        duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
+        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if they
+            are known.
 
     Raises:
         SplitError: The plan names a split that is not there or takes one twice, a label has too few patients to
@@ -121,7 +124,7 @@ def independent_groups(table: Table, duplicates: Sequence[int] | None = None) ->
         table: N rows.
         duplicates: As for `pictures`.
     """
-    return _joined(table.patients(), pictures(table, duplicates))
+    return joined(table.patients(), pictures(table, duplicates))
 
 
 def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]:
@@ -132,14 +135,15 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
 
     Args:
         table: N rows.
-        duplicates: One number a row, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
+        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if
+            they are known.
     """
     same_bytes: list[str | int] = []
     same_group: list[str | int] = []
     for i, row in enumerate(table.rows):
         same_bytes.append(row.sha256 or i)
         same_group.append(row.extra.get(GROUP_COLUMN) or i)
-    return _joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
+    return joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
 
 
 def _first(values: Iterable[str | int]) -> list[int]:
@@ -148,12 +152,24 @@ def _first(values: Iterable[str | int]) -> list[int]:
     return [first.setdefault(value, i) for i, value in enumerate(values)]
 
 
-def _joined(*names: Sequence[str | int] | Sequence[int] | Sequence[str]) -> list[int]:
+def joined(*names: Sequence[str | int] | Sequence[int] | Sequence[str]) -> list[int]:
     """One number a row, equal for all that any of several lists of N names holds together."""
     count = len(names[0])
-    a = np.concatenate([_first(name) for name in names])
-    b = np.tile(np.arange(count), len(names))
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(count, count))
+    return components(count, np.concatenate([_first(name) for name in names]), np.tile(np.arange(count), len(names)))
+
+
+def components(count: int, first: Sequence[int] | Ints, second: Sequence[int] | Ints) -> list[int]:
+    """Connected components of a graph, numbered from 0 in the order of their first members.
+
+    Args:
+        count: Number of nodes.
+        first: One end of each of P edges, from 0 to below `count`.
+        second: The other end, P numbers.
+
+    Returns:
+        The component of each node.
+    """
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
     numbers: list[int] = connected_components(graph, directed=False)[1].tolist()
     return numbers
 
@@ -300,3 +316,54 @@ def _check(table: Table, names: Sequence[str]) -> list[str]:
         for role in ROLES
         if labels[role] and labels["train"] - labels[role]
     ]
+
+
+ALL = 2**64
+SURE = 25  # patients of each label that are drawn in any case
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Whose images are drawn.
+
+    Attributes:
+        limits: By label, the number below which a patient's own one has to lie.
+    """
+
+    limits: Mapping[str, int]
+
+    @classmethod
+    def of(cls, images: Iterable[tuple[str, str]], most: int) -> Lot:
+        """Draw about `most` images, or all where there are no more.
+
+        Labels keep their shares, but a rare one gets half of what it would get if all were equally frequent, as far as
+        it has that many, and at least the images of 25 patients.
+
+        Args:
+            images: Label and patient of each; gone through once, and not held.
+            most: How many images, about.
+        """
+        counts: Counter[str] = Counter()
+        lowest: dict[str, list[int]] = {}
+        for label, patient in images:
+            counts[label] += 1
+            numbers = lowest.setdefault(label, [])
+            numbers.append(_number(patient))
+            if len(numbers) > 40 * SURE:
+                numbers[:] = sorted(set(numbers))[:SURE]
+        if counts.total() <= most:
+            return cls(dict.fromkeys(counts, ALL))
+        limits = {}
+        for label, count in counts.items():
+            wanted = max(most * count // counts.total(), most // (2 * len(counts)))
+            surely = sorted(set(lowest[label]))[:SURE][-1] + 1
+            limits[label] = max(min(ALL, ALL * wanted // count), surely)
+        return cls(limits)
+
+    def holds(self, label: str, patient: str) -> bool:
+        """Whether a patient's images of a label are drawn."""
+        return _number(patient) < self.limits[label]
+
+
+def _number(patient: str) -> int:
+    return int.from_bytes(hashlib.sha256(patient.encode(errors="surrogateescape")).digest()[:8], "big")

@@ -10,12 +10,12 @@ from typing import Any
 
 from hilum.errors import LedgerError
 from hilum.evaluation.attempts import attempts_of
+from hilum.evaluation.cohort import EvaluationSet
 from hilum.evaluation.ledger import ImageSet, Ledger, image_set, ledger_file, open_ledger, place_of
-from hilum.evaluation.parts import Part
 from hilum.evaluation.spending import CLOSE, joint_confidence
-from hilum.saving import save_json
+from hilum.files import save_json
+from hilum.training.multirun import PLAN
 from hilum.training.run import Run, read_json
-from hilum.training.series import PLAN
 
 FILE = "access_log.json"
 LOOKS = "looks.json"  # of versions without a ledger: how often a run was evaluated in a folder
@@ -24,7 +24,12 @@ SERVED = ("train", "val")  # of a run's own data: what fitted or chose it is no 
 
 
 def record_access(
-    run: Run, part: Part, folder: Path, *, certificate: Mapping[str, Any] | None = None, file: Path | None = None
+    run: Run,
+    evaluated: EvaluationSet,
+    folder: Path,
+    *,
+    certificate: Mapping[str, Any] | None = None,
+    file: Path | None = None,
 ) -> dict[str, Any]:
     """Record that a model was evaluated on some images, and count the models before it.
 
@@ -32,7 +37,7 @@ def record_access(
 
     Args:
         run: The model.
-        part: The images. Of the run's own data, train and val are no test, and are not recorded.
+        evaluated: The images. Of the run's own data, train and val are no test, and are not recorded.
         folder: Of the evaluation; ``access_log.json`` is written there, beside the measures, which do not depend on it.
         certificate: In force, if there is one.
         file: The ledger, if not the default.
@@ -44,9 +49,9 @@ def record_access(
         the confidence of all certificates on the certificate's patients together, where it is lower than the
         certificate's own, since others were made after it; ``note``. Empty for train and val.
     """
-    if part.own and part.split in SERVED:
+    if evaluated.own and evaluated.split in SERVED:
         return {}
-    file, table = ledger_file(file), part.images.table
+    file, table = ledger_file(file), evaluated.images.table
     before = read_json(folder / FILE)
     looks = read_json(folder / LOOKS).get("looks", 0)
     unrecorded = max(looks if isinstance(looks, int) else 0, before.get("unrecorded", 0))
@@ -57,7 +62,12 @@ def record_access(
     try:
         with open_ledger(file) as ledger:
             if not any(ledger.images(entry["images"]) == images for entry in _own(ledger, model, images)):
-                what = {"split": part.split, "run": str(run.path), "data": table.root.name, "unrecorded": unrecorded}
+                what = {
+                    "split": evaluated.split,
+                    "run": str(run.path),
+                    "data": table.root.name,
+                    "unrecorded": unrecorded,
+                }
                 ledger.add("access", images=ledger.add_images(images), model=model, least=earlier, **what)
             order = models_on(ledger, images)
             own = _own(ledger, model, images)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.table import Table
+from hilum.data.dataset import Table
 from hilum.errors import CertificateError
+from hilum.evaluation.certificate_check import is_sealed
+from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.ledger import ImageSet, Ledger, image_set, open_ledger, place_of
-from hilum.evaluation.overlap import digest_of
-from hilum.evaluation.sealed import is_sealed
 from hilum.evaluation.spending import CLOSE, Asked, Attempt, Grant, grant, joint_confidence
 from hilum.training.run import read_json
 

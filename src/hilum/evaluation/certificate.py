@@ -10,11 +10,19 @@ merely has `alpha` misses on the sample exceeds it on new patients half of the t
 
 from __future__ import annotations
 
-from math import floor, log10
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
+
+from hilum.errors import CertificateError, UsageError
+from hilum.evaluation.triage import claim_at_most
+from hilum.stats.intervals import Patients, exact_limits
+from hilum.stats.verdicts import at_least, predictive_values
 
 Floats = NDArray[np.float64]
 DIGITS = 4  # to which a threshold is rounded down: float32 networks differ from float64 ones in later digits
@@ -88,3 +96,241 @@ def round_down(threshold: float, digits: int = DIGITS) -> float:
     scale = 10.0 ** (digits - 1 - floor(log10(threshold)))
     rounded = floor(threshold * scale) / scale
     return rounded if rounded <= threshold else (floor(threshold * scale) - 1) / scale
+
+
+STARTS = (0.95, 0.8, 0.5, 0.2)  # fixed before any patient is seen: where the search for a PPV begins
+GRID: Floats = np.round(1 / (1 + np.exp(-np.arange(9.0, -7.05, -0.1))), 6)  # even in log-odds, falling
+FINEST = 6  # decimals of an upper threshold: float32 networks differ from float64 ones in later ones
+NOBODY = 1.001  # no probability reaches it
+
+
+@dataclass(frozen=True)
+class UpperSide:
+    """What is to be guaranteed of those who are flagged.
+
+    Attributes:
+        kind: ``specificity`` or ``ppv``.
+        bound: The smallest value that is guaranteed, in (0, 1).
+        prevalence: At which the PPV is, in (0, 1); None for a specificity.
+        healthy: The labels whose patients are counted as healthy.
+    """
+
+    kind: Literal["specificity", "ppv"]
+    bound: float
+    prevalence: float | None
+    healthy: tuple[str, ...]
+
+    @classmethod
+    def asked(
+        cls, specificity: float | None, ppv: float | None, prevalence: float | None, healthy: Sequence[str]
+    ) -> UpperSide | None:
+        """From the options of ``hilum certify``; None where no upper side is asked for.
+
+        Raises:
+            UsageError: A share outside of 0 to 1, both kinds at once, or a PPV without a prevalence.
+        """
+        for name, value in (("specificity", specificity), ("ppv", ppv), ("prevalence", prevalence)):
+            if value is not None and not 0 < value < 1:
+                why = "" if name != "prevalence" else " Where nobody or everybody has it, no flag says anything."
+                msg = f"--{name} {value:g}: give a share between 0 and 1, such as 0.{'05' if why else '95'}.{why}"
+                raise UsageError(msg, code="not-a-share")
+        if specificity is not None and ppv is not None:
+            msg = "--specificity and --ppv are two guarantees of the same threshold. Give one of them."
+            raise UsageError(msg, code="two-guarantees")
+        if ppv is not None and prevalence is None:
+            msg = f"--ppv {ppv:g}: what a flag is worth depends on how frequent the disease is. Give --prevalence, too."
+            raise UsageError(msg, code="no-prevalence")
+        if prevalence is not None and ppv is None:
+            msg = f"--prevalence {prevalence:g}: goes with --ppv, which it is needed for. Give both, or neither."
+            raise UsageError(msg, code="needless-prevalence")
+        if ppv is not None:
+            return cls("ppv", ppv, prevalence, tuple(healthy))
+        return None if specificity is None else cls("specificity", specificity, None, tuple(healthy))
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any] | None) -> UpperSide | None:
+        """What a certificate was asked for; None where it has one threshold."""
+        if not facts:
+            return None
+        return cls(facts["kind"], facts["bound"], facts["prevalence"], tuple(facts["labels"]))
+
+
+def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence: float) -> None:
+    """Refuse what so few patients cannot certify whatever their scores are; known before any score is seen.
+
+    Args:
+        ill: Number of patients with the disease.
+        others: Number of patients without it, by label.
+        side: What is to be guaranteed.
+        confidence: Confidence level of this side alone, in (0, 1).
+
+    Raises:
+        CertificateError: No healthy patient, or too few patients for that.
+    """
+    total = sum(others[label] for label in _counted(others, side))
+    if not total:
+        named = f" ({', '.join(side.healthy)})" if side.healthy else ""
+        what = f"no healthy patient{named}" if side.kind == "specificity" else "no patient without the disease"
+        msg = f"{what} is among those who certify: false alarms are unknown. Add some, or leave out --{side.kind}."
+        raise CertificateError(msg, code="no-healthy-patients")
+    if side.kind == "specificity":
+        if not allowed_rank(total, 1 - side.bound, confidence):
+            raise CertificateError(_too_few(total, side.bound, confidence), code="too-few-healthy-patients")
+        return
+    assert side.prevalence is not None
+    best = ppv_limits(np.ones(ill), np.zeros(total), side.prevalence, (1 - confidence) / len(STARTS)).max()
+    if best < side.bound:
+        msg = (
+            f"{ill} patients with the disease and {total} without: at a prevalence of {100 * side.prevalence:g} % they "
+            f"could show a PPV of {100 * best:.2g} % at most, were every one of them decided rightly, and "
+            f"{100 * side.bound:g} % is asked for. It takes more of the latter, or a smaller --ppv."
+        )
+        raise CertificateError(msg, code="unreachable-ppv")
+
+
+def _counted(others: Iterable[str], side: UpperSide) -> list[str]:
+    """The labels whose patients tell of false alarms."""
+    return sorted(others if side.kind == "ppv" else set(others) & set(side.healthy))
+
+
+def certify_upper(
+    ill: Floats, others: Mapping[str, Floats], side: UpperSide, confidence: float, lower: float
+) -> dict[str, Any]:
+    """Find the upper threshold.
+
+    Args:
+        ill: One score a patient with the disease, shape (n,).
+        others: One score a patient without it, by label.
+        side: What is to be guaranteed.
+        confidence: Confidence level of this side alone, in (0, 1).
+        lower: The lower threshold, which the upper one is at least.
+
+    Returns:
+        ``threshold`` and what it rests on: the entry ``upper`` of ``certificate.json``.
+
+    Raises:
+        CertificateError: No healthy patient, or too few patients for that.
+    """
+    check_upper(len(ill), {label: len(found) for label, found in others.items()}, side, confidence)
+    counted = _counted(others, side)
+    scores = np.concatenate([others[label] for label in counted])
+    facts: dict[str, Any] = {
+        "kind": side.kind,
+        "bound": side.bound,
+        "prevalence": side.prevalence,
+        "confidence": confidence,
+        "labels": counted,
+        "n_patients": len(scores),
+    }
+    if side.kind == "specificity":
+        rank = allowed_rank(len(scores), 1 - side.bound, confidence)
+        certified = above(float(np.sort(scores)[-rank]))
+        return {**facts, "threshold": max(certified, lower), "raised": certified < lower, "rank": rank}
+    assert side.prevalence is not None
+    shown = shown_ppv(ill, scores, side.bound, side.prevalence, 1 - confidence)
+    passed = shown[shown >= lower]
+    if not len(passed):
+        raise CertificateError(_no_ppv(ill, scores, side, 1 - confidence, lower), code="no-threshold")
+    return {**facts, "threshold": float(passed.min()), "raised": bool(shown.min() < lower), "n_ill": len(ill)}
+
+
+def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floats]) -> dict[str, Any]:
+    """How the upper side holds on patients who did not choose it, as if nobody were abstained on.
+
+    Args:
+        upper: The entry of ``certificate.json``.
+        ill: One score a patient with the disease, shape (n,).
+        others: One score a patient without it, by label.
+
+    Returns:
+        ``kind``, ``value``, ``low``, ``high``, ``bound`` and ``verdict``: of the share of healthy patients who are
+        flagged, at most 1 - specificity, with their ``count`` and ``total``; or of the PPV at the stated prevalence.
+    """
+    there = [others[label] for label in upper["labels"] if label in others]
+    scores = np.concatenate(there) if there else np.zeros(0)
+    if upper["kind"] == "specificity":
+        claim = claim_at_most(int((scores >= upper["threshold"]).sum()), len(scores), 1 - upper["bound"])
+        return {"kind": "specificity", **claim}
+    found: dict[str, Any] = {"value": None, "low": None, "high": None}
+    if len(ill) and len(scores):
+        positive = np.repeat([True, False], [len(ill), len(scores)])
+        flagged = np.concatenate([ill, scores]) >= upper["threshold"]
+        everybody = Patients(np.arange(len(positive)))
+        found = predictive_values(positive, flagged, everybody, prevalences=[upper["prevalence"]])["at"][0]["ppv"]
+    verdict = at_least(found["low"], found["high"], upper["bound"])
+    return {
+        "kind": "ppv",
+        **{key: found[key] for key in ("value", "low", "high")},
+        "bound": upper["bound"],
+        "prevalence": upper["prevalence"],
+        "verdict": verdict,
+    }
+
+
+def above(score: float) -> float:
+    """The next number with few digits that is larger, so that flagging from it on flags nobody with that score.
+
+    Digits count from the nearer end of 0 to 1: scores near 1 differ in the digits behind the nines.
+    """
+    if score >= 1 - 10.0**-FINEST:
+        return NOBODY
+    nearer = max(min(score, 1 - score), 10.0**-FINEST)
+    decimals = min(FINEST, DIGITS - 1 - floor(log10(nearer)))
+    rounded = ceil(score * 10.0**decimals) / 10.0**decimals
+    return round(rounded if rounded > score else rounded + 10.0**-decimals, decimals)
+
+
+def shown_ppv(ill: Floats, others: Floats, bound: float, prevalence: float, delta: float) -> Floats:
+    """All thresholds of the grid that pass: at every one of them at once the PPV is at least `bound`.
+
+    Args:
+        ill: Scores of patients with the disease, shape (n,).
+        others: Scores of patients without it, shape (m,).
+        bound: Smallest PPV that is guaranteed, in (0, 1).
+        prevalence: Share of patients with the disease, in (0, 1).
+        delta: Largest probability that one of the returned thresholds has a smaller PPV.
+
+    Returns:
+        Falling, of shape (T,).
+    """
+    limits = ppv_limits(ill, others, prevalence, delta / len(STARTS))
+    passed = limits >= bound
+    found = np.zeros(len(GRID), dtype=bool)
+    for start in STARTS:
+        first = int((start < GRID).sum())
+        fails = np.flatnonzero(~passed[first:])
+        found[first : first + int(fails[0]) if len(fails) else len(GRID)] = True
+    return GRID[found]
+
+
+def ppv_limits(ill: Floats, others: Floats, prevalence: float, delta: float) -> Floats:
+    """Lower limit of the PPV at each threshold of the grid by itself, with an error of at most `delta` each."""
+    level = 1 - delta  # two-sided, so that each limit errs with delta / 2
+    rates = [(scores[:, None] >= GRID).mean(axis=0) for scores in (ill, others)]
+    sensitivity = exact_limits(rates[0], np.float64(len(ill)), level)[0]
+    alarms = exact_limits(rates[1], np.float64(len(others)), level)[1]
+    limits: Floats = prevalence * sensitivity / (prevalence * sensitivity + (1 - prevalence) * alarms)
+    return limits
+
+
+def _too_few(count: int, specificity: float, confidence: float) -> str:
+    needed = patients_needed(1 - specificity, confidence)
+    best = 100 * (1 - confidence) ** (1 / count)
+    return (
+        f"{count} healthy patients whom the run has not seen; to certify a specificity of {100 * specificity:g} % with "
+        f"{100 * confidence:g} % confidence (the rest of the error is for the sensitivity) takes {needed}: "
+        f"{needed - count} {'is' if needed - count == 1 else 'are'} missing. With {count}, at best "
+        f"{floor(best * 10) / 10:.1f} % can be certified."
+    )
+
+
+def _no_ppv(ill: Floats, others: Floats, side: UpperSide, delta: float, lower: float) -> str:
+    limits = ppv_limits(ill, others, side.prevalence or 0.5, delta / len(STARTS))[lower <= GRID]
+    best = (
+        f"the best that could be shown is {100 * limits.max():.1f} %" if len(limits) else "none is above the lower one"
+    )
+    return (
+        f"no threshold has a PPV of {100 * side.bound:g} % at a prevalence of {100 * (side.prevalence or 0):g} % for "
+        f"certain: {best}, with {len(ill)} patients with the disease and {len(others)} without. It takes more of the "
+        "latter, a smaller --ppv, or a model with fewer false alarms."
+    )

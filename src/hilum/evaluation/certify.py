@@ -11,28 +11,26 @@ import numpy as np
 
 from hilum import __version__
 from hilum.data.cache import Images
-from hilum.data.operating_point import members_of
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
-from hilum.data.readers.options import ReadOptions
-from hilum.data.table import Table
+from hilum.decision.operating_point import members_of
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.attempts import record_failure, record_result, reserve
-from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.certificate import allowed_rank, split_confidence
-from hilum.evaluation.certified_patients import certificate_of, compare_with, too_few
-from hilum.evaluation.holding import certificate_in_force
+from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, split_confidence
+from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, seal
+from hilum.evaluation.certification_patients import certificate_of, too_few
+from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
+from hilum.evaluation.leakage import SHOWN, find_seen, find_seen_pictures
 from hilum.evaluation.ledger import ledger_file
-from hilum.evaluation.outcomes import by_patient
-from hilum.evaluation.overlap import SHOWN, digest_of, find_seen, find_seen_pictures
-from hilum.evaluation.parts import Part, select_part
 from hilum.evaluation.predictions import Predictions, predict
-from hilum.evaluation.sealed import FILE, seal
-from hilum.evaluation.temperature import for_temperature, scale
-from hilum.evaluation.upper_threshold import UpperSide, check_upper
+from hilum.evaluation.temperature import calibrate
+from hilum.evaluation.triage import by_patient
+from hilum.files import save_json
+from hilum.outputs import CERTIFICATE, check_target
 from hilum.progress import Progress
-from hilum.saving import save_json
-from hilum.targets import CERTIFICATE, check_target
-from hilum.training.lock import alone
+from hilum.stats.calibration import for_temperature
+from hilum.training.lock import only_process
 from hilum.training.run import Run
 
 FORMAT = 2  # of 1, which had one threshold, decisions are the same
@@ -65,7 +63,6 @@ class Certified:
     facts: dict[str, Any]
 
 
-@alone("certify")
 def certify(
     run: Run,
     data: Path | Table | None = None,
@@ -115,67 +112,73 @@ def certify(
         raise RunError(msg)
     if out:
         check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])
-    group, members = _group(run, group, miss_rate, confidence, attempts)
-    part = select_part(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
-    calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
-    images, unchecked = _unseen(run, part, progress, temperature=bool(calibration.temperatures))
-    temperatures, book = calibration.temperatures, ledger_file(ledger)
-    file = out or (run.path / FILE if part.own else run.path / "certificates" / f"{part.name}.json")
-    claim = {"group": group, "members": list(members), "miss_rate": miss_rate, "confidence": confidence}
-    claim |= {"upper": asdict(upper)} if upper else {}
-    place = reserve(
-        book,
-        images.table,
-        {**claim, "model": _model(run, temperatures)},
-        run=run.path,
-        attempts=attempts,
-        certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-        check=lambda level: _check_enough(images.table, run.labels, members, group, miss_rate, level, part, upper),
-    )
-    for note in place.notes:
-        progress.line(note)
-    plain = predict(run, images, run.labels, progress=progress)
-    scaled = scale(plain, temperatures, run.labels, run.recipe.architecture) if temperatures else plain
-    predictions = Predictions.of(images.table, run.labels, scaled)
-    try:
-        found = certificate_of(predictions, group, members, miss_rate=miss_rate, confidence=place.level, upper=upper)
-    except CertificateError as error:
-        record_failure(book, place, str(error), predictions.probabilities)
-        raise
-    facts = {
-        "format": FORMAT,
-        "hilum": __version__,
-        "made": place.time,
-        **found,
-        "confidence": place.confidence,
-        "ledger": place.facts,
-        "model": _model(run, temperatures),
-        "data": {
-            "name": part.name,
-            "split": part.split,
-            "own": part.own,
-            "digest": digest_of(images.table),
-            "n_images": len(images.table),
-        },
-        "conditions": [*CONDITIONS, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
-        "notes": [*_notes(part, predictions), *filter(None, [unchecked])],
-        "exchangeability": None,
-    }
-    if not part.own:
-        reference = certificate_in_force(run, temperatures, facts["notes"])
-        if reference:
-            facts["exchangeability"] = compare_with(reference, predictions)
-        else:
-            facts["notes"].append(NO_REFERENCE.format(run=run.path))
-    sealed = seal(facts)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_json(file, sealed)
-    except OSError as error:
-        msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
-        raise CertificateError(msg) from error
-    record_result(book, sealed)
-    return Certified(file, sealed)
+    with only_process(run.path, "certify", wait=True, progress=progress):
+        group, members = _group(run, group, miss_rate, confidence, attempts)
+        evaluated = select_images(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
+        calibration = calibrate(
+            run, evaluated.root if evaluated.own else None, images=evaluated.whole, progress=progress
+        )
+        images, unchecked = _unseen(run, evaluated, progress, temperature=bool(calibration.temperatures))
+        temperatures, book = calibration.temperatures, ledger_file(ledger)
+        file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
+        claim = {"group": group, "members": list(members), "miss_rate": miss_rate, "confidence": confidence}
+        claim |= {"upper": asdict(upper)} if upper else {}
+        place = reserve(
+            book,
+            images.table,
+            {**claim, "model": _model(run, temperatures)},
+            run=run.path,
+            attempts=attempts,
+            certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
+            check=lambda level: _check_enough(
+                images.table, run.labels, members, group, miss_rate, level, evaluated, upper
+            ),
+        )
+        for note in place.notes:
+            progress.line(note)
+        plain = predict(run, images, run.labels, progress=progress)
+        predictions = Predictions.of(images.table, run.labels, calibration.applied_to(plain, run))
+        try:
+            found = certificate_of(
+                predictions, group, members, miss_rate=miss_rate, confidence=place.level, upper=upper
+            )
+        except CertificateError as error:
+            record_failure(book, place, str(error), predictions.probabilities)
+            raise
+        facts = {
+            "format": FORMAT,
+            "hilum": __version__,
+            "made": place.time,
+            **found,
+            "confidence": place.confidence,
+            "ledger": place.facts,
+            "model": _model(run, temperatures),
+            "data": {
+                "name": evaluated.name,
+                "split": evaluated.split,
+                "own": evaluated.own,
+                "digest": digest_of(images.table),
+                "n_images": len(images.table),
+            },
+            "conditions": [*CONDITIONS, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
+            "notes": [*_notes(evaluated, predictions), *filter(None, [unchecked])],
+            "exchangeability": None,
+        }
+        if not evaluated.own:
+            reference = certificate_in_force(run, temperatures, facts["notes"])
+            if reference:
+                facts["exchangeability"] = compare_with(reference, predictions)
+            else:
+                facts["notes"].append(NO_REFERENCE.format(run=run.path))
+        sealed = seal(facts)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_json(file, sealed)
+        except OSError as error:
+            msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
+            raise CertificateError(msg, code="unwritable", path=file) from error
+        record_result(book, sealed)
+        return Certified(file, sealed)
 
 
 def _group(
@@ -200,13 +203,13 @@ def _group(
     return chosen, members
 
 
-def _unseen(run: Run, part: Part, progress: Progress, *, temperature: bool) -> tuple[Images, str]:
+def _unseen(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperature: bool) -> tuple[Images, str]:
     """The images that may serve, of the run's own calibration patients those that fitted no temperature; and a note."""
-    images = part.images
-    if part.own and part.split == "calibration" and temperature:
+    images = evaluated.images
+    if evaluated.own and evaluated.split == "calibration" and temperature:
         images = images.select(np.flatnonzero(~for_temperature(images.table.patients())).tolist())
     seen, unchecked = find_seen(run, images.table, temperature=temperature), ""
-    if not part.own:
+    if not evaluated.own:
         pictures, unchecked = find_seen_pictures(run, images, progress)
         known = {item.path for item in seen}
         seen += [item for item in pictures.values() if item.path not in known]
@@ -216,7 +219,7 @@ def _unseen(run: Run, part: Part, progress: Progress, *, temperature: bool) -> t
         people = any(item.same == "patient" for item in seen)
         hint = " If equal patient_ids name other people, put the site's name before them." if people else ""
         msg = (
-            f"{part.root}: {len(seen)} of {len(images.table)} images are of patients whom the run has seen, and a "
+            f"{evaluated.root}: {len(seen)} of {len(images.table)} images are of patients whom the run has seen, and a "
             f"certificate takes others: {shown}{more}. Take these images out, or give other data.{hint}"
         )
         raise CertificateError(msg, code="seen-patients")
@@ -230,20 +233,20 @@ def _check_enough(
     group: str,
     miss_rate: float,
     confidence: float,
-    part: Part,
+    evaluated: EvaluationSet,
     upper: UpperSide | None,
 ) -> None:
     """Refuse, before anything is spent, what these patients are too few for whatever their scores are."""
     unseen = Predictions.of(table, labels, np.zeros((len(table), len(labels))))
     ill, others = by_patient(np.zeros(len(table)), unseen, members)
-    where = f"{part.root}, {part.split}"
+    where = f"{evaluated.root}, {evaluated.split}"
     sure = split_confidence(confidence, two_sided=upper is not None)
     if allowed_rank(len(ill), miss_rate, sure):
         if upper:
             check_upper(len(ill), {label: len(found) for label, found in others.items()}, upper, sure)
         return
     msg = too_few(len(ill), group, miss_rate, sure, where, two_sided=upper is not None)
-    if part.own and part.split == "calibration":
+    if evaluated.own and evaluated.split == "calibration":
         msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
     raise CertificateError(msg, code="too-few-patients")
 
@@ -258,10 +261,10 @@ def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]
     }
 
 
-def _notes(part: Part, predictions: Predictions) -> list[str]:
-    notes = [note for note in part.notes if "temperature was fitted" not in note]
+def _notes(evaluated: EvaluationSet, predictions: Predictions) -> list[str]:
+    notes = [note for note in evaluated.notes if "temperature was fitted" not in note]
     notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS.format(told=_told(predictions))}"]
-    if part.own and part.split == "test":
+    if evaluated.own and evaluated.split == "test":
         notes.append("WARNING: made on the test images: none are left that could show how it holds")
     return notes
 

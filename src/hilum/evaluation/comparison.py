@@ -12,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum import __version__
-from hilum.data.taxonomy import nested_decisions
+from hilum.data.labels import nested_decisions
 from hilum.errors import RunError
-from hilum.evaluation.decision import down_the_tree, most_probable
+from hilum.evaluation.differences import gains_over_seeds, paired_auroc, paired_differences
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.paired import gains_over_seeds, paired_auroc, paired_differences
-from hilum.evaluation.paired_tests import mcnemar, patient_test
+from hilum.evaluation.performance import down_the_tree, most_probable
 from hilum.evaluation.predictions import Predictions, read_predictions
-from hilum.file_sets import settle
-from hilum.intervals.shares import CONFIDENCE
+from hilum.files import save_json, settle
+from hilum.outputs import COMPARISON, PAGE, check_folder
 from hilum.progress import Progress
-from hilum.saving import save_json
-from hilum.targets import COMPARISON, PAGE, check_folder
+from hilum.stats.hypothesis_tests import mcnemar, patient_test
+from hilum.stats.intervals import CONFIDENCE
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
@@ -123,7 +122,7 @@ def measure_pair(first: Predictions, second: Predictions, *, same: bool = False)
 
     Returns:
         What ``comparison.json`` holds, without the parts that say where it comes from. ``rules`` has one entry for
-        each way of reading the probabilities (`hilum.evaluation.decision`); ``rule_effect`` says for each run what
+        each way of reading the probabilities (`hilum.evaluation.performance`); ``rule_effect`` says for each run what
         reading down the tree changes, which is nothing to labels without nesting (then None).
     """
     labels, truth, clusters = first.labels, first.truth, first.clusters
@@ -207,7 +206,7 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
 
 def _check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
     """A path is not an image: the files' hashes tell whether it was the same one."""
-    hashes = [{row.path: row.sha256 for row in run.split()} for run in (first, second)]
+    hashes = [{row.path: row.sha256 for row in run.rows} for run in (first, second)]
     for path in paths:
         one, two = (of_run.get(path, "") for of_run in hashes)
         if one and two and one != two:

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.audit.features import BLACKED_OUT
-from hilum.data.costs import has_slow_header
-from hilum.data.images import read_bytes, read_picture
-from hilum.data.pillow_decoding import open_image
-from hilum.data.reading import read_radiograph
+from hilum.audit.probe_features import BLACKED_OUT
+from hilum.data.file_kinds import has_slow_header
+from hilum.data.grey_values import open_image
+from hilum.data.images import read_bytes, read_picture, read_radiograph
 
 Pixels = NDArray[np.float32]
 Tables = dict[int, list[int]]

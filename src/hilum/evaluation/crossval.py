@@ -13,23 +13,24 @@ from scipy.special import stdtrit
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
-from hilum.audit.groups import find_groups
+from hilum.audit.near_duplicates.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.dataset import Table
 from hilum.data.label_names import check_one_finding
+from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
-from hilum.data.readers.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits, independent_groups
-from hilum.data.table import Table
 from hilum.errors import RunError, SplitError
-from hilum.evaluation.evaluate import Evaluation, evaluate, measure
+from hilum.evaluation.evaluate import Evaluation, evaluate
+from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import FILE, Predictions
-from hilum.file_sets import as_bytes, saving_together, stated
+from hilum.files import as_bytes, saving_together, stated
 from hilum.progress import Progress
-from hilum.training.findings import look, say
+from hilum.training.multirun import begin_series, identity, series, train_member
+from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
-from hilum.training.series import begin_series, identity, series, train_member
 from hilum.training.train import check_training, roles_of
 
 WHAT = "cross-validation"
@@ -87,7 +88,7 @@ def crossval(
         DataError: The data cannot be used.
         DivergenceError: The loss of a fold is no longer a finite number.
     """
-    from hilum.training.fit import check_network
+    from hilum.training.loop import check_network
 
     progress = progress or Progress()
     recipe = recipe or Recipe()
@@ -178,7 +179,8 @@ def assign_folds(table: Table, folds: int, seed: int = 0, duplicates: Sequence[i
         table: Rows with ``patient_id`` and ``sha256`` where they are known.
         folds: How many.
         seed: Of the division.
-        duplicates: One number an image, equal for duplicates (`hilum.audit.groups.find_groups`), if they are known.
+        duplicates: One number an image, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if
+            they are known.
 
     Returns:
         Of shape (N,), from 0 to `folds` - 1; images of one patient, or of one picture, share a fold.

@@ -18,13 +18,12 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from hilum.evaluation.cohort import Cohort, Rates
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.prevalence import Prior, at_prevalence
-from hilum.evaluation.proportions import PREVALENCES
-from hilum.evaluation.verdicts import REFUTED, at_least
-from hilum.intervals.combined import combined
-from hilum.intervals.shares import Estimate
+from hilum.evaluation.temperature import Prior, at_prevalence
+from hilum.evaluation.triage import Cohort, Rates
+from hilum.stats.intervals import Estimate, combined
+from hilum.stats.verdicts import PREVALENCES, REFUTED, at_least
+from hilum.text import interval_text
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -197,6 +196,6 @@ def harm_sentence(found: Mapping[str, Any] | None) -> str:
 
 
 def per_hundred(entry: Mapping[str, Any]) -> str:
-    """``-2.47 (95 % CI -3.10 to -1.92)``: a net benefit, per 100 patients."""
-    value, low, high = (100 * entry[name] for name in ("value", "low", "high"))
-    return f"{value:+.2f} (95 % CI {low:+.2f} to {high:+.2f})"
+    """``−2.47 (95 % CI −3.10 to −1.92)``: a net benefit, per 100 patients."""
+    hundred = {name: 100 * entry[name] for name in ("value", "low", "high")}
+    return interval_text(hundred, as_percent=False, sign=True, digits=2)

@@ -11,48 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.operating_point import OperatingPoint
-from hilum.data.readers.options import ReadOptions
-from hilum.data.table import Table
+from hilum.data.dataset import Table
+from hilum.data.options import ReadOptions
+from hilum.decision.ood import Judgement
 from hilum.errors import RunError
-from hilum.evaluation.abstaining import decisions_csv, measure_abstention
-from hilum.evaluation.abstention import familiarise, layouts_of
 from hilum.evaluation.accesses import FILE as ACCESS_FILE
 from hilum.evaluation.accesses import record_access
-from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.calibration import calibration_errors
-from hilum.evaluation.curves import curve_bands
+from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, no_witness
+from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
-from hilum.evaluation.exchangeability import with_features
-from hilum.evaluation.external import drop, internal_predictions
-from hilum.evaluation.feature_shift import feature_shift
-from hilum.evaluation.holding import certificate_in_force, holding, no_witness
-from hilum.evaluation.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
-from hilum.evaluation.outcomes import decide, to_read
-from hilum.evaluation.own_table import own_table, table_facts
-from hilum.evaluation.parts import select_part
+from hilum.evaluation.differences import drop, internal_predictions
+from hilum.evaluation.ood_reference import Abstention, familiarise, layouts_of
+from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions, predict_with_features
-from hilum.evaluation.prevalence import training_prior, with_stated
-from hilum.evaluation.proportions import (
-    DISCORDANCE,
-    POWER,
-    PREVALENCES,
-    detectable_difference,
-    predictive_values,
-    wilson_of,
-)
-from hilum.evaluation.reliability import brier_parts, reliability
 from hilum.evaluation.reliance import measure_reliance
-from hilum.evaluation.shortcut_gate import shortcut_gate
-from hilum.evaluation.slopes import calibration_by_label
-from hilum.evaluation.subgroups import columns_of, measure_subgroups
-from hilum.evaluation.temperature import scale
-from hilum.file_sets import as_bytes, saving_together, stated
-from hilum.intervals.shares import CONFIDENCE, Patients, as_json
+from hilum.evaluation.shortcut_baselines import shortcut_gate
+from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
+from hilum.evaluation.temperature import Calibration, Prior, calibrate, training_prior, with_stated
+from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
+from hilum.files import as_bytes, saving_together, stated
+from hilum.outputs import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.progress import Progress
-from hilum.targets import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
-from hilum.training.findings import known_of
-from hilum.training.lock import alone
+from hilum.training.lock import only_process
+from hilum.training.prepare import known_of
 from hilum.training.run import Run
 
 DECIDED = "decisions.csv"
@@ -70,7 +51,42 @@ class Evaluation:
     access: dict[str, Any]
 
 
-@alone("evaluate")
+@dataclass(frozen=True)
+class _Fitted:
+    """What is fitted to the run's own images once, and kept in the run.
+
+    Attributes:
+        calibration: Temperatures.
+        prior: The label frequencies to which the scaled probabilities belong.
+        abstention: The reference by which images are abstained on.
+        certificate: In force; None where there is none.
+    """
+
+    calibration: Calibration
+    prior: Prior
+    abstention: Abstention
+    certificate: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What is decided about the images that are evaluated.
+
+    Attributes:
+        judgement: How familiar they are; None without a reference.
+        check: How the certificate holds on their patients; None where these cannot say so.
+        members: Labels that are to be flagged.
+        flagged: Which images are flagged, shape (N,).
+        decisions: Of each image, and of each patient.
+    """
+
+    judgement: Judgement | None
+    check: dict[str, Any] | None
+    members: tuple[str, ...]
+    flagged: NDArray[np.bool_]
+    decisions: Decisions
+
+
 def evaluate(
     run: Run,
     data: Path | Table | None = None,
@@ -104,57 +120,96 @@ def evaluate(
         SplitError: The split is empty, or holds labels that the run does not know.
     """
     progress = progress or Progress()
-    labels, prevalences = run.labels, with_stated(prevalences)
+    prevalences = with_stated(prevalences)
     if out:
         check_folder(out, OUTPUTS)
     if not run.finished:
         where = run.environment["data"].get("given", "DATA")
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
-    part = select_part(run, data, split, progress, mapping=mapping, read=read)
-    for item in part.unreadable[:10]:
-        progress.line(f"left out: {item.message}")
-    rows = part.images.table.rows
-    calibration = calibrate(run, part.root if part.own else None, images=part.whole, progress=progress)
-    # Before the images themselves: with many, the features of both would not fit into memory side by side.
-    abstention = familiarise(run, part.root if part.own else None, images=part.whole, progress=progress)
-    plain, features = predict_with_features(run, part.images, labels, progress=progress)
-    probabilities = plain
-    if calibration.temperatures:
-        probabilities = scale(plain, calibration.temperatures, labels, run.recipe.architecture)
-    predictions = Predictions.of(part.images.table, labels, probabilities)
-    folder = out or run.path / "evaluation" / part.name
-    notes: list[str] = []  # of deciding, which a comparison of probabilities does not do
-    if part.own and part.split in ("train", "val"):  # a comparison says so in its own words
-        made = "trained on" if part.split == "train" else "chosen by"
+    with only_process(run.path, "evaluate", wait=True, progress=progress):
+        evaluated = select_images(run, data, split, progress, mapping=mapping, read=read)
+        for item in evaluated.unreadable[:10]:
+            progress.line(f"left out: {item.message}")
+        evaluated, notes = with_columns(run, evaluated)
+        # Before the images themselves: with many, the features of both would not fit into memory side by side.
+        fitted = _fit(run, evaluated, notes, progress)
+        plain, features = predict_with_features(run, evaluated.images, run.labels, progress=progress)
+        scaled = fitted.calibration.applied_to(plain, run)
+        predictions = Predictions.of(evaluated.images.table, run.labels, scaled)
+        decided = _decide(run, evaluated, fitted, predictions, features, notes, progress)
+        del features
+        metrics = _measure(run, evaluated, fitted, predictions, plain, decided, notes, prevalences, progress)
+        folder = out or run.path / "evaluation" / evaluated.name
+        access = _write(run, evaluated, fitted, predictions, decided, metrics, folder, ledger)
+    return Evaluation(folder, metrics, predictions, access)
+
+
+def _fit(run: Run, evaluated: EvaluationSet, notes: list[str], progress: Progress) -> _Fitted:
+    """Temperature, reference of abstention, and certificate; `notes` say why there is none, or what it is worth."""
+    root = evaluated.root if evaluated.own else None
+    calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
+    prior = calibration.prior or training_prior(run)
+    abstention = familiarise(run, root, images=evaluated.whole, progress=progress)
+    if evaluated.own and evaluated.split in ("train", "val"):  # a comparison says so in its own words
+        made = "trained on" if evaluated.split == "train" else "chosen by"
         notes.append(f"WARNING: the run was {made} these images, which show nothing of its worth on others")
-    columns = columns_of(run, rows)
-    certificate = certificate_in_force(run, calibration.temperatures, notes)
-    if certificate and (why := no_witness(certificate, part)):
-        notes.append(f"WARNING: {why}")
+    return _Fitted(calibration, prior, abstention, certificate_in_force(run, calibration.temperatures, notes))
+
+
+def _decide(
+    run: Run,
+    evaluated: EvaluationSet,
+    fitted: _Fitted,
+    predictions: Predictions,
+    features: NDArray[np.float32],
+    notes: list[str],
+    progress: Progress,
+) -> _Decided:
+    """Flag, clear or abstain, image by image and patient by patient, and check the certificate on these patients."""
+    certificate, abstention = fitted.certificate, fitted.abstention
+    why = no_witness(certificate, evaluated) if certificate else ""
+    notes += [f"WARNING: {why}"] if why else []
     judgement = None
     if abstention.reference:
-        judgement = abstention.reference.judge_layouts(features, layouts_of(part.images))
+        judgement = abstention.reference.judge_layouts(features, layouts_of(evaluated.images))
     else:
         notes.append(abstention.note)
-    reasons = judgement.reasons if judgement else [""] * len(rows)
-    held = holding(certificate, predictions, reasons) if certificate and not why else None
-    if held and held["exchangeability"]:
-        own_root = part.root if part.own else None
-        shift = feature_shift(run, predictions, features, own_root, images=part.whole, progress=progress)
-        held["exchangeability"] = with_features(held["exchangeability"], shift)
-    del features
-    for note in (*part.notes, *notes):
+    reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
+    check = None
+    if certificate and not why:
+        check = check_certificate(run, certificate, evaluated, predictions, features, reasons, progress)
+    for note in (*evaluated.notes, *notes):
         progress.line(note)
     members, flagged = flags(predictions, certificate, run.protected, run.healthy)
     if not members:
-        notes.append(f"{UNDECIDED} ({', '.join(labels)})")
+        notes.append(f"{UNDECIDED} ({', '.join(run.labels)})")
         progress.line(notes[-1])
-    decisions = decide(predictions, certificate, reasons)
-    shortcuts, thumbnail = shortcut_gate(run, predictions, part.images.table, own=part.own, progress=progress)
-    metrics = {
-        "name": part.name,
-        "split": part.split,
+    return _Decided(judgement, check, members, flagged, decide(predictions, certificate, reasons))
+
+
+def _measure(
+    run: Run,
+    evaluated: EvaluationSet,
+    fitted: _Fitted,
+    predictions: Predictions,
+    plain: NDArray[np.float64],
+    decided: _Decided,
+    notes: list[str],
+    prevalences: Sequence[float],
+    progress: Progress,
+) -> dict[str, Any]:
+    """What ``metrics.json`` holds, but for the files beside it; `plain` are the network's own probabilities."""
+    calibration, abstention, certificate = fitted.calibration, fitted.abstention, fitted.certificate
+    judgement, flagged, members = decided.judgement, decided.flagged, decided.members
+    table, dataset = evaluated.table, evaluated.dataset
+    subgroups = measure_subgroups(predictions, columns_of(table.rows), run.protected)
+    facts = table_facts(dataset) if evaluated.own else None
+    shortcuts, thumbnail = shortcut_gate(predictions, table, dataset, progress=progress)
+    inside = None if evaluated.own else internal_predictions(run)
+    return {
+        "name": evaluated.name,
+        "split": evaluated.split,
         **measure(predictions, protected=run.protected, prevalences=prevalences),
         **details(predictions),
         "calibration": {
@@ -162,41 +217,61 @@ def evaluate(
             "note": calibration.note,
             "before": probability_scores(predictions.truth, plain, predictions.clusters),
         },
-        "data": {"root": str(part.root.resolve()), "digest": part.images.digest, "notes": list(part.notes)},
+        "data": {
+            "root": str(evaluated.root.resolve()),
+            "digest": evaluated.images.digest,
+            "notes": list(evaluated.notes),
+        },
         "notes": notes,
         "audit": known_of(run),
         "healthy": list(run.healthy),
-        "subgroups": measure_subgroups(predictions, columns, run.protected),
-        "operating_point": held,
+        "subgroups": subgroups,
+        "operating_point": decided.check,
         "decision_curve": decision_curve(
             predictions,
             members,
-            calibration.prior or training_prior(run),
+            fitted.prior,
             flagged=flagged if certificate else None,
             thumbnail=thumbnail,
             prevalences=prevalences,
         ),
         "certificate": certificate,
-        "table": table_facts(own_table(run, part.root)) if part.own else None,
-        "drop": drop(inside, predictions) if not part.own and (inside := internal_predictions(run)) else None,
+        "table": facts,
+        "drop": drop(inside, predictions) if inside else None,
         "shortcuts": shortcuts,
-        "reliance": measure_reliance(run, part.images.table, labels, positive_label=run.protected, progress=progress),
+        "reliance": measure_reliance(
+            run, evaluated.images.table, run.labels, positive_label=run.protected, progress=progress
+        ),
         "abstention": {
             **abstention.facts,
-            "decisions": dict(Counter(decisions.images)),
-            **measure_abstention(predictions, flagged, members, judgement, to_read(decisions.images)),
+            "decisions": dict(Counter(decided.decisions.images)),
+            **measure_abstention(predictions, flagged, members, judgement, decided.decisions.to_read),
         }
         if judgement
         else None,
         "abstention_note": abstention.note,
-        "unreadable": [{"path": item.path, "message": item.message} for item in part.unreadable],
+        "unreadable": [{"path": item.path, "message": item.message} for item in evaluated.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }
-    tables = {FILE: predictions.to_csv(), DECIDED: decisions_csv(predictions, decisions, judgement)}
-    metrics["files"] = {name: stated(content, len(rows)) for name, content in tables.items()}
+
+
+def _write(
+    run: Run,
+    evaluated: EvaluationSet,
+    fitted: _Fitted,
+    predictions: Predictions,
+    decided: _Decided,
+    metrics: dict[str, Any],
+    folder: Path,
+    ledger: Path | None,
+) -> dict[str, Any]:
+    """Write the tables and the measures together, and record the access to these images."""
+    decisions = decisions_csv(predictions, decided.decisions, decided.judgement)
+    tables = {FILE: predictions.to_csv(), DECIDED: decisions}
+    metrics["files"] = {name: stated(content, len(predictions.paths)) for name, content in tables.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        access = record_access(run, part, folder, certificate=certificate, file=ledger)
+        access = record_access(run, evaluated, folder, certificate=fitted.certificate, file=ledger)
         with saving_together(folder) as save:
             for name, content in tables.items():
                 save(name, content)
@@ -204,124 +279,4 @@ def evaluate(
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    return Evaluation(folder, metrics, predictions, access)
-
-
-def flags(
-    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
-) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """What must not be missed, and which images are called so.
-
-    By the certificate; without one the positive label, or whatever is not healthy where there is none, and the images
-    of which it is the most probable label. The latter is no triage decision: that takes an operating point. Where no
-    label is known to be healthy either, there are no members.
-    """
-    labels = predictions.labels
-    if certificate:
-        point = OperatingPoint.of(certificate).for_images()
-        return point.members, point.scores(predictions.probabilities, labels) >= point.flag_from
-    members = tuple(
-        label for label in labels if (label == protected if protected else healthy and label not in healthy)
-    )
-    return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
-
-
-def measure(
-    predictions: Predictions,
-    *,
-    protected: str | None = None,
-    folds: NDArray[np.int64] | None = None,
-    prevalences: Sequence[float] = PREVALENCES,
-) -> dict[str, Any]:
-    """All measures of some predictions, with intervals that count patients.
-
-    Args:
-        predictions: Of N images, K labels.
-        protected: The label that must not be missed.
-        folds: Fold of each image, shape (N,), of a cross-validation: areas then compare scores within folds.
-        prevalences: Of the predictive values.
-
-    Returns:
-        What ``metrics.json`` holds, without the parts that say where it comes from.
-    """
-    truth, probabilities = predictions.truth, predictions.probabilities
-    labels, patients = predictions.labels, Patients(predictions.clusters)
-    confusion = confusion_counts(truth, predictions.predicted, len(labels)).tolist()
-    known = all(predictions.patients)
-    decisions = decision_auroc(truth, probabilities, labels, patients, folds=folds)
-    return {
-        "labels": list(labels),
-        "protected": protected,
-        "n_images": len(truth),
-        "n_patients": len(set(predictions.patients)) if known else None,
-        "with_patient": sum(map(bool, predictions.patients)),
-        "unit": "patients" if known else "images",
-        "confusion": confusion,
-        **as_json(measures(truth, probabilities, labels, patients, folds=folds)),
-        **({"decisions": as_json(decisions)} if decisions else {}),
-        "wilson": wilson_of(confusion, labels, CONFIDENCE),
-        "predictive_values": _predictive_values(predictions, protected, patients, prevalences),
-        "detectable": _detectable(predictions),
-        **probability_scores(truth, probabilities, predictions.clusters),
-        "calibration_by_label": calibration_by_label(truth, probabilities, labels, patients),
-        "intervals": {"confidence": CONFIDENCE},
-    }
-
-
-def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) -> dict[str, Any]:
-    """Scores of the probabilities themselves: ``log_loss``, ``brier`` and both calibration errors.
-
-    Args:
-        truth: Index of each image's label, shape (N,).
-        probabilities: Of shape (N, K).
-        clusters: The patient of each image.
-
-    Returns:
-        ``ece_class_wise`` and ``ece_top_label`` as `calibration_errors` has them; ``ece`` is the former, under its
-        earlier name.
-    """
-    errors = calibration_errors(truth, probabilities, clusters)
-    return {
-        "log_loss": log_loss(truth, probabilities),
-        "brier": brier(truth, probabilities),
-        **errors,
-        "ece": errors["ece_class_wise"],
-    }
-
-
-def _predictive_values(
-    predictions: Predictions, protected: str | None, patients: Patients, prevalences: Sequence[float]
-) -> dict[str, Any] | None:
-    """Of the protected label, called where it is the most probable one; None without patients on both sides."""
-    if protected not in predictions.labels:
-        return None
-    k = predictions.labels.index(protected)
-    positive = predictions.truth == k
-    if not positive.any() or positive.all():
-        return None
-    found = predictive_values(positive, predictions.predicted == k, patients, prevalences=prevalences)
-    return {"label": protected, **found}
-
-
-def _detectable(predictions: Predictions) -> dict[str, Any]:
-    """The difference of accuracy that so many patients would show in four of five samples; images where unknown."""
-    known = all(predictions.patients)
-    count = len(set(predictions.clusters))
-    return {
-        "discordance": DISCORDANCE,
-        "power": POWER,
-        "unit": "patients" if known else "images",
-        "count": count,
-        "value": detectable_difference(count),
-    }
-
-
-def details(predictions: Predictions) -> dict[str, Any]:
-    """What a page draws: curves with bands, reliability diagrams, and the Brier score's parts."""
-    truth, probabilities, labels = predictions.truth, predictions.probabilities, predictions.labels
-    patients = Patients(predictions.clusters)
-    return {
-        "curves": curve_bands(probabilities, truth, labels, patients),
-        "reliability": reliability(truth, probabilities, labels, patients),
-        "brier_parts": brier_parts(truth, probabilities, labels, predictions.clusters),
-    }
+    return access

@@ -16,18 +16,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from hilum import __version__
 from hilum.errors import LedgerError
-from hilum.opening import LARGEST_TABLE, read_text, read_whole
-from hilum.saving import save_json
-from hilum.targets import LEDGER, check_target
+from hilum.files import LARGEST_TABLE, append, locked, read_text, read_whole, save_json
+from hilum.outputs import LEDGER, check_target
 
 FORMAT = 1
 FILE = "ledger.jsonl"
@@ -139,7 +136,7 @@ class Ledger:
         entry["hash"] = _hash(entry)
         size = self.file.stat().st_size if self.file.exists() else 0
         try:
-            _append(self.file, _line(entry))
+            append(self.file, _line(entry))
             self._write_head(entry)
         except OSError as error:
             with suppress(OSError):  # it may be the head alone that has no room
@@ -159,21 +156,21 @@ def open_ledger(file: Path) -> Iterator[Ledger]:
     Raises:
         LedgerError: It is damaged, or nobody may write there.
     """
-    lock = FileLock(file.with_name(f"{file.name}.lock"), timeout=PATIENCE, mode=0o664)  # a team's, too
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
+
+    def refuse() -> None:
         msg = f"{file}: another process has held the ledger for {PATIENCE:.0f} seconds. Wait until it is done."
-        raise LedgerError(msg) from error
-    except OSError as error:
-        raise LedgerError(_unwritable(file, error), code="unwritable", path=file) from error
-    try:
+        raise LedgerError(msg)
+
+    with ExitStack() as stack:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = file.with_name(f"{file.name}.lock")
+            stack.enter_context(locked(lock, refuse, silence=PATIENCE, mode=0o664))  # a team's, too
+        except OSError as error:
+            raise LedgerError(_unwritable(file, error)) from error
         if file.exists() and not os.access(file, os.W_OK):
             raise LedgerError(_unwritable(file, PermissionError(13, "Permission denied")))
         yield read_ledger(file)
-    finally:
-        lock.release()
 
 
 def read_ledger(file: Path) -> Ledger:
@@ -239,23 +236,6 @@ def _entry(file: Path, number: int, line: bytes, before: str) -> dict[str, Any]:
         msg = f"{file}, line {number}: does not follow the line before it: lines were taken out or put in. {ANEW}."
         raise LedgerError(msg, code="broken-chain", path=file)
     return entry
-
-
-def _append(file: Path, line: bytes) -> None:
-    """Write one line, whole or not at all."""
-    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        size = os.fstat(handle).st_size
-        try:
-            written = 0
-            while written < len(line):
-                written += os.write(handle, line[written:])
-            os.fsync(handle)
-        except OSError:
-            os.ftruncate(handle, size)
-            raise
-    finally:
-        os.close(handle)
 
 
 def _head(file: Path) -> Path:

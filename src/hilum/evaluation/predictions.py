@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hilum.cells import cell, from_cell
-from hilum.data.cache import Images
-from hilum.data.operating_point import are_probabilities
-from hilum.data.rows import owner
-from hilum.data.table import Table
+from hilum.audit.checks.label_issues import Opinion
+from hilum.data.cache import Images, open_images
+from hilum.data.dataset import Table, owner
+from hilum.decision.operating_point import are_probabilities
 from hilum.errors import CheckpointError, RunError
-from hilum.file_sets import settle
-from hilum.models.penultimate import WithFeatures
-from hilum.opening import LARGEST_TABLE, read_whole
+from hilum.files import LARGEST_TABLE, read_whole, save_bytes, settle
+from hilum.models.stages import WithFeatures
+from hilum.outputs import cell, from_cell
 from hilum.progress import Progress
-from hilum.saving import save_bytes
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
-from hilum.training.network import build_for, to_network_range
-from hilum.training.run import Run, read_json
+from hilum.training.module import build_for, to_network_range
+from hilum.training.run import Run, open_run, read_json
 
 FILE = "predictions.csv"
 COMPANIONS = ("metrics.json", "crossval.json")  # what lies beside it, and says how many rows it has and its hash
@@ -220,3 +218,80 @@ def _predict(
         )
         raise CheckpointError(msg, code="not-a-number")
     return probabilities, features
+
+
+CROSSVAL = "crossval.json"
+BETTER = (
+    "A single run judges only what it was not trained on; after hilum crossval every image is judged: give its folder "
+    "to --run."
+)
+
+
+def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Table], Opinion]:
+    """Open what is to judge a dataset; the work is done when the result is called.
+
+    Args:
+        folder: A run, or a cross-validation.
+        progress: Told as images are judged.
+
+    Returns:
+        A function of a table whose rows have their SHA-256. It raises `RunError` where not one image can be judged.
+
+    Raises:
+        RunError: There is no finished run or cross-validation.
+    """
+    progress = progress or Progress()
+    settle(folder)
+    if (folder / CROSSVAL).is_file():
+        return lambda table: _of_folds(folder, table)
+    if (folder / "plan.json").is_file() and list(folder.glob("fold-*")):
+        msg = f"{folder}: this cross-validation is not finished. Go on with hilum crossval --resume."
+        raise RunError(msg)
+    run = open_run(folder)
+    if not run.finished:
+        msg = f"{folder}: the training is not finished. Go on with: hilum train DATA --out {folder} --resume"
+        raise RunError(msg)
+    return lambda table: _of_run(run, table, progress)
+
+
+def _of_run(run: Run, table: Table, progress: Progress) -> Opinion:
+    """Judge whatever the run was not trained on, by content; patients that it was trained on are passed over, too."""
+    trained = [row for row in run.rows if row.split == "train"]
+    contents = {row.sha256 for row in trained}
+    patients = {row.patient_id for row in trained if row.patient_id}
+    unseen = [
+        i
+        for i, row in enumerate(table.rows)
+        if row.sha256 not in contents and row.patient_id not in patients and row.label in run.labels
+    ]
+    if not unseen:
+        msg = (
+            f"{run.path}: was trained on every image of {table.root} whose label it knows, so that it cannot judge "
+            "any. Give it the folder of a cross-validation (hilum crossval), or other data."
+        )
+        raise RunError(msg)
+    images = open_images(replace(table, notes=()), run.recipe.preprocessing, progress=progress)
+    place = {row.path: i for i, row in enumerate(images.table.rows)}
+    unseen = [i for i in unseen if table.rows[i].path in place]
+    chosen = images.select(place[table.rows[i].path] for i in unseen)
+    probabilities = predict(run, chosen, run.labels, progress=progress)
+    how = "which was not trained on them"
+    return Opinion(run.labels, np.array(unseen, np.int64), probabilities, str(run.path), how, BETTER)
+
+
+def _of_folds(folder: Path, table: Table) -> Opinion:
+    """What the fold that had not seen an image said of it, by content: files may have moved or got other labels."""
+    predictions = read_predictions(folder / "predictions.csv")
+    content = {row.path: row.sha256 for row in open_run(folder / "fold-1").rows}
+    row_of = {content.get(path, ""): number for number, path in enumerate(predictions.paths)}
+    known = [
+        (i, row_of[row.sha256])
+        for i, row in enumerate(table.rows)
+        if row.sha256 and row.sha256 in row_of and row.label in predictions.labels
+    ]
+    if not known:
+        msg = f"{folder}: not one image of {table.root} is in this cross-validation. Give --run one of these data."
+        raise RunError(msg)
+    positions, rows = np.array(known, np.int64).T
+    how = "each by the fold that had not seen it"
+    return Opinion(predictions.labels, positions, predictions.probabilities[rows], str(folder), how)

@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
+from hilum.data.dataset import Row, Table
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.table import Row, Table
 from hilum.errors import ImageError
 from hilum.evaluation.counterfactuals import BLACKOUTS, SWAPS, Pixels, Source, read_source
 from hilum.evaluation.predictions import predict
-from hilum.evaluation.verdicts import holm
-from hilum.intervals.means import mean_estimate, ratio_of_means, sign_flip_of_mean
 from hilum.progress import Progress
+from hilum.stats.intervals import mean_estimate, ratio_of_means, sign_flip_of_mean
+from hilum.stats.verdicts import holm
 from hilum.training.run import Run
 
 Bytes = NDArray[np.uint8]

@@ -1,27 +1,37 @@
-"""The same measures within parts of the patients: source, view, sex, bands of age, or any column of the table."""
+"""What the dataset's further columns say: the same measures within parts of the patients, and what a report asks for.
+
+Parts are by source, view, sex, bands of age, or any column of the table.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hilum.audit.features import NAMES_AN_IMAGE, NAMES_THE_LABEL
-from hilum.data.readers.read import read_table
+from hilum.audit.probe_features import NAMES_AN_IMAGE, NAMES_THE_LABEL
+from hilum.data.confounding import given_away
+from hilum.data.dataset import Row, Table
+from hilum.data.labels import is_covid
 from hilum.data.splits import GROUP_COLUMN
-from hilum.data.table import Row
-from hilum.errors import HilumError
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.proportions import SIGNIFICANT
-from hilum.evaluation.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, holm, not_lower, scaled_to_decide, weakest
-from hilum.intervals.areas import auroc_estimate
-from hilum.intervals.combined import combined
-from hilum.intervals.shares import CONFIDENCE, Bools, Estimate, Patients, as_json, proportion
-from hilum.training.run import Run
+from hilum.stats.auc import auroc_estimate
+from hilum.stats.intervals import CONFIDENCE, Bools, Estimate, Patients, as_json, combined, proportion
+from hilum.stats.verdicts import (
+    NOT_SHOWN,
+    REFUTED,
+    SHOWN,
+    SIGNIFICANT,
+    Verdict,
+    holm,
+    not_lower,
+    scaled_to_decide,
+    weakest,
+)
+from hilum.text import interval_text, p_equals
 
 AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")
 AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
@@ -29,13 +39,23 @@ MOST_VALUES = 12
 FEWEST_IMAGES = 10  # of the largest subgroup: a column below that names images, whatever it is called
 MARGIN = 0.10  # by which recall may be lower in a subgroup than in the rest
 UNKNOWN, OTHERS = "unknown", "others"
+WANTED = {  # what a report asks for, by the names under which tables have it
+    "source": ("source", "site", "hospital", "institution", "dataset"),
+    "site": ("site", "hospital", "institution", "centre", "center"),
+    "date": ("date", "year", "acquired", "acquisition_date", "study_date", "studydate"),
+    "licence": ("licence", "license"),
+    "age": AGE,
+    "sex": ("sex", "gender", "patient_sex", "patientsex"),
+    "view": ("view", "projection", "view_position", "viewposition"),
+    "label_source": ("label_source", "reference_standard", "ground_truth", "labelled_by", "annotator", "rt_pcr"),
+}
+FIRST_COVID = 2019
 
 
-def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
+def columns_of(rows: Sequence[Row]) -> dict[str, list[str]]:
     """What the table says of each image beyond path, label and patient.
 
     Args:
-        run: Whose own data may have been opened without their further columns.
         rows: Of the N images.
 
     Returns:
@@ -43,8 +63,6 @@ def columns_of(run: Run, rows: Sequence[Row]) -> dict[str, list[str]]:
         than 12 values, numbers become thirds, and words that are not among the 11 most frequent are ``others``.
     """
     extras = [{"source": row.source, **row.extra} for row in rows]
-    if not any(value for extra in extras for value in extra.values()):
-        extras = _from_dataset(run, rows)
     found: dict[str, list[str]] = {}
     for name in dict.fromkeys(key for extra in extras for key in extra):
         if name == GROUP_COLUMN or NAMES_AN_IMAGE.search(name.lower()) or NAMES_THE_LABEL.search(name.lower()):
@@ -178,12 +196,12 @@ def subgroup_sentences(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for column, value, entry in sorted(_compared(found), key=lambda one: one[2]["value"]):
         if entry["verdict"] == SHOWN:
             continue
-        adjusted = f"p = {entry['p_holm']:.2g} after Holm's correction"
+        adjusted = f"{p_equals(entry['p_holm'])} after Holm's correction"
         needed = entry["patients_to_decide"] if entry["verdict"] == NOT_SHOWN else None
         enough = f"; about {needed:,} patients of it would decide" if needed else ""
         told.append(
-            f"{column} {value}: {100 * entry['value']:+.1f} points against the rest (95 % CI {100 * entry['low']:+.1f} "
-            f"to {100 * entry['high']:+.1f}; {adjusted}), {entry['verdict']}{enough}"
+            f"{column} {value}: against the rest {interval_text(entry, sign=True, more=adjusted)}, "
+            f"{entry['verdict']}{enough}"
         )
     return told
 
@@ -216,19 +234,62 @@ def _measure(predictions: Predictions, here: Any, protected: str | None) -> dict
     }
 
 
-def _from_dataset(run: Run, rows: Sequence[Row]) -> list[dict[str, str]]:
-    """The columns of the run's own data, read anew: a run keeps paths, labels and patients only."""
-    data = run.environment.get("data", {})
-    try:
-        table = read_table(Path(data.get("given") or data["root"]), run.read_options)
-    except (HilumError, KeyError, OSError):
-        return [{} for _ in rows]
-    wanted = {row.path for row in rows}
-    known = {row.path: {"source": row.source, **row.extra} for row in table.rows if row.path in wanted}
-    return [known.get(row.path, {}) for row in rows]
-
-
 def in_order(value: str) -> tuple[bool, bool, float, str]:
     """A key to sort values by: numbers and bands by size, then words, then `OTHERS` and `UNKNOWN`."""
     head = re.match(r"-?\d+(\.\d+)?", value)
     return value == UNKNOWN, value == OTHERS, float(head[0]) if head else float("inf"), value
+
+
+def table_facts(table: Table) -> dict[str, Any]:
+    """What the table says of source, date, licence, age, sex, view, and the making of labels.
+
+    Returns:
+        ``n_images``; ``columns``: for each of `WANTED` the column that has it, its share of filled cells and, where it
+        takes few values, counts by label; ``given_away``: labels that the source gives away; ``impossible``: labels
+        that cannot be true at their images' dates; ``undated``: images whose date tells no year.
+    """
+    names = dict.fromkeys(name for row in table.rows for name in row.extra)
+    columns: dict[str, Any] = {}
+    for wanted, synonyms in WANTED.items():
+        named = [name for name in ("source", *names) if name.lower() in synonyms]
+        cells = ((name, [_cell(row, name) for row in table.rows]) for name in named)
+        name, values = next(((name, values) for name, values in cells if any(values)), ("", []))
+        if not name:
+            continue
+        filled = sum(bool(value) for value in values)
+        if wanted == "age":
+            values = [age_band(value) for value in values]
+        pairs = zip(table.rows, values, strict=True)
+        by_label = Counter((row.label, value or "unknown") for row, value in pairs)
+        few = len({value for _, value in by_label}) <= MOST_VALUES
+        counts = {label: {v: n for (of, v), n in sorted(by_label.items()) if of == label} for label in table.labels}
+        columns[wanted] = {"column": name, "filled": filled / len(table), "by_label": counts if few else None}
+    date = columns.get("date", {}).get("column")
+    return {
+        "n_images": len(table),
+        "columns": columns,
+        "given_away": [found.sentence for found in given_away(table)],
+        "impossible": _impossible(table, date),
+        "undated": sum(_year(row, date) is None for row in table.rows) if date else None,
+    }
+
+
+def _impossible(table: Table, column: str | None) -> list[str]:
+    """COVID-19 before there was any."""
+    if column is None:
+        return []
+    early: Counter[str] = Counter()
+    for row in table.rows:
+        year = _year(row, column)
+        if year and year < FIRST_COVID and is_covid(row.label):
+            early[row.label] += 1
+    return [f"{count} images of '{label}' are dated before {FIRST_COVID}" for label, count in early.items()]
+
+
+def _year(row: Row, column: str) -> int | None:
+    year = re.search(r"(19|20)\d\d", _cell(row, column))
+    return int(year[0]) if year else None
+
+
+def _cell(row: Row, column: str) -> str:
+    return row.source.strip() if column == "source" else str(row.extra.get(column, "")).strip()

@@ -1,180 +1,261 @@
-"""Temperature scaling: probabilities that can be taken at their word.
-
-The most probable label of a flat classifier stays the same. What is read down the label tree, and the most probable
-label of a cascade, whose stages are scaled apart, may change: there the probabilities were not comparable before.
-"""
+"""Probabilities for a population in which the disease is more, or less, frequent than where they were made."""
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
-from hilum.data.taxonomy import Branch, branches
-from hilum.intervals.shares import Patients
+from hilum.data.cache import Images
+from hilum.data.dataset import owner
+from hilum.errors import CertificateError, UsageError
+from hilum.evaluation.certificate_check import read_certificate
+from hilum.evaluation.cohort import own_images
+from hilum.evaluation.predictions import predict
+from hilum.files import save_json
+from hilum.progress import Progress
+from hilum.stats.calibration import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
+from hilum.stats.intervals import Patients
+from hilum.stats.metrics import log_loss
+from hilum.stats.verdicts import PREVALENCES
+from hilum.training.lock import only_process
+from hilum.training.run import Run, read_json
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-RANGE = (0.05, 20.0)
-FEWEST, FEWEST_ERRORS = 20, 5
-PRIOR = 0.5
-SMALLEST = np.finfo(np.float64).tiny
-FOLDS = 5
+FEWEST = 5  # patients of each label, below which the shares of the training images are taken instead
+STEPS, CLOSE = 500, 1e-10
 
 
-def decisions_of(labels: Sequence[str], architecture: str) -> tuple[Branch, ...]:
-    """What has a temperature of its own: every decision of a cascade; the only one of a flat classifier."""
-    if architecture == "cascade":
-        return branches(labels)
-    return (Branch("", tuple(labels), tuple((k,) for k in range(len(labels)))),)
+@dataclass(frozen=True)
+class Prior:
+    """The label frequencies to which a model's probabilities belong.
 
-
-def fit_temperatures(truth: Ints, probabilities: Floats, labels: Sequence[str], architecture: str) -> dict[str, float]:
-    """The temperatures that make the log-loss smallest (Guo et al. 2017, "On Calibration of Modern Neural Networks").
-
-    Args:
-        truth: Index of each image's label, shape (N,); of patients that neither training nor test has.
-        probabilities: What the network says of them, shape (N, K).
-        labels: K names.
-        architecture: ``flat``, or ``cascade``, whose decisions are fitted one by one on the images that reach them.
-
-    Returns:
-        By the folder at which the decision is made, empty at the root; above 1 the network was too sure of itself.
-        A decision that fewer than 20 images reach, or of which fewer than 5 are misjudged, keeps 1: a few right
-        answers would only ask for boundless certainty. Against the same, the logarithm of a temperature is drawn
-        towards 0 like a normal variable of standard deviation 0.5. Empty if no decision could be fitted.
+    Attributes:
+        shares: Frequency of each label, of shape (K,); they sum to one.
+        offsets: Logarithm of the factor by which the probability of each label is too low there, of shape (K,).
+        source: The patients who tell.
     """
-    fitted: dict[str, float] = {}
-    found_any = False
-    for decision in decisions_of(labels, architecture):
-        child = np.array(decision.child_of(len(labels)))[truth]
-        here = child >= 0
-        logs = np.log(np.maximum(_shares(probabilities[here], decision), SMALLEST))
-        answer = child[here]
 
-        def loss(log_temperature: float, logs: Floats = logs, answer: Ints = answer) -> float:
-            scaled = logs / np.exp(log_temperature)
-            scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
-            prior = (log_temperature / PRIOR) ** 2 / 2
-            return float(prior - scaled[np.arange(len(answer)), answer].sum())
-
-        enough = len(answer) >= FEWEST and (logs.argmax(axis=1) != answer).sum() >= FEWEST_ERRORS
-        found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded") if enough else None
-        fitted[decision.name] = float(np.exp(found.x)) if found else 1.0
-        found_any = found_any or enough
-    return fitted if found_any else {}
+    shares: Floats
+    offsets: Floats
+    source: str
 
 
-def held_out_log_loss(
-    truth: Ints, probabilities: Floats, labels: Sequence[str], architecture: str, clusters: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """What temperatures would do to patients that they were not fitted to, by cross-validation over patients.
+def with_stated(prevalences: Sequence[float]) -> tuple[float, ...]:
+    """The prevalences of every report and further ones, in order.
+
+    Raises:
+        UsageError: One is not between 0 and 1.
+    """
+    for prevalence in prevalences:
+        if not 0 < prevalence < 1:
+            msg = f"--prevalence {prevalence:g}: give a share above 0 and below 1, such as 0.02 for 2 %"
+            raise UsageError(msg, code="not-a-share")
+    return tuple(sorted({*PREVALENCES, *prevalences}))
+
+
+def fit_prior(truth: Ints, probabilities: Floats, clusters: Sequence[str], source: str) -> Prior | None:
+    """Find the frequencies of the labels, and the offsets with which the probabilities agree with them on average.
+
+    The offsets are the intercepts of a multinomial logistic recalibration ("bias correction" in Alexandari et al.
+    2020, ICML): class weights in training make frequent what is rare. Each patient counts once.
 
     Args:
         truth: Index of each image's label, shape (N,).
-        probabilities: What the network says of them, shape (N, K).
-        labels: K names.
-        architecture: ``flat`` or ``cascade``.
-        clusters: The patient of each image, N names; five folds by a hash of the name.
+        probabilities: Of shape (N, K).
+        clusters: The patient of each image, N names.
+        source: Name of these patients.
 
     Returns:
-        By decision, as in `fit_temperatures`: the mean held-out log-loss of the images that reach it, ``before`` and
-        ``after`` scaling, and ``error``, the standard error by patient of their difference; empty where none does.
+        None where a label has fewer than five patients.
     """
-    patients = Patients(clusters)
-    fold = np.array([int(_digest(name)[:8], 16) % FOLDS for name in clusters])
-    scaled = probabilities.copy()
-    for held_out in range(FOLDS):
-        rest, here = fold != held_out, fold == held_out
-        fitted = fit_temperatures(truth[rest], probabilities[rest], labels, architecture)
-        scaled[here] = scale(probabilities[here], fitted, labels, architecture) if fitted else probabilities[here]
-    found: dict[str, dict[str, float]] = {}
-    for decision in decisions_of(labels, architecture):
-        reached = np.array(decision.child_of(len(labels)))[truth] >= 0
-        if not reached.any():
-            found[decision.name] = {}
-            continue
-        before, after = (_losses(truth, stated, decision, len(labels)) for stated in (probabilities, scaled))
-        gain = before - after
-        influence = patients.take(reached).sums(gain - gain.mean()) / len(gain)
-        error = float(np.sqrt((influence**2).sum()))
-        found[decision.name] = {"before": float(before.mean()), "after": float(after.mean()), "error": error}
-    return found
+    patients, n_labels = Patients(clusters), probabilities.shape[1]
+    if min(int((patients.sums(truth == k) > 0).sum()) for k in range(n_labels)) < FEWEST:
+        return None
+    weight = 1 / patients.sums(np.ones(len(truth)))[patients.member]
+    weight /= weight.sum()
+    shares: Floats = np.bincount(truth, weight, n_labels).astype(np.float64)
+    offsets = np.zeros(n_labels)
+    for _ in range(STEPS):
+        step = np.log(shares / (weight @ shifted(probabilities, offsets)))
+        offsets += step - step.mean()
+        if np.abs(step - step.mean()).max() < CLOSE:
+            break
+    return Prior(shares, offsets, source)
 
 
-def helpful(temperatures: Mapping[str, float], losses: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The same temperatures, but 1 where held-out log-loss did not fall.
+def at_prevalence(probabilities: Floats, prior: Prior, members: Sequence[int], prevalence: float) -> Floats:
+    """Probabilities of the same images in a population with another prevalence of a disease.
 
-    It has to fall by more than its standard error (the rule of one standard error: Breiman et al. 1984): with few
-    patients a temperature is noise, and probabilities stay as the network gives them.
-
-    Args:
-        temperatures: As `fit_temperatures` gives them.
-        losses: As `held_out_log_loss` gives them.
-    """
-    return {
-        name: value if losses[name] and losses[name]["after"] + losses[name]["error"] < losses[name]["before"] else 1.0
-        for name, value in temperatures.items()
-    }
-
-
-def applied(temperatures: Mapping[str, float] | None) -> bool:
-    """Whether temperatures change any probability; those of 1 were fitted and did not help."""
-    return any(value != 1.0 for value in (temperatures or {}).values())
-
-
-def scale(probabilities: Floats, temperatures: Mapping[str, float], labels: Sequence[str], architecture: str) -> Floats:
-    """Probabilities at other temperatures.
+    Each label's probability is multiplied by the ratio of its frequencies (Saerens et al. 2002, *Neural
+    Computation*). That assumes that patients with a label look the same in both populations.
 
     Args:
         probabilities: Of shape (N, K).
-        temperatures: As `fit_temperatures` gives them; one leaves a decision as it is.
-        labels: K names.
-        architecture: ``flat`` or ``cascade``.
+        prior: The frequencies to which they belong.
+        members: Columns of the labels that are the disease; those of the others stay as frequent among themselves.
+        prevalence: Share of patients with the disease, strictly between 0 and 1.
 
     Returns:
         Of shape (N, K); each row sums to one.
+
+    Raises:
+        ValueError: The prevalence is not between 0 and 1, or every label is the disease, or none is.
     """
-    logs = np.zeros_like(probabilities)
-    for decision in decisions_of(labels, architecture):
-        scaled = np.log(np.maximum(_shares(probabilities, decision), SMALLEST)) / temperatures[decision.name]
-        scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
-        for child, members in enumerate(decision.members):
-            logs[:, members] += scaled[:, [child]]
-    result: Floats = np.exp(logs)
+    inside = np.isin(np.arange(probabilities.shape[1]), members)
+    if not 0 < prevalence < 1:
+        msg = f"prevalence {prevalence:g}: give a number between 0 and 1, such as 0.05, without these themselves"
+        raise ValueError(msg)
+    if inside.all() or not inside.any():
+        msg = "a prevalence needs labels with the disease, and others"
+        raise ValueError(msg)
+    there = np.where(inside, prevalence / prior.shares[inside].sum(), (1 - prevalence) / prior.shares[~inside].sum())
+    return shifted(probabilities, prior.offsets + np.log(there))
+
+
+def shifted(probabilities: Floats, offsets: Floats) -> Floats:
+    """Probabilities multiplied by exp(`offsets`), one a label, and made to sum to one."""
+    raised = probabilities * np.exp(offsets - offsets.max())
+    total = raised.sum(axis=1, keepdims=True)
+    result: Floats = np.where(total > 0, raised / np.where(total > 0, total, 1), probabilities)
     return result
 
 
-def for_temperature(patients: Sequence[str]) -> NDArray[np.bool_]:
-    """Which calibration images the temperature may see: those of every other patient, by a hash of the name.
+FILE = "calibration.json"
+CERTIFIED = 1  # the scheme before, which applied every temperature; a certificate may have been made with it
+SCHEME = 2  # raise it when the same images would give other temperatures
+AS_IS = "Probabilities are as the network gives them"
+NO_HELP = "no temperature lowers the log-loss of held-out calibration patients by more than its standard error"
+RELIED_ON = "the temperature is that of an earlier version of hilum: the run's certificate was made with it"
 
-    The others are kept for the certificate, whose guarantee holds only for patients that nothing was fitted to.
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted to a run's calibration patients.
+
+    Attributes:
+        temperatures: By decision; 1 where none helped; None where none could be fitted.
+        note: Why none is applied, or one that would not be fitted now.
+        prior: The label frequencies to which the scaled probabilities belong; None where patients are too few.
+    """
+
+    temperatures: dict[str, float] | None
+    note: str = ""
+    prior: Prior | None = None
+
+    def applied_to(self, probabilities: NDArray[np.float64], run: Run) -> NDArray[np.float64]:
+        """Probabilities of the run's network at these temperatures, of shape (N, K)."""
+        if not self.temperatures:
+            return probabilities
+        return scale(probabilities, self.temperatures, run.labels, run.recipe.architecture)
+
+
+def calibrate(
+    run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
+) -> Calibration:
+    """The temperatures of a run, from ``calibration.json`` or fitted now.
 
     Args:
-        patients: One group name an image, N of them.
-
-    Returns:
-        Of shape (N,).
+        run: A finished run.
+        root: Where the run's own data lie now, if they have moved.
+        images: The run's own data with the run's splits, where they are open already.
+        progress: Told about long work.
     """
-    return np.array([int(_digest(name)[:2], 16) % 2 == 0 for name in patients])
+    progress = progress or Progress()
+    with only_process(run.path, "evaluate", wait=True, progress=progress):
+        return _read(run) or _fit(run, root, images, progress)
 
 
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+def _read(run: Run) -> Calibration | None:
+    """What ``calibration.json`` holds; None where it was not fitted yet to these weights, or by another scheme."""
+    kept = read_json(run.path / FILE)
+    if kept.get("weights_sha256") != run.environment["weights_sha256"] or kept.get("scheme") != SCHEME:
+        return None
+    return _calibration(kept)
 
 
-def _losses(truth: Ints, probabilities: Floats, decision: Branch, n_labels: int) -> Floats:
-    """Log-loss of a decision for each of the images that reach it."""
-    child = np.array(decision.child_of(n_labels))[truth]
-    logs = np.log(np.maximum(_shares(probabilities[child >= 0], decision), SMALLEST))
-    logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
-    losses: Floats = -logs[np.arange(len(logs)), child[child >= 0]]
-    return losses
+def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Calibration:
+    weights = run.environment["weights_sha256"]
+    if not any(row.split == "calibration" for row in run.rows):
+        return Calibration(None, f"{AS_IS}: the run has no calibration images")
+    relied_on = _relied_on(run, read_json(run.path / FILE))
+    images, why = own_images(run, progress, root=root, images=images)
+    if images is None:
+        return Calibration(relied_on, RELIED_ON) if relied_on else Calibration(None, f"{AS_IS}: {why}")
+    images = images.select([i for i, row in enumerate(images.table.rows) if row.split == "calibration"])
+    images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
+    if not len(images.table):
+        return Calibration(None, f"{AS_IS}: no calibration image is left to fit to")
+    labels, architecture = run.labels, run.recipe.architecture
+    truth = np.array([labels.index(row.label) for row in images.table.rows], dtype=np.int64)
+    plain = predict(run, images, labels, progress=progress)
+    clusters = images.table.patients()
+    fitted = fit_temperatures(truth, plain, labels, architecture)
+    losses = held_out_log_loss(truth, plain, labels, architecture, clusters) if fitted else {}
+    helped = relied_on or helpful(fitted, losses)
+    note = ""
+    if relied_on:
+        note = RELIED_ON if relied_on != helpful(fitted, losses) else ""
+    elif not fitted:
+        note = f"{AS_IS}: {len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
+    elif not applied(helped):
+        note = f"{AS_IS}: {NO_HELP}"
+    scaled = scale(plain, helped, labels, architecture) if helped else plain
+    prior = fit_prior(truth, scaled, clusters, "calibration patients")
+    facts = {
+        "scheme": SCHEME,
+        "temperatures": helped or None,
+        "fitted": fitted or None,
+        "note": note,
+        "held_out_log_loss": losses,
+        "n_images": len(truth),
+        "n_patients": len(set(clusters)) if images.table.patients_known else None,
+        "log_loss_before": log_loss(truth, plain),
+        "log_loss_after": log_loss(truth, scaled),
+        "prior": {"shares": prior.shares.tolist(), "offsets": prior.offsets.tolist()} if prior else None,
+        "weights_sha256": weights,
+    }
+    try:
+        save_json(run.path / FILE, facts)
+    except OSError as error:
+        progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
+    return _calibration(facts)
 
 
-def _shares(probabilities: Floats, decision: Branch) -> Floats:
-    """How probable each child of a decision is, of shape (N, children), unnormalised."""
-    return np.stack([probabilities[:, inside].sum(axis=1) for inside in decision.members], axis=1)
+def training_prior(run: Run) -> Prior:
+    """The frequencies of the labels among training patients, with probabilities taken as they are."""
+    seen = {(row.label, owner(row.patient_id, row.path)) for row in run.rows if row.split == "train"}
+    counts = Counter(label for label, _ in seen)
+    shares = np.array([max(counts[label], 1) for label in run.labels], np.float64)
+    return Prior(shares / shares.sum(), np.zeros(len(shares)), "training patients")
+
+
+def _relied_on(run: Run, kept: Mapping[str, Any]) -> dict[str, float] | None:
+    """The temperatures of the version before, where the run's certificate was made with them.
+
+    Others would void it, and its patients have no error probability left for another one.
+    """
+    if kept.get("weights_sha256") != run.environment["weights_sha256"] or kept.get("scheme") != CERTIFIED:
+        return None
+    try:
+        certificate = read_certificate(run)
+    except CertificateError:
+        return None
+    temperatures: dict[str, float] | None = kept.get("temperatures")
+    return temperatures if certificate and certificate["model"]["temperatures"] == temperatures else None
+
+
+def _calibration(facts: Mapping[str, Any]) -> Calibration:
+    """What ``calibration.json`` holds."""
+    prior = facts["prior"]
+    return Calibration(
+        facts["temperatures"],
+        facts["note"],
+        Prior(np.array(prior["shares"]), np.array(prior["offsets"]), "calibration patients") if prior else None,
+    )

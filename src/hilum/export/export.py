@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,34 +12,43 @@ import torch
 
 import hilum
 from hilum.data.cache import Images
-from hilum.data.reduction import SCHEME
-from hilum.data.taxonomy import nested_decisions
+from hilum.data.labels import nested_decisions
+from hilum.data.preprocessing import SCHEME
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.abstention import familiarise
-from hilum.evaluation.calibrate import calibrate
-from hilum.evaluation.calibration import ECE
-from hilum.evaluation.holding import certificate_in_force
-from hilum.evaluation.own_images import own_images
-from hilum.evaluation.sealed import seal as seal_certificate
-from hilum.export.card import write_card
-from hilum.export.graph import OUTPUTS, ServedGraph
-from hilum.export.int8 import in_words, to_int8
-from hilum.export.onnx_model import INPUT, to_onnx
-from hilum.file_sets import settle
-from hilum.printable import encodable, is_text
+from hilum.evaluation.certificate_check import certificate_in_force
+from hilum.evaluation.certificate_check import seal as seal_certificate
+from hilum.evaluation.cohort import own_images
+from hilum.evaluation.ood_reference import familiarise
+from hilum.evaluation.temperature import calibrate
+from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, seal, to_onnx
+from hilum.export.quantise import to_int8
+from hilum.files import as_bytes, save_bytes, saving_together, settle
+from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
 from hilum.progress import Progress
-from hilum.saving import save_bytes
-from hilum.serving.abstention import pack
-from hilum.serving.bundle import FORMAT, Bundle, open_bundle
-from hilum.serving.metadata import LONGEST
-from hilum.serving.seal import seal
-from hilum.targets import MODEL, check_target
+from hilum.report.model_card import file_card, int8_in_words, with_front_matter
+from hilum.serving.model_file import FORMAT, LONGEST, Bundle, open_bundle
+from hilum.serving.predictor import pack
+from hilum.stats.calibration import ECE
+from hilum.text import encodable, is_text
 from hilum.training.checkpoints import load_weights, weights_sha256
-from hilum.training.findings import known_of
-from hilum.training.network import build_for
+from hilum.training.module import build_for
+from hilum.training.prepare import known_of
 from hilum.training.run import Run, read_json
 
-MEASURES = ("accuracy", "balanced_accuracy", "recall", "precision", "auroc", "log_loss", "brier", "ece", *ECE)
+MEASURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "recall",
+    "precision",
+    "specificity",
+    "npv",
+    "f1",
+    "auroc",
+    "log_loss",
+    "brier",
+    "ece",
+    *ECE,
+)
 POINT = ("group", "members", "threshold", "upper_threshold", "image_threshold")  # what is needed to decide
 UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
 
@@ -122,7 +131,7 @@ def export(
     if images is not None:
         quantised = to_int8(run, graph, model, images, certificate)
         model, certificate, known = quantised.model, quantised.certificate, quantised.known
-        notes += [in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
+        notes += [int8_in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
     else:
         known = familiarise(run, data, progress=progress)
     for note in (*notes, known.note):
@@ -157,7 +166,7 @@ def export(
         "licence": words.licence,
         "provenance": _provenance(run),
     }
-    facts["card"] = write_card(facts, words.remarks)
+    facts["card"] = file_card(facts, words.remarks)
     content = seal(facts, model)
     bundle = open_bundle(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
@@ -173,7 +182,7 @@ def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _images(run: Run, data: Path | None, progress: Progress) -> Images:
-    images, why = own_images(run, run.table(data), None, progress)
+    images, why = own_images(run, progress, root=data)
     if images is None:
         msg = f"{run.path}: 8 bits take the images of the training, and {why}. Say where they lie with --data."
         raise RunError(msg, code="no-images", path=run.path)
@@ -194,7 +203,7 @@ def _provenance(run: Run) -> dict[str, Any]:
     environment = run.environment
     data = environment["data"]
     counts: dict[str, dict[str, int]] = {}
-    for row in run.each_split_row():
+    for row in run.rows:
         part = counts.setdefault(row.split, {})
         part[row.label] = part.get(row.label, 0) + 1
     return {
@@ -230,9 +239,54 @@ def _write(out: Path, content: bytes) -> None:
         raise RunError(msg) from error
 
 
-def card_of(bundle: Bundle) -> str:
-    """A bundle's card with the front matter by which hubs find a model (Hugging Face's ``README.md``)."""
+FILES = {"model.onnx": MODEL, "README.md": CARD, "config.json": CONFIG}
+
+
+def check_hub_folder(folder: Path) -> None:
+    """Find before any work whether a folder may be written.
+
+    Raises:
+        UsageError: It holds files of these names that are not hilum's, or others, which an upload would publish.
+    """
+    check_folder(folder, FILES, option="--hub-folder")
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 - names only
+    others = [name for name in names if name not in FILES and not name.startswith((".", "LICENSE"))]
+    if others:
+        msg = (
+            f"--hub-folder {folder}: holds {others[0]} and would be published as a whole. "
+            "Choose a folder for the model alone."
+        )
+        raise UsageError(msg)
+
+
+def write_hub_folder(bundle: Bundle, folder: Path) -> None:
+    """Write what ``huggingface_hub.upload_folder`` can push as it is.
+
+    Args:
+        bundle: Of which the folder is to be.
+        folder: Made if it is not there; files of the same names are replaced.
+
+    Raises:
+        RunError: It cannot be written.
+        UsageError: It holds files of these names that are not hilum's.
+    """
+    check_hub_folder(folder)
     facts = bundle.facts
-    head = {"library_name": "hilum", "pipeline_tag": "image-classification", "tags": ["chest-x-ray", "onnx", "hilum"]}
-    lines = [f"{key}: {json.dumps(value)}" for key, value in head.items()]
-    return "\n".join(["---", *lines, "---", "", facts["card"]])
+    config = {
+        "model_type": "hilum",
+        "architectures": [facts["architecture"]],
+        "id2label": facts["id2label"],
+        "label2id": facts["label2id"],
+        "image_size": bundle.size,
+        "num_channels": 1,
+        "hilum": {"format": facts["format"], "version": facts["hilum"], "sha256": bundle.sha256},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with saving_together(folder) as save:
+            save("model.onnx", bundle.model)
+            save("README.md", with_front_matter(facts["card"]).encode())
+            save("config.json", as_bytes(config))
+    except OSError as error:
+        msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder."
+        raise RunError(msg) from error

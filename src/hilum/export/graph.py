@@ -1,20 +1,84 @@
-"""The graph that a bundle holds: from the bytes of images to calibrated probabilities, features and maps."""
+"""The graph of a model file: from a network to ONNX bytes, and the proof that both say the same."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from hilum.data.cache import Images
+from hilum.data.labels import branches
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.taxonomy import branches
-from hilum.evaluation.temperature import decisions_of
-from hilum.export.activation import Activations, watch
-from hilum.models.cascade import Cascade
-from hilum.models.ensemble import Ensemble
-from hilum.training.network import to_network_range
+from hilum.errors import RunError
+from hilum.models.compact import Compact
+from hilum.models.stages import Cascade, Ensemble, LastFeatures, side_by_side
+from hilum.serving.onnx_file import HASH, METADATA, GraphError, check_graph
+from hilum.stats.calibration import decisions_of
+from hilum.training.module import to_network_range
+
+
+class Activations(LastFeatures):
+    """What the last pass of one network left behind.
+
+    Attributes:
+        exact: Whether `features` are `last_maps` averaged over all places, and the network answers with the softmax of
+            what `linear` makes of them, so that class activation maps are exact.
+    """
+
+    exact = False
+
+    @property
+    def last_maps(self) -> Tensor:
+        """What was averaged to become the features, of shape (B, F, h, w)."""
+        return self.kept["maps"]
+
+
+def watch(network: nn.Module, sample: Tensor) -> Activations:
+    """Find by one pass where the features are, and keep them in every later pass.
+
+    Args:
+        network: Maps images (B, 1, S, S) to log-probabilities (B, K), and is in evaluation mode.
+        sample: Images, at least one.
+
+    Raises:
+        RunError: The network has no linear layer.
+    """
+    try:
+        found = Activations(network)
+    except ValueError as error:
+        msg = f"{type(network).__name__}: has no linear layer, and so no features. Such networks cannot be exported."
+        raise RunError(msg) from error
+
+    def keep_stages(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        del module, inputs
+        found.kept["maps"] = output
+
+    pools = [module for module in network.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
+    if isinstance(network, Compact):
+        network.stages.register_forward_hook(keep_stages)
+    elif pools:
+        pools[-1].register_forward_pre_hook(found.keep_input("maps"))
+    with torch.inference_mode():
+        answer = network(sample)
+        if "maps" in found.kept and found.last_maps.dim() == 4:
+            averaged = found.last_maps.mean(dim=(2, 3))
+            scores = torch.log_softmax(found.linear(averaged), dim=1)
+            same = averaged.shape == found.features.shape and torch.allclose(averaged, found.features, atol=1e-5)
+            found.exact = same and scores.shape == answer.shape and torch.allclose(scores, answer, atol=1e-4)
+    return found
+
 
 OUTPUTS = ("probabilities", "features", "maps")
 
@@ -26,7 +90,7 @@ class ServedGraph(nn.Module):
         network: Maps images (B, 1, S, S) in [-1, 1] to log-probabilities (B, K).
         labels: K names.
         architecture: ``flat`` or ``cascade``.
-        temperatures: By decision, as `hilum.evaluation.temperature.fit_temperatures` gives them; None for none.
+        temperatures: By decision, as `hilum.stats.calibration.fit_temperatures` gives them; None for none.
         preprocessing: The recipe's; its size is S.
 
     Attributes:
@@ -62,22 +126,22 @@ class ServedGraph(nn.Module):
         """Map bytes (B, S, S) to probabilities (B, K), features (B, F) and, where there are any, maps (B, M, h, w).
 
         Features are what the last linear layers see, each of length 1, those of all stages and members behind each
-        other, and of length 1 again (as `hilum.models.penultimate.WithFeatures` gives them). A map says how
+        other, and of length 1 again (as `hilum.models.stages.WithFeatures` gives them). A map says how
         much each place speaks for a child against the decision's other children: its mean over all places is the
         child's score before softmax, minus the mean of all children's (Zhou et al. 2016, *CVPR*, with the bias spread
         evenly); of several members, the mean.
         """
         seen = to_network_range(images.unsqueeze(1).float() / 255, self.preprocessing)
         logs = self.network(seen)
-        parts = [F.normalize(member.features.flatten(1), dim=1) for members in self.watched for member in members]
-        found = [self._calibrated(logs).exp(), F.normalize(torch.cat(parts, dim=1), dim=1)]
+        features = side_by_side([member for members in self.watched for member in members])
+        found = [self._calibrated(logs).exp(), features]
         if self.maps:
             stages = [torch.stack([_map(member) for member in members]).mean(dim=0) for members in self.watched]
             found.append(torch.cat(stages, dim=1))
         return tuple(found)
 
     def _calibrated(self, logs: Tensor) -> Tensor:
-        """`hilum.evaluation.temperature.scale` in the graph; without temperatures only normalised anew."""
+        """`hilum.stats.calibration.scale` in the graph; without temperatures only normalised anew."""
         total = torch.zeros_like(logs)
         for decision in self.decisions:
             shares = torch.stack([torch.logsumexp(logs[:, list(inside)], dim=1) for inside in decision.members], dim=1)
@@ -91,3 +155,145 @@ def _map(member: Activations) -> Tensor:
     weight, bias = member.linear.weight, member.linear.bias
     scores = torch.einsum("kc,bchw->bkhw", weight - weight.mean(dim=0), member.last_maps)
     return scores if bias is None else scores + (bias - bias.mean())[:, None, None]
+
+
+OPSET = 18
+INPUT = "images"
+AGREEMENT = 1e-4  # the largest difference between probabilities that is let pass
+
+
+def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
+    """Export a graph that maps bytes (B, size, size) for any B, without paths or traces of this machine.
+
+    Args:
+        graph: In evaluation mode.
+        size: Side of the input in pixels.
+        outputs: Names of what it returns, in order.
+
+    Raises:
+        RunError: The network cannot be expressed in ONNX or in what is served of it, or its ONNX form says something
+            else.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randint(0, 256, (2, size, size), dtype=torch.uint8, generator=generator)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of PyTorch about its own innards
+        try:
+            program = torch.onnx.export(
+                graph,
+                (sample,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(outputs),
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                verbose=False,
+            )
+        except Exception as error:  # whatever the exporter raises
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            msg = f"the network cannot be expressed in ONNX ({first}). Train one of `hilum summary`'s networks instead."
+            raise RunError(msg) from error
+    assert program is not None
+    model = program.model_proto
+    strip(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    _check(graph, content, sample, outputs)
+    return content
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Take out what tells of this machine (stack traces) and what no runtime needs."""
+    del model.metadata_props[:]
+    del model.functions[:]
+    model.doc_string = ""
+    model.producer_name, model.producer_version = "hilum", ""
+    graph = model.graph
+    graph.name, graph.doc_string = "hilum", ""
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def seal(metadata: Mapping[str, Any], model: bytes) -> bytes:
+    """Put metadata in front of a serialised ONNX model, and the hash of everything behind it.
+
+    Args:
+        metadata: Whatever JSON can hold.
+        model: A ``ModelProto`` without metadata of these names.
+    """
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    body = metadata_entry(METADATA, text) + model
+    return body + metadata_entry(HASH, hashlib.sha256(body).hexdigest())
+
+
+def metadata_entry(key: str, value: str) -> bytes:
+    """The bytes of a model that is nothing but one entry of metadata: behind or before another, they are part of it."""
+    only = onnx.ModelProto()
+    onnx.helper.set_model_props(only, {key: value})
+    content: bytes = only.SerializeToString()
+    return content
+
+
+def check_served(content: bytes) -> None:
+    """Stop before anything is written that `hilum predict` would refuse to open.
+
+    Raises:
+        RunError: The graph holds what is not served.
+    """
+    try:
+        check_graph(seal({}, content))
+    except GraphError as error:
+        msg = f"the network cannot be served: its graph holds {error}. Train one of `hilum summary`'s networks instead."
+        raise RunError(msg, code="unservable") from error
+
+
+def _check(graph: nn.Module, content: bytes, sample: Tensor, outputs: Sequence[str]) -> None:
+    onnx.checker.check_model(content)
+    check_served(content)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    for images in (sample, sample[:1]):
+        with torch.inference_mode():
+            expected = graph(images)
+        found = session.run(list(outputs), {INPUT: images.numpy()})
+        apart = float(np.abs(found[0] - expected[0].numpy()).max())
+        if not apart <= AGREEMENT:
+            msg = f"the exported network's probabilities are {apart:.2g} apart from the trained one's. Report this."
+            raise RunError(msg)
+
+
+BATCH = 64
+
+
+class OnnxSession:
+    """Runs a model whose input is bytes (B, size, size).
+
+    Args:
+        model: Serialised.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def outputs(self, images: Images, names: Sequence[str]) -> list[NDArray[np.float32]]:
+        """The outputs of these names for N images, each of shape (N, ...)."""
+        parts: list[list[NDArray[np.float32]]] = [[] for _ in names]
+        for start in range(0, len(images.positions), BATCH):
+            pixels = np.ascontiguousarray(images.pixels[images.positions[start : start + BATCH]])
+            for part, found in zip(parts, self._session.run(list(names), {INPUT: pixels}), strict=True):
+                part.append(found)
+        return [np.concatenate(part) for part in parts]
+
+    def probabilities(self, images: Images) -> NDArray[np.float64]:
+        """Calibrated probabilities of N images, of shape (N, K)."""
+        return self.outputs(images, ["probabilities"])[0].astype(np.float64)
+
+    def features(self, images: Images) -> NDArray[np.float32]:
+        """Last features of N images, of shape (N, F)."""
+        return self.outputs(images, ["features"])[0]

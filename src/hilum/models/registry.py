@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.errors import RecipeError
-from hilum.models.cascade import Cascade
 from hilum.models.compact import Compact
-from hilum.models.ensemble import Ensemble
+from hilum.models.stages import Cascade, Ensemble
 from hilum.models.vgg import VGG16BN
 
 OWN: Mapping[str, Callable[..., nn.Module]] = {"compact": Compact, "vgg16-bn": VGG16BN}
@@ -121,3 +123,96 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
         msg = f"network '{name}' cannot be built with {options or 'no options'}: {error}. Correct network.options."
         raise RecipeError(msg, code="impossible-options") from error
     return network if name in OWN else LogSoftmaxed(network)
+
+
+BYTES = 4  # float32
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One leaf module: ``Conv2d-1``, its output shape with -1 for the batch, its number of parameters."""
+
+    name: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The layers of a network in the order in which they are applied, and what they cost.
+
+    Sizes are in MiB for one image in float32, in the convention of the seed's Fig. 3: activations are counted
+    twice, once forward and once for their gradients.
+    """
+
+    rows: tuple[LayerRow, ...]
+    total_parameters: int
+    trainable_parameters: int
+    input_mb: float
+    forward_backward_mb: float
+    parameters_mb: float
+
+    @property
+    def total_mb(self) -> float:
+        """Input, activations with gradients, and parameters together, in MiB."""
+        return self.input_mb + self.forward_backward_mb + self.parameters_mb
+
+    def to_text(self) -> str:
+        """The table as the seed prints it."""
+        line = f"{'Layer (type)':>25} {'Output Shape':>22} {'Param #':>15}"
+        rows = [f"{row.name:>25} {list(row.output_shape)!s:>22} {row.parameters:>15,}" for row in self.rows]
+        frozen = self.total_parameters - self.trainable_parameters
+        rule = "-" * len(line)
+        return "\n".join(
+            [
+                *(rule, line, "=" * len(line), *rows, "=" * len(line)),
+                f"Total params: {self.total_parameters:,}",
+                f"Trainable params: {self.trainable_parameters:,}",
+                f"Non-trainable params: {frozen:,}",
+                rule,
+                f"Input size (MB): {self.input_mb:.2f}",
+                f"Forward/backward pass size (MB): {self.forward_backward_mb:.2f}",
+                f"Params size (MB): {self.parameters_mb:.2f}",
+                f"Estimated Total Size (MB): {self.total_mb:.2f}",
+                rule,
+            ]
+        )
+
+
+def summarise(network: nn.Module, size: int) -> Summary:
+    """Send one image through a network and write down what every leaf module gives.
+
+    Args:
+        network: Takes images (B, 1, size, size).
+        size: Side of the input in pixels.
+    """
+    rows: list[LayerRow] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        del inputs
+        name = f"{type(module).__name__}-{len(rows) + 1}"
+        parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        rows.append(LayerRow(name, (-1, *output.shape[1:]), parameters))
+
+    leaves = [module for module in network.modules() if not any(True for _ in module.children())]
+    hooks = [leaf.register_forward_hook(note) for leaf in leaves]
+    was_training = network.training
+    try:
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 1, size, size, device=device))
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    total = sum(parameter.numel() for parameter in network.parameters())
+    outputs = sum(prod(row.output_shape[1:]) for row in rows)
+    return Summary(
+        rows=tuple(rows),
+        total_parameters=total,
+        trainable_parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        input_mb=size * size * BYTES / MIB,
+        forward_backward_mb=2 * outputs * BYTES / MIB,
+        parameters_mb=total * BYTES / MIB,
+    )

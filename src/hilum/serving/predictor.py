@@ -1,31 +1,137 @@
-"""Answers about radiographs from a bundle, by ONNX Runtime alone."""
+"""The reference that a bundle carries to tell what is unlike its training images, as JSON holds it."""
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.crew import usable_cores
-from hilum.data.operating_point import why_no_probabilities
-from hilum.data.reduction import reduce
-from hilum.errors import ExtraError, ImageError
-from hilum.serving.abstention import Likeness, comparable, unpack
-from hilum.serving.answer import Answer
-from hilum.serving.bundle import Bundle, open_bundle, shipped_model
-from hilum.serving.decision import decide
-from hilum.serving.session import Runs, Session
-from hilum.serving.sources import Source, name_of, read_source
-from hilum.serving.trial import CHUNK as CHUNK
+from hilum.data.preprocessing import reduce
+from hilum.data.process_pool import usable_cores
+from hilum.decision.ood import ARRAYS, SIDE, Familiarity
+from hilum.decision.operating_point import why_no_probabilities
+from hilum.errors import BundleError, ExtraError, ImageError
+from hilum.serving.inputs import Source, name_of, read_source
+from hilum.serving.model_file import Bundle, malformed, open_bundle, shipped_model
+from hilum.serving.prediction import Answer, decide
+from hilum.serving.session import CHUNK, Runs, Session
+from hilum.text import printable
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+
+FLOATS = ("float16", "float32", "float64")
+TYPES = {"features": FLOATS, "layouts": ("uint8",), "feature_distances": FLOATS, "layout_distances": FLOATS}
+LARGEST = 1e6  # features have length 1, distances are at most 4; float32 squares of these are numbers still
+MOST_NEIGHBOURS = 10_000
+DIMENSIONS = {"features": 2, "layouts": 2, "feature_distances": 1, "layout_distances": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What is known of one image beside its probabilities.
+
+    Attributes:
+        p_value: Share of calibration patients at least as unlike the training images, above 0 and at most 1.
+        reason: Why to abstain; empty where there is no reason to.
+    """
+
+    p_value: float
+    reason: str
+
+
+def comparable(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which numbers can be compared with others: finite, and of a size that distances can be computed from."""
+    found: NDArray[np.bool_] = np.abs(array.astype(np.float64)) <= LARGEST  # false for NaN
+    return found
+
+
+def pack(reference: Familiarity, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a reference as JSON can hold it; arrays as base64 of their little-endian bytes.
+
+    Args:
+        reference: A run's (see `hilum.decision.ood`).
+        facts: What ``abstention.json`` says of it.
+    """
+    arrays = {}
+    for name in ARRAYS:
+        array = np.asarray(getattr(reference, name))
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        data = b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+        arrays[name] = {"type": array.dtype.name, "shape": list(array.shape), "data": data}
+    return {**facts, "arrays": arrays}
+
+
+def unpack(facts: Mapping[str, Any] | None, name: str) -> Familiarity | None:
+    """Read what `pack` has written; None where there is none.
+
+    Args:
+        facts: The entry ``abstention`` of the metadata.
+        name: What messages call the bundle.
+
+    Raises:
+        BundleError: Arrays or settings are not what can be compared with.
+    """
+    if facts is None:
+        return None
+    try:
+        _check_settings(facts)
+        found = Familiarity.of({array: _array(facts["arrays"][array], array) for array in ARRAYS}, facts)
+        _check(found)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        what = printable(f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)[:200])
+        raise BundleError(malformed(name, f"abstention: {what}")) from error
+    return found
+
+
+def _array(part: Mapping[str, Any], name: str) -> NDArray[Any]:
+    if part["type"] not in TYPES[name]:
+        msg = f"{name} should be of type {' or '.join(TYPES[name])}"
+        raise ValueError(msg)
+    content = np.frombuffer(b64decode(part["data"], validate=True), np.dtype(part["type"]).newbyteorder("<"))
+    if len(part["shape"]) != DIMENSIONS[name] or not all(type(side) is int and side > 0 for side in part["shape"]):
+        msg = f"{name} should have {DIMENSIONS[name]} dimensions, none of them empty"
+        raise ValueError(msg)
+    array = content.reshape(part["shape"])
+    if not comparable(array).all():
+        msg = f"{name} holds what is no number, or one above {LARGEST:g}"
+        raise ValueError(msg)
+    return array
+
+
+def _check_settings(facts: Mapping[str, Any]) -> None:
+    """As JSON holds them: what Python would make a number of (a text, a truth value) is none."""
+    neighbours, wrong = facts["neighbours"], facts["wrong"]
+    near = type(neighbours) is int and 1 <= neighbours <= MOST_NEIGHBOURS
+    _demand(near, f"neighbours should be 1 to {MOST_NEIGHBOURS}")
+    _demand(type(facts["level"]) is float and 0 < facts["level"] < 1, "level should lie between 0 and 1")
+    boundary = type(facts["boundary"]) in (int, float) and abs(facts["boundary"]) <= LARGEST
+    _demand(boundary, "boundary should be a number")
+    poses = isinstance(wrong, list) and all(type(pose) is int and 0 <= pose < 16 for pose in wrong)
+    _demand(poses, "wrong should be poses, 0 to 15")
+
+
+def _check(found: Familiarity) -> None:
+    _demand(found.layouts.shape[1] == SIDE * SIDE, "layouts should have 225 columns")
+    distances = found.feature_distances, found.layout_distances
+    _demand(len(distances[0]) == len(distances[1]), "distances should be of the same patients")
+    _demand(all((np.diff(values) >= 0).all() for values in distances), "distances should ascend")
+
+
+def _demand(fits: bool, what: str) -> None:
+    if not fits:
+        raise ValueError(what)
+
 
 AHEAD = 2  # chunks a thread that may wait for whoever takes the answers
 
@@ -51,8 +157,6 @@ class Predictor:
         if model is None:
             model = shipped_model()
         if isinstance(model, str) and model.startswith("hf://"):
-            from hilum.serving.hub import fetch
-
             model = fetch(model)
         elif isinstance(model, str):
             model = Path(model)
@@ -117,7 +221,7 @@ class Predictor:
         """Probabilities, of shape (K,), and likeness to the training images, of each of B images.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.reduction.reduce` makes them.
+            pixels: Bytes of shape (B, size, size), as `hilum.data.preprocessing.reduce` makes them.
             runs: By which the caller can end it.
 
         Raises:
@@ -137,7 +241,7 @@ class Predictor:
         """Run the network.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.reduction.reduce` makes them.
+            pixels: Bytes of shape (B, size, size), as `hilum.data.preprocessing.reduce` makes them.
             outputs: One name: ``probabilities`` (B, K), ``features`` (B, F) or ``maps`` (B, M, h, w); as the network
                 gives them, whatever these are.
 
@@ -213,3 +317,54 @@ class Predictor:
 
 def _failed(name: str, error: Exception) -> Answer:
     return Answer(name, error=str(error).removeprefix(f"{name}: "))
+
+
+PREFIX = "hf://"
+FILE = "model.onnx"
+PATIENCE = 4  # seconds to wait for the hub
+
+
+def fetch(name: str) -> Path:
+    """The file of a bundle that lies in a Hugging Face repository, downloaded if it is not in the cache yet.
+
+    Args:
+        name: ``hf://owner/name``, with ``@revision`` if it is not to be the latest.
+
+    Raises:
+        ExtraError: The extra ``[hub]`` is not installed.
+        BundleError: There is no such repository, it holds no bundle, or it cannot be reached.
+    """
+    if find_spec("huggingface_hub") is None:
+        msg = f"{name}: loading from a hub takes: pip install 'hilum[hub]'"
+        raise ExtraError(msg)
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = name.removeprefix(PREFIX).partition("@")
+    try:
+        reached = True
+        try:  # asked once: the download itself asks for half a minute before it gives up
+            get_hf_file_metadata(hf_hub_url(repository, FILE, revision=revision or None), timeout=PATIENCE)
+        except HFValidationError:
+            raise
+        except HfHubHTTPError as error:
+            reached = error.response.status_code < 500
+            if reached:
+                raise
+        except Exception:  # of its HTTP library, which changes with the client's version
+            reached = False
+        return Path(hf_hub_download(repository, FILE, revision=revision or None, local_files_only=not reached))
+    except LocalEntryNotFoundError as error:
+        msg = f"{name}: cannot be loaded: the hub cannot be reached, and no copy is in the cache. Check the connection."
+        raise BundleError(msg) from error
+    except HFValidationError as error:
+        msg = f"{name}: cannot be loaded: not the name of a repository. Write hf://OWNER/NAME, or hf://OWNER/NAME@REVISION."
+        raise BundleError(msg, code="malformed-name") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        msg = f"{name}: cannot be loaded: no {FILE} for you (status {status}). Check name and revision, or log in."
+        raise BundleError(msg) from error
+    except Exception as error:  # of the disk, or of the connection on the way
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        msg = f"{name}: cannot be loaded ({first}). Check the disk and the connection."
+        raise BundleError(msg) from error

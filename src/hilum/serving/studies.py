@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from hilum.data.operating_point import ABSTAIN, CLEAR, READ, UNDECIDED, triage_together
-from hilum.serving.answer import Answer
-from hilum.serving.bundle import Bundle
-from hilum.serving.decision import UNCERTIFIED, place, score_of
+from hilum.decision.operating_point import ABSTAIN, CLEAR, READ, UNDECIDED, triage_together
+from hilum.serving.inputs import Source
+from hilum.serving.model_file import Bundle
+from hilum.serving.prediction import UNCERTIFIED, Answer, place, score_of
 from hilum.serving.predictor import Predictor
-from hilum.serving.sources import Source
 
 MISSING = "belongs to the study, but is not among the images that were given"
 RARE = 0.1  # of the calibration patients: with fewer that had so few images, the mix says little of such a study

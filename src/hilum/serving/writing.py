@@ -2,7 +2,7 @@
 
 JSON and CSV are valid UTF-8 whatever files are called: bytes of a name that are not UTF-8 become backslash escapes. All
 else stays as it is, line ends and control characters too: JSON escapes and CSV quotes them, and a formula gets an
-apostrophe before it (`hilum.cells`). A terminal sees escapes.
+apostrophe before it (`hilum.outputs`). A terminal sees escapes.
 
 A file is called ``NAME.unfinished`` until all answers are in it: what was there before stays until then, and whatever
 ends the process, full lines of what was answered are kept.
@@ -20,15 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from hilum.cells import cell
 from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
-from hilum.printable import encodable, printable
-from hilum.saving import json_text, to_disk
-from hilum.serving.answer import Answer, columns
+from hilum.files import json_text, to_disk, write_whole
+from hilum.outputs import LINES, ROWS, Kind, cell, check_target, descriptor_of, is_stream, open_stream
+from hilum.serving.prediction import Answer, columns
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import Study
-from hilum.targets import LINES, ROWS, Kind, check_target, descriptor_of, is_stream, open_stream
+from hilum.text import encodable, printable
 
 STDOUT = "-"
 UNFINISHED = ".unfinished"
@@ -69,13 +68,9 @@ class Growing:
         """
         content = text.encode()
         try:
-            written = 0
-            while written < len(content):
-                written += os.write(self._handle, content[written:])
-        except BaseException as error:
-            os.ftruncate(self._handle, self.size)
-            if isinstance(error, OSError):
-                error.filename = str(self.path)
+            write_whole(self._handle, content, self.size)
+        except OSError as error:
+            error.filename = str(self.path)
             raise
         self.size += len(content)
         self.lines += 1

@@ -1,8 +1,12 @@
-"""Whole batches gathered from the array of bytes with one index; order without hidden state."""
+"""Whole batches gathered from the array of bytes with one index; order without hidden state.
+
+The bytes lie in the mapped file, or whole on a GPU whose memory holds them.
+"""
 
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,8 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hilum.data.cache import Images
-from hilum.training.store import gather
+from hilum.data.cache import Images, release
+
+SHARE = 0.25  # of the GPU's free memory that images may take for the length of a training
+BLOCK = 2**26  # bytes copied to the GPU at a time
+_resident: dict[tuple[int, str], Tensor] = {}
 
 
 class Batches:
@@ -31,7 +38,7 @@ class Batches:
             which batch normalisation cannot use.
         shuffle: Seed and epoch, or None for the given order.
         start: Batches of this epoch that were seen already.
-        device: Where the images are wanted (see `hilum.training.store.gather`); by default where hilum computes.
+        device: Where the images are wanted (see `gather`); by default where hilum computes.
     """
 
     def __init__(
@@ -83,3 +90,54 @@ class Batches:
         if self.device.type == "cuda":
             targets = targets.pin_memory()
         return gather(self.pixels, self.positions[chosen], self.device), targets
+
+
+def gather(pixels: NDArray[np.uint8], positions: NDArray[np.int64], device: torch.device) -> Tensor:
+    """The images at some positions.
+
+    Args:
+        pixels: All bytes, of shape (M, H, W), usually a memory map.
+        positions: Which, shape (B,); ascending, so that the file is read in one direction.
+        device: Where they are wanted. On a GPU whose memory holds them all they are copied there once, and gathered
+            there; where they do not fit, each batch goes into pinned memory, from which the trainer copies it while
+            the GPU computes.
+
+    Returns:
+        Bytes of shape (B, 1, H, W).
+    """
+    if device.type == "cuda":
+        kept = resident(pixels, device)
+        if kept is not None:
+            return gather_resident(kept, positions)
+    found = torch.from_numpy(np.asarray(pixels[positions])).unsqueeze(1)
+    release(pixels)
+    return found.pin_memory() if device.type == "cuda" else found
+
+
+def gather_resident(kept: Tensor, positions: NDArray[np.int64]) -> Tensor:
+    """The images at some positions of an array (M, H, W) that lies on a device, as (B, 1, H, W) there."""
+    index = torch.from_numpy(positions)
+    if kept.device.type == "cuda":
+        index = index.pin_memory().to(kept.device, non_blocking=True)
+    return kept.index_select(0, index).unsqueeze(1)
+
+
+def resident(pixels: NDArray[np.uint8], device: torch.device) -> Tensor | None:
+    """All bytes on the device, copied at the first call; None where they take too much of its free memory."""
+    key = (id(pixels), str(device))
+    if key not in _resident:
+        if pixels.nbytes > torch.cuda.mem_get_info(device)[0] * SHARE:
+            return None
+        _resident[key] = copy_to(pixels, device)
+        weakref.finalize(pixels, _resident.pop, key, None)
+    return _resident[key]
+
+
+def copy_to(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """A copy of an array (M, H, W) on a device, made in blocks, so that it is never twice in memory."""
+    kept = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    step = max(1, BLOCK // max(1, pixels[0].nbytes))
+    for first in range(0, len(pixels), step):
+        kept[first : first + step] = torch.from_numpy(np.array(pixels[first : first + step]))
+        release(pixels)
+    return kept

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from math import isfinite
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from hilum.errors import DivergenceError
+from hilum.errors import DivergenceError, ExtraError, UsageError
 from hilum.progress import Advance, Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import save_checkpoint
-from hilum.training.module import Classifier
+from hilum.training.module import ClassifierModule
+from hilum.training.recipe import rank
 from hilum.training.run import Run
-from hilum.training.selection import rank
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 
 class History(Callback):
@@ -32,7 +39,7 @@ class History(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows that lie before the point from which the training continues."""
         del trainer
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         self.rows = [row for row in self.rows if row["step"] <= pl_module.first_step]
         earlier = self.rows[-1]["seconds"] if self.rows else 0.0
         self.begin = time.monotonic() - earlier
@@ -48,17 +55,19 @@ class History(Callback):
         Raises:
             DivergenceError: A loss is not a finite number.
         """
-        assert isinstance(pl_module, Classifier)
-        train_loss, val_loss, val_accuracy, val_misses = pl_module.take_sums()
+        del trainer
+        assert isinstance(pl_module, ClassifierModule)
+        found = pl_module.measures
+        train_loss, val_loss, val_accuracy = (found[name] for name in ("train_loss", "val_loss", "val_accuracy"))
         row = {
-            "epoch": (pl_module.step - 1) // pl_module.steps_per_epoch + 1,
-            "step": pl_module.step,
+            "epoch": found["epoch"],
+            "step": found["step"],
             "train_loss": round(train_loss, 6),
             "val_loss": round(val_loss, 6),
             "val_accuracy": round(val_accuracy, 6),
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": found["lr"],
             "seconds": round(time.monotonic() - self.begin, 3),
-            "val_misses": val_misses,
+            "val_misses": found["val_misses"],
         }
         self.rows.append(row)
         self.run.write_history(self.rows)
@@ -85,7 +94,7 @@ class Keep(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put weights, optimiser and schedule where they stood."""
         if self.resumed:
-            assert isinstance(pl_module, Classifier)
+            assert isinstance(pl_module, ClassifierModule)
             pl_module.network.load_state_dict(self.resumed["network"])
             pl_module.train_sums = self.resumed["train_sums"]
             trainer.optimizers[0].load_state_dict(self.resumed["optimiser"])
@@ -94,7 +103,7 @@ class Keep(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the weights if they are the best so far, and everything in any case."""
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         row = self.history.rows[-1]
         weights = pl_module.network.state_dict()
         plan = pl_module.recipe.training
@@ -127,7 +136,7 @@ class Steps(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count what was done before an interruption."""
         del trainer
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         self.advance(pl_module.first_step)
 
     def on_train_batch_start(
@@ -135,7 +144,7 @@ class Steps(Callback):
     ) -> None:
         """Whatever the interval: the weights in the end are worth knowing."""
         del batch, batch_idx
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, ClassifierModule)
         if pl_module.step + 1 == pl_module.total_steps:
             trainer.val_check_batch = 1
 
@@ -148,3 +157,92 @@ class Steps(Callback):
         if isinstance(trainer.train_dataloader, Batches):
             self.waited[trainer.current_epoch] = trainer.train_dataloader.waited
         self.advance(1)
+
+
+FOLDER = "logs"  # below the run's
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Find before any work a logger that is unknown, or not installed.
+
+    Args:
+        names: ``tensorboard``, ``mlflow`` or ``wandb``.
+
+    Raises:
+        UsageError: There is no logger of that name.
+        ExtraError: Its package is not installed.
+    """
+    for name in names:
+        if name not in MAKERS:
+            msg = f"--logger {name}: no such logger. Choose {', '.join(MAKERS)}."
+            raise UsageError(msg)
+        if find_spec(name) is None:
+            msg = f"--logger {name}: the package {name} is not installed. Install it with: pip install 'hilum[loggers]'"
+            raise ExtraError(msg)
+
+
+def make_loggers(run: Run, names: Sequence[str]) -> list[Logger]:
+    """The loggers of a run's training; a training that goes on after an interruption continues what they hold.
+
+    Args:
+        run: Their files lie in its folder ``logs``, in one folder for each logger.
+        names: As `check_loggers` takes them.
+    """
+    made = []
+    for name in dict.fromkeys(names):
+        folder = run.path.resolve() / FOLDER / name
+        folder.mkdir(parents=True, exist_ok=True)
+        made.append(MAKERS[name](run, folder))
+    return made
+
+
+def close_loggers(loggers: Sequence[Logger]) -> None:
+    """Have everything written; Lightning leaves a run of Weights & Biases open to whoever comes next."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
+
+
+def _tensorboard(run: Run, folder: Path) -> Logger:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    del run
+    return TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+
+
+def _mlflow(run: Run, folder: Path) -> Logger:
+    # MLflow 3 asks for this to be said before it uses a folder rather than a database, which would take SQLAlchemy.
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    from lightning.pytorch.loggers import MLFlowLogger
+    from mlflow import MlflowClient
+
+    client, name = MlflowClient(folder.as_uri()), run.name
+    experiment = client.get_experiment_by_name(name)
+    earlier = client.search_runs([experiment.experiment_id]) if experiment else []
+    return MLFlowLogger(
+        name,
+        run_name=name,
+        tracking_uri=folder.as_uri(),
+        run_id=earlier[0].info.run_id if earlier else None,
+        synchronous=True,
+    )
+
+
+def _wandb(run: Run, folder: Path) -> Logger:
+    os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "cache"))  # a log that would lie in the home
+    import wandb
+    from lightning.pytorch.loggers import WandbLogger
+
+    identity = hashlib.sha256(f"{run.path.resolve()} {run.environment['started']}".encode()).hexdigest()[:8]
+    settings = wandb.Settings(
+        mode="offline", silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True
+    )
+    experiment = wandb.init(
+        dir=folder, project="hilum", name=run.name, id=identity, resume="allow", reinit="create_new", settings=settings
+    )
+    return WandbLogger(experiment=experiment)
+
+
+MAKERS: dict[str, Callable[[Run, Path], Logger]] = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}

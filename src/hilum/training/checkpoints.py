@@ -14,8 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hilum.errors import CheckpointError
-from hilum.opening import open_regular
-from hilum.saving import save_bytes
+from hilum.files import open_regular, save_bytes
 
 NETWORK = "network/"  # where the network's weights lie within a checkpoint
 _SEVERAL = {list: "list", tuple: "tuple"}

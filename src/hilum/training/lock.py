@@ -15,23 +15,17 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from functools import wraps
-from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from hilum.errors import RunError
+from hilum.files import PREFIX, SUFFIX, locked, save_json
 from hilum.progress import Progress
-from hilum.saving import PREFIX, SUFFIX, save_json
 from hilum.training.run import read_json
 
 LOCK, HOLDER = ".hilum-in-use.lock", ".hilum-in-use.json"
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 _held: set[tuple[str, int]] = set()  # folders that a thread of this process holds: what it calls may enter them, too
 
 
@@ -99,66 +93,46 @@ def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progr
     if key in _held or not os.access(folder, os.W_OK):
         yield
         return
-    try:
-        lock = _acquire(folder, wait=wait, progress=progress or Progress())
-    except OSError as error:
-        why = error.strerror or error
-        msg = f"{folder / LOCK}: cannot be locked ({why}). Make it writable for you, or work on a copy of {folder}."
-        raise RunError(msg) from error
-    _held.add(key)
-    try:
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        with contextlib.suppress(OSError):  # a full disk: the lock itself holds all the same
-            save_json(
-                folder / HOLDER,
-                {"what": what, "host": platform.node(), "pid": os.getpid(), "since": since, "waits": wait},
-            )
-        yield
-    finally:
-        _held.discard(key)
-        with contextlib.suppress(OSError):
-            (folder / HOLDER).unlink()
-        lock.release()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(folder, wait=wait, progress=progress or Progress()))
+        except OSError as error:
+            why = error.strerror or error
+            msg = f"{folder / LOCK}: cannot be locked ({why}). Make it writable for you, or work on a copy of {folder}."
+            raise RunError(msg) from error
+        _held.add(key)
+        try:
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            with contextlib.suppress(OSError):  # a full disk: the lock itself holds all the same
+                save_json(
+                    folder / HOLDER,
+                    {"what": what, "host": platform.node(), "pid": os.getpid(), "since": since, "waits": wait},
+                )
+            yield
+        finally:
+            _held.discard(key)
+            with contextlib.suppress(OSError):
+                (folder / HOLDER).unlink()
 
 
-def alone(what: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
-    """Decorates a function that writes into its `run` for a moment: others that do so wait until it is done.
-
-    Args:
-        what: The command, such as ``evaluate``.
-    """
-
-    def decorated(function: Callable[Given, Result]) -> Callable[Given, Result]:
-        @wraps(function)
-        def locked(*arguments: Given.args, **named: Given.kwargs) -> Result:
-            given = signature(function).bind(*arguments, **named).arguments
-            with only_process(given["run"].path, what, wait=True, progress=given.get("progress")):
-                return function(*arguments, **named)
-
-        return locked
-
-    return decorated
-
-
-def _acquire(folder: Path, *, wait: bool, progress: Progress) -> FileLock:
+def _locked(folder: Path, *, wait: bool, progress: Progress) -> AbstractContextManager[None]:
     file = folder / LOCK
     # Made here, since filelock has a mode of its own: this one is the umask's, as that of all files of a run.
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     os.close(handle)
-    lock = FileLock(file, mode=mode)
-    waited = False
-    while True:
-        with contextlib.suppress(Timeout):
-            lock.acquire(timeout=1.0 if waited else 0.0, poll_interval=0.1)
-            return lock
+    told: list[str] = []
+
+    def busy() -> None:
         holder = _holder(folder)
         if not wait or holder.get("waits") is False:
             msg = f"{folder}: {_named(holder)} works in it. Wait until it is done, or choose another folder."
             raise RunError(msg, code="in-use", path=folder)
-        if not waited:
-            progress.line(f"{folder}: waiting until {_named(holder)} is done")
-        waited = True
+        if not told:
+            told.append(f"{folder}: waiting until {_named(holder)} is done")
+            progress.line(told[0])
+
+    return locked(file, busy, mode=mode)
 
 
 def _holder(folder: Path) -> dict[str, Any]:

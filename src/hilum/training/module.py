@@ -1,22 +1,327 @@
-"""The training step, as a Lightning module."""
+"""The recipe's network and the range of values that it sees; what evaluation shares with training."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import cos, pi
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.data.cache import Images
-from hilum.training.augment import apply, draw
+from hilum.data.labels import fair_shares
+from hilum.data.options import ReadOptions
+from hilum.data.preprocessing import Preprocessing
+from hilum.data.readers.read import read_table
+from hilum.models.compact import local_contrast
+from hilum.models.registry import build_classifier
+from hilum.models.stages import Cascade, Ensemble
+from hilum.progress import Progress
+from hilum.training.augmentation import Mix, apply, draw, draw_mix
 from hilum.training.batches import Batches
-from hilum.training.mixing import draw_mix
-from hilum.training.network import to_network_range
-from hilum.training.objective import Objective
+from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe, TrainingPlan
+
+
+def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
+    """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
+    chosen, size = recipe.network, recipe.preprocessing.size
+    network = build_classifier(recipe.architecture, chosen.name, labels, size, members=chosen.members, **chosen.options)
+    for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
+        for parameter in module.parameters(recurse=False):
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def to_network_range(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Map values in [0, 1] to what every network here sees: [-1, 1], or the recipe's local contrast.
+
+    Args:
+        images: Of shape (B, 1, H, W), already reduced (and, in training, augmented).
+        preprocessing: The recipe's.
+    """
+    share = preprocessing.local_contrast
+    return local_contrast(images * 2 - 1, share) if share else images * 2 - 1
+
+
+class Objective(nn.Module):
+    """The loss of a batch.
+
+    In a cascade each decision learns only from images that reach it: its networks never see the others, in the
+    loss or in their batch normalisation.
+
+    Args:
+        network: Flat or a cascade.
+        plan: Class weights and label smoothing.
+        targets: Of all training images, shape (N,): balanced weights are counted on them.
+        labels: K names.
+    """
+
+    def __init__(
+        self, network: nn.Module, plan: TrainingPlan, targets: NDArray[np.int64], labels: Sequence[str]
+    ) -> None:
+        super().__init__()
+        n_labels = len(labels)
+        self.smoothing = plan.label_smoothing
+        self.decisions = len(network.branches) if isinstance(network, Cascade) else 1
+        maps = [list(range(n_labels))]
+        shares = fair_shares(labels)
+        self.members = max((len(part.members) for part in network.modules() if isinstance(part, Ensemble)), default=1)
+        if isinstance(network, Cascade):
+            maps = [branch.child_of(n_labels) for branch in network.branches]
+            shares = []
+        for number, child_of in enumerate(maps):
+            child = np.array(child_of)
+            reached = child[targets][child[targets] >= 0]
+            self.register_buffer(f"child{number}", torch.from_numpy(child), persistent=False)
+            weights = decision_weights(plan, reached, int(child.max()) + 1, shares)
+            self.register_buffer(f"weights{number}", weights, persistent=False)
+
+    def forward(self, network: nn.Module, images: Tensor, targets: Tensor, mix: Mix | None = None) -> Tensor:
+        """The loss of a network on images (B, 1, H, W) with targets (B,): a sum over decisions and members.
+
+        Args:
+            network: Flat or a cascade.
+            images: Of shape (B, 1, H, W).
+            targets: Index of each image's label, shape (B,).
+            mix: What `images` were mixed with, where they were.
+        """
+        stages = network.stages if isinstance(network, Cascade) else [network]
+        shares = (
+            [(targets, 1.0)]
+            if mix is None
+            else [(targets, mix.share), (targets[mix.partner.to(targets.device)], 1 - mix.share)]
+        )
+        losses = []
+        for number, stage in enumerate(stages):
+            child = self.get_buffer(f"child{number}")
+            wanted = [(child[labels], share) for labels, share in shares]
+            inputs = images
+            if number:  # the root is reached by all, the others by what lies below them with both its images
+                reached = torch.stack([children >= 0 for children, _ in wanted]).all(dim=0)
+                if int(reached.sum()) < 2:  # batch normalisation needs two
+                    continue
+                inputs, wanted = images[reached], [(children[reached], share) for children, share in wanted]
+            weights = self.get_buffer(f"weights{number}")
+            for network_of_stage in stage.members if isinstance(stage, Ensemble) else [stage]:
+                answer = network_of_stage(inputs).float()
+                losses += [share * self._one(answer, children, weights) for children, share in wanted]
+        return torch.stack(losses).sum()
+
+    def _one(self, log_probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        if self.smoothing:  # log-softmax of log-probabilities changes nothing
+            return F.cross_entropy(log_probabilities, targets, weights, label_smoothing=self.smoothing)
+        return F.nll_loss(log_probabilities, targets, weights)
+
+
+def decision_weights(
+    plan: TrainingPlan, targets: NDArray[np.int64], n_children: int, shares: Sequence[float] = ()
+) -> Tensor:
+    """Weight of each child in the loss, shape (n_children,).
+
+    Args:
+        plan: Says what decides.
+        targets: Index of the child of each of N images.
+        n_children: K.
+        shares: What each child is to weigh under ``tree``; all the same where empty, as among a folder's children.
+
+    Returns:
+        1 everywhere, or ``N share_k / n_k``: the weights of all N images sum to N.
+    """
+    if plan.class_weights == "none":
+        return torch.ones(n_children)
+    counts = np.bincount(targets, minlength=n_children)  # none is 0: labels are those of train
+    wanted = np.full(n_children, 1 / n_children)
+    if plan.class_weights == "tree" and len(shares):
+        wanted = np.asarray(shares)
+    return torch.tensor(len(targets) * wanted / counts, dtype=torch.float32)
+
+
+Part = tuple[Images, NDArray[np.int64]]
+
+
+def select_part(images: Images, split: str, labels: Sequence[str]) -> Part:
+    """The images of one split and the index of each one's label, shape (N,)."""
+    part = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    index = {label: number for number, label in enumerate(labels)}
+    return part, np.array([index[row.label] for row in part.table.rows], dtype=np.int64)
+
+
+class RadiographDataModule(pl.LightningDataModule):
+    """Training and validation images of a dataset, in batches of bytes.
+
+    The order of each epoch is a function of the recipe's seed and of the epoch alone.
+
+    Attributes:
+        labels: K names in the order of the network's outputs.
+        targets: Index of each training image's label, shape (N,).
+        steps_per_epoch: Optimiser steps of an epoch.
+        total_steps: Optimiser steps of the whole training.
+
+    Args:
+        images: Decoded images whose table has the splits ``train`` and ``val``.
+        labels: K names in the order of the network's outputs.
+        plan: Batch sizes, epochs, steps and seed.
+        first_step: Optimiser steps that were done before an interruption.
+    """
+
+    def __init__(self, images: Images, labels: Sequence[str], plan: TrainingPlan, *, first_step: int = 0) -> None:
+        super().__init__()
+        self.labels, self.plan, self.first_step = tuple(labels), plan, first_step
+        self.train_part, self.val_part = (select_part(images, split, labels) for split in ("train", "val"))
+        self.targets = self.train_part[1]
+        self.steps_per_epoch = len(Batches(*self.train_part, plan.batch_size, shuffle=(plan.seed, 0)))
+        self.total_steps = self.steps_per_epoch * plan.epochs
+        if plan.max_steps:
+            self.total_steps = min(self.total_steps, plan.max_steps)
+
+    @classmethod
+    def from_dataset(
+        cls, data: Path, recipe: Recipe, read: ReadOptions | None = None, progress: Progress | None = None
+    ) -> RadiographDataModule:
+        """Read, decode and split a dataset as `hilum train` does.
+
+        Args:
+            data: A dataset, as `hilum.data.readers.read.read_table` takes it.
+            recipe: The preprocessing, the splits and the batches.
+            read: How to read `data`.
+            progress: Told about remarks and bars.
+
+        Raises:
+            DataError: The data cannot be used.
+        """
+        progress = progress or Progress()
+        images, *_ = prepare(read_table(data, read, progress), recipe, progress, check=False)
+        rows = images.table.rows
+        labels = images.table.take(i for i, row in enumerate(rows) if row.split == "train").labels
+        return cls(images, labels, recipe.training)
+
+    def setup(self, stage: str) -> None:
+        """Have the trainer ask for batches anew in every epoch: each has an order of its own."""
+        del stage
+        if self.trainer:
+            self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+
+    def train_dataloader(self) -> Batches:
+        """The batches of the epoch that the trainer has reached, from where an interruption left it."""
+        step = self.first_step + (self.trainer.global_step if self.trainer else 0)
+        epoch, done = divmod(step, self.steps_per_epoch)
+        return Batches(*self.train_part, self.plan.batch_size, shuffle=(self.plan.seed, epoch), start=done)
+
+    def val_dataloader(self) -> Batches:
+        """The validation images in their given order."""
+        return Batches(*self.val_part, self.plan.eval_batch_size)
+
+
+class ClassifierModule(pl.LightningModule):
+    """A recipe's network with its loss, augmentation, optimiser and measures.
+
+    All that is random is a function of the recipe's seed and of the step. Every validation logs ``train_loss`` (mean
+    since the one before), ``val_loss``, ``val_accuracy``, ``val_misses``, ``lr``, ``epoch`` and ``step``.
+
+    Attributes:
+        network: Maps images (B, 1, H, W) to log-probabilities (B, K).
+        measures: What the last validation logged, by name.
+
+    Args:
+        recipe: Every choice.
+        data: Says which labels are learnt, how often each occurs, and how many steps the training takes.
+        positive: The positive label, whose false negatives are counted as ``val_misses``; None where there is none.
+    """
+
+    def __init__(self, recipe: Recipe, data: RadiographDataModule, positive: str | None = None) -> None:
+        super().__init__()
+        self.save_hyperparameters(recipe.model_dump(mode="json"))
+        torch.manual_seed(recipe.training.seed)
+        self.network = build_for(recipe, data.labels)
+        self.objective = Objective(self.network, recipe.training, data.targets, data.labels)
+        self.recipe, self.positive = recipe, data.labels.index(positive) if positive else -1
+        self.first_step, self.total_steps, self.steps_per_epoch = (
+            data.first_step,
+            data.total_steps,
+            data.steps_per_epoch,
+        )
+        self.measures: dict[str, float] = {}
+        self.train_sums = torch.zeros(2)  # loss, batches since the last validation; on the device, so no step waits
+        self.val_sums = torch.zeros(4)  # loss, correct, missed positive images, images
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done, those before an interruption included."""
+        return self.first_step + int(self.global_step)
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The loss of a batch of bytes (B, 1, H, W) with targets (B,): augment, mix, normalise, compare."""
+        images, targets = batch
+        plan, step = self.recipe.training, self.step
+        # What is random is a function of seed and step, so that an interruption leaves no trace.
+        torch.manual_seed(plan.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
+        changes = draw(self.recipe.augmentation, len(images), generator)
+        floats = apply(images.float() / 255, changes, size_of_step(plan, step, self.total_steps, images.shape[-1]))
+        mix = draw_mix(plan.mixup, len(images), (plan.seed, step), generator)
+        loss: Tensor = self.objective(self.network, self._inputs(mix.apply(floats) if mix else floats), targets, mix)
+        self.train_sums = self.train_sums.to(loss.device)
+        self.train_sums += torch.stack([loss.detach() / self.objective.members, torch.ones_like(loss)])
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self.val_sums = torch.zeros(4, device=self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        """Add one batch to the sums of loss, right answers, false negatives and images."""
+        images, targets = batch
+        log_probabilities = self.network(self._inputs(images.float() / 255)).float()
+        loss = F.nll_loss(log_probabilities, targets, reduction="sum")
+        predicted = log_probabilities.argmax(dim=1)
+        missed = ((targets == self.positive) & (predicted != self.positive)).sum()
+        count = torch.full_like(loss, len(targets))
+        self.val_sums += torch.stack([loss, (predicted == targets).sum(), missed, count])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was measured, for loggers and callbacks; nothing where the trainer only tries a few batches."""
+        if self.trainer.sanity_checking:
+            return
+        loss, correct, missed, count = self.val_sums.tolist()
+        self.measures = {"val_loss": loss / count, "val_accuracy": correct / count, "val_misses": int(missed)}
+        if self.trainer.state.fn == "fit":
+            self.measures |= {
+                "train_loss": (self.train_sums[0] / self.train_sums[1]).item(),
+                "lr": self.trainer.optimizers[0].param_groups[0]["lr"],
+                "epoch": (self.step - 1) // self.steps_per_epoch + 1,
+                "step": self.step,  # by which loggers order the others; without it they count from an interruption
+            }
+            self.train_sums = torch.zeros_like(self.train_sums)
+        self.log_dict({name: float(value) for name, value in self.measures.items()})
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimiser; its learning rate is a function of the step alone."""
+        plan = self.recipe.training
+        parameters = self.network.parameters()
+        optimiser: torch.optim.Optimizer
+        if plan.optimiser == "sgd":
+            optimiser = torch.optim.SGD(
+                parameters, plan.lr, momentum=0.9, nesterov=True, weight_decay=plan.weight_decay, fused=True
+            )
+        else:
+            kind = torch.optim.Adam if plan.optimiser == "adam" else torch.optim.AdamW
+            optimiser = kind(parameters, plan.lr, weight_decay=plan.weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: learning_rate_factor(plan, step, self.total_steps)
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _inputs(self, floats: Tensor) -> Tensor:
+        """What the network sees of images (B, 1, H, W) in [0, 1]."""
+        return to_network_range(floats, self.recipe.preprocessing).contiguous(memory_format=torch.channels_last)
 
 
 def learning_rate_factor(plan: TrainingPlan, step: int, total: int) -> float:
@@ -47,115 +352,3 @@ def size_of_step(plan: TrainingPlan, step: int, total: int, size: int) -> int:
         size: That of the preprocessing; an early size that is no smaller is passed over.
     """
     return plan.early_size if 0 < plan.early_size < size and step < plan.early_share * total else size
-
-
-class Classifier(pl.LightningModule):
-    """A network with its loss, optimiser and augmentation.
-
-    Between two validations the training loss is summed on the device, so that no step waits for it.
-
-    Args:
-        network: Maps images (B, 1, H, W) to log-probabilities (B, K).
-        recipe: The choices.
-        objective: The training loss.
-        train: Images to learn from, with targets (N,).
-        val: Images to choose by, with targets (M,).
-        total_steps: Optimiser steps of the whole training.
-        protected: Index of the label that must not be missed; -1 where there is none.
-        first_step: Steps that were done before an interruption.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        recipe: Recipe,
-        objective: Objective,
-        train: tuple[Images, Any],
-        val: tuple[Images, Any],
-        total_steps: int,
-        *,
-        protected: int = -1,
-        first_step: int = 0,
-    ) -> None:
-        super().__init__()
-        self.network, self.objective = network, objective
-        self.recipe, self.train_part, self.val_part = recipe, train, val
-        self.total_steps, self.first_step, self.protected = total_steps, first_step, protected
-        self.steps_per_epoch = len(Batches(*train, recipe.training.batch_size, shuffle=(0, 0)))
-        self.train_sums = torch.zeros(2)  # loss, batches since the last validation
-        self.val_sums = torch.zeros(4)  # loss, correct, missed protected images, images
-
-    def train_dataloader(self) -> Batches:
-        """A fresh order for every epoch (the trainer asks anew each time), from where an interruption left it."""
-        plan = self.recipe.training
-        epoch, done = divmod(self.step, self.steps_per_epoch)
-        return Batches(*self.train_part, plan.batch_size, shuffle=(plan.seed, epoch), start=done)
-
-    def val_dataloader(self) -> Batches:
-        """The validation images in their given order."""
-        return Batches(*self.val_part, self.recipe.training.eval_batch_size)
-
-    @property
-    def step(self) -> int:
-        """Optimiser steps done, those before an interruption included."""
-        return self.first_step + int(self.global_step)
-
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The loss of one batch of bytes (B, 1, H, W) with targets (B,)."""
-        images, targets = batch
-        plan = self.recipe.training
-        # What is random is a function of seed and step, so that an interruption leaves no trace.
-        torch.manual_seed(plan.seed * 1_000_003 + self.step)
-        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + self.step)
-        parameters = draw(self.recipe.augmentation, len(images), generator)
-        floats = apply(
-            images.float() / 255, parameters, size_of_step(plan, self.step, self.total_steps, images.shape[-1])
-        )
-        mix = draw_mix(plan.mixup, len(images), (plan.seed, self.step), generator)
-        floats = mix.apply(floats) if mix else floats
-        floats = to_network_range(floats, self.recipe.preprocessing).contiguous(memory_format=torch.channels_last)
-        loss: Tensor = self.objective(self.network, floats, targets, mix)
-        self.train_sums = self.train_sums.to(loss.device)
-        self.train_sums += torch.stack([loss.detach() / self.objective.members, torch.ones_like(loss)])
-        return loss
-
-    def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
-        self.val_sums = torch.zeros(4, device=self.device)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
-        """Add one batch to the sums of loss, right answers and images."""
-        images, targets = batch
-        floats = to_network_range(images.float() / 255, self.recipe.preprocessing).contiguous(
-            memory_format=torch.channels_last
-        )
-        log_probabilities = self.network(floats).float()
-        loss = F.nll_loss(log_probabilities, targets, reduction="sum")
-        predicted = log_probabilities.argmax(dim=1)
-        missed = ((targets == self.protected) & (predicted != self.protected)).sum()
-        count = torch.full_like(loss, len(targets))
-        self.val_sums += torch.stack([loss, (predicted == targets).sum(), missed, count])
-
-    def take_sums(self) -> tuple[float, float, float, int]:
-        """Mean training loss since the last call; validation loss, accuracy, and missed protected images."""
-        train_loss = (self.train_sums[0] / self.train_sums[1]).item()
-        self.train_sums = torch.zeros_like(self.train_sums)
-        val_loss, correct, missed, count = self.val_sums.tolist()
-        return train_loss, val_loss / count, correct / count, int(missed)
-
-    def configure_optimizers(self) -> Any:
-        """The recipe's optimiser; its learning rate is a function of the step alone."""
-        plan = self.recipe.training
-        parameters = self.network.parameters()
-        optimiser: torch.optim.Optimizer
-        if plan.optimiser == "sgd":
-            optimiser = torch.optim.SGD(
-                parameters, plan.lr, momentum=0.9, nesterov=True, weight_decay=plan.weight_decay, fused=True
-            )
-        else:
-            kind = torch.optim.Adam if plan.optimiser == "adam" else torch.optim.AdamW
-            optimiser = kind(parameters, plan.lr, weight_decay=plan.weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: learning_rate_factor(plan, step, self.total_steps)
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

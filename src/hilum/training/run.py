@@ -6,41 +6,26 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hilum.cells import from_cell
+from hilum.data.dataset import Row, Table, pack, read_csv, write_csv
 from hilum.data.labels import default_positive, is_healthy, last_component
-from hilum.data.readers.options import ReadOptions
-from hilum.data.rows import pack
-from hilum.data.table import Row, Table, write_csv
+from hilum.data.options import ReadOptions
 from hilum.errors import RecipeError, RunError
-from hilum.opening import STEP, open_regular, open_text, read_text
-from hilum.saving import save_json, save_text, saving
+from hilum.files import STEP, open_regular, open_text, read_text, save_json, save_text, saving
 from hilum.training.recipe import Recipe, load_recipe
 
 HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_misses")
-SPLIT_COLUMNS = ("path", "label", "patient_id", "split", "sha256")
 RECIPE, ENVIRONMENT, SPLIT, HISTORY_FILE = "recipe.toml", "environment.json", "split.csv", "history.csv"
 UNREADABLE = "unreadable"
 FACTS: dict[str, type] = {"data": dict, "files": dict, "best": dict, "labels": list, "weights_sha256": str}
 # Runs of hilum 0.1.0 do not say in which order their labels are, and which one is positive: these names decided.
 EARLIER_HEALTHY = ("normal", "healthy", "no finding", "no-finding", "no_finding", "negative")
 EARLIER_COVID = ("covid", "covid-19", "covid19", "covid_19")
-
-
-@dataclass(frozen=True, slots=True)
-class SplitRow:
-    """One line of ``split.csv``."""
-
-    path: str
-    label: str
-    patient_id: str
-    split: str
-    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +95,7 @@ class Run:
         """The checkpoint from which a training continues."""
         return self.path / "checkpoints" / "last.safetensors"
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the network's outputs, as the training wrote it down."""
         kept = self._kept("labels")
@@ -132,24 +117,36 @@ class Run:
         kept = self._kept("healthy")
         return tuple(kept) if kept is not None else resolve_healthy(self.recipe, self.labels, self.protected)
 
-    def split(self) -> list[SplitRow]:
-        """All rows of ``split.csv``, in the table's order."""
-        return list(self.each_split_row())
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All rows of ``split.csv``, in the dataset's order, with the hashes that the files had in the training.
 
-    def each_split_row(self) -> Iterator[SplitRow]:
-        """The rows of ``split.csv`` one by one, for those who need not hold them all."""
+        Raises:
+            RunError: The file is not the one of the training, or cannot be read.
+        """
+        return self._split[1]
+
+    @property
+    def keeps_columns(self) -> bool:
+        """Whether ``split.csv`` holds the dataset's further columns; those of versions before do not."""
+        return "source" in self._split[0]
+
+    @cached_property
+    def _split(self) -> tuple[tuple[str, ...], Sequence[Row]]:
         try:
             self._check_named(SPLIT)
-            with open_text(self.path / SPLIT, errors="surrogateescape") as file:
-                for row in csv.DictReader(file):
-                    yield SplitRow(**{key: from_cell(row[key]) for key in SPLIT_COLUMNS})
-        except (OSError, KeyError, AttributeError, csv.Error) as error:
+            return read_csv(self.path / SPLIT)
+        except (OSError, ValueError, csv.Error) as error:
             msg = f"{self.path / SPLIT}: cannot be read ({error}). Train again."
             raise RunError(msg) from error
 
     def table(self, root: Path | None = None) -> Table:
-        """The dataset as it was split for this run; `root` says where it lies now, if it has moved."""
-        rows = (Row(row.path, row.label, row.split, row.patient_id) for row in self.each_split_row())  # hashed anew
+        """The dataset as it was split for this run, to be hashed anew.
+
+        Args:
+            root: Folder in which it lies now, if it has moved.
+        """
+        rows = (replace(row, sha256="") for row in self.rows)
         return Table(root or Path(self.environment["data"]["root"]), pack(rows))
 
     def history(self) -> list[dict[str, float]]:
@@ -199,8 +196,9 @@ class Run:
         save_text(self.path / RECIPE, recipe.to_toml())
 
     def write_table(self, table: Table) -> None:
-        """Write ``split.csv``."""
-        write_csv(self.path / SPLIT, table.rows, SPLIT_COLUMNS)
+        """Write ``split.csv``, with every column."""
+        write_csv(self.path / SPLIT, table.rows)
+        self._forget("_split", "labels")
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Write ``history.csv``."""
@@ -212,7 +210,11 @@ class Run:
     def write_environment(self, values: Mapping[str, Any]) -> None:
         """Write ``environment.json``."""
         save_json(self.path / ENVIRONMENT, values)
-        self.__dict__.pop("environment", None)
+        self._forget("environment", "labels")
+
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            self.__dict__.pop(name, None)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -237,7 +239,7 @@ def check_place(out: Path) -> None:
 
 
 def _earlier_order(run: Run) -> tuple[str, ...]:
-    labels = {row.label for row in run.each_split_row() if row.split == "train"}
+    labels = {row.label for row in run.rows if row.split == "train"}
     return tuple(sorted(labels, key=lambda label: (last_component(label).lower() not in EARLIER_HEALTHY, label)))
 
 

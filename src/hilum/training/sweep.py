@@ -1,4 +1,4 @@
-"""A sweep: one run for every combination of some recipe keys, and a choice by validation only."""
+"""What a sweep tries: recipe keys with several values each, and every combination of them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,99 @@ import io
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hilum import __version__
-from hilum.audit.groups import find_groups
+from hilum.audit.near_duplicates.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
+from hilum.data.dataset import Table
 from hilum.data.label_names import check_one_finding
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
-from hilum.data.table import Table
 from hilum.errors import DivergenceError, RecipeError
+from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
-from hilum.saving import save_bytes, save_json
-from hilum.training.findings import look, say
-from hilum.training.grid import parse_grid, trial_names
-from hilum.training.recipe import Recipe, load_recipe, parse_value
+from hilum.training.multirun import begin_series, identity, series, train_member
+from hilum.training.prepare import look, say
+from hilum.training.recipe import Recipe, Select, load_recipe, parse_value, rank, resolve_key, short_key
 from hilum.training.run import read_json
-from hilum.training.selection import Select, rank
-from hilum.training.series import begin_series, identity, series, train_member
 from hilum.training.train import check_training, roles_of
+
+
+def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Divide ``--set`` values into what is fixed and what is swept.
+
+    Args:
+        settings: ``key=value`` or ``key=value,value,...``; commas within brackets, braces or quotes divide nothing.
+
+    Returns:
+        The fixed settings as they were given, and for each swept key (in full) its values.
+
+    Raises:
+        RecipeError: A key is unknown, swept and given once more, or none has several values.
+    """
+    fixed: list[str] = []
+    swept: dict[str, list[str]] = {}
+    given: set[str] = set()
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
+            raise RecipeError(msg, code="malformed-setting")
+        full = resolve_key(key.strip(), value.strip())
+        values = _divide(value)
+        if full in swept or (len(values) > 1 and full in given):
+            msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
+            raise RecipeError(msg, code="key-twice")
+        given.add(full)
+        if "" in values:
+            msg = f"--set {setting}: a value is empty. Write the values behind each other, with commas between them."
+            raise RecipeError(msg, code="empty-value")
+        if len(values) > 1:
+            twice = next((v for i, v in enumerate(values) if parse_value(v) in map(parse_value, values[:i])), None)
+            if twice is not None:
+                msg = f"--set {setting}: the value {twice} stands there twice. Remove one."
+                raise RecipeError(msg, code="value-twice")
+            swept[full] = values
+        else:
+            fixed.append(f"{full}={value}")
+    if not swept:
+        msg = "a sweep needs a key with several values, for example --set lr=0.001,0.01,0.1,1.0."
+        raise RecipeError(msg, code="nothing-swept")
+    return fixed, swept
+
+
+def trial_names(combinations: Sequence[Mapping[str, str]]) -> list[str]:
+    """Folder names that say what a trial changes; numbered, so that they are unique and in order."""
+    digits = len(str(len(combinations)))
+    return [
+        f"{number:0{digits}d}-"
+        + re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", ",".join(f"{short_key(k)}={v}" for k, v in chosen.items()))[:80]
+        for number, chosen in enumerate(combinations, 1)
+    ]
+
+
+def _divide(values: str) -> list[str]:
+    """At commas, but not within brackets, braces or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in values:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        depth += (letter in "[{") - (letter in "]}") if not quote else 0
+        if letter == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
 
 WHAT = "sweep"
 TABLE = "sweep.csv"
@@ -113,7 +182,7 @@ def sweep(
         RunError: `out` is in the way, or another process works in it.
         DataError: The data cannot be used.
     """
-    from hilum.training.fit import check_network
+    from hilum.training.loop import check_network
 
     progress = progress or Progress()
     fixed, swept = parse_grid(settings)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hilum.audit.groups import find_groups
-from hilum.audit.preflight import cheap_checks
-from hilum.audit.remembered import dataset_key
+import torch
+
+import hilum
+from hilum.audit.findings import dataset_key
 from hilum.data.cache import Images, open_images
+from hilum.data.dataset import Table
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
-from hilum.data.readers.options import ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
-from hilum.data.rows import pack
 from hilum.data.splits import assign_splits
-from hilum.data.table import Table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
-from hilum.training.findings import look, say
+from hilum.training.callbacks import check_loggers
 from hilum.training.lock import contents, occupied
+from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe
 from hilum.training.run import (
     ENVIRONMENT,
@@ -47,6 +52,7 @@ def train(
     resume: bool = False,
     read: ReadOptions | None = None,
     check: bool = True,
+    loggers: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Run:
     """Train a classifier.
@@ -60,6 +66,8 @@ def train(
             those of a training that was never interrupted (on the same machine, with the same number of threads).
         read: How to read `data`; with `resume`, by default as the run did.
         check: Say first what the cheap checks of the audit find; a series does that once for all its runs.
+        loggers: Experiment loggers that write to the run's folder ``logs``: ``tensorboard``, ``mlflow``, ``wandb``;
+            with `resume`, by default those with which the run began.
         progress: Told about remarks, bars and losses.
 
     Returns:
@@ -71,11 +79,16 @@ def train(
         RecipeError: The recipe to continue with is another one, or names a protected label that does not exist.
         DataError: The data cannot be used, or labels list several findings.
         DivergenceError: The loss is no longer a finite number.
+        ExtraError: The package of a logger is not installed.
+        UsageError: There is no logger of that name.
     """
     progress = progress or Progress()
+    check_loggers(loggers)
     with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else _check_free(out)):
         begun = not (recipe and _interrupted_at_once(out))
-        return _train(data, out, recipe, resume=resume and begun, read=read, check=check, progress=progress)
+        return _train(
+            data, out, recipe, resume=resume and begun, read=read, check=check, loggers=loggers, progress=progress
+        )
 
 
 def _train(
@@ -86,18 +99,21 @@ def _train(
     resume: bool,
     read: ReadOptions | None,
     check: bool,
+    loggers: Sequence[str],
     progress: Progress,
 ) -> Run:
     """`train` in a folder that no other process enters."""
     run = Run(out)
     if not resume:
-        _begin(run, recipe or Recipe(), data, read)
+        _begin(run, recipe or Recipe(), data, read, loggers)
     elif not (out / ENVIRONMENT).exists():  # begun by a version before, and killed at once
-        _begin(run, run.recipe, data, read)
+        _begin(run, run.recipe, data, read, loggers)
     elif run.finished:
         progress.line(f"{out}: this training is complete; nothing is left to do.")
         return run
     recipe, read = run.recipe, read or run.read_options
+    loggers = loggers or run.environment.get("loggers", ())
+    check_loggers(loggers)
     # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
     decided = resume and "digest" in run.environment.get("data", {})
     try:
@@ -124,13 +140,13 @@ def _train(
             for name in (SPLIT, RECIPE, ENVIRONMENT):
                 (out / name).unlink(missing_ok=True)
         raise
-    from hilum.training.environment import describe_environment
-    from hilum.training.fit import fit, precision_of
+    from hilum.training.loop import fit, precision_of
 
     given = table.given or table.root
     facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
     facts["started"] = run.environment["started"]
     facts |= {"resumed": _now()} if resume else {}
+    facts |= {"loggers": list(loggers)} if loggers else {}
     facts |= {"labels": list(labels), "protected": protected, "healthy": list(healthy)}
     facts["audit"] = run.environment.get("audit") if decided else findings
     facts["data"] = {
@@ -146,46 +162,9 @@ def _train(
         "notes": notes,
     }
     run.write_environment(facts | {"files": run.hashes(RECIPE, SPLIT)})
-    outcome = fit(run, images, labels, resume=resume, progress=progress)
+    outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
     run.write_environment(facts | outcome | {"files": run.hashes(RECIPE, SPLIT, HISTORY_FILE)})
     return run
-
-
-def prepare(
-    table: Table, recipe: Recipe, progress: Progress, *, check: bool = True
-) -> tuple[Images, Table, list[str], dict[str, Any] | None]:
-    """Decode a table and give every image its split.
-
-    Returns:
-        The readable images with their splits; the whole table with its splits, where unreadable files have the
-        split ``unreadable``; remarks in plain words, which were said already; and, if `check`, what is wrong with the
-        data, as `hilum.training.findings.look` finds it.
-    """
-    images = open_images(table, recipe.preprocessing, progress=progress)
-    for item in images.unreadable[:10]:
-        progress.line(f"left out: {item.message}")
-    if len(images.unreadable) > 10:
-        progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
-    groups = find_groups(images, recipe.splits.duplicates, progress)
-    splits = assign_splits(images.table, recipe.splits, groups.numbers)
-    notes = [*table.notes, *groups.notes(), *splits.notes]
-    if images.unreadable:
-        notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
-    for note in notes:
-        progress.line(f"note: {note}")
-    findings = None
-    if check:
-        checked = cheap_checks(images, splits.names, groups)
-        notes.append(checked.sentence())
-        progress.line(notes[-1])
-        findings = look(images, checked)
-        say(findings, progress)
-    images = replace(images, table=images.table.with_splits(splits.names))
-    if not images.unreadable:
-        return images, replace(images.table, notes=table.notes), notes, findings
-    readable, known = iter(images.table.rows), set(images.positions.tolist())
-    rows = (next(readable) if i in known else replace(row, split=UNREADABLE) for i, row in enumerate(table.rows))
-    return images, replace(table, rows=pack(rows)), notes, findings
 
 
 def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[str]]:
@@ -196,7 +175,7 @@ def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[
     """
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     begun = run.environment["data"]
-    rows = run.split()
+    rows = run.rows
     same = (
         begun["digest"] == images.digest
         and [(row.path, row.label) for row in rows] == [(row.path, row.label) for row in table.rows]
@@ -225,7 +204,7 @@ def _check_free(out: Path) -> None:
 
 def _only_begun(out: Path) -> bool:
     """Whether a process was killed between the two files with which a run begins."""
-    return contents(out) <= {ENVIRONMENT} and read_json(out / ENVIRONMENT).keys() == {"started", "data"}
+    return contents(out) <= {ENVIRONMENT} and read_json(out / ENVIRONMENT).keys() - {"loggers"} == {"started", "data"}
 
 
 def _interrupted_at_once(out: Path) -> bool:
@@ -233,13 +212,14 @@ def _interrupted_at_once(out: Path) -> bool:
     return out.is_dir() and (not contents(out) or _only_begun(out))
 
 
-def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | None) -> None:
+def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | None, loggers: Sequence[str]) -> None:
     """Write down all that is given before any work, so that a training goes on whenever it was interrupted."""
     if isinstance(data, Table):
         given, read = data.given or data.root, data.options
     else:
         given, read = data, read or ReadOptions()
-    run.write_environment({"started": _now(), "data": {"given": str(given.resolve()), "read": asdict(read)}})
+    facts = {"started": _now(), "data": {"given": str(given.resolve()), "read": asdict(read)}}
+    run.write_environment(facts | ({"loggers": list(loggers)} if loggers else {}))
     run.write_recipe(recipe)
 
 
@@ -276,7 +256,7 @@ def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
         SplitError: ``train`` has fewer than two labels, or there is nothing to choose by.
         RecipeError: The positive or the healthy label does not exist, or the network cannot be built for these labels.
     """
-    from hilum.training.fit import check_before
+    from hilum.training.loop import check_before
 
     labels = table.take(i for i, row in enumerate(table.rows) if row.split == "train").labels
     if len(labels) < 2:
@@ -296,3 +276,53 @@ def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
     protected = resolve_protected(recipe, labels)
     healthy = resolve_healthy(recipe, labels, protected)
     return roles_sentence(labels, protected, healthy, chosen=recipe.protected == "none")
+
+
+def processor_name() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def computes_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 faster than in float32, rather than emulating it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def code_sha256() -> str:
+    """Of all of hilum's own modules, so that a run says which code it came from, installed or not."""
+    root = Path(hilum.__file__).parent
+    total = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def packages_sha256() -> str:
+    """Of the names and versions of all installed packages: equal where two machines have the same ones."""
+    found = {f"{package.name.lower().replace('_', '-')}=={package.version}" for package in metadata.distributions()}
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
+def describe_environment(precision: str) -> dict[str, Any]:
+    """Versions and machine, as ``environment.json`` holds them."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "hilum": hilum.__version__,
+        "code_sha256": code_sha256(),
+        "packages_sha256": packages_sha256(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "processor": processor_name(),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "command": " ".join(["hilum", *sys.argv[1:]]) if Path(sys.argv[0]).name == "hilum" else "python",
+    }

@@ -13,9 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.audit.fingerprints.codes import BASIS_FILE, LENGTH, SIDE, Basis, pack
-from hilum.audit.fingerprints.views import NO_CROP, Floats, equalised, unit, view
-from hilum.audit.survey import survey
+from hilum.audit.near_duplicates.codes import (
+    BASIS_FILE,
+    LENGTH,
+    NO_CROP,
+    SIDE,
+    Basis,
+    Floats,
+    equalised,
+    pack,
+    unit,
+    view,
+)
+from hilum.audit.scan import survey
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 

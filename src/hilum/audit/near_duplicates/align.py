@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.fingerprints.views import DEEPEST, NO_CROP, Floats, resampling, unit, view
+from hilum.audit.near_duplicates.codes import DEEPEST, NO_CROP, Floats, resampling, unit, view
 from hilum.audit.near_duplicates.register import INSIDE, Maps, agreement, both_inside, inverse, points, register, sample
 
 # Of the detail's correlation at 64x64, after alignment; what is above is one picture. Measured on 5,856 children's and

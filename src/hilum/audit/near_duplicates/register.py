@@ -16,8 +16,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.fingerprints.codes import SIDE, basis
-from hilum.audit.fingerprints.views import NO_CROP, Floats, unit, view
+from hilum.audit.near_duplicates.codes import NO_CROP, SIDE, Floats, basis, unit, view
 
 QUARTERS = 4
 STAYS = 0.20  # of that correlation: an image is only turned for more

@@ -18,11 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hilum.audit.fingerprints.codes import LENGTH, SIDE, basis
-from hilum.audit.fingerprints.views import CROPS, NO_CROP, Floats, equalised, unit, view
-from hilum.audit.index import MANY, Index, has_faiss
 from hilum.audit.near_duplicates.align import Fit, compare_crops, compare_mapped
-from hilum.audit.near_duplicates.among import Among
+from hilum.audit.near_duplicates.codes import (
+    CROPS,
+    LENGTH,
+    MANY,
+    NO_CROP,
+    SIDE,
+    Among,
+    Floats,
+    Index,
+    basis,
+    equalised,
+    has_faiss,
+    unit,
+    view,
+)
 from hilum.audit.near_duplicates.register import (
     QUARTERS,
     Maps,
@@ -111,7 +122,8 @@ def find_copies(
 ) -> Copies:
     """Find the copies among N images.
 
-    Pair by pair the work is N² products of 60 numbers, 75 times; with an index (`hilum.audit.index`) the codes alone
+    Pair by pair the work is N² products of 60 numbers, 75 times; with an index (`hilum.audit.near_duplicates.codes`)
+    the codes alone
     are searched, and what comes back is compared in the same way. What is known to be one picture with another is not
     compared with it again. Memory is bounded by blocks, but for the thumbnails themselves and their codes.
 

@@ -6,14 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from hilum.data.readers.companions import looks_like_masks, without_companions
+from hilum.data.dataset import Row, Table
+from hilum.data.labels import word_set, words_of
+from hilum.data.readers.folder_kinds import looks_like_masks, without_companions
 from hilum.data.readers.layout import Place, places_of
 from hilum.data.readers.listing import READ, Folder, ending, list_folders, named
-from hilum.data.readers.split_names import split_of, word_set, words_of
-from hilum.data.rows import Row
-from hilum.data.table import Table
+from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
-from hilum.printable import is_text, printable
+from hilum.text import is_text, printable
 
 # Kinds of files that lie beside images, and are never meant as one.
 BESIDE = word_set(

@@ -7,20 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.data.labels import is_answer, is_healthy, says_nothing
-from hilum.data.readers.companions import is_images_name
+from hilum.data.labels import is_answer, is_healthy, says_nothing, words_of
+from hilum.data.readers.folder_kinds import is_images_name, without_patients
 from hilum.data.readers.listing import Folder, around, common, named
-from hilum.data.readers.patient_folders import without_patients
-from hilum.data.readers.split_names import (
-    glued_split_and_rest,
-    split_and_rest,
-    split_of,
-    splits_in_words,
-    splits_of,
-    words_of,
-)
+from hilum.data.readers.split_names import glued_split_and_rest, split_and_rest, split_of, splits_in_words, splits_of
 from hilum.errors import TableError
-from hilum.printable import printable
+from hilum.text import printable
 
 Parts = tuple[str, ...]
 MANY, FEW = 12, 3  # labels, and images of the middle one: so many labels of so few images are no labels

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.data.file_kinds import kind_of, looks_like_dicom
+from hilum.data.file_kinds import FEW, kind_of, looks_like_dicom
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES
 from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
-from hilum.opening import open_regular
-from hilum.printable import printable
+from hilum.files import open_regular
+from hilum.text import printable
 
 READ = SUFFIXES | DICOM_SUFFIXES
 # What systems leave behind beside people's files; names that begin with a dot are passed over as well.
@@ -24,8 +24,7 @@ SYSTEM = frozenset(
 KINDS = ("a PNG image", "a JPEG image", "a TIFF image", "a DICOM object")
 LONGEST = 200  # letters of a folder's path in a message
 MOST_NAMED = 4  # datasets in a message, with their paths
-ENOUGH = 512  # bytes that tell these
-DEMO = ".hilum-demo"  # as hilum.demo leaves it
+DEMO = ".hilum-demo"  # as hilum.cli.demo leaves it
 OWN_PAGE = b'<meta name="generator" content="hilum">'
 
 
@@ -273,7 +272,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
         return False
     try:  # DICOM objects are often called IM000001, or by their UID
         with open_regular(entry.path) as file:
-            start = file.read(ENOUGH)
+            start = file.read(FEW)
     except OSError:
         return False
     return looks_like_dicom(start) or kind_of(start) in KINDS

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from hilum.printable import printable
-
-
-def word_set(words: str) -> frozenset[str]:
-    """A set of words that are written with blanks between them."""
-    return frozenset(words.split())
-
+from hilum.data.labels import word_set, words_of
+from hilum.text import printable
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "trainval", "entrenamiento", "treino", "entrainement"), "train"),
@@ -32,20 +25,6 @@ FILLERS = word_set(
     "x ray xray xrays cxr chest radiograph radiographs picture pictures scan scans case cases"
 )
 GLUED = ("subset", "dataset", "images", "image", "imgs", "img", "data", "sets", "set")  # as in "trainset"
-
-
-@lru_cache(maxsize=2**17)  # a dataset may have a folder for each of many patients
-def words_of(name: str) -> tuple[str, ...]:
-    """The words and numbers of a name, in lower case and without accents: ``Test-Set2`` is test, set, 2.
-
-    Args:
-        name: Of a folder, or a cell of a table.
-    """
-    plain = name
-    if not name.isascii():
-        plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain)
-    return tuple(re.findall(r"[^\W\d_]+|\d+", parted.casefold()))
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,277 @@
+"""What a dataset consists of, whose images they are, and what follows from it for splits and labels."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import binomtest
+
+from hilum.audit.findings import Finding, Severity
+from hilum.audit.scan import Survey
+from hilum.data.dataset import Table
+from hilum.data.label_names import several_in_words
+from hilum.data.patients import FROM_HEADER, rule_of
+
+IMBALANCE = 3.0  # times as many images of the most frequent label as of the rarest
+FEW_TESTED = 0.1  # half an interval wider than this concludes little
+GOOD = 0.9  # the accuracy for which that interval is computed
+PARTS = ("train", "val", "calibration", "test")
+
+
+def compose(survey: Survey) -> dict[str, Any]:
+    """Count what there is.
+
+    Args:
+        survey: Of the readable files.
+
+    Returns:
+        ``n_images``, ``n_patients`` (None where unknown), ``counts`` (split by label), ``patients`` (the same, or
+        None), ``sources``, and ``formats``, ``modes``, ``sizes`` by how often they occur.
+    """
+    table = survey.table
+    known = table.patients_known
+    images: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    people: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for row in table.rows:
+        images[row.split][row.label] += 1
+        people[row.split][row.label].add(row.patient_id)
+    names = list(table.splits) or [""]
+    names += [""] if "" in images and "" not in names else []
+    return {
+        "n_images": len(table),
+        "n_patients": len({row.patient_id for row in table.rows}) if known else None,
+        "labels": list(table.labels),
+        "counts": {name or "all": {label: images[name][label] for label in table.labels} for name in names},
+        "patients": {name or "all": {label: len(people[name][label]) for label in table.labels} for name in names}
+        if known
+        else None,
+        "sources": dict(Counter(row.source for row in table.rows if row.source).most_common()),
+        "formats": dict(Counter(container.format for container in survey.containers).most_common()),
+        "modes": dict(Counter(container.mode for container in survey.containers).most_common()),
+        "sizes": dict(Counter(f"{c.width}x{c.height}" for c in survey.containers).most_common(20)),
+        "n_sizes": len({(c.width, c.height) for c in survey.containers}),
+        "unreadable": [{"path": item.path, "message": item.message} for item in survey.unreadable],
+    }
+
+
+def interval_of(n: int, share: float = GOOD) -> tuple[float, float]:
+    """What a test of `n` patients can conclude: the exact 95 % interval if `share` of them were right."""
+    found = binomtest(round(share * n), n).proportion_ci(0.95)
+    return float(found.low), float(found.high)
+
+
+def composition_findings(facts: Mapping[str, Any], table: Table) -> list[Finding]:
+    """What the counts mean.
+
+    Rules: unreadable files are a warning, an error above one in twenty; several findings in one label are a warning; a
+    label three times as frequent as another is good to know; a validation or test part whose interval at 90 % right is
+    wider than 10 points either way is a warning; a label that a part lacks is an error in ``train`` and a warning
+    elsewhere.
+
+    Args:
+        facts: What `compose` found.
+        table: The readable rows.
+    """
+    found = [
+        *_unreadable(facts),
+        *_several(table),
+        *_balance(facts),
+        *_lacking(facts["counts"]),
+        *_too_small(facts, table),
+    ]
+    if facts["n_sizes"] > 1 or len(facts["formats"]) > 1 or len(facts["modes"]) > 1:
+        kinds = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
+        modes = ", ".join(f"{count} {name}" for name, count in facts["modes"].items())
+        message = f"Files differ: {facts['n_sizes']} sizes in pixels, formats {kinds}, modes {modes}."
+        remedy = "See the shortcut probes: it matters only if the differences follow the labels."
+        found.append(Finding("composition", "info", message, remedy))
+    return found
+
+
+def _unreadable(facts: Mapping[str, Any]) -> list[Finding]:
+    lost = facts["unreadable"]
+    if not lost:
+        return []
+    total = facts["n_images"] + len(lost)
+    severity: Severity = "error" if len(lost) > total / 20 else "warning"
+    message = f"{len(lost)} of {total} files cannot be read. The first: {lost[0]['message']}"
+    evidence = {"paths": [item["path"] for item in lost[:50]]}
+    remedy = "Fetch them again, or leave them out: hilum audit DATA --fix OUT.csv."
+    return [Finding("unreadable", severity, message, remedy, evidence)]
+
+
+def _several(table: Table) -> list[Finding]:
+    told = several_in_words(table)
+    if not told:
+        return []
+    message = f"{told[0].upper()}{told[1:]}: each combination was taken for a label of its own."
+    remedy = "Give each image one label (a column of its own, --label-column), or leave these images out."
+    return [Finding("composition", "warning", message, remedy, meaning="hilum train learns one label an image.")]
+
+
+def _balance(facts: Mapping[str, Any]) -> list[Finding]:
+    totals = Counter({label: sum(part[label] for part in facts["counts"].values()) for label in facts["labels"]})
+    (most, many), *_, (least, few) = totals.most_common() if len(totals) > 1 else [*totals.items()] * 2
+    if many < IMBALANCE * few:
+        return []
+    message = (
+        f"Unbalanced: {many:,} images of '{most}', {few:,} of '{least}'. Calling everything '{most}' would be right on "
+        f"{many / sum(totals.values()):.0%}: read balanced accuracy and recall, not accuracy."
+    )
+    remedy = 'class_weights = "balanced" in the recipe weighs labels alike, "tree" each child of a folder.'
+    return [Finding("balance", "info", message, remedy, {"images": dict(totals)})]
+
+
+def _lacking(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    found = []
+    for part, labels in counts.items():
+        lacking = [label for label, count in labels.items() if not count]
+        if lacking and part != "all":
+            severity: Severity = "error" if part == "train" else "warning"
+            message = f"{part} has no image of {', '.join(lacking)}."
+            found.append(Finding("composition", severity, message, "Add such images, or let hilum carve the splits."))
+    return found
+
+
+def _too_small(facts: Mapping[str, Any], table: Table) -> list[Finding]:
+    found = []
+    for part in (name for name in facts["counts"] if name in PARTS[1:]):
+        rows = [row for row in table.rows if row.split == part]
+        n = len({row.patient_id for row in rows}) if table.patients_known else len(rows)
+        low, high = interval_of(n)
+        if high - low <= 2 * FEW_TESTED:
+            continue
+        unit = "patients" if table.patients_known else "images"
+        message = (
+            f"{part} is small: {len(rows)} images of {n} {unit}. If {GOOD:.0%} of them are right, the truth is "
+            f"anything from {low:.0%} to {high:.0%}."
+        )
+        remedy = "Conclude nothing from it alone; hilum crossval tests every patient once."
+        evidence = {"part": part, "n": n, "unit": unit, "low": low, "high": high}
+        found.append(Finding("size", "warning", message, remedy, evidence))
+    return found
+
+
+EXAMPLES = 5
+COLUMN, FOLDERS, HEADERS = "column", "folders", "DICOM headers"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Whose images a table holds.
+
+    Attributes:
+        patient: One a row; empty where unknown.
+        how: One a row: ``column``, ``folders``, ``DICOM headers``, the public set whose file names tell it, or
+            ``unknown``.
+        across_splits: Patients with images in more than one split, those with most images first.
+        several_labels: Patients with more than one label, those with most images first.
+        images: Number of images of each patient.
+    """
+
+    patient: tuple[str, ...]
+    how: tuple[str, ...]
+    across_splits: tuple[str, ...]
+    several_labels: tuple[str, ...]
+    images: Mapping[str, int]
+
+
+def count_patients(table: Table) -> Patients:
+    """Tell whose image each is, by the table, where file names were recognised when it was read.
+
+    Args:
+        table: Any.
+    """
+    patient = [row.patient_id for row in table.rows]
+    stated = COLUMN if table.columns else FOLDERS
+    how = [_rule(name) or stated if name else UNKNOWN for name in patient]
+    images = Counter(name for name in patient if name)
+    splits, labels = defaultdict(set), defaultdict(set)
+    for row, name in zip(table.rows, patient, strict=True):
+        if name:
+            splits[name].add(row.split)
+            labels[name].add(row.label)
+    most = [name for name, _ in images.most_common()]
+    return Patients(
+        patient=tuple(patient),
+        how=tuple(how),
+        across_splits=tuple(name for name in most if len(splits[name] - {""}) > 1),
+        several_labels=tuple(name for name in most if len(labels[name]) > 1),
+        images=images,
+    )
+
+
+def _rule(patient: str) -> str:
+    return HEADERS if patient.startswith(FROM_HEADER) else rule_of(patient)
+
+
+def patient_findings(patients: Patients) -> list[Finding]:
+    """Say what was found.
+
+    A patient on two sides of the splits is an error: results would be too good. Unknown patients are a warning:
+    nobody can tell. Several labels of one patient are good to know: a disease may come and go.
+    """
+    total, known = len(patients.patient), sum(map(bool, patients.patient))
+    found = []
+    if patients.across_splits:
+        number = len(patients.across_splits)
+        plural = "s have" if number > 1 else " has"
+        images = sum(patients.images[name] for name in patients.across_splits)
+        found.append(
+            Finding(
+                "patients",
+                "error",
+                f"{number} patient{plural} images in more than one split ({images} images): "
+                "a model may recognise the patient instead of the disease, and looks better than it is.",
+                "Split by patient: hilum audit DATA --fix OUT.csv keeps each patient on one side.",
+                {"patients": number, "images": images, "examples": list(patients.across_splits[:EXAMPLES])},
+            )
+        )
+    if known < total:
+        what = "No image says whose it is"
+        what = what if not known else f"{total - known} of {total} images do not say whose they are"
+        counted = "splits and" if not known else "each counts as a patient of its own in splits and"
+        found.append(
+            Finding(
+                "patients",
+                "warning",
+                f"{what}, by a column, folder, DICOM header or file name that follows a known rule: {counted} "
+                f"intervals{' are by image' if not known else ''}, which are optimistic if a patient has several.",
+                "Fill in a column patient_id: hilum audit DATA --fix OUT.csv writes a table that has it.",
+                {"unknown": total - known, "how": dict(Counter(patients.how))},
+            )
+        )
+    if patients.several_labels:
+        number = len(patients.several_labels)
+        found.append(
+            Finding(
+                "patients",
+                "info",
+                f"{number} patient{'s have' if number > 1 else ' has'} images of more than one label.",
+                "Check that this is the course of a disease and not a mistake.",
+                {"patients": number, "examples": list(patients.several_labels[:EXAMPLES])},
+            )
+        )
+    if known:
+        stated = {COLUMN: "from the column patient_id", FOLDERS: "from folders", HEADERS: "from DICOM headers"}
+        rules = sorted(set(patients.how) - {*stated, UNKNOWN})
+        ways = [way for how, way in stated.items() if how in patients.how]
+        ways += [f"from file names as in {rule}" for rule in rules]
+        found.append(
+            Finding(
+                "patients",
+                "info",
+                f"{known} images of {len(patients.images)} patients ({known / len(patients.images):.2f} images "
+                f"each, at most {max(patients.images.values())}), known {' and '.join(ways)}.",
+                "Splits are made by these patients, unless --patients none is given; hilum audit DATA --fix OUT.csv "
+                "writes them down."
+                if rules or HEADERS in patients.how
+                else "",
+                {"images": known, "patients": len(patients.images), "how": dict(Counter(patients.how))},
+            )
+        )
+    return found

@@ -1,0 +1,179 @@
+"""Labels that a model which had not seen the image finds unlikely: images to look at again.
+
+Confident learning (Northcutt et al. 2021, *JAIR*), as the library cleanlab does it: an image is suspect if another
+label is more probable than images that truly have that label usually are, and so many are named as the noise of the
+labels, estimated from the same probabilities, makes likely. A model is often wrong: what is named is to be looked at,
+not to be changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.audit.findings import Finding, Severity
+from hilum.data.dataset import Table
+from hilum.errors import ExtraError
+
+MANY = 0.01  # share of the judged images from which suspects are a warning
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a model says of images that it was not trained on.
+
+    Attributes:
+        labels: K names.
+        positions: The rows of the table that it judged, shape (M,).
+        probabilities: Of shape (M, K); each row sums to one.
+        source: What said so, such as the run's folder.
+        how: How these images were kept from it, as the end of a sentence.
+        remark: What would have been better; empty if nothing.
+    """
+
+    labels: tuple[str, ...]
+    positions: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    source: str
+    how: str
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An image whose label is unlikely.
+
+    Attributes:
+        position: In the table.
+        label: As it is filed.
+        likely: What the model says instead.
+        own: Probability of the label it is filed under.
+        other: Probability of `likely`.
+    """
+
+    position: int
+    label: str
+    likely: str
+    own: float
+    other: float
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """Suspects, the least probable label first, and who judged how many images."""
+
+    suspects: tuple[Suspect, ...]
+    judged: int
+    opinion: Opinion
+
+    def as_json(self, table: Table) -> dict[str, Any]:
+        """For ``audit.json``."""
+        return {
+            "run": self.opinion.source,
+            "how": self.opinion.how,
+            "judged": self.judged,
+            "suspects": [
+                {
+                    "path": table.rows[s.position].path,
+                    "label": s.label,
+                    "likely": s.likely,
+                    "p_label": round(s.own, 4),
+                    "p_likely": round(s.other, 4),
+                }
+                for s in self.suspects
+            ],
+        }
+
+
+def require_cleanlab() -> None:
+    """Find before any work whether cleanlab is there.
+
+    Raises:
+        ExtraError: It is not.
+    """
+    if find_spec("cleanlab") is None:
+        msg = "cleanlab, which finds label errors, is not installed. Install it with: pip install 'hilum[labels]'"
+        raise ExtraError(msg)
+
+
+def find_label_errors(table: Table, opinion: Opinion) -> LabelErrors:
+    """Find the images whose label is unlikely.
+
+    Args:
+        table: The dataset, as it is labelled now.
+        opinion: Of images whose labels the model knows; other positions must not be in it.
+
+    Raises:
+        ExtraError: cleanlab is not installed.
+    """
+    require_cleanlab()
+    from cleanlab.filter import find_label_issues
+
+    index = {label: number for number, label in enumerate(opinion.labels)}
+    given = np.array([index[table.rows[i].label] for i in opinion.positions], np.int64)
+    present = np.unique(given)  # cleanlab takes labels from 0 on, each of which occurs
+    if len(present) < 2:
+        return LabelErrors((), len(given), opinion)
+    probabilities = opinion.probabilities[:, present]
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    worst = find_label_issues(
+        np.searchsorted(present, given), probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    found = []
+    for k in map(int, worst):
+        likely = int(opinion.probabilities[k].argmax())
+        if likely != given[k]:
+            own, other = (float(opinion.probabilities[k, label]) for label in (given[k], likely))
+            names = opinion.labels[given[k]], opinion.labels[likely]
+            found.append(Suspect(int(opinion.positions[k]), *names, own, other))
+    return LabelErrors(tuple(found), len(given), opinion)
+
+
+def findings(errors: LabelErrors, table: Table) -> list[Finding]:
+    """Say what was found: a warning where 1 % of the judged images or more are suspect, else good to know.
+
+    Never an error: the model may be wrong where the label is right.
+
+    Args:
+        errors: As found.
+        table: The survey's table.
+    """
+    source, judged = errors.opinion.source, errors.judged
+    told = f"{judged} of {len(table)} images were judged by {source}, {errors.opinion.how}."
+    if not errors.suspects:
+        message = f"No label looks wrong: {told}"
+        return [Finding("labels", "info", message, errors.opinion.remark, {"judged": judged})]
+    number = len(errors.suspects)
+    severity: Severity = "warning" if number >= MANY * judged else "info"
+    ways = Counter((s.label, s.likely) for s in errors.suspects)
+    listed = ", ".join(f"{count} '{label}' that look like '{likely}'" for (label, likely), count in ways.most_common())
+    return [
+        Finding(
+            "labels",
+            severity,
+            f"{number} label{'s' if number > 1 else ''} may be wrong: {listed}. {told} The most suspicious: "
+            f"{_examples(errors.suspects, table)}.",
+            " ".join(
+                [
+                    "Look at these images, the first ones first: the model may be the one that errs.",
+                    errors.opinion.remark,
+                ]
+            ).strip(),
+            {
+                "judged": judged,
+                "suspects": number,
+                "examples": [[table.rows[s.position].path] for s in errors.suspects],
+            },
+        )
+    ]
+
+
+def _examples(suspects: Sequence[Suspect], table: Table) -> str:
+    return ", ".join(table.rows[s.position].path for s in suspects[:EXAMPLES])

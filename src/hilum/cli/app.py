@@ -1,0 +1,389 @@
+"""The command line: one command a stage; parse, call, print.
+
+Imports of the stages stand inside the commands, so that ``hilum --help`` needs none of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from hilum import __version__
+from hilum.cli import model_commands
+from hilum.cli.arguments import interrupted, message_of, print_json, reads_data, say, show
+from hilum.cli.evaluation_commands import certify, evaluate, ledger, print_metrics
+from hilum.data.options import ReadOptions
+from hilum.errors import GateError, UsageError
+from hilum.text import on_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
+    from hilum.training.recipe import Recipe, Select
+
+INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
+RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+app = typer.Typer(
+    name="hilum",
+    help="From a folder of labelled chest radiographs to a classifier whose worth is known.",
+    epilog="Begin with: hilum demo. For research and teaching; not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), or a TOML file."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hilum {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+@reads_data
+def demo(
+    data: Annotated[Path | None, typer.Argument(help="A dataset; phantoms when none is given.")] = None,
+    out: Annotated[Path, typer.Option(help="Where everything is put; an earlier demo there is replaced.")] = Path(
+        "hilum-demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Of phantoms and training.", min=0)] = 0,
+    read: ReadOptions | None = None,
+) -> None:
+    """The whole way: data, audit, training, evaluation, report."""
+    from hilum.cli.demo import PLANTED_IN_WORDS, run_demo
+    from hilum.progress import progress_for_terminal
+    from hilum.report.audit_console import demo_lines
+
+    result = run_demo(data, out, seed=seed, read=read, progress=progress_for_terminal())
+    planted = result.planted.as_json() if result.planted else None
+    show(demo_lines(result.audit.facts, planted, PLANTED_IN_WORDS))
+    print_metrics(result.evaluation.metrics)
+    say(f"audit: {out / 'audit' / 'audit.html'}")
+    say(f"report: {result.report}")
+
+
+@app.command()
+def phantoms(
+    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    patients: Annotated[int, typer.Option(help="How many patients; each has 1 to 3 images.", min=6)] = 600,
+    size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=2048)] = 128,
+    test_fraction: Annotated[float, typer.Option(help="Share of patients in test.", min=0.05, max=0.9)] = 0.3,
+    seed: Annotated[int, typer.Option(help="Same seed, same phantoms.", min=0)] = 0,
+    plant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DEFECT", help="A defect to plant, such as marker:infected/covid; may be repeated."),
+    ] = None,
+) -> None:
+    """Synthetic chest radiographs with known truth, and with planted defects on request.
+
+    Defects that go with a label: marker, frame, brightness, format, size, bytes, such as marker:infected/covid.
+    Defects that are counted: duplicates, patient, mislabel, such as duplicates:12.
+    """
+    from hilum.phantoms import Defect, write_phantoms
+    from hilum.progress import progress_for_terminal
+
+    defects = [Defect.parse(text) for text in plant or []]
+    written = write_phantoms(
+        out,
+        patients=patients,
+        seed=seed,
+        size=size,
+        test_fraction=test_fraction,
+        defects=defects,
+        progress=progress_for_terminal(),
+    )
+    say(f"{out}: {written.images} images of {written.patients} patients")
+
+
+@app.command()
+@reads_data
+def audit(
+    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="Where audit.json and audit.html are put.")] = Path("hilum-audit"),
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="A run, or better a cross-validation: list labels that it finds unlikely."),
+    ] = None,
+    mended: Annotated[
+        Path | None, typer.Option("--fix", metavar="OUT.csv", help="Write a mended table, and a log of what was done.")
+    ] = None,
+    gate: Annotated[
+        str | None,
+        typer.Option("--fail-on", metavar="warning|error", help="End with exit code 3 if there is any."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print audit.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
+) -> None:
+    """Say what is wrong with a dataset, before anyone trains on it."""
+    from hilum.audit.audit import audit as run_audit
+    from hilum.audit.audit import check_audit, write_audit
+    from hilum.audit.clean import check_fixed, fix, write_fixed
+    from hilum.progress import progress_for_terminal
+    from hilum.report.audit_console import audit_lines
+    from hilum.report.audit_page import write_audit_page
+
+    if gate not in (None, "warning", "error"):
+        msg = f"--fail-on {gate}: warning or error."
+        raise UsageError(msg)
+    check_audit(out)
+    if mended:
+        check_fixed(mended)
+    progress, opinion = progress_for_terminal(), None
+    if run:
+        from hilum.audit.checks.label_issues import require_cleanlab
+        from hilum.evaluation.predictions import opinion_of
+
+        require_cleanlab()
+        opinion = opinion_of(run, progress)
+    found = run_audit(data, opinion=opinion, read=read, progress=progress)
+    write_audit(found, out)
+    page = write_audit_page(out, found)
+    if as_json:
+        print_json(found.facts)
+    else:
+        show(audit_lines(found.facts))
+        say(f"page: {page}")
+    if mended:
+        unreadable = [item.path for item in found.survey.unreadable]
+        log = write_fixed(fix(found.survey.table, found.patients.patient, found.group_of(), unreadable), mended)
+        say(f"mended table: {mended}; what was done: {log}", err=as_json)
+        say(f"next: hilum train {mended} --out RUN", err=as_json)
+    if gate and found.fails("warning" if gate == "warning" else "error"):
+        msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
+        raise GateError(msg)
+
+
+@app.command()
+@reads_data
+def train(
+    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    recipe: RecipeOption = None,
+    settings: SetOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--logger", metavar="tensorboard|mlflow|wandb", help="Log to RUN/logs, sending nothing; may be repeated."
+        ),
+    ] = None,
+    read: ReadOptions | None = None,
+) -> None:
+    """Train a classifier."""
+    from hilum.progress import progress_for_terminal
+    from hilum.training.train import train as run_training
+
+    chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
+    run = run_training(
+        data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress_for_terminal()
+    )
+    best = run.environment["best"]
+    say(
+        f"{out}: kept epoch {best['epoch']} (step {best['step']}): "
+        f"validation loss {best['val_loss']:.4f}, accuracy {best['val_accuracy']:.1%}"
+    )
+    say(f"weights sha256: {run.environment['weights_sha256']}")
+    say(f"next: hilum evaluate {out}")
+
+
+app.command()(evaluate)
+app.command()(certify)
+app.command()(ledger)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run folder.")],
+    second: Annotated[Path, typer.Argument(help="Another; differences are second minus first.")],
+    split: Annotated[str, typer.Option(help="On which of their splits.")] = "test",
+    second_split: Annotated[
+        str | None, typer.Option(help="The second run's name for the same images, where it is another.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the second run.")] = None,
+    also_first: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the first run; may be repeated.")
+    ] = None,
+    also_second: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the second run, in the same order.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
+) -> None:
+    """Compare two runs on the same patients, and say what could have been seen."""
+    from hilum.evaluation.comparison import compare as run_comparison
+    from hilum.progress import progress_for_terminal
+    from hilum.report.comparison_page import write_comparison_page
+    from hilum.report.comparison_text import comparison_table
+    from hilum.training.run import open_run
+
+    seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
+    if len(seeds[0]) != len(seeds[1]):
+        msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
+        raise UsageError(msg)
+    runs, *more = zip(*seeds, strict=True)
+    result = run_comparison(
+        *runs, split=split, second_split=second_split, out=out, more_seeds=more, progress=progress_for_terminal()
+    )
+    page = write_comparison_page(result.folder, result.facts)
+    _print(result.facts, comparison_table, page, as_json=as_json)
+
+
+@app.command()
+@reads_data
+def sweep(
+    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="A new folder; every trial is a run in it.")],
+    recipe: RecipeOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE,VALUE,...", help="What to try; may be repeated; one value is fixed."),
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="loss|accuracy|misses", help="What to choose by, if not as the recipe does.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print sweep.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
+) -> None:
+    """Train with several values of some recipe keys, and choose by validation."""
+    from hilum.progress import progress_for_terminal
+    from hilum.report.sweep_page import sweep_table, write_sweep_page
+    from hilum.training.sweep import sweep as run_sweep
+
+    result = run_sweep(
+        data,
+        out,
+        settings or [],
+        recipe=recipe or "compact",
+        select=_select(select),
+        resume=resume,
+        read=read,
+        progress=progress_for_terminal(),
+    )
+    _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
+    if result["choice"] is not None and not as_json:
+        say(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
+
+
+@app.command()
+@reads_data
+def crossval(
+    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="A new folder; every fold is a run in it.")],
+    folds: Annotated[int, typer.Option(help="How many.", min=2)] = 5,
+    recipe: RecipeOption = None,
+    settings: SetOption = None,
+    seed: Annotated[int, typer.Option(help="Of the division into folds.", min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print crossval.json, and nothing else.")] = False,
+    read: ReadOptions | None = None,
+) -> None:
+    """Train and test in turns, so that every patient is tested once."""
+    from hilum.evaluation.crossval import crossval as run_crossval
+    from hilum.progress import progress_for_terminal
+    from hilum.report.crossval_page import crossval_table, write_crossval_page
+
+    chosen, progress = _recipe(recipe, settings), progress_for_terminal()
+    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
+    _print(done.result, crossval_table, write_crossval_page(out, done.result), as_json=as_json)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write report.html: data, model, training, results, gallery."""
+    from hilum.report.page import write_report
+
+    say(f"report: {write_report(run)}")
+
+
+@app.command()
+def summary(
+    recipe: RecipeOption = None,
+    settings: SetOption = None,
+    labels: Annotated[
+        str, typer.Option(help="Names, separated by commas.")
+    ] = "normal,infected/covid,infected/non-covid",
+) -> None:
+    """Layers, output shapes, parameters, sizes."""
+    from hilum.models.registry import build_classifier, summarise
+
+    chosen = _recipe(recipe, settings)
+    size = chosen.preprocessing.size
+    names = [label.strip() for label in labels.split(",")]
+    kind = chosen.network
+    network = build_classifier(chosen.architecture, kind.name, names, size, members=kind.members, **kind.options)
+    typer.echo(on_page(summarise(network, size).to_text()))
+
+
+app.command()(model_commands.export)
+app.command()(model_commands.predict)
+
+
+def _recipe(name: str | None, settings: list[str] | None) -> Recipe:
+    from hilum.training.recipe import load_recipe
+
+    return load_recipe(name or "compact", settings or [])
+
+
+def _select(name: str | None) -> Select | None:
+    from typing import get_args
+
+    from hilum.training.recipe import Select
+
+    if name is not None and name not in get_args(Select):
+        msg = f"--select {name}: choose by {', '.join(get_args(Select))}."
+        raise UsageError(msg)
+    return cast("Select | None", name)
+
+
+def _print(
+    facts: dict[str, Any], screen: Callable[[dict[str, Any]], RenderableType], page: Path, *, as_json: bool
+) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    show(screen(facts))
+    say(f"written: {page.parent}")
+    say(f"page: {page}")
+
+
+def main() -> None:
+    """Run the command line; every error that is foreseen is one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name may hold what the terminal's encoding does not
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:  # of a kind that `message_of` knows, or a fault of hilum's
+        message, code = message_of(error, sys.argv[1:])
+        if message is None:
+            raise
+        typer.echo(message, err=True)
+    if code == INTERRUPTED:
+        typer.echo(f"\n{interrupted(sys.argv[1:])}", err=True)
+    sys.exit(code)

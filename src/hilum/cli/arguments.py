@@ -1,0 +1,163 @@
+"""The options that say how DATA is read, and what the command line says of an error."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from hilum.data.options import ReadOptions
+from hilum.errors import HilumError, UsageError
+from hilum.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
+
+PANEL = "Reading DATA"
+
+
+def _column(of: str, more: str = "") -> Any:
+    text = f"Column of the {of}, if its name does not say so{more}."
+    return typer.Option(metavar="NAME", help=text, rich_help_panel=PANEL)
+
+
+def _options(
+    *,
+    path_column: Annotated[str, _column("image paths")] = "",
+    label_column: Annotated[str, _column("labels")] = "",
+    patient_column: Annotated[str, _column("patients")] = "",
+    split_column: Annotated[str, _column("splits", "; none: no column and no folder of a path is one")] = "",
+    patients: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none",
+            help="Recognise patients by DICOM headers and by the file names of public sets where no column or folder "
+            "has them, or do not.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "auto",
+) -> ReadOptions | None:
+    """The options together; None where nothing was said."""
+    if patients not in ("auto", "none"):
+        msg = f"--patients {patients}: auto or none."
+        raise UsageError(msg)
+    chosen = ReadOptions(
+        path_column, label_column, patient_column, split_column, "none" if patients == "none" else "auto"
+    )
+    return None if chosen == ReadOptions() else chosen
+
+
+def reads_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Add these options to a command, which receives them together as `read` (None where nothing was said)."""
+    options = inspect.signature(_options, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> None:
+        read = _options(**{name: values.pop(name) for name in options})
+        command(**values, read=read)
+
+    kept = [parameter for name, parameter in own.parameters.items() if name != "read"]
+    shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*kept, *options.values()]]
+    described = cast("Any", with_options)
+    described.__signature__ = own.replace(parameters=shown)
+    described.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return with_options
+
+
+TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set
+RESUMED = ("train", "sweep", "crossval")  # those that take --resume
+MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Typer has brought Click along since 0.26
+
+
+def show(screen: RenderableType) -> None:
+    """Print what a screen made; its names are escaped, and hold no codes of emoji either (``:100:`` stays)."""
+    from rich.console import Console
+
+    Console(highlight=False, emoji=False).print(screen)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line, whatever names are in it."""
+    typer.echo(printable(text), err=err)
+
+
+def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, int]:
+    """The message about an error, and the exit code.
+
+    Args:
+        error: As it left a command or the parser.
+        arguments: Of the command line, without the program's name.
+
+    Returns:
+        None where the error is not one that is foreseen; an empty message where all was said already.
+    """
+    if isinstance(error, HilumError):
+        kind = "usage" if isinstance(error, UsageError) else "error"
+        return f"{kind}: {printable(str(error))}", error.exit_code
+    if isinstance(error, MISUSED):
+        return _misused(error, arguments), 2
+    if isinstance(error, OSError):  # a full disk, a folder that is a file, missing permissions
+        where = printable(str(error.filename)) if error.filename else "a file or a connection"
+        what = printable(str(error.strerror or error))
+        return f"error: {where}: {what}. Check the place, its permissions and the room on the disk.", 1
+    return None, 1
+
+
+def interrupted(arguments: Sequence[str]) -> str:
+    """What to do after Ctrl-C.
+
+    Args:
+        arguments: Of the command line, without the program's name.
+    """
+    if not arguments or arguments[0] not in RESUMED:
+        return "interrupted."
+    return "interrupted. The same command with --resume goes on; if that finds nothing yet, the command as it was."
+
+
+def _misused(error: Exception, arguments: Sequence[str]) -> str:
+    """What the parser found, in the style of all other messages."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "hilum"
+    option = getattr(error, "option_name", None)
+    if option and context and context.info_name in TRAINING and (setting := _as_setting(option, arguments)):
+        return f"usage: {command} has no option {printable(option)}. {setting}"
+    lines: list[str] = getattr(error, "format_message", lambda: "")().splitlines()
+    found = " ".join(printable(line.strip()) for line in lines)
+    if not found and context:  # no arguments at all
+        return str(context.get_help())
+    end = "" if found.endswith((".", "?", ")")) else "."
+    return f"usage: {found}{end} See: {command} --help"
+
+
+def _as_setting(option: str, arguments: Sequence[str]) -> str:
+    """How what looks like an option of training is written; empty where it is like no key of a recipe."""
+    from hilum.training.recipe import suggestion
+
+    given = next((text for text in arguments if text.split("=")[0] == option), option)
+    _, equals, value = given.partition("=")
+    following = [*arguments, ""][arguments.index(given) + 1] if given in arguments else ""
+    value = value if equals else "" if following.startswith("-") else following
+    return suggestion(option.lstrip("-").replace("-", "_"), printable(value) or "VALUE")
+
+
+def print_json(facts: object) -> None:
+    """Print an object for programs.
+
+    Raises:
+        UsageError: Standard output is closed, and it would be lost without a word.
+    """
+    import sys
+
+    from hilum.files import json_text
+
+    if sys.stdout is None:
+        msg = "--json: standard output is closed. Leave it open, or leave --json out."
+        raise UsageError(msg)
+    typer.echo(json_text(facts))

@@ -1,0 +1,228 @@
+"""The commands of the bundle: make one, ask one. They stand apart from `hilum.cli.app` for its length's sake."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from hilum.cli.arguments import say, show
+from hilum.errors import TableError, UsageError
+from hilum.files import read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hilum.serving.prediction import Answer
+    from hilum.serving.predictor import Predictor
+
+
+Found = TypeVar("Found")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
+    name: Annotated[str, typer.Option(help="Of the model, if not the run's.")] = "",
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
+    display: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=WORDS", help="What a label is called before people; may be repeated."),
+    ] = None,
+    remarks: Annotated[Path | None, typer.Option(help="Markdown for the head of the model card.")] = None,
+    hub: Annotated[
+        Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the run's images lie now, if they have moved.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise the network to 8 bits, and say what that costs.")
+    ] = False,
+) -> None:
+    """Write one file that holds everything needed to decide about a radiograph."""
+    from hilum.export.export import UNSTATED, Words
+    from hilum.export.export import export as run_export
+    from hilum.progress import progress_for_terminal
+    from hilum.training.run import open_run
+
+    shown = {}
+    for text in display or []:
+        label, equals, words = text.partition("=")
+        if not equals:
+            msg = f"--display {text}: write LABEL=WORDS."
+            raise UsageError(msg)
+        shown[label.strip()] = words.strip()
+    try:
+        head = read_text(remarks) if remarks else ""
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{remarks}: cannot be read ({error}). Name a Markdown file."
+        raise UsageError(msg) from error
+    if hub:
+        from hilum.export.export import check_hub_folder, write_hub_folder
+
+        check_hub_folder(hub)
+    said = Words(name, licence or UNSTATED, shown, head)
+    bundle = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
+    say(f"{out}: {len(bundle.model):,} bytes, sha256 {bundle.sha256}")
+    if hub:
+        write_hub_folder(bundle, hub)
+        say(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
+    say(f"next: hilum predict IMAGES --model {out}")
+
+
+def predict(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Images or folders.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|hf://OWNER/NAME", help="A bundle; by default the one that comes with hilum."),
+    ] = None,
+    as_json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="One object a line; - is standard output.")
+    ] = None,
+    as_csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="A table.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="folder|dicom|patient|TABLE.csv[:COLUMN]",
+            help="Decide about all images of a study together, by folder, StudyInstanceUID, PatientID or a column.",
+        ),
+    ] = None,
+    explained: Annotated[
+        Path | None, typer.Option("--explain", metavar="DIR", help="Draw what the network looks at, and a page of it.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--explain-by", metavar="activation|occlusion", help="Activation where there is any.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="By default as many as cores.", min=1)] = None,
+) -> None:
+    """Ask a bundle about radiographs."""
+    from hilum.serving.console import Summary, answer_lines
+    from hilum.serving.inputs import find_files
+    from hilum.serving.predictor import Predictor
+    from hilum.serving.writing import takes_stdout, writing
+
+    if study is not None:
+        _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
+        return
+    if not paths:
+        raise UsageError(_no_paths({"--explain": explained, "--json": as_json, "--csv": as_csv, "--model": model}))
+    unlisted: list[str] = []
+    files = list(find_files(paths, explained, partial(say, err=True), unlisted.append))
+    if not files:  # a folder without images is refused before; earlier answers are not replaced by none
+        raise TableError(" ".join(unlisted))
+    predictor = Predictor(model, threads=threads)
+    summary = Summary(predictor.bundle)
+    tell = partial(say, err=True)
+    with writing(predictor, as_json, as_csv, inputs=files, pictures=explained, say=tell) as writer:
+        answers = _explained(predictor, files, explained, method) if explained else predictor.predict_many(files)
+        for answer in _shown(answers, len(files)):
+            writer.write(answer)
+            summary.add(answer)
+    if summary.warned:
+        what = "a file was" if summary.warned == 1 else f"{summary.warned:,} files were"
+        say(f"{what} read in spite of warnings of the decoder", err=True)
+    if not summary.answered:  # nothing could be used
+        for answer in summary.failed:
+            say(f"error: {answer.path}: {answer.error}", err=True)
+    if summary.errors and summary.total > 1:
+        say(f"{summary.errors:,} of {summary.total:,} files could not be read", err=True)
+    if summary.answered and not takes_stdout(as_json, as_csv):
+        show(answer_lines(summary))
+        if explained:
+            say(f"explained: {explained / 'index.html'}")
+    for message in unlisted:
+        say(f"error: {message}", err=True)
+    if unlisted or not summary.answered:
+        raise typer.Exit(1)
+
+
+def _predict_studies(
+    paths: list[Path],
+    how: str,
+    model: str | None,
+    as_json: str | None,
+    as_csv: str | None,
+    explained: Path | None,
+    threads: int | None,
+) -> None:
+    """Ask about studies; a table may name the images, too."""
+    from hilum.serving.console import StudySummary, study_lines
+    from hilum.serving.inputs import find_files, group_files
+    from hilum.serving.predictor import Predictor
+    from hilum.serving.studies import predict_studies
+    from hilum.serving.writing import takes_stdout, writing
+
+    if explained:
+        msg = "--explain draws single images, and --study decides about several together. Give one of them."
+        raise UsageError(msg)
+    if not paths and how in ("folder", "dicom", "patient"):
+        raise UsageError(_no_paths({"--json": as_json, "--csv": as_csv, "--model": model}))
+    unlisted: list[str] = []
+    files = list(find_files(paths, None, partial(say, err=True), unlisted.append))
+    if unlisted and not files:
+        raise TableError(" ".join(unlisted))
+    grouped = group_files(files, how)
+    for note in grouped.notes:
+        say(note, err=True)
+    predictor = Predictor(model, threads=threads)
+    summary = StudySummary(predictor.bundle)
+    read = [*(file for files in grouped.studies.values() for file in files), Path(how), Path(how.rpartition(":")[0])]
+    with writing(predictor, as_json, as_csv, of_studies=True, inputs=read, say=partial(say, err=True)) as writer:
+        for found in _shown(predict_studies(predictor, grouped.studies, grouped.missing), len(grouped.studies)):
+            writer.write_study(found)
+            summary.add(found)
+    if summary.unreadable:
+        say(f"{summary.unreadable:,} of {summary.images:,} images could not be read", err=True)
+    if not takes_stdout(as_json, as_csv):
+        show(study_lines(summary))
+    for message in unlisted:
+        say(f"error: {message}", err=True)
+    if unlisted or summary.unreadable == summary.images:
+        raise typer.Exit(1)
+
+
+def _no_paths(given: dict[str, str | Path | None]) -> str:
+    """What to say where no image was named: most likely an option has taken its name for its own value."""
+    for option, value in given.items():
+        if value is not None and Path(value).exists():
+            what = "DIR" if option == "--explain" else "FILE"
+            write = f"hilum predict {value} {option} {what}"
+            return f"no image was named: {option} takes a {what}, and took {value}. Write: {write}"
+    return "no image was named. Write: hilum predict IMAGE, or a folder of images."
+
+
+def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Answer]:
+    """All answers, each drawn before the next is asked for."""
+    from hilum.errors import ExtraError, ImageError
+    from hilum.serving.explain import explain
+    from hilum.serving.explanation_gallery import Album
+    from hilum.serving.prediction import Answer
+
+    album = Album(folder, files, predictor.bundle)
+    for file in files:
+        try:
+            found = explain(predictor, file, method=method)
+        except (ImageError, ExtraError) as error:
+            failed = Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+            album.fail(failed)
+            yield failed
+        else:
+            album.add(file, found)
+            yield found.answer
+    album.close()
+
+
+def _shown(answers: Iterable[Found], count: int) -> Iterator[Found]:
+    """All answers; a bar or lines where there are enough to wait for."""
+    from hilum.serving.session import CHUNK
+
+    if count <= CHUNK:
+        yield from answers
+        return
+    from hilum.progress import progress_for_terminal
+
+    with progress_for_terminal().task("Predicting", count) as advance:
+        for answer in answers:
+            advance(1)
+            yield answer

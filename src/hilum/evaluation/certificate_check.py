@@ -1,0 +1,340 @@
+"""A run's certificate: whether the file is whole and in force, and how it holds on patients that were evaluated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hilum.data.cache import Images
+from hilum.data.dataset import one_image_each, owner
+from hilum.decision.operating_point import CLEAR, OperatingPoint, triage_images
+from hilum.errors import CertificateError
+from hilum.evaluation.certificate import upper_claim
+from hilum.evaluation.cohort import EvaluationSet, digest_of, own_images
+from hilum.evaluation.leakage import SEEN_AS
+from hilum.evaluation.ood_reference import two_sample
+from hilum.evaluation.predictions import Predictions, predict_with_features
+from hilum.evaluation.triage import (
+    claim_at_most,
+    count_outcomes,
+    flagged_by_label,
+    scores_by_patient,
+    sensitivities,
+    shares_to_read,
+)
+from hilum.files import read_text, read_whole, save_bytes
+from hilum.progress import Progress
+from hilum.stats.exchangeability import compare_scores, with_features
+from hilum.stats.intervals import CONFIDENCE
+from hilum.stats.verdicts import REFUTED, Verdict, at_most, weakest
+from hilum.training.run import Run
+
+FILE = "certificate.json"
+FEATURES = "calibration_features.safetensors"
+MOST = 1000  # patients of each sample whose features are compared
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def seal(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same facts with ``seal``, the SHA-256 of all of them: whoever changes a figure breaks it.
+
+    It tells damage and careless edits, not forgery: whoever can compute a hash can seal anew.
+    """
+    return {**facts, "seal": _digest(facts)}
+
+
+def is_sealed(facts: Mapping[str, Any]) -> bool:
+    """Whether a certificate is whole: its seal is that of its facts."""
+    return "seal" in facts and facts["seal"] == _digest({key: value for key, value in facts.items() if key != "seal"})
+
+
+def open_certificate(file: Path, run: Run) -> dict[str, Any]:
+    """Read a certificate and check that it is whole and speaks of this run.
+
+    Args:
+        file: As ``hilum certify`` writes it.
+        run: The run that is to be used.
+
+    Raises:
+        CertificateError: It is missing, damaged, changed, or was made for other weights.
+    """
+    again = f"Run hilum certify {run.path} again."
+    try:
+        facts = json.loads(read_text(file))
+        sealed = facts.pop("seal")
+    except FileNotFoundError as error:
+        msg = f"{file}: no such certificate. {again}"
+        raise CertificateError(msg) from error
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        msg = f"{file}: this is no certificate as hilum writes it ({type(error).__name__}). {again}"
+        raise CertificateError(msg, code="malformed", path=file) from error
+    if not is_sealed({**facts, "seal": sealed}):
+        msg = f"{file}: was changed after it was sealed, and is void. {again}"
+        raise CertificateError(msg, code="changed", path=file)
+    if facts["model"]["weights_sha256"] != run.environment.get("weights_sha256"):
+        msg = f"{file}: was made for other weights, and is void for these. {again}"
+        raise CertificateError(msg)
+    if form := facts["model"].get("form"):
+        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
+        raise CertificateError(msg, code="other-form", path=file)
+    try:
+        OperatingPoint.of(facts)
+    except (ValueError, KeyError, TypeError) as error:  # sealed anew by somebody
+        msg = f"{file}: no operating point is like that ({error}). {again}"
+        raise CertificateError(msg) from error
+    return {**facts, "seal": sealed}
+
+
+def read_certificate(run: Run) -> dict[str, Any] | None:
+    """The certificate in force of a run; None where there is none.
+
+    Raises:
+        CertificateError: There is one, but it is void.
+    """
+    file = run.path / FILE
+    return open_certificate(file, run) if file.exists() else None
+
+
+def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> dict[str, Any] | None:
+    """The run's certificate, unless it is void; `notes` then says why."""
+    try:
+        facts = read_certificate(run)
+    except CertificateError as error:
+        notes.append(f"WARNING: {error}")
+        return None
+    if facts and facts["model"]["temperatures"] != (dict(temperatures) if temperatures else None):
+        notes.append(
+            f"WARNING: the certificate was made with other temperatures, and is void: hilum certify {run.path} again"
+        )
+        return None
+    return facts
+
+
+def no_witness(certificate: Mapping[str, Any], evaluated: EvaluationSet) -> str:
+    """Why patients cannot say how a certificate holds: they chose it, or the run has seen them; empty if they can.
+
+    Args:
+        certificate: What ``certificate.json`` holds.
+        evaluated: The images that are evaluated.
+    """
+    made = certificate["data"]
+    same = made["own"] and evaluated.own and made["split"] == evaluated.split
+    if same or made["digest"] == digest_of(evaluated.images.table):
+        return "the certificate's threshold was chosen on these very patients, who cannot say how it holds"
+    if evaluated.own and evaluated.split in SEEN_AS:
+        return f"the run was {SEEN_AS[evaluated.split]} these patients, who cannot say how its certificate holds"
+    return ""
+
+
+def check_certificate(
+    run: Run,
+    certificate: Mapping[str, Any],
+    evaluated: EvaluationSet,
+    predictions: Predictions,
+    features: NDArray[np.floating[Any]],
+    reasons: Sequence[str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """How a certificate holds on patients that can say so: `holding`, with the test of features where it can be made.
+
+    Args:
+        run: A finished run.
+        certificate: In force.
+        evaluated: The images of these patients.
+        predictions: Of these N images.
+        features: The network's last features of them, of shape (N, D).
+        reasons: Why each image is abstained on, empty where it is not.
+        progress: Told about long work.
+    """
+    found = holding(certificate, predictions, reasons)
+    if found["exchangeability"]:
+        root = evaluated.root if evaluated.own else None
+        shift = feature_shift(run, predictions, features, root, images=evaluated.whole, progress=progress)
+        found["exchangeability"] = with_features(found["exchangeability"], shift)
+    return found
+
+
+def holding(
+    certificate: Mapping[str, Any], predictions: Predictions, reasons: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Count by patient what becomes of those who did not choose the thresholds, and judge what is guaranteed.
+
+    What is guaranteed is that at most so many of those who have the disease are *cleared*: below the threshold, and
+    not abstained on. Abstention alone must not make a bad threshold look good: ``below`` judges the threshold as if
+    nothing were abstained on.
+
+    Args:
+        certificate: What ``certificate.json`` holds.
+        predictions: Of other patients, calibrated as the certificate's were.
+        reasons: Why each image is abstained on, empty where it is not; by default nothing is.
+
+    Returns:
+        ``patients`` with the disease, their ``outcomes`` by decision, the share of them who are cleared with its exact
+        95 % interval, ``bound``, ``verdict`` and ``patients_to_decide`` (see `claim_at_most`); ``below``, the same of
+        the threshold alone; ``sensitivity`` with referrals counted as found, as missed and excluded; ``flagged``,
+        ``others`` and ``read`` by label; ``upper``, the verdict on the upper side (None where there is none); and
+        ``exchangeability`` with the certificate's patients.
+    """
+    point = OperatingPoint.of(certificate)
+    scores, others = scores_by_patient(predictions, point.members)
+    bound = certificate["miss_rate"]
+    decisions = triage_images(point, predictions.probabilities, predictions.labels, reasons, together=True)
+    outcomes, by_label = count_outcomes(decisions, predictions, point.members)
+    claim = claim_at_most(outcomes[CLEAR], len(scores), bound)
+    missed = int((scores < point.threshold).sum())
+    return {
+        "group": point.group,
+        "threshold": point.threshold,
+        "patients": len(scores),
+        "unit": "patients" if all(predictions.patients) else "images",
+        "outcomes": outcomes,
+        "cleared": claim.pop("count"),
+        **{key: value for key, value in claim.items() if key != "total"},
+        "missed": missed,
+        "below": claim_at_most(missed, len(scores), bound),
+        "sensitivity": sensitivities(outcomes),
+        "others": by_label,
+        "read": shares_to_read({point.group: outcomes, **by_label}),
+        "flagged": flagged_by_label(others, point.flag_from, CONFIDENCE),
+        "upper": upper_claim(certificate["upper"], scores, others) if certificate.get("upper") else None,
+        "exchangeability": compare_with(certificate, predictions) if len(scores) or others else None,
+        "seal": certificate["seal"],
+    }
+
+
+def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
+    """Whether other patients look as if they came from where a certificate was made.
+
+    Args:
+        reference: A certificate.
+        predictions: Of other patients, by the same model.
+
+    Returns:
+        As `hilum.stats.exchangeability.compare_scores` has it.
+    """
+    group, others = scores_by_patient(predictions, reference["members"])
+    beside = np.concatenate(list(others.values())) if others else np.zeros(0)
+    before = (np.array(reference["reference"][side]) for side in ("group", "others"))
+    return compare_scores(*zip(before, (group, beside), strict=True))
+
+
+def feature_shift(
+    run: Run,
+    predictions: Predictions,
+    features: NDArray[np.floating[Any]],
+    root: Path | None = None,
+    *,
+    images: Images | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any] | None:
+    """Compare other patients' features with those of the run's calibration patients.
+
+    Args:
+        run: A finished run.
+        predictions: Of N images of other patients.
+        features: The network's last features of them, of shape (N, D).
+        root: Where the run's own data lie now, if they have moved.
+        images: The run's own data with the run's splits, where they are open already.
+        progress: Told about long work.
+
+    Returns:
+        ``p_features`` and ``auroc_features`` (how well the samples are told apart, 0.5 if not at all), with the
+        numbers of patients; None where the run has no calibration images, or too few patients are there.
+    """
+    reference = _reference(run, root, images, progress or Progress())
+    if reference is None:
+        return None
+    known, truth = reference
+    chosen = sample(predictions.paths, predictions.clusters)
+    both = np.concatenate([known, features[chosen].astype(np.float16).astype(np.float64)])  # as those are kept
+    strata = np.concatenate([truth, predictions.truth[chosen]])
+    second = np.repeat([False, True], [len(known), len(chosen)])
+    result = two_sample(both, second, strata)
+    if result is None:
+        return None
+    p_value, area = result
+    return {
+        "p_features": p_value,
+        "auroc_features": area,
+        "n_features": [len(known), len(chosen)],
+    }
+
+
+def _reference(run: Run, root: Path | None, images: Images | None, progress: Progress) -> tuple[Floats, Ints] | None:
+    """Features and labels of calibration patients: from the run, or made now and kept there."""
+    weights = run.environment["weights_sha256"]
+    file = run.path / FEATURES
+    try:
+        kept = load(read_whole(file))
+        if bytes(kept["weights"]).decode() == weights:
+            return kept["features"].astype(np.float64), kept["truth"].astype(np.int64)
+    except (OSError, KeyError, ValueError, SafetensorError):
+        pass
+    images, _ = own_images(run, progress, root=root, images=images)
+    if images is None:
+        return None
+    images = images.select([i for i, row in enumerate(images.table.rows) if row.split == "calibration"])
+    rows = list(images.table.rows)
+    if not rows:
+        return None
+    truth = np.array([run.labels.index(row.label) for row in rows], np.int64)
+    paths = [row.path for row in rows]
+    chosen = sample(paths, [owner(row.patient_id, row.path) for row in rows])
+    features = predict_with_features(run, images.select(chosen.tolist()), run.labels, progress=progress)[1]
+    short = features.astype(np.float16)
+    arrays: dict[str, NDArray[Any]] = {
+        "features": short,
+        "truth": truth[chosen],
+        "weights": np.frombuffer(weights.encode(), np.uint8),
+    }
+    try:
+        save_bytes(file, save(arrays))
+    except OSError as error:
+        progress.line(f"{file}: cannot be written ({error}); it will be made again next time")
+    return short.astype(np.float64), truth[chosen]
+
+
+def sample(paths: Sequence[str], clusters: Sequence[str]) -> Ints:
+    """One image of each patient; of at most 1,000 patients, chosen by a hash of their names.
+
+    Args:
+        paths: Of the N images.
+        clusters: The patient of each, N names.
+    """
+    chosen = sorted(one_image_each(paths, clusters), key=lambda i: _hash(clusters[i]))
+    return np.array(sorted(chosen[:MOST]), np.int64)
+
+
+def verdict_of(held: Mapping[str, Any]) -> Verdict:
+    """Whether the certificate is shown to hold, refuted, or neither, also as versions before counted it.
+
+    Refuted is also what abstention alone hides: a threshold below which significantly more lie than the bound allows.
+    Of two sides the weaker verdict counts.
+
+    Args:
+        held: What `holding` returns.
+    """
+    found = [at_most(held["low"], held["high"], held["bound"])]
+    if (below := held.get("below")) and below["verdict"] == REFUTED:
+        found.append(REFUTED)
+    if upper := held.get("upper"):
+        found.append(upper["verdict"])
+    return weakest(found)
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()

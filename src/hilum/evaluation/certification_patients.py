@@ -1,0 +1,217 @@
+"""What patients certify: the threshold, what it costs the others, and how it compares with other patients."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.data.cache import Images
+from hilum.data.dataset import one_image_each
+from hilum.decision.operating_point import OperatingPoint, triage_images
+from hilum.errors import CertificateError, LedgerError
+from hilum.evaluation.attempts import record_failure, record_result, reserve
+from hilum.evaluation.certificate import (
+    UpperSide,
+    allowed_rank,
+    certified_threshold,
+    certify_upper,
+    patients_needed,
+    round_down,
+    split_confidence,
+)
+from hilum.evaluation.certificate_check import FILE, seal
+from hilum.evaluation.cohort import digest_of
+from hilum.evaluation.ledger import ledger_file
+from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.triage import count_outcomes, flagged_by_label, scores_by_patient, shares_to_read
+from hilum.stats.calibration import for_temperature
+from hilum.training.run import Run
+
+Floats = NDArray[np.float64]
+
+
+def certificate_of(
+    predictions: Predictions,
+    group: str,
+    members: Sequence[str],
+    *,
+    miss_rate: float,
+    confidence: float,
+    upper: UpperSide | None = None,
+) -> dict[str, Any]:
+    """The thresholds that certain patients certify, and what they cost the others.
+
+    Args:
+        predictions: Of images of patients that nothing was fitted to.
+        group: What must not be missed.
+        members: Its labels.
+        miss_rate: The bound.
+        confidence: How sure all that is guaranteed has to be, together.
+        upper: What is to be guaranteed of those who are flagged; None for one threshold alone.
+
+    Returns:
+        The part of ``certificate.json`` that does not say where it comes from.
+
+    Raises:
+        CertificateError: Scores are no numbers, or patients are too few.
+    """
+    if not np.isfinite(predictions.probabilities).all():
+        bad = predictions.paths[int(np.flatnonzero(~np.isfinite(predictions.probabilities).all(axis=1))[0])]
+        msg = f"{bad}: the network's answer is not a number. Nothing can be certified by it: train anew."
+        raise CertificateError(msg, code="not-a-number")
+    scores, others = scores_by_patient(predictions, members)
+    sure = split_confidence(confidence, two_sided=upper is not None)
+    rank = allowed_rank(len(scores), miss_rate, sure)
+    exact = certified_threshold(scores, miss_rate, sure)
+    if exact is None:
+        msg = too_few(len(scores), group, miss_rate, sure, "calibration patients", two_sided=upper is not None)
+        raise CertificateError(msg, code="too-few-patients")
+    threshold = round_down(exact)
+    above = certify_upper(scores, others, upper, sure, threshold) if upper else None
+    single, images = image_scores(predictions, members)
+    point = OperatingPoint(
+        group,
+        tuple(members),
+        threshold,
+        above["threshold"] if above else None,
+        round_down(float(np.sort(single)[rank - 1])),
+    )
+    decisions = triage_images(point, predictions.probabilities, predictions.labels, together=True)
+    outcomes, by_label = count_outcomes(decisions, predictions, members)
+    return {
+        "group": group,
+        "members": list(members),
+        "miss_rate": miss_rate,
+        "confidence": confidence,
+        "lower_confidence": sure,
+        "threshold": threshold,
+        "upper_threshold": point.upper_threshold,
+        "image_threshold": point.image_threshold,
+        "rank": rank,
+        "n_patients": len(scores),
+        "missed_here": int((scores < threshold).sum()),
+        "unit": "patients" if all(predictions.patients) else "images",
+        "images": images,
+        "one_image_below": int((single < threshold).sum()),
+        "upper": above,
+        "outcomes": {"group": outcomes, "others": by_label},
+        "read": shares_to_read({group: outcomes, **by_label}) if above else None,
+        "flagged": flagged_by_label(others, point.flag_from, confidence),
+        "reference": {
+            "group": sorted(map(float, scores)),
+            "others": sorted(float(value) for values in others.values() for value in values),
+        },
+    }
+
+
+def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Any]]:
+    """The score of one image of each patient with the disease, and how many images they have that show it.
+
+    Which image is told by a hash of its path, which no score can influence: for an image that is decided about by
+    itself, these are what the scores of whole patients are for a patient.
+
+    Args:
+        predictions: Of N images.
+        members: The labels of the group.
+
+    Returns:
+        Of shape (n,); and ``mean``, ``max`` and ``distribution``, the number of patients by number of images.
+    """
+    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
+    inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
+    here = predictions.take(np.flatnonzero(inside))
+    counts = Counter(here.clusters)
+    sizes = Counter(counts.values())
+    images = {
+        "mean": sum(counts.values()) / len(counts) if counts else 0.0,
+        "max": max(sizes, default=0),
+        "distribution": {str(size): sizes[size] for size in sorted(sizes)},
+    }
+    return scores[inside][one_image_each(here.paths, here.clusters)], images
+
+
+def too_few(count: int, group: str, miss_rate: float, confidence: float, where: str, *, two_sided: bool = False) -> str:
+    """The refusal in words: how many there are, how many are missing, and what so few can certify."""
+    needed = patients_needed(miss_rate, confidence)
+    have = f"{count} patient{'' if count == 1 else 's'}" if count else "not one patient"
+    most = 1 - (1 - confidence) ** (1 / count) if count else 1.0
+    able = f" With {count}, at best {100 * most:.1f} % can be certified." if count else ""
+    rest = " (the rest of the error is for the upper side)" if two_sided else ""
+    return (
+        f"{where}: {have} with {group} whom the run has not seen; to certify a miss rate of {100 * miss_rate:g} % with "
+        f"{100 * confidence:g} % confidence{rest} takes {needed}: {needed - count} "
+        f"{'is' if needed - count == 1 else 'are'} missing.{able}"
+    )
+
+
+GONE = "the certificate speaks of the float network and is not in force for this one"
+
+
+def certify_form(
+    run: Run,
+    certificate: Mapping[str, Any],
+    images: Images,
+    probabilities: Callable[[Images], NDArray[np.float64]],
+    form: Mapping[str, Any],
+) -> tuple[dict[str, Any] | None, str]:
+    """Certify another form of a run's network by the same rule, group and bound, on the very same patients.
+
+    It is one more attempt on these patients (`hilum.evaluation.spending`): it takes a place of the plan in force; where
+    none is left, its confidence is lower by what it spends, and is that of both certificates together.
+
+    Args:
+        run: A finished run.
+        certificate: Of the run's network, in force.
+        images: The run's own data with its splits.
+        probabilities: What the other form answers, calibrated, of shape (N, K).
+        form: What tells the other form from the run's network; goes into the certificate's ``model``.
+
+    Returns:
+        A sealed certificate, or None; and one sentence about it.
+    """
+    split = certificate["data"]["split"]
+    if not certificate["data"]["own"]:
+        return None, f"{GONE}: it was made on other data than the run's own"
+    chosen = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    if split == "calibration" and certificate["model"]["temperatures"]:
+        chosen = chosen.select(np.flatnonzero(~for_temperature(chosen.table.patients())).tolist())
+    if digest_of(chosen.table) != certificate["data"]["digest"]:
+        return None, f"{GONE}: its patients are not those that the run now has"
+    predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
+    claim = {key: certificate[key] for key in ("group", "members", "miss_rate", "confidence")}
+    upper = UpperSide.of(certificate.get("upper"))
+    claim |= {"upper": asdict(upper)} if upper else {}
+    claim["model"] = {**certificate["model"], **form}
+    alone = certificate.get("ledger", {}).get("delta", 1 - certificate["confidence"])
+    book = ledger_file(Path(of) if (of := certificate.get("ledger", {}).get("path")) else None)
+    try:
+        place = reserve(book, chosen.table, claim, run=run.path, certificates=[run.path / FILE], lower_by=alone)
+        try:
+            found = certificate_of(
+                predictions,
+                claim["group"],
+                claim["members"],
+                miss_rate=claim["miss_rate"],
+                confidence=place.level,
+                upper=upper,
+            )
+        except CertificateError as error:
+            record_failure(book, place, str(error), predictions.probabilities)
+            raise
+    except (CertificateError, LedgerError) as error:
+        return None, f"{GONE}: {error}"
+    facts = {key: value for key, value in certificate.items() if key != "seal"}
+    facts |= {**found, "confidence": place.confidence, "ledger": place.facts}
+    facts |= {"model": claim["model"], "exchangeability": None}
+    said = f"certified anew by its own scores on the same {found['n_patients']:,} {found['unit']}"
+    if place.confidence < certificate["confidence"]:
+        said += f", at {100 * place.confidence:.4g} % confidence for it and the float network's certificate together"
+    sealed = seal({**facts, "notes": [*certificate["notes"], said]})
+    record_result(book, sealed)
+    return sealed, said

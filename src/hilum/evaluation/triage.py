@@ -1,0 +1,343 @@
+"""What becomes of patients: flagged, to be read, abstained on or cleared, each of them counted once.
+
+A patient's decision is made of those about his images (`hilum.decision.operating_point.triage_groups`), so that
+thresholds and abstention are counted together: who is abstained on is referred to a person, and not cleared.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.decision.ood import FAR, UNFAMILIAR, Judgement
+from hilum.decision.operating_point import (
+    ABSTAIN,
+    CLEAR,
+    DECISIONS,
+    FLAG,
+    READ,
+    OperatingPoint,
+    triage_groups,
+    triage_images,
+)
+from hilum.evaluation.ood_reference import abstained_by_patient
+from hilum.evaluation.predictions import Predictions
+from hilum.outputs import cell
+from hilum.stats.intervals import Estimate, Patients, as_json, exact_interval, proportion, share
+from hilum.stats.verdicts import at_most, patients_to_decide
+
+Floats = NDArray[np.float64]
+COUNTED = (FLAG, READ, ABSTAIN, CLEAR)
+Bools = NDArray[np.bool_]
+Rates = tuple[Estimate, Estimate]
+
+
+class Cohort:
+    """Who of some patients has the disease, and one value a patient from those of the images.
+
+    Attributes:
+        ill: Whether each of the P patients has an image that shows the disease.
+        persons: The P patients, each counted once.
+    """
+
+    def __init__(self, clusters: Sequence[str], inside: Bools) -> None:
+        """Sort the patients.
+
+        Args:
+            clusters: The patient of each image, N names.
+            inside: Whether each image shows the disease, of shape (N,).
+        """
+        self.images = Patients(clusters)
+        self.ill = self.images.sums(inside) > 0
+        self.persons = Patients(np.arange(self.images.number))
+        self._counted = inside | ~self.ill[self.images.member]
+
+    def highest(self, values: NDArray[Any]) -> Floats:
+        """Largest value of each patient's images, of shape (P,); of the ill, of those that show the disease."""
+        found = np.full(self.images.number, -np.inf)
+        np.maximum.at(found, self.images.member[self._counted], values[self._counted].astype(np.float64))
+        return found
+
+    def rates(self, flagged: Bools) -> Rates:
+        """Sensitivity and false-positive rate of patients of whom some are `flagged`, of shape (P,)."""
+        return proportion(flagged, self.ill, self.persons), proportion(flagged, ~self.ill, self.persons)
+
+
+def by_patient(values: Floats, predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
+    """The largest value of each patient: of those with the disease over images that show it; of others over all.
+
+    Args:
+        values: One an image, of shape (N,).
+        predictions: Of the N images.
+        members: The labels of the group.
+
+    Returns:
+        Of the patients with the disease, and of the others by label (a patient with several labels counts under the
+        first of them); both in the alphabetical order of the patients.
+    """
+    labels, truth = predictions.labels, predictions.truth
+    cohort = Cohort(predictions.clusters, np.isin(truth, [labels.index(label) for label in members]))
+    highest = cohort.highest(values)
+    first = np.full(len(highest), len(labels))
+    np.minimum.at(first, cohort.images.member, truth)
+    of_label = {label: ~cohort.ill & (first == k) for k, label in enumerate(labels)}
+    return highest[cohort.ill], {label: highest[chosen] for label, chosen in of_label.items() if chosen.any()}
+
+
+def scores_by_patient(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
+    """One score a patient (see `by_patient`).
+
+    Args:
+        predictions: Of N images.
+        members: The labels of the group.
+    """
+    scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
+    return by_patient(scores, predictions, members)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Triage decisions of N images: of each by itself, and of its patient.
+
+    Attributes:
+        images: About each image by itself, N words.
+        patients: About the patient of each image, over all of the patient's images, N words.
+    """
+
+    images: tuple[str, ...]
+    patients: tuple[str, ...]
+
+    @property
+    def to_read(self) -> NDArray[np.bool_]:
+        """Which images lie between the thresholds, shape (N,)."""
+        return np.array([decision == READ for decision in self.images], dtype=bool)
+
+
+def decide(predictions: Predictions, certificate: Mapping[str, Any] | None, reasons: Sequence[str]) -> Decisions:
+    """Decide about images one by one, and about patients.
+
+    Args:
+        predictions: Of N images.
+        certificate: In force; None where there is none, and nothing is flagged or cleared.
+        reasons: Why to abstain, N texts, empty where there is no reason to.
+    """
+    point = OperatingPoint.of(certificate) if certificate else None
+    images, members = (
+        triage_images(point, predictions.probabilities, predictions.labels, reasons, together=together)
+        for together in (False, True)
+    )
+    of_patient = triage_groups(members, predictions.clusters)
+    return Decisions(images, tuple(of_patient[name] for name in predictions.clusters))
+
+
+def count_outcomes(
+    decisions: Iterable[str], predictions: Predictions, members: Sequence[str]
+) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """How many patients are flagged, to be read, abstained on and cleared.
+
+    Args:
+        decisions: Of the N images, with the thresholds of a patient.
+        predictions: Of the N images.
+        members: The labels of the group.
+
+    Returns:
+        Of the patients with the disease, and of the others by label.
+    """
+    ranks = np.array([DECISIONS.index(decision) for decision in decisions], dtype=np.float64)
+    ill, others = by_patient(ranks, predictions, members)
+    return _counts(ill), {label: _counts(found) for label, found in others.items()}
+
+
+def _counts(ranks: Floats) -> dict[str, int]:
+    return {decision: int((ranks == DECISIONS.index(decision)).sum()) for decision in COUNTED}
+
+
+def shares_to_read(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The share of patients between the thresholds, with its exact interval, by label.
+
+    Args:
+        counts: Patients by label and decision.
+    """
+    return {label: {"count": of[READ], **share(of[READ], sum(of.values()))} for label, of in counts.items()}
+
+
+def claim_at_most(count: int, total: int, bound: float) -> dict[str, Any]:
+    """A share, and the verdict on the claim that it is at most `bound`.
+
+    Args:
+        count: Patients who are counted.
+        total: Patients, each counted once.
+        bound: Largest share that the claim allows.
+
+    Returns:
+        ``count``, ``total``, ``value``, ``low``, ``high``, ``bound``, ``verdict`` and ``patients_to_decide`` (None
+        where it is decided, or where no number would decide it).
+    """
+    found = share(count, total)
+    verdict = at_most(found["low"], found["high"], bound)
+    needed = patients_to_decide(count / total, bound) if total and verdict == "not shown" else None
+    return {
+        "count": count,
+        "total": total,
+        **found,
+        "bound": bound,
+        "verdict": verdict,
+        "patients_to_decide": needed,
+    }
+
+
+def sensitivities(counts: Mapping[str, int]) -> dict[str, Any]:
+    """Sensitivity with referrals counted as found, as missed, and excluded.
+
+    Args:
+        counts: Of the patients with the disease, by decision; whoever is to be read or abstained on is referred.
+
+    Returns:
+        ``referred_as_found``, ``referred_as_missed`` and ``referred_excluded``, each with its exact interval.
+    """
+    everybody, decided = sum(counts.values()), counts[FLAG] + counts[CLEAR]
+    return {
+        "referred_as_found": share(everybody - counts[CLEAR], everybody),
+        "referred_as_missed": share(counts[FLAG], everybody),
+        "referred_excluded": share(counts[FLAG], decided),
+    }
+
+
+def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence: float) -> dict[str, Any]:
+    """How many patients without the disease are flagged, by label, each with its exact interval.
+
+    No score of theirs chose the threshold, so that the interval is the plain one of a proportion.
+
+    Args:
+        others: One score a patient, by label.
+        threshold: From which on they are flagged.
+        confidence: Of the interval.
+    """
+    found = {}
+    for label, scores in others.items():
+        count = int((scores >= threshold).sum())
+        share = count / len(scores)
+        limits = exact_interval(share, len(scores), confidence)
+        found[label] = {"patients": len(scores), "flagged": count, "value": share, **limits}
+    return found
+
+
+def flags(
+    predictions: Predictions, certificate: Mapping[str, Any] | None, protected: str | None, healthy: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """What must not be missed, and which images are called so.
+
+    By the certificate; without one the positive label, or whatever is not healthy where there is none, and the images
+    of which it is the most probable label. The latter is no triage decision: that takes an operating point. Where no
+    label is known to be healthy either, there are no members.
+    """
+    labels = predictions.labels
+    if certificate:
+        point = OperatingPoint.of(certificate).for_images()
+        return point.members, point.scores(predictions.probabilities, labels) >= point.flag_from
+    members = tuple(
+        label for label in labels if (label == protected if protected else healthy and label not in healthy)
+    )
+    return members, np.isin(predictions.predicted, [labels.index(label) for label in members])
+
+
+COVERAGES = np.linspace(0.05, 1, 20)
+
+
+def measure_abstention(
+    predictions: Predictions,
+    flagged: NDArray[np.bool_],
+    members: Sequence[str],
+    judgement: Judgement,
+    between: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
+    """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
+
+    Args:
+        predictions: Of N images.
+        flagged: By the operating point, or by the most probable label, shape (N,).
+        members: The labels that are to be flagged.
+        judgement: How familiar the images are.
+        between: Which lie between two thresholds, and are read by a person as those abstained on are, shape (N,).
+
+    Returns:
+        ``abstained`` (by reason, with interval), ``by_patient`` (see there), ``by_label``, ``recall`` of the group:
+        ``as_missed`` (an abstention finds nobody), ``as_found`` (whoever then looks finds everybody), ``of_decided``
+        (of those that were decided about); and ``risk_coverage``.
+    """
+    reasons = judgement.reasons
+    abstained = np.array([bool(reason) for reason in reasons])
+    inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
+    far = np.array([reason == FAR for reason in reasons])
+
+    referred = abstained if between is None else abstained | between
+    patients, everything = Patients(predictions.clusters), np.full(len(reasons), True)
+    asked = {
+        "abstained": (abstained, everything),
+        "far": (far, everything),
+        "unfamiliar": (abstained & ~far, everything),
+        "as_missed": (flagged & ~abstained, inside),
+        "as_found": (flagged | referred, inside),
+        "of_decided": (flagged, inside & ~referred),
+    }
+    found = as_json({name: proportion(hits, counted, patients) for name, (hits, counted) in asked.items()})
+    return {
+        "abstained": found["abstained"],
+        "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
+        "by_patient": abstained_by_patient(predictions.clusters, predictions.paths, abstained),
+        "by_label": {
+            label: {
+                "images": int((predictions.truth == k).sum()),
+                "abstained": int(abstained[predictions.truth == k].sum()),
+            }
+            for k, label in enumerate(predictions.labels)
+        },
+        "recall": {name: found[name] for name in ("as_missed", "as_found", "of_decided")},
+        "risk_coverage": risk_coverage(predictions, judgement),
+    }
+
+
+def risk_coverage(predictions: Predictions, judgement: Judgement) -> dict[str, Any]:
+    """How often the rest is wrong if the least sure, or the least familiar, images are left to humans.
+
+    Args:
+        predictions: Of N images.
+        judgement: How familiar they are.
+
+    Returns:
+        ``coverage`` (shares that are decided about), and the error rate of these by ``confidence`` (the highest
+        probability) and by ``familiarity``; and each one's area, the mean over all coverages (0 is best).
+    """
+    wrong = (predictions.predicted != predictions.truth).astype(float)
+    # Among equal p-values the feature distance decides; a conformal p-value is coarse.
+    orders = {
+        "confidence": np.argsort(-predictions.probabilities.max(axis=1), kind="stable"),
+        "familiarity": np.lexsort((judgement.features, -judgement.p_value)),
+    }
+    kept = np.maximum(1, np.rint(COVERAGES * len(wrong)).astype(int))
+    found: dict[str, Any] = {"coverage": COVERAGES.round(4).tolist()}
+    for name, order in orders.items():
+        risk = np.cumsum(wrong[order]) / np.arange(1, len(wrong) + 1)
+        found[name] = risk[kept - 1].round(5).tolist()
+        found[f"{name}_area"] = float(risk.mean())
+    return found
+
+
+def decisions_csv(predictions: Predictions, decisions: Decisions, judgement: Judgement | None) -> bytes:
+    """What ``decisions.csv`` holds: the triage decision about each image, about its patient, and why to abstain."""
+    reasons = judgement.reasons if judgement else [""] * len(predictions.paths)
+    familiar = [f"{p:.6f}" for p in judgement.p_value] if judgement else [""] * len(predictions.paths)
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["path", "patient_id", "label", "decision", "reason", "p_familiar", "patient_decision"])
+    for i, decision in enumerate(decisions.images):
+        label = predictions.labels[predictions.truth[i]]
+        row = [predictions.paths[i], predictions.patients[i], label, decision, reasons[i], familiar[i]]
+        writer.writerow([cell(text) for text in (*row, decisions.patients[i])])
+    return file.getvalue().encode("utf-8", "surrogateescape")

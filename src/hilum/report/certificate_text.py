@@ -1,0 +1,262 @@
+"""A certificate on the terminal, and in sentences that a report can use, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from hilum.data.labels import is_healthy
+from hilum.evaluation.accesses import models_on
+from hilum.evaluation.attempts import attempts_of
+from hilum.evaluation.ledger import ImageSet, Ledger, place_of
+from hilum.evaluation.spending import joint_confidence
+from hilum.stats.exchangeability import shift_sentence
+from hilum.stats.intervals import share
+from hilum.stats.verdicts import at_most
+from hilum.text import cell_text, escape, interval_text
+
+
+def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
+    """What is certified, what it costs, and under which conditions.
+
+    Args:
+        facts: What ``certificate.json`` holds.
+    """
+    lines: list[RenderableType] = [
+        f"[bold]{escape(certified_sentence(facts))}[/]",
+        *map(escape, [counted_sentence(facts), *unit_sentences(facts)]),
+        *map(escape, filter(None, [ledger_sentence(facts)])),
+        _costs(facts),
+    ]
+    lines += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
+    if facts["exchangeability"]:
+        lines.append(escape(exchangeability_sentence(facts["exchangeability"])))
+    return Group("", *lines, *(f"[dim]- {escape(sentence)}[/]" for sentence in facts["conditions"]), "")
+
+
+def _costs(facts: Mapping[str, Any]) -> Table:
+    """Who is flagged, and where there are two thresholds who is to be read, by label."""
+    table = Table(box=box.SIMPLE_HEAD, title="what it costs the others", title_justify="left")
+    two = facts.get("upper_threshold") is not None
+    for name in ("", "patients", "flagged", "% (95 % CI)", *(["to be read", "% (95 % CI) "] if two else [])):
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
+    for label, cost in facts["flagged"].items():
+        cells = [escape(label), str(cost["patients"]), str(cost["flagged"]), cell_text(cost)]
+        table.add_row(*cells, *(_read(facts["outcomes"]["others"][label]) if two else []))
+    if two:
+        counts, total = facts["outcomes"]["group"], facts["n_patients"]
+        flagged = cell_text(share(counts["flag"], total))
+        table.add_row(escape(facts["group"]), str(total), str(counts["flag"]), flagged, *_read(counts))
+    return table
+
+
+def _read(counts: Mapping[str, int]) -> list[str]:
+    return [str(counts["read"]), cell_text(share(counts["read"], sum(counts.values())))]
+
+
+def certified_sentence(facts: Mapping[str, Any]) -> str:
+    """The certificate in one sentence."""
+    who = "patients" if facts["unit"] == "patients" else "images (patients are not all known)"
+    told = (
+        f"With {100 * facts['confidence']:g} % confidence, at most {100 * facts['miss_rate']:g} % of {who} with "
+        f"{facts['group']} are cleared; a probability of it below {facts['threshold']:.4g} clears"
+    )
+    upper = facts.get("upper")
+    return f"{told}. Together with that, {_upper_words(upper)}" if upper else told
+
+
+def _upper_words(upper: Mapping[str, Any]) -> str:
+    bound = f"{100 * upper['bound']:g} %"
+    if upper["kind"] == "ppv":
+        what = f"at least {bound} of those flagged have it at a prevalence of {100 * upper['prevalence']:g} %"
+    else:
+        what = (
+            f"at most {100 - 100 * upper['bound']:g} % of healthy patients ({', '.join(upper['labels'])}) are flagged"
+        )
+    if upper["threshold"] > 1:
+        return f"{what}: so nobody is flagged, since some of them have the highest score there is"
+    return f"{what}; a probability of at least {upper['threshold']:.4g} flags"
+
+
+def counted_sentence(facts: Mapping[str, Any]) -> str:
+    """On whom it rests."""
+    unit, missed = facts["unit"], facts["missed_here"]
+    source = f"{facts['data']['name']}" if facts["data"]["own"] else f"the other data {facts['data']['name']}"
+    told = (
+        f"counted on {facts['n_patients']} {unit} with it ({source}), none of whom the run has seen; "
+        f"{missed} of them {'is' if missed == 1 else 'are'} cleared"
+    )
+    if upper := facts.get("upper"):
+        told += (
+            f"; and on {upper['n_patients']} {unit} without it. Each side holds with {100 * upper['confidence']:g} %"
+        )
+        told += " confidence, both together with the stated one"
+        if upper["raised"] and upper["kind"] == "specificity":
+            told += ". The upper threshold was raised to the lower one: nobody is left to be read"
+    return told
+
+
+def unit_sentences(facts: Mapping[str, Any]) -> list[str]:
+    """Of what the guarantee speaks: a patient by all images, or one image; empty of certificates of versions before."""
+    images = facts.get("images")
+    if not images or facts["unit"] != "patients":
+        return []
+    if images["max"] <= 1:
+        return ["unit: the patient, who has one image; a study of several has its largest score"]
+    shown = ", ".join(f"{size}: {count}" for size, count in list(images["distribution"].items())[:8])
+    more = ", ..." if len(images["distribution"]) > 8 else ""
+    return [
+        f"unit: the patient, by the largest score of all images ({images['mean']:.1f} on average, {images['max']} at "
+        f"most; patients by number of images {shown}{more}): hilum predict --study decides so",
+        f"an image that is decided about by itself has a threshold of its own, {facts['image_threshold']:.4g}, by the "
+        f"same rule on one image of each patient: of these {facts['one_image_below']} of {facts['n_patients']} lie "
+        "below the patients' threshold. Each of the two holds by itself with the stated confidence",
+    ]
+
+
+def ledger_sentence(facts: Mapping[str, Any]) -> str:
+    """Which attempt on these patients it is, and where that is recorded; empty for certificates of before."""
+    found = facts.get("ledger")
+    if not found:
+        return ""
+    told = f"attempt {found['number']} of {found['planned']} planned on these patients"
+    if found["planned"] > 1 or found["spent_before"]:
+        told += f", certified by itself at {100 - 100 * found['delta']:.4g} %"
+    if found["spent_before"]:
+        told += (
+            f"; {100 * facts['confidence']:.4g} % is the confidence of it and of the certificates made on them before, "
+            "together"
+        )
+    return f"{told}; recorded in the ledger {found['path']}"
+
+
+def cost_sentence(
+    facts: Mapping[str, Any], known: Sequence[str] | None = None, certificate: Mapping[str, Any] | None = None
+) -> str:
+    """How many healthy patients are flagged; empty where no label is known to be healthy.
+
+    Args:
+        facts: How a certificate holds.
+        known: The healthy labels; None where only their names tell.
+        certificate: The certificate, whose own patients are set beside these.
+    """
+    flagged = facts["flagged"].items()
+    healthy = {label: cost for label, cost in flagged if (is_healthy(label) if known is None else label in known)}
+    if not healthy:
+        return "no healthy patient was there to say what it costs" if not facts["flagged"] else ""
+    label, cost = next(iter(healthy.items()))
+    if counts := facts.get("others", {}).get(label):  # patients who are abstained on are not flagged
+        total = sum(counts.values())
+        cost = {"flagged": counts["flag"], "patients": total, **share(counts["flag"], total)}
+    foretold = (certificate or {}).get("flagged", {}).get(label)
+    beside = f"; on the certificate's own patients {100 * foretold['value']:.1f} %" if foretold else ""
+    return (
+        f"{cost['flagged']} of {cost['patients']} {facts['unit']} of '{label}' are flagged, too: "
+        f"{interval_text(cost)}{beside}"
+    )
+
+
+def exchangeability_sentence(found: Mapping[str, Any]) -> str:
+    """Whether other patients look like those of the reference certificate."""
+    return shift_sentence(found)
+
+
+def holding_sentence(held: Mapping[str, Any]) -> str:
+    """How a certificate holds on patients that were evaluated, also as versions before counted it."""
+    if not held["patients"]:
+        return "not shown: no patient with it is here"
+    bound = f"at most {100 * held['bound']:g} %"
+    cleared = held.get("cleared", held["missed"])
+    told = f"{cleared} of {held['patients']} {held['unit']} with {held['group']} cleared, {interval_text(held)}"
+    told += f": {at_most(held['low'], held['high'], held['bound']).upper()} to be {bound}"
+    if needed := held.get("patients_to_decide"):
+        told += f" (if that share stays, {needed:,} {held['unit']} would decide it)"
+    if (outcomes := held.get("outcomes")) and (referred := outcomes["abstain"] + outcomes["read"]):
+        told += f"; {referred} referred to a person, {outcomes['flag']} flagged"
+        below = held["below"]
+        if below["count"] > cleared:
+            told += f"; without abstention {below['count']} would be cleared ({below['verdict'].upper()})"
+    return f"{told}. {_upper_holding(upper, held['unit'])}" if (upper := held.get("upper")) else told
+
+
+def _upper_holding(upper: Mapping[str, Any], unit: str) -> str:
+    """How the upper side of a certificate holds."""
+    if upper["kind"] == "specificity":
+        what = f"{upper['count']} of {upper['total']} healthy {unit} flagged, {interval_text(upper)}"
+        bound = f"at most {100 * upper['bound']:g} %"
+    else:
+        what = f"PPV at a prevalence of {100 * upper['prevalence']:g} % {interval_text(upper)}"
+        bound = f"at least {100 * upper['bound']:g} %"
+    return f"{what}: {upper['verdict'].upper()} to be {bound}"
+
+
+def sensitivity_sentence(held: Mapping[str, Any]) -> str:
+    """Sensitivity with referrals counted in three ways; empty where nobody was referred, or nothing says so."""
+    found, outcomes = held.get("sensitivity"), held.get("outcomes")
+    if not found or not outcomes or not outcomes["abstain"] + outcomes["read"]:
+        return ""
+    told = [f"counted as {name} {interval_text(found[f'referred_as_{name}'])}" for name in ("found", "missed")]
+    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {interval_text(found['referred_excluded'])}"
+
+
+SHOWN = ("attempt", "refusal", "access")
+
+
+def ledger_lines(ledger: Ledger, images: ImageSet | None = None) -> RenderableType:
+    """One row an attempt, refusal or access, and what is left for each set of patients.
+
+    Args:
+        ledger: As it was read.
+        images: Only what is about some of these images; None for all.
+    """
+    shown = [e for e in ledger.of(*SHOWN) if images is None or ledger.images(e["images"]) & images]
+    where = f"ledger {escape(place_of(ledger.file))}: {len(ledger.entries)} entries"
+    if not shown:
+        return Group("", where, "no attempt to certify and no access is recorded here", "")
+    results = {entry["attempt"]: entry for entry in ledger.of("result")}
+    void = {entry["entry"] for entry in ledger.of("void")}
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("entry", "time (UTC)", "data", "images", "model", "what"):
+        table.add_column(name, justify="right" if name in ("entry", "images") else "left", overflow="fold")
+    for entry in shown:
+        told = _what(entry, results, given_back=entry["n"] in void)
+        count = len(ledger.images(entry["images"]))
+        cells = (str(entry["n"]), entry["time"][:16].replace("T", " "), entry["data"], f"{count:,}", entry["model"][:8])
+        table.add_row(*map(escape, cells), escape(told))
+    return Group("", where, table, *map(escape, _left(ledger, shown)), "")
+
+
+def _what(entry: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], *, given_back: bool) -> str:
+    if entry["kind"] == "access":
+        return f"evaluated, {entry['split']}"
+    claim = f"{entry['group']}, {100 * entry['miss_rate']:g} %"
+    claim += f", {entry['form']}" if entry.get("form", "float") != "float" else ""
+    if entry["kind"] == "refusal":
+        return f"refused: {claim}"
+    told = f"certify {claim}: {entry['number']} of {entry['planned']} at {100 * entry['confidence']:.4g} %"
+    if given_back:
+        return f"{told}, given back"
+    found = results.get(entry["attempt"])
+    return f"{told}, threshold {found['threshold']:.4g}" if found else f"{told}, no certificate"
+
+
+def _left(ledger: Ledger, shown: list[dict[str, Any]]) -> list[str]:
+    """For each set of images: the confidence of all certificates together, places that are left, models that saw it."""
+    made, lines = attempts_of(ledger), []
+    for digest, name in {entry["images"]: entry["data"] for entry in shown}.items():
+        images = ledger.images(digest)
+        here = [attempt for attempt in made if attempt.images & images]
+        models = len(models_on(ledger, images))
+        told = f"{name}, {len(images):,} images ({digest[:8]}): {models} model{'' if models == 1 else 's'}"
+        for plan in dict.fromkeys(attempt.plan for attempt in here):
+            of_plan = [attempt for attempt in made if attempt.plan == plan]
+            stated, planned = 100 * of_plan[0].confidence, of_plan[0].planned
+            told += f"; plan at {stated:.4g} %: {len(of_plan)} of {planned} attempts made"
+        if here:
+            told += f"; all certificates together hold with {100 * joint_confidence(made, images):.4g} %"
+        lines.append(told)
+    return lines

@@ -1,0 +1,287 @@
+"""What a report has to contain, item by item, each computed from what the run's files hold.
+
+PASS is what is shown (the interval's unfavourable limit meets the bound), or there where an item asks for a statement.
+FAIL is what is refuted, or absent where it has to be. UNKNOWN is what is not shown, not written down or not measured:
+the evidence says what would decide. REPORTED are figures that no bound judges: they say nothing of being good enough.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from hilum.data.patients import in_words
+from hilum.evaluation.accesses import access_sentence
+from hilum.evaluation.certificate_check import verdict_of
+from hilum.evaluation.decision_curve import harm_sentence, worse_than_nothing
+from hilum.evaluation.differences import drop_sentence
+from hilum.evaluation.ood_reference import FACTOR
+from hilum.evaluation.shortcut_baselines import gate_sentence, read_gate
+from hilum.evaluation.subgroups import MARGIN, subgroup_sentences, subgroup_verdict
+from hilum.report import checklist_data as data
+from hilum.report.certificate_text import (
+    certified_sentence,
+    exchangeability_sentence,
+    holding_sentence,
+    sensitivity_sentence,
+)
+from hilum.report.checklist_data import NOT_EVALUATED, OLDER, Answer, Facts, State
+from hilum.report.evaluation_console import abstention_sentences, reliance_sentence, relied_on
+from hilum.stats.calibration import ECE
+from hilum.stats.calibration_slope import calibration_sentences, calibration_verdict
+from hilum.stats.exchangeability import DIFFER
+from hilum.stats.verdicts import REFUTED, SHOWN, Verdict, at_most, detectable_sentence, not_lower, weakest
+from hilum.text import fraction, fraction_range, percent, percent_range
+
+DROP = 0.05  # by which balanced accuracy may be lower on other data
+STATES: dict[Verdict, State] = {"shown": "PASS", "not shown": "UNKNOWN", "refuted": "FAIL"}
+INTENDED = "For teaching, and research on the data it was made from."
+NOT_INTENDED = (
+    "It must not be used for decisions about patients, on other hospitals' images without certifying it there, or on "
+    "anything but frontal chest radiographs."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the checklist."""
+
+    number: int
+    name: str
+    state: State
+    evidence: str
+
+
+def checklist(facts: Facts) -> list[Item]:
+    """All 25 items in their order."""
+    return [Item(number, name, *answer(facts)) for number, (name, answer) in enumerate(ITEMS, start=1)]
+
+
+def tally(items: Sequence[Item]) -> str:
+    """``11 PASS, 2 FAIL, 6 REPORTED, 6 UNKNOWN``."""
+    counts = Counter(item.state for item in items)
+    return ", ".join(f"{counts[state]} {state}" for state in get_args(State))
+
+
+def _use(facts: Facts) -> Answer:
+    told = f"tells {', '.join(facts.run.labels)} apart. {INTENDED} {NOT_INTENDED}"
+    if facts.run.protected:
+        return "PASS", f"{told} {facts.run.protected} must not be missed"
+    return "UNKNOWN", f"{told} What must not be missed, the recipe does not say (protected)"
+
+
+def _shortcuts(facts: Facts) -> Answer:
+    gate = read_gate(facts.metrics)
+    if not gate:
+        return NOT_EVALUATED
+    outside = {name: found for name, metrics in facts.external.items() if (found := read_gate(metrics))}
+    told = [gate_sentence(gate), *(f"{name}: {gate_sentence(found)}" for name, found in outside.items())]
+    reliance = facts.metrics.get("reliance")
+    if reliance:
+        told.append(reliance_sentence(reliance))
+    unbeaten = any(found["verdict"] not in (SHOWN, None) for found in (gate, *outside.values()))
+    if unbeaten or (reliance and any(relied_on(reliance))):
+        return "FAIL", "; ".join(told)
+    return ("PASS" if gate["verdict"] == SHOWN else "UNKNOWN"), "; ".join(told)
+
+
+def _preprocessing(facts: Facts) -> Answer:
+    chosen = facts.run.recipe.preprocessing
+    return "PASS", f"{chosen.model_dump()}, SHA-256 {chosen.digest()[:16]}"
+
+
+def _weights(facts: Facts) -> Answer:
+    weights = facts.run.environment.get("weights_sha256")
+    if not weights:
+        return "UNKNOWN", "the training is not finished"
+    kind = facts.run.recipe.network
+    return "PASS", f"{kind.name}, {facts.run.recipe.architecture}, from freshly drawn weights; SHA-256 {weights[:16]}"
+
+
+def _budget(facts: Facts) -> Answer:
+    seed = f"seed {facts.run.recipe.training.seed}"
+    sweep = facts.run.path.parent.parent
+    if (sweep / "sweep.json").exists():
+        seed += f"; chosen in a sweep by validation ({sweep.name}/sweep.json)"
+    if not facts.metrics:
+        return "UNKNOWN", f"{seed}; {NOT_EVALUATED[1]}"
+    # Of a later access nobody can tell whether the earlier ones chose anything.
+    return ("PASS" if facts.access["confirmatory"] else "UNKNOWN"), f"{seed}; {access_sentence(facts.access)}"
+
+
+def _size(facts: Facts) -> Answer:
+    found = facts.metrics.get("detectable")
+    if not found:
+        return NOT_EVALUATED
+    if "power" not in found:
+        return OLDER
+    return ("REPORTED" if found["value"] is not None else "UNKNOWN"), detectable_sentence(found)
+
+
+def _confusion(facts: Facts) -> Answer:
+    return ("REPORTED", f"rows truth: {facts.metrics['confusion']}") if facts.metrics else NOT_EVALUATED
+
+
+def _recall(facts: Facts) -> Answer:
+    return _by_label(facts, ("recall", "precision"), percent, percent_range)
+
+
+def _area(facts: Facts) -> Answer:
+    return _by_label(facts, ("auroc",), fraction, fraction_range)
+
+
+def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show_range: Callable[..., str]) -> Answer:
+    if not facts.metrics:
+        return NOT_EVALUATED
+    told = "; ".join(
+        f"{name} {label} {show(entry['value'])} ({show_range(entry)})"
+        for name in names
+        for label, entry in facts.metrics[name].items()
+    )
+    if facts.metrics["unit"] == "images":
+        who = in_words(facts.metrics.get("with_patient", 0), facts.metrics["n_images"])
+        return "UNKNOWN", f"{who}, so that the intervals are optimistic: {told}"
+    return "REPORTED", told
+
+
+def _predictive(facts: Facts) -> Answer:
+    found = facts.metrics.get("predictive_values")
+    if not found:
+        return ("UNKNOWN", "no protected label, or only one side of it") if facts.metrics else NOT_EVALUATED
+    told = [f"at {percent(at['prevalence'])}: PPV {percent(at['ppv']['value'])}, NPV {percent(at['npv']['value'])}"
+            for at in found["at"]]  # fmt: skip
+    if any(row["verdict"] == REFUTED for row in worse_than_nothing(facts.metrics.get("decision_curve"))):
+        told.append(harm_sentence(facts.metrics["decision_curve"]))
+        return "FAIL", f"{found['label']}, {'; '.join(told)}"
+    return "REPORTED", f"{found['label']}, {'; '.join(told)}"
+
+
+def _calibration(facts: Facts) -> Answer:
+    if not facts.metrics:
+        return NOT_EVALUATED
+    metrics = facts.metrics
+    told = [
+        f"{name} ECE {percent(ece['value'])}, noise floor {percent(ece['noise_floor'])}{_seldom(ece)}"
+        for key, name in ECE.items()
+        if (ece := metrics.get(key))
+    ]
+    if "calibration_by_label" not in metrics:
+        return OLDER
+    return STATES[calibration_verdict(metrics)], "; ".join([*told, *calibration_sentences(metrics)])
+
+
+def _seldom(error: Mapping[str, float]) -> str:
+    high = error.get("noise_high")
+    return "" if high is None else f" (95 % of calibrated models stay below {percent(high)})"
+
+
+def _operating_point(facts: Facts) -> Answer:
+    held, certificate = facts.metrics.get("operating_point"), facts.metrics.get("certificate")
+    if certificate and not held:
+        return (
+            "FAIL",
+            f"{certified_sentence(certificate)}; but that was chosen on the test patients themselves",
+        )
+    if not held or not certificate:
+        return "UNKNOWN", "no certificate in force: hilum certify RUN --miss-rate 0.05, then hilum evaluate RUN"
+    shift = held["exchangeability"]
+    told = [certified_sentence(certificate), f"on the test patients: {holding_sentence(held)}"]
+    told += [exchangeability_sentence(shift)] if shift else []
+    told += [sentence] if (sentence := sensitivity_sentence(held)) else []
+    verdict = verdict_of(held)
+    void = verdict == REFUTED or (shift and shift["p_value"] < DIFFER)
+    state: State = "FAIL" if void else "PASS" if verdict == SHOWN else "UNKNOWN"
+    return state, "; ".join(told)
+
+
+def _subgroups(facts: Facts) -> Answer:
+    found = facts.metrics.get("subgroups")
+    if not found:
+        return "UNKNOWN", "the table has no column of a few values (source, view, sex, age ...) to form subgroups by"
+    if not all("against_rest" in entry for parts in found.values() for entry in parts.values()):
+        return OLDER
+    told = ["by " + ", ".join(f"{name} ({len(values)})" for name, values in found.items())]
+    verdict = subgroup_verdict(found)
+    what = f"recall of {facts.run.protected}" if facts.run.protected else "accuracy"
+    least = f"{what} at most {100 * MARGIN:g} points lower in each than in the rest: {verdict}"
+    return STATES[verdict], "; ".join([*told, least, *subgroup_sentences(found)])
+
+
+def _external(facts: Facts) -> Answer:
+    if not facts.external:
+        return "FAIL", "external validation: NONE"
+    drops = {name: metrics.get("drop") for name, metrics in facts.external.items()}
+    told = "; ".join(f"{name}: {drop_sentence(found) if found else 'measured'}" for name, found in drops.items())
+    differences = [found["balanced_accuracy"]["difference"] for found in drops.values() if found]
+    verdict = weakest([not_lower(difference, DROP) for difference in differences])
+    return STATES[verdict], f"{told}; at most {100 * DROP:g} points lower there: {verdict}"
+
+
+def _abstention(facts: Facts) -> Answer:
+    found = facts.metrics.get("abstention")
+    if not found:
+        return ("UNKNOWN", facts.metrics.get("abstention_note") or "not measured") if facts.metrics else NOT_EVALUATED
+    told = "; ".join(abstention_sentences(found))
+    told += "".join(
+        f"; {name}: {abstention_sentences(m['abstention'])[0]}"
+        for name, m in facts.external.items()
+        if m.get("abstention")
+    )
+    rate, bound = (found.get("by_patient") or {}).get("one_image") or found["abstained"], FACTOR * found["level"]
+    verdict = at_most(rate["low"], rate["high"], bound)
+    state: State = "PASS" if verdict == SHOWN else "FAIL" if verdict == REFUTED else "UNKNOWN"
+    stated = f"stated rate of false abstentions {percent(found['level'])}"
+    return state, f"{stated}; {verdict} to be at most {percent(bound)}, as calibration sets vary; {told}"
+
+
+def _gallery(facts: Facts) -> Answer:
+    if facts.errors_shown is None:
+        return NOT_EVALUATED
+    return "REPORTED", f"{facts.errors_shown} wrongly answered images are shown"
+
+
+def _hashes(facts: Facts) -> Answer:
+    environment = facts.run.environment
+    have = {
+        "code": environment.get("code_sha256"),
+        "data": environment.get("data", {}).get("digest"),
+        "environment": environment.get("packages_sha256"),
+        "weights": environment.get("weights_sha256"),
+    }
+    told = ", ".join(f"{name} {value[:16]}" for name, value in have.items() if value)
+    versions = f"Python {environment.get('python', '?')}, PyTorch {environment.get('torch', '?')}"
+    missing = [name for name, value in have.items() if not value]
+    return ("UNKNOWN" if missing else "PASS"), "; ".join(
+        [told, versions, *([f"no hash of {', '.join(missing)}"] if missing else [])]
+    )
+
+
+ITEMS: tuple[tuple[str, Callable[[Facts], Answer]], ...] = (
+    ("intended use and non-uses", _use),
+    ("source, dates, site, licence", lambda facts: data.columns(facts, "source", "date", "site", "licence")),
+    ("age, sex and view by class", lambda facts: data.columns(facts, "age", "sex", "view", by_label=True)),
+    ("how labels were made", lambda facts: data.columns(facts, "label_source")),
+    ("whether labels are possible in time", data.possible),
+    ("inclusions and exclusions with counts", data.counts),
+    ("split unit and overlap", data.unit),
+    ("duplicates", data.duplicates),
+    ("source by label", data.sources),
+    ("shortcut probes", _shortcuts),
+    ("preprocessing and its hash", _preprocessing),
+    ("model and provenance of weights", _weights),
+    ("seeds, tuning budget, accesses to the test set", _budget),
+    ("sample size and detectable difference", _size),
+    ("confusion counts", _confusion),
+    ("recall and precision with intervals", _recall),
+    ("AUROC with interval", _area),
+    ("predictive values and net benefit at other prevalences", _predictive),
+    ("calibration with its noise floor", _calibration),
+    ("operating point with its certificate", _operating_point),
+    ("subgroups", _subgroups),
+    ("external validation", _external),
+    ("abstention", _abstention),
+    ("gallery of errors", _gallery),
+    ("hashes of code, data and environment", _hashes),
+)

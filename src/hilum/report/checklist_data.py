@@ -1,0 +1,158 @@
+"""What the checklist is computed from, and its items about the data: what the table says, and how it was split."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hilum.data.dataset import Row
+from hilum.data.patients import in_words
+from hilum.data.splits import UNUSED
+from hilum.evaluation.subgroups import in_order
+from hilum.text import percent
+from hilum.training.run import UNREADABLE, Run
+
+State = Literal["PASS", "FAIL", "REPORTED", "UNKNOWN"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checklist is computed from.
+
+    Attributes:
+        run: The run.
+        split: All rows of its ``split.csv``.
+        metrics: Of its own test images; empty if they were not evaluated.
+        external: Metrics of other data, by name.
+        audit: What ``audit.json`` says of its data; empty without an audit.
+        access: What the ledger says of accesses to the test images (`hilum.evaluation.accesses`).
+        errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
+    """
+
+    run: Run
+    split: Sequence[Row]
+    metrics: Mapping[str, Any]
+    external: Mapping[str, Mapping[str, Any]]
+    audit: Mapping[str, Any]
+    access: Mapping[str, Any]
+    errors_shown: int | None
+
+
+Answer = tuple[State, str]
+OLDER: Answer = ("UNKNOWN", "the evaluation is of an older version: hilum evaluate RUN again")
+NOT_EVALUATED: Answer = ("UNKNOWN", "the test images were not evaluated yet: hilum evaluate RUN")
+
+
+def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Answer:
+    """What the table says of its images, column by column."""
+    table = facts.metrics.get("table")
+    if not table:
+        return "UNKNOWN", "the data's table was not read: hilum evaluate RUN"
+    found = {name: table["columns"][name] for name in wanted if name in table["columns"]}
+    told = [
+        f"{name.replace('_', ' ')} in column '{entry['column']}' ({percent(entry['filled'])} filled)"
+        + (f": {by_class(entry['by_label'])}" if by_label else "")
+        for name, entry in found.items()
+    ]
+    missing = [name.replace("_", " ") for name in wanted if name not in found]
+    if missing:
+        told.append(f"no column of the table tells {', '.join(missing)}")
+    complete = not missing and all(entry["filled"] == 1 for entry in found.values())
+    complete = complete and not (by_label and any(entry["by_label"] is None for entry in found.values()))
+    return ("PASS" if complete else "UNKNOWN"), "; ".join(told)
+
+
+def by_class(counts: Mapping[str, Mapping[str, int]] | None) -> str:
+    """Counts by label, in words."""
+    if counts is None:
+        return "too many values for a table"
+    shown = (
+        f"{label} ({', '.join(f'{value} {by[value]:,}' for value in sorted(by, key=in_order))})"
+        for label, by in counts.items()
+    )
+    return ", ".join(shown)
+
+
+def possible(facts: Facts) -> Answer:
+    """Whether labels contradict the images' dates, or known sets."""
+    impossible = [] if not facts.metrics.get("table") else list(facts.metrics["table"]["impossible"])
+    found = [*facts.audit.get("findings", []), *(facts.metrics.get("audit") or {}).get("findings", [])]
+    impossible += [
+        finding["message"] for finding in found if finding["check"] == "provenance" and finding["severity"] == "error"
+    ]
+    if impossible:
+        return "FAIL", "; ".join(dict.fromkeys(impossible))
+    table = facts.metrics.get("table") or {}
+    if date := table.get("columns", {}).get("date"):
+        undated = table.get("undated", 0 if date["filled"] == 1 else table["n_images"])
+        if not undated:
+            return "PASS", "no label contradicts the images' dates"
+        return "UNKNOWN", f"no label contradicts the images' dates, but {undated:,} images have none"
+    return "UNKNOWN", "no dates in the table" + (
+        "" if facts.audit else ", and no audit compared the images with known sets"
+    )
+
+
+def counts(facts: Facts) -> Answer:
+    """How many images each split has, and how many are left out."""
+    counts = Counter(row.split for row in facts.split)
+    used = ", ".join(f"{name} {n:,}" for name, n in counts.items() if name not in (UNUSED, UNREADABLE))
+    return "PASS", f"{used}; unused {counts[UNUSED]:,}, unreadable {counts[UNREADABLE]:,}"
+
+
+def unit(facts: Facts) -> Answer:
+    """Whether the split is by patient, and none is on two sides."""
+    used = [row for row in facts.split if row.split not in (UNUSED, UNREADABLE)]
+    known = sum(bool(row.patient_id) for row in used)
+    if not used or known < len(used):
+        return "UNKNOWN", f"split by {'patient' if known else 'image'}, {in_words(known, len(used))}: optimistic"
+    crossing = _on_both_sides({(row.patient_id, row.split) for row in used})
+    if crossing:
+        return "FAIL", f"{crossing} patients are in more than one split"
+    return "PASS", f"split by patient; none of {len({row.patient_id for row in used}):,} is in more than one split"
+
+
+def duplicates(facts: Facts) -> Answer:
+    """Whether copies are on two sides of the split."""
+    used = {(row.sha256, row.split) for row in facts.split if row.sha256 and row.split not in (UNUSED, UNREADABLE)}
+    crossing = _on_both_sides(used)
+    if crossing:
+        return "FAIL", f"{crossing} files are in more than one split, byte for byte"
+    checked = (facts.metrics.get("audit") or {}).get("checked") or {}
+    if not facts.audit and "near" in checked.get("duplicates", []) and "leakage" in checked:
+        crossing = checked["leakage"]["pictures"]
+        told = f"{checked['images']:,} images compared before the training, also cropped, mirrored and turned"
+        return (
+            "FAIL" if crossing else "PASS"
+        ), f"{told}: {crossing or 'no'} near-duplicates on two sides of the splits"
+    if not facts.audit:
+        return (
+            "UNKNOWN",
+            "no file is in two splits; near-duplicates are unknown: hilum audit DATA --out RUN/audit",
+        )
+    found = facts.audit["duplicates"]
+    if found["across_splits"]:
+        return "FAIL", f"{found['across_splits']} groups of copies are in more than one split of the dataset"
+    return "PASS", f"{len(found['groups'])} groups of copies, none across splits"
+
+
+def sources(facts: Facts) -> Answer:
+    """Where images come from, by label."""
+    table = facts.metrics.get("table") or {}
+    if table.get("given_away"):
+        return "FAIL", "; ".join(table["given_away"])
+    source = table.get("columns", {}).get("source")
+    if not source:
+        return "UNKNOWN", "no column of the table says where images come from, or it is empty"
+    if not source["by_label"]:
+        return "UNKNOWN", "too many sources for a table"
+    return "PASS", by_class(source["by_label"])
+
+
+def _on_both_sides(pairs: set[tuple[str, str]]) -> int:
+    sides: defaultdict[str, set[str]] = defaultdict(set)
+    for who, side in pairs:
+        sides[who].add(side)
+    return sum(len(found) > 1 for found in sides.values())

@@ -1,0 +1,315 @@
+"""On which shortcuts a model relies, in a sentence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from hilum.audit.findings import said_briefly
+from hilum.data.labels import last_component
+from hilum.data.patients import in_words
+from hilum.evaluation.certificate_check import verdict_of
+from hilum.evaluation.decision_curve import harm_sentence
+from hilum.evaluation.differences import drop_sentence
+from hilum.evaluation.shortcut_baselines import gate_sentence, lead_rows, read_gate
+from hilum.report.certificate_text import (
+    certified_sentence,
+    cost_sentence,
+    exchangeability_sentence,
+    holding_sentence,
+    ledger_sentence,
+    sensitivity_sentence,
+)
+from hilum.stats.calibration import ECE, applied
+from hilum.stats.calibration_slope import calibration_sentences
+from hilum.stats.exchangeability import DIFFER
+from hilum.stats.metrics import BY_LABEL
+from hilum.stats.verdicts import REFUTED, SHOWN
+from hilum.text import cell_text, escape, fraction, interval_text, measured, percent, percent_range
+
+LEVEL = 0.05
+NOTABLE = 0.05  # share of the margin below which reliance, though shown, is left to the table
+WITHOUT = ("centre blacked out", "lungs blacked out")
+
+
+def relied_on(reliance: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Labels and exchanged properties on which the model is shown to rely for at least 5 % of the margin.
+
+    Shown means that the corrected p-value is below 5 % and that the interval of the change lies above zero.
+
+    Args:
+        reliance: What `hilum.evaluation.reliance.measure_reliance` found.
+    """
+    for label, part in reliance["labels"].items():
+        for entry in part["found"]:
+            if entry["kind"] != "swap" or entry["p_corrected"] >= LEVEL or not entry["log_odds"]["low"] > 0:
+                continue
+            if not _certain(entry) or entry["share"]["value"] >= NOTABLE:
+                yield label, entry
+
+
+def reliance_sentence(reliance: Mapping[str, Any]) -> str:
+    """On which shortcuts the model is shown to rely; if on none, how much of the margin could rest on one.
+
+    Args:
+        reliance: What `hilum.evaluation.reliance.measure_reliance` found.
+    """
+    if reliance["note"]:
+        return f"reliance on shortcuts: not measured: {reliance['note']}"
+    shown: dict[str, list[str]] = defaultdict(list)
+    for label, entry in relied_on(reliance):
+        share = (
+            f"{interval_text(entry['share'], digits=0)} of the margin of {label}"
+            if _certain(entry)
+            else f"{label}, which has no margin"
+        )
+        shown[entry["name"]].append(share)
+    if shown:
+        told = "RELIES ON A SHORTCUT: " + "; ".join(f"{name}: {', '.join(of)}" for name, of in shown.items())
+    else:
+        told = f"reliance on shortcuts: none shown{_largest(reliance)}"
+    return "; ".join([told, *filter(None, (_left(reliance, name) for name in WITHOUT))])
+
+
+def _left(reliance: Mapping[str, Any], name: str) -> str:
+    """What is left of the margins with a part blacked out, where that is shown to be more than nothing."""
+    left = [
+        f"{interval_text(entry['share'], digits=0)} of the margin of {label}"
+        for label, part in reliance["labels"].items()
+        for entry in part["found"]
+        if entry["name"] == name and _certain(entry) and entry["share"]["low"] > 0
+    ]
+    return f"with the {name} {', '.join(left)} is left" if left else ""
+
+
+def _largest(reliance: Mapping[str, Any]) -> str:
+    limits = [
+        (entry["share"]["high"], label, entry["name"])
+        for label, part in reliance["labels"].items()
+        for entry in part["found"]
+        if entry["kind"] == "swap" and _certain(entry)
+    ]
+    if not limits:
+        return ", and no margin between the labels either"
+    high, label, name = max(limits)
+    return f"; at most {100 * max(0.0, high):.0f} % of the margin of {label} may rest on one ({name})"
+
+
+def _certain(entry: Mapping[str, Any]) -> bool:
+    return entry["share"]["high"] is not None
+
+
+def alarms_of(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences that forbid to take the figures at their word; none where nothing does.
+
+    Args:
+        metrics: What ``metrics.json`` holds.
+    """
+    found = []
+    gate = read_gate(metrics)
+    if gate and gate["verdict"] not in (SHOWN, None):
+        found.append(gate_sentence(gate))
+    if harm := harm_sentence(metrics.get("decision_curve")):
+        found.append(harm)
+    reliance = metrics.get("reliance")
+    if reliance and any(relied_on(reliance)):
+        found.append(reliance_sentence(reliance))
+    held = metrics.get("operating_point")
+    if held and verdict_of(held) == REFUTED:
+        found.append(holding_sentence(held))
+    if held and held["exchangeability"] and held["exchangeability"]["p_value"] < DIFFER:
+        found.append(exchangeability_sentence(held["exchangeability"]))
+    return found
+
+
+def leads_table(gate: Mapping[str, Any] | None) -> list[Table]:
+    """For each label the nearest probe and all probes together; nothing where nothing was compared."""
+    rows = list(lead_rows(gate)) if gate else []
+    if not rows:
+        return []
+    title = "AUROC against shortcut baselines, with 95 % CI"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    for name in ("", "baseline"):
+        table.add_column(name, overflow="fold")
+    for name in ("model", "baseline", "lead"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("lead > 0", no_wrap=True)
+    before = ""
+    for label, found, entry, verdict in rows:
+        table.add_row(
+            "" if label == before else escape(last_component(label)),
+            escape(entry["name"]),
+            fraction(found["model"]["value"]),
+            fraction(entry["auroc"]["value"]),
+            cell_text(entry["difference"], as_percent=False, sign=True),
+            verdict if verdict == SHOWN else f"[bold red]{verdict}[/]",
+        )
+        before = label
+    return [table]
+
+
+def result_table(metrics: dict[str, Any]) -> RenderableType:
+    """The result matrix, then recall, precision and AUROC by label, then what they come to.
+
+    Args:
+        metrics: What ``metrics.json`` holds.
+    """
+    unit = f"{metrics['n_patients']} patients" if metrics["n_patients"] else optimistic(metrics)
+    heading = f"[bold]{escape(metrics['name'])}[/]: {metrics['n_images']:d} images, {escape(unit)}"
+    tables = (_matrix(metrics), *_by_label(metrics), *leads_table(read_gate(metrics)))
+    alarms = alarms_of(metrics)
+    first = [f"[bold red]{escape(alarm)}[/]" for alarm in alarms]
+    return Group("", heading, *data_errors(metrics), *first, *tables, *_sentences(metrics, alarms), "")
+
+
+def data_errors(result: Mapping[str, Any]) -> list[str]:
+    """Errors about the data of a training, before any figure.
+
+    Args:
+        result: What ``metrics.json`` or ``crossval.json`` holds.
+    """
+    found = result.get("audit") or {"findings": []}
+    return [f"[bold red]training data:[/] {escape(line)}" for line in said_briefly(found["findings"])]
+
+
+def optimistic(facts: Mapping[str, Any]) -> str:
+    """What is said of intervals where not every image's patient is known.
+
+    Args:
+        facts: ``n_images`` and ``with_patient``; without the latter nobody is known.
+    """
+    return f"{in_words(facts.get('with_patient', 0), facts['n_images'])}: optimistic intervals"
+
+
+def _matrix(metrics: dict[str, Any]) -> Table:
+    labels = metrics["labels"]
+    table = Table(box=box.SIMPLE_HEAD, title="truth (rows), predicted (columns)", title_justify="left")
+    table.add_column("", overflow="fold")
+    for label in labels:
+        table.add_column(escape(label), justify="right", overflow="fold")
+    for k, label in enumerate(labels):
+        counts = (f"[bold green]{n}[/]" if i == k else str(n) for i, n in enumerate(metrics["confusion"][k]))
+        table.add_row(escape(label), *counts)
+    return table
+
+
+def _by_label(metrics: dict[str, Any]) -> Iterator[Table]:
+    """Each measure by label with its interval below it: two tables, as 80 columns hold no more."""
+    for keys in (("recall", "specificity", "auroc"), ("precision", "npv", "f1", "auprc")):
+        shown = [measure for measure in BY_LABEL if measure.key in keys and measure.key in metrics]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
+        table.add_column("", overflow="fold")
+        for measure in shown:
+            table.add_column(measure.title.replace(" (", "\n("), justify="right", no_wrap=True)
+        for label in metrics["labels"]:
+            name = escape(label) + (" [yellow]*[/]" if label == metrics["protected"] else "")
+            cells = (measured(metrics[measure.key][label], as_percent=measure.as_percent) for measure in shown)
+            table.add_row(name, *(f"{value}\n[dim]{limits.removesuffix(' %')}[/]" for value, limits in cells))
+        yield table
+
+
+def _sentences(metrics: dict[str, Any], alarms: Sequence[str]) -> list[str]:
+    accuracy, balanced = (interval_text(metrics[name]) for name in ("accuracy", "balanced_accuracy"))
+    lines = [f"accuracy [bold]{accuracy}[/], balanced {balanced}"]
+    labels, protected = metrics["labels"], metrics["protected"]
+    if protected in labels:
+        row = metrics["confusion"][labels.index(protected)]
+        missed = sum(row) - row[labels.index(protected)]
+        lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
+    lines += [escape(sentence) for sentence in decision_sentences(metrics)]
+    lines.append(f"log-loss {metrics['log_loss']:.3f}, Brier {metrics['brier']:.3f}, {_errors(metrics)}")
+    calibration = metrics.get("calibration", {})
+    if applied(calibration.get("temperatures")):
+        before = calibration["before"]
+        shown = ", ".join(f"{value:.2f}" for value in calibration["temperatures"].values())
+        lines.append(
+            f"calibrated with temperature {shown}; before: log-loss {before['log_loss']:.3f}, {_errors(before)}"
+        )
+    elif note := calibration.get("note"):
+        lines.append(escape(note))
+    lines += [escape(sentence) for sentence in calibration_sentences(metrics)]
+    lines += [escape(sentence) for sentence in decision_lines(metrics) if not sentence.endswith(tuple(alarms))]
+    return lines
+
+
+def _errors(scores: Mapping[str, Any]) -> str:
+    told = []
+    for key, name in ECE.items():
+        if ece := scores.get(key) or (scores["ece"] if key == "ece_class_wise" else None):
+            seldom = f", seldom above {high:.3f}" if (high := ece.get("noise_high")) else ""
+            told.append(f"{name} ECE {ece['value']:.3f} (calibrated: {ece['noise_floor']:.3f}{seldom})")
+    return ", ".join(told)
+
+
+def decision_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """How the certificate holds here, and what abstaining does; none where there is neither."""
+    lines = []
+    if held := metrics.get("operating_point"):
+        certificate = metrics["certificate"]
+        told = [certified_sentence(certificate), ledger_sentence(certificate)]
+        lines += [f"certificate: {sentence}" for sentence in told if sentence]
+        more = [
+            holding_sentence(held),
+            sensitivity_sentence(held),
+            cost_sentence(held, metrics.get("healthy"), certificate),
+        ]
+        lines += [f"here: {sentence}" for sentence in more if sentence]
+        if held["exchangeability"]:
+            lines.append("here: " + exchangeability_sentence(held["exchangeability"]))
+    if harm := harm_sentence(metrics.get("decision_curve")):
+        lines.append(harm)
+    if abstained := metrics.get("abstention"):
+        lines += abstention_sentences(abstained)
+    if found := metrics.get("drop"):
+        lines.append(drop_sentence(found))
+    if gate := read_gate(metrics):
+        lines.append(gate_sentence(gate))
+    if reliance := metrics.get("reliance"):
+        lines.append(reliance_sentence(reliance))
+    return lines
+
+
+def abstention_sentences(abstained: Mapping[str, Any]) -> list[str]:
+    """How many images are handed to a human, why, and what that makes of recall."""
+    reasons = ", ".join(f"{percent(share['value'])} {reason}" for reason, share in abstained["reasons"].items())
+    told = [f"abstains on {interval_text(abstained['abstained'])} of images: {reasons}"]
+    if found := abstained.get("by_patient"):
+        by_images = [f"{name}: {percent(part['value'])}" for name, part in found["by_images"].items()]
+        told.append(
+            f"patients with at least one such image {interval_text(found['any_image'])} (by number of images: "
+            f"{', '.join(by_images)}); one image of each patient {interval_text(found['one_image'])}"
+        )
+    seen = abstained.get("of_calibration")
+    if rate := abstained.get("rate"):
+        told.append(
+            f"stated for one image of a patient like those of the calibration: at most {100 * abstained['level']:g} % "
+            f"on average over calibration sets; with {abstained['n_calibration']} patients from "
+            f"{percent_range(rate)} in 90 % of them"
+            + (f"; of these {interval_text(seen['any_image'])} had at least one such image" if seen else "")
+        )
+    recall = abstained["recall"]
+    if recall["as_missed"]["value"] is not None:
+        told.append(
+            "recall of what must not be missed by the rule in force (the certified threshold, else the most probable "
+            "label), abstentions counted as missed "
+            f"{interval_text(recall['as_missed'])}, as found {interval_text(recall['as_found'])}"
+        )
+    return told
+
+
+def decision_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Each decision of the label tree by itself, such as normal against infected; none for labels without nesting."""
+    lines = []
+    for name, areas in metrics.get("decisions", {}).items():
+        one, *others = areas
+        against = " or ".join(map(last_component, others))
+        among = f", among {name}" if name else ""
+        lines.append(
+            f"{last_component(one)} against {against}{among}: AUROC {interval_text(areas[one], as_percent=False)}"
+        )
+    return lines

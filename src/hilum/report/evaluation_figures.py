@@ -1,0 +1,334 @@
+"""Figures of an evaluation: ROC and precision-recall, reliability, risk against coverage, and decision curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+
+from hilum.evaluation.decision_curve import ANSWER, MODEL, POINT, THUMBNAIL
+from hilum.report.evaluation_console import LEVEL
+from hilum.report.figures import GRID, MUTED, PERCENT, STYLE, TRAIN_COLOUR, VAL_COLOUR, shown, svg
+from hilum.stats.verdicts import PREVALENCES
+from hilum.text import measured, p_text
+
+
+def curves(found: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Markup:
+    """Both curves of each label with their bands.
+
+    Args:
+        found: As `hilum.stats.auc.curve_bands` has it.
+        colours: Colour by label.
+        name: Unique on the page.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(10.6, 4.4), layout="constrained")
+        roc, pr = figure.subplots(1, 2)
+        for label, entry in found.items():
+            for panel, kind in ((roc, "roc"), (pr, "pr")):
+                curve = entry[kind]
+                panel.fill_between(
+                    curve["x"], curve["low"], curve["high"], color=colours[label], alpha=0.16, linewidth=0
+                )
+                panel.plot(curve["x"], curve["y"], color=colours[label], label=shown(label))
+            pr.axhline(entry["prevalence"], color=colours[label], linewidth=0.9, linestyle=(0, (2, 3)))
+        roc.plot((0, 1), (0, 1), color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
+        roc.set_title("ROC: recall against false alarms", weight="bold", size=9)
+        roc.set_xlabel("false positive rate")
+        roc.legend(loc="lower right")
+        pr.set_title("Precision against recall", weight="bold", size=9)
+        pr.set_xlabel("recall")
+        for panel in (roc, pr):
+            _unit_square(panel)
+        told = f"ROC and precision-recall curves of {', '.join(found)} with bands; areas stand in the table."
+        return svg(figure, name, told)
+
+
+def reliability_diagrams(found: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Markup:
+    """One diagram a label: the share that has it against the probability that was stated, with intervals.
+
+    Args:
+        found: As `hilum.stats.calibration_slope.reliability` has it.
+        colours: Colour by label.
+        name: Unique on the page.
+    """
+    columns = min(len(found), 4)
+    rows = -(-len(found) // columns)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(10.6, 0.5 + 3.1 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels[len(found) :]:
+            panel.set_axis_off()
+        for panel, (label, points) in zip(panels, found.items(), strict=False):
+            panel.plot((0, 1), (0, 1), color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
+            drawn = [point for point in points if point["value"] is not None and point["low"] is not None]
+            for point in drawn:
+                at = point["stated"]
+                panel.plot((at, at), (point["low"], point["high"]), color=colours[label], linewidth=2.2, alpha=0.5)
+            stated, share = [point["stated"] for point in drawn], [point["value"] for point in drawn]
+            panel.plot(stated, share, "o-", color=colours[label], markersize=4.5, linewidth=1.0)
+            panel.set_title(shown(label), weight="bold", size=9)
+            panel.set_xlabel("stated probability")
+            _unit_square(panel)
+        panels[0].set_ylabel("share that has it")
+        return svg(figure, name, f"Reliability diagrams of {', '.join(found)}: ten bins of equal size with intervals.")
+
+
+def risk_against_coverage(found: Mapping[str, Any], name: str) -> Markup:
+    """How often the rest is wrong if the least sure, or the least familiar, images go to humans.
+
+    Args:
+        found: As `hilum.evaluation.triage.risk_coverage` has it.
+        name: Unique on the page.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        panel = figure.subplots()
+        for key, words, colour in (
+            ("confidence", "the least sure are left out", VAL_COLOUR),
+            ("familiarity", "the least familiar are left out", TRAIN_COLOUR),
+        ):
+            panel.plot(found["coverage"], found[key], color=colour, label=words)
+        panel.set_xlim(0, 1)
+        panel.set_ylim(bottom=0)
+        panel.set_xlabel("share of images that are decided about")
+        panel.set_title("Wrong answers among the images decided about", weight="bold", size=9)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(PERCENT)
+        panel.grid(axis="y", color=GRID)
+        panel.legend(loc="upper left")
+        ends = f"{100 * found['confidence'][-1]:.1f} % when every image is decided about"
+        return svg(figure, name, f"Risk-coverage curves by confidence and by familiarity; {ends}.")
+
+
+def _unit_square(panel: Axes) -> None:
+    panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MultipleLocator(0.25))
+        axis.set_major_formatter(PERCENT)
+    panel.grid(color=GRID)
+
+
+LOOKS = {
+    POINT: {"color": "#b3261e", "linewidth": 1.8},
+    ANSWER: {"color": VAL_COLOUR, "linewidth": 1.4},
+    MODEL: {"color": "#1b7a4b", "linewidth": 1.8},
+    THUMBNAIL: {"color": "#8a7a00", "linewidth": 1.2, "linestyle": (0, (4, 2))},
+}
+MOST_PANELS = 4
+LOWEST = -0.35  # of the prevalence: how far below zero a panel reaches
+
+
+@dataclass(frozen=True)
+class DecisionCurve:
+    """Ready to be shown.
+
+    Attributes:
+        figure: One panel a prevalence, of four: those that were asked for, then the usual ones.
+        how: How the model's curve was made, in a sentence.
+        disease: What is to be found.
+        rules: Names of the rules, in the order of the table's columns.
+        compared: Whether the table ends with the operating point's difference from the most probable label.
+        rows: Of the table.
+    """
+
+    figure: Markup
+    how: str
+    disease: str
+    rules: list[str]
+    compared: bool
+    rows: list[dict[str, Any]]
+
+
+def decision_curve_of(found: Mapping[str, Any] | None, name: str) -> DecisionCurve | None:
+    """What the page shows of an evaluation's decision curve; None without one.
+
+    Args:
+        found: As `hilum.evaluation.decision_curve.decision_curve` has it.
+        name: Unique on the page.
+    """
+    if not found or not found["table"]:
+        return None
+    rules, judged = list(found["table"][0]["rules"]), found["judged"]
+    rows = [
+        {
+            "prevalence": f"{100 * row['prevalence']:g} %",
+            "threshold": f"{100 * row['threshold']:g} %",
+            "all": f"{round(100 * row['all'], 2) + 0.0:+.2f}",
+            "cells": [_cell(row["rules"][rule]) for rule in rules]
+            + ([_cell(row["against_answer"])] if judged == POINT else []),
+            "harm": row["rules"][judged]["value"] < 0,
+        }
+        for row in found["table"]
+    ]
+    source = found["recalibrated_from"]["source"]
+    how = (
+        f"{found['n_with']:,} {found['unit']} with the disease, {found['n_without']:,} without. The model flags from "
+        f"the threshold probability on, after recalibration from the label frequencies of {source} to each prevalence; "
+        "the other rules are fixed. A patient's largest image counts, so that the model's curve flags patients with "
+        "many images too readily. Abstentions are not taken into account."
+    )
+    if THUMBNAIL in rules:
+        how += " The thumbnail probe was recalibrated on these patients (cross-fitted), to its advantage."
+    figure = draw(found, f"decision-curve-{name}")
+    return DecisionCurve(figure, how, " or ".join(found["members"]), rules, judged == POINT, rows)
+
+
+def draw(found: Mapping[str, Any], name: str) -> Markup:
+    """One panel a prevalence: net benefit per 100 patients against the threshold probability.
+
+    Args:
+        found: As `hilum.evaluation.decision_curve.decision_curve` has it.
+        name: Unique on the page.
+    """
+    stated = [prevalence for prevalence in found["prevalences"] if prevalence not in PREVALENCES]
+    prevalences, at = sorted([*stated, *PREVALENCES][:MOST_PANELS]), found["thresholds"]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(10.6, 3.5), layout="constrained")
+        panels = figure.subplots(1, len(prevalences), squeeze=False).ravel()
+        for panel, prevalence in zip(panels, prevalences, strict=True):
+            for rule, curve in found["curves"][f"{prevalence:g}"].items():
+                value, low, high = ([100 * number for number in curve[key]] for key in ("value", "low", "high"))
+                panel.fill_between(at, low, high, color=LOOKS[rule]["color"], alpha=0.14, linewidth=0)
+                panel.plot(at, value, label=rule, **LOOKS[rule])
+            everybody = [100 * number for number in found["all"][f"{prevalence:g}"]]
+            panel.plot(at, everybody, color=MUTED, linewidth=1.0, linestyle=(0, (2, 3)), label="flag everybody")
+            panel.axhline(0, color="black", linewidth=1.0, label="flag nobody")
+            panel.set_ylim(100 * LOWEST * prevalence, 108 * prevalence)
+            panel.set_xlim(0, max(at))
+            panel.set_title(f"Prevalence {100 * prevalence:g} %", weight="bold", size=9)
+            panel.set_xlabel("threshold probability")
+            panel.xaxis.set_major_formatter(PERCENT)
+            panel.grid(axis="y", color=GRID)
+        panels[0].set_ylabel("net benefit per 100 patients")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        return svg(
+            figure, name, f"Decision curves at prevalences of {', '.join(f'{100 * p:g} %' for p in prevalences)}."
+        )
+
+
+def _cell(entry: Mapping[str, Any]) -> tuple[str, str]:
+    hundred = {key: 100 * entry[key] for key in ("value", "low", "high")}
+    return measured(hundred, as_percent=False, sign=True, digits=2)
+
+
+TITLES = {"swap": "Exchanged between images", "blackout": "Left of the margin"}
+NUDGE = 0.62  # share of a row over which its labels are spread
+
+
+def reliance_section(found: Mapping[str, Any] | None, colours: Mapping[str, str], name: str) -> dict[str, Any]:
+    """What the template shows; empty where nothing was measured or evaluated.
+
+    Args:
+        found: What `hilum.evaluation.reliance.measure_reliance` found; None in older evaluations.
+        colours: Colour by label.
+        name: Unique on the page.
+    """
+    if not found:
+        return {}
+    labels = [
+        {
+            "label": label,
+            "patients": part["n_patients"],
+            "margin": _signed(part["margin"]),
+            "rows": [
+                {
+                    "name": entry["name"],
+                    "log_odds": _signed(entry["log_odds"]),
+                    "share": _share(entry["share"]),
+                    "p_value": _p(entry),
+                }
+                for entry in part["found"]
+            ],
+        }
+        for label, part in found["labels"].items()
+    ]
+    return {
+        "note": found["note"],
+        "figure": reliance_dots(found["labels"], colours, name),
+        "labels": labels,
+        "constant": found["constant"],
+        "not_judged": found["not_judged"],
+    }
+
+
+def reliance_dots(labels: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Markup | None:
+    """Share of the margin by property and label, with intervals; None where no share is defined.
+
+    Args:
+        labels: What was found, by label.
+        colours: Colour by label.
+        name: Unique on the page.
+    """
+    entries = [
+        (label, entry)
+        for label, part in labels.items()
+        for entry in part["found"]
+        if entry["share"]["high"] is not None
+    ]
+    kinds = [kind for kind in TITLES if any(entry["kind"] == kind for _, entry in entries)]
+    if not kinds:
+        return None
+    rows = {kind: list(dict.fromkeys(e["name"] for _, e in entries if e["kind"] == kind)) for kind in kinds}
+    with rc_context(STYLE):
+        count = sum(map(len, rows.values()))
+        figure = Figure(figsize=(10.6, (0.11 * len(labels) + 0.2) * count + 0.75 * len(kinds) + 0.45))
+        figure.set_layout_engine("constrained", hspace=0.06)
+        heights = [len(rows[kind]) for kind in kinds]
+        panels = figure.subplots(len(kinds), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+        for panel, kind in zip(panels, kinds, strict=True):
+            for label, entry in entries:
+                if entry["kind"] == kind:
+                    _draw(panel, entry, rows[kind].index(entry["name"]) + _nudge(list(labels), label), colours[label])
+            panel.axvline(0, color=MUTED, linewidth=1, zorder=1)
+            panel.set_title(TITLES[kind], weight="bold", size=9)
+            panel.set_yticks(range(len(rows[kind])), rows[kind])
+            panel.set_ylim(len(rows[kind]) - 0.5, -0.5)
+            panel.grid(axis="x")
+            panel.spines["left"].set_visible(False)
+            panel.xaxis.set_major_formatter(PERCENT)
+        for label in labels:
+            panels[0].plot([], [], "o", color=colours[label], markersize=6.5, label=shown(label))
+        handles, texts = panels[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside upper left", ncols=min(6, len(labels)), handletextpad=0.3)
+        panels[-1].set_xlabel("share of the margin")
+        return svg(figure, name, "Share of the margin by property and label, with intervals; numbers in the table.")
+
+
+def _draw(panel: Any, entry: Mapping[str, Any], at: float, colour: str) -> None:
+    share = entry["share"]
+    sure = entry.get("p_corrected", entry["p_value"]) < LEVEL
+    panel.plot((share["low"], share["high"]), (at, at), color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="round")
+    panel.plot(
+        [share["value"]],
+        [at],
+        "o",
+        color=colour if sure else "white",
+        markersize=6.5,
+        markeredgecolor="white" if sure else colour,
+        markeredgewidth=1 if sure else 1.4,
+    )
+
+
+def _nudge(labels: Sequence[str], label: str) -> float:
+    return NUDGE * (labels.index(label) / (len(labels) - 1) - 0.5) if len(labels) > 1 else 0.0
+
+
+def _signed(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return measured(entry if entry["low"] is not None else {}, as_percent=False, sign=True, digits=2)
+
+
+def _share(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return measured(entry) if entry["high"] is not None else measured({})
+
+
+def _p(entry: Mapping[str, Any]) -> str:
+    corrected = entry.get("p_corrected")
+    return p_text(entry["p_value"]) + ("" if corrected is None else f"; corrected {p_text(corrected)}")

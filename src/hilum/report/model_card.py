@@ -1,0 +1,267 @@
+"""The model card: what a model was made of, how good it was found to be, and what it must not be used for.
+
+By the conventions of the Hugging Face hub (Mitchell et al. 2019). A run's card is written beside its report, from what
+the run's files hold; a model file's card lies in the file, from its metadata. Both say the same of the same in the same
+words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hilum.audit.findings import said_briefly
+from hilum.data.labels import last_component
+from hilum.evaluation.shortcut_baselines import lead_rows, not_compared, read_gate
+from hilum.files import save_text
+from hilum.report.certificate_text import certified_sentence, unit_sentences
+from hilum.report.checklist import INTENDED, NOT_INTENDED, Item, tally
+from hilum.report.checklist_data import Facts
+from hilum.report.evaluation_console import decision_lines
+from hilum.report.results import COLUMNS, heading, verdict
+from hilum.stats.calibration import ECE, applied
+from hilum.text import cell_text, code_span, fraction, interval_text, markdown, measured, printable
+from hilum.training.prepare import known_of
+
+FILE = "model_card.md"
+MARKS = {"PASS": "pass", "FAIL": "FAIL", "REPORTED": "reported", "UNKNOWN": "unknown"}
+SPLITS = ("train", "val", "calibration", "test", "unused")
+LIMITS = (
+    "For research and teaching. **Not for diagnosis.** A probability says how images like the training images were "
+    "labelled; on other ages, machines, countries or diseases it may mean nothing, and labels the model never saw are "
+    "given the nearest one it knows."
+)
+
+
+def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:
+    """Write a run's card; the same facts give the same bytes."""
+    save_text(file, run_card(facts, items))
+    return file
+
+
+def run_card(facts: Facts, items: Sequence[Item]) -> str:
+    """A run's card as Markdown with a YAML header.
+
+    Args:
+        facts: As for the checklist.
+        items: The checklist.
+    """
+    run, metrics = facts.run, facts.metrics
+    environment, recipe = run.environment, run.recipe
+    counts: dict[str, dict[str, int]] = {}
+    for row in facts.split:
+        part = counts.setdefault(row.split, {})
+        part[row.label] = part.get(row.label, 0) + 1
+    unevaluated = ["Not evaluated yet: nothing is known about its worth on unseen images."]
+    sections = [
+        f"# {markdown(run.name)}",
+        f"{LIMITS} {INTENDED} {NOT_INTENDED}",
+        "## Labels",
+        _labels(run.labels, {}, run.protected),
+        "## Training data",
+        _data(environment.get("data", {}), counts, run.labels, known_of(run)["findings"]),
+        "## Results",
+        *([markdown(verdict(metrics)), *_results(metrics, run.labels), *_leads(metrics)] if metrics else unevaluated),
+        *(_decision_lines(metrics) if metrics else []),
+        "## External validation",
+        *(_external(facts.external) or ["NONE."]),
+        "## Checklist",
+        f"{tally(items)}.",
+        "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
+        "## How it was made",
+        f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights. {_recipe(recipe.model_dump())}",
+        f"Weights SHA-256 `{environment.get('weights_sha256', 'unknown')}`; data `"
+        f"{environment.get('data', {}).get('digest', 'unknown')}`; code `{environment.get('code_sha256', 'unknown')}`.",
+    ]
+    return _header(facts) + "\n\n".join(sections) + "\n"
+
+
+def file_card(facts: Mapping[str, Any], remarks: str = "") -> str:
+    """A model file's card as Markdown.
+
+    Args:
+        facts: All its metadata but the card.
+        remarks: Markdown, put behind the title.
+    """
+    provenance, int8 = facts["provenance"], facts["int8"]
+    data, certificate, made = provenance["data"], facts["certificate"], provenance["trained_with"]
+    unmeasured = ["Not measured: run `hilum evaluate` before `hilum export`."]
+    sections = [
+        f"# {markdown(facts['name'])}",
+        *([remarks.strip()] if remarks.strip() else []),
+        LIMITS,
+        "## Labels",
+        _labels(facts["labels"], facts["display"], facts["protected"]),
+        "## Training data",
+        f"{code_span(data['name'])}, digest `{data['digest'][:16]}`; splits by "
+        f"{'patient' if data['patients_known'] else 'image'}.",
+        _data(data, data["counts"], facts["labels"], data.get("findings", [])),
+        "## Results",
+        *(_results(facts["results"], facts["labels"]) if facts["results"] else unmeasured),
+        "## Certificate",
+        _certificate(certificate) if certificate else "None: nobody has certified an operating point of this model.",
+    ]
+    if int8:
+        sections += [
+            "## 8 bits",
+            f"Inner layers were quantised ({int8['method']}). {int8_in_words(int8)}\n"
+            f"The results above are the float network's. Certificate: {markdown(int8['certificate'])}.",
+        ]
+    sections += [
+        "## How it was made",
+        f"{_recipe(provenance['recipe'])} {provenance['parameters']:,} parameters. "
+        f"Trained on {markdown(provenance['trained_on'])} with hilum {made['hilum']} and PyTorch {made['torch']}; "
+        f"weights `{provenance['weights_sha256'][:16]}`.",
+        _calibration(facts["calibration"]),
+        "## Licence",
+        markdown(facts["licence"]),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def with_front_matter(card: str) -> str:
+    """A model file's card with the front matter by which hubs find a model (Hugging Face's ``README.md``)."""
+    head = {"library_name": "hilum", "pipeline_tag": "image-classification", "tags": ["chest-x-ray", "onnx", "hilum"]}
+    return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", "", card])
+
+
+def int8_in_words(facts: Mapping[str, Any]) -> str:
+    """What 8 bits cost, in one sentence."""
+    found, size = facts["loss"], facts["bytes"]
+    patients = f" of {found['n_patients']:,} patients" if found["n_patients"] else ""
+    accuracy, loss_of = found["accuracy"], found["log_loss"]
+    return (
+        f"8 bits against float, on {found['n_images']:,} images{patients} of `{found['split']}`: a probability moves "
+        f"by {found['mean_difference']:.4f} on average, by {found['largest_difference']:.3f} at most; "
+        f"{found['changed']:.1%} of labels change; accuracy {accuracy['float']:.1%} to {accuracy['int8']:.1%}, "
+        f"log-loss {loss_of['float']:.4f} to {loss_of['int8']:.4f}; the graph has {size['ratio']:.0%} of the bytes."
+    )
+
+
+def _labels(labels: Sequence[str], display: Mapping[str, str], positive: str | None) -> str:
+    lines = []
+    for label in labels:
+        shown = f": {markdown(display[label])}" if display.get(label) else ""
+        mark = " (protected: the one that must not be missed)" if label == positive else ""
+        lines.append(f"- {code_span(label)}{shown}{mark}")
+    return "\n".join(lines)
+
+
+def _data(
+    data: Mapping[str, Any],
+    counts: Mapping[str, Mapping[str, int]],
+    labels: Sequence[str],
+    findings: Sequence[Mapping[str, Any]],
+) -> str:
+    """Images by split and label, errors that the audit found, and notes."""
+    rows = [f"| images | {' | '.join(map(markdown, labels))} |", f"|---{'|---' * len(labels)}|"]
+    rows += [
+        f"| {split} | {' | '.join(str(counts[split].get(label, 0)) for label in labels)} |"
+        for split in SPLITS
+        if split in counts
+    ]
+    parts = ["\n".join(rows)]
+    if errors := said_briefly(findings):
+        listed = [f"- {markdown(line.removeprefix('ERROR '))}" for line in errors]
+        parts.append("\n".join(["**Errors that the audit found in these data:**", "", *listed]))
+    return "\n\n".join([*parts, *(f"> {markdown(note)}" for note in data.get("notes", []))])
+
+
+def _results(metrics: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    """What was measured on test images: a sentence, a table of measures by label, and calibration errors."""
+    patients = f" of {metrics['n_patients']:,} patients" if metrics["n_patients"] else ""
+    overall = ", ".join(
+        f"{name} {interval_text(metrics[key])}"
+        for key, name in (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"))
+    )
+    columns = [column for column in COLUMNS if column.key in metrics]
+    table = [f"| label, with 95 % CI | {' | '.join(map(heading, columns))} |", f"|---{'|---' * len(columns)}|"]
+    for label in labels:
+        entries = (metrics[column.key].get(label) or {} for column in columns)
+        cells = (measured(entry, as_percent=of.as_percent) for entry, of in zip(entries, columns, strict=True))
+        shown = (f"{value} ({limits.removesuffix(' %')})" for value, limits in cells)
+        table.append(f"| {code_span(label)} | {' | '.join(shown)} |")
+    errors = [
+        f"{name} calibration error {ece['value']:.3f} (if these probabilities were right: {ece['noise_floor']:.3f})"
+        for key, name in ECE.items()
+        if (ece := metrics.get(key) or (metrics["ece"] if key == "ece_class_wise" else None))
+    ]
+    said = f"On {metrics['n_images']:,} images{patients} of {code_span(metrics['split'])}: {overall}."
+    return [said, "\n".join(table), f"{'; '.join(errors)}."]
+
+
+def _certificate(certificate: Mapping[str, Any]) -> str:
+    certificate = {"unit": "patients", **certificate}  # earlier ones do not say so
+    told = [f"{certified_sentence(certificate)}.", *(f"{sentence}." for sentence in unit_sentences(certificate))]
+    who = f"{certificate['n_patients']:,} {certificate['unit']}"
+    told.append(f"It rests on {who} that the model never saw, and holds for patients like those, and for no others.")
+    return markdown(" ".join(f"{sentence[:1].upper()}{sentence[1:]}" for sentence in told))
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    network, shape = recipe["network"], recipe["preprocessing"]
+    local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
+    members = f", {network['members']} members" if network["members"] > 1 else ""
+    return (
+        f"Recipe {code_span(recipe['name'])}: {recipe['architecture']}, network `{network['name']}`{members}, "
+        f"seed {recipe['training']['seed']}; images of {shape['size']}x{shape['size']} pixels"
+        f"{', histogram-equalised' if shape['equalise'] else ''}{local}."
+    )
+
+
+def _calibration(calibration: Mapping[str, Any]) -> str:
+    temperatures = calibration["temperatures"]
+    if applied(temperatures):
+        listed = ", ".join(f"{value:.3f}{f' ({markdown(of)})' if of else ''}" for of, value in temperatures.items())
+        return f"Probabilities are calibrated; temperatures: {listed}."
+    note = calibration["note"] or "probabilities are not calibrated"
+    return markdown(f"{note[:1].upper()}{note[1:]}.")
+
+
+def _header(facts: Facts) -> str:
+    names = [last_component(label) for label in facts.run.labels]
+    lines = ["---", "library_name: hilum", "pipeline_tag: image-classification", "tags:"]
+    lines += [f"- {tag}" for tag in ("chest-x-ray", "radiology", "not-for-diagnosis")]
+    lines += ["id2label:"] + [f"  {k}: {_quoted(name)}" for k, name in enumerate(names)]
+    if metrics := facts.metrics:
+        lines += ["model-index:", f"- name: {_quoted(facts.run.name)}", "  results:", "  - task:"]
+        lines += ["      type: image-classification", "    dataset:"]
+        lines += [f"      name: {_quoted(Path(metrics['data']['root'] or 'unknown').name)}", "      type: private"]
+        lines += [f"      split: {_quoted(metrics['split'])}", "    metrics:"]
+        for name in ("accuracy", "balanced_accuracy"):
+            if metrics[name]["value"] is not None:
+                lines += [f"    - type: {name}", f"      value: {metrics[name]['value']:.4f}"]
+    return "\n".join([*lines, "---", "", ""])
+
+
+def _quoted(name: str) -> str:
+    """A name as YAML takes it: JSON would write letters beyond the basic plane as two halves."""
+    return json.dumps(printable(name), ensure_ascii=False)
+
+
+def _leads(metrics: Mapping[str, Any]) -> list[str]:
+    """The table of the model's leads over the shortcut baselines."""
+    table = ["| label | AUROC | shortcut baseline | its AUROC | lead | lead above zero |", "|---|---|---|---|---|---|"]
+    for label, found, entry, shown in lead_rows(read_gate(metrics) or not_compared("")):
+        areas = f"{fraction(found['model']['value'])} | {markdown(entry['name'])} | {fraction(entry['auroc']['value'])}"
+        lead = cell_text(entry["difference"], as_percent=False, sign=True)
+        table.append(f"| {markdown(label)} | {areas} | {lead} | {shown} |")
+    return ["\n".join(table)] if len(table) > 2 else []
+
+
+def _decision_lines(metrics: Mapping[str, Any]) -> list[str]:
+    return ["\n".join(f"- {markdown(line)}" for line in decision_lines(metrics))]
+
+
+def _external(external: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"**{markdown(name)}**: {markdown(verdict(metrics))}\n{''.join(_decision_lines(metrics))}"
+        for name, metrics in external.items()
+    ]
+
+
+def _row(item: Item) -> str:
+    evidence = markdown(item.evidence.replace("\n", " "))
+    return f"| {item.number} | {item.name} | {MARKS[item.state]} | {evidence} |"

@@ -1,0 +1,250 @@
+"""What is said about one radiograph: the answer, its triage decision, and what each decision means in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.decision.operating_point import (
+    ABSTAIN,
+    CLEAR,
+    DECISIONS,
+    FLAG,
+    READ,
+    UNDECIDED,
+    OperatingPoint,
+    triage,
+    triage_images,
+)
+from hilum.serving.model_file import Bundle
+
+COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
+COLOUR = "a colour picture, and radiographs are grey"
+UNCERTIFIED = "no operating point"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer about one image, or why there is none.
+
+    Attributes:
+        path: Of the image, or what it is called.
+        label: The most probable one; empty where there is an `error`.
+        probabilities: By label, in the bundle's order.
+        display: What that label is called before people.
+        decision: The triage decision: ``flag``, ``read`` (between two thresholds), ``clear``, ``abstain``, or
+            ``undecided`` where the bundle has no operating point; empty where there is an `error`.
+        reason: Of the decision, one sentence.
+        notes: What has to be known besides, such as a lateral view.
+        p_familiar: Share of calibration patients at least as unlike the training images as this image; None where
+            the bundle cannot tell.
+        error: Why the image could not be read; empty where it could.
+    """
+
+    path: str
+    label: str = ""
+    display: str = ""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    decision: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    p_familiar: float | None = None
+    error: str = ""
+
+    def to_json(self, model: Mapping[str, str]) -> dict[str, Any]:
+        """The object of one line of ``hilum predict --json``.
+
+        Args:
+            model: ``name`` and ``sha256`` of the bundle.
+        """
+        if self.error:
+            return {"path": self.path, "error": self.error, "model": dict(model)}
+        return {
+            "path": self.path,
+            "label": self.label,
+            "display": self.display,
+            "probabilities": dict(self.probabilities),
+            "decision": self.decision,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            "p_familiar": self.p_familiar,
+            "model": dict(model),
+        }
+
+    def to_row(self, labels: Sequence[str], model: Mapping[str, str]) -> list[str]:
+        """The cells of one row of ``hilum predict --csv`` (see `columns`)."""
+        shown = [f"{self.probabilities[label]:.8f}" if not self.error else "" for label in labels]
+        familiar = "" if self.p_familiar is None else f"{self.p_familiar:.6f}"
+        words = [
+            self.path,
+            self.label,
+            self.display,
+            self.decision,
+            self.reason,
+            *shown,
+            familiar,
+            " ".join(self.notes),
+            self.error,
+        ]
+        return [*words, model["name"], model["sha256"]]
+
+
+def columns(labels: Sequence[str]) -> list[str]:
+    """The head of ``hilum predict --csv``."""
+    shown = [f"p:{label}" for label in labels]
+    return [
+        "path",
+        "label",
+        "display",
+        "decision",
+        "reason",
+        *shown,
+        "p_familiar",
+        "notes",
+        "error",
+        "model",
+        "model_sha256",
+    ]
+
+
+def decide(
+    bundle: Bundle, probabilities: Mapping[str, float], chroma: float = 0.0, unlike: str = "", *, of_study: bool = False
+) -> tuple[str, str]:
+    """The triage decision about one image, and its reason in one sentence.
+
+    Where the bundle has an operating point, its group of labels is cleared below the threshold, and flagged from the
+    threshold on; where it has two, what lies between them is to be read. Without one nobody knows how often a rule
+    would miss: the decision is ``undecided``.
+
+    Args:
+        bundle: Whose answer it is.
+        probabilities: By label, in the bundle's order.
+        chroma: How colourful the picture was (see `hilum.data.images.Picture`).
+        unlike: Why to abstain, as `hilum.decision.ood` says it; empty where there is no reason to.
+        of_study: Whether the image is one of a study, which is decided about as a whole; else by itself.
+    """
+    reason = COLOUR if chroma > COLOURFUL else unlike
+    row = _row(bundle, probabilities)
+    (decision,) = triage_images(bundle.point, row, bundle.labels, [reason], together=of_study)
+    if bundle.point is None:
+        return decision, reason or UNCERTIFIED
+    point, score = bundle.point.deciding(together=of_study), score_of(bundle, probabilities)
+    return decision, reason or f"{bundle.group} {bundle.percent(score)}, {place(bundle, point, score)}"
+
+
+def _row(bundle: Bundle, probabilities: Mapping[str, float]) -> NDArray[np.float64]:
+    return np.array([[probabilities[label] for label in bundle.labels]], np.float64)
+
+
+def place(bundle: Bundle, point: OperatingPoint, score: float) -> str:
+    """Where a score lies, in words: such as ``below the threshold of 3.54 %``."""
+    lower, kind = bundle.percent(point.threshold), triage(point, score)
+    if point.upper_threshold is None:
+        return f"{'below' if kind == CLEAR else 'at or above'} the threshold of {lower}"
+    upper = bundle.percent(point.upper_threshold)
+    if kind == CLEAR:
+        return f"below the lower threshold of {lower}"
+    return f"at or above the upper threshold of {upper}" if kind == FLAG else f"between {lower} and {upper}"
+
+
+def score_of(bundle: Bundle, probabilities: Mapping[str, float]) -> float:
+    """How probable it is that an image shows what must not be missed, 0 to 1.
+
+    What the operating point flags; without one the positive label, or all that is not healthy; 0 without any of them.
+
+    Args:
+        bundle: Whose answer it is.
+        probabilities: By label.
+    """
+    if bundle.point:
+        return float(bundle.point.scores(_row(bundle, probabilities), bundle.labels)[0])
+    if bundle.protected:
+        return probabilities[bundle.protected]
+    return 1 - sum(probabilities[label] for label in bundle.healthy) if bundle.healthy else 0.0
+
+
+def urgency(bundle: Bundle, answer: Answer) -> tuple[int, float]:
+    """What to look at first, the largest: flagged images, then those abstained on; among them by `score_of`.
+
+    Args:
+        bundle: Whose answer it is.
+        answer: Without an error.
+    """
+    return DECISIONS.index(answer.decision), score_of(bundle, answer.probabilities)
+
+
+def legend(bundle: Bundle, *, of_study: bool = False) -> list[tuple[str, str]]:
+    """What each triage decision of a model means: the decision and a sentence, most urgent first.
+
+    Args:
+        bundle: Whose decisions they are.
+        of_study: Whether they are about studies; else about single images.
+    """
+    unlike = "unlike the training images, or not a chest X-ray: a person must look"
+    if bundle.facts["abstention"] is None:
+        unlike = "a colour picture: a person must look. This model cannot tell what else is unlike its training images"
+    if bundle.point is None:
+        nothing = "the model has no operating point: nothing is flagged or cleared, only probabilities are given"
+        return [(ABSTAIN, unlike), (UNDECIDED, f"{nothing} (to get one: hilum certify, then hilum export)")]
+    point = bundle.point if of_study else bundle.point.for_images()
+    certificate = bundle.facts.get("certificate") or {}
+    lower = bundle.percent(point.threshold)
+    clear = (
+        f"only {bundle.group} ruled out{_sensitivity(certificate)}, for patients like those of the calibration set; "
+        f"no other disease is judged, so not the same as healthy{_unit(certificate, of_study=of_study)}"
+    )
+    if point.upper_threshold is None:
+        flag = f"{bundle.group} cannot be ruled out: a probability of {lower} or more"
+        unread = [(READ, "an image of the study could not be read, and no other was flagged")] if of_study else []
+        return [(FLAG, flag), (ABSTAIN, unlike), *unread, (CLEAR, clear)]
+    upper = bundle.percent(point.upper_threshold)
+    flag = f"{bundle.group} is likely: a probability of {upper} or more{_specificity(certificate, of_study=of_study)}"
+    if point.upper_threshold > 1:
+        flag = "no probability is high enough to be flagged with the guarantee that was asked for"
+    found = [(FLAG, flag), (ABSTAIN, unlike)]
+    if point.upper_threshold > point.threshold:
+        between = f"{bundle.group} is neither ruled out nor likely: a probability from {lower} up to {upper}"
+        found.append((READ, f"{between}{', or an image could not be read' if of_study else ''}"))
+    return [*found, (CLEAR, clear)]
+
+
+def _sensitivity(certificate: Mapping[str, Any]) -> str:
+    if not certificate:
+        return ""
+    sensitivity, confidence = 100 - 100 * certificate["miss_rate"], 100 * certificate["confidence"]
+    return f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
+
+
+def _specificity(certificate: Mapping[str, Any], *, of_study: bool) -> str:
+    """What is guaranteed of a flag: one image of several is flagged no more often than its patient, but finds less."""
+    upper = certificate.get("upper")
+    if not upper:
+        return ""
+    bound = f"{100 * upper['bound']:.3g} %"
+    if upper["kind"] == "ppv":
+        if not of_study and (certificate.get("images") or {}).get("max", 2) > 1:
+            return ". The guaranteed PPV is by patient, all images together: image by image it is withheld; use --study"
+        return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper['prevalence']:.3g} %"
+    return f", at a guaranteed specificity of {bound}"
+
+
+def _unit(certificate: Mapping[str, Any], *, of_study: bool) -> str:
+    """Of what the guarantee speaks; nothing where every calibration patient had one image."""
+    images = certificate.get("images")
+    if not certificate or (images and images["max"] == 1):
+        return ""
+    counted = (
+        f" (calibration patients had {images['mean']:.1f} images on average, {images['max']} at most)" if images else ""
+    )
+    if of_study:
+        return f". The guarantee is by patient, all images together{counted}"
+    if certificate.get("image_threshold") is not None:
+        return f". The guarantee is for one image of a patient; decide about several together: --study{counted}"
+    return (
+        ". The guarantee is by patient, all images together: decided about one by one, it is withheld; use --study"
+        f"{counted}"
+    )

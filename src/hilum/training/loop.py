@@ -1,0 +1,202 @@
+"""Memory that is freed: kept for the next training step, or handed back to the system at once."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from hilum.data.cache import Images
+from hilum.data.dataset import Table
+from hilum.errors import RecipeError, SplitError
+from hilum.progress import Progress
+from hilum.training.callbacks import History, Keep, Steps, close_loggers, make_loggers
+from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
+from hilum.training.module import ClassifierModule, RadiographDataModule, build_for, size_of_step
+from hilum.training.recipe import Recipe, TrainingPlan
+from hilum.training.run import Run
+from hilum.training.train import computes_bfloat16
+
+# mallopt(3) and <malloc.h> of the GNU C library.
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
+NEVER, USUAL_TRIM, USUAL_MMAP_MAX = -1, 128 * 1024, 65536
+LARGE = 2**20
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep what is freed, within the block, rather than hand it to the system and fetch it anew every step.
+
+    The GNU C library maps every large tensor by itself and unmaps it when it is freed; the system then clears each
+    page again. Of a step of the seed's VGG on two cores that was a tenth. Other systems are left as they are.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(TRIM_THRESHOLD, NEVER)
+    library.mallopt(MMAP_MAX, 0)
+    try:
+        yield
+    finally:
+        library.mallopt(TRIM_THRESHOLD, USUAL_TRIM)
+        library.mallopt(MMAP_MAX, USUAL_MMAP_MAX)
+        library.malloc_trim(0)
+
+
+def return_memory() -> None:
+    """From now on, let this process hand back to the system whatever of a mebibyte or more it frees.
+
+    The GNU C library raises its limit for mapping a piece by itself to the largest mapped piece freed so far, up to 32
+    MiB; smaller pieces then stay in its heap, and an evaluation of very many images holds what tables and batches have
+    left behind. It costs the system's clearing of pages, as `kept_memory` tells, and is for a process that ends with
+    its command. Other systems are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(MMAP_THRESHOLD, LARGE)
+        library.mallopt(TRIM_THRESHOLD, LARGE)
+
+
+def fit(
+    run: Run,
+    images: Images,
+    labels: Sequence[str],
+    *,
+    resume: bool,
+    loggers: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a run's network and keep its checkpoints.
+
+    Args:
+        run: A run folder that holds its recipe.
+        images: All images, each with its split.
+        labels: In the order of the network's outputs, K of them.
+        resume: Continue from the run's last validation, where there was one.
+        loggers: Names of experiment loggers (see `hilum.training.callbacks`).
+        progress: Told about steps and losses.
+
+    Returns:
+        What ``environment.json`` says about the outcome: time, speed, the share of the time in which training waited
+        for data, parameters, the chosen checkpoint, and the SHA-256 of its weights.
+
+    Raises:
+        DivergenceError: The loss is no longer a finite number.
+        KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last validation.
+    """
+    progress = progress or Progress()
+    recipe = run.recipe
+    plan = recipe.training
+    resumed = load_checkpoint(run.last) if resume and run.last.exists() else None
+    first = resumed["step"] if resumed else 0
+    data = RadiographDataModule(images, labels, plan, first_step=first)
+    module = ClassifierModule(recipe, data, run.protected)
+    total, per_epoch = data.total_steps, data.steps_per_epoch
+    history = History(run, progress, resumed)
+    keep = Keep(run, history, resumed)
+    with _quiet(), kept_memory(), progress.task(f"Training {recipe.network.name}", total) as advance:
+        steps = Steps(advance)
+        made = make_loggers(run, loggers)
+        trainer = pl.Trainer(
+            accelerator="auto",
+            devices=1,
+            max_epochs=ceil(total / per_epoch) - first // per_epoch,
+            max_steps=total - first,
+            precision="bf16-mixed" if precision_of(plan) == "bfloat16" else "32-true",
+            val_check_interval=min(plan.validate_every or per_epoch, total),
+            check_val_every_n_epoch=None,  # count steps over the whole training, not within an epoch
+            num_sanity_val_steps=0,
+            logger=made,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[history, keep, steps],
+            enable_checkpointing=False,  # hilum's own: without pickled code, and exact to the bit
+            default_root_dir=run.path,
+        )
+        begin = time.monotonic()
+        try:
+            if first < total:
+                trainer.fit(module, data)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
+        finally:
+            close_loggers(made)
+        busy = time.monotonic() - begin - history.validation_seconds
+    network = module.network
+    load_weights(network, run.best)
+    return {
+        "seconds": run.history()[-1]["seconds"],
+        "images_per_second": round(steps.images / busy, 1),
+        "data_wait_share": round(sum(steps.waited.values()) / busy, 5),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "weights_sha256": weights_sha256(network),
+        "best": keep.best,
+    }
+
+
+def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
+    """Find what would prevent a training, before a run folder is made for it.
+
+    Raises:
+        SplitError: There is nothing to train on or nothing to choose by.
+        RecipeError: The network cannot be built, or cannot take `early_size`.
+    """
+    splits = {row.split for row in table.rows}
+    for part, what in (("train", "training"), ("val", "validation")):
+        if part not in splits:
+            msg = f"{table.root}: no {what} images. Set splits.val to auto, carve, or the name of a split."
+            raise SplitError(msg, code="empty-split", path=table.root)
+    check_network(recipe, labels)
+
+
+def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
+    """Find a network that cannot be built, before any image is decoded for it.
+
+    Raises:
+        RecipeError: Its name or its options are wrong, or it cannot take `early_size`.
+    """
+    early = size_of_step(recipe.training, 0, 1, recipe.preprocessing.size)
+    with torch.device("meta"):  # shapes only: nothing is computed
+        network = build_for(recipe, labels)
+        try:
+            if early < recipe.preprocessing.size:
+                network(torch.zeros(2, 1, early, early))
+        except RuntimeError as error:
+            msg = (
+                f"training.early_size = {early}: {recipe.network.name} only takes images of "
+                f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
+            )
+            raise RecipeError(msg, code="fixed-size") from error
+
+
+def precision_of(plan: TrainingPlan) -> str:
+    """The precision that ``auto`` means on this machine."""
+    if plan.precision == "auto":
+        return "bfloat16" if computes_bfloat16() else "float32"
+    return plan.precision
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's remarks about devices and loaders away from the user; its errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Everything that docs/seed.md measures: about two hours on two cores. What is finished is not repeated.
+#   studies/run.sh SEED-CXR DARKCOVIDNET OUT
+set -eu
+seed_cxr=$1 dark=$2 out=$3
+hilum() { "${PYTHON:-.venv/bin/python}" -m hilum "$@"; }
+go_on() { [ ! -e "$1" ] || echo --resume; }
+evaluate() { for run in "$1"/trials/*/; do [ -e "$run/evaluation/test/metrics.json" ] || hilum evaluate "$run" >/dev/null; done; }
+
+mkdir -p "$out"
+# Fig. 4 to 6: the seed's network and protocol. It validates on the 615 images and tests on the 25.
+if ! grep -qs weights_sha256 "$out/vgg/environment.json"; then
+    if [ -e "$out/vgg/checkpoints/last.safetensors" ]
+    then hilum train "$seed_cxr" --out "$out/vgg" --resume
+    else hilum train "$seed_cxr" --out "$out/vgg" --recipe seed --set epochs=6
+    fi
+fi
+hilum evaluate "$out/vgg" --split test
+hilum evaluate "$out/vgg" --split val
+hilum report "$out/vgg"
+
+# Fig. 2: both architectures, same backbone, epochs and seeds.
+hilum sweep "$seed_cxr" --out "$out/architecture" $(go_on "$out/architecture") --set epochs=6 \
+    --set architecture=flat,cascade --set training.seed=0,1,2,3,4
+evaluate "$out/architecture"
+for seed in 0 1 2 3 4; do
+    hilum compare "$out"/architecture/trials/*=flat,training.seed=$seed "$out"/architecture/trials/*=cascade,training.seed=$seed
+done
+
+# The augmentation argument: each alone, and none.
+hilum sweep "$seed_cxr" --out "$out/augmentation" $(go_on "$out/augmentation") --set epochs=6 \
+    --set 'augmentation={},{translate=0.12},{rotate=15},{reflect=0.5}' --set training.seed=0,1,2
+evaluate "$out/augmentation"
+
+# Real COVID-19, confounded with its source.
+hilum crossval "$dark" --folds 5 --out "$out/darkcovidnet" $(go_on "$out/darkcovidnet")
+
+# The seed's learning rates, on its network with an eighth of the channels.
+hilum sweep "$seed_cxr" --out "$out/rates" $(go_on "$out/rates") --recipe seed --set network.options.width=0.125 \
+    --set epochs=3 --set lr=0.001,0.01,0.1,1.0 --set training.seed=0,1
+
+# Lowest misses against highest accuracy: the same trainings, other checkpoints kept.
+hilum sweep "$seed_cxr" --out "$out/misses" $(go_on "$out/misses") --recipe seed --set network.options.width=0.125 \
+    --set epochs=3 --set training.select=accuracy,misses --set training.seed=0,1,2 \
+    --select loss --set splits.val=carve --set splits.test=test --set splits.calibration=none
+evaluate "$out/misses"

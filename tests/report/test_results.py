@@ -1,0 +1,91 @@
+import math
+from collections.abc import Callable
+
+import pytest
+
+from hilum.report.results import complement, confusions, images_of, probability_scores
+from hilum.text import percent, percent_range, plural, result_matrix
+from wording import numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.883, "88.3 %"),
+        (1.0, "100.0 %"),
+        (0.0, "0.0 %"),
+        (0.9996, "> 99.9 %"),  # not everything, so not 100.0 %
+        (0.0004, "< 0.1 %"),
+        (1 - 1e-9, "> 99.9 %"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
+def test_percent(value: float | None, text: str) -> None:
+    assert percent(value) == text
+
+
+def test_percent_range() -> None:
+    assert percent_range({"low": 0.8561, "high": 0.9072}) == "85.6 to 90.7 %"
+    assert percent_range({"low": None, "high": 0.9}) == "–"
+
+
+def test_complement_turns_the_interval_round() -> None:
+    turned = complement({"value": 0.9, "low": 0.8, "high": 0.95})
+    assert turned["value"] == pytest.approx(0.1)
+    assert turned["low"] == pytest.approx(0.05)
+    assert turned["high"] == pytest.approx(0.2)
+
+
+def test_plural() -> None:
+    assert (plural(1, "image"), plural(0, "image"), plural(1341, "image")) == (
+        "1 image",
+        "0 images",
+        "1,341 images",
+    )
+
+
+def test_matrix_is_turned_to_predicted_by_expected() -> None:
+    matrix = result_matrix(["a", "b"], [[8, 2], [0, 5]])
+    assert [[cell.count for cell in row.cells] for row in matrix.rows] == [[8, 0], [2, 5]]
+    assert matrix.rows[1].cells[0].share == pytest.approx(0.2)  # of the images whose truth is a
+    assert [row.precision for row in matrix.rows] == ["100.0 %", "71.4 %"]
+    assert matrix.recalls == ("80.0 %", "100.0 %")
+
+
+def test_label_that_never_occurs_has_no_recall() -> None:
+    matrix = result_matrix(["a", "b"], [[3, 0], [0, 0]])
+    assert matrix.recalls == ("100.0 %", "–")
+    assert matrix.rows[1].precision == "–"
+
+
+def test_confusions_are_ranked_and_summed_up() -> None:
+    labels = ["a", "b", "c", "d"]
+    matrix = [[0, 9, 1, 1], [2, 0, 3, 4], [1, 1, 0, 1], [0, 0, 0, 7]]
+    assert confusions({"labels": labels, "confusion": matrix}, most=2) == (
+        "Out of the 23 false cases: 9 a predicted as b, 4 b predicted as d, 10 of other kinds."
+    )
+    assert confusions({"labels": ["a"], "confusion": [[4]]}) == "No image was answered wrongly."
+
+
+def test_whole_dataset_is_named() -> None:
+    assert images_of({"split": "all", "name": "elsewhere", "n_images": 3}) == "3 images of elsewhere"
+    assert images_of({"split": "val", "name": "val", "n_images": 1}) == "1 val image"
+
+
+def test_scores_are_compared_with_a_constant_answer(snapshot: Callable[[str], None]) -> None:
+    """Of two equally frequent labels: log-loss ln 2, Brier score 2 x 0.5^2."""
+    metrics = {
+        "confusion": [[10, 0], [0, 10]],
+        "log_loss": 0.2,
+        "brier": 0.1,
+        "ece": {"value": 0.06, "noise_floor": 0.03},
+    }
+    log_loss, brier, ece = probability_scores(metrics)
+    snapshot(log_loss.reading)
+    assert {"0.693"} <= numbers(log_loss.reading)
+    snapshot(brier.reading)
+    assert {"0.500"} <= numbers(brier.reading)
+    snapshot(ece.reading)
+    assert {"3.0"} <= numbers(ece.reading)
+    assert {"2.0"} <= numbers(ece.reading)
