@@ -175,7 +175,7 @@ def _figure(one: Shown, model_file: ModelFile) -> Mapping[str, Any]:
             {
                 "child": model_file.label_name.get(item.child, item.child),
                 "share": model_file.percent(item.share),
-                "data_argument": item.decision,
+                "node": item.decision,
                 "full": f"{item.full_colour:.1f}",
                 "healthy": item.healthy,
                 "method": METHODS[item.method],

@@ -114,9 +114,9 @@ def probe_shortcuts(
     names = scan.table.labels
     truth = np.array([names.index(row.label) for row in scan.table.rows])
     asked = _asked(names, truth, together, notes)
-    offered, card_intro = probes(scan)
+    offered, remarks = probes(scan)
     if not asked:
-        return Shortcuts((), (*notes, *card_intro), len(scan))
+        return Shortcuts((), (*notes, *remarks), len(scan))
     with progress.task("Looking for shortcuts", len(offered)) as advance:
         judged = judge(
             [probe.features for probe in offered],
@@ -132,7 +132,7 @@ def probe_shortcuts(
         Shortcut(probe.name, probe.kind, label, *numbers, probe.words)
         for (probe, label), numbers in zip(pairs, judged, strict=True)
     )
-    return Shortcuts(found, (*notes, *card_intro), len(scan))
+    return Shortcuts(found, (*notes, *remarks), len(scan))
 
 
 def judge(
