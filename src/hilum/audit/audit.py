@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hilum import __version__
 from hilum.audit.checks.composition import Patients, compose, composition_findings, count_patients, patient_findings
@@ -18,7 +17,7 @@ from hilum.audit.checks.public_sets import findings as public_set_findings
 from hilum.audit.checks.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.checks.shortcuts import findings as shortcut_findings
 from hilum.audit.checks.sources import findings as source_findings
-from hilum.audit.findings import ORDER, Finding, Severity, dataset_key, remember, worst_first
+from hilum.audit.findings import AuditReport, Finding, dataset_key, remember, worst_first
 from hilum.audit.near_duplicates.codes import remark
 from hilum.audit.scan import Scan, scan
 from hilum.data.dataset import Table
@@ -43,8 +42,7 @@ class Audit:
         shortcuts: What tells labels without the lungs.
         matches: Public sets that images come from.
         labels: Labels that may be wrong; None where no model was asked.
-        findings: Worst first.
-        facts: What ``audit.json`` holds.
+        report: What ``audit.json`` holds.
     """
 
     scan: Scan
@@ -53,17 +51,16 @@ class Audit:
     shortcuts: Shortcuts
     matches: tuple[Match, ...]
     labels: LabelErrors | None
-    findings: tuple[Finding, ...]
-    facts: dict[str, Any]
+    report: AuditReport
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Worst first."""
+        return self.report.findings
 
     def group_of(self) -> dict[int, int]:
         """The number of the duplicate group by position; images without copies are absent."""
         return {position: number for number, group in enumerate(self.duplicates.groups) for position in group}
-
-    def fails(self, on: Severity) -> bool:
-        """Whether anything was found that is as bad as `on`, ``warning`` or ``error``, or worse."""
-        worst = ORDER[: ORDER.index(on) + 1]
-        return any(finding.severity in worst for finding in self.findings)
 
 
 def check_audit(out: Path) -> None:
@@ -93,11 +90,11 @@ def write_audit(found: Audit, out: Path) -> Path:
     file = out / FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
-        save_json(file, found.facts)
+        save_json(file, found.report.to_json())
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    remember(found.facts, dataset_key(found.scan.table.rows), out)
+    remember(found.report.to_json(), dataset_key(found.scan.table.rows), out)
     return file
 
 
@@ -146,11 +143,11 @@ def audit(
         ]
     )
     paths = [row.path for row in seen.table.rows]
-    facts = {
+    facts: dict[str, object] = {
         "hilum": __version__,
         "data": str(data.resolve()),
         **counted,
-        "findings": [finding.as_json() for finding in found],
+        "findings": found,
         "duplicates": {
             "groups": [[paths[i] for i in group] for group in copies.groups],
             "across_splits": len(copies.across_splits),
@@ -170,4 +167,4 @@ def audit(
         "label_errors": doubts.as_json(seen.table) if doubts else None,
         "notes": [*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
     }
-    return Audit(seen, copies, whose, shortcuts, matches, doubts, tuple(found), facts)
+    return Audit(seen, copies, whose, shortcuts, matches, doubts, AuditReport.model_validate(facts))
