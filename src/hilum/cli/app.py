@@ -346,6 +346,7 @@ def summary(
 
 app.command()(model_commands.export)
 app.command()(model_commands.predict)
+app.command()(model_commands.schema)
 
 
 def _recipe(name: str | None, settings: list[str] | None) -> Recipe:

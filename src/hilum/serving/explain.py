@@ -14,7 +14,7 @@ from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ImageError, UsageError
 from hilum.serving.inputs import Source, name_of, read_source
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import Answer
+from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor, comparable
 
 Floats = NDArray[np.float32]
@@ -47,7 +47,7 @@ class Heatmap:
 class Explanation:
     """An answer, the picture it is about (shape (H, W), 0 to 1), and a heatmap for each decision of the network."""
 
-    answer: Answer
+    answer: Prediction
     pixels: Floats
     heatmaps: tuple[Heatmap, ...]
     method: str
