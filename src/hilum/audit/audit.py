@@ -17,7 +17,15 @@ from hilum.audit.checks.public_sets import findings as public_set_findings
 from hilum.audit.checks.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.checks.shortcuts import findings as shortcut_findings
 from hilum.audit.checks.sources import findings as source_findings
-from hilum.audit.findings import AuditReport, Finding, dataset_key, remember, worst_first
+from hilum.audit.findings import (
+    AuditReport,
+    DuplicateGroups,
+    Finding,
+    KnownPatients,
+    dataset_key,
+    remember,
+    worst_first,
+)
 from hilum.audit.near_duplicates.codes import remark
 from hilum.audit.scan import Scan, scan
 from hilum.data.dataset import Table
@@ -143,28 +151,28 @@ def audit(
         ]
     )
     paths = [row.path for row in seen.table.rows]
-    facts: dict[str, object] = {
-        "hilum": __version__,
-        "data": str(data.resolve()),
-        **counted,
-        "findings": found,
-        "duplicates": {
-            "groups": [[paths[i] for i in group] for group in copies.groups],
-            "across_splits": len(copies.across_splits),
-            "across_labels": len(copies.across_labels),
-            "across_patients": len(copies.across_patients),
-        },
-        "patients": {
-            "known": sum(map(bool, whose.patient)) / len(seen),
-            "images": sum(map(bool, whose.patient)),
-            "number": len(whose.images),
-            "how": sorted(set(whose.how)),
-            "across_splits": len(whose.across_splits),
-            "several_labels": len(whose.several_labels),
-        },
-        "shortcuts": [shortcut.as_json() for shortcut in shortcuts.found],
-        "provenance": [match.as_json() for match in matches],
-        "label_errors": doubts.as_json(seen.table) if doubts else None,
-        "notes": [*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
-    }
-    return Audit(seen, copies, whose, shortcuts, matches, doubts, AuditReport.model_validate(facts))
+    report = AuditReport(
+        **dict(counted),
+        hilum=__version__,
+        data=str(data.resolve()),
+        findings=found,
+        duplicates=DuplicateGroups(
+            groups=[[paths[i] for i in group] for group in copies.groups],
+            across_splits=len(copies.across_splits),
+            across_labels=len(copies.across_labels),
+            across_patients=len(copies.across_patients),
+        ),
+        patients=KnownPatients(
+            known=sum(map(bool, whose.patient)) / len(seen),
+            images=sum(map(bool, whose.patient)),
+            number=len(whose.images),
+            how=sorted(set(whose.how)),
+            across_splits=len(whose.across_splits),
+            several_labels=len(whose.several_labels),
+        ),
+        shortcuts=[shortcut.reported() for shortcut in shortcuts.found],
+        provenance=[match.reported() for match in matches],
+        label_errors=doubts.reported(seen.table) if doubts else None,
+        notes=[*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
+    )
+    return Audit(seen, copies, whose, shortcuts, matches, doubts, report)

@@ -151,13 +151,10 @@ class LabelIssues(_Part):
     label_issues: list[UnlikelyLabel]
 
 
-class AuditReport(_Part):
-    """What ``audit.json`` holds.
+class Composition(_Part):
+    """What a dataset is made of.
 
     Attributes:
-        schema_version: Of this form.
-        hilum: Version that made it.
-        data: The dataset, as a path.
         n_images: Readable images.
         n_patients: Patients; None where they are not all known.
         labels: Every label, in the dataset's order.
@@ -168,6 +165,27 @@ class AuditReport(_Part):
         sizes: Images by size in pixels, the 20 most frequent.
         n_sizes: Number of sizes.
         unreadable: Files that cannot be read.
+    """
+
+    n_images: int
+    n_patients: int | None
+    labels: list[str]
+    counts: dict[str, dict[str, int]]
+    sources: dict[str, int]
+    formats: dict[str, int]
+    modes: dict[str, int]
+    sizes: dict[str, int]
+    n_sizes: int
+    unreadable: list[UnreadableFile]
+
+
+class AuditReport(Composition):
+    """What ``audit.json`` holds, besides the dataset's composition.
+
+    Attributes:
+        schema_version: Of this form.
+        hilum: Version that made it.
+        data: The dataset, as a path.
         findings: Worst first.
         duplicates: Copies of one picture.
         patients: Whose images they are.
@@ -180,16 +198,6 @@ class AuditReport(_Part):
     schema_version: Literal[1] = 1
     hilum: str
     data: str
-    n_images: int
-    n_patients: int | None
-    labels: list[str]
-    counts: dict[str, dict[str, int]]
-    sources: dict[str, int]
-    formats: dict[str, int]
-    modes: dict[str, int]
-    sizes: dict[str, int]
-    n_sizes: int
-    unreadable: list[UnreadableFile]
     findings: list[Finding]
     duplicates: DuplicateGroups
     patients: KnownPatients
@@ -204,7 +212,8 @@ class AuditReport(_Part):
 
     def to_json(self) -> dict[str, Any]:
         """The object of ``audit.json``."""
-        return self.model_dump()
+        first = {"schema_version": self.schema_version, "hilum": self.hilum, "data": self.data}
+        return first | self.model_dump()
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.findings import Finding, Severity
+from hilum.audit.findings import Finding, Severity, ShortcutProbe
 from hilum.audit.probe_classifier import out_of_fold_scores
 from hilum.audit.probe_features import BYTES, COLUMN, LETTERS, Kind, probes
 from hilum.audit.scan import Scan
@@ -67,9 +67,9 @@ class Shortcut:
     p_value: float
     words: str
 
-    def as_json(self) -> dict[str, Any]:
+    def reported(self) -> ShortcutProbe:
         """For ``audit.json``."""
-        return {key: value for key, value in asdict(self).items() if key != "words"}
+        return ShortcutProbe(**{key: value for key, value in asdict(self).items() if key != "words"})
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def findings(shortcuts: Shortcuts) -> list[Finding]:
                 evidence={
                     "probe": worst.probe,
                     "what": worst.words.rpartition(" tell")[0].removesuffix(",").removesuffix(" alone"),
-                    "labels": [item.as_json() for item in (worst, *others)],
+                    "labels": [item.reported().model_dump() for item in (worst, *others)],
                 },
                 meaning=_meaning(worst),
             )
