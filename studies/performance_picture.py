@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hilum.report.figures import INK, MUTED, STYLE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 WHOLE = "2026-11-25-x86_64-2cores-whole.json"
 IMAGES = 615
 WITHOUT = [right / IMAGES for right in (531, 521, 529, 529, 524)]  # the table of docs/performance.md

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,32 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of each w
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
+
+from places import REAL, shared_folder
 
 # A shell starts what runs in its background with Ctrl-C ignored, and so would be what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["wording"]
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+LONG = ("test_killed_cold.py", "test_killed_series.py", "test_killed.py")
+SHORT = ("data", "decision", "models", "phantoms", "stats")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with the modules that take long, and end with those that take seconds: no process waits for the other."""
+
+    def place(item):
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        return item.path.name not in LONG, not item.get_closest_marker("slow"), room in SHORT
+
+    first = {}
+    for item in items:
+        first[item.path] = min(first.get(item.path, (True,) * 3), place(item))
+    items.sort(key=lambda item: first[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +103,12 @@ def tiny():
 
 
 @pytest.fixture
+def few_trees(monkeypatch):
+    """Shortcut baselines of few trees, where a test is about something else: they take most of a small evaluation."""
+    monkeypatch.setattr("hilum.evaluation.shortcut_baselines.TREES", 5)
+
+
+@pytest.fixture
 def hilum(monkeypatch):
     """Run the command line: in this process, which has imported what is slow to import, or in one of its own.
 
@@ -134,30 +159,48 @@ def called(words, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def squares(tmp_path_factory):
-    """A dataset whose labels can be told by where a bright square is."""
-    from training_runs import write_squares
+def once(tmp_path_factory):
+    """Make a folder or a file, which nobody changes, once for all processes of the tests; and where it is."""
+    home = shared_folder(tmp_path_factory)
 
-    return write_squares(tmp_path_factory.mktemp("squares") / "data")
+    def made(name, make):
+        with FileLock(home / f"{name}.lock"):
+            if not (home / f"{name}.made").exists():
+                make(home / name)
+                (home / f"{name}.made").touch()
+        return home / name
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def run_of(squares, tmp_path_factory):
-    """Finished runs by kind (`training_runs.KINDS`), each trained when it is first asked for."""
+def squares(once):
+    """A dataset whose labels can be told by where a bright square is. Tests only read it."""
+    from training_runs import write_squares
+
+    return once("squares", lambda folder: write_squares(folder / "data")) / "data"
+
+
+@pytest.fixture(scope="session")
+def run_of(once, squares, tmp_path_factory):
+    """Finished runs by kind (`training_runs.KINDS`): each is trained once, and each process gets a copy."""
+    from hilum.training.run import Run
     from training_runs import make_run
 
     made = {}
 
     def run(kind):
         if kind not in made:
-            made[kind] = make_run(kind, squares, tmp_path_factory.mktemp("runs") / kind.replace(" ", "-"))
+            name = kind.replace(" ", "-")
+            trained = once(f"run-{name}", lambda folder: make_run(kind, squares, folder))
+            made[kind] = Run(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / name))
         return made[kind]
 
     return run
 
 
 @pytest.fixture(scope="session")
-def bundle_of(run_of, tmp_path_factory):
+def bundle_of(once, run_of, tmp_path_factory):
     """Files of model files by kind of run."""
     from hilum.export.export import export
 
@@ -165,8 +208,9 @@ def bundle_of(run_of, tmp_path_factory):
 
     def model_file(kind):
         if kind not in made:
-            made[kind] = tmp_path_factory.mktemp("model_files") / f"{kind.replace(' ', '-')}.onnx"
-            export(run_of(kind), made[kind])
+            name = f"{kind.replace(' ', '-')}.onnx"
+            exported = once(name, lambda file: export(run_of(kind), file))
+            made[kind] = shutil.copy(exported, tmp_path_factory.mktemp("model_files") / name)
         return made[kind]
 
     return model_file

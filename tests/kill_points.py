@@ -6,12 +6,28 @@ imported, so that a hundred of them take no longer than their work.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 from killing import command, in_child
+
+SETTINGS = [
+    part
+    for setting in (
+        "network.options.width=4",
+        "network.options.blocks=[1, 1]",
+        "preprocessing.size=32",
+        "epochs=2",
+        "batch_size=8",
+        "lr=0.01",
+        "keep_from=0",
+        "training.seed=3",
+    )
+    for part in ("--set", setting)
+]
 
 
 class Killer:
@@ -53,6 +69,50 @@ class Killer:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait(timeout=60)
+
+
+def outcome(run):
+    """What a training comes to, but for times."""
+    facts = json.loads((run / "environment.json").read_text())
+    history = [line.split(",") for line in (run / "history.csv").read_text().splitlines()]
+    return (
+        facts["weights_sha256"],
+        facts["best"],
+        (run / "split.csv").read_bytes(),
+        [(*row[:6], row[7]) for row in history],
+    )
+
+
+def is_begun(run):
+    return (run / "recipe.toml").exists()
+
+
+def kill_training(killer, data, base, numbers, *, cold=False):
+    """Kill a training at some of its writes; whether all of them go on to the same end."""
+    command = ["train", data, "--patient-column", "who"]
+    cache = {"HILUM_CACHE": str(base / "cache")}
+
+    def ready():
+        if cold:
+            shutil.rmtree(base / "cache", ignore_errors=True)
+
+    whole = killer(*command, "--out", base / "whole", *SETTINGS, root=base, **cache)
+    assert whole["code"] == 0, whole["output"]
+    ready()
+    events = killer(*command, "--out", base / "again", *SETTINGS, root=base, **cache)["events"]
+    expected, failed = outcome(base / "whole"), []
+    assert outcome(base / "again") == expected
+    for number in numbers(events):
+        ready()
+        out = base / f"killed-{number}"
+        assert killer(*command, "--out", out, *SETTINGS, root=base, kill=number, **cache)["code"] == -9
+        # The recipe and how the data are read are the run's own. Where it has not begun, the command as it was.
+        rest = ["train", data, "--out", out, "--resume"] if is_begun(out) else [*command, "--out", out, *SETTINGS]
+        again = killer(*rest, root=base, **cache)
+        if again["code"] or outcome(out) != expected:
+            failed.append((events[number - 1], again["output"]))
+        shutil.rmtree(out, ignore_errors=True)
+    return len(events), failed
 
 
 def serve():

@@ -1,16 +1,23 @@
 """Which package may import which, how large a file may become, and what visitors may rely on."""
 
 import ast
+import importlib
+import importlib.util
+import re
+import runpy
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "hilum"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "hilum"
 FILES = sorted(SOURCE.rglob("*.py"))
 # A package may import itself and every package of a smaller number; packages of one number do not know each other.
 LEVEL = {
     "__init__": 0,
+    "earlier": 0,
     "errors": 0,
     "files": 0,
     "text": 0,
@@ -34,7 +41,7 @@ LEVEL = {
 }
 # What answers in a hospital has to be small: of all packages below it, serving may reach this much.
 SERVING = {
-    *("errors", "files", "outputs", "progress", "templating", "text"),
+    *("earlier", "errors", "files", "outputs", "progress", "templating", "text"),
     *("decision.ood", "decision.operating_point"),
     *(f"data.{name}" for name in ("grey_values", "images", "preprocessing", "process_pool")),
     *(f"data.readers.{name}" for name in ("folder_kinds", "listing")),  # what lies in a folder, and is no radiograph
@@ -133,3 +140,47 @@ def test_errors_form_the_tree_that_their_docstring_draws():
     drawn = [line.lstrip("│├└─ ").split()[0] for line in hilum.errors.__doc__.splitlines() if "Error " in line]
     defined = [name for name in vars(hilum.errors) if name.endswith("Error")]
     assert sorted(drawn) == sorted(defined)
+
+
+def test_the_picture_shows_what_the_imports_say(tmp_path):
+    script, picture = ROOT / "studies" / "architecture_picture.py", ROOT / "docs/images/architecture.svg"
+    assert runpy.run_path(str(script))["draw"]() == picture.read_text(), f"renew it: python studies/{script.name}"
+    for path in FILES:
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    (tmp_path / "studies").mkdir()
+    draw = runpy.run_path(shutil.copy(script, tmp_path / "studies"))["draw"]
+    assert draw() == picture.read_text()
+    module = tmp_path / "src" / "hilum" / "stats" / "auc.py"
+    module.write_text(f"{module.read_text()}\n\ndef another():\n    from hilum.decision import ood\n    return ood\n")
+    assert draw() != picture.read_text()
+
+
+def test_the_picture_orders_packages_as_the_levels_do():
+    graph, _ = runpy.run_path(str(ROOT / "studies" / "architecture_picture.py"))["imports"]()
+    above = [(here, there) for here, reached in graph.items() for there in reached if there in LEVEL]
+    assert len(above) > 20
+    assert all(LEVEL[there] < LEVEL[here] for here, there in above)
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_module_that_a_page_names_exists(page):
+    names = set(re.findall(r"`(hilum(?:\.\w+)+)`", (ROOT / page).read_text()))
+    assert names
+    for name in sorted(names):
+        try:
+            known = importlib.util.find_spec(name) is not None
+        except ModuleNotFoundError:  # of what stands before the last dot: a function in a module
+            known = False
+        if not known:
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), attribute), f"{page}: {name}"
+
+
+def test_the_page_has_a_paragraph_for_each_package():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    packages = {path.parent.name for path in SOURCE.glob("*/*.py") if path.stem != "__init__"}
+    assert set(re.findall(r"^\*\*([a-z]+)\.\*\*", page, re.MULTILINE)) == packages
+    for path in SOURCE.glob("[!_]*.py"):
+        assert f"`hilum.{path.stem}`" in page

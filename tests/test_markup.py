@@ -1,6 +1,6 @@
 """What Rich prints: no name gets into its markup unescaped, as far as the source itself can tell.
 
-What is read from results, answers or model files (``facts["name"]``, ``model file.group``) may stand in a cell, a
+What is read from results, answers or model files (``facts["name"]``, ``model_file.group``) may stand in a cell, a
 heading, a title, or between tags only within `escape` or `Text`, or as a number with a format.
 """
 
@@ -86,7 +86,7 @@ def test_what_is_read_from_elsewhere_is_escaped(path):
     [
         "table.add_row(facts['name'])",
         "table.add_row('a', f'x {answer.path}')",
-        "table.add_column(printable(model file.group) or 'score')",
+        "table.add_column(printable(model_file.group) or 'score')",
         "Table(title=run.name)",
         "lines = [f'[bold]{metrics[\"name\"]}[/]: {n}']",
     ],

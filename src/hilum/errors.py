@@ -13,7 +13,7 @@
     │   └── CheckpointError weights that do not belong to this network, or are damaged
     ├── CertificateError    a certificate that cannot be given, or that does not belong to this run
     ├── LedgerError         a ledger that is damaged, or cannot be written
-    ├── BundleError         a file that is no model file, or a damaged one
+    ├── ModelFileError      a file that is no model file, or a damaged one
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
     ├── GateError           exit code 3: the audit found what it was told to stop at

@@ -363,7 +363,7 @@ def test_two_processes_at_once_both_get_the_images(write_dataset, own_cache):
 
 
 def test_a_process_killed_while_it_decodes_leaves_nothing_that_looks_finished(write_dataset, own_cache):
-    root = write_dataset(patients=200, side=200)
+    root = write_dataset(patients=40, side=200)
     process = subprocess.Popen([sys.executable, "-c", OPEN, str(root), "1024"])
     end = time.monotonic() + 60
     while not any(f.stat().st_blocks for f in own_cache.glob("*.part")) and time.monotonic() < end:

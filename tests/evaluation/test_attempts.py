@@ -24,6 +24,8 @@ from hilum.training.run import open_run
 from hilum.training.train import train
 from wording import numbers
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "max_steps=3"]
 TINY += ["batch_size=8", "splits.val=val", "early_size=0"]

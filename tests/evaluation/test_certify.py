@@ -15,6 +15,8 @@ from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
 from wording import numbers
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "max_steps=6"]
 FEW = [part for setting in [*TINY, "batch_size=8"] for part in ("--set", setting)]

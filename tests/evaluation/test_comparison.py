@@ -15,6 +15,8 @@ from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
 

@@ -21,6 +21,8 @@ from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 
 @pytest.fixture
 def done(write_dataset, tmp_path, tiny):

@@ -2,23 +2,22 @@
 
 import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
-STUDY = Path(__file__).resolve().parents[2] / "docs" / "study"
+from places import STUDIES
 
 
 @pytest.fixture(scope="module")
 def study():
     """The study's script, which is no module of the package."""
-    sys.path.insert(0, str(STUDY))
-    specification = importlib.util.spec_from_file_location("reliance_power", STUDY / "reliance_power.py")
+    sys.path.insert(0, str(STUDIES))
+    specification = importlib.util.spec_from_file_location("reliance_power", STUDIES / "reliance_power.py")
     module = importlib.util.module_from_spec(specification)
     sys.modules["reliance_power"] = module
     specification.loader.exec_module(module)
     yield module
-    sys.path.remove(str(STUDY))
+    sys.path.remove(str(STUDIES))
     del sys.modules["reliance_power"]
 
 

@@ -1,18 +1,16 @@
 """hilum's own statistics where the truth is known; docs/evaluation.md shows the same simulations as tables."""
 
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hilum.evaluation.certificate import allowed_rank, certified_threshold
-
-STUDY = Path(__file__).resolve().parents[2] / "docs" / "study"
+from places import STUDIES
 
 
 def load(name):
-    specification = importlib.util.spec_from_file_location(name, STUDY / f"{name}.py")
+    specification = importlib.util.spec_from_file_location(name, STUDIES / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module

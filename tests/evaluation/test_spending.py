@@ -2,7 +2,6 @@
 
 import importlib.util
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,9 @@ from scipy.stats import binom
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.spending import Asked, grant, joint_confidence
+from places import STUDIES
 
 DELTA = 0.05
-STUDY = Path(__file__).resolve().parents[2] / "docs" / "study"
 
 
 def images(*numbers):
@@ -166,10 +165,10 @@ def test_whatever_is_asked_no_statement_promises_more_than_was_left():
 
 @pytest.fixture(scope="module")
 def simulations():
-    specification = importlib.util.spec_from_file_location("ledger_simulations", STUDY / "ledger_simulations.py")
+    specification = importlib.util.spec_from_file_location("ledger_simulations", STUDIES / "ledger_simulations.py")
     module = importlib.util.module_from_spec(specification)
     with pytest.MonkeyPatch.context() as path:
-        path.syspath_prepend(str(STUDY))
+        path.syspath_prepend(str(STUDIES))
         specification.loader.exec_module(module)
     return module
 

@@ -30,6 +30,8 @@ from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 SOURCE = Path(hilum.__file__).parent
 NUMBERS = {"errors", "intervals.areas", "intervals.combined", "intervals.logistic", "intervals.means"}
 NUMBERS |= {"intervals.seeds", "intervals.shares", "data.taxonomy", "data.operating_point"}

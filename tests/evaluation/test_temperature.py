@@ -23,6 +23,8 @@ from hilum.stats.metrics import log_loss
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 
 

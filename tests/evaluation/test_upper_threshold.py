@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,16 +24,16 @@ from hilum.evaluation.certificate import (
 )
 from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
+from places import STUDIES
 from wording import numbers
 
-STUDY = Path(__file__).resolve().parents[2] / "docs" / "study"
 LABELS = ("normal", "covid", "other")
 SPECIFIC = UpperSide("specificity", 0.9, None, ("normal",))
 
 
 @pytest.fixture(scope="module")
 def simulations():
-    specification = importlib.util.spec_from_file_location("two_sided", STUDY / "triage_simulations.py")
+    specification = importlib.util.spec_from_file_location("two_sided", STUDIES / "triage_simulations.py")
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module  # dataclasses look there for their own module
     specification.loader.exec_module(module)

@@ -2,20 +2,18 @@
 
 import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
-
-STUDY = Path(__file__).resolve().parents[2] / "docs" / "study" / "interval_coverage.py"
+from places import STUDIES
 
 
 @pytest.fixture(scope="module")
 def study():
-    specification = importlib.util.spec_from_file_location("interval_coverage", STUDY)
+    specification = importlib.util.spec_from_file_location("interval_coverage", STUDIES / "interval_coverage.py")
     module = importlib.util.module_from_spec(specification)
     sys.modules["interval_coverage"] = module  # where dataclasses look for the names of types
     specification.loader.exec_module(module)

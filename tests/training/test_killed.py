@@ -1,91 +1,14 @@
 """Killed before any of their writes and called again, commands end as if nothing had happened."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from kill_points import Killer
+from kill_points import SETTINGS, kill_training
 
 pytestmark = pytest.mark.timeout(1200)
-STEP = 41  # a series is killed at every 41st write: its members are runs, which are killed at all of theirs
-SETTINGS = [
-    part
-    for setting in (
-        "network.options.width=4",
-        "network.options.blocks=[1, 1]",
-        "preprocessing.size=32",
-        "epochs=2",
-        "batch_size=8",
-        "lr=0.01",
-        "keep_from=0",
-        "training.seed=3",
-    )
-    for part in ("--set", setting)
-]
-
-
-@pytest.fixture(scope="module")
-def killer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("killer")
-    killer = Killer(HILUM_CACHE=str(folder / "cache"), HILUM_LEDGER=str(folder / "ledger.jsonl"))
-    yield killer
-    killer.close()
-
-
-@pytest.fixture
-def data(write_dataset):
-    """A table whose column of patients has to be named, so that resuming has to remember that."""
-    root = write_dataset(patients=10, splits=("train", "test"))
-    table = root / "metadata.csv"
-    table.write_text(table.read_text().replace("patient_id", "who"))
-    return root
-
-
-def outcome(run):
-    """What a training comes to, but for times."""
-    facts = json.loads((run / "environment.json").read_text())
-    history = [line.split(",") for line in (run / "history.csv").read_text().splitlines()]
-    return (
-        facts["weights_sha256"],
-        facts["best"],
-        (run / "split.csv").read_bytes(),
-        [(*row[:6], row[7]) for row in history],
-    )
-
-
-def is_begun(run):
-    return (run / "recipe.toml").exists()
-
-
-def kill_training(killer, data, base, numbers, *, cold=False):
-    """Kill a training at some of its writes; whether all of them go on to the same end."""
-    command = ["train", data, "--patient-column", "who"]
-    cache = {"HILUM_CACHE": str(base / "cache")}
-
-    def ready():
-        if cold:
-            shutil.rmtree(base / "cache", ignore_errors=True)
-
-    whole = killer(*command, "--out", base / "whole", *SETTINGS, root=base, **cache)
-    assert whole["code"] == 0, whole["output"]
-    ready()
-    events = killer(*command, "--out", base / "again", *SETTINGS, root=base, **cache)["events"]
-    expected, failed = outcome(base / "whole"), []
-    assert outcome(base / "again") == expected
-    for number in numbers(events):
-        ready()
-        out = base / f"killed-{number}"
-        assert killer(*command, "--out", out, *SETTINGS, root=base, kill=number, **cache)["code"] == -9
-        # The recipe and how the data are read are the run's own. Where it has not begun, the command as it was.
-        rest = ["train", data, "--out", out, "--resume"] if is_begun(out) else [*command, "--out", out, *SETTINGS]
-        again = killer(*rest, root=base, **cache)
-        if again["code"] or outcome(out) != expected:
-            failed.append((events[number - 1], again["output"]))
-        shutil.rmtree(out, ignore_errors=True)
-    return len(events), failed
 
 
 def test_a_training_goes_on_from_before_its_first_checkpoint(killer, data, tmp_path):
@@ -103,38 +26,9 @@ def test_a_training_goes_on_from_before_its_first_checkpoint(killer, data, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cold", [False, True])
-def test_a_training_goes_on_from_every_write(killer, data, tmp_path, cold):
-    _, failed = kill_training(killer, data, tmp_path, lambda events: range(1, len(events) + 1), cold=cold)
-    assert not failed
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["sweep", "crossval"])
-def test_a_series_goes_on_from_every_write(killer, data, tmp_path, command):
-    """With the same command and --resume, also where nothing but the folder was made."""
-    more = {"sweep": ["--set", "weight_decay=0,0.1"], "crossval": ["--folds", "3"]}[command]
-    call = [command, data, "--patient-column", "who", *SETTINGS, *more]
-    result = {"sweep": "sweep.json", "crossval": "crossval.json"}[command]
-
-    def found(out):
-        if not (out / result).exists():
-            return {}
-        facts = json.loads(re.sub(r'"(seconds|sweep.csv)": [^,\n]*', r'"\1": 0', (out / result).read_text()))
-        weights = [json.loads(file.read_text())["weights_sha256"] for file in sorted(out.rglob("environment.json"))]
-        return facts, weights
-
-    whole = killer(*call, "--out", tmp_path / "whole", root=tmp_path)
-    assert whole["code"] == 0, whole["output"]
-    events, failed = killer(*call, "--out", tmp_path / "again", root=tmp_path)["events"], []
-    expected = found(tmp_path / "whole")
-    for number in range(1, len(events) + 1, STEP):
-        out = tmp_path / f"killed-{number}"
-        assert killer(*call, "--out", out, root=tmp_path, kill=number)["code"] == -9
-        again = killer(*call, "--out", out, *(["--resume"] if out.exists() else []), root=tmp_path)
-        if again["code"] or found(out) != expected:
-            failed.append((events[number - 1], again["output"]))
-        shutil.rmtree(out, ignore_errors=True)
+def test_a_training_whose_images_are_decoded_goes_on_from_its_writes(killer, data, tmp_path):
+    """Every third: `test_killed_cold` kills at each of them, and at those of the cache."""
+    _, failed = kill_training(killer, data, tmp_path, lambda events: range(1, len(events) + 1, 3))
     assert not failed
 
 

@@ -188,7 +188,7 @@ def test_a_mistake_leaves_no_run_behind_and_the_same_command_works_after_it(writ
     with pytest.raises(TableError):
         train(tmp_path / "typo", out, recipe)
     assert contents(out) == set()
-    with refuses(RunError, "nothing-to-continue"):
+    with refuses(RunError, "nothing-to-continue", out):
         train(write_dataset(), out, resume=True)
     assert train(tmp_path / "data", out, recipe, resume=True).finished  # the recipe says what to begin
 

@@ -17,6 +17,8 @@ from hilum.training.sweep import sweep
 from hilum.training.train import train
 from wording import numbers
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 
 @pytest.fixture
 def odd(write_dataset, tmp_path):

@@ -27,6 +27,8 @@ from hilum.training.run import open_run
 from hilum.training.train import train
 from wording import numbers
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 TINY = [
     "network.options.width=4",
     "network.options.blocks=[1, 1]",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from hilum.audit.checks.shortcuts import findings as shortcut_findings
 from hilum.audit.checks.sources import findings as source_findings
 from hilum.audit.findings import (
     AuditReport,
+    Composition,
     DuplicateGroups,
     Finding,
     KnownPatients,
@@ -40,8 +41,8 @@ FILE, PAGE_FILE = "audit.json", "audit.html"
 
 
 @dataclass(frozen=True)
-class Audit:
-    """All that an audit knows.
+class Evidence:
+    """What the checks work on.
 
     Attributes:
         scan: Of the readable files.
@@ -49,8 +50,8 @@ class Audit:
         patients: Whose images they are, and how that is known.
         shortcuts: What tells labels without the lungs.
         matches: Public sets that images come from.
+        counted: What there is, as `hilum.audit.checks.composition.compose` counts it.
         labels: Labels that may be wrong; None where no model was asked.
-        report: What ``audit.json`` holds.
     """
 
     scan: Scan
@@ -58,7 +59,30 @@ class Audit:
     patients: Patients
     shortcuts: Shortcuts
     matches: tuple[Match, ...]
+    counted: Composition
     labels: LabelErrors | None
+
+
+CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
+    lambda seen: duplicate_findings(seen.duplicates, seen.scan.table),
+    lambda seen: patient_findings(seen.patients),
+    lambda seen: public_set_findings(seen.matches),
+    lambda seen: source_findings(seen.scan.table.with_values("patient_id", seen.patients.patient), seen.matches),
+    lambda seen: shortcut_findings(seen.shortcuts),
+    lambda seen: label_findings(seen.labels, seen.scan.table) if seen.labels else (),
+    lambda seen: composition_findings(seen.counted, seen.scan.table),
+)
+"""All checks. A new one is a module in `hilum.audit.checks` and a line here."""
+
+
+@dataclass(frozen=True)
+class Audit(Evidence):
+    """All that an audit knows: the evidence, and what follows from it.
+
+    Attributes:
+        report: What ``audit.json`` holds.
+    """
+
     report: AuditReport
 
     @property
@@ -139,17 +163,8 @@ def audit(
     matches = tuple(recognise(seen))
     counted = compose(seen)
     doubts = find_label_errors(seen.table, opinion(seen.table)) if opinion else None
-    found = worst_first(
-        [
-            *duplicate_findings(copies, seen.table),
-            *patient_findings(whose),
-            *public_set_findings(matches),
-            *source_findings(seen.table.with_values("patient_id", whose.patient), matches),
-            *shortcut_findings(shortcuts),
-            *(label_findings(doubts, seen.table) if doubts else ()),
-            *composition_findings(counted, seen.table),
-        ]
-    )
+    evidence = Evidence(seen, copies, whose, shortcuts, matches, counted, doubts)
+    found = worst_first(finding for check in CHECKS for finding in check(evidence))
     paths = [row.path for row in seen.table.rows]
     report = AuditReport(
         **dict(counted),
@@ -175,4 +190,4 @@ def audit(
         label_errors=doubts.reported(seen.table) if doubts else None,
         notes=[*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
     )
-    return Audit(seen, copies, whose, shortcuts, matches, doubts, report)
+    return Audit(**vars(evidence), report=report)

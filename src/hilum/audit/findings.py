@@ -35,7 +35,7 @@ MISLEADS = (
     "balance",
 )
 """Checks by how much what they find misleads: the order of findings that are equally bad. Mending a shortcut does not
-mend the source that brought it, so that files come after sources."""
+mend the source that brought it, so that files come after sources. Trainings repeat what the checks named here find."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,8 @@ def understood(findings: Iterable[Any]) -> list[Finding]:
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Errors, then warnings, then what is good to know; within each what misleads most, as `MISLEADS` has it."""
-    return sorted(findings, key=lambda finding: (ORDER.index(finding.severity), MISLEADS.index(finding.check)))
+    place = {check: number for number, check in enumerate(MISLEADS)}
+    return sorted(findings, key=lambda finding: (ORDER.index(finding.severity), place.get(finding.check, len(place))))
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -214,10 +214,10 @@ def _explained(predictor: Predictor, files: list[Path], folder: Path, method: st
     """All answers, each drawn before the next is asked for."""
     from hilum.errors import ExtraError, ImageError
     from hilum.serving.explain import explain
-    from hilum.serving.explanation_gallery import Album
+    from hilum.serving.explanation_gallery import Gallery
     from hilum.serving.prediction import Prediction
 
-    gallery = Album(folder, files, predictor.model_file)
+    gallery = Gallery(folder, files, predictor.model_file)
     for file in files:
         try:
             found = explain(predictor, file, method=method)

@@ -1,4 +1,4 @@
-"""Other people's labels: which of the run's they are."""
+"""Which images are evaluated: a split of the run, or another dataset whose labels are mapped to the run's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probabilities for a population in which the disease is more, or less, frequent than where they were made."""
+"""Temperatures fitted to calibration patients, and probabilities at another prevalence."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a run to a model file: the last room that imports PyTorch."""
+"""From a run to a model file. No package above the export imports PyTorch."""

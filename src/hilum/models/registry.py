@@ -18,7 +18,10 @@ from hilum.models.compact import Compact
 from hilum.models.stages import Cascade, Ensemble
 from hilum.models.vgg import VGG16BN
 
-OWN: Mapping[str, Callable[..., nn.Module]] = {"compact": Compact, "vgg16-bn": VGG16BN}
+OWN: Mapping[str, Callable[..., nn.Module]] = {
+    "compact": Compact,
+    "vgg16-bn": VGG16BN,
+}
 MONAI_PREFIX = "monai/"
 # MONAI's classifiers that work in two dimensions, with what each needs besides dimensions, channels and labels.
 MONAI: Mapping[str, tuple[str, Mapping[str, Any]]] = {

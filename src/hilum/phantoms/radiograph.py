@@ -1,4 +1,4 @@
-"""Disease: air of the lung replaced by fluid, patchy on both sides or densely in one lobe.
+"""One simulated radiograph, and its disease: air of the lung replaced by fluid, patchy or densely in one lobe.
 
 Patterns follow the radiological descriptions of Wong et al., *Frequency and distribution of chest
 radiographic findings in patients positive for COVID-19*, Radiology 296 (2020) E72 (bilateral, peripheral,

@@ -1,4 +1,4 @@
-"""The figure of an audit: what tells each label from the rest without the lungs."""
+"""The page of an audit, ``audit.html``: findings, counts, duplicates, and what predicts a label without the lungs."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ def _overview(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How many findings of each severity every check has, and the element of its first one."""
     rows = []
     places = [(f"finding-{number}", together) for number, together in enumerate(grouped(findings), start=1)]
-    for check in MISLEADS:
+    for check in dict.fromkeys((*MISLEADS, *(finding["check"] for finding in findings))):
         mine = [(place, finding) for place, together in places for finding in together if finding["check"] == check]
         if mine:
             counts = {severity: sum(finding["severity"] == severity for _, finding in mine) for severity in ORDER}

@@ -1,4 +1,4 @@
-"""Figures of measures as dots with intervals: two runs side by side, and the folds of a cross-validation."""
+"""The page of a comparison, ``comparison.html``, and its figures: measures as dots with intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cross-validation on the terminal."""
+"""A cross-validation on the console, and its page, ``crossval.html``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On which shortcuts a model relies, in a sentence."""
+"""An evaluation on the console: alarms first, then tables by label, then one sentence for each result."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from hilum.text import cell_text, escape, fraction, interval_text, measured, per
 
 LEVEL = 0.05
 NOTABLE = 0.05  # share of the margin below which reliance, though shown, is left to the table
+RULING_OUT, RULING_IN = ("recall", "specificity", "auroc"), ("precision", "npv", "f1", "auprc")
 WITHOUT = ("centre blacked out", "lungs blacked out")
 
 
@@ -199,8 +200,9 @@ def _matrix(metrics: dict[str, Any]) -> Table:
 
 
 def _by_label(metrics: dict[str, Any]) -> Iterator[Table]:
-    """Each measure by label with its interval below it: two tables, as 80 columns hold no more."""
-    for keys in (("recall", "specificity", "auroc"), ("precision", "npv", "f1", "auprc")):
+    """Each measure by label with its interval below it: several tables, as 80 columns hold no more than four."""
+    further = tuple(measure.key for measure in BY_LABEL if measure.key not in {*RULING_OUT, *RULING_IN})
+    for keys in filter(None, (RULING_OUT, RULING_IN, further)):
         shown = [measure for measure in BY_LABEL if measure.key in keys and measure.key in metrics]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
         table.add_column("", overflow="fold")

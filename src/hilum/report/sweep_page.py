@@ -1,4 +1,4 @@
-"""A sweep on the terminal."""
+"""A sweep on the console, and its page, ``sweep.html``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What answers about radiographs without PyTorch: the model file, the predictor, what the command line shows of it."""
+"""Predictions without PyTorch: the model file, the predictor, and what the command line shows of them."""

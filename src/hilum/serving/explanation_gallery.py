@@ -53,10 +53,10 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One picture of the album.
+    """One picture of the gallery.
 
     Attributes:
-        picture: Its file, below the album's folder.
+        picture: Its file, below the gallery's folder.
         size: Width and height in pixels, so that a page need not load it to know where the next one goes.
         name: What distinguishes the image from the others.
         answer: About it.
@@ -192,7 +192,7 @@ INDEX = "index.html"
 
 
 @dataclass
-class Album:
+class Gallery:
     """Draws explanations into a folder, one by one, and in the end the pages.
 
     Args:

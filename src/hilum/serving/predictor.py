@@ -1,4 +1,4 @@
-"""The reference that a model file carries to tell what is unlike its training images, as JSON holds it."""
+"""The predictor: from a model file and images to predictions; and the OOD reference that a model file carries."""
 
 from __future__ import annotations
 

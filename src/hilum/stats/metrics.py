@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,31 +15,65 @@ from hilum.stats.intervals import CONFIDENCE, Estimate, Patients, combined, f1_o
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class OneLabel:
+    """One label against all others, for N images.
+
+    Attributes:
+        has: Whether an image has the label, shape (N,).
+        called: Whether it is the most probable one, shape (N,).
+        score: Its probability, shape (N,).
+        patients: Of the N images.
+        confidence: Confidence level of the intervals, in (0, 1).
+        folds: Fold of each image, shape (N,), where several networks gave the probabilities: see `within_folds`.
+    """
+
+    has: Bools
+    called: Bools
+    score: Floats
+    patients: Patients
+    confidence: float = CONFIDENCE
+    folds: Ints | None = None
+
+    def share(self, hits: Bools, counted: Bools) -> Estimate:
+        """The share of the counted images that are hits, with an interval that counts patients."""
+        return proportion(hits, counted, self.patients, confidence=self.confidence)
+
+    def area(self, area: Callable[..., Estimate]) -> Estimate:
+        """The area under a curve of the score, with an interval that counts patients."""
+        return within_folds(area, self.score, self.has, self.patients, self.folds, self.confidence)
 
 
 class ByLabel(NamedTuple):
-    """A measure of each label, as tables name it.
+    """A measure of each label: how it is computed, and how tables name it.
 
     Attributes:
         key: In ``metrics.json``.
         title: Heading of a table's column.
+        of: The measure with its interval.
         as_percent: Whether it is a share; else a number such as an AUROC.
     """
 
     key: str
     title: str
+    of: Callable[[OneLabel], Estimate]
     as_percent: bool = True
 
 
 BY_LABEL = (
-    ByLabel("recall", "sensitivity (recall)"),
-    ByLabel("specificity", "specificity"),
-    ByLabel("precision", "PPV (precision)"),
-    ByLabel("npv", "NPV"),
-    ByLabel("auroc", "AUROC", as_percent=False),
-    ByLabel("f1", "F1"),
-    ByLabel("auprc", "AUPRC", as_percent=False),
-)  # the first and the third by their earlier keys, which evaluations of earlier versions have, too
+    ByLabel("recall", "sensitivity (recall)", lambda one: one.share(one.called, one.has)),
+    ByLabel("specificity", "specificity", lambda one: one.share(~one.called, ~one.has)),
+    ByLabel("precision", "PPV (precision)", lambda one: one.share(one.has, one.called)),
+    ByLabel("npv", "NPV", lambda one: one.share(~one.has, ~one.called)),
+    ByLabel("auroc", "AUROC", lambda one: one.area(auroc_estimate), as_percent=False),
+    ByLabel("f1", "F1", lambda one: f1_of(one.share(one.has & one.called, one.has | one.called))),
+    ByLabel("auprc", "AUPRC", lambda one: one.area(auprc_estimate), as_percent=False),
+)
+"""All measures by label: ``metrics.json``, the console and the report follow this table. A new one is a line here.
+The first and the third have their earlier keys, which evaluations of earlier versions have, too."""
 
 
 def confusion_counts(truth: Ints, predicted: Ints, n_labels: int) -> Ints:
@@ -108,24 +143,17 @@ def measures(
         folds: Fold of each image, shape (N,), where several networks gave the probabilities: see `within_folds`.
 
     Returns:
-        What `answer_measures` has of the most probable labels, and by label ``precision``, ``f1``, ``auroc``,
-        ``auprc``, and of the label against all others ``sensitivity`` (the recall), ``specificity``, ``ppv`` (the
-        precision) and ``npv``.
+        What `answer_measures` has of the most probable labels, by label all of `BY_LABEL`, and ``sensitivity`` (the
+        recall) and ``ppv`` (the precision).
     """
     predicted = probabilities.argmax(axis=1)
     found = answer_measures(truth, predicted, labels, patients, confidence=confidence)
-    more: dict[str, dict[str, Estimate]] = {
-        name: {} for name in ("precision", "f1", "auroc", "auprc", "specificity", "npv")
+    each = {
+        label: OneLabel(truth == k, predicted == k, probabilities[:, k], patients, confidence, folds)
+        for k, label in enumerate(labels)
     }
-    for k, label in enumerate(labels):
-        has, called, score = truth == k, predicted == k, probabilities[:, k]
-        more["precision"][label] = proportion(has, called, patients, confidence=confidence)
-        more["f1"][label] = f1_of(proportion(has & called, has | called, patients, confidence=confidence))
-        more["auroc"][label] = within_folds(auroc_estimate, score, has, patients, folds, confidence)
-        more["auprc"][label] = within_folds(auprc_estimate, score, has, patients, folds, confidence)
-        more["specificity"][label] = proportion(~called, ~has, patients, confidence=confidence)
-        more["npv"][label] = proportion(~has, ~called, patients, confidence=confidence)
-    return found | more | {"sensitivity": found["recall"], "ppv": more["precision"]}
+    found |= {measure.key: {label: measure.of(one) for label, one in each.items()} for measure in BY_LABEL}
+    return found | {"sensitivity": found["recall"], "ppv": found["precision"]}
 
 
 def within_folds(

@@ -1,4 +1,4 @@
-"""Memory that is freed: kept for the next training step, or handed back to the system at once."""
+"""The training loop: the Trainer, what is checked before it starts, and memory kept from step to step."""
 
 from __future__ import annotations
 

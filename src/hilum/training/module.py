@@ -1,4 +1,4 @@
-"""The recipe's network and the range of values that it sees; what evaluation shares with training."""
+"""The training step: the network of a recipe, its loss, its optimiser, and the images it is trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of two validations is the better one: of checkpoints within a run, and of trials within a sweep."""
+"""The recipe: a TOML file with every choice of a training, checked key by key."""
 
 from __future__ import annotations
 

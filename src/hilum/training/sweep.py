@@ -1,4 +1,4 @@
-"""What a sweep tries: recipe keys with several values each, and every combination of them."""
+"""A sweep: every combination of several values of recipe keys, trained, and compared by validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that do not lie where a table says: looked for by their names, once, below the table's folder."""
+"""The reader of CSV tables: paths, labels, splits and patients by column; files are looked for where they lie."""
 
 from __future__ import annotations
 

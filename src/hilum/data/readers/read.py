@@ -1,9 +1,9 @@
-"""Patients, views, ages and sexes that DICOM files state themselves, added to a table."""
+"""Reads a dataset, however it is laid out, and adds what its DICOM files state: patients, views, ages and sexes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -185,6 +185,10 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
     return replace(table, given=data, options=options)
 
 
+def _read_folder(data: Path, options: ReadOptions) -> Table:
+    return next(table for reader in READERS if (table := reader(data, options)) is not None)
+
+
 def _tables(data: Path) -> list[Path]:
     return sorted(file for file in data.iterdir() if file.suffix.lower() in ENDINGS and not file.is_dir())
 
@@ -203,16 +207,19 @@ def _tables_of_images(data: Path, options: ReadOptions) -> list[Path]:
     return found
 
 
-def _read_folder(data: Path, options: ReadOptions) -> Table:
-    """A folder by its ``metadata.csv``, else by its class folders; other tables in it are named."""
-    tables = _tables(data)
-    meant = [file for file in tables if file.stem.lower() == TABLE]
+def _read_metadata(data: Path, options: ReadOptions) -> Table | None:
+    """A folder by its ``metadata.csv``; None where it has none."""
+    meant = [file for file in _tables(data) if file.stem.lower() == TABLE]
     exact = [file for file in meant if file.name == f"{TABLE}.csv"] or meant
     if len(exact) > 1:
         msg = f"{data}: holds {' and '.join(printable(file.name) for file in exact)}. Give the one that is meant."
         raise TableError(msg, code="several-tables", path=data)
-    if exact:
-        return read_csv_table(exact[0], options)
+    return read_csv_table(exact[0], options) if exact else None
+
+
+def _read_class_folders(data: Path, options: ReadOptions) -> Table:
+    """A folder by its class folders; tables in it are named."""
+    tables = _tables(data)
     columns = [name for name in ("path", "label", "patient", "split") if getattr(options, f"{name}_column")]
     others = ", ".join(printable(file.name) for file in tables[:SHOWN])
     if columns:
@@ -228,3 +235,11 @@ def _read_folder(data: Path, options: ReadOptions) -> Table:
         msg = f"{error} ({hint[0].upper()}{hint[1:]}.)"
         raise TableError(msg, code=error.code, path=error.path) from error
     return replace(table, notes=(*table.notes, hint)) if tables else table
+
+
+READERS: tuple[Callable[[Path, ReadOptions], Table | None], ...] = (
+    _read_metadata,
+    _read_class_folders,
+)
+"""Readers of folders, asked in this order: each returns None for a layout that is not its own. A reader of a further
+layout is a module in `hilum.data.readers` and an entry before the class folders, which take whatever is left."""

@@ -9,9 +9,8 @@ import pytest
 from hilum.data.confounding import FEWEST, confounded_labels
 from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
+from places import DARKCOVIDNET, with_darkcovidnet
 from wording import numbers
-
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
 
 
 def table(*groups):
@@ -92,8 +91,8 @@ def test_what_may_be_the_disease_is_not_accused(groups):
     assert confounded_labels(table(*groups)) == []
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
+@with_darkcovidnet
 def test_the_real_set_is_confounded():
-    (found,) = confounded_labels(read_table(REAL))
+    (found,) = confounded_labels(read_table(DARKCOVIDNET))
     assert (found.label, found.told) == ("covid", 1.0)
     assert found.sources == ("ieee8023/covid-chestxray-dataset",)

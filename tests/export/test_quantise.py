@@ -152,7 +152,7 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     from hilum.training.train import train
 
     data = write_dataset(patients=160, images=1, side=32)
-    run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=4", "early_size=0"]))
+    run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=2", "early_size=0"]))
     upper = UpperSide("specificity", 0.3, None, ("normal",))
     made = certify(run, false_negative_rate=0.5, confidence=0.8, upper=upper).facts
     model_file = export(run, tmp_path / "m.onnx", int8=True)

@@ -13,7 +13,7 @@ from hilum.data.readers.folders import read_folders
 from hilum.errors import UsageError
 from hilum.serving import explanation_gallery as album_page
 from hilum.serving.explain import draw, explain
-from hilum.serving.explanation_gallery import Album, Map, Shown, write_pages
+from hilum.serving.explanation_gallery import Gallery, Map, Shown, write_pages
 from hilum.serving.model_file import open_model_file
 from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
@@ -163,7 +163,7 @@ def test_pictures_lie_where_the_page_looks_for_them(bundle_of, tmp_path):
         file.parent.mkdir(parents=True)
         Image.fromarray(np.add.outer(np.arange(80 + number), np.arange(60)).astype(np.uint8)).save(file)
         files.append(file)
-    gallery = Album(tmp_path / "out", files, predictor.model_file)
+    gallery = Gallery(tmp_path / "out", files, predictor.model_file)
     for file in files:
         drawn = gallery.add(file, explain(predictor, file))
         with Image.open(drawn) as picture:
@@ -188,7 +188,7 @@ def test_what_was_drawn_among_the_data_is_no_label_of_theirs(model_file, tmp_pat
 def test_a_folder_that_cannot_be_made_is_said_so(model_file, tmp_path, refuses):
     (tmp_path / "file").write_text("")
     with refuses(UsageError, "unusable"):
-        Album(tmp_path / "file" / "out", [Path("x.png")], model_file)
+        Gallery(tmp_path / "file" / "out", [Path("x.png")], model_file)
 
 
 def test_what_an_earlier_call_has_drawn_is_no_radiograph(tmp_path):
@@ -216,7 +216,7 @@ def radiograph(file):
 
 
 def draw_all(shipped, folder, files):
-    gallery = Album(folder, files, shipped.model_file)
+    gallery = Gallery(folder, files, shipped.model_file)
     drawn = [gallery.add(file, explain(shipped, file)) for file in files]
     return drawn, Reader(gallery.close().read_text())
 
@@ -246,7 +246,7 @@ def test_pictures_and_pages_of_others_are_not_replaced(shipped, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "index.html").write_text("<p>mine")
     with pytest.raises(UsageError):
-        Album(tmp_path / "other", [file], shipped.model_file)
+        Gallery(tmp_path / "other", [file], shipped.model_file)
     assert (tmp_path / "other" / "index.html").read_text() == "<p>mine"
 
 
@@ -255,10 +255,10 @@ def test_a_folder_of_images_to_explain_is_refused_however_it_is_reached(shipped,
     (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
     for folder in (tmp_path / "in", tmp_path / "in" / "deep", tmp_path / "link", tmp_path / "link" / "deep"):
         with pytest.raises(UsageError):
-            Album(folder, [file], shipped.model_file)
+            Gallery(folder, [file], shipped.model_file)
     (tmp_path / "one.png").symlink_to(file)
     with pytest.raises(UsageError):
-        Album(tmp_path / "in", [tmp_path / "one.png"], shipped.model_file)
+        Gallery(tmp_path / "in", [tmp_path / "one.png"], shipped.model_file)
     inside = radiograph(tmp_path / "in" / "deep" / "sub" / "y.png.jpg")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").symlink_to(inside.parent, target_is_directory=True)
@@ -267,4 +267,4 @@ def test_a_folder_of_images_to_explain_is_refused_however_it_is_reached(shipped,
     drawn, _ = draw_all(shipped, tmp_path / "out", [other, radiograph(tmp_path / "set" / "z.png")])
     assert inside.read_bytes() == before
     assert [one.parent for one in drawn] == [tmp_path / "out"] * 2
-    Album(tmp_path / "in" / "deep" / "new", [file], shipped.model_file)  # beside them it may be
+    Gallery(tmp_path / "in" / "deep" / "new", [file], shipped.model_file)  # beside them it may be

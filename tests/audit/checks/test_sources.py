@@ -10,9 +10,8 @@ from scipy.stats.contingency import association
 from hilum.audit.checks.sources import cramers_v, cross_table, findings
 from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
+from places import DARKCOVIDNET, with_darkcovidnet
 from wording import numbers
-
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
 
 
 def table(**images):
@@ -103,9 +102,9 @@ def test_unknown_sources_are_only_mentioned(snapshot):
     assert {"3", "103"} <= numbers(some.message)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
+@with_darkcovidnet
 def test_in_the_real_set_source_and_label_determine_each_other(snapshot):
-    (finding,) = findings(read_table(REAL))
+    (finding,) = findings(read_table(DARKCOVIDNET))
     assert finding.severity == "error"
     snapshot(finding.message)
     assert finding.evidence["confounded_labels"] == ["covid"]

@@ -48,7 +48,7 @@ def with_copies(images, each, seed=1):
 
 def test_the_index_finds_what_all_pairs_find():
     pytest.importorskip("faiss")
-    images, injected = with_copies(pictures(1200), 20)
+    images, injected = with_copies(pictures(700), 20)
     slow, quick = find_copies(images, indexed=False), find_copies(images, indexed=True)
     assert pairs(quick) == pairs(slow)
     assert len(injected & pairs(slow)) >= 0.95 * len(injected)

@@ -18,12 +18,9 @@ from hilum.audit.scan import Scan, scan
 from hilum.data.dataset import Row, Table
 from hilum.data.readers.read import read_table
 from hilum.phantoms import LABELS, make_phantom
+from places import DARKCOVIDNET, with_darkcovidnet
 from wording import numbers
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
-darkcovidnet = pytest.mark.skipif(
-    not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here"
-)
 KERMANY, NIH, IEEE = KNOWN_SETS
 
 
@@ -173,12 +170,12 @@ def test_children_are_not_taken_for_adults(seed_cxr, monkeypatch):
     assert recognise(scan(some(seed_cxr, 600))) == []
 
 
-@darkcovidnet
+@with_darkcovidnet
 @pytest.mark.parametrize("known", [NIH, IEEE])
 def test_adults_are_not_taken_for_others(monkeypatch, known):
     without(monkeypatch, known)
     named = {NIH: "NIH", IEEE: "ieee"}[known]
-    table = read_table(REAL)
+    table = read_table(DARKCOVIDNET)
     of_it = table.take(i for i, row in enumerate(table.rows) if row.source.startswith(named))
     assert recognise(scan(of_it)) == []
 
@@ -242,9 +239,9 @@ def test_what_is_not_recognised_may_be_of_a_set_that_is_known_in_part():
     assert finding.severity == "error"
 
 
-@darkcovidnet
+@with_darkcovidnet
 def test_labels_of_two_sets_are_an_error_with_and_without_a_table():
-    seen = scan(read_table(REAL))
+    seen = scan(read_table(DARKCOVIDNET))
     matches = recognise(seen)
     truth = [{i for i, row in enumerate(seen.table.rows) if row.source.startswith(name)} for name in ("NIH", "ieee")]
     assert [match.known for match in matches] == [NIH, IEEE]
@@ -258,10 +255,10 @@ def test_labels_of_two_sets_are_an_error_with_and_without_a_table():
         assert "children" not in finding.message
 
 
-@darkcovidnet
+@with_darkcovidnet
 def test_children_against_adults_is_an_error(seed_cxr, snapshot):
     children = scan(some(seed_cxr, 80, where=lambda row: row.label == "normal"))
-    adults = scan(some(REAL, 60, where=lambda row: row.label == "covid"))
+    adults = scan(some(DARKCOVIDNET, 60, where=lambda row: row.label == "covid"))
     mixed = made(np.concatenate([children.thumbnails, adults.thumbnails]), ["normal"] * 80 + ["covid"] * 60)
     (finding,) = sources.findings(mixed.table, recognise(mixed))
     assert finding.severity == "error"

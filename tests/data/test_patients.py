@@ -11,9 +11,8 @@ from hilum.data.dataset import Row, Table
 from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, rule_of
 from hilum.data.readers.read import read_table
+from places import DARKCOVIDNET, with_darkcovidnet
 from wording import numbers
-
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
 
 
 def recognised(*rows):
@@ -142,12 +141,12 @@ def test_kermanys_names_give_the_patients_of_the_table(seed_cxr):
     assert grouping(enumerate(found)) == grouping(enumerate(row["patient_id"] for row in rows))
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
+@with_darkcovidnet
 def test_the_names_of_nih_and_ieee8023(tmp_path):
     """Of the folders alone, as they are downloaded; no two patients of one set are ever merged."""
     for label in ("normal", "covid", "non-covid"):
-        (tmp_path / label).symlink_to(REAL / label)
-    rows = {row["path"]: row for row in original(REAL)}
+        (tmp_path / label).symlink_to(DARKCOVIDNET / label)
+    rows = {row["path"]: row for row in original(DARKCOVIDNET)}
     whose = {path: row["patient_id"] for path, row in rows.items()}
     table = read_table(tmp_path)
     found = {row.path: row.patient_id for row in table.rows}

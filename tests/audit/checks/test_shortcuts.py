@@ -1,7 +1,5 @@
 """Shortcut probes find what was injected, and accuse nobody by chance."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,10 +13,10 @@ from hilum.audit.scan import scan
 from hilum.data.readers.read import read_table
 from hilum.phantoms import Defect, write_phantoms
 from hilum.stats import hypothesis_tests as chance
+from places import DARKCOVIDNET, with_darkcovidnet
 from wording import numbers
 
 COVID = "infected/covid"
-DARK = Path(__file__).resolve().parents[3] / "shared" / "data" / "darkcovidnet"
 CONTAINER = {"container", "dimensions", "size on disk"}
 
 
@@ -272,9 +270,9 @@ def test_the_real_set_with_alike_files(seed_cxr):
     assert "error" not in severities(found).values()
 
 
-@pytest.mark.skipif(not DARK.is_dir(), reason="the real radiographs (../shared/data/darkcovidnet) are not here")
+@with_darkcovidnet
 def test_the_real_set_whose_files_give_the_label_away():
-    found = probe_shortcuts(scan(read_table(DARK)), permutations=199)
+    found = probe_shortcuts(scan(read_table(DARKCOVIDNET)), permutations=199)
     covid = areas(found, "covid")
     notes = {"original container": 1.0, "original dimensions": 0.993, "8x8 thumbnail": 0.976, "frame": 0.938}
     assert {name: covid[name] for name in notes} == pytest.approx(notes, abs=0.03)

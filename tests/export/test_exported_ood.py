@@ -12,11 +12,13 @@ from hilum.serving.predictor import Predictor
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 
 @pytest.mark.parametrize("hierarchy", ["flat", "cascade"])
 def test_it_judges_images_as_the_evaluation_of_the_run_does(write_dataset, tiny, tmp_path, hierarchy):
     data = write_dataset(patients=160, images=1, side=32)
-    recipe = load_recipe("compact", [*tiny, f"architecture={hierarchy}", "epochs=6", "early_size=0"])
+    recipe = load_recipe("compact", [*tiny, f"architecture={hierarchy}", "epochs=2", "early_size=0"])
     run = train(read_table(data), tmp_path / "run", recipe)
     evaluate(run, out=tmp_path / "test")
     with (tmp_path / "test" / "decisions.csv").open() as file:
