@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.data.preprocessing import reduce
+from hilum.data.images import reduce
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ImageError, UsageError
 from hilum.serving.inputs import Source, name_of, read_source
@@ -117,7 +117,7 @@ def onto_image(values: Floats, fit: str, shape: tuple[int, ...]) -> Floats:
 
     Args:
         values: Of shape (h, w), over the whole input.
-        fit: As in `hilum.data.preprocessing.reduce`.
+        fit: As in `hilum.data.images.reduce`.
         shape: The image's, (H, W).
     """
     height, width = shape

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.preprocessing import reduce
+from hilum.data.images import reduce
 from hilum.data.process_pool import usable_cores
 from hilum.decision.ood import ARRAYS, SIDE, Reference
 from hilum.decision.operating_point import why_no_probabilities
@@ -225,7 +225,7 @@ class Predictor:
         """Probabilities, of shape (K,), and likeness to the training images, of each of B images.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.preprocessing.reduce` makes them.
+            pixels: Bytes of shape (B, size, size), as `hilum.data.images.reduce` makes them.
             runs: By which the caller can end it.
 
         Raises:
@@ -245,7 +245,7 @@ class Predictor:
         """Run the network.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.preprocessing.reduce` makes them.
+            pixels: Bytes of shape (B, size, size), as `hilum.data.images.reduce` makes them.
             outputs: One name: ``probabilities`` (B, K), ``features`` (B, F) or ``maps`` (B, M, h, w); as the network
                 gives them, whatever these are.
 
