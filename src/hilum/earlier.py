@@ -73,7 +73,8 @@ def current(document: Any) -> Any:
     """
     if not isinstance(document, Mapping) or "schema_version" in document:
         return document
-    labels = set(document.get("labels") or ())
+    named = document.get("labels")  # of a foreign file anything
+    labels = {label for label in named if isinstance(label, str)} if isinstance(named, list | Mapping) else set()
     dotted = {old: new for old, new in RECIPE.items() if "." in old}  # as a sweep has them
     return _renamed(document, {old: new for old, new in (KEYS | dotted).items() if old not in labels})
 
