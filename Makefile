@@ -11,7 +11,7 @@ PYTEST := pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 CHOSEN = $(if $(SLOW),$(if $(filter only,$(SLOW)),-m slow),-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage snapshots lint format fuzz model bench bench-quick sbom audit-dependencies clean
+.PHONY: help demo test coverage snapshots schemas lint format fuzz model bench bench-quick sbom audit-dependencies clean
 
 help:           ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ coverage: $(READY)  ## The tests that take seconds, and how much of the source t
 
 snapshots: $(READY)  ## Keep today's wording of messages, help and reports (SLOW=1: of long tests, too); look at the diff
 	$(BIN)/python -m $(PYTEST) --renew-snapshots $(CHOSEN)
+
+schemas: $(READY)  ## Write docs/schemas: the JSON Schema of what commands write
+	for kind in audit prediction; do $(BIN)/hilum schema $$kind | $(BIN)/python -m json.tool > docs/schemas/$$kind.json; done
 
 lint: $(READY)  ## Style, types, and what must not be committed
 	$(BIN)/ruff check

@@ -23,8 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hilum.data.dataset import Table
-from hilum.data.images import read_picture
-from hilum.data.preprocessing import reduce
+from hilum.data.images import read_picture, reduce
 from hilum.data.readers.read import read_table
 from hilum.evaluation.evaluate import evaluate
 from hilum.progress import progress_for_terminal

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hilum.data.preprocessing import SCHEME
+from hilum.data.images import SCHEME
 from hilum.serving.model_file import FORMAT
 from hilum.serving.onnx_file import HASH, METADATA
 

@@ -43,7 +43,7 @@ LEVEL = {
 SERVING = {
     *("earlier", "errors", "files", "outputs", "progress", "templating", "text"),
     *("decision.ood", "decision.operating_point"),
-    *(f"data.{name}" for name in ("grey_values", "images", "preprocessing", "process_pool")),
+    *(f"data.{name}" for name in ("grey_values", "images", "process_pool")),
     *(f"data.readers.{name}" for name in ("folder_kinds", "listing")),  # what lies in a folder, and is no radiograph
 }
 STATS = {

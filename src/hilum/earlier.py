@@ -66,22 +66,39 @@ OPTIONS = {
 
 
 def current(document: Any) -> Any:
-    """A document of version 0.1 with the keys of today; one of today as it is.
+    """A document of version 0.1 with the keys of today; one of today, which has a ``schema_version``, as it is.
 
     Args:
         document: What JSON held. Keys that are labels of the document are left alone.
     """
-    labels = set(document.get("labels") or ()) if isinstance(document, Mapping) else set()
-    return _renamed(document, {old: new for old, new in KEYS.items() if old not in labels})
+    if not isinstance(document, Mapping) or "schema_version" in document:
+        return document
+    named = document.get("labels")  # of a foreign file anything
+    labels = {label for label in named if isinstance(label, str)} if isinstance(named, list | Mapping) else set()
+    dotted = {old: new for old, new in RECIPE.items() if "." in old}  # as a sweep has them
+    return _renamed(document, {old: new for old, new in (KEYS | dotted).items() if old not in labels})
 
 
 def _renamed(value: Any, keys: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping):
-        if "network" in value and "preprocessing" in value and "training" in value:
-            value = recipe_of_today(value)
-        within = {old: new for old, new in keys.items() if old != "architecture"}  # which a network has, today
-        return {keys.get(key, key): _renamed(item, within if key == "network" else keys) for key, item in value.items()}
-    return [_renamed(item, keys) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_renamed(item, keys) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "network" in value and "preprocessing" in value and "training" in value:
+        value = recipe_of_today(value)
+    within = {old: new for old, new in keys.items() if old != "architecture"}  # which a network has, today
+    found = {keys.get(key, key): _renamed(item, within if key == "network" else keys) for key, item in value.items()}
+    return {key: _of_today(key, item) for key, item in found.items()}
+
+
+def _of_today(key: str, value: Any) -> Any:
+    """The value or values of a recipe's key under the names of today."""
+    names = VALUES.get("training.monitor" if key == "monitor" else key)
+    if names is None:
+        return value
+    if isinstance(value, list):
+        return [_of_today(key, item) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def recipe_of_today(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,33 +33,34 @@ class Kind:
     Attributes:
         name: What messages call it.
         starts: Bytes, one of which it begins with, blanks and the case of letters aside.
-        holds: Bytes that it holds near its beginning.
+        holds: Bytes, one of which it holds near its beginning; any where there are none.
     """
 
     name: str
     starts: tuple[bytes, ...]
-    holds: bytes = b""
+    holds: tuple[bytes, ...] = (b"",)
 
     def fits(self, start: bytes) -> bool:
         """Whether a file that begins so is one, or is empty."""
         text = start.strip().lower()
-        return not text or (text.startswith(self.starts) and self.holds in text)
+        return not text or (text.startswith(self.starts) and any(held in text for held in self.holds))
 
 
 LINES = Kind("JSON lines of hilum predict", (b'{"path"', b'{"study"'))
-ROWS = Kind("table of hilum predict", (b"path,label,display,decision,", b"study,row,path,label,display,decision,"))
-MODEL = Kind("model file of hilum", (b"r",), b"\n\x05hilum\x12")  # `hilum.serving.onnx_file`; r is its first field
-PAGE = Kind("page of hilum", (b"<!doctype html",), b"hilum")
-CERTIFICATE = Kind("certificate of hilum", (b"{",), b'"miss_rate"')
+_COLUMNS = (b"path,label,label_name,decision,", b"path,label,display,decision,")  # of today, and of version 0.1
+ROWS = Kind("table of hilum predict", (*_COLUMNS, *(b"study,row," + names for names in _COLUMNS)))
+MODEL = Kind("model file of hilum", (b"r",), (b"\n\x05hilum\x12",))  # `hilum.serving.onnx_file`; r is its first field
+PAGE = Kind("page of hilum", (b"<!doctype html",), (b"hilum",))
+CERTIFICATE = Kind("certificate of hilum", (b"{",), (b'"false_negative_rate"', b'"miss_rate"'))
 LEDGER = Kind("ledger of hilum", (b'{"before":',))
-METRICS = Kind("metrics.json of hilum", (b"{",), b'"n_images"')
+METRICS = Kind("metrics.json of hilum", (b"{",), (b'"n_images"',))
 PREDICTIONS = Kind("table of hilum evaluate", (b"path,patient_id,label,predicted,",))
 DECISIONS = Kind("table of hilum evaluate", (b"path,patient_id,label,decision,",))
-ACCESS = Kind("access_log.json of hilum", (b"{",), b'"ledger"')
-COMPARISON = Kind("comparison of hilum", (b"{",), b'"hilum"')
-AUDIT = Kind("audit of hilum", (b"{",), b'"hilum"')
+ACCESS = Kind("access_log.json of hilum", (b"{",), (b'"ledger"',))
+COMPARISON = Kind("comparison of hilum", (b"{",), (b'"hilum"',))
+AUDIT = Kind("audit of hilum", (b"{",), (b'"hilum"',))
 CARD = Kind("model card of hilum", (b"---\nlibrary_name: hilum", b'---\nlibrary_name: "hilum"'))
-CONFIG = Kind("config.json of hilum", (b"{",), b'"model_type": "hilum"')
+CONFIG = Kind("config.json of hilum", (b"{",), (b'"model_type": "hilum"',))
 
 
 def check_target(

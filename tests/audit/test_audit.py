@@ -57,22 +57,22 @@ def test_planted_faults_are_named_worst_first(faulty):
     found = audit(root)
     severities = [finding.severity for finding in found.findings]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
-    text = json.dumps(found.facts["findings"])
+    text = json.dumps(found.report.to_json()["findings"])
     for what in ("copy", "of", "relabelled", "damaged"):
         assert names[what] in text, what
-    assert found.facts["duplicates"]["across_splits"] == 1
-    assert found.facts["duplicates"]["across_labels"] == 1
-    assert any({names["copy"], names["of"]} <= set(group) for group in found.facts["duplicates"]["groups"])
+    assert found.report.to_json()["duplicates"]["across_splits"] == 1
+    assert found.report.to_json()["duplicates"]["across_labels"] == 1
+    assert any({names["copy"], names["of"]} <= set(group) for group in found.report.to_json()["duplicates"]["groups"])
     assert "duplicates" in checks(found, "error")
-    assert found.fails("error")
+    assert not found.report.passed("error")
 
 
 def test_a_clean_set_has_no_errors(phantoms):
     found = audit(phantoms)
     assert checks(found, "error") == []
-    assert not found.fails("error")
-    assert found.facts["duplicates"]["across_patients"] == 0  # a patient's next image may be nearly the same
-    assert found.facts["provenance"] == []
+    assert found.report.passed("error")
+    assert found.report.to_json()["duplicates"]["across_patients"] == 0  # a patient's next image may be nearly the same
+    assert found.report.to_json()["provenance"] == []
 
 
 def test_what_was_mended_passes(faulty, tmp_path):
@@ -159,12 +159,12 @@ def test_the_seeds_own_data_are_recognised(seed_cxr, snapshot):
     worst = found.findings[0]
     assert (worst.check, worst.severity) == ("provenance", "error")
     snapshot(worst.message)
-    (known,) = found.facts["provenance"]
+    (known,) = found.report.to_json()["provenance"]
     assert "2018" in known["dataset"]
-    assert known["matched"] >= 0.99 * found.facts["n_images"]
+    assert known["matched"] >= 0.99 * found.report.to_json()["n_images"]
     assert known["labels"]["infected/covid"] >= 0.99 * 1493
-    assert found.facts["duplicates"]["across_splits"] == 0
-    assert len(found.facts["duplicates"]["groups"]) == 30
+    assert found.report.to_json()["duplicates"]["across_splits"] == 0
+    assert len(found.report.to_json()["duplicates"]["groups"]) == 30
     probes = {f.evidence["probe"]: f.severity for f in found.findings if f.check == "shortcuts"}
     assert not {"container", "dimensions"} & set(probes)  # no false container alarm
     assert "error" not in probes.values()
@@ -177,7 +177,7 @@ def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, s
     found = audit(seed_cxr.parent / "darkcovidnet")
     snapshot(found.findings[0].message)
     console = Console(width=80, file=io.StringIO())
-    console.print(audit_lines(found.facts))
+    console.print(audit_lines(found.report.to_json()))
     screen = console.file.getvalue()
     assert screen.count("\n") <= 50
     for clause in ("does not prove", "the file, not the lungs", "the disease from the"):
@@ -185,21 +185,21 @@ def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, s
     assert checks(found, "error").count("sources") == 1
     probes = {f.evidence["probe"]: f.severity for f in found.findings if f.check == "shortcuts"}
     assert probes["8x8 thumbnail"] == probes["histogram"] == probes["frame"] == "warning"
-    matched = {match["dataset"]: match["matched"] for match in found.facts["provenance"]}
+    matched = {match["dataset"]: match["matched"] for match in found.report.to_json()["provenance"]}
     assert matched["NIH ChestX-ray8"] == 1000
     assert matched["ieee8023/covid-chestxray-dataset"] == 124
 
 
 def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):
     found = audit(faulty[0])
-    groups = grouped(found.facts["findings"])
-    assert [finding for together in groups for finding in together] == found.facts["findings"]
+    groups = grouped(found.report.to_json()["findings"])
+    assert [finding for together in groups for finding in together] == found.report.to_json()["findings"]
     said = [(together[0]["check"], together[0]["severity"], together[0]["remedy"]) for together in groups]
     assert all(a != b for a, b in itertools.pairwise(said) if a[2])
     page = write_audit_page(tmp_path, found).read_text()
     articles = [part.split("<p>")[1].split("</p>")[0] for part in page.split("<article")[1:]]
     assert [html.unescape(text) for text in articles] == [together[0]["message"] for together in groups]
-    evidence = evidence_of(found, [f for f in found.facts["findings"] if f["check"] == "duplicates"][:1])
+    evidence = evidence_of(found, [f for f in found.report.to_json()["findings"] if f["check"] == "duplicates"][:1])
     shown = {picture.caption.partition(": ")[0] for picture in evidence.pictures}  # behind it: how it was changed
     assert shown >= {faulty[1]["copy"], faulty[1]["of"]}
     assert all(picture.uri for picture in evidence.pictures)

@@ -37,9 +37,9 @@ def test_unreadable_files_are_named_and_the_rest_is_audited(write_dataset):
     if os.geteuid():
         (folder / "locked.png").touch(mode=0)
     found = audit(root)
-    lost = {item["path"].split("/")[-1]: item["message"] for item in found.facts["unreadable"]}
+    lost = {item["path"].split("/")[-1]: item["message"] for item in found.report.to_json()["unreadable"]}
     assert set(lost) >= {"empty.png", "text.png", "cut.png", "gone.png"}
-    assert found.facts["n_images"] == 72
+    assert found.report.to_json()["n_images"] == 72
     (finding,) = [finding for finding in found.findings if finding.check == "unreadable"]
     assert finding.severity == "error"  # more than one in twenty
     assert all(path in json.dumps(finding.evidence) for path in lost)
@@ -59,8 +59,8 @@ def test_loops_of_links_end(write_dataset):
     (folder / "self.png").symlink_to("self.png")
     (folder / "again").symlink_to(folder)
     found = audit(root)
-    assert found.facts["n_images"] == 72
-    assert [item["path"] for item in found.facts["unreadable"]] == ["train/normal/self.png"]
+    assert found.report.to_json()["n_images"] == 72
+    assert [item["path"] for item in found.report.to_json()["unreadable"]] == ["train/normal/self.png"]
 
 
 def test_names_in_any_encoding_survive(write_dataset, hilum, tmp_path):
@@ -137,6 +137,6 @@ def test_a_hundred_thousand_tiny_files_take_no_minutes(tmp_path):
     begin = time.process_time()
     found = audit(tmp_path)
     assert time.process_time() - begin < 120
-    assert found.facts["n_images"] == 100
-    assert len(found.facts["unreadable"]) == 100_000
-    assert len(json.dumps(found.facts["findings"])) < 50_000
+    assert found.report.to_json()["n_images"] == 100
+    assert len(found.report.to_json()["unreadable"]) == 100_000
+    assert len(json.dumps(found.report.to_json()["findings"])) < 50_000

@@ -135,7 +135,7 @@ def test_both_ways_give_the_same(kind, monkeypatch):
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
 def test_a_large_image_is_reduced_to_the_same_bytes_in_strips(shape, fit, monkeypatch):
     from hilum.data import grey_values
-    from hilum.data import preprocessing as reduction
+    from hilum.data import images as reduction
 
     pixels = np.random.default_rng(0).random(shape, np.float32)
     for size in (40, 64, 301):

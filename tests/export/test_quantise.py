@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from hilum.data.cache import open_images
-from hilum.data.preprocessing import Preprocessing, reduce
+from hilum.data.images import reduce
+from hilum.data.preprocessing import Preprocessing
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.certificate import UpperSide, allowed_rank
 from hilum.evaluation.certificate_check import open_certificate, seal

@@ -24,8 +24,7 @@ Run = Callable[[bytes], bool]
 
 def image(content: bytes) -> bool:
     """One image or DICOM object, decoded and made ready for the network."""
-    from hilum.data.images import read_radiograph
-    from hilum.data.preprocessing import reduce
+    from hilum.data.images import read_radiograph, reduce
 
     refused = ""
     try:

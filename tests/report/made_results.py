@@ -149,7 +149,7 @@ def sweep(
         "data": "3b" * 32,
         "notes": [],
         "recipe": Recipe(name="small").model_dump(mode="json"),
-        "select": "loss",
+        "monitor": "loss",
         "swept": swept,
         "trials": trials,
         "groups": groups,

@@ -128,7 +128,7 @@ def test_a_cascade_has_a_map_for_each_decision(method, bundle_of, squares):
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
 def test_a_map_lands_where_the_network_saw_it(fit):
     """One pixel of the image, sent through the reduction, comes back to its place."""
-    from hilum.data.preprocessing import reduce
+    from hilum.data.images import reduce
 
     for height, width, y, x in [(300, 200, 100, 60), (200, 300, 70, 200), (240, 240, 200, 20)]:
         pixels = np.zeros((height, width), np.float32)

@@ -15,7 +15,7 @@ from hilum.serving import explanation_gallery as album_page
 from hilum.serving.explain import draw, explain
 from hilum.serving.explanation_gallery import Gallery, Map, Shown, write_pages
 from hilum.serving.model_file import open_model_file
-from hilum.serving.prediction import Answer
+from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
@@ -24,7 +24,7 @@ LABELS = ("normal", "infected/covid", "infected/non-covid")
 def shown(number, truth, label, probability, name="", decision="flag", notes=("A lateral view.",)):
     rest = (1 - probability) / 2
     probabilities = {one: probability if one == label else rest for one in LABELS}
-    answer = Answer(f"{number}.png", label, label, probabilities, decision, "because <of> this", notes)
+    answer = Prediction(f"{number}.png", label, label, probabilities, decision, "because <of> this", notes)
     maps = (Map(label, "", probability, 3.25, label == "normal", "activation"),)
     return Shown(f"{number}.png.jpg", (648, 364), name or f"{number}.png", answer, truth, maps)
 
@@ -73,7 +73,7 @@ def test_wrong_answers_come_first_and_then_what_has_to_be_looked_at(model_file, 
         shown(7, "infected/covid", "normal", 0.9, decision="abstain"),  # got no answer
         shown(8, "", "infected/covid", 0.7),
     ]
-    failed = [Answer("bad.png", error="an empty file. Remove it.")]
+    failed = [Prediction("bad.png", error="an empty file. Remove it.")]
     text = write_pages(tmp_path, given, failed, model_file).read_text()
     page = Reader(text)
     assert page.names == ["6.png", "4.png", "2.png", "8.png", "5.png", "3.png", "7.png", "1.png"]
@@ -137,7 +137,7 @@ def test_many_images_are_paged_and_loaded_as_they_come_into_sight(model_file, tm
 def test_names_of_files_are_not_taken_for_html(model_file, tmp_path):
     name = '<b>"a" & b?#.png'
     one = shown(1, "normal", "normal", 0.9, name)
-    text = write_pages(tmp_path, [one], [Answer(name, error="x")], model_file).read_text()
+    text = write_pages(tmp_path, [one], [Prediction(name, error="x")], model_file).read_text()
     page = Reader(text)
     assert "".join(page.names) == name
     assert page.alts[0].startswith(f"{name}: ")

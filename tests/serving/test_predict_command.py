@@ -30,7 +30,7 @@ def test_json_on_standard_output_is_one_object_a_line_and_nothing_else(hilum, bu
     assert rows[0]["model"] == predictor.model
     expected = [list(answer.probabilities.values()) for answer in predictor.predict_many(files[:20])]
     np.testing.assert_allclose([list(row["probabilities"].values()) for row in rows[:20]], expected, atol=1e-6)
-    assert rows[20].keys() == {"path", "error", "model"}
+    assert rows[20].keys() == {"path", "error", "model", "schema_version"}
     assert "an empty file" in rows[20]["error"]
 
 

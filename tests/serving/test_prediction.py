@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hilum.serving.console import MOST, Summary, answer_lines, fold
 from hilum.serving.model_file import open_model_file, shipped_model
-from hilum.serving.prediction import Answer, decide, legend, score_of
+from hilum.serving.prediction import Prediction, decide, legend, score_of
 from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
@@ -40,7 +40,7 @@ def answer(model_file, path, row, unlike="", notes=()):
     found = probabilities(*row)
     label = max(found, key=found.get)
     decision, reason = decide(model_file, found, unlike=unlike)
-    return Answer(path, label, model_file.label_name[label], found, decision, reason, notes)
+    return Prediction(path, label, model_file.label_name[label], found, decision, reason, notes)
 
 
 def screen(summary, width=80):
@@ -119,7 +119,7 @@ def test_the_most_urgent_come_first_and_few_are_kept(certified, images):
     summary, given = Summary(certified), []
     for number, (score, kind) in enumerate(images):
         if kind == "error":
-            summary.add(Answer(f"{number}.png", error="bad"))
+            summary.add(Prediction(f"{number}.png", error="bad"))
             continue
         given.append(answer(certified, f"{number}.png", (1 - score, score, 0), unlike=kind))
         summary.add(given[-1])
@@ -179,7 +179,7 @@ def test_many_labels_fit(certified):
     model_file = replace(certified, facts=facts | {"positive_label": None, "healthy": []})
     summary = Summary(model_file)
     found = dict.fromkeys(labels, 1 / 17) | {"label c": 0.5}
-    summary.add(Answer("a.png", "label c", "label c", found, "undecided", "no operating point"))
+    summary.add(Prediction("a.png", "label c", "label c", found, "undecided", "no operating point"))
     text = screen(summary)
     assert "50.0 %" in text
     assert "label c" in text.splitlines()[1]

@@ -17,7 +17,7 @@ from hilum.errors import UsageError
 from hilum.evaluation.predictions import Predictions
 from hilum.serving.inputs import group_files
 from hilum.serving.model_file import open_model_file, shipped_model
-from hilum.serving.prediction import Answer, decide, legend
+from hilum.serving.prediction import Prediction, decide, legend
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import decide_study, predict_studies
 from wording import numbers
@@ -48,12 +48,12 @@ def study(model_file, *images):
     answers = []
     for number, image in enumerate(images):
         if isinstance(image, str):
-            answers.append(Answer(f"{number}.png", error=image))
+            answers.append(Prediction(f"{number}.png", error=image))
             continue
         score, unlike = image if isinstance(image, tuple) else (image, "")
         found = dict(zip(LABELS, (1 - score, score, 0.0), strict=True))
         answers.append(
-            Answer(f"{number}.png", LABELS[0], "x", found, *decide(model_file, found, unlike=unlike, of_study=True))
+            Prediction(f"{number}.png", LABELS[0], "x", found, *decide(model_file, found, unlike=unlike, of_study=True))
         )
     return decide_study(model_file, "s", answers)
 
@@ -130,7 +130,7 @@ def test_evaluation_and_serving_decide_alike(shipped, data):
     def served(k, *, of_study):
         found = dict(zip(LABELS, rows[k], strict=True))
         decided = decide(model_file, found, unlike=reasons[k], of_study=of_study)
-        return Answer(paths[k], LABELS[0], "x", found, *decided)
+        return Prediction(paths[k], LABELS[0], "x", found, *decided)
 
     for k, patient in enumerate(patients):
         assert served(k, of_study=False).decision == evaluated.images[k]

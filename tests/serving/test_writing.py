@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hilum.errors import UsageError
-from hilum.serving.prediction import Answer
+from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
 from hilum.serving.writing import takes_stdout, unfinished, writing
 from killing import digests, in_child
@@ -45,7 +45,7 @@ def write(predictor, answers, lines=None, table=None, **options):
 
 def answer(predictor, number, path=""):
     labels = predictor.model_file.labels
-    return Answer(path or f"{number}.png", labels[0], labels[0], dict.fromkeys(labels, 1 / len(labels)), "clear")
+    return Prediction(path or f"{number}.png", labels[0], labels[0], dict.fromkeys(labels, 1 / len(labels)), "clear")
 
 
 def test_inputs_keep_every_byte_whatever_option_takes_their_names(predictor, images, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hilum import __version__
 from hilum.audit.checks.composition import Patients, compose, composition_findings, count_patients, patient_findings
@@ -18,7 +17,16 @@ from hilum.audit.checks.public_sets import findings as public_set_findings
 from hilum.audit.checks.shortcuts import Shortcuts, probe_shortcuts
 from hilum.audit.checks.shortcuts import findings as shortcut_findings
 from hilum.audit.checks.sources import findings as source_findings
-from hilum.audit.findings import ORDER, Finding, Severity, dataset_key, remember, worst_first
+from hilum.audit.findings import (
+    AuditReport,
+    Composition,
+    DuplicateGroups,
+    Finding,
+    KnownPatients,
+    dataset_key,
+    remember,
+    worst_first,
+)
 from hilum.audit.near_duplicates.codes import remark
 from hilum.audit.scan import Scan, scan
 from hilum.data.dataset import Table
@@ -51,7 +59,7 @@ class Evidence:
     patients: Patients
     shortcuts: Shortcuts
     matches: tuple[Match, ...]
-    counted: dict[str, Any]
+    counted: Composition
     labels: LabelErrors | None
 
 
@@ -72,21 +80,19 @@ class Audit(Evidence):
     """All that an audit knows: the evidence, and what follows from it.
 
     Attributes:
-        findings: Worst first.
-        facts: What ``audit.json`` holds.
+        report: What ``audit.json`` holds.
     """
 
-    findings: tuple[Finding, ...]
-    facts: dict[str, Any]
+    report: AuditReport
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Worst first."""
+        return self.report.findings
 
     def group_of(self) -> dict[int, int]:
         """The number of the duplicate group by position; images without copies are absent."""
         return {position: number for number, group in enumerate(self.duplicates.groups) for position in group}
-
-    def fails(self, on: Severity) -> bool:
-        """Whether anything was found that is as bad as `on`, ``warning`` or ``error``, or worse."""
-        worst = ORDER[: ORDER.index(on) + 1]
-        return any(finding.severity in worst for finding in self.findings)
 
 
 def check_audit(out: Path) -> None:
@@ -116,11 +122,11 @@ def write_audit(found: Audit, out: Path) -> Path:
     file = out / FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
-        save_json(file, found.facts)
+        save_json(file, found.report.to_json())
     except OSError as error:
         msg = f"{out}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    remember(found.facts, dataset_key(found.scan.table.rows), out)
+    remember(found.report.to_json(), dataset_key(found.scan.table.rows), out)
     return file
 
 
@@ -160,28 +166,28 @@ def audit(
     evidence = Evidence(seen, copies, whose, shortcuts, matches, counted, doubts)
     found = worst_first(finding for check in CHECKS for finding in check(evidence))
     paths = [row.path for row in seen.table.rows]
-    facts = {
-        "hilum": __version__,
-        "data": str(data.resolve()),
-        **counted,
-        "findings": [finding.as_json() for finding in found],
-        "duplicates": {
-            "groups": [[paths[i] for i in group] for group in copies.groups],
-            "across_splits": len(copies.across_splits),
-            "across_labels": len(copies.across_labels),
-            "across_patients": len(copies.across_patients),
-        },
-        "patients": {
-            "known": sum(map(bool, whose.patient)) / len(seen),
-            "images": sum(map(bool, whose.patient)),
-            "number": len(whose.images),
-            "how": sorted(set(whose.how)),
-            "across_splits": len(whose.across_splits),
-            "several_labels": len(whose.several_labels),
-        },
-        "shortcuts": [shortcut.as_json() for shortcut in shortcuts.found],
-        "provenance": [match.as_json() for match in matches],
-        "label_errors": doubts.as_json(seen.table) if doubts else None,
-        "notes": [*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
-    }
-    return Audit(**vars(evidence), findings=tuple(found), facts=facts)
+    report = AuditReport(
+        **dict(counted),
+        hilum=__version__,
+        data=str(data.resolve()),
+        findings=found,
+        duplicates=DuplicateGroups(
+            groups=[[paths[i] for i in group] for group in copies.groups],
+            across_splits=len(copies.across_splits),
+            across_labels=len(copies.across_labels),
+            across_patients=len(copies.across_patients),
+        ),
+        patients=KnownPatients(
+            known=sum(map(bool, whose.patient)) / len(seen),
+            images=sum(map(bool, whose.patient)),
+            number=len(whose.images),
+            how=sorted(set(whose.how)),
+            across_splits=len(whose.across_splits),
+            several_labels=len(whose.several_labels),
+        ),
+        shortcuts=[shortcut.reported() for shortcut in shortcuts.found],
+        provenance=[match.reported() for match in matches],
+        label_errors=doubts.reported(seen.table) if doubts else None,
+        notes=[*seen.table.notes, *shortcuts.notes, *filter(None, [remark(len(seen))])],
+    )
+    return Audit(**vars(evidence), report=report)

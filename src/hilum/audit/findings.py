@@ -1,4 +1,4 @@
-"""What an audit says: findings, each with its severity, its evidence and its remedy, and how audits are kept."""
+"""What an audit says: its report of findings, each with severity, evidence and remedy, and how reports are kept."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
 
 from hilum import __version__
 from hilum.data.cache_files import PRIVATE, cache_folder, make_private
 from hilum.data.dataset import Row
+from hilum.earlier import current
 from hilum.files import read_text, save_json
 from hilum.text import printable
 
@@ -59,6 +62,167 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """For ``audit.json``."""
         return asdict(self)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UnreadableFile(_Part):
+    """A file that cannot be read, and why."""
+
+    path: str
+    message: str
+
+
+class DuplicateGroups(_Part):
+    """Copies of one picture.
+
+    Attributes:
+        groups: Paths of the images of each group.
+        across_splits: Groups in more than one split.
+        across_labels: Groups under more than one label.
+        across_patients: Groups of more than one patient.
+    """
+
+    groups: list[list[str]]
+    across_splits: int
+    across_labels: int
+    across_patients: int
+
+
+class KnownPatients(_Part):
+    """Whose images they are.
+
+    Attributes:
+        known: Share of the images whose patient is known, 0 to 1.
+        images: Images whose patient is known.
+        number: Patients.
+        how: What told the patients, such as ``column``.
+        across_splits: Patients in more than one split.
+        several_labels: Patients with images of more than one label.
+    """
+
+    known: float
+    images: int
+    number: int
+    how: list[str]
+    across_splits: int
+    several_labels: int
+
+
+class ShortcutProbe(_Part):
+    """How well a probe tells one label from the rest; see `hilum.audit.checks.shortcuts.Shortcut`."""
+
+    probe: str
+    kind: Literal["container", "pixels"]
+    label: str
+    auroc: float
+    low: float | None
+    high: float | None
+    p_value: float
+
+
+class RecognisedSet(_Part):
+    """A public dataset that images come from, how many, and how many of each label."""
+
+    dataset: str
+    matched: int
+    labels: dict[str, int]
+    message: str
+
+
+class UnlikelyLabel(_Part):
+    """An image whose label a model finds less probable than another."""
+
+    path: str
+    label: str
+    likely: str
+    p_label: float
+    p_likely: float
+
+
+class LabelIssues(_Part):
+    """Labels that may be wrong, who judged them and how, and how many images were judged."""
+
+    run: str
+    how: str
+    judged: int
+    label_issues: list[UnlikelyLabel]
+
+
+class Composition(_Part):
+    """What a dataset is made of.
+
+    Attributes:
+        n_images: Readable images.
+        n_patients: Patients; None where they are not all known.
+        labels: Every label, in the dataset's order.
+        counts: Images by split and label; without splits the one key ``all``.
+        sources: Images by source.
+        formats: Images by file format.
+        modes: Images by colour mode, as Pillow names them.
+        sizes: Images by size in pixels, the 20 most frequent.
+        n_sizes: Number of sizes.
+        unreadable: Files that cannot be read.
+    """
+
+    n_images: int
+    n_patients: int | None
+    labels: list[str]
+    counts: dict[str, dict[str, int]]
+    sources: dict[str, int]
+    formats: dict[str, int]
+    modes: dict[str, int]
+    sizes: dict[str, int]
+    n_sizes: int
+    unreadable: list[UnreadableFile]
+
+
+class AuditReport(Composition):
+    """What ``audit.json`` holds, besides the dataset's composition.
+
+    Attributes:
+        schema_version: Of this form.
+        hilum: Version that made it.
+        data: The dataset, as a path.
+        findings: Worst first.
+        duplicates: Copies of one picture.
+        patients: Whose images they are.
+        shortcuts: What tells labels without the lungs.
+        provenance: Public datasets that images come from.
+        label_errors: Labels that may be wrong; None where no model was asked.
+        notes: What has to be known besides.
+    """
+
+    schema_version: Literal[1] = 1
+    hilum: str
+    data: str
+    findings: list[Finding]
+    duplicates: DuplicateGroups
+    patients: KnownPatients
+    shortcuts: list[ShortcutProbe]
+    provenance: list[RecognisedSet]
+    label_errors: LabelIssues | None
+    notes: list[str]
+
+    def passed(self, gate: Severity) -> bool:
+        """Whether nothing was found that is as bad as `gate`, ``warning`` or ``error``, or worse."""
+        return not any(finding.severity in ORDER[: ORDER.index(gate) + 1] for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``audit.json``."""
+        first = {"schema_version": self.schema_version, "hilum": self.hilum, "data": self.data}
+        return first | self.model_dump()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """A report that was read, also one of version 0.1.
+
+        Raises:
+            ValueError: It is not what ``audit.json`` holds.
+        """
+        return cls.model_validate(current(document))
 
 
 def understood(findings: Iterable[Any]) -> list[Finding]:

@@ -83,7 +83,7 @@ def demo(
 
     result = run_demo(data, out, seed=seed, read=read, progress=progress_for_terminal())
     injected = result.injected.as_json() if result.injected else None
-    show(demo_lines(result.audit.facts, injected, PLANTED_IN_WORDS))
+    show(demo_lines(result.audit.report.to_json(), injected, PLANTED_IN_WORDS))
     print_metrics(result.evaluation.metrics)
     say(f"audit: {out / 'audit' / 'audit.html'}")
     say(f"report: {result.report}")
@@ -167,16 +167,16 @@ def audit(
     write_audit(found, out)
     page = write_audit_page(out, found)
     if as_json:
-        print_json(found.facts)
+        print_json(found.report.to_json())
     else:
-        show(audit_lines(found.facts))
+        show(audit_lines(found.report.to_json()))
         say(f"page: {page}")
     if mended:
         unreadable = [item.path for item in found.scan.unreadable]
         log = write_fixed(fix(found.scan.table, found.patients.patient, found.group_of(), unreadable), mended)
         say(f"mended table: {mended}; what was done: {log}", err=as_json)
         say(f"next: hilum train {mended} --out RUN", err=as_json)
-    if gate and found.fails("warning" if gate == "warning" else "error"):
+    if gate and not found.report.passed("warning" if gate == "warning" else "error"):
         msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
         raise GateError(msg)
 
@@ -346,6 +346,7 @@ def summary(
 
 app.command()(model_commands.export)
 app.command()(model_commands.predict)
+app.command()(model_commands.schema)
 
 
 def _recipe(name: str | None, settings: list[str] | None) -> Recipe:

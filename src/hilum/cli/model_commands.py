@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from hilum.cli.arguments import say, show
+from hilum.cli.arguments import print_json, say, show
 from hilum.errors import TableError, UsageError
 from hilum.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hilum.serving.prediction import Answer
+    from hilum.serving.prediction import Prediction
     from hilum.serving.predictor import Predictor
 
 
@@ -138,6 +138,23 @@ def predict(
         raise typer.Exit(1)
 
 
+def schema(
+    of: Annotated[str, typer.Argument(metavar="audit|prediction", help="Of audit.json, or predict --json.")],
+) -> None:
+    """Print the JSON Schema of what `hilum audit` or a line of `hilum predict --json` writes."""
+    from pydantic import TypeAdapter
+
+    from hilum.audit.findings import AuditReport
+    from hilum.serving.prediction import Line
+
+    forms: dict[str, TypeAdapter[Any]] = {"audit": TypeAdapter(AuditReport), "prediction": TypeAdapter(Line)}
+    if of not in forms:
+        msg = f"no schema of '{of}'. There are: {', '.join(forms)}"
+        raise UsageError(msg)
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    print_json(dialect | forms[of].json_schema(mode="serialization"))
+
+
 def _predict_studies(
     paths: list[Path],
     how: str,
@@ -193,19 +210,19 @@ def _no_paths(given: dict[str, str | Path | None]) -> str:
     return "no image was named. Write: hilum predict IMAGE, or a folder of images."
 
 
-def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Answer]:
+def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Prediction]:
     """All answers, each drawn before the next is asked for."""
     from hilum.errors import ExtraError, ImageError
     from hilum.serving.explain import explain
     from hilum.serving.explanation_gallery import Gallery
-    from hilum.serving.prediction import Answer
+    from hilum.serving.prediction import Prediction
 
     gallery = Gallery(folder, files, predictor.model_file)
     for file in files:
         try:
             found = explain(predictor, file, method=method)
         except (ImageError, ExtraError) as error:
-            failed = Answer(str(file), error=str(error).removeprefix(f"{file}: "))
+            failed = Prediction(str(file), error=str(error).removeprefix(f"{file}: "))
             gallery.fail(failed)
             yield failed
         else:

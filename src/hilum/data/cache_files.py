@@ -18,8 +18,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hilum.data.images import LARGEST_FILE, read_bytes, read_radiograph
-from hilum.data.preprocessing import Preprocessing, reduce
+from hilum.data.images import LARGEST_FILE, read_bytes, read_radiograph, reduce
+from hilum.data.preprocessing import Preprocessing
 from hilum.errors import CacheError, ImageError, PassingImageError
 from hilum.files import open_regular, read_text, read_whole, save_json
 

@@ -12,8 +12,8 @@ import torch
 
 import hilum
 from hilum.data.cache import Images
+from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
-from hilum.data.preprocessing import SCHEME
 from hilum.errors import CheckpointError, RunError, UsageError
 from hilum.evaluation.certificate_check import certificate_in_force
 from hilum.evaluation.certificate_check import seal as seal_certificate

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from hilum.text import escape, printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("remark", "card_intro")}
+WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("remark", "remarks")}
 
 
 def audit_lines(facts: Mapping[str, Any]) -> RenderableType:

@@ -130,7 +130,7 @@ def evidence_of(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence
         rows = [(name, *(f"{n:,}" for n in counts)) for name, counts in evidence["images"].items()]
         return Evidence(head=("source", *evidence["labels"]), rows=tuple(rows))
     if check == "sources" and "matched" in evidence:
-        labels = audit.facts["labels"]
+        labels = audit.report.labels
         told = [(name, *(f"{by.get(label, 0):,}" for label in labels)) for name, by in evidence["matched"].items()]
         return Evidence(head=("recognised as of", *labels), rows=tuple(told))
     if check == "unreadable":
@@ -181,7 +181,7 @@ def _suspects(audit: Audit) -> tuple[Picture, ...]:
 
 def _recognised(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
     (match,) = [match for match in audit.matches if match.known.name == evidence["dataset"]]
-    wanted = evidence["labels"] if "label" in evidence else audit.facts["labels"]
+    wanted = evidence["labels"] if "label" in evidence else audit.report.labels
     chosen = [i for i in match.positions if audit.scan.table.rows[i].label in wanted]
     return _named(audit, _some(audit, chosen, MOST))
 
@@ -203,7 +203,7 @@ def _shortcut(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence:
         return Evidence(pictures=(*means, *_named(audit, examples)))
     probes = [finding["evidence"]["probe"] for finding in findings]
     asked = {name: values for probe in probes for name, values in _values(audit, probe).items()}
-    labels = audit.facts["labels"]
+    labels = audit.report.labels
     rows = audit.scan.table.rows
     told = [
         (name, *(_told([v for v, row in zip(values, rows, strict=True) if row.label == label]) for label in labels))
@@ -291,7 +291,7 @@ def write_audit_page(folder: Path, audit: Audit) -> Path:
 
 def page_content(audit: Audit) -> dict[str, Any]:
     """Everything the template shows, by name."""
-    facts = audit.facts
+    facts = audit.report.to_json()
     colours = figures.label_colours(facts["labels"])
     counts = facts["counts"]
     by_label = [

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from hilum.data.images import WARNED
 from hilum.decision.operating_point import DECISIONS
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import Answer, legend, score_of, urgency
-from hilum.serving.studies import Study
+from hilum.serving.prediction import Prediction, legend, score_of, urgency
+from hilum.serving.studies import StudyPrediction
 from hilum.text import printable
 
 if TYPE_CHECKING:
@@ -64,17 +64,17 @@ class Urgent(Generic[Shown]):
         return [one for _, _, one in sorted(self._urgent, key=lambda item: item[:2], reverse=True)]
 
 
-class Summary(Urgent[Answer]):
+class Summary(Urgent[Prediction]):
     """Counts all answers and keeps the most urgent."""
 
     def __init__(self, model_file: ModelFile) -> None:
         super().__init__(model_file, MOST)
         self.labels: Counter[str] = Counter()
-        self.failed: list[Answer] = []  # the first of them
+        self.failed: list[Prediction] = []  # the first of them
         self.errors = 0
         self.warned = 0  # answers about images that their decoder complained of
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Prediction) -> None:
         """Take one more answer into account."""
         if answer.error:
             self.errors += 1
@@ -142,7 +142,11 @@ def closing(model_file: ModelFile, *, of_study: bool = False) -> list[Renderable
 
 
 def _answers(
-    model_file: ModelFile, rows: Sequence[Answer], names: Sequence[str], asides: dict[str, int], notes: dict[str, int]
+    model_file: ModelFile,
+    rows: Sequence[Prediction],
+    names: Sequence[str],
+    asides: dict[str, int],
+    notes: dict[str, int],
 ) -> Table:
     """One row an answer; what is said of several stands in `notes` once, which receives it."""
     from rich.table import Table
@@ -174,7 +178,7 @@ def _answers(
     return table
 
 
-def _remarks(answer: Answer) -> Iterator[str]:
+def _remarks(answer: Prediction) -> Iterator[str]:
     if answer.decision == "abstain":
         yield answer.reason
     yield from answer.notes
@@ -265,14 +269,14 @@ MOST_STUDIES = 25  # studies that are shown
 IMAGES = 4  # of each
 
 
-class StudySummary(Urgent[Study]):
+class StudySummary(Urgent[StudyPrediction]):
     """Counts all studies and keeps the most urgent."""
 
     def __init__(self, model_file: ModelFile) -> None:
         super().__init__(model_file, MOST_STUDIES)
         self.images = self.unreadable = 0
 
-    def add(self, study: Study) -> None:
+    def add(self, study: StudyPrediction) -> None:
         """Take one more study into account."""
         self.images += len(study.images)
         self.unreadable += study.unreadable
@@ -328,14 +332,14 @@ def study_lines(summary: StudySummary) -> RenderableType:
     return Group(*parts)
 
 
-def _need(model_file: ModelFile, answer: Answer) -> tuple[int, float]:
+def _need(model_file: ModelFile, answer: Prediction) -> tuple[int, float]:
     """Small for the image to show first: one that could not be read, then by decision and score."""
     if answer.error:
         return -len(DECISIONS), 0.0
     return -DECISIONS.index(answer.decision), -score_of(model_file, answer.probabilities)
 
 
-def _image(model_file: ModelFile, answer: Answer) -> list[RenderableType]:
+def _image(model_file: ModelFile, answer: Prediction) -> list[RenderableType]:
     from rich.text import Text
 
     name = Text(f"  {printable(answer.path)}", "dim")

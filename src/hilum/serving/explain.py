@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.data.preprocessing import reduce
+from hilum.data.images import reduce
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ImageError, UsageError
 from hilum.serving.inputs import Source, name_of, read_source
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import Answer
+from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor, comparable
 
 Floats = NDArray[np.float32]
@@ -47,7 +47,7 @@ class Heatmap:
 class Explanation:
     """An answer, the picture it is about (shape (H, W), 0 to 1), and a heatmap for each decision of the network."""
 
-    answer: Answer
+    answer: Prediction
     pixels: Floats
     heatmaps: tuple[Heatmap, ...]
     method: str
@@ -117,7 +117,7 @@ def onto_image(values: Floats, fit: str, shape: tuple[int, ...]) -> Floats:
 
     Args:
         values: Of shape (h, w), over the whole input.
-        fit: As in `hilum.data.preprocessing.reduce`.
+        fit: As in `hilum.data.images.reduce`.
         shape: The image's, (H, W).
     """
     height, width = shape

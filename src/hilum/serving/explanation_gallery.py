@@ -19,7 +19,7 @@ from hilum.files import read_whole, save_bytes, save_text
 from hilum.outputs import PAGE, check_folder, check_target
 from hilum.serving.explain import Explanation, decisions, draw, full_colour, is_healthy
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import Answer, legend, urgency
+from hilum.serving.prediction import Prediction, legend, urgency
 from hilum.templating import render
 from hilum.text import printable, result_matrix
 
@@ -67,7 +67,7 @@ class Shown:
     picture: str
     size: tuple[int, int]
     name: str
-    answer: Answer
+    answer: Prediction
     truth: str
     maps: tuple[Map, ...] = ()
 
@@ -78,7 +78,7 @@ class Shown:
         return "wrong" if self.truth not in ("", self.answer.label) and decision != "abstain" else decision
 
 
-def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Answer], model_file: ModelFile) -> Path:
+def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Prediction], model_file: ModelFile) -> Path:
     """Write ``index.html``, and ``page-2.html`` and so on where there are more than `PER_PAGE` pictures.
 
     Args:
@@ -136,7 +136,7 @@ def _file(number: int) -> str:
     return f"page-{number + 1}.html" if number else "index.html"
 
 
-def _summary(shown: Sequence[Shown], failed: Sequence[Answer], model_file: ModelFile) -> dict[str, Any]:
+def _summary(shown: Sequence[Shown], failed: Sequence[Prediction], model_file: ModelFile) -> dict[str, Any]:
     """How many images there are by triage decision, and by truth and answer where folders name the truth."""
     kinds = Counter(one.answer.decision for one in shown)
     pairs = Counter((one.truth, one.answer.label) for one in shown if one.truth)
@@ -175,7 +175,7 @@ def _figure(one: Shown, model_file: ModelFile) -> Mapping[str, Any]:
             {
                 "child": model_file.label_name.get(item.child, item.child),
                 "share": model_file.percent(item.share),
-                "given": item.decision,
+                "node": item.decision,
                 "full": f"{item.full_colour:.1f}",
                 "healthy": item.healthy,
                 "method": METHODS[item.method],
@@ -213,7 +213,7 @@ class Gallery:
         folders = [os.path.abspath(path.parent) for path in self.paths]  # noqa: PTH100 - links are kept
         self.root = os.path.commonpath(folders)
         self.shown: list[Shown] = []
-        self.failed: list[Answer] = []
+        self.failed: list[Prediction] = []
         self._check()
         self.earlier = (self.folder / INDEX).exists()  # pictures of versions before have no comment
         try:
@@ -282,7 +282,7 @@ class Gallery:
             return True
         return file.is_file() and (self.earlier or COMMENT in read_whole(file, limit=2**30)[:4096])
 
-    def fail(self, answer: Answer) -> None:
+    def fail(self, answer: Prediction) -> None:
         """Take in an image that could not be read."""
         self.failed.append(answer)
 

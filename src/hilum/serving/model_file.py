@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from hilum.data.preprocessing import SCHEME
+from hilum.data.images import SCHEME
 from hilum.decision.operating_point import OperatingPoint, members_of
 from hilum.earlier import current
 from hilum.errors import ModelFileError
@@ -255,7 +255,7 @@ class ModelFile:
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
-        """``size``, ``fit`` and ``equalise``, as `hilum.data.preprocessing.reduce` takes them."""
+        """``size``, ``fit`` and ``equalise``, as `hilum.data.images.reduce` takes them."""
         return {key: self.facts["preprocessing"][key] for key in ("size", "fit", "equalise")}
 
     @property

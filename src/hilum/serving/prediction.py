@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NotRequired, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict  # which pydantic asks for, to make a schema of it in Python 3.11
 
 from hilum.decision.operating_point import (
     ABSTAIN,
@@ -20,6 +21,7 @@ from hilum.decision.operating_point import (
     triage,
     triage_images,
 )
+from hilum.earlier import current
 from hilum.serving.model_file import ModelFile
 
 COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
@@ -27,8 +29,57 @@ COLOUR = "a colour picture, and radiographs are grey"
 UNCERTIFIED = "no operating point"
 
 
+class ModelName(TypedDict):
+    """The model file that gave an answer."""
+
+    name: str
+    sha256: str
+
+
+class PredictionLine(TypedDict):
+    """A line of ``hilum predict --json`` about an image; see `Prediction`."""
+
+    path: str
+    label: str
+    label_name: str
+    probabilities: dict[str, float]
+    decision: str
+    reason: str
+    notes: list[str]
+    p_in_distribution: float | None
+    model: NotRequired[ModelName]  # not within a study, which has it once
+    schema_version: NotRequired[Literal[1]]
+
+
+class UnreadableLine(TypedDict):
+    """A line about an image that cannot be read."""
+
+    path: str
+    error: str
+    model: NotRequired[ModelName]
+    schema_version: NotRequired[Literal[1]]
+
+
+class StudyLine(TypedDict):
+    """A line of ``hilum predict --study HOW --json``; see `hilum.serving.studies.StudyPrediction`."""
+
+    study: str
+    decision: str
+    reason: str
+    score: float | None
+    n_images: int
+    n_unreadable: int
+    notes: list[str]
+    images: list[PredictionLine | UnreadableLine]
+    model: ModelName
+    schema_version: Literal[1]
+
+
+Line = PredictionLine | UnreadableLine | StudyLine
+
+
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Prediction:
     """The answer about one image, or why there is none.
 
     Attributes:
@@ -55,14 +106,15 @@ class Answer:
     p_in_distribution: float | None = None
     error: str = ""
 
-    def to_json(self, model: Mapping[str, str]) -> dict[str, Any]:
+    def to_json(self, model: Mapping[str, str]) -> PredictionLine | UnreadableLine:
         """The object of one line of ``hilum predict --json``.
 
         Args:
             model: ``name`` and ``sha256`` of the model file.
         """
+        named: ModelName = {"name": model["name"], "sha256": model["sha256"]}
         if self.error:
-            return {"path": self.path, "error": self.error, "model": dict(model)}
+            return {"path": self.path, "error": self.error, "model": named, "schema_version": 1}
         return {
             "path": self.path,
             "label": self.label,
@@ -72,8 +124,23 @@ class Answer:
             "reason": self.reason,
             "notes": list(self.notes),
             "p_in_distribution": self.p_in_distribution,
-            "model": dict(model),
+            "model": named,
+            "schema_version": 1,
         }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """A prediction from the object of one line, also of version 0.1, and without the model's name.
+
+        Raises:
+            ValueError: It is no line of ``hilum predict --json`` about an image.
+        """
+        found = {key: value for key, value in current(line).items() if key not in ("model", "schema_version")}
+        try:
+            return cls(**found | {"notes": tuple(found.get("notes", ()))})
+        except TypeError as error:
+            msg = f"no line of hilum predict --json about an image ({error})"
+            raise ValueError(msg) from error
 
     def to_row(self, labels: Sequence[str], model: Mapping[str, str]) -> list[str]:
         """The cells of one row of ``hilum predict --csv`` (see `columns`)."""
@@ -172,7 +239,7 @@ def score_of(model_file: ModelFile, probabilities: Mapping[str, float]) -> float
     return 1 - sum(probabilities[label] for label in model_file.healthy) if model_file.healthy else 0.0
 
 
-def urgency(model_file: ModelFile, answer: Answer) -> tuple[int, float]:
+def urgency(model_file: ModelFile, answer: Prediction) -> tuple[int, float]:
     """What to look at first, the largest: flagged images, then those abstained on; among them by `score_of`.
 
     Args:

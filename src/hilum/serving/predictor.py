@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.preprocessing import reduce
+from hilum.data.images import reduce
 from hilum.data.process_pool import usable_cores
 from hilum.decision.ood import ARRAYS, SIDE, Reference
 from hilum.decision.operating_point import why_no_probabilities
 from hilum.errors import ExtraError, ImageError, ModelFileError
 from hilum.serving.inputs import Source, name_of, read_source
 from hilum.serving.model_file import ModelFile, malformed, open_model_file, shipped_model
-from hilum.serving.prediction import Answer, decide
+from hilum.serving.prediction import Prediction, decide
 from hilum.serving.session import CHUNK, Runs, Session
 from hilum.text import printable
 
@@ -168,7 +168,7 @@ class Predictor:
             self.model_file, self.in_distribution.features.shape[1] if self.in_distribution else None
         )
 
-    def predict(self, source: Source, name: str = "") -> Answer:
+    def predict(self, source: Source, name: str = "") -> Prediction:
         """Answer about one image.
 
         Args:
@@ -185,7 +185,9 @@ class Predictor:
         row, likeness = next(self.judge(pixels[None]))
         return self.say(name, row, chroma, notes, likeness)
 
-    def predict_many(self, sources: Iterable[Source], *, start: int = 1, of_study: bool = False) -> Iterator[Answer]:
+    def predict_many(
+        self, sources: Iterable[Source], *, start: int = 1, of_study: bool = False
+    ) -> Iterator[Prediction]:
         """Answer about any number of images in their order; one that cannot be read becomes an answer with an `error`.
 
         Sources are taken as answers are, so that memory does not grow with their number. This thread only waits, so
@@ -203,7 +205,7 @@ class Predictor:
 
         numbered = enumerate(iter(sources), start)
         first = list(islice(numbered, CHUNK))
-        waiting: deque[Future[list[Answer]]] = deque()
+        waiting: deque[Future[list[Prediction]]] = deque()
         runs = Runs()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="hilum-predict")
         try:
@@ -223,7 +225,7 @@ class Predictor:
         """Probabilities, of shape (K,), and likeness to the training images, of each of B images.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.preprocessing.reduce` makes them.
+            pixels: Bytes of shape (B, size, size), as `hilum.data.images.reduce` makes them.
             runs: By which the caller can end it.
 
         Raises:
@@ -243,7 +245,7 @@ class Predictor:
         """Run the network.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.preprocessing.reduce` makes them.
+            pixels: Bytes of shape (B, size, size), as `hilum.data.images.reduce` makes them.
             outputs: One name: ``probabilities`` (B, K), ``features`` (B, F) or ``maps`` (B, M, h, w); as the network
                 gives them, whatever these are.
 
@@ -252,8 +254,8 @@ class Predictor:
         """
         return self._session.run(pixels, outputs)[0]
 
-    def _answer(self, chunk: Sequence[tuple[int, Source]], of_study: bool, runs: Runs) -> list[Answer]:
-        answers: dict[int, Answer] = {}
+    def _answer(self, chunk: Sequence[tuple[int, Source]], of_study: bool, runs: Runs) -> list[Prediction]:
+        answers: dict[int, Prediction] = {}
         pixels = np.empty((len(chunk), self.model_file.size, self.model_file.size), np.uint8)
         read: list[tuple[int, str, float, tuple[str, ...]]] = []
         for position, (number, source) in enumerate(chunk):
@@ -288,7 +290,7 @@ class Predictor:
         likeness: Likeness | None = None,
         *,
         of_study: bool = False,
-    ) -> Answer:
+    ) -> Prediction:
         """Put a row of probabilities into words.
 
         Args:
@@ -314,13 +316,13 @@ class Predictor:
         decision, reason = decide(self.model_file, probabilities, chroma, unlike, of_study=of_study)
         p_in_distribution = likeness.p_value if likeness else None
         top = labels[int(row.argmax())]
-        return Answer(
+        return Prediction(
             name, top, self.model_file.label_name[top], probabilities, decision, reason, notes, p_in_distribution
         )
 
 
-def _failed(name: str, error: Exception) -> Answer:
-    return Answer(name, error=str(error).removeprefix(f"{name}: "))
+def _failed(name: str, error: Exception) -> Prediction:
+    return Prediction(name, error=str(error).removeprefix(f"{name}: "))
 
 
 PREFIX = "hf://"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from hilum.decision.operating_point import ABSTAIN, CLEAR, READ, UNDECIDED, triage_together
 from hilum.serving.inputs import Source
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import UNCERTIFIED, Answer, place, score_of
+from hilum.serving.prediction import UNCERTIFIED, Prediction, StudyLine, place, score_of
 from hilum.serving.predictor import Predictor
 
 MISSING = "belongs to the study, but is not among the images that were given"
@@ -18,7 +18,7 @@ RARE = 0.1  # of the calibration patients: with fewer that had so few images, th
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class StudyPrediction:
     """The decision about a study, and the answers about its images.
 
     Attributes:
@@ -33,25 +33,27 @@ class Study:
     """
 
     name: str
-    images: tuple[Answer, ...]
+    images: tuple[Prediction, ...]
     decision: str
     reason: str
     score: float | None
     notes: tuple[str, ...] = ()
-    top: Answer | None = field(default=None, repr=False)
+    top: Prediction | None = field(default=None, repr=False)
 
     @property
     def unreadable(self) -> int:
         """Number of images that could not be read, or were not given."""
         return sum(bool(answer.error) for answer in self.images)
 
-    def to_json(self, model: Mapping[str, str]) -> dict[str, Any]:
+    def to_json(self, model: Mapping[str, str]) -> StudyLine:
         """The object of one line of ``hilum predict --study HOW --json``.
 
         Args:
             model: ``name`` and ``sha256`` of the model file.
         """
         images = [answer.to_json(model) for answer in self.images]
+        for image in images:
+            del image["model"], image["schema_version"]
         return {
             "study": self.name,
             "decision": self.decision,
@@ -60,23 +62,39 @@ class Study:
             "n_images": len(self.images),
             "n_unreadable": self.unreadable,
             "notes": list(self.notes),
-            "images": [{key: value for key, value in image.items() if key != "model"} for image in images],
-            "model": dict(model),
+            "images": images,
+            "model": {"name": model["name"], "sha256": model["sha256"]},
+            "schema_version": 1,
         }
 
-    def as_answer(self) -> Answer:
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """A study from the object of one line, also of version 0.1; which image decided is not in it.
+
+        Raises:
+            ValueError: It is no line of ``hilum predict --study HOW --json``.
+        """
+        try:
+            images = tuple(map(Prediction.from_json, line["images"]))
+            return cls(
+                line["study"], images, line["decision"], line["reason"], line["score"], tuple(line.get("notes", ()))
+            )
+        except (KeyError, TypeError) as error:
+            msg = f"no line of hilum predict --study --json ({error})"
+            raise ValueError(msg) from error
+
+    def as_answer(self) -> Prediction:
         """The study as one answer: that of the image with the largest score, with the study's decision."""
         if self.top is None:
-            return Answer("", decision=self.decision, reason=self.reason, notes=self.notes, error=self.reason)
-        top = self.top
-        return Answer(top.path, top.label, top.label_name, top.probabilities, self.decision, self.reason, self.notes)
+            return Prediction("", decision=self.decision, reason=self.reason, notes=self.notes, error=self.reason)
+        return replace(self.top, decision=self.decision, reason=self.reason, notes=self.notes, p_in_distribution=None)
 
 
 def predict_studies(
     predictor: Predictor,
     studies: Mapping[str, Sequence[Source]],
     missing: Mapping[str, Sequence[str]] | None = None,
-) -> Iterator[Study]:
+) -> Iterator[StudyPrediction]:
     """Decide about studies one by one, in their order; memory does not grow with their number.
 
     Args:
@@ -86,11 +104,11 @@ def predict_studies(
     """
     answers = predictor.predict_many((source for sources in studies.values() for source in sources), of_study=True)
     for name, sources in studies.items():
-        absent = (Answer(path, error=MISSING) for path in (missing or {}).get(name, ()))
+        absent = (Prediction(path, error=MISSING) for path in (missing or {}).get(name, ()))
         yield decide_study(predictor.model_file, name, (*islice(answers, len(sources)), *absent))
 
 
-def decide_study(model_file: ModelFile, name: str, images: Sequence[Answer]) -> Study:
+def decide_study(model_file: ModelFile, name: str, images: Sequence[Prediction]) -> StudyPrediction:
     """Put the answers about the images of one study together.
 
     Args:
@@ -102,15 +120,15 @@ def decide_study(model_file: ModelFile, name: str, images: Sequence[Answer]) -> 
     decision = triage_together((answer.decision for answer in readable), len(images) - len(readable))
     if not readable:
         decision = READ if model_file.point else UNDECIDED
-        return Study(name, tuple(images), decision, f"none of {_count(len(images))} could be read", None)
+        return StudyPrediction(name, tuple(images), decision, f"none of {_count(len(images))} could be read", None)
     scores = [score_of(model_file, answer.probabilities) for answer in readable]
     highest = max(scores)
     top = readable[scores.index(highest)]
     reason = _reason(model_file, decision, images, highest)
-    return Study(name, tuple(images), decision, reason, highest, _notes(model_file, images), top)
+    return StudyPrediction(name, tuple(images), decision, reason, highest, _notes(model_file, images), top)
 
 
-def _reason(model_file: ModelFile, decision: str, images: Sequence[Answer], highest: float) -> str:
+def _reason(model_file: ModelFile, decision: str, images: Sequence[Prediction], highest: float) -> str:
     if decision == ABSTAIN:
         unlike = [answer for answer in images if answer.decision == ABSTAIN]
         return f"{len(unlike)} of {_count(len(images))} abstained on: {unlike[0].reason}"
@@ -130,7 +148,7 @@ def _reason(model_file: ModelFile, decision: str, images: Sequence[Answer], high
     return told
 
 
-def _notes(model_file: ModelFile, images: Sequence[Answer]) -> tuple[str, ...]:
+def _notes(model_file: ModelFile, images: Sequence[Prediction]) -> tuple[str, ...]:
     """Notes on the images, each once; and whether the calibration patients had so many images."""
     notes = list(dict.fromkeys(note for answer in images for note in answer.notes))
     counted = (model_file.facts.get("certificate") or {}).get("images") or {}

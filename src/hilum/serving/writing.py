@@ -24,9 +24,9 @@ from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
 from hilum.files import json_text, to_disk, write_whole
 from hilum.outputs import LINES, ROWS, Kind, cell, check_target, descriptor_of, is_stream, open_stream
-from hilum.serving.prediction import Answer, columns
+from hilum.serving.prediction import Prediction, columns
 from hilum.serving.predictor import Predictor
-from hilum.serving.studies import Study
+from hilum.serving.studies import StudyPrediction
 from hilum.text import encodable, printable
 
 STDOUT = "-"
@@ -178,14 +178,14 @@ class Writer:
             head = columns(predictor.model_file.labels)
             self._row(["study", "row", *head] if of_studies else head)
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Prediction) -> None:
         """Write one answer."""
         if self.lines:
             self.lines.write(json_text(_encodable(answer.to_json(self.predictor.model))) + "\n")
         if self.rows:
             self._row(answer.to_row(self.predictor.model_file.labels, self.predictor.model))
 
-    def write_study(self, study: Study) -> None:
+    def write_study(self, study: StudyPrediction) -> None:
         """Write one study: a JSON object that holds its images, or a row of CSV and one for each of them."""
         if self.lines:
             self.lines.write(json_text(_encodable(study.to_json(self.predictor.model))) + "\n")

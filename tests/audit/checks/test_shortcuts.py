@@ -115,7 +115,7 @@ def test_it_is_the_same_every_time_and_fits_json(tmp_path):
     look = write_jpegs(tmp_path, qualities={"normal": 90, "covid": 85}, generator=np.random.default_rng(2))
     first, second = (probe_shortcuts(look, permutations=19) for _ in range(2))
     assert first == second
-    assert set(first.found[0].as_json()) == {"probe", "kind", "label", "auroc", "low", "high", "p_value"}
+    assert set(first.found[0].reported().model_dump()) == {"probe", "kind", "label", "auroc", "low", "high", "p_value"}
 
 
 def test_large_datasets_are_thinned_by_patient(monkeypatch, write_dataset, snapshot):

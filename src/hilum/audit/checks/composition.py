@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from scipy.stats import binomtest
 
-from hilum.audit.findings import Finding, Severity
+from hilum.audit.findings import Composition, Finding, Severity, UnreadableFile
 from hilum.audit.scan import Scan
 from hilum.data.dataset import Table
 from hilum.data.label_names import several_in_words
@@ -21,40 +20,30 @@ GOOD = 0.9  # the accuracy for which that interval is computed
 PARTS = ("train", "val", "calibration", "test")
 
 
-def compose(scan: Scan) -> dict[str, Any]:
-    """Count what there is.
+def compose(scan: Scan) -> Composition:
+    """Count images, splits, sources and kinds of file.
 
     Args:
         scan: Of the readable files.
-
-    Returns:
-        ``n_images``, ``n_patients`` (None where unknown), ``counts`` (split by label), ``patients`` (the same, or
-        None), ``sources``, and ``formats``, ``modes``, ``sizes`` by how often they occur.
     """
     table = scan.table
-    known = table.patients_known
     images: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    people: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in table.rows:
         images[row.split][row.label] += 1
-        people[row.split][row.label].add(row.patient_id)
     names = list(table.splits) or [""]
     names += [""] if "" in images and "" not in names else []
-    return {
-        "n_images": len(table),
-        "n_patients": len({row.patient_id for row in table.rows}) if known else None,
-        "labels": list(table.labels),
-        "counts": {name or "all": {label: images[name][label] for label in table.labels} for name in names},
-        "patients": {name or "all": {label: len(people[name][label]) for label in table.labels} for name in names}
-        if known
-        else None,
-        "sources": dict(Counter(row.source for row in table.rows if row.source).most_common()),
-        "formats": dict(Counter(container.format for container in scan.containers).most_common()),
-        "modes": dict(Counter(container.mode for container in scan.containers).most_common()),
-        "sizes": dict(Counter(f"{c.width}x{c.height}" for c in scan.containers).most_common(20)),
-        "n_sizes": len({(c.width, c.height) for c in scan.containers}),
-        "unreadable": [{"path": item.path, "message": item.message} for item in scan.unreadable],
-    }
+    return Composition(
+        n_images=len(table),
+        n_patients=len({row.patient_id for row in table.rows}) if table.patients_known else None,
+        labels=list(table.labels),
+        counts={name or "all": {label: images[name][label] for label in table.labels} for name in names},
+        sources=dict(Counter(row.source for row in table.rows if row.source).most_common()),
+        formats=dict(Counter(container.format for container in scan.containers).most_common()),
+        modes=dict(Counter(container.mode for container in scan.containers).most_common()),
+        sizes=dict(Counter(f"{c.width}x{c.height}" for c in scan.containers).most_common(20)),
+        n_sizes=len({(c.width, c.height) for c in scan.containers}),
+        unreadable=[UnreadableFile(path=item.path, message=item.message) for item in scan.unreadable],
+    )
 
 
 def interval_of(n: int, share: float = GOOD) -> tuple[float, float]:
@@ -63,7 +52,7 @@ def interval_of(n: int, share: float = GOOD) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def composition_findings(facts: Mapping[str, Any], table: Table) -> list[Finding]:
+def composition_findings(counted: Composition, table: Table) -> list[Finding]:
     """What the counts mean.
 
     Rules: unreadable files are a warning, an error above one in twenty; several findings in one label are a warning; a
@@ -72,33 +61,33 @@ def composition_findings(facts: Mapping[str, Any], table: Table) -> list[Finding
     elsewhere.
 
     Args:
-        facts: What `compose` found.
+        counted: What `compose` found.
         table: The readable rows.
     """
     found = [
-        *_unreadable(facts),
+        *_unreadable(counted),
         *_several(table),
-        *_balance(facts),
-        *_lacking(facts["counts"]),
-        *_too_small(facts, table),
+        *_balance(counted),
+        *_lacking(counted.counts),
+        *_too_small(counted, table),
     ]
-    if facts["n_sizes"] > 1 or len(facts["formats"]) > 1 or len(facts["modes"]) > 1:
-        kinds = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
-        modes = ", ".join(f"{count} {name}" for name, count in facts["modes"].items())
-        message = f"Files differ: {facts['n_sizes']} sizes in pixels, formats {kinds}, modes {modes}."
+    if counted.n_sizes > 1 or len(counted.formats) > 1 or len(counted.modes) > 1:
+        kinds = ", ".join(f"{count} {name}" for name, count in counted.formats.items())
+        modes = ", ".join(f"{count} {name}" for name, count in counted.modes.items())
+        message = f"Files differ: {counted.n_sizes} sizes in pixels, formats {kinds}, modes {modes}."
         remedy = "See the shortcut probes: it matters only if the differences follow the labels."
         found.append(Finding("composition", "info", message, remedy))
     return found
 
 
-def _unreadable(facts: Mapping[str, Any]) -> list[Finding]:
-    lost = facts["unreadable"]
+def _unreadable(counted: Composition) -> list[Finding]:
+    lost = counted.unreadable
     if not lost:
         return []
-    total = facts["n_images"] + len(lost)
+    total = counted.n_images + len(lost)
     severity: Severity = "error" if len(lost) > total / 20 else "warning"
-    message = f"{len(lost)} of {total} files cannot be read. The first: {lost[0]['message']}"
-    evidence = {"paths": [item["path"] for item in lost[:50]]}
+    message = f"{len(lost)} of {total} files cannot be read. The first: {lost[0].message}"
+    evidence = {"paths": [item.path for item in lost[:50]]}
     remedy = "Fetch them again, or leave them out: hilum audit DATA --clean OUT.csv."
     return [Finding("unreadable", severity, message, remedy, evidence)]
 
@@ -112,8 +101,8 @@ def _several(table: Table) -> list[Finding]:
     return [Finding("composition", "warning", message, remedy, meaning="hilum train learns one label an image.")]
 
 
-def _balance(facts: Mapping[str, Any]) -> list[Finding]:
-    totals = Counter({label: sum(part[label] for part in facts["counts"].values()) for label in facts["labels"]})
+def _balance(counted: Composition) -> list[Finding]:
+    totals = Counter({label: sum(part[label] for part in counted.counts.values()) for label in counted.labels})
     (most, many), *_, (least, few) = totals.most_common() if len(totals) > 1 else [*totals.items()] * 2
     if many < IMBALANCE * few:
         return []
@@ -138,9 +127,9 @@ def _lacking(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
     return found
 
 
-def _too_small(facts: Mapping[str, Any], table: Table) -> list[Finding]:
+def _too_small(counted: Composition, table: Table) -> list[Finding]:
     found = []
-    for part in (name for name in facts["counts"] if name in PARTS[1:]):
+    for part in (name for name in counted.counts if name in PARTS[1:]):
         rows = [row for row in table.rows if row.split == part]
         n = len({row.patient_id for row in rows}) if table.patients_known else len(rows)
         low, high = interval_of(n)

@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.findings import Finding, Severity
+from hilum.audit.findings import Finding, LabelIssues, Severity, UnlikelyLabel
 from hilum.data.dataset import Table
 from hilum.errors import ExtraError
 
@@ -73,23 +72,19 @@ class LabelErrors:
     judged: int
     opinion: OutOfSample
 
-    def as_json(self, table: Table) -> dict[str, Any]:
+    def reported(self, table: Table) -> LabelIssues:
         """For ``audit.json``."""
-        return {
-            "run": self.opinion.source,
-            "how": self.opinion.how,
-            "judged": self.judged,
-            "label_issues": [
-                {
-                    "path": table.rows[s.position].path,
-                    "label": s.label,
-                    "likely": s.likely,
-                    "p_label": round(s.own, 4),
-                    "p_likely": round(s.other, 4),
-                }
-                for s in self.label_issues
-            ],
-        }
+        found = [
+            UnlikelyLabel(
+                path=table.rows[s.position].path,
+                label=s.label,
+                likely=s.likely,
+                p_label=round(s.own, 4),
+                p_likely=round(s.other, 4),
+            )
+            for s in self.label_issues
+        ]
+        return LabelIssues(run=self.opinion.source, how=self.opinion.how, judged=self.judged, label_issues=found)
 
 
 def require_cleanlab() -> None:

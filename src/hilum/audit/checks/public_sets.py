@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hilum.audit.findings import Finding
+from hilum.audit.findings import Finding, RecognisedSet
 from hilum.audit.near_duplicates.codes import CROPS, Floats, basis, equalised, unpack
 from hilum.audit.scan import Scan
 from hilum.data.labels import is_covid, order_labels
@@ -125,15 +125,15 @@ class Match:
         """Whether enough images of a label were recognised to say that it comes from the set."""
         return enough(self.labels[label], self.totals[label])
 
-    def as_json(self) -> dict[str, Any]:
+    def reported(self) -> RecognisedSet:
         """For ``provenance`` in ``audit.json``."""
-        return {
-            "dataset": self.known.name,
-            "matched": self.matched,
-            "labels": dict(self.labels),
-            "message": f"{self.matched} of {sum(self.totals.values())} images are from {self.known.name} "
+        return RecognisedSet(
+            dataset=self.known.name,
+            matched=self.matched,
+            labels=dict(self.labels),
+            message=f"{self.matched} of {sum(self.totals.values())} images are from {self.known.name} "
             f"({self.known.population}): {self.known.cannot_show}.",
-        }
+        )
 
 
 def enough(matched: int, total: int) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.findings import Finding, Severity
+from hilum.audit.findings import Finding, Severity, ShortcutProbe
 from hilum.audit.probe_classifier import out_of_fold_scores
 from hilum.audit.probe_features import BYTES, COLUMN, LETTERS, Kind, probes
 from hilum.audit.scan import Scan
@@ -67,9 +67,9 @@ class Shortcut:
     p_value: float
     words: str
 
-    def as_json(self) -> dict[str, Any]:
+    def reported(self) -> ShortcutProbe:
         """For ``audit.json``."""
-        return {key: value for key, value in asdict(self).items() if key != "words"}
+        return ShortcutProbe(**{key: value for key, value in asdict(self).items() if key != "words"})
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ def probe_shortcuts(
     names = scan.table.labels
     truth = np.array([names.index(row.label) for row in scan.table.rows])
     asked = _asked(names, truth, together, notes)
-    offered, card_intro = probes(scan)
+    offered, remarks = probes(scan)
     if not asked:
-        return Shortcuts((), (*notes, *card_intro), len(scan))
+        return Shortcuts((), (*notes, *remarks), len(scan))
     with progress.task("Looking for shortcuts", len(offered)) as advance:
         judged = judge(
             [probe.features for probe in offered],
@@ -132,7 +132,7 @@ def probe_shortcuts(
         Shortcut(probe.name, probe.kind, label, *numbers, probe.words)
         for (probe, label), numbers in zip(pairs, judged, strict=True)
     )
-    return Shortcuts(found, (*notes, *card_intro), len(scan))
+    return Shortcuts(found, (*notes, *remarks), len(scan))
 
 
 def judge(
@@ -268,7 +268,7 @@ def findings(shortcuts: Shortcuts) -> list[Finding]:
                 evidence={
                     "probe": worst.probe,
                     "what": worst.words.rpartition(" tell")[0].removesuffix(",").removesuffix(" alone"),
-                    "labels": [item.as_json() for item in (worst, *others)],
+                    "labels": [item.reported().model_dump() for item in (worst, *others)],
                 },
                 meaning=_meaning(worst),
             )
