@@ -20,6 +20,7 @@ from hilum.evaluation.triage import flagged_by_label, measure_abstention
 from hilum.stats.auc import curve_bands
 from hilum.stats.calibration_slope import reliability
 from hilum.stats.intervals import Patients
+from hilum.stats.records import Interval
 
 LABELS = ("healthy", "ill")
 ILL, CUT, SHARE = 1.6, 0.8, 1 / 3  # by how much their scores are higher, the threshold, and how many they are
@@ -69,13 +70,13 @@ def others(runs: int, patients: int = 150, seed: int = 0) -> dict[str, float]:
     return {name: held[name] / asked[name] for name in asked}
 
 
-def _one_of_each(generator: np.random.Generator, patients: int) -> Iterator[tuple[str, dict, float]]:
+def _one_of_each(generator: np.random.Generator, patients: int) -> Iterator[tuple[str, Interval, float]]:
     some = patients_like(generator, patients)
     half = ["a" if int(name) % 2 else "b" for name in some.patients]
     part = measure_subgroups(some, {"half": half}, LABELS[1])["half"]["a"]
-    yield "subgroup: recall", part["recall"], RIGHT
-    yield "subgroup: false alarms", part["false_alarms"], 1 - RIGHT
-    yield "subgroup: AUROC", part["auroc"], float(norm.cdf(ILL / np.sqrt(2)))
+    yield "subgroup: recall", part.recall, RIGHT
+    yield "subgroup: false alarms", part.false_alarms, 1 - RIGHT
+    yield "subgroup: AUROC", part.auroc, float(norm.cdf(ILL / np.sqrt(2)))
 
     left = dict(zip(set(some.patients), generator.random(len(set(some.patients))) < ABSTAINED, strict=True))
     out = np.array([left[name] for name in some.patients])
@@ -92,15 +93,15 @@ def _one_of_each(generator: np.random.Generator, patients: int) -> Iterator[tupl
     alone = generator.dirichlet([0.6, 0.5], size=patients)
     drawn = (generator.random(patients) > alone[:, 0]).astype(np.int64)
     for point in reliability(drawn, alone, LABELS, Patients(np.arange(patients)))[LABELS[1]]:
-        yield "share in a bin of the reliability diagram", point, point["stated"]
+        yield "share in a bin of the reliability diagram", point, point.stated
 
     threshold = certified_threshold(generator.normal(ILL, 1, 65), 0.1, 0.95)
     cost = flagged_by_label({"healthy": generator.normal(size=55)}, threshold, 0.95)["healthy"]
     yield "certificate: healthy patients flagged", cost, float(norm.sf(threshold))
 
 
-def _holds(entry: dict, truth: float) -> bool:
-    return entry["low"] is not None and entry["low"] <= truth <= entry["high"]
+def _holds(entry: Interval, truth: float) -> bool:
+    return entry.low is not None and entry.low <= truth <= entry.high
 
 
 def rows(runs: int = 500) -> list[str]:

@@ -65,7 +65,7 @@ def certificates(run: Run, data: Path, other: Path) -> list[str]:
                     _share(facts["flagged"]["normal"]),
                 ]
                 for predictions in (inside, outside):
-                    held = measure_certificate(facts, predictions)
+                    held = measure_certificate(facts, predictions).as_json()
                     missed = f"{held['missed']} of {held['patients']}, {_share(held)}, {held['verdict']}"
                     cells += [
                         missed,

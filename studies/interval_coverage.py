@@ -185,12 +185,12 @@ def rankings(cell: Cell, generator: np.random.Generator) -> Draw:
     found["drop of AUROC"] = apart(found["AUROC"], auroc_estimate(again, ill_again, elsewhere))
     for name, estimate in found.items():
         yield name, known[name], estimate.low, estimate.high
-    values = predictive_values(ill, called, patients, prevalences=[PREVALENCE])["at"][0]
+    values = predictive_values(ill, called, patients, prevalences=[PREVALENCE]).at[0]
     vague = scores + NOISE * generator.normal(size=len(scores))
     pairs = paired_differences(truth, called.astype(np.int64), (vague > cut).astype(np.int64), labels, member)
     for name, entry in {
-        "PPV at 5 %": values["ppv"],
-        "NPV at 5 %": values["npv"],
+        "PPV at 5 %": values.ppv.as_json(),
+        "NPV at 5 %": values.npv.as_json(),
         "paired difference of recall": pairs["recall"]["ill"]["difference"],
         "paired difference of accuracy": pairs["accuracy"]["difference"],
         "paired difference of AUROC": combined(

@@ -43,10 +43,9 @@ def calibration(patients: int, slope: float) -> dict[str, float]:
     for seed in range(RUNS):
         truth, probabilities, clusters = calibrated(patients, slope, seed)
         by_label = calibration_by_label(truth, probabilities, LABELS, Patients(clusters))
-        metrics = {"calibration_by_label": by_label, **calibration_errors(truth, probabilities, clusters)}
-        error = metrics["ece_class_wise"]
-        counts["formerly"] += error["value"] <= error["ece_null_q95"]
-        counts[calibration_verdict(metrics)] += 1
+        error = calibration_errors(truth, probabilities, clusters)[0]
+        counts["formerly"] += error.value <= error.ece_null_q95
+        counts[calibration_verdict(by_label, error)] += 1
     return {name: count / RUNS for name, count in counts.items()}
 
 

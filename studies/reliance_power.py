@@ -129,7 +129,7 @@ def measured(name: str, seed: int, files: list[File], folder: Path) -> dict[str,
     run = train(folder / "data", folder / "run", load_recipe("phantoms", [*RECIPE, f"training.seed={seed}"]))
     table = run.table(folder / "data")
     test = table.take([i for i, row in enumerate(table.rows) if row.split == "test"])
-    return {"seed": seed, "case": name, **measure_reliance(run, test, run.labels)}
+    return {"seed": seed, "case": name, **measure_reliance(run, test, run.labels).as_json()}
 
 
 def table_of(results: list[dict[str, Any]]) -> str:

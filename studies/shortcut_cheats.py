@@ -56,12 +56,12 @@ def main(folder: Path, data: Path) -> None:
     for name, shares in ({"the run": evidence.predictions.probabilities} | cheated(evidence)).items():
         gate = compare_with_baselines(replace(evidence.predictions, probabilities=shares), beside)
         cells = []
-        for found in gate["labels"].values():
-            entry = min(found["baselines"], key=lambda entry: entry["difference"]["low"])
-            lead = entry["difference"]
-            numbers = f"{lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f})"
-            cells.append(f"{found['verdict']}: {found['model']['value']:.3f}, {numbers} over {entry['name']}")
-        rows.append(f"| {name} | {' | '.join(cells)} | {gate['verdict']} |")
+        for found in gate.labels.values():
+            entry = min(found.baselines, key=lambda entry: entry.difference.low)
+            lead = entry.difference
+            numbers = f"{lead.value:+.3f} ({lead.low:+.3f} to {lead.high:+.3f})"
+            cells.append(f"{found.verdict}: {found.model.value:.3f}, {numbers} over {entry.name}")
+        rows.append(f"| {name} | {' | '.join(cells)} | {gate.verdict} |")
     fill("evaluation.md", {"cheats": "\n".join(rows)})
 
 

@@ -10,8 +10,22 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-Limits = Mapping[str, float | None]
+
+class Range(Protocol):
+    """The limits of a measure; None where they are undefined."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower limit."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper limit."""
+
+
+Limits = Range | Mapping[str, float | None] | None
 UNDEFINED = "–"
 
 
@@ -57,17 +71,22 @@ def signed(value: float | None, factor: float = 100, digits: int = 1) -> str:
 
 def percent_range(entry: Limits, digits: int = 1) -> str:
     """``85.6 to 90.7 %`` of a measure's ``low`` and ``high``; a dash where they are undefined."""
-    return _range(percent(entry.get("low"), digits), percent(entry.get("high"), digits))
+    return _range(percent(_number(entry, "low"), digits), percent(_number(entry, "high"), digits))
 
 
 def fraction_range(entry: Limits, digits: int = 3) -> str:
     """``0.951 to 0.972`` of a measure's ``low`` and ``high``; a dash where they are undefined."""
-    return _range(fraction(entry.get("low"), digits), fraction(entry.get("high"), digits))
+    return _range(fraction(_number(entry, "low"), digits), fraction(_number(entry, "high"), digits))
 
 
 def signed_range(entry: Limits, factor: float = 100, digits: int = 1) -> str:
     """``−0.5 to +5.1`` of a difference's ``low`` and ``high``; a dash where they are undefined."""
-    return _range(signed(entry.get("low"), factor, digits), signed(entry.get("high"), factor, digits))
+    return _range(signed(_number(entry, "low"), factor, digits), signed(_number(entry, "high"), factor, digits))
+
+
+def _number(entry: Limits, name: str) -> float | None:
+    found: float | None = entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
+    return found
 
 
 def _range(low: str, high: str) -> str:
@@ -80,12 +99,12 @@ def measured(
     """A measure and its interval for two lines of a table's cell: ``("89.3 %", "86.0 to 92.2 %")``.
 
     Args:
-        entry: ``value``, ``low`` and ``high``; dashes where they are None.
+        entry: ``value``, ``low`` and ``high``; dashes where they are None, or all of it.
         as_percent: Whether it is a share; else a number such as an AUROC.
         sign: Whether it is a difference; a share's is in points.
         digits: Number of decimals; by default 1 of a share, else 3.
     """
-    value, digits = entry.get("value"), (1 if as_percent else 3) if digits is None else digits
+    value, digits = _number(entry, "value"), (1 if as_percent else 3) if digits is None else digits
     if sign:
         factor = 100 if as_percent else 1
         return signed(value, factor, digits), signed_range(entry, factor, digits)

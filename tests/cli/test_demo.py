@@ -23,7 +23,7 @@ def quick(monkeypatch):
 def test_the_demo_on_given_data_leaves_run_evaluation_and_report(quick, write_dataset, tmp_path):
     result = run_demo(write_dataset(splits=("train", "test")), tmp_path / "demo")
     assert result.report == tmp_path / "demo" / "run" / "report.html"
-    assert result.evaluation.metrics["n_images"] == 72
+    assert result.evaluation.metrics.n_images == 72
     assert "demo" in result.report.read_text()
 
 
@@ -69,7 +69,7 @@ def test_a_file_in_the_way_is_one_message(quick, write_dataset, tmp_path, refuse
 
 @pytest.mark.slow
 def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
-    accuracy = run_demo(None, tmp_path / "demo").evaluation.metrics["accuracy"]["value"]
+    accuracy = run_demo(None, tmp_path / "demo").evaluation.metrics.accuracy.value
     assert 0.85 <= accuracy <= 0.995
 
 

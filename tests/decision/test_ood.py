@@ -233,16 +233,16 @@ def test_recall_counts_abstentions_both_ways_and_the_curve_ends_at_the_plain_err
     found = measure_abstention(predictions, flagged, [LABELS[1]], ood_scores)
     recall = found["recall"]
     assert (
-        recall["recall_abstentions_negative"]["value"]
-        < recall["selective_recall"]["value"]
-        < recall["recall_abstentions_positive"]["value"]
+        recall["recall_abstentions_negative"].value
+        < recall["selective_recall"].value
+        < recall["recall_abstentions_positive"].value
     )
-    assert found["reasons"][FAR]["value"] == pytest.approx(0.25, abs=0.02)
+    assert found["reasons"][FAR].value == pytest.approx(0.25, abs=0.02)
     curve = risk_coverage(predictions, ood_scores)
     error = (predictions.predicted != predictions.truth).mean()
-    assert curve["confidence"][-1] == curve["in_distribution"][-1] == pytest.approx(error, abs=1e-5)
-    assert curve["confidence_area"] < error
-    assert np.all(np.diff(curve["coverage"]) > 0)
+    assert curve.confidence[-1] == curve.in_distribution[-1] == pytest.approx(error, abs=1e-5)
+    assert curve.confidence_area < error
+    assert np.all(np.diff(curve.coverage) > 0)
 
 
 @pytest.mark.parametrize("patients", [39, 46, 79, 117, 365])
@@ -279,17 +279,17 @@ def test_abstention_is_counted_by_patient_too():
     strange = np.arange(count) % 10 == 0
     found = abstained_by_patient(names, paths, strange)
     hit = {name for name, is_so in zip(names, strange, strict=True) if is_so}
-    assert found["any_image"]["count"] == len(hit)
-    assert found["any_image"]["patients"] == found["one_image"]["patients"] == len(sizes)
-    assert {name: part["patients"] for name, part in found["by_images"].items()} == {
+    assert found.any_image.count == len(hit)
+    assert found.any_image.patients == found.one_image.patients == len(sizes)
+    assert {name: part.patients for name, part in found.by_images.items()} == {
         "1": 90,
         "2 to 3": 10,
         "4 or more": 4,
     }
-    assert found["by_images"]["4 or more"]["value"] == 1.0
-    assert found["one_image"]["count"] < found["any_image"]["count"]
+    assert found.by_images["4 or more"].value == 1.0
+    assert found.one_image.count < found.any_image.count
     single = abstained_by_patient(names[:90], paths[:90], strange[:90])
-    assert single["any_image"] == single["one_image"] == single["by_images"]["1"]
+    assert single.any_image == single.one_image == single.by_images["1"]
 
 
 def test_calibration_patients_are_judged_without_themselves():

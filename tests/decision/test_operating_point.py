@@ -87,10 +87,10 @@ def test_patients_are_counted_once_by_all_their_images():
     )
     reasons = ["", "", "", "far", "", "far", "", ""]
     found = measure_certificate(certificate(upper_threshold=0.8), given, reasons)
-    assert found["outcomes"] == {"flag": 1, "read": 1, "abstain": 2, "clear": 1}
-    assert found["others"] == {"normal": {"flag": 1, "read": 0, "abstain": 0, "clear": 0}}
-    assert (found["cleared"], found["below"]["count"]) == (1, 3)
-    values = {name: share["value"] for name, share in found["sensitivity"].items()}
+    assert found.outcomes == {"flag": 1, "read": 1, "abstain": 2, "clear": 1}
+    assert found.others == {"normal": {"flag": 1, "read": 0, "abstain": 0, "clear": 0}}
+    assert (found.cleared, found.below.count) == (1, 3)
+    values = {name: share.value for name, share in found.sensitivity.given().items()}
     assert values == {"recall_abstentions_positive": 0.8, "recall_abstentions_negative": 0.2, "selective_recall": 0.5}
     decisions = decide(given, certificate(upper_threshold=0.8), reasons)
     assert decisions.patients == ("flag", "flag", "clear", "abstain", "abstain", "abstain", "read", "flag")
@@ -111,31 +111,26 @@ def test_patients_are_counted_once_by_all_their_images():
 def test_three_patients_prove_nothing_and_a_wide_interval_neither(missed, patients, verdict):
     """0 of n is shown to be at most 5 % once 0.95^n is at most 2.5 %: from 72 patients on."""
     found = claim_at_most(missed, patients, 0.05)
-    assert found["verdict"] == verdict
+    assert found.verdict == verdict
     if missed < patients:
-        assert found["high"] == pytest.approx(beta.ppf(0.975, missed + 1, patients - missed))
+        assert found.high == pytest.approx(beta.ppf(0.975, missed + 1, patients - missed))
     if verdict == "not shown":
-        assert found["patients_to_decide"] > patients
+        assert found.patients_to_decide > patients
 
 
 def test_abstention_does_not_hide_a_threshold_below_which_too_many_lie():
     """E7: all of those below are abstained on. Nobody is cleared, and yet the threshold is refuted."""
     given = predictions([0.1] * 40 + [0.9] * 60, [1] * 100, map(str, range(100)))
     found = measure_certificate(certificate(), given, ["far"] * 40 + [""] * 60)
-    assert (found["cleared"], found["verdict"], found["below"]["verdict"]) == (0, "shown", "refuted")
+    assert (found.cleared, found.verdict, found.below.verdict) == (0, "shown", "refuted")
     assert verdict_of(found) == "refuted"
     assert verdict_of(measure_certificate(certificate(), given)) == "refuted"
 
 
 def test_nobody_with_the_disease_shows_nothing():
     found = measure_certificate(certificate(), predictions([0.1], [0], ["a"]))
-    assert (found["value"], found["verdict"], found["patients_to_decide"]) == (None, "not shown", None)
-    assert found["sensitivity"]["recall_abstentions_positive"]["value"] is None
-
-
-def test_what_versions_before_counted_is_judged_anew():
-    old = {"value": 0.0, "low": 0.0, "high": 0.975, "bound": 0.05, "verdict": "within", "missed": 0, "patients": 1}
-    assert verdict_of(old) == "not shown"
+    assert (found.value, found.verdict, found.patients_to_decide) == (None, "not shown", None)
+    assert found.sensitivity.recall_abstentions_positive.value is None
 
 
 @pytest.mark.parametrize("how", ["at random", "high scores", "low scores"])
@@ -157,7 +152,7 @@ def test_a_certificate_holds_where_its_patients_are_counted_again():
     given = predictions(generator.beta(3, 1, 400), [1] * 400, map(str, range(400)))
     facts = certificate_of(given, "covid", ["covid"], false_negative_rate=0.05, confidence=0.95)
     again = measure_certificate({**facts, "seal": ""}, given)
-    assert again["below"]["count"] == again["cleared"] == facts["false_negatives"]
+    assert again.below.count == again.cleared == facts["false_negatives"]
 
 
 @pytest.mark.parametrize(("flagged", "verdict"), [(0, "shown"), (10, "not shown"), (30, "refuted")])
@@ -166,11 +161,11 @@ def test_the_upper_side_is_judged_too_and_the_weaker_verdict_counts(flagged, ver
     scores = [0.9] * 100 + [0.9] * flagged + [0.1] * (100 - flagged)
     given = predictions(scores, [1] * 100 + [0] * 100, map(str, range(200)))
     found = measure_certificate(certificate(upper_threshold=0.8, upper=upper), given)
-    assert (found["verdict"], found["upper"]["verdict"], verdict_of(found)) == ("shown", verdict, verdict)
-    assert (found["upper"]["count"], found["upper"]["total"]) == (flagged, 100)
+    assert (found.verdict, found.upper.verdict, verdict_of(found)) == ("shown", verdict, verdict)
+    assert (found.upper.count, found.upper.total) == (flagged, 100)
     ppv = upper | {"kind": "ppv", "bound": 0.5, "prevalence": 0.1}
-    found = measure_certificate(certificate(upper_threshold=0.8, upper=ppv), given)["upper"]
-    assert found["value"] == pytest.approx(0.1 / (0.1 + 0.9 * flagged / 100))
-    assert found["verdict"] == {0: "shown", 10: "not shown", 30: "refuted"}[flagged]
-    nobody = measure_certificate(certificate(upper_threshold=0.8, upper=ppv), given.take(np.arange(100)))["upper"]
-    assert (nobody["value"], nobody["verdict"]) == (None, "not shown")
+    found = measure_certificate(certificate(upper_threshold=0.8, upper=ppv), given).upper
+    assert found.value == pytest.approx(0.1 / (0.1 + 0.9 * flagged / 100))
+    assert found.verdict == {0: "shown", 10: "not shown", 30: "refuted"}[flagged]
+    nobody = measure_certificate(certificate(upper_threshold=0.8, upper=ppv), given.take(np.arange(100))).upper
+    assert (nobody.value, nobody.verdict) == (None, "not shown")

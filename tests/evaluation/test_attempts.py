@@ -275,7 +275,7 @@ def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs,
     assert {"3"} <= numbers(found.access["note"])
     assert found.access["access"] == 1  # as it was known before
     assert not found.access["confirmatory"]
-    assert found.metrics["n_images"] == 36
+    assert found.metrics.n_images == 36
 
 
 def test_where_nobody_may_write_nothing_is_certified_and_evaluations_go_on(runs, tmp_path, refuses, snapshot):

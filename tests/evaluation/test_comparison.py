@@ -52,11 +52,13 @@ def test_two_runs_are_evaluated_and_compared(runs):
     found = facts["rules"]["most_probable"]
     for name in ("accuracy", "balanced_accuracy"):
         for which, of_run in zip(("first", "second"), metrics, strict=True):
-            assert found[name][which] == pytest.approx(of_run[name])  # the figures of the two reports
+            assert found[name][which] == pytest.approx(
+                getattr(of_run, name).as_json()
+            )  # the figures of the two reports
     for label in LABELS:
-        assert facts["auroc"][label]["first"]["value"] == pytest.approx(metrics[0]["auroc"][label]["value"], abs=1e-6)
+        assert facts["auroc"][label]["first"]["value"] == pytest.approx(metrics[0].auroc[label].value, abs=1e-6)
     table = found["mcnemar"]
-    assert table["both"] + table["first_only"] == round(metrics[0]["accuracy"]["value"] * facts["n_images"])
+    assert table["both"] + table["first_only"] == round(metrics[0].accuracy.value * facts["n_images"])
     assert [run["hierarchy"] for run in facts["runs"]] == ["flat", "cascade"]
     differing = {row["key"]: (row["first"], row["second"]) for row in facts["recipe_differences"]}
     assert differing == {"hierarchy": ('"flat"', '"cascade"')}
@@ -99,11 +101,13 @@ def test_an_evaluation_of_other_files_is_not_believed(runs, tmp_path, snapshot):
     image = next((tmp_path / "data" / "test" / "normal").iterdir())
     kept = image.read_bytes()
     image.write_bytes(next((tmp_path / "data" / "test" / "infected" / "covid").iterdir()).read_bytes())
-    snapshot(evaluate(first).metrics["data"]["notes"][0])
+    snapshot(evaluate(first).metrics.data.notes[0])
     image.write_bytes(kept)
     facts = compare(first, second).facts
     assert facts["notes"] == []
-    assert facts["rules"]["most_probable"]["accuracy"]["first"] == pytest.approx(evaluate(first).metrics["accuracy"])
+    assert facts["rules"]["most_probable"]["accuracy"]["first"] == pytest.approx(
+        evaluate(first).metrics.accuracy.as_json()
+    )
 
 
 def test_damaged_results_are_made_anew(runs):

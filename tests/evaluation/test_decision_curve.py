@@ -55,8 +55,8 @@ def test_it_is_the_definition_by_vickers_and_elkin(threshold):
     true = sum(bool(i) and r >= threshold for i, r in zip(ill, risk, strict=True))
     false = sum(not i and r >= threshold for i, r in zip(ill, risk, strict=True))
     expected = true / 400 - false / 400 * threshold / (1 - threshold)
-    assert found["curves"][f"{share:g}"][MODEL]["value"][0] == pytest.approx(expected)
-    assert found["all"][f"{share:g}"][0] == pytest.approx(share - (1 - share) * threshold / (1 - threshold))
+    assert found.curves[f"{share:g}"][MODEL].value[0] == pytest.approx(expected)
+    assert found.all[f"{share:g}"][0] == pytest.approx(share - (1 - share) * threshold / (1 - threshold))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_less_than_flagging_nobody_from_the_positive_predictive_value_on():
     found = decision_curve(made(ill, risk), ["ill"], EVEN, flagged=flagged, prevalences=[0.1])
     sensitivity, false = flagged[ill == 1].mean(), flagged[ill == 0].mean()
     value = 0.1 * sensitivity / (0.1 * sensitivity + 0.9 * false)
-    curve = found["curves"]["0.1"][POINT]["value"]
-    for threshold, benefit in zip(found["thresholds"], curve, strict=True):
+    curve = found.curves["0.1"][POINT].value
+    for threshold, benefit in zip(found.thresholds, curve, strict=True):
         assert (benefit < 0) == (threshold > value)
 
 
@@ -102,18 +102,19 @@ def test_a_calibrated_model_is_never_worse_than_both_defaults_by_more_than_noise
     ill, risk = drawn(4000, share=0.5)
     found = decision_curve(made(ill, risk), ["ill"], EVEN, prevalences=[0.05, 0.5])
     for prevalence in (0.05, 0.5):
-        curve = found["curves"][f"{prevalence:g}"][MODEL]
-        for threshold, benefit in zip(found["thresholds"], curve["value"], strict=True):
+        curve = found.curves[f"{prevalence:g}"][MODEL]
+        for threshold, benefit in zip(found.thresholds, curve.value, strict=True):
             assert benefit > max(0, flag_all(prevalence, threshold)) - 0.004
 
 
 def test_harm_is_said_where_it_holds_and_not_elsewhere():
     ill, risk = drawn(600, seed=1)
     careless = decision_curve(made(ill, risk), ["ill"], EVEN, flagged=risk >= 0.01)
-    assert worse_than_nothing(careless)[0]["prevalence"] == 0.01
-    assert all(row["verdict"] in ("refuted", "not shown") for row in worse_than_nothing(careless))
+    assert worse_than_nothing(careless)[0].prevalence == 0.01
+    assert all(row.verdict in ("refuted", "not shown") for row in worse_than_nothing(careless))
     assert harm_sentence(careless)
-    undecided = careless | {"table": [row | {"verdict": "not shown"} for row in careless["table"]]}
+    table = [row.model_copy(update={"verdict": "not shown"}) for row in careless.table]
+    undecided = careless.model_copy(update={"table": table})
     assert harm_sentence(undecided).startswith("NOT SHOWN TO BE BETTER THAN FLAGGING NOBODY")
     perfect = decision_curve(made(ill, ill * 0.98 + 0.01), ["ill"], EVEN, flagged=ill == 1)
     assert not harm_sentence(perfect)
@@ -136,9 +137,9 @@ def test_the_interval_holds_the_truth_and_widens_by_patient():
 def test_a_difference_of_two_rules_is_paired():
     ill, risk = drawn(500)
     found = decision_curve(made(ill, risk), ["ill"], EVEN, flagged=risk >= 0.5)
-    for row in found["table"]:  # the most probable label is the same rule
-        assert row["against_answer"]["value"] == pytest.approx(0)
-        assert row["against_answer"]["high"] - row["against_answer"]["low"] < 1e-6
+    for row in found.table:  # the most probable label is the same rule
+        assert row.against_answer.value == pytest.approx(0)
+        assert row.against_answer.high - row.against_answer.low < 1e-6
 
 
 def test_the_thumbnail_is_recalibrated_whatever_its_scale():
@@ -147,11 +148,11 @@ def test_the_thumbnail_is_recalibrated_whatever_its_scale():
         decision_curve(made(ill, risk), ["ill"], EVEN, thumbnail=np.stack([-s, s], axis=1), prevalences=[0.3])
         for s in (np.log(risk / (1 - risk)), 1000 * np.log(risk / (1 - risk)) + 7)
     )
-    curves = [np.array(found["curves"]["0.3"][THUMBNAIL]["value"]) for found in (one, other)]
+    curves = [np.array(found.curves["0.3"][THUMBNAIL].value) for found in (one, other)]
     assert curves[0] == pytest.approx(curves[1], abs=1e-6)
-    assert curves[0] == pytest.approx(np.array(one["curves"]["0.3"][MODEL]["value"]), abs=0.05)
+    assert curves[0] == pytest.approx(np.array(one.curves["0.3"][MODEL].value), abs=0.05)
     few = decision_curve(made(ill[:12], risk[:12]), ["ill"], EVEN, thumbnail=np.zeros((12, 2)))
-    assert THUMBNAIL not in few["curves"]["0.01"]
+    assert THUMBNAIL not in few.curves["0.01"]
 
 
 def test_without_both_kinds_of_patients_there_is_no_curve():
@@ -159,7 +160,7 @@ def test_without_both_kinds_of_patients_there_is_no_curve():
     assert decision_curve(made(np.zeros(9, int), np.full(9, 0.9)), ["ill"], EVEN) is None
     assert decision_curve(made(np.arange(8) % 2, np.full(8, 0.9)), [], EVEN) is None
     few = decision_curve(made(np.arange(3) % 2, np.full(3, 0.9)), ["ill"], EVEN)
-    assert few["judged"] == ANSWER
+    assert few.judged == ANSWER
 
 
 @pytest.mark.parametrize(

@@ -22,22 +22,22 @@ def run(write_dataset, tmp_path, tiny):
 def test_an_evaluation_judges_calibration_net_benefit_and_shift(run, refuses):
     certify(run, false_negative_rate=0.3)
     metrics = evaluate(run, prevalences=[0.02]).metrics
-    shift = metrics["operating_point"]["exchangeability"]
-    assert shift["tests"] == 4
+    shift = metrics.operating_point.exchangeability
+    assert shift.tests == 4
     smallest = min(shift[name] for name in ("p_group", "p_tail", "p_others", "p_features"))
-    assert shift["p_value"] == pytest.approx(min(1, 4 * smallest))
+    assert shift.p_value == pytest.approx(min(1, 4 * smallest))
     kept = load_file(run.path / FILE)
     calibration = {row.patient_id for row in run.rows if row.split == "calibration"}
     assert len(kept["features"]) == len(kept["truth"]) == len(calibration)
     moment = (run.path / FILE).stat().st_mtime_ns
-    curve = metrics["decision_curve"]
-    assert curve["judged"] == "operating point"
-    assert curve["prevalences"] == [0.01, 0.02, 0.05, 0.10, 0.20, 0.50]
-    assert [at["prevalence"] for at in metrics["predictive_values"]["at"]] == curve["prevalences"]
-    assert curve["recalibrated_from"]["source"] == "calibration patients"
-    assert np.isclose(sum(curve["recalibrated_from"]["shares"].values()), 1)
-    assert set(metrics["calibration_by_label"]) == set(run.labels)
-    assert metrics["ece"] == metrics["ece_class_wise"]
+    curve = metrics.decision_curve
+    assert curve.judged == "operating point"
+    assert curve.prevalences == [0.01, 0.02, 0.05, 0.10, 0.20, 0.50]
+    assert [at.prevalence for at in metrics.predictive_values.at] == curve.prevalences
+    assert curve.recalibrated_from.source == "calibration patients"
+    assert np.isclose(sum(curve.recalibrated_from.shares.values()), 1)
+    assert set(metrics.calibration_by_label) == set(run.labels)
+    assert metrics.ece == metrics.ece_class_wise
     items = {item.number: item for item in page_content(run)["checklist"]}
     assert items[16].state == items[17].state == "REPORTED"
     evaluate(run, split="val")

@@ -66,19 +66,19 @@ def answers(right, n, seed, tag):
 
 def test_a_drop_is_found_with_the_interval_of_two_independent_samples():
     found = drop(answers(0.9, 600, 0, "a"), answers(0.6, 300, 1, "b"))
-    entry = found["accuracy"]
-    a, b = entry["internal"]["value"], entry["external"]["value"]
+    entry = found.accuracy
+    a, b = entry.internal.value, entry.external.value
     error = np.sqrt(a * (1 - a) / 600 + b * (1 - b) / 300)
-    assert entry["difference"]["value"] == pytest.approx(b - a)
-    assert entry["difference"]["low"] == pytest.approx(b - a - 1.96 * error, abs=0.012)
-    assert entry["difference"]["high"] == pytest.approx(b - a + 1.96 * error, abs=0.012)
+    assert entry.difference.value == pytest.approx(b - a)
+    assert entry.difference.low == pytest.approx(b - a - 1.96 * error, abs=0.012)
+    assert entry.difference.high == pytest.approx(b - a + 1.96 * error, abs=0.012)
 
 
 def test_a_label_that_is_not_there_has_no_drop():
     outside = answers(0.9, 90, 1, "b")
     only = Predictions(OURS, outside.paths, outside.patients, np.minimum(outside.truth, 1), outside.probabilities)
     found = drop(answers(0.9, 90, 0, "a"), only)
-    assert found["recall"][OURS[2]]["difference"]["value"] is None
+    assert found.recall[OURS[2]].difference.value is None
 
 
 def test_both_places_are_compared_on_the_labels_that_both_have(snapshot):
@@ -86,15 +86,17 @@ def test_both_places_are_compared_on_the_labels_that_both_have(snapshot):
     inside, outside = answers(0.9, 300, 0, "a"), answers(0.6, 200, 1, "b")
     only = outside.take(np.flatnonzero(outside.truth < 2))
     found = drop(inside, only)
-    assert found["labels"] == list(OURS[:2])
-    assert found["left_out"] == {"internal": 100, "external": 0}
-    recalls = [found["recall"][label] for label in found["labels"]]
+    assert found.labels == list(OURS[:2])
+    assert found.left_out == {"internal": 100, "external": 0}
+    recalls = [found.recall[label] for label in found.labels]
     for side, of in (("internal", inside), ("external", only)):
         here = of.take(np.flatnonzero(of.truth < 2))
-        assert found["accuracy"][side]["value"] == pytest.approx(np.mean(here.predicted == here.truth))
-        assert found["balanced_accuracy"][side]["value"] == pytest.approx(np.mean([r[side]["value"] for r in recalls]))
+        assert getattr(found.accuracy, side).value == pytest.approx(np.mean(here.predicted == here.truth))
+        assert getattr(found.balanced_accuracy, side).value == pytest.approx(
+            np.mean([getattr(r, side).value for r in recalls])
+        )
         area = roc_auc_score(here.truth == 1, here.probabilities[:, 1])
-        assert found["auroc"][OURS[1]][side]["value"] == pytest.approx(area)
+        assert getattr(found.auroc[OURS[1]], side).value == pytest.approx(area)
     snapshot(drop_sentence(found))
     assert "both have" not in drop_sentence(drop(inside, outside))
 
@@ -102,6 +104,6 @@ def test_both_places_are_compared_on_the_labels_that_both_have(snapshot):
 def test_without_a_label_in_common_nothing_is_compared(snapshot):
     some = answers(0.9, 90, 0, "a")
     found = drop(some.take(np.flatnonzero(some.truth < 2)), some.take(np.flatnonzero(some.truth == 2)))
-    assert found["labels"] == []
-    assert found["accuracy"]["difference"]["value"] is None
+    assert found.labels == []
+    assert found.accuracy.difference.value is None
     snapshot(drop_sentence(found))

@@ -58,7 +58,7 @@ def bright(corner, centre):
 
 
 def found(measured, name, label=LABELS[1]):
-    return next(entry for entry in measured["labels"][label]["found"] if entry["name"] == name)
+    return next(entry for entry in measured.labels[label].found if entry.name == name)
 
 
 @pytest.mark.parametrize(("corner", "share"), [(40, 1.0), (20, 2 / 3), (0, 0.0)])
@@ -68,16 +68,16 @@ def test_the_share_is_that_of_the_shortcut_in_a_known_sum(tmp_path, monkeypatch,
     measured = measure_reliance(RUN, dataset(tmp_path / "d", bright(corner, centre)), LABELS[:2])
     entry = found(measured, "corner marks")
     margin = 0.1 * corner + 0.05 * centre
-    assert measured["labels"][LABELS[1]]["margin"]["value"] == pytest.approx(margin, abs=0.05)
-    assert entry["log_odds"]["value"] == pytest.approx(0.1 * corner, abs=0.05)
-    assert entry["share"]["value"] == pytest.approx(share, abs=0.05)
-    assert (entry["log_odds"]["low"] > 0) == bool(corner)
-    assert (entry["p_value"] < 0.05) == bool(corner)
-    assert ("corner marks" in {of["name"] for _, of in relied_on(measured)}) == bool(corner)
+    assert measured.labels[LABELS[1]].margin.value == pytest.approx(margin, abs=0.05)
+    assert entry.log_odds.value == pytest.approx(0.1 * corner, abs=0.05)
+    assert entry.share.value == pytest.approx(share, abs=0.05)
+    assert (entry.log_odds.low > 0) == bool(corner)
+    assert (entry.p_value < 0.05) == bool(corner)
+    assert ("corner marks" in {of.name for _, of in relied_on(measured)}) == bool(corner)
     assert ("corner marks: " in reliance_sentence(measured)) == bool(corner)
-    left = found(measured, "centre blacked out")["share"]["value"]
+    left = found(measured, "centre blacked out").share.value
     assert left == pytest.approx(share, abs=0.05)
-    assert found(measured, "all but the centre blacked out")["share"]["value"] == pytest.approx(1 - share, abs=0.05)
+    assert found(measured, "all but the centre blacked out").share.value == pytest.approx(1 - share, abs=0.05)
 
 
 def test_an_edit_that_harms_alike_is_no_reliance(tmp_path, monkeypatch):
@@ -98,21 +98,21 @@ def test_an_edit_that_harms_alike_is_no_reliance(tmp_path, monkeypatch):
         return bright(0, 20)(label, pixels, generator)
 
     measured = measure_reliance(RUN, dataset(tmp_path / "d", draw), LABELS[:2])
-    change = found(measured, "frame")["log_odds"]
-    assert change["low"] < 0.1
-    assert abs(change["value"]) < 0.2 * measured["labels"][LABELS[1]]["margin"]["value"]
+    change = found(measured, "frame").log_odds
+    assert change.low < 0.1
+    assert abs(change.value) < 0.2 * measured.labels[LABELS[1]].margin.value
 
 
 def test_each_patient_is_in_one_block_and_images_of_a_patient_count_once(tmp_path, monkeypatch):
     network(monkeypatch, corner=0.1)
     table = dataset(tmp_path / "d", bright(30, 0), images=3)
     measured = measure_reliance(RUN, table, LABELS[:2])
-    assert measured["labels"][LABELS[1]]["n_patients"] == 32
-    assert list(measured["labels"]) == [LABELS[1]]  # of two labels the log-odds of one are those of the other
-    assert list(measure_reliance(RUN, table, LABELS[:2], positive_label="normal")["labels"]) == ["normal"]
+    assert measured.labels[LABELS[1]].n_patients == 32
+    assert list(measured.labels) == [LABELS[1]]  # of two labels the log-odds of one are those of the other
+    assert list(measure_reliance(RUN, table, LABELS[:2], positive_label="normal").labels) == ["normal"]
     twice = replace(table, rows=[*table.rows, *table.rows])
     again = measure_reliance(RUN, twice, LABELS[:2])
-    assert again["labels"][LABELS[1]]["n_patients"] == 32
+    assert again.labels[LABELS[1]].n_patients == 32
     for block in reliance._blocks(table, LABELS[1], 30):
         assert len({row.patient_id for rows in block for row in rows}) == 4
         assert [rows[0].label == LABELS[1] for rows in block] == [True, True, False, False]
@@ -121,40 +121,40 @@ def test_each_patient_is_in_one_block_and_images_of_a_patient_count_once(tmp_pat
 def test_properties_in_which_images_do_not_differ_are_named(tmp_path, monkeypatch):
     network(monkeypatch, corner=0.1)
     measured = measure_reliance(RUN, dataset(tmp_path / "d", bright(30, 0)), LABELS[:2])
-    assert measured["constant"] == ["borders", "compression", "aspect"]
+    assert measured.constant == ["borders", "compression", "aspect"]
 
 
 def test_three_labels_are_measured_and_corrected_together(tmp_path, monkeypatch):
     network(monkeypatch, corner=0.1, labels=3)
     measured = measure_reliance(RUN, dataset(tmp_path / "d", bright(30, 0), labels=LABELS), LABELS)
-    assert list(measured["labels"]) == list(LABELS)
-    swaps = [e for part in measured["labels"].values() for e in part["found"] if e["kind"] == "swap"]
+    assert list(measured.labels) == list(LABELS)
+    swaps = [e for part in measured.labels.values() for e in part.found if e.kind == "swap"]
     for entry in swaps:
-        assert entry["p_value"] <= entry["p_corrected"] <= 1
-    assert min(e["p_corrected"] for e in swaps) == pytest.approx(min(1, len(swaps) * min(e["p_value"] for e in swaps)))
+        assert entry.p_value <= entry.p_corrected <= 1
+    assert min(e.p_corrected for e in swaps) == pytest.approx(min(1, len(swaps) * min(e.p_value for e in swaps)))
 
 
 def test_too_few_patients_one_label_and_missing_files_are_told(tmp_path, monkeypatch, snapshot):
     network(monkeypatch, corner=0.1)
     few = measure_reliance(RUN, dataset(tmp_path / "few", bright(30, 0), patients=5), LABELS[:2])
-    assert not few["labels"]
-    assert few["not_scored"] == list(LABELS[:2])
+    assert not few.labels
+    assert few.not_scored == list(LABELS[:2])
     snapshot(reliance_sentence(few))
     assert {"12"} <= numbers(reliance_sentence(few))
     one = measure_reliance(RUN, dataset(tmp_path / "one", bright(30, 0), labels=LABELS[1:2]), LABELS[:2])
-    assert one["note"]
+    assert one.note
     gone = dataset(tmp_path / "gone", bright(30, 0))
     for file in (tmp_path / "gone").iterdir():
         file.unlink()
-    assert "gone" in measure_reliance(RUN, gone, LABELS[:2])["note"]
+    assert "gone" in measure_reliance(RUN, gone, LABELS[:2]).note
 
 
 def test_images_of_one_colour_have_no_margin_and_no_share(tmp_path, monkeypatch, snapshot):
     network(monkeypatch, corner=0.1)
     measured = measure_reliance(RUN, dataset(tmp_path / "d", lambda label, pixels, _: 0 * pixels + 100), LABELS[:2])
-    for entry in measured["labels"][LABELS[1]]["found"]:
-        assert entry["share"]["value"] is None
-        assert entry["p_value"] == 1
+    for entry in measured.labels[LABELS[1]].found:
+        assert entry.share.value is None
+        assert entry.p_value == 1
     snapshot(reliance_sentence(measured))
 
 
@@ -172,10 +172,10 @@ def test_runs_of_every_kind_are_measured(run_of, squares, kind):
     table = read_table(squares)
     test = table.take([i for i, row in enumerate(table.rows) if row.split == "test"])
     measured = measure_reliance(run, test, run.labels)
-    assert list(measured["labels"]) == list(run.labels)
-    for part in measured["labels"].values():
-        assert part["margin"]["low"] is not None
-        assert {"frame", "corner marks", "centre blacked out"} <= {entry["name"] for entry in part["found"]}
+    assert list(measured.labels) == list(run.labels)
+    for part in measured.labels.values():
+        assert part.margin.low is not None
+        assert {"frame", "corner marks", "centre blacked out"} <= {entry.name for entry in part.found}
 
 
 @pytest.mark.slow
@@ -190,6 +190,6 @@ def test_intervals_hold_zero_where_a_property_varies_and_says_nothing(tmp_path, 
             return pixels
 
         measured = measure_reliance(RUN, dataset(tmp_path / str(seed), draw, seed=seed), LABELS[:2])
-        change = found(measured, "corner marks")["log_odds"]
-        held.append(change["low"] <= 0 <= change["high"])
+        change = found(measured, "corner marks").log_odds
+        held.append(change.low <= 0 <= change.high)
     assert sum(held) >= 89  # of 100 by 95 %: fewer in 0.4 % of all

@@ -17,6 +17,7 @@ from hilum.data import splits as sampling
 from hilum.evaluation import shortcut_baselines as shortcut_baselines
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.schema import Shortcuts
 from hilum.evaluation.shortcut_baselines import (
     STACKED,
     Baseline,
@@ -25,7 +26,6 @@ from hilum.evaluation.shortcut_baselines import (
     compare_with_baselines,
     gate_sentence,
     lead_rows,
-    read_gate,
 )
 from hilum.training.run import open_run
 from training_runs import write_squares
@@ -52,18 +52,18 @@ def compare(model_noise, probe_noise, n=300, seed=0):
 
 def test_a_model_that_knows_more_is_shown_to():
     gate = compare(0.3, 1.5)
-    assert gate["verdict"] == "shown"
-    assert {found["verdict"] for found in gate["labels"].values()} == {"shown"}
+    assert gate.verdict == "shown"
+    assert {found.verdict for found in gate.labels.values()} == {"shown"}
     label, found, nearest, verdict = next(lead_rows(gate))
-    assert (label, nearest["name"], verdict) == ("normal", "frame", "shown")
-    assert nearest["difference"]["value"] == pytest.approx(found["model"]["value"] - nearest["auroc"]["value"])
+    assert (label, nearest.name, verdict) == ("normal", "frame", "shown")
+    assert nearest.difference.value == pytest.approx(found.model.value - nearest.auroc.value)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_model_that_knows_as_much_or_less_is_not(seed):
-    assert compare(1.0, 1.0, seed=seed)["verdict"] != "shown"
+    assert compare(1.0, 1.0, seed=seed).verdict != "shown"
     worse = compare(1.6, 0.6, seed=seed)
-    assert worse["verdict"] == "refuted"
+    assert worse.verdict == "refuted"
     assert "'frame'" in gate_sentence(worse)
     assert "'useless'" not in gate_sentence(worse)
 
@@ -77,7 +77,7 @@ def test_many_baselines_as_good_as_the_model_do_not_refute_it():
         gate = compare_with_baselines(
             predictions_of(truth, model), [Baseline(f"probe {n}", "pixels", "ridge", one) for n, one in enumerate(rest)]
         )
-        refuted += gate["verdict"] == "refuted"
+        refuted += gate.verdict == "refuted"
     assert refuted <= 5  # 0.999 quantile at the level of 5 %
 
 
@@ -86,7 +86,7 @@ def test_a_model_that_is_a_baseline_has_no_lead():
     truth = np.arange(200) % 2
     scores = generator.normal(size=(200, 2)) + np.eye(2)[truth]
     gate = compare_with_baselines(predictions_of(truth, scores), [Baseline("same", "pixels", "ridge", scores)])
-    assert gate["verdict"] == "not shown"
+    assert gate.verdict == "not shown"
 
 
 def test_the_weakest_label_decides_and_is_named(snapshot):
@@ -100,8 +100,8 @@ def test_the_weakest_label_decides_and_is_named(snapshot):
             predictions_of(truth, model, THREE),
             [Baseline("useless", "pixels", "ridge", 0 * model), Baseline("frame", "pixels", learner, probe)],
         )
-        assert [gate["labels"][label]["verdict"] == "shown" for label in THREE] == [True, True, False]
-        assert gate["verdict"] != "shown"
+        assert [gate.labels[label].verdict == "shown" for label in THREE] == [True, True, False]
+        assert gate.verdict != "shown"
         snapshot(gate_sentence(gate))
 
 
@@ -112,31 +112,29 @@ def test_the_stronger_learner_of_a_probe_counts():
     weak, strong = (Baseline("frame", "pixels", name, by * model) for name, by in (("weak", 0), ("strong", 1)))
     for beside in ([weak, strong], [strong, weak]):
         gate = compare_with_baselines(predictions_of(truth, model), beside)
-        assert gate["verdict"] != "shown"
-        (entry,) = gate["labels"]["normal"]["baselines"]
-        assert entry["learner"] == "strong"
+        assert gate.verdict != "shown"
+        (entry,) = gate.labels["normal"].baselines
+        assert entry.learner == "strong"
 
 
 def test_too_few_patients_give_no_verdict(snapshot):
     gate = compare(0.3, 1.0, n=16)
-    assert gate["verdict"] is None
-    assert gate["not_scored"] == list(LABELS)
+    assert gate.verdict is None
+    assert gate.not_scored == list(LABELS)
     snapshot(gate_sentence(gate))
 
 
 def test_one_label_alone_is_not_judged():
     truth = np.zeros(40, np.int64)
     gate = compare_with_baselines(predictions_of(truth, np.ones((40, 2)) / 2), [])
-    assert gate["verdict"] is None
+    assert gate.verdict is None
 
 
 @pytest.mark.parametrize("beaten", [True, False, None])
 def test_a_comparison_of_an_earlier_version_is_read_without_its_verdict(beaten, snapshot):
-    gate = read_gate({"shortcuts": {"labels": {}, "judged_by": [], "best": None, "beaten": beaten, "note": ""}})
-    assert gate["verdict"] is None
+    gate = Shortcuts.model_validate({"labels": {}, "judged_by": [], "best": None, "beaten": beaten, "note": ""})
+    assert gate.verdict is None
     snapshot(gate_sentence(gate))
-    assert read_gate({"shortcuts": None}) is None
-    assert read_gate({}) is None
 
 
 def test_trees_and_boosting_see_an_interaction_and_keep_to_the_labels_they_know():
@@ -168,14 +166,14 @@ def test_a_classifier_of_the_probes_own_features_is_shown_for_no_label(seed):
     features = np.hstack(parts)
     cheat = LogisticRegression(max_iter=500).fit(features[train], truth[train]).predict_proba(features[test])
     gate = compare_with_baselines(predictions_of(truth[test], cheat, THREE), beside)
-    for found in gate["labels"].values():
-        against = {entry["name"]: entry["verdict"] for entry in found["baselines"]}
-        assert found["verdict"] != "shown"
+    for found in gate.labels.values():
+        against = {entry.name: entry.verdict for entry in found.baselines}
+        assert found.verdict != "shown"
         assert against.pop(STACKED) != "shown"
         assert set(against.values()) == {"shown"}
     seer = np.eye(3)[truth[test]] * 4 + generator.normal(size=(300, 3))
     gate = compare_with_baselines(predictions_of(truth[test], seer, THREE), beside)
-    assert gate["verdict"] == "shown"
+    assert gate.verdict == "shown"
 
 
 @pytest.fixture
@@ -190,22 +188,22 @@ def elsewhere(tmp_path):
 
 def test_probes_of_the_training_images_are_asked_about_other_data_too(run_of, elsewhere, tmp_path):
     run = run_of("flat")
-    gate = evaluate(run, elsewhere, out=tmp_path / "out").metrics["shortcuts"]
-    assert gate["verdict"] is not None
-    probes = {probe["name"]: probe for probe in gate["labels"]["infected/covid"]["baselines"]}
+    gate = evaluate(run, elsewhere, out=tmp_path / "out").metrics.shortcuts
+    assert gate.verdict is not None
+    probes = {probe.name: probe for probe in gate.labels["infected/covid"].baselines}
     assert {"8x8 thumbnail", "frame", "histogram", "dimensions", "container", STACKED} <= set(probes)
     # All training images have the same dimensions: what tells covid here was never learnt.
-    assert probes["dimensions"]["auroc"]["value"] in (0.0, 0.5, 1.0)
-    assert probes["container"]["auroc"]["value"] == 0.5
+    assert probes["dimensions"].auroc.value in (0.0, 0.5, 1.0)
+    assert probes["container"].auroc.value == 0.5
     for probe in probes.values():
-        lead = gate["labels"]["infected/covid"]["model"]["value"] - probe["auroc"]["value"]
-        assert probe["difference"]["value"] == pytest.approx(lead)
+        lead = gate.labels["infected/covid"].model.value - probe.auroc.value
+        assert probe.difference.value == pytest.approx(lead)
 
 
 def test_a_relative_path_to_the_data_is_no_other_place(run_of, elsewhere, tmp_path, monkeypatch):
-    whole = evaluate(run_of("flat"), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
+    whole = evaluate(run_of("flat"), elsewhere, out=tmp_path / "out").metrics.shortcuts
     monkeypatch.chdir(tmp_path)
-    assert evaluate(run_of("flat"), elsewhere.relative_to(tmp_path), out=tmp_path / "2").metrics["shortcuts"] == whole
+    assert evaluate(run_of("flat"), elsewhere.relative_to(tmp_path), out=tmp_path / "2").metrics.shortcuts == whole
 
 
 def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, monkeypatch):
@@ -214,20 +212,20 @@ def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, mo
     (elsewhere / "metadata.csv").write_text("\n".join(["path,label,patient_id", *rows]))
     opened = []
     monkeypatch.setattr(shortcut_baselines, "scan", lambda table, **_: opened.append(table) or scan(table))
-    whole = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "1").metrics["shortcuts"]
+    whole = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "1").metrics.shortcuts
     monkeypatch.setattr(shortcut_baselines, "MOST", 40)
     monkeypatch.setattr(sampling, "MIN_PATIENTS", 3)
-    part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics["shortcuts"]
-    assert whole["n_scored"] == len(files)
-    assert 10 < part["n_scored"] < 65
-    assert 10 < part["n_fitted"] < whole["n_fitted"]
+    part = evaluate(run_of("flat"), elsewhere / "metadata.csv", out=tmp_path / "2").metrics.shortcuts
+    assert whole.n_scored == len(files)
+    assert 10 < part.n_scored < 65
+    assert 10 < part.n_fitted < whole.n_fitted
     drawn = Counter(row.patient_id for row in opened[1].rows if row.split == "asked")
     assert set(drawn.values()) == {3}  # no patient was cut in two
-    assert sum(drawn.values()) == part["n_scored"]
-    assert part["n_images"] == len(files)
-    shown = {"verdict": "shown", "not_scored": [], "labels": compare(0.3, 1.5)["labels"]}
-    assert f"on {part['n_scored']} of {len(files)} images" in gate_sentence({**part, **shown})
-    assert "images" not in gate_sentence({**whole, **shown})
+    assert sum(drawn.values()) == part.n_scored
+    assert part.n_images == len(files)
+    shown = {"verdict": "shown", "not_scored": [], "labels": compare(0.3, 1.5).labels}
+    assert f"on {part.n_scored} of {len(files)} images" in gate_sentence(part.model_copy(update=shown))
+    assert "images" not in gate_sentence(whole.model_copy(update={**shown}))
 
 
 def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsewhere, tmp_path, snapshot):
@@ -237,8 +235,8 @@ def test_without_the_training_images_nothing_is_compared_elsewhere(run_of, elsew
     facts = json.loads(file.read_text())
     facts["data"] |= {"root": str(tmp_path / "gone"), "data_argument": str(tmp_path / "gone")}
     file.write_text(json.dumps(facts))
-    gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics["shortcuts"]
-    assert gate["verdict"] is None
+    gate = evaluate(open_run(moved), elsewhere, out=tmp_path / "out").metrics.shortcuts
+    assert gate.verdict is None
     snapshot(gate_sentence(gate))
 
 
@@ -250,6 +248,6 @@ def test_images_of_one_colour_and_labels_without_training_images_have_baselines(
     train, test = np.arange(60), np.arange(60, 120)
     seer = predictions_of(truth, np.eye(3)[truth] + np.random.default_rng(0).normal(size=(60, 3)) / 9, THREE)
     gate = compare_with_baselines(seer, list(baselines(Evidence(seer, offered, train, test, np.sort(truth) % trained))))
-    assert gate["verdict"] == "shown"
-    for found in gate["labels"].values():
-        assert {entry["auroc"]["value"] for entry in found["baselines"]} == {0.5}
+    assert gate.verdict == "shown"
+    for found in gate.labels.values():
+        assert {entry.auroc.value for entry in found.baselines} == {0.5}

@@ -159,7 +159,7 @@ def test_the_way_through_evaluate_is_straight_and_reads_the_split_once(run, call
     finally:
         sys.setprofile(None)
     assert calls == {"split.csv": 1}
-    assert set(metrics["subgroups"]) == {"source", "age", "view"}  # hospital is the source
+    assert set(metrics.subgroups) == {"source", "age", "view"}  # hospital is the source
     assert way.climbs == []
     assert len(set(way.modules)) <= 20, way.modules
     assert len(way.returns) <= 15, way.modules
@@ -189,15 +189,15 @@ def test_a_run_of_an_earlier_version_gets_its_columns_from_the_dataset_or_goes_w
     (tmp_path / "data" / "metadata.csv").unlink()
     without = evaluate(open_run(run.path)).metrics
     for found, told in ((before, "read from"), (without, "kept no further columns")):
-        assert [note for note in found["notes"] if told in note]
-    assert not without["subgroups"]
-    assert without["accuracy"] == now["accuracy"]
+        assert [note for note in found.notes if told in note]
+    assert not without.subgroups
+    assert without.accuracy == now.accuracy
 
 
 def test_a_run_keeps_its_columns_when_the_table_is_gone(run, calls, tmp_path):
     now = evaluate(run).metrics
     (tmp_path / "data" / "metadata.csv").unlink()
     again = evaluate(open_run(run.path)).metrics
-    assert again["subgroups"] == now["subgroups"]
-    assert again["table"] == now["table"]
+    assert again.subgroups == now.subgroups
+    assert again.table == now.table
     assert calls["dataset"] == 0

@@ -41,18 +41,18 @@ def test_a_subgroup_is_measured_like_the_part_alone():
     part = Predictions(LABELS, *(field[:30] for field in (predictions.paths, predictions.patients)),
                        predictions.truth[:30], predictions.probabilities[:30])  # fmt: skip
     alone = measure(part, positive_label=LABELS[1])
-    assert found["AP"]["accuracy"]["value"] == alone["accuracy"]["value"]
-    assert found["AP"]["recall"]["value"] == alone["recall"][LABELS[1]]["value"]
-    assert found["AP"]["auroc"]["value"] == pytest.approx(alone["auroc"][LABELS[1]]["value"])
-    assert (found["AP"]["n_images"], found["AP"]["n_patients"]) == (30, 15)
+    assert found["AP"].accuracy.value == alone.accuracy.value
+    assert found["AP"].recall.value == alone.recall[LABELS[1]].value
+    assert found["AP"].auroc.value == pytest.approx(alone.auroc[LABELS[1]].value)
+    assert (found["AP"].n_images, found["AP"].n_patients) == (30, 15)
 
 
 def test_a_subgroup_without_the_label_has_no_recall():
     predictions = some()
     values = ["x" if t else "y" for t in predictions.truth]
     found = measure_subgroups(predictions, {"source": values}, LABELS[1])["source"]
-    assert found["y"]["recall"]["value"] is None
-    assert found["x"]["auroc"]["value"] is None
+    assert found["y"].recall.value is None
+    assert found["x"].auroc.value is None
 
 
 def test_any_column_forms_subgroups_many_values_taken_together():
@@ -101,7 +101,7 @@ def found_with(recalls, per_group, seed=0, healthy=200):
 def test_a_subgroup_that_is_found_less_often_is_refuted_and_named():
     found = found_with([0.95, 0.95, 0.55], 150)
     assert subgroup_verdict(found) == "refuted"
-    assert found["site"]["g2"]["against_rest"]["p_holm"] < 0.001
+    assert found["site"]["g2"].against_rest.p_holm < 0.001
     assert "g2" in subgroup_sentences(found)[0]
 
 
@@ -109,23 +109,23 @@ def test_equal_subgroups_of_many_patients_are_shown_and_of_three_they_are_not():
     assert subgroup_verdict(found_with([0.95, 0.95], 600)) == "shown"
     few = found_with([1.0, 1.0], 3)
     assert subgroup_verdict(few) == "not shown"
-    assert few["site"]["g0"]["against_rest"]["patients_to_decide"] > 3
+    assert few["site"]["g0"].against_rest.patients_to_decide > 3
     assert subgroup_verdict({}) == "not shown"
 
 
 def test_patients_to_decide_do_decide():
-    few = found_with([0.9, 0.9], 20, seed=1)["site"]["g0"]["against_rest"]
-    many = found_with([0.9, 0.9], 20 * 40, seed=1)["site"]["g0"]["against_rest"]
-    assert few["verdict"] == "not shown"
-    assert few["patients_to_decide"] < 20 * 40
-    assert many["verdict"] == "shown"
+    few = found_with([0.9, 0.9], 20, seed=1)["site"]["g0"].against_rest
+    many = found_with([0.9, 0.9], 20 * 40, seed=1)["site"]["g0"].against_rest
+    assert few.verdict == "not shown"
+    assert few.patients_to_decide < 20 * 40
+    assert many.verdict == "shown"
 
 
 @pytest.mark.parametrize("per_group", [20, 60])
 def test_of_equal_subgroups_hardly_any_is_called_lower(per_group):
     """Four groups, one model: by Holm a p below 5 % anywhere in at most 5 %."""
     runs = [found_with([0.85] * 4, per_group, seed=seed, healthy=40)["site"] for seed in range(60)]
-    wrong = [min(entry["against_rest"]["p_holm"] for entry in run.values()) < 0.05 for run in runs]
+    wrong = [min(entry.against_rest.p_holm for entry in run.values()) < 0.05 for run in runs]
     assert np.mean(wrong) <= 0.1
     assert np.mean([subgroup_verdict({"site": run}) == "refuted" for run in runs]) <= 0.1
 
@@ -139,6 +139,6 @@ def test_a_subgroup_at_twice_the_margin_hardly_ever_passes():
 def test_the_p_value_agrees_with_fisher_s_exact_test_in_size():
     fisher = pytest.importorskip("scipy.stats").fisher_exact
     found = found_with([0.95, 0.8], 80, seed=2)["site"]["g1"]
-    hits = [round(found_with([0.95, 0.8], 80, seed=2)["site"][g]["recall"]["value"] * 80) for g in ("g0", "g1")]
+    hits = [round(found_with([0.95, 0.8], 80, seed=2)["site"][g].recall.value * 80) for g in ("g0", "g1")]
     p = fisher([[hits[0], 80 - hits[0]], [hits[1], 80 - hits[1]]]).pvalue
-    assert 0.3 < found["against_rest"]["p"] / p < 3
+    assert 0.3 < found.against_rest.p / p < 3

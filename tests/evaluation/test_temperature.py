@@ -155,7 +155,7 @@ def run(write_dataset, tmp_path, tiny):
 def test_evaluations_are_calibrated_by_patients_of_their_own(run, snapshot):
     metrics = evaluate(run).metrics
     kept = json.loads((run.path / "calibration.json").read_text())
-    assert metrics["calibration"]["temperatures"] == kept["temperatures"]
+    assert metrics.calibration.temperatures == kept["temperatures"]
     assert list(kept["temperatures"]) == list(kept["fitted"]) == ["", "infected"]
     for name, value in kept["temperatures"].items():
         losses = kept["held_out_log_loss"][name]
@@ -167,17 +167,17 @@ def test_evaluations_are_calibrated_by_patients_of_their_own(run, snapshot):
     moment = (run.path / "calibration.json").stat().st_mtime_ns
     evaluate(run, split="val")
     assert (run.path / "calibration.json").stat().st_mtime_ns == moment  # fitted once
-    snapshot(evaluate(run, split="calibration").metrics["data"]["notes"][0])
-    snapshot(evaluate(run, split="train").metrics["notes"][0])
+    snapshot(evaluate(run, split="calibration").metrics.data.notes[0])
+    snapshot(evaluate(run, split="train").metrics.notes[0])
 
 
 def test_without_calibration_images_nothing_is_scaled(write_dataset, tmp_path, tiny, snapshot):
     root = write_dataset(splits=("train", "test"))
     recipe = load_recipe("compact", [*tiny, "epochs=1", "calibration=none"])
     metrics = evaluate(train(root, tmp_path / "run", recipe)).metrics
-    assert metrics["calibration"]["temperatures"] is None
-    snapshot(metrics["calibration"]["note"])
-    assert metrics["calibration"]["before"]["log_loss"] == metrics["log_loss"]
+    assert metrics.calibration.temperatures is None
+    snapshot(metrics.calibration.note)
+    assert metrics.calibration.before.log_loss == metrics.log_loss
 
 
 def test_too_few_images_are_not_fitted_to(write_dataset, tmp_path, tiny, snapshot):

@@ -99,7 +99,7 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     certificate = {"model": model, "false_negative_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
     (run.path / "certificate.json").write_text(json.dumps(seal(certificate)))
     facts = export(run, tmp_path / "m.onnx").facts
-    assert facts["results"]["accuracy"] == evaluation.metrics["accuracy"]
+    assert facts["results"]["accuracy"] == evaluation.metrics.accuracy.as_json()
     assert f"accuracy {interval_text(facts['results']['accuracy'])}" in facts["card"]
     assert "| Specificity |" in facts["card"]
     assert facts["operating_point"] == point

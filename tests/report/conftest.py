@@ -53,7 +53,7 @@ def write_run(
     steps = [(e, 10 * e, 1 / e, 1.2 / e, 1 - 0.5 / e, 0.01, 2.0 * e) for e in range(1, 6)]
     with (run / "history.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HISTORY, *((*step, 1) for step in steps)])
-    recipe = Recipe(name="small", network=NetworkChoice(name="compact"))
+    recipe = Recipe(name="small", network=NetworkChoice(architecture="compact"))
     (run / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
     about = {
         "hilum": "0.1.0",
@@ -95,7 +95,7 @@ def write_run(
     metrics = {
         "name": "test",
         "split": "test",
-        **measure(predictions, positive_label=positive_label),
+        **measure(predictions, positive_label=positive_label).as_json(),
         "data": {"root": str(data), "digest": "3b" * 32, "notes": []},
         "unreadable": [],
         "weights_sha256": "9f" * 32,

@@ -71,9 +71,11 @@ def crossval(
     parts: Sequence[Predictions], *, positive_label: str | None = "infected/covid", **more: Any
 ) -> dict[str, Any]:
     """What ``crossval.json`` holds."""
-    per_fold = [{**measure(part, positive_label=positive_label), "weights_sha256": "9f" * 32} for part in parts]
+    per_fold = [
+        {**measure(part, positive_label=positive_label).as_json(), "weights_sha256": "9f" * 32} for part in parts
+    ]
     data = {"root": "data/xrays", "digest": "3b" * 32, "notes": []}
-    pooled = measure(pool(parts), positive_label=positive_label)
+    pooled = measure(pool(parts), positive_label=positive_label).as_json()
     return {
         "folds": len(parts),
         "seed": 0,

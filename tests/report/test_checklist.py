@@ -16,6 +16,8 @@ from hilum.evaluation.triage import risk_coverage
 from hilum.report.checklist import ITEMS
 from hilum.report.page import page_content, write_report
 from hilum.stats.intervals import exact_interval
+from hilum.stats.records import Record
+from hilum.stats.verdicts import at_most
 from hilum.training.run import open_run
 
 FILE = ("evaluation", "test", "metrics.json")
@@ -31,7 +33,7 @@ def states(run):
 
 def change(run, **values):
     file = run.joinpath(*FILE)
-    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+    file.write_text(json.dumps(json.loads(file.read_text()) | values, default=Record.as_json))
 
 
 def gate(verdict):
@@ -174,9 +176,9 @@ def test_an_evaluation_of_an_older_version_passes_nothing_by_it(make_run):
     run = make_run()
     file = run.joinpath(*FILE)
     metrics = json.loads(file.read_text())
-    for key in ("ece_class_wise", "ece_top_label", "calibration_by_label", "decision_curve"):
+    for key in ("ece_class_wise", "ece_top_label", "calibration_by_label", "detectable"):
         metrics.pop(key, None)
-    file.write_text(json.dumps(metrics | {"detectable": {"discordance": 0.1, "images": 0.03, "patients": 0.04}}))
+    file.write_text(json.dumps(metrics))
     found = states(run)
     assert found[19].state == found[14].state == "UNKNOWN"
     write_report(run)
@@ -210,17 +212,23 @@ def test_an_operating_point_that_is_worse_than_nothing_fails_and_stands_at_the_t
 
 
 def held(missed, p):
-    """As the version before wrote it."""
+    limits = exact_interval(missed / 100, 100)
+    share = {"value": missed / 100, **limits, "bound": 0.05, "verdict": at_most(limits["low"], limits["high"], 0.05)}
     return {
         "group": LABELS[1],
         "threshold": 0.1,
-        "bound": 0.05,
         "patients": 100,
         "missed": missed,
+        "cleared": missed,
+        "outcomes": {"flag": 100 - missed, "read": 0, "abstain": 0, "clear": missed},
         "resampling_unit": "patients",
-        "value": missed / 100,
-        **exact_interval(missed / 100, 100),
-        "verdict": "within" if missed <= 5 else "broken",
+        **share,
+        "patients_to_decide": None,
+        "below": {"count": missed, "total": 100, **share},
+        "sensitivity": dict.fromkeys(
+            ("recall_abstentions_negative", "recall_abstentions_positive", "selective_recall"), share
+        ),
+        "others": {},
         "flagged": {},
         "exchangeability": {"p_group": p, "p_others": 1.0, "p_value": p},
         "seal": "",
@@ -237,7 +245,12 @@ def test_a_certificate_passes_only_where_it_is_shown_to_hold_and_nothing_has_shi
         "false_negative_rate": 0.05,
         "resampling_unit": "patients",
         "group": LABELS[1],
+        "members": [LABELS[1]],
         "threshold": 0.1,
+        "n_patients": 100,
+        "false_negatives": 0,
+        "model": {},
+        "data": {"name": "x", "split": "calibration", "own": True, "digest": ""},
     }
     change(run, operating_point=held(missed, p), certificate=certificate)
     assert states(run)[20].state == state
@@ -251,7 +264,7 @@ def test_other_data_count_as_external_validation_and_a_drop_fails(make_run, snap
     folder.mkdir()
     outside.write(folder / "predictions.csv")
     metrics = json.loads(run.joinpath(*FILE).read_text())
-    metrics |= {"name": folder.name, "split": "all", "table": None, "performance_drop": drop(inside, outside)}
+    metrics |= {"name": folder.name, "split": "all", "table": None, "performance_drop": drop(inside, outside).as_json()}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     item = states(run)[22]
     assert item.state == "FAIL"

@@ -9,6 +9,7 @@ from reading_pages import Page, assert_self_contained, table_after
 
 from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.crossval_page import write_crossval_page
+from hilum.stats.records import Interval
 
 Snapshot = Callable[[str], None]
 
@@ -99,8 +100,7 @@ def test_many_labels_and_folds(tmp_path: Path) -> None:
 
 
 def test_every_fold_has_its_dot() -> None:
-    entry: dict[str, float | None] = {"value": 0.8, "low": 0.7, "high": 0.9}
-    nothing: dict[str, float | None] = {"value": None, "low": None, "high": None}
+    entry, nothing = Interval(value=0.8, low=0.7, high=0.9), Interval()
     figure = fold_dots([FoldRow("Accuracy", (0.8, 0.8, None), entry), FoldRow("Recall", (None,) * 3, nothing)], "f")
     texts = re.findall(r">([^<>]+)</text>", figure)
     assert [text for text in texts if text in ("1", "2", "3")] == ["1", "2"]

@@ -21,6 +21,7 @@ from hilum.report.figures import (
     spread,
     training_curves,
 )
+from hilum.stats.records import Interval
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 COUNTS = {
@@ -113,8 +114,7 @@ def test_curves_survive_broken_losses(value: float) -> None:
 
 
 def test_dots_name_labels_and_undefined_values() -> None:
-    entry: dict[str, float | None] = {"value": 0.9, "low": 0.8, "high": 0.95}
-    missing: dict[str, float | None] = {"value": None, "low": None, "high": None}
+    entry, missing = Interval(value=0.9, low=0.8, high=0.95), Interval()
     by_label = {"normal": entry, "infected/covid": missing, "infected/non-covid": entry}
     drawn = texts(measure_dots({"Recall": by_label, "AUROC": by_label}, label_colours(LABELS), "f"))
     assert set(LABELS) <= set(drawn)

@@ -3,7 +3,9 @@ from collections.abc import Callable
 
 import pytest
 
-from hilum.report.results import complement, confusions, images_of, probability_scores
+from hilum.evaluation.schema import Metrics
+from hilum.report.results import confusions, images_of, probability_scores
+from hilum.stats.records import CalibrationError, Interval
 from hilum.text import percent, percent_range, plural, result_matrix
 from wording import numbers
 
@@ -31,10 +33,10 @@ def test_percent_range() -> None:
 
 
 def test_complement_turns_the_interval_round() -> None:
-    turned = complement({"value": 0.9, "low": 0.8, "high": 0.95})
-    assert turned["value"] == pytest.approx(0.1)
-    assert turned["low"] == pytest.approx(0.05)
-    assert turned["high"] == pytest.approx(0.2)
+    turned = Interval(value=0.9, low=0.8, high=0.95).complement()
+    assert turned.value == pytest.approx(0.1)
+    assert turned.low == pytest.approx(0.05)
+    assert turned.high == pytest.approx(0.2)
 
 
 def test_plural() -> None:
@@ -62,25 +64,21 @@ def test_label_that_never_occurs_has_no_recall() -> None:
 def test_confusions_are_ranked_and_summed_up() -> None:
     labels = ["a", "b", "c", "d"]
     matrix = [[0, 9, 1, 1], [2, 0, 3, 4], [1, 1, 0, 1], [0, 0, 0, 7]]
-    assert confusions({"labels": labels, "confusion": matrix}, most=2) == (
+    assert confusions(Metrics.model_construct(labels=labels, confusion=matrix), most=2) == (
         "Out of the 23 false cases: 9 a predicted as b, 4 b predicted as d, 10 of other kinds."
     )
-    assert confusions({"labels": ["a"], "confusion": [[4]]}) == "No image was answered wrongly."
+    assert confusions(Metrics.model_construct(labels=["a"], confusion=[[4]])) == "No image was answered wrongly."
 
 
 def test_whole_dataset_is_named() -> None:
-    assert images_of({"split": "all", "name": "elsewhere", "n_images": 3}) == "3 images of elsewhere"
-    assert images_of({"split": "val", "name": "val", "n_images": 1}) == "1 val image"
+    assert images_of(Metrics.model_construct(split="all", name="elsewhere", n_images=3)) == "3 images of elsewhere"
+    assert images_of(Metrics.model_construct(split="val", name="val", n_images=1)) == "1 val image"
 
 
 def test_scores_are_compared_with_a_constant_answer(snapshot: Callable[[str], None]) -> None:
     """Of two equally frequent labels: log-loss ln 2, Brier score 2 x 0.5^2."""
-    metrics = {
-        "confusion": [[10, 0], [0, 10]],
-        "log_loss": 0.2,
-        "brier": 0.1,
-        "ece": {"value": 0.06, "ece_null_mean": 0.03},
-    }
+    error = CalibrationError(value=0.06, ece_null_mean=0.03)
+    metrics = Metrics.model_construct(confusion=[[10, 0], [0, 10]], log_loss=0.2, brier=0.1, ece_class_wise=error)
     log_loss, brier, ece = probability_scores(metrics)
     snapshot(log_loss.reading)
     assert {"0.693"} <= numbers(log_loss.reading)

@@ -6,6 +6,7 @@ from made_results import LABELS, predictions
 from reading_pages import Page
 
 from hilum.evaluation.certificate_check import measure_certificate
+from hilum.evaluation.performance import measure
 from hilum.report.page import write_report
 from hilum.report.performance_page import triage_table
 
@@ -17,23 +18,41 @@ CERTIFICATE = {
     "false_negative_rate": 0.05,
     "confidence": 0.95,
     "resampling_unit": "patients",
-    "upper": {"kind": "specificity", "bound": 0.9, "labels": [LABELS[0]], "threshold": 0.6},
+    "upper": {
+        "kind": "specificity",
+        "bound": 0.9,
+        "labels": [LABELS[0]],
+        "threshold": 0.6,
+        "prevalence": None,
+        "confidence": 0.975,
+        "n_patients": 20,
+        "raised": False,
+    },
     "reference": {"group": [0.5], "others": [0.1]},
     "seal": "",
+    "n_patients": 20,
+    "false_negatives": 0,
+    "model": {},
+    "data": {"name": "x", "split": "calibration", "own": True, "digest": ""},
 }
+
+
+def table_of(held):
+    metrics = measure(predictions(), positive_label=LABELS[1])
+    return triage_table(metrics.model_copy(update={"operating_point": held}))
 
 
 def test_every_patient_is_in_one_cell_of_its_row():
     given = predictions(n=120)
     held = measure_certificate(CERTIFICATE, given, ["far" if i % 9 == 0 else "" for i in range(120)])
-    table = triage_table({"operating_point": held})
+    table = table_of(held)
     assert table["heads"] == ["Flagged", "To be read", "Abstained on", "Cleared"]
     assert [label for label, _, _ in table["rows"]] == [LABELS[1], LABELS[0], LABELS[2]]
     for _, patients, cells in table["rows"]:
         assert sum(count for count, _ in cells) == patients == 20
-    assert triage_table({"operating_point": None}) is triage_table({"operating_point": {"missed": 3}}) is None
+    assert table_of(None) is None
     one = measure_certificate({**CERTIFICATE, "upper_threshold": None, "upper": None}, given)
-    assert triage_table({"operating_point": one})["heads"] == ["Flagged", "Cleared"]
+    assert table_of(one)["heads"] == ["Flagged", "Cleared"]
 
 
 def test_the_page_shows_it(make_run, snapshot):
@@ -41,5 +60,7 @@ def test_the_page_shows_it(make_run, snapshot):
     file = run / "evaluation" / "test" / "metrics.json"
     before = Page(write_report(run).read_text(encoding="utf-8"))
     held = measure_certificate(CERTIFICATE, predictions())
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"operating_point": held, "certificate": CERTIFICATE}))
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"operating_point": held.as_json(), "certificate": CERTIFICATE})
+    )
     snapshot(Page(write_report(run).read_text(encoding="utf-8")).said_beside(before))

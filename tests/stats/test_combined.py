@@ -19,7 +19,7 @@ def given(value, low, high):
 def test_a_difference_of_independent_shares_is_newcombes():
     """56/70 - 48/80 with Wilson's limits: +0.0524 to +0.3339 (Newcombe 1998, Stat. Med. 17:873, method 10)."""
     sides = [wilson(*counts) for counts in ((48, 80), (56, 70))]
-    found = apart(*(given(side["value"], side["low"], side["high"]) for side in sides))
+    found = apart(*(given(side.value, side.low, side.high) for side in sides))
     assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
 
 

@@ -12,6 +12,7 @@ from hilum.stats.exchangeability import (
     visible_share,
     with_features,
 )
+from hilum.stats.records import Exchangeability
 
 
 def scores(first, second, share, seed, *, digits=None):
@@ -61,12 +62,12 @@ def test_p_values_are_corrected_by_their_number():
     generator = np.random.default_rng(0)
     others = generator.random(50), generator.random(90)
     found = compare_scores((before, after), others, permutations=999)
-    assert found["tests"] == 3
-    assert found["p_value"] == pytest.approx(3 * min(found["p_group"], found["p_tail"], found["p_others"]))
+    assert found.tests == 3
+    assert found.p_value == pytest.approx(3 * min(found.p_group, found.p_tail, found.p_others))
     more = with_features(found, {"p_features": 0.5, "auroc_features": 0.5, "n_features": [9, 9]})
-    assert more["tests"] == 4
-    assert more["p_value"] == pytest.approx(4 * found["p_tail"])
-    assert more["visible"] >= found["visible"]
+    assert more.tests == 4
+    assert more.p_value == pytest.approx(4 * found.p_tail)
+    assert more.visible >= found.visible
     assert with_features(found, None) == found
 
 
@@ -87,9 +88,9 @@ def test_few_patients_see_little_and_say_so():
     assert visible_share(20, 20, 0.05) > visible_share(200, 200, 0.05)
     generator = np.random.default_rng(0)
     few = compare_scores((generator.random(3), generator.random(3)), (generator.random(3), generator.random(3)))
-    assert few["visible"] is None
+    assert few.visible is None
     many = compare_scores(scores(147, 194, 0.0, 5), scores(60, 90, 0.0, 6))
-    assert f"{100 * many['visible']:.0f} %" in shift_sentence(many)
+    assert f"{100 * many.visible:.0f} %" in shift_sentence(many)
     assert shift_sentence(few)
-    older = {"p_group": 0.4, "p_others": 0.9, "p_value": 0.8}
+    older = Exchangeability(p_group=0.4, p_others=0.9, p_value=0.8)
     assert shift_sentence(older)

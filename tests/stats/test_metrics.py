@@ -70,11 +70,11 @@ def seeds_test_set():
 
 def test_the_seeds_matrix_gives_the_seeds_figures():
     result = measure(seeds_test_set(), positive_label="infected/covid")
-    assert result["confusion"] == [[5, 3, 0], [0, 8, 1], [0, 4, 4]]
-    assert result["accuracy"]["value"] == pytest.approx(0.68)
-    assert [round(result["recall"][label]["value"], 3) for label in LABELS] == [0.625, 0.889, 0.5]
-    assert [round(result["precision"][label]["value"], 3) for label in LABELS] == [1.0, 0.533, 0.8]
-    assert (result["n_images"], result["n_patients"], result["resampling_unit"]) == (25, None, "images")
+    assert result.confusion == [[5, 3, 0], [0, 8, 1], [0, 4, 4]]
+    assert result.accuracy.value == pytest.approx(0.68)
+    assert [round(result.recall[label].value, 3) for label in LABELS] == [0.625, 0.889, 0.5]
+    assert [round(result.precision[label].value, 3) for label in LABELS] == [1.0, 0.533, 0.8]
+    assert (result.n_images, result.n_patients, result.resampling_unit) == (25, None, "images")
 
 
 def test_what_never_happened_gets_the_exact_interval():
@@ -84,9 +84,9 @@ def test_what_never_happened_gets_the_exact_interval():
         LABELS, tuple(map(str, range(18))), tuple(f"p{i}" for i in range(18)), truth, np.eye(3)[truth] * 0.9 + 0.1 / 3
     )
     result = measure(predictions)
-    for measured, count in ((result["recall"]["normal"], 6), (result["accuracy"], 18)):
-        assert measured["low"] == pytest.approx(0.025 ** (1 / count))
-        assert measured["high"] == 1
+    for measured, count in ((result.recall["normal"], 6), (result.accuracy, 18)):
+        assert measured.low == pytest.approx(0.025 ** (1 / count))
+        assert measured.high == 1
 
 
 def test_a_label_that_nobody_has_leaves_its_recall_open_and_the_rest_defined():

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from hilum.evaluation.certificate import patients_needed
+from hilum.stats.records import Interval
 from hilum.stats.verdicts import at_least, at_most, holm, not_lower, patients_to_decide, scaled_to_decide, weakest
 
 
@@ -68,7 +69,7 @@ def test_a_value_at_the_bound_is_never_decided():
     ],
 )
 def test_a_loss_within_the_margin_has_to_be_shown(value, low, high, verdict):
-    assert not_lower({"value": value, "low": low, "high": high}, 0.05) == verdict
+    assert not_lower(Interval(value=value, low=low, high=high), 0.05) == verdict
 
 
 def test_four_times_the_patients_halve_the_interval():

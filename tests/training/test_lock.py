@@ -232,7 +232,7 @@ def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, ru
     result = evaluate(run, progress=progress)
     assert other.poll() == 0
     assert str(other.pid) in progress.lines[0]
-    assert result.metrics["n_images"] == 72
+    assert result.metrics.n_images == 72
     assert not (run.path / HOLDER).exists()
 
 

@@ -56,8 +56,8 @@ def test_a_run_remembers_how_its_data_were_read(odd, tmp_path, tiny, refuses, sn
     assert train(odd, tmp_path / "run", resume=True).finished
     assert "View" in columns_of(run.table().rows), "kept by the run"
     result = evaluate(run)
-    assert result.metrics["n_patients"] == result.metrics["n_images"] / 2
-    assert result.metrics["table"]["columns"]["view"]["filled"] == 1
+    assert result.metrics.n_patients == result.metrics.n_images / 2
+    assert result.metrics.table.columns["view"].filled == 1
 
 
 def test_the_patients_of_a_run_are_those_it_was_split_by(odd, tmp_path, tiny):
@@ -66,8 +66,8 @@ def test_the_patients_of_a_run_are_those_it_was_split_by(odd, tmp_path, tiny):
     run = train(odd, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]), read=unknown)
     assert not any(row.patient_id for row in run.rows)
     again = evaluate(open_run(tmp_path / "run"), odd, read=READ)
-    assert again.metrics["n_patients"] is None
-    assert again.metrics["with_patient"] == 0
+    assert again.metrics.n_patients is None
+    assert again.metrics.with_patient == 0
 
 
 def test_the_labels_of_a_run_are_those_it_learnt(write_dataset, tmp_path, tiny):
@@ -85,8 +85,8 @@ def test_the_labels_of_a_run_are_those_it_learnt(write_dataset, tmp_path, tiny):
     assert set(run.labels) == {"normal", "covid"}
     for data in (root, shutil.copytree(root, tmp_path / "moved")):
         again = evaluate(run, data).metrics
-        assert again["confusion"] == given["confusion"]
-        warned = any("other labels here" in note for note in again["data"]["notes"])
+        assert again.confusion == given.confusion
+        warned = any("other labels here" in note for note in again.data.notes)
         assert warned == (data != root), "read as the run read it where it is the same; else said"
 
 

@@ -85,18 +85,18 @@ def test_it_learns_what_can_be_learnt(write_dataset, tmp_path):
     """The labels differ in brightness, which equalisation would remove, and local contrast does remove."""
     root = write_dataset(splits=("train", "test"), patients=20)
     metrics = evaluate(train(root, tmp_path / "run", tiny(*AS_THEY_ARE))).metrics
-    assert metrics["accuracy"]["value"] > 0.9
-    assert metrics["n_patients"] == 60
+    assert metrics.accuracy.value > 0.9
+    assert metrics.n_patients == 60
     blind = train(root, tmp_path / "blind", tiny(*AS_THEY_ARE, "local_contrast=0.067"))
-    assert evaluate(blind).metrics["accuracy"]["value"] < 0.6
+    assert evaluate(blind).metrics.accuracy.value < 0.6
 
 
 def test_the_chosen_weights_are_those_of_the_best_validation(write_dataset, tmp_path):
     run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny("precision=float32"))
     result = evaluate(run, split="val")
-    plain = result.metrics["calibration"]["before"]  # training knows nothing of temperatures
-    assert plain["log_loss"] == pytest.approx(run.environment["best"]["val_loss"], abs=1e-4)
-    assert result.metrics["accuracy"]["value"] == pytest.approx(run.environment["best"]["val_accuracy"], abs=1e-6)
+    plain = result.metrics.calibration.before  # training knows nothing of temperatures
+    assert plain.log_loss == pytest.approx(run.environment["best"]["val_loss"], abs=1e-4)
+    assert result.metrics.accuracy.value == pytest.approx(run.environment["best"]["val_accuracy"], abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(write_dataset, tmp_path):
@@ -292,8 +292,8 @@ def test_the_seeds_recipe_trains_the_seeds_way_on_the_real_data(seed_cxr, tmp_pa
     run = train(seed_cxr, tmp_path / "run", load_recipe("vgg16-report", settings))
     assert [row["step"] for row in run.history()] == [1, 2]
     assert {row["lr"] for row in run.history()} == {0.01}
-    assert evaluate(run).metrics["n_images"] == 25
-    assert evaluate(run, split="val").metrics["n_images"] == 615
+    assert evaluate(run).metrics.n_images == 25
+    assert evaluate(run, split="val").metrics.n_images == 615
 
 
 def test_balanced_weights_make_every_label_weigh_the_same(write_dataset):
@@ -361,7 +361,7 @@ def test_a_cascade_is_one_run_like_any_other(write_dataset, tmp_path):
     root = write_dataset(splits=("train", "test"), patients=20)
     run = train(root, tmp_path / "run", tiny("architecture=cascade", *AS_THEY_ARE))
     result = evaluate(run)
-    assert result.metrics["accuracy"]["value"] > 0.9
+    assert result.metrics.accuracy.value > 0.9
     assert result.predictions.probabilities.sum(axis=1) == pytest.approx(1)
 
 
@@ -370,7 +370,7 @@ def test_the_kept_checkpoint_is_the_one_with_the_fewest_misses(write_dataset, tm
     run = train(root, tmp_path / "run", tiny("monitor=false_negatives", "epochs=6", "precision=float32"))
     fewest = min(run.history(), key=lambda row: (row["val_false_negatives"], row["val_loss"]))
     assert run.environment["best"]["step"] == fewest["step"]
-    confusion = evaluate(run, split="val").metrics["confusion"]
+    confusion = evaluate(run, split="val").metrics.confusion
     assert sum(confusion[1]) - confusion[1][1] == fewest["val_false_negatives"]
 
 
@@ -380,9 +380,7 @@ def test_no_checkpoint_is_kept_before_its_time(write_dataset, tmp_path):
     allowed = [row for row in late.history() if row["step"] >= 0.8 * late.history()[-1]["step"]]
     assert len(allowed) == 2
     assert late.environment["best"]["step"] == min(allowed, key=lambda row: row["val_loss"])["step"]
-    assert evaluate(late, split="val").metrics["log_loss"] == pytest.approx(
-        late.environment["best"]["val_loss"], abs=1e-4
-    )
+    assert evaluate(late, split="val").metrics.log_loss == pytest.approx(late.environment["best"]["val_loss"], abs=1e-4)
 
 
 def test_misses_need_a_protected_label(write_dataset, tmp_path, refuses):
@@ -449,13 +447,13 @@ def test_near_duplicates_of_training_images_are_left_out_of_other_data(write_dat
         else:
             target.write_bytes((root / path).read_bytes())
     data = evaluate(run, other, split="train").metrics
-    assert data["n_images"] == 48 - 3
-    notes = data["data"]["notes"]
+    assert data.n_images == 48 - 3
+    notes = data.data.notes
     snapshot("\n".join(notes))
     assert {"1"} <= numbers("\n".join(notes))
     assert {"2"} <= numbers("\n".join(notes))
     for file in own_cache.iterdir():  # the cache may be deleted at any time
         file.unlink()
     metrics = evaluate(run, other, split="train").metrics
-    assert metrics["n_images"] == 48 - 1
-    snapshot("\n".join(metrics["data"]["notes"]))
+    assert metrics.n_images == 48 - 1
+    snapshot("\n".join(metrics.data.notes))

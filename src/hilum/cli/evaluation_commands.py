@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from hilum.data.options import ReadOptions
 
 if TYPE_CHECKING:
     from hilum.evaluation.evaluate import Evaluation
+    from hilum.evaluation.schema import Metrics
 
 MapOption = Annotated[
     list[str] | None,
@@ -65,7 +66,7 @@ def evaluate(
         progress=progress_for_terminal(),
     )
     if as_json:
-        print_json(result.metrics)
+        print_json(result.metrics.to_json())
         return
     print_metrics(result.metrics)
     for sentence in filter(None, (access_sentence(result.access), joint_sentence(result.access))):
@@ -115,6 +116,7 @@ def certify(
     from hilum.evaluation.certificate import UpperSide
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.cohort import parse_map
+    from hilum.evaluation.triage_schema import Certificate
     from hilum.progress import progress_for_terminal
     from hilum.report.certificate_text import certificate_lines
     from hilum.training.run import open_run
@@ -138,7 +140,7 @@ def certify(
     if as_json:
         print_json(done.facts)
         return
-    show(certificate_lines(done.facts))
+    show(certificate_lines(Certificate.model_validate(done.facts)))
     say(f"written: {done.file}")
     if data is None:
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
@@ -157,7 +159,7 @@ def ledger(
     show(ledger_lines(read_ledger(ledger_file(file)), images))
 
 
-def print_metrics(metrics: dict[str, Any]) -> None:
+def print_metrics(metrics: Metrics) -> None:
     """Print an evaluation on the terminal."""
     from hilum.report.evaluation_console import result_table
 

@@ -21,7 +21,9 @@ from scipy.stats import binom
 
 from hilum.errors import CertificateError, UsageError
 from hilum.evaluation.triage import claim_at_most
+from hilum.evaluation.triage_schema import UpperClaim
 from hilum.stats.intervals import Patients, exact_limits
+from hilum.stats.records import Interval
 from hilum.stats.verdicts import at_least, predictive_values
 
 Floats = NDArray[np.float64]
@@ -234,7 +236,7 @@ def certify_upper(
     return {**facts, "threshold": float(passed.min()), "raised": bool(shown.min() < lower), "n_ill": len(ill)}
 
 
-def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floats]) -> dict[str, Any]:
+def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floats]) -> UpperClaim:
     """How the upper side holds on patients who did not choose it, as if nobody were abstained on.
 
     Args:
@@ -250,21 +252,23 @@ def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floa
     scores = np.concatenate(there) if there else np.zeros(0)
     if upper["kind"] == "specificity":
         claim = claim_at_most(int((scores >= upper["threshold"]).sum()), len(scores), 1 - upper["bound"])
-        return {"kind": "specificity", **claim}
-    found: dict[str, Any] = {"value": None, "low": None, "high": None}
+        return UpperClaim(kind="specificity", **claim.given())
+    found = Interval(value=None, low=None, high=None)
     if len(ill) and len(scores):
         positive = np.repeat([True, False], [len(ill), len(scores)])
         flagged = np.concatenate([ill, scores]) >= upper["threshold"]
         everybody = Patients(np.arange(len(positive)))
-        found = predictive_values(positive, flagged, everybody, prevalences=[upper["prevalence"]])["at"][0]["ppv"]
-    verdict = at_least(found["low"], found["high"], upper["bound"])
-    return {
-        "kind": "ppv",
-        **{key: found[key] for key in ("value", "low", "high")},
-        "bound": upper["bound"],
-        "prevalence": upper["prevalence"],
-        "verdict": verdict,
-    }
+        found = predictive_values(positive, flagged, everybody, prevalences=[upper["prevalence"]]).at[0].ppv
+    verdict = at_least(found.low, found.high, upper["bound"])
+    return UpperClaim(
+        kind="ppv",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        bound=upper["bound"],
+        prevalence=upper["prevalence"],
+        verdict=verdict,
+    )
 
 
 def above(score: float) -> float:

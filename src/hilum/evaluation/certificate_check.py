@@ -31,11 +31,13 @@ from hilum.evaluation.triage import (
     sensitivities,
     shares_to_read,
 )
+from hilum.evaluation.triage_schema import CertificateCheck
 from hilum.files import read_text, read_whole, save_bytes
 from hilum.progress import Progress
 from hilum.stats.exchangeability import compare_scores, with_features
 from hilum.stats.intervals import CONFIDENCE
-from hilum.stats.verdicts import REFUTED, Verdict, at_most, weakest
+from hilum.stats.records import Exchangeability, Verdict
+from hilum.stats.verdicts import REFUTED, at_most, weakest
 from hilum.training.run import Run
 
 FILE = "certificate.json"
@@ -145,7 +147,7 @@ def check_certificate(
     features: NDArray[np.floating[Any]],
     reasons: Sequence[str],
     progress: Progress,
-) -> dict[str, Any]:
+) -> CertificateCheck:
     """Measure how a certificate holds on other patients, with the test of features where it can be made.
 
     Args:
@@ -158,16 +160,16 @@ def check_certificate(
         progress: Told about long work.
     """
     found = measure_certificate(certificate, predictions, reasons)
-    if found["exchangeability"]:
-        root = evaluated.root if evaluated.own else None
-        shift = feature_shift(run, predictions, features, root, images=evaluated.whole, progress=progress)
-        found["exchangeability"] = with_features(found["exchangeability"], shift)
-    return found
+    if not found.exchangeability:
+        return found
+    root = evaluated.root if evaluated.own else None
+    shift = feature_shift(run, predictions, features, root, images=evaluated.whole, progress=progress)
+    return found.model_copy(update={"exchangeability": with_features(found.exchangeability, shift)})
 
 
 def measure_certificate(
     certificate: Mapping[str, Any], predictions: Predictions, reasons: Sequence[str] | None = None
-) -> dict[str, Any]:
+) -> CertificateCheck:
     """Count by patient what becomes of those who did not choose the thresholds, and judge what is guaranteed.
 
     What is guaranteed is that at most so many of those who have the disease are *cleared*: below the threshold, and
@@ -193,27 +195,32 @@ def measure_certificate(
     outcomes, by_label = count_outcomes(decisions, predictions, point.members)
     claim = claim_at_most(outcomes[CLEAR], len(scores), bound)
     missed = int((scores < point.threshold).sum())
-    return {
-        "group": point.group,
-        "threshold": point.threshold,
-        "patients": len(scores),
-        "resampling_unit": "patients" if all(predictions.patients) else "images",
-        "outcomes": outcomes,
-        "cleared": claim.pop("count"),
-        **{key: value for key, value in claim.items() if key != "total"},
-        "missed": missed,
-        "below": claim_at_most(missed, len(scores), bound),
-        "sensitivity": sensitivities(outcomes),
-        "others": by_label,
-        "read": shares_to_read({point.group: outcomes, **by_label}),
-        "flagged": flagged_by_label(others, point.flag_from, CONFIDENCE),
-        "upper": upper_claim(certificate["upper"], scores, others) if certificate.get("upper") else None,
-        "exchangeability": compare_with(certificate, predictions) if len(scores) or others else None,
-        "seal": certificate["seal"],
-    }
+    return CertificateCheck(
+        group=point.group,
+        threshold=point.threshold,
+        patients=len(scores),
+        resampling_unit="patients" if all(predictions.patients) else "images",
+        outcomes=outcomes,
+        cleared=claim.count,
+        value=claim.value,
+        low=claim.low,
+        high=claim.high,
+        bound=claim.bound,
+        verdict=claim.verdict,
+        patients_to_decide=claim.patients_to_decide,
+        missed=missed,
+        below=claim_at_most(missed, len(scores), bound),
+        sensitivity=sensitivities(outcomes),
+        others=by_label,
+        read=shares_to_read({point.group: outcomes, **by_label}),
+        flagged=flagged_by_label(others, point.flag_from, CONFIDENCE),
+        upper=upper_claim(certificate["upper"], scores, others) if certificate.get("upper") else None,
+        exchangeability=compare_with(certificate, predictions) if len(scores) or others else None,
+        seal=certificate["seal"],
+    )
 
 
-def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
+def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> Exchangeability:
     """Whether other patients look as if they came from where a certificate was made.
 
     Args:
@@ -225,8 +232,8 @@ def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> dict
     """
     group, others = scores_by_patient(predictions, reference["members"])
     beside = np.concatenate(list(others.values())) if others else np.zeros(0)
-    before = (np.array(reference["reference"][side]) for side in ("group", "others"))
-    return compare_scores(*zip(before, (group, beside), strict=True))
+    before, rest = (np.array(reference["reference"][side]) for side in ("group", "others"))
+    return compare_scores((before, group), (rest, beside))
 
 
 def feature_shift(
@@ -237,7 +244,7 @@ def feature_shift(
     *,
     images: Images | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any] | None:
+) -> dict[str, float | list[int]] | None:
     """Compare other patients' features with those of the run's calibration patients.
 
     Args:
@@ -316,8 +323,8 @@ def sample(paths: Sequence[str], clusters: Sequence[str]) -> Ints:
     return np.array(sorted(chosen[:MOST]), np.int64)
 
 
-def verdict_of(held: Mapping[str, Any]) -> Verdict:
-    """Whether the certificate is shown to hold, refuted, or neither, also as versions before counted it.
+def verdict_of(held: CertificateCheck) -> Verdict:
+    """Whether the certificate is shown to hold, refuted, or neither.
 
     Refuted is also what abstention alone hides: a threshold below which significantly more lie than the bound allows.
     Of two sides the weaker verdict counts.
@@ -325,11 +332,11 @@ def verdict_of(held: Mapping[str, Any]) -> Verdict:
     Args:
         held: What `measure_certificate` returns.
     """
-    found = [at_most(held["low"], held["high"], held["bound"])]
-    if (below := held.get("below")) and below["verdict"] == REFUTED:
+    found = [at_most(held.low, held.high, held.bound)]
+    if held.below.verdict == REFUTED:
         found.append(REFUTED)
-    if upper := held.get("upper"):
-        found.append(upper["verdict"])
+    if upper := held.upper:
+        found.append(upper.verdict)
     return weakest(found)
 
 

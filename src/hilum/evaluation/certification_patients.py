@@ -31,6 +31,7 @@ from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.triage import count_outcomes, flagged_by_label, scores_by_patient, shares_to_read
 from hilum.stats.calibration import for_temperature
+from hilum.stats.records import Record
 from hilum.training.run import Run
 
 Floats = NDArray[np.float64]
@@ -103,13 +104,17 @@ def certificate_of(
         "one_image_below": int((single < threshold).sum()),
         "upper": above,
         "outcomes": {"group": outcomes, "others": by_label},
-        "read": shares_to_read({group: outcomes, **by_label}) if above else None,
-        "flagged": flagged_by_label(others, point.flag_from, confidence),
+        "read": _as_json(shares_to_read({group: outcomes, **by_label})) if above else None,
+        "flagged": _as_json(flagged_by_label(others, point.flag_from, confidence)),
         "reference": {
             "group": sorted(map(float, scores)),
             "others": sorted(float(value) for values in others.values() for value in values),
         },
     }
+
+
+def _as_json(found: Mapping[str, Record]) -> dict[str, Any]:
+    return {label: entry.as_json() for label, entry in found.items()}
 
 
 def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Any]]:

@@ -177,7 +177,7 @@ def certify(
         if not evaluated.own:
             reference = certificate_in_force(run, temperatures, facts["notes"])
             if reference:
-                facts["exchangeability"] = compare_with(reference, predictions)
+                facts["exchangeability"] = compare_with(reference, predictions).as_json()
             else:
                 facts["notes"].append(NO_REFERENCE.format(run=run.path))
         sealed = seal(facts)

@@ -18,6 +18,7 @@ from hilum.evaluation.differences import gains_over_seeds, paired_auroc, paired_
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.performance import down_the_tree, most_probable
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.evaluation.schema import Metrics
 from hilum.files import save_json, settle
 from hilum.outputs import COMPARISON, PAGE, check_folder
 from hilum.progress import Progress
@@ -81,13 +82,13 @@ def compare(
         for name, part in zip(names, splits, strict=True)
         if part in ("train", "val")
     ]
-    notes += [f"{name}: {note}" for name, (_, metrics) in zip(names, read, strict=True) for note in _notes(metrics)]
-    if len({bool(metrics["calibration"]["temperatures"]) for _, metrics in read}) > 1:
+    notes += [f"{name}: {note}" for name, (_, metrics) in zip(names, read, strict=True) for note in metrics.data.notes]
+    if len({bool(metrics.calibration and metrics.calibration.temperatures) for _, metrics in read}) > 1:
         notes.append("only one of the two is calibrated by temperature, which changes what is read down the tree")
     facts = {
         "hilum": __version__,
         "runs": [
-            {"name": name, **_about(run, part), "files": metrics.get("files")}
+            {"name": name, **_about(run, part), "files": metrics.as_json().get("files")}
             for name, run, part, (_, metrics) in zip(names, (first, second), splits, read, strict=True)
         ],
         "recipe_differences": recipe_differences(first, second),
@@ -217,25 +218,25 @@ def _check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
             raise RunError(msg, code="other-files")
 
 
-def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, dict[str, Any]]:
+def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, Metrics]:
     """What the run says of a split, and its metrics; evaluated unless that was done with these weights and files."""
     folder = run.path / "evaluation" / split
     settle(folder)
-    metrics = read_json(folder / "metrics.json")
+    try:
+        metrics: Metrics | None = Metrics.from_json(read_json(folder / "metrics.json"))
+    except ValueError:
+        metrics = None
     current = (
-        run.finished
-        and metrics.get("weights_sha256") == run.environment["weights_sha256"]
-        and metrics.get("data", {}).get("digest") == run.environment["data"]["digest"]
-        and "calibration" in metrics
+        metrics
+        and run.finished
+        and metrics.weights_sha256 == run.environment["weights_sha256"]
+        and metrics.data.digest == run.environment["data"]["digest"]
+        and metrics.calibration
     )
-    if not current:
+    if not metrics or not current:
         progress.line(f"{run.path}: evaluating on {split}")
         metrics = evaluate(run, split=split, progress=progress).metrics
     return read_predictions(folder / "predictions.csv"), metrics  # as later comparisons will read them, rounded
-
-
-def _notes(metrics: dict[str, Any]) -> list[str]:
-    return list(metrics["data"]["notes"])
 
 
 def _about(run: Run, split: str) -> dict[str, Any]:

@@ -152,15 +152,15 @@ def crossval(
         "pooled": {
             "name": "pooled",
             "split": "all",
-            **measure(pooled, positive_label=evaluations[0].metrics["positive_label"], folds=number_of),
+            **measure(pooled, positive_label=evaluations[0].metrics.positive_label, folds=number_of).as_json(),
             "shared": SHARED,
             "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
             "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
         },
         # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
-        "per_fold": [one.metrics for one in evaluations],
+        "per_fold": [one.metrics.to_json() for one in evaluations],
         "spread": {
-            name: spread_over_folds([evaluation.metrics[name]["value"] for evaluation in evaluations])
+            name: spread_over_folds([getattr(evaluation.metrics, name).value for evaluation in evaluations])
             for name in SUMMARISED
         },
     }

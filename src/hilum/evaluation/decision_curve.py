@@ -10,7 +10,6 @@ positive predictive value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,10 @@ from sklearn.model_selection import StratifiedKFold
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.temperature import Prior, at_prevalence
 from hilum.evaluation.triage import Cohort, Rates
+from hilum.evaluation.triage_schema import DecisionCurve, NetBenefitRow, NetBenefits, RuleRates
+from hilum.evaluation.triage_schema import Prior as StatedPrior
 from hilum.stats.intervals import Estimate, combined
+from hilum.stats.records import Known
 from hilum.stats.verdicts import PREVALENCES, REFUTED, at_least
 from hilum.text import interval_text
 
@@ -67,7 +69,7 @@ def decision_curve(
     thumbnail: NDArray[np.floating] | None = None,
     prevalences: Sequence[float] = PREVALENCES,
     thresholds: Sequence[float] = THRESHOLDS,
-) -> dict[str, Any] | None:
+) -> DecisionCurve | None:
     """Net benefit over prevalences and threshold probabilities.
 
     A patient is flagged if one image is; of a patient with the disease the images that show it count. The model's own
@@ -98,7 +100,7 @@ def decision_curve(
         fixed = {POINT: cohort.rates(cohort.highest(flagged) > 0)} | fixed
     judged = next(iter(fixed))
     small = _recalibrated(cohort, thumbnail[:, columns].sum(axis=1)) if thumbnail is not None else None
-    curves: dict[str, dict[str, dict[str, list[float]]]] = {}
+    curves: dict[str, dict[str, NetBenefits]] = {}
     table = []
     for prevalence in prevalences:
         stated = at_prevalence(predictions.probabilities, prior, columns, prevalence)[:, columns].sum(axis=1)
@@ -116,44 +118,47 @@ def decision_curve(
             if threshold in JUDGED and threshold <= PLAUSIBLE * prevalence:
                 table.append(_row(prevalence, threshold, here, rates, judged))
         curves[f"{prevalence:g}"] = {name: _drawn(estimates) for name, estimates in found.items()}
-    return {
-        "members": list(members),
-        "judged": judged,
-        "resampling_unit": "patients" if all(predictions.patients) else "images",
-        "n_with": int(cohort.ill.sum()),
-        "n_without": int((~cohort.ill).sum()),
-        "prevalences": list(prevalences),
-        "thresholds": list(thresholds),
-        "recalibrated_from": {
-            "source": prior.source,
-            "shares": dict(zip(predictions.labels, prior.shares.tolist(), strict=True)),
-        },
-        "rates": {
-            name: {"sensitivity": rate[0].as_json(), "false_positive_rate": rate[1].as_json()}
+    return DecisionCurve(
+        members=list(members),
+        judged=judged,
+        resampling_unit="patients" if all(predictions.patients) else "images",
+        n_with=int(cohort.ill.sum()),
+        n_without=int((~cohort.ill).sum()),
+        prevalences=list(prevalences),
+        thresholds=list(thresholds),
+        recalibrated_from=StatedPrior(
+            source=prior.source, shares=dict(zip(predictions.labels, prior.shares.tolist(), strict=True))
+        ),
+        rates={
+            name: RuleRates(sensitivity=rate[0].interval(), false_positive_rate=rate[1].interval())
             for name, rate in fixed.items()
         },
-        "curves": curves,
-        "all": {f"{p:g}": [flag_all(p, threshold) for threshold in thresholds] for p in prevalences},
-        "table": table,
-    }
+        curves=curves,
+        all={f"{p:g}": [flag_all(p, threshold) for threshold in thresholds] for p in prevalences},
+        table=table,
+    )
 
 
-def _row(prevalence: float, threshold: float, here: Mapping[str, Estimate], rates: Any, judged: str) -> dict[str, Any]:
+def _row(
+    prevalence: float, threshold: float, here: Mapping[str, Estimate], rates: Mapping[str, Rates], judged: str
+) -> NetBenefitRow:
     mine = here[judged]
-    row: dict[str, Any] = {
-        "prevalence": prevalence,
-        "threshold": threshold,
-        "all": flag_all(prevalence, threshold),
-        "rules": {name: estimate.as_json() for name, estimate in here.items()},
-        "verdict": at_least(mine.low, mine.high, 0.0),
-    }
-    if judged != ANSWER:
-        row["against_answer"] = net_benefit(rates[judged], prevalence, threshold, rates[ANSWER]).as_json()
-    return row
+    row = NetBenefitRow(
+        prevalence=prevalence,
+        threshold=threshold,
+        all=flag_all(prevalence, threshold),
+        rules={name: estimate.known() for name, estimate in here.items()},
+        verdict=at_least(mine.low, mine.high, 0.0),
+    )
+    if judged == ANSWER:
+        return row
+    beside = net_benefit(rates[judged], prevalence, threshold, rates[ANSWER])
+    return row.model_copy(update={"against_answer": beside.known()})
 
 
-def _drawn(estimates: Sequence[Estimate]) -> dict[str, list[float]]:
-    return {name: [float(getattr(one, name)) for one in estimates] for name in ("value", "low", "high")}
+def _drawn(estimates: Sequence[Estimate]) -> NetBenefits:
+    value, low, high = ([float(getattr(one, name)) for one in estimates] for name in ("value", "low", "high"))
+    return NetBenefits(value=value, low=low, high=high)
 
 
 def _recalibrated(cohort: Cohort, scores: Floats) -> Floats | None:
@@ -169,33 +174,32 @@ def _recalibrated(cohort: Cohort, scores: Floats) -> Floats | None:
     return np.clip(risk, 1e-9, 1 - 1e-9)
 
 
-def worse_than_nothing(found: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+def worse_than_nothing(found: DecisionCurve | None) -> list[NetBenefitRow]:
     """The plausible pairs at which the rule in force has less net benefit than flagging nobody."""
-    return [row for row in found["table"] if row["rules"][found["judged"]]["value"] < 0] if found else []
+    return [row for row in found.table if row.rules[found.judged].value < 0] if found else []
 
 
-def harm_sentence(found: Mapping[str, Any] | None) -> str:
+def harm_sentence(found: DecisionCurve | None) -> str:
     """Where flagging nobody is better, to be read before any figure; empty where it is not, as far as is plausible."""
     rows = worse_than_nothing(found)
     if not found or not rows:
         return ""
-    judged = found["judged"]
-    lowest = {row["prevalence"]: row for row in reversed(rows)}  # the smallest threshold probability of each
+    judged = found.judged
+    lowest = {row.prevalence: row for row in reversed(rows)}  # the smallest threshold probability of each
     told = []
-    for row in sorted(lowest.values(), key=lambda row: row["prevalence"]):
-        beside = f", the most probable label {100 * row['rules'][ANSWER]['value']:+.2f}" if judged != ANSWER else ""
-        sure = "" if row["verdict"] == REFUTED else " (not significantly below 0)"
+    for row in sorted(lowest.values(), key=lambda row: row.prevalence):
+        beside = f", the most probable label {100 * row.rules[ANSWER].value:+.2f}" if judged != ANSWER else ""
+        sure = "" if row.verdict == REFUTED else " (not significantly below 0)"
         told.append(
-            f"{per_hundred(row['rules'][judged])} at a prevalence of {100 * row['prevalence']:g} % and a threshold "
-            f"probability of {100 * row['threshold']:g} %{sure}{beside}"
+            f"{per_hundred(row.rules[judged])} at a prevalence of {100 * row.prevalence:g} % and a threshold "
+            f"probability of {100 * row.threshold:g} %{sure}{beside}"
         )
-    rule = f"operating point for {' or '.join(found['members'])}" if judged == POINT else f"{judged} as a rule"
-    surely = any(row["verdict"] == REFUTED for row in rows)
+    rule = f"operating point for {' or '.join(found.members)}" if judged == POINT else f"{judged} as a rule"
+    surely = any(row.verdict == REFUTED for row in rows)
     heading = f"{'WORSE' if surely else 'NOT SHOWN TO BE BETTER'} THAN FLAGGING NOBODY"
     return f"{heading}: the {rule} has a net benefit per 100 patients of {'; '.join(told)}"
 
 
-def per_hundred(entry: Mapping[str, Any]) -> str:
+def per_hundred(entry: Known) -> str:
     """``−2.47 (95 % CI −3.10 to −1.92)``: a net benefit, per 100 patients."""
-    hundred = {name: 100 * entry[name] for name in ("value", "low", "high")}
-    return interval_text(hundred, as_percent=False, sign=True, digits=2)
+    return interval_text(entry.times(100), as_percent=False, sign=True, digits=2)

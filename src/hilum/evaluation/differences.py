@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import RunError
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.evaluation.schema import Drop, TwoSides
 from hilum.files import settle
 from hilum.stats.auc import auroc_estimate
 from hilum.stats.hypothesis_tests import over_seeds
@@ -164,7 +165,7 @@ def internal_predictions(run: Run) -> Predictions | None:
         return None
 
 
-def drop(internal: Predictions, external: Predictions, *, confidence: float = CONFIDENCE) -> dict[str, Any]:
+def drop(internal: Predictions, external: Predictions, *, confidence: float = CONFIDENCE) -> Drop:
     """Measures of two groups of patients beside each other, and external minus internal.
 
     Both are measured on images of the labels that both have: a mean over three labels at home and one elsewhere would
@@ -187,28 +188,33 @@ def drop(internal: Predictions, external: Predictions, *, confidence: float = CO
         name: measures(of.truth, of.probabilities, of.labels, Patients(of.clusters), confidence=confidence)
         for name, of in kept.items()
     }
-    names = ("accuracy", "balanced_accuracy", "recall", "auroc")
-    return {
-        "labels": [internal.labels[k] for k in common],
-        "left_out": {name: len(of.truth) - len(kept[name].truth) for name, of in sides.items()},
-        **{name: _internal_and_external(found["internal"][name], found["external"][name]) for name in names},
-    }
+    inside, outside = found["internal"], found["external"]
+
+    def by_label(name: str) -> dict[str, TwoSides]:
+        return {label: _two_sides(inside[name][label], outside[name][label]) for label in internal.labels}
+
+    return Drop(
+        labels=[internal.labels[k] for k in common],
+        left_out={name: len(of.truth) - len(kept[name].truth) for name, of in sides.items()},
+        accuracy=_two_sides(inside["accuracy"], outside["accuracy"]),
+        balanced_accuracy=_two_sides(inside["balanced_accuracy"], outside["balanced_accuracy"]),
+        recall=by_label("recall"),
+        auroc=by_label("auroc"),
+    )
 
 
-def _internal_and_external(internal: Any, external: Any) -> dict[str, Any]:
-    if isinstance(internal, Estimate):
-        entries = {"internal": internal, "external": external, "difference": apart(internal, external)}
-        return dict(as_json(entries))
-    return {label: _internal_and_external(internal[label], external[label]) for label in internal}
+def _two_sides(internal: Estimate, external: Estimate) -> TwoSides:
+    difference = apart(internal, external).interval()
+    return TwoSides(internal=internal.interval(), external=external.interval(), difference=difference)
 
 
-def drop_sentence(found: dict[str, Any]) -> str:
+def drop_sentence(found: Drop) -> str:
     """The drop of accuracy in one sentence."""
-    if not found["labels"]:
+    if not found.labels:
         return "external validation: no label of these images is one of the run's own test images"
-    inside, outside, apart = (found["balanced_accuracy"][name] for name in ("internal", "external", "difference"))
-    over = f" over the labels that both have ({', '.join(found['labels'])})" if any(found["left_out"].values()) else ""
+    both = found.balanced_accuracy
+    over = f" over the labels that both have ({', '.join(found.labels)})" if any(found.left_out.values()) else ""
     return (
-        f"external validation: balanced accuracy{over} {percent(inside['value'])} on the run's own test patients, "
-        f"{percent(outside['value'])} here: {interval_text(apart, sign=True)}"
+        f"external validation: balanced accuracy{over} {percent(both.internal.value)} on the run's own test patients, "
+        f"{percent(both.external.value)} here: {interval_text(both.difference, sign=True)}"
     )

@@ -25,10 +25,12 @@ from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails
 from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions, predict_with_features
 from hilum.evaluation.reliance import measure_reliance
+from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
 from hilum.evaluation.temperature import Calibration, Prior, calibrate, training_prior, with_stated
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
+from hilum.evaluation.triage_schema import CertificateCheck
 from hilum.files import as_bytes, saving_together, stated
 from hilum.outputs import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.progress import Progress
@@ -46,7 +48,7 @@ class Evaluation:
     """Where an evaluation was written, what it says, and how often its images were accessed (``access_log.json``)."""
 
     folder: Path
-    metrics: dict[str, Any]
+    metrics: Metrics
     predictions: Predictions
     access: dict[str, Any]
 
@@ -81,7 +83,7 @@ class _Decided:
     """
 
     ood_scores: OODScores | None
-    check: dict[str, Any] | None
+    check: CertificateCheck | None
     members: tuple[str, ...]
     flagged: NDArray[np.bool_]
     decisions: Decisions
@@ -141,7 +143,7 @@ def evaluate(
         del features
         metrics = _measure(run, evaluated, fitted, predictions, plain, decided, notes, prevalences, progress)
         folder = out or run.path / "evaluation" / evaluated.name
-        access = _write(run, evaluated, fitted, predictions, decided, metrics, folder, ledger)
+        metrics, access = _write(run, evaluated, fitted, predictions, decided, metrics, folder, ledger)
     return Evaluation(folder, metrics, predictions, access)
 
 
@@ -198,7 +200,7 @@ def _measure(
     notes: list[str],
     prevalences: Sequence[float],
     progress: Progress,
-) -> dict[str, Any]:
+) -> Metrics:
     """What ``metrics.json`` holds, but for the files beside it; `plain` are the network's own probabilities."""
     calibration, abstention, certificate = fitted.calibration, fitted.abstention, fitted.certificate
     ood_scores, flagged, members = decided.ood_scores, decided.flagged, decided.members
@@ -207,10 +209,10 @@ def _measure(
     facts = table_facts(dataset) if evaluated.own else None
     shortcuts, thumbnail = shortcut_baselines(predictions, table, dataset, progress=progress)
     inside = None if evaluated.own else internal_predictions(run)
-    return {
+    found = {
         "name": evaluated.name,
         "split": evaluated.split,
-        **measure(predictions, positive_label=run.positive_label, prevalences=prevalences),
+        **measure(predictions, positive_label=run.positive_label, prevalences=prevalences).given(),
         **details(predictions),
         "calibration": {
             "temperatures": calibration.temperatures,
@@ -253,6 +255,7 @@ def _measure(
         "unreadable": [{"path": item.path, "message": item.message} for item in evaluated.unreadable],
         "weights_sha256": run.environment["weights_sha256"],
     }
+    return Metrics.model_validate(found)
 
 
 def _write(
@@ -261,22 +264,23 @@ def _write(
     fitted: _Fitted,
     predictions: Predictions,
     decided: _Decided,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     folder: Path,
     ledger: Path | None,
-) -> dict[str, Any]:
+) -> tuple[Metrics, dict[str, Any]]:
     """Write the tables and the measures together, and record the access to these images."""
     decisions = decisions_csv(predictions, decided.decisions, decided.ood_scores)
     tables = {FILE: predictions.to_csv(), DECIDED: decisions}
-    metrics["files"] = {name: stated(content, len(predictions.paths)) for name, content in tables.items()}
+    files = {name: FileFacts(**stated(content, len(predictions.paths))) for name, content in tables.items()}
+    metrics = metrics.model_copy(update={"files": files})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         access = record_access(run, evaluated, folder, certificate=fitted.certificate, file=ledger)
         with saving_together(folder) as save:
             for name, content in tables.items():
                 save(name, content)
-            save("metrics.json", as_bytes(metrics))
+            save("metrics.json", as_bytes(metrics.to_json()))
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    return access
+    return metrics, access

@@ -26,6 +26,7 @@ from hilum.decision.ood import ARRAYS as NAMES
 from hilum.decision.ood import AT_ONCE, OODScores, Poses, Reference, feature_distances, layouts
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.predictions import predict_with_features
+from hilum.evaluation.triage_schema import AbstainedPatients, AbstainedShare
 from hilum.files import read_whole, save_bytes, save_json
 from hilum.progress import Progress
 from hilum.stats.auc import aurocs
@@ -132,7 +133,8 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
     ood_scores = reference.score_thumbnails(features, grey)
     names = [owner(row.patient_id, row.path) for row in of_everyone.table.rows]
     abstained = left_out(ood_scores, one, names, LEVEL)
-    facts["of_calibration"] = abstained_by_patient(names, [row.path for row in of_everyone.table.rows], abstained)
+    paths = [row.path for row in of_everyone.table.rows]
+    facts["of_calibration"] = abstained_by_patient(names, paths, abstained).as_json()
     return Abstention(reference, facts)
 
 
@@ -273,7 +275,9 @@ def left_out(ood_scores: OODScores, one: NDArray[np.int64], clusters: Sequence[s
     return found
 
 
-def abstained_by_patient(clusters: Sequence[str], paths: Sequence[str], abstained: NDArray[np.bool_]) -> dict[str, Any]:
+def abstained_by_patient(
+    clusters: Sequence[str], paths: Sequence[str], abstained: NDArray[np.bool_]
+) -> AbstainedPatients:
     """Whom abstention concerns: a rate of 5 % of images is more of the patients, and most of those with many images.
 
     Args:
@@ -289,15 +293,16 @@ def abstained_by_patient(clusters: Sequence[str], paths: Sequence[str], abstaine
     names, member = np.unique(np.array(clusters, dtype=object), return_inverse=True)
     images, hits = np.bincount(member), np.bincount(member, abstained, minlength=len(names)).astype(int)
     groups = {"1": images == 1, "2 to 3": (images >= 2) & (images <= 3), "4 or more": images >= 4}
-    return {
-        "one_image": _among(abstained[one_image_each(paths, clusters)]),
-        "any_image": _among(hits > 0),
-        "by_images": {name: _among(hits[chosen] > 0) for name, chosen in groups.items() if chosen.any()},
-    }
+    return AbstainedPatients(
+        one_image=_among(abstained[one_image_each(paths, clusters)]),
+        any_image=_among(hits > 0),
+        by_images={name: _among(hits[chosen] > 0) for name, chosen in groups.items() if chosen.any()},
+    )
 
 
-def _among(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    return {"patients": len(hits), "count": int(hits.sum()), **share(int(hits.sum()), len(hits))}
+def _among(hits: NDArray[np.bool_]) -> AbstainedShare:
+    count = int(hits.sum())
+    return AbstainedShare(patients=len(hits), count=count, **share(count, len(hits)).given())
 
 
 Floats = NDArray[np.float64]

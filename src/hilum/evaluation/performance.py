@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from hilum.data.labels import branches
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.schema import Metrics
 from hilum.stats.auc import curve_bands
 from hilum.stats.calibration import calibration_errors
 from hilum.stats.calibration_slope import brier_parts, calibration_by_label, reliability
-from hilum.stats.intervals import CONFIDENCE, Patients, as_json
+from hilum.stats.intervals import CONFIDENCE, Patients, intervals
 from hilum.stats.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
+from hilum.stats.records import Detectable, PredictiveValues, ProbabilityScores
 from hilum.stats.verdicts import DISCORDANCE, POWER, PREVALENCES, detectable_difference, predictive_values, wilson_of
 
 
@@ -24,7 +26,7 @@ def measure(
     positive_label: str | None = None,
     folds: NDArray[np.int64] | None = None,
     prevalences: Sequence[float] = PREVALENCES,
-) -> dict[str, Any]:
+) -> Metrics:
     """All measures of some predictions, with intervals that count patients.
 
     Args:
@@ -34,14 +36,14 @@ def measure(
         prevalences: Of the predictive values.
 
     Returns:
-        What ``metrics.json`` holds, without the parts that say where it comes from.
+        Without the parts that say where they come from.
     """
     truth, probabilities = predictions.truth, predictions.probabilities
     labels, patients = predictions.labels, Patients(predictions.clusters)
     confusion = confusion_counts(truth, predictions.predicted, len(labels)).tolist()
     known = all(predictions.patients)
     decisions = decision_auroc(truth, probabilities, labels, patients, folds=folds)
-    return {
+    found = {
         "labels": list(labels),
         "positive_label": positive_label,
         "n_images": len(truth),
@@ -49,41 +51,40 @@ def measure(
         "with_patient": sum(map(bool, predictions.patients)),
         "resampling_unit": "patients" if known else "images",
         "confusion": confusion,
-        **as_json(measures(truth, probabilities, labels, patients, folds=folds)),
-        **({"decisions": as_json(decisions)} if decisions else {}),
+        **intervals(measures(truth, probabilities, labels, patients, folds=folds)),
+        **({"decisions": intervals(decisions)} if decisions else {}),
         "wilson": wilson_of(confusion, labels, CONFIDENCE),
         "predictive_values": _predictive_values(predictions, positive_label, patients, prevalences),
         "detectable": _detectable(predictions),
-        **probability_scores(truth, probabilities, predictions.clusters),
+        **dict(probability_scores(truth, probabilities, predictions.clusters)),
         "calibration_by_label": calibration_by_label(truth, probabilities, labels, patients),
         "intervals": {"confidence": CONFIDENCE},
     }
+    return Metrics.model_validate(found)
 
 
-def probability_scores(truth: Any, probabilities: Any, clusters: Sequence[str]) -> dict[str, Any]:
-    """Scores of the probabilities themselves: ``log_loss``, ``brier`` and both calibration errors.
+def probability_scores(truth: Ints, probabilities: Floats, clusters: Sequence[str]) -> ProbabilityScores:
+    """Scores of the probabilities themselves.
 
     Args:
         truth: Index of each image's label, shape (N,).
         probabilities: Of shape (N, K).
         clusters: The patient of each image.
 
-    Returns:
-        ``ece_class_wise`` and ``ece_top_label`` as `calibration_errors` has them; ``ece`` is the former, under its
-        earlier name.
     """
-    errors = calibration_errors(truth, probabilities, clusters)
-    return {
-        "log_loss": log_loss(truth, probabilities),
-        "brier": brier(truth, probabilities),
-        **errors,
-        "ece": errors["ece_class_wise"],
-    }
+    class_wise, top_label = calibration_errors(truth, probabilities, clusters)
+    return ProbabilityScores(
+        log_loss=log_loss(truth, probabilities),
+        brier=brier(truth, probabilities),
+        ece_class_wise=class_wise,
+        ece_top_label=top_label,
+        ece=class_wise,
+    )
 
 
 def _predictive_values(
     predictions: Predictions, positive_label: str | None, patients: Patients, prevalences: Sequence[float]
-) -> dict[str, Any] | None:
+) -> PredictiveValues | None:
     """Of the positive label, called where it is the most probable one; None without patients on both sides."""
     if positive_label not in predictions.labels:
         return None
@@ -92,20 +93,20 @@ def _predictive_values(
     if not positive.any() or positive.all():
         return None
     found = predictive_values(positive, predictions.predicted == k, patients, prevalences=prevalences)
-    return {"label": positive_label, **found}
+    return found.model_copy(update={"label": positive_label})
 
 
-def _detectable(predictions: Predictions) -> dict[str, Any]:
+def _detectable(predictions: Predictions) -> Detectable:
     """The difference of accuracy that so many patients would show in four of five samples; images where unknown."""
     known = all(predictions.patients)
     count = len(set(predictions.clusters))
-    return {
-        "discordance": DISCORDANCE,
-        "power": POWER,
-        "resampling_unit": "patients" if known else "images",
-        "count": count,
-        "value": detectable_difference(count),
-    }
+    return Detectable(
+        discordance=DISCORDANCE,
+        power=POWER,
+        resampling_unit="patients" if known else "images",
+        count=count,
+        value=detectable_difference(count),
+    )
 
 
 def details(predictions: Predictions) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.errors import ImageError
 from hilum.evaluation.counterfactuals import BLACKOUTS, SWAPS, Pixels, Source, read_source
 from hilum.evaluation.predictions import predict
+from hilum.evaluation.schema import LabelReliance, Property, Reliance
 from hilum.progress import Progress
 from hilum.stats.intervals import mean_estimate, ratio_of_means, sign_flip_of_mean
 from hilum.stats.verdicts import holm
@@ -88,7 +88,7 @@ def measure_reliance(
     *,
     positive_label: str | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Reliance:
     """Measure on which properties of the test images a run's answers rest.
 
     Args:
@@ -112,9 +112,12 @@ def measure_reliance(
     if len(labels) == 2 and len(judged) == 2:
         judged = [labels.index(positive_label)] if positive_label in labels else judged[-1:]
     too_few = [label for k, label in enumerate(labels) if len(blocks[k]) < LEAST]
-    nothing = {"labels": {}, "constant": [], "not_scored": too_few, "note": ""}
+
+    def nothing(why: str) -> Reliance:
+        return Reliance(labels={}, constant=[], not_scored=too_few, note=why)
+
     if not judged:
-        return nothing | {"note": f"fewer than {2 * LEAST} patients with, or without, each label"}
+        return nothing(f"fewer than {2 * LEAST} patients with, or without, each label")
     pile = _Pile(run, labels, progress)
     sheets: dict[int, list[_Sheet]] = {}
     with progress.task("Editing images", sum(len(blocks[k]) for k in judged)) as advance:
@@ -131,12 +134,23 @@ def measure_reliance(
     pile.predict()
     found = {labels[k]: _label(sheets[k], pile.log_odds(k)) for k in judged if len(sheets[k]) >= LEAST}
     if not found:
-        return nothing | {"note": "files have gone or changed since the prediction"}
-    swaps = [entry for part in found.values() for entry in part["found"] if entry["kind"] == "swap"]
-    for entry, adjusted in zip(swaps, holm([entry["p_value"] for entry in swaps]), strict=True):
-        entry["p_corrected"] = adjusted
-    constant = [name for name in SWAPS if not any(entry["name"] == name for entry in swaps)]
-    return nothing | {"labels": found, "constant": constant}
+        return nothing("files have gone or changed since the prediction")
+    swaps = [(label, entry) for label, part in found.items() for entry in part.found if entry.kind == "swap"]
+    corrected = dict(
+        zip(((label, entry.name) for label, entry in swaps), holm([e.p_value for _, e in swaps]), strict=True)
+    )
+    constant = [name for name in SWAPS if not any(entry.name == name for _, entry in swaps)]
+    labelled = {label: _corrected(label, part, corrected) for label, part in found.items()}
+    return Reliance(labels=labelled, constant=constant, not_scored=too_few, note="")
+
+
+def _corrected(label: str, part: LabelReliance, corrected: Mapping[tuple[str, str], float]) -> LabelReliance:
+    """The same with p-values of swaps that are corrected for the number of all."""
+    found = [
+        entry.model_copy(update={"p_corrected": corrected[label, entry.name]}) if entry.kind == "swap" else entry
+        for entry in part.found
+    ]
+    return part.model_copy(update={"found": found})
 
 
 @dataclass(frozen=True)
@@ -204,7 +218,7 @@ def _sheet(sources: list[list[Source]], pile: _Pile, preprocessing: Preprocessin
     return _Sheet(plain, {name: versions(name) for name in SWAPS}, blacked)
 
 
-def _label(sheets: Sequence[_Sheet], log_odds: Floats) -> dict[str, Any]:
+def _label(sheets: Sequence[_Sheet], log_odds: Floats) -> LabelReliance:
     """What was found of one label."""
     margins = np.array([_margin(sheet.plain, log_odds) for sheet in sheets])
     found = []
@@ -218,12 +232,12 @@ def _label(sheets: Sequence[_Sheet], log_odds: Floats) -> dict[str, Any]:
                 for block in pairs
             ]
         )
-        found.append({"name": name, "kind": "swap", **_numbers(changes, margins)})
+        found.append(_property(name, "swap", changes, margins))
     for name in BLACKOUTS:
         if all(name in sheet.blacked for sheet in sheets):
             left = np.array([_margin(sheet.blacked[name], log_odds) for sheet in sheets])
-            found.append({"name": name, "kind": "blackout", **_numbers(left, margins)})
-    return {"n_patients": 4 * len(sheets), "margin": mean_estimate(margins).as_json(), "found": found}
+            found.append(_property(name, "blackout", left, margins))
+    return LabelReliance(n_patients=4 * len(sheets), margin=mean_estimate(margins).interval(), found=found)
 
 
 def _margin(images: list[list[int]], log_odds: Floats) -> float:
@@ -232,9 +246,11 @@ def _margin(images: list[list[int]], log_odds: Floats) -> float:
     return (first + second - third - fourth) / 2
 
 
-def _numbers(changes: Floats, margins: Floats) -> dict[str, Any]:
-    return {
-        "log_odds": mean_estimate(changes).as_json(),
-        "share": ratio_of_means(changes, margins).as_json(),
-        "p_value": sign_flip_of_mean(changes),
-    }
+def _property(name: str, kind: str, changes: Floats, margins: Floats) -> Property:
+    return Property(
+        name=name,
+        kind=kind,
+        log_odds=mean_estimate(changes).interval(),
+        share=ratio_of_means(changes, margins).interval(),
+        p_value=sign_flip_of_mean(changes),
+    )

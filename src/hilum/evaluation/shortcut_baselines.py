@@ -7,11 +7,10 @@ each single lead lies above zero, so that no correction for their number is need
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +23,17 @@ from hilum.data.dataset import Row, Table, owner, pack
 from hilum.data.splits import PatientSample
 from hilum.errors import HilumError
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.schema import LabelLeads, Lead, Shortcuts
 from hilum.progress import Progress
 from hilum.stats.auc import auroc_estimate
 from hilum.stats.intervals import CONFIDENCE, Estimate, Patients, combined
-from hilum.stats.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, at_least, weakest
+from hilum.stats.records import Verdict
+from hilum.stats.verdicts import NOT_SHOWN, REFUTED, SHOWN, at_least, weakest
 from hilum.text import fraction, interval_text
 
 STACKED = "all probes together"
 LEAD = 1e-9  # smallest lead that counts: two equal classifiers differ by an interval of zero length at zero
 NAMED = 3  # baselines that a sentence names beside the nearest; tables have them all
-OUTDATED = (
-    "this evaluation is of an earlier version, which judged one label alone and each probe by one weak learner: run "
-    "`hilum evaluate` again"
-)
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Baseline:
     scores: NDArray[np.floating]
 
 
-def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baseline]) -> dict[str, Any]:
+def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baseline]) -> Shortcuts:
     """Compare the AUROC of every label against the rest with that of every baseline, paired by patient.
 
     Args:
@@ -71,7 +68,7 @@ def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baselin
         ``not_judged``: labels with too few patients.
     """
     patients = Patients(predictions.clusters)
-    found: dict[str, Any] = {}
+    found: dict[str, LabelLeads] = {}
     sides = {k: predictions.truth == k for k in range(len(predictions.labels))}
     judged = [k for k, has in sides.items() if min((patients.sums(side) > 0).sum() for side in (has, ~has)) >= FEWEST]
     not_scored = [label for k, label in enumerate(predictions.labels) if k not in judged]
@@ -79,7 +76,7 @@ def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baselin
     for k in judged:
         label, positive = predictions.labels[k], sides[k]
         model = auroc_estimate(predictions.probabilities[:, k], positive, patients)
-        hardest: dict[str, dict[str, Any]] = {}
+        hardest: dict[str, Lead] = {}
         for baseline in baselines:
             area = auroc_estimate(baseline.scores[:, k], positive, patients)
             lead = combined([(1.0, model), (-1.0, area)])
@@ -87,19 +84,26 @@ def compare_with_baselines(predictions: Predictions, baselines: Sequence[Baselin
             if verdict == REFUTED:  # one of many looks lower by chance, and an equal one is not lower
                 scores = predictions.probabilities[:, k], baseline.scores[:, k]
                 verdict = REFUTED if _lead(*scores, positive, patients, strict).high < 0 else NOT_SHOWN
-            entry: dict[str, Any] = {"name": baseline.name, "kind": baseline.kind, "learner": baseline.learner}
-            entry |= {"auroc": area.as_json(), "difference": lead.as_json()}
+            entry = Lead(
+                name=baseline.name,
+                kind=baseline.kind,
+                learner=baseline.learner,
+                auroc=area.known(),
+                difference=lead.known(),
+                verdict=verdict,
+            )
             if before := hardest.get(baseline.name):
-                verdict = weakest([verdict, before["verdict"]])
-                entry = entry if lead.low < before["difference"]["low"] else before
-            hardest[baseline.name] = {**entry, "verdict": verdict}
-        beside = sorted(hardest.values(), key=lambda entry: -entry["auroc"]["value"])
-        verdict = weakest([entry["verdict"] for entry in beside])
-        found[label] = {"verdict": verdict, "model": model.as_json(), "baselines": beside}
+                verdict = weakest([verdict, before.verdict])
+                nearer = entry if lead.low < before.difference.low else before
+                entry = nearer.model_copy(update={"verdict": verdict})
+            hardest[baseline.name] = entry
+        beside = sorted(hardest.values(), key=lambda entry: -entry.auroc.value)
+        verdict = weakest([entry.verdict for entry in beside])
+        found[label] = LabelLeads(verdict=verdict, model=model.known(), baselines=beside)
     if not found or not baselines:
         return not_compared(f"fewer than {FEWEST} patients with, or without, each label", not_scored)
-    verdict = weakest([entry["verdict"] for entry in found.values()])
-    return {"verdict": verdict, "labels": found, "not_scored": not_scored, "note": ""}
+    verdict = weakest([entry.verdict for entry in found.values()])
+    return Shortcuts(verdict=verdict, labels=found, not_scored=not_scored, note="")
 
 
 def _lead(
@@ -113,28 +117,17 @@ def _lead(
     return combined(list(zip((1.0, -1.0), areas, strict=True)))
 
 
-def not_compared(note: str, not_scored: Sequence[str] = ()) -> dict[str, Any]:
+def not_compared(note: str, not_scored: Sequence[str] = ()) -> Shortcuts:
     """A comparison that could not be made, and why."""
-    return {"verdict": None, "labels": {}, "not_scored": list(not_scored), "note": note}
+    return Shortcuts(verdict=None, labels={}, not_scored=list(not_scored), note=note)
 
 
-def read_gate(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The comparison in ``metrics.json``; None where there is none.
-
-    Comparisons of earlier versions claimed more than they had shown: they come without a verdict, and say so.
-    """
-    gate: dict[str, Any] | None = metrics.get("shortcuts")
-    if not gate:
-        return None
-    return gate if "verdict" in gate else not_compared(OUTDATED)
-
-
-def gate_sentence(gate: Mapping[str, Any]) -> str:
+def gate_sentence(gate: Shortcuts) -> str:
     """Whether the model outperforms the shortcut baselines, and if not, for which labels and which baselines."""
-    verdict: Verdict | None = gate["verdict"]
+    verdict: Verdict | None = gate.verdict
     if verdict is None:
-        return f"shortcut baselines: no verdict: {gate['note']}"
-    nearest = {label: min(found["baselines"], key=_low) for label, found in gate["labels"].items()}
+        return f"shortcut baselines: no verdict: {gate.note}"
+    nearest = {label: min(found.baselines, key=_low) for label, found in gate.labels.items()}
     rest = _rest(gate)
     if verdict == SHOWN:
         label = min(nearest, key=lambda label: _low(nearest[label]))
@@ -144,50 +137,49 @@ def gate_sentence(gate: Mapping[str, Any]) -> str:
         )
     heading = "WORSE THAN A SHORTCUT" if verdict == REFUTED else "NOT SHOWN TO BEAT A SHORTCUT"
     told = []
-    for label, found in gate["labels"].items():
-        if found["verdict"] == SHOWN:
+    for label, found in gate.labels.items():
+        if found.verdict == SHOWN:
             continue
-        unbeaten = [entry for entry in sorted(found["baselines"], key=_low) if entry["verdict"] != SHOWN]
-        others = [_quoted(entry["name"]) for entry in unbeaten[1:]]
+        unbeaten = [entry for entry in sorted(found.baselines, key=_low) if entry.verdict != SHOWN]
+        others = [_quoted(entry.name) for entry in unbeaten[1:]]
         more = f" and {len(others) - NAMED} others" if len(others) > NAMED else ""
         also = f"; nor shown to beat {', '.join(others[:NAMED])}{more}" if others else ""
         told.append(_beside(gate, label, unbeaten[0]) + also)
-    shown = [label for label, found in gate["labels"].items() if found["verdict"] == SHOWN]
+    shown = [label for label, found in gate.labels.items() if found.verdict == SHOWN]
     beaten = f". Shown for {', '.join(shown)} only" if shown else ""
     return f"{heading}: {'. '.join(told)}{beaten}{rest}"
 
 
-def lead_rows(gate: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any], Verdict]]:
+def lead_rows(gate: Shortcuts) -> Iterator[tuple[str, LabelLeads, Lead, Verdict]]:
     """Rows of the table of leads: label, what was found for it, a baseline, and the verdict against that baseline.
 
     For each label the baseline that leaves the smallest lead among single probes, then all probes together.
     """
-    for label, found in gate["labels"].items():
-        single = [entry for entry in found["baselines"] if entry["kind"] != "stacked"]
-        together = [entry for entry in found["baselines"] if entry["kind"] == "stacked"]
+    for label, found in gate.labels.items():
+        single = [entry for entry in found.baselines if entry.kind != "stacked"]
+        together = [entry for entry in found.baselines if entry.kind == "stacked"]
         for entry in [*sorted(single, key=_low)[:1], *together]:
-            yield label, found, entry, entry["verdict"]
+            yield label, found, entry, entry.verdict
 
 
-def _beside(gate: Mapping[str, Any], label: str, entry: Mapping[str, Any]) -> str:
-    model, area = gate["labels"][label]["model"], entry["auroc"]
+def _beside(gate: Shortcuts, label: str, entry: Lead) -> str:
+    model, area = gate.labels[label].model, entry.auroc
     return (
-        f"AUROC of {label} {fraction(model['value'])}, against {fraction(area['value'])} by {_quoted(entry['name'])} "
-        f"({entry['learner']}): difference {interval_text(entry['difference'], as_percent=False, sign=True)}"
+        f"AUROC of {label} {fraction(model.value)}, against {fraction(area.value)} by {_quoted(entry.name)} "
+        f"({entry.learner}): difference {interval_text(entry.difference, as_percent=False, sign=True)}"
     )
 
 
-def _rest(gate: Mapping[str, Any]) -> str:
-    few = f"; not judged, with fewer than {FEWEST} patients on a side: {', '.join(gate['not_scored'])}"
-    told = few if gate["not_scored"] else ""
-    if gate.get("n_scored", 0) < gate.get("n_images", 0):
-        told += f"; on {gate['n_scored']:,} of {gate['n_images']:,} images, whole patients drawn by lot"
+def _rest(gate: Shortcuts) -> str:
+    few = f"; not judged, with fewer than {FEWEST} patients on a side: {', '.join(gate.not_scored)}"
+    told = few if gate.not_scored else ""
+    if gate.n_scored < gate.n_images:
+        told += f"; on {gate.n_scored:,} of {gate.n_images:,} images, whole patients drawn by lot"
     return told
 
 
-def _low(entry: Mapping[str, Any]) -> float:
-    low = entry["difference"]["low"]
-    return float("-inf") if low is None else float(low)
+def _low(entry: Lead) -> float:
+    return entry.difference.low
 
 
 def _quoted(name: str) -> str:
@@ -222,7 +214,7 @@ class Evidence:
 
 def shortcut_baselines(
     predictions: Predictions, tested: Table, trained: Table, *, progress: Progress | None = None
-) -> tuple[dict[str, Any], Scores | None]:
+) -> tuple[Shortcuts, Scores | None]:
     """Compare a run's predictions with shortcut baselines that were fitted to its training images.
 
     Args:
@@ -244,7 +236,7 @@ def shortcut_baselines(
     fitted = list(baselines(found))
     small = next((one.scores for one in fitted if one.name == THUMBNAIL), None)
     everything = len(found.scored) == len(predictions.paths)
-    return compare_with_baselines(found.predictions, fitted) | numbers, small if everything else None
+    return compare_with_baselines(found.predictions, fitted).model_copy(update=numbers), small if everything else None
 
 
 def gather_evidence(

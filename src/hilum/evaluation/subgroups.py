@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.audit.probe_features import NAMES_AN_IMAGE, NAMES_THE_LABEL
 from hilum.data.confounding import confounded_labels
@@ -18,14 +19,15 @@ from hilum.data.dataset import Row, Table
 from hilum.data.labels import is_covid
 from hilum.data.splits import GROUP_COLUMN
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.schema import AgainstRest, Subgroup, Subgroups, TableColumn, TableFacts
 from hilum.stats.auc import auroc_estimate
-from hilum.stats.intervals import CONFIDENCE, Bools, Estimate, Patients, as_json, combined, proportion
+from hilum.stats.intervals import CONFIDENCE, Bools, Estimate, Patients, combined, proportion
+from hilum.stats.records import Verdict
 from hilum.stats.verdicts import (
     NOT_SHOWN,
     REFUTED,
     SHOWN,
     SIGNIFICANT,
-    Verdict,
     holm,
     not_lower,
     scaled_to_decide,
@@ -110,7 +112,7 @@ def age_band(value: str) -> str:
 
 def measure_subgroups(
     predictions: Predictions, columns: Mapping[str, Sequence[str]], positive_label: str | None
-) -> dict[str, Any]:
+) -> Subgroups:
     """Accuracy, and recall, false alarms and AUROC of the positive label, within each value of each column.
 
     Args:
@@ -125,30 +127,23 @@ def measure_subgroups(
         subgroups), ``verdict`` on "at most 10 points lower" (refuted: it is, and significantly
         lower after Holm's correction), and ``patients_to_decide``.
     """
-    found: dict[str, Any] = {}
+    found: Subgroups = {}
     for column, values in columns.items():
         given = np.asarray(values, dtype=object)
         order = sorted(set(values), key=in_order)
-        found[column] = {
-            value: {
-                **_measure(predictions, given == value, positive_label),
-                "against_rest": _against_rest(predictions, given == value, given != UNKNOWN, positive_label)
-                if value != UNKNOWN
-                else None,
-            }
-            for value in order
-        }
-    compared = [entry for _, _, entry in _compared(found)]
-    for entry, adjusted in zip(compared, holm([entry["p"] for entry in compared]), strict=True):
-        entry["p_holm"] = adjusted
-        if entry["verdict"] == REFUTED and adjusted >= SIGNIFICANT:  # one of many looks lower by chance
-            entry["verdict"] = NOT_SHOWN
+        found[column] = {value: _measure(predictions, given == value, given, positive_label) for value in order}
+    compared = _compared(found)
+    for (column, value, entry), adjusted in zip(compared, holm([entry.p for *_, entry in compared]), strict=True):
+        by_chance = entry.verdict == REFUTED and adjusted >= SIGNIFICANT  # one of many looks lower
+        verdict = NOT_SHOWN if by_chance else entry.verdict
+        rest = entry.model_copy(update={"p_holm": adjusted, "verdict": verdict})
+        found[column][value] = found[column][value].model_copy(update={"against_rest": rest})
     return found
 
 
 def _against_rest(
     predictions: Predictions, here: Bools, known: Bools, positive_label: str | None
-) -> dict[str, Any] | None:
+) -> AgainstRest | None:
     """How a subgroup's recall differs from that of the rest; None where either has no patient who counts."""
     k = predictions.labels.index(positive_label) if positive_label in predictions.labels else None
     right = predictions.predicted == predictions.truth
@@ -162,14 +157,14 @@ def _against_rest(
         sides = (proportion(right, side, patients, confidence=confidence) for side in (mine, rest))
         return combined([(factor, side) for factor, side in zip((1.0, -1.0), sides, strict=True)])
 
-    entry = difference(CONFIDENCE).as_json()
+    entry = difference(CONFIDENCE).interval()
     number = int((patients.sums(mine) > 0).sum())
-    return {
-        **entry,
-        "p": _p_value(difference),
-        "verdict": not_lower(entry, MARGIN),
-        "patients_to_decide": scaled_to_decide(entry["value"], entry["low"], entry["high"], -MARGIN, number),
-    }
+    return AgainstRest(
+        **dict(entry),
+        p=_p_value(difference),
+        verdict=not_lower(entry, MARGIN),
+        patients_to_decide=scaled_to_decide(entry.value, entry.low, entry.high, -MARGIN, number),
+    )
 
 
 def _p_value(difference: Callable[[float], Estimate]) -> float:
@@ -183,41 +178,41 @@ def _p_value(difference: Callable[[float], Estimate]) -> float:
     return high
 
 
-def subgroup_verdict(found: Mapping[str, Mapping[str, Any]]) -> Verdict:
+def subgroup_verdict(found: Subgroups) -> Verdict:
     """Whether no subgroup is shown to be found more than 10 points less often than the rest: the least favourable.
 
     Args:
         found: As `measure_subgroups` gives it.
     """
-    return weakest([entry["verdict"] for _, _, entry in _compared(found)])
+    return weakest([entry.verdict for _, _, entry in _compared(found)])
 
 
-def subgroup_sentences(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def subgroup_sentences(found: Subgroups) -> list[str]:
     """The subgroups of which it is not shown, the worst first, each with the patients that would decide."""
     told = []
-    for column, value, entry in sorted(_compared(found), key=lambda one: one[2]["value"]):
-        if entry["verdict"] == SHOWN:
+    for column, value, entry in sorted(_compared(found), key=lambda one: one[2].value or 0.0):
+        if entry.verdict == SHOWN:
             continue
-        adjusted = f"{p_equals(entry['p_holm'])} after Holm's correction"
-        needed = entry["patients_to_decide"] if entry["verdict"] == NOT_SHOWN else None
+        adjusted = f"{p_equals(entry.p if entry.p_holm is None else entry.p_holm)} after Holm's correction"
+        needed = entry.patients_to_decide if entry.verdict == NOT_SHOWN else None
         enough = f"; about {needed:,} patients of it would decide" if needed else ""
         told.append(
             f"{column} {value}: against the rest {interval_text(entry, sign=True, more=adjusted)}, "
-            f"{entry['verdict']}{enough}"
+            f"{entry.verdict}{enough}"
         )
     return told
 
 
-def _compared(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:
+def _compared(found: Subgroups) -> list[tuple[str, str, AgainstRest]]:
     return [
-        (column, value, entry["against_rest"])
+        (column, value, entry.against_rest)
         for column, parts in found.items()
         for value, entry in parts.items()
-        if value != UNKNOWN and entry.get("against_rest") and entry["against_rest"]["value"] is not None
+        if value != UNKNOWN and entry.against_rest and entry.against_rest.value is not None
     ]
 
 
-def _measure(predictions: Predictions, here: Any, positive_label: str | None) -> dict[str, Any]:
+def _measure(predictions: Predictions, here: Bools, given: NDArray[Any], positive_label: str | None) -> Subgroup:
     part = predictions.take(np.flatnonzero(here))
     truth, patients = part.truth, Patients(part.clusters)
     k = part.labels.index(positive_label) if positive_label in part.labels else None
@@ -228,12 +223,16 @@ def _measure(predictions: Predictions, here: Any, positive_label: str | None) ->
         measured["recall"] = proportion(called, positive, patients)
         measured["false_alarms"] = proportion(called, ~positive, patients)
         measured["auroc"] = auroc_estimate(part.probabilities[:, k], positive, patients)
-    return {
-        "n_images": len(truth),
-        "n_patients": patients.number,
-        "n_protected": int((patients.sums(positive) > 0).sum()) if k is not None else None,
-        **as_json(measured),
-    }
+    rest = (
+        _against_rest(predictions, here, given != UNKNOWN, positive_label) if (given[here] != UNKNOWN).all() else None
+    )
+    return Subgroup(
+        n_images=len(truth),
+        n_patients=patients.number,
+        n_protected=int((patients.sums(positive) > 0).sum()) if k is not None else None,
+        against_rest=rest,
+        **{name: estimate.interval() for name, estimate in measured.items()},
+    )
 
 
 def in_order(value: str) -> tuple[bool, bool, float, str]:
@@ -242,7 +241,7 @@ def in_order(value: str) -> tuple[bool, bool, float, str]:
     return value == UNKNOWN, value == OTHERS, float(head[0]) if head else float("inf"), value
 
 
-def table_facts(table: Table) -> dict[str, Any]:
+def table_facts(table: Table) -> TableFacts:
     """What the table says of source, date, licence, age, sex, view, and the making of labels.
 
     Returns:
@@ -251,7 +250,7 @@ def table_facts(table: Table) -> dict[str, Any]:
         that cannot be true at their images' dates; ``undated``: images whose date tells no year.
     """
     names = dict.fromkeys(name for row in table.rows for name in row.extra)
-    columns: dict[str, Any] = {}
+    columns: dict[str, TableColumn] = {}
     for wanted, synonyms in WANTED.items():
         named = [name for name in ("source", *names) if name.lower() in synonyms]
         cells = ((name, [_cell(row, name) for row in table.rows]) for name in named)
@@ -265,15 +264,15 @@ def table_facts(table: Table) -> dict[str, Any]:
         by_label = Counter((row.label, value or "unknown") for row, value in pairs)
         few = len({value for _, value in by_label}) <= MOST_VALUES
         counts = {label: {v: n for (of, v), n in sorted(by_label.items()) if of == label} for label in table.labels}
-        columns[wanted] = {"column": name, "filled": filled / len(table), "by_label": counts if few else None}
-    date = columns.get("date", {}).get("column")
-    return {
-        "n_images": len(table),
-        "columns": columns,
-        "confounded_labels": [found.sentence for found in confounded_labels(table)],
-        "impossible": _impossible(table, date),
-        "undated": sum(_year(row, date) is None for row in table.rows) if date else None,
-    }
+        columns[wanted] = TableColumn(column=name, filled=filled / len(table), by_label=counts if few else None)
+    date = columns["date"].column if "date" in columns else None
+    return TableFacts(
+        n_images=len(table),
+        columns=columns,
+        confounded_labels=[found.sentence for found in confounded_labels(table)],
+        impossible=_impossible(table, date),
+        undated=sum(_year(row, date) is None for row in table.rows) if date else None,
+    )
 
 
 def _impossible(table: Table, column: str | None) -> list[str]:

@@ -28,8 +28,10 @@ from hilum.decision.operating_point import (
 )
 from hilum.evaluation.ood_reference import abstained_by_patient
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.triage_schema import CountedShare, Flagged, RiskCoverage, Sensitivities
 from hilum.outputs import cell
-from hilum.stats.intervals import Estimate, Patients, as_json, exact_interval, proportion, share
+from hilum.stats.intervals import Estimate, Patients, exact_interval, proportion, share
+from hilum.stats.records import Claim
 from hilum.stats.verdicts import at_most, patients_to_decide
 
 Floats = NDArray[np.float64]
@@ -158,16 +160,18 @@ def _counts(ranks: Floats) -> dict[str, int]:
     return {decision: int((ranks == DECISIONS.index(decision)).sum()) for decision in COUNTED}
 
 
-def shares_to_read(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def shares_to_read(counts: Mapping[str, Mapping[str, int]]) -> dict[str, CountedShare]:
     """The share of patients between the thresholds, with its exact interval, by label.
 
     Args:
         counts: Patients by label and decision.
     """
-    return {label: {"count": of[READ], **share(of[READ], sum(of.values()))} for label, of in counts.items()}
+    return {
+        label: CountedShare(count=of[READ], **share(of[READ], sum(of.values())).given()) for label, of in counts.items()
+    }
 
 
-def claim_at_most(count: int, total: int, bound: float) -> dict[str, Any]:
+def claim_at_most(count: int, total: int, bound: float) -> Claim:
     """A share, and the verdict on the claim that it is at most `bound`.
 
     Args:
@@ -180,19 +184,12 @@ def claim_at_most(count: int, total: int, bound: float) -> dict[str, Any]:
         where it is decided, or where no number would decide it).
     """
     found = share(count, total)
-    verdict = at_most(found["low"], found["high"], bound)
+    verdict = at_most(found.low, found.high, bound)
     needed = patients_to_decide(count / total, bound) if total and verdict == "not shown" else None
-    return {
-        "count": count,
-        "total": total,
-        **found,
-        "bound": bound,
-        "verdict": verdict,
-        "patients_to_decide": needed,
-    }
+    return Claim(count=count, total=total, **found.given(), bound=bound, verdict=verdict, patients_to_decide=needed)
 
 
-def sensitivities(counts: Mapping[str, int]) -> dict[str, Any]:
+def sensitivities(counts: Mapping[str, int]) -> Sensitivities:
     """Sensitivity with referrals counted as found, as missed, and excluded.
 
     Args:
@@ -202,14 +199,14 @@ def sensitivities(counts: Mapping[str, int]) -> dict[str, Any]:
         ``referred_as_found``, ``referred_as_missed`` and ``referred_excluded``, each with its exact interval.
     """
     everybody, decided = sum(counts.values()), counts[FLAG] + counts[CLEAR]
-    return {
-        "recall_abstentions_positive": share(everybody - counts[CLEAR], everybody),
-        "recall_abstentions_negative": share(counts[FLAG], everybody),
-        "selective_recall": share(counts[FLAG], decided),
-    }
+    return Sensitivities(
+        recall_abstentions_positive=share(everybody - counts[CLEAR], everybody),
+        recall_abstentions_negative=share(counts[FLAG], everybody),
+        selective_recall=share(counts[FLAG], decided),
+    )
 
 
-def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence: float) -> dict[str, Any]:
+def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence: float) -> dict[str, Flagged]:
     """How many patients without the disease are flagged, by label, each with its exact interval.
 
     No score of theirs chose the threshold, so that the interval is the plain one of a proportion.
@@ -224,7 +221,7 @@ def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence:
         count = int((scores >= threshold).sum())
         share = count / len(scores)
         limits = exact_interval(share, len(scores), confidence)
-        found[label] = {"patients": len(scores), "flagged": count, "value": share, **limits}
+        found[label] = Flagged(patients=len(scores), flagged=count, value=share, **limits)
     return found
 
 
@@ -286,7 +283,7 @@ def measure_abstention(
         "recall_abstentions_positive": (flagged | referred, inside),
         "selective_recall": (flagged, inside & ~referred),
     }
-    found = as_json({name: proportion(hits, counted, patients) for name, (hits, counted) in asked.items()})
+    found = {name: proportion(hits, counted, patients).interval() for name, (hits, counted) in asked.items()}
     return {
         "abstained": found["abstained"],
         "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
@@ -306,7 +303,7 @@ def measure_abstention(
     }
 
 
-def risk_coverage(predictions: Predictions, ood_scores: OODScores) -> dict[str, Any]:
+def risk_coverage(predictions: Predictions, ood_scores: OODScores) -> RiskCoverage:
     """How often the rest is wrong if the least sure, or the least familiar, images are left to humans.
 
     Args:
@@ -324,12 +321,15 @@ def risk_coverage(predictions: Predictions, ood_scores: OODScores) -> dict[str, 
         "in_distribution": np.lexsort((ood_scores.features, -ood_scores.p_value)),
     }
     kept = np.maximum(1, np.rint(COVERAGES * len(wrong)).astype(int))
-    found: dict[str, Any] = {"coverage": COVERAGES.round(4).tolist()}
-    for name, order in orders.items():
-        risk = np.cumsum(wrong[order]) / np.arange(1, len(wrong) + 1)
-        found[name] = risk[kept - 1].round(5).tolist()
-        found[f"{name}_area"] = float(risk.mean())
-    return found
+    risks = {name: np.cumsum(wrong[order]) / np.arange(1, len(wrong) + 1) for name, order in orders.items()}
+    confident, familiar = risks["confidence"], risks["in_distribution"]
+    return RiskCoverage(
+        coverage=COVERAGES.round(4).tolist(),
+        confidence=confident[kept - 1].round(5).tolist(),
+        confidence_area=float(confident.mean()),
+        in_distribution=familiar[kept - 1].round(5).tolist(),
+        in_distribution_area=float(familiar.mean()),
+    )
 
 
 def decisions_csv(predictions: Predictions, decisions: Decisions, ood_scores: OODScores | None) -> bytes:

@@ -14,13 +14,15 @@ from hilum.evaluation.accesses import models_on
 from hilum.evaluation.attempts import attempts_of
 from hilum.evaluation.ledger import ImageSet, Ledger, place_of
 from hilum.evaluation.spending import joint_confidence
+from hilum.evaluation.triage_schema import Certificate, CertificateCheck, Flagged, Upper, UpperClaim
 from hilum.stats.exchangeability import shift_sentence
 from hilum.stats.intervals import share
+from hilum.stats.records import Exchangeability
 from hilum.stats.verdicts import at_most
-from hilum.text import cell_text, escape, interval_text
+from hilum.text import cell_text, escape, interval_text, percent
 
 
-def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
+def certificate_lines(facts: Certificate) -> RenderableType:
     """What is certified, what it costs, and under which conditions.
 
     Args:
@@ -32,25 +34,25 @@ def certificate_lines(facts: Mapping[str, Any]) -> RenderableType:
         *map(escape, filter(None, [ledger_sentence(facts)])),
         _costs(facts),
     ]
-    lines += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
-    if facts["exchangeability"]:
-        lines.append(escape(exchangeability_sentence(facts["exchangeability"])))
-    return Group("", *lines, *(f"[dim]- {escape(sentence)}[/]" for sentence in facts["conditions"]), "")
+    lines += [f"[yellow]{escape(note)}[/]" for note in facts.notes]
+    if facts.exchangeability:
+        lines.append(escape(exchangeability_sentence(facts.exchangeability)))
+    return Group("", *lines, *(f"[dim]- {escape(sentence)}[/]" for sentence in facts.conditions), "")
 
 
-def _costs(facts: Mapping[str, Any]) -> Table:
+def _costs(facts: Certificate) -> Table:
     """Who is flagged, and where there are two thresholds who is to be read, by label."""
     table = Table(box=box.SIMPLE_HEAD, title="what it costs the others", title_justify="left")
-    two = facts.get("upper_threshold") is not None
+    two = facts.upper_threshold is not None
     for name in ("", "patients", "flagged", "% (95 % CI)", *(["to be read", "% (95 % CI) "] if two else [])):
         table.add_column(name, justify="right" if name else "left", overflow="fold")
-    for label, cost in facts["flagged"].items():
-        cells = [escape(label), str(cost["patients"]), str(cost["flagged"]), cell_text(cost)]
-        table.add_row(*cells, *(_read(facts["outcomes"]["others"][label]) if two else []))
-    if two:
-        counts, total = facts["outcomes"]["group"], facts["n_patients"]
+    for label, cost in facts.flagged.items():
+        cells = [escape(label), str(cost.patients), str(cost.flagged), cell_text(cost)]
+        table.add_row(*cells, *(_read(facts.outcomes.others[label]) if two and facts.outcomes else []))
+    if two and facts.outcomes:
+        counts, total = facts.outcomes.group, facts.n_patients
         flagged = cell_text(share(counts["flag"], total))
-        table.add_row(escape(facts["group"]), str(total), str(counts["flag"]), flagged, *_read(counts))
+        table.add_row(escape(facts.group), str(total), str(counts["flag"]), flagged, *_read(counts))
     return table
 
 
@@ -58,85 +60,81 @@ def _read(counts: Mapping[str, int]) -> list[str]:
     return [str(counts["read"]), cell_text(share(counts["read"], sum(counts.values())))]
 
 
-def certified_sentence(facts: Mapping[str, Any]) -> str:
+def certified_sentence(facts: Certificate) -> str:
     """The certificate in one sentence."""
-    who = "patients" if facts["resampling_unit"] == "patients" else "images (patients are not all known)"
+    who = "patients" if facts.resampling_unit == "patients" else "images (patients are not all known)"
     told = (
-        f"With {100 * facts['confidence']:g} % confidence, at most {100 * facts['false_negative_rate']:g} % of {who} "
+        f"With {100 * facts.confidence:g} % confidence, at most {100 * facts.false_negative_rate:g} % of {who} "
         f"with "
-        f"{facts['group']} are cleared; a probability of it below {facts['threshold']:.4g} clears"
+        f"{facts.group} are cleared; a probability of it below {facts.threshold:.4g} clears"
     )
-    upper = facts.get("upper")
+    upper = facts.upper
     return f"{told}. Together with that, {_upper_words(upper)}" if upper else told
 
 
-def _upper_words(upper: Mapping[str, Any]) -> str:
-    bound = f"{100 * upper['bound']:g} %"
-    if upper["kind"] == "ppv":
-        what = f"at least {bound} of those flagged have it at a prevalence of {100 * upper['prevalence']:g} %"
+def _upper_words(upper: Upper) -> str:
+    bound = f"{100 * upper.bound:g} %"
+    if upper.kind == "ppv":
+        what = f"at least {bound} of those flagged have it at a prevalence of {100 * (upper.prevalence or 0):g} %"
     else:
-        what = (
-            f"at most {100 - 100 * upper['bound']:g} % of healthy patients ({', '.join(upper['labels'])}) are flagged"
-        )
-    if upper["threshold"] > 1:
+        what = f"at most {100 - 100 * upper.bound:g} % of healthy patients ({', '.join(upper.labels)}) are flagged"
+    if upper.threshold > 1:
         return f"{what}: so nobody is flagged, since some of them have the highest score there is"
-    return f"{what}; a probability of at least {upper['threshold']:.4g} flags"
+    return f"{what}; a probability of at least {upper.threshold:.4g} flags"
 
 
-def counted_sentence(facts: Mapping[str, Any]) -> str:
+def counted_sentence(facts: Certificate) -> str:
     """On whom it rests."""
-    unit, missed = facts["resampling_unit"], facts["false_negatives"]
-    source = f"{facts['data']['name']}" if facts["data"]["own"] else f"the other data {facts['data']['name']}"
+    unit, missed = facts.resampling_unit, facts.false_negatives
+    source = facts.data.name if facts.data.own else f"the other data {facts.data.name}"
     told = (
-        f"counted on {facts['n_patients']} {unit} with it ({source}), none of whom the run has seen; "
+        f"counted on {facts.n_patients} {unit} with it ({source}), none of whom the run has seen; "
         f"{missed} of them {'is' if missed == 1 else 'are'} cleared"
     )
-    if upper := facts.get("upper"):
-        told += (
-            f"; and on {upper['n_patients']} {unit} without it. Each side holds with {100 * upper['confidence']:g} %"
-        )
+    if upper := facts.upper:
+        told += f"; and on {upper.n_patients} {unit} without it. Each side holds with {100 * upper.confidence:g} %"
         told += " confidence, both together with the stated one"
-        if upper["raised"] and upper["kind"] == "specificity":
+        if upper.raised and upper.kind == "specificity":
             told += ". The upper threshold was raised to the lower one: nobody is left to be read"
     return told
 
 
-def unit_sentences(facts: Mapping[str, Any]) -> list[str]:
+def unit_sentences(facts: Certificate) -> list[str]:
     """Of what the guarantee speaks: a patient by all images, or one image; empty of certificates of versions before."""
-    images = facts.get("images")
-    if not images or facts["resampling_unit"] != "patients":
+    images = facts.images
+    if not images or facts.resampling_unit != "patients":
         return []
-    if images["max"] <= 1:
+    if images.max <= 1:
         return ["unit: the patient, who has one image; a study of several has its largest score"]
-    shown = ", ".join(f"{size}: {count}" for size, count in list(images["distribution"].items())[:8])
-    more = ", ..." if len(images["distribution"]) > 8 else ""
+    shown = ", ".join(f"{size}: {count}" for size, count in list(images.distribution.items())[:8])
+    more = ", ..." if len(images.distribution) > 8 else ""
     return [
-        f"unit: the patient, by the largest score of all images ({images['mean']:.1f} on average, {images['max']} at "
+        f"unit: the patient, by the largest score of all images ({images.mean:.1f} on average, {images.max} at "
         f"most; patients by number of images {shown}{more}): hilum predict --study decides so",
-        f"an image that is decided about by itself has a threshold of its own, {facts['image_threshold']:.4g}, by the "
-        f"same rule on one image of each patient: of these {facts['one_image_below']} of {facts['n_patients']} lie "
+        f"an image that is decided about by itself has a threshold of its own, {facts.image_threshold:.4g}, by the "
+        f"same rule on one image of each patient: of these {facts.one_image_below} of {facts.n_patients} lie "
         "below the patients' threshold. Each of the two holds by itself with the stated confidence",
     ]
 
 
-def ledger_sentence(facts: Mapping[str, Any]) -> str:
+def ledger_sentence(facts: Certificate) -> str:
     """Which attempt on these patients it is, and where that is recorded; empty for certificates of before."""
-    found = facts.get("ledger")
+    found = facts.ledger
     if not found:
         return ""
-    told = f"attempt {found['number']} of {found['planned']} planned on these patients"
-    if found["planned"] > 1 or found["spent_before"]:
-        told += f", certified by itself at {100 - 100 * found['delta']:.4g} %"
-    if found["spent_before"]:
+    told = f"attempt {found.number} of {found.planned} planned on these patients"
+    if found.planned > 1 or found.spent_before:
+        told += f", certified by itself at {100 - 100 * found.delta:.4g} %"
+    if found.spent_before:
         told += (
-            f"; {100 * facts['confidence']:.4g} % is the confidence of it and of the certificates made on them before, "
+            f"; {100 * facts.confidence:.4g} % is the confidence of it and of the certificates made on them before, "
             "together"
         )
-    return f"{told}; recorded in the ledger {found['path']}"
+    return f"{told}; recorded in the ledger {found.path}"
 
 
 def cost_sentence(
-    facts: Mapping[str, Any], known: Sequence[str] | None = None, certificate: Mapping[str, Any] | None = None
+    facts: CertificateCheck, known: Sequence[str] | None = None, certificate: Certificate | None = None
 ) -> str:
     """How many healthy patients are flagged; empty where no label is known to be healthy.
 
@@ -145,65 +143,65 @@ def cost_sentence(
         known: The healthy labels; None where only their names tell.
         certificate: The certificate, whose own patients are set beside these.
     """
-    flagged = facts["flagged"].items()
+    flagged = facts.flagged.items()
     healthy = {label: cost for label, cost in flagged if (is_healthy(label) if known is None else label in known)}
     if not healthy:
-        return "no healthy patient was there to say what it costs" if not facts["flagged"] else ""
+        return "no healthy patient was there to say what it costs" if not facts.flagged else ""
     label, cost = next(iter(healthy.items()))
-    if counts := facts.get("others", {}).get(label):  # patients who are abstained on are not flagged
+    if counts := facts.others.get(label):  # patients who are abstained on are not flagged
         total = sum(counts.values())
-        cost = {"flagged": counts["flag"], "patients": total, **share(counts["flag"], total)}
-    foretold = (certificate or {}).get("flagged", {}).get(label)
-    beside = f"; on the certificate's own patients {100 * foretold['value']:.1f} %" if foretold else ""
+        cost = Flagged.model_validate(
+            {"flagged": counts["flag"], "patients": total, **share(counts["flag"], total).given()}
+        )
+    foretold = certificate.flagged.get(label) if certificate else None
+    beside = f"; on the certificate's own patients {percent(foretold.value)}" if foretold else ""
     return (
-        f"{cost['flagged']} of {cost['patients']} {facts['resampling_unit']} of '{label}' are flagged, too: "
+        f"{cost.flagged} of {cost.patients} {facts.resampling_unit} of '{label}' are flagged, too: "
         f"{interval_text(cost)}{beside}"
     )
 
 
-def exchangeability_sentence(found: Mapping[str, Any]) -> str:
+def exchangeability_sentence(found: Exchangeability) -> str:
     """Whether other patients look like those of the reference certificate."""
     return shift_sentence(found)
 
 
-def holding_sentence(held: Mapping[str, Any]) -> str:
-    """How a certificate holds on patients that were evaluated, also as versions before counted it."""
-    if not held["patients"]:
+def holding_sentence(held: CertificateCheck) -> str:
+    """How a certificate holds on patients that were evaluated."""
+    if not held.patients:
         return "not shown: no patient with it is here"
-    bound = f"at most {100 * held['bound']:g} %"
-    cleared = held.get("cleared", held["missed"])
-    told = (
-        f"{cleared} of {held['patients']} {held['resampling_unit']} with {held['group']} cleared, {interval_text(held)}"
-    )
-    told += f": {at_most(held['low'], held['high'], held['bound']).upper()} to be {bound}"
-    if needed := held.get("patients_to_decide"):
-        told += f" (if that share stays, {needed:,} {held['resampling_unit']} would decide it)"
-    if (outcomes := held.get("outcomes")) and (referred := outcomes["abstain"] + outcomes["read"]):
-        told += f"; {referred} referred to a person, {outcomes['flag']} flagged"
-        below = held["below"]
-        if below["count"] > cleared:
-            told += f"; without abstention {below['count']} would be cleared ({below['verdict'].upper()})"
-    return f"{told}. {_upper_holding(upper, held['resampling_unit'])}" if (upper := held.get("upper")) else told
+    bound = f"at most {100 * held.bound:g} %"
+    told = f"{held.cleared} of {held.patients} {held.resampling_unit} with {held.group} cleared, {interval_text(held)}"
+    told += f": {at_most(held.low, held.high, held.bound).upper()} to be {bound}"
+    if needed := held.patients_to_decide:
+        told += f" (if that share stays, {needed:,} {held.resampling_unit} would decide it)"
+    if referred := held.outcomes["abstain"] + held.outcomes["read"]:
+        told += f"; {referred} referred to a person, {held.outcomes['flag']} flagged"
+        if held.below.count > held.cleared:
+            told += f"; without abstention {held.below.count} would be cleared ({held.below.verdict.upper()})"
+    return f"{told}. {_upper_holding(upper, held.resampling_unit)}" if (upper := held.upper) else told
 
 
-def _upper_holding(upper: Mapping[str, Any], unit: str) -> str:
+def _upper_holding(upper: UpperClaim, unit: str) -> str:
     """How the upper side of a certificate holds."""
-    if upper["kind"] == "specificity":
-        what = f"{upper['count']} of {upper['total']} healthy {unit} flagged, {interval_text(upper)}"
-        bound = f"at most {100 * upper['bound']:g} %"
+    if upper.kind == "specificity":
+        what = f"{upper.count} of {upper.total} healthy {unit} flagged, {interval_text(upper)}"
+        bound = f"at most {100 * upper.bound:g} %"
     else:
-        what = f"PPV at a prevalence of {100 * upper['prevalence']:g} % {interval_text(upper)}"
-        bound = f"at least {100 * upper['bound']:g} %"
-    return f"{what}: {upper['verdict'].upper()} to be {bound}"
+        what = f"PPV at a prevalence of {100 * (upper.prevalence or 0):g} % {interval_text(upper)}"
+        bound = f"at least {100 * upper.bound:g} %"
+    return f"{what}: {upper.verdict.upper()} to be {bound}"
 
 
-def sensitivity_sentence(held: Mapping[str, Any]) -> str:
-    """Sensitivity with referrals counted in three ways; empty where nobody was referred, or nothing says so."""
-    found, outcomes = held.get("sensitivity"), held.get("outcomes")
-    if not found or not outcomes or not outcomes["abstain"] + outcomes["read"]:
+def sensitivity_sentence(held: CertificateCheck) -> str:
+    """Sensitivity with referrals counted in three ways; empty where nobody was referred."""
+    found = held.sensitivity
+    if not held.outcomes["abstain"] + held.outcomes["read"]:
         return ""
-    told = [f"counted as {name} {interval_text(found[f'referred_as_{name}'])}" for name in ("found", "missed")]
-    return f"sensitivity by patient, referrals {', '.join(told)}, excluded {interval_text(found['selective_recall'])}"
+    counted = found.recall_abstentions_positive, found.recall_abstentions_negative, found.selective_recall
+    positive, negative, excluded = map(interval_text, counted)
+    said = f"counted as found {positive}, counted as missed {negative}, excluded {excluded}"
+    return f"sensitivity by patient, referrals {said}"
 
 
 SHOWN = ("attempt", "refusal", "access")

@@ -8,7 +8,7 @@ the evidence says what would decide. REPORTED are figures that no bound judges: 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -18,7 +18,7 @@ from hilum.evaluation.certificate_check import verdict_of
 from hilum.evaluation.decision_curve import harm_sentence, worse_than_nothing
 from hilum.evaluation.differences import drop_sentence
 from hilum.evaluation.ood_reference import FACTOR
-from hilum.evaluation.shortcut_baselines import gate_sentence, read_gate
+from hilum.evaluation.shortcut_baselines import gate_sentence
 from hilum.evaluation.subgroups import MARGIN, subgroup_sentences, subgroup_verdict
 from hilum.report import checklist_data as data
 from hilum.report.certificate_text import (
@@ -29,10 +29,10 @@ from hilum.report.certificate_text import (
 )
 from hilum.report.checklist_data import NOT_EVALUATED, OLDER, Facts, Outcome, State
 from hilum.report.evaluation_console import abstention_sentences, reliance_sentence, relied_on
-from hilum.stats.calibration import ECE
 from hilum.stats.calibration_slope import calibration_sentences, calibration_verdict
 from hilum.stats.exchangeability import DIFFER
-from hilum.stats.verdicts import REFUTED, SHOWN, Verdict, at_most, detectable_sentence, not_lower, weakest
+from hilum.stats.records import CalibrationError, Verdict
+from hilum.stats.verdicts import REFUTED, SHOWN, at_most, detectable_sentence, not_lower, weakest
 from hilum.text import fraction, fraction_range, percent, percent_range
 
 DROP = 0.05  # by which balanced accuracy may be lower on other data
@@ -73,18 +73,17 @@ def _use(facts: Facts) -> Outcome:
 
 
 def _shortcuts(facts: Facts) -> Outcome:
-    gate = read_gate(facts.metrics)
-    if not gate:
+    if not facts.metrics or not (gate := facts.metrics.shortcuts):
         return NOT_EVALUATED
-    outside = {name: found for name, metrics in facts.external.items() if (found := read_gate(metrics))}
+    outside = {name: found for name, metrics in facts.external.items() if (found := metrics.shortcuts)}
     told = [gate_sentence(gate), *(f"{name}: {gate_sentence(found)}" for name, found in outside.items())]
-    reliance = facts.metrics.get("reliance")
+    reliance = facts.metrics.reliance
     if reliance:
         told.append(reliance_sentence(reliance))
-    unbeaten = any(found["verdict"] not in (SHOWN, None) for found in (gate, *outside.values()))
+    unbeaten = any(found.verdict not in (SHOWN, None) for found in (gate, *outside.values()))
     if unbeaten or (reliance and any(relied_on(reliance))):
         return "FAIL", "; ".join(told)
-    return ("PASS" if gate["verdict"] == SHOWN else "UNKNOWN"), "; ".join(told)
+    return ("PASS" if gate.verdict == SHOWN else "UNKNOWN"), "; ".join(told)
 
 
 def _preprocessing(facts: Facts) -> Outcome:
@@ -115,16 +114,13 @@ def _budget(facts: Facts) -> Outcome:
 
 
 def _size(facts: Facts) -> Outcome:
-    found = facts.metrics.get("detectable")
-    if not found:
+    if not facts.metrics or not (found := facts.metrics.detectable):
         return NOT_EVALUATED
-    if "power" not in found:
-        return OLDER
-    return ("REPORTED" if found["value"] is not None else "UNKNOWN"), detectable_sentence(found)
+    return ("REPORTED" if found.value is not None else "UNKNOWN"), detectable_sentence(found)
 
 
 def _confusion(facts: Facts) -> Outcome:
-    return ("REPORTED", f"rows truth: {facts.metrics['confusion']}") if facts.metrics else NOT_EVALUATED
+    return ("REPORTED", f"rows truth: {facts.metrics.confusion}") if facts.metrics else NOT_EVALUATED
 
 
 def _recall(facts: Facts) -> Outcome:
@@ -139,26 +135,28 @@ def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show
     if not facts.metrics:
         return NOT_EVALUATED
     told = "; ".join(
-        f"{name} {label} {show(entry['value'])} ({show_range(entry)})"
+        f"{name} {label} {show(entry.value)} ({show_range(entry)})"
         for name in names
-        for label, entry in facts.metrics[name].items()
+        for label, entry in facts.metrics.by_label(name).items()
     )
-    if facts.metrics["resampling_unit"] == "images":
-        who = in_words(facts.metrics.get("with_patient", 0), facts.metrics["n_images"])
+    if facts.metrics.resampling_unit == "images":
+        who = in_words(facts.metrics.with_patient, facts.metrics.n_images)
         return "UNKNOWN", f"{who}, so that the intervals are optimistic: {told}"
     return "REPORTED", told
 
 
 def _predictive(facts: Facts) -> Outcome:
-    found = facts.metrics.get("predictive_values")
+    if not facts.metrics:
+        return NOT_EVALUATED
+    found = facts.metrics.predictive_values
     if not found:
-        return ("UNKNOWN", "no positive label, or only one side of it") if facts.metrics else NOT_EVALUATED
-    told = [f"at {percent(at['prevalence'])}: PPV {percent(at['ppv']['value'])}, NPV {percent(at['npv']['value'])}"
-            for at in found["at"]]  # fmt: skip
-    if any(row["verdict"] == REFUTED for row in worse_than_nothing(facts.metrics.get("decision_curve"))):
-        told.append(harm_sentence(facts.metrics["decision_curve"]))
-        return "FAIL", f"{found['label']}, {'; '.join(told)}"
-    return "REPORTED", f"{found['label']}, {'; '.join(told)}"
+        return "UNKNOWN", "no positive label, or only one side of it"
+    told = [f"at {percent(at.prevalence)}: PPV {percent(at.ppv.value)}, NPV {percent(at.npv.value)}"
+            for at in found.at]  # fmt: skip
+    if any(row.verdict == REFUTED for row in worse_than_nothing(facts.metrics.decision_curve)):
+        told.append(harm_sentence(facts.metrics.decision_curve))
+        return "FAIL", f"{found.label}, {'; '.join(told)}"
+    return "REPORTED", f"{found.label}, {'; '.join(told)}"
 
 
 def _calibration(facts: Facts) -> Outcome:
@@ -166,22 +164,24 @@ def _calibration(facts: Facts) -> Outcome:
         return NOT_EVALUATED
     metrics = facts.metrics
     told = [
-        f"{name} ECE {percent(ece['value'])}, noise floor {percent(ece['ece_null_mean'])}{_seldom(ece)}"
-        for key, name in ECE.items()
-        if (ece := metrics.get(key))
+        f"{name} ECE {percent(ece.value)}, noise floor {percent(ece.ece_null_mean)}{_seldom(ece)}"
+        for name, ece in metrics.errors().items()
     ]
-    if "calibration_by_label" not in metrics:
+    found = metrics.calibration_by_label
+    if not found:
         return OLDER
-    return STATES[calibration_verdict(metrics)], "; ".join([*told, *calibration_sentences(metrics)])
+    verdict = calibration_verdict(found, metrics.ece_class_wise)
+    return STATES[verdict], "; ".join([*told, *calibration_sentences(found)])
 
 
-def _seldom(error: Mapping[str, float]) -> str:
-    high = error.get("ece_null_q95")
+def _seldom(error: CalibrationError) -> str:
+    high = error.ece_null_q95
     return "" if high is None else f" (95 % of calibrated models stay below {percent(high)})"
 
 
 def _operating_point(facts: Facts) -> Outcome:
-    held, certificate = facts.metrics.get("operating_point"), facts.metrics.get("certificate")
+    metrics = facts.metrics
+    held, certificate = (metrics.operating_point, metrics.certificate) if metrics else (None, None)
     if certificate and not held:
         return (
             "FAIL",
@@ -189,21 +189,21 @@ def _operating_point(facts: Facts) -> Outcome:
         )
     if not held or not certificate:
         return "UNKNOWN", "no certificate in force: hilum certify RUN --sensitivity 0.95, then hilum evaluate RUN"
-    shift = held["exchangeability"]
+    shift = held.exchangeability
     told = [certified_sentence(certificate), f"on the test patients: {holding_sentence(held)}"]
     told += [exchangeability_sentence(shift)] if shift else []
     told += [sentence] if (sentence := sensitivity_sentence(held)) else []
     verdict = verdict_of(held)
-    void = verdict == REFUTED or (shift and shift["p_value"] < DIFFER)
+    void = verdict == REFUTED or (shift and shift.p_value < DIFFER)
     state: State = "FAIL" if void else "PASS" if verdict == SHOWN else "UNKNOWN"
     return state, "; ".join(told)
 
 
 def _subgroups(facts: Facts) -> Outcome:
-    found = facts.metrics.get("subgroups")
+    found = facts.metrics.subgroups if facts.metrics else {}
     if not found:
         return "UNKNOWN", "the table has no column of a few values (source, view, sex, age ...) to form subgroups by"
-    if not all("against_rest" in entry for parts in found.values() for entry in parts.values()):
+    if not all("against_rest" in entry.model_fields_set for parts in found.values() for entry in parts.values()):
         return OLDER
     told = ["by " + ", ".join(f"{name} ({len(values)})" for name, values in found.items())]
     verdict = subgroup_verdict(found)
@@ -215,27 +215,27 @@ def _subgroups(facts: Facts) -> Outcome:
 def _external(facts: Facts) -> Outcome:
     if not facts.external:
         return "FAIL", "external validation: NONE"
-    drops = {name: metrics.get("performance_drop") for name, metrics in facts.external.items()}
+    drops = {name: metrics.performance_drop for name, metrics in facts.external.items()}
     told = "; ".join(f"{name}: {drop_sentence(found) if found else 'measured'}" for name, found in drops.items())
-    differences = [found["balanced_accuracy"]["difference"] for found in drops.values() if found]
+    differences = [found.balanced_accuracy.difference for found in drops.values() if found]
     verdict = weakest([not_lower(difference, DROP) for difference in differences])
     return STATES[verdict], f"{told}; at most {100 * DROP:g} points lower there: {verdict}"
 
 
 def _abstention(facts: Facts) -> Outcome:
-    found = facts.metrics.get("abstention")
+    if not facts.metrics:
+        return NOT_EVALUATED
+    found = facts.metrics.abstention
     if not found:
-        return ("UNKNOWN", facts.metrics.get("abstention_note") or "not measured") if facts.metrics else NOT_EVALUATED
+        return "UNKNOWN", facts.metrics.abstention_note or "not measured"
     told = "; ".join(abstention_sentences(found))
     told += "".join(
-        f"; {name}: {abstention_sentences(m['abstention'])[0]}"
-        for name, m in facts.external.items()
-        if m.get("abstention")
+        f"; {name}: {abstention_sentences(m.abstention)[0]}" for name, m in facts.external.items() if m.abstention
     )
-    rate, bound = (found.get("by_patient") or {}).get("one_image") or found["abstained"], FACTOR * found["level"]
-    verdict = at_most(rate["low"], rate["high"], bound)
+    rate, bound = found.by_patient.one_image if found.by_patient else found.abstained, FACTOR * found.level
+    verdict = at_most(rate.low, rate.high, bound)
     state: State = "PASS" if verdict == SHOWN else "FAIL" if verdict == REFUTED else "UNKNOWN"
-    stated = f"stated rate of false abstentions {percent(found['level'])}"
+    stated = f"stated rate of false abstentions {percent(found.level)}"
     return state, f"{stated}; {verdict} to be at most {percent(bound)}, as calibration sets vary; {told}"
 
 

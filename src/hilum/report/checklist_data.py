@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hilum.data.dataset import Row
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.evaluation.schema import Metrics
 from hilum.evaluation.subgroups import in_order
 from hilum.text import percent
 from hilum.training.run import UNREADABLE, Run
@@ -24,7 +25,7 @@ class Facts:
     Attributes:
         run: The run.
         split: All rows of its ``split.csv``.
-        metrics: Of its own test images; empty if they were not evaluated.
+        metrics: Of its own test images; None if they were not evaluated.
         external: Metrics of other data, by name.
         audit: What ``audit.json`` says of its data; empty without an audit.
         access: What the ledger says of accesses to the test images (`hilum.evaluation.accesses`).
@@ -33,11 +34,16 @@ class Facts:
 
     run: Run
     split: Sequence[Row]
-    metrics: Mapping[str, Any]
-    external: Mapping[str, Mapping[str, Any]]
+    metrics: Metrics | None
+    external: Mapping[str, Metrics]
     audit: Mapping[str, Any]
     access: Mapping[str, Any]
     errors_shown: int | None
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """What was known to be wrong with the data when the run was evaluated."""
+        return (self.metrics.audit if self.metrics else None) or {}
 
 
 Outcome = tuple[State, str]
@@ -47,20 +53,20 @@ NOT_EVALUATED: Outcome = ("UNKNOWN", "the test images were not evaluated yet: hi
 
 def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Outcome:
     """What the table says of its images, column by column."""
-    table = facts.metrics.get("table")
+    table = facts.metrics and facts.metrics.table
     if not table:
         return "UNKNOWN", "the data's table was not read: hilum evaluate RUN"
-    found = {name: table["columns"][name] for name in wanted if name in table["columns"]}
+    found = {name: table.columns[name] for name in wanted if name in table.columns}
     told = [
-        f"{name.replace('_', ' ')} in column '{entry['column']}' ({percent(entry['filled'])} filled)"
-        + (f": {by_class(entry['by_label'])}" if by_label else "")
+        f"{name.replace('_', ' ')} in column '{entry.column}' ({percent(entry.filled)} filled)"
+        + (f": {by_class(entry.by_label)}" if by_label else "")
         for name, entry in found.items()
     ]
     missing = [name.replace("_", " ") for name in wanted if name not in found]
     if missing:
         told.append(f"no column of the table tells {', '.join(missing)}")
-    complete = not missing and all(entry["filled"] == 1 for entry in found.values())
-    complete = complete and not (by_label and any(entry["by_label"] is None for entry in found.values()))
+    complete = not missing and all(entry.filled == 1 for entry in found.values())
+    complete = complete and not (by_label and any(entry.by_label is None for entry in found.values()))
     return ("PASS" if complete else "UNKNOWN"), "; ".join(told)
 
 
@@ -77,16 +83,18 @@ def by_class(counts: Mapping[str, Mapping[str, int]] | None) -> str:
 
 def possible(facts: Facts) -> Outcome:
     """Whether labels contradict the images' dates, or known sets."""
-    impossible = [] if not facts.metrics.get("table") else list(facts.metrics["table"]["impossible"])
-    found = [*facts.audit.get("findings", []), *(facts.metrics.get("audit") or {}).get("findings", [])]
+    table = facts.metrics and facts.metrics.table
+    impossible = list(table.impossible) if table else []
+    found = [*facts.audit.get("findings", []), *facts.known.get("findings", [])]
     impossible += [
         finding["message"] for finding in found if finding["check"] == "provenance" and finding["severity"] == "error"
     ]
     if impossible:
         return "FAIL", "; ".join(dict.fromkeys(impossible))
-    table = facts.metrics.get("table") or {}
-    if date := table.get("columns", {}).get("date"):
-        undated = table.get("undated", 0 if date["filled"] == 1 else table["n_images"])
+    if table and (date := table.columns.get("date")):
+        undated = table.undated
+        if undated is None:
+            undated = 0 if date.filled == 1 else table.n_images
         if not undated:
             return "PASS", "no label contradicts the images' dates"
         return "UNKNOWN", f"no label contradicts the images' dates, but {undated:,} images have none"
@@ -120,7 +128,7 @@ def duplicates(facts: Facts) -> Outcome:
     crossing = _on_both_sides(used)
     if crossing:
         return "FAIL", f"{crossing} files are in more than one split, byte for byte"
-    checked = (facts.metrics.get("audit") or {}).get("checked") or {}
+    checked = facts.known.get("checked") or {}
     if not facts.audit and "near" in checked.get("duplicates", []) and "leakage" in checked:
         crossing = checked["leakage"]["pictures"]
         told = f"{checked['images']:,} images compared before the training, also cropped, mirrored and turned"
@@ -140,15 +148,15 @@ def duplicates(facts: Facts) -> Outcome:
 
 def sources(facts: Facts) -> Outcome:
     """Where images come from, by label."""
-    table = facts.metrics.get("table") or {}
-    if table.get("confounded_labels"):
-        return "FAIL", "; ".join(table["confounded_labels"])
-    source = table.get("columns", {}).get("source")
+    table = facts.metrics and facts.metrics.table
+    if table and table.confounded_labels:
+        return "FAIL", "; ".join(table.confounded_labels)
+    source = table.columns.get("source") if table else None
     if not source:
         return "UNKNOWN", "no column of the table says where images come from, or it is empty"
-    if not source["by_label"]:
+    if not source.by_label:
         return "UNKNOWN", "too many sources for a table"
-    return "PASS", by_class(source["by_label"])
+    return "PASS", by_class(source.by_label)
 
 
 def _on_both_sides(pairs: set[tuple[str, str]]) -> int:

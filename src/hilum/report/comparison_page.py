@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hilum.report.comparison_text import excludes_zero, outcome, p_values, power, seed_rows, verdict
 from hilum.report.figures import INK, MUTED, PERCENT, ROUND, STYLE, label_colours, shown, svg
+from hilum.stats.records import Interval
 from hilum.templating import write_page
 from hilum.text import measured
 
@@ -96,7 +97,7 @@ class FoldRow:
 
     title: str
     folds: tuple[float | None, ...]
-    pooled: Mapping[str, float | None]
+    pooled: Interval
     colour: str = DOT
 
 
@@ -114,7 +115,7 @@ def fold_dots(rows: Sequence[FoldRow], name: str) -> Markup:
         figure = Figure(figsize=(10.6, height * len(rows) + 0.9), layout="constrained")
         panel = figure.subplots()
         for position, row in enumerate(rows):
-            low, high = row.pooled.get("low"), row.pooled.get("high")
+            low, high = row.pooled.low, row.pooled.high
             if low is not None and high is not None:
                 panel.barh(position, high - low, left=low, height=0.8, color=BAND, linewidth=0, zorder=1)
             known = [(number, value) for number, value in enumerate(row.folds) if value is not None]

@@ -182,7 +182,11 @@ def comparison_table(facts: dict[str, Any]) -> RenderableType:
         for which, run in zip(("first", "second"), facts["runs"], strict=True)
     ]
     about = [f"{run['network']} {run['hierarchy']}, seed {run['seed']}, on {run['split']}" for run in facts["runs"]]
-    unit = f"of {facts['n_patients']} patients" if facts["n_patients"] else optimistic(facts)
+    unit = (
+        f"of {facts['n_patients']} patients"
+        if facts["n_patients"]
+        else optimistic(facts.get("with_patient", 0), facts["n_images"])
+    )
     lines = [f"{name} ({escape(what)})" for name, what in zip(names, about, strict=True)]
     parts: list[RenderableType] = ["", *lines, f"{facts['n_images']} images {unit}, the same ones for both"]
     parts += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]

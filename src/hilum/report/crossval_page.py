@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from hilum.evaluation.schema import Metrics
 from hilum.report import figures, results
 from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.evaluation_console import data_errors, decision_sentences, result_table
@@ -25,24 +26,25 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
     Args:
         result: What ``crossval.json`` holds.
     """
+    pooled, folds = Metrics.from_json(result["pooled"]), [Metrics.from_json(fold) for fold in result["per_fold"]]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="fold by fold", title_justify="left")
     table.add_column("fold", justify="right")
-    labels = result["pooled"]["labels"]
+    labels = pooled.labels
     for name in ("images", "accuracy %", "balanced %"):
         table.add_column(name, justify="right", no_wrap=True)
-    positive_label = result["pooled"]["positive_label"]
-    if positive_label in labels:
+    positive_label = pooled.positive_label
+    if positive_label and positive_label in labels:
         table.add_column(f"sensitivity (recall) {escape(positive_label)} %", justify="right")
-    for number, fold in enumerate(result["per_fold"], 1):
-        row = [str(number), str(fold["n_images"])]
-        row += [cell_text(fold[name]) for name in ("accuracy", "balanced_accuracy")]
-        if positive_label in labels:
-            row.append(cell_text(fold["recall"][positive_label]))
+    for number, fold in enumerate(folds, 1):
+        row = [str(number), str(fold.n_images)]
+        row += [cell_text(entry) for entry in (fold.accuracy, fold.balanced_accuracy)]
+        if positive_label and positive_label in labels:
+            row.append(cell_text(fold.recall[positive_label]))
         table.add_row(*row)
     lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result["spread"].items()]
-    lines += [escape(result["pooled"]["shared"])] if "shared" in result["pooled"] else []
+    lines += [escape(pooled.shared)] if pooled.shared else []
     notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
-    return Group(*data_errors(result), result_table(result["pooled"]), table, *lines, *notes, "")
+    return Group(*data_errors(result.get("audit")), result_table(pooled), table, *lines, *notes, "")
 
 
 def spread_text(entry: dict[str, float]) -> str:
@@ -76,10 +78,10 @@ def write_crossval_page(folder: Path, result: dict[str, Any]) -> Path:
 
 def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Everything the template shows, by name."""
-    data = result["pooled"]["data"]
+    pooled, folds = Metrics.from_json(result["pooled"]), [Metrics.from_json(fold) for fold in result["per_fold"]]
     # In a sentence the pooled images are those of the dataset, not of something called "pooled".
-    pooled = {**result["pooled"], "name": Path(data["root"] or folder).name}
-    colours = figures.label_colours(pooled["labels"])
+    pooled = pooled.model_copy(update={"name": Path(pooled.data.root or folder).name})
+    colours = figures.label_colours(pooled.labels)
     return {
         "name": folder.resolve().name,
         "folder": folder,
@@ -88,10 +90,10 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "notes": result["notes"],
         "audit": errors_of(result["audit"]),
         "evaluation": {
-            "name": pooled["name"],
+            "name": pooled.name,
             "metrics": pooled,
             "verdict": results.verdict(pooled),
-            "matrix": result_matrix(pooled["labels"], pooled["confusion"]),
+            "matrix": result_matrix(pooled.labels, pooled.confusion),
             "confusions": results.confusions(pooled),
             "per_label": results.per_label(pooled),
             "heads": list(map(results.heading, results.COLUMNS)),
@@ -99,23 +101,26 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
             "dots": figures.measure_dots(results.dots_of(pooled), colours, "pooled-dots"),
             "scores": results.probability_scores(pooled),
         },
-        "folds": fold_dots(_rows(result, colours), "fold-dots"),
-        "missed": _missed(result),
+        "folds": fold_dots(_rows(pooled, folds, colours), "fold-dots"),
+        "missed": _missed(pooled, folds),
         "spread": [(SPREAD.get(key, key), spread_text(entry)) for key, entry in result["spread"].items()],
-        "shared": pooled.get("shared", ""),
-        "data": data,
+        "shared": pooled.shared,
+        "data": pooled.data,
+        "per_fold": folds,
         "recipe": flatten(result["recipe"]),
     }
 
 
-def _rows(result: Mapping[str, Any], colours: Mapping[str, str]) -> list[FoldRow]:
-    pooled, folds = result["pooled"], result["per_fold"]
-    rows = [FoldRow(title, tuple(fold[key]["value"] for fold in folds), pooled[key]) for key, title in SPREAD.items()]
+def _rows(pooled: Metrics, folds: Sequence[Metrics], colours: Mapping[str, str]) -> list[FoldRow]:
+    rows = [
+        FoldRow(title, tuple(getattr(fold, key).value for fold in folds), getattr(pooled, key))
+        for key, title in SPREAD.items()
+    ]
     rows += [
         FoldRow(
             f"Sensitivity (recall) of {label}",
-            tuple(_recall(f, label).get("value") for f in folds),
-            pooled["recall"][label],
+            tuple(fold.recall[label].value if label in fold.recall else None for fold in folds),
+            pooled.recall[label],
             hue,
         )
         for label, hue in colours.items()
@@ -123,24 +128,19 @@ def _rows(result: Mapping[str, Any], colours: Mapping[str, str]) -> list[FoldRow
     return rows
 
 
-def _recall(fold: Mapping[str, Any], label: str) -> Mapping[str, float | None]:
-    entry: Mapping[str, float | None] = fold["recall"].get(label, {})
-    return entry
-
-
-def _missed(result: Mapping[str, Any]) -> dict[str, Any] | None:
+def _missed(pooled: Metrics, folds: Sequence[Metrics]) -> dict[str, Any] | None:
     """How many positive images each fold missed, and all together; None where nothing is positive."""
-    positive_label = result["pooled"]["positive_label"]
-    if positive_label not in result["pooled"]["labels"]:
+    positive_label = pooled.positive_label
+    if positive_label not in pooled.labels:
         return None
 
-    def counted(metrics: Mapping[str, Any]) -> tuple[int, int]:
-        k = metrics["labels"].index(positive_label)
-        row = metrics["confusion"][k]
+    def counted(metrics: Metrics) -> tuple[int, int]:
+        k = metrics.labels.index(positive_label)
+        row = metrics.confusion[k]
         return sum(row) - row[k], sum(row)
 
     return {
         "label": positive_label,
-        "folds": [counted(fold) for fold in result["per_fold"]],
-        "all": counted(result["pooled"]),
+        "folds": [counted(fold) for fold in folds],
+        "all": counted(pooled),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from hilum.evaluation import triage_schema
 from hilum.evaluation.decision_curve import ANSWER, MODEL, POINT, THUMBNAIL
+from hilum.evaluation.schema import LabelReliance, Property, Reliance
 from hilum.report.evaluation_console import LEVEL
 from hilum.report.figures import GRID, MUTED, PERCENT, STYLE, TRAIN_COLOUR, VAL_COLOUR, shown, svg
+from hilum.stats.records import Bin, Interval, Known, LabelCurves
 from hilum.stats.verdicts import PREVALENCES
 from hilum.text import measured, p_text
 
 
-def curves(found: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Markup:
+def curves(found: Mapping[str, LabelCurves], colours: Mapping[str, str], name: str) -> Markup:
     """Both curves of each label with their bands.
 
     Args:
@@ -31,13 +35,10 @@ def curves(found: Mapping[str, Any], colours: Mapping[str, str], name: str) -> M
         figure = Figure(figsize=(10.6, 4.4), layout="constrained")
         roc, pr = figure.subplots(1, 2)
         for label, entry in found.items():
-            for panel, kind in ((roc, "roc"), (pr, "pr")):
-                curve = entry[kind]
-                panel.fill_between(
-                    curve["x"], curve["low"], curve["high"], color=colours[label], alpha=0.16, linewidth=0
-                )
-                panel.plot(curve["x"], curve["y"], color=colours[label], label=shown(label))
-            pr.axhline(entry["prevalence"], color=colours[label], linewidth=0.9, linestyle=(0, (2, 3)))
+            for panel, curve in ((roc, entry.roc), (pr, entry.pr)):
+                panel.fill_between(curve.x, curve.low, curve.high, color=colours[label], alpha=0.16, linewidth=0)
+                panel.plot(curve.x, curve.y, color=colours[label], label=shown(label))
+            pr.axhline(entry.prevalence, color=colours[label], linewidth=0.9, linestyle=(0, (2, 3)))
         roc.plot((0, 1), (0, 1), color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
         roc.set_title("ROC: recall against false alarms", weight="bold", size=9)
         roc.set_xlabel("false positive rate")
@@ -50,7 +51,7 @@ def curves(found: Mapping[str, Any], colours: Mapping[str, str], name: str) -> M
         return svg(figure, name, told)
 
 
-def reliability_diagrams(found: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Markup:
+def reliability_diagrams(found: Mapping[str, Sequence[Bin]], colours: Mapping[str, str], name: str) -> Markup:
     """One diagram a label: the share that has it against the probability that was stated, with intervals.
 
     Args:
@@ -67,11 +68,11 @@ def reliability_diagrams(found: Mapping[str, Any], colours: Mapping[str, str], n
             panel.set_axis_off()
         for panel, (label, points) in zip(panels, found.items(), strict=False):
             panel.plot((0, 1), (0, 1), color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
-            drawn = [point for point in points if point["value"] is not None and point["low"] is not None]
+            drawn = [point for point in points if point.value is not None and point.low is not None]
             for point in drawn:
-                at = point["stated"]
-                panel.plot((at, at), (point["low"], point["high"]), color=colours[label], linewidth=2.2, alpha=0.5)
-            stated, share = [point["stated"] for point in drawn], [point["value"] for point in drawn]
+                at = point.stated
+                panel.plot((at, at), (point.low, point.high), color=colours[label], linewidth=2.2, alpha=0.5)
+            stated, share = [point.stated for point in drawn], [point.value for point in drawn]
             panel.plot(stated, share, "o-", color=colours[label], markersize=4.5, linewidth=1.0)
             panel.set_title(shown(label), weight="bold", size=9)
             panel.set_xlabel("stated probability")
@@ -80,7 +81,7 @@ def reliability_diagrams(found: Mapping[str, Any], colours: Mapping[str, str], n
         return svg(figure, name, f"Reliability diagrams of {', '.join(found)}: ten bins of equal size with intervals.")
 
 
-def risk_against_coverage(found: Mapping[str, Any], name: str) -> Markup:
+def risk_against_coverage(found: triage_schema.RiskCoverage, name: str) -> Markup:
     """How often the rest is wrong if the least sure, or the least familiar, images go to humans.
 
     Args:
@@ -90,11 +91,11 @@ def risk_against_coverage(found: Mapping[str, Any], name: str) -> Markup:
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         panel = figure.subplots()
-        for key, words, colour in (
-            ("confidence", "the least sure are left out", VAL_COLOUR),
-            ("in_distribution", "the least familiar are left out", TRAIN_COLOUR),
+        for risk, words, colour in (
+            (found.confidence, "the least sure are left out", VAL_COLOUR),
+            (found.in_distribution, "the least familiar are left out", TRAIN_COLOUR),
         ):
-            panel.plot(found["coverage"], found[key], color=colour, label=words)
+            panel.plot(found.coverage, risk, color=colour, label=words)
         panel.set_xlim(0, 1)
         panel.set_ylim(bottom=0)
         panel.set_xlabel("share of images that are decided about")
@@ -103,7 +104,7 @@ def risk_against_coverage(found: Mapping[str, Any], name: str) -> Markup:
             axis.set_major_formatter(PERCENT)
         panel.grid(axis="y", color=GRID)
         panel.legend(loc="upper left")
-        ends = f"{100 * found['confidence'][-1]:.1f} % when every image is decided about"
+        ends = f"{100 * found.confidence[-1]:.1f} % when every image is decided about"
         return svg(figure, name, f"Risk-coverage curves by confidence and by familiarity; {ends}.")
 
 
@@ -146,30 +147,30 @@ class DecisionCurve:
     rows: list[dict[str, Any]]
 
 
-def decision_curve_of(found: Mapping[str, Any] | None, name: str) -> DecisionCurve | None:
+def decision_curve_of(found: triage_schema.DecisionCurve | None, name: str) -> DecisionCurve | None:
     """What the page shows of an evaluation's decision curve; None without one.
 
     Args:
         found: As `hilum.evaluation.decision_curve.decision_curve` has it.
         name: Unique on the page.
     """
-    if not found or not found["table"]:
+    if not found or not found.table:
         return None
-    rules, judged = list(found["table"][0]["rules"]), found["judged"]
+    rules, judged = list(found.table[0].rules), found.judged
     rows = [
         {
-            "prevalence": f"{100 * row['prevalence']:g} %",
-            "threshold": f"{100 * row['threshold']:g} %",
-            "all": f"{round(100 * row['all'], 2) + 0.0:+.2f}",
-            "cells": [_cell(row["rules"][rule]) for rule in rules]
-            + ([_cell(row["against_answer"])] if judged == POINT else []),
-            "harm": row["rules"][judged]["value"] < 0,
+            "prevalence": f"{100 * row.prevalence:g} %",
+            "threshold": f"{100 * row.threshold:g} %",
+            "all": f"{round(100 * row.all, 2) + 0.0:+.2f}",
+            "cells": [_cell(row.rules[rule]) for rule in rules]
+            + ([_cell(row.against_answer)] if judged == POINT else []),
+            "harm": row.rules[judged].value < 0,
         }
-        for row in found["table"]
+        for row in found.table
     ]
-    source = found["recalibrated_from"]["source"]
+    source = found.recalibrated_from.source
     how = (
-        f"{found['n_with']:,} {found['resampling_unit']} with the disease, {found['n_without']:,} without. The model "
+        f"{found.n_with:,} {found.resampling_unit} with the disease, {found.n_without:,} without. The model "
         f"flags from "
         f"the threshold probability on, after recalibration from the label frequencies of {source} to each prevalence; "
         "the other rules are fixed. A patient's largest image counts, so that the model's curve flags patients with "
@@ -178,27 +179,27 @@ def decision_curve_of(found: Mapping[str, Any] | None, name: str) -> DecisionCur
     if THUMBNAIL in rules:
         how += " The thumbnail probe was recalibrated on these patients (cross-fitted), to its advantage."
     figure = draw(found, f"decision-curve-{name}")
-    return DecisionCurve(figure, how, " or ".join(found["members"]), rules, judged == POINT, rows)
+    return DecisionCurve(figure, how, " or ".join(found.members), rules, judged == POINT, rows)
 
 
-def draw(found: Mapping[str, Any], name: str) -> Markup:
+def draw(found: triage_schema.DecisionCurve, name: str) -> Markup:
     """One panel a prevalence: net benefit per 100 patients against the threshold probability.
 
     Args:
         found: As `hilum.evaluation.decision_curve.decision_curve` has it.
         name: Unique on the page.
     """
-    stated = [prevalence for prevalence in found["prevalences"] if prevalence not in PREVALENCES]
-    prevalences, at = sorted([*stated, *PREVALENCES][:MOST_PANELS]), found["thresholds"]
+    stated = [prevalence for prevalence in found.prevalences if prevalence not in PREVALENCES]
+    prevalences, at = sorted([*stated, *PREVALENCES][:MOST_PANELS]), found.thresholds
     with rc_context(STYLE):
         figure = Figure(figsize=(10.6, 3.5), layout="constrained")
         panels = figure.subplots(1, len(prevalences), squeeze=False).ravel()
         for panel, prevalence in zip(panels, prevalences, strict=True):
-            for rule, curve in found["curves"][f"{prevalence:g}"].items():
-                value, low, high = ([100 * number for number in curve[key]] for key in ("value", "low", "high"))
+            for rule, curve in found.curves[f"{prevalence:g}"].items():
+                value, low, high = ([100 * n for n in numbers] for numbers in (curve.value, curve.low, curve.high))
                 panel.fill_between(at, low, high, color=LOOKS[rule]["color"], alpha=0.14, linewidth=0)
                 panel.plot(at, value, label=rule, **LOOKS[rule])
-            everybody = [100 * number for number in found["all"][f"{prevalence:g}"]]
+            everybody = [100 * number for number in found.all[f"{prevalence:g}"]]
             panel.plot(at, everybody, color=MUTED, linewidth=1.0, linestyle=(0, (2, 3)), label="flag everybody")
             panel.axhline(0, color="black", linewidth=1.0, label="flag nobody")
             panel.set_ylim(100 * LOWEST * prevalence, 108 * prevalence)
@@ -215,16 +216,15 @@ def draw(found: Mapping[str, Any], name: str) -> Markup:
         )
 
 
-def _cell(entry: Mapping[str, Any]) -> tuple[str, str]:
-    hundred = {key: 100 * entry[key] for key in ("value", "low", "high")}
-    return measured(hundred, as_percent=False, sign=True, digits=2)
+def _cell(entry: Known | None) -> tuple[str, str]:
+    return measured(entry and entry.times(100), as_percent=False, sign=True, digits=2)
 
 
 TITLES = {"swap": "Exchanged between images", "blackout": "Left of the margin"}
 NUDGE = 0.62  # share of a row over which its labels are spread
 
 
-def reliance_section(found: Mapping[str, Any] | None, colours: Mapping[str, str], name: str) -> dict[str, Any]:
+def reliance_section(found: Reliance | None, colours: Mapping[str, str], name: str) -> dict[str, Any]:
     """What the template shows; empty where nothing was measured or evaluated.
 
     Args:
@@ -237,30 +237,30 @@ def reliance_section(found: Mapping[str, Any] | None, colours: Mapping[str, str]
     labels = [
         {
             "label": label,
-            "patients": part["n_patients"],
-            "margin": _signed(part["margin"]),
+            "patients": part.n_patients,
+            "margin": _signed(part.margin),
             "rows": [
                 {
-                    "name": entry["name"],
-                    "log_odds": _signed(entry["log_odds"]),
-                    "share": _share(entry["share"]),
+                    "name": entry.name,
+                    "log_odds": _signed(entry.log_odds),
+                    "share": measured(entry.share if entry.share.high is not None else None),
                     "p_value": _p(entry),
                 }
-                for entry in part["found"]
+                for entry in part.found
             ],
         }
-        for label, part in found["labels"].items()
+        for label, part in found.labels.items()
     ]
     return {
-        "note": found["note"],
-        "figure": reliance_dots(found["labels"], colours, name),
+        "note": found.note,
+        "figure": reliance_dots(found.labels, colours, name),
         "labels": labels,
-        "constant": found["constant"],
-        "not_scored": found["not_scored"],
+        "constant": found.constant,
+        "not_scored": found.not_scored,
     }
 
 
-def reliance_dots(labels: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Markup | None:
+def reliance_dots(labels: Mapping[str, LabelReliance], colours: Mapping[str, str], name: str) -> Markup | None:
     """Share of the margin by property and label, with intervals; None where no share is defined.
 
     Args:
@@ -268,16 +268,11 @@ def reliance_dots(labels: Mapping[str, Any], colours: Mapping[str, str], name: s
         colours: Colour by label.
         name: Unique on the page.
     """
-    entries = [
-        (label, entry)
-        for label, part in labels.items()
-        for entry in part["found"]
-        if entry["share"]["high"] is not None
-    ]
-    kinds = [kind for kind in TITLES if any(entry["kind"] == kind for _, entry in entries)]
+    entries = [(label, entry) for label, part in labels.items() for entry in part.found if entry.share.high is not None]
+    kinds = [kind for kind in TITLES if any(entry.kind == kind for _, entry in entries)]
     if not kinds:
         return None
-    rows = {kind: list(dict.fromkeys(e["name"] for _, e in entries if e["kind"] == kind)) for kind in kinds}
+    rows = {kind: list(dict.fromkeys(e.name for _, e in entries if e.kind == kind)) for kind in kinds}
     with rc_context(STYLE):
         count = sum(map(len, rows.values()))
         figure = Figure(figsize=(10.6, (0.11 * len(labels) + 0.2) * count + 0.75 * len(kinds) + 0.45))
@@ -286,8 +281,8 @@ def reliance_dots(labels: Mapping[str, Any], colours: Mapping[str, str], name: s
         panels = figure.subplots(len(kinds), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
         for panel, kind in zip(panels, kinds, strict=True):
             for label, entry in entries:
-                if entry["kind"] == kind:
-                    _draw(panel, entry, rows[kind].index(entry["name"]) + _nudge(list(labels), label), colours[label])
+                if entry.kind == kind:
+                    _draw(panel, entry, rows[kind].index(entry.name) + _nudge(list(labels), label), colours[label])
             panel.axvline(0, color=MUTED, linewidth=1, zorder=1)
             panel.set_title(TITLES[kind], weight="bold", size=9)
             panel.set_yticks(range(len(rows[kind])), rows[kind])
@@ -303,12 +298,14 @@ def reliance_dots(labels: Mapping[str, Any], colours: Mapping[str, str], name: s
         return svg(figure, name, "Share of the margin by property and label, with intervals; numbers in the table.")
 
 
-def _draw(panel: Any, entry: Mapping[str, Any], at: float, colour: str) -> None:
-    share = entry["share"]
-    sure = entry.get("p_corrected", entry["p_value"]) < LEVEL
-    panel.plot((share["low"], share["high"]), (at, at), color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="round")
+def _draw(panel: Axes, entry: Property, at: float, colour: str) -> None:
+    value, low, high = (
+        n if n is not None else math.nan for n in (entry.share.value, entry.share.low, entry.share.high)
+    )
+    sure = (entry.p_value if entry.p_corrected is None else entry.p_corrected) < LEVEL
+    panel.plot((low, high), (at, at), color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="round")
     panel.plot(
-        [share["value"]],
+        [value],
         [at],
         "o",
         color=colour if sure else "white",
@@ -322,14 +319,10 @@ def _nudge(labels: Sequence[str], label: str) -> float:
     return NUDGE * (labels.index(label) / (len(labels) - 1) - 0.5) if len(labels) > 1 else 0.0
 
 
-def _signed(entry: Mapping[str, Any]) -> tuple[str, str]:
-    return measured(entry if entry["low"] is not None else {}, as_percent=False, sign=True, digits=2)
+def _signed(entry: Interval) -> tuple[str, str]:
+    return measured(entry if entry.low is not None else None, as_percent=False, sign=True, digits=2)
 
 
-def _share(entry: Mapping[str, Any]) -> tuple[str, str]:
-    return measured(entry) if entry["high"] is not None else measured({})
-
-
-def _p(entry: Mapping[str, Any]) -> str:
-    corrected = entry.get("p_corrected")
-    return p_text(entry["p_value"]) + ("" if corrected is None else f"; corrected {p_text(corrected)}")
+def _p(entry: Property) -> str:
+    corrected = entry.p_corrected
+    return p_text(entry.p_value) + ("" if corrected is None else f"; corrected {p_text(corrected)}")

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Wedge
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from hilum.stats.records import Interval, Intervals
 from hilum.text import printable
 
 OKABE_ITO = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8a7a00")
@@ -311,9 +312,7 @@ def loss_scale(panel: Axes, values: Sequence[float]) -> None:
         panel.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND))
 
 
-def measure_dots(
-    measures: Mapping[str, Mapping[str, Mapping[str, float | None]]], colours: Mapping[str, str], name: str
-) -> Markup:
+def measure_dots(measures: Mapping[str, Intervals], colours: Mapping[str, str], name: str) -> Markup:
     """Recall, precision and AUROC of each label as dots with their intervals.
 
     Args:
@@ -329,8 +328,8 @@ def measure_dots(
         for panel, (title, by_label) in zip(panels, measures.items(), strict=True):
             lowest = 1.0
             for position, label in enumerate(labels):
-                entry = by_label.get(label, {})
-                value, low, high = (entry.get(key) for key in ("value", "low", "high"))
+                entry = by_label.get(label, Interval())
+                value, low, high = entry.value, entry.low, entry.high
                 if value is None:
                     row = panel.get_yaxis_transform()
                     panel.text(0.5, position, "undefined", color=MUTED, ha="center", va="center", transform=row)

@@ -14,7 +14,9 @@ from typing import Any
 
 from hilum.audit.findings import said_briefly
 from hilum.data.labels import last_component
-from hilum.evaluation.shortcut_baselines import lead_rows, not_compared, read_gate
+from hilum.evaluation.schema import Metrics
+from hilum.evaluation.shortcut_baselines import lead_rows
+from hilum.evaluation.triage_schema import Certificate
 from hilum.files import save_text
 from hilum.report.certificate_text import certified_sentence, unit_sentences
 from hilum.report.checklist import INTENDED, NOT_INTENDED, Item, tally
@@ -63,8 +65,7 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         "## Training data",
         _data(environment.get("data", {}), counts, run.labels, known_of(run)["findings"]),
         "## Results",
-        *([markdown(verdict(metrics)), *_results(metrics, run.labels), *_leads(metrics)] if metrics else unevaluated),
-        *(_decision_lines(metrics) if metrics else []),
+        *(_evaluated(metrics, run.labels) if metrics else unevaluated),
         "## External validation",
         *(_external(facts.external) or ["NONE."]),
         "## Checklist",
@@ -76,6 +77,11 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         f"{environment.get('data', {}).get('digest', 'unknown')}`; code `{environment.get('code_sha256', 'unknown')}`.",
     ]
     return _header(facts) + "\n\n".join(sections) + "\n"
+
+
+def _evaluated(metrics: Metrics, labels: Sequence[str]) -> list[str]:
+    results = _results(metrics.to_json(), labels)
+    return [markdown(verdict(metrics)), *results, *_leads(metrics), *_decision_lines(metrics)]
 
 
 def file_card(facts: Mapping[str, Any], card_intro: str = "") -> str:
@@ -101,7 +107,7 @@ def file_card(facts: Mapping[str, Any], card_intro: str = "") -> str:
         "## Results",
         *(_results(facts["results"], facts["labels"]) if facts["results"] else unmeasured),
         "## Certificate",
-        _certificate(certificate) if certificate else "None: nobody has certified an operating point of this model.",
+        _certificate(certificate),
     ]
     if int8:
         sections += [
@@ -192,10 +198,12 @@ def _results(metrics: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     return [said, "\n".join(table), f"{'; '.join(errors)}."]
 
 
-def _certificate(certificate: Mapping[str, Any]) -> str:
-    certificate = {"resampling_unit": "patients", **certificate}  # earlier ones do not say so
+def _certificate(facts: Mapping[str, Any] | None) -> str:
+    if not facts:
+        return "None: nobody has certified an operating point of this model."
+    certificate = Certificate.model_validate(facts)
     told = [f"{certified_sentence(certificate)}.", *(f"{sentence}." for sentence in unit_sentences(certificate))]
-    who = f"{certificate['n_patients']:,} {certificate['resampling_unit']}"
+    who = f"{certificate.n_patients:,} {certificate.resampling_unit}"
     told.append(f"It rests on {who} that the model never saw, and holds for patients like those, and for no others.")
     return markdown(" ".join(f"{sentence[:1].upper()}{sentence[1:]}" for sentence in told))
 
@@ -228,11 +236,11 @@ def _header(facts: Facts) -> str:
     if metrics := facts.metrics:
         lines += ["model-index:", f"- name: {_quoted(facts.run.name)}", "  results:", "  - task:"]
         lines += ["      type: image-classification", "    dataset:"]
-        lines += [f"      name: {_quoted(Path(metrics['data']['root'] or 'unknown').name)}", "      type: private"]
-        lines += [f"      split: {_quoted(metrics['split'])}", "    metrics:"]
-        for name in ("accuracy", "balanced_accuracy"):
-            if metrics[name]["value"] is not None:
-                lines += [f"    - type: {name}", f"      value: {metrics[name]['value']:.4f}"]
+        lines += [f"      name: {_quoted(Path(metrics.data.root or 'unknown').name)}", "      type: private"]
+        lines += [f"      split: {_quoted(metrics.split)}", "    metrics:"]
+        for name, entry in (("accuracy", metrics.accuracy), ("balanced_accuracy", metrics.balanced_accuracy)):
+            if entry.value is not None:
+                lines += [f"    - type: {name}", f"      value: {entry.value:.4f}"]
     return "\n".join([*lines, "---", "", ""])
 
 
@@ -241,21 +249,21 @@ def _quoted(name: str) -> str:
     return json.dumps(printable(name), ensure_ascii=False)
 
 
-def _leads(metrics: Mapping[str, Any]) -> list[str]:
+def _leads(metrics: Metrics) -> list[str]:
     """The table of the model's leads over the shortcut baselines."""
     table = ["| label | AUROC | shortcut baseline | its AUROC | lead | lead above zero |", "|---|---|---|---|---|---|"]
-    for label, found, entry, shown in lead_rows(read_gate(metrics) or not_compared("")):
-        areas = f"{fraction(found['model']['value'])} | {markdown(entry['name'])} | {fraction(entry['auroc']['value'])}"
-        lead = cell_text(entry["difference"], as_percent=False, sign=True)
+    for label, found, entry, shown in lead_rows(metrics.shortcuts) if metrics.shortcuts else ():
+        areas = f"{fraction(found.model.value)} | {markdown(entry.name)} | {fraction(entry.auroc.value)}"
+        lead = cell_text(entry.difference, as_percent=False, sign=True)
         table.append(f"| {markdown(label)} | {areas} | {lead} | {shown} |")
     return ["\n".join(table)] if len(table) > 2 else []
 
 
-def _decision_lines(metrics: Mapping[str, Any]) -> list[str]:
+def _decision_lines(metrics: Metrics) -> list[str]:
     return ["\n".join(f"- {markdown(line)}" for line in decision_lines(metrics))]
 
 
-def _external(external: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _external(external: Mapping[str, Metrics]) -> list[str]:
     return [
         f"**{markdown(name)}**: {markdown(verdict(metrics))}\n{''.join(_decision_lines(metrics))}"
         for name, metrics in external.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections import Counter
@@ -17,12 +16,12 @@ from hilum.data.dataset import Row
 from hilum.data.labels import order_labels
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
-from hilum.earlier import current
-from hilum.errors import HilumError, RunError
+from hilum.errors import HilumError
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
 from hilum.evaluation.predictions import read_predictions
-from hilum.files import read_text, settle
+from hilum.evaluation.schema import Metrics, Unreadable
+from hilum.files import settle
 from hilum.models.registry import Summary, build_classifier, summarise
 from hilum.report import figures, results
 from hilum.report.checklist import checklist, tally
@@ -68,7 +67,7 @@ def page_content(run: Run) -> dict[str, Any]:
     folders = sorted(run.evaluations(), key=lambda folder: (folder.name != "test", folder.name))
     read = {folder: _metrics(folder) for folder in folders}
     in_split = {row.label for row in split}
-    evaluated = list(dict.fromkeys(label for metrics in read.values() for label in metrics["labels"]))
+    evaluated = list(dict.fromkeys(label for metrics in read.values() for label in metrics.labels))
     labels = [*run.labels, *(label for label in evaluated if label not in run.labels)]
     labels += order_labels(in_split - set(labels))
     colours = figures.label_colours(labels)
@@ -110,7 +109,7 @@ class Evaluation:
     """One folder below ``evaluation/``, ready to be shown."""
 
     name: str
-    metrics: Mapping[str, Any]
+    metrics: Metrics
     verdict: str
     access: str
     matrix: Matrix
@@ -123,35 +122,24 @@ class Evaluation:
     gallery: list[dict[str, Any]]
     gallery_how: str
     notes: list[str]
-    unreadable: list[dict[str, str]]
+    unreadable: list[Unreadable]
     worth: Worth
     errors_shown: int
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
-    """Read and check ``metrics.json``: everything the page takes from it is taken here once."""
-    file = folder / "metrics.json"
+def _metrics(folder: Path) -> Metrics:
     settle(folder)
-    try:
-        metrics: dict[str, Any] = current(json.loads(read_text(file)))
-        results.check(metrics)
-    except (OSError, *results.NOT_METRICS) as error:
-        what = f"these are not metrics as hilum writes them ({type(error).__name__}: {error})"
-        if error.args == ("intervals",):  # their intervals were made otherwise, and are not mixed with today's
-            what = "these metrics are of an earlier version of hilum, whose intervals were others"
-        msg = f"{file}: {what}. Run `hilum evaluate {folder.parent.parent}` again."
-        raise RunError(msg, code="damaged-metrics", path=file) from error
-    return metrics
+    return Metrics.read(folder / "metrics.json", f"hilum evaluate {folder.parent.parent}")
 
 
 def _evaluation(
-    folder: Path, metrics: dict[str, Any], colours: Mapping[str, str], environment: Mapping[str, Any]
+    folder: Path, metrics: Metrics, colours: Mapping[str, str], environment: Mapping[str, Any]
 ) -> Evaluation:
-    labels = metrics["labels"]
-    root = Path(metrics["data"]["root"] or environment.get("data", {}).get("root") or ".")
-    notes = [*metrics["data"].get("notes", []), *metrics.get("notes", [])]
+    labels = metrics.labels
+    root = Path(metrics.data.root or environment.get("data", {}).get("root") or ".")
+    notes = [*metrics.data.notes, *metrics.notes]
     notes += [sentence] if (sentence := joint_sentence(access := read_access(folder))) else []
-    if metrics.get("weights_sha256") != environment.get("weights_sha256"):
+    if metrics.weights_sha256 != environment.get("weights_sha256"):
         notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
     choice = choose(rows_of(read_predictions(folder / "predictions.csv")), labels)
     return Evaluation(
@@ -159,7 +147,7 @@ def _evaluation(
         metrics=metrics,
         verdict=results.verdict(metrics),
         access=access_sentence(access) if (folder / ACCESS).exists() else "",
-        matrix=result_matrix(metrics["labels"], metrics["confusion"]),
+        matrix=result_matrix(metrics.labels, metrics.confusion),
         confusions=results.confusions(metrics),
         per_label=results.per_label(metrics),
         heads=list(map(results.heading, results.COLUMNS)),
@@ -171,18 +159,20 @@ def _evaluation(
         gallery=[{"of": entry, "uri": picture_uri(root / entry.path)} for entry in choice.predictions],
         gallery_how=choice.how,
         notes=notes,
-        unreadable=metrics.get("unreadable", []),
+        unreadable=metrics.unreadable,
         worth=worth_of(metrics, colours, slug(folder.name)),
         errors_shown=sum(not entry.right for entry in choice.predictions),
     )
 
 
-def _facts(
-    run: Run, split: Sequence[Row], read: Mapping[Path, Mapping[str, Any]], evaluations: Sequence[Evaluation]
-) -> Facts:
+def _facts(run: Run, split: Sequence[Row], read: Mapping[Path, Metrics], evaluations: Sequence[Evaluation]) -> Facts:
     """What the checklist is computed from; an audit counts if it is about the run's own data."""
-    own = {folder.name: metrics for folder, metrics in read.items() if "table" not in metrics or metrics["table"]}
-    metrics = next((found for name, found in own.items() if name == "test"), {})
+    own = {
+        folder.name: metrics
+        for folder, metrics in read.items()
+        if metrics.table or "table" not in metrics.model_fields_set
+    }
+    metrics = own.get("test")
     data = run.environment.get("data", {})
     audits = (read_json(place / "audit" / "audit.json") for place in (run.path, run.path.parent))
     about = {str(data[key]) for key in ("data_argument", "root") if data.get(key)}
@@ -221,7 +211,7 @@ def errors_of(known: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
-    alarms = alarms_of(facts.metrics)
+    alarms = alarms_of(facts.metrics) if facts.metrics else []
     alarms += [f"{name}: {alarm}" for name, metrics in facts.external.items() for alarm in alarms_of(metrics)]
     return alarms + (["external validation: NONE"] if evaluated and not facts.external else [])
 
@@ -310,8 +300,8 @@ def _provenance(environment: Mapping[str, Any], evaluations: Sequence[Evaluation
     rows += [("Data", str(data.get("root", "–"))), ("Digest of the data", str(data.get("digest", "–")))]
     for evaluation in evaluations:
         metrics, what = evaluation.metrics, f"Evaluation “{evaluation.name}”"
-        rows.append((f"{what}: weights", str(metrics.get("weights_sha256") or "–")))
-        rows.append((f"{what}: data", str(metrics["data"]["digest"] or "–")))
+        rows.append((f"{what}: weights", str(metrics.weights_sha256 or "–")))
+        rows.append((f"{what}: data", str(metrics.data.digest or "–")))
     return rows
 
 
@@ -321,8 +311,8 @@ def _commands(run: Path, environment: Mapping[str, Any], evaluations: Sequence[E
     commands = [f"hilum train {_quoted(data)} --out {_quoted(run)}-again --recipe {_quoted(run / 'recipe.toml')}"]
     for evaluation in evaluations:
         metrics = evaluation.metrics
-        where = "" if metrics["data"]["root"] == root else f" {_quoted(metrics['data']['root'])}"
-        which = "" if metrics["split"] in ("test", "all") else f" --split {_quoted(metrics['split'])}"
+        where = "" if metrics.data.root == root else f" {_quoted(metrics.data.root)}"
+        which = "" if metrics.split in ("test", "all") else f" --split {_quoted(metrics.split)}"
         commands.append(f"hilum evaluate {_quoted(run)}-again{where}{which}")
     return [*commands, f"hilum report {_quoted(run)}-again"]
 

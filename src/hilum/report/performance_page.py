@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hilum.evaluation.shortcut_baselines import lead_rows, read_gate
+from hilum.evaluation.schema import AgainstRest, Drop, Lead, Metrics, Shortcuts, Subgroup
+from hilum.evaluation.shortcut_baselines import lead_rows
 from hilum.evaluation.triage import COUNTED
 from hilum.report import evaluation_figures as drawn
 from hilum.report.evaluation_console import alarms_of, decision_lines
 from hilum.report.evaluation_figures import DecisionCurve, decision_curve_of, reliance_section
 from hilum.stats.intervals import share
+from hilum.stats.records import Interval
 from hilum.stats.verdicts import detectable_sentence
 from hilum.text import fraction, measured, p_equals, percent, percent_range
 
 HEADS = {"flag": "Flagged", "read": "To be read", "abstain": "Abstained on", "clear": "Cleared"}
 
 
-def triage_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+def triage_table(metrics: Metrics) -> dict[str, Any] | None:
     """Patients by label and decision.
 
     Args:
@@ -26,20 +28,20 @@ def triage_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Returns:
         ``unit``, ``heads`` and ``rows`` of label, patients, and count with share and range by decision; None where no
-        certificate was checked, or by a version that did not count so.
+        certificate was checked.
     """
-    held = metrics.get("operating_point")
-    if not held or "outcomes" not in held:
+    held = metrics.operating_point
+    if not held:
         return None
-    found = {held["group"]: held["outcomes"], **held["others"]}
+    found = {held.group: held.outcomes, **held.others}
     there = {name for counts in found.values() for name in COUNTED if counts[name]}
     used = [name for name in COUNTED if name in ("flag", "clear") or name in there]
     rows = []
     for label, counts in found.items():
         total = sum(counts.values())
         shares = [(counts[name], share(counts[name], total)) for name in used]
-        rows.append((label, total, [(count, f"{percent(of['value'])} ({percent_range(of)})") for count, of in shares]))
-    return {"resampling_unit": held["resampling_unit"], "heads": [HEADS[name] for name in used], "rows": rows}
+        rows.append((label, total, [(count, f"{percent(of.value)} ({percent_range(of)})") for count, of in shares]))
+    return {"resampling_unit": held.resampling_unit, "heads": [HEADS[name] for name in used], "rows": rows}
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Worth:
     detectable: str
 
 
-def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) -> Worth:
+def worth_of(metrics: Metrics, colours: Mapping[str, str], name: str) -> Worth:
     """Everything that the page shows of it.
 
     Args:
@@ -94,151 +96,147 @@ def worth_of(metrics: Mapping[str, Any], colours: Mapping[str, str], name: str) 
         colours: Colour by label.
         name: Unique on the page.
     """
-    values = metrics.get("predictive_values") or {"label": "", "at": []}
-    abstained = metrics.get("abstention")
+    values = metrics.predictive_values
+    abstained = metrics.abstention
     alarms = tuple(alarms_of(metrics))
     return Worth(
         decisions=[(line, line.endswith(alarms)) for line in decision_lines(metrics)],
-        decision_curve=decision_curve_of(metrics.get("decision_curve"), name),
+        decision_curve=decision_curve_of(metrics.decision_curve, name),
         triage=triage_table(metrics),
-        curves=drawn.curves(metrics["curves"], colours, f"curves-{name}") if metrics.get("curves") else "",
-        reliability=drawn.reliability_diagrams(metrics["reliability"], colours, f"reliability-{name}")
-        if metrics.get("reliability")
+        curves=drawn.curves(metrics.curves, colours, f"curves-{name}") if metrics.curves else "",
+        reliability=drawn.reliability_diagrams(metrics.reliability, colours, f"reliability-{name}")
+        if metrics.reliability
         else "",
         brier=_brier(metrics),
         calibration=_calibration(metrics),
-        calibration_note=(metrics.get("calibration") or {}).get("note", ""),
-        risk=drawn.risk_against_coverage(abstained["risk_coverage"], f"risk-{name}") if abstained else "",
-        predictive=[(percent(at["prevalence"]), _both(at["ppv"]), _both(at["npv"])) for at in values["at"]],
-        predictive_label=values["label"],
+        calibration_note=metrics.calibration.note if metrics.calibration else "",
+        risk=drawn.risk_against_coverage(abstained.risk_coverage, f"risk-{name}") if abstained else "",
+        predictive=[(percent(at.prevalence), measured(at.ppv), measured(at.npv)) for at in values.at] if values else [],
+        predictive_label=values.label if values else "",
         subgroups={
             column: [_subgroup(value, found) for value, found in parts.items()]
-            for column, parts in (metrics.get("subgroups") or {}).items()
+            for column, parts in metrics.subgroups.items()
         },
-        leads=_leads(read_gate(metrics)),
-        reliance=reliance_section(metrics.get("reliance"), colours, f"reliance-{name}"),
-        drop=_drop(metrics.get("performance_drop")),
+        leads=_leads(metrics.shortcuts),
+        reliance=reliance_section(metrics.reliance, colours, f"reliance-{name}"),
+        drop=_drop(metrics.performance_drop),
         plain=_plain(metrics),
         detectable=_detectable(metrics),
     )
 
 
-def _calibration(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _calibration(metrics: Metrics) -> list[dict[str, Any]]:
     rows = []
-    for label, entry in metrics.get("calibration_by_label", {}).items():
-        row: dict[str, Any] = {"label": label, "verdict": entry["verdict"]}
-        for name in ("slope", "in_the_large"):
-            value, limits = measured(entry[name], as_percent=False, sign=name == "in_the_large", digits=2)
-            row[name] = {"value": value, "range": limits, "direction": entry[name]["direction"]}
-        needed = [entry[name]["patients_to_decide"] for name in ("slope", "in_the_large")]
-        undecided = [entry[name]["verdict"] == "not shown" for name in ("slope", "in_the_large")]
-        known = [number for number, open_ in zip(needed, undecided, strict=True) if open_]
-        row["needed"] = f"about {max(known):,} patients would decide" if known and None not in known else ""
-        row["needed"] = row["needed"] if entry["verdict"] == "not shown" else ""
+    for label, entry in metrics.calibration_by_label.items():
+        row: dict[str, Any] = {"label": label, "verdict": entry.verdict}
+        both = {"slope": entry.slope, "in_the_large": entry.in_the_large}
+        for name, one in both.items():
+            value, limits = measured(one, as_percent=False, sign=name == "in_the_large", digits=2)
+            row[name] = {"value": value, "range": limits, "direction": one.direction}
+        needed = [one.patients_to_decide for one in both.values() if one.verdict == "not shown"]
+        known = [number for number in needed if number is not None]
+        decided = entry.verdict != "not shown" or not known or len(known) < len(needed)
+        row["needed"] = "" if decided else f"about {max(known):,} patients would decide"
         rows.append(row)
     return rows
 
 
-def _drop(found: Mapping[str, Any] | None) -> list[tuple[str, list[tuple[str, str]]]]:
+def _drop(found: Drop | None) -> list[tuple[str, list[tuple[str, str]]]]:
     if not found:
         return []
-    entries = [("Accuracy", found["accuracy"]), ("Balanced accuracy", found["balanced_accuracy"])]
-    entries += [(f"Sensitivity (recall) of {label}", entry) for label, entry in found["recall"].items()]
+    entries = [("Accuracy", found.accuracy), ("Balanced accuracy", found.balanced_accuracy)]
+    entries += [(f"Sensitivity (recall) of {label}", entry) for label, entry in found.recall.items()]
     rows = [
-        (name, [_both(entry["internal"]), _both(entry["external"]), _points(entry["difference"])])
+        (name, [measured(entry.internal), measured(entry.external), _points(entry.difference)])
         for name, entry in entries
     ]
-    for label, entry in found["auroc"].items():
-        sides = [measured(entry[side], as_percent=False) for side in ("internal", "external")]
-        rows.append((f"AUROC of {label}", [*sides, measured(entry["difference"], as_percent=False, sign=True)]))
+    for label, entry in found.auroc.items():
+        sides = [measured(side, as_percent=False) for side in (entry.internal, entry.external)]
+        rows.append((f"AUROC of {label}", [*sides, measured(entry.difference, as_percent=False, sign=True)]))
     return rows
 
 
-def _plain(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    found = metrics.get("wilson")
+def _plain(metrics: Metrics) -> list[tuple[str, list[tuple[str, str]]]]:
+    found = metrics.wilson
     if not found:
         return []
     return [
         (
             label,
             [
-                (f"{part[label]['count']:,} of {part[label]['total']:,}", percent_range(part[label]))
-                for part in (found[name] for name in ("recall", "precision", "specificity"))
+                (f"{part[label].count:,} of {part[label].total:,}", percent_range(part[label]))
+                for part in (found.recall, found.precision, found.specificity)
             ],
         )
-        for label in metrics["labels"]
+        for label in metrics.labels
     ]
 
 
-def _both(entry: Mapping[str, Any] | None) -> tuple[str, str]:
-    return measured(entry or {})
-
-
-def _points(entry: Mapping[str, Any]) -> tuple[str, str]:
+def _points(entry: Interval) -> tuple[str, str]:
     value, limits = measured(entry, sign=True)
-    return (value, limits) if entry["value"] is None else (f"{value} points", limits)
+    return (value, limits) if entry.value is None else (f"{value} points", limits)
 
 
-def _subgroup(value: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    area = found.get("auroc")
+def _subgroup(value: str, found: Subgroup) -> dict[str, Any]:
     return {
         "value": value,
-        "images": found["n_images"],
-        "patients": found["n_patients"],
-        "measures": [_both(found[name]) for name in ("accuracy",)]
-        + [_both(found.get(name)) for name in ("recall", "false_alarms")]
-        + [measured(area or {}, as_percent=False)]
-        + [_rest(found.get("against_rest"))],
+        "images": found.n_images,
+        "patients": found.n_patients,
+        "measures": [
+            *map(measured, (found.accuracy, found.recall, found.false_alarms)),
+            measured(found.auroc, as_percent=False),
+            _rest(found.against_rest),
+        ],
     }
 
 
-def _rest(entry: Mapping[str, Any] | None) -> tuple[str, str]:
-    if not entry or entry["value"] is None:
+def _rest(entry: AgainstRest | None) -> tuple[str, str]:
+    if not entry or entry.value is None:
         return "–", ""
     value, limits = _points(entry)
-    return value, f"{limits}, {p_equals(entry['p_holm'])}"
+    return value, f"{limits}, {p_equals(entry.p if entry.p_holm is None else entry.p_holm)}"
 
 
-def _leads(gate: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _leads(gate: Shortcuts | None) -> list[dict[str, Any]]:
     if not gate:
         return []
     nearest = [(label, _lead(entry)) for label, _, entry, _ in lead_rows(gate)]
     return [
         {
             "label": label,
-            "model": measured(found["model"], as_percent=False),
-            "verdict": found["verdict"],
+            "model": measured(found.model, as_percent=False),
+            "verdict": found.verdict,
             "nearest": [row for of, row in nearest if of == label],
-            "baselines": [_lead(entry) for entry in found["baselines"]],
+            "baselines": [_lead(entry) for entry in found.baselines],
         }
-        for label, found in gate["labels"].items()
+        for label, found in gate.labels.items()
     ]
 
 
-def _lead(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _lead(entry: Lead) -> dict[str, Any]:
     return {
-        **{name: entry[name] for name in ("name", "kind", "learner", "verdict")},
-        "auroc": measured(entry["auroc"], as_percent=False),
-        "lead": measured(entry["difference"], as_percent=False, sign=True),
+        **{name: getattr(entry, name) for name in ("name", "kind", "learner", "verdict")},
+        "auroc": measured(entry.auroc, as_percent=False),
+        "lead": measured(entry.difference, as_percent=False, sign=True),
     }
 
 
-def _brier(metrics: Mapping[str, Any]) -> str:
-    parts = metrics.get("brier_parts")
+def _brier(metrics: Metrics) -> str:
+    parts = metrics.brier_parts
     if not parts:
         return ""
     return (
-        f"Brier score {fraction(metrics['brier'])} = miscalibration {fraction(parts['miscalibration'])} (a perfectly "
-        f"calibrated classifier would show {fraction(parts['ece_null_mean'])}) − discrimination "
-        f"{fraction(parts['discrimination'])} + uncertainty {fraction(parts['uncertainty'])}."
+        f"Brier score {fraction(metrics.brier)} = miscalibration {fraction(parts.miscalibration)} (a perfectly "
+        f"calibrated classifier would show {fraction(parts.ece_null_mean)}) − discrimination "
+        f"{fraction(parts.discrimination)} + uncertainty {fraction(parts.uncertainty)}."
     )
 
 
-def _detectable(metrics: Mapping[str, Any]) -> str:
-    found = metrics.get("detectable")
-    if not found or "power" not in found:
+def _detectable(metrics: Metrics) -> str:
+    found = metrics.detectable
+    if not found:
         return ""
-    wilson = (metrics.get("wilson") or {}).get("accuracy")
+    wilson = metrics.wilson and metrics.wilson.accuracy
     plain = (
         f" Wilson’s interval of the accuracy, as if images were independent: {percent_range(wilson)}." if wilson else ""
     )

@@ -20,6 +20,7 @@ from hilum.stats.intervals import (
     exact_limits,
     undefined,
 )
+from hilum.stats.records import Curve, LabelCurves
 
 Scores = NDArray[np.floating]
 
@@ -181,7 +182,7 @@ def curve_bands(
     resamples: int = 500,
     confidence: float = CONFIDENCE,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> dict[str, LabelCurves]:
     """Both curves of each label against the rest, with pointwise bands.
 
     A point of either is a share: its spread is that of a bootstrap over patients, its interval is made of that as every
@@ -200,7 +201,7 @@ def curve_bands(
         By label ``roc`` (``x`` the false positive rate, ``y`` recall) and ``pr`` (``x`` recall, ``y`` precision), each
         with ``low`` and ``high``, and ``prevalence``. Labels that all images have, or none, are left out.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, LabelCurves] = {}
     for k, label in enumerate(labels):
         positive = truth == k
         if not positive.any() or positive.all():
@@ -208,7 +209,7 @@ def curve_bands(
         own = _both(probabilities[:, k], positive, np.ones((1, len(truth))))
         drawn = patient_weights(patients, resamples, seed)  # anew for each label: all of many images fill the memory
         samples = [_both(probabilities[:, k], positive, weights) for weights in drawn]
-        entry: dict[str, Any] = {"prevalence": round(float(positive.mean()), DIGITS)}
+        curves: dict[str, Curve] = {}
         ill = evenly(patients.sums(positive))
         for name in ("roc", "pr"):
             value = own[name][0]
@@ -218,13 +219,9 @@ def curve_bands(
             rarer = counted * np.minimum(value, 1 - value)
             number = effective_number(value, variance, patients=counted, rarer=rarer, confidence=confidence)
             low, high = exact_limits(value, number, confidence)
-            entry[name] = {
-                "x": GRID.round(DIGITS).tolist(),
-                "y": value.round(DIGITS).tolist(),
-                "low": low.round(DIGITS).tolist(),
-                "high": high.round(DIGITS).tolist(),
-            }
-        found[label] = entry
+            x, y, below, above = (numbers.round(DIGITS).tolist() for numbers in (GRID, value, low, high))
+            curves[name] = Curve(x=x, y=y, low=below, high=above)
+        found[label] = LabelCurves(prevalence=round(float(positive.mean()), DIGITS), **curves)
     return found
 
 

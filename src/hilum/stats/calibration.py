@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from scipy.optimize import minimize_scalar
 
 from hilum.data.labels import Branch, branches
 from hilum.stats.intervals import Patients
+from hilum.stats.records import CalibrationError
 
 Floats = NDArray[np.float64]
 BINS = 15
@@ -80,7 +80,9 @@ ERRORS: dict[str, Callable[[Floats, Floats], float]] = {
 }
 
 
-def calibration_errors(truth: NDArray[np.int64], probabilities: Floats, clusters: Sequence[str]) -> dict[str, Any]:
+def calibration_errors(
+    truth: NDArray[np.int64], probabilities: Floats, clusters: Sequence[str]
+) -> list[CalibrationError]:
     """Both calibration errors, each with its noise floor.
 
     Args:
@@ -89,22 +91,22 @@ def calibration_errors(truth: NDArray[np.int64], probabilities: Floats, clusters
         clusters: The patient of each image, N names.
 
     Returns:
-        ``ece_class_wise`` and ``ece_top_label``: ``value``, ``noise_floor`` (the mean of perfectly calibrated models
-        of these probabilities) and ``noise_high``, below which 95 % of them stay.
+        The class-wise and the top-label error, each with the mean of perfectly calibrated models of these
+        probabilities, and the value below which 95 % of them stay.
     """
     identity = np.eye(probabilities.shape[1])
     noise: dict[str, list[float]] = {name: [] for name in ERRORS}
     for drawn in outcomes_if_calibrated(probabilities, clusters, draws=DRAWS, seed=0):
         for name, error in ERRORS.items():
             noise[name].append(error(identity[drawn], probabilities))
-    return {
-        name: {
-            "value": error(identity[truth], probabilities),
-            "ece_null_mean": float(np.mean(noise[name])),
-            "ece_null_q95": float(np.quantile(noise[name], 0.95)),
-        }
+    return [
+        CalibrationError(
+            value=error(identity[truth], probabilities),
+            ece_null_mean=float(np.mean(noise[name])),
+            ece_null_q95=float(np.quantile(noise[name], 0.95)),
+        )
         for name, error in ERRORS.items()
-    }
+    ]
 
 
 def ece_null_mean(

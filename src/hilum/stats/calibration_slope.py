@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,16 @@ from sklearn.isotonic import isotonic_regression
 
 from hilum.stats.calibration import outcomes_if_calibrated
 from hilum.stats.intervals import CONFIDENCE, Bools, Estimate, Patients, evenly, proportion, undefined
-from hilum.stats.verdicts import NOT_SHOWN, REFUTED, SHOWN, Verdict, at_least, at_most, scaled_to_decide, weakest
+from hilum.stats.records import (
+    AllBrierParts,
+    Bin,
+    BrierParts,
+    CalibrationError,
+    Coefficient,
+    LabelCalibration,
+    Verdict,
+)
+from hilum.stats.verdicts import NOT_SHOWN, REFUTED, SHOWN, at_least, at_most, scaled_to_decide, weakest
 from hilum.text import interval_text
 
 METHOD = "jackknife-t"
@@ -93,7 +101,7 @@ WORDS = {"slope": ("overconfident", "underconfident"), "in_the_large": ("too hig
 
 def calibration_by_label(
     truth: NDArray[np.int64], probabilities: Floats, labels: Sequence[str], patients: Patients
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, LabelCalibration]:
     """Slope and calibration-in-the-large of each label.
 
     Args:
@@ -114,50 +122,49 @@ def calibration_by_label(
         has = truth == k
         slope = logistic_estimates(has, np.column_stack([ones, stated]), patients)[1]
         large = logistic_estimates(has, ones, patients, offset=stated)[0]
-        entry: dict[str, Any] = {"slope": _judged("slope", slope, patients.number)}
-        entry["in_the_large"] = _judged("in_the_large", large, patients.number)
-        entry["verdict"] = weakest([entry[name]["verdict"] for name in BOUNDS])
-        found[label] = entry
+        judged = _judged("slope", slope, patients.number), _judged("in_the_large", large, patients.number)
+        verdict = weakest([one.verdict for one in judged])
+        found[label] = LabelCalibration(slope=judged[0], in_the_large=judged[1], verdict=verdict)
     return found
 
 
-def _judged(name: str, estimate: Estimate, patients: int) -> dict[str, Any]:
+def _judged(name: str, estimate: Estimate, patients: int) -> Coefficient:
     low, high = BOUNDS[name]
-    limits = estimate.as_json()
-    above, below = at_least(limits["low"], limits["high"], low), at_most(limits["low"], limits["high"], high)
+    limits = estimate.interval()
+    above, below = at_least(limits.low, limits.high, low), at_most(limits.low, limits.high, high)
     verdict = weakest([above, below])
     direction = ""
-    if limits["low"] is not None:
+    if limits.low is not None:
         direction = WORDS[name][0] if estimate.high < NEUTRAL[name] else ""
         direction = WORDS[name][1] if estimate.low > NEUTRAL[name] else direction
     needed = None
     if verdict == NOT_SHOWN:
         nearer = min((low, high), key=lambda bound: abs(estimate.value - bound))
-        needed = scaled_to_decide(limits["value"], limits["low"], limits["high"], nearer, patients)
-    return {**limits, "direction": direction, "verdict": verdict, "patients_to_decide": needed}
+        needed = scaled_to_decide(limits.value, limits.low, limits.high, nearer, patients)
+    return Coefficient(**dict(limits), direction=direction, verdict=verdict, patients_to_decide=needed)
 
 
-def calibration_verdict(metrics: Mapping[str, Any]) -> Verdict:
+def calibration_verdict(found: Mapping[str, LabelCalibration], error: CalibrationError) -> Verdict:
     """Whether the probabilities are shown to be calibrated: every label's slope and odds, and the class-wise error.
 
     An error that 95 % of calibrated models stay below refutes calibration, unless every slope is shown to be right.
 
     Args:
-        metrics: What ``metrics.json`` holds.
+        found: Calibration of each label.
+        error: The class-wise calibration error.
     """
-    verdict = weakest([entry["verdict"] for entry in metrics.get("calibration_by_label", {}).values()])
-    error = metrics["ece_class_wise"]
-    if error["value"] <= error["ece_null_q95"]:
+    verdict = weakest([entry.verdict for entry in found.values()])
+    if error.ece_null_q95 is None or error.value <= error.ece_null_q95:
         return verdict
     return NOT_SHOWN if verdict == SHOWN else REFUTED
 
 
-def calibration_sentences(metrics: Mapping[str, Any]) -> list[str]:
+def calibration_sentences(found: Mapping[str, LabelCalibration]) -> list[str]:
     """Slope and calibration-in-the-large of each label, with the direction in words."""
     told = []
-    for label, entry in metrics.get("calibration_by_label", {}).items():
-        slope, large = entry["slope"], entry["in_the_large"]
-        if slope["value"] is None:
+    for label, entry in found.items():
+        slope, large = entry.slope, entry.in_the_large
+        if slope.value is None:
             told.append(f"{label}: too few patients, or no errors, for a calibration slope")
             continue
         told.append(
@@ -169,8 +176,8 @@ def calibration_sentences(metrics: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _said(entry: Mapping[str, Any], before: str = "") -> str:
-    return f", {before}{entry['direction']}" if entry["direction"] else ""
+def _said(entry: Coefficient, before: str = "") -> str:
+    return f", {before}{entry.direction}" if entry.direction else ""
 
 
 Ints = NDArray[np.int64]
@@ -185,7 +192,7 @@ def reliability(
     patients: Patients,
     *,
     bins: int = BINS,
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, list[Bin]]:
     """The diagram's points: bins of equal numbers of images, each with the share that has the label.
 
     Args:
@@ -208,9 +215,10 @@ def reliability(
         points = []
         for part in parts:
             stated = probabilities[part, k]
-            share = proportion(has[part], np.full(len(part), True), patients.take(part)).as_json()
+            share = proportion(has[part], np.full(len(part), True), patients.take(part)).interval()
             about = {"n_images": len(part), "stated": float(stated.mean())}
-            points.append({**about, "from": float(stated.min()), "to": float(stated.max()), **share})
+            ends = {"from": float(stated.min()), "to": float(stated.max())}
+            points.append(Bin.model_validate({**about, **ends, **dict(share)}))
         found[label] = points
     return found
 
@@ -223,7 +231,7 @@ def brier_parts(
     *,
     draws: int = DRAWS,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> AllBrierParts:
     """The Brier score as miscalibration - discrimination + uncertainty, without any choice of bins.
 
     Recalibrated by isotonic regression, the probabilities of a label would score less by the miscalibration; the
@@ -243,15 +251,20 @@ def brier_parts(
         ``uncertainty``, and ``by_label`` with the same without floors.
     """
     by_label = {label: _parts(truth == k, probabilities[:, k]) for k, label in enumerate(labels)}
-    total = {name: sum(parts[name] for parts in by_label.values()) for name in next(iter(by_label.values()))}
     floors = [
-        sum(_parts(drawn == k, p)["miscalibration"] for k, p in enumerate(probabilities.T))
+        sum(_parts(drawn == k, p).miscalibration for k, p in enumerate(probabilities.T))
         for drawn in outcomes_if_calibrated(probabilities, clusters, draws=draws, seed=seed)
     ]
-    return {**total, "ece_null_mean": float(np.mean(floors)), "by_label": by_label}
+    return AllBrierParts(
+        miscalibration=sum(parts.miscalibration for parts in by_label.values()),
+        discrimination=sum(parts.discrimination for parts in by_label.values()),
+        uncertainty=sum(parts.uncertainty for parts in by_label.values()),
+        ece_null_mean=float(np.mean(floors)),
+        by_label=by_label,
+    )
 
 
-def _parts(has: NDArray[np.bool_], stated: Floats) -> dict[str, float]:
+def _parts(has: NDArray[np.bool_], stated: Floats) -> BrierParts:
     order = np.argsort(stated, kind="stable")
     outcome, ordered = has[order].astype(float), stated[order]
     # Equal probabilities are one: they get their mean outcome, whatever their order.
@@ -261,8 +274,8 @@ def _parts(has: NDArray[np.bool_], stated: Floats) -> dict[str, float]:
     refitted = np.repeat(isotonic_regression(means, sample_weight=sizes.astype(float)), sizes)
     recalibrated = float(((refitted - outcome) ** 2).mean())
     constant = float(outcome.var())
-    return {
-        "miscalibration": float(((ordered - outcome) ** 2).mean()) - recalibrated,
-        "discrimination": constant - recalibrated,
-        "uncertainty": constant,
-    }
+    return BrierParts(
+        miscalibration=float(((ordered - outcome) ** 2).mean()) - recalibrated,
+        discrimination=constant - recalibrated,
+        uncertainty=constant,
+    )

@@ -9,10 +9,11 @@ the lower tail to the latter. The smallest p-value is multiplied by the number o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hilum.stats.records import Exchangeability
 
 Floats = NDArray[np.float64]
 PERMUTATIONS = 4999
@@ -114,7 +115,7 @@ def _drawn_sums(weights: Floats, size: int, permutations: int, seed: int) -> Flo
 
 def compare_scores(
     group: tuple[Floats, Floats], others: tuple[Floats, Floats], *, permutations: int = PERMUTATIONS
-) -> dict[str, Any]:
+) -> Exchangeability:
     """Whether the scores of other patients are those of a certificate's reference.
 
     Args:
@@ -126,31 +127,32 @@ def compare_scores(
         ``p_group``, ``p_tail`` and ``p_others``; ``p_value``, the smallest times their number; ``tests``, that number;
         ``n_reference`` and ``n_here``, patients with the disease; and ``visible``, see `visible_share`.
     """
-    found: dict[str, Any] = {
-        "p_group": exchangeable_p(*group, permutations=permutations),
-        "p_tail": lower_tail_p(*group, permutations=permutations),
-        "p_others": exchangeable_p(*others, permutations=permutations),
-        "n_reference": len(group[0]),
-        "n_here": len(group[1]),
-    }
+    found = Exchangeability(
+        p_group=exchangeable_p(*group, permutations=permutations),
+        p_tail=lower_tail_p(*group, permutations=permutations),
+        p_others=exchangeable_p(*others, permutations=permutations),
+        n_reference=len(group[0]),
+        n_here=len(group[1]),
+        p_value=1.0,
+    )
     return _joined(found)
 
 
-def with_features(found: dict[str, Any], features: Mapping[str, Any] | None) -> dict[str, Any]:
+def with_features(found: Exchangeability, features: Mapping[str, float | list[int]] | None) -> Exchangeability:
     """The same with the test on features as one more.
 
     Args:
         found: As `compare_scores` has it.
         features: As `hilum.evaluation.certificate_check.feature_shift` has it; None where it could not be made.
     """
-    return _joined({**found, **features}) if features else found
+    return _joined(found.model_copy(update=features)) if features else found
 
 
-def _joined(found: dict[str, Any]) -> dict[str, Any]:
-    named = [found[name] for name in (*SCORE_TESTS, FEATURES) if name in found]
-    level = DIFFER / len(named)
-    visible = visible_share(found["n_reference"], found["n_here"], level)
-    return found | {"p_value": min(1.0, len(named) * min(named)), "tests": len(named), "visible": visible}
+def _joined(found: Exchangeability) -> Exchangeability:
+    named = [p for name in (*SCORE_TESTS, FEATURES) if (p := getattr(found, name)) is not None]
+    visible = visible_share(found.n_reference, found.n_here, DIFFER / len(named))
+    joint = {"p_value": min(1.0, len(named) * min(named)), "tests": len(named), "visible": visible}
+    return found.model_copy(update=joint)
 
 
 def visible_share(first: int, second: int, level: float, *, runs: int = SIMULATED, seed: int = 0) -> float | None:
@@ -192,7 +194,7 @@ def visible_share(first: int, second: int, level: float, *, runs: int = SIMULATE
     return enough / 100
 
 
-def shift_sentence(found: Mapping[str, Any]) -> str:
+def shift_sentence(found: Exchangeability) -> str:
     """Whether other patients look like those of the reference certificate, and what could have been seen.
 
     Args:
@@ -204,20 +206,22 @@ def shift_sentence(found: Mapping[str, Any]) -> str:
         "p_others": "scores without it",
         FEATURES: "features",
     }
-    parts = ", ".join(f"{words} p = {found[name]:.2g}" for name, words in names.items() if name in found)
-    corrected = f"{parts}; {found['tests']} tests, corrected p = {found['p_value']:.2g}" if "tests" in found else parts
-    if found["p_value"] < DIFFER:
+    parts = ", ".join(
+        f"{words} p = {p:.2g}" for name, words in names.items() if (p := getattr(found, name)) is not None
+    )
+    corrected = f"{parts}; {found.tests} tests, corrected p = {found.p_value:.2g}" if found.tests else parts
+    if found.p_value < DIFFER:
         return (
             f"SHIFT: these patients do not look like those of the run's own certificate ({corrected}). What was "
             "counted on them stands, but the certificate says nothing of them: it is void here"
         )
     told = f"no shift against the run's own certificate was found ({corrected}), which is no proof of none"
-    if "visible" not in found:
+    if "visible" not in found.model_fields_set:
         return told
-    numbers = f"with {found['n_reference']} and {found['n_here']} patients with the disease"
-    if found["visible"] is None:
+    numbers = f"with {found.n_reference} and {found.n_here} patients with the disease"
+    if found.visible is None:
         return f"{told}: {numbers} not even a change of all of them would be seen reliably"
     return (
         f"{told}: {numbers} a new subgroup that is mostly missed would be seen in four of five samples if it were at "
-        f"least {100 * found['visible']:.0f} % of them"
+        f"least {100 * found.visible:.0f} % of them"
     )

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, stdtrit
 
+from hilum.stats.records import Interval, Known
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 CONFIDENCE = 0.95
@@ -73,10 +75,22 @@ class Estimate:
         """The share of the others."""
         return replace(self, value=1 - self.value, low=1 - self.high, high=1 - self.low, influence=-self.influence)
 
+    def interval(self) -> Interval:
+        """The measure as results hold it, None where undefined."""
+        value, low, high = (float(n) if np.isfinite(n) else None for n in (self.value, self.low, self.high))
+        return Interval(value=value, low=low, high=high, method=self.method)
+
+    def known(self) -> Known:
+        """The same of a measure that is defined.
+
+        Raises:
+            ValueError: It is not.
+        """
+        return Known(**dict(self.interval()))
+
     def as_json(self) -> dict[str, Any]:
         """``value``, ``low`` and ``high``, None where undefined, and ``method``."""
-        numbers = {name: getattr(self, name) for name in ("value", "low", "high")}
-        return {name: float(n) if np.isfinite(n) else None for name, n in numbers.items()} | {"method": self.method}
+        return self.interval().as_json()
 
 
 def undefined(patients: Patients) -> Estimate:
@@ -92,6 +106,11 @@ def identical(patients: Patients) -> Estimate:
 def as_json(found: Any) -> Any:
     """Measures, or dictionaries of them, as JSON holds them."""
     return {key: as_json(value) for key, value in found.items()} if isinstance(found, dict) else found.as_json()
+
+
+def intervals(found: Any) -> Any:
+    """Measures, or dictionaries of them, as results hold them."""
+    return {key: intervals(value) for key, value in found.items()} if isinstance(found, dict) else found.interval()
 
 
 def proportion(hits: Bools, counted: Bools, patients: Patients, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -164,7 +183,7 @@ def exact_limits(value: Any, number: Any, confidence: float = CONFIDENCE) -> tup
     return low, high
 
 
-def exact_interval(share: float, patients: int, confidence: float = CONFIDENCE) -> dict[str, float]:
+def exact_interval(share: float, patients: int, confidence: float = CONFIDENCE) -> dict[str, Any]:
     """The exact interval of a share of patients who count once each, as ``low`` and ``high``.
 
     Args:
@@ -347,8 +366,8 @@ def sign_flip_of_mean(values: Floats, seed: int = 0) -> float:
     return float((np.count_nonzero(sums >= observed * (1 - 1e-12)) + extra) / (len(signs) + extra))
 
 
-def share(count: int, total: int, confidence: float = CONFIDENCE) -> dict[str, float | None]:
-    """A share of patients who count once each: ``value``, ``low`` and ``high``; None of nobody."""
+def share(count: int, total: int, confidence: float = CONFIDENCE) -> Interval:
+    """A share of patients who count once each; undefined of nobody."""
     if not total:
-        return {"value": None, "low": None, "high": None}
-    return {"value": count / total, **exact_interval(count / total, total, confidence)}
+        return Interval(value=None, low=None, high=None)
+    return Interval(value=count / total, **exact_interval(count / total, total, confidence))

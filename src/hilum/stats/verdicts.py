@@ -8,8 +8,7 @@ non-inferiority: Piaggio et al. 2012, *JAMA*). Three patients without a false ne
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,8 @@ from scipy.optimize import brentq
 from scipy.stats import binom, binomtest
 
 from hilum.stats.intervals import CONFIDENCE, Patients, exact_limits, proportion, ratio
+from hilum.stats.records import Counted, Detectable, Interval, PredictiveAt, PredictiveValues, Verdict, Wilson
 
-Verdict = Literal["shown", "not shown", "refuted"]
 SHOWN: Verdict = "shown"
 NOT_SHOWN: Verdict = "not shown"
 REFUTED: Verdict = "refuted"
@@ -84,7 +83,7 @@ def patients_to_decide(value: float, bound: float, *, confidence: float = CONFID
     return enough
 
 
-def not_lower(entry: Mapping[str, float | None], margin: float) -> Verdict:
+def not_lower(entry: Interval, margin: float) -> Verdict:
     """Verdict on the claim that a difference is not below minus `margin` (non-inferiority).
 
     Refuted is also what lies below it and is significantly lower than zero: such a loss is not to be overlooked.
@@ -93,7 +92,7 @@ def not_lower(entry: Mapping[str, float | None], margin: float) -> Verdict:
         entry: The difference: ``value``, ``low`` and ``high``, None where undefined.
         margin: Loss that the claim allows, above 0.
     """
-    value, low, high = entry["value"], entry["low"], entry["high"]
+    value, low, high = entry.value, entry.low, entry.high
     if value is not None and high is not None and value < -margin and high < 0:
         return REFUTED
     return at_least(low, high, -margin)
@@ -146,7 +145,7 @@ POWER = 0.80
 SIGNIFICANT = 0.05
 
 
-def wilson(count: int, total: int, confidence: float = 0.95) -> dict[str, Any]:
+def wilson(count: int, total: int, confidence: float = 0.95) -> Counted:
     """A proportion with Wilson's score interval (Wilson 1927, *J. Am. Stat. Assoc.*), which counts all as independent.
 
     Args:
@@ -155,18 +154,12 @@ def wilson(count: int, total: int, confidence: float = 0.95) -> dict[str, Any]:
         confidence: Of the interval.
     """
     if not total:
-        return {"count": 0, "total": 0, "value": None, "low": None, "high": None}
+        return Counted(count=0, total=0, value=None, low=None, high=None)
     limits = binomtest(count, total).proportion_ci(confidence, method="wilson")
-    return {
-        "count": count,
-        "total": total,
-        "value": count / total,
-        "low": float(limits.low),
-        "high": float(limits.high),
-    }
+    return Counted(count=count, total=total, value=count / total, low=float(limits.low), high=float(limits.high))
 
 
-def wilson_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], confidence: float = 0.95) -> dict[str, Any]:
+def wilson_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], confidence: float = 0.95) -> Wilson:
     """Wilson's intervals of accuracy, and of recall, precision and specificity by label.
 
     Args:
@@ -177,22 +170,22 @@ def wilson_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], confide
     table = np.asarray(confusion)
     right, total = np.diag(table), int(table.sum())
     truths, answers = table.sum(axis=1), table.sum(axis=0)
-    found: dict[str, Any] = {"accuracy": wilson(int(right.sum()), total, confidence)}
-    for name, counts, totals in (
-        ("recall", right, truths),
-        ("precision", right, answers),
-        ("specificity", total - truths - answers + right, total - truths),
-    ):
-        found[name] = {
-            label: wilson(int(count), int(out_of), confidence)
-            for label, count, out_of in zip(labels, counts, totals, strict=True)
-        }
-    return found
+
+    def by_label(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> dict[str, Counted]:
+        numbers = zip(labels, counts, totals, strict=True)
+        return {label: wilson(int(count), int(out_of), confidence) for label, count, out_of in numbers}
+
+    return Wilson(
+        accuracy=wilson(int(right.sum()), total, confidence),
+        recall=by_label(right, truths),
+        precision=by_label(right, answers),
+        specificity=by_label(total - truths - answers + right, total - truths),
+    )
 
 
 def predictive_values(
     positive: Bools, flagged: Bools, patients: Patients, *, prevalences: Sequence[float] = PREVALENCES
-) -> dict[str, Any]:
+) -> PredictiveValues:
     """What a flag, and no flag, would mean where the disease is more or less frequent than in these data.
 
     Bayes' theorem with recall and specificity of these data; it takes those for constant, which they are not if other
@@ -214,20 +207,16 @@ def predictive_values(
     at = []
     for p in prevalences:
         ppv, npv = _decreasing((1 - p) / p, false_to_true), _decreasing(p / (1 - p), missed_to_cleared)
-        at.append({"prevalence": p, "ppv": ppv, "npv": npv})
-    return {"recall": recall.as_json(), "specificity": specificity.as_json(), "at": at}
+        at.append(PredictiveAt(prevalence=p, ppv=ppv, npv=npv))
+    return PredictiveValues(recall=recall.interval(), specificity=specificity.interval(), at=at)
 
 
-def _decreasing(odds: float, ratio: tuple[float, float, float]) -> dict[str, Any]:
+def _decreasing(odds: float, ratio: tuple[float, float, float]) -> Interval:
     """1 / (1 + odds * ratio), with the ratio's limits; no value where the ratio has none."""
     value, high, low = (1 / (1 + odds * number) for number in ratio)
-    known = np.isfinite(value)
-    return {
-        "value": value if known else None,
-        "low": low if known else None,
-        "high": high if known else None,
-        "method": "mover-r",
-    }
+    if not np.isfinite(value):
+        return Interval(value=None, low=None, high=None, method="mover-r")
+    return Interval(value=value, low=low, high=high, method="mover-r")
 
 
 def detectable_difference(count: int, discordance: float = DISCORDANCE, power: float = POWER) -> float | None:
@@ -263,17 +252,17 @@ def detectable_difference(count: int, discordance: float = DISCORDANCE, power: f
     return float(brentq(lambda difference: found(difference) - power, 0.0, discordance, xtol=1e-6))
 
 
-def detectable_sentence(found: Mapping[str, Any]) -> str:
+def detectable_sentence(found: Detectable) -> str:
     """What the number of patients could show, in one sentence.
 
     Args:
         found: ``count`` of ``unit``, ``discordance``, ``power``, and ``value``: the difference, or None.
     """
-    who = f"{found['count']:,} {found['resampling_unit']}, each counted once"
-    if found["value"] is None:
-        return f"{who}: too few to find any difference from another classifier with {100 * found['power']:g} % power"
+    who = f"{found.count:,} {found.resampling_unit}, each counted once"
+    if found.value is None:
+        return f"{who}: too few to find any difference from another classifier with {100 * found.power:g} % power"
     return (
-        f"{who}: a difference of accuracy from another classifier that answers {100 * found['discordance']:g} % of "
-        f"them differently is found with {100 * found['power']:g} % power (McNemar's exact test at 5 %) if it is at "
-        f"least {100 * found['value']:.1f} points"
+        f"{who}: a difference of accuracy from another classifier that answers {100 * found.discordance:g} % of "
+        f"them differently is found with {100 * found.power:g} % power (McNemar's exact test at 5 %) if it is at "
+        f"least {100 * found.value:.1f} points"
     )
