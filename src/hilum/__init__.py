@@ -1,4 +1,4 @@
-"""hilum: from a folder of labelled chest radiographs to a classifier whose worth is known."""
+"""hilum trains, audits and validates chest X-ray classifiers."""
 
 import os
 
