@@ -32,7 +32,7 @@ snapshots: $(READY)  ## Keep today's wording of messages, help and reports (SLOW
 	$(BIN)/python -m $(PYTEST) --renew-snapshots $(CHOSEN)
 
 schemas: $(READY)  ## Write docs/schemas: the JSON Schema of what commands write
-	for kind in audit prediction; do $(BIN)/hilum schema $$kind | $(BIN)/python -m json.tool > docs/schemas/$$kind.json; done
+	for kind in audit metrics prediction; do $(BIN)/hilum schema $$kind | $(BIN)/python -m json.tool > docs/schemas/$$kind.json; done
 
 lint: $(READY)  ## Style, types, and what must not be committed
 	$(BIN)/ruff check

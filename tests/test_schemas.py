@@ -12,7 +12,7 @@ from hilum.serving.prediction import Prediction
 from hilum.serving.studies import StudyPrediction
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
-KINDS = ("audit", "prediction")
+KINDS = ("audit", "metrics", "prediction")
 
 
 def committed(kind):
@@ -62,6 +62,18 @@ def test_an_audit_satisfies_its_schema_and_is_read_as_it_was_written(audited):
             validator.validate(audited | wrong)
         with pytest.raises(ValueError, match=next(iter(wrong))):
             AuditReport.from_json(audited | wrong)
+
+
+def test_metrics_satisfy_their_schema(run_of):
+    from hilum.evaluation.evaluate import evaluate
+
+    written = json.loads((evaluate(run_of("flat")).folder / "metrics.json").read_text())
+    validator = committed("metrics")
+    validator.validate(written)
+    assert written["schema_version"] == 1
+    for wrong in ({"n_images": "many"}, {"accuracy": {"value": "high"}}, {"schema_version": 2}):
+        with pytest.raises(ValidationError):
+            validator.validate(written | wrong)
 
 
 def test_predictions_satisfy_their_schema_and_are_read_as_they_were_written(hilum, bundle_of, squares, tmp_path):

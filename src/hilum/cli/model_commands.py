@@ -139,15 +139,22 @@ def predict(
 
 
 def schema(
-    of: Annotated[str, typer.Argument(metavar="audit|prediction", help="Of audit.json, or predict --json.")],
+    of: Annotated[
+        str, typer.Argument(metavar="audit|metrics|prediction", help="Of audit.json, metrics.json, or predict --json.")
+    ],
 ) -> None:
-    """Print the JSON Schema of what `hilum audit` or a line of `hilum predict --json` writes."""
+    """Print the JSON Schema of what `hilum audit`, `hilum evaluate` or a line of `hilum predict --json` writes."""
     from pydantic import TypeAdapter
 
     from hilum.audit.findings import AuditReport
+    from hilum.evaluation.schema import Metrics
     from hilum.serving.prediction import Line
 
-    forms: dict[str, TypeAdapter[Any]] = {"audit": TypeAdapter(AuditReport), "prediction": TypeAdapter(Line)}
+    forms: dict[str, TypeAdapter[Any]] = {
+        "audit": TypeAdapter(AuditReport),
+        "metrics": TypeAdapter(Metrics),
+        "prediction": TypeAdapter(Line),
+    }
     if of not in forms:
         msg = f"no schema of '{of}'. There are: {', '.join(forms)}"
         raise UsageError(msg)
