@@ -2,7 +2,8 @@
 
 ``python tests/golden/record.py FILE`` runs the commands on phantoms, and on real radiographs where ``HILUM_REAL`` names
 them, and writes every number, label and hash of their outputs into FILE. ``--against OTHER`` compares instead and ends
-with exit code 1 where they differ. ``--renamed renames.json`` says what keys and values are called since OTHER was
+with exit code 1 where they differ: ``--against tests/golden/0.1.0.json.xz`` with what 0.1 answered on an AMD EPYC with
+bfloat16 (other processors train other weights). ``--renamed renames.json`` says what keys and values are called since OTHER was
 recorded. Prose (text with spaces) is compared by presence alone: snapshots hold wording.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import csv
 import hashlib
 import json
+import lzma
 import math
 import os
 import re
@@ -76,7 +78,9 @@ def main() -> int:
     if not given.against:
         return 0
     renamed = json.loads(given.renamed.read_text()) if given.renamed.exists() else {}
-    differing = list(differences(rename(json.loads(given.against.read_text()), renamed), found))
+    against = given.against.read_bytes()
+    against = lzma.decompress(against) if given.against.suffix == ".xz" else against
+    differing = list(differences(rename(json.loads(against), renamed), found))
     print(*differing, f"{len(differing)} differences", sep="\n")
     return bool(differing)
 
