@@ -3,8 +3,8 @@
 ``python tests/golden/record.py FILE`` runs the commands on phantoms, and on real radiographs where ``HILUM_REAL`` names
 them, and writes every number, label and hash of their outputs into FILE. ``--against OTHER`` compares instead and ends
 with exit code 1 where they differ: ``--against tests/golden/0.1.0.json.xz`` with what 0.1 answered on an AMD EPYC with
-bfloat16 (other processors train other weights). ``--renamed renames.json`` says what keys and values are called since OTHER was
-recorded. Prose (text with spaces) is compared by presence alone: snapshots hold wording.
+bfloat16 (other processors train other weights). ``--renamed renames.json`` says what keys and values are called since
+OTHER was recorded. Prose (text with spaces) is compared by presence alone: snapshots hold wording.
 """
 
 from __future__ import annotations
