@@ -118,7 +118,7 @@ class LedgerError(HilumError):
 class ModelFileError(HilumError):
     """A file is no model file, is damaged, or was made by another version."""
 
-    code = "model_file"
+    code = "model-file"
 
 
 class DivergenceError(HilumError):

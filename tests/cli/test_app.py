@@ -197,7 +197,7 @@ MISTAKEN = {
 }
 
 
-@pytest.mark.parametrize("data_argument", MISTAKEN, ids=lambda given: given[0])
+@pytest.mark.parametrize("given", MISTAKEN, ids=lambda given: given[0])
 def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_how_to_set_it(given, capsys, monkeypatch, one_message):
     from hilum.cli.app import main
 

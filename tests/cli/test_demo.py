@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilum.cli.app import demo
+from hilum.cli import demo
 from hilum.cli.demo import run_demo
 from hilum.errors import RunError, TableError
 from hilum.evaluation.ledger import read_ledger

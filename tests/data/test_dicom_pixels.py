@@ -382,8 +382,8 @@ def test_several_at_a_time_each_get_their_own():
 
 
 def test_processes_end_with_whoever_started_them():
-    code = "from dicom_objects import *; from hilum.data import bounded, dicom;"
-    code += "dicom.read_dicom(encoded(radiograph()));"
+    code = "from dicom_objects import *; from hilum.data import bounded;"
+    code += "bounded.read_dicom(encoded(radiograph()));"
     code += "print(bounded._workers.idle[0].process.pid, flush=True); import os; os._exit(9)"
     path = os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONPATH": path})

@@ -43,7 +43,7 @@ def process_of(paths):
 
 def test_helpers_do_a_part(at_once, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])  # a helper imports where this one does
-    monkeypatch.setattr(process_of, "__module__", "test_crew")
+    monkeypatch.setattr(process_of, "__module__", "test_process_pool")
     with ProcessPool(cores=3) as pool:
         who = everything(pool, process_of, ["x"] * 200)
         assert len(who) == 200
@@ -103,15 +103,15 @@ def test_a_script_without_a_guard_runs_once_and_its_helpers_end_with_it(write_da
         "import sys, torch\n"  # its threads are running: a fork would be dangerous now
         "torch.ones(2000, 2000) @ torch.ones(2000, 2000)\n"
         "from pathlib import Path\n"
-        "from hilum.data import process_pool as pool\n"
-        "pool.PAYS = 0\n"
-        "from hilum.data.process_pool import Crew\n"
+        "from hilum.data import process_pool\n"
+        "process_pool.PAYS = 0\n"
+        "from hilum.data.process_pool import ProcessPool\n"
         "from hilum.data.cache_files import hash_files\n"
         "from hilum.data.readers.read import read_table\n"
         "from functools import partial\n"
         "table = read_table(Path(sys.argv[1]))\n"
         "print('once', flush=True)\n"
-        "with Crew(cores=3) as pool:\n"
+        "with ProcessPool(cores=3) as pool:\n"
         "    paths = [row.path for row in table.rows] * 1000\n"
         "    for number, _ in enumerate(pool.map(partial(hash_files, table.root), paths)):\n"
         "        if number == 5:\n"

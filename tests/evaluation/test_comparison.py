@@ -209,4 +209,4 @@ def test_a_better_classifier_is_found_better():
     assert found["accuracy"]["difference"]["low"] > 0
     assert found["patients"]["p_value"] < 1e-6
     alone = measure(predictions(9, 300, sharpness=3.0))
-    assert found["accuracy"]["second"] == alone["accuracy"]
+    assert found["accuracy"]["second"] == alone.accuracy.as_json()

@@ -57,7 +57,7 @@ def test_its_folds_are_one_model_to_the_ledger(done):
 def test_the_pooled_figures_are_those_of_all_predictions(done, snapshot):
     result = json.loads((done.folder / "crossval.json").read_text())
     again = measure(read_predictions(done.folder / "predictions.csv"), positive_label="infected/covid")
-    assert result["pooled"]["accuracy"] == again["accuracy"]
+    assert result["pooled"]["accuracy"] == again.accuracy.as_json()
     assert result["pooled"]["n_images"] == sum(fold["n_images"] for fold in result["per_fold"]) == 108
     confusion = np.sum([fold["confusion"] for fold in result["per_fold"]], axis=0)
     assert result["pooled"]["confusion"] == confusion.tolist()

@@ -24,7 +24,7 @@ def test_an_evaluation_judges_calibration_net_benefit_and_shift(run, refuses):
     metrics = evaluate(run, prevalences=[0.02]).metrics
     shift = metrics.operating_point.exchangeability
     assert shift.tests == 4
-    smallest = min(shift[name] for name in ("p_group", "p_tail", "p_others", "p_features"))
+    smallest = min(getattr(shift, name) for name in ("p_group", "p_tail", "p_others", "p_features"))
     assert shift.p_value == pytest.approx(min(1, 4 * smallest))
     kept = load_file(run.path / FILE)
     calibration = {row.patient_id for row in run.rows if row.split == "calibration"}

@@ -220,7 +220,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for number in range(20):
     model = {"weights_sha256": f"{sys.argv[2]} {number}"}
-    claim = {"model": model, "group": "ill", "members": ["ill"], "miss_rate": 0.1, "confidence": 0.95}
+    claim = {"model": model, "group": "ill", "members": ["ill"], "false_negative_rate": 0.1, "confidence": 0.95}
     try:
         print(reserve(Path(sys.argv[1]), table, claim, run=Path("run"), attempts=50).facts["number"])
     except CertificateError:

@@ -158,11 +158,19 @@ def test_images_of_one_colour_have_no_margin_and_no_share(tmp_path, monkeypatch,
     snapshot(reliance_sentence(measured))
 
 
-def test_reliance_is_told_where_the_labels_have_no_margin_at_all():
+def test_reliance_is_told_where_the_labels_have_no_margin_at_all(tmp_path, monkeypatch):
     """As on other data, where the model may tell nothing but the aspect."""
-    number, nothing = {"value": 1.0, "low": 0.5, "high": 1.5}, dict.fromkeys(("value", "low", "high"))
-    entry = {"name": "aspect", "kind": "swap", "log_odds": number, "share": nothing, "p_corrected": 0.01}
-    told = reliance_sentence({"labels": {LABELS[1]: {"found": [entry]}}, "note": ""})
+    network(monkeypatch, corner=0.1)
+    measured = measure_reliance(RUN, dataset(tmp_path / "d", lambda label, pixels, _: 0 * pixels + 100), LABELS[:2])
+    part = measured.labels[LABELS[1]]
+    entry = next(entry for entry in part.found if entry.name == "aspect").model_copy(
+        update={
+            "log_odds": part.found[0].log_odds.model_copy(update={"value": 1.0, "low": 0.5, "high": 1.5}),
+            "p_corrected": 0.01,
+        }
+    )
+    labels = {LABELS[1]: part.model_copy(update={"found": [entry]})}
+    told = reliance_sentence(measured.model_copy(update={"labels": labels}))
     assert "aspect: infected/covid" in told
 
 

@@ -124,7 +124,7 @@ def model() -> Iterator[Run]:
         found = list(answer.probabilities.values())
         assert np.isfinite(found).all()
         assert abs(sum(found) - 1) < 1e-3
-        json.dumps(answer.to_json({}), allow_nan=False)
+        json.dumps(answer.to_json({"name": "m", "sha256": "0"}), allow_nan=False)
         return True
 
     yield run

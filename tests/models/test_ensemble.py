@@ -14,9 +14,9 @@ def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities():
     network = build_classifier("flat", "compact", SEED, 32, members=3, width=4).eval()
     images = torch.randn(5, 1, 32, 32)
     assert isinstance(network, Ensemble)
-    mean = torch.stack([member(images).exp() for member in network.ensemble_size]).mean(dim=0)
+    mean = torch.stack([member(images).exp() for member in network.members]).mean(dim=0)
     torch.testing.assert_close(network(images).exp(), mean)
-    assert not torch.allclose(network.ensemble_size[0](images), network.ensemble_size[1](images))
+    assert not torch.allclose(network.members[0](images), network.members[1](images))
 
 
 def test_each_member_learns_from_its_own_loss():
@@ -27,10 +27,10 @@ def test_each_member_learns_from_its_own_loss():
     together = loss_function(network, images, targets)
     together.backward()
     alone = build_classifier("flat", "compact", SEED, 32, width=4)
-    alone.load_state_dict(network.ensemble_size[1].state_dict())
+    alone.load_state_dict(network.members[1].state_dict())
     loss = LossFunction(alone, TrainingPlan(), targets.numpy(), SEED)(alone, images, targets)
     loss.backward()
-    for ours, theirs in zip(network.ensemble_size[1].parameters(), alone.parameters(), strict=True):
+    for ours, theirs in zip(network.members[1].parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
     assert loss_function.members == 2
 

@@ -47,7 +47,7 @@ def test_each_decision_and_the_temperatures_are_told(make_run: MakeRun) -> None:
     before = {"log_loss": 1.0, "brier": 0.5, "ece": {"value": 0.321, "ece_null_mean": 0.1}}
     file.write_text(json.dumps(metrics | {"calibration": {"temperatures": {"": 1.5}, "note": "", "before": before}}))
     text = opened(run).text
-    assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} ({area['low']:.3f}-" in text
+    assert f"covid against non-covid, among infected: AUROC {area['value']:.3f} (95 % CI {area['low']:.3f} to" in text
     assert re.search(r"\b1\.50\b.*\b32\.1 %", text)
 
 

@@ -13,7 +13,7 @@ def alone(right, total):
 
 
 def given(value, low, high):
-    return Estimate(value, low, high, "data_argument", 50.0, np.zeros(1))
+    return Estimate(value, low, high, "given", 50.0, np.zeros(1))
 
 
 def test_a_difference_of_independent_shares_is_newcombes():

@@ -151,7 +151,7 @@ def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, ti
     assert "positive label: infected/covid (must not be missed); healthy label: normal" in lines
     assert errors(run.environment["audit"]) == ["sources", "patients"]
     metrics = evaluate(run).metrics
-    assert errors(metrics["audit"]) == ["sources", "patients"]
+    assert errors(metrics.audit) == ["sources", "patients"]
     page = write_report(run.path).read_text()
     box = page[page.index('class="note error"') : page.index('class="verdict"')]
     assert "2 errors" in box

@@ -63,9 +63,9 @@ def test_rotation_keeps_the_distance_from_the_middle():
 
 def test_reflection_exchanges_left_and_right_and_nothing_else():
     image = torch.rand(1, 1, 32, 32)
-    mirrored = changed(Augmentation(reflect=1.0), image, batch=3)
+    mirrored = changed(Augmentation(hflip=1.0), image, batch=3)
     torch.testing.assert_close(mirrored, image.flip(3).expand(3, -1, -1, -1), atol=1e-4, rtol=0)
-    half = changed(Augmentation(reflect=0.5), blob(10, 32), batch=400)
+    half = changed(Augmentation(hflip=0.5), blob(10, 32), batch=400)
     assert (centre(half)[:, 0] > 32).mean() == pytest.approx(0.5, abs=0.08)
 
 

@@ -66,7 +66,7 @@ def test_steps_are_counted_as_the_recipe_says(write_dataset, tiny):
 
 def test_pytorch_is_loaded_when_it_is_asked_for():
     code = (
-        "import sys, hilum.training, hilum.training.recipe, hilum.training.callbacks\n"
+        "import sys, hilum.training, hilum.training.recipe, hilum.training.loggers\n"
         "print({'torch', 'lightning'} & set(sys.modules) or 'light')\n"
         "from hilum.training import ClassifierModule\n"
         "print('lightning' in sys.modules)"

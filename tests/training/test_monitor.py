@@ -10,5 +10,5 @@ ROWS = [
 
 
 def test_each_rule_prefers_what_it_says_and_the_loss_decides_ties():
-    chosen = {select: min(ROWS, key=lambda row: rank(row, select)) for select in ("loss", "accuracy", "misses")}
-    assert chosen == {"loss": ROWS[0], "accuracy": ROWS[1], "misses": ROWS[1]}
+    chosen = {rule: min(ROWS, key=lambda row: rank(row, rule)) for rule in ("loss", "accuracy", "false_negatives")}
+    assert chosen == {"loss": ROWS[0], "accuracy": ROWS[1], "false_negatives": ROWS[1]}

@@ -193,6 +193,7 @@ def serve() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asks decides
+    sys.modules.setdefault("requests", None)  # type: ignore[arg-type]  # pydicom takes it along; nothing is fetched here
     source = sys.stdin.buffer
     target = os.fdopen(os.dup(1), "wb")
     has_printed = _catch_prints()

@@ -168,7 +168,7 @@ def open_ledger(file: Path) -> Iterator[Ledger]:
             lock = file.with_name(f"{file.name}.lock")
             stack.enter_context(locked(lock, refuse, silence=PATIENCE, mode=0o664))  # a team's, too
         except OSError as error:
-            raise LedgerError(_unwritable(file, error)) from error
+            raise LedgerError(_unwritable(file, error), code="unwritable", path=file) from error
         if file.exists() and not os.access(file, os.W_OK):
             raise LedgerError(_unwritable(file, PermissionError(13, "Permission denied")))
         yield read_ledger(file)

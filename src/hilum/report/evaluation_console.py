@@ -150,9 +150,9 @@ def leads_table(gate: Shortcuts | None) -> list[Table]:
         table.add_row(
             "" if label == before else escape(last_component(label)),
             escape(entry.name),
-            fraction(found.model.value),
-            fraction(entry.auroc.value),
-            cell_text(entry.difference, as_percent=False, sign=True),
+            escape(fraction(found.model.value)),
+            escape(fraction(entry.auroc.value)),
+            escape(cell_text(entry.difference, as_percent=False, sign=True)),
             verdict if verdict == SHOWN else f"[bold red]{verdict}[/]",
         )
         before = label

@@ -19,8 +19,9 @@ from hilum.data.cache import Images
 from hilum.data.dataset import Table
 from hilum.errors import RecipeError, SplitError
 from hilum.progress import Progress
-from hilum.training.callbacks import History, Keep, Steps, close_loggers, make_loggers
+from hilum.training.callbacks import History, Keep, Steps
 from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
+from hilum.training.loggers import close_loggers, make_loggers
 from hilum.training.module import ClassifierModule, RadiographDataModule, build_for, size_of_step
 from hilum.training.recipe import Recipe, TrainingPlan
 from hilum.training.run import Run
@@ -84,7 +85,7 @@ def fit(
         images: All images, each with its split.
         labels: In the order of the network's outputs, K of them.
         resume: Continue from the run's last validation, where there was one.
-        loggers: Names of experiment loggers (see `hilum.training.callbacks`).
+        loggers: Names of experiment loggers (see `hilum.training.loggers`).
         progress: Told about steps and losses.
 
     Returns:

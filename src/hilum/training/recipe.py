@@ -199,7 +199,7 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "training.class_weights": "class_weight weights loss_weights weighted sample_weight",
     "training.label_smoothing": "smoothing",
     "training.mixup": "mixup_alpha",
-    "training.monitor": "monitor early_stopping checkpoint_metric metric",
+    "training.monitor": "early_stopping checkpoint_metric metric",
     "training.precision": "amp fp16 bf16 half mixed_precision dtype",
     "training.seed": "random_seed random_state manual_seed",
     "preprocessing.size": "image_size img_size imgsz input_size resolution resize img_height img_width target_size",
@@ -207,11 +207,11 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "network.architecture": "model model_name arch backbone encoder net",
     "network.options.pretrained": "pretrained weights_pretrained imagenet",
     "augmentation.rotate": "rotation rotation_range degrees",
-    "augmentation.hflip": "flip hflip horizontal_flip random_flip mirror",
+    "augmentation.hflip": "flip horizontal_flip random_flip mirror",
     "augmentation.translate": "translation shift width_shift_range height_shift_range",
     "augmentation.scale": "zoom zoom_range",
     "splits.fraction": "val_split validation_split val_size val_fraction test_size test_split holdout",
-    "positive_label": "positive positive_label pos_label target_label",
+    "positive_label": "positive pos_label target_label",
 }
 HARDWARE = "hilum uses a GPU where PyTorch finds one, and as many cores as it may: leave it out"
 CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"

@@ -25,8 +25,8 @@ from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
-from hilum.training.callbacks import check_loggers
 from hilum.training.lock import contents, occupied
+from hilum.training.loggers import check_loggers
 from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe
 from hilum.training.run import (
