@@ -15,9 +15,9 @@ from hilum.evaluation.decision_curve import (
     worse_than_nothing,
 )
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.temperature import Prior
 from hilum.evaluation.triage import Cohort
 from hilum.stats.intervals import Patients, proportion
+from hilum.stats.prevalence import Prior
 
 EVEN = Prior(np.array([0.5, 0.5]), np.zeros(2), "made")
 

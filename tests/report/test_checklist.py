@@ -11,11 +11,11 @@ from reading_pages import Page
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import drop
 from hilum.evaluation.performance import details
-from hilum.evaluation.temperature import Prior
 from hilum.evaluation.triage import risk_coverage
 from hilum.report.checklist import ITEMS
 from hilum.report.page import page_content, write_report
 from hilum.stats.intervals import exact_interval
+from hilum.stats.prevalence import Prior
 from hilum.stats.records import Record
 from hilum.stats.verdicts import at_most
 from hilum.training.run import open_run

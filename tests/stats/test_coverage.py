@@ -52,6 +52,6 @@ def test_what_coverage_is_counted_against_is_what_very_many_patients_show(study,
         assert getattr(found, name.lower())["ill"].value == pytest.approx(known[name], abs=0.012), name
     for name in ("accuracy", "balanced accuracy"):
         assert getattr(found, name.replace(" ", "_")).value == pytest.approx(known[name], abs=0.01)
-    at = next(at for at in found["predictive_values"]["at"] if at["prevalence"] == study.PREVALENCE)
-    assert at["ppv"]["value"] == pytest.approx(known["PPV at 5 %"], abs=0.012)
-    assert at["npv"]["value"] == pytest.approx(known["NPV at 5 %"], abs=0.003)
+    at = next(at for at in found.predictive_values.at if at.prevalence == study.PREVALENCE)
+    assert at.ppv.value == pytest.approx(known["PPV at 5 %"], abs=0.012)
+    assert at.npv.value == pytest.approx(known["NPV at 5 %"], abs=0.003)

@@ -18,11 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.temperature import Prior, at_prevalence
 from hilum.evaluation.triage import Cohort, Rates
 from hilum.evaluation.triage_schema import DecisionCurve, NetBenefitRow, NetBenefits, RuleRates
 from hilum.evaluation.triage_schema import Prior as StatedPrior
 from hilum.stats.intervals import Estimate, combined
+from hilum.stats.prevalence import Prior, at_prevalence
 from hilum.stats.records import Known
 from hilum.stats.verdicts import PREVALENCES, REFUTED, at_least
 from hilum.text import interval_text

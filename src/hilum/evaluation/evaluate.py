@@ -28,12 +28,13 @@ from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, Prior, calibrate, training_prior, with_stated
+from hilum.evaluation.temperature import Calibration, calibrate, training_prior
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
 from hilum.evaluation.triage_schema import CertificateCheck
 from hilum.files import as_bytes, saving_together, stated
 from hilum.outputs import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.progress import Progress
+from hilum.stats.prevalence import Prior, with_stated
 from hilum.training.lock import only_process
 from hilum.training.prepare import known_of
 from hilum.training.run import Run
