@@ -46,10 +46,8 @@ SERVING = {
     *(f"data.{name}" for name in ("grey_values", "images", "process_pool")),
     *(f"data.readers.{name}" for name in ("folder_kinds", "listing")),  # what lies in a folder, and is no radiograph
 }
-STATS = {
-    "data.labels",
-    "text",
-}  # the tree that nested labels form, numbers in words; statistics know no run and no file
+# The tree that nested labels form, and numbers in words; statistics know no run and no file.
+STATS = {"data.labels", "errors", "text"}
 
 
 def package(module):
