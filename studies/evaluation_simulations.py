@@ -72,7 +72,7 @@ def proportion_coverage(kind: str, share: float, count: int) -> float:
 
     covered = 0.0
     for found in range(count + 1):
-        limits = wilson(found, count) if kind == "Wilson" else exact_interval(found / count, count)
+        limits = wilson(found, count).as_json() if kind == "Wilson" else exact_interval(found / count, count)
         covered += float(binom.pmf(found, count, share)) * (limits["low"] <= share <= limits["high"])
     return covered
 

@@ -163,12 +163,9 @@ def test_reliance_is_told_where_the_labels_have_no_margin_at_all(tmp_path, monke
     network(monkeypatch, corner=0.1)
     measured = measure_reliance(RUN, dataset(tmp_path / "d", lambda label, pixels, _: 0 * pixels + 100), LABELS[:2])
     part = measured.labels[LABELS[1]]
-    entry = next(entry for entry in part.found if entry.name == "aspect").model_copy(
-        update={
-            "log_odds": part.found[0].log_odds.model_copy(update={"value": 1.0, "low": 0.5, "high": 1.5}),
-            "p_corrected": 0.01,
-        }
-    )
+    first = part.found[0]
+    shown = first.log_odds.model_copy(update={"value": 1.0, "low": 0.5, "high": 1.5})
+    entry = first.model_copy(update={"name": "aspect", "kind": "swap", "log_odds": shown, "p_corrected": 0.01})
     labels = {LABELS[1]: part.model_copy(update={"found": [entry]})}
     told = reliance_sentence(measured.model_copy(update={"labels": labels}))
     assert "aspect: infected/covid" in told

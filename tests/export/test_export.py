@@ -97,7 +97,8 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     point = {"group": "infected/*", "members": ["infected/covid", "infected/non-covid"], "threshold": 0.125}
     model = {"weights_sha256": run.environment["weights_sha256"], "temperatures": calibrate(run).temperatures}
     certificate = {"model": model, "false_negative_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
-    certificate |= {"false_negatives": 0, "data": {"name": "calibration", "own": True}}
+    data = {"name": "calibration", "own": True, "split": "calibration", "digest": "0"}
+    certificate |= {"false_negatives": 0, "data": data}
     (run.path / "certificate.json").write_text(json.dumps(seal(certificate)))
     facts = export(run, tmp_path / "m.onnx").facts
     assert facts["results"]["accuracy"] == evaluation.metrics.accuracy.as_json()
