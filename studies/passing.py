@@ -69,7 +69,7 @@ def rows() -> list[str]:
     made = ["| model | patients | formerly PASS | PASS | UNKNOWN | FAIL |", "|---|---|---|---|---|---|"]
     for slope, what in ((1.0, "calibrated"), (1.5, "1.5 times overconfident"), (2.0, "twice overconfident")):
         made += [_row(what, patients, calibration(patients, slope)) for patients in (20, 50, 100, 400, 1000)]
-    for lower, what in ((0.0, "subgroups alike"), (0.2, "one subgroup's recall 20 points lower")):
+    for lower, what in ((0.0, "equal subgroups"), (0.2, "one subgroup's recall 20 points lower")):
         of_two = {patients: {"formerly": 1.0} | subgroups(patients, lower) for patients in (20, 50, 100, 400)}
         made += [_row(what, f"2 x {patients}", shares) for patients, shares in of_two.items()]
     return made
