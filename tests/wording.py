@@ -22,8 +22,8 @@ CHANGING = (
     (re.compile(r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}\b"), "HASH"),
     (re.compile(r"\b\d+\.\d+ s\b"), "N s"),
     (re.compile(r"\b\d+(\.\d+){2,}\b"), "VERSION"),
-    (re.compile(r"\b(process|id) \d+\b"), r"\1 N"),
-    (re.compile(r"/\S*/site-packages/"), "SITE/"),
+    (re.compile(r"\b20\d\d-\d\d-\d\dT[\d:]+(?:\+\d\d:\d\d|Z)?"), "TIME"),
+    (re.compile(r"\b(process|id) \d+(?: on \S+)?"), r"\1 N"),
     (re.compile(r"(?<=Usage: )\S.*?\bhilum\b"), "hilum"),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
@@ -69,6 +69,7 @@ def numbers(text):
 def normalised(text, base):
     """Text without what differs from machine to machine and from run to run."""
     text = re.sub(rf"{re.escape(str(base))}/(?:popen-gw\d+/)?[^/\s'\":,;]+", "TMP", text)
+    text = re.sub(r"/\S*/site-packages/", "SITE/", text)  # which may lie below the project
     text = text.replace(str(HERE.parent), "HILUM").encode("utf-8", "backslashreplace").decode()
     for pattern, word in CHANGING:
         text = pattern.sub(word, text)
