@@ -1,8 +1,50 @@
-"""hilum trains, audits and validates chest X-ray classifiers."""
+"""hilum trains, audits and validates chest X-ray classifiers.
+
+::
+
+    import hilum
+
+    report = hilum.audit("images/")
+    run = hilum.train("images/", "runs/first")
+    print(hilum.evaluate(run))
+    model = hilum.load("model.onnx")
+    model.predict_proba(["image.png"])
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hilum.api.audits import Audit, audit
+    from hilum.api.datasets import open_dataset
+    from hilum.api.evaluations import Evaluation, evaluate
+    from hilum.api.model import Model, load
+    from hilum.api.trainings import Run, open_run, train
+    from hilum.data.dataset import Table as Dataset
+    from hilum.errors import HilumError
+    from hilum.serving.prediction import Prediction
+    from hilum.training.recipe import Recipe, load_recipe
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Audit",
+    "Dataset",
+    "Evaluation",
+    "HilumError",
+    "Model",
+    "Prediction",
+    "Recipe",
+    "Run",
+    "audit",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "open_dataset",
+    "open_run",
+    "train",
+]
 
 # Nothing reports to anybody. Libraries read these when they are imported, and whatever hilum imports comes after this.
 SILENT = {
@@ -12,3 +54,29 @@ SILENT = {
     "WANDB_ERROR_REPORTING": "false",  # wandb sends its errors to Sentry
 }
 os.environ.update(SILENT)
+
+_MODULES = {
+    "hilum.api.audits": ("Audit", "audit"),
+    "hilum.api.datasets": ("open_dataset",),
+    "hilum.api.evaluations": ("Evaluation", "evaluate"),
+    "hilum.api.model": ("Model", "load"),
+    "hilum.api.trainings": ("Run", "open_run", "train"),
+    "hilum.data.dataset": ("Dataset",),
+    "hilum.errors": ("HilumError",),
+    "hilum.serving.prediction": ("Prediction",),
+    "hilum.training.recipe": ("Recipe", "load_recipe"),
+}
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is used (PEP 562), so that `import hilum` loads nothing heavy."""
+    if name not in _PLACES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -234,7 +234,7 @@ def test_dicom_folders_decode_and_are_audited_like_png(both):
 
 @pytest.mark.slow
 def test_a_model_trains_on_dicom_and_answers_what_training_saw(both, tmp_path):
-    from hilum.evaluation.predictions import predict
+    from hilum.evaluation.inference import predict
     from hilum.export.export import export
     from hilum.serving.predictor import Predictor
     from hilum.training.recipe import load_recipe

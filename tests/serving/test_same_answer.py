@@ -11,7 +11,7 @@ from PIL import Image
 from hilum.data.cache import open_images
 from hilum.data.dataset import Row, Table
 from hilum.data.images import read_picture, reduce
-from hilum.evaluation.predictions import predict
+from hilum.evaluation.inference import predict
 from hilum.phantoms.radiograph import make_phantom
 from hilum.serving.predictor import Predictor
 

@@ -131,7 +131,7 @@ def write_audit(found: Audit, out: Path) -> Path:
 
 
 def audit(
-    data: Path,
+    data: Path | Table,
     *,
     opinion: Callable[[Table], OutOfSample] | None = None,
     read: ReadOptions | None = None,
@@ -140,9 +140,9 @@ def audit(
     """Look for what is wrong with a dataset; nothing is trained, nothing is changed.
 
     Args:
-        data: A dataset, as `hilum.data.readers.read.read_table` takes it.
+        data: A dataset, as `hilum.data.readers.read.read_table` takes it, or one that was read.
         opinion: What a model says of images that it was not trained on, to find wrong labels by: a function of the
-            readable rows (see `hilum.evaluation.predictions`).
+            readable rows (see `hilum.evaluation.inference`).
         read: How to read it.
         progress: Told about long work.
 
@@ -151,7 +151,7 @@ def audit(
         TableError: The data cannot be read at all.
     """
     progress = progress or Progress()
-    table = read_table(data, read, progress)
+    table = data if isinstance(data, Table) else read_table(data, read, progress)
     seen = scan(table, progress=progress)
     copies = find_duplicates(seen, progress=progress)
     whose = count_patients(seen.table)
@@ -169,7 +169,7 @@ def audit(
     report = AuditReport(
         **dict(counted),
         hilum=__version__,
-        data=str(data.resolve()),
+        data=str((table.given or table.root).resolve()),
         findings=found,
         duplicates=DuplicateGroups(
             groups=[[paths[i] for i in group] for group in copies.groups],

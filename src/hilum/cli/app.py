@@ -159,7 +159,7 @@ def audit(
     progress, opinion = progress_for_terminal(), None
     if run:
         from hilum.audit.checks.label_issues import require_cleanlab
-        from hilum.evaluation.predictions import opinion_of
+        from hilum.evaluation.inference import opinion_of
 
         require_cleanlab()
         opinion = opinion_of(run, progress)

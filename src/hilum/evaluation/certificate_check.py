@@ -20,9 +20,10 @@ from hilum.earlier import current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
+from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.leakage import SEEN_AS
 from hilum.evaluation.ood_reference import two_sample
-from hilum.evaluation.predictions import Predictions, predict_with_features
+from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.triage import (
     claim_at_most,
     count_outcomes,

@@ -21,9 +21,10 @@ from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, s
 from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, seal
 from hilum.evaluation.certification_patients import certificate_of, too_few
 from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
+from hilum.evaluation.inference import predict
 from hilum.evaluation.leakage import SHOWN, find_leaks, find_seen
 from hilum.evaluation.ledger import ledger_file
-from hilum.evaluation.predictions import Predictions, predict
+from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.temperature import calibrate
 from hilum.evaluation.triage import by_patient
 from hilum.files import save_json

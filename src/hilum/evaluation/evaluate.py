@@ -21,9 +21,10 @@ from hilum.evaluation.certificate_check import certificate_in_force, check_certi
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import drop, internal_predictions
+from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails_of_images
 from hilum.evaluation.performance import details, measure, probability_scores
-from hilum.evaluation.predictions import FILE, Predictions, predict_with_features
+from hilum.evaluation.predictions import FILE, Predictions
 from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.shortcut_baselines import shortcut_baselines

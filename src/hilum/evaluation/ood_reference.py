@@ -25,7 +25,7 @@ from hilum.data.dataset import one_image_each, owner
 from hilum.decision.ood import ARRAYS as NAMES
 from hilum.decision.ood import AT_ONCE, OODScores, Poses, Reference, feature_distances, layouts
 from hilum.evaluation.cohort import run_images
-from hilum.evaluation.predictions import predict_with_features
+from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.triage_schema import AbstainedPatients, AbstainedShare
 from hilum.files import read_whole, save_bytes, save_json
 from hilum.progress import Progress

@@ -26,7 +26,7 @@ from hilum.data.dataset import Row, Table
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import ImageError
 from hilum.evaluation.counterfactuals import BLACKOUTS, SWAPS, Pixels, Source, read_source
-from hilum.evaluation.predictions import predict
+from hilum.evaluation.inference import predict
 from hilum.evaluation.schema import LabelReliance, Property, Reliance
 from hilum.progress import Progress
 from hilum.stats.intervals import mean_estimate, ratio_of_means, sign_flip_of_mean

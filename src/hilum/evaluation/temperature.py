@@ -16,7 +16,7 @@ from hilum.data.dataset import owner
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate_check import read_certificate
 from hilum.evaluation.cohort import run_images
-from hilum.evaluation.predictions import predict
+from hilum.evaluation.inference import predict
 from hilum.files import save_json
 from hilum.progress import Progress
 from hilum.stats.calibration import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -17,19 +18,25 @@ from hilum.evaluation import triage_schema
 from hilum.evaluation.decision_curve import ANSWER, MODEL, POINT, THUMBNAIL
 from hilum.evaluation.schema import LabelReliance, Property, Reliance
 from hilum.report.evaluation_console import LEVEL
-from hilum.report.figures import GRID, MUTED, PERCENT, STYLE, TRAIN_COLOUR, VAL_COLOUR, shown, svg
+from hilum.report.figures import GRID, INK, MUTED, PERCENT, STYLE, TRAIN_COLOUR, VAL_COLOUR, shown, svg
 from hilum.stats.records import Bin, Interval, Known, LabelCurves
 from hilum.stats.verdicts import PREVALENCES
 from hilum.text import measured, p_text
 
 
 def curves(found: Mapping[str, LabelCurves], colours: Mapping[str, str], name: str) -> Markup:
-    """Both curves of each label with their bands.
+    """`curves_figure` on a page; `name` is unique there."""
+    told = f"ROC and precision-recall curves of {', '.join(found)} with bands; areas stand in the table."
+    with rc_context(STYLE):
+        return svg(curves_figure(found, colours), name, told)
+
+
+def curves_figure(found: Mapping[str, LabelCurves], colours: Mapping[str, str]) -> Figure:
+    """ROC and precision-recall curves of each label with their bands.
 
     Args:
         found: As `hilum.stats.auc.curve_bands` has it.
         colours: Colour by label.
-        name: Unique on the page.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(10.6, 4.4), layout="constrained")
@@ -47,17 +54,22 @@ def curves(found: Mapping[str, LabelCurves], colours: Mapping[str, str], name: s
         pr.set_xlabel("recall")
         for panel in (roc, pr):
             _unit_square(panel)
-        told = f"ROC and precision-recall curves of {', '.join(found)} with bands; areas stand in the table."
-        return svg(figure, name, told)
+        return figure
 
 
 def reliability_diagrams(found: Mapping[str, Sequence[Bin]], colours: Mapping[str, str], name: str) -> Markup:
-    """One diagram a label: the share that has it against the probability that was stated, with intervals.
+    """`reliability_figure` on a page; `name` is unique there."""
+    told = f"Reliability diagrams of {', '.join(found)}: ten bins of equal size with intervals."
+    with rc_context(STYLE):
+        return svg(reliability_figure(found, colours), name, told)
+
+
+def reliability_figure(found: Mapping[str, Sequence[Bin]], colours: Mapping[str, str]) -> Figure:
+    """One reliability diagram a label: observed share against stated probability, with intervals.
 
     Args:
         found: As `hilum.stats.calibration_slope.reliability` has it.
         colours: Colour by label.
-        name: Unique on the page.
     """
     columns = min(len(found), 4)
     rows = -(-len(found) // columns)
@@ -78,7 +90,34 @@ def reliability_diagrams(found: Mapping[str, Sequence[Bin]], colours: Mapping[st
             panel.set_xlabel("stated probability")
             _unit_square(panel)
         panels[0].set_ylabel("share that has it")
-        return svg(figure, name, f"Reliability diagrams of {', '.join(found)}: ten bins of equal size with intervals.")
+        return figure
+
+
+def confusion_figure(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> Figure:
+    """The confusion matrix: true labels as rows, most probable labels as columns, shaded by the share of the row.
+
+    Args:
+        labels: K names.
+        confusion: Counts of shape (K, K).
+    """
+    counts = np.array(confusion, dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 1.6 + 0.9 * len(labels)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+        panel = figure.subplots()
+        panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.5 else INK
+            panel.text(j, i, f"{counts[i, j]:,.0f}\n{100 * share:.1f} %", ha="center", va="center", color=colour)
+        names = [shown(label) for label in labels]
+        panel.set_xticks(range(len(labels)), names, rotation=20, ha="right")
+        panel.set_yticks(range(len(labels)), names)
+        panel.tick_params(length=0)
+        panel.set_xlabel("predicted label")
+        panel.set_ylabel("true label")
+        panel.spines[:].set_visible(False)
+        return figure
 
 
 def risk_against_coverage(found: triage_schema.RiskCoverage, name: str) -> Markup:

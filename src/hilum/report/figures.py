@@ -95,6 +95,15 @@ def shown(text: str, longest: int = 30) -> str:
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
+def on_paper(figure: Figure) -> Figure:
+    """A figure of a page as a program or a notebook shows it: on white, whatever lies behind."""
+    import matplotlib.pyplot as plt  # tells a notebook how to show figures
+
+    del plt
+    figure.set_facecolor("white")
+    return figure
+
+
 def share_text(count: int, total: int) -> str:
     """A count with its share: ``1,341 · 25.7 %``."""
     return f"{count:,} · {count / total:.1%}".replace("%", " %") if total else f"{count:,}"
@@ -244,13 +253,27 @@ def pie(slices: Sequence[Slice], name: str, description: str) -> Markup:
 
 
 def training_curves(history: Sequence[Mapping[str, float]], best_step: float | None, name: str) -> Markup:
-    """Fig. 4: loss, validation accuracy and learning rate against the optimiser's steps.
+    """Fig. 4: `history_figure` on a page.
+
+    Args:
+        history: One mapping a validation.
+        best_step: Where the kept checkpoint was written, if known.
+        name: Unique on the page.
+    """
+    described = f"Training and validation loss and validation accuracy at {len(history)} validations."
+    if any(best_step is not None and row.get("step") == best_step for row in history):
+        described += f" Kept checkpoint at step {best_step:.0f}."
+    with rc_context(STYLE):
+        return svg(history_figure(history, best_step), name, described)
+
+
+def history_figure(history: Sequence[Mapping[str, float]], best_step: float | None) -> Figure:
+    """Loss, validation accuracy and learning rate against the optimiser's steps.
 
     Args:
         history: One mapping a validation with ``step``, ``train_loss``, ``val_loss``,
             ``val_accuracy`` (0 to 1) and ``lr``; values may be missing or not a number.
         best_step: Where the kept checkpoint was written, if known.
-        name: Unique on the page.
     """
 
     def column(key: str) -> list[float]:
@@ -295,10 +318,7 @@ def training_curves(history: Sequence[Mapping[str, float]], best_step: float | N
         rate.set_xlabel("iterations (optimiser steps)")
         rate.xaxis.set_major_formatter(THOUSANDS)
         rate.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        described = f"Training and validation loss and validation accuracy at {len(steps)} validations."
-        if best:
-            described += f" Kept checkpoint at step {best[0]['step']:.0f}."
-        return svg(figure, name, described)
+        return figure
 
 
 def loss_scale(panel: Axes, values: Sequence[float]) -> None:

@@ -302,6 +302,26 @@ def resolve_key(key: str, value: str = "VALUE") -> str:
     raise RecipeError(_unknown(key, value), code="unknown-key")
 
 
+def change_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """A recipe with other values of some keys.
+
+    Args:
+        recipe: What is changed.
+        settings: Values by key, in full or by its last part.
+
+    Raises:
+        RecipeError: A key is unknown or ambiguous, or a value is impossible.
+    """
+    changed = recipe.model_dump()
+    for key, value in settings.items():
+        *tables, last = resolve_key(key, str(value)).split(".")
+        place = changed
+        for table in tables:
+            place = place[table]
+        place[last] = value
+    return parse_recipe(changed, f"recipe '{recipe.name}'")
+
+
 def short_key(key: str) -> str:
     """A key by its last part, where no other key of a recipe ends so."""
     last = key.rsplit(".", 1)[-1]

@@ -143,7 +143,7 @@ def _places(path: str, names: Mapping[str, list[str]]) -> list[str]:
 SHOWN = 3
 
 
-def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
+def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | None = None) -> Table:
     """Read a table with a column of image paths and one of labels, optionally of splits, patients and sources.
 
     Columns are recognised by their names, or are those that the options say. Other columns are kept in `Row.extra`.
@@ -154,6 +154,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
     Args:
         path: A text file in any encoding, with any usual separator (`open_text_table`).
         options: What the user says of it.
+        root: Folder that paths are relative to, if not the table's own.
 
     Raises:
         TableError: It is no table, was cut (`check_whole`), a column is missing or may be one of several, lines have
@@ -163,8 +164,9 @@ def read_csv_table(path: Path, options: ReadOptions | None = None) -> Table:
     text = open_text_table(path, partial(is_known, options=options))
     columns = choose_columns(text, options, partial(find_split_column, text))
     written_by_hilum = check_whole(text, columns.place["path"])
-    reading = _Reading(text, columns)
-    table = Table(path.parent, pack(reading.rows()), columns=text.header)
+    root = root or path.parent
+    reading = _Reading(text, columns, root)
+    table = Table(root, pack(reading.rows()), columns=text.header)
     table = as_meant(table) if written_by_hilum else table
     if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
@@ -194,25 +196,22 @@ class _Reading:
     Attributes:
         text: The table.
         columns: Which is which.
+        root: The folder that paths are relative to.
         numbers: The line of each row.
         splits: What stands in the column of splits, each with its first line.
         short: Lines with fewer cells than the header.
         recoded: The first cell that was not UTF-8, as it is read.
-        root: The table's folder.
-        real: Where the folders of absolute paths lie: relative to the table's, or as they are.
+        real: Where the folders of absolute paths lie: relative to the root, or as they are.
     """
 
     text: TextTable
     columns: Columns
+    root: Path
     numbers: array[int] = field(default_factory=partial(array, "q"))
     splits: dict[str, int] = field(default_factory=dict)
     short: list[int] = field(default_factory=list)
     recoded: str = ""
-    root: Path = field(init=False)
     real: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.root = self.text.path.parent
 
     def rows(self) -> Iterator[Row]:
         """Read the file once.

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from hilum.data.dataset import Row, Table, pack
 from hilum.data.dicom_header import LATERAL
+from hilum.data.frames import Frame, write_frame
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, is_dicom
 from hilum.data.label_names import several_in_words, tidy_labels
 from hilum.data.options import ReadOptions
@@ -125,6 +127,7 @@ def _filled(table: Table, found: Mapping[int, Mapping[str, str]], people: Mappin
         yield row
 
 
+FRAME = "data frame"  # what messages call it
 TABLE = "metadata"  # what a table beside the images is called, in any case
 ENDINGS = (".csv", ".tsv")
 SHOWN = 5
@@ -166,6 +169,35 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
         raise TableError(msg, code="missing", path=data)
     table = _read_folder(data, options) if data.is_dir() else read_csv_table(data, options)
+    return replace(_finished(table, data, options, progress), given=data, options=options)
+
+
+def read_frame(frame: Frame, options: ReadOptions | None = None, progress: Progress | None = None) -> Table:
+    """Read a dataset from a data frame, with the columns that a CSV table would have.
+
+    Args:
+        frame: A pandas or polars data frame with a column of image paths and one of labels, optionally of splits,
+            patients and sources. Paths are absolute, or relative to the current folder.
+        options: How to read it, where its columns do not say so themselves.
+        progress: Told while the headers of DICOM files are read.
+
+    Raises:
+        TableError: It is not a labelled dataset of two or more labels.
+        ExtraError: A file is DICOM, and the extra that reads those is not installed.
+    """
+    options, root = options or ReadOptions(), Path.cwd()
+    with TemporaryDirectory(prefix="hilum-") as folder:
+        file = Path(folder) / FRAME
+        write_frame(frame, file)
+        try:
+            table = _finished(read_csv_table(file, options, root), file, options, progress)
+        except TableError as error:
+            raise TableError(str(error).replace(str(file), FRAME), code=error.code) from error
+    return replace(table, options=options)
+
+
+def _finished(table: Table, data: Path, options: ReadOptions, progress: Progress | None) -> Table:
+    """What all datasets share once their rows are read: one spelling a label, and patients."""
     table = tidy_patients(tidy_labels(table))
     if len(table.labels) < 2:
         only = "".join(f" ('{printable(label)}')" for label in table.labels)
@@ -180,9 +212,7 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
     if several := several_in_words(table):
         note = f"{several}: an audit takes each for a label of its own, and a training refuses them"
         table = replace(table, notes=(*table.notes, note))
-    if options.patients == "auto":
-        table = recognise_patients(table)
-    return replace(table, given=data, options=options)
+    return recognise_patients(table) if options.patients == "auto" else table
 
 
 def _read_folder(data: Path, options: ReadOptions) -> Table:

@@ -1,0 +1,81 @@
+"""`hilum.audit`: what is wrong with a dataset."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hilum.api.datasets import Data, table_of, told
+from hilum.api.printed import Printed
+from hilum.audit.audit import Audit as Audited
+from hilum.audit.audit import audit as run_audit
+from hilum.audit.findings import AuditReport, Finding
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Audit(Printed):
+    """What an audit found.
+
+    Attributes:
+        report: Everything that ``audit.json`` holds, typed.
+    """
+
+    def __init__(self, audited: Audited) -> None:
+        self._audited = audited
+        self.report: AuditReport = audited.report
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings, the worst first."""
+        return tuple(self.report.findings)
+
+    def passed(self, gate: Literal["error", "warning"] = "error") -> bool:
+        """Whether nothing was found that is as bad as `gate`, or worse."""
+        return self.report.passed(gate)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``audit.json``."""
+        return self.report.to_json()
+
+    def to_html(self, path: str | PathLike[str]) -> Path:
+        """Write the page with the evidence, pictures included, as one HTML file.
+
+        Args:
+            path: File to write; a folder gets an ``audit.html``.
+
+        Returns:
+            The file.
+        """
+        from hilum.report.audit_page import write_audit_page
+
+        return write_audit_page(Path(path), self._audited)
+
+    def _table(self) -> RenderableType:
+        from hilum.report.audit_console import audit_lines
+
+        return audit_lines(self.report)
+
+    def __repr__(self) -> str:
+        counts = {name: sum(f.severity == name for f in self.findings) for name in ("error", "warning", "info")}
+        return f"<hilum.Audit of {self.report.data}: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + ">"
+
+
+def audit(data: Data, *, progress: bool = True) -> Audit:
+    """Find what is wrong with a dataset. Nothing is trained, and nothing is changed.
+
+    Args:
+        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`.
+        progress: Whether long work shows its progress on standard error.
+
+    Returns:
+        The findings with their evidence, the worst first.
+
+    Raises:
+        TableError: The data cannot be read at all.
+        ExtraError: A file is DICOM, and the extra that reads those is not installed.
+    """
+    teller = told(progress)
+    return Audit(run_audit(table_of(data, teller), progress=teller))

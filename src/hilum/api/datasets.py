@@ -1,0 +1,75 @@
+"""Datasets, from whatever a program has: a folder, a CSV table, a data frame, or a dataset that was read."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+from hilum.data.dataset import Table
+from hilum.data.frames import Frame, is_frame
+from hilum.data.options import ReadOptions
+from hilum.data.readers.read import read_frame, read_table
+from hilum.errors import UsageError
+from hilum.progress import Progress, progress_for_terminal
+
+Data = str | PathLike[str] | Frame | Table
+"""A dataset: a folder, a CSV table, a data frame of pandas or polars, or a `Dataset`."""
+
+
+def open_dataset(
+    data: Data,
+    *,
+    path_column: str = "",
+    label_column: str = "",
+    patient_column: str = "",
+    split_column: str = "",
+    patients: Literal["auto", "none"] = "auto",
+    progress: bool = True,
+) -> Table:
+    """Read a dataset of radiographs.
+
+    Args:
+        data: Folder of class folders; folder with a ``metadata.csv``; CSV table; or data frame of pandas or polars with
+            a column of image paths (absolute, or relative to the current folder) and one of labels.
+        path_column: Column of image paths, if it is not recognised by its name.
+        label_column: Column of labels, if it is not recognised.
+        patient_column: Column of patients, if it is not recognised.
+        split_column: Column of splits, if it is not recognised; ``none`` if there is none.
+        patients: ``auto`` to recognise patients by DICOM headers and file names where no column names them; ``none`` to
+            leave them unknown.
+        progress: Whether long work shows its progress on standard error.
+
+    Returns:
+        The dataset, one row an image; ``notes`` say how it was read.
+
+    Raises:
+        TableError: It is not a labelled dataset of two or more labels.
+        ExtraError: A file is DICOM, and the extra that reads those is not installed.
+    """
+    options = ReadOptions(path_column, label_column, patient_column, split_column, patients)
+    return table_of(data, told(progress), options)
+
+
+def table_of(data: Data, progress: Progress, options: ReadOptions | None = None) -> Table:
+    """Read a dataset, unless it was read already.
+
+    Raises:
+        UsageError: It is nothing that can be read.
+    """
+    if isinstance(data, Table):
+        return data
+    if isinstance(data, str | PathLike):
+        return read_table(Path(data), options, progress)
+    if is_frame(data):
+        return read_frame(data, options, progress)
+    msg = (
+        f"a {type(data).__name__} is no dataset. Give a folder, a CSV table, or a data frame of pandas or polars with a "
+        "column of image paths and one of labels."
+    )
+    raise UsageError(msg, code="no-dataset")
+
+
+def told(progress: bool) -> Progress:
+    """Whom long work tells how far it is: a terminal or notebook, or nobody."""
+    return progress_for_terminal() if progress else Progress()

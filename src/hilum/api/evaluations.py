@@ -1,0 +1,186 @@
+"""`hilum.evaluate`: how good a run is, or the predictions of any other model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hilum.api.datasets import Data, table_of, told
+from hilum.api.printed import Printed
+from hilum.api.trainings import open_run
+from hilum.data.frames import Frame
+from hilum.errors import UsageError
+from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.schema import Metrics
+from hilum.stats.records import Interval, Intervals
+from hilum.text import interval_text
+from hilum.training.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+
+class Evaluation(Printed):
+    """Measures of a classifier with their intervals, and the predictions behind them.
+
+    Attributes:
+        metrics: Everything that ``metrics.json`` holds, typed.
+        predictions: Probabilities and true labels, image by image.
+        folder: Where it was written; None if it was not.
+    """
+
+    def __init__(self, metrics: Metrics, predictions: Predictions, folder: Path | None = None) -> None:
+        self.metrics = metrics
+        self.predictions = predictions
+        self.folder = folder
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the probabilities."""
+        return tuple(self.metrics.labels)
+
+    @property
+    def accuracy(self) -> Interval:
+        """Share of images whose most probable label is the true one."""
+        return self.metrics.accuracy
+
+    @property
+    def balanced_accuracy(self) -> Interval:
+        """Mean of the labels' sensitivities."""
+        return self.metrics.balanced_accuracy
+
+    @property
+    def sensitivity(self) -> Intervals:
+        """Sensitivity (recall) by label: share of its images that are called so."""
+        return self.metrics.sensitivity
+
+    @property
+    def specificity(self) -> Intervals:
+        """Specificity by label: share of the other images that are not called so."""
+        return self.metrics.specificity
+
+    @property
+    def ppv(self) -> Intervals:
+        """Positive predictive value (precision) by label, at the frequencies of these images."""
+        return self.metrics.ppv
+
+    @property
+    def npv(self) -> Intervals:
+        """Negative predictive value by label, at the frequencies of these images."""
+        return self.metrics.npv
+
+    @property
+    def f1(self) -> Intervals:
+        """F1 by label: harmonic mean of precision and recall."""
+        return self.metrics.f1
+
+    @property
+    def auroc(self) -> Intervals:
+        """Area under the ROC curve by label, against all others."""
+        return self.metrics.auroc
+
+    @property
+    def auprc(self) -> Intervals:
+        """Average precision by label."""
+        return self.metrics.auprc
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``metrics.json``."""
+        return self.metrics.to_json()
+
+    def plot_roc(self) -> Figure:
+        """Draw ROC and precision-recall curves of every label, with 95 % bands."""
+        from hilum.report.evaluation_figures import curves_figure
+        from hilum.report.figures import label_colours, on_paper
+
+        return on_paper(curves_figure(self.metrics.curves, label_colours(self.labels)))
+
+    def plot_calibration(self) -> Figure:
+        """Draw the reliability diagram of every label: stated probability against observed share."""
+        from hilum.report.evaluation_figures import reliability_figure
+        from hilum.report.figures import label_colours, on_paper
+
+        return on_paper(reliability_figure(self.metrics.reliability, label_colours(self.labels)))
+
+    def plot_confusion_matrix(self) -> Figure:
+        """Draw the confusion matrix: true labels as rows, most probable labels as columns."""
+        from hilum.report.evaluation_figures import confusion_figure
+        from hilum.report.figures import on_paper
+
+        return on_paper(confusion_figure(self.labels, self.metrics.confusion))
+
+    def _table(self) -> RenderableType:
+        from hilum.report.evaluation_console import result_table
+
+        return result_table(self.metrics)
+
+    def __repr__(self) -> str:
+        return f"<hilum.Evaluation of {self.metrics.n_images:,} images: accuracy {interval_text(self.accuracy)}>"
+
+
+def evaluate(
+    run: Run | str | PathLike[str] | None = None,
+    data: Data | None = None,
+    *,
+    predictions: Frame | str | PathLike[str] | None = None,
+    split: str = "test",
+    out: str | PathLike[str] | None = None,
+    positive_label: str | None = None,
+    map_label: Mapping[str, str] | None = None,
+    prevalences: Sequence[float] = (),
+    progress: bool = True,
+) -> Evaluation:
+    """Measure how good a classifier is, with 95 % confidence intervals that count patients.
+
+    Either a run, on its own test patients or on other data; or the predictions of any model.
+
+    Args:
+        run: Finished run, or its folder.
+        data: Other dataset with the same labels; by default the run's own.
+        predictions: CSV table or data frame with the column ``label``, a column of probabilities a label, named by the
+            label or ``p:`` and the label, and optionally ``path``, ``patient_id`` and columns of subgroups.
+        split: Part of the data that is evaluated.
+        out: Folder to write to. By default a run is written to its own folder ``evaluation``, and predictions nowhere.
+        positive_label: Label of `predictions` that must not be missed; by default recognised by its name.
+        map_label: The run's label for labels of `data`; empty text to leave images out.
+        prevalences: Further prevalences for predictive values and net benefit, each in (0, 1).
+        progress: Whether long work shows its progress on standard error.
+
+    Returns:
+        Measures and predictions.
+
+    Raises:
+        UsageError: Neither a run nor predictions are given, or both.
+        RunError: The training is not finished, or its images are gone.
+        TableError: The predictions cannot be used.
+        SplitError: The split is empty, or holds labels that the run does not know.
+    """
+    if (run is None) == (predictions is None):
+        msg = "evaluate takes either a run or predictions=. Give one of them."
+        raise UsageError(msg, code="run-or-predictions")
+    teller, folder = told(progress), None if out is None else Path(out)
+    if predictions is not None:
+        from hilum.evaluation.external_predictions import measure_external, read_external, write_external
+
+        source = Path(predictions) if isinstance(predictions, str | PathLike) else predictions
+        given = read_external(source)
+        metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
+        if folder:
+            metrics = write_external(given, metrics, folder)
+        return Evaluation(metrics, given.predictions, folder)
+    from hilum.evaluation.evaluate import evaluate as run_evaluation
+
+    assert run is not None  # one of the two is given
+    found = run_evaluation(
+        open_run(run),
+        None if data is None else table_of(data, teller),
+        split=split,
+        out=folder,
+        mapping=map_label,
+        prevalences=prevalences,
+        progress=teller,
+    )
+    return Evaluation(found.metrics, found.predictions, found.folder)

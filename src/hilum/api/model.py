@@ -1,0 +1,205 @@
+"""`hilum.load`: a model file that answers, as scikit-learn's users expect; without PyTorch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.errors import ImageError, UsageError
+from hilum.serving.inputs import Source, find_files
+from hilum.serving.prediction import Prediction
+from hilum.serving.predictor import Predictor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from hilum.serving.explain import Explanation, Heatmap
+
+Images = str | PathLike[str] | bytes | ArrayLike | Iterable[Any]
+"""A path of a file or folder, an array of shape (H, W) or (N, H, W), or any number of paths, bytes or arrays (H, W)."""
+
+
+class Explained:
+    """An answer about one radiograph, with heatmaps of what speaks for it.
+
+    Attributes:
+        prediction: The answer.
+        heatmaps: One for each decision of the network.
+        method: ``activation`` or ``occlusion``.
+    """
+
+    def __init__(self, explanation: Explanation, image: Image) -> None:
+        self.prediction: Prediction = explanation.answer
+        self.heatmaps: tuple[Heatmap, ...] = explanation.heatmaps
+        self.method: str = explanation.method
+        self.image: Image = image
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.image.save(file, "PNG")
+        return file.getvalue()
+
+
+class Model:
+    """A model file that answers about radiographs.
+
+    Args:
+        source: Model file, its folder or its bytes; ``hf://owner/name``; None for the model that comes with hilum.
+        threads: Number of threads; by default as many as this process may use cores.
+
+    Raises:
+        ModelFileError: There is none, or it is damaged.
+    """
+
+    def __init__(self, source: str | PathLike[str] | bytes | None = None, *, threads: int | None = None) -> None:
+        path = source if isinstance(source, str | bytes | None) else Path(source)
+        self._predictor = Predictor(path, threads=threads)
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """The labels, shape (K,), in the order of the columns of `predict_proba`."""
+        return np.array(self._predictor.model_file.labels)
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._predictor.model_file.name
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the model file, in hexadecimal."""
+        return self._predictor.model_file.sha256
+
+    def predict_proba(self, X: Images) -> NDArray[np.float32]:  # noqa: N803 - scikit-learn's name
+        """Probabilities of the labels.
+
+        Args:
+            X: Path of a file or folder; array of shape (H, W) or (N, H, W) in bytes, integers of 16 bits or floats
+                between 0 and 1; or any number of paths, bytes and arrays.
+
+        Returns:
+            Of shape (N, K), in [0, 1]; each row sums to 1.
+
+        Raises:
+            ImageError: An image cannot be read.
+            UsageError: `X` is nothing that can be read.
+        """
+        rows = [[found.probabilities[label] for label in self.classes_] for found in self._answers(X)]
+        return np.array(rows, np.float32).reshape(len(rows), len(self.classes_))
+
+    def predict(self, X: Images) -> NDArray[np.str_]:  # noqa: N803
+        """The most probable label of each image, shape (N,).
+
+        Args:
+            X: As `predict_proba` takes it.
+
+        Raises:
+            ImageError: An image cannot be read.
+            UsageError: `X` is nothing that can be read.
+        """
+        return np.array([found.label for found in self._answers(X)], dtype=self.classes_.dtype)
+
+    def triage(self, X: Images) -> list[Prediction]:  # noqa: N803
+        """Triage decision of each image: flag, clear, abstain or undecided, with the reason.
+
+        Args:
+            X: As `predict_proba` takes it.
+
+        Returns:
+            One prediction an image; one that cannot be read has an ``error`` and no decision.
+
+        Raises:
+            UsageError: `X` is nothing that can be read.
+        """
+        return list(self._predictor.predict_many(sources_of(X)))
+
+    def explain(self, X: Images, *, method: str | None = None) -> list[Explained]:  # noqa: N803
+        """Where the reasons of each answer lie.
+
+        Args:
+            X: As `predict_proba` takes it.
+            method: ``activation`` or ``occlusion``; by default activation maps where the network has them.
+
+        Returns:
+            One an image; a notebook shows it as a picture.
+
+        Raises:
+            ImageError: An image cannot be read.
+            UsageError: There is no such method, or `X` is nothing that can be read.
+        """
+        from hilum.serving.explain import draw, explain
+
+        found = [explain(self._predictor, source, method=method) for source in sources_of(X)]
+        return [Explained(one, draw(one, self._predictor.model_file)) for one in found]
+
+    def _answers(self, images: Images) -> Iterator[Prediction]:
+        for found in self._predictor.predict_many(sources_of(images)):
+            if found.error:
+                msg = f"{found.path}: {found.error}"
+                raise ImageError(msg, path=found.path)
+            yield found
+
+    def __repr__(self) -> str:
+        return f"<hilum.Model {self.name}: {', '.join(self.classes_)}>"
+
+
+def sources_of(images: Images) -> list[Source]:
+    """Single images, from all that can be given for several.
+
+    Raises:
+        UsageError: It is nothing that can be read.
+    """
+    if isinstance(images, bytes):
+        return [images]
+    if isinstance(images, str | PathLike):
+        path = Path(images)
+        return list(find_files([path])) if path.is_dir() else [path]
+    if hasattr(images, "__array__") and not _holds_names(images):
+        array = np.asarray(images)
+        colour = array.ndim == 3 and array.shape[2] in (3, 4)
+        if array.ndim == 2 or colour:
+            return [array]
+        if array.ndim in (3, 4):
+            return list(array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array)
+        msg = f"an array of shape {array.shape}: give (H, W), (N, H, W) or (N, H, W, 3)."
+        raise UsageError(msg, code="wrong-shape")
+    if not isinstance(images, Iterable):
+        msg = f"a {type(images).__name__} is no image. Give paths, bytes, or arrays of shape (H, W)."
+        raise UsageError(msg, code="no-images")
+    return [_source(image) for image in images]
+
+
+def _holds_names(images: Any) -> bool:
+    """Whether an array or a column of a data frame holds paths."""
+    return np.asarray(images).dtype.kind in "UOT"
+
+
+def _source(image: Any) -> Source:
+    if isinstance(image, str | bytes):
+        return image
+    if isinstance(image, PathLike):
+        return Path(image)
+    if hasattr(image, "__array__"):
+        return np.asarray(image)
+    msg = f"a {type(image).__name__} is no image. Give paths, bytes, or arrays of shape (H, W)."
+    raise UsageError(msg, code="no-images")
+
+
+def load(model: str | PathLike[str] | bytes | None = None, *, threads: int | None = None) -> Model:
+    """Open a model file.
+
+    Args:
+        model: Model file, its folder or its bytes; ``hf://owner/name``; None for the model that comes with hilum.
+        threads: Number of threads; by default as many as this process may use cores.
+
+    Raises:
+        ModelFileError: There is none, or it is damaged.
+        ExtraError: It lies on a hub, and the extra ``[hub]`` is not installed.
+    """
+    return Model(model, threads=threads)

@@ -1,0 +1,41 @@
+"""Results that print as tables on a terminal and show as tables in a notebook."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+WIDTH = 110  # characters; the tables of the command line are made for 80 to 120
+CODE = (
+    '<pre style="white-space:pre;overflow-x:auto;line-height:normal;'
+    "font-family:Menlo,'DejaVu Sans Mono',consolas,'Courier New',monospace\">{code}</pre>"
+)
+
+
+class Printed(ABC):
+    """Something with a table: `print` shows it, and so does a notebook."""
+
+    @abstractmethod
+    def _table(self) -> RenderableType:
+        """What the command line prints about it."""
+
+    def __str__(self) -> str:
+        console, written = _console()
+        console.print(self._table())
+        return written.getvalue().rstrip()
+
+    def _repr_html_(self) -> str:
+        console, _ = _console()
+        console.print(self._table())
+        return console.export_html(inline_styles=True, code_format=CODE)
+
+
+def _console() -> tuple[Console, io.StringIO]:
+    from rich.console import Console
+
+    written = io.StringIO()
+    return Console(file=written, record=True, width=WIDTH, highlight=False, emoji=False), written

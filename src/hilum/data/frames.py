@@ -1,0 +1,51 @@
+"""Data frames of pandas and polars, which hilum takes and gives without needing either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hilum.errors import ExtraError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Frame(Protocol):
+    """A pandas or polars data frame."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+    def __len__(self) -> int: ...
+
+
+def is_frame(value: object) -> bool:
+    """Whether a value is a data frame of pandas or polars."""
+    return hasattr(value, "columns") and (hasattr(value, "write_csv") or hasattr(value, "to_csv"))
+
+
+def write_frame(frame: Frame, file: Path) -> None:
+    """Write a data frame as CSV, without an index."""
+    written: Any = frame
+    if hasattr(written, "write_csv"):  # polars
+        written.write_csv(file)
+    else:
+        written.to_csv(file, index=False)
+
+
+def to_pandas(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
+    """A pandas data frame of columns by name.
+
+    Raises:
+        ExtraError: pandas is not installed.
+    """
+    if find_spec("pandas") is None:
+        msg = "a data frame takes pandas: pip install pandas"
+        raise ExtraError(msg)
+    import pandas
+
+    return pandas.DataFrame(dict(columns))

@@ -1,0 +1,309 @@
+"""Predictions of a model that hilum did not train: read from a table, measured as hilum's own are."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.data.dataset import Row
+from hilum.data.frames import Frame, write_frame
+from hilum.data.labels import default_positive, is_healthy, order_labels
+from hilum.data.readers.columns import NAMES, plain
+from hilum.data.readers.text_table import TextTable, open_text_table
+from hilum.decision.operating_point import are_probabilities
+from hilum.errors import RunError, TableError, UsageError
+from hilum.evaluation.performance import details, measure
+from hilum.evaluation.predictions import FILE as PREDICTIONS_FILE
+from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.schema import FileFacts, Metrics
+from hilum.evaluation.subgroups import columns_of, measure_subgroups
+from hilum.files import as_bytes, saving_together, stated
+from hilum.outputs import METRICS, PREDICTIONS, check_folder, from_cell
+from hilum.stats.prevalence import with_stated
+from hilum.text import plural, printable
+
+METRICS_FILE = "metrics.json"
+PREFIX = "p:"  # before a label, in the name of a column of probabilities
+OURS = "predicted"  # the most probable label, which hilum's own tables name beside the probabilities
+TOLERANCE = 1e-3  # by which a row's sum may differ from one: tables hold three decimals and more
+FRAME = "data frame"
+FEWEST = 2
+REMEDY = "one column a label, named LABEL or p:LABEL, beside the column `label`"
+
+
+@dataclass(frozen=True)
+class ExternalPredictions:
+    """Predictions from a table, and what the table says besides.
+
+    Attributes:
+        predictions: Of N images, K labels.
+        columns: Further columns, N values each, for subgroups.
+        name: What messages and reports call the table.
+        notes: How it was read.
+    """
+
+    predictions: Predictions
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_external(source: Path | Frame) -> ExternalPredictions:
+    """Read predictions of any model.
+
+    The columns: ``label``, the true label of each image; for each label a column of its probabilities, named by the
+    label or ``p:`` and the label; optionally ``path`` and ``patient_id``, under these or the usual other names. Other
+    columns are subgroups. An image that is listed again with
+    the same cells counts once.
+
+    Args:
+        source: A text table in any encoding and with any usual separator, or a data frame of pandas or polars.
+
+    Raises:
+        TableError: A column is missing, a label has no column, an image is listed twice with different cells, or a row
+            holds numbers that are no probabilities or do not sum to one.
+    """
+    if isinstance(source, Path):
+        return _read(source, source.name, str(source))
+    with TemporaryDirectory(prefix="hilum-") as folder:
+        file = Path(folder) / "predictions.csv"
+        write_frame(source, file)
+        return _read(file, FRAME, FRAME)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The number of each column, by what it holds."""
+
+    label: int
+    probabilities: Mapping[str, int]
+    path: int | None
+    patient: int | None
+    others: Mapping[str, int]
+
+
+def _read(file: Path, name: str, shown: str) -> ExternalPredictions:
+    text = open_text_table(file, partial(_is_known))
+    lines = [(number, [from_cell(cell) for cell in cells]) for number, cells in text.lines()]
+    if not lines:
+        msg = f"{shown}: a header, but no rows. List one image a line."
+        raise TableError(msg, code="no-rows", path=file)
+    for number, cells in lines:
+        if len(cells) != len(text.header):
+            msg = f"{shown}, line {number}: {len(cells)} cells under a header of {len(text.header)}. Correct the line."
+            raise TableError(msg, code="uneven-row", path=file)
+    places = _places(text, lines, shown)
+    lines, notes = _each_once(lines, places, shown)
+    labels = order_labels(places.probabilities)
+    index = {label: k for k, label in enumerate(labels)}
+    stated = np.array([[_number(cells[places.probabilities[label]]) for label in labels] for _, cells in lines])
+    _check_rows(stated, lines, labels, shown)
+    paths = [cells[places.path] if places.path is not None else f"row {number}" for number, cells in lines]
+    patients = [cells[places.patient] if places.patient is not None else "" for _, cells in lines]
+    truth = [index[cells[places.label]] for _, cells in lines]
+    predictions = Predictions(
+        labels, tuple(paths), tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
+    )
+    rows = [Row(path, "", extra=_extra(cells, places)) for path, (_, cells) in zip(paths, lines, strict=True)]
+    return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes))
+
+
+def _is_known(name: str) -> bool:
+    return any(plain(name) in names for names in NAMES.values()) or name.startswith(PREFIX)
+
+
+def _role(text: TextTable, role: str) -> int | None:
+    """The column of a role: by hilum's name for it first, then by the usual others, in their order."""
+    names = [plain(column) for column in text.header]
+    return next((names.index(known) for known in NAMES[role] if known in names), None)
+
+
+def _places(text: TextTable, lines: Sequence[tuple[int, list[str]]], shown: str) -> _Places:
+    again = [name for name, count in Counter(text.header).items() if count > 1]
+    if again:
+        msg = f"{shown}: two columns are called '{printable(again[0])}'. Rename one."
+        raise TableError(msg, code="doubled-column")
+    header = {name: number for number, name in enumerate(text.header)}
+    label = header.get("label", _role(text, "label"))
+    if label is None:
+        msg = f"{shown}: no column `label`, the true label of each image; its columns: {text.columns}. Add it."
+        raise TableError(msg, code="no-label-column")
+    truths = {cells[label]: number for number, cells in reversed(lines)}
+    if "" in truths:
+        msg = f"{shown}, line {truths['']}: no label. Fill the cell, or remove the line."
+        raise TableError(msg, code="no-label")
+    found = {from_cell(name.removeprefix(PREFIX)): at for name, at in header.items() if name.startswith(PREFIX)}
+    found = found or {name: header[name] for name in truths if name in header and header[name] != label}
+    missing = sorted(set(truths) - set(found))
+    if not found or missing:
+        what = (
+            f"no column holds probabilities; its columns: {text.columns}"
+            if not found
+            else f"line {truths[missing[0]]}: the label '{printable(missing[0])}' has no column of probabilities "
+            f"(there are: {', '.join(map(printable, found))})"
+        )
+        msg = f"{shown}{': ' if not found else ', '}{what}. Give {REMEDY}."
+        raise TableError(msg, code="no-probabilities" if not found else "unknown-label")
+    if len(found) < FEWEST:
+        msg = (
+            f"{shown}: probabilities of one label ('{printable(next(iter(found)))}'). Give {REMEDY}, also of the other."
+        )
+        raise TableError(msg, code="single-label")
+    path, patient = _role(text, "path"), _role(text, "patient_id")
+    used = {label, path, patient, *found.values()}
+    others = {name: at for name, at in header.items() if at not in used and name and name != OURS}
+    return _Places(label, found, path, patient, others)
+
+
+def _each_once(
+    lines: Sequence[tuple[int, list[str]]], places: _Places, shown: str
+) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """The lines without repetitions of an image, and what is to be said of those."""
+    if places.path is None:
+        return list(lines), []
+    first: dict[str, tuple[int, list[str]]] = {}
+    kept = []
+    for number, cells in lines:
+        path = cells[places.path]
+        if not path:
+            msg = f"{shown}, line {number}: no path. Fill the cell, or leave the column out."
+            raise TableError(msg, code="no-path")
+        before, same = first.setdefault(path, (number, cells))
+        if before == number:
+            kept.append((number, cells))
+        elif same != cells:
+            where = f"{shown}, lines {before} and {number}"
+            msg = f"{where}: '{printable(path)}' is listed again with other values. Keep one."
+            raise TableError(msg, code="contradicting-rows")
+    again = len(lines) - len(kept)
+    return kept, [f"{plural(again, 'row')} repeat an image that is listed already, and count once"] if again else []
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _check_rows(
+    stated: NDArray[np.float64], lines: Sequence[tuple[int, list[str]]], labels: Sequence[str], shown: str
+) -> None:
+    wrong = np.flatnonzero(~are_probabilities(stated, TOLERANCE))
+    if not len(wrong):
+        return
+    first = int(wrong[0])
+    values, where = stated[first], f"{shown}, line {lines[first][0]}"
+    of_all = f" ({plural(len(wrong), 'line')} of {len(lines):,} so)" if len(wrong) > 1 else ""
+    outside = next((k for k, value in enumerate(values) if not 0 <= value <= 1), None)
+    if outside is None:
+        msg = (
+            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: give "
+            "the softmax over labels, not scores of independent findings."
+        )
+        raise TableError(msg, code="sum-not-one")
+    cell = "no number" if math.isnan(values[outside]) else f"{values[outside]:g}, outside 0 to 1"
+    msg = f"{where}: the probability of '{printable(labels[outside])}' is {cell}{of_all}. Give probabilities."
+    raise TableError(msg, code="no-probability")
+
+
+def _extra(cells: Sequence[str], places: _Places) -> dict[str, str]:
+    return {name: cells[at] for name, at in places.others.items()}
+
+
+def roles_in(labels: Sequence[str], positive_label: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """The positive label and the healthy ones.
+
+    Args:
+        labels: Of the predictions.
+        positive_label: As the user states it; None to recognise it by its name, ``none`` for none.
+
+    Raises:
+        UsageError: There is no such label.
+    """
+    if positive_label not in (None, "none", *labels):
+        msg = f"positive label '{positive_label}': not among the labels ({', '.join(labels)}). Name one of them."
+        raise UsageError(msg, code="no-such-label")
+    positive = (
+        default_positive(labels) if positive_label is None else None if positive_label == "none" else positive_label
+    )
+    return positive, tuple(label for label in labels if is_healthy(label) and label != positive)
+
+
+def measure_external(
+    given: ExternalPredictions, *, positive_label: str | None = None, prevalences: Sequence[float] = ()
+) -> Metrics:
+    """The measures of `hilum evaluate` that need nothing but predictions.
+
+    Args:
+        given: As `read_external` gives them.
+        positive_label: Label that must not be missed; None to recognise it by its name, ``none`` for none.
+        prevalences: Further prevalences for predictive values, each in (0, 1).
+
+    Returns:
+        With intervals, calibration, curves and subgroups; without operating point, abstention and shortcut baselines,
+        which need the model or the images.
+
+    Raises:
+        UsageError: There is no such label, or a prevalence is not between 0 and 1.
+    """
+    predictions = given.predictions
+    positive, healthy = roles_in(predictions.labels, positive_label)
+    known = sum(map(bool, predictions.patients))
+    notes = list(given.notes)
+    if known < len(predictions.patients):
+        whose = (
+            "no column names patients" if not known else f"{len(predictions.patients) - known:,} rows name no patient"
+        )
+        notes.append(f"{whose}: each such image counts as a patient, and intervals may be too narrow")
+    found = {
+        "name": given.name,
+        "split": "all",
+        **measure(predictions, positive_label=positive, prevalences=with_stated(prevalences)).given(),
+        **details(predictions),
+        "data": {"root": None, "digest": None, "notes": notes},
+        "healthy": list(healthy),
+        "subgroups": measure_subgroups(predictions, given.columns, positive),
+    }
+    return Metrics.model_validate(found)
+
+
+OUTPUTS = {METRICS_FILE: METRICS, PREDICTIONS_FILE: PREDICTIONS}
+
+
+def write_external(given: ExternalPredictions, metrics: Metrics, folder: Path) -> Metrics:
+    """Write ``metrics.json`` and ``predictions.csv``.
+
+    Args:
+        given: The predictions.
+        metrics: What was measured of them.
+        folder: Is made, or holds files of an earlier evaluation, which are written over.
+
+    Returns:
+        The metrics, with the hash of the table beside them.
+
+    Raises:
+        RunError: It cannot be written.
+        UsageError: The folder holds other files of these names.
+    """
+    check_folder(folder, OUTPUTS)
+    table = given.predictions.to_csv()
+    files = {PREDICTIONS_FILE: FileFacts(**stated(table, len(given.predictions.paths)))}
+    metrics = metrics.model_copy(update={"files": files})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with saving_together(folder) as save:
+            save(PREDICTIONS_FILE, table)
+            save(METRICS_FILE, as_bytes(metrics.to_json()))
+    except OSError as error:
+        msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
+        raise RunError(msg) from error
+    return metrics
