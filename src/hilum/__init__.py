@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from hilum.api.datasets import open_dataset
     from hilum.api.evaluations import Evaluation, evaluate
     from hilum.api.model import Model, load
-    from hilum.api.trainings import Run, open_run, train
+    from hilum.api.runs import Run, open_run
+    from hilum.api.trainings import train
     from hilum.data.dataset import Table as Dataset
     from hilum.errors import HilumError
     from hilum.serving.prediction import Prediction
@@ -60,7 +61,8 @@ _MODULES = {
     "hilum.api.datasets": ("open_dataset",),
     "hilum.api.evaluations": ("Evaluation", "evaluate"),
     "hilum.api.model": ("Model", "load"),
-    "hilum.api.trainings": ("Run", "open_run", "train"),
+    "hilum.api.runs": ("Run", "open_run"),
+    "hilum.api.trainings": ("train",),
     "hilum.data.dataset": ("Dataset",),
     "hilum.errors": ("HilumError",),
     "hilum.serving.prediction": ("Prediction",),
@@ -74,7 +76,10 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    from hilum.extras import explaining
+
+    with explaining(f"hilum.{name}"):
+        found = globals()[name] = getattr(import_module(_PLACES[name]), name)
     return found
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from hilum.api.datasets import Data, table_of, told
 from hilum.api.printed import Printed
-from hilum.api.trainings import open_run
+from hilum.api.runs import open_run
 from hilum.data.frames import Frame
 from hilum.errors import UsageError
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import Metrics
+from hilum.extras import explaining
 from hilum.stats.records import Interval, Intervals
 from hilum.text import interval_text
 from hilum.training.run import Run
@@ -171,7 +172,8 @@ def evaluate(
         if folder:
             metrics = write_external(given, metrics, folder)
         return Evaluation(metrics, given.predictions, folder)
-    from hilum.evaluation.evaluate import evaluate as run_evaluation
+    with explaining("the evaluation of a run"):
+        from hilum.evaluation.evaluate import evaluate as run_evaluation
 
     assert run is not None  # one of the two is given
     found = run_evaluation(

@@ -11,6 +11,7 @@ import typer
 
 from hilum.data.options import ReadOptions
 from hilum.errors import HilumError, UsageError
+from hilum.extras import explained
 from hilum.text import printable
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, 
     if isinstance(error, HilumError):
         kind = "usage" if isinstance(error, UsageError) else "error"
         return f"{kind}: {printable(str(error))}", error.exit_code
+    if isinstance(error, ModuleNotFoundError):
+        missing = explained(error, f"hilum {arguments[0]}" if arguments else "hilum")
+        return (f"error: {missing}", missing.exit_code) if missing else (None, 1)
     if isinstance(error, MISUSED):
         return _misused(error, arguments), 2
     if isinstance(error, OSError):  # a full disk, a folder that is a file, missing permissions

@@ -10,7 +10,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from threading import BoundedSemaphore, Lock, Timer
 from typing import Any, BinaryIO
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 
 from hilum.data.images import Picture, read_bytes
 from hilum.data.process_pool import bound_process, start_python, usable_cores
-from hilum.errors import ExtraError, ImageError, PassingImageError
+from hilum.errors import ImageError, PassingImageError
+from hilum.extras import require
 
 SECONDS = 20  # of processor time for one file; a large radiograph takes two
 PATIENCE = 3 * SECONDS  # seconds on the clock: others may be using the cores
@@ -301,6 +301,4 @@ def require_extra(name: str) -> None:
     Raises:
         ExtraError: The extra ``[dicom]`` is not installed.
     """
-    if find_spec("pydicom") is None:
-        msg = f"{name}: a DICOM object; reading these takes: pip install 'hilum[dicom]'"
-        raise ExtraError(msg)
+    require("dicom", f"{name}: a DICOM object, and reading it")

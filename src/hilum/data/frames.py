@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hilum.errors import ExtraError
+from hilum.extras import require
 
 if TYPE_CHECKING:
     import pandas
@@ -43,9 +42,7 @@ def to_pandas(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
     Raises:
         ExtraError: pandas is not installed.
     """
-    if find_spec("pandas") is None:
-        msg = "a data frame takes pandas: pip install pandas"
-        raise ExtraError(msg)
+    require("frames", "a data frame")
     import pandas
 
     return pandas.DataFrame(dict(columns))

@@ -206,8 +206,8 @@ def _check_rows(
     outside = next((k for k, value in enumerate(values) if not 0 <= value <= 1), None)
     if outside is None:
         msg = (
-            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: give "
-            "the softmax over labels, not scores of independent findings."
+            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: "
+            "give the softmax over labels, not scores of independent findings."
         )
         raise TableError(msg, code="sum-not-one")
     cell = "no number" if math.isnan(values[outside]) else f"{values[outside]:g}, outside 0 to 1"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.errors import RecipeError
+from hilum.extras import require
 from hilum.models.compact import Compact
 from hilum.models.stages import Cascade, Ensemble
 from hilum.models.vgg import VGG16BN
@@ -99,6 +100,7 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
     if name in OWN:
         factory, wanted = OWN[name], {"n_labels": n_labels, "size": size, **options}
     elif name.removeprefix(MONAI_PREFIX) in MONAI and name.startswith(MONAI_PREFIX):
+        require("monai", f"the network {name}")
         from monai.networks import nets  # 2.7 s: only for those who ask for it
 
         kind, extra = MONAI[name.removeprefix(MONAI_PREFIX)]

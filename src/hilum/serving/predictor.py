@@ -6,7 +6,6 @@ from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -20,6 +19,7 @@ from hilum.data.process_pool import usable_cores
 from hilum.decision.ood import ARRAYS, SIDE, Reference
 from hilum.decision.operating_point import why_no_probabilities
 from hilum.errors import ExtraError, ImageError, ModelFileError
+from hilum.extras import require
 from hilum.serving.inputs import Source, name_of, read_source
 from hilum.serving.model_file import ModelFile, malformed, open_model_file, shipped_model
 from hilum.serving.prediction import Prediction, decide
@@ -340,9 +340,7 @@ def fetch(name: str) -> Path:
         ExtraError: The extra ``[hub]`` is not installed.
         ModelFileError: There is no such repository, it holds no model file, or it cannot be reached.
     """
-    if find_spec("huggingface_hub") is None:
-        msg = f"{name}: loading from a hub takes: pip install 'hilum[hub]'"
-        raise ExtraError(msg)
+    require("hub", f"{name}: loading from a hub")
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

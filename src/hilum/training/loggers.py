@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.errors import ExtraError, UsageError
+from hilum.errors import UsageError
+from hilum.extras import require
 from hilum.training.run import Run
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def check_loggers(names: Sequence[str]) -> None:
         if name not in MAKERS:
             msg = f"--logger {name}: no such logger. Choose {', '.join(MAKERS)}."
             raise UsageError(msg)
-        if find_spec(name) is None:
-            msg = f"--logger {name}: the package {name} is not installed. Install it with: pip install 'hilum[loggers]'"
-            raise ExtraError(msg)
+        require("loggers", f"--logger {name}", name)
 
 
 def make_loggers(run: Run, names: Sequence[str]) -> list[Logger]:

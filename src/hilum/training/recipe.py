@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hilum.data.preprocessing import Preprocessing
@@ -185,6 +184,8 @@ class Recipe(_Part):
 
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""
+        import tomli_w
+
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.audit.findings import Finding, LabelIssues, Severity, UnlikelyLabel
 from hilum.data.dataset import Table
-from hilum.errors import ExtraError
+from hilum.extras import require
 
 MANY = 0.01  # share of the judged images from which suspects are a warning
 EXAMPLES = 5
@@ -93,9 +92,7 @@ def require_cleanlab() -> None:
     Raises:
         ExtraError: It is not.
     """
-    if find_spec("cleanlab") is None:
-        msg = "cleanlab, which finds label errors, is not installed. Install it with: pip install 'hilum[labels]'"
-        raise ExtraError(msg)
+    require("labels", "the search for label errors")
 
 
 def find_label_errors(table: Table, opinion: OutOfSample) -> LabelErrors:

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from hilum.extras import install
+
 Floats = NDArray[np.float32]
 
 UNITS = 160  # crops are counted in 160ths of the side, so that all matrices can be kept
@@ -202,7 +204,6 @@ class Among:
 
 MANY = 20_000  # images from which an index is quicker than all pairs
 VISITED = 16  # cells that a query visits: copies lie in the first few
-INSTALL = "pip install 'hilum[faiss]'"
 Ints = NDArray[np.intp]
 
 
@@ -218,7 +219,7 @@ def remark(images: int) -> str:
         return ""
     return (
         f"{images:,} images were compared pair by pair, for which the time grows with the square of their number; "
-        f"with faiss it does not: {INSTALL}"
+        f"with faiss it does not: {install('faiss')}"
     )
 
 

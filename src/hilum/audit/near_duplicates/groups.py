@@ -15,11 +15,12 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hilum.audit.near_duplicates.codes import INSTALL, MANY, has_faiss
+from hilum.audit.near_duplicates.codes import MANY, has_faiss
 from hilum.audit.near_duplicates.search import CHANGES, find_copies
 from hilum.data.cache import Images, one_at_a_time, release
 from hilum.data.cache_files import cache_folder, make_private
 from hilum.data.splits import components
+from hilum.extras import install
 from hilum.files import open_regular, saving
 from hilum.progress import Progress
 
@@ -115,7 +116,7 @@ def _group(parts: Sequence[Thumbnails], how: Literal["near", "identical"], progr
     if len(alone) >= MANY and not has_faiss():
         note = (
             f"near-duplicates were not looked for, only equal pixels: comparing {len(alone):,} images needs faiss "
-            f"({INSTALL})"
+            f"({install('faiss')})"
         )
         return Groups(tuple(first.tolist()), (PIXELS,), note)
     pairs = alone[_kept_pairs(parts, alone, progress)]
