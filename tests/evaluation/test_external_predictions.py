@@ -61,7 +61,11 @@ def test_the_figures_are_those_of_scikit_learn(frame, tmp_path):
 
 def test_a_frame_a_csv_and_hilums_own_table_say_the_same(frame, tmp_path):
     of_csv = read_external(written(frame, tmp_path))
-    for other in (frame, pl.DataFrame(frame.to_dict("list")), frame.rename(columns=lambda name: name.removeprefix("p:"))):
+    for other in (
+        frame,
+        pl.DataFrame(frame.to_dict("list")),
+        frame.rename(columns=lambda name: name.removeprefix("p:")),
+    ):
         assert np.array_equal(read_external(other).predictions.probabilities, of_csv.predictions.probabilities)
         assert read_external(other).predictions.patients == of_csv.predictions.patients
     metrics = write_external(of_csv, measure_external(of_csv), tmp_path / "out")

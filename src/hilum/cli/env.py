@@ -35,8 +35,7 @@ def environment() -> Iterator[tuple[str, str]]:
         import torch
 
         yield "GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none that PyTorch can use"
-    for name, found in _installed(BASE).items():
-        yield name, found
+    yield from _installed(BASE).items()
     for extra, packages in EXTRAS.items():
         found = _installed(packages)
         missing = [package for package in packages if package not in found]
