@@ -125,5 +125,6 @@ class RadiographClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             sklearn.exceptions.NotFittedError: `fit` was not called.
             ImageError: An image cannot be read.
         """
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        columns = self.predict_proba(X).argmax(axis=1)
+        chosen: NDArray[Any] = self.classes_[columns]
         return chosen
