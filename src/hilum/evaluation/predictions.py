@@ -8,7 +8,6 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Table, owner
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import CheckpointError, RunError
+from hilum.evaluation.schema import FileFacts
 from hilum.files import LARGEST_TABLE, read_whole, save_bytes, settle
 from hilum.models.stages import WithFeatures
 from hilum.outputs import cell, from_cell
@@ -113,11 +113,11 @@ def read_predictions(path: Path) -> Predictions:
             beside it speak (those of versions before say nothing of it).
     """
     settle(path.parent)
-    beside, known = _stated(path)
     try:
+        beside, known = _stated(path)
         content = read_whole(path, LARGEST_TABLE)
-        if known and hashlib.sha256(content).hexdigest() != known["sha256"]:
-            msg = f"not the table of {known['rows']} images that {beside} beside it is about: cut, edited, or another"
+        if known and hashlib.sha256(content).hexdigest() != known.sha256:
+            msg = f"not the table of {known.rows} images that {beside} beside it is about: cut, edited, or another"
             raise ValueError(msg)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""))
         columns = [name for name in reader.fieldnames or () if name.startswith("p:")]
@@ -147,13 +147,13 @@ def read_predictions(path: Path) -> Predictions:
         raise RunError(msg, code="damaged-predictions", path=path) from error
 
 
-def _stated(path: Path) -> tuple[str, dict[str, Any]]:
-    """The file beside a table that says how many rows it has and its hash, and what it says; empty where none does."""
+def _stated(path: Path) -> tuple[str, FileFacts | None]:
+    """The file beside a table that says how many rows it has and its hash, and what it says; None where none does."""
     for name in COMPANIONS:
         files = read_json(path.with_name(name)).get("files")
         if isinstance(files, dict) and isinstance(files.get(path.name), dict):
-            return name, files[path.name]
-    return "", {}
+            return name, FileFacts.model_validate(files[path.name])
+    return "", None
 
 
 def predict(
@@ -189,7 +189,7 @@ def _predict(
     progress = progress or Progress()
     network = build_for(run.recipe, labels)
     load_weights(network, run.best)
-    if run.finished and weights_sha256(network) != run.environment["weights_sha256"]:
+    if run.finished and weights_sha256(network) != run.environment.weights_sha256:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.audit.findings import said_briefly
+from hilum.audit.findings import KnownIssues, said_briefly
 from hilum.data.labels import last_component
 from hilum.data.patients import in_words
 from hilum.evaluation.certificate_check import verdict_of
@@ -175,13 +174,13 @@ def result_table(metrics: Metrics) -> RenderableType:
     return Group("", heading, *data_errors(metrics.audit), *first, *tables, *_sentences(metrics, alarms), "")
 
 
-def data_errors(audit: dict[str, Any] | None) -> list[str]:
+def data_errors(audit: KnownIssues | None) -> list[str]:
     """Errors about the data of a training, before any figure.
 
     Args:
         audit: As `hilum.training.prepare.known_of` gives it.
     """
-    found = audit["findings"] if audit else []
+    found = audit.findings if audit else []
     return [f"[bold red]training data:[/] {escape(line)}" for line in said_briefly(found)]
 
 

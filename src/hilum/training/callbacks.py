@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -13,22 +12,19 @@ from lightning.pytorch.callbacks import Callback
 from hilum.errors import DivergenceError
 from hilum.progress import Advance, Progress
 from hilum.training.batches import Batches
-from hilum.training.checkpoints import save_checkpoint
+from hilum.training.checkpoints import TrainingState, save_checkpoint
 from hilum.training.module import ClassifierModule
 from hilum.training.recipe import rank
 from hilum.training.run import Run
-
-if TYPE_CHECKING:
-    pass
 
 
 class History(Callback):
     """Writes ``history.csv``, one row a validation, and stops a training that has diverged."""
 
-    def __init__(self, run: Run, progress: Progress, resumed: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, run: Run, progress: Progress, resumed: TrainingState | None = None) -> None:
         self.run, self.progress = run, progress
         # Checkpoints of versions before hold no history: theirs lies in the file alone.
-        self.rows: list[dict[str, float]] = (resumed.get("history") or run.history()) if resumed else []
+        self.rows: list[dict[str, float]] = (resumed.history or run.history()) if resumed else []
         self.begin = self.paused = 0.0
         self.validation_seconds = 0.0
 
@@ -82,19 +78,19 @@ class History(Callback):
 class Keep(Callback):
     """Keeps the weights that are best on validation, and after every validation all that it takes to go on."""
 
-    def __init__(self, run: Run, history: History, resumed: dict[str, Any] | None = None) -> None:
+    def __init__(self, run: Run, history: History, resumed: TrainingState | None = None) -> None:
         self.run, self.history, self.resumed = run, history, resumed
-        self.best: dict[str, float] = resumed["best"] if resumed else {}
-        self.eligible: bool = resumed["eligible"] if resumed else False  # whether `best` comes late enough
+        self.best: dict[str, float] = resumed.best if resumed else {}
+        self.eligible = resumed.eligible if resumed else False  # whether `best` comes late enough
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put weights, optimiser and schedule where they stood."""
         if self.resumed:
             assert isinstance(pl_module, ClassifierModule)
-            pl_module.network.load_state_dict(self.resumed["network"])
-            pl_module.train_sums = self.resumed["train_sums"]
-            trainer.optimizers[0].load_state_dict(self.resumed["optimiser"])
-            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.resumed["schedule"])
+            pl_module.network.load_state_dict(self.resumed.network)
+            pl_module.train_sums = self.resumed.train_sums
+            trainer.optimizers[0].load_state_dict(self.resumed.optimiser)
+            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.resumed.schedule)
             self.resumed = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -110,17 +106,16 @@ class Keep(Callback):
             self.eligible = eligible
             self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy", "val_false_negatives")}
             save_checkpoint(self.run.best, {"network": weights})
-        everything = {
-            "network": weights,
-            "optimiser": trainer.optimizers[0].state_dict(),
-            "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
-            "train_sums": pl_module.train_sums,
-            "step": pl_module.step,
-            "best": self.best,
-            "eligible": self.eligible,
-            "history": self.history.rows,
-        }
-        save_checkpoint(self.run.last, everything)
+        TrainingState(
+            network=weights,
+            optimiser=trainer.optimizers[0].state_dict(),
+            schedule=trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+            train_sums=pl_module.train_sums,
+            step=pl_module.step,
+            best=self.best,
+            eligible=self.eligible,
+            history=self.history.rows,
+        ).save(self.run.last)
 
 
 class Steps(Callback):

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -20,12 +19,12 @@ from hilum.data.dataset import Table
 from hilum.errors import RecipeError, SplitError
 from hilum.progress import Progress
 from hilum.training.callbacks import History, Keep, Steps
-from hilum.training.checkpoints import load_checkpoint, load_weights, weights_sha256
+from hilum.training.checkpoints import TrainingState, load_weights, weights_sha256
+from hilum.training.environment import BestCheckpoint, Outcome, computes_bfloat16
 from hilum.training.loggers import close_loggers, make_loggers
 from hilum.training.module import ClassifierModule, RadiographDataModule, build_for, size_of_step
 from hilum.training.recipe import Recipe, TrainingPlan
 from hilum.training.run import Run
-from hilum.training.train import computes_bfloat16
 
 # mallopt(3) and <malloc.h> of the GNU C library.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
@@ -77,7 +76,7 @@ def fit(
     resume: bool,
     loggers: Sequence[str] = (),
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Outcome:
     """Train a run's network and keep its checkpoints.
 
     Args:
@@ -99,8 +98,8 @@ def fit(
     progress = progress or Progress()
     recipe = run.recipe
     plan = recipe.training
-    resumed = load_checkpoint(run.last) if resume and run.last.exists() else None
-    first = resumed["step"] if resumed else 0
+    resumed = TrainingState.load(run.last) if resume and run.last.exists() else None
+    first = resumed.step if resumed else 0
     data = RadiographDataModule(images, labels, plan, first_step=first)
     module = ClassifierModule(recipe, data, run.positive_label)
     total, per_epoch = data.total_steps, data.steps_per_epoch
@@ -136,14 +135,14 @@ def fit(
         busy = time.monotonic() - begin - history.validation_seconds
     network = module.network
     load_weights(network, run.best)
-    return {
-        "seconds": run.history()[-1]["seconds"],
-        "images_per_second": round(steps.images / busy, 1),
-        "data_wait_share": round(sum(steps.waited.values()) / busy, 5),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "weights_sha256": weights_sha256(network),
-        "best": keep.best,
-    }
+    return Outcome(
+        seconds=run.history()[-1]["seconds"],
+        images_per_second=round(steps.images / busy, 1),
+        data_wait_share=round(sum(steps.waited.values()) / busy, 5),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        weights_sha256=weights_sha256(network),
+        best=BestCheckpoint.model_validate(keep.best),
+    )
 
 
 def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
