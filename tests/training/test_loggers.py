@@ -8,8 +8,8 @@ import pytest
 
 from hilum.errors import DivergenceError, ExtraError, UsageError
 from hilum.progress import Progress
-from hilum.training.callbacks import Keep
 from hilum.training.loggers import check_loggers
+from hilum.training.loop import Keep
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
