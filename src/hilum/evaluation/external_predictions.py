@@ -25,7 +25,7 @@ from hilum.evaluation.predictions import FILE as PREDICTIONS_FILE
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
-from hilum.files import as_bytes, saving_together, stated
+from hilum.files import as_bytes, saving_together
 from hilum.outputs import METRICS, PREDICTIONS, check_folder, from_cell
 from hilum.stats.prevalence import with_stated
 from hilum.text import plural, printable
@@ -268,7 +268,7 @@ def measure_external(
         "name": given.name,
         "split": "all",
         **measure(predictions, positive_label=positive, prevalences=with_stated(prevalences)).given(),
-        **details(predictions),
+        **vars(details(predictions)),
         "data": {"root": None, "digest": None, "notes": notes},
         "healthy": list(healthy),
         "subgroups": measure_subgroups(predictions, given.columns, positive),
@@ -296,7 +296,7 @@ def write_external(given: ExternalPredictions, metrics: Metrics, folder: Path) -
     """
     check_folder(folder, OUTPUTS)
     table = given.predictions.to_csv()
-    files = {PREDICTIONS_FILE: FileFacts(**stated(table, len(given.predictions.paths)))}
+    files = {PREDICTIONS_FILE: FileFacts.of(table, len(given.predictions.paths))}
     metrics = metrics.model_copy(update={"files": files})
     try:
         folder.mkdir(parents=True, exist_ok=True)
