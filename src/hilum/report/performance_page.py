@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
-from hilum.evaluation.predictions import read_predictions
+from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.evaluation.schema import AgainstRest, Drop, Lead, Metrics, Shortcuts, Subgroup, Unreadable
 from hilum.evaluation.shortcut_baselines import lead_rows
 from hilum.evaluation.triage import COUNTED
@@ -346,31 +346,50 @@ def evaluation_of(folder: Path, metrics: Metrics, colours: Mapping[str, str], en
         colours: Colour by label.
         environment: The run's.
     """
-    labels = metrics.labels
     root = Path(metrics.data.root or environment.data.root or ".")
-    notes = [*metrics.data.notes, *metrics.notes]
-    notes += [sentence] if (sentence := joint_sentence(access := read_access(folder))) else []
+    notes = [sentence] if (sentence := joint_sentence(access := read_access(folder))) else []
     if (metrics.weights_sha256 or "") != environment.weights_sha256:
         notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
-    choice = choose(rows_of(read_predictions(folder / "predictions.csv")), labels)
+    found = of_predictions(folder.name, metrics, read_predictions(folder / "predictions.csv"), colours, root, notes)
+    return replace(found, access=access_sentence(access)) if (folder / ACCESS).exists() else found
+
+
+def of_predictions(
+    name: str,
+    metrics: Metrics,
+    predictions: Predictions,
+    colours: Mapping[str, str],
+    root: Path,
+    notes: Sequence[str] = (),
+) -> Evaluation:
+    """Everything that a page shows of predictions and their measures.
+
+    Args:
+        name: What the page calls the evaluation.
+        metrics: What was measured.
+        predictions: Of what.
+        colours: Colour by label.
+        root: The folder that the paths of the images are relative to.
+        notes: Remarks besides those of the measures.
+    """
+    labels = metrics.labels
+    choice = choose(rows_of(predictions), labels)
     return Evaluation(
-        name=folder.name,
+        name=name,
         metrics=metrics,
         verdict=results.verdict(metrics),
-        access=access_sentence(access) if (folder / ACCESS).exists() else "",
+        access="",
         matrix=result_matrix(metrics.labels, metrics.confusion),
         confusions=results.confusions(metrics),
         per_label=results.per_label(metrics),
         heads=list(map(results.heading, results.COLUMNS)),
         decisions=decision_sentences(metrics),
-        dots=figures.measure_dots(
-            results.dots_of(metrics), {k: colours[k] for k in labels}, f"dots-{slug(folder.name)}"
-        ),
+        dots=figures.measure_dots(results.dots_of(metrics), {k: colours[k] for k in labels}, f"dots-{slug(name)}"),
         scores=results.probability_scores(metrics),
         gallery=[GalleryEntry(entry, picture_uri(root / entry.path)) for entry in choice.predictions],
         gallery_how=choice.how,
-        notes=notes,
+        notes=[*metrics.data.notes, *metrics.notes, *notes],
         unreadable=metrics.unreadable,
-        worth=worth_of(metrics, colours, slug(folder.name)),
+        worth=worth_of(metrics, colours, slug(name)),
         errors_shown=sum(not entry.right for entry in choice.predictions),
     )
