@@ -207,8 +207,8 @@ def _measure(
     calibration, abstention, certificate = fitted.calibration, fitted.abstention, fitted.certificate
     ood_scores, flagged, members = decided.ood_scores, decided.flagged, decided.members
     table, dataset = evaluated.table, evaluated.dataset
-    subgroups = measure_subgroups(predictions, columns_of(table.rows), run.positive_label)
     facts = table_facts(dataset) if evaluated.own else None
+    subgroups = measure_subgroups(predictions, columns_of(table.rows), run.positive_label)
     shortcuts, thumbnail = shortcut_baselines(predictions, table, dataset, progress=progress)
     inside = None if evaluated.own else internal_predictions(run)
     found = {
@@ -275,13 +275,14 @@ def _write(
     tables = {FILE: predictions.to_csv(), DECIDED: decisions}
     files = {name: FileFacts.of(content, len(predictions.paths)) for name, content in tables.items()}
     metrics = metrics.model_copy(update={"files": files})
+    written = as_bytes(metrics.to_json())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         access = record_access(run, evaluated, folder, certificate=fitted.certificate, file=ledger)
         with saving_together(folder) as save:
             for name, content in tables.items():
                 save(name, content)
-            save("metrics.json", as_bytes(metrics.to_json()))
+            save("metrics.json", written)
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
