@@ -114,7 +114,7 @@ class Evaluation:
     access: str
     matrix: Matrix
     confusions: str
-    per_label: list[dict[str, Any]]
+    per_label: list[results.LabelRow]
     heads: list[str]
     decisions: list[str]
     dots: str
