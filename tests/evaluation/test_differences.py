@@ -33,6 +33,47 @@ def test_differences_are_those_of_the_measures():
         assert entry.difference.low < entry.difference.value < entry.difference.high
 
 
+def test_specificity_and_predictive_values_are_compared_too():
+    truth, first, second, clusters = answers()
+    found = paired_differences(truth, first, second, LABELS, clusters)
+    for k, label in enumerate(LABELS):
+        for measured, hits, chosen in (
+            (found.specificity[label], lambda answer, k=k: answer != k, lambda _, k=k: truth != k),
+            (found.ppv[label], lambda _, k=k: truth == k, lambda answer, k=k: answer == k),
+            (found.npv[label], lambda _, k=k: truth != k, lambda answer, k=k: answer != k),
+        ):
+            values = [np.mean(hits(answer)[chosen(answer)]) for answer in (first, second)]
+            assert [measured.first.value, measured.second.value] == pytest.approx(values)
+            assert measured.difference.value == pytest.approx(values[1] - values[0])
+            assert measured.difference.low < measured.difference.value < measured.difference.high
+    same = paired_differences(truth, first, first, LABELS, clusters, same=True)
+    assert numbers(same.ppv["normal"].difference) == numbers(same.npv["normal"].difference) == [0, 0, 0]
+    never = paired_differences(truth, np.zeros_like(first), second, LABELS, clusters)
+    assert numbers(never.ppv["infected/covid"].difference) == [None, None, None]
+
+
+def test_the_interval_of_a_difference_of_predictive_values_covers_the_truth():
+    generator = np.random.default_rng(11)
+
+    def called(n):
+        truth = (generator.random(n) < 0.4).astype(np.int64)
+        shared = truth + 0.8 * generator.normal(size=n)
+        return truth, *((shared + 0.4 * generator.normal(size=n) > cut).astype(np.int64) for cut in (0.5, 0.35))
+
+    truth, first, second = called(400_000)
+    known = {
+        "ppv": truth[second == 1].mean() - truth[first == 1].mean(),
+        "npv": truth[first == 0].mean() - truth[second == 0].mean(),
+    }
+    covered = dict.fromkeys(known, 0)
+    for _ in range(150):
+        found = paired_differences(*called(120), ("no", "ill"), range(120))
+        for name, value in known.items():
+            entry = getattr(found, name)["ill"].difference
+            covered[name] += entry.low <= value <= entry.high
+    assert min(covered.values()) / 150 > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 150)
+
+
 def test_pairing_narrows_the_interval():
     """Two classifiers that fail on the same hard images differ little, however uncertain each of them is."""
     generator = np.random.default_rng(5)

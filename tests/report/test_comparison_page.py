@@ -134,6 +134,20 @@ def test_every_recipe_key_that_differs_is_listed(tmp_path: Path, facts: dict[str
     snapshot(Page(html_of(tmp_path, facts | {"recipe_differences": []})).said_beside(unknown))
 
 
+def test_specificity_and_predictive_values_are_shown_unless_an_earlier_version_lacks_them(
+    tmp_path: Path, facts: dict[str, Any]
+) -> None:
+    found = facts["rules"]["most_probable"]
+    rows = table_after(html_of(tmp_path, facts), "Specificity, PPV and NPV")
+    assert len(rows) == 1 + 3 * len(LABELS)
+    assert rows[1][1] == f"{100 * found['specificity']['normal']['first']['value']:.1f} %"
+    assert rows[4][3] == signed(found["ppv"]["normal"]["difference"]["value"])
+    for rule in (*facts["rules"].values(), *facts["rule_effect"]):
+        for key in ("specificity", "ppv", "npv"):
+            del rule[key]
+    assert "Specificity" not in html_of(tmp_path, facts)
+
+
 def test_interval_and_p_may_disagree(facts: dict[str, Any], snapshot: Callable[[str], None]) -> None:
     found = facts["rules"]["most_probable"]
     found["accuracy"]["difference"] = {"value": 0.023, "low": -0.001, "high": 0.05}

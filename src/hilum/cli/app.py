@@ -24,7 +24,7 @@ from hilum.text import on_page
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from hilum.stats.records import Document
+    from hilum.documents import Document
     from hilum.training.recipe import Monitor, Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from hilum import __version__
+from hilum.documents import Document
 from hilum.errors import RunError
 from hilum.evaluation.differences import OverSeeds, PairedMeasures, gains_over_seeds, measure_pair
 from hilum.evaluation.evaluate import evaluate
@@ -19,7 +20,7 @@ from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.files import save_json, settle
 from hilum.outputs import COMPARISON, PAGE, check_folder
 from hilum.progress import Progress
-from hilum.stats.records import Document, Record
+from hilum.stats.records import Record
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
@@ -60,7 +61,7 @@ class RecipeDifference(Record):
     second: str | None
 
 
-class _Compared(Document):
+class _Compared(Record, Document):
     """Which runs are compared."""
 
     hilum: str = ""

@@ -23,6 +23,7 @@ from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits, independent_groups
+from hilum.documents import Document
 from hilum.errors import RunError, SplitError
 from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.evaluation.performance import measure
@@ -30,7 +31,7 @@ from hilum.evaluation.predictions import FILE, Predictions
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Unreadable
 from hilum.files import as_bytes, saving_together, stated
 from hilum.progress import Progress
-from hilum.stats.records import Document, Record
+from hilum.stats.records import Record
 from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
@@ -53,7 +54,7 @@ class Spread(Record):
     high: float | None = None
 
 
-class CrossValidationPlan(Document):
+class CrossValidationPlan(Record, Document):
     """Every choice of a cross-validation; `data` is the identity of the dataset."""
 
     folds: int

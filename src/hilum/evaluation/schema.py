@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, model_validator
 
+from hilum.documents import Document
 from hilum.evaluation.triage_schema import Abstention, Certificate, CertificateCheck, DecisionCurve
 from hilum.stats.records import (
     AllBrierParts,
     Bin,
     Detectable,
-    Document,
     Interval,
     Intervals,
     Known,

@@ -13,10 +13,10 @@ from typing import Annotated, ParamSpec, TypeVar
 from pydantic import PlainSerializer
 
 from hilum.data.dataset import Table
+from hilum.documents import Document
 from hilum.errors import RecipeError, RunError
 from hilum.files import save_json
 from hilum.progress import Progress
-from hilum.stats.records import Document
 from hilum.training.lock import contents, occupied
 from hilum.training.recipe import Recipe
 from hilum.training.run import ENVIRONMENT, RECIPE, Run, check_place, read_json
@@ -85,11 +85,11 @@ def begin_series(out: Path, plan: Document, what: str, *, resume: bool) -> None:
         RecipeError: It was begun by another plan, or on other data.
     """
     check_series(out, what, resume=resume)
-    chosen = plan.as_json()
+    chosen = {"kind": what, **plan.to_json()}
     if not (earlier := read_json(out / PLAN)):  # begun just now, or interrupted before its plan was known
-        save_json(out / PLAN, {"kind": what, **plan.to_json()})
+        save_json(out / PLAN, chosen)
         return
-    differing = ", ".join(key for key in chosen if chosen[key] != earlier.get(key))
+    differing = ", ".join(key for key in chosen if key != "schema_version" and chosen[key] != earlier.get(key))
     if differing:
         msg = f"{out}: was begun with other choices or data (differs in: {differing}). Repeat them, or begin anew."
         raise RecipeError(msg, code="other-choices", path=out)

@@ -24,11 +24,12 @@ from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
+from hilum.documents import Document
 from hilum.earlier import setting_of_today
 from hilum.errors import DivergenceError, RecipeError, RunError
 from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
-from hilum.stats.records import Document, Record
+from hilum.stats.records import Record
 from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Monitor, Recipe, load_recipe, parse_value, rank, resolve_key, short_key
@@ -165,7 +166,7 @@ class Group(Record):
     mean: Annotated[MeanValidation | None, *NoneIsEmpty]
 
 
-class SweepPlan(Document):
+class SweepPlan(Record, Document):
     """Every choice of a sweep.
 
     Attributes:
@@ -173,7 +174,6 @@ class SweepPlan(Document):
         recipe: What the trials have in common.
         monitor: What checkpoints are kept by, and settings chosen by.
         swept: Values by recipe key.
-        notes: Whether trials are judged by other images.
     """
 
     data: str
