@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -23,10 +23,9 @@ from hilum.errors import GateError, UsageError
 from hilum.text import on_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import RenderableType
 
+    from hilum.documents import Document
     from hilum.training.recipe import Monitor, Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
@@ -251,8 +250,8 @@ def compare(
     result = run_comparison(
         *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
     )
-    page = write_comparison_page(result.folder, result.facts)
-    _print(result.facts, comparison_table, page, as_json=as_json)
+    page = write_comparison_page(result.folder, result.comparison)
+    _print(result.comparison, comparison_table(result.comparison), page, as_json=as_json)
 
 
 @app.command()
@@ -287,9 +286,9 @@ def sweep(
         read=read,
         progress=progress_for_terminal(),
     )
-    _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
-    if result["choice"] is not None and not as_json:
-        say(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
+    _print(result, sweep_table(result), write_sweep_page(out, result), as_json=as_json)
+    if result.choice is not None and not as_json:
+        say(f"next: hilum evaluate {out / 'trials' / result.groups[0].trials[0]}")
 
 
 @app.command()
@@ -311,8 +310,8 @@ def crossval(
     from hilum.report.crossval_page import crossval_table, write_crossval_page
 
     chosen, progress = _recipe(recipe, settings), progress_for_terminal()
-    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
-    _print(done.result, crossval_table, write_crossval_page(out, done.result), as_json=as_json)
+    result = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
+    _print(result, crossval_table(result), write_crossval_page(out, result), as_json=as_json)
 
 
 @app.command()
@@ -367,13 +366,11 @@ def _monitor(name: str | None) -> Monitor | None:
     return cast("Monitor | None", name)
 
 
-def _print(
-    facts: dict[str, Any], screen: Callable[[dict[str, Any]], RenderableType], page: Path, *, as_json: bool
-) -> None:
+def _print(result: Document, shown: RenderableType, page: Path, *, as_json: bool) -> None:
     if as_json:
-        print_json(facts)
+        print_json(result.to_json())
         return
-    show(screen(facts))
+    show(shown)
     say(f"written: {page.parent}")
     say(f"page: {page}")
 
