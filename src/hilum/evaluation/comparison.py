@@ -14,7 +14,7 @@ from hilum import __version__
 from hilum.documents import Document
 from hilum.errors import RunError
 from hilum.evaluation.differences import OverSeeds, PairedMeasures, gains_over_seeds, measure_pair
-from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.external_predictions import ExternalPredictions, roles_in
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.files import save_json, settle
@@ -28,7 +28,7 @@ FILE = "comparison.json"
 
 
 class ComparedRun(Record):
-    """One of two compared runs.
+    """One of two compared runs, or of two tables of predictions, of which only name and path are known.
 
     Attributes:
         name: Name that tells it from the other one.
@@ -41,12 +41,12 @@ class ComparedRun(Record):
 
     name: str
     path: str
-    split: str
-    recipe: str
-    hierarchy: str
-    network: str
-    seed: int
-    weights_sha256: str
+    split: str = "all"
+    recipe: str = ""
+    hierarchy: str = ""
+    network: str = ""
+    seed: int | None = None
+    weights_sha256: str | None = None
     files: dict[str, FileFacts] | None = None
 
 
@@ -81,6 +81,12 @@ class Comparison(PairedMeasures, _Compared):
     """
 
     over_seeds: OverSeeds | None = None
+
+    @property
+    def one_classifier(self) -> bool:
+        """Whether both runs hold the same weights."""
+        first, second = (run.weights_sha256 for run in self.runs)
+        return first is not None and first == second
 
 
 @dataclass(frozen=True)
@@ -156,13 +162,54 @@ def compare(
         over_seeds=over_seeds,
     )
     folder = out or _folder(first, second, splits)
+    write_comparison(comparison, folder)
+    return Compared(folder, comparison)
+
+
+def compare_external(
+    first: ExternalPredictions, second: ExternalPredictions, *, positive_label: str | None = None
+) -> Comparison:
+    """Compare two models by their predictions for the same images.
+
+    Args:
+        first: Of N images.
+        second: Of the same images, in any order; differences are second minus first.
+        positive_label: Label that must not be missed; None to recognise it by its name, ``none`` for none.
+
+    Raises:
+        RunError: They are about other images or other labels, or know other patients.
+        UsageError: There is no such label.
+    """
+    names = first.name, second.name
+    if names[0] == names[1]:
+        names = f"{names[0]} (first)", f"{names[1]} (second)"
+    one, two = align(first.predictions, second.predictions, names)
+    return Comparison(
+        hilum=__version__,
+        runs=(
+            ComparedRun(name=names[0], path=str(first.root / first.name)),
+            ComparedRun(name=names[1], path=str(second.root / second.name)),
+        ),
+        positive_label=roles_in(one.labels, positive_label)[0],
+        notes=[f"{name}: {note}" for name, given in zip(names, (first, second), strict=True) for note in given.notes],
+        **measure_pair(one, two, same=bool(np.array_equal(one.probabilities, two.probabilities))).given(),
+    )
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write ``comparison.json``.
+
+    Raises:
+        RunError: It cannot be written.
+        UsageError: The folder holds files of other kinds.
+    """
+    check_folder(folder, {FILE: COMPARISON, FILE.replace("json", "html"): PAGE})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_json(folder / FILE, comparison.to_json())
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    return Compared(folder, comparison)
 
 
 def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tuple[Predictions, Predictions]:
@@ -240,6 +287,8 @@ def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, M
         and metrics.calibration
     )
     if not metrics or not current:
+        from hilum.evaluation.evaluate import evaluate
+
         progress.line(f"{run.path}: evaluating on {split}")
         metrics = evaluate(run, split=split, progress=progress).metrics
     return read_predictions(folder / "predictions.csv"), metrics  # as later comparisons will read them, rounded

@@ -94,7 +94,7 @@ class CrossValidation(CrossValidationPlan):
 
 @series(WHAT)
 def crossval(
-    data: Path,
+    data: Path | Table,
     out: Path,
     recipe: Recipe | None = None,
     *,
@@ -110,7 +110,7 @@ def crossval(
     part; the fold's test images choose nothing.
 
     Args:
-        data: A dataset.
+        data: A dataset, or where one is.
         out: A new folder, with a run a fold; with `resume` an earlier one, whose finished folds are kept.
         recipe: Of every fold's training; its splits are replaced.
         folds: How many, at least 2.
@@ -136,7 +136,7 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "hold_out", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = read_table(data, read, progress)
+    table = data if isinstance(data, Table) else read_table(data, read, progress)
     check_one_finding(table)
     check_network(recipe, table.labels)
     notes = list(table.notes)

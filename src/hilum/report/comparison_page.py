@@ -232,7 +232,7 @@ def write_comparison_page(folder: Path, comparison: Comparison) -> Path:
             "names": (first.name, second.name),
             "colours": label_colours(comparison.labels),
             "verdict": verdict(comparison),
-            "same_weights": first.weights_sha256 == second.weights_sha256,
+            "same_weights": comparison.one_classifier,
             "about": _about(first, second),
             "rules": [_rule(comparison, rule, found) for rule, found in comparison.rules.items()],
             "areas": [_row("", label, entry, as_percent=False) for label, entry in comparison.auroc.items()],
@@ -243,7 +243,8 @@ def write_comparison_page(folder: Path, comparison: Comparison) -> Path:
 
 
 def _about(first: ComparedRun, second: ComparedRun) -> list[tuple[str, str | int, str | int]]:
-    return [(title, getattr(first, key), getattr(second, key)) for key, title in ABOUT.items()]
+    rows = [(title, getattr(first, key), getattr(second, key)) for key, title in ABOUT.items()]
+    return [row for row in rows if any(value not in ("", None) for value in row[1:])]  # of predictions little is known
 
 
 def _rule(comparison: Comparison, rule: str, found: RuleDifferences) -> RuleShown:

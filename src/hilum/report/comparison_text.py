@@ -186,8 +186,8 @@ RULES = {"most_probable": "the most probable label", "down_the_tree": "the label
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Two runs beside each other, then what may be concluded."""
     lines = [
-        f"{which}: [bold]{escape(run.name)}[/] "
-        f"({escape(f'{run.network} {run.hierarchy}, seed {run.seed}, on {run.split}')})"
+        f"{which}: [bold]{escape(run.name)}[/]"
+        + (f" ({escape(f'{run.network} {run.hierarchy}, seed {run.seed}, on {run.split}')})" if run.network else "")
         for which, run in zip(("first", "second"), comparison.runs, strict=True)
     ]
     unit = (
@@ -197,7 +197,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     )
     parts: list[RenderableType] = ["", *lines, f"{comparison.n_images} images {unit}, the same ones for both"]
     parts += [f"[yellow]{escape(note)}[/]" for note in comparison.notes]
-    if comparison.runs[0].weights_sha256 == comparison.runs[1].weights_sha256:
+    if comparison.one_classifier:
         parts.append("[yellow]both hold the same weights: they are one and the same classifier[/]")
     for rule, found in comparison.rules.items():
         parts += ["", _measures(comparison, rule, found), *sentences(comparison, found), *_by_label(found)]

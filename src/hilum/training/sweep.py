@@ -210,7 +210,7 @@ class Sweep(SweepPlan):
 
 @series(WHAT)
 def sweep(
-    data: Path,
+    data: Path | Table,
     out: Path,
     settings: Sequence[str],
     *,
@@ -226,7 +226,7 @@ def sweep(
     means of the others. Nothing is evaluated on test images; they choose nothing.
 
     Args:
-        data: A dataset.
+        data: A dataset, or where one is.
         out: A new folder: ``sweep.json``, ``sweep.csv``, and ``trials`` with a run each. With `resume` an earlier one,
             whose finished trials are kept and whose interrupted one goes on.
         settings: As in `parse_grid`.
@@ -254,7 +254,7 @@ def sweep(
     combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
     criterion = monitor or _criterion(recipes)
-    table = read_table(data, read, progress)
+    table = data if isinstance(data, Table) else read_table(data, read, progress)
     check_one_finding(table)
     for of_trial in recipes:
         check_network(of_trial, table.labels)
