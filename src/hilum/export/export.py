@@ -20,14 +20,14 @@ from hilum.evaluation.certificate_check import seal as seal_certificate
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.temperature import calibrate
-from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, seal, to_onnx
+from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.export.quantise import to_int8
 from hilum.files import as_bytes, save_bytes, saving_together, settle
 from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
 from hilum.progress import Progress
 from hilum.report.model_card import file_card, int8_in_words, with_front_matter
-from hilum.serving.model_file import FORMAT, LONGEST, ModelFile, open_model_file
-from hilum.serving.predictor import pack
+from hilum.serving.metadata import LONGEST, pack
+from hilum.serving.model_file import FORMAT, ModelFile, open_model_file
 from hilum.stats.calibration import ECE
 from hilum.text import encodable, is_text
 from hilum.training.checkpoints import load_weights, weights_sha256
@@ -167,7 +167,7 @@ def export(
         "provenance": _provenance(run),
     }
     facts["card"] = file_card(facts, words.card_intro)
-    content = seal(facts, model)
+    content = with_metadata(facts, model)
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
     return model_file
