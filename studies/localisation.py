@@ -39,7 +39,7 @@ def fresh(model_file: ModelFile) -> Predictor:
     facts = model_file.facts
     chosen = facts["provenance"]["recipe"]["network"]
     kind = {"members": chosen["members"], **chosen["options"]}
-    network = build_classifier(facts["hierarchy"], chosen["name"], model_file.labels, model_file.size, **kind)
+    network = build_classifier(facts["hierarchy"], chosen["architecture"], model_file.labels, model_file.size, **kind)
     graph = ServedGraph(network, model_file.labels, facts["hierarchy"], None, model_file.size).eval()
     return Predictor(with_metadata(dict(facts), to_onnx(graph, model_file.size, OUTPUTS[: len(facts["outputs"])])))
 

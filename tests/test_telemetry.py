@@ -139,7 +139,7 @@ def test_a_prediction_connects_to_nobody_and_leaves_nothing(watch):
 
 @pytest.mark.timeout(120)
 def test_a_model_of_somebody_else_is_tried_in_as_much_silence(watch):
-    from crafted_models import facts, network, assembled
+    from crafted_models import assembled, facts, network
 
     (watch.places["work"] / "m.onnx").write_bytes(assembled(facts(), network()))
     watch.run(sys.executable, "-m", "hilum", "predict", "data", "--model", "m.onnx", "--json", "answers.json")

@@ -34,7 +34,7 @@ def untrained(model_file):
     facts = model_file.facts
     network = facts["provenance"]["recipe"]["network"]
     size = model_file.size
-    fresh = build_classifier(facts["hierarchy"], network["name"], model_file.labels, size, **network["options"])
+    fresh = build_classifier(facts["hierarchy"], network["architecture"], model_file.labels, size, **network["options"])
     graph = ServedGraph(
         fresh,
         model_file.labels,

@@ -15,11 +15,11 @@ from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.certificate_check import certificate_in_force
-from hilum.evaluation.certificate_check import seal as seal_certificate
+from hilum.evaluation.certificate_check import certificate_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.temperature import calibrate
+from hilum.evaluation.triage_schema import Certificate, LedgerPlace
 from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.export.quantise import to_int8
 from hilum.files import as_bytes, save_bytes, saving_together, settle
@@ -137,7 +137,7 @@ def export(
     for note in (*notes, known.note):
         if note:
             progress.line(note)
-    certificate = _without_place(certificate) if certificate else None
+    certified = _without_place(certificate).as_json() if certificate else None
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
@@ -158,8 +158,8 @@ def export(
         "outputs": list(outputs),
         "maps": [{"decision": decision, "child": child} for decision, child in graph.maps],
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
-        "certificate": certificate,
-        "operating_point": {key: certificate[key] for key in POINT if key in certificate} if certificate else None,
+        "certificate": certified,
+        "operating_point": {key: certified[key] for key in POINT if key in certified} if certified else None,
         "abstention": pack(known.reference, known.facts) if known.reference else None,
         "int8": quantised.facts if images is not None else None,
         "results": _results(run),
@@ -173,12 +173,12 @@ def export(
     return model_file
 
 
-def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
+def _without_place(certificate: Certificate) -> Certificate:
     """A certificate that does not say where the ledger lies: a path tells of the machine."""
-    facts = {key: value for key, value in certificate.items() if key != "seal"}
-    if ledger := facts.get("ledger"):
-        facts["ledger"] = {key: value for key, value in ledger.items() if key != "path"}
-    return seal_certificate(facts)
+    if place := certificate.ledger:
+        nameless = LedgerPlace.model_validate({key: value for key, value in place.given().items() if key != "path"})
+        certificate = certificate.model_copy(update={"ledger": nameless})
+    return with_checksum(certificate)
 
 
 def _images(run: Run, data: Path | None, progress: Progress) -> Images:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hilum.data.dataset import Row
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.evaluation.accesses import AccessLog
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.subgroups import in_order
 from hilum.text import percent
@@ -37,7 +38,7 @@ class Facts:
     metrics: Metrics | None
     external: Mapping[str, Metrics]
     audit: Mapping[str, Any]
-    access: Mapping[str, Any]
+    access: AccessLog
     errors_shown: int | None
 
     @property

@@ -7,7 +7,7 @@ read is passed over.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -28,6 +28,14 @@ MOST_NEIGHBOURS = 10_000
 FLOATS = ("float16", "float32", "float64")
 TYPES = {"features": FLOATS, "layouts": ("uint8",), "feature_distances": FLOATS, "layout_distances": FLOATS}
 DIMENSIONS = {"features": 2, "layouts": 2, "feature_distances": 1, "layout_distances": 1}
+
+IN_JSON = {  # what Python calls otherwise
+    "dict_type": "should be an object",
+    "model_type": "should be an object",
+    "tuple_type": "should be a list",
+    "string_type": "should be a text",
+    "string_unicode": "should be a text in UTF-8",
+}
 
 
 def _different(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,7 +144,7 @@ class ImageCounts(_Part):
         return {int(size): count for size, count in self.distribution.items()}
 
 
-class Guarantee(_Part):
+class ServedCertificate(_Part):
     """What a legend tells of the certificate; of format 1 without the number of images."""
 
     false_negative_rate: Share
@@ -208,9 +216,9 @@ class PackedReference(_Part):
             ModelFileError: An array is not what can be compared with.
         """
         try:
-            found = [getattr(self.arrays, name).array(name) for name in ARRAYS]
-            reference = Reference(*found, self.neighbours, self.level, self.boundary, self.wrong)
-            distances = reference.feature_distances, reference.layout_distances
+            features, layouts, *distances = (getattr(self.arrays, name).array(name) for name in ARRAYS)
+            settings = self.neighbours, self.level, self.boundary, self.wrong
+            reference = Reference(features, layouts, distances[0], distances[1], *settings)
             _demand(reference.layouts.shape[1] == SIDE * SIDE, "layouts should have 225 columns")
             _demand(len(distances[0]) == len(distances[1]), "distances should be of the same patients")
             _demand(all((np.diff(values) >= 0).all() for values in distances), "distances should ascend")
@@ -244,7 +252,7 @@ class Metadata(_Part):
     input: NetworkInput
     maps: Annotated[tuple[MapChannel, ...], Field(strict=False)]
     operating_point: Thresholds | None
-    certificate: Guarantee | None = None
+    certificate: ServedCertificate | None = None
     abstention: PackedReference | None
 
     @classmethod
@@ -314,11 +322,8 @@ def _demand(fits: bool, what: str) -> None:
 def _first_of(error: ValidationError) -> str:
     """The first entry that is not as it should be, and how it should be."""
     first = error.errors(include_url=False, include_input=False)[0]
-    where, what = _place(first["loc"]), first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    where = ".".join(str(key)[:LONGEST] for key in first["loc"])
     if first["type"] == "missing":
         return f"'{where}' is missing"
-    return what if what.startswith("'") else f"'{where}' {what[:1].lower()}{what[1:]}"
-
-
-def _place(keys: Sequence[int | str]) -> str:
-    return ".".join(str(key)[:LONGEST] for key in keys)
+    what = IN_JSON.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    return what if what.startswith("'") else f"'{where}' {what[what.find('should') :]}"

@@ -22,7 +22,7 @@ from hilum.decision.operating_point import (
     triage_images,
 )
 from hilum.earlier import current
-from hilum.serving.metadata import Guarantee
+from hilum.serving.metadata import ServedCertificate
 from hilum.serving.model_file import ModelFile
 
 COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
@@ -288,14 +288,14 @@ def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, 
     return [*found, (CLEAR, clear)]
 
 
-def _sensitivity(certificate: Guarantee | None) -> str:
+def _sensitivity(certificate: ServedCertificate | None) -> str:
     if certificate is None:
         return ""
     sensitivity, confidence = 100 - 100 * certificate.false_negative_rate, 100 * certificate.confidence
     return f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
 
 
-def _specificity(certificate: Guarantee | None, *, of_study: bool) -> str:
+def _specificity(certificate: ServedCertificate | None, *, of_study: bool) -> str:
     """What is guaranteed of a flag: one image of several is flagged no more often than its patient, but finds less."""
     if certificate is None or certificate.upper is None:
         return ""
@@ -308,7 +308,7 @@ def _specificity(certificate: Guarantee | None, *, of_study: bool) -> str:
     return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper.prevalence:.3g} %"
 
 
-def _unit(certificate: Guarantee | None, *, of_study: bool) -> str:
+def _unit(certificate: ServedCertificate | None, *, of_study: bool) -> str:
     """Of what the guarantee speaks; nothing where every calibration patient had one image."""
     images = certificate.images if certificate else None
     if certificate is None or (images and images.max == 1):
