@@ -49,8 +49,8 @@ def test_every_image_is_tested_once_and_every_patient_in_one_fold(done):
 
 def test_its_folds_are_one_model_to_the_ledger(done):
     accesses = [read_access(done.folder / f"fold-{number}" / "evaluation" / "test") for number in (1, 2, 3)]
-    assert [access["access"] for access in accesses] == [1, 1, 1]
-    assert all(access["confirmatory"] for access in accesses)
+    assert [access.access for access in accesses] == [1, 1, 1]
+    assert all(access.confirmatory for access in accesses)
     assert len({entry.model for entry in read_ledger(ledger_file()).of(Access)}) == 1
 
 

@@ -164,8 +164,8 @@ def test_outcomes_are_counted_and_thresholds_that_cross_leave_nobody_between():
     group, low, high = facts.outcomes.group, facts.threshold, facts.upper_threshold
     assert (group["clear"], group["flag"]) == ((ill < low).sum(), (ill >= high).sum())
     assert group["read"] == ((ill >= low) & (ill < high)).sum() > 0
-    assert facts.read["covid"]["value"] == group["read"] / len(ill)
-    assert facts.read["normal"]["low"] <= facts.read["normal"]["value"] <= facts.read["normal"]["high"]
+    assert facts.read["covid"].value == group["read"] / len(ill)
+    assert facts.read["normal"].low <= facts.read["normal"].value <= facts.read["normal"].high
     assert facts.outcomes.others["normal"]["flag"] == (healthy >= high).sum() < facts.upper.rank
     apart = certified(0.9 + ill / 20, healthy / 20)
     assert apart.upper_threshold == apart.threshold

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from hilum.data.cache import open_images
-from hilum.data.images import reduce
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.certificate import UpperSide, allowed_rank
@@ -47,7 +46,7 @@ def int8_of(run_of, tmp_path_factory):
 def pixels_of(files, predictor):
     from hilum.data.images import read_picture
 
-    return np.stack([reduce(read_picture(file).pixels, **predictor.model_file.preprocessing) for file in files])
+    return np.stack([predictor.model_file.reduce(read_picture(file).pixels) for file in files])
 
 
 @pytest.mark.parametrize("kind", KINDS)

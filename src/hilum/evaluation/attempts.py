@@ -170,7 +170,7 @@ def record_result(file: Path, certificate: Certificate) -> None:
         ledger.add(
             Result(
                 attempt=certificate.ledger.attempt,
-                seal=certificate.checksum,
+                checksum=certificate.checksum,
                 threshold=certificate.threshold,
                 n_patients=certificate.n_patients,
                 false_negatives=certificate.false_negatives,

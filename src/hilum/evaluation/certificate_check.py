@@ -32,7 +32,7 @@ from hilum.evaluation.triage import (
     sensitivities,
     shares_to_read,
 )
-from hilum.evaluation.triage_schema import Certificate, CertificateCheck, Guarantee, Scores
+from hilum.evaluation.triage_schema import CHECKSUM, Certificate, CertificateCheck, Guarantee, Scores
 from hilum.files import read_text, read_whole, save_bytes
 from hilum.progress import Progress
 from hilum.stats.exchangeability import compare_scores, with_features
@@ -42,7 +42,6 @@ from hilum.stats.verdicts import REFUTED, at_most, weakest
 from hilum.training.run import Run
 
 FILE = "certificate.json"
-CHECKSUM = "seal"  # its key in the file
 FEATURES = "calibration_features.safetensors"
 MOST = 1000  # patients of each sample whose features are compared
 Floats = NDArray[np.float64]

@@ -139,7 +139,7 @@ class Result(Entry):
 
     kind = "result"
     attempt: str
-    checksum: str = Field(alias="seal")
+    checksum: str = Field(validation_alias="seal", serialization_alias="seal")
     threshold: float
     n_patients: int
     false_negatives: int

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from hilum.decision.operating_point import OperatingPoint
 from hilum.stats.records import Claim, Exchangeability, Interval, Intervals, Known, Record, Verdict
 
+CHECKSUM = "seal"  # as files call it
 Outcomes = dict[str, int]  # patients by decision
 
 
@@ -129,22 +130,7 @@ class Origin(Record):
 
 
 class Guarantee(Record):
-    """What certain patients certify, and what it costs the others.
-
-    Attributes:
-        group: What must not be missed, of the labels `members`.
-        false_negative_rate: The bound, in (0, 1).
-        confidence: Confidence level of all that is guaranteed together, in (0, 1).
-        lower_confidence: Confidence level of the false-negative rate alone.
-        threshold: Score of a patient below which nobody is flagged or read.
-        upper_threshold: Score from which a patient is flagged; None with one threshold.
-        image_threshold: The lower threshold of an image by itself.
-        rank: Which of the sorted scores the threshold is, from 1.
-        n_patients: Number of patients with the disease.
-        false_negatives: How many of them are below the threshold.
-        one_image_below: How many of them are, by one image each.
-        reference: All patients' scores, for a test of exchangeability.
-    """
+    """What certain patients certify, and what it costs the others: a `Certificate` that does not say of which model."""
 
     group: str
     members: list[str]
@@ -182,13 +168,22 @@ class Certificate(Guarantee, Origin):
     """A guaranteed sensitivity: ``certificate.json``.
 
     Attributes:
+        group: What must not be missed, of the labels `members`.
+        false_negative_rate: The bound, in (0, 1).
+        confidence: Confidence level of all that is guaranteed together, in (0, 1).
+        threshold: Score of a patient below which nobody is flagged or read.
+        upper_threshold: Score from which a patient is flagged; None with one threshold.
+        image_threshold: The lower threshold of an image by itself.
+        rank: Which of the sorted scores the threshold is, from 1.
+        n_patients: Number of patients with the disease.
+        false_negatives: How many of them are below the threshold.
+        one_image_below: How many of them are, by one image each.
+        reference: All patients' scores, for a test of exchangeability.
         ledger: Where the attempt is recorded; None in a file of before there were ledgers.
         model: For which network it was made.
         data: On whose images.
-        conditions: Under which it holds.
-        notes: What has to be known besides.
         exchangeability: With the patients of the run's own certificate, where it was made at another site.
-        checksum: SHA-256 of all the rest; empty where it is not computed yet.
+        checksum: SHA-256 of all the rest.
     """
 
     ledger: LedgerPlace | None = None
@@ -197,7 +192,7 @@ class Certificate(Guarantee, Origin):
     conditions: list[str] = []
     notes: list[str] = []
     exchangeability: Exchangeability | None = None
-    checksum: str = Field(default="", alias="seal")
+    checksum: str = Field(default="", validation_alias=CHECKSUM, serialization_alias=CHECKSUM)
 
 
 class Sensitivities(Record):
@@ -231,7 +226,7 @@ class CertificateCheck(Interval):
     flagged: dict[str, Flagged]
     upper: UpperClaim | None = None
     exchangeability: Exchangeability | None = None
-    checksum: str = Field(default="", alias="seal")
+    checksum: str = Field(default="", validation_alias=CHECKSUM, serialization_alias=CHECKSUM)
 
 
 class Prior(Record):

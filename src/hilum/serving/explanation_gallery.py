@@ -82,28 +82,22 @@ class Figure:
     """What the page says around one picture.
 
     Attributes:
+        shown: The picture, and the answer about it.
         source: The picture's address on the page.
-        size: Width and height in pixels.
-        name: What distinguishes the image from the others.
+        name: What distinguishes the image from the others, safe to show.
         alt: The picture in one sentence.
         truth: What its folders call it before people; empty where they name no label.
         top: The most probable label and its probability.
-        agrees: Whether that is the label of its folders.
         others: The other labels and their probabilities.
-        answer: About it.
-        maps: One for each panel behind the first.
     """
 
+    shown: Shown
     source: str
-    size: tuple[int, int]
     name: str
     alt: str
     truth: str
     top: str
-    agrees: bool
     others: str
-    answer: Prediction
-    maps: tuple[Map, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +200,13 @@ def _figure(one: Shown, model_file: ModelFile) -> Figure:
     others = (label for label in model_file.labels if label != answer.label)
     maps = "heatmap" if len(one.maps) == 1 else "heatmaps"
     return Figure(
+        shown=one,
         source=quote(one.picture, errors="surrogateescape"),
-        size=one.size,
         name=name,
         alt=f"{name}: radiograph and {maps}. Most probable: {top}. Triage decision: {answer.decision}.",
         truth=model_file.label_name[one.truth] if one.truth else "",
         top=top,
-        agrees=one.truth == answer.label,
         others="; ".join(f"{model_file.label_name[k]} {model_file.percent(answer.probabilities[k])}" for k in others),
-        answer=answer,
-        maps=one.maps,
     )
 
 
