@@ -266,6 +266,15 @@ def test_evaluations_of_before_are_not_forgotten(runs, tmp_path):
     assert (moved.access, moved.confirmatory) == (2, False)  # it is not the first one in a new ledger, either
 
 
+def test_an_access_log_of_other_types_is_said_and_written_anew(runs):
+    folder = runs[0].path / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    (folder / "access_log.json").write_text('{"access": "first", "models": 1}')
+    assert "not as hilum writes it" in access_sentence(read_access(folder))
+    assert evaluate(runs[0]).access.access == 1
+    assert read_access(folder).confirmatory
+
+
 def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs, book, refuses, snapshot):
     evaluate(runs[0])
     book.write_text(book.read_text().replace("first", "third", 1))

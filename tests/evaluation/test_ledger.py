@@ -104,6 +104,17 @@ def test_an_entry_that_was_edited_and_hashed_anew_does_not_fit_the_next_one(book
         read_ledger(book)
 
 
+@pytest.mark.parametrize("changes", [{"model": 3}, {"least": "many"}, {"images": None}, {"kind": ["access"]}])
+def test_an_entry_whose_hash_is_right_and_whose_types_are_not_is_named(book, changes):
+    lines = lines_of(book)
+    entry = json.loads(lines[-1]) | changes
+    book.write_text("".join([*lines[:-1], module._line(entry | {"hash": module._hash(entry)}).decode()]))
+    module._head(book).unlink()
+    with pytest.raises(LedgerError) as caught:
+        read_ledger(book)
+    assert (caught.value.code, caught.value.path) == ("no-entry", book)
+
+
 def test_whole_lines_missing_at_the_end_are_found(book, refuses):
     whole = lines_of(book)
     book.write_text("".join(whole[:4]))
