@@ -70,7 +70,7 @@ def test_a_run_is_opened(old):
         ]
     assert run.environment.data.data_argument == "/tmp/fmt/data"
     certificate = open_certificate(old / "run" / "certificate.json", run)
-    assert (certificate["false_negative_rate"], certificate["threshold"]) == (0.5, 0.2234)
+    assert (certificate.false_negative_rate, certificate.threshold) == (0.5, 0.2234)
 
 
 def test_a_run_is_evaluated_with_the_probabilities_of_then(old, phantoms, hilum):
@@ -120,7 +120,7 @@ def test_a_certificate_is_made_with_the_option_of_before(old, phantoms, hilum):
     result = hilum("certify", old / "run", phantoms, "--miss-rate", 0.5, "--confidence=0.5", check=0)
     assert sum("--miss-rate" in line for line in result.stderr.splitlines()) == 1
     made = open_certificate(old / "run" / "certificate.json", open_run(old / "run"))
-    assert (made["false_negative_rate"], made["threshold"]) == (0.5, 0.2234)
+    assert (made.false_negative_rate, made.threshold) == (0.5, 0.2234)
 
 
 def test_a_model_file_gives_the_answers_of_then(old, phantoms, hilum):

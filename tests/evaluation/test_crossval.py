@@ -15,7 +15,7 @@ from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.evaluation.accesses import read_access
 from hilum.evaluation.crossval import CrossValidation, assign_folds, crossval, pool, spread_over_folds
-from hilum.evaluation.ledger import ledger_file, read_ledger
+from hilum.evaluation.ledger import Access, ledger_file, read_ledger
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
@@ -50,9 +50,9 @@ def test_every_image_is_tested_once_and_every_patient_in_one_fold(done):
 
 def test_its_folds_are_one_model_to_the_ledger(done):
     accesses = [read_access(done / f"fold-{number}" / "evaluation" / "test") for number in (1, 2, 3)]
-    assert [access["access"] for access in accesses] == [1, 1, 1]
-    assert all(access["confirmatory"] for access in accesses)
-    assert len({entry["model"] for entry in read_ledger(ledger_file()).of("access")}) == 1
+    assert [access.access for access in accesses] == [1, 1, 1]
+    assert all(access.confirmatory for access in accesses)
+    assert len({entry.model for entry in read_ledger(ledger_file()).of(Access)}) == 1
 
 
 def test_the_pooled_figures_are_those_of_all_predictions(done, snapshot):

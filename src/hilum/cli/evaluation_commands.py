@@ -181,7 +181,6 @@ def certify(
     from hilum.evaluation.certificate import UpperSide
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.cohort import parse_map
-    from hilum.evaluation.triage_schema import Certificate
     from hilum.progress import progress_for_terminal
     from hilum.report.certificate_text import certificate_lines
     from hilum.training.run import open_run
@@ -203,9 +202,9 @@ def certify(
         progress=progress_for_terminal(),
     )
     if as_json:
-        print_json(done.facts)
+        print_json(done.certificate.as_json())
         return
-    show(certificate_lines(Certificate.model_validate(done.facts)))
+    show(certificate_lines(done.certificate))
     say(f"written: {done.file}")
     if data is None:
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")

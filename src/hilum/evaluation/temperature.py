@@ -148,7 +148,7 @@ def _relied_on(run: Run, kept: Mapping[str, Any]) -> dict[str, float] | None:
     except CertificateError:
         return None
     temperatures: dict[str, float] | None = kept.get("temperatures")
-    return temperatures if certificate and certificate["model"]["temperatures"] == temperatures else None
+    return temperatures if certificate and certificate.model.temperatures == temperatures else None
 
 
 def _calibration(facts: Mapping[str, Any]) -> Calibration:
