@@ -170,7 +170,7 @@ def export(
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
         "certificate": certificate,
         "operating_point": {key: certificate[key] for key in POINT if key in certificate} if certificate else None,
-        "abstention": pack(known.reference, known.facts) if known.reference else None,
+        "abstention": pack(known.reference, known.facts.as_json()) if known.reference and known.facts else None,
         "int8": int8_facts.as_json() if int8_facts else None,
         "results": _kept(results) if results else None,
         "licence": words.licence,
