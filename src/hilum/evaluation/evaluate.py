@@ -252,11 +252,11 @@ def _measure(
             run, evaluated.images.table, run.labels, positive_label=run.positive_label, progress=progress
         ),
         "abstention": {
-            **abstention.facts,
+            **abstention.facts.given(),
             "decisions": dict(Counter(decided.decisions.images)),
             **vars(measure_abstention(predictions, flagged, members, ood_scores, decided.decisions.to_read)),
         }
-        if ood_scores
+        if ood_scores and abstention.facts
         else None,
         "abstention_note": abstention.note,
         "unreadable": [{"path": item.path, "message": item.message} for item in evaluated.unreadable],

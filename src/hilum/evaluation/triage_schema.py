@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
@@ -303,6 +303,36 @@ class FalseAbstentions(Record):
     beyond: float
 
 
+class OODFacts(Record):
+    """What ``abstention.json`` says of the reference of the out-of-distribution detector.
+
+    Attributes:
+        neighbours: By which distances are measured.
+        level: Stated rate of false abstentions, in (0, 1).
+        boundary: Distance from which an image is no chest radiograph.
+        wrong: Poses in which a chest radiograph does not fit.
+        n_reference: Training images that are kept.
+        n_calibration: Calibration patients.
+        rate: Of false abstentions, as calibration sets vary; None in versions before.
+        of_calibration: Calibration patients who would be abstained on.
+        sha256: Of ``abstention.safetensors``.
+    """
+
+    format: int
+    neighbours: int
+    level: float
+    boundary: float
+    wrong: list[int]
+    n_reference: int = 0
+    n_calibration: int
+    rate: FalseAbstentions | None = None
+    resampling_unit: str = ""
+    weights_sha256: str
+    preprocessing_sha256: str = ""
+    of_calibration: AbstainedPatients | None = None
+    sha256: str = ""
+
+
 class AbstainedImages(Record):
     """Images of a label, and those abstained on."""
 
@@ -345,7 +375,7 @@ class Abstention(Record):
     format: int | None = None
     neighbours: int | None = None
     boundary: float | None = None
-    wrong: list[Any] = []
+    wrong: list[int] = []
     n_reference: int | None = None
     resampling_unit: str = ""
     weights_sha256: str = ""

@@ -171,7 +171,7 @@ def export(
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
         "certificate": certified,
         "operating_point": {key: certified[key] for key in POINT if key in certified} if certified else None,
-        "abstention": pack(known.reference, known.facts) if known.reference else None,
+        "abstention": pack(known.reference, known.facts.as_json()) if known.reference and known.facts else None,
         "int8": int8_facts.as_json() if int8_facts else None,
         "results": _kept(results) if results else None,
         "licence": words.licence,
