@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def crossval(
         },
     }
     pooled_csv = pooled.to_csv()
-    result["files"] = {FILE: FileFacts.of(pooled_csv, len(pooled.paths)).as_json()}
+    result["files"] = {FILE: FileFacts(rows=len(pooled.paths), sha256=sha256(pooled_csv).hexdigest()).as_json()}
     with saving_together(out) as save:
         save(FILE, pooled_csv)
         save("crossval.json", as_bytes(result))

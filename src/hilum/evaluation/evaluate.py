@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,8 @@ def _write(
     """Write the tables and the measures together, and record the access to these images."""
     decisions = decisions_csv(predictions, decided.decisions, decided.ood_scores)
     tables = {FILE: predictions.to_csv(), DECIDED: decisions}
-    files = {name: FileFacts.of(content, len(predictions.paths)) for name, content in tables.items()}
+    rows = len(predictions.paths)
+    files = {name: FileFacts(rows=rows, sha256=sha256(content).hexdigest()) for name, content in tables.items()}
     metrics = metrics.model_copy(update={"files": files})
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -242,15 +241,10 @@ class Unreadable(Record):
 
 
 class FileFacts(Record):
-    """What a table beside it holds: rows below its header, and its hash."""
+    """What a table beside it holds, so that another one, or half of it, is found: rows below its header, its hash."""
 
     rows: int
     sha256: str
-
-    @classmethod
-    def of(cls, content: bytes, rows: int) -> Self:
-        """Of a table with so many rows below its header, so that another one, or half of it, is found."""
-        return cls(rows=rows, sha256=hashlib.sha256(content).hexdigest())
 
 
 class Metrics(ProbabilityScores, Document):
