@@ -21,11 +21,11 @@ PYTORCH = frozenset({"torch", "lightning"})
 # By package its column and what it holds. All that is not said here is read from the imports.
 BOXES = {
     "cli": (2, "the commands"),
-    "export": (2, "from a run to a model file"),
+    "exporting": (2, "from a run to a model file"),
     "report": (2, "pages, console, figures"),
     "evaluation": (2, "metrics, certificate"),
     "training": (2, "from a recipe to a run"),
-    "audit": (2, "checks of a dataset"),
+    "auditing": (2, "checks of a dataset"),
     "stats": (2, "metrics and their intervals"),
     "data": (2, "readers, images, splits, cache"),
     "phantoms": (0, "simulated radiographs"),

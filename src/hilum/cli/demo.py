@@ -6,10 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.audit.audit import Audit, audit, write_audit
-from hilum.audit.checks.shortcuts import ProbedLabels
-from hilum.audit.findings import Finding
-from hilum.audit.probe_features import LETTERS
+from hilum.auditing.audit import Audit, audit, write_audit
+from hilum.auditing.checks.shortcuts import ProbedLabels
+from hilum.auditing.findings import Finding
+from hilum.auditing.probe_features import LETTERS
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError

@@ -17,15 +17,15 @@ from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.audit.audit import Audit
-from hilum.audit.checks.composition import PatientExamples, UnreadablePaths
-from hilum.audit.checks.duplicates import WORDS, CopiesFound, Pair
-from hilum.audit.checks.public_sets import ImpossibleLabel, SetRecognised
-from hilum.audit.checks.shortcuts import ProbedLabels
-from hilum.audit.checks.sources import SourcesApart, SourceTable
-from hilum.audit.findings import MISLEADS, ORDER, AuditReport, Finding, Severity, ShortcutProbe
-from hilum.audit.probe_features import BYTES, COLUMN
-from hilum.audit.scan import Container
+from hilum.auditing.audit import Audit
+from hilum.auditing.checks.composition import PatientExamples, UnreadablePaths
+from hilum.auditing.checks.duplicates import WORDS, CopiesFound, Pair
+from hilum.auditing.checks.public_sets import ImpossibleLabel, SetRecognised
+from hilum.auditing.checks.shortcuts import ProbedLabels
+from hilum.auditing.checks.sources import SourcesApart, SourceTable
+from hilum.auditing.findings import MISLEADS, ORDER, AuditReport, Finding, Severity, ShortcutProbe
+from hilum.auditing.probe_features import BYTES, COLUMN
+from hilum.auditing.scan import Container
 from hilum.report import figures
 from hilum.report.audit_console import grouped, of_patients, summary
 from hilum.report.figures import MUTED, PLAIN, STYLE, interval_dot, nudge, shown, svg
