@@ -52,9 +52,9 @@ class NetworkChoice(_Part):
     """Which network (see `hilum.models.registry`), how many of it, and its own options.
 
     Attributes:
-        architecture: As `hilum.models.registry.network_names` lists them.
-        ensemble_size: Networks that are trained side by side and whose probabilities are averaged.
-        options: What the network takes besides, such as ``width``.
+        architecture: Name of the network: ``compact``, ``vgg16-bn``, or ``monai/...`` (a wrong name lists all).
+        ensemble_size: Number of networks that are trained side by side; their probabilities are averaged.
+        options: Arguments of the network's own, such as ``network.options.width = 48``.
     """
 
     architecture: str = "compact"
@@ -104,13 +104,13 @@ class TrainingPlan(_Part):
 
     Attributes:
         epochs: Passes over the training images.
-        max_steps: Stop after so many optimiser steps; 0 means that `epochs` decide.
-        progressive_size: Side in pixels at which the first steps see the images, where it is smaller than theirs: small
-            images teach the coarse first, at a fraction of the cost (progressive resizing; Tan and Le 2021,
+        max_steps: Number of optimiser steps after which training stops; 0 means that `epochs` decide.
+        progressive_size: Side in pixels of the images in the first steps; 0 means `preprocessing.size` throughout.
+            Small images teach coarse structure at a fraction of the cost (progressive resizing; Tan and Le 2021,
             "EfficientNetV2", *ICML*). Only networks that take any size can use it.
         progressive_fraction: Share of the steps at which `progressive_size` ends.
-        batch_size: Training images a step.
-        eval_batch_size: Images at a time in validation and evaluation.
+        batch_size: Number of training images in a step.
+        eval_batch_size: Number of images at a time in validation and evaluation.
         optimiser: ``adam`` (Kingma and Ba 2015), ``adamw`` (Loshchilov and Hutter 2019), or ``sgd`` with
             Nesterov momentum 0.9.
         lr: The (largest) learning rate.
@@ -118,18 +118,18 @@ class TrainingPlan(_Part):
         schedule: ``constant``; ``cosine``, down to zero; or ``one-cycle``, up over the first `warmup` share of
             the steps and down to zero (Smith 2018).
         warmup: Share of the steps in which ``one-cycle`` rises.
-        class_weights: What a label weighs in the loss: ``none``, as much as it has images; ``balanced``, as much as
-            every other; ``tree``, as much as every other child of the same folder, so that `normal` alone weighs as
-            much as all that is `infected`.
+        class_weights: Weight of a label in the loss. ``none``: in proportion to its images. ``balanced``: the same for
+            all labels. ``hierarchical``: the same for all children of a folder, so that `normal` alone weighs as much
+            as all that is `infected`.
         label_smoothing: Share of the target that is spread over all labels (Szegedy et al. 2016).
         mixup: Alpha of the Beta distribution by which pairs of images are mixed (see `draw_mix`); 0 mixes nothing.
         validate_every: Steps between validations; 0 means once an epoch.
-        monitor: What the kept checkpoint is best at on validation: ``loss``, ``accuracy``, or ``false_negatives``
-            (positive images not called positive), the latter two with ties broken by loss.
+        monitor: Validation measure that selects the checkpoint: ``loss``, ``accuracy``, or ``false_negatives``
+            (positive images not called positive). Ties of the latter two are broken by loss.
         save_after: Share of the steps after which a checkpoint may be kept. Where the learning rate falls to zero,
             earlier ones are noisy, and the best of many noisy ones is best by luck.
-        precision: ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
-        seed: Of initial weights, order and augmentation.
+        precision: Number format; ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
+        seed: Random seed of initial weights, order and augmentation.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -157,11 +157,13 @@ class Recipe(_Part):
     """Every choice of a training.
 
     Attributes:
-        name: What reports call it.
-        positive_label: The positive label, which must not be missed; or ``auto``, or ``none``.
-        healthy: The label that means that nothing was found; or ``auto``, or ``none``.
-        hierarchy: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
-            that nested labels form (normal or infected, then which infection).
+        name: Name of the recipe in reports.
+        positive_label: Label that must not be missed. ``auto`` is COVID-19 where a label names it (``Viral-COVID19``,
+            ``SARS-CoV-2``); ``none``: no label.
+        healthy: Label that means that nothing was found. ``auto`` goes by names such as ``normal``, ``No_Finding`` and
+            ``control``; ``none``: no label.
+        hierarchy: Use of nested labels. ``flat``: one classifier for all labels. ``cascade``: one classifier for each
+            node of the label hierarchy (normal or infected, then which infection).
     """
 
     name: str = "unnamed"
@@ -384,7 +386,7 @@ def suggestion(key: str, value: str = "VALUE") -> str:
 
 
 def _unknown(key: str, value: str = "VALUE") -> str:
-    where = f"Keys are in the tables {', '.join(TABLES)}; docs/recipes.md lists them"
+    where = f"Keys are in the tables {', '.join(TABLES)}; the page of recipe keys in the documentation lists them"
     return f"unknown key '{key}'. {suggestion(key, value) or where}."
 
 
