@@ -20,7 +20,8 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory, system, and versions; nothing that names this one computer."""
     import torch
 
-    from hilum.training.train import computes_bfloat16, processor_name
+    from hilum.data.process_pool import processor_name
+    from hilum.training.train import computes_bfloat16
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {

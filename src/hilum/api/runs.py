@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.api.printed import Printed
+from hilum.extras import explaining
 from hilum.text import escape
 from hilum.training import run as runs
 
@@ -29,17 +30,19 @@ class Run(runs.Run, Printed):
         return on_paper(history_figure(self.history(), (self.environment.get("best") or {}).get("step")))
 
     def network(self) -> nn.Module:
-        """The trained network: a plain PyTorch module in evaluation mode, whose ``features`` gives its last features.
+        """The trained network as a plain PyTorch module, in evaluation mode.
 
-        It takes floats of shape (B, 1, size, size) between 0 and 1, and gives log-probabilities up to a constant of
-        shape (B, K), in the order of ``labels``.
+        It takes images of shape (B, 1, size, size) between 0 and 1, and gives log-probabilities of shape (B, K) in the
+        order of ``labels``; its method ``features`` gives the last features, of shape (B, D).
 
         Raises:
             CheckpointError: The weights are missing, or belong to another network.
+            ExtraError: The extra ``[train]`` is not installed.
         """
-        from hilum.evaluation.inference import trained_network
+        with explaining("a network"):
+            from hilum.evaluation.inference import TrainedNetwork
 
-        return trained_network(self)
+        return TrainedNetwork(self)
 
     def _table(self) -> RenderableType:
         from rich import box

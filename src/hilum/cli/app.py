@@ -15,6 +15,7 @@ import typer
 from hilum import __version__
 from hilum.cli import model_commands
 from hilum.cli.arguments import interrupted, message_of, print_json, reads_data, say, show
+from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, evaluate, ledger, print_metrics
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
@@ -347,6 +348,7 @@ def summary(
 app.command()(model_commands.export)
 app.command()(model_commands.predict)
 app.command()(model_commands.schema)
+app.command()(env)
 
 
 def _recipe(name: str | None, settings: list[str] | None) -> Recipe:

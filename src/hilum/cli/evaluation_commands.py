@@ -9,8 +9,11 @@ import typer
 
 from hilum.cli.arguments import print_json, reads_data, say, show
 from hilum.data.options import ReadOptions
+from hilum.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hilum.evaluation.evaluate import Evaluation
     from hilum.evaluation.schema import Metrics
 
@@ -32,10 +35,21 @@ LedgerOption = Annotated[
 
 @reads_data
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path | None, typer.Argument(help="Run folder; with --model, the dataset.")] = None,
     data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the run.")] = None,
+    split: Annotated[str, typer.Option(help="Part of the data to evaluate.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder to write to, if not the run's own.")] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Evaluate the predictions of any model: columns label and p:LABEL."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Evaluate an ONNX network that this file describes.")
+    ] = None,
+    positive_label: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL|none", help="Label that must not be missed, with --predictions or --model."),
+    ] = None,
     mapped: MapOption = None,
     ledger: LedgerOption = None,
     prevalence: Annotated[
@@ -45,7 +59,13 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
-    """Measure how good a run is, with intervals."""
+    """Measure how good a run is, with intervals; or the predictions of any other model."""
+    if run is None or predictions or model:
+        mapping = mapped or []
+        _evaluate_external(
+            run, data, predictions, model, split, out, positive_label, mapping, prevalence or (), as_json, read
+        )
+        return
     from hilum.evaluation.accesses import access_sentence, joint_sentence
     from hilum.evaluation.cohort import parse_map
     from hilum.evaluation.evaluate import evaluate as run_evaluation
@@ -73,6 +93,48 @@ def evaluate(
         say(sentence)
     say(f"written: {result.folder}")
     say(f"next: hilum report {run}")
+
+
+def _evaluate_external(
+    dataset: Path | None,
+    more: Path | None,
+    predictions: Path | None,
+    model: Path | None,
+    split: str,
+    out: Path | None,
+    positive_label: str | None,
+    mapped: list[str],
+    prevalences: Sequence[float],
+    as_json: bool,
+    read: ReadOptions | None,
+) -> None:
+    """Evaluate what hilum did not train: a table of predictions, or a described network on a dataset."""
+    if (predictions is None) == (model is None) or more or bool(dataset) != bool(model):
+        msg = "give a run, or --predictions FILE.csv alone, or --model FILE.toml with a dataset."
+        raise UsageError(msg, code="run-or-predictions")
+    from hilum.evaluation.external_predictions import measure_external, read_external, write_external
+
+    if predictions:
+        given, folder = read_external(predictions), out or Path("hilum-evaluation")
+    else:
+        from hilum.data.readers.read import read_table
+        from hilum.evaluation.cohort import parse_map
+        from hilum.evaluation.external_model import predict_external, read_model
+        from hilum.progress import progress_for_terminal
+
+        assert model
+        assert dataset
+        progress, network = progress_for_terminal(), read_model(model)
+        table = read_table(dataset, read, progress)
+        given = predict_external(network, table, split=split, mapping=parse_map(mapped), progress=progress)
+        folder = out or Path("hilum-evaluation")
+    metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
+    metrics = write_external(given, metrics, folder)
+    if as_json:
+        print_json(metrics.to_json())
+        return
+    print_metrics(metrics)
+    say(f"written: {folder}")
 
 
 @reads_data

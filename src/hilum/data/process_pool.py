@@ -13,12 +13,14 @@ import errno
 import json
 import os
 import pickle
+import platform
 import queue
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
+from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
@@ -150,6 +152,16 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 class _Heap:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hilum.audit.checks.label_issues import OutOfSample
 from hilum.data.cache import Images, open_images
@@ -42,6 +42,38 @@ def trained_network(run: Run, labels: Sequence[str] | None = None) -> nn.Module:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg)
     return network.eval()
+
+
+class TrainedNetwork(nn.Module):
+    """A run's network as a plain module, for those who take it elsewhere.
+
+    Args:
+        run: A finished run.
+
+    Attributes:
+        labels: K names, in the order of the outputs.
+        size: Side of the input, in pixels.
+
+    Raises:
+        CheckpointError: The weights are missing, belong to another network, or are not those of the training's end.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.labels = run.labels
+        self.size = run.recipe.preprocessing.size
+        self._preprocessing = run.recipe.preprocessing
+        self.network = WithFeatures(trained_network(run)).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities of shape (B, K), of images of shape (B, 1, size, size) between 0 and 1."""
+        answer: Tensor = self.network(to_network_range(images, self._preprocessing))[0]
+        return answer.log_softmax(dim=1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last features, of shape (B, D), of images of shape (B, 1, size, size) between 0 and 1."""
+        found: Tensor = self.network(to_network_range(images, self._preprocessing))[1]
+        return found
 
 
 def predict(

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hilum.training.module import ClassifierModule, RadiographDataModule
+    from hilum.training.samples import RadiographDataset
 
-__all__ = ["ClassifierModule", "RadiographDataModule"]
+__all__ = ["ClassifierModule", "RadiographDataModule", "RadiographDataset"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the Lightning modules, and with them PyTorch, when somebody asks for them (PEP 562)."""
+    """Load the classes for PyTorch and Lightning when somebody asks for them (PEP 562)."""
     if name in __all__:
-        return getattr(import_module("hilum.training.module"), name)
+        module = "samples" if name == "RadiographDataset" else "module"
+        return getattr(import_module(f"hilum.training.{module}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -21,6 +21,7 @@ from hilum.data.dataset import Table
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
 from hilum.data.options import ReadOptions
+from hilum.data.process_pool import processor_name
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError
@@ -276,16 +277,6 @@ def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
     positive_label = resolve_positive_label(recipe, labels)
     healthy = resolve_healthy(recipe, labels, positive_label)
     return roles_sentence(labels, positive_label, healthy, chosen=recipe.positive_label == "none")
-
-
-def processor_name() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def computes_bfloat16() -> bool:

@@ -1,0 +1,84 @@
+"""Radiographs as a PyTorch dataset whose samples are those of torchxrayvision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hilum.data.cache import Images, open_images
+from hilum.data.dataset import Table
+from hilum.data.frames import to_pandas
+from hilum.data.preprocessing import Preprocessing
+from hilum.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Sample(TypedDict):
+    """One radiograph: ``img`` of shape (1, size, size), ``lab`` of shape (K,), and its number ``idx``."""
+
+    img: Tensor
+    lab: Tensor
+    idx: int
+
+
+class RadiographDataset(Dataset[Sample]):
+    """The readable radiographs of a dataset, decoded once and kept in the cache.
+
+    Args:
+        data: The dataset.
+        preprocessing: Size, fit and equalisation; by default 150 pixels, stretched.
+        value_range: Smallest and largest value of a pixel: (0, 1), or (-1024, 1024) for the networks of
+            torchxrayvision.
+        progress: Told while files are decoded.
+
+    Attributes:
+        pathologies: K labels, in the order of ``lab``.
+        labels: One row an image, 1 under its label, shape (N, K).
+
+    Raises:
+        CacheError: The decoded images cannot be stored.
+    """
+
+    def __init__(
+        self,
+        data: Table,
+        preprocessing: Preprocessing | None = None,
+        *,
+        value_range: tuple[float, float] = (0.0, 1.0),
+        progress: Progress | None = None,
+    ) -> None:
+        self._images: Images = open_images(data, preprocessing or Preprocessing(), progress=progress)
+        self.pathologies = list(data.labels)
+        index = {label: number for number, label in enumerate(self.pathologies)}
+        truth = [index[row.label] for row in self._images.table.rows]
+        self.labels: NDArray[np.float32] = np.eye(len(self.pathologies), dtype=np.float32)[truth]
+        self._low, self._high = value_range
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, idx: int) -> Sample:
+        number = range(len(self))[idx]
+        pixels = torch.from_numpy(np.array(self._images.pixels[self._images.positions[number]]))
+        values = pixels[None].float() / 255 * (self._high - self._low) + self._low
+        return {"img": values, "lab": torch.from_numpy(self.labels[number].copy()), "idx": number}
+
+    @property
+    def csv(self) -> pandas.DataFrame:
+        """The table of the images, one row each.
+
+        Raises:
+            ExtraError: pandas is not installed.
+        """
+        rows = self._images.table.rows
+        names = ("path", "label", "split", "patient_id", "source", "sha256")
+        columns: dict[str, list[str]] = {name: [getattr(row, name) for row in rows] for name in names}
+        further = dict.fromkeys(name for row in rows for name in row.extra)
+        return to_pandas(columns | {name: [row.extra.get(name, "") for row in rows] for name in further})

@@ -1,0 +1,204 @@
+"""`import hilum`: the names, what they take, and that they say what the command line says."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from matplotlib.figure import Figure
+from sklearn.metrics import accuracy_score
+
+import hilum
+from hilum.errors import ImageError, RecipeError, TableError, UsageError
+from hilum.evaluation.schema import Metrics
+
+NAMES = {
+    *("audit", "train", "evaluate", "compare", "cross_validate", "sweep", "export", "load"),
+    *("open_dataset", "open_run", "load_recipe"),
+    *("Audit", "Run", "Evaluation", "Comparison", "CrossValidation", "Sweep", "Model"),
+    *("Dataset", "Recipe", "Prediction", "HilumError"),
+}
+
+
+def test_the_names_are_pinned_and_documented():
+    assert set(hilum.__all__) == NAMES
+    assert set(dir(hilum)) >= NAMES
+    for name in NAMES:
+        assert inspect.getdoc(getattr(hilum, name)), name
+    with pytest.raises(AttributeError):
+        _ = hilum.nothing
+    assert (Path(hilum.__file__).parent / "py.typed").is_file()
+
+
+def test_functions_stay_functions_whatever_is_imported():
+    for name in ("audit", "export"):
+        code = f"import hilum.{name}ing, hilum; assert callable(hilum.{name}), hilum.{name}"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_loads_nothing_heavy():
+    code = "import sys, hilum; print([m for m in ('numpy', 'torch', 'scipy', 'rich', 'PIL') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.fixture
+def rows(squares):
+    files = sorted(squares.rglob("*.png"))
+    return {
+        "file": [str(file) for file in files],
+        "finding": ["/".join(file.relative_to(squares).parts[1:-1]) for file in files],
+        "split": [file.relative_to(squares).parts[0] for file in files],
+        "who": [f"p{number // 2}" for number in range(len(files))],
+    }
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_frame_is_read_as_the_table_that_it_is(rows, tmp_path, frame):
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    of_csv = hilum.open_dataset(tmp_path / "table.csv", patient_column="who", progress=False)
+    of_frame = hilum.open_dataset(frame(rows), patient_column="who", progress=False)
+    assert of_frame.labels == of_csv.labels == ("normal", "infected/covid", "infected/non-covid")
+    told = [(row.label, row.split, row.patient_id) for row in of_csv.rows]
+    assert [(row.label, row.split, row.patient_id) for row in of_frame.rows] == told
+    assert all(of_frame.file(row).samefile(of_csv.file(same)) for row, same in zip(of_frame.rows, of_csv.rows, strict=True))
+
+
+def test_a_frame_may_name_files_of_the_current_folder(squares, monkeypatch):
+    monkeypatch.chdir(squares)
+    files = [file.relative_to(squares) for file in sorted(squares.rglob("*.png"))]
+    frame = pd.DataFrame({"path": [str(file) for file in files], "label": [file.parts[1] for file in files]})
+    found = hilum.open_dataset(frame, progress=False)
+    assert found.with_patient == 0
+    assert found.file(found.rows[0]).is_file()
+
+
+def test_a_frame_without_labels_is_refused_and_named(rows):
+    with pytest.raises(TableError) as caught:
+        hilum.open_dataset(pd.DataFrame({"file": rows["file"]}), progress=False)
+    assert "data frame" in str(caught.value)
+    assert "/tmp" not in str(caught.value)
+    for wrong in (7, None, ["a.png"]):
+        with pytest.raises(UsageError) as caught:
+            hilum.audit(wrong, progress=False)
+        assert caught.value.code == "no-dataset"
+
+
+def test_an_audit_says_what_the_command_says(squares, tmp_path, hilum_command):
+    found = hilum.audit(str(squares), progress=False)
+    hilum_command("audit", squares, "--out", tmp_path / "out", check=0)
+    assert found.to_json() == json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert found.passed("error") == (not any(finding.severity == "error" for finding in found.findings))
+    page = found.to_html(tmp_path / "page.html")
+    assert page == tmp_path / "page.html"
+    assert page.read_bytes() == (tmp_path / "out" / "audit.html").read_bytes()
+    assert str(found).strip()
+    assert "<pre" in found._repr_html_()
+    assert repr(found).startswith("<hilum.Audit")
+
+
+@pytest.fixture(scope="module")
+def trained(run_of):
+    return hilum.open_run(run_of("flat").path)
+
+
+def test_a_training_takes_recipe_keys(squares, tmp_path):
+    settings = {"epochs": 1, "size": 32, "network__options__width": 4, "network__options__blocks": [1]}
+    run = hilum.train(squares, tmp_path / "run", seed=3, progress=False, **settings)
+    assert (run.recipe.training.seed, run.recipe.training.epochs, run.recipe.preprocessing.size) == (3, 1, 32)
+    assert run.finished
+    assert isinstance(run.plot_history(), Figure)
+    for wrong in ({"learning_rat": 1}, {"lr": -1.0}, {"seed": "x"}):
+        with pytest.raises(RecipeError):
+            hilum.train(squares, tmp_path / "other", progress=False, **wrong)
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_evaluation_holds_typed_measures_and_predictions(trained, few_trees):
+    found = hilum.evaluate(trained, progress=False)
+    frame = found.predictions.to_pandas()
+    assert found.accuracy.value == pytest.approx(accuracy_score(frame["label"], frame["predicted"]))
+    assert found.accuracy.low <= found.accuracy.value <= found.accuracy.high
+    assert set(found.sensitivity) == set(found.labels) == set(trained.labels)
+    assert found.to_json() == json.loads((found.folder / "metrics.json").read_text())
+    for figure in (found.plot_roc(), found.plot_calibration(), found.plot_confusion_matrix()):
+        assert isinstance(figure, Figure)
+    again = hilum.evaluate(predictions=frame)
+    for measure in ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auroc", "f1"):
+        assert getattr(again, measure) == getattr(found, measure)
+    with pytest.raises(UsageError):
+        hilum.evaluate()
+    with pytest.raises(UsageError):
+        hilum.evaluate(trained, predictions=frame)
+
+
+def test_a_network_is_a_plain_module(trained):
+    import torch
+
+    network = trained.network()
+    images = torch.rand(2, 1, network.size, network.size)
+    with torch.inference_mode():
+        assert torch.allclose(network(images).exp().sum(dim=1), torch.ones(2))
+        assert network.features(images).shape[0] == 2
+
+
+def test_a_model_answers_as_scikit_learn_expects(trained, squares, tmp_path):
+    exported = hilum.export(trained, tmp_path / "model.onnx", progress=False)
+    model = hilum.load(exported)
+    files = sorted(squares.rglob("*.png"))[:5]
+    probabilities = model.predict_proba(files)
+    assert probabilities.shape == (5, len(model.classes_))
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert list(model.predict(files)) == list(model.classes_[probabilities.argmax(axis=1)])
+    from PIL import Image
+
+    arrays = np.stack([np.asarray(Image.open(file)) for file in files])
+    for same in (
+        [str(file) for file in files],
+        pd.Series([str(file) for file in files]),
+        np.array([str(file) for file in files]),
+        [file.read_bytes() for file in files],
+        list(arrays),
+        arrays,
+        arrays[:, None],
+        arrays / 255,
+    ):
+        np.testing.assert_allclose(model.predict_proba(same), probabilities, atol=1e-5)
+    assert model.predict_proba(files[0]).shape == model.predict_proba(arrays[0]).shape == (1, len(model.classes_))
+    assert len(model.predict_proba(files[0].parent)) == len(list(files[0].parent.iterdir()))
+    assert model.predict_proba([]).shape == (0, len(model.classes_))
+    assert {found.decision for found in model.triage(files)} <= {"flag", "clear", "abstain", "undecided"}
+    explained = model.explain(files[:1])
+    assert explained[0]._repr_png_().startswith(b"\x89PNG")
+    assert hilum.load((tmp_path / "model.onnx").read_bytes()).sha256 == model.sha256
+
+
+def test_what_a_model_cannot_read_is_named(tmp_path):
+    model = hilum.load()
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    with pytest.raises(ImageError) as caught:
+        model.predict_proba([bad])
+    assert caught.value.path == bad
+    assert model.triage([bad])[0].error
+    for wrong, code in ((np.zeros((2, 2, 2, 2, 2)), "wrong-shape"), (7, "no-images"), ([None], "no-images")):
+        with pytest.raises(UsageError) as caught:
+            model.predict_proba(wrong)
+        assert caught.value.code == code
+    for array in (np.full((64, 64), 7.0), np.full((64, 64), np.nan), np.zeros((2, 2)), np.zeros((64, 64), complex)):
+        with pytest.raises(ImageError):
+            model.predict_proba(array)
+
+
+def test_a_report_of_predictions_is_a_page(trained, tmp_path):
+    frame = pd.DataFrame({"label": ["a", "b"] * 20, "a": [0.9, 0.2] * 20, "b": [0.1, 0.8] * 20})
+    found = hilum.evaluate(predictions=frame, out=tmp_path / "out")
+    assert Metrics.read(tmp_path / "out" / "metrics.json", "") == found.metrics
+    page = found.to_html(tmp_path / "page.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "100" in page

@@ -1,0 +1,122 @@
+"""An ONNX file of one's own, described by a TOML file: asked as its description says, and refused where it is wrong."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from hilum.data.readers.read import read_table
+from hilum.errors import ModelFileError, SplitError
+from hilum.evaluation.external_model import predict_external, read_model
+
+WEIGHTS = np.array([[-3.0], [0.5], [2.0]], np.float32)  # of the mean grey, for each label
+BIAS = np.array([1.0, 0.2, -0.6], np.float32)
+TEXT = """
+model = "net.onnx"
+labels = ["normal", "infected/covid", "infected/non-covid"]
+[input]
+size = 32
+channels = {channels}
+range = [-1.0, 1.0]
+mean = [0.1]
+std = [0.5]
+layout = "{layout}"
+[output]
+values = "{values}"
+"""
+
+
+def write_network(folder, *, channels=1, layout="NCHW", batch="N", last=None):
+    """The mean over all pixels, through one linear layer, and what `last` names."""
+    shape = [batch, channels, 32, 32] if layout == "NCHW" else [batch, 32, 32, channels]
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["m"], keepdims=0),
+        helper.make_node("Unsqueeze", ["m", "one"], ["column"]),
+        helper.make_node("Gemm", ["column", "w", "b"], ["scores"], transB=1),
+        helper.make_node(last or "Identity", ["scores"], ["y"]),
+    ]
+    constants = {"axes": np.array([1, 2, 3]), "one": np.array([1]), "w": WEIGHTS, "b": BIAS}
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, folder / "net.onnx")
+
+
+def describe(folder, *, channels=1, layout="NCHW", values="logits", change=None):
+    text = TEXT.format(channels=channels, layout=layout, values=values)
+    (folder / "net.toml").write_text(change(text) if change else text)
+    return folder / "net.toml"
+
+
+@pytest.fixture
+def data(write_dataset):
+    return write_dataset(splits=("train", "test"), patients=7)  # 42 of a split: more than one batch
+
+
+def expected(table):
+    """What the network has to say of each test image, computed from its pixels."""
+    rows = []
+    for row in table.rows:
+        if row.split == "test":
+            pixels = np.asarray(Image.open(table.file(row)).resize((32, 32), Image.Resampling.BOX), float)
+            scores = WEIGHTS[:, 0] * ((pixels.mean() / 127.5 - 1 - 0.1) / 0.5) + BIAS
+            rows.append(np.exp(scores) / np.exp(scores).sum())
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(
+    ("network", "described"),
+    [
+        ({}, {}),
+        ({"channels": 3}, {"channels": 3}),
+        ({"channels": 3, "layout": "NHWC"}, {"channels": 3, "layout": "NHWC"}),
+        ({"batch": 4}, {}),
+        ({"last": "LogSoftmax"}, {"values": "log-probabilities"}),
+        ({"last": "Softmax"}, {"values": "probabilities"}),
+    ],
+)
+def test_a_network_is_asked_as_its_description_says(tmp_path, data, network, described):
+    write_network(tmp_path, **network)
+    table = read_table(data)
+    found = predict_external(read_model(describe(tmp_path, **described)), table)
+    assert found.predictions.labels == ("normal", "infected/covid", "infected/non-covid")
+    assert found.predictions.paths == tuple(row.path for row in table.rows if row.split == "test")
+    np.testing.assert_allclose(found.predictions.probabilities, expected(table), atol=0.01)  # how images are reduced
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda text: text.replace('"net.onnx"', '"other.onnx"'), "no-network"),
+        (lambda text: text.replace("size = 32", ""), "malformed-description"),
+        (lambda text: text.replace("size", "side"), "malformed-description"),
+        (lambda text: text.replace("[0.1]", "[0.1, 0.2]"), "malformed-description"),
+        (lambda text: text.replace("[0.5]", "[0]"), "malformed-description"),
+        (lambda text: text + "\n[", "malformed-description"),
+        (lambda text: text.replace("size = 32", "size = 64"), "cannot-run"),
+        (lambda text: text.replace(', "infected/non-covid"', ""), "wrong-outputs"),
+        (lambda text: text.replace("[output]", '[output]\nname = "z"'), "no-output"),
+        (lambda text: text.replace('"logits"', '"probabilities"'), "no-probabilities"),
+    ],
+)
+def test_what_is_described_wrongly_is_refused(tmp_path, data, change, code):
+    write_network(tmp_path)
+    with pytest.raises((ModelFileError, SplitError)) as caught:
+        predict_external(
+            read_model(describe(tmp_path, change=change)), read_table(data), mapping={"infected/non-covid": ""}
+        )
+    assert caught.value.code == code
+
+
+def test_a_file_that_is_no_network_is_refused(tmp_path, data):
+    (tmp_path / "net.onnx").write_bytes(b"no network")
+    with pytest.raises(ModelFileError) as caught:
+        predict_external(read_model(describe(tmp_path)), read_table(data))
+    assert caught.value.code == "cannot-run"
+    assert caught.value.path == tmp_path / "net.onnx"

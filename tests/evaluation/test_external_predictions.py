@@ -1,0 +1,128 @@
+"""Predictions of models that hilum did not train: the same figures as scikit-learn's, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn import metrics as reference
+
+from hilum.errors import TableError, UsageError
+from hilum.evaluation.external_predictions import measure_external, read_external, write_external
+from hilum.evaluation.predictions import read_predictions
+from hilum.evaluation.schema import Metrics
+
+LABELS = ["normal", "infected/covid", "infected/non-covid"]
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """Three hundred images of 150 patients, answered rather well, by probabilities of six decimals."""
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 300)
+    scores = generator.normal(size=(300, 3))
+    scores[np.arange(300), truth] += 1.5
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    table = {
+        "path": [f"{number}.png" for number in range(300)],
+        "patient_id": [f"p{number // 2}" for number in range(300)],
+        "label": np.array(LABELS)[truth],
+        "sex": generator.choice(["F", "M"], 300),
+    }
+    return pd.DataFrame(table | {f"p:{label}": probabilities[:, k].round(6) for k, label in enumerate(LABELS)})
+
+
+def written(frame, tmp_path, **options):
+    frame.to_csv(tmp_path / "model.csv", index=False, **options)
+    return tmp_path / "model.csv"
+
+
+def test_the_figures_are_those_of_scikit_learn(frame, tmp_path):
+    found = measure_external(read_external(written(frame, tmp_path)))
+    stated = frame[[f"p:{label}" for label in found.labels]].to_numpy()
+    stated = stated / stated.sum(axis=1, keepdims=True)
+    answers = np.array(found.labels)[stated.argmax(axis=1)]
+    assert found.accuracy.value == pytest.approx(reference.accuracy_score(frame["label"], answers))
+    assert found.log_loss == pytest.approx(reference.log_loss(frame["label"], stated[:, np.argsort(found.labels)]))
+    for k, label in enumerate(found.labels):
+        here, called = frame["label"] == label, answers == label
+        assert found.sensitivity[label].value == pytest.approx(reference.recall_score(here, called))
+        assert found.specificity[label].value == pytest.approx(reference.recall_score(~here, ~called))
+        assert found.ppv[label].value == pytest.approx(reference.precision_score(here, called))
+        assert found.f1[label].value == pytest.approx(reference.f1_score(here, called))
+        assert found.auroc[label].value == pytest.approx(reference.roc_auc_score(here, stated[:, k]))
+        assert found.auroc[label].low < found.auroc[label].value < found.auroc[label].high
+    assert found.positive_label == "infected/covid"
+    assert found.healthy == ["normal"]
+    assert found.n_patients == 150
+    assert {value: part.n_images for value, part in found.subgroups["sex"].items()} == dict(
+        frame["sex"].value_counts().items()
+    )
+
+
+def test_a_frame_a_csv_and_hilums_own_table_say_the_same(frame, tmp_path):
+    of_csv = read_external(written(frame, tmp_path))
+    for other in (
+        frame,
+        pl.DataFrame(frame.to_dict("list")),
+        frame.rename(columns=lambda name: name.removeprefix("p:")),
+    ):
+        assert np.array_equal(read_external(other).predictions.probabilities, of_csv.predictions.probabilities)
+        assert read_external(other).predictions.patients == of_csv.predictions.patients
+    metrics = write_external(of_csv, measure_external(of_csv), tmp_path / "out")
+    again = read_predictions(tmp_path / "out" / "predictions.csv")
+    assert again.paths == of_csv.predictions.paths
+    assert Metrics.read(tmp_path / "out" / "metrics.json", "") == metrics
+    assert read_external(tmp_path / "out" / "predictions.csv").predictions.labels == again.labels
+
+
+def test_without_patients_each_image_is_one_and_that_is_said(frame):
+    found = measure_external(read_external(frame.drop(columns=["patient_id", "path"])))
+    assert found.n_patients is None
+    assert found.resampling_unit == "images"
+    assert len(found.data.notes) == 1
+
+
+def test_the_positive_label_may_be_stated(frame):
+    given = read_external(frame)
+    assert measure_external(given, positive_label="infected/non-covid").positive_label == "infected/non-covid"
+    assert measure_external(given, positive_label="none").positive_label is None
+    with pytest.raises(UsageError) as caught:
+        measure_external(given, positive_label="covid")
+    assert caught.value.code == "no-such-label"
+
+
+def with_cell(frame, column, value):
+    changed = frame.copy()
+    changed[column] = changed[column].astype(object)
+    changed.loc[7, column] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda frame: frame.drop(columns="label"), "no-label-column"),
+        (lambda frame: frame[["path", "label"]], "no-probabilities"),
+        (lambda frame: frame.drop(columns="p:normal"), "unknown-label"),
+        (lambda frame: with_cell(frame, "label", "cardiomegaly"), "unknown-label"),
+        (lambda frame: with_cell(frame, "label", ""), "no-label"),
+        (lambda frame: with_cell(frame, "p:normal", float("nan")), "no-probability"),
+        (lambda frame: with_cell(frame, "p:normal", "high"), "no-probability"),
+        (lambda frame: with_cell(frame, "p:normal", 1.5), "no-probability"),
+        (lambda frame: with_cell(frame, "p:normal", 0.999), "sum-not-one"),
+        (lambda frame: with_cell(frame, "path", "0.png"), "contradicting-rows"),
+        (lambda frame: with_cell(frame, "path", ""), "no-path"),
+        (lambda frame: frame[:0], "no-rows"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(frame, tmp_path, change, code):
+    for source in (change(frame), written(change(frame), tmp_path)):
+        with pytest.raises(TableError) as caught:
+            read_external(source)
+        assert caught.value.code == code
+
+
+def test_an_image_that_is_listed_again_counts_once(frame):
+    found = read_external(pd.concat([frame, frame[:3]]))
+    assert len(found.predictions.paths) == len(frame)
+    assert len(found.notes) == 1
