@@ -6,10 +6,11 @@ import posixpath
 import re
 from pathlib import Path
 
-import generated_pages  # MkDocs lets a hook import modules beside it
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+import generated_pages  # MkDocs lets a hook import modules beside it
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = "benchmarks/results"

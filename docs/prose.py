@@ -31,7 +31,6 @@ REPLACED = {
     r"cr(?:y|ies) wolf": "false alarm",
     r"foretold": "predicted",
     r"given away": "confounded",
-    r"honest(?:y|ly)?": "leave it out",
     r"in so many words": "leave it out",
     r"mend(?:s|ed|ing)?": "clean, or correct",
     r"miss(?:-| )rates?": "false-negative rate",
@@ -40,9 +39,9 @@ REPLACED = {
     r"shipped": "pretrained",
     r"strangers?|strangeness|stranger": "OOD",
     r"superfluous": "redundant",
-    r"the seed report(?:'s)?|docs/seed\.md|docs/bundle\.md": "the original report; docs/explanation/reproduction.md",
+    r"the seed report(?:'s)?": "the original report",
     r"told (?:apart|by|from|of|that|to|of)": "a plain verb (distinguished, reported, recognised by)",
-    r"unfamiliar(?:ity)?|familiarity": "out of distribution",
+    r"unfamiliar(?:ity)?(?!:)|familiarity": "out of distribution",
     r"whom to tell|who is told": "a plain verb",
     r"whose worth|worth is known|what (?:answers|results) are worth": "how accurate",
 }
@@ -101,7 +100,7 @@ def offences(text: Text, *, measured: bool = True) -> Iterator[str]:
         measured: Whether the length of its sentences counts.
     """
     for line, paragraph in text.paragraphs:
-        prose = re.sub(r"``?[^`]*``?", "", paragraph)
+        prose = re.sub(r"``?[^`]*``?|\]\([^)]*\)", "", paragraph)
         for pattern, better in WORDS:
             for found in pattern.finditer(prose):
                 yield f"{text.name}:{line}: '{found[0]}': say {better}"

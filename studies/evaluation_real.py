@@ -1,6 +1,6 @@
 """A run on real radiographs and on what is none: certificates, and who is abstained on.
 
-    python studies/evaluation_real.py RUN DATA OTHER    # writes the tables of docs/explanation/evaluation.md that need them
+    python studies/evaluation_real.py RUN DATA OTHER    # writes the tables of evaluation.md that need them
 
 RUN was trained on DATA (seed-cxr); OTHER is darkcovidnet. The leg and the adult's chest come with ``pydicom-data``,
 the photographs with scikit-learn; without pydicom their rows are left out.

@@ -1,6 +1,6 @@
 """How often hilum's own statistics keep what they promise, where the truth is known.
 
-    python studies/evaluation_simulations.py    # writes the simulations' tables of docs/explanation/evaluation.md; minutes
+    python studies/evaluation_simulations.py    # writes the simulations' tables of evaluation.md; minutes
 
 The slow tests (`tests/evaluation/test_simulations.py`) run the same functions and hold them to their bounds.
 """

@@ -1,4 +1,4 @@
-"""Put what a study measured into docs/explanation/reproduction.md: ``python studies/make.py OUT`` after ``studies/run.sh ... OUT``.
+"""Put what a study measured into reproduction.md: ``python studies/make.py OUT`` after ``studies/run.sh ... OUT``.
 
 Every table between two markers ``<!-- name -->`` is written anew; figures go to ``docs/images/reproduction``, the
 metrics to ``docs/results/reproduction.json``. Prose is written by people.

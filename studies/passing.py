@@ -1,6 +1,6 @@
 """How often the checklist passes a model that must not pass, or one that may: calibration and subgroups.
 
-``python studies/passing.py`` fills the table "passing" of docs/explanation/evaluation.md. `formerly` is the rule before: a
+``python studies/passing.py`` fills the table "passing" of evaluation.md. `formerly` is the rule before: a
 calibration error that 95 % of calibrated models stay below passes.
 """
 

@@ -1,4 +1,4 @@
-"""Classifiers that see nothing but the probes' own features, judged by the shortcut baselines: docs/explanation/evaluation.md.
+"""Classifiers that see nothing but the probes' own features, judged by the shortcut baselines: evaluation.md.
 
 ``python studies/shortcut_cheats.py RUN DATA`` fits them to the training images of a finished run, evaluated on the
 test images of the same data, and judges them, and the run itself, label by label; some five minutes on one core.

@@ -147,7 +147,7 @@ def recognise(scan: Scan) -> list[Match]:
     Copies are recognised that were resized, recompressed, brightened, equalised, or cropped. Measured on Kermany's:
     all when uncropped, 84 to 100 % when cropped alike by up to 10 % a side and 79 % when cropped at random; of 2,865
     images of children whose own fingerprints were left out 0.4 % matched, of 1,000 adults' 0.1 %, of phantoms none.
-    Only images whose fingerprints are shipped can be recognised (`KnownSet.fingerprints`).
+    Only images whose fingerprints come with hilum can be recognised (`KnownSet.fingerprints`).
 
     Args:
         scan: Of a dataset.

@@ -157,7 +157,7 @@ def unpack(packed: NDArray[np.int8]) -> Floats:
 
 @cache
 def basis() -> Basis:
-    """The basis that is shipped with hilum."""
+    """The basis that comes with hilum."""
     with (files("hilum.audit.fingerprints") / BASIS_FILE).open("rb") as file, np.load(file) as stored:
         return Basis(
             mean=stored["mean"].astype(np.float32),
