@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
     import torch
 
     from hilum.data.process_pool import processor_name
-    from hilum.training.train import computes_bfloat16
+    from hilum.training.environment import computes_bfloat16
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {

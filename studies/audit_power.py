@@ -248,7 +248,7 @@ def write(items: list[Item], root: Path) -> None:
 
 def judge(case: str, found: Audit, truth: dict[str, list[tuple[str, str]]], label: str) -> dict[str, Any]:
     """Whether the right finding is there, and all that is worse than good to know."""
-    bad = [[f.severity, f.check, f.evidence.get("probe", "")] for f in found.findings if f.severity != "info"]
+    bad = [[f.severity, f.check, getattr(f.evidence, "probe", "")] for f in found.findings if f.severity != "info"]
     areas = {s.probe: round(s.auroc, 4) for s in found.shortcuts.found if s.label == label}
     result: dict[str, Any] = {"case": case, "images": len(found.scan), "found": bad, "auroc": areas}
     if case in EXPECTED:

@@ -82,11 +82,11 @@ def _one_of_each(generator: np.random.Generator, patients: int) -> Iterator[tupl
     out = np.array([left[name] for name in some.patients])
     ood_scores = OODScores(np.where(out, 0.01, 0.5), np.zeros(len(out)), np.zeros(len(out)), out, out)
     found = measure_abstention(some, some.predicted == 1, [LABELS[1]], ood_scores)
-    yield "share abstained on", found["abstained"], ABSTAINED
-    yield "recall, abstentions as missed", found["recall"]["recall_abstentions_negative"], (1 - ABSTAINED) * RIGHT
+    yield "share abstained on", found.abstained, ABSTAINED
+    yield "recall, abstentions as missed", found.recall.recall_abstentions_negative, (1 - ABSTAINED) * RIGHT
     yield (
         "recall, abstentions as found",
-        found["recall"]["recall_abstentions_positive"],
+        found.recall.recall_abstentions_positive,
         1 - (1 - ABSTAINED) * (1 - RIGHT),
     )
 

@@ -88,8 +88,10 @@ def curve(vgg: Path, facts: Facts) -> str:
     run = Run(vgg)
     history = run.history()
     facts["vgg history"] = history
-    facts["vgg"] = {k: run.environment[k] for k in ("seconds", "images_per_second", "best", "processor", "precision")}
-    save("curves", figures.training_curves(history, run.environment["best"]["step"], "curves"))
+    facts["vgg"] = {
+        k: run.environment.as_json()[k] for k in ("seconds", "images_per_second", "best", "processor", "precision")
+    }
+    save("curves", figures.training_curves(history, run.environment.best.step, "curves"))
     rows = [
         [
             *(f"{r['step']:.0f}", f"{r['epoch']:.0f}", f"{r['train_loss']:.3f}", f"{r['val_loss']:.3f}"),

@@ -85,7 +85,7 @@ def run(data: Path, out: Path, names: list[str]) -> None:
             recipe = load_recipe("compact", [*NO_TEST, *TRIALS[name], f"training.seed={seed}"])
             done = train(table, place, recipe, progress=progress_for_terminal())
             evaluate(done, split="val", out=place / "val")
-            facts = {"name": name, "settings": TRIALS[name], "seed": seed, "seconds": done.environment["seconds"]}
+            facts = {"name": name, "settings": TRIALS[name], "seed": seed, "seconds": done.environment.seconds}
             (place / "trial.json").write_text(json.dumps(facts | {"parts": part_of}))
 
 

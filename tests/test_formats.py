@@ -65,7 +65,7 @@ def test_a_run_is_opened(old):
         assert [row["val_false_negatives"] for row in run.history()] == [
             float(row["val_misses"]) for row in csv.DictReader(file)
         ]
-    assert run.environment["data"]["data_argument"] == "/tmp/fmt/data"
+    assert run.environment.data.data_argument == "/tmp/fmt/data"
     certificate = open_certificate(old / "run" / "certificate.json", run)
     assert (certificate["false_negative_rate"], certificate["threshold"]) == (0.5, 0.2234)
 

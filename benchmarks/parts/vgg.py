@@ -9,7 +9,7 @@ from functools import partial
 from benchmarks.child import Contestant
 from benchmarks.measurement import Measurement, in_turn
 from benchmarks.setting import Setting
-from hilum.training.train import computes_bfloat16
+from hilum.training.environment import computes_bfloat16
 
 FLOP_AN_IMAGE = 3 * 2 * 6.64e9  # forward and twice that backward; 6.64 G multiply-adds at 150x150
 SIDE = 2048

@@ -21,6 +21,9 @@ EXTRAS = {
     "frames": ("pandas",),
 }
 
+TRAINING = {f"hilum {command}" for command in ("train", "demo", "sweep", "crossval", "certify", "export", "summary")}
+TRAINING |= {f"hilum.{name}" for name in ("train", "sweep", "cross_validate", "export", "Sweep", "CrossValidation")}
+
 
 def install(extra: str) -> str:
     """The command that installs an extra."""
@@ -48,10 +51,12 @@ def explained(error: ModuleNotFoundError, what: str) -> ExtraError | None:
 
     Args:
         error: As an import raised it.
-        what: What took the package.
+        what: What took the package, such as ``hilum train``: what trains is told of all that training takes.
     """
     package = (error.name or "").split(".")[0]
     extra = next((name for name, packages in EXTRAS.items() if package in packages), None)
+    if extra == "audit" and what in TRAINING:
+        extra = "train"
     return _missing(extra, package, what) if extra else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import json
 import os
@@ -139,8 +138,9 @@ def saving(path: Path | str, *, text: bool = False, errors: str = "strict") -> I
     part = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     try:
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        kind: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "errors": errors, "newline": ""}
-        with os.fdopen(handle, **(kind if text else {"mode": "w+b"})) as file:
+        with (
+            os.fdopen(handle, "w", encoding="utf-8", errors=errors, newline="") if text else os.fdopen(handle, "w+b")
+        ) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -337,13 +337,3 @@ def as_bytes(values: Mapping[str, Any]) -> bytes:
         ValueError: A number is not finite.
     """
     return f"{json_text(values, indent=2)}\n".encode()
-
-
-def stated(content: bytes, rows: int) -> dict[str, Any]:
-    """What one file says of a table beside it, so that another one, or half of it, is found.
-
-    Args:
-        content: Of the table.
-        rows: How many it has below its header.
-    """
-    return {"rows": rows, "sha256": hashlib.sha256(content).hexdigest()}

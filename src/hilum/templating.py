@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,14 +13,17 @@ from markupsafe import Markup
 from hilum.files import save_text
 from hilum.text import duration, fraction, fraction_range, on_page, percent, percent_range, plural, printable
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:
+
+def write_page(file: Path, template: str, content: DataclassInstance | Mapping[str, Any]) -> Path:
     """Render a template into a file.
 
     Args:
         file: Is written, or written over.
         template: Name of a file in ``templates``.
-        content: What it shows, by name.
+        content: What it shows; templates call it by the names of its fields.
 
     Returns:
         `file`. The same content gives the same bytes.
@@ -29,9 +32,10 @@ def write_page(file: Path, template: str, content: Mapping[str, Any]) -> Path:
     return file
 
 
-def render(template: str, content: Mapping[str, Any]) -> str:
+def render(template: str, content: DataclassInstance | Mapping[str, Any]) -> str:
     """A template with its content; everything that comes from outside is escaped, nothing may be missing."""
-    return _templates().get_template(template).render(content)
+    named = content if isinstance(content, Mapping) else vars(content)
+    return _templates().get_template(template).render(named)
 
 
 @cache

@@ -212,6 +212,11 @@ class Matrix:
     right: int
     accuracy: str
 
+    @property
+    def by_truth(self) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
+        """The other way round: each expected label, and its cells by predicted label."""
+        return tuple(zip(self.labels, zip(*(row.cells for row in self.rows), strict=True), strict=True))
+
 
 def result_matrix(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> Matrix:
     """Lay out a confusion matrix as the original report's Fig. 6 does, the other way round.

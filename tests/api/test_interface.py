@@ -63,9 +63,9 @@ def test_a_frame_is_read_as_the_table_that_it_is(rows, tmp_path, frame):
     of_csv = hilum.open_dataset(tmp_path / "table.csv", patient_column="who", progress=False)
     of_frame = hilum.open_dataset(frame(rows), patient_column="who", progress=False)
     assert of_frame.labels == of_csv.labels == ("normal", "infected/covid", "infected/non-covid")
-    told = [(row.label, row.split, row.patient_id) for row in of_csv.rows]
-    assert [(row.label, row.split, row.patient_id) for row in of_frame.rows] == told
-    assert all(of_frame.file(row).samefile(of_csv.file(same)) for row, same in zip(of_frame.rows, of_csv.rows, strict=True))
+    for row, same in zip(of_frame.rows, of_csv.rows, strict=True):
+        assert (row.label, row.split, row.patient_id) == (same.label, same.split, same.patient_id)
+        assert of_frame.file(row).samefile(of_csv.file(same))
 
 
 def test_a_frame_may_name_files_of_the_current_folder(squares, monkeypatch):

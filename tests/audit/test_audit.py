@@ -165,7 +165,7 @@ def test_the_seeds_own_data_are_recognised(seed_cxr, snapshot):
     assert known["labels"]["infected/covid"] >= 0.99 * 1493
     assert found.report.to_json()["duplicates"]["across_splits"] == 0
     assert len(found.report.to_json()["duplicates"]["groups"]) == 30
-    probes = {f.evidence["probe"]: f.severity for f in found.findings if f.check == "shortcuts"}
+    probes = {f.evidence.probe: f.severity for f in found.findings if f.check == "shortcuts"}
     assert not {"container", "dimensions"} & set(probes)  # no false container alarm
     assert "error" not in probes.values()
     small = [finding for finding in found.findings if finding.check == "size"]
@@ -183,7 +183,7 @@ def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, s
     for clause in ("does not prove", "the file, not the lungs", "the disease from the"):
         assert " ".join(screen.split()).count(clause) == 1
     assert checks(found, "error").count("sources") == 1
-    probes = {f.evidence["probe"]: f.severity for f in found.findings if f.check == "shortcuts"}
+    probes = {f.evidence.probe: f.severity for f in found.findings if f.check == "shortcuts"}
     assert probes["8x8 thumbnail"] == probes["histogram"] == probes["frame"] == "warning"
     matched = {match["dataset"]: match["matched"] for match in found.report.to_json()["provenance"]}
     assert matched["NIH ChestX-ray8"] == 1000
@@ -199,7 +199,7 @@ def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):
     page = write_audit_page(tmp_path, found).read_text()
     articles = [part.split("<p>")[1].split("</p>")[0] for part in page.split("<article")[1:]]
     assert [html.unescape(text) for text in articles] == [together[0]["message"] for together in groups]
-    evidence = evidence_of(found, [f for f in found.report.to_json()["findings"] if f["check"] == "duplicates"][:1])
+    evidence = evidence_of(found, [f for f in found.findings if f.check == "duplicates"][:1])
     shown = {picture.caption.partition(": ")[0] for picture in evidence.pictures}  # behind it: how it was changed
     assert shown >= {faulty[1]["copy"], faulty[1]["of"]}
     assert all(picture.uri for picture in evidence.pictures)

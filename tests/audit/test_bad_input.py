@@ -42,7 +42,7 @@ def test_unreadable_files_are_named_and_the_rest_is_audited(write_dataset):
     assert found.report.to_json()["n_images"] == 72
     (finding,) = [finding for finding in found.findings if finding.check == "unreadable"]
     assert finding.severity == "error"  # more than one in twenty
-    assert all(path in json.dumps(finding.evidence) for path in lost)
+    assert all(path in finding.evidence.model_dump_json() for path in lost)
 
 
 def test_not_one_readable_file_is_one_message(write_dataset, hilum, tmp_path, one_message):

@@ -1,7 +1,6 @@
 """What a training says before it starts, in one line."""
 
 import csv
-import json
 import shutil
 from dataclasses import replace
 
@@ -68,9 +67,9 @@ def test_patients_and_pictures_on_two_sides_are_counted(write_dataset, snapshot)
     snapshot(checked.sentence())
     assert {"1", "3"} <= numbers(checked.sentence())
     assert [finding.severity for finding in checked.leaks()] == ["error", "error"]
-    told = json.loads(json.dumps(checked.as_json()))
+    told = checked.reported().as_json()
     assert told["leakage"] == {"patients": 1, "pictures": 3}
-    assert checked.leaks()[1].evidence["pictures"] == 3
+    assert checked.leaks()[1].evidence.number == 3
     assert len(check(images, how="identical").leakage.pictures) == 2  # the mirrored one is not looked for
     snapshot(check(images, how="identical").sentence())
     assert check(images, ["train"] * len(images.table)).sentence().startswith("checked: no patient")

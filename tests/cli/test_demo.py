@@ -77,7 +77,7 @@ def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_pat
     monkeypatch.setattr(demo, "PATIENTS", 60)
     result = run_demo(None, tmp_path / "demo")
     assert result.injected is not None
-    assert (result.injected.severity, result.injected.evidence["probe"]) == ("warning", "letters")
+    assert (result.injected.severity, result.injected.evidence.probe) == ("warning", "letters")
     assert "'infected/covid'" in result.injected.message
     assert (tmp_path / "demo" / "audit" / "audit.html").exists()
     assert not [finding for finding in result.audit.findings if finding.severity == "error"]
@@ -98,4 +98,4 @@ def test_interrupted_anywhere_and_called_again_it_ends_the_same(quick, write_dat
             with pytest.raises(KeyboardInterrupt):
                 run_demo(data, out)
     again, whole = run_demo(data, out), run_demo(data, tmp_path / "whole")
-    assert again.run.environment["weights_sha256"] == whole.run.environment["weights_sha256"]
+    assert again.run.environment.weights_sha256 == whole.run.environment.weights_sha256

@@ -231,13 +231,13 @@ def test_recall_counts_abstentions_both_ways_and_the_curve_ends_at_the_plain_err
     ood_scores = known.judge(np.tile(np.eye(16)[0], (200, 1)), np.concatenate([chests(150, 5), 255 - chests(50, 6)]))
     flagged = predictions.predicted == 1
     found = measure_abstention(predictions, flagged, [LABELS[1]], ood_scores)
-    recall = found["recall"]
+    recall = found.recall
     assert (
-        recall["recall_abstentions_negative"].value
-        < recall["selective_recall"].value
-        < recall["recall_abstentions_positive"].value
+        recall.recall_abstentions_negative.value
+        < recall.selective_recall.value
+        < recall.recall_abstentions_positive.value
     )
-    assert found["reasons"][FAR].value == pytest.approx(0.25, abs=0.02)
+    assert found.reasons[FAR].value == pytest.approx(0.25, abs=0.02)
     curve = risk_coverage(predictions, ood_scores)
     error = (predictions.predicted != predictions.truth).mean()
     assert curve.confidence[-1] == curve.in_distribution[-1] == pytest.approx(error, abs=1e-5)

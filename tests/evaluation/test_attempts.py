@@ -224,7 +224,7 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
     again = evaluate(first)
     assert (again.access["access"], again.access["models"], again.access["confirmatory"]) == (1, 2, True)
     assert (found.folder / "metrics.json").read_bytes() == before
-    items = {run: next(i for i in page_content(run)["checklist"] if i.number == 13) for run in (first, second)}
+    items = {run: next(i for i in page_content(run).checklist if i.number == 13) for run in (first, second)}
     assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
     snapshot(items[second].evidence)
     assert {"2"} <= numbers(items[second].evidence)
@@ -239,7 +239,7 @@ def test_a_later_certificate_on_its_patients_is_said_by_evaluations_of_the_earli
     certify(runs[1], false_negative_rate=0.15, confidence=0.9)
     found = evaluate(runs[0])
     assert found.access["joint"] == pytest.approx(0.9)
-    assert joint_sentence(found.access) in page_content(runs[0])["evaluations"][0].notes
+    assert joint_sentence(found.access) in page_content(runs[0]).evaluations[0].notes
     assert evaluate(runs[1]).access["joint"] is None  # it states that confidence itself
 
 

@@ -92,7 +92,7 @@ def test_an_evaluation_of_other_weights_is_not_believed(runs):
     file.write_text(json.dumps(stale))
     (file.parent / "predictions.csv").write_text("nonsense")
     compare(first, second)
-    assert json.loads(file.read_text())["weights_sha256"] == first.environment["weights_sha256"]
+    assert json.loads(file.read_text())["weights_sha256"] == first.environment.weights_sha256
 
 
 def test_an_evaluation_of_other_files_is_not_believed(runs, tmp_path, snapshot):

@@ -91,7 +91,7 @@ def test_resuming_keeps_what_is_done(done, tmp_path, tiny, refuses):
     after = crossval(root, done.folder, recipe, folds=3, resume=True).result
     assert after["pooled"]["confusion"] == before["pooled"]["confusion"]
     for number in (1, 2):
-        assert "resumed" not in open_run(done.folder / f"fold-{number}").environment
+        assert not open_run(done.folder / f"fold-{number}").environment.resumed
     assert (done.folder / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns == kept
     with refuses(RecipeError, "other-choices"):
         crossval(root, done.folder, recipe, folds=4, resume=True)

@@ -38,7 +38,7 @@ def test_an_evaluation_judges_calibration_net_benefit_and_shift(run, refuses):
     assert np.isclose(sum(curve.recalibrated_from.shares.values()), 1)
     assert set(metrics.calibration_by_label) == set(run.labels)
     assert metrics.ece == metrics.ece_class_wise
-    items = {item.number: item for item in page_content(run)["checklist"]}
+    items = {item.number: item for item in page_content(run).checklist}
     assert items[16].state == items[17].state == "REPORTED"
     evaluate(run, split="val")
     assert (run.path / FILE).stat().st_mtime_ns == moment

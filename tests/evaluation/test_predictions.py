@@ -9,7 +9,8 @@ from hilum.errors import CheckpointError, RunError
 from hilum.evaluation import predictions as predicting
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions, read_predictions
-from hilum.files import as_bytes, saving_together, stated
+from hilum.evaluation.schema import FileFacts
+from hilum.files import as_bytes, saving_together
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -64,7 +65,7 @@ def test_a_network_whose_answers_are_no_numbers_is_not_evaluated(run_of, monkeyp
                 values.fill_(float("nan"))
 
     monkeypatch.setattr(predicting, "load_weights", broken)
-    monkeypatch.setattr(predicting, "weights_sha256", lambda network: run.environment["weights_sha256"])
+    monkeypatch.setattr(predicting, "weights_sha256", lambda network: run.environment.weights_sha256)
     with refuses(CheckpointError, "not-a-number"):
         evaluate(run)
 
@@ -82,7 +83,7 @@ def written_beside(folder, count=24, seed=0):
     table = written.to_csv()
     with saving_together(folder) as save:
         save("predictions.csv", table)
-        save("metrics.json", as_bytes({"files": {"predictions.csv": stated(table, count)}}))
+        save("metrics.json", as_bytes({"files": {"predictions.csv": FileFacts.of(table, count).as_json()}}))
     return table
 
 

@@ -170,7 +170,7 @@ def as_written_before(run):
         writer = csv.writer(file)
         writer.writerow(("path", "label", "patient_id", "split", "sha256"))
         writer.writerows((row.path, row.label, row.patient_id, row.split, row.sha256) for row in rows)
-    environment = dict(run.environment)
+    environment = json.loads((run.path / "environment.json").read_text())
     environment["files"] = {**environment["files"], **run.hashes("split.csv")}
     (run.path / "environment.json").write_text(json.dumps(environment))
     return open_run(run.path)

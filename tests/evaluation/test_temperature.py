@@ -225,9 +225,9 @@ def test_temperatures_of_the_version_before_are_kept_where_a_certificate_was_mad
     file = run.path / "calibration.json"
     now = calibrate(run).temperatures
     before = {"": 1.5, "infected": 2.5}
-    kept = {"scheme": 1, "temperatures": before, "weights_sha256": run.environment["weights_sha256"]}
+    kept = {"scheme": 1, "temperatures": before, "weights_sha256": run.environment.weights_sha256}
     file.write_text(json.dumps(kept))
-    model = {"weights_sha256": run.environment["weights_sha256"], "temperatures": before if certified else now}
+    model = {"weights_sha256": run.environment.weights_sha256, "temperatures": before if certified else now}
     (run.path / "certificate.json").write_text(json.dumps(seal({"model": model, **POINT})))
     found = calibrate(run)
     assert found.temperatures == (before if certified else now)

@@ -29,7 +29,7 @@ def test_a_bundle_says_what_it_is(bundle_of, run_of):
     assert facts["label2id"]["infected/covid"] == 1
     assert (model_file.positive_label, model_file.healthy) == ("infected/covid", ("normal",))
     assert [branch["decision"] for branch in facts["tree"]] == ["", "infected"]
-    assert facts["provenance"]["weights_sha256"] == run.environment["weights_sha256"]
+    assert facts["provenance"]["weights_sha256"] == run.environment.weights_sha256
     assert facts["provenance"]["data"]["counts"]["test"]["normal"] == 24
     assert facts["certificate"] is facts["operating_point"] is facts["abstention"] is None
     assert "Not for diagnosis" in facts["card"]
@@ -38,7 +38,7 @@ def test_a_bundle_says_what_it_is(bundle_of, run_of):
 def test_a_bundle_tells_nothing_of_the_machine_that_made_it(bundle_of, run_of):
     content = bundle_of("flat").read_bytes()
     run = run_of("flat")
-    for private in (run.path, run.environment["data"]["root"], __file__):
+    for private in (run.path, run.environment.data.root, __file__):
         assert str(private).encode() not in content
     assert b"stack_trace" not in content
     assert b"site-packages" not in content
@@ -95,7 +95,7 @@ def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_pa
     run = run_of("padded")
     evaluation = evaluate(run)
     point = {"group": "infected/*", "members": ["infected/covid", "infected/non-covid"], "threshold": 0.125}
-    model = {"weights_sha256": run.environment["weights_sha256"], "temperatures": calibrate(run).temperatures}
+    model = {"weights_sha256": run.environment.weights_sha256, "temperatures": calibrate(run).temperatures}
     certificate = {"model": model, "false_negative_rate": 0.05, "confidence": 0.95, "n_patients": 77, **point}
     data = {"name": "calibration", "own": True, "split": "calibration", "digest": "0"}
     certificate |= {"false_negatives": 0, "data": data}

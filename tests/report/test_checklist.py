@@ -28,7 +28,7 @@ def states(run):
     """The checklist's items by number, without the time that the page's figures take."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Figure, "savefig", lambda self, buffer, **_: buffer.write(EMPTY))
-        return {item.number: item for item in page_content(open_run(run))["checklist"]}
+        return {item.number: item for item in page_content(open_run(run)).checklist}
 
 
 def change(run, **values):
@@ -288,7 +288,7 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run, s
     }
     one = dict.fromkeys(("accuracy", "recall", "false_alarms", "auroc"), number)
     group = {"n_images": 5, "n_patients": 3, "n_protected": 1, **one, "against_rest": None}
-    change(run, **details(some), shortcuts=gate("shown"), abstention=abstained, subgroups={"view": {"AP": group}})
+    change(run, **vars(details(some)), shortcuts=gate("shown"), abstention=abstained, subgroups={"view": {"AP": group}})
     html = write_report(run).read_text(encoding="utf-8")
     for name in ("curves-test", "reliability-test", "risk-test"):
         assert f'id="{name}' in html
@@ -296,7 +296,7 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run, s
     snapshot(text)
     card = (run / "model_card.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: hilum\n")
-    for item in page_content(open_run(run))["checklist"]:
+    for item in page_content(open_run(run)).checklist:
         assert f"| {item.number} | {item.name} |" in card
     yaml = pytest.importorskip("yaml")
     header = yaml.safe_load(card.split("---\n")[1])

@@ -46,13 +46,13 @@ def test_every_patient_is_in_one_cell_of_its_row():
     given = predictions(n=120)
     held = measure_certificate(CERTIFICATE, given, ["far" if i % 9 == 0 else "" for i in range(120)])
     table = table_of(held)
-    assert table["heads"] == ["Flagged", "To be read", "Abstained on", "Cleared"]
-    assert [label for label, _, _ in table["rows"]] == [LABELS[1], LABELS[0], LABELS[2]]
-    for _, patients, cells in table["rows"]:
+    assert table.heads == ["Flagged", "To be read", "Abstained on", "Cleared"]
+    assert [label for label, _, _ in table.rows] == [LABELS[1], LABELS[0], LABELS[2]]
+    for _, patients, cells in table.rows:
         assert sum(count for count, _ in cells) == patients == 20
     assert table_of(None) is None
     one = measure_certificate({**CERTIFICATE, "upper_threshold": None, "upper": None}, given)
-    assert table_of(one)["heads"] == ["Flagged", "Cleared"]
+    assert table_of(one).heads == ["Flagged", "Cleared"]
 
 
 def test_the_page_shows_it(make_run, snapshot):

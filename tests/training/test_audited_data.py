@@ -8,7 +8,16 @@ import pytest
 
 from hilum import __version__
 from hilum.audit.audit import audit, write_audit
-from hilum.audit.findings import MISLEADS, Finding, dataset_key, recall, remember, said_briefly, worst_first
+from hilum.audit.findings import (
+    MISLEADS,
+    Finding,
+    KnownIssues,
+    dataset_key,
+    recall,
+    remember,
+    said_briefly,
+    worst_first,
+)
 from hilum.audit.near_duplicates.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
@@ -43,14 +52,14 @@ def looked(root):
 
 
 def errors(found):
-    return [finding["check"] for finding in found["findings"] if finding["severity"] == "error"]
+    return [finding.check for finding in found.of("error")]
 
 
 def test_what_takes_a_moment_is_found_without_an_audit(from_elsewhere):
     found = looked(from_elsewhere)
-    assert not found["audited"]
+    assert not found.audited
     assert errors(found) == ["sources", "patients"]
-    assert set(found["findings"][0]) == {"check", "severity", "message", "remedy"}
+    assert set(found.as_json()["findings"][0]) == {"check", "severity", "message", "remedy"}
 
 
 def test_an_audit_is_remembered_by_files_and_labels_wherever_they_lie(from_elsewhere, tmp_path):
@@ -58,14 +67,14 @@ def test_an_audit_is_remembered_by_files_and_labels_wherever_they_lie(from_elsew
     write_audit(made, tmp_path / "audit")
     moved = from_elsewhere.rename(tmp_path / "moved")
     found = looked(moved)
-    assert found["audited"]
-    assert found["written"] == str((tmp_path / "audit").resolve())
+    assert found.audited
+    assert found.written == str((tmp_path / "audit").resolve())
     audited = [finding.check for finding in made.findings if finding.severity == "error"]
     assert sorted(set(errors(found))) == sorted(set(audited))
     assert errors(found).count("patients") == 1
     table = moved / "metadata.csv"
     table.write_text(table.read_text().replace("infected/covid,", "infected/tb,"))
-    assert not looked(moved)["audited"], "other labels are another dataset"
+    assert not looked(moved).audited, "other labels are another dataset"
 
 
 def test_of_an_audit_of_other_splits_what_it_says_of_splits_is_left_out(from_elsewhere, tmp_path):
@@ -73,7 +82,7 @@ def test_of_an_audit_of_other_splits_what_it_says_of_splits_is_left_out(from_els
     table = from_elsewhere / "metadata.csv"
     table.write_text(table.read_text().replace(",test,", ",train,"))
     found = looked(from_elsewhere)
-    assert found["audited"]
+    assert found.audited
     assert "patients" not in errors(found)
     assert "sources" in errors(found)
 
@@ -81,7 +90,7 @@ def test_of_an_audit_of_other_splits_what_it_says_of_splits_is_left_out(from_els
 def test_the_cache_that_an_audit_makes_is_its_users_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("HILUM_CACHE", str(tmp_path / "above" / "cache"))
     remember({"findings": []}, "key", tmp_path)
-    assert recall("key")["findings"] == []
+    assert recall("key").findings == []
     folders = [tmp_path / "above" / "cache", tmp_path / "above" / "cache" / "audits"]
     assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700, 0o700]
 
@@ -102,10 +111,10 @@ def test_who_adds_patients_as_the_audit_says_has_other_data(from_elsewhere, tmp_
     table.write_text(known.replace("patient_id", "remark"))
     write_audit(audit(from_elsewhere), tmp_path / "audit")
     before = looked(from_elsewhere)
-    assert before["audited"]
-    assert "patients" in [finding["check"] for finding in before["findings"]]
+    assert before.audited
+    assert "patients" in [finding.check for finding in before.findings]
     table.write_text(known)
-    assert not looked(from_elsewhere)["audited"]
+    assert not looked(from_elsewhere).audited
 
 
 def test_findings_of_another_version_are_left_out(from_elsewhere, tiny, tmp_path, own_cache):
@@ -116,15 +125,16 @@ def test_findings_of_another_version_are_left_out(from_elsewhere, tiny, tmp_path
     facts = json.loads(file.read_text())
     file.write_text(json.dumps(facts | {"findings": [*facts["findings"], *strange]}))
     found = looked(from_elsewhere)
-    assert found["audited"]
+    assert found.audited
     assert "sources" in errors(found)
     assert "moon" not in errors(found)
-    environment = run.environment
-    environment["audit"]["findings"] += strange
-    run.write_environment(environment)
-    assert known_of(run)["audited"]
+    kept = json.loads((run.path / "environment.json").read_text())
+    kept["audit"]["findings"] += strange
+    (run.path / "environment.json").write_text(json.dumps(kept))
+    run = open_run(run.path)
+    assert known_of(run).audited
     file.rename(file.with_name(file.name.replace(__version__, "0.0.9")))
-    assert not looked(from_elsewhere)["audited"], "an audit of another version is none"
+    assert not looked(from_elsewhere).audited, "an audit of another version is none"
     assert errors(known_of(run)) == ["sources", "patients"]
 
 
@@ -149,7 +159,7 @@ def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, ti
     assert [line for line in lines if line.startswith("audit: ERROR sources")]
     assert sum("has not been audited" in line for line in lines) == 1
     assert "positive label: infected/covid (must not be missed); healthy label: normal" in lines
-    assert errors(run.environment["audit"]) == ["sources", "patients"]
+    assert errors(run.environment.audit) == ["sources", "patients"]
     metrics = evaluate(run).metrics
     assert errors(metrics.audit) == ["sources", "patients"]
     page = write_report(run.path).read_text()
@@ -158,11 +168,11 @@ def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, ti
     assert "Source and label determine each other" in box
     assert "Source and label determine each other" in (run.path / "model_card.md").read_text()
     model_file = export(run, tmp_path / "model.onnx")
-    assert errors(model_file.facts["provenance"]["data"]) == ["sources", "patients"]
+    assert errors(KnownIssues.model_validate(model_file.facts["provenance"]["data"])) == ["sources", "patients"]
     assert "Source and label determine each other" in model_file.facts["card"]
     write_audit(audit(from_elsewhere), tmp_path / "audit")  # later: the report takes it up
-    assert not run.environment["audit"]["audited"]
-    assert known_of(open_run(run.path))["audited"]
+    assert not run.environment.audit.audited
+    assert known_of(open_run(run.path)).audited
     assert errors(known_of(run)).count("patients") == 1
 
 
@@ -184,6 +194,6 @@ def test_findings_that_are_equally_bad_are_ordered_by_what_misleads_most():
     made = [Finding(check, "error", check) for check in reversed(MISLEADS)]
     made.append(Finding("provenance", "info", "last"))
     assert [finding.check for finding in worst_first(made)] == [*MISLEADS, "provenance"]
-    lines = said_briefly([finding.as_json() for finding in made], most=3)
+    lines = said_briefly(made, most=3)
     assert len(lines) == 4
     assert lines[-1] == f"{len(MISLEADS) - 3} more errors"

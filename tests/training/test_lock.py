@@ -20,6 +20,7 @@ from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.temperature import calibrate
 from hilum.progress import Progress
 from hilum.training import lock
+from hilum.training.environment import Environment
 from hilum.training.lock import HOLDER, LOCK, contents, occupied, only_process
 from hilum.training.multirun import series
 from hilum.training.recipe import load_recipe
@@ -253,7 +254,7 @@ def test_a_table_that_is_cut_or_of_another_run_is_found(write_dataset, tmp_path,
 
 def test_a_split_holds_no_formula_and_is_read_as_it_was(tmp_path):
     run = Run(tmp_path)
-    run.write_environment({})
+    run.write_environment(Environment())
     more = {"=HYPERLINK(1)": "+1", "label": "another", "extra:label": "", "age": "41"}  # columns of the dataset
     rows = [
         Row("-1/a.png", "=1+1", "train", "@SUM(A1)", "-site", "0" * 64, more),

@@ -8,8 +8,8 @@ import pytest
 
 from hilum.errors import DivergenceError, ExtraError, UsageError
 from hilum.progress import Progress
-from hilum.training.callbacks import Keep
 from hilum.training.loggers import check_loggers
+from hilum.training.loop import Keep
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
@@ -97,7 +97,7 @@ def test_what_is_logged_is_what_the_history_holds(write_dataset, tmp_path, tiny,
     run = train(root, tmp_path / "run", resume=True)
     assert len(run.history()) > 3
     assert_logged(run, name)
-    assert run.environment["weights_sha256"] == plain.environment["weights_sha256"]
+    assert run.environment.weights_sha256 == plain.environment.weights_sha256
     assert not (tmp_path / "plain" / "logs").exists()
 
 

@@ -22,7 +22,7 @@ def test_every_trial_is_a_run_and_the_best_on_validation_is_chosen(write_dataset
         run = open_run(tmp_path / "sweep" / "trials" / trial["name"])
         assert run.finished
         assert run.recipe.training.lr == trial["settings"]["training.lr"]
-        assert trial["best"] == run.environment["best"]
+        assert trial["best"] == run.environment.best.as_json()
         assert not run.evaluations()  # no test image is looked at
     assert result["choice"] == {"training.lr": 0.01}
     losses = {group["settings"]["training.lr"]: group["mean"]["val_loss"] for group in result["groups"]}
@@ -121,11 +121,11 @@ def test_interrupted_and_continued_it_ends_the_same(write_dataset, tmp_path, tin
 
     resumed = sweep(root, out, settings, resume=True)
     assert (first / "environment.json").stat().st_mtime_ns == finished  # what was finished is not trained again
-    assert "resumed" in open_run(second).environment
+    assert open_run(second).environment.resumed
     for trial, other in zip(whole["trials"], resumed["trials"], strict=True):
         assert trial["best"] == other["best"]
         hashes = [
-            open_run(folder / "trials" / trial["name"]).environment["weights_sha256"]
+            open_run(folder / "trials" / trial["name"]).environment.weights_sha256
             for folder in (tmp_path / "whole", out)
         ]
         assert hashes[0] == hashes[1]

@@ -74,7 +74,7 @@ def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert [row["step"] for row in history] == [8, 16, 24]  # 60 images in batches of 8
     best = min(history, key=lambda row: row["val_loss"])
-    assert run.environment["best"]["step"] == best["step"]
+    assert run.environment.best.step == best["step"]
     assert run.best.exists()
     assert run.last.exists()
     assert run.labels == ("normal", "infected/covid", "infected/non-covid")
@@ -95,14 +95,14 @@ def test_the_chosen_weights_are_those_of_the_best_validation(write_dataset, tmp_
     run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny("precision=float32"))
     result = evaluate(run, split="val")
     plain = result.metrics.calibration.before  # training knows nothing of temperatures
-    assert plain.log_loss == pytest.approx(run.environment["best"]["val_loss"], abs=1e-4)
-    assert result.metrics.accuracy.value == pytest.approx(run.environment["best"]["val_accuracy"], abs=1e-6)
+    assert plain.log_loss == pytest.approx(run.environment.best.val_loss, abs=1e-4)
+    assert result.metrics.accuracy.value == pytest.approx(run.environment.best.val_accuracy, abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(write_dataset, tmp_path):
     root = write_dataset()
     hashes = [
-        train(root, tmp_path / f"run{i}", tiny(f"training.seed={seed}")).environment["weights_sha256"]
+        train(root, tmp_path / f"run{i}", tiny(f"training.seed={seed}")).environment.weights_sha256
         for i, seed in enumerate((0, 0, 1))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
@@ -114,7 +114,7 @@ def test_test_images_have_no_influence_on_the_weights(write_dataset, tmp_path):
     for file in (root / "test").rglob("*.png"):
         file.write_bytes(next((root / "train").rglob("*.png")).read_bytes())
     second = train(root, tmp_path / "two", tiny())
-    assert first.environment["weights_sha256"] == second.environment["weights_sha256"]
+    assert first.environment.weights_sha256 == second.environment.weights_sha256
 
 
 START = "import sys; from hilum.cli.app import main; sys.argv[0] = 'hilum'; main()"
@@ -148,14 +148,14 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_the_weights_are_the_same(w
     assert "weights_sha256" not in json.loads((out / "environment.json").read_text()), "killed too late"
 
     resumed = train(root, out, resume=True)
-    assert resumed.environment["weights_sha256"] == uninterrupted.environment["weights_sha256"]
+    assert resumed.environment.weights_sha256 == uninterrupted.environment.weights_sha256
     assert resumed.last.exists()
 
     def without_time(run):
         return [{key: value for key, value in row.items() if key != "seconds"} for row in run.history()]
 
     assert without_time(resumed) == without_time(uninterrupted)
-    assert resumed.environment["best"] == uninterrupted.environment["best"]
+    assert resumed.environment.best == uninterrupted.environment.best
 
 
 def test_resuming_what_is_complete_changes_nothing(write_dataset, tmp_path):
@@ -175,7 +175,9 @@ def test_a_run_in_the_way_is_not_touched(write_dataset, tmp_path, refuses):
 
 
 def forget(run, *keys):
-    run.write_environment({key: value for key, value in run.environment.items() if key not in keys})
+    kept = json.loads((run.path / "environment.json").read_text())
+    (run.path / "environment.json").write_text(json.dumps({key: kept[key] for key in kept if key not in keys}))
+    run._forget("environment", "labels")
 
 
 def make_unfinished(run):
@@ -214,7 +216,7 @@ def test_a_training_that_another_version_began_goes_on_with_its_own_splits(write
     again = train(root, tmp_path / "run", resume=True)
     assert again.finished
     assert again.rows == before
-    assert again.environment["data"]["notes"] == run.environment["data"]["notes"]
+    assert again.environment.data.notes == run.environment.data.notes
 
 
 def test_weights_of_another_architecture_are_refused_by_evaluate(write_dataset, tmp_path, refuses):
@@ -369,7 +371,7 @@ def test_the_kept_checkpoint_is_the_one_with_the_fewest_misses(write_dataset, tm
     root = write_dataset(splits=("train", "test"))
     run = train(root, tmp_path / "run", tiny("monitor=false_negatives", "epochs=6", "precision=float32"))
     fewest = min(run.history(), key=lambda row: (row["val_false_negatives"], row["val_loss"]))
-    assert run.environment["best"]["step"] == fewest["step"]
+    assert run.environment.best.step == fewest["step"]
     confusion = evaluate(run, split="val").metrics.confusion
     assert sum(confusion[1]) - confusion[1][1] == fewest["val_false_negatives"]
 
@@ -379,8 +381,8 @@ def test_no_checkpoint_is_kept_before_its_time(write_dataset, tmp_path):
     late = train(root, tmp_path / "late", tiny("epochs=6", "keep_from=0.8", "precision=float32"))
     allowed = [row for row in late.history() if row["step"] >= 0.8 * late.history()[-1]["step"]]
     assert len(allowed) == 2
-    assert late.environment["best"]["step"] == min(allowed, key=lambda row: row["val_loss"])["step"]
-    assert evaluate(late, split="val").metrics.log_loss == pytest.approx(late.environment["best"]["val_loss"], abs=1e-4)
+    assert late.environment.best.step == min(allowed, key=lambda row: row["val_loss"])["step"]
+    assert evaluate(late, split="val").metrics.log_loss == pytest.approx(late.environment.best.val_loss, abs=1e-4)
 
 
 def test_misses_need_a_protected_label(write_dataset, tmp_path, refuses):
@@ -402,21 +404,20 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
             sum(name.endswith("-mirrored") and side[name.removesuffix("-mirrored")] != side[name] for name in side)
         )
         line = next(line for line in said.lines if line.startswith("checked: "))
-        assert line == run.environment["data"]["notes"][-1]
+        assert line == run.environment.data.notes[-1]
         assert ("mirrored" in line) == (how == "near")
-        assert run.environment["audit"]["checked"]["leakage"] == {"patients": 0, "pictures": 0}
+        assert run.environment.audit.checked.leakage.as_json() == {"patients": 0, "pictures": 0}
         assert any("8 pictures occur more than once" in line for line in said.lines) == (how == "near")
     assert torn[0] == 0 < torn[1]
 
     run = open_run(tmp_path / "near")
     before = run.rows
     facts = run.environment
-    del facts["weights_sha256"]
-    run.write_environment(facts)
+    forget(run, "weights_sha256")
     again = train(root, tmp_path / "near", resume=True)
     assert again.finished
     assert again.rows == before
-    assert again.environment["audit"] == facts["audit"]
+    assert again.environment.audit == facts.audit
 
 
 def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_path):
@@ -431,8 +432,8 @@ def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_pa
     assert line.startswith("audit: ERROR duplicates: 1 picture is")
     assert "test/normal/te009-1.png" in line
     assert not any(line.startswith("note: WARNING") for line in said.lines)
-    (finding,) = (found for found in run.environment["audit"]["findings"] if found["check"] == "duplicates")
-    assert finding["severity"] == "error"
+    (finding,) = (found for found in run.environment.audit.findings if found.check == "duplicates")
+    assert finding.severity == "error"
 
 
 def test_near_duplicates_of_training_images_are_left_out_of_other_data(write_dataset, tmp_path, own_cache, snapshot):

@@ -92,6 +92,19 @@ class Evaluation(Printed):
         """The object of ``metrics.json``."""
         return self.metrics.to_json()
 
+    def to_html(self, path: str | PathLike[str]) -> Path:
+        """Write the report of this evaluation as one HTML file.
+
+        Args:
+            path: File to write.
+
+        Returns:
+            The file.
+        """
+        from hilum.report.evaluation_page import write_evaluation_page
+
+        return write_evaluation_page(Path(path), self.metrics, self.predictions)
+
     def plot_roc(self) -> Figure:
         """Draw ROC and precision-recall curves of every label, with 95 % bands."""
         from hilum.report.evaluation_figures import curves_figure

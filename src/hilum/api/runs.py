@@ -27,7 +27,7 @@ class Run(runs.Run, Printed):
         """Draw loss and accuracy over the training, and which step validation chose."""
         from hilum.report.figures import history_figure, on_paper
 
-        return on_paper(history_figure(self.history(), (self.environment.get("best") or {}).get("step")))
+        return on_paper(history_figure(self.history(), self.environment.best.step if self.environment.best else None))
 
     def network(self) -> nn.Module:
         """The trained network as a plain PyTorch module, in evaluation mode.

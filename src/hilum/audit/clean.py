@@ -127,7 +127,7 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
         words = (row.label, row.split, row.patient_id, row.source, row.extra.get(GROUP_COLUMN, ""))
         writer.writerow([path, *map(cell, words)])
     content = file.getvalue().encode("utf-8", "surrogateescape")
-    lines = [f"{LOG}{json.dumps(statement(content, path, len(fixed.table)))}", *map(printable, fixed.log)]
+    lines = [f"{LOG}{json.dumps(statement(content, path, len(fixed.table)).model_dump())}", *map(printable, fixed.log)]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_text(log, "".join(f"{line}\n" for line in lines))

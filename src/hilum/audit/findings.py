@@ -6,22 +6,30 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    JsonValue,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from hilum import __version__
 from hilum.data.cache_files import PRIVATE, cache_folder, make_private
 from hilum.data.dataset import Row
 from hilum.earlier import current
 from hilum.files import read_text, save_json
+from hilum.stats.records import Record
 from hilum.text import printable
 
 Severity = Literal["info", "warning", "error"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "info")
-KEPT = ("check", "severity", "message", "remedy")  # what a run keeps of each finding
 MISLEADS = (
     "provenance",  # labels that cannot be what they say
     "sources",  # source and label determine each other: no measure can tell one from the other
@@ -38,8 +46,28 @@ MISLEADS = (
 mend the source that brought it, so that files come after sources. Trainings repeat what the checks named here find."""
 
 
+class FindingEvidence(BaseModel):
+    """Numbers and names behind a finding, as JSON can hold them. A page that shows them asks for a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        return {key: value for key, value in dump(self).items() if key in self.model_fields_set}
+
+
 @dataclass(frozen=True)
-class Finding:
+class Statement:
+    """What a run keeps of a `Finding`."""
+
+    check: str
+    severity: Severity
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Finding(Statement):
     """One thing to know about a dataset.
 
     Attributes:
@@ -52,16 +80,16 @@ class Finding:
         evidence: Numbers and names behind it, as JSON can hold them.
     """
 
-    check: str
-    severity: Severity
-    message: str
-    remedy: str = ""
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: SerializeAsAny[FindingEvidence] = field(default_factory=FindingEvidence)
     meaning: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """For ``audit.json``."""
-        return asdict(self)
+    @property
+    def statement(self) -> Statement:
+        """It without evidence and meaning."""
+        return Statement(self.check, self.severity, self.message, self.remedy)
+
+
+Found = TypeVar("Found", bound=Statement)
 
 
 class _Part(BaseModel):
@@ -225,23 +253,78 @@ class AuditReport(Composition):
         return cls.model_validate(current(document))
 
 
-def understood(findings: Iterable[Any]) -> list[Finding]:
-    """Findings that a file holds, without those that this version does not know.
-
-    Args:
-        findings: As `Finding.as_json` gave them, or only with check, severity, message and remedy.
-    """
+def _understood(findings: object) -> list[object]:
+    """Findings that a file holds, without those that this version does not know."""
+    if not isinstance(findings, list):
+        msg = "no list of findings"
+        raise ValueError(msg)
     return [
-        Finding(found["check"], found["severity"], found["message"], found["remedy"])
+        found
         for found in findings
-        if isinstance(found, dict)
-        and all(isinstance(found.get(key), str) for key in KEPT)
-        and found["check"] in MISLEADS
-        and found["severity"] in ORDER
+        if isinstance(found, Statement)
+        or (
+            isinstance(found, dict)
+            and all(isinstance(found.get(key), str) for key in ("check", "severity", "message", "remedy"))
+            and found["check"] in MISLEADS
+            and found["severity"] in ORDER
+        )
     ]
 
 
-def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+class RememberedAudit(Record):
+    """What the cache keeps of an audit: its statements, images by split and label, and the folder in which it lies."""
+
+    findings: Annotated[list[Statement], BeforeValidator(_understood)]
+    counts: dict[str, dict[str, int]] = {}
+    written: str = ""
+
+
+class LeakageCounts(Record):
+    """How many patients and pictures lie on two sides of a split."""
+
+    patients: int
+    pictures: int
+
+
+class CheckedData(Record):
+    """What was checked before a training; see `hilum.audit.preflight.Checked`.
+
+    Attributes:
+        images: How many there are.
+        with_patient: Of how many of them the patient is known.
+        duplicates: What counted as a duplicate.
+        leakage: What lies on two sides; None of versions before.
+        compared: Images that were compared with known public sets.
+    """
+
+    images: int
+    with_patient: int = 0
+    duplicates: list[str] = []
+    leakage: LeakageCounts | None = None
+    compared: int = 0
+
+
+class KnownIssues(Record):
+    """What is known to be wrong with the data of a training, as ``environment.json`` and ``metrics.json`` hold it.
+
+    Attributes:
+        audited: Whether these files were audited, with these labels, patients and sources.
+        written: The audit's folder; empty without one.
+        findings: Worst first.
+        checked: What was checked without an audit.
+    """
+
+    audited: bool = False
+    written: str = ""
+    findings: Annotated[list[Statement], BeforeValidator(_understood)] = []
+    checked: CheckedData | None = None
+
+    def of(self, severity: Severity) -> list[Statement]:
+        """The findings of one severity."""
+        return [finding for finding in self.findings if finding.severity == severity]
+
+
+def worst_first(findings: Iterable[Found]) -> list[Found]:
     """Errors, then warnings, then what is good to know; within each what misleads most, as `MISLEADS` has it."""
     place = {check: number for number, check in enumerate(MISLEADS)}
     return sorted(findings, key=lambda finding: (ORDER.index(finding.severity), place.get(finding.check, len(place))))
@@ -255,16 +338,16 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def said_briefly(findings: Sequence[Mapping[str, Any]], severity: Severity = "error", most: int = 5) -> list[str]:
+def said_briefly(findings: Sequence[Statement], severity: Severity = "error", most: int = 5) -> list[str]:
     """The findings of one severity in one line each, the first few of many: ``ERROR sources: ...``.
 
     Args:
-        findings: As `Finding.as_json` gives them.
+        findings: All of them.
         severity: Which.
         most: Lines before the rest is only counted.
     """
-    chosen = [finding for finding in findings if finding["severity"] == severity]
-    lines = [f"{severity.upper()} {finding['check']}: {printable(finding['message'])}" for finding in chosen[:most]]
+    chosen = [finding for finding in findings if finding.severity == severity]
+    lines = [f"{severity.upper()} {finding.check}: {printable(finding.message)}" for finding in chosen[:most]]
     if len(chosen) > most:
         lines.append(f"{len(chosen) - most} more {severity}s")
     return lines
@@ -295,13 +378,12 @@ def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
         save_json(file, {**facts, "written": str(written.resolve())}, indent=None)
 
 
-def recall(key: str) -> dict[str, Any]:
-    """What ``audit.json`` held, and ``written``, the folder in which it lay; empty if this version made none."""
+def recall(key: str) -> RememberedAudit | None:
+    """An audit of this version as the cache keeps it; None if there is none."""
     try:
-        found = json.loads(read_text(_file(key)))
+        return RememberedAudit.model_validate(json.loads(read_text(_file(key))))
     except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and isinstance(found.get("findings"), list) else {}
+        return None
 
 
 def _file(key: str) -> Path:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from hilum.audit.checks.public_sets import Match, findings, recognise_thumbnails
-from hilum.audit.findings import Finding
+from hilum.audit.checks.public_sets import ImpossibleLabel, Match, findings, recognise_thumbnails
+from hilum.audit.findings import CheckedData, Finding, FindingEvidence, LeakageCounts
 from hilum.audit.near_duplicates.groups import PIXELS, Groups
 from hilum.data.cache import Images
 from hilum.data.splits import NAMED, Leakage, counted, find_leakage
 
 LOOKED_AT = 400  # images compared with known sets, spread over all labels
 WORDS = {PIXELS: "equal pixels", "near": "cropped or recompressed"}
+
+
+class OnTwoSides(FindingEvidence):
+    """How many patients or pictures lie on several parts, and the first: names, or the paths of each picture."""
+
+    number: int
+    examples: Sequence[str | tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -69,19 +75,19 @@ class Checked:
                     f"{counted(len(items), name)} on two {self.what} ({shown}): results look better than they are."
                 )
                 remedy = "hilum audit DATA --clean OUT.csv writes a table without them in train."
-                evidence = {f"{name}s": len(items), "examples": list(items[:NAMED])}
+                evidence = OnTwoSides(number=len(items), examples=list(items[:NAMED]))
                 found.append(Finding(check, "error", message, remedy, evidence))
         return found
 
-    def as_json(self) -> dict[str, Any]:
+    def reported(self) -> CheckedData:
         """For ``environment.json``."""
-        return {
-            "images": self.images,
-            "with_patient": self.with_patient,
-            "duplicates": list(self.looked_for),
-            "leakage": {name: len(items) for name, items in vars(self.leakage).items()},
-            "compared": len(self.compared),
-        }
+        return CheckedData(
+            images=self.images,
+            with_patient=self.with_patient,
+            duplicates=list(self.looked_for),
+            leakage=LeakageCounts(patients=len(self.leakage.patients), pictures=len(self.leakage.pictures)),
+            compared=len(self.compared),
+        )
 
     def _whence(self) -> str:
         count = len(self.compared)
@@ -125,8 +131,8 @@ def _are(match: Match) -> str:
 
 
 def _short(finding: Finding) -> str:
-    if finding.severity == "error":
-        return f"WARNING: '{finding.evidence['label']}' cannot be COVID-19"
+    if isinstance(finding.evidence, ImpossibleLabel):
+        return f"WARNING: '{finding.evidence.label}' cannot be COVID-19"
     return "WARNING: labels come from different sets"
 
 

@@ -83,8 +83,7 @@ def demo(
     from hilum.report.audit_console import demo_lines
 
     result = run_demo(data, out, seed=seed, read=read, progress=progress_for_terminal())
-    injected = result.injected.as_json() if result.injected else None
-    show(demo_lines(result.audit.report.to_json(), injected, PLANTED_IN_WORDS))
+    show(demo_lines(result.audit.report, result.injected, PLANTED_IN_WORDS))
     print_metrics(result.evaluation.metrics)
     say(f"audit: {out / 'audit' / 'audit.html'}")
     say(f"report: {result.report}")
@@ -170,7 +169,7 @@ def audit(
     if as_json:
         print_json(found.report.to_json())
     else:
-        show(audit_lines(found.report.to_json()))
+        show(audit_lines(found.report))
         say(f"page: {page}")
     if mended:
         unreadable = [item.path for item in found.scan.unreadable]
@@ -206,12 +205,12 @@ def train(
     run = run_training(
         data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress_for_terminal()
     )
-    best = run.environment["best"]
-    say(
-        f"{out}: kept epoch {best['epoch']} (step {best['step']}): "
-        f"validation loss {best['val_loss']:.4f}, accuracy {best['val_accuracy']:.1%}"
-    )
-    say(f"weights sha256: {run.environment['weights_sha256']}")
+    if best := run.environment.best:
+        say(
+            f"{out}: kept epoch {best.epoch} (step {best.step}): "
+            f"validation loss {best.val_loss:.4f}, accuracy {best.val_accuracy:.1%}"
+        )
+    say(f"weights sha256: {run.environment.weights_sha256}")
     say(f"next: hilum evaluate {out}")
 
 

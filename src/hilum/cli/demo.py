@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.audit.audit import Audit, audit, write_audit
+from hilum.audit.checks.shortcuts import ProbedLabels
 from hilum.audit.findings import Finding
 from hilum.audit.probe_features import LETTERS
 from hilum.data.options import ReadOptions
@@ -113,8 +114,10 @@ def _planted(data: Path, out: Path, seed: int, progress: Progress) -> Finding:
         progress=progress,
     )
     found = _audit(data, out, progress)
-    about = [finding for finding in found.findings if finding.evidence.get("probe") == LETTERS]
-    return (about or list(found.findings))[0]
+    for finding in found.findings:
+        if isinstance(finding.evidence, ProbedLabels) and finding.evidence.probe == LETTERS:
+            return finding
+    return found.findings[0]
 
 
 def _check_place(out: Path, data: Path | None) -> None:

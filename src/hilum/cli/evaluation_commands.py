@@ -113,6 +113,7 @@ def _evaluate_external(
         msg = "give a run, or --predictions FILE.csv alone, or --model FILE.toml with a dataset."
         raise UsageError(msg, code="run-or-predictions")
     from hilum.evaluation.external_predictions import measure_external, read_external, write_external
+    from hilum.report.evaluation_page import FILE, write_evaluation_page
 
     if predictions:
         given, folder = read_external(predictions), out or Path("hilum-evaluation")
@@ -130,11 +131,13 @@ def _evaluate_external(
         folder = out or Path("hilum-evaluation")
     metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
     metrics = write_external(given, metrics, folder)
+    page = write_evaluation_page(folder / FILE, metrics, given.predictions)
     if as_json:
         print_json(metrics.to_json())
         return
     print_metrics(metrics)
     say(f"written: {folder}")
+    say(f"report: {page}")
 
 
 @reads_data

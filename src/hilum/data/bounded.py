@@ -9,10 +9,11 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import BoundedSemaphore, Lock, Timer
-from typing import Any, BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +29,69 @@ FILES = 1000  # for one process: what decoders leak has an end
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hilum.data import bounded as b; b.serve()"
 
 
-def ask(request: dict[str, Any], content: bytes, name: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
+@dataclass(frozen=True)
+class Request:
+    """What a process is asked: a line of JSON.
+
+    Attributes:
+        kind: ``picture`` or ``dicom``: decode the bytes behind it. ``header``: read that of a DICOM object.
+        size: How many bytes lie behind it.
+        path: Where the DICOM object of a header lies.
+    """
+
+    kind: Literal["picture", "dicom", "header"]
+    size: int = 0
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a process answers: a line of JSON.
+
+    Attributes:
+        shape: Of the pixels in float32 behind it; empty where there are none.
+        chroma: See `hilum.data.images.Picture`.
+        notes: What has to be known about a DICOM object.
+        facts: Of a header.
+        error: What is wrong with the file; empty where it was read.
+        code: Of the error.
+        last: Whether the process ends after it.
+        warned: Whether a decoder, most of which are written in C, printed anything.
+    """
+
+    shape: Sequence[int] = ()
+    chroma: float = 0.0
+    notes: Sequence[str] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+    code: str | None = None
+    last: bool = False
+    warned: bool = False
+
+    @classmethod
+    def of(cls, line: bytes) -> Answer:
+        """The answer in a line.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            return cls(**json.loads(line))
+        except TypeError as error:
+            msg = "no answer"
+            raise ValueError(msg) from error
+
+
+def ask(request: Request, content: bytes, name: str) -> tuple[Answer, NDArray[np.float32]]:
     """Have one file decoded.
 
     Args:
-        request: See `hilum.data.bounded.serve`.
+        request: What is asked.
         content: Of the file.
         name: What messages call it.
 
     Returns:
-        The answer, and pixels in the ``shape`` that it states; none where it states none.
+        The answer, and pixels in the shape that it states; none where it states none.
 
     Raises:
         ImageError: It cannot be read, broke its process down, or took too much time or memory.
@@ -56,8 +110,8 @@ def read_bounded(content: bytes, name: str) -> Picture:
     Raises:
         ImageError: As `ask`.
     """
-    answer, pixels = ask({"picture": len(content)}, content, name)
-    return Picture(pixels, answer["chroma"], answer["warned"])
+    answer, pixels = ask(Request("picture", len(content)), content, name)
+    return Picture(pixels, answer.chroma, answer.warned)
 
 
 class _Worker:
@@ -68,7 +122,7 @@ class _Worker:
         self.asked = 0
         self.late = self.waited = False
 
-    def ask(self, request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    def ask(self, request: Request, content: bytes) -> tuple[Answer, NDArray[np.float32]]:
         """Send a request and wait for its answer; OSError or ValueError where the process breaks down."""
         assert self.process.stdin
         assert self.process.stdout
@@ -78,22 +132,20 @@ class _Worker:
         timer.daemon = True
         timer.start()
         try:
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.write(json.dumps(asdict(request)).encode() + b"\n")
             self.process.stdin.write(content)
             self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline())
-            if not isinstance(answer, dict):
-                msg = "no answer"
-                raise ValueError(msg)
-            size = 4 * int(np.prod(answer.get("shape", [0])))
+            answer = Answer.of(self.process.stdout.readline())
+            shape = answer.shape or (0,)
+            size = 4 * int(np.prod(shape))
             pixels = self.process.stdout.read(size)
             if len(pixels) < size:
                 msg = "the process ended within an answer"
                 raise ValueError(msg)
         finally:
             timer.cancel()
-        self.asked = FILES if answer.get("last") else self.asked
-        return answer, np.frombuffer(pixels, np.float32).reshape(answer.get("shape", [0]))
+        self.asked = FILES if answer.last else self.asked
+        return answer, np.frombuffer(pixels, np.float32).reshape(shape)
 
     def _stop(self) -> None:
         self.waited = True
@@ -116,16 +168,16 @@ class _Workers:
             os.register_at_fork(after_in_child=self.forget)
         atexit.register(self.end)
 
-    def ask(self, request: dict[str, Any], content: bytes, name: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    def ask(self, request: Request, content: bytes, name: str) -> tuple[Answer, NDArray[np.float32]]:
         """Ask one that is idle, or a new one."""
         with self.places:
             answer, pixels = self._ask(request, content, name)
-        if "error" in answer:
-            msg = f"{name}: {answer['error']}"
-            raise (PassingImageError if answer.get("passing") else ImageError)(msg, code=answer.get("code"))
+        if answer.error:
+            msg = f"{name}: {answer.error}"
+            raise ImageError(msg, code=answer.code)
         return answer, pixels
 
-    def _ask(self, request: dict[str, Any], content: bytes, name: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    def _ask(self, request: Request, content: bytes, name: str) -> tuple[Answer, NDArray[np.float32]]:
         while True:
             with self.lock:
                 worker = self.idle.pop() if self.idle else None
@@ -180,16 +232,9 @@ MEMORY = 2**29  # bytes of data; with its libraries a process stays below 600 MB
 ADDRESSES = 2**31  # bytes of address space, where the system does not count data
 NAME = "image"
 
-Answer = tuple[dict[str, Any], NDArray[np.float32] | None]
-
 
 def serve() -> None:
-    """Answer one request after the other until standard input ends: also when whoever started this was killed.
-
-    A request is a line of JSON: ``{"picture": N}`` or ``{"dicom": N}`` with N bytes of a file behind it, or
-    ``{"header": PATH}`` of a DICOM object. An answer is a line of JSON, and pixels in float32 behind it where it holds
-    their ``shape``. It also holds ``warned``: whether a decoder, most of which are written in C, printed anything.
-    """
+    """Answer one request after the other until standard input ends: also when whoever started this was killed."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asks decides
@@ -201,30 +246,46 @@ def serve() -> None:
     with contextlib.suppress(BrokenPipeError):
         while line := source.readline():
             bound_process(SECONDS, ADDRESSES, MEMORY)
-            answer, pixels = _answer(json.loads(line), source)
-            target.write(json.dumps({**answer, "warned": has_printed()}).encode() + b"\n")
+            answer, pixels = _answer(Request(**json.loads(line)), source)
+            target.write(json.dumps(asdict(replace(answer, warned=has_printed()))).encode() + b"\n")
             if pixels is not None:
                 target.write(np.ascontiguousarray(pixels).data.cast("B"))
             target.flush()
-            if answer.get("last"):
+            if answer.last:
                 break
     os._exit(0)
 
 
-def _answer(request: dict[str, Any], source: BinaryIO) -> Answer:
+def _answer(request: Request, source: BinaryIO) -> tuple[Answer, NDArray[np.float32] | None]:
     try:
-        if "picture" in request:
-            return _picture(source.read(request["picture"]))
-        from hilum.data.dicom_pixels import answer
-
-        content = None if "header" in request else source.read(request["dicom"])
-        return answer(request, content)
+        content = source.read(request.size)
+        if request.kind == "picture":
+            return _picture(content)
+        return _dicom(request, content)
     except MemoryError:  # what is left of it is in pieces: another process goes on
         what = "decoding takes more than 600 MB of memory. Check where it comes from."
-        return {"error": what, "code": "too-much-memory", "last": True}, None
+        return Answer(error=what, code="too-much-memory", last=True), None
 
 
-def _picture(content: bytes) -> Answer:
+def _dicom(request: Request, content: bytes) -> tuple[Answer, NDArray[np.float32] | None]:
+    from hilum.data.dicom_header import Refusal
+    from hilum.data.dicom_pixels import decode, header_facts
+
+    try:
+        if request.kind == "header":
+            return Answer(facts=header_facts(request.path)), None
+        pixels, notes = decode(content)
+    except Refusal as refusal:
+        return Answer(error=str(refusal), code="dicom"), None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything; the text could hold a name, the kind cannot
+        what = f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."
+        return Answer(error=what, code="damaged"), None
+    return Answer(shape=pixels.shape, notes=notes), pixels
+
+
+def _picture(content: bytes) -> tuple[Answer, NDArray[np.float32] | None]:
     from hilum.data.grey_values import decode
 
     try:
@@ -232,9 +293,9 @@ def _picture(content: bytes) -> Answer:
     except PassingImageError as error:
         raise MemoryError from error  # within these bounds, the file is the reason
     except ImageError as error:
-        return {"error": str(error).removeprefix(f"{NAME}: "), "code": error.code}, None
+        return Answer(error=str(error).removeprefix(f"{NAME}: "), code=error.code), None
     assert picture
-    return {"shape": list(picture.pixels.shape), "chroma": picture.chroma}, picture.pixels
+    return Answer(shape=picture.pixels.shape, chroma=picture.chroma), picture.pixels
 
 
 def _catch_prints() -> Callable[[], bool]:
@@ -273,8 +334,8 @@ def read_dicom(source: Path | bytes, name: str = "") -> tuple[Picture, tuple[str
     name = name or (str(source) if isinstance(source, Path) else "image")
     require_extra(name)
     content = source if isinstance(source, bytes) else read_bytes(source, name)
-    answer, pixels = ask({"dicom": len(content)}, content, name)
-    return Picture(pixels, warned=answer["warned"]), tuple(answer["notes"])
+    answer, pixels = ask(Request("dicom", len(content)), content, name)
+    return Picture(pixels, warned=answer.warned), tuple(answer.notes)
 
 
 def read_facts(path: Path, name: str = "") -> dict[str, str]:
@@ -285,11 +346,10 @@ def read_facts(path: Path, name: str = "") -> dict[str, str]:
     """
     require_extra(name or str(path))
     try:
-        answer, _ = ask({"header": os.fspath(path)}, b"", name or str(path))
+        answer, _ = ask(Request("header", path=os.fspath(path)), b"", name or str(path))
     except ImageError:
         return {}  # decoding it says why
-    found: dict[str, str] = answer.get("facts", {})
-    return found
+    return answer.facts
 
 
 def require_extra(name: str) -> None:

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -200,7 +200,7 @@ def write_record(arrays: Sequence[Path], failures: Mapping[int, str], passing: S
     Raises:
         OSError: It cannot be written.
     """
-    described = [_map(array)[1] for array in arrays]
+    described = [asdict(_map(array)[1]) for array in arrays]
     kept = {str(i): failures[i] for i in sorted(failures)}
     told = {"arrays": described, "failures": kept, "passing": sorted(passing)}
     save_json(_record(arrays), {**told, "sha256": _digest(told)}, indent=None)
@@ -220,7 +220,8 @@ def read_kept(arrays: Sequence[Path], count: int | None = None) -> Kept | None:
         (pixels, first), (thumbnails, second) = map(_map, arrays)
         failures = {int(key): str(reason) for key, reason in found["failures"].items()}
         passing = found["passing"]
-        fits = found["arrays"] == [first, second] and len(pixels) == len(thumbnails) == (count or len(pixels))
+        same = found["arrays"] == [asdict(first), asdict(second)]
+        fits = same and len(pixels) == len(thumbnails) == (count or len(pixels))
         if fits and failures.keys() <= set(range(len(pixels))) and failures.keys() >= set(passing):
             return Kept(pixels, thumbnails, failures, bool(passing))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
@@ -236,7 +237,17 @@ def _record(arrays: Sequence[Path]) -> Path:
     return arrays[0].with_suffix(".json")
 
 
-def _map(file: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+@dataclass(frozen=True)
+class _ArrayFile:
+    """What is written down of the file of an array."""
+
+    bytes: int
+    shape: list[int]
+    mtime_ns: int
+    crc32: int
+
+
+def _map(file: Path) -> tuple[NDArray[np.uint8], _ArrayFile]:
     """Map an array, and describe the file that it is in."""
     with open_regular(file) as opened:
         version = npy.read_magic(opened)
@@ -249,12 +260,7 @@ def _map(file: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         if kind != np.uint8 or len(shape) != 3 or status.st_size != start + int(np.prod(shape)):
             msg = f"{file}: not of the size that it states"
             raise ValueError(msg)
-        described = {
-            "bytes": status.st_size,
-            "shape": list(shape),
-            "mtime_ns": status.st_mtime_ns,
-            "crc32": _checksum_once(opened, status),
-        }
+        described = _ArrayFile(status.st_size, list(shape), status.st_mtime_ns, _checksum_once(opened, status))
         return np.memmap(opened, np.uint8, "r", start, shape), described
 
 

@@ -209,30 +209,6 @@ KEPT = (
 )
 
 
-def answer(request: dict[str, Any], content: bytes | None) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
-    """Answer one request (see `hilum.data.bounded.serve`).
-
-    Args:
-        request: ``{"header": PATH}``, or any other for all of an object.
-        content: Of the object.
-
-    Raises:
-        MemoryError: It needs more than there is.
-    """
-    try:
-        if content is None:
-            return {"facts": header_facts(request["header"])}, None
-        pixels, notes = decode(content)
-    except Refusal as refusal:
-        return {"error": str(refusal), "code": "dicom"}, None
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise nearly anything; the text could hold a name, the kind cannot
-        what = f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."
-        return {"error": what, "code": "damaged"}, None
-    return {"shape": list(pixels.shape), "notes": notes}, pixels
-
-
 def header_facts(path: str) -> dict[str, str]:
     """What a table keeps of the header of a file (see `hilum.data.dicom_header.facts`)."""
     import pydicom

@@ -166,4 +166,4 @@ def _model(run: Run) -> str:
     plan = read_json(run.path.parent / PLAN)
     if plan.get("kind") == CROSSVAL:
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    return str(run.environment["weights_sha256"])
+    return str(run.environment.weights_sha256)

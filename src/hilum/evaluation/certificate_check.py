@@ -84,7 +84,7 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
     if not is_sealed({**facts, "seal": sealed}):
         msg = f"{file}: was changed after it was sealed, and is void. {again}"
         raise CertificateError(msg, code="changed", path=file)
-    if facts["model"]["weights_sha256"] != run.environment.get("weights_sha256"):
+    if facts["model"]["weights_sha256"] != run.environment.weights_sha256:
         msg = f"{file}: was made for other weights, and is void for these. {again}"
         raise CertificateError(msg)
     if form := facts["model"].get("form"):
@@ -281,7 +281,7 @@ def feature_shift(
 
 def _reference(run: Run, root: Path | None, images: Images | None, progress: Progress) -> tuple[Floats, Ints] | None:
     """Features and labels of calibration patients: from the run, or made now and kept there."""
-    weights = run.environment["weights_sha256"]
+    weights = run.environment.weights_sha256
     file = run.path / FEATURES
     try:
         kept = load(read_whole(file))

@@ -264,7 +264,7 @@ def _check_enough(
 
 def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]:
     return {
-        "weights_sha256": run.environment["weights_sha256"],
+        "weights_sha256": run.environment.weights_sha256,
         "labels": list(run.labels),
         "hierarchy": run.recipe.hierarchy,
         "temperatures": dict(temperatures) if temperatures else None,

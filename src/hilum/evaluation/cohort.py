@@ -160,7 +160,7 @@ def select_images(
         SplitError: The split is empty or unknown, or holds labels that the run does not know.
         UsageError: `mapping` names a label that does not exist, or the data are the run's own.
     """
-    if read is None and isinstance(data, Path) and str(data.resolve()) == run.environment["data"].get("data_argument"):
+    if read is None and isinstance(data, Path) and str(data.resolve()) == run.environment.data.data_argument:
         read = run.read_options
     table = data if isinstance(data, Table) else read_table(data, read) if data else run.table()
     if not table.root.exists():
@@ -168,7 +168,7 @@ def select_images(
         raise RunError(msg, code="data-gone")
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     notes = list(table.notes)
-    same = images.digest == run.environment["data"]["digest"]
+    same = images.digest == run.environment.data.digest
     own = same or data is None
     if own and mapping:
         msg = f"--map-label: {table.root} holds the run's own data, whose labels are the run's. Leave out --map-label."
@@ -243,7 +243,7 @@ def with_columns(run: Run, evaluated: EvaluationSet) -> tuple[EvaluationSet, lis
     table = evaluated.dataset
     if run.keeps_columns or any(row.source or row.extra for row in table.rows):
         return evaluated, []
-    given = Path(run.environment["data"].get("data_argument") or table.root)
+    given = Path(run.environment.data.data_argument or table.root)
     for place in dict.fromkeys((given, table.root)):
         try:
             found = read_table(place, run.read_options)
@@ -340,7 +340,7 @@ def run_images(
         images = images or open_images(table, run.recipe.preprocessing, progress=progress)
     except DataError:
         return None, f"the run's images are not in {table.root} any more"
-    if images.digest != run.environment["data"]["digest"]:
+    if images.digest != run.environment.data.digest:
         return None, f"the images in {table.root} are not those of the training"
     return images, ""
 

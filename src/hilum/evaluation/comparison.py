@@ -229,8 +229,8 @@ def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, M
     current = (
         metrics
         and run.finished
-        and metrics.weights_sha256 == run.environment["weights_sha256"]
-        and metrics.data.digest == run.environment["data"]["digest"]
+        and metrics.weights_sha256 == run.environment.weights_sha256
+        and metrics.data.digest == run.environment.data.digest
         and metrics.calibration
     )
     if not metrics or not current:
@@ -248,7 +248,7 @@ def _about(run: Run, split: str) -> dict[str, Any]:
         "hierarchy": recipe.hierarchy,
         "network": recipe.network.architecture,
         "seed": recipe.training.seed,
-        "weights_sha256": run.environment["weights_sha256"],
+        "weights_sha256": run.environment.weights_sha256,
     }
 
 
@@ -265,7 +265,7 @@ def _pair(
 
 def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> None:
     """Seeds of one method differ in ``training.seed``, and each network counts once."""
-    runs = {run.environment["weights_sha256"]: run for run in (first, second)}
+    runs = {run.environment.weights_sha256: run for run in (first, second)}
     for pair in more:
         for like, run in zip((first, second), pair, strict=True):
             others = [str(row["key"]) for row in recipe_differences(like, run) if row["key"] != "training.seed"]
@@ -275,7 +275,7 @@ def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> 
                     "runs that differ in training.seed only."
                 )
                 raise RunError(msg, code="other-recipe", path=run.path)
-            weights = run.environment["weights_sha256"]
+            weights = run.environment.weights_sha256
             if weights in runs:
                 msg = f"{run.path}: has the same weights as {runs[weights].path}. Give each network once."
                 raise RunError(msg, code="same-weights", path=run.path)

@@ -26,7 +26,8 @@ from hilum.errors import RunError, SplitError
 from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import FILE, Predictions
-from hilum.files import as_bytes, saving_together, stated
+from hilum.evaluation.schema import FileFacts
+from hilum.files import as_bytes, saving_together
 from hilum.progress import Progress
 from hilum.training.multirun import begin_series, identity, series, train_member
 from hilum.training.prepare import look, say
@@ -148,7 +149,7 @@ def crossval(
         **plan,
         "hilum": __version__,
         "notes": notes,
-        "audit": findings,
+        "audit": findings.as_json(),
         "pooled": {
             "name": "pooled",
             "split": "all",
@@ -165,7 +166,7 @@ def crossval(
         },
     }
     pooled_csv = pooled.to_csv()
-    result["files"] = {FILE: stated(pooled_csv, len(pooled.paths))}
+    result["files"] = {FILE: FileFacts.of(pooled_csv, len(pooled.paths)).as_json()}
     with saving_together(out) as save:
         save(FILE, pooled_csv)
         save("crossval.json", as_bytes(result))

@@ -157,7 +157,7 @@ def internal_predictions(run: Run) -> Predictions | None:
     """What the run said of its own test images; None where that was not evaluated with these weights."""
     folder = run.path / "evaluation" / INTERNAL
     settle(folder)
-    if read_json(folder / "metrics.json").get("weights_sha256") != run.environment["weights_sha256"]:
+    if read_json(folder / "metrics.json").get("weights_sha256") != run.environment.weights_sha256:
         return None
     try:
         return read_predictions(folder / "predictions.csv")

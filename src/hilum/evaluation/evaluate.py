@@ -32,7 +32,7 @@ from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_fact
 from hilum.evaluation.temperature import Calibration, calibrate, training_prior
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
 from hilum.evaluation.triage_schema import CertificateCheck
-from hilum.files import as_bytes, saving_together, stated
+from hilum.files import as_bytes, saving_together
 from hilum.outputs import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.progress import Progress
 from hilum.stats.prevalence import Prior, with_stated
@@ -128,7 +128,7 @@ def evaluate(
     if out:
         check_folder(out, OUTPUTS)
     if not run.finished:
-        where = run.environment["data"].get("data_argument", "DATA")
+        where = run.environment.data.data_argument
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
     with only_process(run.path, "evaluate", wait=True, progress=progress):
@@ -215,7 +215,7 @@ def _measure(
         "name": evaluated.name,
         "split": evaluated.split,
         **measure(predictions, positive_label=run.positive_label, prevalences=prevalences).given(),
-        **details(predictions),
+        **vars(details(predictions)),
         "calibration": {
             "temperatures": calibration.temperatures,
             "note": calibration.note,
@@ -227,7 +227,7 @@ def _measure(
             "notes": list(evaluated.notes),
         },
         "notes": notes,
-        "audit": known_of(run),
+        "audit": known_of(run).as_json(),
         "healthy": list(run.healthy),
         "subgroups": subgroups,
         "operating_point": decided.check,
@@ -249,13 +249,13 @@ def _measure(
         "abstention": {
             **abstention.facts,
             "decisions": dict(Counter(decided.decisions.images)),
-            **measure_abstention(predictions, flagged, members, ood_scores, decided.decisions.to_read),
+            **vars(measure_abstention(predictions, flagged, members, ood_scores, decided.decisions.to_read)),
         }
         if ood_scores
         else None,
         "abstention_note": abstention.note,
         "unreadable": [{"path": item.path, "message": item.message} for item in evaluated.unreadable],
-        "weights_sha256": run.environment["weights_sha256"],
+        "weights_sha256": run.environment.weights_sha256,
     }
     return Metrics.model_validate(found)
 
@@ -273,7 +273,7 @@ def _write(
     """Write the tables and the measures together, and record the access to these images."""
     decisions = decisions_csv(predictions, decided.decisions, decided.ood_scores)
     tables = {FILE: predictions.to_csv(), DECIDED: decisions}
-    files = {name: FileFacts(**stated(content, len(predictions.paths))) for name, content in tables.items()}
+    files = {name: FileFacts.of(content, len(predictions.paths)) for name, content in tables.items()}
     metrics = metrics.model_copy(update={"files": files})
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -188,7 +188,7 @@ def predict_external(
     )
     predictions = Predictions.of(images.table, labels, _probabilities(model, images, progress))
     notes = [*table.notes, *(f"left out: {item.message}" for item in images.unreadable)]
-    return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes))
+    return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes), table.root)
 
 
 def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> NDArray[np.float64]:

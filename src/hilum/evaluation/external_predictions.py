@@ -25,8 +25,8 @@ from hilum.evaluation.predictions import FILE as PREDICTIONS_FILE
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
-from hilum.files import as_bytes, saving_together, stated
-from hilum.outputs import METRICS, PREDICTIONS, check_folder, from_cell
+from hilum.files import as_bytes, saving_together
+from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder, from_cell
 from hilum.stats.prevalence import with_stated
 from hilum.text import plural, printable
 
@@ -48,12 +48,14 @@ class ExternalPredictions:
         columns: Further columns, N values each, for subgroups.
         name: What messages and reports call the table.
         notes: How it was read.
+        root: The folder that the paths of the images are relative to.
     """
 
     predictions: Predictions
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     name: str = ""
     notes: tuple[str, ...] = ()
+    root: Path = Path()
 
 
 def read_external(source: Path | Frame) -> ExternalPredictions:
@@ -72,11 +74,11 @@ def read_external(source: Path | Frame) -> ExternalPredictions:
             holds numbers that are no probabilities or do not sum to one.
     """
     if isinstance(source, Path):
-        return _read(source, source.name, str(source))
+        return _read(source, source.name, str(source), source.parent)
     with TemporaryDirectory(prefix="hilum-") as folder:
         file = Path(folder) / "predictions.csv"
         write_frame(source, file)
-        return _read(file, FRAME, FRAME)
+        return _read(file, FRAME, FRAME, Path())
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class _Places:
     others: Mapping[str, int]
 
 
-def _read(file: Path, name: str, shown: str) -> ExternalPredictions:
+def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions:
     text = open_text_table(file, partial(_is_known))
     lines = [(number, [from_cell(cell) for cell in cells]) for number, cells in text.lines()]
     if not lines:
@@ -113,7 +115,7 @@ def _read(file: Path, name: str, shown: str) -> ExternalPredictions:
         labels, tuple(paths), tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
     )
     rows = [Row(path, "", extra=_extra(cells, places)) for path, (_, cells) in zip(paths, lines, strict=True)]
-    return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes))
+    return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes), root)
 
 
 def _is_known(name: str) -> bool:
@@ -268,15 +270,15 @@ def measure_external(
         "name": given.name,
         "split": "all",
         **measure(predictions, positive_label=positive, prevalences=with_stated(prevalences)).given(),
-        **details(predictions),
-        "data": {"root": None, "digest": None, "notes": notes},
+        **vars(details(predictions)),
+        "data": {"root": str(given.root.resolve()), "digest": None, "notes": notes},
         "healthy": list(healthy),
         "subgroups": measure_subgroups(predictions, given.columns, positive),
     }
     return Metrics.model_validate(found)
 
 
-OUTPUTS = {METRICS_FILE: METRICS, PREDICTIONS_FILE: PREDICTIONS}
+OUTPUTS = {METRICS_FILE: METRICS, PREDICTIONS_FILE: PREDICTIONS, "report.html": PAGE}
 
 
 def write_external(given: ExternalPredictions, metrics: Metrics, folder: Path) -> Metrics:
@@ -296,7 +298,7 @@ def write_external(given: ExternalPredictions, metrics: Metrics, folder: Path) -
     """
     check_folder(folder, OUTPUTS)
     table = given.predictions.to_csv()
-    files = {PREDICTIONS_FILE: FileFacts(**stated(table, len(given.predictions.paths)))}
+    files = {PREDICTIONS_FILE: FileFacts.of(table, len(given.predictions.paths))}
     metrics = metrics.model_copy(update={"files": files})
     try:
         folder.mkdir(parents=True, exist_ok=True)

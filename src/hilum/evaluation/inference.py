@@ -38,7 +38,7 @@ def trained_network(run: Run, labels: Sequence[str] | None = None) -> nn.Module:
     """
     network = build_for(run.recipe, labels or run.labels)
     load_weights(network, run.best)
-    if run.finished and weights_sha256(network) != run.environment["weights_sha256"]:
+    if run.finished and weights_sha256(network) != run.environment.weights_sha256:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg)
     return network.eval()

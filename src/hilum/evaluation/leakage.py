@@ -83,7 +83,7 @@ def find_leaks(run: Run, images: Images, progress: Progress) -> tuple[dict[int, 
         What was found, by place among the images; and what has to be known about it: that the run's own images are no
         longer in the cache, or that so many could not be compared.
     """
-    digest = run.environment["data"]["digest"]
+    digest = run.environment.data.digest
     thumbnails = thumbnails_of(digest, run.recipe.preprocessing)
     splits = [sys.intern(row.split) for row in run.rows]
     if thumbnails is None or len(thumbnails) != len(splits):

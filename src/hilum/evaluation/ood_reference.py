@@ -126,7 +126,7 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         "n_calibration": len(held_back.table),
         "rate": stated_rate(len(held_back.table), LEVEL),
         "resampling_unit": "patients" if images.table.patients_known else "images",
-        "weights_sha256": run.environment["weights_sha256"],
+        "weights_sha256": run.environment.weights_sha256,
         "preprocessing_sha256": run.recipe.preprocessing.digest(),
     }
     reference = Reference.of(arrays, facts)
@@ -202,7 +202,7 @@ def spread_over_labels(images: Images, most: int) -> list[int]:
 
 def _read(run: Run) -> Abstention | None:
     facts = read_json(run.path / FACTS)
-    current = facts.get("format") == FORMAT and facts.get("weights_sha256") == run.environment["weights_sha256"]
+    current = facts.get("format") == FORMAT and facts.get("weights_sha256") == run.environment.weights_sha256
     if not current:
         return None
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from hilum.stats.calibration import calibration_errors
 from hilum.stats.calibration_slope import brier_parts, calibration_by_label, reliability
 from hilum.stats.intervals import CONFIDENCE, Patients, intervals
 from hilum.stats.metrics import brier, confusion_counts, decision_auroc, log_loss, measures
-from hilum.stats.records import Detectable, PredictiveValues, ProbabilityScores
+from hilum.stats.records import AllBrierParts, Bin, Detectable, LabelCurves, PredictiveValues, ProbabilityScores
 from hilum.stats.verdicts import DISCORDANCE, POWER, PREVALENCES, detectable_difference, predictive_values, wilson_of
 
 
@@ -109,15 +109,24 @@ def _detectable(predictions: Predictions) -> Detectable:
     )
 
 
-def details(predictions: Predictions) -> dict[str, Any]:
-    """What a page draws: curves with bands, reliability diagrams, and the Brier score's parts."""
+@dataclass(frozen=True)
+class Details:
+    """What a page draws, by label: curves with bands, reliability diagrams; and the Brier score's parts."""
+
+    curves: Mapping[str, LabelCurves]
+    reliability: Mapping[str, list[Bin]]
+    brier_parts: AllBrierParts
+
+
+def details(predictions: Predictions) -> Details:
+    """Curves, reliability diagrams, and the Brier score's parts."""
     truth, probabilities, labels = predictions.truth, predictions.probabilities, predictions.labels
     patients = Patients(predictions.clusters)
-    return {
-        "curves": curve_bands(probabilities, truth, labels, patients),
-        "reliability": reliability(truth, probabilities, labels, patients),
-        "brier_parts": brier_parts(truth, probabilities, labels, predictions.clusters),
-    }
+    return Details(
+        curves=curve_bands(probabilities, truth, labels, patients),
+        reliability=reliability(truth, probabilities, labels, patients),
+        brier_parts=brier_parts(truth, probabilities, labels, predictions.clusters),
+    )
 
 
 Ints = NDArray[np.int64]

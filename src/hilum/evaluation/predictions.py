@@ -17,6 +17,7 @@ from hilum.data.dataset import Table, owner
 from hilum.data.frames import to_pandas
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import RunError
+from hilum.evaluation.schema import FileFacts
 from hilum.files import LARGEST_TABLE, read_whole, save_bytes, settle
 from hilum.outputs import cell, from_cell
 from hilum.training.run import read_json
@@ -126,11 +127,11 @@ def read_predictions(path: Path) -> Predictions:
             beside it speak (those of versions before say nothing of it).
     """
     settle(path.parent)
-    beside, known = _stated(path)
     try:
+        beside, known = _stated(path)
         content = read_whole(path, LARGEST_TABLE)
-        if known and hashlib.sha256(content).hexdigest() != known["sha256"]:
-            msg = f"not the table of {known['rows']} images that {beside} beside it is about: cut, edited, or another"
+        if known and hashlib.sha256(content).hexdigest() != known.sha256:
+            msg = f"not the table of {known.rows} images that {beside} beside it is about: cut, edited, or another"
             raise ValueError(msg)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""))
         columns = [name for name in reader.fieldnames or () if name.startswith("p:")]
@@ -160,10 +161,10 @@ def read_predictions(path: Path) -> Predictions:
         raise RunError(msg, code="damaged-predictions", path=path) from error
 
 
-def _stated(path: Path) -> tuple[str, dict[str, Any]]:
-    """The file beside a table that says how many rows it has and its hash, and what it says; empty where none does."""
+def _stated(path: Path) -> tuple[str, FileFacts | None]:
+    """The file beside a table that says how many rows it has and its hash, and what it says; None where none does."""
     for name in COMPANIONS:
         files = read_json(path.with_name(name)).get("files")
         if isinstance(files, dict) and isinstance(files.get(path.name), dict):
-            return name, files[path.name]
-    return "", {}
+            return name, FileFacts.model_validate(files[path.name])
+    return "", None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 
+from hilum.audit.findings import KnownIssues
 from hilum.earlier import current
 from hilum.errors import RunError
 from hilum.evaluation.triage_schema import Abstention, Certificate, CertificateCheck, DecisionCurve
@@ -245,6 +247,11 @@ class FileFacts(Record):
     rows: int
     sha256: str
 
+    @classmethod
+    def of(cls, content: bytes, rows: int) -> Self:
+        """Of a table with so many rows below its header, so that another one, or half of it, is found."""
+        return cls(rows=rows, sha256=hashlib.sha256(content).hexdigest())
+
 
 class Metrics(ProbabilityScores, Document):
     """All measures of an evaluation: ``metrics.json``. Parts that an evaluation lacks are empty or None.
@@ -288,7 +295,7 @@ class Metrics(ProbabilityScores, Document):
     calibration: Temperatures | None = None
     data: DataFacts = DataFacts(root=None, digest=None)
     notes: list[str] = []
-    audit: dict[str, Any] | None = None
+    audit: KnownIssues | None = None
     healthy: list[str] | None = None
     subgroups: Subgroups = {}
     operating_point: CertificateCheck | None = None

@@ -75,13 +75,13 @@ def calibrate(
 def _read(run: Run) -> Calibration | None:
     """What ``calibration.json`` holds; None where it was not fitted yet to these weights, or by another scheme."""
     kept = read_json(run.path / FILE)
-    if kept.get("weights_sha256") != run.environment["weights_sha256"] or kept.get("scheme") != SCHEME:
+    if kept.get("weights_sha256") != run.environment.weights_sha256 or kept.get("scheme") != SCHEME:
         return None
     return _calibration(kept)
 
 
 def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Calibration:
-    weights = run.environment["weights_sha256"]
+    weights = run.environment.weights_sha256
     if not any(row.split == "calibration" for row in run.rows):
         return Calibration(None, f"{AS_IS}: the run has no calibration images")
     relied_on = _relied_on(run, read_json(run.path / FILE))
@@ -141,7 +141,7 @@ def _relied_on(run: Run, kept: Mapping[str, Any]) -> dict[str, float] | None:
 
     Others would void it, and its patients have no error probability left for another one.
     """
-    if kept.get("weights_sha256") != run.environment["weights_sha256"] or kept.get("scheme") != CERTIFIED:
+    if kept.get("weights_sha256") != run.environment.weights_sha256 or kept.get("scheme") != CERTIFIED:
         return None
     try:
         certificate = read_certificate(run)

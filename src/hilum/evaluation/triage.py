@@ -28,10 +28,18 @@ from hilum.decision.operating_point import (
 )
 from hilum.evaluation.ood_reference import abstained_by_patient
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.triage_schema import CountedShare, Flagged, RiskCoverage, Sensitivities
+from hilum.evaluation.triage_schema import (
+    AbstainedImages,
+    AbstainedPatients,
+    AbstentionRecall,
+    CountedShare,
+    Flagged,
+    RiskCoverage,
+    Sensitivities,
+)
 from hilum.outputs import cell
 from hilum.stats.intervals import Estimate, Patients, exact_interval, proportion, share
-from hilum.stats.records import Claim
+from hilum.stats.records import Claim, Interval, Intervals
 from hilum.stats.verdicts import at_most, patients_to_decide
 
 Floats = NDArray[np.float64]
@@ -247,13 +255,34 @@ def flags(
 COVERAGES = np.linspace(0.05, 1, 20)
 
 
+@dataclass(frozen=True)
+class AbstentionMeasures:
+    """What abstaining does to some predictions.
+
+    Attributes:
+        abstained: Share of the images.
+        reasons: Shares by reason.
+        by_patient: Patients whom it concerns.
+        by_label: Images of each label, and those abstained on.
+        recall: Of the group, with abstentions counted in three ways.
+        risk_coverage: Error rate of the images decided about, by coverage.
+    """
+
+    abstained: Interval
+    reasons: Intervals
+    by_patient: AbstainedPatients
+    by_label: dict[str, AbstainedImages]
+    recall: AbstentionRecall
+    risk_coverage: RiskCoverage
+
+
 def measure_abstention(
     predictions: Predictions,
     flagged: NDArray[np.bool_],
     members: Sequence[str],
     ood_scores: OODScores,
     between: NDArray[np.bool_] | None = None,
-) -> dict[str, Any]:
+) -> AbstentionMeasures:
     """Shares of abstentions by reason and label, recall counting them both ways, and the risk-coverage curve.
 
     Args:
@@ -262,11 +291,6 @@ def measure_abstention(
         members: The labels that are to be flagged.
         ood_scores: How familiar the images are.
         between: Which lie between two thresholds, and are read by a person as those abstained on are, shape (N,).
-
-    Returns:
-        ``abstained`` (by reason, with interval), ``by_patient`` (see there), ``by_label``, ``recall`` of the group:
-        ``as_missed`` (an abstention finds nobody), ``as_found`` (whoever then looks finds everybody), ``of_decided``
-        (of those that were decided about); and ``risk_coverage``.
     """
     reasons = ood_scores.reasons
     abstained = np.array([bool(reason) for reason in reasons])
@@ -284,23 +308,21 @@ def measure_abstention(
         "selective_recall": (flagged, inside & ~referred),
     }
     found = {name: proportion(hits, counted, patients).interval() for name, (hits, counted) in asked.items()}
-    return {
-        "abstained": found["abstained"],
-        "reasons": {FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
-        "by_patient": abstained_by_patient(predictions.clusters, predictions.paths, abstained),
-        "by_label": {
-            label: {
-                "images": int((predictions.truth == k).sum()),
-                "abstained": int(abstained[predictions.truth == k].sum()),
-            }
-            for k, label in enumerate(predictions.labels)
+    return AbstentionMeasures(
+        abstained=found["abstained"],
+        reasons={FAR: found["far"], UNFAMILIAR: found["unfamiliar"]},
+        by_patient=abstained_by_patient(predictions.clusters, predictions.paths, abstained),
+        by_label={
+            label: AbstainedImages(images=int(of.sum()), abstained=int(abstained[of].sum()))
+            for label, of in ((name, predictions.truth == k) for k, name in enumerate(predictions.labels))
         },
-        "recall": {
-            name: found[name]
-            for name in ("recall_abstentions_negative", "recall_abstentions_positive", "selective_recall")
-        },
-        "risk_coverage": risk_coverage(predictions, ood_scores),
-    }
+        recall=AbstentionRecall(
+            recall_abstentions_negative=found["recall_abstentions_negative"],
+            recall_abstentions_positive=found["recall_abstentions_positive"],
+            selective_recall=found["selective_recall"],
+        ),
+        risk_coverage=risk_coverage(predictions, ood_scores),
+    )
 
 
 def risk_coverage(predictions: Predictions, ood_scores: OODScores) -> RiskCoverage:

@@ -19,36 +19,31 @@ from hilum.evaluation.certificate_check import certificate_in_force
 from hilum.evaluation.certificate_check import seal as seal_certificate
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.ood_reference import fit_reference
+from hilum.evaluation.schema import Metrics
 from hilum.evaluation.temperature import calibrate
 from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, seal, to_onnx
 from hilum.export.quantise import to_int8
 from hilum.files import as_bytes, save_bytes, saving_together, settle
 from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
 from hilum.progress import Progress
-from hilum.report.model_card import file_card, int8_in_words, with_front_matter
+from hilum.report.model_card import (
+    MEASURES,
+    CardData,
+    FileFacts,
+    Provenance,
+    Versions,
+    file_card,
+    int8_in_words,
+    with_front_matter,
+)
 from hilum.serving.model_file import FORMAT, LONGEST, ModelFile, open_model_file
 from hilum.serving.predictor import pack
-from hilum.stats.calibration import ECE
 from hilum.text import encodable, is_text
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.module import build_for
 from hilum.training.prepare import known_of
 from hilum.training.run import Run, read_json
 
-MEASURES = (
-    "accuracy",
-    "balanced_accuracy",
-    "recall",
-    "precision",
-    "specificity",
-    "npv",
-    "f1",
-    "auroc",
-    "log_loss",
-    "brier",
-    "ece",
-    *ECE,
-)
 POINT = ("group", "members", "threshold", "upper_threshold", "image_threshold")  # what is needed to decide
 UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
 
@@ -121,7 +116,7 @@ def export(
     certificate = certificate_in_force(run, calibration.temperatures, notes)
     network = build_for(recipe, labels)
     load_weights(network, run.best)
-    if weights_sha256(network) != run.environment["weights_sha256"]:
+    if weights_sha256(network) != run.environment.weights_sha256:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg, code="other-weights", path=run.best)
     size = recipe.preprocessing.size
@@ -131,17 +126,32 @@ def export(
     if images is not None:
         quantised = to_int8(run, graph, model, images, certificate)
         model, certificate, known = quantised.model, quantised.certificate, quantised.known
-        notes += [int8_in_words(quantised.facts), f"certificate: {quantised.facts['certificate']}"]
+        notes += [int8_in_words(quantised.facts), f"certificate: {quantised.facts.certificate}"]
     else:
         known = fit_reference(run, data, progress=progress)
     for note in (*notes, known.note):
         if note:
             progress.line(note)
     certificate = _without_place(certificate) if certificate else None
+    int8_facts = quantised.facts if images is not None else None
+    results, provenance, name = _results(run), _provenance(run), encodable(words.name or run.name)
+    card = FileFacts(
+        name,
+        labels,
+        words.label_name,
+        run.positive_label,
+        results,
+        certificate,
+        int8_facts,
+        provenance,
+        recipe,
+        calibration,
+        words.licence,
+    )
     facts = {
         "format": FORMAT,
         "hilum": hilum.__version__,
-        "name": encodable(words.name or run.name),
+        "name": name,
         "labels": list(labels),
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
@@ -161,12 +171,12 @@ def export(
         "certificate": certificate,
         "operating_point": {key: certificate[key] for key in POINT if key in certificate} if certificate else None,
         "abstention": pack(known.reference, known.facts) if known.reference else None,
-        "int8": quantised.facts if images is not None else None,
-        "results": _results(run),
+        "int8": int8_facts.as_json() if int8_facts else None,
+        "results": _kept(results) if results else None,
         "licence": words.licence,
-        "provenance": _provenance(run),
+        "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
+        "card": file_card(card, words.card_intro),
     }
-    facts["card"] = file_card(facts, words.card_intro)
     content = seal(facts, model)
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
@@ -189,39 +199,48 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
     return images
 
 
-def _results(run: Run) -> dict[str, Any] | None:
+def _results(run: Run) -> Metrics | None:
+    """What was measured of these weights on the run's test images."""
     folder = run.path / "evaluation" / "test"
     settle(folder)
-    found = read_json(folder / "metrics.json")
-    if found.get("weights_sha256") != run.environment["weights_sha256"]:
+    file = folder / "metrics.json"
+    if read_json(file).get("weights_sha256") != run.environment.weights_sha256:
         return None
-    kept = {key: found[key] for key in MEASURES if key in found}
-    return {"split": found["split"], "n_images": found["n_images"], "n_patients": found["n_patients"], **kept}
+    return Metrics.read(file, f"hilum evaluate {run.path}")
 
 
-def _provenance(run: Run) -> dict[str, Any]:
+def _kept(results: Metrics) -> dict[str, Any]:
+    found = results.to_json()
+    return {key: found[key] for key in ("split", "n_images", "n_patients", *MEASURES) if key in found}
+
+
+def _provenance(run: Run) -> Provenance:
     environment = run.environment
-    data = environment["data"]
+    data = environment.data
     counts: dict[str, dict[str, int]] = {}
     for row in run.rows:
         part = counts.setdefault(row.split, {})
         part[row.label] = part.get(row.label, 0) + 1
-    return {
-        "weights_sha256": environment["weights_sha256"],
-        "trained_with": {key: environment[key] for key in ("hilum", "torch", "python", "precision")},
-        "trained_on": environment["started"][:10],
-        "exported_with": {"hilum": hilum.__version__, "torch": torch.__version__},
-        "data": {
-            "name": encodable(Path(data["root"]).name),
-            "digest": data["digest"],
-            "counts": counts,
-            "patients_known": data["patients_known"],
-            "findings": known_of(run)["findings"],
-            "notes": [encodable(note) for note in data["notes"]],
-        },
-        "recipe": run.recipe.model_dump(mode="json"),
-        "parameters": environment["parameters"],
-    }
+    return Provenance(
+        weights_sha256=environment.weights_sha256,
+        trained_with=Versions(
+            hilum=environment.hilum,
+            torch=environment.torch,
+            python=environment.python,
+            precision=environment.precision,
+        ),
+        trained_on=environment.started[:10],
+        exported_with=Versions(hilum=hilum.__version__, torch=torch.__version__),
+        data=CardData(
+            name=encodable(Path(data.root).name),
+            digest=data.digest,
+            counts=counts,
+            patients_known=data.patients_known,
+            findings=known_of(run).findings,
+            notes=[encodable(note) for note in data.notes],
+        ),
+        parameters=environment.parameters or 0,
+    )
 
 
 def _check_place(out: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from hilum.evaluation.certification_patients import certify_form
 from hilum.evaluation.ood_reference import Abstention, compare_by, spread_over_labels
 from hilum.export.graph import INPUT, OnnxSession, ServedGraph, check_served, strip
 from hilum.models.stages import final_layer, parts_of
+from hilum.report.model_card import Quantisation, QuantisationLoss, RangesFrom, Sizes, TwoForms
 from hilum.stats.calibration import for_temperature
 from hilum.stats.metrics import log_loss
 from hilum.training.run import Run
@@ -150,7 +151,7 @@ class Int8:
     """
 
     model: bytes
-    facts: dict[str, Any]
+    facts: Quantisation
     certificate: dict[str, Any] | None
     known: Abstention
 
@@ -174,48 +175,49 @@ def to_int8(run: Run, graph: ServedGraph, model: bytes, images: Images, certific
     content = quantise(model, weights, np.ascontiguousarray(training.pixels[training.positions]))
     before, after = OnnxSession(model), OnnxSession(content)
     truth = np.array([run.labels.index(row.label) for row in held_back.table.rows], dtype=np.int64)
-    facts: dict[str, Any] = {
-        "method": METHOD,
-        "ranges_from": {"split": "train", "n_images": len(training.table)},
-        "loss": {
-            "split": split,
-            "n_images": len(held_back.table),
-            "n_patients": len(set(held_back.table.patients())) if held_back.table.patients_known else None,
-            **loss(truth, before.probabilities(held_back), after.probabilities(held_back)),
-        },
-        "bytes": {"float": len(model), "int8": len(content), "ratio": round(len(content) / len(model), 4)},
-        "certificate": "none: the float network has none",
-    }
-    certified = None
+    certified, of_certificate = None, "none: the float network has none"
     if certificate:
         form = {"form": "int8", "graph_sha256": hashlib.sha256(content).hexdigest()}
-        certified, facts["certificate"] = certify_form(run, certificate, images, after.probabilities, form)
+        certified, of_certificate = certify_form(run, certificate, images, after.probabilities, form)
     known = compare_by(run, images, after.features)
-    facts["abstention"] = "by its own features" if known.reference else known.note
+    facts = Quantisation(
+        method=METHOD,
+        ranges_from=RangesFrom(split="train", n_images=len(training.table)),
+        loss=loss(split, held_back, truth, before.probabilities(held_back), after.probabilities(held_back)),
+        bytes=Sizes(float=len(model), int8=len(content), ratio=round(len(content) / len(model), 4)),
+        certificate=of_certificate,
+        abstention="by its own features" if known.reference else known.note,
+    )
     return Int8(content, facts, certified, known)
 
 
-def loss(truth: NDArray[np.int64], before: NDArray[np.float64], after: NDArray[np.float64]) -> dict[str, Any]:
+def loss(
+    split: str, images: Images, truth: NDArray[np.int64], before: NDArray[np.float64], after: NDArray[np.float64]
+) -> QuantisationLoss:
     """How far two forms of a network are apart.
 
     Args:
+        split: Of the images.
+        images: N of them.
         truth: Index of each image's label, shape (N,).
         before: Probabilities in float, shape (N, K).
         after: Those of the quantised form.
-
-    Returns:
-        ``mean_difference`` and ``largest_difference`` of a probability, ``changed`` (share of images with another most
-        probable label), and ``accuracy`` and ``log_loss`` of both.
     """
     apart, changed = np.abs(after - before), before.argmax(axis=1) != after.argmax(axis=1)
-    forms = {"float": before, "int8": after}
-    return {
-        "mean_difference": round(float(apart.mean()), 6),
-        "largest_difference": round(float(apart.max()), 6),
-        "changed": round(float(changed.mean()), 6),
-        "accuracy": {name: round(float((p.argmax(axis=1) == truth).mean()), 6) for name, p in forms.items()},
-        "log_loss": {name: round(log_loss(truth, p), 6) for name, p in forms.items()},
-    }
+
+    def both(measure: Callable[[NDArray[np.float64]], float]) -> TwoForms:
+        return TwoForms(float=round(measure(before), 6), int8=round(measure(after), 6))
+
+    return QuantisationLoss(
+        split=split,
+        n_images=len(images.table),
+        n_patients=len(set(images.table.patients())) if images.table.patients_known else None,
+        mean_difference=round(float(apart.mean()), 6),
+        largest_difference=round(float(apart.max()), 6),
+        changed=round(float(changed.mean()), 6),
+        accuracy=both(lambda p: float((p.argmax(axis=1) == truth).mean())),
+        log_loss=both(lambda p: log_loss(truth, p)),
+    )
 
 
 def _held_back(run: Run, images: Images) -> tuple[str, Images]:

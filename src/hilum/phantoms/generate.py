@@ -112,7 +112,7 @@ def _write_tables(out: Path, plan: Sequence[PlannedImage], truth: Mapping[str, o
     writer.writerow(["path", "label", "split", "patient_id", "source"])
     writer.writerows([p.path, p.label, p.split, p.patient_id, "phantom"] for p in plan)
     table = file.getvalue().encode()
-    save_json(out / TRUTH, {**truth, "table": statement(table, plan[-1].path, len(plan))}, indent=1)
+    save_json(out / TRUTH, {**truth, "table": statement(table, plan[-1].path, len(plan)).model_dump()}, indent=1)
     save_bytes(out / PHANTOMS, table)
 
 

@@ -3,94 +3,92 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 
+from hilum.audit.checks.shortcuts import ProbedLabels
+from hilum.audit.findings import ORDER, AuditReport, Finding
 from hilum.text import escape, printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("remark", "remarks")}
 
 
-def audit_lines(facts: Mapping[str, Any]) -> RenderableType:
+def audit_lines(report: AuditReport) -> RenderableType:
     """The summary, then the findings, worst first; what they mean and what to do once for all of a kind.
 
     Args:
-        facts: What ``audit.json`` holds.
+        report: What was found.
     """
     counts = ", ".join(
-        f"{sum(part[label] for part in facts['counts'].values()):,} {_shown(label)}" for label in facts["labels"]
+        f"{sum(part[label] for part in report.counts.values()):,} {_shown(label)}" for label in report.labels
     )
     parts: list[RenderableType] = [
         "",
-        f"[bold]{summary(facts['findings'])}[/] in {_shown(of_patients(facts))}: {counts}",
+        f"[bold]{summary(report.findings)}[/] in {_shown(of_patients(report))}: {counts}",
     ]
     said_info = False
-    for together in grouped(facts["findings"]):
+    for together in grouped(report.findings):
         first = together[0]
-        if first["severity"] != "info" or not said_info:
+        if first.severity != "info" or not said_info:
             parts.append("")
-        said_info = first["severity"] == "info"
+        said_info = first.severity == "info"
         parts += [f"{_head(first)} {_shown(line)}" for line in lines_of(together)]
-        what_follows = [first["meaning"], first["remedy"]] if first["severity"] != "info" else []
+        what_follows = [first.meaning, first.remedy] if first.severity != "info" else []
         if any(what_follows):
             parts.append(Padding(f"[dim]{_shown(' '.join(filter(None, what_follows)))}[/]", (0, 0, 0, 2)))
-    parts += ["", *(f"[dim]{_shown(note)}[/]" for note in facts["notes"])]
-    return Group(*parts, f"[bold]{summary(facts['findings'])}[/]")
+    parts += ["", *(f"[dim]{_shown(note)}[/]" for note in report.notes)]
+    return Group(*parts, f"[bold]{summary(report.findings)}[/]")
 
 
-def of_patients(facts: Mapping[str, Any]) -> str:
+def of_patients(report: AuditReport) -> str:
     """How many images of how many patients, and of how many images these are known.
 
     Args:
-        facts: What ``audit.json`` holds.
+        report: What was found.
     """
-    images, known = facts["n_images"], facts["patients"]
-    if not known["images"]:
+    images, known = report.n_images, report.patients
+    if not known.images:
         return f"{images:,} images, patients unknown"
-    if known["images"] == images:
-        return f"{images:,} images of {known['number']:,} patients"
-    return f"{images:,} images; patients known for {known['images']:,} of {images:,} images"
+    if known.images == images:
+        return f"{images:,} images of {known.number:,} patients"
+    return f"{images:,} images; patients known for {known.images:,} of {images:,} images"
 
 
-def lines_of(together: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines_of(together: Sequence[Finding]) -> list[str]:
     """The messages of findings of a kind; one sentence for several probes that tell the same label best.
 
     Args:
         together: Findings as `grouped` gives them.
     """
-    worst = [finding["evidence"]["labels"][0] for finding in together if finding["check"] == "shortcuts"]
-    if len(worst) < 2 or len({(entry["label"], entry["kind"]) for entry in worst}) > 1:
-        return [finding["message"] for finding in together]
+    probed = [finding.evidence for finding in together if isinstance(finding.evidence, ProbedLabels)]
+    worst = [evidence.labels[0] for evidence in probed]
+    if len(worst) < 2 or len({(entry.label, entry.kind) for entry in worst}) > 1:
+        return [finding.message for finding in together]
     told = []
-    for finding, entry in zip(together, worst, strict=True):
-        what = finding["evidence"]["what"].removeprefix("The ").removeprefix("A ")
-        told.append(f"{what[:1].lower()}{what[1:]} {entry['auroc']:.2f}")
-    subject = "of the pixels" if worst[0]["kind"] == "pixels" else "of the files"
-    return [
-        f"{len(told)} properties {subject} each tell '{worst[0]['label']}' from the rest (AUROC): {', '.join(told)}."
-    ]
+    for evidence, entry in zip(probed, worst, strict=True):
+        what = evidence.what.removeprefix("The ").removeprefix("A ")
+        told.append(f"{what[:1].lower()}{what[1:]} {entry.auroc:.2f}")
+    subject = "of the pixels" if worst[0].kind == "pixels" else "of the files"
+    return [f"{len(told)} properties {subject} each tell '{worst[0].label}' from the rest (AUROC): {', '.join(told)}."]
 
 
-def demo_lines(facts: Mapping[str, Any], injected: Mapping[str, Any] | None, defect: str) -> RenderableType:
+def demo_lines(report: AuditReport, injected: Finding | None, defect: str) -> RenderableType:
     """What the demo says of its audits: of the data in one line or few, of the injected defect its finding.
 
     Args:
-        facts: What ``audit.json`` holds.
+        report: What was found in the data.
         injected: The finding about a defect that was injected elsewhere, if one was.
         defect: What was injected, in words.
     """
-    worse = [finding for finding in facts["findings"] if finding["severity"] != "info"]
-    parts: list[RenderableType] = ["", f"[bold]Audit[/] of {facts['n_images']:,} images: {summary(facts['findings'])}"]
-    parts += [f"{_head(finding)} {_shown(finding['message'])}" for finding in worse]
+    worse = [finding for finding in report.findings if finding.severity != "info"]
+    parts: list[RenderableType] = ["", f"[bold]Audit[/] of {report.n_images:,} images: {summary(report.findings)}"]
+    parts += [f"{_head(finding)} {_shown(finding.message)}" for finding in worse]
     if injected:
         parts.append(f"[bold]Planted[/] in other phantoms: {escape(defect)}. The audit says:")
-        parts.append(
-            Padding(f"{_head(injected)} {_shown(injected['message'] + ' ' + injected['meaning'])}", (0, 0, 0, 2))
-        )
+        parts.append(Padding(f"{_head(injected)} {_shown(injected.message + ' ' + injected.meaning)}", (0, 0, 0, 2)))
     return Group(*parts, "")
 
 
@@ -98,24 +96,26 @@ def _shown(text: str) -> str:
     return escape(printable(text))
 
 
-def _head(finding: Mapping[str, Any]) -> str:
-    return f"[{COLOURS[finding['severity']]}]{finding['severity'].upper()}[/]"
+def _head(finding: Finding) -> str:
+    return f"[{COLOURS[finding.severity]}]{finding.severity.upper()}[/]"
 
 
-def grouped(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
     """Findings that follow each other and have one meaning and remedy, so that these are said once."""
-    groups: list[list[Mapping[str, Any]]] = []
+    groups: list[list[Finding]] = []
+    kind_before = None
     for finding in findings:
-        same = groups and all(groups[-1][0][key] == finding[key] for key in ("severity", "check", "meaning", "remedy"))
-        if same and finding["remedy"]:
+        kind = finding.severity, finding.check, finding.meaning, finding.remedy
+        if finding.remedy and kind == kind_before:
             groups[-1].append(finding)
         else:
             groups.append([finding])
+        kind_before = kind
     return groups
 
 
-def summary(findings: Sequence[Mapping[str, Any]]) -> str:
+def summary(findings: Sequence[Finding]) -> str:
     """``2 errors, 1 warning, 3 remarks``."""
-    counts = Counter(finding["severity"] for finding in findings)
-    told = [f"{counts[severity]} {WORDS[severity][counts[severity] != 1]}" for severity in COLOURS if counts[severity]]
+    counts = Counter(finding.severity for finding in findings)
+    told = [f"{counts[severity]} {WORDS[severity][counts[severity] != 1]}" for severity in ORDER if counts[severity]]
     return ", ".join(told) or "nothing was found"

@@ -8,72 +8,61 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.audit.audit import Audit
-from hilum.audit.checks.duplicates import WORDS, Pair
-from hilum.audit.findings import MISLEADS, ORDER
+from hilum.audit.checks.composition import PatientExamples, UnreadablePaths
+from hilum.audit.checks.duplicates import WORDS, CopiesFound, Pair
+from hilum.audit.checks.public_sets import ImpossibleLabel, SetRecognised
+from hilum.audit.checks.shortcuts import ProbedLabels
+from hilum.audit.checks.sources import SourcesApart, SourceTable
+from hilum.audit.findings import MISLEADS, ORDER, AuditReport, Finding, Severity, ShortcutProbe
 from hilum.audit.probe_features import BYTES, COLUMN
 from hilum.audit.scan import Container
 from hilum.report import figures
 from hilum.report.audit_console import grouped, of_patients, summary
-from hilum.report.figures import MUTED, PLAIN, STYLE, shown, svg
+from hilum.report.figures import MUTED, PLAIN, STYLE, interval_dot, nudge, shown, svg
 from hilum.report.gallery import picture_uri
 from hilum.templating import write_page
 
 TITLES = {"container": "The file, before any pixel is decoded", "pixels": "The pixels, but not the lungs"}
-NUDGE = 0.62  # share of a row over which its labels are spread
 CHANCE, STRONG = 0.5, 0.95
 
 
-def shortcut_dots(shortcuts: Sequence[Mapping[str, Any]], colours: Mapping[str, str], name: str) -> Markup:
+def shortcut_dots(shortcuts: Sequence[ShortcutProbe], colours: Mapping[str, str], name: str) -> Markup:
     """The AUROC of each probe for each label, with its interval; hollow where it could be chance.
 
     Args:
-        shortcuts: As in ``audit.json``: ``probe``, ``kind``, ``label``, ``auroc``, ``low``, ``high``, ``p_value``.
+        shortcuts: One a probe and label.
         colours: Colour by label.
         name: Unique on the page.
     """
-    kinds = [kind for kind in TITLES if any(entry["kind"] == kind for entry in shortcuts)]
-    rows = {kind: list(dict.fromkeys(e["probe"] for e in shortcuts if e["kind"] == kind)) for kind in kinds}
-    labels = list(dict.fromkeys(entry["label"] for entry in shortcuts))
+    kinds = [kind for kind in TITLES if any(entry.kind == kind for entry in shortcuts)]
+    rows = {kind: list(dict.fromkeys(e.probe for e in shortcuts if e.kind == kind)) for kind in kinds}
+    labels = list(dict.fromkeys(entry.label for entry in shortcuts))
     with rc_context(STYLE):
         heights = [max(1, len(rows[kind])) for kind in kinds]
         figure = Figure(figsize=(10.6, (0.11 * len(labels) + 0.2) * sum(heights) + 0.75 * len(kinds) + 0.45))
         figure.set_layout_engine("constrained", hspace=0.06)
         panels = figure.subplots(len(kinds), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
         for panel, kind in zip(panels, kinds, strict=True):
-            for entry in (e for e in shortcuts if e["kind"] == kind):
-                place = labels.index(entry["label"])
-                at = float(rows[kind].index(entry["probe"]))
-                at += NUDGE * (place / (len(labels) - 1) - 0.5) if len(labels) > 1 else 0
-                colour = colours[entry["label"]]
-                if entry["low"] is not None:
-                    bounds = (entry["low"], entry["high"])
-                    panel.plot(bounds, (at, at), color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="round")
-                sure = entry["p_value"] < 0.05
-                panel.plot(
-                    [entry["auroc"]],
-                    [at],
-                    "o",
-                    color=colour if sure else "white",
-                    markersize=6.5,
-                    markeredgecolor="white" if sure else colour,
-                    markeredgewidth=1 if sure else 1.4,
-                )
+            for entry in (e for e in shortcuts if e.kind == kind):
+                place = labels.index(entry.label)
+                at = rows[kind].index(entry.probe) + nudge(place, len(labels))
+                interval_dot(panel, at, entry.auroc, entry.low, entry.high, colours[entry.label], entry.p_value < 0.05)
             panel.axvline(CHANCE, color=MUTED, linewidth=1, zorder=1)
             panel.axvline(STRONG, color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
             panel.set_title(TITLES[kind], weight="bold", size=9)
             panel.set_yticks(range(len(rows[kind])), [shown(probe, 36) for probe in rows[kind]])
             panel.set_ylim(len(rows[kind]) - 0.5, -0.5)
-            panel.set_xlim(min(0.35, *(e["auroc"] for e in shortcuts)) - 0.02, 1.02)
+            panel.set_xlim(min(0.35, *(e.auroc for e in shortcuts)) - 0.02, 1.02)
             panel.grid(axis="x")
             panel.spines["left"].set_visible(False)
             panel.xaxis.set_major_locator(FixedLocator([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]))
@@ -107,44 +96,43 @@ class Evidence:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-def evidence_of(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence:
+def evidence_of(audit: Audit, findings: Sequence[Finding]) -> Evidence:
     """What proves some findings that are shown together.
 
     Args:
         audit: What was found.
-        findings: As in ``audit.json``, of one check.
+        findings: Of one check.
     """
-    first = findings[0]
-    check, evidence = first["check"], first["evidence"]
-    if check == "duplicates":
-        return Evidence(pictures=_copies(audit, evidence))
-    if check == "patients":
-        return Evidence(pictures=_named(audit, _patients(audit, evidence)))
-    if check == "labels" and audit.labels:
+    if findings[0].check == "labels" and audit.labels:
         return Evidence(pictures=_suspects(audit))
-    if check == "provenance" and "dataset" in evidence:
-        return Evidence(pictures=_recognised(audit, evidence))
-    if check == "shortcuts":
-        return _shortcut(audit, findings)
-    if check == "sources" and "images" in evidence:
-        rows = [(name, *(f"{n:,}" for n in counts)) for name, counts in evidence["images"].items()]
-        return Evidence(head=("source", *evidence["labels"]), rows=tuple(rows))
-    if check == "sources" and "matched" in evidence:
-        labels = audit.report.labels
-        told = [(name, *(f"{by.get(label, 0):,}" for label in labels)) for name, by in evidence["matched"].items()]
-        return Evidence(head=("recognised as of", *labels), rows=tuple(told))
-    if check == "unreadable":
-        return Evidence(head=("file",), rows=tuple((path,) for path in evidence["paths"][:MOST]))
+    match findings[0].evidence:
+        case CopiesFound() as found:
+            return Evidence(pictures=_copies(audit, found))
+        case PatientExamples() as found:
+            return Evidence(pictures=_named(audit, _patients(audit, found)))
+        case ImpossibleLabel() | SetRecognised() as found:
+            return Evidence(pictures=_recognised(audit, found))
+        case ProbedLabels():
+            return _shortcut(audit, findings)
+        case SourceTable() as found:
+            rows = [(name, *(f"{n:,}" for n in counts)) for name, counts in found.images.items()]
+            return Evidence(head=("source", *found.labels), rows=tuple(rows))
+        case SourcesApart(matched=matched):
+            labels = audit.report.labels
+            told = [(name, *(f"{by.get(label, 0):,}" for label in labels)) for name, by in matched.items()]
+            return Evidence(head=("recognised as of", *labels), rows=tuple(told))
+        case UnreadablePaths(paths=paths):
+            return Evidence(head=("file",), rows=tuple((path,) for path in paths[:MOST]))
     return Evidence()
 
 
-def _copies(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
+def _copies(audit: Audit, found: CopiesFound) -> tuple[Picture, ...]:
     """Of the largest groups, the file to keep and a copy of it."""
     table = audit.scan.table
     position = {row.path: i for i, row in enumerate(table.rows)}
     kind = {pair.second: WORDS[pair.kind][0] for pair in audit.duplicates.pairs}
     made = []
-    for kept, copy in (group[:2] for group in evidence.get("examples", [])[: MOST // 2]):
+    for kept, copy in (group[:2] for group in found.examples[: MOST // 2]):
         captions = kept, f"{copy}: {kind[position[copy]]}"
         made += [
             Picture(picture_uri(table.root / path), caption)
@@ -153,11 +141,10 @@ def _copies(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
     return tuple(made)
 
 
-def _patients(audit: Audit, evidence: Mapping[str, Any]) -> list[str]:
-    examples = evidence.get("examples", [])
+def _patients(audit: Audit, found: PatientExamples) -> list[str]:
     chosen = []
     whose = list(zip(audit.scan.table.rows, audit.patients.patient, strict=True))
-    for patient in examples[: MOST // 2]:
+    for patient in found.examples[: MOST // 2]:
         first, *others = [row for row, name in whose if name == patient]
         other = next((row for row in others if (row.split, row.label) != (first.split, first.label)), first)
         chosen += [first.path, other.path]
@@ -179,30 +166,28 @@ def _suspects(audit: Audit) -> tuple[Picture, ...]:
     return tuple(made)
 
 
-def _recognised(audit: Audit, evidence: Mapping[str, Any]) -> tuple[Picture, ...]:
-    (match,) = [match for match in audit.matches if match.known.name == evidence["dataset"]]
-    wanted = evidence["labels"] if "label" in evidence else audit.report.labels
-    chosen = [i for i in match.positions if audit.scan.table.rows[i].label in wanted]
-    return _named(audit, _some(audit, chosen, MOST))
+def _recognised(audit: Audit, found: ImpossibleLabel | SetRecognised) -> tuple[Picture, ...]:
+    (match,) = [match for match in audit.matches if match.known.name == found.dataset]
+    rows = audit.scan.table.rows
+    return _named(audit, _some(audit, [i for i in match.positions if rows[i].label in found.labels], MOST))
 
 
-def _some(audit: Audit, positions: Any, most: int) -> list[str]:
+def _some(audit: Audit, positions: Sequence[int], most: int) -> list[str]:
     """Paths of up to `most` of these images, evenly spaced."""
     spread = np.unique(np.linspace(0, len(positions) - 1, min(most, len(positions))).round().astype(int))
     return [audit.scan.table.rows[positions[k]].path for k in spread]
 
 
-def _shortcut(audit: Audit, findings: Sequence[Mapping[str, Any]]) -> Evidence:
+def _shortcut(audit: Audit, findings: Sequence[Finding]) -> Evidence:
     """Of pixels, the mean image of the label and of the rest; of files, what each label's are like."""
-    worst = max((finding["evidence"]["labels"][0] for finding in findings), key=lambda entry: entry["auroc"])
-    if worst["kind"] == "pixels":
-        label = worst["label"]
-        own = np.array([row.label == label for row in audit.scan.table.rows])
-        means = _mean(audit, own, f"mean of '{label}'"), _mean(audit, ~own, "mean of the rest")
-        examples = [path for side in (own, ~own) for path in _some(audit, np.flatnonzero(side), 2)]
+    probed = [finding.evidence for finding in findings if isinstance(finding.evidence, ProbedLabels)]
+    worst = max((evidence.labels[0] for evidence in probed), key=lambda entry: entry.auroc)
+    if worst.kind == "pixels":
+        own = np.array([row.label == worst.label for row in audit.scan.table.rows])
+        means = _mean(audit, own, f"mean of '{worst.label}'"), _mean(audit, ~own, "mean of the rest")
+        examples = [path for side in (own, ~own) for path in _some(audit, np.flatnonzero(side).tolist(), 2)]
         return Evidence(pictures=(*means, *_named(audit, examples)))
-    probes = [finding["evidence"]["probe"] for finding in findings]
-    asked = {name: values for probe in probes for name, values in _values(audit, probe).items()}
+    asked = {name: values for evidence in probed for name, values in _values(audit, evidence.probe).items()}
     labels = audit.report.labels
     rows = audit.scan.table.rows
     told = [
@@ -243,7 +228,7 @@ def _told(values: Sequence[str | float]) -> str:
     return f"{middle:,.4g}" if low == high else f"{middle:,.4g} ({low:,.4g} to {high:,.4g})"
 
 
-def _mean(audit: Audit, chosen: Any, caption: str) -> Picture:
+def _mean(audit: Audit, chosen: NDArray[np.bool_], caption: str) -> Picture:
     mean = audit.scan.thumbnails[chosen].mean(axis=0).round().astype(np.uint8)
     image = Image.fromarray(mean).resize((MEAN_SIDE, MEAN_SIDE), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
@@ -276,6 +261,17 @@ class PictureOf:
     uri: str | None
 
 
+@dataclass(frozen=True)
+class ShownPair:
+    """A file and its copy, and whether they are of different splits or labels."""
+
+    kind: str
+    correlation: float
+    images: tuple[PictureOf, PictureOf]
+    splits: bool
+    labels: bool
+
+
 def write_audit_page(folder: Path, audit: Audit) -> Path:
     """Write the page of an audit.
 
@@ -289,50 +285,77 @@ def write_audit_page(folder: Path, audit: Audit) -> Path:
     return write_page(folder / "audit.html", "audit.html.j2", page_content(audit))
 
 
-def page_content(audit: Audit) -> dict[str, Any]:
-    """Everything the template shows, by name."""
-    facts = audit.report.to_json()
-    colours = figures.label_colours(facts["labels"])
-    counts = facts["counts"]
+@dataclass(frozen=True)
+class OverviewRow:
+    """How many findings of each severity a check has, and the element of its first one."""
+
+    check: str
+    first: str
+    counts: Mapping[Severity, int]
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """Everything the template shows: `groups` are findings said together, and what proves them."""
+
+    name: str
+    facts: AuditReport
+    groups: list[tuple[list[Finding], Evidence]]
+    overview: list[OverviewRow]
+    people: str
+    summary: str
+    colours: Mapping[str, str]
+    bars: Markup
+    labels_pie: Markup
+    splits_pie: Markup | None
+    dots: Markup | None
+    pairs: list[ShownPair]
+    n_pairs: int
+    many: bool
+
+
+def page_content(audit: Audit) -> AuditPage:
+    """Everything the template shows."""
+    report = audit.report
+    colours = figures.label_colours(report.labels)
+    counts = report.counts
     by_label = [
-        figures.Slice(label, sum(part[label] for part in counts.values()), colours[label]) for label in facts["labels"]
+        figures.Slice(label, sum(part[label] for part in counts.values()), colours[label]) for label in report.labels
     ]
     by_split = [
         figures.Slice(name, sum(part.values()), figures.SPLIT_COLOURS.get(name, "#8a7a00"))
         for name, part in counts.items()
     ]
-    return {
-        "name": Path(facts["data"]).name,
-        "facts": facts,
-        "groups": [(together, evidence_of(audit, together)) for together in grouped(facts["findings"])],
-        "overview": _overview(facts["findings"]),
-        "people": of_patients(facts),
-        "summary": summary(facts["findings"]),
-        "colours": colours,
-        "bars": figures.class_bars(counts, colours, "fig-1-1"),
-        "labels_pie": figures.pie(by_label, "fig-1-2", "Pie chart of the images by label"),
-        "splits_pie": figures.pie(by_split, "fig-1-3", "Pie chart of the images by split") if len(counts) > 1 else None,
-        "dots": shortcut_dots(facts["shortcuts"], colours, "fig-2") if facts["shortcuts"] else None,
-        "pairs": _pairs(audit),
-        "n_pairs": len(audit.duplicates.pairs),
-        "kinds": KINDS,
-        "many": len(facts["labels"]) > figures.FEW,
-    }
+    return AuditPage(
+        name=Path(report.data).name,
+        facts=report,
+        groups=[(together, evidence_of(audit, together)) for together in grouped(report.findings)],
+        overview=_overview(report.findings),
+        people=of_patients(report),
+        summary=summary(report.findings),
+        colours=colours,
+        bars=figures.class_bars(counts, colours, "fig-1-1"),
+        labels_pie=figures.pie(by_label, "fig-1-2", "Pie chart of the images by label"),
+        splits_pie=figures.pie(by_split, "fig-1-3", "Pie chart of the images by split") if len(counts) > 1 else None,
+        dots=shortcut_dots(report.shortcuts, colours, "fig-2") if report.shortcuts else None,
+        pairs=_pairs(audit),
+        n_pairs=len(audit.duplicates.pairs),
+        many=len(report.labels) > figures.FEW,
+    )
 
 
-def _overview(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """How many findings of each severity every check has, and the element of its first one."""
+def _overview(findings: Sequence[Finding]) -> list[OverviewRow]:
     rows = []
     places = [(f"finding-{number}", together) for number, together in enumerate(grouped(findings), start=1)]
-    for check in dict.fromkeys((*MISLEADS, *(finding["check"] for finding in findings))):
-        mine = [(place, finding) for place, together in places for finding in together if finding["check"] == check]
+    for check in dict.fromkeys((*MISLEADS, *(finding.check for finding in findings))):
+        mine = [(place, finding) for place, together in places for finding in together if finding.check == check]
         if mine:
-            counts = {severity: sum(finding["severity"] == severity for _, finding in mine) for severity in ORDER}
-            rows.append({"check": check, "first": mine[0][0], "counts": counts})
+            counts = {severity: sum(finding.severity == severity for _, finding in mine) for severity in ORDER}
+            rows.append(OverviewRow(check, mine[0][0], counts))
     return rows
 
 
-def _pairs(audit: Audit) -> list[dict[str, Any]]:
+def _pairs(audit: Audit) -> list[ShownPair]:
     """The worst pairs, the file to keep before its copy: across splits and labels first."""
     rows = audit.scan.table.rows
 
@@ -355,12 +378,6 @@ def _pairs(audit: Audit) -> list[dict[str, Any]]:
         of_group[pair.first] += 1
     worst = sorted(place, key=lambda pair: (*badness(pair)[:2], place[pair], -pair.correlation))
     return [
-        {
-            "kind": KINDS[pair.kind],
-            "correlation": pair.correlation,
-            "images": [picture(pair.first), picture(pair.second)],
-            "splits": apart(pair)[0],
-            "labels": apart(pair)[1],
-        }
+        ShownPair(KINDS[pair.kind], pair.correlation, (picture(pair.first), picture(pair.second)), *apart(pair))
         for pair in worst[:MOST_PAIRS]
     ]

@@ -92,7 +92,7 @@ def _preprocessing(facts: Facts) -> Outcome:
 
 
 def _weights(facts: Facts) -> Outcome:
-    weights = facts.run.environment.get("weights_sha256")
+    weights = facts.run.environment.weights_sha256
     if not weights:
         return "UNKNOWN", "the training is not finished"
     kind = facts.run.recipe.network
@@ -248,13 +248,13 @@ def _gallery(facts: Facts) -> Outcome:
 def _hashes(facts: Facts) -> Outcome:
     environment = facts.run.environment
     have = {
-        "code": environment.get("code_sha256"),
-        "data": environment.get("data", {}).get("digest"),
-        "environment": environment.get("packages_sha256"),
-        "weights": environment.get("weights_sha256"),
+        "code": environment.code_sha256,
+        "data": environment.data.digest,
+        "environment": environment.packages_sha256,
+        "weights": environment.weights_sha256,
     }
     told = ", ".join(f"{name} {value[:16]}" for name, value in have.items() if value)
-    versions = f"Python {environment.get('python', '?')}, PyTorch {environment.get('torch', '?')}"
+    versions = f"Python {environment.python or '?'}, PyTorch {environment.torch or '?'}"
     missing = [name for name, value in have.items() if not value]
     return ("UNKNOWN" if missing else "PASS"), "; ".join(
         [told, versions, *([f"no hash of {', '.join(missing)}"] if missing else [])]

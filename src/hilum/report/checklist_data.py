@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hilum.audit.findings import AuditReport, KnownIssues
 from hilum.data.dataset import Row
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
@@ -27,7 +28,7 @@ class Facts:
         split: All rows of its ``split.csv``.
         metrics: Of its own test images; None if they were not evaluated.
         external: Metrics of other data, by name.
-        audit: What ``audit.json`` says of its data; empty without an audit.
+        audit: Of its data; None without an audit.
         access: What the ledger says of accesses to the test images (`hilum.evaluation.accesses`).
         errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
     """
@@ -36,14 +37,14 @@ class Facts:
     split: Sequence[Row]
     metrics: Metrics | None
     external: Mapping[str, Metrics]
-    audit: Mapping[str, Any]
+    audit: AuditReport | None
     access: Mapping[str, Any]
     errors_shown: int | None
 
     @property
-    def known(self) -> Mapping[str, Any]:
+    def known(self) -> KnownIssues:
         """What was known to be wrong with the data when the run was evaluated."""
-        return (self.metrics.audit if self.metrics else None) or {}
+        return (self.metrics.audit if self.metrics else None) or KnownIssues()
 
 
 Outcome = tuple[State, str]
@@ -85,9 +86,9 @@ def possible(facts: Facts) -> Outcome:
     """Whether labels contradict the images' dates, or known sets."""
     table = facts.metrics and facts.metrics.table
     impossible = list(table.impossible) if table else []
-    found = [*facts.audit.get("findings", []), *facts.known.get("findings", [])]
+    found = [*(facts.audit.findings if facts.audit else ()), *facts.known.findings]
     impossible += [
-        finding["message"] for finding in found if finding["check"] == "provenance" and finding["severity"] == "error"
+        finding.message for finding in found if finding.check == "provenance" and finding.severity == "error"
     ]
     if impossible:
         return "FAIL", "; ".join(dict.fromkeys(impossible))
@@ -128,10 +129,10 @@ def duplicates(facts: Facts) -> Outcome:
     crossing = _on_both_sides(used)
     if crossing:
         return "FAIL", f"{crossing} files are in more than one split, byte for byte"
-    checked = facts.known.get("checked") or {}
-    if not facts.audit and "near" in checked.get("duplicates", []) and "leakage" in checked:
-        crossing = checked["leakage"]["pictures"]
-        told = f"{checked['images']:,} images compared before the training, also cropped, mirrored and turned"
+    checked = facts.known.checked
+    if not facts.audit and checked and checked.leakage and "near" in checked.duplicates:
+        crossing = checked.leakage.pictures
+        told = f"{checked.images:,} images compared before the training, also cropped, mirrored and turned"
         return (
             "FAIL" if crossing else "PASS"
         ), f"{told}: {crossing or 'no'} near-duplicates on two sides of the splits"
@@ -140,10 +141,10 @@ def duplicates(facts: Facts) -> Outcome:
             "UNKNOWN",
             "no file is in two splits; near-duplicates are unknown: hilum audit DATA --out RUN/audit",
         )
-    found = facts.audit["duplicates"]
-    if found["across_splits"]:
-        return "FAIL", f"{found['across_splits']} groups of copies are in more than one split of the dataset"
-    return "PASS", f"{len(found['groups'])} groups of copies, none across splits"
+    found = facts.audit.duplicates
+    if found.across_splits:
+        return "FAIL", f"{found.across_splits} groups of copies are in more than one split of the dataset"
+    return "PASS", f"{len(found.groups)} groups of copies, none across splits"
 
 
 def sources(facts: Facts) -> Outcome:

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from hilum.audit.findings import KnownIssues
 from hilum.evaluation.schema import Metrics
 from hilum.report import figures, results
 from hilum.report.comparison_page import FoldRow, fold_dots
@@ -44,7 +45,15 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
     lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result["spread"].items()]
     lines += [escape(pooled.shared)] if pooled.shared else []
     notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
-    return Group(*data_errors(result.get("audit")), result_table(pooled), table, *lines, *notes, "")
+    known = KnownIssues.model_validate(result.get("audit") or {})
+    return Group(
+        *data_errors(known),
+        result_table(pooled),
+        table,
+        *lines,
+        *notes,
+        "",
+    )
 
 
 def spread_text(entry: dict[str, float]) -> str:
@@ -88,7 +97,7 @@ def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "result": result,
         "colours": colours,
         "notes": result["notes"],
-        "audit": errors_of(result["audit"]),
+        "audit": errors_of(KnownIssues.model_validate(result["audit"])),
         "evaluation": {
             "name": pooled.name,
             "metrics": pooled,

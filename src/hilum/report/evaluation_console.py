@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.audit.findings import said_briefly
+from hilum.audit.findings import KnownIssues, said_briefly
 from hilum.data.labels import last_component
 from hilum.data.patients import in_words
 from hilum.evaluation.certificate_check import verdict_of
@@ -33,7 +32,7 @@ from hilum.stats.exchangeability import DIFFER
 from hilum.stats.metrics import BY_LABEL
 from hilum.stats.records import ProbabilityScores
 from hilum.stats.verdicts import REFUTED, SHOWN
-from hilum.text import cell_text, escape, fraction, interval_text, measured, percent, percent_range
+from hilum.text import cell_text, escape, fraction, interval_text, measured, percent, percent_range, result_matrix
 
 LEVEL = 0.05
 NOTABLE = 0.05  # share of the margin below which reliance, though shown, is left to the table
@@ -175,13 +174,13 @@ def result_table(metrics: Metrics) -> RenderableType:
     return Group("", heading, *data_errors(metrics.audit), *first, *tables, *_sentences(metrics, alarms), "")
 
 
-def data_errors(audit: dict[str, Any] | None) -> list[str]:
+def data_errors(audit: KnownIssues | None) -> list[str]:
     """Errors about the data of a training, before any figure.
 
     Args:
         audit: As `hilum.training.prepare.known_of` gives it.
     """
-    found = audit["findings"] if audit else []
+    found = audit.findings if audit else []
     return [f"[bold red]training data:[/] {escape(line)}" for line in said_briefly(found)]
 
 
@@ -196,13 +195,12 @@ def optimistic(known: int, images: int) -> str:
 
 
 def _matrix(metrics: Metrics) -> Table:
-    labels = metrics.labels
     table = Table(box=box.SIMPLE_HEAD, title="truth (rows), predicted (columns)", title_justify="left")
     table.add_column("", overflow="fold")
-    for label in labels:
+    for label in metrics.labels:
         table.add_column(escape(label), justify="right", overflow="fold")
-    for k, label in enumerate(labels):
-        counts = (f"[bold green]{n}[/]" if i == k else str(n) for i, n in enumerate(metrics.confusion[k]))
+    for label, cells in result_matrix(metrics.labels, metrics.confusion).by_truth:
+        counts = (f"[bold green]{cell.count}[/]" if cell.right else str(cell.count) for cell in cells)
         table.add_row(escape(label), *counts)
     return table
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -18,7 +16,19 @@ from hilum.evaluation import triage_schema
 from hilum.evaluation.decision_curve import ANSWER, MODEL, POINT, THUMBNAIL
 from hilum.evaluation.schema import LabelReliance, Property, Reliance
 from hilum.report.evaluation_console import LEVEL
-from hilum.report.figures import GRID, INK, MUTED, PERCENT, STYLE, TRAIN_COLOUR, VAL_COLOUR, shown, svg
+from hilum.report.figures import (
+    GRID,
+    INK,
+    MUTED,
+    PERCENT,
+    STYLE,
+    TRAIN_COLOUR,
+    VAL_COLOUR,
+    interval_dot,
+    nudge,
+    shown,
+    svg,
+)
 from hilum.stats.records import Bin, Interval, Known, LabelCurves
 from hilum.stats.verdicts import PREVALENCES
 from hilum.text import measured, p_text
@@ -166,6 +176,17 @@ LOWEST = -0.35  # of the prevalence: how far below zero a panel reaches
 
 
 @dataclass(frozen=True)
+class NetBenefitCells:
+    """A row of the table: net benefit of flagging everybody and, with its range, of each rule; `harm` below zero."""
+
+    prevalence: str
+    threshold: str
+    all: str
+    cells: list[tuple[str, str]]
+    harm: bool
+
+
+@dataclass(frozen=True)
 class DecisionCurve:
     """Ready to be shown.
 
@@ -183,7 +204,7 @@ class DecisionCurve:
     disease: str
     rules: list[str]
     compared: bool
-    rows: list[dict[str, Any]]
+    rows: list[NetBenefitCells]
 
 
 def decision_curve_of(found: triage_schema.DecisionCurve | None, name: str) -> DecisionCurve | None:
@@ -197,14 +218,13 @@ def decision_curve_of(found: triage_schema.DecisionCurve | None, name: str) -> D
         return None
     rules, judged = list(found.table[0].rules), found.judged
     rows = [
-        {
-            "prevalence": f"{100 * row.prevalence:g} %",
-            "threshold": f"{100 * row.threshold:g} %",
-            "all": f"{round(100 * row.all, 2) + 0.0:+.2f}",
-            "cells": [_cell(row.rules[rule]) for rule in rules]
-            + ([_cell(row.against_answer)] if judged == POINT else []),
-            "harm": row.rules[judged].value < 0,
-        }
+        NetBenefitCells(
+            prevalence=f"{100 * row.prevalence:g} %",
+            threshold=f"{100 * row.threshold:g} %",
+            all=f"{round(100 * row.all, 2) + 0.0:+.2f}",
+            cells=[_cell(row.rules[rule]) for rule in rules] + ([_cell(row.against_answer)] if judged == POINT else []),
+            harm=row.rules[judged].value < 0,
+        )
         for row in found.table
     ]
     source = found.recalibrated_from.source
@@ -260,11 +280,41 @@ def _cell(entry: Known | None) -> tuple[str, str]:
 
 
 TITLES = {"swap": "Exchanged between images", "blackout": "Left of the margin"}
-NUDGE = 0.62  # share of a row over which its labels are spread
 
 
-def reliance_section(found: Reliance | None, colours: Mapping[str, str], name: str) -> dict[str, Any]:
-    """What the template shows; empty where nothing was measured or evaluated.
+@dataclass(frozen=True)
+class ReliedOn:
+    """A row of the table: a property, log-odds and share of the margin with their ranges, and the p-value."""
+
+    name: str
+    log_odds: tuple[str, str]
+    share: tuple[str, str]
+    p_value: str
+
+
+@dataclass(frozen=True)
+class LabelReliedOn:
+    """The table of one label: patients, the margin with its range, and a row a property."""
+
+    label: str
+    patients: int
+    margin: tuple[str, str]
+    rows: list[ReliedOn]
+
+
+@dataclass(frozen=True)
+class ReliancePart:
+    """What the template shows of the reliance on shortcuts."""
+
+    note: str
+    figure: Markup | None
+    labels: list[LabelReliedOn]
+    constant: list[str]
+    not_scored: list[str]
+
+
+def reliance_section(found: Reliance | None, colours: Mapping[str, str], name: str) -> ReliancePart | None:
+    """What the template shows; None where nothing was measured or evaluated.
 
     Args:
         found: What `hilum.evaluation.reliance.measure_reliance` found; None in older evaluations.
@@ -272,31 +322,18 @@ def reliance_section(found: Reliance | None, colours: Mapping[str, str], name: s
         name: Unique on the page.
     """
     if not found:
-        return {}
+        return None
     labels = [
-        {
-            "label": label,
-            "patients": part.n_patients,
-            "margin": _signed(part.margin),
-            "rows": [
-                {
-                    "name": entry.name,
-                    "log_odds": _signed(entry.log_odds),
-                    "share": measured(entry.share if entry.share.high is not None else None),
-                    "p_value": _p(entry),
-                }
-                for entry in part.found
-            ],
-        }
+        LabelReliedOn(label, part.n_patients, _signed(part.margin), [_relied_on(entry) for entry in part.found])
         for label, part in found.labels.items()
     ]
-    return {
-        "note": found.note,
-        "figure": reliance_dots(found.labels, colours, name),
-        "labels": labels,
-        "constant": found.constant,
-        "not_scored": found.not_scored,
-    }
+    figure = reliance_dots(found.labels, colours, name)
+    return ReliancePart(found.note, figure, labels, found.constant, found.not_scored)
+
+
+def _relied_on(entry: Property) -> ReliedOn:
+    share = measured(entry.share if entry.share.high is not None else None)
+    return ReliedOn(entry.name, _signed(entry.log_odds), share, _p(entry))
 
 
 def reliance_dots(labels: Mapping[str, LabelReliance], colours: Mapping[str, str], name: str) -> Markup | None:
@@ -321,7 +358,10 @@ def reliance_dots(labels: Mapping[str, LabelReliance], colours: Mapping[str, str
         for panel, kind in zip(panels, kinds, strict=True):
             for label, entry in entries:
                 if entry.kind == kind:
-                    _draw(panel, entry, rows[kind].index(entry.name) + _nudge(list(labels), label), colours[label])
+                    at = rows[kind].index(entry.name) + nudge(list(labels).index(label), len(labels))
+                    sure = (entry.p_value if entry.p_corrected is None else entry.p_corrected) < LEVEL
+                    share = entry.share
+                    interval_dot(panel, at, share.value, share.low, share.high, colours[label], sure)
             panel.axvline(0, color=MUTED, linewidth=1, zorder=1)
             panel.set_title(TITLES[kind], weight="bold", size=9)
             panel.set_yticks(range(len(rows[kind])), rows[kind])
@@ -335,27 +375,6 @@ def reliance_dots(labels: Mapping[str, LabelReliance], colours: Mapping[str, str
         figure.legend(handles, texts, loc="outside upper left", ncols=min(6, len(labels)), handletextpad=0.3)
         panels[-1].set_xlabel("share of the margin")
         return svg(figure, name, "Share of the margin by property and label, with intervals; numbers in the table.")
-
-
-def _draw(panel: Axes, entry: Property, at: float, colour: str) -> None:
-    value, low, high = (
-        n if n is not None else math.nan for n in (entry.share.value, entry.share.low, entry.share.high)
-    )
-    sure = (entry.p_value if entry.p_corrected is None else entry.p_corrected) < LEVEL
-    panel.plot((low, high), (at, at), color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="round")
-    panel.plot(
-        [value],
-        [at],
-        "o",
-        color=colour if sure else "white",
-        markersize=6.5,
-        markeredgecolor="white" if sure else colour,
-        markeredgewidth=1 if sure else 1.4,
-    )
-
-
-def _nudge(labels: Sequence[str], label: str) -> float:
-    return NUDGE * (labels.index(label) / (len(labels) - 1) - 0.5) if len(labels) > 1 else 0.0
 
 
 def _signed(entry: Interval) -> tuple[str, str]:

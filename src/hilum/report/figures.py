@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
@@ -33,6 +34,7 @@ TRAIN_COLOUR, VAL_COLOUR, BEST_COLOUR = "#8394a8", "#0072b2", "#d55e00"
 FEW = 6  # up to so many labels a figure has room to spare
 SVG = "{http://www.w3.org/2000/svg}"
 ROUND = [1, 2, 5, 10]
+NUDGE = 0.62  # share of a row over which its labels are spread
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g} %")
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
@@ -148,6 +150,38 @@ def svg(figure: Figure, name: str, description: str) -> Markup:
     drawn.set("aria-label", printable(description))
     drawn.set("style", f"max-width: {width:.0f}px")
     return Markup(ElementTree.tostring(drawn, encoding="unicode"))  # escaped by ElementTree
+
+
+def nudge(place: int, number: int) -> float:
+    """How far the dot of one of several labels lies from the middle of their row."""
+    return NUDGE * (place / (number - 1) - 0.5) if number > 1 else 0.0
+
+
+def interval_dot(
+    panel: Axes, at: float, value: float | None, low: float | None, high: float | None, colour: str, filled: bool
+) -> None:
+    """A measure with its interval in a row of dots.
+
+    Args:
+        panel: To draw on.
+        at: Height of the dot.
+        value: Measure.
+        low: Lower limit; None without an interval.
+        high: Upper limit.
+        colour: Of dot and interval.
+        filled: Whether the dot is; hollow where it could be chance.
+    """
+    if low is not None and high is not None:
+        panel.plot((low, high), (at, at), color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="round")
+    panel.plot(
+        [math.nan if value is None else value],
+        [at],
+        "o",
+        color=colour if filled else "white",
+        markersize=6.5,
+        markeredgecolor="white" if filled else colour,
+        markeredgewidth=1 if filled else 1.4,
+    )
 
 
 def class_bars(counts: Mapping[str, Mapping[str, int]], colours: Mapping[str, str], name: str) -> Markup:
@@ -294,16 +328,10 @@ def history_figure(history: Sequence[Mapping[str, float]], best_step: float | No
             panel.grid(axis="y")
             for row in best:
                 panel.axvline(row["step"], color=BEST_COLOUR, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-        ring: dict[str, Any] = {
-            "color": "white",
-            "edgecolor": BEST_COLOUR,
-            "linewidth": 1.8,
-            "s": 46,
-            "zorder": 5,
-        }
+        ring = partial(Axes.scatter, color="white", edgecolor=BEST_COLOUR, linewidth=1.8, s=46, zorder=5)
         for row in best:
-            loss.scatter([row["step"]], [row["val_loss"]], label="kept checkpoint", **ring)
-            accuracy.scatter([row["step"]], [row["val_accuracy"]], **ring)
+            ring(loss, [row["step"]], [row["val_loss"]], label="kept checkpoint")
+            ring(accuracy, [row["step"]], [row["val_accuracy"]])
         loss_scale(loss, column("train_loss") + column("val_loss"))
         loss.set_title("Loss (negative log-likelihood)", weight="bold", size=9)
         loss.legend(loc="lower right", bbox_to_anchor=(1.01, 0.98), ncols=3, handlelength=1.5, borderaxespad=0.2)

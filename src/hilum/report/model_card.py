@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hilum.audit.findings import said_briefly
+from pydantic import Field
+
+from hilum.audit.findings import Statement, said_briefly
 from hilum.data.labels import last_component
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.shortcut_baselines import lead_rows
+from hilum.evaluation.temperature import Calibration
 from hilum.evaluation.triage_schema import Certificate
 from hilum.files import save_text
 from hilum.report.certificate_text import certified_sentence, unit_sentences
@@ -24,10 +28,27 @@ from hilum.report.checklist_data import Facts
 from hilum.report.evaluation_console import decision_lines
 from hilum.report.results import COLUMNS, heading, verdict
 from hilum.stats.calibration import ECE, applied
+from hilum.stats.metrics import ByLabel
+from hilum.stats.records import Record
 from hilum.text import cell_text, code_span, fraction, interval_text, markdown, measured, printable
 from hilum.training.prepare import known_of
+from hilum.training.recipe import Recipe
 
 FILE = "model_card.md"
+MEASURES = (  # what a model file keeps of its results
+    "accuracy",
+    "balanced_accuracy",
+    "recall",
+    "precision",
+    "specificity",
+    "npv",
+    "f1",
+    "auroc",
+    "log_loss",
+    "brier",
+    "ece",
+    *ECE,
+)
 MARKS = {"PASS": "pass", "FAIL": "FAIL", "REPORTED": "reported", "UNKNOWN": "unknown"}
 SPLITS = ("train", "val", "calibration", "test", "unused")
 LIMITS = (
@@ -35,6 +56,107 @@ LIMITS = (
     "labelled; on other ages, machines, countries or diseases it may mean nothing, and labels the model never saw are "
     "given the nearest one it knows."
 )
+
+
+class CardData(Record):
+    """The training data of a model file: `counts` are images by split and label, `name` is the folder's alone."""
+
+    name: str
+    digest: str
+    counts: dict[str, dict[str, int]]
+    patients_known: bool
+    findings: list[Statement]
+    notes: list[str]
+
+
+class Versions(Record):
+    """By what a network was trained or exported."""
+
+    hilum: str
+    torch: str
+    python: str = ""
+    precision: str = ""
+
+
+class Provenance(Record):
+    """Where a model file comes from."""
+
+    weights_sha256: str
+    trained_with: Versions
+    trained_on: str
+    exported_with: Versions
+    data: CardData
+    parameters: int
+
+
+class TwoForms(Record):
+    """A measure of the network in float and in 8 bits."""
+
+    in_float: float = Field(alias="float")
+    int8: float
+
+
+class QuantisationLoss(Record):
+    """How far the two forms of a network are apart on images of `split`.
+
+    Attributes:
+        n_patients: None where these are not all known.
+        mean_difference: Of a probability.
+        largest_difference: Of a probability.
+        changed: Share of images with another most probable label.
+    """
+
+    split: str
+    n_images: int
+    n_patients: int | None
+    mean_difference: float
+    largest_difference: float
+    changed: float
+    accuracy: TwoForms
+    log_loss: TwoForms
+
+
+class RangesFrom(Record):
+    """The images by which ranges were chosen."""
+
+    split: str
+    n_images: int
+
+
+class Sizes(Record):
+    """Bytes of the graph in float and in 8 bits."""
+
+    in_float: int = Field(alias="float")
+    int8: int
+    ratio: float
+
+
+class Quantisation(Record):
+    """What a model file says of its 8 bits: how, what they cost, and what still holds of certificate and abstention."""
+
+    method: str
+    ranges_from: RangesFrom
+    loss: QuantisationLoss
+    bytes: Sizes
+    certificate: str
+    abstention: str
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What the card of a model file is made of; `results` are of test images, None where nothing was measured."""
+
+    name: str
+    labels: Sequence[str]
+    label_name: Mapping[str, str]
+    positive_label: str | None
+    results: Metrics | None
+    certificate: Mapping[str, Any] | None
+    int8: Quantisation | None
+    provenance: Provenance
+    recipe: Recipe
+    calibration: Calibration
+    licence: str
 
 
 def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:
@@ -63,7 +185,7 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         "## Labels",
         _labels(run.labels, {}, run.positive_label),
         "## Training data",
-        _data(environment.get("data", {}), counts, run.labels, known_of(run)["findings"]),
+        _data(environment.data.notes, counts, run.labels, known_of(run).findings),
         "## Results",
         *(_evaluated(metrics, run.labels) if metrics else unevaluated),
         "## External validation",
@@ -72,57 +194,58 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         f"{tally(items)}.",
         "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
         "## How it was made",
-        f"Trained by hilum {environment.get('hilum', '')} from freshly drawn weights. {_recipe(recipe.model_dump())}",
-        f"Weights SHA-256 `{environment.get('weights_sha256', 'unknown')}`; data `"
-        f"{environment.get('data', {}).get('digest', 'unknown')}`; code `{environment.get('code_sha256', 'unknown')}`.",
+        f"Trained by hilum {environment.hilum} from freshly drawn weights. {_recipe(recipe)}",
+        f"Weights SHA-256 `{environment.weights_sha256 or 'unknown'}`; data `"
+        f"{environment.data.digest or 'unknown'}`; code `{environment.code_sha256 or 'unknown'}`.",
     ]
     return _header(facts) + "\n\n".join(sections) + "\n"
 
 
 def _evaluated(metrics: Metrics, labels: Sequence[str]) -> list[str]:
-    results = _results(metrics.to_json(), labels)
+    results = _results(metrics, labels, COLUMNS)
     return [markdown(verdict(metrics)), *results, *_leads(metrics), *_decision_lines(metrics)]
 
 
-def file_card(facts: Mapping[str, Any], card_intro: str = "") -> str:
+def file_card(facts: FileFacts, card_intro: str = "") -> str:
     """A model file's card as Markdown.
 
     Args:
-        facts: All its metadata but the card.
+        facts: What it is made of.
         card_intro: Markdown, put behind the title.
     """
-    provenance, int8 = facts["provenance"], facts["int8"]
-    data, certificate, made = provenance["data"], facts["certificate"], provenance["trained_with"]
+    provenance, int8 = facts.provenance, facts.int8
+    data, made = provenance.data, provenance.trained_with
+    columns = [column for column in COLUMNS if column.key in MEASURES]
     unmeasured = ["Not measured: run `hilum evaluate` before `hilum export`."]
     sections = [
-        f"# {markdown(facts['name'])}",
+        f"# {markdown(facts.name)}",
         *([card_intro.strip()] if card_intro.strip() else []),
         LIMITS,
         "## Labels",
-        _labels(facts["labels"], facts["label_name"], facts["positive_label"]),
+        _labels(facts.labels, facts.label_name, facts.positive_label),
         "## Training data",
-        f"{code_span(data['name'])}, digest `{data['digest'][:16]}`; splits by "
-        f"{'patient' if data['patients_known'] else 'image'}.",
-        _data(data, data["counts"], facts["labels"], data.get("findings", [])),
+        f"{code_span(data.name)}, digest `{data.digest[:16]}`; "
+        f"splits by {'patient' if data.patients_known else 'image'}.",
+        _data(data.notes, data.counts, facts.labels, data.findings),
         "## Results",
-        *(_results(facts["results"], facts["labels"]) if facts["results"] else unmeasured),
+        *(_results(facts.results, facts.labels, columns) if facts.results else unmeasured),
         "## Certificate",
-        _certificate(certificate),
+        _certificate(facts.certificate),
     ]
     if int8:
         sections += [
             "## 8 bits",
-            f"Inner layers were quantised ({int8['method']}). {int8_in_words(int8)}\n"
-            f"The results above are the float network's. Certificate: {markdown(int8['certificate'])}.",
+            f"Inner layers were quantised ({int8.method}). {int8_in_words(int8)}\n"
+            f"The results above are the float network's. Certificate: {markdown(int8.certificate)}.",
         ]
     sections += [
         "## How it was made",
-        f"{_recipe(provenance['recipe'])} {provenance['parameters']:,} parameters. "
-        f"Trained on {markdown(provenance['trained_on'])} with hilum {made['hilum']} and PyTorch {made['torch']}; "
-        f"weights `{provenance['weights_sha256'][:16]}`.",
-        _calibration(facts["calibration"]),
+        f"{_recipe(facts.recipe)} {provenance.parameters:,} parameters. "
+        f"Trained on {markdown(provenance.trained_on)} with hilum {made.hilum} and PyTorch {made.torch}; "
+        f"weights `{provenance.weights_sha256[:16]}`.",
+        _calibration(facts.calibration),
         "## Licence",
-        markdown(facts["licence"]),
+        markdown(facts.licence),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -133,16 +256,16 @@ def with_front_matter(card: str) -> str:
     return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", "", card])
 
 
-def int8_in_words(facts: Mapping[str, Any]) -> str:
+def int8_in_words(facts: Quantisation) -> str:
     """What 8 bits cost, in one sentence."""
-    found, size = facts["loss"], facts["bytes"]
-    patients = f" of {found['n_patients']:,} patients" if found["n_patients"] else ""
-    accuracy, loss_of = found["accuracy"], found["log_loss"]
+    found = facts.loss
+    patients = f" of {found.n_patients:,} patients" if found.n_patients else ""
     return (
-        f"8 bits against float, on {found['n_images']:,} images{patients} of `{found['split']}`: a probability moves "
-        f"by {found['mean_difference']:.4f} on average, by {found['largest_difference']:.3f} at most; "
-        f"{found['changed']:.1%} of labels change; accuracy {accuracy['float']:.1%} to {accuracy['int8']:.1%}, "
-        f"log-loss {loss_of['float']:.4f} to {loss_of['int8']:.4f}; the graph has {size['ratio']:.0%} of the bytes."
+        f"8 bits against float, on {found.n_images:,} images{patients} of `{found.split}`: a probability moves "
+        f"by {found.mean_difference:.4f} on average, by {found.largest_difference:.3f} at most; "
+        f"{found.changed:.1%} of labels change; accuracy {found.accuracy.in_float:.1%} to {found.accuracy.int8:.1%}, "
+        f"log-loss {found.log_loss.in_float:.4f} to {found.log_loss.int8:.4f}; "
+        f"the graph has {facts.bytes.ratio:.0%} of the bytes."
     )
 
 
@@ -156,10 +279,10 @@ def _labels(labels: Sequence[str], label_name: Mapping[str, str], positive: str 
 
 
 def _data(
-    data: Mapping[str, Any],
+    notes: Sequence[str],
     counts: Mapping[str, Mapping[str, int]],
     labels: Sequence[str],
-    findings: Sequence[Mapping[str, Any]],
+    findings: Sequence[Statement],
 ) -> str:
     """Images by split and label, errors that the audit found, and notes."""
     rows = [f"| images | {' | '.join(map(markdown, labels))} |", f"|---{'|---' * len(labels)}|"]
@@ -172,29 +295,27 @@ def _data(
     if errors := said_briefly(findings):
         listed = [f"- {markdown(line.removeprefix('ERROR '))}" for line in errors]
         parts.append("\n".join(["**Errors that the audit found in these data:**", "", *listed]))
-    return "\n\n".join([*parts, *(f"> {markdown(note)}" for note in data.get("notes", []))])
+    return "\n\n".join([*parts, *(f"> {markdown(note)}" for note in notes)])
 
 
-def _results(metrics: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+def _results(metrics: Metrics, labels: Sequence[str], columns: Sequence[ByLabel]) -> list[str]:
     """What was measured on test images: a sentence, a table of measures by label, and calibration errors."""
-    patients = f" of {metrics['n_patients']:,} patients" if metrics["n_patients"] else ""
-    overall = ", ".join(
-        f"{name} {interval_text(metrics[key])}"
-        for key, name in (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"))
+    patients = f" of {metrics.n_patients:,} patients" if metrics.n_patients else ""
+    overall = (
+        f"accuracy {interval_text(metrics.accuracy)}, balanced accuracy {interval_text(metrics.balanced_accuracy)}"
     )
-    columns = [column for column in COLUMNS if column.key in metrics]
+    columns = [column for column in columns if metrics.by_label(column.key)]
     table = [f"| label, with 95 % CI | {' | '.join(map(heading, columns))} |", f"|---{'|---' * len(columns)}|"]
     for label in labels:
-        entries = (metrics[column.key].get(label) or {} for column in columns)
+        entries = (metrics.by_label(column.key).get(label) for column in columns)
         cells = (measured(entry, as_percent=of.as_percent) for entry, of in zip(entries, columns, strict=True))
         shown = (f"{value} ({limits.removesuffix(' %')})" for value, limits in cells)
         table.append(f"| {code_span(label)} | {' | '.join(shown)} |")
     errors = [
-        f"{name} calibration error {ece['value']:.3f} (if these probabilities were right: {ece['ece_null_mean']:.3f})"
-        for key, name in ECE.items()
-        if (ece := metrics.get(key) or (metrics["ece"] if key == "ece_class_wise" else None))
+        f"{name} calibration error {ece.value:.3f} (if these probabilities were right: {ece.ece_null_mean:.3f})"
+        for name, ece in metrics.errors().items()
     ]
-    said = f"On {metrics['n_images']:,} images{patients} of {code_span(metrics['split'])}: {overall}."
+    said = f"On {metrics.n_images:,} images{patients} of {code_span(metrics.split)}: {overall}."
     return [said, "\n".join(table), f"{'; '.join(errors)}."]
 
 
@@ -208,23 +329,23 @@ def _certificate(facts: Mapping[str, Any] | None) -> str:
     return markdown(" ".join(f"{sentence[:1].upper()}{sentence[1:]}" for sentence in told))
 
 
-def _recipe(recipe: Mapping[str, Any]) -> str:
-    network, shape = recipe["network"], recipe["preprocessing"]
-    local = ", each pixel seen against its surroundings" if shape["local_contrast"] else ""
-    members = f", {network['ensemble_size']} members" if network["ensemble_size"] > 1 else ""
+def _recipe(recipe: Recipe) -> str:
+    network, shape = recipe.network, recipe.preprocessing
+    local = ", each pixel seen against its surroundings" if shape.local_contrast else ""
+    members = f", {network.ensemble_size} members" if network.ensemble_size > 1 else ""
     return (
-        f"Recipe {code_span(recipe['name'])}: {recipe['hierarchy']}, network `{network['architecture']}`{members}, "
-        f"seed {recipe['training']['seed']}; images of {shape['size']}x{shape['size']} pixels"
-        f"{', histogram-equalised' if shape['equalise'] else ''}{local}."
+        f"Recipe {code_span(recipe.name)}: {recipe.hierarchy}, network `{network.architecture}`{members}, "
+        f"seed {recipe.training.seed}; images of {shape.size}x{shape.size} pixels"
+        f"{', histogram-equalised' if shape.equalise else ''}{local}."
     )
 
 
-def _calibration(calibration: Mapping[str, Any]) -> str:
-    temperatures = calibration["temperatures"]
-    if applied(temperatures):
+def _calibration(calibration: Calibration) -> str:
+    temperatures = calibration.temperatures
+    if temperatures and applied(temperatures):
         listed = ", ".join(f"{value:.3f}{f' ({markdown(of)})' if of else ''}" for of, value in temperatures.items())
         return f"Probabilities are calibrated; temperatures: {listed}."
-    note = calibration["note"] or "probabilities are not calibrated"
+    note = calibration.note or "probabilities are not calibrated"
     return markdown(f"{note[:1].upper()}{note[1:]}.")
 
 

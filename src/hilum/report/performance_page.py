@@ -1,34 +1,100 @@
-"""What an evaluation says beyond its matrix: decisions, predictive values, subgroups, shortcuts, and what is drawn."""
+"""What the page shows of an evaluation: its matrix, decisions, predictive values, subgroups, shortcuts, and images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from hilum.evaluation.schema import AgainstRest, Drop, Lead, Metrics, Shortcuts, Subgroup
+from hilum.evaluation.accesses import FILE as ACCESS
+from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
+from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.evaluation.schema import AgainstRest, Drop, Lead, Metrics, Shortcuts, Subgroup, Unreadable
 from hilum.evaluation.shortcut_baselines import lead_rows
 from hilum.evaluation.triage import COUNTED
 from hilum.report import evaluation_figures as drawn
-from hilum.report.evaluation_console import alarms_of, decision_lines
-from hilum.report.evaluation_figures import DecisionCurve, decision_curve_of, reliance_section
+from hilum.report import figures, results
+from hilum.report.evaluation_console import alarms_of, decision_lines, decision_sentences
+from hilum.report.evaluation_figures import DecisionCurve, ReliancePart, decision_curve_of, reliance_section
+from hilum.report.gallery import Prediction, choose, picture_uri, rows_of
 from hilum.stats.intervals import share
-from hilum.stats.records import Interval
+from hilum.stats.records import Coefficient, Interval, LabelCalibration
 from hilum.stats.verdicts import detectable_sentence
-from hilum.text import fraction, measured, p_equals, percent, percent_range
+from hilum.text import Matrix, fraction, measured, p_equals, percent, percent_range, result_matrix
+from hilum.training.environment import Environment
 
 HEADS = {"flag": "Flagged", "read": "To be read", "abstain": "Abstained on", "clear": "Cleared"}
 
 
-def triage_table(metrics: Metrics) -> dict[str, Any] | None:
-    """Patients by label and decision.
+@dataclass(frozen=True)
+class TriageTable:
+    """Patients by label and decision: rows of label, patients, and count with share and range by decision."""
+
+    resampling_unit: str
+    heads: list[str]
+    rows: list[tuple[str, int, list[tuple[int, str]]]]
+
+
+@dataclass(frozen=True)
+class CalibrationCell:
+    """A slope or intercept with its range, and what it means."""
+
+    value: str
+    range: str
+    direction: str
+
+
+@dataclass(frozen=True)
+class CalibrationRow:
+    """Calibration of a label, the verdict, and how many patients would decide it."""
+
+    label: str
+    slope: CalibrationCell
+    in_the_large: CalibrationCell
+    verdict: str
+    needed: str
+
+
+@dataclass(frozen=True)
+class SubgroupRow:
+    """A part of the patients, and its measures with their ranges."""
+
+    value: str
+    images: int
+    patients: int
+    measures: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class LeadRow:
+    """A shortcut baseline, its AUROC and the model's lead over it, each with its range."""
+
+    name: str
+    kind: str
+    learner: str
+    verdict: str
+    auroc: tuple[str, str]
+    lead: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class LabelLead:
+    """The model's AUROC of a label, the verdict, and its leads over the nearest and all baselines."""
+
+    label: str
+    model: tuple[str, str]
+    verdict: str
+    nearest: list[LeadRow]
+    baselines: list[LeadRow]
+
+
+def triage_table(metrics: Metrics) -> TriageTable | None:
+    """Patients by label and decision; None where no certificate was checked.
 
     Args:
         metrics: What ``metrics.json`` holds.
-
-    Returns:
-        ``unit``, ``heads`` and ``rows`` of label, patients, and count with share and range by decision; None where no
-        certificate was checked.
     """
     held = metrics.operating_point
     if not held:
@@ -41,7 +107,7 @@ def triage_table(metrics: Metrics) -> dict[str, Any] | None:
         total = sum(counts.values())
         shares = [(counts[name], share(counts[name], total)) for name in used]
         rows.append((label, total, [(count, f"{percent(of.value)} ({percent_range(of)})") for count, of in shares]))
-    return {"resampling_unit": held.resampling_unit, "heads": [HEADS[name] for name in used], "rows": rows}
+    return TriageTable(held.resampling_unit, [HEADS[name] for name in used], rows)
 
 
 @dataclass(frozen=True)
@@ -55,14 +121,13 @@ class Worth:
         curves: ROC and precision-recall curves.
         reliability: Reliability diagrams.
         brier: The Brier score taken apart, in one sentence.
-        calibration: One row a label: slope and calibration-in-the-large, what they mean, and the verdict.
+        calibration: One row a label.
         calibration_note: Why no temperature is applied.
         risk: Risk against coverage.
         predictive: One row a prevalence: prevalence, positive and negative predictive value, each with its range.
         predictive_label: Whose.
-        subgroups: By column: rows of value, images, patients, and measures with their ranges.
-        leads: The model's leads over the shortcut baselines: by label its AUROC, the verdict, and rows of name, kind,
-            learner, AUROC, lead and verdict, the nearest and all.
+        subgroups: Rows by column.
+        leads: The model's leads over the shortcut baselines.
         reliance: What `hilum.report.evaluation_figures` makes of the reliance on shortcuts.
         drop: Measures on the run's own test patients, here, and the difference, each with its range.
         plain: One row a label: recall, precision and specificity as counts with Wilson's intervals.
@@ -71,18 +136,18 @@ class Worth:
 
     decisions: list[tuple[str, bool]]
     decision_curve: DecisionCurve | None
-    triage: dict[str, Any] | None
+    triage: TriageTable | None
     curves: str
     reliability: str
     brier: str
-    calibration: list[dict[str, Any]]
+    calibration: list[CalibrationRow]
     calibration_note: str
     risk: str
     predictive: list[tuple[str, tuple[str, str], tuple[str, str]]]
     predictive_label: str
-    subgroups: dict[str, list[dict[str, Any]]]
-    leads: list[dict[str, Any]]
-    reliance: dict[str, Any]
+    subgroups: dict[str, list[SubgroupRow]]
+    leads: list[LabelLead]
+    reliance: ReliancePart | None
     drop: list[tuple[str, list[tuple[str, str]]]]
     plain: list[tuple[str, list[tuple[str, str]]]]
     detectable: str
@@ -108,7 +173,7 @@ def worth_of(metrics: Metrics, colours: Mapping[str, str], name: str) -> Worth:
         if metrics.reliability
         else "",
         brier=_brier(metrics),
-        calibration=_calibration(metrics),
+        calibration=[_calibration_row(label, entry) for label, entry in metrics.calibration_by_label.items()],
         calibration_note=metrics.calibration.note if metrics.calibration else "",
         risk=drawn.risk_against_coverage(abstained.risk_coverage, f"risk-{name}") if abstained else "",
         predictive=[(percent(at.prevalence), measured(at.ppv), measured(at.npv)) for at in values.at] if values else [],
@@ -125,20 +190,21 @@ def worth_of(metrics: Metrics, colours: Mapping[str, str], name: str) -> Worth:
     )
 
 
-def _calibration(metrics: Metrics) -> list[dict[str, Any]]:
-    rows = []
-    for label, entry in metrics.calibration_by_label.items():
-        row: dict[str, Any] = {"label": label, "verdict": entry.verdict}
-        both = {"slope": entry.slope, "in_the_large": entry.in_the_large}
-        for name, one in both.items():
-            value, limits = measured(one, as_percent=False, sign=name == "in_the_large", digits=2)
-            row[name] = {"value": value, "range": limits, "direction": one.direction}
-        needed = [one.patients_to_decide for one in both.values() if one.verdict == "not shown"]
-        known = [number for number in needed if number is not None]
-        decided = entry.verdict != "not shown" or not known or len(known) < len(needed)
-        row["needed"] = "" if decided else f"about {max(known):,} patients would decide"
-        rows.append(row)
-    return rows
+def _calibration_row(label: str, entry: LabelCalibration) -> CalibrationRow:
+    needed = [one.patients_to_decide for one in (entry.slope, entry.in_the_large) if one.verdict == "not shown"]
+    known = [number for number in needed if number is not None]
+    decided = entry.verdict != "not shown" or not known or len(known) < len(needed)
+    return CalibrationRow(
+        label,
+        slope=_coefficient(entry.slope),
+        in_the_large=_coefficient(entry.in_the_large, sign=True),
+        verdict=entry.verdict,
+        needed="" if decided else f"about {max(known):,} patients would decide",
+    )
+
+
+def _coefficient(entry: Coefficient, *, sign: bool = False) -> CalibrationCell:
+    return CalibrationCell(*measured(entry, as_percent=False, sign=sign, digits=2), entry.direction)
 
 
 def _drop(found: Drop | None) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -177,17 +243,10 @@ def _points(entry: Interval) -> tuple[str, str]:
     return (value, limits) if entry.value is None else (f"{value} points", limits)
 
 
-def _subgroup(value: str, found: Subgroup) -> dict[str, Any]:
-    return {
-        "value": value,
-        "images": found.n_images,
-        "patients": found.n_patients,
-        "measures": [
-            *map(measured, (found.accuracy, found.recall, found.false_alarms)),
-            measured(found.auroc, as_percent=False),
-            _rest(found.against_rest),
-        ],
-    }
+def _subgroup(value: str, found: Subgroup) -> SubgroupRow:
+    shares = map(measured, (found.accuracy, found.recall, found.false_alarms))
+    measures = [*shares, measured(found.auroc, as_percent=False), _rest(found.against_rest)]
+    return SubgroupRow(value, found.n_images, found.n_patients, measures)
 
 
 def _rest(entry: AgainstRest | None) -> tuple[str, str]:
@@ -197,28 +256,26 @@ def _rest(entry: AgainstRest | None) -> tuple[str, str]:
     return value, f"{limits}, {p_equals(entry.p if entry.p_holm is None else entry.p_holm)}"
 
 
-def _leads(gate: Shortcuts | None) -> list[dict[str, Any]]:
+def _leads(gate: Shortcuts | None) -> list[LabelLead]:
     if not gate:
         return []
     nearest = [(label, _lead(entry)) for label, _, entry, _ in lead_rows(gate)]
     return [
-        {
-            "label": label,
-            "model": measured(found.model, as_percent=False),
-            "verdict": found.verdict,
-            "nearest": [row for of, row in nearest if of == label],
-            "baselines": [_lead(entry) for entry in found.baselines],
-        }
+        LabelLead(
+            label,
+            model=measured(found.model, as_percent=False),
+            verdict=found.verdict,
+            nearest=[row for of, row in nearest if of == label],
+            baselines=[_lead(entry) for entry in found.baselines],
+        )
         for label, found in gate.labels.items()
     ]
 
 
-def _lead(entry: Lead) -> dict[str, Any]:
-    return {
-        **{name: getattr(entry, name) for name in ("name", "kind", "learner", "verdict")},
-        "auroc": measured(entry.auroc, as_percent=False),
-        "lead": measured(entry.difference, as_percent=False, sign=True),
-    }
+def _lead(entry: Lead) -> LeadRow:
+    auroc = measured(entry.auroc, as_percent=False)
+    lead = measured(entry.difference, as_percent=False, sign=True)
+    return LeadRow(entry.name, entry.kind, entry.learner, entry.verdict, auroc, lead)
 
 
 def _brier(metrics: Metrics) -> str:
@@ -242,3 +299,97 @@ def _detectable(metrics: Metrics) -> str:
     )
     sentence = detectable_sentence(found)
     return f"{sentence[:1].upper()}{sentence[1:]}.{plain}"
+
+
+def slug(name: str) -> str:
+    """A name that may stand in an element's id."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
+
+
+@dataclass(frozen=True)
+class GalleryEntry:
+    """An image of the gallery; `uri` is None where the file is gone."""
+
+    of: Prediction
+    uri: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One folder below ``evaluation/``, ready to be shown."""
+
+    name: str
+    metrics: Metrics
+    verdict: str
+    access: str
+    matrix: Matrix
+    confusions: str
+    per_label: list[dict[str, Any]]  # rows of `hilum.report.results.per_label`
+    heads: list[str]
+    decisions: list[str]
+    dots: str
+    scores: list[results.Score]
+    gallery: list[GalleryEntry]
+    gallery_how: str
+    notes: list[str]
+    unreadable: list[Unreadable]
+    worth: Worth
+    errors_shown: int
+
+
+def evaluation_of(folder: Path, metrics: Metrics, colours: Mapping[str, str], environment: Environment) -> Evaluation:
+    """Everything that the page shows of an evaluation.
+
+    Args:
+        folder: Below the run's ``evaluation``.
+        metrics: What its ``metrics.json`` holds.
+        colours: Colour by label.
+        environment: The run's.
+    """
+    root = Path(metrics.data.root or environment.data.root or ".")
+    notes = [sentence] if (sentence := joint_sentence(access := read_access(folder))) else []
+    if (metrics.weights_sha256 or "") != environment.weights_sha256:
+        notes.append("The run holds other weights than were evaluated here: run `hilum evaluate` again.")
+    found = of_predictions(folder.name, metrics, read_predictions(folder / "predictions.csv"), colours, root, notes)
+    return replace(found, access=access_sentence(access)) if (folder / ACCESS).exists() else found
+
+
+def of_predictions(
+    name: str,
+    metrics: Metrics,
+    predictions: Predictions,
+    colours: Mapping[str, str],
+    root: Path,
+    notes: Sequence[str] = (),
+) -> Evaluation:
+    """Everything that a page shows of predictions and their measures.
+
+    Args:
+        name: What the page calls the evaluation.
+        metrics: What was measured.
+        predictions: Of what.
+        colours: Colour by label.
+        root: The folder that the paths of the images are relative to.
+        notes: Remarks besides those of the measures.
+    """
+    labels = metrics.labels
+    choice = choose(rows_of(predictions), labels)
+    return Evaluation(
+        name=name,
+        metrics=metrics,
+        verdict=results.verdict(metrics),
+        access="",
+        matrix=result_matrix(metrics.labels, metrics.confusion),
+        confusions=results.confusions(metrics),
+        per_label=results.per_label(metrics),
+        heads=list(map(results.heading, results.COLUMNS)),
+        decisions=decision_sentences(metrics),
+        dots=figures.measure_dots(results.dots_of(metrics), {k: colours[k] for k in labels}, f"dots-{slug(name)}"),
+        scores=results.probability_scores(metrics),
+        gallery=[GalleryEntry(entry, picture_uri(root / entry.path)) for entry in choice.predictions],
+        gallery_how=choice.how,
+        notes=[*metrics.data.notes, *metrics.notes, *notes],
+        unreadable=metrics.unreadable,
+        worth=worth_of(metrics, colours, slug(name)),
+        errors_shown=sum(not entry.right for entry in choice.predictions),
+    )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a file first: ``'data': input should be a valid dictionary``."""
+    first = error.errors(include_url=False)[0]
+    return f"'{'.'.join(map(str, first['loc'])) or 'the file'}': {first['msg'][:1].lower()}{first['msg'][1:]}"
+
 
 Verdict = Literal["shown", "not shown", "refuted"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -76,6 +77,40 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     metadata, tensors = _open(path)
     loaded: dict[str, Any] = _decode(json.loads(metadata["hilum"]), tensors)
     return loaded
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that it takes to go on after a validation.
+
+    Attributes:
+        network: Weights and buffers.
+        optimiser: As PyTorch's optimisers give it.
+        schedule: As PyTorch's learning-rate schedules give it.
+        train_sums: Loss and batches since the last validation.
+        step: Optimiser steps so far.
+        best: The validation whose weights are kept.
+        eligible: Whether `best` comes late enough.
+        history: The lines of ``history.csv``; empty in checkpoints of versions before.
+    """
+
+    network: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    schedule: dict[str, Any]
+    train_sums: Tensor
+    step: int
+    best: dict[str, float]
+    eligible: bool
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write it; see `save_checkpoint`."""
+        save_checkpoint(path, vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read it; see `load_checkpoint`."""
+        return cls(**load_checkpoint(path))
 
 
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from hilum.errors import RunError
 from hilum.files import PREFIX, SUFFIX, locked, save_json
 from hilum.progress import Progress
+from hilum.stats.records import Record
 from hilum.training.run import read_json
 
 LOCK, HOLDER = ".hilum-in-use.lock", ".hilum-in-use.json"
@@ -38,6 +40,23 @@ def contents(folder: Path) -> set[str]:
         for name in os.listdir(folder)  # noqa: PTH208 - names only
         if name not in (LOCK, HOLDER) and not (name.startswith(PREFIX) and name.endswith(SUFFIX))
     }
+
+
+class Holder(Record):
+    """Who works in a folder: process, machine, command, since when, and whether it waits for others."""
+
+    what: str = "?"
+    host: str = "?"
+    pid: int | str = "?"
+    since: str = "?"
+    waits: bool | None = None
+
+    @property
+    def named(self) -> str:
+        """Who it is, in words."""
+        if not self.model_fields_set:
+            return "another process"
+        return f"process {self.pid} on {self.host} ('hilum {self.what}', since {self.since})"
 
 
 @contextmanager
@@ -104,10 +123,8 @@ def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progr
         try:
             since = datetime.now(UTC).isoformat(timespec="seconds")
             with contextlib.suppress(OSError):  # a full disk: the lock itself holds all the same
-                save_json(
-                    folder / HOLDER,
-                    {"what": what, "host": platform.node(), "pid": os.getpid(), "since": since, "waits": wait},
-                )
+                holder = Holder(what=what, host=platform.node(), pid=os.getpid(), since=since, waits=wait)
+                save_json(folder / HOLDER, holder.as_json())
             yield
         finally:
             _held.discard(key)
@@ -125,28 +142,21 @@ def _locked(folder: Path, *, wait: bool, progress: Progress) -> AbstractContextM
 
     def busy() -> None:
         holder = _holder(folder)
-        if not wait or holder.get("waits") is False:
-            msg = f"{folder}: {_named(holder)} works in it. Wait until it is done, or choose another folder."
+        if not wait or holder.waits is False:
+            msg = f"{folder}: {holder.named} works in it. Wait until it is done, or choose another folder."
             raise RunError(msg, code="in-use", path=folder)
         if not told:
-            told.append(f"{folder}: waiting until {_named(holder)} is done")
+            told.append(f"{folder}: waiting until {holder.named} is done")
             progress.line(told[0])
 
     return locked(file, busy, mode=mode)
 
 
-def _holder(folder: Path) -> dict[str, Any]:
+def _holder(folder: Path) -> Holder:
     """What the holder says of itself; it may be just about to say it."""
     for _ in range(5):
         if found := read_json(folder / HOLDER):
-            return found
+            with contextlib.suppress(ValidationError):
+                return Holder.model_validate(found)
         time.sleep(0.1)
-    return {}
-
-
-def _named(holder: dict[str, Any]) -> str:
-    if not holder:
-        return "another process"
-    return "process {pid} on {host} ('hilum {what}', since {since})".format_map(
-        {key: holder.get(key, "?") for key in ("pid", "host", "what", "since")}
-    )
+    return Holder()

@@ -89,7 +89,7 @@ def _wandb(run: Run, folder: Path) -> Logger:
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    identity = hashlib.sha256(f"{run.path.resolve()} {run.environment['started']}".encode()).hexdigest()[:8]
+    identity = hashlib.sha256(f"{run.path.resolve()} {run.environment.started}".encode()).hexdigest()[:8]
     settings = wandb.Settings(
         mode="offline", silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True
     )

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from hilum.audit.checks.public_sets import findings as public_set_findings
 from hilum.audit.checks.sources import findings as source_findings
-from hilum.audit.findings import KEPT, Finding, dataset_key, recall, said_briefly, understood, worst_first
+from hilum.audit.findings import (
+    Finding,
+    KnownIssues,
+    RememberedAudit,
+    Statement,
+    dataset_key,
+    recall,
+    said_briefly,
+    worst_first,
+)
 from hilum.audit.near_duplicates.groups import find_groups
 from hilum.audit.preflight import Checked, cheap_checks
 from hilum.data.cache import Images, open_images
@@ -23,7 +31,7 @@ NOT_AUDITED = "this dataset has not been audited: hilum audit DATA"
 OF_SPLITS = ("patients", "duplicates", "size", "composition")  # checks that speak of the splits that an audit saw
 
 
-def look(images: Images, checked: Checked) -> dict[str, Any]:
+def look(images: Images, checked: Checked) -> KnownIssues:
     """Errors and warnings about the data of a training.
 
     Args:
@@ -31,9 +39,8 @@ def look(images: Images, checked: Checked) -> dict[str, Any]:
         checked: What was checked in a moment.
 
     Returns:
-        ``checked``: what was checked; ``audited``: whether these files were audited, with these labels, patients and
-        sources; ``written``: the audit's folder, else empty; ``findings``: check, severity, message and remedy of each,
-        worst first. Of an audit of other splits, what it says of splits is left out.
+        What an audit of these files found, or what takes a moment to find. Of an audit of other splits, what it says
+        of splits is left out.
     """
     table = images.table
     audit = recall(dataset_key(table.rows))
@@ -42,59 +49,55 @@ def look(images: Images, checked: Checked) -> dict[str, Any]:
     told = _of_audit(audit, same_splits=_counted(audit) == given) if audit else _at_once(images.table, checked)
     twice = {finding.check for finding in leaks}
     kept = [finding for finding in told if finding.severity != "error" or finding.check not in twice]
-    return {
-        "checked": checked.as_json(),
-        "audited": bool(audit),
-        "written": audit.get("written", ""),
-        "findings": _as_kept([*leaks, *kept]),
-    }
+    return KnownIssues(
+        audited=bool(audit),
+        written=audit.written if audit else "",
+        findings=_as_kept([*leaks, *kept]),
+        checked=checked.reported(),
+    )
 
 
-def known_of(run: Run) -> dict[str, Any]:
+def known_of(run: Run) -> KnownIssues:
     """What `look` found before a run was trained, or an audit that was made of its data since."""
-    kept: dict[str, Any] = {"audited": False, "written": "", "findings": []} | (run.environment.get("audit") or {})
-    found = understood(kept["findings"])
-    key = run.environment.get("data", {}).get("key", "")
-    audit = recall(key) if key and not kept["audited"] else {}
+    kept = run.environment.audit or KnownIssues(audited=False, written="", findings=[])
+    key = run.environment.data.key
+    audit = recall(key) if key and not kept.audited else None
     if not audit:
-        return kept | {"findings": _as_kept(found)}
-    leaks = [finding for finding in found if finding.check in OF_SPLITS]
-    return {
-        "audited": True,
-        "written": audit.get("written", ""),
-        "findings": _as_kept([*leaks, *_of_audit(audit, same_splits=False)]),
-    }
+        return kept.model_copy(update={"findings": worst_first(kept.findings)})
+    leaks = [finding for finding in kept.findings if finding.check in OF_SPLITS]
+    findings = worst_first([*leaks, *_of_audit(audit, same_splits=False)])
+    return KnownIssues(audited=True, written=audit.written, findings=findings)
 
 
-def say(found: Mapping[str, Any], progress: Progress) -> None:
+def say(found: KnownIssues, progress: Progress) -> None:
     """Say each error in one line, and whether there was an audit.
 
     Args:
         found: As `look` returns it.
         progress: Told.
     """
-    for line in said_briefly(found["findings"]):
+    for line in said_briefly(found.findings):
         progress.line(f"audit: {line}")
-    if not found["audited"]:
+    if not found.audited:
         progress.line(f"audit: {NOT_AUDITED}")
 
 
-def _of_audit(audit: Mapping[str, Any], *, same_splits: bool) -> list[Finding]:
+def _of_audit(audit: RememberedAudit, *, same_splits: bool) -> list[Statement]:
     return [
         finding
-        for finding in understood(audit["findings"])
+        for finding in audit.findings
         if finding.severity != "info" and (same_splits or finding.check not in OF_SPLITS)
     ]
 
 
-def _as_kept(findings: Iterable[Finding]) -> list[dict[str, str]]:
-    return [{key: getattr(finding, key) for key in KEPT} for finding in worst_first(findings)]
+def _as_kept(findings: Iterable[Statement]) -> list[Statement]:
+    return worst_first(finding.statement if isinstance(finding, Finding) else finding for finding in findings)
 
 
-def _counted(audit: Mapping[str, Any]) -> Counter[tuple[str, str]]:
+def _counted(audit: RememberedAudit) -> Counter[tuple[str, str]]:
     """An audit's images by split and label."""
-    counts = audit.get("counts", {})
-    return +Counter({(part, label): number for part, labels in counts.items() for label, number in labels.items()})
+    counts = audit.counts.items()
+    return +Counter({(part, label): number for part, labels in counts for label, number in labels.items()})
 
 
 def _at_once(table: Table, checked: Checked) -> list[Finding]:
@@ -113,7 +116,7 @@ def _at_once(table: Table, checked: Checked) -> list[Finding]:
 
 def prepare(
     table: Table, recipe: Recipe, progress: Progress, *, check: bool = True
-) -> tuple[Images, Table, list[str], dict[str, Any] | None]:
+) -> tuple[Images, Table, list[str], KnownIssues | None]:
     """Decode a table and give every image its split.
 
     Returns:

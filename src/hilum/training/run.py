@@ -6,11 +6,13 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from hilum.data.dataset import Row, Table, pack, read_csv, write_csv
 from hilum.data.labels import default_positive, is_healthy, last_component
@@ -18,12 +20,13 @@ from hilum.data.options import ReadOptions
 from hilum.earlier import KEYS, current
 from hilum.errors import RecipeError, RunError
 from hilum.files import STEP, open_regular, open_text, read_text, save_json, save_text, saving
+from hilum.stats.records import Record, first_problem
+from hilum.training.environment import Environment
 from hilum.training.recipe import Recipe, load_recipe
 
 HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_false_negatives")
 RECIPE, ENVIRONMENT, SPLIT, HISTORY_FILE = "recipe.toml", "environment.json", "split.csv", "history.csv"
 UNREADABLE = "unreadable"
-FACTS: dict[str, type] = {"data": dict, "files": dict, "best": dict, "labels": list, "weights_sha256": str}
 # Runs of hilum 0.1.0 do not say in which order their labels are, and which one is positive: these names decided.
 EARLIER_HEALTHY = ("normal", "healthy", "no finding", "no-finding", "no_finding", "negative")
 EARLIER_COVID = ("covid", "covid-19", "covid19", "covid_19")
@@ -57,34 +60,33 @@ class Run:
         return load_recipe(self.path / RECIPE)
 
     @cached_property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Environment:
         """Machine, versions, data and outcome."""
+        file = self.path / ENVIRONMENT
         try:
-            loaded: dict[str, Any] = current(json.loads(read_text(self.path / ENVIRONMENT)))
-            for key, kind in FACTS.items():
-                if not isinstance(loaded, dict) or not isinstance(loaded.get(key, kind()), kind):
-                    raise ValueError(f"{key} is no {kind.__name__}")  # noqa: EM102 - said below
+            return Environment.model_validate(current(json.loads(read_text(file))))
         except (OSError, ValueError, RecursionError) as error:
-            msg = f"{self.path / ENVIRONMENT}: cannot be read ({error}). Take another copy of the run, or train again."
-            raise RunError(msg, code="unreadable", path=self.path / ENVIRONMENT) from error
-        return loaded
+            why = first_problem(error) if isinstance(error, ValidationError) else error
+            msg = f"{file}: cannot be read ({why}). Take another copy of the run, or train again."
+            raise RunError(msg, code="unreadable", path=file) from error
 
-    def _kept(self, key: str) -> Any:
-        """What the training wrote down; None where it did not, as no run of hilum 0.1.0 did."""
+    @property
+    def _kept(self) -> Environment:
+        """What the training wrote down; empty where that cannot be read."""
         try:
-            return self.environment.get(key)
+            return self.environment
         except RunError:
-            return None
+            return Environment()
 
     @property
     def read_options(self) -> ReadOptions:
-        """How the dataset was read; runs of versions before knew no patients from file names."""
-        return ReadOptions(**self.environment.get("data", {}).get("read", {"patients": "none"}))
+        """How the dataset was read."""
+        return self.environment.data.read
 
     @property
     def finished(self) -> bool:
         """Whether the training came to its end."""
-        return "weights_sha256" in self.environment
+        return bool(self.environment.weights_sha256)
 
     @property
     def best(self) -> Path:
@@ -99,15 +101,14 @@ class Run:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the network's outputs, as the training wrote it down."""
-        kept = self._kept("labels")
+        kept = self._kept.labels
         return tuple(kept) if kept else _earlier_order(self)
 
     @property
     def positive_label(self) -> str | None:
         """The positive label, which must not be missed."""
-        if self._kept("labels"):
-            label: str | None = self._kept("positive_label")
-            return label
+        if self._kept.labels:
+            return self._kept.positive_label
         labels = self.labels
         earlier = next((label for label in labels if last_component(label).lower() in EARLIER_COVID), None)
         return earlier if self.recipe.positive_label == "auto" else resolve_positive_label(self.recipe, labels)
@@ -115,7 +116,7 @@ class Run:
     @property
     def healthy(self) -> tuple[str, ...]:
         """The labels that mean that nothing was found; empty where none is known."""
-        kept = self._kept("healthy")
+        kept = self._kept.healthy
         return tuple(kept) if kept is not None else resolve_healthy(self.recipe, self.labels, self.positive_label)
 
     @property
@@ -148,7 +149,7 @@ class Run:
             root: Folder in which it lies now, if it has moved.
         """
         rows = (replace(row, sha256="") for row in self.rows)
-        return Table(root or Path(self.environment["data"]["root"]), pack(rows))
+        return Table(root or Path(self.environment.data.root), pack(rows))
 
     def history(self) -> list[dict[str, float]]:
         """One row a validation.
@@ -182,7 +183,7 @@ class Run:
 
     def _check_named(self, name: str) -> None:
         """Find a file that was cut, or comes from another run; versions before named none."""
-        named = (self._kept("files") or {}).get(name)
+        named = self._kept.files.get(name)
         if named and self.hashes(name)[name] != named:
             msg = (
                 f"{self.path / name}: not the file that {ENVIRONMENT} names: cut, changed, or from another run. Take "
@@ -210,9 +211,9 @@ class Run:
             writer.writeheader()
             writer.writerows(rows)
 
-    def write_environment(self, values: Mapping[str, Any]) -> None:
+    def write_environment(self, environment: Record) -> None:
         """Write ``environment.json``."""
-        save_json(self.path / ENVIRONMENT, values)
+        save_json(self.path / ENVIRONMENT, environment.as_json())
         self._forget("environment", "labels")
 
     def _forget(self, *names: str) -> None:

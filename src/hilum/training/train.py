@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import torch
-
-import hilum
-from hilum.audit.findings import dataset_key
+from hilum.audit.findings import KnownIssues, UnreadableFile, dataset_key
 from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Table
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
 from hilum.data.options import ReadOptions
-from hilum.data.process_pool import processor_name
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
+from hilum.training.environment import Environment, TrainingData, describe_machine
 from hilum.training.lock import contents, occupied
 from hilum.training.loggers import check_loggers
 from hilum.training.prepare import prepare
@@ -113,14 +105,14 @@ def _train(
         progress.line(f"{out}: this training is complete; nothing is left to do.")
         return run
     recipe, read = run.recipe, read or run.read_options
-    loggers = loggers or run.environment.get("loggers", ())
+    loggers = loggers or run.environment.loggers
     check_loggers(loggers)
     # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
-    decided = resume and "digest" in run.environment.get("data", {})
+    decided = resume and run.environment.data.digest
     try:
         table = data if isinstance(data, Table) else read_table(data, read, progress)
         check_one_finding(table)
-        findings: dict[str, Any] | None = None
+        findings: KnownIssues | None = None
         if decided:
             images, notes = _as_begun(run, table, progress)
         else:
@@ -144,27 +136,33 @@ def _train(
     from hilum.training.loop import fit, precision_of
 
     given = table.given or table.root
-    facts: dict[str, Any] = describe_environment(precision_of(recipe.training))
-    facts["started"] = run.environment["started"]
-    facts |= {"resumed": _now()} if resume else {}
-    facts |= {"loggers": list(loggers)} if loggers else {}
-    facts |= {"labels": list(labels), "positive_label": positive_label, "healthy": list(healthy)}
-    facts["audit"] = run.environment.get("audit") if decided else findings
-    facts["data"] = {
-        "data_argument": str(given.resolve()),
-        "read": asdict(table.options),
-        "root": str(table.root.resolve()),
-        "digest": images.digest,
-        "key": dataset_key(images.table.rows),
-        "n_images": len(table),
-        "patients_known": table.patients_known,
-        "with_patient": table.with_patient,
-        "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
-        "notes": notes,
-    }
-    run.write_environment(facts | {"files": run.hashes(RECIPE, SPLIT)})
+    begun = Environment(
+        **describe_machine(precision_of(recipe.training)).given(),
+        started=run.environment.started,
+        labels=list(labels),
+        positive_label=positive_label,
+        healthy=list(healthy),
+        audit=run.environment.audit if decided else findings,
+        data=TrainingData(
+            data_argument=str(given.resolve()),
+            read=table.options,
+            root=str(table.root.resolve()),
+            digest=images.digest,
+            key=dataset_key(images.table.rows),
+            n_images=len(table),
+            patients_known=table.patients_known,
+            with_patient=table.with_patient,
+            unreadable=[UnreadableFile(path=item.path, message=item.message) for item in images.unreadable],
+            notes=notes,
+        ),
+    )
+    begun = begun.model_copy(
+        update=({"resumed": _now()} if resume else {}) | ({"loggers": list(loggers)} if loggers else {})
+    )
+    run.write_environment(begun.model_copy(update={"files": run.hashes(RECIPE, SPLIT)}))
     outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
-    run.write_environment(facts | outcome | {"files": run.hashes(RECIPE, SPLIT, HISTORY_FILE)})
+    files = run.hashes(RECIPE, SPLIT, HISTORY_FILE)
+    run.write_environment(begun.model_copy(update={**outcome.given(), "files": files}))
     return run
 
 
@@ -175,10 +173,10 @@ def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[
         RunError: Files, their contents or their labels are others.
     """
     images = open_images(table, run.recipe.preprocessing, progress=progress)
-    begun = run.environment["data"]
+    begun = run.environment.data
     rows = run.rows
     same = (
-        begun["digest"] == images.digest
+        begun.digest == images.digest
         and [(row.path, row.label) for row in rows] == [(row.path, row.label) for row in table.rows]
         and {i for i, row in enumerate(rows) if row.split != UNREADABLE} == set(images.positions.tolist())
     )
@@ -186,7 +184,7 @@ def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[
         msg = f"{table.given or table.root}: not the images and labels with which {run.path} was begun. "
         raise RunError(msg + "Give it the same data, or start anew.", code="other-images", path=run.path)
     splits = [rows[position].split for position in images.positions]
-    return replace(images, table=images.table.with_splits(splits)), begun["notes"]
+    return replace(images, table=images.table.with_splits(splits)), begun.notes
 
 
 def _check_free(out: Path) -> None:
@@ -219,8 +217,8 @@ def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | Non
         given, read = data.given or data.root, data.options
     else:
         given, read = data, read or ReadOptions()
-    facts = {"started": _now(), "data": {"data_argument": str(given.resolve()), "read": asdict(read)}}
-    run.write_environment(facts | ({"loggers": list(loggers)} if loggers else {}))
+    begun = Environment(started=_now(), data=TrainingData(data_argument=str(given.resolve()), read=read))
+    run.write_environment(begun.model_copy(update={"loggers": list(loggers)} if loggers else {}))
     run.write_recipe(recipe)
 
 
@@ -277,43 +275,3 @@ def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
     positive_label = resolve_positive_label(recipe, labels)
     healthy = resolve_healthy(recipe, labels, positive_label)
     return roles_sentence(labels, positive_label, healthy, chosen=recipe.positive_label == "none")
-
-
-def computes_bfloat16() -> bool:
-    """Whether this machine computes in bfloat16 faster than in float32, rather than emulating it."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_capability() >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def code_sha256() -> str:
-    """Of all of hilum's own modules, so that a run says which code it came from, installed or not."""
-    root = Path(hilum.__file__).parent
-    total = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
-        total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return total.hexdigest()
-
-
-def packages_sha256() -> str:
-    """Of the names and versions of all installed packages: equal where two machines have the same ones."""
-    found = {f"{package.name.lower().replace('_', '-')}=={package.version}" for package in metadata.distributions()}
-    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
-
-
-def describe_environment(precision: str) -> dict[str, Any]:
-    """Versions and machine, as ``environment.json`` holds them."""
-    on_gpu = torch.cuda.is_available()
-    return {
-        "hilum": hilum.__version__,
-        "code_sha256": code_sha256(),
-        "packages_sha256": packages_sha256(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-        "precision": precision,
-        "threads": torch.get_num_threads(),
-        "command": " ".join(["hilum", *sys.argv[1:]]) if Path(sys.argv[0]).name == "hilum" else "python",
-    }

@@ -24,7 +24,7 @@ def test_what_is_wrong_is_said(snapshot):
     assert found.several_labels == ("p1",)
     said = patient_findings(found)
     assert [finding.severity for finding in said] == ["error", "warning", "info", "info"]
-    assert said[0].evidence == {"patients": 1, "images": 2, "examples": ["p0"]}
+    assert said[0].evidence.model_dump() == {"patients": 1, "images": 2, "examples": ["p0"]}
     snapshot(said[1].message)
     assert {"1", "7"} <= numbers(said[1].message)
     snapshot(said[3].message)
@@ -38,7 +38,7 @@ def test_how_a_patient_is_known_is_told_apart(snapshot):
         found = count_patients(read)
         assert found.how == (stated, "Kermany 2018", "DICOM headers", "unknown")
         said = patient_findings(found)[-1]
-        assert said.evidence["how"] == dict.fromkeys(found.how, 1)
+        assert said.evidence.how == dict.fromkeys(found.how, 1)
         snapshot(said.message)
 
 

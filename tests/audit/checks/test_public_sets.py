@@ -102,7 +102,7 @@ def test_a_covid_label_of_kermanys_images_is_an_error(seed_cxr, snapshot):
     assert (error.severity, info.severity) == ("error", "info")
     snapshot(error.message)
     assert "2018" in error.message
-    assert error.evidence["label"] == "infected/covid"
+    assert error.evidence.label == "infected/covid"
     snapshot(info.message)
     assert {"300"} <= numbers(info.message)
     assert match.reported().dataset == KERMANY.name
@@ -210,7 +210,7 @@ def test_a_label_that_is_not_of_the_set_of_all_others_leads_with_the_numbers_tha
     adults = matched(IEEE, {"Normal": (0, 0), "Bacterial": (0, 0), "Viral-COVID19": (0, 32)}, totals)
     (finding,) = sources.findings(numbered(totals), [children, adults])
     assert (finding.check, finding.severity) == ("sources", "error")
-    assert finding.evidence["labels"] == ["Viral-COVID19"]
+    assert finding.evidence.labels == ["Viral-COVID19"]
     snapshot(finding.message)
     assert {"0", "255"} <= numbers(finding.message)
     assert {"32"} <= numbers(finding.message)

@@ -41,7 +41,7 @@ def areas(found, label=COVID):
 
 
 def severities(found):
-    return {finding.evidence["probe"]: finding.severity for finding in findings(found)}
+    return {finding.evidence.probe: finding.severity for finding in findings(found)}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_planted_file_defect_is_an_error_and_names_its_label(injected, defect,
     found = injected(f"{defect}:{COVID}")
     assert areas(found)[probe] > 0.98
     assert severities(found)[probe] == "error"
-    (finding,) = [finding for finding in findings(found) if finding.evidence["probe"] == probe]
+    (finding,) = [finding for finding in findings(found) if finding.evidence.probe == probe]
     assert f"'{COVID}' from the rest with AUROC 1.00" in finding.message
     snapshot(finding.meaning)
     snapshot(finding.remedy)
@@ -63,7 +63,7 @@ def test_a_planted_pixel_defect_is_seen_but_never_an_error(injected, defect, pro
     assert areas(clean)[probe] < 0.75
     assert areas(found)[probe] > 0.85
     assert severities(found)[probe] == "warning"
-    (meaning,) = [finding.meaning for finding in findings(found) if finding.evidence["probe"] == probe]
+    (meaning,) = [finding.meaning for finding in findings(found) if finding.evidence.probe == probe]
     snapshot(meaning)
 
 

@@ -49,8 +49,8 @@ def test_sources_and_labels_that_determine_each_other_are_an_error(snapshot):
     assert finding.severity == "error"
     snapshot(finding.message)
     assert {"30"} <= numbers(finding.message)
-    assert finding.evidence["images"] == {"A": [30, 0], "B": [0, 30]}
-    assert finding.evidence["cramers_v"] == 1
+    assert finding.evidence.images == {"A": [30, 0], "B": [0, 30]}
+    assert finding.evidence.cramers_v == 1
 
 
 def test_a_label_whose_source_has_a_few_others_is_a_warning(snapshot):
@@ -62,7 +62,7 @@ def test_a_label_whose_source_has_a_few_others_is_a_warning(snapshot):
 
 def test_sources_that_lean_are_a_warning_and_little_leaning_is_information():
     (strong,) = findings(table(normal_A=85, covid_A=15, normal_B=15, covid_B=85))
-    assert (strong.severity, strong.evidence["cramers_v"]) == ("warning", pytest.approx(0.7, abs=0.01))
+    assert (strong.severity, strong.evidence.cramers_v) == ("warning", pytest.approx(0.7, abs=0.01))
     assert "strongly" in strong.message
     (little,) = findings(table(normal_A=60, covid_A=40, normal_B=40, covid_B=60))
     assert little.severity == "info"
@@ -79,7 +79,7 @@ def test_sources_are_judged_by_patients_and_many_labels_are_one_finding():
     ]
     (finding,) = findings(Table(Path("data"), tuple(rows)))
     assert finding.severity == "error"
-    assert len(finding.evidence["confounded_labels"]) == 12
+    assert len(finding.evidence.confounded_labels) == 12
     assert len(finding.message) < 700
 
 
@@ -107,4 +107,4 @@ def test_in_the_real_set_source_and_label_determine_each_other(snapshot):
     (finding,) = findings(read_table(DARKCOVIDNET))
     assert finding.severity == "error"
     snapshot(finding.message)
-    assert finding.evidence["confounded_labels"] == ["covid"]
+    assert finding.evidence.confounded_labels == ["covid"]

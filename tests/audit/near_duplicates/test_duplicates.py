@@ -136,7 +136,7 @@ def test_groups_across_splits_labels_and_patients(tmp_path, phantoms, snapshot):
     assert (found.across_splits, found.across_labels, found.across_patients) == ((0,), (1,), (2,))
     said = findings(found, seen.table)
     assert [finding.severity for finding in said] == ["error", "error", "warning", "warning"]
-    assert said[0].evidence["examples"] == [["0.png", "8.png"]]
+    assert said[0].evidence.examples == [["0.png", "8.png"]]
     snapshot(said[-1].message)
     assert {"4", "12"} <= numbers(said[-1].message)
 
@@ -148,8 +148,8 @@ def test_a_finer_label_of_a_copy_is_not_wrong(tmp_path, phantoms):
     found = find_duplicates(seen)
     assert found.across_labels == (0, 1)
     wrong, finer = (finding for finding in findings(found, seen.table) if "label" in finding.message)
-    assert (finer.severity, finer.evidence["examples"]) == ("warning", [["0.png", "3.png"]])
-    assert (wrong.severity, wrong.evidence["examples"]) == ("error", [["1.png", "4.png"]])
+    assert (finer.severity, finer.evidence.examples) == ("warning", [["0.png", "3.png"]])
+    assert (wrong.severity, wrong.evidence.examples) == ("error", [["1.png", "4.png"]])
     kept = fix(seen.table, [""] * 6, {i: number for number, group in enumerate(found.groups) for i in group}, [])
     assert [row.path for row in kept.table.rows] == ["0.png", "2.png"]
 

@@ -86,11 +86,11 @@ def test_a_downloaded_set_of_40_pictures_in_six_orientations(tmp_path, phantoms,
         assert pair.kind == ORIENTATIONS[prefix][0]
     assert len(found.named) == 200
     (said,) = findings(found, seen.table)
-    assert said.evidence["labels"] == {"Viral-COVID19": 200}
-    assert said.evidence["named"] == 200
+    assert said.evidence.labels == {"Viral-COVID19": 200}
+    assert said.evidence.named == 200
     snapshot(said.message)
     assert {"200", "240"} <= numbers(said.message)
-    assert all(not is_altered(group[0]) for group in said.evidence["examples"])
+    assert all(not is_altered(group[0]) for group in said.evidence.examples)
     number = {i: n for n, group in enumerate(found.groups) for i in group}
     kept = fix(seen.table, [""] * len(files), number, []).table.rows
     assert {row.path for row in kept} == {path for path in files if not is_altered(path)}

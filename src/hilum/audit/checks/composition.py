@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
-from hilum.audit.findings import Composition, Finding, Severity, UnreadableFile
+from hilum.audit.findings import Composition, Finding, FindingEvidence, Severity, UnreadableFile
 from hilum.audit.scan import Scan
 from hilum.data.dataset import Table
 from hilum.data.label_names import several_in_words
@@ -87,7 +87,7 @@ def _unreadable(counted: Composition) -> list[Finding]:
     total = counted.n_images + len(lost)
     severity: Severity = "error" if len(lost) > total / 20 else "warning"
     message = f"{len(lost)} of {total} files cannot be read. The first: {lost[0].message}"
-    evidence = {"paths": [item.path for item in lost[:50]]}
+    evidence = UnreadablePaths(paths=[item.path for item in lost[:50]])
     remedy = "Fetch them again, or leave them out: hilum audit DATA --clean OUT.csv."
     return [Finding("unreadable", severity, message, remedy, evidence)]
 
@@ -111,7 +111,7 @@ def _balance(counted: Composition) -> list[Finding]:
         f"{many / sum(totals.values()):.0%}: read balanced accuracy and recall, not accuracy."
     )
     remedy = 'class_weights = "balanced" in the recipe weighs labels alike, "hierarchical" each child of a folder.'
-    return [Finding("balance", "info", message, remedy, {"images": dict(totals)})]
+    return [Finding("balance", "info", message, remedy, ImagesByLabel(images=dict(totals)))]
 
 
 def _lacking(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
@@ -141,9 +141,54 @@ def _too_small(counted: Composition, table: Table) -> list[Finding]:
             f"anything from {low:.0%} to {high:.0%}."
         )
         remedy = "Conclude nothing from it alone; hilum crossval tests every patient once."
-        evidence = {"part": part, "n": n, "resampling_unit": unit, "low": low, "high": high}
+        evidence = SplitSize(part=part, n=n, resampling_unit=unit, low=low, high=high)
         found.append(Finding("size", "warning", message, remedy, evidence))
     return found
+
+
+class UnreadablePaths(FindingEvidence):
+    """The first files that cannot be read."""
+
+    paths: list[str]
+
+
+class ImagesByLabel(FindingEvidence):
+    """Images of each label."""
+
+    images: dict[str, int]
+
+
+class SplitSize(FindingEvidence):
+    """How many patients or images a split has, and the interval of a share of them."""
+
+    part: str
+    n: int
+    resampling_unit: str
+    low: float
+    high: float
+
+
+class PatientsUnknown(FindingEvidence):
+    """How many images have no patient, and how many are known in which way."""
+
+    unknown: int
+    how: dict[str, int]
+
+
+class PatientsKnown(FindingEvidence):
+    """How many images have a patient, of how many patients, and how these are known."""
+
+    images: int
+    patients: int
+    how: dict[str, int]
+
+
+class PatientExamples(FindingEvidence):
+    """How many patients and images a finding is about, and the first patients."""
+
+    patients: int
+    images: int = 0
+    examples: list[str]
 
 
 EXAMPLES = 5
@@ -219,7 +264,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 f"{number} patient{plural} images in more than one split ({images} images): "
                 "a model may recognise the patient instead of the disease, and looks better than it is.",
                 "Split by patient: hilum audit DATA --clean OUT.csv keeps each patient on one side.",
-                {"patients": number, "images": images, "examples": list(patients.across_splits[:EXAMPLES])},
+                PatientExamples(patients=number, images=images, examples=list(patients.across_splits[:EXAMPLES])),
             )
         )
     if known < total:
@@ -233,7 +278,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 f"{what}, by a column, folder, DICOM header or file name that follows a known rule: {counted} "
                 f"intervals{' are by image' if not known else ''}, which are optimistic if a patient has several.",
                 "Fill in a column patient_id: hilum audit DATA --clean OUT.csv writes a table that has it.",
-                {"unknown": total - known, "how": dict(Counter(patients.how))},
+                PatientsUnknown(unknown=total - known, how=dict(Counter(patients.how))),
             )
         )
     if patients.several_labels:
@@ -244,7 +289,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 "info",
                 f"{number} patient{'s have' if number > 1 else ' has'} images of more than one label.",
                 "Check that this is the course of a disease and not a mistake.",
-                {"patients": number, "examples": list(patients.several_labels[:EXAMPLES])},
+                PatientExamples(patients=number, examples=list(patients.several_labels[:EXAMPLES])),
             )
         )
     if known:
@@ -262,7 +307,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 "writes them down."
                 if rules or HEADERS in patients.how
                 else "",
-                {"images": known, "patients": len(patients.images), "how": dict(Counter(patients.how))},
+                PatientsKnown(images=known, patients=len(patients.images), how=dict(Counter(patients.how))),
             )
         )
     return found

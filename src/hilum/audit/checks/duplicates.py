@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hilum.audit.findings import Finding, Severity
+from hilum.audit.findings import Finding, FindingEvidence, Severity
 from hilum.audit.near_duplicates.groups import hints, is_altered, say_so
 from hilum.audit.near_duplicates.register import QUARTERS
 from hilum.audit.near_duplicates.search import CHANGES, ORIENTATIONS, Change, find_copies
@@ -37,6 +37,26 @@ WORDS: dict[Kind, tuple[str, str]] = {  # of one, of several
     "transposed": ("copy mirrored and turned by 90°", "copies mirrored and turned by 90°"),
     "rotated": ("copy rotated by a few degrees", "copies rotated by a few degrees"),
 }
+
+
+class CopiesFound(FindingEvidence):
+    """How many groups of copies a finding is about, and the largest; of all together also what the copies are.
+
+    Attributes:
+        groups: Number of groups.
+        superfluous: Images that a group has beyond its first.
+        kinds: Of these, how many were made in which way.
+        labels: Of these, how many each label has.
+        named: Of these, how many say so in their file names.
+        examples: Paths of the largest groups, in each the file to keep first.
+    """
+
+    groups: int
+    superfluous: int = 0
+    kinds: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    named: int = 0
+    examples: list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,14 +301,14 @@ def findings(duplicates: Duplicates, table: Table) -> list[Finding]:
             severity,
             message,
             "Keep each picture once: hilum audit DATA --clean OUT.csv.",
-            {
-                "groups": len(duplicates.groups),
-                "superfluous": duplicates.superfluous,
-                "kinds": dict(kinds),
-                "labels": labels,
-                "named": len(duplicates.named),
-                "examples": _examples(range(len(duplicates.groups)), duplicates, table),
-            },
+            CopiesFound(
+                groups=len(duplicates.groups),
+                superfluous=duplicates.superfluous,
+                kinds={str(kind): count for kind, count in kinds.items()},
+                labels=labels,
+                named=len(duplicates.named),
+                examples=_examples(range(len(duplicates.groups)), duplicates, table),
+            ),
         )
     )
     return found
@@ -302,7 +322,7 @@ def both_right(labels: Sequence[str]) -> bool:
 def _finding(
     which: Sequence[int], duplicates: Duplicates, table: Table, severity: Severity, message: str, remedy: str
 ) -> Finding:
-    evidence = {"groups": len(which), "examples": _examples(which, duplicates, table)}
+    evidence = CopiesFound(groups=len(which), examples=_examples(which, duplicates, table))
     return Finding("duplicates", severity, message.format(n=_pictures(len(which))), remedy, evidence)
 
 

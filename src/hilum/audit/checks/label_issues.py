@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.findings import Finding, LabelIssues, Severity, UnlikelyLabel
+from hilum.audit.findings import Finding, FindingEvidence, LabelIssues, Severity, UnlikelyLabel
 from hilum.data.dataset import Table
 from hilum.extras import require
 
@@ -128,6 +128,14 @@ def find_label_errors(table: Table, opinion: OutOfSample) -> LabelErrors:
     return LabelErrors(tuple(found), len(given), opinion)
 
 
+class LabelsJudged(FindingEvidence):
+    """How many labels were judged, how many may be wrong, and their images, each as a list of one path."""
+
+    judged: int
+    label_issues: int = 0
+    examples: list[list[str]] = []
+
+
 def findings(errors: LabelErrors, table: Table) -> list[Finding]:
     """Say what was found: a warning where 1 % of the judged images or more are suspect, else good to know.
 
@@ -141,7 +149,7 @@ def findings(errors: LabelErrors, table: Table) -> list[Finding]:
     told = f"{judged} of {len(table)} images were judged by {source}, {errors.opinion.how}."
     if not errors.label_issues:
         message = f"No label looks wrong: {told}"
-        return [Finding("labels", "info", message, errors.opinion.remark, {"judged": judged})]
+        return [Finding("labels", "info", message, errors.opinion.remark, LabelsJudged(judged=judged))]
     number = len(errors.label_issues)
     severity: Severity = "warning" if number >= MANY * judged else "info"
     ways = Counter((s.label, s.likely) for s in errors.label_issues)
@@ -158,11 +166,11 @@ def findings(errors: LabelErrors, table: Table) -> list[Finding]:
                     errors.opinion.remark,
                 ]
             ).strip(),
-            {
-                "judged": judged,
-                "label_issues": number,
-                "examples": [[table.rows[s.position].path] for s in errors.label_issues],
-            },
+            LabelsJudged(
+                judged=judged,
+                label_issues=number,
+                examples=[[table.rows[s.position].path] for s in errors.label_issues],
+            ),
         )
     ]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hilum.audit.findings import Finding, RecognisedSet
+from hilum.audit.findings import Finding, FindingEvidence, RecognisedSet
 from hilum.audit.near_duplicates.codes import CROPS, Floats, basis, equalised, unpack
 from hilum.audit.scan import Scan
 from hilum.data.labels import is_covid, order_labels
@@ -136,6 +136,25 @@ class Match:
         )
 
 
+class SetRecognised(FindingEvidence):
+    """How many images, all and of each label, match a public set."""
+
+    dataset: str
+    matched: int
+    images: int
+    labels: dict[str, int]
+
+
+class ImpossibleLabel(FindingEvidence):
+    """How many images of labels that name COVID-19 match a set that is older; `label` is the first of them."""
+
+    dataset: str
+    label: str
+    labels: dict[str, int]
+    matched: int
+    year: int
+
+
 def enough(matched: int, total: int) -> bool:
     """Whether so many matches name a set: more than false alarms could bring, even on look-alike images."""
     return matched >= max(min(FEWEST, max(2, round(0.05 * total))), SHARE * total)
@@ -195,13 +214,13 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
                     message,
                     "Rename the label to what the set says it is, or replace its images. Do not call a model "
                     "trained on them a COVID-19 classifier.",
-                    {
-                        "dataset": known.name,
-                        "label": early[0],
-                        "labels": {label: match.labels[label] for label in early},
-                        "matched": sum(match.labels[label] for label in early),
-                        "year": known.year,
-                    },
+                    ImpossibleLabel(
+                        dataset=known.name,
+                        label=early[0],
+                        labels={label: match.labels[label] for label in early},
+                        matched=sum(match.labels[label] for label in early),
+                        year=known.year,
+                    ),
                 )
             )
         shares = ", ".join(f"{n} of {match.totals[label]} '{label}'" for label, n in match.labels.items() if n)
@@ -212,7 +231,7 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
                 f"{match.matched} of {total} images match {known.name} ({shares}): {known.cannot_show}.",
                 f"Cite {known.citation}, and say in reports whom it shows: {known.population}. "
                 f"Licence: {known.licence}.",
-                {"dataset": known.name, "matched": match.matched, "images": total, "labels": dict(match.labels)},
+                SetRecognised(dataset=known.name, matched=match.matched, images=total, labels=dict(match.labels)),
             )
         )
     return found

@@ -16,14 +16,13 @@ than that of scores of one classifier: by as much as it does among the permutati
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.findings import Finding, Severity, ShortcutProbe
+from hilum.audit.findings import Finding, FindingEvidence, Severity, ShortcutProbe
 from hilum.audit.probe_classifier import out_of_fold_scores
 from hilum.audit.probe_features import BYTES, COLUMN, LETTERS, Kind, probes
 from hilum.audit.scan import Scan
@@ -229,6 +228,14 @@ def _draw(scan: Scan, groups: NDArray[np.int64]) -> tuple[Scan, NDArray[np.int64
     return smaller, groups[kept]
 
 
+class ProbedLabels(FindingEvidence):
+    """What a probe sees, and the labels that it tells from the rest, the one that it tells best first."""
+
+    probe: str
+    what: str
+    labels: list[ShortcutProbe]
+
+
 LEVEL = 0.01
 SEVERITIES: dict[str, tuple[tuple[float, Severity], ...]] = {
     "container": ((0.95, "error"), (0.7, "warning"), (0.0, "info")),
@@ -259,26 +266,25 @@ def findings(shortcuts: Shortcuts) -> list[Finding]:
     for entries in by_probe.values():
         _, severity, worst = min(entries, key=lambda entry: (entry[0], -entry[2].auroc))
         others = [shortcut for _, _, shortcut in entries if shortcut is not worst]
-        made.append(
-            Finding(
-                check="shortcuts",
-                severity=severity,
-                message=_message(worst, [s for _, equal, s in entries if equal == severity and s is not worst]),
-                remedy=_remedy(worst),
-                evidence={
-                    "probe": worst.probe,
-                    "what": worst.words.rpartition(" tell")[0].removesuffix(",").removesuffix(" alone"),
-                    "labels": [item.reported().model_dump() for item in (worst, *others)],
-                },
-                meaning=_meaning(worst),
-            )
+        found = Finding(
+            check="shortcuts",
+            severity=severity,
+            message=_message(worst, [s for _, equal, s in entries if equal == severity and s is not worst]),
+            remedy=_remedy(worst),
+            evidence=ProbedLabels(
+                probe=worst.probe,
+                what=worst.words.rpartition(" tell")[0].removesuffix(",").removesuffix(" alone"),
+                labels=[item.reported() for item in (worst, *others)],
+            ),
+            meaning=_meaning(worst),
         )
-    return sorted(made, key=lambda finding: _place(finding.evidence["labels"][0]))
+        made.append((_place(worst), found))
+    return [found for _, found in sorted(made, key=lambda entry: entry[0])]
 
 
-def _place(worst: Mapping[str, Any]) -> int:
+def _place(worst: Shortcut) -> int:
     """What the file tells first, then pixels, then columns of the table."""
-    return 2 if worst["probe"].startswith(COLUMN) else 1 if worst["kind"] == "pixels" else 0
+    return 2 if worst.probe.startswith(COLUMN) else 1 if worst.kind == "pixels" else 0
 
 
 def _rule(shortcut: Shortcut) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.audit.checks.public_sets import COVID_YEAR, Match
-from hilum.audit.findings import Finding, Severity, listed
+from hilum.audit.findings import Finding, FindingEvidence, Severity, listed
 from hilum.data.confounding import LEVEL, confounded_labels, drawn_tables, patients_by_source
 from hilum.data.dataset import Table
 from hilum.data.labels import is_covid
@@ -77,6 +77,47 @@ def _chance(counts: NDArray[np.int64], strength: float) -> float:
     return (1 + sum(drawn)) / (1 + DRAWS)
 
 
+class SourceTable(FindingEvidence):
+    """Images by source (the first of many) and label.
+
+    Attributes:
+        cramers_v: How closely patients' sources and labels go together, 0 to 1.
+        labels: Every label, in the order of the counts.
+        images: Of each source, the number of images with each label.
+        sources: Number of sources.
+        unknown: Images without a source.
+        confounded_labels: Labels that the source tells.
+        matched: Images by recognised set and label.
+    """
+
+    cramers_v: float
+    labels: list[str]
+    images: dict[str, list[int]]
+    sources: int
+    unknown: int
+    confounded_labels: list[str] = []
+    matched: dict[str, dict[str, int]] = {}
+
+
+class SetsByLabel(FindingEvidence):
+    """The recognised sets of each label."""
+
+    sets: dict[str, list[str]]
+
+
+class SourcesUnknown(FindingEvidence):
+    """How many images have no source."""
+
+    unknown: int
+
+
+class SourcesApart(FindingEvidence):
+    """Labels that come from other sets than the rest, and images by recognised set and label."""
+
+    labels: list[str]
+    matched: dict[str, dict[str, int]]
+
+
 def findings(table: Table, matches: Sequence[Match] = ()) -> list[Finding]:
     """Say whether a label could be predicted from the source of its images: the column ``source``, and recognised sets.
 
@@ -99,7 +140,7 @@ def findings(table: Table, matches: Sequence[Match] = ()) -> list[Finding]:
     mixture = [] if made else _mixture(matches)
     by_column = _by_column(table, said=bool(made or mixture))
     if made and by_column and by_column[0].severity != "info":  # the same fact: the column knows more of it
-        made, by_column = [_together(by_column[0], made[0]), *by_column[1:]], []
+        made, by_column = [_together(by_column[0], made[0], matches), *by_column[1:]], []
     elif not made and not any(finding.severity == "error" for finding in by_column):
         made = mixture
     return [*made, *by_column]
@@ -147,7 +188,7 @@ def _apart(matches: Sequence[Match], labels: Sequence[str]) -> Finding:
     message = f"{which} {verb} from another collection than everything else: {'. '.join(told)}."
     if children := _ages_differ(matches):
         message += f" {children}"
-    evidence = {"labels": labels, "matched": {match.known.name: dict(match.labels) for match in matches}}
+    evidence = SourcesApart(labels=labels, matched=_matched(matches))
     return Finding("sources", "error", message, REMEDY, evidence, MEANING)
 
 
@@ -177,19 +218,23 @@ def _mixture(matches: Sequence[Match]) -> list[Finding]:
         for label, found in held.items()
     )
     message = f"Labels come from different sets. {told}. {_ages_differ(matches)}".strip()
-    evidence = {"sets": {label: [match.known.name for match in found] for label, found in held.items()}}
+    evidence = SetsByLabel(sets={label: [match.known.name for match in found] for label, found in held.items()})
     remedy = "Take all labels from one set, or every label from each; test on a set that was not trained on."
     meaning = "A model can tell the sets apart instead of the disease."
     return [Finding("sources", "warning", message, remedy, evidence, meaning)]
 
 
-def _together(by_column: Finding, by_sets: Finding) -> Finding:
+def _matched(matches: Sequence[Match]) -> dict[str, dict[str, int]]:
+    return {match.known.name: dict(match.labels) for match in matches}
+
+
+def _together(by_column: Finding, by_sets: Finding, matches: Sequence[Match]) -> Finding:
     """The column's finding, with what the images themselves say."""
     return replace(
         by_column,
         severity="error",
         message=f"{by_column.message} The images, compared with public sets, say so, too.",
-        evidence={**by_column.evidence, "matched": by_sets.evidence["matched"]},
+        evidence=by_column.evidence.model_copy(update={"matched": _matched(matches)}),
         meaning=by_sets.meaning,
         remedy=by_sets.remedy,
     )
@@ -217,13 +262,13 @@ def _by_column(table: Table, *, said: bool) -> list[Finding]:
         ]
     patients = patients_by_source(table)
     strength = cramers_v(patients)
-    evidence = {
-        "cramers_v": round(strength, 4),
-        "labels": list(table.labels),
-        "images": {name: row.tolist() for name, row in list(zip(names, counts, strict=True))[:MOST_SHOWN]},
-        "sources": len(names),
-        "unknown": unknown,
-    }
+    evidence = SourceTable(
+        cramers_v=round(strength, 4),
+        labels=list(table.labels),
+        images={name: row.tolist() for name, row in list(zip(names, counts, strict=True))[:MOST_SHOWN]},
+        sources=len(names),
+        unknown=unknown,
+    )
     made = []
     told = sorted(confounded_labels(table), key=lambda found: (found.told < DETERMINED, not is_covid(found.label)))
     if told:
@@ -232,7 +277,7 @@ def _by_column(table: Table, *, said: bool) -> list[Finding]:
         message += f"; and so for {len(told) - MOST_LABELS} more labels." if len(told) > MOST_LABELS else "."
         if determined:
             message = f"Source and label determine each other ({listed(determined)}): {message}"
-        evidence["confounded_labels"] = [found.label for found in told]
+        evidence = evidence.model_copy(update={"confounded_labels": [found.label for found in told]})
         made.append(Finding("sources", "error" if determined else "warning", message, REMEDY, evidence, MEANING))
     elif strength >= WEAK and _chance(patients, strength) <= LEVEL:
         severity: Severity = "warning" if strength >= STRONG else "info"
@@ -244,5 +289,7 @@ def _by_column(table: Table, *, said: bool) -> list[Finding]:
         made.append(Finding("sources", severity, message, REMEDY, evidence))
     if unknown:
         message = f"{unknown} of {len(table)} images have no source: they were passed over when sources were compared."
-        made.append(Finding("sources", "info", message, "Fill in the column 'source'.", {"unknown": unknown}))
+        made.append(
+            Finding("sources", "info", message, "Fill in the column 'source'.", SourcesUnknown(unknown=unknown))
+        )
     return made

@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
+
+from pydantic import BaseModel, ConfigDict
 
 from hilum.data.dataset import Table
 from hilum.data.file_kinds import ENOUGH, kind_of
@@ -162,7 +164,24 @@ PHANTOMS = "metadata.csv"
 LONGEST_LINE = 2**20  # bytes of the log's first line
 
 
-def statement(content: bytes, path: str, rows: int) -> dict[str, Any]:
+class TableStatement(BaseModel):
+    """What is written down beside a table, so that half of it is found.
+
+    Attributes:
+        rows: How many it has below its header.
+        sha256: Of its bytes.
+        path: The cell of the last row's image.
+        last: The last row.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    rows: int
+    sha256: str
+    path: str
+    last: str
+
+
+def statement(content: bytes, path: str, rows: int) -> TableStatement:
     """What is written down of a table.
 
     Args:
@@ -171,12 +190,8 @@ def statement(content: bytes, path: str, rows: int) -> dict[str, Any]:
         rows: How many there are.
     """
     last = content.rstrip(b"\r\n").rpartition(b"\n")[2]
-    return {
-        "rows": rows,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "path": path,
-        "last": last.decode("utf-8", "surrogateescape"),
-    }
+    shown = last.decode("utf-8", "surrogateescape")
+    return TableStatement(rows=rows, sha256=hashlib.sha256(content).hexdigest(), path=path, last=shown)
 
 
 def check_whole(text: TextTable, column: int) -> bool:
@@ -196,18 +211,18 @@ def check_whole(text: TextTable, column: int) -> bool:
     if not known:
         return False
     content = read_whole(text.path, LARGEST_TABLE)
-    if hashlib.sha256(content).hexdigest() == known["sha256"]:
+    if hashlib.sha256(content).hexdigest() == known.sha256:
         return True
     paths = [cells[column] for _, cells in text.lines() if len(cells) > column]
-    last, stated = content.rpartition(b"\n")[2], known["last"].encode("utf-8", "surrogateescape")
+    last, stated = content.rpartition(b"\n")[2], known.last.encode("utf-8", "surrogateescape")
     what = ""
-    if len(paths) < known["rows"] and known["path"].strip() not in paths:
+    if len(paths) < known.rows and known.path.strip() not in paths:
         what = f"has {len(paths):,} rows"
     elif last and last != stated and stated.startswith(last):
         what = f"ends within its last row ('{printable(last.decode('utf-8', 'replace'))[-60:]}')"
     if what:
         msg = (
-            f"{text.path}: was cut: it {what}, and had {known['rows']:,} down to '{printable(known['path'])}' when it "
+            f"{text.path}: was cut: it {what}, and had {known.rows:,} down to '{printable(known.path)}' when it "
             f"was written ({beside}). Take a whole copy, or make it anew. If rows were taken out on purpose, give the "
             "table another name."
         )
@@ -228,18 +243,17 @@ def is_log(file: Path) -> bool:
     return bool(_said(_first_line(file)))
 
 
-def _stated(path: Path) -> tuple[str, dict[str, Any]]:
-    """What lies beside a table, and what it says of it; empty where nothing does."""
+def _stated(path: Path) -> tuple[str, TableStatement | None]:
+    """What lies beside a table, and what it says of it; None where nothing does."""
     log, truth = path.with_suffix(".log"), path.with_name(TRUTH)
     if known := _said(_first_line(log)):
         return log.name, known
     if path.name != PHANTOMS:
-        return "", {}
+        return "", None
     try:
-        found = json.loads(read_text(truth))
-    except (OSError, ValueError, RecursionError):
-        return "", {}
-    return truth.name, _checked(found.get("table") if isinstance(found, dict) else None)
+        return truth.name, TableStatement.model_validate(json.loads(read_text(truth))["table"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "", None
 
 
 def _first_line(log: Path) -> bytes:
@@ -250,14 +264,9 @@ def _first_line(log: Path) -> bytes:
         return b""
 
 
-def _said(line: bytes) -> dict[str, Any]:
+def _said(line: bytes) -> TableStatement | None:
     try:
-        return _checked(json.loads(line.removeprefix(LOG.encode()))) if line.startswith(LOG.encode()) else {}
+        known = line.removeprefix(LOG.encode())
+        return TableStatement.model_validate(json.loads(known)) if line.startswith(LOG.encode()) else None
     except (ValueError, RecursionError):
-        return {}
-
-
-def _checked(found: Any) -> dict[str, Any]:
-    kinds = {"rows": int, "sha256": str, "path": str, "last": str}
-    right = isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in kinds.items())
-    return dict(found) if right else {}
+        return None

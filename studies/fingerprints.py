@@ -1,4 +1,4 @@
-"""How the fingerprints of public datasets were made: ``python -m hilum.audit.fingerprints.make ../shared/data``.
+"""How the fingerprints of public datasets were made: ``python studies/fingerprints.py ../shared/data``.
 
 Needs ``seed-cxr`` (Kermany 2018) and ``darkcovidnet`` (parts of NIH ChestX-ray8 and of ieee8023) in that folder.
 Writes ``basis.npz`` and one ``<set>.npz`` of bytes (N, 60) a set, in the order of the tables. From 60 numbers
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def read_sets(data: Path) -> dict[str, Floats]:
     sets = {"kermany": equalised(scan(read_table(data / "seed-cxr")).thumbnails).astype(np.float32)}
     mixed = scan(read_table(data / "darkcovidnet"))
     if unknown := {row.source for row in mixed.table.rows} - set(SOURCES):
-        msg = f"{data / 'darkcovidnet'}: unknown sources {', '.join(sorted(unknown))}. Add them to {__name__}."
+        msg = f"{data / 'darkcovidnet'}: unknown sources {', '.join(sorted(unknown))}. Add them to SOURCES."
         raise TableError(msg)
     thumbnails = equalised(mixed.thumbnails).astype(np.float32)
     for source, name in SOURCES.items():
@@ -86,5 +87,5 @@ def main(data: Path, out: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m hilum.audit.fingerprints.make FOLDER (which holds seed-cxr and darkcovidnet)")
-    main(Path(sys.argv[1]), Path(__file__).parent)
+        sys.exit("usage: python studies/fingerprints.py FOLDER (which holds seed-cxr and darkcovidnet)")
+    main(Path(sys.argv[1]), Path(str(files("hilum.audit.fingerprints"))))

@@ -1,0 +1,162 @@
+"""What ``environment.json`` says of a run: machine, versions, data and outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import hilum
+from hilum.audit.findings import KnownIssues, UnreadableFile
+from hilum.data.options import ReadOptions
+from hilum.data.process_pool import processor_name
+from hilum.stats.records import Record
+
+
+class TrainingData(Record):
+    """The dataset of a training.
+
+    Attributes:
+        data_argument: The dataset as it was given, as a path.
+        read: How it was read; runs of versions before knew no patients from file names.
+        root: The folder below which its images lie.
+        digest: Of the images and labels; empty until the splits are decided.
+        key: By which an audit of the same files is found (`hilum.audit.findings.dataset_key`).
+        n_images: Files, unreadable ones included.
+        patients_known: Whether every image's patient is known.
+        with_patient: Images whose patient is known.
+        unreadable: Files that were left out.
+        notes: Remarks in plain words.
+    """
+
+    data_argument: str = ""
+    read: ReadOptions = ReadOptions(patients="none")
+    root: str = ""
+    digest: str = ""
+    key: str = ""
+    n_images: int = 0
+    patients_known: bool = True
+    with_patient: int = 0
+    unreadable: list[UnreadableFile] = []
+    notes: list[str] = []
+
+
+class BestCheckpoint(Record):
+    """The validation that chose the weights."""
+
+    epoch: int
+    step: int
+    val_loss: float
+    val_accuracy: float
+    val_false_negatives: int | None = None
+
+
+class Outcome(Record):
+    """What came of a training.
+
+    Attributes:
+        seconds: How long it took.
+        images_per_second: Speed, without validations.
+        data_wait_share: Share of the time in which training waited for data, 0 to 1.
+        parameters: Of the network.
+        weights_sha256: Of the chosen weights; empty before the end.
+        best: The checkpoint that was chosen.
+    """
+
+    seconds: float | None = None
+    images_per_second: float | None = None
+    data_wait_share: float | None = None
+    parameters: int | None = None
+    weights_sha256: str = ""
+    best: BestCheckpoint | None = None
+
+
+class Machine(Record):
+    """Versions and machine of a training; empty where a version before did not say it."""
+
+    hilum: str = ""
+    code_sha256: str = ""
+    packages_sha256: str = ""
+    python: str = ""
+    torch: str = ""
+    platform: str = ""
+    processor: str = ""
+    device: str = ""
+    precision: str = ""
+    threads: int | None = None
+    command: str = ""
+
+
+class Begun(Machine):
+    """A training that was begun: ``environment.json`` before its end.
+
+    Attributes:
+        started: When, as ISO 8601 has it.
+        resumed: When it was continued.
+        loggers: Experiment loggers.
+        labels: In the order of the network's outputs; None of versions before.
+        positive_label: The label that must not be missed; None where there is none.
+        healthy: Labels that mean that nothing was found; None of versions before.
+        audit: What is known to be wrong with the data.
+        data: The dataset.
+    """
+
+    started: str = ""
+    resumed: str = ""
+    loggers: list[str] = []
+    labels: list[str] | None = None
+    positive_label: str | None = None
+    healthy: list[str] | None = None
+    audit: KnownIssues | None = None
+    data: TrainingData = TrainingData()
+
+
+class Environment(Outcome, Begun):
+    """All that ``environment.json`` holds; `files` are the SHA-256 of files of the run."""
+
+    files: dict[str, str] = {}
+
+
+def computes_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 faster than in float32, rather than emulating it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def code_sha256() -> str:
+    """Of all of hilum's own modules, so that a run says which code it came from, installed or not."""
+    root = Path(hilum.__file__).parent
+    total = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def packages_sha256() -> str:
+    """Of the names and versions of all installed packages: equal where two machines have the same ones."""
+    found = {f"{package.name.lower().replace('_', '-')}=={package.version}" for package in metadata.distributions()}
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
+def describe_machine(precision: str) -> Machine:
+    """Versions and machine, as ``environment.json`` holds them."""
+    import torch
+
+    return Machine(
+        hilum=hilum.__version__,
+        code_sha256=code_sha256(),
+        packages_sha256=packages_sha256(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=platform.platform(),
+        processor=processor_name(),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        precision=precision,
+        threads=torch.get_num_threads(),
+        command=" ".join(["hilum", *sys.argv[1:]]) if Path(sys.argv[0]).name == "hilum" else "python",
+    )

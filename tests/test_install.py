@@ -1,0 +1,86 @@
+"""The wheel: small, the same each time, and enough to predict in an environment that holds nothing else."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+
+import pytest
+
+from places import ROOT
+
+pytestmark = pytest.mark.slow
+LARGEST = 10_000_000
+HEAVY = {"torch", "scipy", "lightning", "monai", "scikit-learn", "matplotlib", "onnx"}
+
+
+def run(*words, check=True, **options):
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, check=check, **options)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    """The wheel, built twice."""
+    folders = [tmp_path_factory.mktemp("wheel") for _ in range(2)]
+    for folder in folders:
+        built = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, ROOT, check=False)
+        if built.returncode:
+            pytest.skip(f"the wheel cannot be built without the package index: {built.stderr.strip()[-200:]}")
+    return [next(folder.glob("*.whl")) for folder in folders]
+
+
+@pytest.fixture(scope="module")
+def bare(wheels, tmp_path_factory):
+    """The Python of an environment that holds the base installation only."""
+    home = tmp_path_factory.mktemp("bare")
+    venv.create(home, with_pip=True)
+    python = home / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    constraints = ROOT / "constraints.txt"
+    done = run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, wheels[0], check=False)
+    if done.returncode:
+        pytest.skip(f"the base packages cannot be installed here: {done.stderr.strip()[-200:]}")
+    return python
+
+
+def test_the_wheel_is_small_typed_and_reproducible(wheels):
+    assert len({hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels}) == 1
+    assert wheels[0].stat().st_size < LARGEST
+    names = set(zipfile.ZipFile(wheels[0]).namelist())
+    assert {"hilum/py.typed", "hilum/serving/models/paediatric-pneumonia.onnx"} <= names
+    assert not [name for name in names if name.startswith(("tests", "docs", "studies"))]
+
+
+def test_the_base_installation_predicts(bare, squares, tmp_path):
+    listed = json.loads(run(bare, "-m", "pip", "list", "--format", "json").stdout)
+    assert not HEAVY & {package["name"].lower() for package in listed}
+    image = next(squares.rglob("*.png"))
+    line = run(bare, "-m", "hilum", "predict", image, "--json", "-", cwd=tmp_path).stdout
+    assert sum(json.loads(line)["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    code = f"import hilum; print(hilum.load().predict_proba({str(image)!r}).tolist()[0])"
+    stated = json.loads(run(bare, "-c", code, cwd=tmp_path).stdout)
+    assert stated == pytest.approx(list(json.loads(line)["probabilities"].values()), abs=1e-6)
+    run(bare, "-m", "hilum", "env", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["train", "DATA", "--out", "run"], "train"),
+        (["evaluate", "run"], "train"),
+        (["summary"], "train"),
+        (["demo"], "train"),
+        (["audit", "DATA"], "audit"),
+        (["evaluate", "--predictions", "x.csv"], "audit"),
+        (["predict", "DATA", "--model", "hf://a/b"], "hub"),
+    ],
+)
+def test_what_needs_more_says_how_to_install_it(bare, squares, tmp_path, words, extra):
+    words = [str(squares) if word == "DATA" else word for word in words]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "x.csv").write_text("label,a,b\na,0.5,0.5\nb,0.5,0.5\n")
+    done = run(bare, "-m", "hilum", *words, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert f"pip install 'hilum[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
