@@ -38,7 +38,7 @@ REPLACED = {
     r"protect(?:ed|ing) (?:label|group|class)e?s?": "positive label",
     r"shipped": "pretrained",
     r"strangers?|strangeness|stranger": "OOD",
-    r"superfluous": "redundant",
+    r"superfluous(?!:)": "redundant",
     r"the seed report(?:'s)?": "the original report",
     r"told (?:apart|by|from|of|that|to|of)": "a plain verb (distinguished, reported, recognised by)",
     r"unfamiliar(?:ity)?(?!:)|familiarity": "out of distribution",

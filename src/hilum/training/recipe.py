@@ -25,9 +25,8 @@ Monitor = Literal["loss", "accuracy", "false_negatives"]
 def rank(row: Mapping[str, float], monitor: Monitor) -> tuple[float, ...]:
     """What to compare; the smaller the better.
 
-    The original report chose "the set of parameters which provide lowest false negative numbers": that is
-    ``false_negatives``, the number of positive images that were not called positive. A model that calls everything
-    positive misses nothing, so equal numbers are decided by the loss, and the other figures should be read too.
+    ``false_negatives`` is the rule of the original report: the number of positive images not called positive. A model
+    that calls everything positive has none, so the other figures should be read, too.
 
     Args:
         row: A line of ``history.csv``.
@@ -74,9 +73,6 @@ class NetworkChoice(_Part):
 class Augmentation(_Part):
     """How far training images may be changed; 0 everywhere means not at all.
 
-    The original report argues for translation and against rotation and reflection, whose results are not
-    physiological (heart on the right); both exist here to be tried, and are off unless a recipe asks.
-
     Attributes:
         translate: Largest shift, as a share of the side.
         scale: Largest enlargement or reduction, as a share.
@@ -105,9 +101,8 @@ class TrainingPlan(_Part):
     Attributes:
         epochs: Passes over the training images.
         max_steps: Number of optimiser steps after which training stops; 0 means that `epochs` decide.
-        progressive_size: Side in pixels of the images in the first steps; 0 means `preprocessing.size` throughout.
-            Small images teach coarse structure at a fraction of the cost (progressive resizing; Tan and Le 2021,
-            "EfficientNetV2", *ICML*). Only networks that take any size can use it.
+        progressive_size: Side in pixels of the images in the first steps; 0 means `preprocessing.size` throughout. For
+            networks that take any size (progressive resizing; Tan and Le 2021, "EfficientNetV2", *ICML*).
         progressive_fraction: Share of the steps at which `progressive_size` ends.
         batch_size: Number of training images in a step.
         eval_batch_size: Number of images at a time in validation and evaluation.
@@ -115,8 +110,7 @@ class TrainingPlan(_Part):
             Nesterov momentum 0.9.
         lr: The (largest) learning rate.
         weight_decay: Decoupled for ``adamw``, an L2 penalty otherwise.
-        schedule: ``constant``; ``cosine``, down to zero; or ``one-cycle``, up over the first `warmup` share of
-            the steps and down to zero (Smith 2018).
+        schedule: ``constant``; ``cosine``, to zero; or ``one-cycle``, up over `warmup` and to zero (Smith 2018).
         warmup: Share of the steps in which ``one-cycle`` rises.
         class_weights: Weight of a label in the loss. ``none``: in proportion to its images. ``balanced``: the same for
             all labels. ``hierarchical``: the same for all children of a folder, so that `normal` alone weighs as much
@@ -126,8 +120,7 @@ class TrainingPlan(_Part):
         validate_every: Steps between validations; 0 means once an epoch.
         monitor: Validation measure that selects the checkpoint: ``loss``, ``accuracy``, or ``false_negatives``
             (positive images not called positive). Ties of the latter two are broken by loss.
-        save_after: Share of the steps after which a checkpoint may be kept. Where the learning rate falls to zero,
-            earlier ones are noisy, and the best of many noisy ones is best by luck.
+        save_after: Share of the steps after which a checkpoint may be kept; earlier ones are noisy.
         precision: Number format; ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
         seed: Random seed of initial weights, order and augmentation.
     """
@@ -160,8 +153,7 @@ class Recipe(_Part):
         name: Name of the recipe in reports.
         positive_label: Label that must not be missed. ``auto`` is COVID-19 where a label names it (``Viral-COVID19``,
             ``SARS-CoV-2``); ``none``: no label.
-        healthy: Label that means that nothing was found. ``auto`` goes by names such as ``normal``, ``No_Finding`` and
-            ``control``; ``none``: no label.
+        healthy: Label that means that nothing was found. ``auto`` goes by names such as ``normal``; ``none``: no label.
         hierarchy: Use of nested labels. ``flat``: one classifier for all labels. ``cascade``: one classifier for each
             node of the label hierarchy (normal or infected, then which infection).
     """
