@@ -245,7 +245,7 @@ def by_misses(found: dict[Cell, Result]) -> list[str]:
         for kind in KINDS:
             here = [one["recall"] for cell, one in found.items() if (cell.misses, cell.kind) == (misses, kind)]
             shown.append(f"{_percent(min(1 - a - b for a, b, _ in here))}; {_percent(max(a for a, _, _ in here))}")
-        lines.append(f"| {misses:g} misses expected | {' | '.join(shown)} |")
+        lines.append(f"| {misses:g} false negatives expected | {' | '.join(shown)} |")
     return lines
 
 
