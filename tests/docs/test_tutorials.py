@@ -41,6 +41,7 @@ def follow(page, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_your_first_model_in_ten_minutes(tmp_path):
     assert follow("first-model.md", tmp_path) == 8
     assert (tmp_path / "runs" / "first" / "report.html").is_file()
@@ -48,6 +49,7 @@ def test_your_first_model_in_ten_minutes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_from_a_downloaded_dataset_to_a_report(tmp_path):
     if not (REAL / "darkcovidnet").is_dir():
         pytest.skip("the real radiographs (../shared/data/darkcovidnet) are not on this machine")
