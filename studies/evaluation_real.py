@@ -53,7 +53,7 @@ def certificates(run: Run, data: Path, other: Path) -> list[str]:
                     place.mkdir()
                     facts = certify(
                         run, data, false_negative_rate=rate, group=group, out=place / "certificate.json", ledger=place
-                    ).facts
+                    ).certificate
                 except CertificateError as error:
                     missing = str(error).split("takes ")[1].split(". ")[0]
                     rows.append(f"| `{group}` | {100 * rate:.0f} % | refused: takes {missing} | | | | | | | |")
@@ -61,8 +61,8 @@ def certificates(run: Run, data: Path, other: Path) -> list[str]:
                 cells = [
                     f"`{group}`",
                     f"{100 * rate:.0f} %",
-                    str(facts["n_patients"]),
-                    _share(facts["flagged"]["normal"]),
+                    str(facts.n_patients),
+                    _share(facts.flagged["normal"].as_json()),
                 ]
                 for predictions in (inside, outside):
                     held = measure_certificate(facts, predictions).as_json()

@@ -191,8 +191,8 @@ def rankings(cell: Cell, generator: np.random.Generator) -> Draw:
     for name, entry in {
         "PPV at 5 %": values.ppv.as_json(),
         "NPV at 5 %": values.npv.as_json(),
-        "paired difference of recall": pairs["recall"]["ill"]["difference"],
-        "paired difference of accuracy": pairs["accuracy"]["difference"],
+        "paired difference of recall": pairs.recall["ill"].difference.as_json(),
+        "paired difference of accuracy": pairs.accuracy.difference.as_json(),
         "paired difference of AUROC": combined(
             [(1.0, auroc_estimate(vague, ill, patients)), (-1.0, found["AUROC"])]
         ).as_json(),

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.export.graph import OUTPUTS, ServedGraph, seal, to_onnx
+from hilum.export.graph import OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.models.registry import build_classifier
 from hilum.serving.explain import METHODS, draw, energy_inside, explain, points_into
 from hilum.serving.model_file import ModelFile, open_model_file
@@ -39,9 +39,9 @@ def fresh(model_file: ModelFile) -> Predictor:
     facts = model_file.facts
     chosen = facts["provenance"]["recipe"]["network"]
     kind = {"members": chosen["members"], **chosen["options"]}
-    network = build_classifier(facts["hierarchy"], chosen["name"], model_file.labels, model_file.size, **kind)
+    network = build_classifier(facts["hierarchy"], chosen["architecture"], model_file.labels, model_file.size, **kind)
     graph = ServedGraph(network, model_file.labels, facts["hierarchy"], None, model_file.size).eval()
-    return Predictor(seal(dict(facts), to_onnx(graph, model_file.size, OUTPUTS[: len(facts["outputs"])])))
+    return Predictor(with_metadata(dict(facts), to_onnx(graph, model_file.size, OUTPUTS[: len(facts["outputs"])])))
 
 
 def main(arguments: list[str]) -> None:

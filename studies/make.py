@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from document import DOCS, fill
+from hilum.evaluation.differences import Paired
 from hilum.report import figures
 from hilum.report.comparison_page import paired_dots
-from hilum.report.sweep_page import page_content as sweep_content
-from hilum.report.sweep_page import settings_text
+from hilum.report.sweep_page import settings_figure, settings_text
 from hilum.training.run import Run
+from hilum.training.sweep import Sweep
 from tables import PROTECTED, area, load, markdown, over_seeds, percent, trials
 
 Facts = dict[str, Any]
@@ -152,7 +153,7 @@ def hierarchy(sweep: Path, facts: Facts) -> str:
         )
         for name in names
     ]
-    save("hierarchy", paired_dots(entries, ("flat", "cascade"), "hierarchy"))
+    save("hierarchy", paired_dots(drawn(entries), ("flat", "cascade"), "hierarchy"))
     rows = [
         [title, percent(e["first"]), percent(e["second"]), percent(e["difference"], sign="+")] for title, e in entries
     ]
@@ -196,7 +197,7 @@ def rates(sweep: Path, facts: Facts) -> str:
     """Learning rates on the original report's validation images."""
     result = json.loads((sweep / "sweep.json").read_text())
     facts["rates"] = {"trials": result["trials"], "choice": result["choice"]}
-    save("rates", sweep_content(sweep, result)["dots"])
+    save("rates", str(settings_figure(Sweep.from_json(result))))
     of = {trial["name"]: trial for trial in result["trials"]}
     rows = []
     for settings, runs in trials(sweep).items():
@@ -267,7 +268,7 @@ def augmentation(sweep: Path, facts: Facts) -> str:
             (name, {"first": none, "second": got["mean"]["accuracy"], "difference": got["difference"]["accuracy"]})
         )
     facts["augmentation"] = found
-    save("augmentation", paired_dots(entries[1:], ("none", "with it"), "augmentation"))
+    save("augmentation", paired_dots(drawn(entries[1:]), ("none", "with it"), "augmentation"))
     header = ["augmentation", "validation %", "test accuracy %, by seed", "mean", "balanced"]
     return markdown([*header, "against none, points"], rows)
 
@@ -292,6 +293,11 @@ def crossval(folder: Path, facts: Facts) -> str:
     return (
         markdown(["", "images", "accuracy %", "balanced %", *(f"recall {k} %" for k in labels)], rows) + f"\n\n{text}"
     )
+
+
+def drawn(entries: list[tuple[str, Facts]]) -> list[tuple[str, Paired]]:
+    """Measures as figures take them."""
+    return [(title, Paired.model_validate(entry)) for title, entry in entries]
 
 
 def save(name: str, drawing: str) -> None:

@@ -94,7 +94,7 @@ def coverage(patients: int, kind: str, ill: int | float, effect: float, runs: in
             "recall": proportion(called, sick, people).as_json(),
             "precision": proportion(sick, called, people).as_json(),
             "AUROC": auroc_estimate(score, sick, people).as_json(),
-            "paired difference": pairs["accuracy"]["difference"],
+            "paired difference": pairs.accuracy.difference.as_json(),
         }
         for name, entry in found.items():
             if entry["low"] is not None:
@@ -132,7 +132,7 @@ def equal_accuracy(runs: int = 500) -> Iterator[Row]:
             won = np.where(generator.random(patients) < 0.05 * 20 * 0.4 / 0.95, 1.0, 0.0)
             gained, many = np.where(large, lost, won), np.where(large, 20.0, 1.0)
             tests = sign_flip_if_exchangeable(gained, many), studentised_bootstrap(gained, many, resamples=999)
-            rejected += [test["p_value"] < 0.05 for test in tests]
+            rejected += [test.p_value < 0.05 for test in tests]
         now = f"{percent(rejected[1] / runs)} (sign-flip {percent(rejected[0] / runs)})"
         yield "E12", f"equal accuracy rejected at 5 %, {patients} patients of 1 or 20 images", before, now
 

@@ -64,7 +64,7 @@ def two_sided(kind: str, side: str, ill: int = 150, healthy: int = 200, runs: in
         lower = certified_threshold(with_it, ALPHA, sure)
         assert lower is not None
         try:
-            upper = certify_upper(with_it, {"normal": without}, asked, sure, lower)["threshold"]
+            upper = certify_upper(with_it, {"normal": without}, asked, sure, lower).threshold
         except CertificateError:  # nothing is promised, and so nothing is broken
             continue
         made += 1

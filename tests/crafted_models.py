@@ -51,7 +51,7 @@ def metadata_entry(key, value):
     return field(14, field(1, key.encode()) + field(2, value))
 
 
-def sealed(about, model):
+def assembled(about, model):
     """A file with a right checksum, whatever is in it; metadata as a mapping or as bytes."""
     text = about if isinstance(about, bytes) else json.dumps(about).encode()
     body = metadata_entry(METADATA, text) + (model if isinstance(model, bytes) else model.SerializeToString())

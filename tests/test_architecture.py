@@ -23,6 +23,7 @@ LEVEL = {
     "files": 0,
     "text": 0,
     "recipes": 0,
+    "documents": 1,
     "progress": 1,
     "outputs": 1,
     "templating": 1,

@@ -13,9 +13,12 @@ import pytest
 from hilum.earlier import KEYS, OPTIONS, RECIPE, VALUES, arguments_of_today, current
 from hilum.errors import RunError
 from hilum.evaluation.certificate_check import open_certificate
+from hilum.evaluation.comparison import Comparison
+from hilum.evaluation.crossval import CrossValidation
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import HISTORY, open_run
+from hilum.training.sweep import Sweep
 
 ARCHIVE = Path(__file__).parent / "formats" / "0.1.0.tar.xz"
 SWEPT = "lr=0.01,0.001 select=misses reflect=true smallest_val=5 epochs=2 validate_every=1 batch_size=16"
@@ -67,7 +70,7 @@ def test_a_run_is_opened(old):
         ]
     assert run.environment.data.data_argument == "/tmp/fmt/data"
     certificate = open_certificate(old / "run" / "certificate.json", run)
-    assert (certificate["false_negative_rate"], certificate["threshold"]) == (0.5, 0.2234)
+    assert (certificate.false_negative_rate, certificate.threshold) == (0.5, 0.2234)
 
 
 def test_a_run_is_evaluated_with_the_probabilities_of_then(old, phantoms, hilum):
@@ -117,7 +120,7 @@ def test_a_certificate_is_made_with_the_option_of_before(old, phantoms, hilum):
     result = hilum("certify", old / "run", phantoms, "--miss-rate", 0.5, "--confidence=0.5", check=0)
     assert sum("--miss-rate" in line for line in result.stderr.splitlines()) == 1
     made = open_certificate(old / "run" / "certificate.json", open_run(old / "run"))
-    assert (made["false_negative_rate"], made["threshold"]) == (0.5, 0.2234)
+    assert (made.false_negative_rate, made.threshold) == (0.5, 0.2234)
 
 
 def test_a_model_file_gives_the_answers_of_then(old, phantoms, hilum):
@@ -149,6 +152,17 @@ def test_a_sweep_is_continued_under_the_names_of_then(old, phantoms, hilum):
     assert [trial["best"]["val_false_negatives"] for trial in now["trials"]] == [
         trial["best"]["val_misses"] for trial in before["trials"]
     ]
+
+
+def test_comparisons_sweeps_and_cross_validations_are_read(old):
+    compared = Comparison.read(old / "compare" / "comparison.json", "hilum compare")
+    assert (compared.positive_label, compared.runs[0].hierarchy) == ("infected/covid", "cascade")
+    assert compared.rules["most_probable"].accuracy.first.value == 0.4
+    swept = Sweep.read(old / "sweep" / "sweep.json", "hilum sweep")
+    assert (swept.monitor, swept.choice) == ("false_negatives", {"training.lr": 0.001})
+    assert swept.groups[0].mean.val_false_negatives == 1
+    pooled = CrossValidation.read(old / "cv" / "crossval.json", "hilum crossval").pooled
+    assert (pooled.n_images, pooled.positive_label) == (86, "infected/covid")
 
 
 def test_predictions_of_a_cross_validation_are_read_and_known_to_be_whole(old):

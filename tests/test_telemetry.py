@@ -139,9 +139,9 @@ def test_a_prediction_connects_to_nobody_and_leaves_nothing(watch):
 
 @pytest.mark.timeout(120)
 def test_a_model_of_somebody_else_is_tried_in_as_much_silence(watch):
-    from crafted_models import facts, network, sealed
+    from crafted_models import assembled, facts, network
 
-    (watch.places["work"] / "m.onnx").write_bytes(sealed(facts(), network()))
+    (watch.places["work"] / "m.onnx").write_bytes(assembled(facts(), network()))
     watch.run(sys.executable, "-m", "hilum", "predict", "data", "--model", "m.onnx", "--json", "answers.json")
     assert watch.noted("network") == []
     assert watch.left("home") == watch.left("tmp") == watch.written_elsewhere() == set()

@@ -19,6 +19,12 @@ KEPT = HERE / "snapshots"
 ENTRY = re.compile(r"^## (.+)\n", re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w.]*\w)")
 CHANGING = (
+    (
+        re.compile(
+            r"^[A-Z][a-z ]+: [\d,]+ of [\d,]+(?: in [\d.]+ s| {2}).*\n?|^[A-Z][a-z ]+: [\d,]+ of [\d,]+\n", re.M
+        ),
+        "",
+    ),
     (re.compile(r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}\b"), "HASH"),
     (re.compile(r"\b\d+\.\d+ s\b"), "N s"),
     (re.compile(r"\b\d+(\.\d+){2,}\b"), "VERSION"),

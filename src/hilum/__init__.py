@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hilum.api.audits import Audit, audit
+    from hilum.api.comparisons import Comparison, compare
     from hilum.api.datasets import open_dataset
     from hilum.api.evaluations import Evaluation, evaluate
+    from hilum.api.exports import export
     from hilum.api.model import Model, load
     from hilum.api.runs import Run, open_run
+    from hilum.api.series import CrossValidation, Sweep, cross_validate, sweep
     from hilum.api.trainings import train
     from hilum.data.dataset import Table as Dataset
     from hilum.errors import HilumError
@@ -31,6 +34,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Audit",
+    "Comparison",
+    "CrossValidation",
     "Dataset",
     "Evaluation",
     "HilumError",
@@ -38,12 +43,17 @@ __all__ = [
     "Prediction",
     "Recipe",
     "Run",
+    "Sweep",
     "audit",
+    "compare",
+    "cross_validate",
     "evaluate",
+    "export",
     "load",
     "load_recipe",
     "open_dataset",
     "open_run",
+    "sweep",
     "train",
 ]
 
@@ -58,10 +68,13 @@ os.environ.update(SILENT)
 
 _MODULES = {
     "hilum.api.audits": ("Audit", "audit"),
+    "hilum.api.comparisons": ("Comparison", "compare"),
     "hilum.api.datasets": ("open_dataset",),
     "hilum.api.evaluations": ("Evaluation", "evaluate"),
+    "hilum.api.exports": ("export",),
     "hilum.api.model": ("Model", "load"),
     "hilum.api.runs": ("Run", "open_run"),
+    "hilum.api.series": ("CrossValidation", "Sweep", "cross_validate", "sweep"),
     "hilum.api.trainings": ("train",),
     "hilum.data.dataset": ("Dataset",),
     "hilum.errors": ("HilumError",),

@@ -177,7 +177,7 @@ def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, s
     found = audit(seed_cxr.parent / "darkcovidnet")
     snapshot(found.findings[0].message)
     console = Console(width=80, file=io.StringIO())
-    console.print(audit_lines(found.report.to_json()))
+    console.print(audit_lines(found.report))
     screen = console.file.getvalue()
     assert screen.count("\n") <= 50
     for clause in ("does not prove", "the file, not the lungs", "the disease from the"):
@@ -192,13 +192,13 @@ def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, s
 
 def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):
     found = audit(faulty[0])
-    groups = grouped(found.report.to_json()["findings"])
-    assert [finding for together in groups for finding in together] == found.report.to_json()["findings"]
-    said = [(together[0]["check"], together[0]["severity"], together[0]["remedy"]) for together in groups]
+    groups = grouped(found.findings)
+    assert [finding for together in groups for finding in together] == found.findings
+    said = [(together[0].check, together[0].severity, together[0].remedy) for together in groups]
     assert all(a != b for a, b in itertools.pairwise(said) if a[2])
     page = write_audit_page(tmp_path, found).read_text()
     articles = [part.split("<p>")[1].split("</p>")[0] for part in page.split("<article")[1:]]
-    assert [html.unescape(text) for text in articles] == [together[0]["message"] for together in groups]
+    assert [html.unescape(text) for text in articles] == [together[0].message for together in groups]
     evidence = evidence_of(found, [f for f in found.findings if f.check == "duplicates"][:1])
     shown = {picture.caption.partition(": ")[0] for picture in evidence.pictures}  # behind it: how it was changed
     assert shown >= {faulty[1]["copy"], faulty[1]["of"]}

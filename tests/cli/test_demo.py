@@ -5,7 +5,7 @@ import pytest
 from hilum.cli import demo
 from hilum.cli.demo import run_demo
 from hilum.errors import RunError, TableError
-from hilum.evaluation.ledger import read_ledger
+from hilum.evaluation.ledger import Access, read_ledger
 from hilum.training.recipe import load_recipe as load
 
 
@@ -81,8 +81,8 @@ def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_pat
     assert "'infected/covid'" in result.injected.message
     assert (tmp_path / "demo" / "audit" / "audit.html").exists()
     assert not [finding for finding in result.audit.findings if finding.severity == "error"]
-    assert result.evaluation.access["confirmatory"]
-    assert len(read_ledger(tmp_path / "demo" / "ledger.jsonl").of("access")) == 1
+    assert result.evaluation.access.confirmatory
+    assert len(read_ledger(tmp_path / "demo" / "ledger.jsonl").of(Access)) == 1
     assert not (own_cache / "ledger.jsonl").exists()  # simulated patients do not belong among real ones
 
 

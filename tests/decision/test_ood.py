@@ -51,10 +51,10 @@ def reference(n=200, dimensions=16, level=0.05, seed=0):
         features[known].astype(np.float16),
         grey[known],
         np.sort(feature_distances(features[held_back], features[known], 5)),
-        np.sort(poses.nonconformity(limits["wrong"])),
+        np.sort(poses.nonconformity(limits.wrong)),
         neighbours=5,
         level=level,
-        **limits,
+        **vars(limits),
     )
 
 
@@ -105,9 +105,9 @@ def of_pictures(make):
     grey, there = layouts(make(200, 1)), layouts(make(200, 2))
     poses = Poses.of(grey, there, 5)
     limits = boundaries(poses, Poses.of(shuffled(grey), there, 5))
-    distances = np.sort(poses.nonconformity(limits["wrong"]))
+    distances = np.sort(poses.nonconformity(limits.wrong))
     unit = np.eye(16)[:1].repeat(200, 0)
-    return Reference(unit, layouts(make(200, 2)), np.zeros(200), distances, neighbours=5, level=0.05, **limits)
+    return Reference(unit, layouts(make(200, 2)), np.zeros(200), distances, neighbours=5, level=0.05, **vars(limits))
 
 
 def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
@@ -256,18 +256,18 @@ def test_the_stated_rate_varies_over_calibration_sets_as_simulated(patients):
         place = np.sort(generator.random(patients))
         rates.append(1 - place[-least] + place[least - 1])
     found = stated_rate(patients, level)
-    assert found["mean"] == pytest.approx(np.mean(rates), abs=0.003)
-    assert found["mean"] <= level + 1e-9
-    assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(rates, [0.05, 0.95])), abs=0.006)
-    assert found["beyond"] == pytest.approx(np.mean(np.array(rates) > 2 * level), abs=0.015)
+    assert found.mean == pytest.approx(np.mean(rates), abs=0.003)
+    assert found.mean <= level + 1e-9
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(rates, [0.05, 0.95])), abs=0.006)
+    assert found.beyond == pytest.approx(np.mean(np.array(rates) > 2 * level), abs=0.015)
 
 
 def test_fewer_calibration_patients_than_keep_the_rate_within_a_factor_of_two_are_refused():
     """E8: with 39, which were accepted, it is above 10 % in 8.8 %."""
-    assert stated_rate(39, 0.05)["beyond"] == pytest.approx(0.0876, abs=1e-4)
+    assert stated_rate(39, 0.05).beyond == pytest.approx(0.0876, abs=1e-4)
     assert fewest_patients(0.05) == 46
-    assert all(stated_rate(n, 0.05)["beyond"] <= 0.05 for n in range(46, 3000))
-    assert stated_rate(10, 0.05)["beyond"] == 1.0
+    assert all(stated_rate(n, 0.05).beyond <= 0.05 for n in range(46, 3000))
+    assert stated_rate(10, 0.05).beyond == 1.0
 
 
 def test_abstention_is_counted_by_patient_too():

@@ -12,6 +12,7 @@ from hilum.evaluation.certificate_check import measure_certificate, verdict_of
 from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.triage import claim_at_most, decide
+from made_certificates import certificate
 
 LABELS = ("normal", "covid")
 
@@ -23,11 +24,6 @@ def predictions(scores, truth, patients):
     return Predictions(LABELS, paths, tuple(patients), np.asarray(truth, np.int64), probabilities)
 
 
-def certificate(**more):
-    facts = {"group": "covid", "members": ["covid"], "threshold": 0.2, "false_negative_rate": 0.05, "confidence": 0.95}
-    return {**facts, "reference": {"group": [0.5], "others": [0.1]}, "seal": "", **more}
-
-
 def test_a_threshold_or_two_make_two_outcomes_or_three():
     one, two = OperatingPoint("covid", ("covid",), 0.2), OperatingPoint("covid", ("covid",), 0.2, 0.7)
     scores = (0.0, np.nextafter(0.2, 0), 0.2, np.nextafter(0.7, 0), 0.7, 1.0)
@@ -35,7 +31,8 @@ def test_a_threshold_or_two_make_two_outcomes_or_three():
     assert [triage(two, score) for score in scores] == ["clear", "clear", "read", "read", "flag", "flag"]
     assert {triage(two, score, "strange") for score in scores} == {"abstain"}
     assert triage(None, 0.9) == "undecided"
-    assert OperatingPoint.of({"group": "covid", "members": ["covid"], "threshold": 0.2}) == one
+    assert certificate(threshold=0.2).operating_point == one
+    assert certificate(threshold=0.2, upper_threshold=0.7).operating_point == two
 
 
 @pytest.mark.parametrize(
@@ -92,7 +89,7 @@ def test_patients_are_counted_once_by_all_their_images():
     assert (found.cleared, found.below.count) == (1, 3)
     values = {name: share.value for name, share in found.sensitivity.given().items()}
     assert values == {"recall_abstentions_positive": 0.8, "recall_abstentions_negative": 0.2, "selective_recall": 0.5}
-    decisions = decide(given, certificate(upper_threshold=0.8), reasons)
+    decisions = decide(given, OperatingPoint("covid", ("covid",), 0.2, 0.8), reasons)
     assert decisions.patients == ("flag", "flag", "clear", "abstain", "abstain", "abstain", "read", "flag")
     assert decisions.images == ("flag", "clear", "clear", "abstain", "clear", "abstain", "read", "flag")
 
@@ -151,8 +148,8 @@ def test_a_certificate_holds_where_its_patients_are_counted_again():
     generator = np.random.default_rng(1)
     given = predictions(generator.beta(3, 1, 400), [1] * 400, map(str, range(400)))
     facts = certificate_of(given, "covid", ["covid"], false_negative_rate=0.05, confidence=0.95)
-    again = measure_certificate({**facts, "seal": ""}, given)
-    assert again.below.count == again.cleared == facts["false_negatives"]
+    again = measure_certificate(facts, given)
+    assert again.below.count == again.cleared == facts.false_negatives
 
 
 @pytest.mark.parametrize(("flagged", "verdict"), [(0, "shown"), (10, "not shown"), (30, "refuted")])

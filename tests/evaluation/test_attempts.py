@@ -12,11 +12,12 @@ from PIL import Image
 from hilum.errors import CertificateError, LedgerError
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
 from hilum.evaluation.certificate import UpperSide, allowed_rank
-from hilum.evaluation.certificate_check import seal
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.ledger import read_ledger
+from hilum.evaluation.ledger import Granted, Refusal, read_ledger
 from hilum.evaluation.temperature import Calibration
+from hilum.evaluation.triage_schema import Certificate
 from hilum.progress import Progress
 from hilum.report.page import page_content, write_report
 from hilum.training.recipe import load_recipe
@@ -81,8 +82,8 @@ class Told(Progress):
 
 def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(runs, book, refuses):
     first, second = runs
-    made = certify(first, false_negative_rate=0.15).facts
-    assert made["rank"] == allowed_rank(made["n_patients"], 0.15, 0.95)
+    made = certify(first, false_negative_rate=0.15).certificate
+    assert made.rank == allowed_rank(made.n_patients, 0.15, 0.95)
     before = (first.path / "certificate.json").read_bytes()
     for run, asked in (
         (first, {"false_negative_rate": 0.2}),
@@ -94,10 +95,10 @@ def test_a_second_certificate_on_the_same_patients_is_refused_whatever_differs(r
         assert str(book) in str(refused.value)
     assert (first.path / "certificate.json").read_bytes() == before
     assert not (second.path / "certificate.json").exists()
-    kinds = [entry["kind"] for entry in read_ledger(book).entries]
+    kinds = [entry.kind for entry in read_ledger(book).entries]
     assert kinds == ["ledger", "images", "attempt", "result", "refusal", "refusal", "refusal"]
     assert (
-        certify(first, false_negative_rate=0.15, split="test", confidence=0.8).facts["ledger"]["number"] == 1
+        certify(first, false_negative_rate=0.15, split="test", confidence=0.8).certificate.ledger.number == 1
     )  # other patients
 
 
@@ -110,11 +111,11 @@ def test_the_same_attempt_again_gives_the_same_file_and_spends_nothing(runs, boo
 
 
 def test_planned_attempts_share_delta_over_models(runs, refuses):
-    made = [certify(run, false_negative_rate=0.15, attempts=2).facts for run in runs]
-    assert [facts["ledger"]["number"] for facts in made] == [1, 2]
-    assert [facts["confidence"] for facts in made] == [0.95, 0.95]
+    made = [certify(run, false_negative_rate=0.15, attempts=2).certificate for run in runs]
+    assert [facts.ledger.number for facts in made] == [1, 2]
+    assert [facts.confidence for facts in made] == [0.95, 0.95]
     for facts in made:
-        assert facts["rank"] == allowed_rank(facts["n_patients"], 0.15, 0.975)
+        assert facts.rank == allowed_rank(facts.n_patients, 0.15, 0.975)
     with refuses(CertificateError, "spent"):
         certify(runs[0], false_negative_rate=0.2)
 
@@ -125,8 +126,8 @@ def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_take
     assert "299" in numbers(refused.value.message)  # 0.99 ** 299 is below 0.05
     with refuses(CertificateError, "too-few-patients"):
         certify(runs[0], false_negative_rate=0.05, attempts=10)
-    assert not read_ledger(book).of("attempt")
-    assert certify(runs[0], false_negative_rate=0.15).facts["ledger"]["planned"] == 1
+    assert not read_ledger(book).of(Granted)
+    assert certify(runs[0], false_negative_rate=0.15).certificate.ledger.planned == 1
 
 
 @pytest.mark.parametrize(
@@ -140,8 +141,8 @@ def test_a_refusal_for_too_few_patients_spends_nothing_and_says_what_a_plan_take
 def test_too_few_for_the_upper_side_spend_nothing_either(runs, book, upper, code, refuses):
     with refuses(CertificateError, code):
         certify(runs[0], false_negative_rate=0.15, upper=upper)
-    assert not read_ledger(book).of("attempt")
-    assert certify(runs[0], false_negative_rate=0.15).facts["ledger"]["number"] == 1
+    assert not read_ledger(book).of(Granted)
+    assert certify(runs[0], false_negative_rate=0.15).certificate.ledger.number == 1
 
 
 def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(runs, refuses):
@@ -149,7 +150,7 @@ def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(r
         evaluate(run, split="calibration")
     with refuses(CertificateError, "seen-scores"):
         certify(runs[0], false_negative_rate=0.15)
-    assert certify(runs[0], false_negative_rate=0.15, attempts=2).facts["ledger"]["planned"] == 2
+    assert certify(runs[0], false_negative_rate=0.15, attempts=2).certificate.ledger.planned == 2
 
 
 def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_over(runs, tmp_path, refuses):
@@ -161,12 +162,12 @@ def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_ov
     assert any("third.jsonl lacked the attempt" in line for line in told.lines)
     file = runs[0].path / "certificate.json"
     facts = json.loads(file.read_text())
-    old = seal({key: value for key, value in facts.items() if key not in ("ledger", "seal")})
-    file.write_text(json.dumps(old))
+    old = Certificate.model_validate({key: value for key, value in facts.items() if key not in ("ledger", "seal")})
+    file.write_text(json.dumps(with_checksum(old).as_json()))
     with refuses(CertificateError, "spent"):
         certify(runs[0], false_negative_rate=0.2, ledger=tmp_path / "fourth.jsonl")
-    again = certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "fourth.jsonl").facts
-    assert again["threshold"] == facts["threshold"]
+    again = certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "fourth.jsonl").certificate
+    assert again.threshold == facts["threshold"]
 
 
 def test_places_that_a_lost_ledger_held_stay_taken(runs, tmp_path, refuses):
@@ -180,13 +181,13 @@ def test_places_that_a_lost_ledger_held_stay_taken(runs, tmp_path, refuses):
 def test_what_lost_plans_spent_stays_spent(runs, tmp_path, refuses):
     """The certificate at hand states 90 % for itself and for one that is lost: at 90 % nothing is left."""
     certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "lost.jsonl")
-    second = certify(runs[0], false_negative_rate=0.2, confidence=0.9, ledger=tmp_path / "lost.jsonl").facts
-    assert second["ledger"]["spent_before"] == pytest.approx(0.05)
+    second = certify(runs[0], false_negative_rate=0.2, confidence=0.9, ledger=tmp_path / "lost.jsonl").certificate
+    assert second.ledger.spent_before == pytest.approx(0.05)
     with refuses(CertificateError, "spent"):
         certify(runs[0], false_negative_rate=0.25, confidence=0.9, ledger=tmp_path / "new.jsonl")
-    again = certify(runs[0], false_negative_rate=0.2, confidence=0.9, ledger=tmp_path / "new.jsonl").facts
-    assert again["threshold"] == second["threshold"]
-    assert again["ledger"]["spent_before"] == pytest.approx(0.05)
+    again = certify(runs[0], false_negative_rate=0.2, confidence=0.9, ledger=tmp_path / "new.jsonl").certificate
+    assert again.threshold == second.threshold
+    assert again.ledger.spent_before == pytest.approx(0.05)
 
 
 def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch, refuses):
@@ -194,8 +195,8 @@ def test_scores_that_are_no_numbers_give_the_place_back(runs, book, monkeypatch,
         broken.setattr(Calibration, "applied_to", lambda self, plain, run: plain * np.nan)
         with refuses(CertificateError, "not-a-number"):
             certify(runs[0], false_negative_rate=0.15)
-    assert certify(runs[1], false_negative_rate=0.15).facts["ledger"]["number"] == 1
-    assert [entry["kind"] for entry in read_ledger(book).entries].count("void") == 1
+    assert certify(runs[1], false_negative_rate=0.15).certificate.ledger.number == 1
+    assert [entry.kind for entry in read_ledger(book).entries].count("void") == 1
 
 
 def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeypatch, refuses):
@@ -205,24 +206,24 @@ def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeyp
         raise CertificateError(reason)
 
     with monkeypatch.context() as broken:
-        broken.setattr("hilum.evaluation.certify.certificate_of", refuse)
+        broken.setattr("hilum.evaluation.certification_patients.certificate_of", refuse)
         with pytest.raises(CertificateError) as refused:
             certify(runs[0], false_negative_rate=0.15)
     assert refused.value.message.startswith(reason)
     with refuses(CertificateError, "spent"):
         certify(runs[1], false_negative_rate=0.15)
-    assert read_ledger(book).of("refusal")[0]["reason"] == reason
+    assert read_ledger(book).of(Refusal)[0].reason == reason
 
 
 def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same(runs, snapshot):
     first, second = runs
     found = evaluate(first)
     before = (found.folder / "metrics.json").read_bytes()
-    assert (found.access["access"], found.access["models"], found.access["confirmatory"]) == (1, 1, True)
+    assert (found.access.access, found.access.models, found.access.confirmatory) == (1, 1, True)
     other = evaluate(second).access
-    assert (other["access"], other["models"], other["confirmatory"]) == (2, 2, False)
+    assert (other.access, other.models, other.confirmatory) == (2, 2, False)
     again = evaluate(first)
-    assert (again.access["access"], again.access["models"], again.access["confirmatory"]) == (1, 2, True)
+    assert (again.access.access, again.access.models, again.access.confirmatory) == (1, 2, True)
     assert (found.folder / "metrics.json").read_bytes() == before
     items = {run: next(i for i in page_content(run).checklist if i.number == 13) for run in (first, second)}
     assert [item.state for item in items.values()] == ["PASS", "UNKNOWN"]
@@ -235,34 +236,43 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
 
 def test_a_later_certificate_on_its_patients_is_said_by_evaluations_of_the_earlier_one(runs):
     certify(runs[0], false_negative_rate=0.15)
-    assert evaluate(runs[0]).access["joint"] is None
+    assert evaluate(runs[0]).access.joint is None
     certify(runs[1], false_negative_rate=0.15, confidence=0.9)
     found = evaluate(runs[0])
-    assert found.access["joint"] == pytest.approx(0.9)
+    assert found.access.joint == pytest.approx(0.9)
     assert joint_sentence(found.access) in page_content(runs[0]).evaluations[0].notes
-    assert evaluate(runs[1]).access["joint"] is None  # it states that confidence itself
+    assert evaluate(runs[1]).access.joint is None  # it states that confidence itself
 
 
 def test_images_shared_with_other_data_were_seen(runs, trained, tmp_path):
     shutil.copytree(trained / "data" / "test" / LABELS[1], tmp_path / "other" / LABELS[1])
     shutil.copytree(trained / "data" / "calibration" / LABELS[0], tmp_path / "other" / LABELS[0])
-    assert evaluate(runs[0], tmp_path / "other").access["access"] == 1
-    assert evaluate(runs[1]).access["access"] == 2
-    assert evaluate(runs[1], split="val").access == {}
+    assert evaluate(runs[0], tmp_path / "other").access.access == 1
+    assert evaluate(runs[1]).access.access == 2
+    assert evaluate(runs[1], split="val").access is None
 
 
 def test_evaluations_of_before_are_not_forgotten(runs, tmp_path):
     folder = runs[0].path / "evaluation" / "test"
     folder.mkdir(parents=True)
     (folder / "looks.json").write_text('{"looks": 7}')
-    assert read_access(folder)["unrecorded"] == 7
+    assert read_access(folder).unrecorded == 7
     for _ in range(2):
         access = evaluate(runs[0]).access
-        assert (access["access"], access["confirmatory"], access["unrecorded"]) == (1, False, 7)
+        assert (access.access, access.confirmatory, access.unrecorded) == (1, False, 7)
     other = evaluate(runs[1]).access
-    assert (other["access"], other["unrecorded"]) == (2, 0)
+    assert (other.access, other.unrecorded) == (2, 0)
     moved = evaluate(runs[1], ledger=tmp_path / "new.jsonl").access
-    assert (moved["access"], moved["confirmatory"]) == (2, False)  # it is not the first one in a new ledger, either
+    assert (moved.access, moved.confirmatory) == (2, False)  # it is not the first one in a new ledger, either
+
+
+def test_an_access_log_of_other_types_is_said_and_written_anew(runs):
+    folder = runs[0].path / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    (folder / "access_log.json").write_text('{"access": "first", "models": 1}')
+    assert "not as hilum writes it" in access_sentence(read_access(folder))
+    assert evaluate(runs[0]).access.access == 1
+    assert read_access(folder).confirmatory
 
 
 def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs, book, refuses, snapshot):
@@ -271,10 +281,10 @@ def test_with_a_damaged_ledger_nothing_is_certified_and_evaluations_say_so(runs,
     with refuses(LedgerError, "changed"):
         certify(runs[0], false_negative_rate=0.15)
     found = evaluate(runs[0])
-    snapshot(found.access["note"])
-    assert {"3"} <= numbers(found.access["note"])
-    assert found.access["access"] == 1  # as it was known before
-    assert not found.access["confirmatory"]
+    snapshot(found.access.note)
+    assert {"3"} <= numbers(found.access.note)
+    assert found.access.access == 1  # as it was known before
+    assert not found.access.confirmatory
     assert found.metrics.n_images == 36
 
 
@@ -283,7 +293,7 @@ def test_where_nobody_may_write_nothing_is_certified_and_evaluations_go_on(runs,
     place = tmp_path / "file" / "ledger.jsonl"
     with refuses(LedgerError, "unwritable"):
         certify(runs[0], false_negative_rate=0.15, ledger=place)
-    snapshot(evaluate(runs[0], ledger=place).access["note"])
+    snapshot(evaluate(runs[0], ledger=place).access.note)
 
 
 def test_the_command_shows_what_was_done(runs, book, hilum, tmp_path):

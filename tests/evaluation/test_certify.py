@@ -232,4 +232,4 @@ def test_no_patient_with_it_is_refused(refuses):
 
 def test_of_a_network_that_says_the_same_of_everyone_everyone_is_flagged():
     facts = certificate_of(predictions(), LABELS[1], [LABELS[1]], false_negative_rate=0.1, confidence=0.95)
-    assert (facts["threshold"], facts["false_negatives"], facts["n_patients"]) == (0.5, 0, 100)
+    assert (facts.threshold, facts.false_negatives, facts.n_patients) == (0.5, 0, 100)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hilum.errors import RunError
-from hilum.evaluation.comparison import align, compare, measure_pair
+from hilum.evaluation.comparison import Comparison, align, compare
+from hilum.evaluation.differences import measure_pair
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
@@ -46,7 +47,8 @@ def test_two_runs_are_evaluated_and_compared(runs):
     first, second = runs
     result = compare(first, second)
     facts = json.loads((result.folder / "comparison.json").read_text())
-    assert facts == result.facts
+    assert facts == result.comparison.to_json()
+    assert Comparison.from_json(facts) == result.comparison
     assert result.folder == second.path / "comparison" / "flat"
     metrics = [evaluate(run).metrics for run in runs]
     found = facts["rules"]["most_probable"]
@@ -75,13 +77,13 @@ def test_more_seeds_have_to_be_seeds_of_the_same_methods(runs, tmp_path, refuses
 
 
 def test_a_run_does_not_differ_from_itself(runs):
-    facts = compare(runs[0], runs[0]).facts
-    for found in facts["rules"].values():
-        for entry in (found["accuracy"], found["balanced_accuracy"], *found["recall"].values()):
-            assert [entry["difference"][end] for end in ("value", "low", "high")] == [0, 0, 0]
-        assert found["mcnemar"]["p_value"] == found["patients"]["p_value"] == 1.0
-        assert found["patients"]["smallest_significant"] is None
-    assert facts["same_answers"]
+    facts = compare(runs[0], runs[0]).comparison
+    for found in facts.rules.values():
+        for entry in (found.accuracy, found.balanced_accuracy, *found.recall.values()):
+            assert (entry.difference.value, entry.difference.low, entry.difference.high) == (0, 0, 0)
+        assert found.mcnemar.p_value == found.patients.p_value == 1.0
+        assert found.patients.smallest_significant is None
+    assert facts.same_answers
 
 
 def test_an_evaluation_of_other_weights_is_not_believed(runs):
@@ -103,11 +105,9 @@ def test_an_evaluation_of_other_files_is_not_believed(runs, tmp_path, snapshot):
     image.write_bytes(next((tmp_path / "data" / "test" / "infected" / "covid").iterdir()).read_bytes())
     snapshot(evaluate(first).metrics.data.notes[0])
     image.write_bytes(kept)
-    facts = compare(first, second).facts
-    assert facts["notes"] == []
-    assert facts["rules"]["most_probable"]["accuracy"]["first"] == pytest.approx(
-        evaluate(first).metrics.accuracy.as_json()
-    )
+    facts = compare(first, second).comparison
+    assert facts.notes == []
+    assert facts.rules["most_probable"].accuracy.first == evaluate(first).metrics.accuracy
 
 
 def test_damaged_results_are_made_anew(runs):
@@ -115,7 +115,7 @@ def test_damaged_results_are_made_anew(runs):
     (first.path / "evaluation" / "test").mkdir(parents=True)
     for file in (first.path / "evaluation" / "test" / "metrics.json", first.path / "calibration.json"):
         file.write_text("[]")
-    assert compare(first, second).facts["n_images"] == 36
+    assert compare(first, second).comparison.n_images == 36
 
 
 def test_comparisons_do_not_overwrite_each_other(runs, tmp_path):
@@ -134,7 +134,7 @@ def test_comparisons_do_not_overwrite_each_other(runs, tmp_path):
 def test_a_label_that_is_also_a_folder_has_no_tree():
     labels = ("normal", "infected", "infected/covid")
     facts = measure_pair(*(predictions(seed, labels=labels) for seed in (0, 5)))
-    assert facts["rule_effect"] is None
+    assert facts.rule_effect is None
 
 
 def test_runs_on_different_images_are_refused(runs, write_dataset, tmp_path, tiny, refuses):
@@ -152,9 +152,9 @@ def test_other_files_under_the_same_names_are_refused(runs, write_dataset, tmp_p
 
 
 def test_splits_that_were_chosen_by_are_named(runs):
-    facts = compare(*runs, split="val").facts
-    assert len(facts["notes"]) == 2
-    assert "optimistic" in facts["notes"][0]
+    facts = compare(*runs, split="val").comparison
+    assert len(facts.notes) == 2
+    assert "optimistic" in facts.notes[0]
 
 
 def test_order_and_names_of_columns_do_not_matter():
@@ -187,26 +187,25 @@ def test_network_and_rule_are_told_apart():
     """A flat network, and the same probabilities read down the tree: only the rule differs."""
     first = predictions(sharpness=0.6, n=400)
     facts = measure_pair(first, first, same=True)
-    flat, tree = (facts["rules"][rule]["accuracy"]["first"]["value"] for rule in ("most_probable", "down_the_tree"))
+    flat, tree = (facts.rules[rule].accuracy.first.value for rule in ("most_probable", "down_the_tree"))
     assert flat != tree
-    effect = facts["rule_effect"][0]["accuracy"]["difference"]["value"]
+    effect = facts.rule_effect[0].accuracy.difference.value
     assert effect == pytest.approx(tree - flat)
-    assert (
-        facts["rules"]["down_the_tree"]["recall"]["normal"]["first"]["value"]
-        < (facts["rules"]["most_probable"]["recall"]["normal"]["first"]["value"])
+    assert facts.rules["down_the_tree"].recall["normal"].first.value < (
+        facts.rules["most_probable"].recall["normal"].first.value
     )  # two infections together outweigh normal
 
 
 def test_labels_without_nesting_have_one_rule():
     facts = measure_pair(*(predictions(seed, labels=("a", "b", "c")) for seed in (0, 5)))
-    assert list(facts["rules"]) == ["most_probable"]
-    assert facts["rule_effect"] is None
+    assert list(facts.rules) == ["most_probable"]
+    assert facts.rule_effect is None
 
 
 def test_a_better_classifier_is_found_better():
     facts = measure_pair(predictions(0, 300), predictions(9, 300, sharpness=3.0))
-    found = facts["rules"]["most_probable"]
-    assert found["accuracy"]["difference"]["low"] > 0
-    assert found["patients"]["p_value"] < 1e-6
+    found = facts.rules["most_probable"]
+    assert found.accuracy.difference.low > 0
+    assert found.patients.p_value < 1e-6
     alone = measure(predictions(9, 300, sharpness=3.0))
-    assert found["accuracy"]["second"] == alone.accuracy.as_json()
+    assert found.accuracy.second == alone.accuracy

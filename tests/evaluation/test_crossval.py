@@ -14,8 +14,8 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.evaluation.accesses import read_access
-from hilum.evaluation.crossval import assign_folds, crossval, pool, spread_over_folds
-from hilum.evaluation.ledger import ledger_file, read_ledger
+from hilum.evaluation.crossval import CrossValidation, assign_folds, crossval, pool, spread_over_folds
+from hilum.evaluation.ledger import Access, ledger_file, read_ledger
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
@@ -27,15 +27,16 @@ pytestmark = pytest.mark.usefixtures("few_trees")
 @pytest.fixture
 def done(write_dataset, tmp_path, tiny):
     root = write_dataset(splits=("train", "test"), patients=9)
-    return crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=2"]), folds=3)
+    crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=2"]), folds=3)
+    return tmp_path / "cv"
 
 
 def test_every_image_is_tested_once_and_every_patient_in_one_fold(done):
-    pooled = read_predictions(done.folder / "predictions.csv")
+    pooled = read_predictions(done / "predictions.csv")
     assert len(set(pooled.paths)) == len(pooled.paths) == 2 * 3 * 9 * 2
     folds = defaultdict(set)
     for number in (1, 2, 3):
-        run = open_run(done.folder / f"fold-{number}")
+        run = open_run(done / f"fold-{number}")
         sides = defaultdict(set)
         for row in run.rows:
             sides[row.patient_id].add(row.split)
@@ -48,15 +49,16 @@ def test_every_image_is_tested_once_and_every_patient_in_one_fold(done):
 
 
 def test_its_folds_are_one_model_to_the_ledger(done):
-    accesses = [read_access(done.folder / f"fold-{number}" / "evaluation" / "test") for number in (1, 2, 3)]
-    assert [access["access"] for access in accesses] == [1, 1, 1]
-    assert all(access["confirmatory"] for access in accesses)
-    assert len({entry["model"] for entry in read_ledger(ledger_file()).of("access")}) == 1
+    accesses = [read_access(done / f"fold-{number}" / "evaluation" / "test") for number in (1, 2, 3)]
+    assert [access.access for access in accesses] == [1, 1, 1]
+    assert all(access.confirmatory for access in accesses)
+    assert len({entry.model for entry in read_ledger(ledger_file()).of(Access)}) == 1
 
 
 def test_the_pooled_figures_are_those_of_all_predictions(done, snapshot):
-    result = json.loads((done.folder / "crossval.json").read_text())
-    again = measure(read_predictions(done.folder / "predictions.csv"), positive_label="infected/covid")
+    result = json.loads((done / "crossval.json").read_text())
+    assert CrossValidation.from_json(result).to_json() == result
+    again = measure(read_predictions(done / "predictions.csv"), positive_label="infected/covid")
     assert result["pooled"]["accuracy"] == again.accuracy.as_json()
     assert result["pooled"]["n_images"] == sum(fold["n_images"] for fold in result["per_fold"]) == 108
     confusion = np.sum([fold["confusion"] for fold in result["per_fold"]], axis=0)
@@ -74,27 +76,27 @@ def test_the_interval_over_folds_is_the_published_one():
     values = [0.81, 0.78, 0.86, 0.80, 0.83]
     found = spread_over_folds(values)
     scale = np.std(values, ddof=1) * np.sqrt(1 / 5 + 1 / 4)
-    assert (found["low"], found["high"]) == pytest.approx(stats.t.interval(0.95, 4, np.mean(values), scale))
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 4, np.mean(values), scale))
 
 
 def test_resuming_keeps_what_is_done(done, tmp_path, tiny, refuses):
     root = tmp_path / "data"
     recipe = load_recipe("compact", [*tiny, "epochs=2"])
-    before = json.loads((done.folder / "crossval.json").read_text())
-    kept = (done.folder / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns
+    before = json.loads((done / "crossval.json").read_text())
+    kept = (done / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns
     with refuses(RunError, "in-the-way"):
-        crossval(root, done.folder, recipe, folds=3)
+        crossval(root, done, recipe, folds=3)
     for gone in ("crossval.json", "predictions.csv", "fold-2/checkpoints/last.safetensors", "fold-3/environment.json"):
-        (done.folder / gone).unlink()
-    (done.folder / "fold-3" / "checkpoints" / "last.safetensors").unlink()
+        (done / gone).unlink()
+    (done / "fold-3" / "checkpoints" / "last.safetensors").unlink()
     root = root.rename(tmp_path / "moved")  # and the data lie elsewhere now
-    after = crossval(root, done.folder, recipe, folds=3, resume=True).result
-    assert after["pooled"]["confusion"] == before["pooled"]["confusion"]
+    after = crossval(root, done, recipe, folds=3, resume=True)
+    assert after.pooled.confusion == before["pooled"]["confusion"]
     for number in (1, 2):
-        assert not open_run(done.folder / f"fold-{number}").environment.resumed
-    assert (done.folder / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns == kept
+        assert not open_run(done / f"fold-{number}").environment.resumed
+    assert (done / "fold-1" / "checkpoints" / "best.safetensors").stat().st_mtime_ns == kept
     with refuses(RecipeError, "other-choices"):
-        crossval(root, done.folder, recipe, folds=4, resume=True)
+        crossval(root, done, recipe, folds=4, resume=True)
     with refuses(RunError, "nothing-to-continue"):
         crossval(root, tmp_path / "none", recipe, resume=True)
 
@@ -112,10 +114,10 @@ def test_folds_of_other_patients_are_not_put_together(done, tmp_path, tiny, refu
     """Without the check some images would be tested twice and others never."""
     table = tmp_path / "data" / "metadata.csv"
     table.write_text(table.read_text().replace("normal-3", "normal-2"))
-    shutil.rmtree(done.folder / "fold-3")
+    shutil.rmtree(done / "fold-3")
     with refuses(RecipeError, "other-choices"):
-        crossval(tmp_path / "data", done.folder, load_recipe("compact", [*tiny, "epochs=2"]), folds=3, resume=True)
-    part = read_predictions(done.folder / "fold-1" / "evaluation" / "test" / "predictions.csv")
+        crossval(tmp_path / "data", done, load_recipe("compact", [*tiny, "epochs=2"]), folds=3, resume=True)
+    part = read_predictions(done / "fold-1" / "evaluation" / "test" / "predictions.csv")
     with refuses(RunError, "tested-twice"):
         pool([part, part])
 
@@ -142,14 +144,14 @@ def test_changed_copies_share_a_fold(write_dataset, tmp_path, tiny, snapshot):
     root = write_dataset(labels=("normal", "covid"), patients=9, images=1, metadata=False)
     for file in sorted((root / "train" / "covid").iterdir())[:6]:
         Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file.with_stem(f"{file.stem}-mirrored"))
-    done = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=1"]), folds=3)
+    result = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=1"]), folds=3)
     for fold in (1, 2, 3):
         sides = defaultdict(set)
-        for row in open_run(done.folder / f"fold-{fold}").rows:
+        for row in open_run(tmp_path / "cv" / f"fold-{fold}").rows:
             sides[row.path.replace("-mirrored", "")].add(row.split)
         assert all(len(found) == 1 for found in sides.values())
-    assert done.result["audit"]["checked"]["leakage"]["pictures"] == 0
-    snapshot("\n".join(done.result["notes"]))
+    assert result.audit["checked"]["leakage"]["pictures"] == 0
+    snapshot("\n".join(result.notes))
 
 
 def test_folds_are_stratified_and_depend_on_the_seed(write_dataset):
@@ -165,7 +167,7 @@ def test_folds_are_stratified_and_depend_on_the_seed(write_dataset):
 def test_unknown_patients_and_unreadable_files_are_said(write_dataset, tmp_path, tiny, snapshot):
     root = write_dataset(patients=9, metadata=False)
     next((root / "train" / "normal").iterdir()).write_bytes(b"no image")
-    result = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=1"]), folds=3).result
-    snapshot("\n".join(result["notes"]))
-    assert len(result["pooled"]["unreadable"]) == 1
-    assert result["pooled"]["n_images"] == 53
+    result = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=1"]), folds=3)
+    snapshot("\n".join(result.notes))
+    assert len(result.pooled.unreadable) == 1
+    assert result.pooled.n_images == 53

@@ -54,9 +54,9 @@ def test_two_perfect_classifiers_may_differ_and_one_does_not_differ_from_itself(
     some = perfect()
     other = some.probabilities * 0.9 + 0.1 / 3
     found = paired_auroc(some.truth, some.probabilities, other, LABELS, some.clusters)["normal"]
-    assert found["difference"]["low"] < -0.1 < 0.1 < found["difference"]["high"]
-    same = paired_auroc(some.truth, some.probabilities, some.probabilities, LABELS, some.clusters)
-    assert [same["normal"]["difference"][end] for end in ("value", "low", "high")] == [0, 0, 0]
+    assert found.difference.low < -0.1 < 0.1 < found.difference.high
+    same = paired_auroc(some.truth, some.probabilities, some.probabilities, LABELS, some.clusters)["normal"].difference
+    assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_predictive_values_of_many_patients_are_as_sure_as_they_make_them():

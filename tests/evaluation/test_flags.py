@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hilum.decision.operating_point import OperatingPoint
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.triage import flags
 
@@ -26,6 +27,5 @@ def test_where_no_label_is_known_nothing_is_called_so():
     assert not flagged.any()
 
 
-def test_a_certificate_decides_where_there_is_one():
-    certificate = {"group": "2", "members": ["2"], "threshold": 0.5}
-    assert flags(PREDICTIONS, certificate, None, ())[1].tolist() == [False, False, True]
+def test_the_operating_point_decides_where_there_is_one():
+    assert flags(PREDICTIONS, OperatingPoint("2", ("2",), 0.5), None, ())[1].tolist() == [False, False, True]

@@ -11,9 +11,25 @@ import pytest
 
 from hilum.errors import LedgerError, UsageError
 from hilum.evaluation import ledger as module
-from hilum.evaluation.ledger import digest_of_set, image_set, ledger_file, open_ledger, place_of, read_ledger
+from hilum.evaluation.ledger import (
+    Access,
+    Beginning,
+    Granted,
+    ImageList,
+    Refusal,
+    digest_of_set,
+    image_set,
+    ledger_file,
+    open_ledger,
+    place_of,
+    read_ledger,
+)
 
 HASHES = [f"{number:064x}"[::-1] for number in range(50)]
+
+
+def access(model):
+    return Access(images="x", model=model, run="r", data="d", split="test", least=0, unrecorded=0)
 
 
 @pytest.fixture
@@ -23,7 +39,7 @@ def book(tmp_path):
     with open_ledger(file) as ledger:
         ledger.add_images(image_set(HASHES))
         for number in range(4):
-            ledger.add("access", model=f"model {number}", images="x")
+            ledger.add(access(f"model {number}"))
     return file
 
 
@@ -33,8 +49,8 @@ def lines_of(file):
 
 def test_what_is_written_is_read_again(book):
     ledger = read_ledger(book)
-    assert [entry["n"] for entry in ledger.entries] == [1, 2, 3, 4, 5, 6]
-    assert [entry["model"] for entry in ledger.of("access")] == [f"model {number}" for number in range(4)]
+    assert [entry.n for entry in ledger.entries] == [1, 2, 3, 4, 5, 6]
+    assert [entry.model for entry in ledger.of(Access)] == [f"model {number}" for number in range(4)]
     images = image_set(HASHES)
     assert ledger.images(digest_of_set(images)) == images
     assert ledger.images("another") == frozenset()
@@ -88,6 +104,17 @@ def test_an_entry_that_was_edited_and_hashed_anew_does_not_fit_the_next_one(book
         read_ledger(book)
 
 
+@pytest.mark.parametrize("changes", [{"model": 3}, {"least": "many"}, {"images": None}, {"kind": ["access"]}])
+def test_an_entry_whose_hash_is_right_and_whose_types_are_not_is_named(book, changes):
+    lines = lines_of(book)
+    entry = json.loads(lines[-1]) | changes
+    book.write_text("".join([*lines[:-1], module._line(entry | {"hash": module._hash(entry)}).decode()]))
+    module._head(book).unlink()
+    with pytest.raises(LedgerError) as caught:
+        read_ledger(book)
+    assert (caught.value.code, caught.value.path) == ("no-entry", book)
+
+
 def test_whole_lines_missing_at_the_end_are_found(book, refuses):
     whole = lines_of(book)
     book.write_text("".join(whole[:4]))
@@ -103,7 +130,7 @@ def test_whole_lines_missing_at_the_end_are_found(book, refuses):
 def test_a_ledger_of_others_in_its_place_is_found(book, tmp_path, refuses):
     with open_ledger(tmp_path / "other.jsonl") as other:
         for number in range(9):
-            other.add("access", model=f"another {number}", images="y")
+            other.add(access(f"another {number}"))
     book.write_bytes((tmp_path / "other.jsonl").read_bytes())
     with refuses(LedgerError, "lines-missing"):
         read_ledger(book)
@@ -113,7 +140,7 @@ def test_a_process_that_died_between_entry_and_head_leaves_a_good_ledger(book):
     head = book.with_name("ledger.jsonl.head")
     before = head.read_text()
     with open_ledger(book) as ledger:
-        ledger.add("access", model="last", images="x")
+        ledger.add(access("last"))
     head.write_text(before)
     assert len(read_ledger(book).entries) == 7
 
@@ -133,7 +160,7 @@ def test_a_ledger_that_grows_while_it_is_read_is_no_damaged_one(book, monkeypatc
         if file == book:
             monkeypatch.undo()
             with open_ledger(book) as opened:
-                opened.add("access", model="meanwhile", images="x")
+                opened.add(access("meanwhile"))
         return found
 
     monkeypatch.setattr(ledger, "read_whole", read_and_add)
@@ -180,7 +207,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(book, monkeypatch, refuses):
     for write in (full, none_left):
         monkeypatch.setattr(module.os, "write", write)
         with refuses(LedgerError, "unwritable"), open_ledger(book) as ledger:
-            ledger.add("access", model="m", images="x")
+            ledger.add(access("m"))
         assert book.read_bytes() == before
     monkeypatch.undo()
     assert len(read_ledger(book).entries) == 6
@@ -213,16 +240,16 @@ from pathlib import Path
 from hilum.data.dataset import Row
 from hilum.data.dataset import Table
 from hilum.errors import CertificateError
-from hilum.evaluation.attempts import reserve
+from hilum.evaluation.attempts import Claim, reserve
+from hilum.evaluation.triage_schema import CertifiedModel
 
 table = Table(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:016x}".ljust(64, "0")) for n in range(9)))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(20):
-    model = {"weights_sha256": f"{sys.argv[2]} {number}"}
-    claim = {"model": model, "group": "ill", "members": ["ill"], "false_negative_rate": 0.1, "confidence": 0.95}
+    claim = Claim("ill", ("ill",), 0.1, 0.95, CertifiedModel(weights_sha256=f"{sys.argv[2]} {number}"))
     try:
-        print(reserve(Path(sys.argv[1]), table, claim, run=Path("run"), attempts=50).facts["number"])
+        print(reserve(Path(sys.argv[1]), table, claim, run=Path("run"), attempts=50).ledger.number)
     except CertificateError:
         pass
 """
@@ -248,15 +275,15 @@ def test_of_processes_at_once_as_many_have_a_place_as_there_are(tmp_path):
     assert [process.returncode for process in started] == [0] * 4
     assert granted == [*range(1, 51)]
     ledger = read_ledger(file)
-    assert len(ledger.of("attempt")) == 50
-    assert len(ledger.of("refusal")) == 30
-    assert len(ledger.of("images")) == 1
+    assert len(ledger.of(Granted)) == 50
+    assert len(ledger.of(Refusal)) == 30
+    assert len(ledger.of(ImageList)) == 1
 
 
 def test_without_room_for_the_head_the_ledger_is_as_it_was(tmp_path, monkeypatch):
     file = tmp_path / "ledger.jsonl"
     with open_ledger(file) as ledger:
-        ledger.add("ledger", format=1, hilum="0")
+        ledger.add(Beginning(format=1, hilum="0"))
     before = file.read_bytes()
 
     def full(*_, **__):
@@ -264,7 +291,7 @@ def test_without_room_for_the_head_the_ledger_is_as_it_was(tmp_path, monkeypatch
 
     monkeypatch.setattr("hilum.evaluation.ledger.save_json", full)
     with open_ledger(file) as ledger, pytest.raises(LedgerError):
-        ledger.add("note", text="x")
+        ledger.add(access("x"))
     assert file.read_bytes() == before
 
 
@@ -282,7 +309,7 @@ def test_a_ledger_is_a_file_of_hilum(tmp_path):
 def test_a_ledger_whose_first_line_is_damaged_is_no_mistake_of_the_user(tmp_path):
     file = tmp_path / "ledger.jsonl"
     with open_ledger(file) as ledger:
-        ledger.add("access", run="r")
+        ledger.add(access("x"))
     file.write_bytes(b"x" + file.read_bytes()[1:])
     with pytest.raises(LedgerError):
         read_ledger(ledger_file(file))

@@ -160,7 +160,7 @@ def test_the_way_through_evaluate_is_straight_and_reads_the_split_once(run, call
     assert set(metrics.subgroups) == {"source", "age", "view"}  # hospital is the source
     assert way.climbs == []
     assert len(set(way.modules)) <= 20, way.modules
-    assert len(way.returns) <= 17, way.modules  # 15 are asked: two came with merged modules
+    assert len(way.returns) <= 15, way.modules
 
 
 def as_written_before(run):

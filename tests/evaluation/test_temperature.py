@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from hilum.evaluation.certificate_check import seal
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.stats.calibration import (
@@ -22,6 +22,7 @@ from hilum.stats.calibration import (
 from hilum.stats.metrics import log_loss
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
+from made_certificates import certificate
 
 pytestmark = pytest.mark.usefixtures("few_trees")
 
@@ -228,7 +229,8 @@ def test_temperatures_of_the_version_before_are_kept_where_a_certificate_was_mad
     kept = {"scheme": 1, "temperatures": before, "weights_sha256": run.environment.weights_sha256}
     file.write_text(json.dumps(kept))
     model = {"weights_sha256": run.environment.weights_sha256, "temperatures": before if certified else now}
-    (run.path / "certificate.json").write_text(json.dumps(seal({"model": model, **POINT})))
+    made = with_checksum(certificate(**POINT, model=model))
+    (run.path / "certificate.json").write_text(json.dumps(made.as_json()))
     found = calibrate(run)
     assert found.temperatures == (before if certified else now)
     assert ("certificate" in found.note) == certified

@@ -72,8 +72,8 @@ def test_a_threshold_above_a_score_has_few_digits_and_does_not_flag_it(score):
 def test_above_1_nobody_is_flagged():
     ill, healthy = drawn()
     facts = certified(ill, np.where(healthy > 0.01, 1.0, healthy))
-    assert facts["upper_threshold"] > 1
-    assert facts["outcomes"]["group"]["flag"] == 0
+    assert facts.upper_threshold > 1
+    assert facts.outcomes.group["flag"] == 0
 
 
 @pytest.mark.parametrize("healthy", [60, 100, 181])
@@ -92,7 +92,7 @@ def test_the_upper_threshold_is_the_next_above_mapies(healthy):
     )
     controller.calibrate(scores[:, None], np.zeros(healthy, int))
     rank = allowed_rank(healthy, 0.1, 0.975)
-    threshold = certify_upper(np.ones(1), {"normal": scores}, SPECIFIC, 0.975, 0.0)["threshold"]
+    threshold = certify_upper(np.ones(1), {"normal": scores}, SPECIFIC, 0.975, 0.0).threshold
     assert threshold == above(np.sort(scores)[-rank])
     assert np.min(controller.valid_predict_params) in candidates[max(0, rank - 2) : rank]
 
@@ -104,12 +104,12 @@ def test_mapies_controller_of_many_classes_accepts_the_pair_of_thresholds(rate):
     mapie, risks = (pytest.importorskip(f"mapie.risk_control{name}") for name in ("", ".risks"))
     ill, healthy = drawn(300, 300)
     facts = certified(ill, healthy, UpperSide("specificity", 1 - rate, None, ("normal",)))
-    lower, upper = facts["threshold"], facts["upper_threshold"]
+    lower, upper = facts.threshold, facts.upper_threshold
     cleared = risks.ClassSpecificRisk(1, lambda y, p: p == 0, lambda y, p: y == 1, higher_is_better=False)
     flagged = risks.ClassSpecificRisk(0, lambda y, p: p == 1, lambda y, p: y == 0, higher_is_better=False)
     # MAPIE rounds a count up, and so may be one patient more careful: one step back on either side it agrees.
-    steps = [np.sort(ill)[facts["rank"] - 2], above(np.sort(healthy)[-facts["upper"]["rank"] + 1])]
-    too_far = [np.sort(ill)[facts["rank"]] + 1e-9, np.sort(healthy)[-facts["upper"]["rank"] - 1]]
+    steps = [np.sort(ill)[facts.rank - 2], above(np.sort(healthy)[-facts.upper.rank + 1])]
+    too_far = [np.sort(ill)[facts.rank] + 1e-9, np.sort(healthy)[-facts.upper.rank - 1]]
     for pair, accepted in ((steps, True), ([too_far[0], upper], False), ([lower, too_far[1]], False)):
         controller = mapie.MultiClassificationLTTController(
             lambda x, low, high: np.where(x[:, 0] < low, 0, np.where(x[:, 0] >= high, 1, 2)),
@@ -151,34 +151,34 @@ def test_a_ppv_at_the_prevalence_of_the_sample_is_one_that_mapie_accepts():
 def test_without_an_upper_side_the_certificate_is_that_of_one_threshold():
     ill, healthy = drawn()
     one, two = certified(ill, healthy, None), certified(ill, healthy)
-    assert one["rank"] == allowed_rank(200, 0.05, 0.95)
-    assert two["rank"] == allowed_rank(200, 0.05, split_confidence(0.95, two_sided=True)) < one["rank"]
-    assert (one["upper"], one["upper_threshold"], one["outcomes"]["group"]["read"]) == (None, None, 0)
-    assert one["lower_confidence"] == 0.95
-    assert two["threshold"] < two["upper_threshold"]
+    assert one.rank == allowed_rank(200, 0.05, 0.95)
+    assert two.rank == allowed_rank(200, 0.05, split_confidence(0.95, two_sided=True)) < one.rank
+    assert (one.upper, one.upper_threshold, one.outcomes.group["read"]) == (None, None, 0)
+    assert one.lower_confidence == 0.95
+    assert two.threshold < two.upper_threshold
 
 
 def test_outcomes_are_counted_and_thresholds_that_cross_leave_nobody_between():
     ill, healthy = drawn()
     facts = certified(ill, healthy)
-    group, low, high = facts["outcomes"]["group"], facts["threshold"], facts["upper_threshold"]
+    group, low, high = facts.outcomes.group, facts.threshold, facts.upper_threshold
     assert (group["clear"], group["flag"]) == ((ill < low).sum(), (ill >= high).sum())
     assert group["read"] == ((ill >= low) & (ill < high)).sum() > 0
-    assert facts["read"]["covid"]["value"] == group["read"] / len(ill)
-    assert facts["read"]["normal"]["low"] <= facts["read"]["normal"]["value"] <= facts["read"]["normal"]["high"]
-    assert facts["outcomes"]["others"]["normal"]["flag"] == (healthy >= high).sum() < facts["upper"]["rank"]
+    assert facts.read["covid"].value == group["read"] / len(ill)
+    assert facts.read["normal"].low <= facts.read["normal"].value <= facts.read["normal"].high
+    assert facts.outcomes.others["normal"]["flag"] == (healthy >= high).sum() < facts.upper.rank
     apart = certified(0.9 + ill / 20, healthy / 20)
-    assert apart["upper_threshold"] == apart["threshold"]
-    assert apart["upper"]["raised"]
-    assert apart["outcomes"]["group"]["read"] == apart["outcomes"]["others"]["normal"]["read"] == 0
+    assert apart.upper_threshold == apart.threshold
+    assert apart.upper.raised
+    assert apart.outcomes.group["read"] == apart.outcomes.others["normal"]["read"] == 0
 
 
 def test_only_healthy_patients_certify_a_specificity_and_all_others_a_ppv(refuses):
     ill, healthy = drawn()
     sick = np.full(50, 0.99)
     specific = certified(ill, healthy, others=sick)
-    assert specific["upper"]["labels"] == ["normal"]
-    assert specific["upper_threshold"] == certified(ill, healthy)["upper_threshold"]
+    assert specific.upper.labels == ["normal"]
+    assert specific.upper_threshold == certified(ill, healthy).upper_threshold
     with refuses(CertificateError, "no-threshold"):
         certified(ill, healthy, UpperSide("ppv", 0.8, 0.2, ("normal",)), others=sick)
 
@@ -195,7 +195,7 @@ def test_a_ppv_is_bayes_theorem_of_exact_limits_and_all_thresholds_down_to_the_f
     assert set(shown) <= set(GRID[alone])
     assert {GRID[start >= GRID][0] for start in STARTS if alone[start >= GRID][0]} <= set(shown)
     facts = certified(ill, healthy, UpperSide("ppv", 0.5, 0.2, ("normal",)))
-    assert facts["upper_threshold"] == shown[shown >= facts["threshold"]].min()
+    assert facts.upper_threshold == shown[shown >= facts.threshold].min()
 
 
 def test_what_cannot_be_is_refused(refuses):
@@ -241,5 +241,5 @@ def test_what_a_certificate_was_asked_for_can_be_asked_again(upper):
     """As for the network in 8 bits, whose certificate is made by the same rule on the same patients."""
     ill, healthy = drawn(400, 400)
     facts = certified(ill, healthy, upper)
-    assert certified(ill, healthy, UpperSide.of(facts["upper"])) == facts
+    assert certified(ill, healthy, UpperSide.of(facts.upper)) == facts
     assert UpperSide.of(None) is None

@@ -10,20 +10,21 @@ import pytest
 import torch
 
 from hilum.data.cache import open_images
-from hilum.data.images import reduce
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.certificate import UpperSide, allowed_rank
-from hilum.evaluation.certificate_check import open_certificate, seal
+from hilum.evaluation.certificate_check import open_certificate, with_checksum
 from hilum.evaluation.certification_patients import certify_form
 from hilum.evaluation.certify import certify
 from hilum.evaluation.ood_reference import spread_over_labels
+from hilum.evaluation.triage_schema import Certificate, Upper
 from hilum.export.export import export
 from hilum.export.graph import OnnxSession, ServedGraph, to_onnx
 from hilum.export.quantise import inner_layers, loss, quantise
 from hilum.serving.explain import explain
 from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
+from made_certificates import changed
 
 MEAN, LARGEST = 0.01, 0.08  # of a probability; a network of 8 channels has less to average over than a real one
 KINDS = ("flat", "cascade", "vgg")
@@ -45,7 +46,7 @@ def int8_of(run_of, tmp_path_factory):
 def pixels_of(files, predictor):
     from hilum.data.images import read_picture
 
-    return np.stack([reduce(read_picture(file).pixels, **predictor.model_file.preprocessing) for file in files])
+    return np.stack([predictor.model_file.reduce(read_picture(file).pixels) for file in files])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,25 +156,25 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     data = write_dataset(patients=160, images=1, side=32)
     run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=2", "early_size=0"]))
     upper = UpperSide("specificity", 0.3, None, ("normal",))
-    made = certify(run, false_negative_rate=0.5, confidence=0.8, upper=upper).facts
+    made = certify(run, false_negative_rate=0.5, confidence=0.8, upper=upper).certificate
     model_file = export(run, tmp_path / "m.onnx", int8=True)
     carried = model_file.facts["certificate"]
     assert carried["model"]["form"] == "int8"
     assert {key: carried[key] for key in ("group", "false_negative_rate", "n_patients", "rank")} == {
-        key: made[key] for key in ("group", "false_negative_rate", "n_patients", "rank")
+        key: getattr(made, key) for key in ("group", "false_negative_rate", "n_patients", "rank")
     }
     # One attempt was planned, so that the second one on these patients lowers the confidence of both together.
     assert carried["confidence"] == pytest.approx(0.6)
-    assert carried["ledger"]["delta"] == pytest.approx(made["ledger"]["delta"])
-    assert "path" in made["ledger"]
+    assert carried["ledger"]["delta"] == pytest.approx(made.ledger.delta)
+    assert made.ledger.path
     assert "path" not in carried["ledger"]  # it would tell of the machine
     again = export(run, tmp_path / "again.onnx", int8=True).facts["certificate"]
     assert again == carried
     assert model_file.facts["operating_point"]["threshold"] == carried["threshold"]
     for key in ("threshold", "upper_threshold", "image_threshold"):
         assert model_file.facts["operating_point"][key] == carried[key] is not None
-    assert UpperSide.of(carried["upper"]) == upper
-    assert seal({key: value for key, value in carried.items() if key != "seal"}) == carried
+    assert UpperSide.of(Upper.model_validate(carried["upper"])) == upper
+    assert with_checksum(Certificate.model_validate(carried)).as_json() == carried
     (tmp_path / "c.json").write_text(json.dumps(carried))
     with refuses(CertificateError, "other-form"):  # it says nothing of the float network
         open_certificate(tmp_path / "c.json", run)
@@ -187,8 +188,8 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     assert model_file.facts["abstention"]["arrays"] != export(run, tmp_path / "f.onnx").facts["abstention"]["arrays"]
 
     session = OnnxSession(model_file.model)
-    for changed in ({"own": False}, {"digest": "other"}):
-        other = seal({**{k: v for k, v in made.items() if k != "seal"}, "data": {**made["data"], **changed}})
+    for other_data in ({"own": False}, {"digest": "other"}):
+        other = changed(made, data=made.data.as_json() | other_data)
         found, why = certify_form(run, other, images, session.probabilities, {})
         assert found is None
         assert "not in force" in why
@@ -203,11 +204,11 @@ def test_a_planned_place_keeps_the_confidence_of_the_8_bits(write_dataset, tiny,
 
     data = write_dataset(patients=150, images=1, side=32)
     run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1", "early_size=0"]))
-    made = certify(run, false_negative_rate=0.5, confidence=0.8, attempts=2).facts
+    made = certify(run, false_negative_rate=0.5, confidence=0.8, attempts=2).certificate
     carried = export(run, tmp_path / "m.onnx", int8=True).facts["certificate"]
-    assert [facts["confidence"] for facts in (made, carried)] == [0.8, 0.8]
-    assert [facts["ledger"]["number"] for facts in (made, carried)] == [1, 2]
-    assert made["rank"] == carried["rank"] == allowed_rank(made["n_patients"], 0.5, 0.9)
+    assert (made.confidence, carried["confidence"]) == (0.8, 0.8)
+    assert (made.ledger.number, carried["ledger"]["number"]) == (1, 2)
+    assert made.rank == carried["rank"] == allowed_rank(made.n_patients, 0.5, 0.9)
 
 
 class Shallow(torch.nn.Module):

@@ -114,13 +114,13 @@ def ledgers() -> list[bytes]:
     import tempfile
     from pathlib import Path
 
-    from hilum.evaluation.ledger import image_set, open_ledger
+    from hilum.evaluation.ledger import Access, image_set, open_ledger
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ledger.jsonl"
         with open_ledger(file) as ledger:
             digest = ledger.add_images(image_set(["ab" * 32, "cd" * 32]))
-            ledger.add("access", digest=digest, run="r")
+            ledger.add(Access(images=digest, model="m", run="r", data="d", split="test", least=0, unrecorded=0))
         return [file.read_bytes()]
 
 

@@ -110,7 +110,7 @@ def recipe() -> Iterator[Run]:
 @contextmanager
 def model() -> Iterator[Run]:
     """Model files whose checksum is right: the metadata are anything, the network is sound."""
-    from crafted_models import network, sealed
+    from crafted_models import assembled, network
     from hilum.serving.predictor import Predictor
 
     sound = network().SerializeToString()
@@ -118,7 +118,7 @@ def model() -> Iterator[Run]:
 
     def run(content: bytes) -> bool:
         try:
-            answer = Predictor(sealed(content, sound)).predict(pixels)
+            answer = Predictor(assembled(content, sound)).predict(pixels)
         except ModelFileError:
             return False
         found = list(answer.probabilities.values())
@@ -158,7 +158,7 @@ def ledger() -> Iterator[Run]:
                 found = read_ledger(file)
             except LedgerError:
                 return False
-            texts = [json.dumps(entry, sort_keys=True, separators=(",", ":")) for entry in found.entries]
+            texts = [json.dumps(entry.written(), sort_keys=True, separators=(",", ":")) for entry in found.entries]
             assert content == "".join(f"{text}\n" for text in texts).encode()  # nothing is in it that was not read
             return True
 
@@ -289,9 +289,9 @@ CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 
 
 def _model_file() -> bytes:
-    from crafted_models import facts, network, sealed
+    from crafted_models import assembled, facts, network
 
-    return sealed(facts(), network())
+    return assembled(facts(), network())
 
 
 def corpus(name: str) -> list[Path]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hilum.evaluation.comparison import measure_pair
 from hilum.evaluation.crossval import SHARED, pool, spread_over_folds
+from hilum.evaluation.differences import measure_pair
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import Recipe
@@ -64,7 +64,7 @@ def comparison(
         for k, name in enumerate(names)
     ]
     positive_label = next((label for label in first.labels if label == "infected/covid"), None)
-    return {"runs": runs, "positive_label": positive_label, "notes": [], **measure_pair(first, second)} | more
+    return {"runs": runs, "positive_label": positive_label, "notes": [], **measure_pair(first, second).as_json()} | more
 
 
 def crossval(
@@ -86,7 +86,7 @@ def crossval(
         "pooled": {"name": "pooled", "split": "all", **pooled, "shared": SHARED, "data": data, "unreadable": []},
         "per_fold": per_fold,
         "spread": {
-            name: spread_over_folds(values)
+            name: spread_over_folds(values).as_json()
             for name in ("accuracy", "balanced_accuracy")
             for values in ([fold[name]["value"] for fold in per_fold],)
         },

@@ -9,6 +9,7 @@ import pytest
 from made_results import LABELS, comparison, predictions
 from reading_pages import Page, assert_self_contained, table_after
 
+from hilum.evaluation.comparison import Comparison
 from hilum.evaluation.differences import gains_over_seeds
 from hilum.report.comparison_page import write_comparison_page
 from hilum.report.comparison_text import most_changed, verdict
@@ -20,7 +21,16 @@ NOTHING = {"value": None, "low": None, "high": None}
 
 
 def html_of(folder: Path, facts: dict[str, Any]) -> str:
-    return write_comparison_page(folder, facts).read_text(encoding="utf-8")
+    return write_comparison_page(folder, Comparison.from_json(facts)).read_text(encoding="utf-8")
+
+
+def told(facts: dict[str, Any]) -> str:
+    return verdict(Comparison.from_json(facts))
+
+
+def changed(facts: dict[str, Any]) -> str:
+    comparison = Comparison.from_json(facts)
+    return most_changed(comparison, comparison.rules["most_probable"])
 
 
 @pytest.fixture
@@ -74,7 +84,7 @@ def test_no_difference_is_called_so(tmp_path: Path, snapshot: Snapshot) -> None:
 def test_the_verdict_names_the_better_one_and_how_surely(first: float, second: float, words: str) -> None:
     facts = comparison(predictions(right=first), predictions(right=second, seed=7))
     difference = facts["rules"]["most_probable"]["accuracy"]["difference"]["value"]
-    assert words.format(f"{abs(100 * difference):.1f}") in verdict(facts)
+    assert words.format(f"{abs(100 * difference):.1f}") in told(facts)
 
 
 def test_equally_often_right_is_not_the_same_answers(snapshot: Callable[[str], None]) -> None:
@@ -82,7 +92,7 @@ def test_equally_often_right_is_not_the_same_answers(snapshot: Callable[[str], N
     swapped = np.eye(3)[[*((one.truth[:2] + 1) % 3), *one.truth[2:]]]
     other = np.eye(3)[[*one.truth[:2], *((one.truth[2:4] + 1) % 3), *one.truth[4:]]]
     facts = comparison(replace(one, probabilities=swapped), replace(one, probabilities=other))
-    snapshot(verdict(facts))
+    snapshot(told(facts))
 
 
 def test_what_changed_most_leads() -> None:
@@ -93,15 +103,15 @@ def test_what_changed_most_leads() -> None:
                        replace(first, probabilities=np.eye(3)[lost]))  # fmt: skip
     found = facts["rules"]["most_probable"]
     assert found["recall"]["infected/covid"]["second"]["value"] == 0
-    assert most_changed(facts, found).startswith("the sensitivity (recall) of infected/covid falls from 100.0 to 0.0 %")
-    assert verdict(facts).index("infected/covid") < verdict(facts).index("right")
+    assert changed(facts).startswith("the sensitivity (recall) of infected/covid falls from 100.0 to 0.0 %")
+    assert told(facts).index("infected/covid") < told(facts).index("right")
 
 
 def test_a_fall_of_the_positive_label_leads_before_a_larger_rise(facts: dict[str, Any]) -> None:
     found = facts["rules"]["most_probable"]
     found["recall"]["normal"]["difference"] = {"value": 0.5, "low": 0.4, "high": 0.6}
     found["recall"]["infected/covid"]["difference"] = {"value": -0.05, "low": -0.08, "high": -0.02}
-    said = most_changed(facts, found)
+    said = changed(facts)
     assert said.index("infected/covid falls") < said.index("normal rises")
 
 
@@ -109,7 +119,7 @@ def test_small_changes_do_not_lead(facts: dict[str, Any]) -> None:
     found = facts["rules"]["most_probable"]
     for entry in found["recall"].values():
         entry["difference"] = {"value": -0.2, "low": -0.5, "high": 0.1}
-    assert not most_changed(facts, found)
+    assert not changed(facts)
 
 
 def test_every_recipe_key_that_differs_is_listed(tmp_path: Path, facts: dict[str, Any], snapshot: Snapshot) -> None:
@@ -124,12 +134,26 @@ def test_every_recipe_key_that_differs_is_listed(tmp_path: Path, facts: dict[str
     snapshot(Page(html_of(tmp_path, facts | {"recipe_differences": []})).said_beside(unknown))
 
 
+def test_specificity_and_predictive_values_are_shown_unless_an_earlier_version_lacks_them(
+    tmp_path: Path, facts: dict[str, Any]
+) -> None:
+    found = facts["rules"]["most_probable"]
+    rows = table_after(html_of(tmp_path, facts), "Specificity, PPV and NPV")
+    assert len(rows) == 1 + 3 * len(LABELS)
+    assert rows[1][1] == f"{100 * found['specificity']['normal']['first']['value']:.1f} %"
+    assert rows[4][3] == signed(found["ppv"]["normal"]["difference"]["value"])
+    for rule in (*facts["rules"].values(), *facts["rule_effect"]):
+        for key in ("specificity", "ppv", "npv"):
+            del rule[key]
+    assert "Specificity" not in html_of(tmp_path, facts)
+
+
 def test_interval_and_p_may_disagree(facts: dict[str, Any], snapshot: Callable[[str], None]) -> None:
     found = facts["rules"]["most_probable"]
     found["accuracy"]["difference"] = {"value": 0.023, "low": -0.001, "high": 0.05}
     found["patients"]["p_value"] = 0.03
-    snapshot(verdict(facts))
-    assert {"2.3"} <= numbers(verdict(facts))
+    snapshot(told(facts))
+    assert {"2.3"} <= numbers(told(facts))
 
 
 def test_rule_and_network_are_told_apart(tmp_path: Path, facts: dict[str, Any]) -> None:
@@ -217,7 +241,7 @@ def test_range_and_p() -> None:
 
 def test_a_gain_over_seeds_is_shown_with_every_seed(tmp_path: Path, facts: dict[str, Any]) -> None:
     pairs = [(predictions(right=0.5, seed=k), predictions(right=0.9 - 0.1 * k, seed=k + 5)) for k in range(3)]
-    found = gains_over_seeds(pairs)
+    found = gains_over_seeds(pairs).as_json()
     html = html_of(tmp_path, facts | {"over_seeds": found})
     rows = table_after(html, "pairs of seeds</h2>")
     accuracy = found["accuracy"]

@@ -7,6 +7,7 @@ import pytest
 from made_results import LABELS, crossval, predictions
 from reading_pages import Page, assert_self_contained, table_after
 
+from hilum.evaluation.crossval import CrossValidation
 from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.crossval_page import write_crossval_page
 from hilum.stats.records import Interval
@@ -15,7 +16,7 @@ Snapshot = Callable[[str], None]
 
 
 def html_of(folder: Path, result: dict[str, Any]) -> str:
-    return write_crossval_page(folder, result).read_text(encoding="utf-8")
+    return write_crossval_page(folder, CrossValidation.from_json(result)).read_text(encoding="utf-8")
 
 
 @pytest.fixture

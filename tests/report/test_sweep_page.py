@@ -9,13 +9,14 @@ from reading_pages import Page, assert_self_contained, table_after
 
 from hilum.report.sweep_figures import Setting, is_wide, places, setting_colours
 from hilum.report.sweep_page import write_sweep_page
+from hilum.training.sweep import Sweep
 
 Snapshot = Callable[[str], None]
 RATES = [0.001, 0.01, 0.1]
 
 
 def html_of(folder: Path, result: dict[str, Any]) -> str:
-    return write_sweep_page(folder, result).read_text(encoding="utf-8")
+    return write_sweep_page(folder, Sweep.from_json(result)).read_text(encoding="utf-8")
 
 
 def setting(value: float | None, *, ended: bool = True) -> Setting:

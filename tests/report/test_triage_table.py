@@ -9,32 +9,14 @@ from hilum.evaluation.certificate_check import measure_certificate
 from hilum.evaluation.performance import measure
 from hilum.report.page import write_report
 from hilum.report.performance_page import triage_table
+from made_certificates import certificate
 
-CERTIFICATE = {
-    "group": LABELS[1],
-    "members": [LABELS[1]],
-    "threshold": 0.2,
-    "upper_threshold": 0.6,
-    "false_negative_rate": 0.05,
-    "confidence": 0.95,
-    "resampling_unit": "patients",
-    "upper": {
-        "kind": "specificity",
-        "bound": 0.9,
-        "labels": [LABELS[0]],
-        "threshold": 0.6,
-        "prevalence": None,
-        "confidence": 0.975,
-        "n_patients": 20,
-        "raised": False,
-    },
-    "reference": {"group": [0.5], "others": [0.1]},
-    "seal": "",
-    "n_patients": 20,
-    "false_negatives": 0,
-    "model": {},
-    "data": {"name": "x", "split": "calibration", "own": True, "digest": ""},
-}
+CERTIFICATE = certificate(
+    group=LABELS[1],
+    members=[LABELS[1]],
+    upper_threshold=0.6,
+    upper={"kind": "specificity", "bound": 0.9, "labels": [LABELS[0]], "threshold": 0.6},
+)
 
 
 def table_of(held):
@@ -51,7 +33,7 @@ def test_every_patient_is_in_one_cell_of_its_row():
     for _, patients, cells in table.rows:
         assert sum(count for count, _ in cells) == patients == 20
     assert table_of(None) is None
-    one = measure_certificate({**CERTIFICATE, "upper_threshold": None, "upper": None}, given)
+    one = measure_certificate(CERTIFICATE.model_copy(update={"upper_threshold": None, "upper": None}), given)
     assert table_of(one).heads == ["Flagged", "Cleared"]
 
 
@@ -60,7 +42,6 @@ def test_the_page_shows_it(make_run, snapshot):
     file = run / "evaluation" / "test" / "metrics.json"
     before = Page(write_report(run).read_text(encoding="utf-8"))
     held = measure_certificate(CERTIFICATE, predictions())
-    file.write_text(
-        json.dumps(json.loads(file.read_text()) | {"operating_point": held.as_json(), "certificate": CERTIFICATE})
-    )
+    more = {"operating_point": held.as_json(), "certificate": CERTIFICATE.as_json()}
+    file.write_text(json.dumps(json.loads(file.read_text()) | more))
     snapshot(Page(write_report(run).read_text(encoding="utf-8")).said_beside(before))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from crafted_models import FACTS, GRAPHS, POINT, constant, facts, network, sealed, slow
+from crafted_models import FACTS, GRAPHS, POINT, assembled, constant, facts, network, slow
 from hilum.errors import ImageError, ModelFileError
 from hilum.serving import session as trial
 from hilum.serving.explain import explain
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def test_the_model_that_the_others_are_made_from_answers():
-    answer = Predictor(sealed(facts(operating_point=POINT), network())).predict(PIXELS)
+    answer = Predictor(assembled(facts(operating_point=POINT), network())).predict(PIXELS)
     assert answer.probabilities == pytest.approx({"normal": 0.3, "bad": 0.7})
     assert answer.decision == "flag"
 
@@ -32,7 +32,7 @@ def test_the_model_that_the_others_are_made_from_answers():
 @pytest.mark.parametrize("kind", GRAPHS)
 def test_a_crafted_graph_is_one_error_within_ten_seconds(kind, tmp_path):
     file = tmp_path / "m.onnx"
-    file.write_bytes(sealed(facts(), GRAPHS[kind]()))
+    file.write_bytes(assembled(facts(), GRAPHS[kind]()))
     begin = time.monotonic()
     with pytest.raises(ModelFileError) as raised:
         Predictor(file).predict(PIXELS)
@@ -46,13 +46,13 @@ def test_a_network_that_takes_too_long_is_stopped(folded, monkeypatch, refuses):
     monkeypatch.setenv("HILUM_MODEL_SECONDS", "1")
     before = os.times()
     with refuses(ModelFileError, "unusable"):
-        Predictor(sealed(facts(), slow(folded=folded)))
+        Predictor(assembled(facts(), slow(folded=folded)))
     after = os.times()  # of processor time, which other work on this machine does not change
     assert after.children_user + after.children_system - before.children_user - before.children_system < 5
 
 
 def test_limits_can_be_raised_by_whoever_trusts_the_file(monkeypatch):
-    content = sealed(facts(), GRAPHS["eight gigabytes for an image"]())
+    content = assembled(facts(), GRAPHS["eight gigabytes for an image"]())
     monkeypatch.setattr(trial, "_ask", lambda content, request: request["seconds"] + request["mib"])
     monkeypatch.setenv("HILUM_MODEL_SECONDS", "100")
     monkeypatch.setenv("HILUM_MODEL_MIB", "-3")
@@ -60,9 +60,9 @@ def test_limits_can_be_raised_by_whoever_trusts_the_file(monkeypatch):
 
 
 def test_a_graph_is_tried_once_whatever_its_metadata(monkeypatch):
-    first = Predictor(sealed(facts(), network(row=(0.25, 0.75))))
+    first = Predictor(assembled(facts(), network(row=(0.25, 0.75))))
     monkeypatch.setattr(subprocess, "Popen", None)
-    second = Predictor(sealed(facts(name="other"), network(row=(0.25, 0.75))))
+    second = Predictor(assembled(facts(name="other"), network(row=(0.25, 0.75))))
     assert first.model_file.sha256 != second.model_file.sha256
     assert first.model_file.graph == second.model_file.graph
 
@@ -73,7 +73,7 @@ def test_the_model_that_comes_with_hilum_is_not_tried(monkeypatch):
 
 
 def test_images_are_given_in_the_numbers_that_were_tried(monkeypatch):
-    predictor = Predictor(sealed(facts(), network()))
+    predictor = Predictor(assembled(facts(), network()))
     given, run = [], predictor._session._run
     monkeypatch.setattr(
         predictor._session, "_run", lambda pixels, *rest: given.append(len(pixels)) or run(pixels, *rest)
@@ -97,7 +97,7 @@ BAD_ROWS = {
 @pytest.mark.parametrize("kind", BAD_ROWS)
 @pytest.mark.parametrize("point", [None, POINT])
 def test_what_is_no_probability_is_an_error_and_no_decision(kind, point, snapshot):
-    predictor = Predictor(sealed(facts(operating_point=point), network(row=BAD_ROWS[kind])))
+    predictor = Predictor(assembled(facts(operating_point=point), network(row=BAD_ROWS[kind])))
     answers = list(predictor.predict_many([PIXELS, PIXELS.T]))
     assert [(answer.decision, answer.label, dict(answer.probabilities)) for answer in answers] == [("", "", {})] * 2
     snapshot("\n".join(answer.error for answer in answers))
@@ -109,7 +109,7 @@ def test_what_is_no_probability_is_an_error_and_no_decision(kind, point, snapsho
 
 @pytest.mark.parametrize("row", [(0.3, 0.7), (1, 0), (0.3003, 0.7003), (1.0000005, 0)])
 def test_rounding_is_no_error(row):
-    answer = Predictor(sealed(facts(), network(row=row))).predict(PIXELS)
+    answer = Predictor(assembled(facts(), network(row=row))).predict(PIXELS)
     assert all(0 <= p <= 1 for p in answer.probabilities.values())
 
 
@@ -131,7 +131,7 @@ def of_maps(value):
         constant("value", np.float32(value)),
     ]
     maps = [{"decision": "", "child": label} for label in FACTS["labels"]]
-    return sealed(facts(maps=maps), network(nodes, tensors, outputs=kinds))
+    return assembled(facts(maps=maps), network(nodes, tensors, outputs=kinds))
 
 
 def test_maps_that_are_no_numbers_explain_nothing():
@@ -143,7 +143,7 @@ def test_maps_that_are_no_numbers_explain_nothing():
 
 
 def test_occlusion_needs_probabilities_too(monkeypatch):
-    predictor = Predictor(sealed(facts(), network()))
+    predictor = Predictor(assembled(facts(), network()))
     assert explain(predictor, PIXELS, method="occlusion").heatmaps
     run = predictor.run
     monkeypatch.setattr(predictor, "run", lambda pixels, *rest: run(pixels, *rest) * np.float32(np.nan))
@@ -181,7 +181,7 @@ WRONG_FACTS = {
 @pytest.mark.parametrize("kind", WRONG_FACTS)
 def test_metadata_of_impossible_values_are_one_short_error(kind):
     with pytest.raises(ModelFileError) as raised:
-        open_model_file(sealed(facts(**WRONG_FACTS[kind]), network()))
+        open_model_file(assembled(facts(**WRONG_FACTS[kind]), network()))
     assert len(str(raised.value)) < 2000
     assert str(raised.value).isprintable()
 
@@ -204,12 +204,12 @@ def test_metadata_of_impossible_values_are_one_short_error(kind):
 )
 def test_json_that_can_be_read_in_two_ways_or_never_is_refused(text, refuses):
     with refuses(ModelFileError, "malformed"):
-        open_model_file(sealed(text, network()))
+        open_model_file(assembled(text, network()))
 
 
 def test_every_cut_of_a_graph_is_refused_or_read_as_it_is():
     """The reader of bytes never fails in another way than by its own error."""
-    content = sealed(facts(), network())
+    content = assembled(facts(), network())
     begin, end = content.index(b"Cast") - 40, content.index(b"hilum_sha256") - 4
     generator = np.random.default_rng(0)
     refused = 0
@@ -250,7 +250,7 @@ def _interrupted(code, *arguments):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_the_opening_of_a_graph_that_never_ends(tmp_path):
-    (tmp_path / "m.onnx").write_bytes(sealed(facts(), slow(folded=True)))
+    (tmp_path / "m.onnx").write_bytes(assembled(facts(), slow(folded=True)))
     code = (
         "import sys\nfrom hilum.serving.predictor import Predictor\nprint('busy', flush=True)\nPredictor(sys.argv[1])"
     )
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_the_opening_of_a_graph_that_never_ends(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_a_network_at_its_next_operator(tmp_path):
     """As if the trial had let it pass: a network that takes minutes for an image."""
-    (tmp_path / "m.onnx").write_bytes(sealed(facts(), slow(folded=False)))
+    (tmp_path / "m.onnx").write_bytes(assembled(facts(), slow(folded=False)))
     code = (
         "import sys, numpy as np\n"
         "from hilum.serving import session\n"
@@ -282,7 +282,7 @@ def test_the_command_says_it_in_one_line(hilum, tmp_path, one_message):
     from PIL import Image
 
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    (tmp_path / "m.onnx").write_bytes(sealed(facts(), GRAPHS["loop"]()))
+    (tmp_path / "m.onnx").write_bytes(assembled(facts(), GRAPHS["loop"]()))
     result = hilum("predict", tmp_path / "a.png", "--model", tmp_path / "m.onnx", "--json", "-", timeout=60)
     one_message(result, 1)
     assert result.stdout == ""
@@ -294,7 +294,7 @@ def graph_with_tensor(fields):
     for tag in (b"\x2a", b"\x3a"):  # GraphProto.initializer, ModelProto.graph
         length = bytes([len(content) >> 7 * k & 127 | 128 * (k < 3) for k in range(4)])
         content = tag + length + content
-    return sealed(facts(), content)
+    return assembled(facts(), content)
 
 
 def test_millions_of_tiny_parts_are_refused_soon():
@@ -333,7 +333,7 @@ def test_integers_from_the_images_are_not_divided(kind, way):
     last = helper.make_node("Identity", ["p"], ["probabilities"])
     tensors = [lowest, constant("hundred", np.array(100, np.float32)), constant("one", np.array([1]))]
     with pytest.raises(GraphError, match="division"):
-        check_graph(sealed(facts(), network([bright, *below, divided, last], tensors)))
+        check_graph(assembled(facts(), network([bright, *below, divided, last], tensors)))
 
 
 def test_floats_and_sizes_are_divided():
@@ -343,5 +343,5 @@ def test_floats_and_sizes_are_divided():
         helper.make_node("Shape", ["images"], ["shape"]),
         helper.make_node("Div", ["shape", "last"], ["half"]),
     ]
-    answer = Predictor(sealed(facts(), network(nodes))).predict(PIXELS)
+    answer = Predictor(assembled(facts(), network(nodes))).predict(PIXELS)
     assert answer.probabilities == pytest.approx({"normal": 0.3, "bad": 0.7})

@@ -8,7 +8,7 @@ from PIL import Image
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import UsageError
 from hilum.export.export import export
-from hilum.export.graph import OUTPUTS, ServedGraph, seal, to_onnx
+from hilum.export.graph import OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.models.registry import build_classifier
 from hilum.serving.explain import decisions, draw, energy_inside, explain, onto_image, points_into
 from hilum.serving.model_file import open_model_file
@@ -34,11 +34,15 @@ def untrained(model_file):
     facts = model_file.facts
     network = facts["provenance"]["recipe"]["network"]
     size = model_file.size
-    fresh = build_classifier(facts["hierarchy"], network["name"], model_file.labels, size, **network["options"])
+    fresh = build_classifier(facts["hierarchy"], network["architecture"], model_file.labels, size, **network["options"])
     graph = ServedGraph(
-        fresh, model_file.labels, facts["hierarchy"], None, Preprocessing(**model_file.preprocessing)
+        fresh,
+        model_file.labels,
+        facts["hierarchy"],
+        None,
+        Preprocessing(**model_file.metadata.preprocessing.model_dump()),
     ).eval()
-    return Predictor(seal(dict(facts), to_onnx(graph, size, OUTPUTS[: len(facts["outputs"])])))
+    return Predictor(with_metadata(dict(facts), to_onnx(graph, size, OUTPUTS[: len(facts["outputs"])])))
 
 
 def found(predictor, pairs, method):
@@ -80,10 +84,10 @@ def test_maps_are_where_a_network_looks_and_finer_than_its_cells(bundle_of):
     """One light on black: its place is known, and the network answers by nothing else."""
     model_file = open_model_file(bundle_of("flat"))
     graph = ServedGraph(
-        BrightCells(), model_file.labels, "flat", None, Preprocessing(**model_file.preprocessing)
+        BrightCells(), model_file.labels, "flat", None, Preprocessing(**model_file.metadata.preprocessing.model_dump())
     ).eval()
     facts = {**model_file.facts, "operating_point": None}
-    predictor = Predictor(seal(facts, to_onnx(graph, model_file.size, OUTPUTS)))
+    predictor = Predictor(with_metadata(facts, to_onnx(graph, model_file.size, OUTPUTS)))
     generator = np.random.default_rng(0)
     apart = []
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""Model files whose seal is right and whose metadata are not: one message, or an answer, and never a traceback."""
+"""Model files whose checksum is right and whose metadata are not: one message, or an answer, and never a traceback."""
 
 import base64
 import copy
@@ -11,12 +11,13 @@ import pytest
 from crafted_models import metadata_entry
 from hilum.decision.ood import Reference
 from hilum.errors import ModelFileError
-from hilum.export.graph import seal
+from hilum.export.graph import with_metadata
 from hilum.serving.explain import explain
+from hilum.serving.metadata import PackedReference, pack
 from hilum.serving.model_file import open_model_file
 from hilum.serving.onnx_file import METADATA
 from hilum.serving.prediction import legend
-from hilum.serving.predictor import Predictor, pack, unpack
+from hilum.serving.predictor import Predictor
 from hilum.serving.studies import decide_study
 
 PIXELS = np.add.outer(np.arange(90), np.arange(70)).astype(np.uint8)
@@ -45,7 +46,7 @@ def reference(width):
 @pytest.fixture
 def whole(bundle_of):
     facts, model = parts_of(bundle_of("cascade"))
-    width = Predictor(seal(facts, model)).run(np.zeros((1, 48, 48), np.uint8), ["features"]).shape[1]
+    width = Predictor(with_metadata(facts, model)).run(np.zeros((1, 48, 48), np.uint8), ["features"]).shape[1]
     facts["abstention"] = pack(reference(width), SETTINGS)
     members = ["infected/covid", "infected/non-covid"]
     point = {"group": "infected/*", "members": members, "threshold": 0.5}
@@ -63,7 +64,7 @@ def whole(bundle_of):
 def outcome(facts, model):
     """What asking such a model file ends in: a message, or an answer that is whole."""
     try:
-        predictor = Predictor(seal(facts, model))
+        predictor = Predictor(with_metadata(facts, model))
         answer = predictor.predict(PIXELS)
         explain(predictor, PIXELS)
         legend(predictor.model_file, of_study=True)
@@ -147,10 +148,9 @@ def test_malformed_arrays_are_named(kind, whole, snapshot):
 
 def test_what_was_packed_comes_back():
     given = reference(7)
-    found = unpack(json.loads(json.dumps(pack(given, SETTINGS))), "x")
+    found = PackedReference.model_validate(json.loads(json.dumps(pack(given, SETTINGS)))).unpack("x")
     np.testing.assert_array_equal(found.features, given.features)
     np.testing.assert_array_equal(found.layout_distances, given.layout_distances)
-    assert unpack(None, "x") is None
 
 
 def test_metadata_about_another_graph_are_refused(whole, bundle_of, snapshot):

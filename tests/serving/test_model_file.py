@@ -5,22 +5,22 @@ import pytest
 
 from crafted_models import metadata_entry
 from hilum.errors import ModelFileError
-from hilum.export.graph import seal
+from hilum.export.graph import with_metadata
 from hilum.serving.model_file import open_model_file
-from hilum.serving.onnx_file import unseal
+from hilum.serving.onnx_file import read_metadata
 from hilum.serving.predictor import Predictor
 
 
-def test_what_was_sealed_comes_back():
+def test_what_was_written_comes_back():
     metadata = {"labels": ["é", "b"], "number": 0.5, "nothing": None}
-    assert unseal(seal(metadata, b"model"), "x") == metadata
+    assert read_metadata(with_metadata(metadata, b"model"), "x") == metadata
     for size in (0, 1, 100, 127, 128, 20_000):  # whatever onnx.helper writes, serving reads it without onnx
-        assert seal({"a": "é" * size}, b"model").startswith(
+        assert with_metadata({"a": "é" * size}, b"model").startswith(
             metadata_entry("hilum", f'{{"a":"{"é" * size}"}}'.encode()) + b"model"
         )
 
 
-def test_a_sealed_model_is_the_same_onnx_model(bundle_of):
+def test_a_model_with_metadata_is_the_same_onnx_model(bundle_of):
     content = bundle_of("flat").read_bytes()
     model = onnx.load_from_string(content)
     assert [entry.key for entry in model.metadata_props] == ["hilum", "hilum_sha256"]
@@ -29,22 +29,22 @@ def test_a_sealed_model_is_the_same_onnx_model(bundle_of):
 
 
 def test_no_altered_byte_is_overlooked():
-    sealed = seal({"labels": ["a", "b"], "long": "x" * 300}, bytes(range(256)))
-    for position in range(len(sealed)):
+    whole = with_metadata({"labels": ["a", "b"], "long": "x" * 300}, bytes(range(256)))
+    for position in range(len(whole)):
         for change in (1, 0x80):
-            altered = bytearray(sealed)
+            altered = bytearray(whole)
             altered[position] ^= change
             with pytest.raises(ModelFileError):
-                unseal(bytes(altered), "x")
+                read_metadata(bytes(altered), "x")
 
 
 def test_no_missing_byte_is_overlooked():
-    sealed = seal({"labels": ["a", "b"], "long": "x" * 300}, bytes(range(256)))
-    for length in range(len(sealed)):
+    whole = with_metadata({"labels": ["a", "b"], "long": "x" * 300}, bytes(range(256)))
+    for length in range(len(whole)):
         with pytest.raises(ModelFileError):
-            unseal(sealed[:length], "x")
+            read_metadata(whole[:length], "x")
     with pytest.raises(ModelFileError):
-        unseal(sealed + b"\0", "x")
+        read_metadata(whole + b"\0", "x")
 
 
 def test_a_bundle_that_was_cut_short_or_altered_is_refused(bundle_of, tmp_path, refuses):
@@ -80,9 +80,9 @@ def test_what_is_no_bundle_is_told_apart(bundle_of, tmp_path, refuses):
         open_model_file(tmp_path)
 
 
-def test_a_sealed_file_that_is_no_model_is_refused(bundle_of, refuses):
+def test_a_whole_file_that_is_no_model_is_refused(bundle_of, refuses):
     facts = dict(open_model_file(bundle_of("flat")).facts)
     with refuses(ModelFileError, "refused-graph"):
-        open_model_file(seal(facts, b"\x08\x07garbage"))
+        open_model_file(with_metadata(facts, b"\x08\x07garbage"))
     with refuses(ModelFileError, "other-format"):
-        open_model_file(seal(facts | {"format": 99}, b""))
+        open_model_file(with_metadata(facts | {"format": 99}, b""))

@@ -18,6 +18,7 @@ from hilum.serving.prediction import Prediction, decide, legend, score_of
 from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
+FLAT = {"hierarchy": "flat", "tree": [], "maps": [], "positive_label": None, "healthy": [], "operating_point": None}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_headings_are_display_names(certified):
 
 
 def test_labels_without_display_names_are_told_apart(certified):
-    facts = {**certified.facts, "labels": ["a/x", "b/x", "c/y"], "label_name": {}}
+    facts = {**certified.facts, "labels": ["a/x", "b/x", "c/y"], "label_name": {}, **FLAT}
     assert replace(certified, facts=facts).short == {"a/x": "a/x", "b/x": "b/x", "c/y": "y"}
     facts["label_name"] = {"a/x": "pneumonia (viral)", "b/x": "pneumonia (bacterial)"}
     short = replace(certified, facts=facts).short
@@ -175,8 +176,8 @@ def test_a_folded_path_is_whole_and_broken_behind_separators(name, width):
 
 def test_many_labels_fit(certified):
     labels = [f"label {chr(97 + k)}" for k in range(17)]
-    facts = {**certified.facts, "labels": labels, "label_name": {}, "operating_point": None}
-    model_file = replace(certified, facts=facts | {"positive_label": None, "healthy": []})
+    facts = {**certified.facts, "labels": labels, "label_name": {}, **FLAT}
+    model_file = replace(certified, facts=facts)
     summary = Summary(model_file)
     found = dict.fromkeys(labels, 1 / 17) | {"label c": 0.5}
     summary.add(Prediction("a.png", "label c", "label c", found, "undecided", "no operating point"))

@@ -119,6 +119,6 @@ def test_nothing_heavy_is_imported(bundle_of, files):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules, count = result.stdout.rsplit(maxsplit=1)
-    heavy = {"torch", "lightning", "monai", "matplotlib", "sklearn", "scipy", "pydantic", "pandas", "onnx", "rich"}
+    heavy = {"torch", "lightning", "monai", "matplotlib", "sklearn", "scipy", "pandas", "onnx", "rich"}
     assert not heavy & set(json.loads(modules))
     assert count == "40"

@@ -97,8 +97,7 @@ def test_a_study_is_decided_about_as_the_evaluation_decides_about_patients(two_s
     predictions = Predictions(
         LABELS, tuple(map(str, range(len(names)))), names, np.zeros(len(names), int), probabilities
     )
-    facts = two_sided.facts["operating_point"]
-    evaluated = decide_evaluated(predictions, facts, reasons)
+    evaluated = decide_evaluated(predictions, two_sided.point, reasons)
     for patient in range(300):
         mine = np.flatnonzero(patients == patient)
         served = study(two_sided, *[(scores[i], reasons[i]) for i in mine])
@@ -125,7 +124,7 @@ def test_evaluation_and_serving_decide_alike(shipped, data):
     rows, reasons, patients = zip(*data.draw(st.lists(image, min_size=1, max_size=9)), strict=True)
     paths = tuple(map(str, range(len(rows))))
     predictions = Predictions(LABELS, paths, patients, np.zeros(len(rows), np.int64), np.array(rows))
-    evaluated = decide_evaluated(predictions, point, reasons)
+    evaluated = decide_evaluated(predictions, model_file.point, reasons)
 
     def served(k, *, of_study):
         found = dict(zip(LABELS, rows[k], strict=True))

@@ -17,49 +17,49 @@ from hilum.training.sweep import sweep
 
 def test_every_trial_is_a_run_and_the_best_on_validation_is_chosen(write_dataset, tmp_path, tiny):
     result = sweep(write_dataset(), tmp_path / "sweep", [*tiny, "lr=0.000001,0.01"])
-    assert [trial["settings"] for trial in result["trials"]] == [{"training.lr": 1e-6}, {"training.lr": 0.01}]
-    for trial in result["trials"]:
-        run = open_run(tmp_path / "sweep" / "trials" / trial["name"])
+    assert [trial.settings for trial in result.trials] == [{"training.lr": 1e-6}, {"training.lr": 0.01}]
+    for trial in result.trials:
+        run = open_run(tmp_path / "sweep" / "trials" / trial.name)
         assert run.finished
-        assert run.recipe.training.lr == trial["settings"]["training.lr"]
-        assert trial["best"] == run.environment.best.as_json()
+        assert run.recipe.training.lr == trial.settings["training.lr"]
+        assert trial.best.as_json() == run.environment.best.as_json()
         assert not run.evaluations()  # no test image is looked at
-    assert result["choice"] == {"training.lr": 0.01}
-    losses = {group["settings"]["training.lr"]: group["mean"]["val_loss"] for group in result["groups"]}
+    assert result.choice == {"training.lr": 0.01}
+    losses = {group.settings["training.lr"]: group.mean.val_loss for group in result.groups}
     assert losses[0.01] == min(losses.values())
-    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text()) == result
+    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text()) == result.to_json()
     rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
     assert [row["training.lr"] for row in rows] == ["1e-06", "0.01"]
-    assert float(rows[1]["val_loss"]) == result["trials"][1]["best"]["val_loss"]
+    assert float(rows[1]["val_loss"]) == result.trials[1].best.val_loss
 
 
 def test_seeds_are_repetitions_and_nothing_to_choose(write_dataset, tmp_path, tiny):
     result = sweep(write_dataset(), tmp_path / "sweep", [*tiny, "training.seed=0,1", "lr=0.0001,0.01", "epochs=1"])
-    assert len(result["trials"]) == 4
-    assert {json.dumps(group["settings"]) for group in result["groups"]} == {
+    assert len(result.trials) == 4
+    assert {json.dumps(group.settings) for group in result.groups} == {
         '{"training.lr": 0.0001}',
         '{"training.lr": 0.01}',
     }
-    of = {trial["name"]: trial for trial in result["trials"]}
-    for group in result["groups"]:
-        values = [of[name]["best"]["val_accuracy"] for name in group["trials"]]
-        assert group["mean"]["val_accuracy"] == pytest.approx(sum(values) / 2)
+    of = {trial.name: trial for trial in result.trials}
+    for group in result.groups:
+        values = [of[name].best.val_accuracy for name in group.trials]
+        assert group.mean.val_accuracy == pytest.approx(sum(values) / 2)
 
 
 def test_a_trial_that_diverges_is_reported_and_the_others_go_on(write_dataset, tmp_path, tiny, snapshot):
     # SGD multiplies a gradient by the rate: 1e38 overflows float32 in the first step.
     root, settings = write_dataset(), [*tiny, "optimiser=sgd", "lr=1e38,0.01"]
     result = sweep(root, tmp_path / "sweep", settings)
-    assert [trial["status"] for trial in result["trials"]] == ["diverged", "finished"]
-    snapshot(result["trials"][0]["message"])
-    assert result["choice"] == {"training.lr": 0.01}
+    assert [trial.status for trial in result.trials] == ["diverged", "finished"]
+    snapshot(result.trials[0].message)
+    assert result.choice == {"training.lr": 0.01}
     again = sweep(root, tmp_path / "sweep", settings, resume=True)
     assert again == result
 
 
 def test_if_everything_diverges_nothing_is_chosen(write_dataset, tmp_path, tiny):
     result = sweep(write_dataset(), tmp_path / "sweep", [*tiny, "optimiser=sgd", "lr=1e37,1e38"])
-    assert result["choice"] is None
+    assert result.choice is None
 
 
 def pretend(monkeypatch, outcomes, seen):
@@ -87,7 +87,7 @@ def test_the_choice_is_by_what_was_asked_for(write_dataset, tmp_path, tiny, monk
     seen = []
     pretend(monkeypatch, outcomes, seen)
     result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b,c,d"], monitor=monitor)
-    assert result["choice"] == {"name": chosen}
+    assert result.choice == {"name": chosen}
     assert set(seen) == {monitor}  # checkpoints are kept by it, too
 
 
@@ -98,7 +98,7 @@ def test_equal_misses_are_decided_by_the_loss(write_dataset, tmp_path, tiny, mon
     }
     pretend(monkeypatch, outcomes, [])
     result = sweep(write_dataset(), tmp_path / "s", [*tiny, "name=a,b"], monitor="false_negatives")
-    assert result["choice"] == {"name": "b"}
+    assert result.choice == {"name": "b"}
 
 
 def test_interrupted_and_continued_it_ends_the_same(write_dataset, tmp_path, tiny):
@@ -109,7 +109,7 @@ def test_interrupted_and_continued_it_ends_the_same(write_dataset, tmp_path, tin
     options = [option for setting in settings for option in ("--set", setting)]
     command = [sys.executable, "-m", "hilum", "sweep", root, "--out", out, *options]
     process = subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL)
-    first, second, third = (out / "trials" / trial["name"] for trial in whole["trials"])
+    first, second, third = (out / "trials" / trial.name for trial in whole.trials)
     end = time.monotonic() + 120
     while not (second / "checkpoints" / "last.safetensors").exists() and time.monotonic() < end:
         time.sleep(0.002)
@@ -122,20 +122,19 @@ def test_interrupted_and_continued_it_ends_the_same(write_dataset, tmp_path, tin
     resumed = sweep(root, out, settings, resume=True)
     assert (first / "environment.json").stat().st_mtime_ns == finished  # what was finished is not trained again
     assert open_run(second).environment.resumed
-    for trial, other in zip(whole["trials"], resumed["trials"], strict=True):
-        assert trial["best"] == other["best"]
+    for trial, other in zip(whole.trials, resumed.trials, strict=True):
+        assert trial.best == other.best
         hashes = [
-            open_run(folder / "trials" / trial["name"]).environment.weights_sha256
-            for folder in (tmp_path / "whole", out)
+            open_run(folder / "trials" / trial.name).environment.weights_sha256 for folder in (tmp_path / "whole", out)
         ]
         assert hashes[0] == hashes[1]
-    assert resumed["choice"] == whole["choice"]
+    assert resumed.choice == whole.choice
 
 
 def test_a_finished_trial_without_its_last_checkpoint_is_finished(write_dataset, tmp_path, tiny):
     root, settings = write_dataset(), [*tiny, "epochs=1", "lr=0.01,0.02"]
     result = sweep(root, tmp_path / "sweep", settings)
-    run = open_run(tmp_path / "sweep" / "trials" / result["trials"][0]["name"])
+    run = open_run(tmp_path / "sweep" / "trials" / result.trials[0].name)
     run.last.unlink()
     (run.path / "note.txt").write_text("mine")
     assert sweep(root, tmp_path / "sweep", settings, resume=True) == result
@@ -170,11 +169,11 @@ def write_flat(write_dataset):
 def test_validations_of_different_images_are_remarked_upon(write_dataset, tmp_path, tiny, snapshot):
     root, few = write_dataset(patients=30), [*tiny, "max_steps=2"]
     result = sweep(root, tmp_path / "seeds", [*few, "splits.seed=0,1"])
-    assert len(result["groups"]) == 1  # a repetition, not a choice
+    assert len(result.groups) == 1  # a repetition, not a choice
     result = sweep(root, tmp_path / "fractions", [*few, "fraction=0.1,0.2"])
-    snapshot(result["notes"][0])
+    snapshot(result.notes[0])
     result = sweep(root, tmp_path / "labels", [*few, "protected=normal,infected/covid"], monitor="false_negatives")
-    snapshot(result["notes"][0])
+    snapshot(result.notes[0])
 
 
 def test_relabelled_data_are_other_data(write_dataset, tmp_path, tiny, refuses):

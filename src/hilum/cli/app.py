@@ -8,25 +8,21 @@ from __future__ import annotations
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from hilum import __version__
 from hilum.cli import model_commands
-from hilum.cli.arguments import interrupted, message_of, print_json, reads_data, say, show
+from hilum.cli.arguments import interrupted, message_of, print_json, print_result, reads_data, say, show
 from hilum.cli.env import env
-from hilum.cli.evaluation_commands import certify, evaluate, ledger, print_metrics
+from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
 from hilum.errors import GateError, UsageError
 from hilum.text import on_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import RenderableType
-
     from hilum.training.recipe import Monitor, Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
@@ -217,42 +213,7 @@ def train(
 app.command()(evaluate)
 app.command()(certify)
 app.command()(ledger)
-
-
-@app.command()
-def compare(
-    first: Annotated[Path, typer.Argument(help="A run folder.")],
-    second: Annotated[Path, typer.Argument(help="Another; differences are second minus first.")],
-    split: Annotated[str, typer.Option(help="On which of their splits.")] = "test",
-    split_b: Annotated[
-        str | None, typer.Option(help="The second run's name for the same images, where it is another.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the second run.")] = None,
-    also_first: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the first run; may be repeated.")
-    ] = None,
-    also_second: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the second run, in the same order.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
-) -> None:
-    """Compare two runs on the same patients, and say what could have been seen."""
-    from hilum.evaluation.comparison import compare as run_comparison
-    from hilum.progress import progress_for_terminal
-    from hilum.report.comparison_page import write_comparison_page
-    from hilum.report.comparison_text import comparison_table
-    from hilum.training.run import open_run
-
-    seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
-    if len(seeds[0]) != len(seeds[1]):
-        msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
-        raise UsageError(msg)
-    runs, *more = zip(*seeds, strict=True)
-    result = run_comparison(
-        *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
-    )
-    page = write_comparison_page(result.folder, result.facts)
-    _print(result.facts, comparison_table, page, as_json=as_json)
+app.command()(compare)
 
 
 @app.command()
@@ -287,9 +248,9 @@ def sweep(
         read=read,
         progress=progress_for_terminal(),
     )
-    _print(result, sweep_table, write_sweep_page(out, result), as_json=as_json)
-    if result["choice"] is not None and not as_json:
-        say(f"next: hilum evaluate {out / 'trials' / result['groups'][0]['trials'][0]}")
+    print_result(result, sweep_table(result), write_sweep_page(out, result), as_json=as_json)
+    if result.choice is not None and not as_json:
+        say(f"next: hilum evaluate {out / 'trials' / result.groups[0].trials[0]}")
 
 
 @app.command()
@@ -311,8 +272,8 @@ def crossval(
     from hilum.report.crossval_page import crossval_table, write_crossval_page
 
     chosen, progress = _recipe(recipe, settings), progress_for_terminal()
-    done = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
-    _print(done.result, crossval_table, write_crossval_page(out, done.result), as_json=as_json)
+    result = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
+    print_result(result, crossval_table(result), write_crossval_page(out, result), as_json=as_json)
 
 
 @app.command()
@@ -365,17 +326,6 @@ def _monitor(name: str | None) -> Monitor | None:
         msg = f"--monitor {name}: choose by {', '.join(get_args(Monitor))}."
         raise UsageError(msg)
     return cast("Monitor | None", name)
-
-
-def _print(
-    facts: dict[str, Any], screen: Callable[[dict[str, Any]], RenderableType], page: Path, *, as_json: bool
-) -> None:
-    if as_json:
-        print_json(facts)
-        return
-    show(screen(facts))
-    say(f"written: {page.parent}")
-    say(f"page: {page}")
 
 
 def main() -> None:

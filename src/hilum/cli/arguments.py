@@ -16,8 +16,11 @@ from hilum.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rich.console import RenderableType
+
+    from hilum.documents import Document
 
 
 PANEL = "Reading DATA"
@@ -165,3 +168,13 @@ def print_json(facts: object) -> None:
         msg = "--json: standard output is closed. Leave it open, or leave --json out."
         raise UsageError(msg)
     typer.echo(json_text(facts))
+
+
+def print_result(result: Document, shown: RenderableType, page: Path, *, as_json: bool) -> None:
+    """Print what a command found: as JSON and nothing else, or as a table with the places of files and page."""
+    if as_json:
+        print_json(result.to_json())
+        return
+    show(shown)
+    say(f"written: {page.parent}")
+    say(f"page: {page}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.cli.arguments import print_json, reads_data, say, show
+from hilum.cli.arguments import print_json, print_result, reads_data, say, show
 from hilum.data.options import ReadOptions
 from hilum.errors import UsageError
 
@@ -181,7 +181,6 @@ def certify(
     from hilum.evaluation.certificate import UpperSide
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.cohort import parse_map
-    from hilum.evaluation.triage_schema import Certificate
     from hilum.progress import progress_for_terminal
     from hilum.report.certificate_text import certificate_lines
     from hilum.training.run import open_run
@@ -203,9 +202,9 @@ def certify(
         progress=progress_for_terminal(),
     )
     if as_json:
-        print_json(done.facts)
+        print_json(done.certificate.as_json())
         return
-    show(certificate_lines(Certificate.model_validate(done.facts)))
+    show(certificate_lines(done.certificate))
     say(f"written: {done.file}")
     if data is None:
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
@@ -229,3 +228,46 @@ def print_metrics(metrics: Metrics) -> None:
     from hilum.report.evaluation_console import result_table
 
     show(result_table(metrics))
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run folder.")],
+    second: Annotated[Path, typer.Argument(help="Another run or table; differences are second minus first.")],
+    split: Annotated[str, typer.Option(help="On which of their splits.")] = "test",
+    split_b: Annotated[
+        str | None, typer.Option(help="The second run's name for the same images, where it is another.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the second run.")] = None,
+    also_first: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the first run; may be repeated.")
+    ] = None,
+    also_second: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the second run, in the same order.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
+) -> None:
+    """Compare two runs, or two tables of predictions, on the same patients, and say what could have been seen."""
+    from hilum.evaluation.comparison import compare as run_comparison
+    from hilum.progress import progress_for_terminal
+    from hilum.report.comparison_page import write_comparison_page
+    from hilum.report.comparison_text import comparison_table
+    from hilum.training.run import open_run
+
+    if first.is_file() and second.is_file():
+        from hilum.evaluation.comparison import compare_external, write_comparison
+        from hilum.evaluation.external_predictions import read_external
+
+        found, folder = compare_external(read_external(first), read_external(second)), out or Path("hilum-comparison")
+        write_comparison(found, folder)
+        print_result(found, comparison_table(found), write_comparison_page(folder, found), as_json=as_json)
+        return
+    seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
+    if len(seeds[0]) != len(seeds[1]):
+        msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
+        raise UsageError(msg)
+    runs, *more = zip(*seeds, strict=True)
+    result = run_comparison(
+        *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
+    )
+    page = write_comparison_page(result.folder, result.comparison)
+    print_result(result.comparison, comparison_table(result.comparison), page, as_json=as_json)

@@ -5,7 +5,7 @@ Needs NumPy only, so that training, evaluation and service decide by one and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,14 +59,6 @@ class OperatingPoint:
             if not low <= value <= high:  # NaN is neither
                 msg = f"'{key}' should be a number from {low:g} to {high:g}"
                 raise ValueError(msg)
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> OperatingPoint:
-        """Out of what ``certificate.json`` or the metadata of a model file hold, of this version or the one before."""
-        upper, single = (
-            None if facts.get(key) is None else float(facts[key]) for key in ("upper_threshold", "image_threshold")
-        )
-        return cls(facts["group"], tuple(facts["members"]), float(facts["threshold"]), upper, single)
 
     def for_images(self) -> OperatingPoint:
         """The rule for images that are decided about one by one."""

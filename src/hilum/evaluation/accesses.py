@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from hilum.errors import LedgerError
-from hilum.evaluation.attempts import attempts_of
+from hilum.evaluation.attempts import attempts_of, models_on
 from hilum.evaluation.cohort import EvaluationSet
-from hilum.evaluation.ledger import ImageSet, Ledger, image_set, ledger_file, open_ledger, place_of
+from hilum.evaluation.ledger import Access, ImageSet, Ledger, image_set, ledger_file, open_ledger, place_of
 from hilum.evaluation.spending import CLOSE, joint_confidence
+from hilum.evaluation.triage_schema import Certificate
 from hilum.files import save_json
+from hilum.stats.records import Record
 from hilum.training.multirun import PLAN
 from hilum.training.run import Run, read_json
 
@@ -23,14 +25,39 @@ CROSSVAL = "cross-validation"
 SERVED = ("train", "val")  # of a run's own data: what fitted or chose it is no test
 
 
+class AccessLog(Record):
+    """What is known of an evaluation's access to its images: ``access_log.json``.
+
+    Attributes:
+        ledger: Where it is recorded.
+        access: Which model this is on these images, from 1; None where nothing could be recorded.
+        models: How many there are so far.
+        confirmatory: The first one, and nobody is known to have come before there was a ledger.
+        joint: Confidence of all certificates on the certificate's patients together, where it is lower than the
+            certificate's own, since others were made after it.
+        began: The day on which the ledger began.
+        note: Why nothing could be recorded.
+        unrecorded: Evaluations by this run from before there was a ledger.
+    """
+
+    ledger: str = ""
+    access: int | None = None
+    models: int | None = None
+    confirmatory: bool = False
+    joint: float | None = None
+    began: str = ""
+    note: str = ""
+    unrecorded: int = 0
+
+
 def record_access(
     run: Run,
     evaluated: EvaluationSet,
     folder: Path,
     *,
-    certificate: Mapping[str, Any] | None = None,
+    certificate: Certificate | None = None,
     file: Path | None = None,
-) -> dict[str, Any]:
+) -> AccessLog | None:
     """Record that a model was evaluated on some images, and count the models before it.
 
     The same model on the same images again is no new access. The folds of a cross-validation are one model.
@@ -43,85 +70,78 @@ def record_access(
         file: The ledger, if not the default.
 
     Returns:
-        ``ledger``, and the day it ``began``; ``access``: which model this is on these images, from 1 (None where
-        nothing could be recorded); ``models``: how many there are so far; ``confirmatory``: the first one, and nobody
-        is known to have come before there was a ledger; ``unrecorded``: evaluations by this run from before; ``joint``:
-        the confidence of all certificates on the certificate's patients together, where it is lower than the
-        certificate's own, since others were made after it; ``note``. Empty for train and val.
+        What was recorded; None for train and val.
     """
     if evaluated.own and evaluated.split in SERVED:
-        return {}
+        return None
     file, table = ledger_file(file), evaluated.images.table
-    before = read_json(folder / FILE)
-    looks = read_json(folder / LOOKS).get("looks", 0)
-    unrecorded = max(looks if isinstance(looks, int) else 0, before.get("unrecorded", 0))
-    earlier = before.get("access") or 0
+    before = read_access(folder)
+    unrecorded = max(before.unrecorded, _looks(folder))
     model, images = _model(run), image_set(row.sha256 for row in table.rows)
-    found: dict[str, Any] = {"ledger": place_of(file), "access": None, "models": None, "confirmatory": False}
-    found["joint"] = None
+    known = AccessLog(ledger=place_of(file), access=None, models=None, confirmatory=False, joint=None)
     try:
         with open_ledger(file) as ledger:
-            if not any(ledger.images(entry["images"]) == images for entry in _own(ledger, model, images)):
-                what = {
-                    "split": evaluated.split,
-                    "run": str(run.path),
-                    "data": table.root.name,
-                    "unrecorded": unrecorded,
-                }
-                ledger.add("access", images=ledger.add_images(images), model=model, least=earlier, **what)
+            if not any(ledger.images(entry.images) == images for entry in _own(ledger, model, images)):
+                ledger.add(
+                    Access(
+                        images=ledger.add_images(images),
+                        model=model,
+                        run=str(run.path),
+                        data=table.root.name,
+                        split=evaluated.split,
+                        least=before.access or 0,
+                        unrecorded=unrecorded,
+                    )
+                )
             order = models_on(ledger, images)
             own = _own(ledger, model, images)
-            number = max(order.index(model) + 1, *(entry["least"] for entry in own))
-            unrecorded = max(entry["unrecorded"] for entry in own)
-            found["joint"] = _joint(ledger, certificate) if certificate else None
-            found["began"] = ledger.entries[0]["time"][:10]
+            number = max(order.index(model) + 1, *(entry.least for entry in own))
+            unrecorded = max(entry.unrecorded for entry in own)
+            joint = _joint(ledger, certificate) if certificate else None
+            known = known.model_copy(update={"joint": joint, "began": ledger.entries[0].time[:10]})
     except LedgerError as error:
         note = f"this access to the images was not recorded: {error}"
-        found |= {"access": before.get("access"), "models": before.get("models"), "note": note}
+        found = {"access": before.access, "models": before.models, "note": note}
     else:
         models, first = max(len(order), number), number == 1 and not unrecorded
-        found |= {"access": number, "models": models, "confirmatory": first, "note": ""}
-    found["unrecorded"] = unrecorded
-    save_json(folder / FILE, found)
-    return found
+        found = {"access": number, "models": models, "confirmatory": first, "note": ""}
+    log = known.model_copy(update={**found, "unrecorded": unrecorded})
+    save_json(folder / FILE, log.as_json())
+    return log
 
 
-def read_access(folder: Path) -> dict[str, Any]:
+def read_access(folder: Path) -> AccessLog:
     """What ``access_log.json`` says of an evaluation; of one by an older version, what ``looks.json`` says."""
-    found = read_json(folder / FILE)
-    if found:
-        return found
-    looks = read_json(folder / LOOKS).get("looks")
-    known = looks if isinstance(looks, int) else 0
-    return {
-        "access": None,
-        "models": None,
-        "confirmatory": False,
-        "unrecorded": known,
-        "ledger": "",
-        "joint": None,
-        "note": "",
-    }
+    if found := read_json(folder / FILE):
+        try:
+            return AccessLog.model_validate(found)
+        except ValidationError:
+            return AccessLog(note=f"{folder / FILE}: not as hilum writes it; how often they were seen is unknown")
+    return AccessLog(unrecorded=_looks(folder))
 
 
-def access_sentence(access: Mapping[str, Any]) -> str:
+def _looks(folder: Path) -> int:
+    """How often versions without a ledger recorded an evaluation in a folder."""
+    looks = read_json(folder / LOOKS).get("looks", 0)
+    return looks if isinstance(looks, int) else 0
+
+
+def access_sentence(log: AccessLog | None) -> str:
     """Whether an evaluation is confirmatory, in words; empty where nothing is known.
 
     Args:
-        access: As `record_access` gives it.
+        log: As `record_access` gives it.
     """
-    if not access:
-        return ""
-    if access["note"]:
-        return str(access["note"])
-    times = access["unrecorded"]
+    if log is None or log.note:
+        return log.note if log else ""
+    times = log.unrecorded
     counted = f"evaluated {times} time{'s' if times > 1 else ''} before there was a ledger"
-    if access["access"] is None:
+    if log.access is None:
         return f"accesses to these images: in no ledger ({counted if times else 'how often they were seen is unknown'})"
-    number, models, where = access["access"], access["models"], f"ledger {access['ledger']}"
+    number, models, where = log.access, log.models or log.access, f"ledger {log.ledger}"
     since = f"; {models - number} more since" if models > number else ""
-    if access["confirmatory"]:
-        began = f", which began on {access['began']}" if access.get("began") else ""
+    if log.confirmatory:
+        began = f", which began on {log.began}" if log.began else ""
         return (
             f"confirmatory as far as is recorded: the first model evaluated on these images{since} ({where}{began}; "
             "whether earlier ones chose anything by these images it cannot know)"
@@ -132,33 +152,27 @@ def access_sentence(access: Mapping[str, Any]) -> str:
     return f"access {number}: {others} evaluated on these images before{since} ({where})"
 
 
-def joint_sentence(access: Mapping[str, Any]) -> str:
+def joint_sentence(log: AccessLog | None) -> str:
     """What later certificates on its patients make of the one in force; empty where there are none."""
-    if not access or access.get("joint") is None:
+    if log is None or log.joint is None:
         return ""
     return (
         "since the certificate, others were made on its patients, and the best may have been kept: all of them hold "
-        f"together with {100 * access['joint']:.4g} % confidence"
+        f"together with {100 * log.joint:.4g} % confidence"
     )
 
 
-def models_on(ledger: Ledger, images: ImageSet) -> list[str]:
-    """The models that were evaluated or certified on images of a set, in the order of their first time."""
-    entries = ledger.of("access", "attempt")
-    return list(dict.fromkeys(entry["model"] for entry in entries if ledger.images(entry["images"]) & images))
-
-
-def _joint(ledger: Ledger, certificate: Mapping[str, Any]) -> float | None:
-    identity = certificate.get("ledger", {}).get("attempt")
+def _joint(ledger: Ledger, certificate: Certificate) -> float | None:
+    identity = certificate.ledger.attempt if certificate.ledger else ""
     made = attempts_of(ledger)
     images = next((attempt.images for attempt in made if attempt.identity == identity), frozenset())
     joint = joint_confidence(made, images)
-    return joint if joint < certificate["confidence"] - CLOSE else None
+    return joint if joint < certificate.confidence - CLOSE else None
 
 
-def _own(ledger: Ledger, model: str, images: ImageSet) -> list[dict[str, Any]]:
-    entries = (entry for entry in ledger.of("access") if entry["model"] == model)
-    return [entry for entry in entries if ledger.images(entry["images"]) & images]
+def _own(ledger: Ledger, model: str, images: ImageSet) -> list[Access]:
+    entries = (entry for entry in ledger.of(Access) if entry.model == model)
+    return [entry for entry in entries if ledger.images(entry.images) & images]
 
 
 def _model(run: Run) -> str:

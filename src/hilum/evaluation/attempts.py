@@ -4,25 +4,83 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from hilum.data.dataset import Table
 from hilum.earlier import claim_of_before, current
 from hilum.errors import CertificateError
-from hilum.evaluation.certificate_check import is_sealed
+from hilum.evaluation.certificate import UpperSide
+from hilum.evaluation.certificate_check import is_whole
 from hilum.evaluation.cohort import digest_of
-from hilum.evaluation.ledger import ImageSet, Ledger, image_set, open_ledger, place_of
+from hilum.evaluation.ledger import (
+    Access,
+    Attempted,
+    Granted,
+    ImageSet,
+    Ledger,
+    OnImages,
+    Refusal,
+    Result,
+    Void,
+    image_set,
+    open_ledger,
+    place_of,
+)
 from hilum.evaluation.spending import CLOSE, Asked, Attempt, Grant, grant, joint_confidence
+from hilum.evaluation.triage_schema import Certificate, CertifiedModel, LedgerPlace
 from hilum.training.run import read_json
 
 DIGITS = 9  # of a confidence that is found by subtraction
 CARRIED = "the ledger {ledger} lacked the attempt of {file}, which was added to it"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is to be certified: all that decides what a certificate says, beside the images.
+
+    Attributes:
+        group: What must not be missed, of the labels `members`.
+        false_negative_rate: The bound, in (0, 1).
+        confidence: Of all that is guaranteed together, in (0, 1).
+        model: For which network.
+        upper: What is guaranteed of those who are flagged; None where nothing is.
+    """
+
+    group: str
+    members: tuple[str, ...]
+    false_negative_rate: float
+    confidence: float
+    model: CertifiedModel
+    upper: UpperSide | None = None
+
+    @classmethod
+    def of(cls, certificate: Certificate, model: CertifiedModel | None = None, upper: UpperSide | None = None) -> Claim:
+        """The claim of a certificate, or the same claim about another model."""
+        members, rate = tuple(certificate.members), certificate.false_negative_rate
+        return cls(certificate.group, members, rate, certificate.confidence, model or certificate.model, upper)
+
+    def identity(self, about: str) -> str:
+        """Hash of all that makes an attempt this one.
+
+        Args:
+            about: Digest of files, patients and labels of the data.
+        """
+        claim = {
+            "group": self.group,
+            "members": list(self.members),
+            "false_negative_rate": self.false_negative_rate,
+            "confidence": self.confidence,
+            "model": self.model.as_json(),
+        }
+        claim |= {"upper": asdict(self.upper)} if self.upper else {}
+        text = json.dumps({"claim": claim_of_before(claim), "data": about}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -33,21 +91,21 @@ class Reserved:
         confidence: The confidence to be stated.
         level: The confidence at which the certificate is to be computed.
         time: When the attempt was first made.
-        facts: What the certificate says of the ledger.
+        ledger: What the certificate says of the ledger.
         notes: What has to be known about it.
     """
 
     confidence: float
     level: float
     time: str
-    facts: dict[str, Any]
+    ledger: LedgerPlace
     notes: tuple[str, ...]
 
 
 def reserve(
     file: Path,
     table: Table,
-    claim: Mapping[str, Any],
+    claim: Claim,
     *,
     run: Path,
     attempts: int | None = None,
@@ -60,8 +118,7 @@ def reserve(
     Args:
         file: The ledger.
         table: The images of the patients that are to certify, with the column ``sha256``.
-        claim: All that decides what the certificate says: ``model`` with its ``weights_sha256``, ``group``,
-            ``members``, ``miss_rate``, ``confidence``, and whatever else is claimed.
+        claim: What is to be certified.
         run: Where the run lies, as the user named it; for people who read the ledger.
         attempts: How many attempts are planned on these patients.
         certificates: Earlier certificates of the run, which count where the ledger lacks them.
@@ -75,52 +132,50 @@ def reserve(
         LedgerError: The ledger is damaged, or cannot be written.
     """
     images, about = image_set(row.sha256 for row in table.rows), digest_of(table)
-    identity = identity_of(claim, about)
-    weights, stated = str(claim["model"]["weights_sha256"]), float(claim["confidence"])
-    what = {
-        "group": claim["group"],
-        "false_negative_rate": claim["false_negative_rate"],
-        "model": weights,
-        "form": claim["model"].get("form", "float"),
-        "run": str(run),
-        "data": table.root.name,
-    }
+    identity = claim.identity(about)
     with open_ledger(file) as ledger:
         digest = ledger.add_images(images)
+        attempted = _attempted(claim, identity, digest, str(run), table.root.name)
         notes = _carry_over(ledger, certificates, about, digest, table.root.name)
-        asked = Asked(identity, weights, images, stated, attempts)
+        asked = Asked(identity, claim.model.weights_sha256, images, claim.confidence, attempts)
         try:
             given = _granted(ledger, asked, lower_by)
             if check:
                 check(given.level)
         except CertificateError as error:
-            _refuse(ledger, identity, digest, what, str(error))
+            _refuse(ledger, attempted, str(error))
             msg = f"{error} Ledger: {place_of(file)}."
             raise CertificateError(msg, code=error.code) from error
         if not given.repeated:
-            _add_attempt(ledger, given.attempt, given.number, digest, what)
+            _grant(ledger, attempted, given.attempt, given.number)
         entry = _entry_of(ledger, identity)
-        return Reserved(
-            given.attempt.confidence, given.level, entry["time"], _facts(file, entry, attempts_of(ledger)), tuple(notes)
-        )
+        place = _place(file, entry, attempts_of(ledger))
+        return Reserved(given.attempt.confidence, given.level, entry.time, place, tuple(notes))
 
 
-def record_result(file: Path, facts: Mapping[str, Any]) -> None:
+def record_result(file: Path, certificate: Certificate) -> None:
     """Note what an attempt came to.
 
     Args:
         file: The ledger.
-        facts: The sealed certificate.
+        certificate: With its place in the ledger, and its checksum.
 
     Raises:
         LedgerError: The ledger is damaged, or cannot be written.
     """
-    identity, seal = facts["ledger"]["attempt"], facts["seal"]
+    assert certificate.ledger is not None
     with open_ledger(file) as ledger:
-        if any(entry["seal"] == seal for entry in ledger.of("result")):
+        if any(entry.checksum == certificate.checksum for entry in ledger.of(Result)):
             return
-        result = {key: facts[key] for key in ("threshold", "n_patients", "false_negatives")}
-        ledger.add("result", attempt=identity, seal=seal, **result)
+        ledger.add(
+            Result(
+                attempt=certificate.ledger.attempt,
+                checksum=certificate.checksum,
+                threshold=certificate.threshold,
+                n_patients=certificate.n_patients,
+                false_negatives=certificate.false_negatives,
+            )
+        )
 
 
 def record_failure(file: Path, place: Reserved, reason: str, scores: NDArray[np.float64]) -> None:
@@ -139,43 +194,42 @@ def record_failure(file: Path, place: Reserved, reason: str, scores: NDArray[np.
         LedgerError: The ledger is damaged, or cannot be written.
     """
     with open_ledger(file) as ledger:
-        entry = _entry_of(ledger, place.facts["attempt"])
+        entry = _entry_of(ledger, place.ledger.attempt)
         if np.isfinite(scores).all():
-            what = {key: entry[key] for key in ("group", "false_negative_rate", "model", "form", "run", "data")}
-            _refuse(ledger, entry["attempt"], entry["images"], what, reason)
-        elif not any(result["attempt"] == entry["attempt"] for result in ledger.of("result")):
-            ledger.add("void", attempt=entry["attempt"], entry=entry["n"], reason=reason)
+            _refuse(ledger, entry, reason)
+        elif not any(result.attempt == entry.attempt for result in ledger.of(Result)):
+            ledger.add(Void(attempt=entry.attempt, entry=entry.n, reason=reason))
 
 
 def attempts_of(ledger: Ledger) -> list[Attempt]:
     """All attempts that a ledger holds, in order; without those whose place was given back."""
-    void = {entry["entry"] for entry in ledger.of("void")}
+    void = {entry.entry for entry in ledger.of(Void)}
     return [
         Attempt(
-            identity=entry["attempt"],
-            model=entry["model"],
-            images=ledger.images(entry["images"]),
-            confidence=entry["confidence"],
-            delta=entry["delta"],
-            plan=entry["plan"],
-            planned=entry["planned"],
-            counted=tuple(entry["counted"]),
-            carried=entry["number"] if "carried" in entry else 0,
+            identity=entry.attempt,
+            model=entry.model,
+            images=ledger.images(entry.images),
+            confidence=entry.confidence,
+            delta=entry.delta,
+            plan=entry.plan,
+            planned=entry.planned,
+            counted=tuple(entry.counted),
+            carried=0 if entry.carried is None else entry.number,
         )
-        for entry in ledger.of("attempt")
-        if entry["n"] not in void
+        for entry in ledger.of(Granted)
+        if entry.n not in void
     ]
 
 
 def evaluated_in(ledger: Ledger) -> list[tuple[str, ImageSet]]:
     """Each model that was evaluated, and on which images."""
-    return [(entry["model"], ledger.images(entry["images"])) for entry in ledger.of("access")]
+    return [(entry.model, ledger.images(entry.images)) for entry in ledger.of(Access)]
 
 
-def identity_of(claim: Mapping[str, Any], about: str) -> str:
-    """Hash of all that makes an attempt this one: the claim, and files, patients and labels of the data."""
-    text = json.dumps({"claim": claim_of_before(claim), "data": about}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def models_on(ledger: Ledger, images: ImageSet) -> list[str]:
+    """The models that were evaluated or certified on images of a set, in the order of their first time."""
+    entries = (entry for entry in ledger.of(OnImages) if isinstance(entry, Access | Granted))
+    return list(dict.fromkeys(entry.model for entry in entries if ledger.images(entry.images) & images))
 
 
 def _granted(ledger: Ledger, asked: Asked, lower_by: float) -> Grant:
@@ -201,49 +255,59 @@ def _lost_plans(made: list[Attempt], attempt: Attempt, spent: float) -> list[Att
     return [replace(stand_in, identity=f"lost: {plan}", plan=plan) for plan in lost]
 
 
-def _entry_of(ledger: Ledger, identity: str) -> dict[str, Any]:
+def _entry_of(ledger: Ledger, identity: str) -> Granted:
     """The last one: an attempt whose place was given back may have been made again."""
-    return next(entry for entry in reversed(ledger.of("attempt")) if entry["attempt"] == identity)
+    return next(entry for entry in reversed(ledger.of(Granted)) if entry.attempt == identity)
 
 
-def _facts(file: Path, entry: Mapping[str, Any], made: list[Attempt]) -> dict[str, Any]:
+def _place(file: Path, entry: Granted, made: list[Attempt]) -> LedgerPlace:
     """What a certificate says of the ledger; the same whenever the attempt is repeated."""
-    plans = {other.plan: other for other in made if other.plan in entry["counted"]}
-    return {
-        "path": place_of(file),
-        "entry": entry["n"],
-        "attempt": entry["attempt"],
-        "plan": entry["plan"],
-        "number": entry["number"],
-        "planned": entry["planned"],
-        "delta": entry["delta"],
-        "spent_before": sum(other.delta * other.planned for other in plans.values()),
-        "counted": list(entry["counted"]),
-    }
-
-
-def _add_attempt(
-    ledger: Ledger, attempt: Attempt, number: int, digest: str, what: Mapping[str, Any], **more: Any
-) -> None:
-    ledger.add(
-        "attempt",
-        attempt=attempt.identity,
-        images=digest,
-        confidence=attempt.confidence,
-        delta=attempt.delta,
-        plan=attempt.plan,
-        planned=attempt.planned,
-        number=number,
-        counted=list(attempt.counted),
-        **what,
-        **more,
+    plans = {other.plan: other for other in made if other.plan in entry.counted}
+    return LedgerPlace(
+        path=place_of(file),
+        entry=entry.n,
+        attempt=entry.attempt,
+        plan=entry.plan,
+        number=entry.number,
+        planned=entry.planned,
+        delta=entry.delta,
+        spent_before=sum(other.delta * other.planned for other in plans.values()),
+        counted=entry.counted,
     )
 
 
-def _refuse(ledger: Ledger, identity: str, digest: str, what: Mapping[str, Any], reason: str) -> None:
-    known = any(entry["attempt"] == identity and entry["reason"] == reason for entry in ledger.of("refusal"))
-    if not known:
-        ledger.add("refusal", attempt=identity, images=digest, reason=reason, **what)
+def _attempted(claim: Claim, identity: str, digest: str, run: str, data: str) -> Attempted:
+    """What the ledger says of an attempt whether or not it is granted."""
+    return Attempted(
+        images=digest,
+        model=claim.model.weights_sha256,
+        run=run,
+        data=data,
+        attempt=identity,
+        group=claim.group,
+        false_negative_rate=claim.false_negative_rate,
+        form=claim.model.form or "float",
+    )
+
+
+def _grant(ledger: Ledger, attempted: Attempted, attempt: Attempt, number: int, carried: Path | None = None) -> None:
+    granted = {
+        **attempted.given(),
+        "attempt": attempt.identity,
+        "confidence": attempt.confidence,
+        "delta": attempt.delta,
+        "plan": attempt.plan,
+        "planned": attempt.planned,
+        "number": number,
+        "counted": list(attempt.counted),
+    }
+    ledger.add(Granted(**granted | ({"carried": str(carried)} if carried else {})))
+
+
+def _refuse(ledger: Ledger, attempted: Attempted, reason: str) -> None:
+    refusals = ledger.of(Refusal)
+    if not any(entry.attempt == attempted.attempt and entry.reason == reason for entry in refusals):
+        ledger.add(Refusal(**{**attempted.given(), "reason": reason}))
 
 
 def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest: str, data: str) -> list[str]:
@@ -254,37 +318,37 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
     """
     notes = []
     for file in sorted(set(certificates)):
-        written = read_json(file, as_written=True) if file.exists() else {}
-        facts = current(written)
-        if not is_sealed(written) or facts.get("data", {}).get("digest") != about:
+        certificate = _whole(file)
+        if certificate is None or certificate.data.digest != about:
             continue
-        recorded = facts.get("ledger") or {}
-        claim = {key: facts[key] for key in ("group", "members", "false_negative_rate", "confidence", "model")}
-        identity = recorded.get("attempt") or identity_of(claim, about)
+        place, claim = certificate.ledger, Claim.of(certificate)
+        identity = place.attempt if place else claim.identity(about)
         made = attempts_of(ledger)
         if any(attempt.identity == identity for attempt in made):
             continue
-        stated = facts["confidence"]
         attempt = Attempt(
             identity=identity,
-            model=facts["model"]["weights_sha256"],
+            model=claim.model.weights_sha256,
             images=ledger.images(digest),
-            confidence=stated,
-            delta=recorded.get("delta", 1 - stated),
-            plan=recorded.get("plan", identity),
-            planned=recorded.get("planned", 1),
-            counted=tuple(recorded.get("counted", ())),
+            confidence=claim.confidence,
+            delta=place.delta if place else 1 - claim.confidence,
+            plan=place.plan if place else identity,
+            planned=place.planned if place else 1,
+            counted=tuple(place.counted) if place else (),
         )
-        what = {
-            "group": facts["group"],
-            "false_negative_rate": facts["false_negative_rate"],
-            "model": attempt.model,
-            "run": str(file.parent),
-        }
-        what |= {"form": facts["model"].get("form", "float"), "data": data}
-        for lost in _lost_plans(made, attempt, recorded.get("spent_before", 0.0)):
-            _add_attempt(ledger, lost, 1, digest, what, carried=str(file))
-        _add_attempt(ledger, attempt, recorded.get("number", 1), digest, what, carried=str(file))
-        if recorded:  # one of before there were ledgers is no surprise
+        attempted = _attempted(claim, identity, digest, str(file.parent), data)
+        for lost in _lost_plans(made, attempt, place.spent_before if place else 0.0):
+            _grant(ledger, attempted, lost, 1, carried=file)
+        _grant(ledger, attempted, attempt, place.number if place else 1, carried=file)
+        if place:  # one of before there were ledgers is no surprise
             notes.append(f"WARNING: {CARRIED.format(ledger=place_of(ledger.file), file=file)}")
     return notes
+
+
+def _whole(file: Path) -> Certificate | None:
+    """The certificate in a file; None where there is none, or it was changed."""
+    written = read_json(file, as_written=True) if file.exists() else {}
+    try:
+        return Certificate.model_validate(current(written)) if is_whole(written) else None
+    except ValidationError:
+        return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from scipy.stats import binom
 
 from hilum.errors import CertificateError, UsageError
 from hilum.evaluation.triage import claim_at_most
-from hilum.evaluation.triage_schema import UpperClaim
+from hilum.evaluation.triage_schema import Upper, UpperClaim
 from hilum.stats.intervals import Patients, exact_limits
 from hilum.stats.records import Interval
 from hilum.stats.verdicts import at_least, predictive_values
@@ -150,11 +150,9 @@ class UpperSide:
         return None if specificity is None else cls("specificity", specificity, None, tuple(healthy))
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any] | None) -> UpperSide | None:
+    def of(cls, upper: Upper | None) -> UpperSide | None:
         """What a certificate was asked for; None where it has one threshold."""
-        if not facts:
-            return None
-        return cls(facts["kind"], facts["bound"], facts["prevalence"], tuple(facts["labels"]))
+        return cls(upper.kind, upper.bound, upper.prevalence, tuple(upper.labels)) if upper else None
 
 
 def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence: float) -> None:
@@ -195,9 +193,7 @@ def _counted(others: Iterable[str], side: UpperSide) -> list[str]:
     return sorted(others if side.kind == "ppv" else set(others) & set(side.healthy))
 
 
-def certify_upper(
-    ill: Floats, others: Mapping[str, Floats], side: UpperSide, confidence: float, lower: float
-) -> dict[str, Any]:
+def certify_upper(ill: Floats, others: Mapping[str, Floats], side: UpperSide, confidence: float, lower: float) -> Upper:
     """Find the upper threshold.
 
     Args:
@@ -208,7 +204,7 @@ def certify_upper(
         lower: The lower threshold, which the upper one is at least.
 
     Returns:
-        ``threshold`` and what it rests on: the entry ``upper`` of ``certificate.json``.
+        The upper threshold and what it rests on.
 
     Raises:
         CertificateError: No healthy patient, or too few patients for that.
@@ -216,57 +212,63 @@ def certify_upper(
     check_upper(len(ill), {label: len(found) for label, found in others.items()}, side, confidence)
     counted = _counted(others, side)
     scores = np.concatenate([others[label] for label in counted])
-    facts: dict[str, Any] = {
-        "kind": side.kind,
-        "bound": side.bound,
-        "prevalence": side.prevalence,
-        "confidence": confidence,
-        "labels": counted,
-        "n_patients": len(scores),
-    }
+
+    def found(threshold: float, *, raised: bool, **counted_on: int) -> Upper:
+        return Upper(
+            kind=side.kind,
+            bound=side.bound,
+            prevalence=side.prevalence,
+            confidence=confidence,
+            labels=counted,
+            n_patients=len(scores),
+            threshold=threshold,
+            raised=raised,
+            **counted_on,
+        )
+
     if side.kind == "specificity":
         rank = allowed_rank(len(scores), 1 - side.bound, confidence)
         certified = above(float(np.sort(scores)[-rank]))
-        return {**facts, "threshold": max(certified, lower), "raised": certified < lower, "rank": rank}
+        return found(max(certified, lower), raised=certified < lower, rank=rank)
     assert side.prevalence is not None
     shown = shown_ppv(ill, scores, side.bound, side.prevalence, 1 - confidence)
     passed = shown[shown >= lower]
     if not len(passed):
         raise CertificateError(_no_ppv(ill, scores, side, 1 - confidence, lower), code="no-threshold")
-    return {**facts, "threshold": float(passed.min()), "raised": bool(shown.min() < lower), "n_ill": len(ill)}
+    return found(float(passed.min()), raised=bool(shown.min() < lower), n_ill=len(ill))
 
 
-def upper_claim(upper: Mapping[str, Any], ill: Floats, others: Mapping[str, Floats]) -> UpperClaim:
+def upper_claim(upper: Upper, ill: Floats, others: Mapping[str, Floats]) -> UpperClaim:
     """How the upper side holds on patients who did not choose it, as if nobody were abstained on.
 
     Args:
-        upper: The entry of ``certificate.json``.
+        upper: Of a certificate.
         ill: One score a patient with the disease, shape (n,).
         others: One score a patient without it, by label.
 
     Returns:
-        ``kind``, ``value``, ``low``, ``high``, ``bound`` and ``verdict``: of the share of healthy patients who are
-        flagged, at most 1 - specificity, with their ``count`` and ``total``; or of the PPV at the stated prevalence.
+        The verdict on the share of healthy patients who are flagged, at most 1 - specificity, with their ``count`` and
+        ``total``; or on the PPV at the stated prevalence.
     """
-    there = [others[label] for label in upper["labels"] if label in others]
+    there = [others[label] for label in upper.labels if label in others]
     scores = np.concatenate(there) if there else np.zeros(0)
-    if upper["kind"] == "specificity":
-        claim = claim_at_most(int((scores >= upper["threshold"]).sum()), len(scores), 1 - upper["bound"])
+    if upper.prevalence is None:
+        claim = claim_at_most(int((scores >= upper.threshold).sum()), len(scores), 1 - upper.bound)
         return UpperClaim(kind="specificity", **claim.given())
     found = Interval(value=None, low=None, high=None)
     if len(ill) and len(scores):
         positive = np.repeat([True, False], [len(ill), len(scores)])
-        flagged = np.concatenate([ill, scores]) >= upper["threshold"]
+        flagged = np.concatenate([ill, scores]) >= upper.threshold
         everybody = Patients(np.arange(len(positive)))
-        found = predictive_values(positive, flagged, everybody, prevalences=[upper["prevalence"]]).at[0].ppv
-    verdict = at_least(found.low, found.high, upper["bound"])
+        found = predictive_values(positive, flagged, everybody, prevalences=[upper.prevalence]).at[0].ppv
+    verdict = at_least(found.low, found.high, upper.bound)
     return UpperClaim(
         kind="ppv",
         value=found.value,
         low=found.low,
         high=found.high,
-        bound=upper["bound"],
-        prevalence=upper["prevalence"],
+        bound=upper.bound,
+        prevalence=upper.prevalence,
         verdict=verdict,
     )
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hilum.data.cache import Images
 from hilum.data.dataset import one_image_each, owner
-from hilum.decision.operating_point import CLEAR, OperatingPoint, triage_images
+from hilum.decision.operating_point import CLEAR, triage_images
 from hilum.earlier import current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import upper_claim
@@ -32,7 +33,7 @@ from hilum.evaluation.triage import (
     sensitivities,
     shares_to_read,
 )
-from hilum.evaluation.triage_schema import CertificateCheck
+from hilum.evaluation.triage_schema import CHECKSUM, Certificate, CertificateCheck, Guarantee, Scores
 from hilum.files import read_text, read_whole, save_bytes
 from hilum.progress import Progress
 from hilum.stats.exchangeability import compare_scores, with_features
@@ -48,20 +49,24 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def seal(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The same facts with ``seal``, the SHA-256 of all of them: whoever changes a figure breaks it.
+def with_checksum(certificate: Certificate) -> Certificate:
+    """The same certificate with the SHA-256 of all that it says: whoever changes a figure breaks it.
 
-    It tells damage and careless edits, not forgery: whoever can compute a hash can seal anew.
+    It tells damage and careless edits, not forgery: whoever can compute a hash can compute it anew.
     """
-    return {**facts, "seal": _digest(facts)}
+    return certificate.model_copy(update={"checksum": _digest(certificate.as_json())})
 
 
-def is_sealed(facts: Mapping[str, Any]) -> bool:
-    """Whether a certificate is whole: its seal is that of its facts."""
-    return "seal" in facts and facts["seal"] == _digest({key: value for key, value in facts.items() if key != "seal"})
+def is_whole(written: Mapping[str, Any]) -> bool:
+    """Whether a certificate is as it was made: its checksum is that of all the rest.
+
+    Args:
+        written: What the file holds, under the keys of its version.
+    """
+    return CHECKSUM in written and written[CHECKSUM] == _digest(written)
 
 
-def open_certificate(file: Path, run: Run) -> dict[str, Any]:
+def open_certificate(file: Path, run: Run) -> Certificate:
     """Read a certificate and check that it is whole and speaks of this run.
 
     Args:
@@ -72,34 +77,36 @@ def open_certificate(file: Path, run: Run) -> dict[str, Any]:
         CertificateError: It is missing, damaged, changed, or was made for other weights.
     """
     again = f"Run hilum certify {run.path} again."
+    foreign = f"{file}: this is no certificate as hilum writes it ({{}}). {again}"
     try:
-        facts = json.loads(read_text(file))
-        sealed = facts.pop("seal")
+        written = json.loads(read_text(file))
+        whole = written[CHECKSUM] == _digest(written)
     except FileNotFoundError as error:
         msg = f"{file}: no such certificate. {again}"
         raise CertificateError(msg) from error
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        msg = f"{file}: this is no certificate as hilum writes it ({type(error).__name__}). {again}"
-        raise CertificateError(msg, code="malformed", path=file) from error
-    if not is_sealed({**facts, "seal": sealed}):
-        msg = f"{file}: was changed after it was sealed, and is void. {again}"
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
+    if not whole:
+        msg = f"{file}: was changed after it was made, and is void. {again}"
         raise CertificateError(msg, code="changed", path=file)
-    if facts["model"]["weights_sha256"] != run.environment.weights_sha256:
-        msg = f"{file}: was made for other weights, and is void for these. {again}"
-        raise CertificateError(msg)
-    if form := facts["model"].get("form"):
-        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
-        raise CertificateError(msg, code="other-form", path=file)
-    facts = current(facts)
-    try:
-        OperatingPoint.of(facts)
-    except (ValueError, KeyError, TypeError) as error:  # sealed anew by somebody
+    try:  # its checksum may have been computed anew by somebody
+        certificate = Certificate.model_validate(current(written))
+        _ = certificate.operating_point
+    except ValidationError as error:
+        raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
+    except ValueError as error:
         msg = f"{file}: no operating point is like that ({error}). {again}"
         raise CertificateError(msg) from error
-    return {**facts, "seal": sealed}
+    if certificate.model.weights_sha256 != run.environment.weights_sha256:
+        msg = f"{file}: was made for other weights, and is void for these. {again}"
+        raise CertificateError(msg)
+    if form := certificate.model.form:
+        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
+        raise CertificateError(msg, code="other-form", path=file)
+    return certificate
 
 
-def read_certificate(run: Run) -> dict[str, Any] | None:
+def read_certificate(run: Run) -> Certificate | None:
     """The certificate in force of a run; None where there is none.
 
     Raises:
@@ -109,31 +116,31 @@ def read_certificate(run: Run) -> dict[str, Any] | None:
     return open_certificate(file, run) if file.exists() else None
 
 
-def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> dict[str, Any] | None:
+def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> Certificate | None:
     """The run's certificate, unless it is void; `notes` then says why."""
     try:
-        facts = read_certificate(run)
+        certificate = read_certificate(run)
     except CertificateError as error:
         notes.append(f"WARNING: {error}")
         return None
-    if facts and facts["model"]["temperatures"] != (dict(temperatures) if temperatures else None):
+    if certificate and certificate.model.temperatures != (dict(temperatures) if temperatures else None):
         notes.append(
             f"WARNING: the certificate was made with other temperatures, and is void: hilum certify {run.path} again"
         )
         return None
-    return facts
+    return certificate
 
 
-def overlap_reason(certificate: Mapping[str, Any], evaluated: EvaluationSet) -> str:
+def overlap_reason(certificate: Certificate, evaluated: EvaluationSet) -> str:
     """Why patients cannot say how a certificate holds: they chose it, or the run has seen them; empty if they can.
 
     Args:
-        certificate: What ``certificate.json`` holds.
+        certificate: In force.
         evaluated: The images that are evaluated.
     """
-    made = certificate["data"]
-    same = made["own"] and evaluated.own and made["split"] == evaluated.split
-    if same or made["digest"] == digest_of(evaluated.images.table):
+    made = certificate.data
+    same = made.own and evaluated.own and made.split == evaluated.split
+    if same or made.digest == digest_of(evaluated.images.table):
         return "the certificate's threshold was chosen on these very patients, who cannot say how it holds"
     if evaluated.own and evaluated.split in SEEN_AS:
         return f"the run was {SEEN_AS[evaluated.split]} these patients, who cannot say how its certificate holds"
@@ -142,7 +149,7 @@ def overlap_reason(certificate: Mapping[str, Any], evaluated: EvaluationSet) -> 
 
 def check_certificate(
     run: Run,
-    certificate: Mapping[str, Any],
+    certificate: Certificate,
     evaluated: EvaluationSet,
     predictions: Predictions,
     features: NDArray[np.floating[Any]],
@@ -161,6 +168,7 @@ def check_certificate(
         progress: Told about long work.
     """
     found = measure_certificate(certificate, predictions, reasons)
+    found = found.model_copy(update={"checksum": certificate.checksum})
     if not found.exchangeability:
         return found
     root = evaluated.root if evaluated.own else None
@@ -169,7 +177,7 @@ def check_certificate(
 
 
 def measure_certificate(
-    certificate: Mapping[str, Any], predictions: Predictions, reasons: Sequence[str] | None = None
+    guarantee: Guarantee, predictions: Predictions, reasons: Sequence[str] | None = None
 ) -> CertificateCheck:
     """Count by patient what becomes of those who did not choose the thresholds, and judge what is guaranteed.
 
@@ -178,7 +186,7 @@ def measure_certificate(
     nothing were abstained on.
 
     Args:
-        certificate: What ``certificate.json`` holds.
+        guarantee: A certificate, or what patients certify.
         predictions: Of other patients, calibrated as the certificate's were.
         reasons: Why each image is abstained on, empty where it is not; by default nothing is.
 
@@ -189,9 +197,9 @@ def measure_certificate(
         ``others`` and ``read`` by label; ``upper``, the verdict on the upper side (None where there is none); and
         ``exchangeability`` with the certificate's patients.
     """
-    point = OperatingPoint.of(certificate)
+    point = guarantee.operating_point
     scores, others = scores_by_patient(predictions, point.members)
-    bound = certificate["false_negative_rate"]
+    bound = guarantee.false_negative_rate
     decisions = triage_images(point, predictions.probabilities, predictions.labels, reasons, together=True)
     outcomes, by_label = count_outcomes(decisions, predictions, point.members)
     claim = claim_at_most(outcomes[CLEAR], len(scores), bound)
@@ -215,26 +223,27 @@ def measure_certificate(
         others=by_label,
         read=shares_to_read({point.group: outcomes, **by_label}),
         flagged=flagged_by_label(others, point.flag_from, CONFIDENCE),
-        upper=upper_claim(certificate["upper"], scores, others) if certificate.get("upper") else None,
-        exchangeability=compare_with(certificate, predictions) if len(scores) or others else None,
-        seal=certificate["seal"],
+        upper=upper_claim(guarantee.upper, scores, others) if guarantee.upper else None,
+        exchangeability=compare_with(guarantee.reference, predictions, point.members)
+        if guarantee.reference and (len(scores) or others)
+        else None,
     )
 
 
-def compare_with(reference: Mapping[str, Any], predictions: Predictions) -> Exchangeability:
+def compare_with(reference: Scores, predictions: Predictions, members: Sequence[str]) -> Exchangeability:
     """Whether other patients look as if they came from where a certificate was made.
 
     Args:
-        reference: A certificate.
+        reference: Scores of the certificate's patients.
         predictions: Of other patients, by the same model.
+        members: The labels of the certificate's group.
 
     Returns:
         As `hilum.stats.exchangeability.compare_scores` has it.
     """
-    group, others = scores_by_patient(predictions, reference["members"])
+    group, others = scores_by_patient(predictions, members)
     beside = np.concatenate(list(others.values())) if others else np.zeros(0)
-    before, rest = (np.array(reference["reference"][side]) for side in ("group", "others"))
-    return compare_scores((before, group), (rest, beside))
+    return compare_scores((np.array(reference.group), group), (np.array(reference.others), beside))
 
 
 def feature_shift(
@@ -341,9 +350,9 @@ def verdict_of(held: CertificateCheck) -> Verdict:
     return weakest(found)
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(written: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in written.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _hash(name: str) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from hilum.data.cache import Images
 from hilum.data.dataset import one_image_each
 from hilum.decision.operating_point import OperatingPoint, triage_images
 from hilum.errors import CertificateError, LedgerError
-from hilum.evaluation.attempts import record_failure, record_result, reserve
+from hilum.evaluation.attempts import Claim, Reserved, record_failure, record_result, reserve
 from hilum.evaluation.certificate import (
     UpperSide,
     allowed_rank,
@@ -25,13 +23,20 @@ from hilum.evaluation.certificate import (
     round_down,
     split_confidence,
 )
-from hilum.evaluation.certificate_check import FILE, seal
+from hilum.evaluation.certificate_check import FILE, with_checksum
 from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.triage import count_outcomes, flagged_by_label, scores_by_patient, shares_to_read
+from hilum.evaluation.triage_schema import (
+    Certificate,
+    CertifiedModel,
+    GroupOutcomes,
+    Guarantee,
+    ImageNumbers,
+    Scores,
+)
 from hilum.stats.calibration import for_temperature
-from hilum.stats.records import Record
 from hilum.training.run import Run
 
 Floats = NDArray[np.float64]
@@ -45,7 +50,7 @@ def certificate_of(
     false_negative_rate: float,
     confidence: float,
     upper: UpperSide | None = None,
-) -> dict[str, Any]:
+) -> Guarantee:
     """The thresholds that certain patients certify, and what they cost the others.
 
     Args:
@@ -55,9 +60,6 @@ def certificate_of(
         false_negative_rate: The bound.
         confidence: How sure all that is guaranteed has to be, together.
         upper: What is to be guaranteed of those who are flagged; None for one threshold alone.
-
-    Returns:
-        The part of ``certificate.json`` that does not say where it comes from.
 
     Raises:
         CertificateError: Scores are no numbers, or patients are too few.
@@ -82,42 +84,38 @@ def certificate_of(
         group,
         tuple(members),
         threshold,
-        above["threshold"] if above else None,
+        above.threshold if above else None,
         round_down(float(np.sort(single)[rank - 1])),
     )
     decisions = triage_images(point, predictions.probabilities, predictions.labels, together=True)
     outcomes, by_label = count_outcomes(decisions, predictions, members)
-    return {
-        "group": group,
-        "members": list(members),
-        "false_negative_rate": false_negative_rate,
-        "confidence": confidence,
-        "lower_confidence": sure,
-        "threshold": threshold,
-        "upper_threshold": point.upper_threshold,
-        "image_threshold": point.image_threshold,
-        "rank": rank,
-        "n_patients": len(scores),
-        "false_negatives": int((scores < threshold).sum()),
-        "resampling_unit": "patients" if all(predictions.patients) else "images",
-        "images": images,
-        "one_image_below": int((single < threshold).sum()),
-        "upper": above,
-        "outcomes": {"group": outcomes, "others": by_label},
-        "read": _as_json(shares_to_read({group: outcomes, **by_label})) if above else None,
-        "flagged": _as_json(flagged_by_label(others, point.flag_from, confidence)),
-        "reference": {
-            "group": sorted(map(float, scores)),
-            "others": sorted(float(value) for values in others.values() for value in values),
-        },
-    }
+    return Guarantee(
+        group=group,
+        members=list(members),
+        false_negative_rate=false_negative_rate,
+        confidence=confidence,
+        lower_confidence=sure,
+        threshold=threshold,
+        upper_threshold=point.upper_threshold,
+        image_threshold=point.image_threshold,
+        rank=rank,
+        n_patients=len(scores),
+        false_negatives=int((scores < threshold).sum()),
+        resampling_unit="patients" if all(predictions.patients) else "images",
+        images=images,
+        one_image_below=int((single < threshold).sum()),
+        upper=above,
+        outcomes=GroupOutcomes(group=outcomes, others=by_label),
+        read=shares_to_read({group: outcomes, **by_label}) if above else None,
+        flagged=flagged_by_label(others, point.flag_from, confidence),
+        reference=Scores(
+            group=sorted(map(float, scores)),
+            others=sorted(float(value) for values in others.values() for value in values),
+        ),
+    )
 
 
-def _as_json(found: Mapping[str, Record]) -> dict[str, Any]:
-    return {label: entry.as_json() for label, entry in found.items()}
-
-
-def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, dict[str, Any]]:
+def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, ImageNumbers]:
     """The score of one image of each patient with the disease, and how many images they have that show it.
 
     A hash of its path selects the image, which no score can influence. For an image that is decided about by
@@ -128,18 +126,18 @@ def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floa
         members: The labels of the group.
 
     Returns:
-        Of shape (n,); and ``mean``, ``max`` and ``distribution``, the number of patients by number of images.
+        Of shape (n,); and the numbers of images.
     """
     scores = OperatingPoint("", tuple(members), 0.0).scores(predictions.probabilities, predictions.labels)
     inside = np.isin(predictions.truth, [predictions.labels.index(label) for label in members])
     here = predictions.take(np.flatnonzero(inside))
     counts = Counter(here.clusters)
     sizes = Counter(counts.values())
-    images = {
-        "mean": sum(counts.values()) / len(counts) if counts else 0.0,
-        "max": max(sizes, default=0),
-        "distribution": {str(size): sizes[size] for size in sorted(sizes)},
-    }
+    images = ImageNumbers(
+        mean=sum(counts.values()) / len(counts) if counts else 0.0,
+        max=max(sizes, default=0),
+        distribution={str(size): sizes[size] for size in sorted(sizes)},
+    )
     return scores[inside][one_image_each(here.paths, here.clusters)], images
 
 
@@ -165,11 +163,11 @@ GONE = "the certificate speaks of the float network and is not in force for this
 
 def certify_form(
     run: Run,
-    certificate: Mapping[str, Any],
+    certificate: Certificate,
     images: Images,
     probabilities: Callable[[Images], NDArray[np.float64]],
-    form: Mapping[str, Any],
-) -> tuple[dict[str, Any] | None, str]:
+    form: Mapping[str, str],
+) -> tuple[Certificate | None, str]:
     """Certify another form of a run's network by the same rule, group and bound, on the very same patients.
 
     It is one more attempt on these patients (`hilum.evaluation.spending`): it takes a place of the plan in force; where
@@ -183,45 +181,59 @@ def certify_form(
         form: What tells the other form from the run's network; goes into the certificate's ``model``.
 
     Returns:
-        A sealed certificate, or None; and one sentence about it.
+        A certificate, or None; and one sentence about it.
     """
-    split = certificate["data"]["split"]
-    if not certificate["data"]["own"]:
+    split = certificate.data.split
+    if not certificate.data.own:
         return None, f"{GONE}: it was made on other data than the run's own"
     chosen = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
-    if split == "calibration" and certificate["model"]["temperatures"]:
+    if split == "calibration" and certificate.model.temperatures:
         chosen = chosen.select(np.flatnonzero(~for_temperature(chosen.table.patients())).tolist())
-    if digest_of(chosen.table) != certificate["data"]["digest"]:
+    if digest_of(chosen.table) != certificate.data.digest:
         return None, f"{GONE}: its patients are not those that the run now has"
     predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
-    claim = {key: certificate[key] for key in ("group", "members", "false_negative_rate", "confidence")}
-    upper = UpperSide.of(certificate.get("upper"))
-    claim |= {"upper": asdict(upper)} if upper else {}
-    claim["model"] = {**certificate["model"], **form}
-    alone = certificate.get("ledger", {}).get("delta", 1 - certificate["confidence"])
-    book = ledger_file(Path(of) if (of := certificate.get("ledger", {}).get("path")) else None)
+    model = CertifiedModel.model_validate({**certificate.model.as_json(), **form})
+    claim = Claim.of(certificate, model, UpperSide.of(certificate.upper))
+    recorded = certificate.ledger
+    book = ledger_file(Path(recorded.path) if recorded and recorded.path else None)
+    alone = recorded.delta if recorded else 1 - certificate.confidence
     try:
         place = reserve(book, chosen.table, claim, run=run.path, certificates=[run.path / FILE], lower_by=alone)
-        try:
-            found = certificate_of(
-                predictions,
-                claim["group"],
-                claim["members"],
-                false_negative_rate=claim["false_negative_rate"],
-                confidence=place.level,
-                upper=upper,
-            )
-        except CertificateError as error:
-            record_failure(book, place, str(error), predictions.probabilities)
-            raise
+        found = certify_at(book, place, predictions, claim)
     except (CertificateError, LedgerError) as error:
         return None, f"{GONE}: {error}"
-    facts = {key: value for key, value in certificate.items() if key != "seal"}
-    facts |= {**found, "confidence": place.confidence, "ledger": place.facts}
-    facts |= {"model": claim["model"], "exchangeability": None}
-    said = f"certified anew by its own scores on the same {found['n_patients']:,} {found['resampling_unit']}"
-    if place.confidence < certificate["confidence"]:
+    said = f"certified anew by its own scores on the same {found.n_patients:,} {found.resampling_unit}"
+    if place.confidence < certificate.confidence:
         said += f", at {100 * place.confidence:.4g} % confidence for it and the float network's certificate together"
-    sealed = seal({**facts, "notes": [*certificate["notes"], said]})
-    record_result(book, sealed)
-    return sealed, said
+    changed = {"ledger": place.ledger, "model": model, "exchangeability": None, "notes": [*certificate.notes, said]}
+    made = certificate.model_copy(update={**found.given(), "confidence": place.confidence, **changed})
+    made = with_checksum(made)
+    record_result(book, made)
+    return made, said
+
+
+def certify_at(book: Path, place: Reserved, predictions: Predictions, claim: Claim) -> Guarantee:
+    """What patients certify at the confidence of a reserved place; a failure is noted in the ledger.
+
+    Args:
+        book: The ledger.
+        place: What was reserved.
+        predictions: Of images of patients that nothing was fitted to.
+        claim: What is to be certified.
+
+    Raises:
+        CertificateError: Scores are no numbers, or patients are too few.
+        LedgerError: The ledger is damaged, or cannot be written.
+    """
+    try:
+        return certificate_of(
+            predictions,
+            claim.group,
+            claim.members,
+            false_negative_rate=claim.false_negative_rate,
+            confidence=place.level,
+            upper=claim.upper,
+        )
+    except CertificateError as error:
+        record_failure(book, place, str(error), predictions.probabilities)
+        raise

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,10 @@ from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
 from hilum.decision.operating_point import members_of
 from hilum.errors import CertificateError, RunError, UsageError
-from hilum.evaluation.attempts import record_failure, record_result, reserve
+from hilum.evaluation.attempts import Claim, record_result, reserve
 from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, split_confidence
-from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, seal
-from hilum.evaluation.certification_patients import certificate_of, too_few
+from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, with_checksum
+from hilum.evaluation.certification_patients import certify_at, too_few
 from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
 from hilum.evaluation.inference import predict
 from hilum.evaluation.leakage import SHOWN, find_leaks, find_seen
@@ -27,10 +26,12 @@ from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.temperature import calibrate
 from hilum.evaluation.triage import by_patient
+from hilum.evaluation.triage_schema import Certificate, CertifiedData, CertifiedModel
 from hilum.files import save_json
 from hilum.outputs import CERTIFICATE, check_target
 from hilum.progress import Progress
 from hilum.stats.calibration import for_temperature
+from hilum.stats.records import Exchangeability
 from hilum.training.lock import only_process
 from hilum.training.run import Run
 
@@ -61,7 +62,7 @@ class Certified:
     """Where a certificate was written, and what it says."""
 
     file: Path
-    facts: dict[str, Any]
+    certificate: Certificate
 
 
 def certify(
@@ -122,74 +123,61 @@ def certify(
         images, unchecked = _unseen(run, evaluated, progress, temperature=bool(calibration.temperatures))
         temperatures, book = calibration.temperatures, ledger_file(ledger)
         file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
-        claim = {
-            "group": group,
-            "members": list(members),
-            "false_negative_rate": false_negative_rate,
-            "confidence": confidence,
-        }
-        claim |= {"upper": asdict(upper)} if upper else {}
+        model = _model(run, temperatures)
+        claim = Claim(group, members, false_negative_rate, confidence, model, upper)
         place = reserve(
             book,
             images.table,
-            {**claim, "model": _model(run, temperatures)},
+            claim,
             run=run.path,
             attempts=attempts,
             certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-            check=lambda level: _check_enough(
-                images.table, run.labels, members, group, false_negative_rate, level, evaluated, upper
-            ),
+            check=lambda level: _check_enough(images.table, run.labels, claim, level, evaluated),
         )
         for note in place.notes:
             progress.line(note)
         plain = predict(run, images, run.labels, progress=progress)
         predictions = Predictions.of(images.table, run.labels, calibration.applied_to(plain, run))
-        try:
-            found = certificate_of(
-                predictions,
-                group,
-                members,
-                false_negative_rate=false_negative_rate,
-                confidence=place.level,
-                upper=upper,
-            )
-        except CertificateError as error:
-            record_failure(book, place, str(error), predictions.probabilities)
-            raise
-        facts = {
-            "format": FORMAT,
-            "hilum": __version__,
-            "made": place.time,
-            **found,
-            "confidence": place.confidence,
-            "ledger": place.facts,
-            "model": _model(run, temperatures),
-            "data": {
-                "name": evaluated.name,
-                "split": evaluated.split,
-                "own": evaluated.own,
-                "digest": digest_of(images.table),
-                "n_images": len(images.table),
-            },
-            "conditions": [*CONDITIONS, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
-            "notes": [*_notes(evaluated, predictions), *filter(None, [unchecked])],
-            "exchangeability": None,
-        }
-        if not evaluated.own:
-            reference = certificate_in_force(run, temperatures, facts["notes"])
-            if reference:
-                facts["exchangeability"] = compare_with(reference, predictions).as_json()
-            else:
-                facts["notes"].append(NO_REFERENCE.format(run=run.path))
-        sealed = seal(facts)
+        found = certify_at(book, place, predictions, claim)
+        notes = [*_notes(evaluated, predictions), *filter(None, [unchecked])]
+        made = Certificate(
+            format=FORMAT,
+            hilum=__version__,
+            made=place.time,
+            **{**found.given(), "confidence": place.confidence},
+            ledger=place.ledger,
+            model=model,
+            data=CertifiedData(
+                name=evaluated.name,
+                split=evaluated.split,
+                own=evaluated.own,
+                digest=digest_of(images.table),
+                n_images=len(images.table),
+            ),
+            conditions=[*CONDITIONS, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
+            exchangeability=None if evaluated.own else _beside_own(run, temperatures, predictions, notes),
+            notes=notes,
+        )
+        certificate = with_checksum(made)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            save_json(file, sealed)
+            save_json(file, certificate.as_json())
         except OSError as error:
             msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
             raise CertificateError(msg, code="unwritable", path=file) from error
-        record_result(book, sealed)
-        return Certified(file, sealed)
+        record_result(book, certificate)
+        return Certified(file, certificate)
+
+
+def _beside_own(
+    run: Run, temperatures: Mapping[str, float] | None, predictions: Predictions, notes: list[str]
+) -> Exchangeability | None:
+    """Whether patients of another site look like those of the run's own certificate; `notes` say why it is unknown."""
+    own = certificate_in_force(run, temperatures, notes)
+    if own and own.reference:
+        return compare_with(own.reference, predictions, own.members)
+    notes.append(NO_REFERENCE.format(run=run.path))
+    return None
 
 
 def _group(
@@ -240,36 +228,34 @@ def _unseen(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperatu
 def _check_enough(
     table: Table,
     labels: Sequence[str],
-    members: Sequence[str],
-    group: str,
-    false_negative_rate: float,
+    claim: Claim,
     confidence: float,
     evaluated: EvaluationSet,
-    upper: UpperSide | None,
 ) -> None:
     """Refuse, before anything is spent, what these patients are too few for whatever their scores are."""
+    upper = claim.upper
     unseen = Predictions.of(table, labels, np.zeros((len(table), len(labels))))
-    ill, others = by_patient(np.zeros(len(table)), unseen, members)
+    ill, others = by_patient(np.zeros(len(table)), unseen, claim.members)
     where = f"{evaluated.root}, {evaluated.split}"
     sure = split_confidence(confidence, two_sided=upper is not None)
-    if allowed_rank(len(ill), false_negative_rate, sure):
+    if allowed_rank(len(ill), claim.false_negative_rate, sure):
         if upper:
             check_upper(len(ill), {label: len(found) for label, found in others.items()}, upper, sure)
         return
-    msg = too_few(len(ill), group, false_negative_rate, sure, where, two_sided=upper is not None)
+    msg = too_few(len(ill), claim.group, claim.false_negative_rate, sure, where, two_sided=upper is not None)
     if evaluated.own and evaluated.split == "calibration":
         msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
     raise CertificateError(msg, code="too-few-patients")
 
 
-def _model(run: Run, temperatures: Mapping[str, float] | None) -> dict[str, Any]:
-    return {
-        "weights_sha256": run.environment.weights_sha256,
-        "labels": list(run.labels),
-        "hierarchy": run.recipe.hierarchy,
-        "temperatures": dict(temperatures) if temperatures else None,
-        "preprocessing_sha256": run.recipe.preprocessing.digest(),
-    }
+def _model(run: Run, temperatures: Mapping[str, float] | None) -> CertifiedModel:
+    return CertifiedModel(
+        weights_sha256=run.environment.weights_sha256,
+        labels=list(run.labels),
+        hierarchy=run.recipe.hierarchy,
+        temperatures=dict(temperatures) if temperatures else None,
+        preprocessing_sha256=run.recipe.preprocessing.digest(),
+    )
 
 
 def _notes(evaluated: EvaluationSet, predictions: Predictions) -> list[str]:

@@ -6,37 +6,95 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
 from hilum import __version__
-from hilum.data.labels import nested_decisions
+from hilum.documents import Document
 from hilum.errors import RunError
-from hilum.evaluation.differences import gains_over_seeds, paired_auroc, paired_differences
-from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.performance import down_the_tree, most_probable
+from hilum.evaluation.differences import OverSeeds, PairedMeasures, gains_over_seeds, measure_pair
+from hilum.evaluation.external_predictions import ExternalPredictions, roles_in
 from hilum.evaluation.predictions import Predictions, read_predictions
-from hilum.evaluation.schema import Metrics
+from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.files import save_json, settle
 from hilum.outputs import COMPARISON, PAGE, check_folder
 from hilum.progress import Progress
-from hilum.stats.hypothesis_tests import mcnemar, patient_test
-from hilum.stats.intervals import CONFIDENCE
+from hilum.stats.records import Record
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
 FILE = "comparison.json"
-Ints = NDArray[np.int64]
+
+
+class ComparedRun(Record):
+    """One of two compared runs, or of two tables of predictions, of which only name and path are known.
+
+    Attributes:
+        name: Name that tells it from the other one.
+        split: Split on whose images it is compared.
+        recipe: Name of the recipe.
+        network: Architecture of the network.
+        seed: Random seed of the training.
+        files: Hashes of the evaluation's tables.
+    """
+
+    name: str
+    path: str
+    split: str = "all"
+    recipe: str = ""
+    hierarchy: str = ""
+    network: str = ""
+    seed: int | None = None
+    weights_sha256: str | None = None
+    files: dict[str, FileFacts] | None = None
+
+
+class RecipeDifference(Record):
+    """A recipe key in which two runs differ, as ``hilum train --set`` spells it, and both values as JSON.
+
+    A value is None where that recipe has no such key.
+    """
+
+    key: str
+    first: str | None
+    second: str | None
+
+
+class _Compared(Record, Document):
+    """Which runs are compared."""
+
+    hilum: str = ""
+    runs: tuple[ComparedRun, ComparedRun]
+    recipe_differences: list[RecipeDifference] | None = None
+    positive_label: str | None
+    notes: list[str] = Field(default_factory=list)
+
+
+class Comparison(PairedMeasures, _Compared):
+    """Two runs on the same patients: ``comparison.json``.
+
+    Attributes:
+        recipe_differences: Recipe keys in which they differ; None in comparisons of earlier versions.
+        positive_label: Positive label of both; None where they differ.
+        over_seeds: Gain of the second method from several pairs of runs; None of one pair.
+    """
+
+    over_seeds: OverSeeds | None = None
+
+    @property
+    def one_classifier(self) -> bool:
+        """Whether both runs hold the same weights."""
+        first, second = (run.weights_sha256 for run in self.runs)
+        return first is not None and first == second
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Where a comparison was written, and what it says."""
+class Compared:
+    """A comparison, and the folder it was written to."""
 
     folder: Path
-    facts: dict[str, Any]
+    comparison: Comparison
 
 
 def compare(
@@ -48,7 +106,7 @@ def compare(
     out: Path | None = None,
     more_seeds: Sequence[tuple[Run, Run]] = (),
     progress: Progress | None = None,
-) -> Comparison:
+) -> Compared:
     """Compare two runs on the same patients; what is not evaluated yet is evaluated now.
 
     Both are also read down the label tree, so that network and decision rule can be distinguished: a flat network
@@ -85,78 +143,73 @@ def compare(
     notes += [f"{name}: {note}" for name, (_, metrics) in zip(names, read, strict=True) for note in metrics.data.notes]
     if len({bool(metrics.calibration and metrics.calibration.temperatures) for _, metrics in read}) > 1:
         notes.append("only one of the two is calibrated by temperature, which changes what is read down the tree")
-    facts = {
-        "hilum": __version__,
-        "runs": [
-            {"name": name, **_about(run, part), "files": metrics.as_json().get("files")}
-            for name, run, part, (_, metrics) in zip(names, (first, second), splits, read, strict=True)
-        ],
-        "recipe_differences": recipe_differences(first, second),
-        "positive_label": first.positive_label if first.positive_label == second.positive_label else None,
-        "notes": notes,
-        **measure_pair(one, two, same=same),
-        "over_seeds": None,
-    }
+    over_seeds = None
     if more_seeds:
         _check_methods(first, second, more_seeds)
-        others = [_pair(one, runs, splits, progress) for runs in more_seeds]
-        facts["over_seeds"] = gains_over_seeds([(one, two), *others]) | {
-            "runs": [[str(run.path) for run in runs] for runs in ((first, second), *more_seeds)]
-        }
+        gains = gains_over_seeds([(one, two), *(_pair(one, runs, splits, progress) for runs in more_seeds)])
+        folders = [(str(a.path), str(b.path)) for a, b in ((first, second), *more_seeds)]
+        over_seeds = gains.model_copy(update={"runs": folders})
+    comparison = Comparison(
+        hilum=__version__,
+        runs=(
+            _about(first, names[0], splits[0], read[0][1]),
+            _about(second, names[1], splits[1], read[1][1]),
+        ),
+        recipe_differences=recipe_differences(first, second),
+        positive_label=first.positive_label if first.positive_label == second.positive_label else None,
+        notes=notes,
+        **measure_pair(one, two, same=same).given(),
+        over_seeds=over_seeds,
+    )
     folder = out or _folder(first, second, splits)
+    write_comparison(comparison, folder)
+    return Compared(folder, comparison)
+
+
+def compare_external(
+    first: ExternalPredictions, second: ExternalPredictions, *, positive_label: str | None = None
+) -> Comparison:
+    """Compare two models by their predictions for the same images.
+
+    Args:
+        first: Of N images.
+        second: Of the same images, in any order; differences are second minus first.
+        positive_label: Label that must not be missed; None to recognise it by its name, ``none`` for none.
+
+    Raises:
+        RunError: They are about other images or other labels, or know other patients.
+        UsageError: There is no such label.
+    """
+    names = first.name, second.name
+    if names[0] == names[1]:
+        names = f"{names[0]} (first)", f"{names[1]} (second)"
+    one, two = align(first.predictions, second.predictions, names)
+    return Comparison(
+        hilum=__version__,
+        runs=(
+            ComparedRun(name=names[0], path=str(first.root / first.name)),
+            ComparedRun(name=names[1], path=str(second.root / second.name)),
+        ),
+        positive_label=roles_in(one.labels, positive_label)[0],
+        notes=[f"{name}: {note}" for name, given in zip(names, (first, second), strict=True) for note in given.notes],
+        **measure_pair(one, two, same=bool(np.array_equal(one.probabilities, two.probabilities))).given(),
+    )
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write ``comparison.json``.
+
+    Raises:
+        RunError: It cannot be written.
+        UsageError: The folder holds files of other kinds.
+    """
+    check_folder(folder, {FILE: COMPARISON, FILE.replace("json", "html"): PAGE})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_json(folder / FILE, facts)
+        save_json(folder / FILE, comparison.to_json())
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
-    return Comparison(folder, facts)
-
-
-def measure_pair(first: Predictions, second: Predictions, *, same: bool = False) -> dict[str, Any]:
-    """All that is paired, of predictions for the same images in the same order.
-
-    Args:
-        first: Of N images, K labels.
-        second: Of the same ones.
-        same: Both come from one and the same classifier.
-
-    Returns:
-        What ``comparison.json`` holds, without the parts that say where it comes from. ``rules`` has one entry for
-        each way of reading the probabilities (`hilum.evaluation.performance`); ``rule_effect`` says for each run what
-        reading down the tree changes, which is nothing to labels without nesting (then None).
-    """
-    labels, truth, clusters = first.labels, first.truth, first.clusters
-    nested = bool(nested_decisions(labels))
-    both = first.probabilities, second.probabilities
-    flat = [most_probable(probabilities) for probabilities in both]
-    tree = [down_the_tree(probabilities, labels) for probabilities in both] if nested else []
-
-    def beside(one: Ints, two: Ints, *, same: bool = False) -> dict[str, Any]:
-        right = one == truth, two == truth
-        return {
-            **paired_differences(truth, one, two, labels, clusters, same=same),
-            "mcnemar": mcnemar(*right),
-            "patients": patient_test(*right, clusters),
-        }
-
-    rules = {"most_probable": beside(*flat, same=same)}
-    if nested:
-        rules["down_the_tree"] = beside(*tree, same=same)
-    known = all(first.patients)
-    return {
-        "labels": list(labels),
-        "n_images": len(truth),
-        "n_patients": len(set(first.patients)) if known else None,
-        "with_patient": sum(map(bool, first.patients)),
-        "resampling_unit": "patients" if known else "images",
-        "images_by_label": {label: int((truth == k).sum()) for k, label in enumerate(labels)},
-        "same_answers": bool((flat[0] == flat[1]).all()),
-        "rules": rules,
-        "rule_effect": [beside(flat[i], tree[i]) for i in range(2)] if nested else None,
-        "auroc": paired_auroc(truth, *both, labels, clusters),
-        "intervals": {"confidence": CONFIDENCE},
-    }
 
 
 def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tuple[Predictions, Predictions]:
@@ -234,22 +287,26 @@ def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, M
         and metrics.calibration
     )
     if not metrics or not current:
+        from hilum.evaluation.evaluate import evaluate
+
         progress.line(f"{run.path}: evaluating on {split}")
         metrics = evaluate(run, split=split, progress=progress).metrics
     return read_predictions(folder / "predictions.csv"), metrics  # as later comparisons will read them, rounded
 
 
-def _about(run: Run, split: str) -> dict[str, Any]:
+def _about(run: Run, name: str, split: str, metrics: Metrics) -> ComparedRun:
     recipe = run.recipe
-    return {
-        "path": str(run.path),
-        "split": split,
-        "recipe": recipe.name,
-        "hierarchy": recipe.hierarchy,
-        "network": recipe.network.architecture,
-        "seed": recipe.training.seed,
-        "weights_sha256": run.environment.weights_sha256,
-    }
+    return ComparedRun(
+        name=name,
+        path=str(run.path),
+        split=split,
+        recipe=recipe.name,
+        hierarchy=recipe.hierarchy,
+        network=recipe.network.architecture,
+        seed=recipe.training.seed,
+        weights_sha256=run.environment.weights_sha256,
+        files=metrics.files,
+    )
 
 
 def _pair(
@@ -268,7 +325,7 @@ def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> 
     runs = {run.environment.weights_sha256: run for run in (first, second)}
     for pair in more:
         for like, run in zip((first, second), pair, strict=True):
-            others = [str(row["key"]) for row in recipe_differences(like, run) if row["key"] != "training.seed"]
+            others = [row.key for row in recipe_differences(like, run) if row.key != "training.seed"]
             if others:
                 msg = (
                     f"{run.path}: is no other seed of {like.path}: the recipes differ in {', '.join(others)}. Give "
@@ -282,16 +339,11 @@ def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> 
             runs[weights] = run
 
 
-def recipe_differences(first: Run, second: Run) -> list[dict[str, str | None]]:
-    """Every recipe key in which two runs differ.
-
-    Returns:
-        ``key`` as ``hilum train --set`` spells it, and the values of the ``first`` and ``second`` run as JSON; None
-        where a recipe has no such key.
-    """
+def recipe_differences(first: Run, second: Run) -> list[RecipeDifference]:
+    """Every recipe key in which two runs differ."""
     one, two = (dict(flatten(run.recipe.model_dump(mode="json"))) for run in (first, second))
     return [
-        {"key": key, "first": one.get(key), "second": two.get(key)}
+        RecipeDifference(key=key, first=one.get(key), second=two.get(key))
         for key in dict.fromkeys([*one, *two])
         if one.get(key) != two.get(key)
     ]
@@ -312,8 +364,11 @@ def _folder(first: Run, second: Run, splits: tuple[str, str]) -> Path:
     for part in dict.fromkeys(splits):
         name += "" if part == "test" else f"-{part}"
     folder = second.path / "comparison" / name
-    runs = read_json(folder / FILE).get("runs")
-    if runs and Path(runs[0]["path"]).resolve() != first.path.resolve():
-        mark = hashlib.sha256(str(first.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
-        folder = folder.with_name(f"{name}-{mark}")
-    return folder
+    try:
+        earlier = Comparison.read(folder / FILE, "hilum compare")
+    except RunError:  # none, or a damaged one, which may be written over
+        return folder
+    if Path(earlier.runs[0].path).resolve() == first.path.resolve():
+        return folder
+    mark = hashlib.sha256(str(first.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
+    return folder.with_name(f"{name}-{mark}")

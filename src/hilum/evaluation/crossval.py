@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue, field_serializer
 from scipy.special import stdtrit
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
+from hilum.audit.findings import KnownIssues
 from hilum.audit.near_duplicates.groups import find_groups
 from hilum.audit.preflight import cheap_checks
 from hilum.data.cache import open_images
@@ -22,20 +24,21 @@ from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits, independent_groups
+from hilum.documents import Document
 from hilum.errors import RunError, SplitError
 from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import FILE, Predictions
-from hilum.evaluation.schema import FileFacts
+from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Unreadable
 from hilum.files import as_bytes, saving_together
 from hilum.progress import Progress
-from hilum.training.multirun import begin_series, identity, series, train_member
+from hilum.stats.records import Record
+from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
 from hilum.training.train import check_training, roles_of
 
 WHAT = "cross-validation"
-SUMMARISED = ("accuracy", "balanced_accuracy")
 SHARED = (
     "Intervals of all folds together take the trained networks as given. Folds share training images, so that no "
     "unbiased estimate of the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
@@ -43,17 +46,55 @@ SHARED = (
 )
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """Where a cross-validation was written, and what it says."""
+class Spread(Record):
+    """Mean and standard deviation of a measure over folds, with an interval; earlier versions have none."""
 
-    folder: Path
-    result: dict[str, Any]
+    mean: float
+    sd: float
+    low: float | None = None
+    high: float | None = None
+
+
+class CrossValidationPlan(Record, Document):
+    """Every choice of a cross-validation; `data` is the identity of the dataset."""
+
+    folds: int
+    seed: int
+    recipe: WholeRecipe
+    data: str
+
+
+class CrossValidation(CrossValidationPlan):
+    """A cross-validation: ``crossval.json``.
+
+    Attributes:
+        audit: What is known to be wrong with the data.
+        pooled: Metrics of the predictions of all folds together.
+        per_fold: Metrics of each fold.
+        spread: Spread over the folds, by measure.
+        files: Hash of ``predictions.csv``.
+    """
+
+    hilum: str = ""
+    notes: list[str] = Field(default_factory=list)
+    audit: KnownIssues
+    pooled: Metrics
+    per_fold: list[Metrics]
+    spread: dict[str, Spread]
+    files: dict[str, FileFacts] = Field(default_factory=dict)
+
+    @field_serializer("pooled")
+    def _document(self, metrics: Metrics) -> dict[str, JsonValue]:
+        return metrics.to_json()
+
+    @field_serializer("per_fold")
+    def _documents(self, folds: list[Metrics]) -> list[dict[str, JsonValue]]:
+        return [metrics.to_json() for metrics in folds]
 
 
 @series(WHAT)
 def crossval(
-    data: Path,
+    data: Path | Table,
     out: Path,
     recipe: Recipe | None = None,
     *,
@@ -69,7 +110,7 @@ def crossval(
     part; the fold's test images choose nothing.
 
     Args:
-        data: A dataset.
+        data: A dataset, or where one is.
         out: A new folder, with a run a fold; with `resume` an earlier one, whose finished folds are kept.
         recipe: Of every fold's training; its splits are replaced.
         folds: How many, at least 2.
@@ -79,8 +120,7 @@ def crossval(
         progress: Told about long work.
 
     Returns:
-        What ``crossval.json`` holds: ``pooled``, as in ``metrics.json``, over the predictions of all folds
-        together; ``per_fold``, each fold's own; ``spread``, as `spread_over_folds` has it.
+        What ``crossval.json`` in `out` holds.
 
     Raises:
         SplitError: A label has fewer patients than it takes.
@@ -96,7 +136,7 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "hold_out", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = read_table(data, read, progress)
+    table = data if isinstance(data, Table) else read_table(data, read, progress)
     check_one_finding(table)
     check_network(recipe, table.labels)
     notes = list(table.notes)
@@ -130,12 +170,7 @@ def crossval(
             divided.with_splits(assign_splits(divided, recipe.splits, groups.numbers).names), recipe
         )
     progress.line(roles_of(recipe, labels))
-    plan = {
-        "folds": folds,
-        "seed": seed,
-        "recipe": recipe.model_dump(mode="json"),
-        "data": identity(images.table),
-    }
+    plan = CrossValidationPlan(folds=folds, seed=seed, recipe=recipe, data=identity(images.table))
     begin_series(out, plan, WHAT, resume=resume)
     evaluations = []
     with progress.task("Folds", folds) as advance:
@@ -145,35 +180,40 @@ def crossval(
     tested_by = [evaluation.predictions for evaluation in evaluations]
     pooled = pool(tested_by)
     number_of = np.repeat(np.arange(folds), [len(part.paths) for part in tested_by])
-    result = {
-        **plan,
-        "hilum": __version__,
-        "notes": notes,
-        "audit": findings.as_json(),
-        "pooled": {
-            "name": "pooled",
-            "split": "all",
-            **measure(pooled, positive_label=evaluations[0].metrics.positive_label, folds=number_of).as_json(),
-            "shared": SHARED,
-            "data": {"root": str(table.root.resolve()), "digest": images.digest, "notes": notes},
-            "unreadable": [{"path": item.path, "message": item.message} for item in images.unreadable],
-        },
-        # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
-        "per_fold": [one.metrics.to_json() for one in evaluations],
-        "spread": {
-            name: spread_over_folds([getattr(evaluation.metrics, name).value for evaluation in evaluations])
-            for name in SUMMARISED
-        },
+    metrics = [evaluation.metrics for evaluation in evaluations]
+    about: dict[str, str | DataFacts | list[Unreadable]] = {
+        "name": "pooled",
+        "split": "all",
+        "shared": SHARED,
+        "data": DataFacts(root=str(table.root.resolve()), digest=images.digest, notes=notes),
+        "unreadable": [Unreadable(path=item.path, message=item.message) for item in images.unreadable],
+    }
+    summarised = {
+        "accuracy": [fold.accuracy for fold in metrics],
+        "balanced_accuracy": [fold.balanced_accuracy for fold in metrics],
     }
     pooled_csv = pooled.to_csv()
-    result["files"] = {FILE: FileFacts.of(pooled_csv, len(pooled.paths)).as_json()}
+    result = CrossValidation(
+        **plan.given(),
+        hilum=__version__,
+        notes=notes,
+        audit=findings,
+        pooled=measure(pooled, positive_label=metrics[0].positive_label, folds=number_of).model_copy(update=about),
+        # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
+        per_fold=metrics,
+        spread={
+            name: spread_over_folds([value for one in measures if (value := one.value) is not None])
+            for name, measures in summarised.items()
+        },
+        files={FILE: FileFacts.of(pooled_csv, len(pooled.paths))},
+    )
     with saving_together(out) as save:
         save(FILE, pooled_csv)
-        save("crossval.json", as_bytes(result))
-    return CrossValidation(out, result)
+        save("crossval.json", as_bytes(result.to_json()))
+    return result
 
 
-def assign_folds(table: Table, folds: int, seed: int = 0, duplicates: Sequence[int] | None = None) -> Any:
+def assign_folds(table: Table, folds: int, seed: int = 0, duplicates: Sequence[int] | None = None) -> NDArray[np.int64]:
     """The fold of every image.
 
     Args:
@@ -246,7 +286,7 @@ def _fold(table: Table, folder: Path, recipe: Recipe, progress: Progress) -> Eva
     return evaluate(run, table, progress=progress)
 
 
-def spread_over_folds(values: Sequence[float]) -> dict[str, float]:
+def spread_over_folds(values: Sequence[float]) -> Spread:
     """Mean and spread of a measure over the folds of one cross-validation, with an interval.
 
     Folds share training images, so that their standard error promises too much. The corrected resampled t interval
@@ -256,8 +296,8 @@ def spread_over_folds(values: Sequence[float]) -> dict[str, float]:
         values: The measure by fold, K of them, at least 2.
 
     Returns:
-        ``mean``, ``sd``, ``low`` and ``high`` of the 95 % interval.
+        With the 95 % interval.
     """
     count, mean, sd = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
     half = float(stdtrit(count - 1, 0.975)) * sd * np.sqrt(1 / count + 1 / (count - 1))
-    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+    return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half)

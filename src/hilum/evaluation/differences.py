@@ -1,33 +1,36 @@
-"""Two classifiers on the same patients: how much their measures differ, with intervals."""
+"""Two classifiers on the same patients, or one on two groups of them: how much measures differ, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from hilum.data.labels import nested_decisions
 from hilum.errors import RunError
+from hilum.evaluation.performance import down_the_tree, most_probable
 from hilum.evaluation.predictions import Predictions, read_predictions
-from hilum.evaluation.schema import Drop, TwoSides
+from hilum.evaluation.schema import Confidence, Drop, TwoSides
 from hilum.files import settle
 from hilum.stats.auc import auroc_estimate
-from hilum.stats.hypothesis_tests import over_seeds
+from hilum.stats.hypothesis_tests import McNemar, PatientTest, mcnemar, over_seeds, patient_test
 from hilum.stats.intervals import (
     CONFIDENCE,
     FEARED,
     Estimate,
     Patients,
     apart,
-    as_json,
     combined,
     evenly,
     identical,
     proportion,
     undefined,
 )
-from hilum.stats.metrics import answer_measures, mean_of, measures
+from hilum.stats.metrics import mean_of, measures
+from hilum.stats.records import Interval, Record
 from hilum.text import interval_text, percent
 from hilum.training.run import Run, read_json
 
@@ -36,10 +39,153 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
+class Paired(Record):
+    """A measure of two classifiers, and the difference: second minus first."""
+
+    first: Interval
+    second: Interval
+    difference: Interval
+
+
+class Differences(Record):
+    """Measures of two classifiers' answers, overall and by label.
+
+    Specificity, PPV and NPV are empty in comparisons of earlier versions.
+    """
+
+    accuracy: Paired
+    balanced_accuracy: Paired
+    recall: dict[str, Paired]
+    specificity: dict[str, Paired] = Field(default_factory=dict)
+    ppv: dict[str, Paired] = Field(default_factory=dict)
+    npv: dict[str, Paired] = Field(default_factory=dict)
+
+
+class RuleDifferences(Differences):
+    """The same for one way of reading the probabilities, with tests of equal accuracy."""
+
+    mcnemar: McNemar
+    patients: PatientTest
+
+
+class PairedMeasures(Record):
+    """All that is paired of two classifiers.
+
+    Attributes:
+        labels: K names.
+        n_patients: Number of patients; None where not every image's patient is known.
+        with_patient: Number of images whose patient is known.
+        resampling_unit: ``patients`` or ``images``.
+        same_answers: Whether both answer the same about every image.
+        rules: Differences by way of reading the probabilities (`hilum.evaluation.performance`).
+        rule_effect: What reading down the label tree changes, for each run; None for labels without nesting.
+    """
+
+    labels: list[str]
+    n_images: int
+    n_patients: int | None
+    with_patient: int = 0
+    resampling_unit: str
+    images_by_label: dict[str, int]
+    same_answers: bool
+    rules: dict[str, RuleDifferences]
+    rule_effect: list[RuleDifferences] | None
+    auroc: dict[str, Paired]
+    intervals: Confidence
+
+
+class Gain(Interval):
+    """A mean difference with its interval over seeds and patients, and the difference of each seed."""
+
+    values: list[float | None]
+
+
+class OverSeeds(Record):
+    """What one method gains over another, from several pairs of networks.
+
+    Attributes:
+        seeds: Number of pairs.
+        runs: Folders of each pair.
+    """
+
+    seeds: int
+    accuracy: Gain
+    balanced_accuracy: Gain
+    recall: dict[str, Gain]
+    specificity: dict[str, Gain] = Field(default_factory=dict)
+    ppv: dict[str, Gain] = Field(default_factory=dict)
+    npv: dict[str, Gain] = Field(default_factory=dict)
+    auroc: dict[str, Gain]
+    runs: list[tuple[str, str]] = Field(default_factory=list)
+
+
+def measure_pair(first: Predictions, second: Predictions, *, same: bool = False) -> PairedMeasures:
+    """Measure predictions for the same images in the same order.
+
+    Args:
+        first: Of N images, K labels.
+        second: Of the same ones.
+        same: Both come from one and the same classifier.
+    """
+    labels, truth, clusters = first.labels, first.truth, first.clusters
+    nested = bool(nested_decisions(labels))
+    both = first.probabilities, second.probabilities
+    flat = [most_probable(probabilities) for probabilities in both]
+    tree = [down_the_tree(probabilities, labels) for probabilities in both] if nested else []
+
+    def beside(one: Ints, two: Ints, *, same: bool = False) -> RuleDifferences:
+        right = one == truth, two == truth
+        found = paired_differences(truth, one, two, labels, clusters, same=same)
+        return RuleDifferences(**found.given(), mcnemar=mcnemar(*right), patients=patient_test(*right, clusters))
+
+    rules = {"most_probable": beside(*flat, same=same)}
+    if nested:
+        rules["down_the_tree"] = beside(*tree, same=same)
+    known = all(first.patients)
+    return PairedMeasures(
+        labels=list(labels),
+        n_images=len(truth),
+        n_patients=len(set(first.patients)) if known else None,
+        with_patient=sum(map(bool, first.patients)),
+        resampling_unit="patients" if known else "images",
+        images_by_label={label: int((truth == k).sum()) for k, label in enumerate(labels)},
+        same_answers=bool((flat[0] == flat[1]).all()),
+        rules=rules,
+        rule_effect=[beside(flat[i], tree[i]) for i in range(2)] if nested else None,
+        auroc=paired_auroc(truth, *both, labels, clusters),
+        intervals=Confidence(confidence=CONFIDENCE),
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A measure of two classifiers, and what the second one gains."""
+
+    first: Estimate
+    second: Estimate
+    gain: Estimate
+
+    def paired(self) -> Paired:
+        return Paired(first=self.first.interval(), second=self.second.interval(), difference=self.gain.interval())
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Measures of all labels together by name, and of each label by name and label."""
+
+    overall: dict[str, _Pair]
+    by_label: dict[str, dict[str, _Pair]]
+
+
 def paired_differences(
     truth: Ints, first: Ints, second: Ints, labels: Sequence[str], clusters: Sequence[str], *, same: bool = False
-) -> dict[str, Any]:
-    """Accuracy, balanced accuracy and recall of two classifiers and their difference, second minus first.
+) -> Differences:
+    """Measures of two classifiers and their difference, second minus first.
+
+    A difference of shares of the same images is that of what only the second gets right and what only the first does,
+    so that nothing is said by images that both treat alike; where there are no others, they can still be as frequent as
+    their exact limits allow. PPV and NPV are shares of images that each classifier chooses: their difference takes the
+    correlation that the patients show, lessened where few patients tell the two apart.
 
     Args:
         truth: Index of each image's label, shape (N,).
@@ -48,52 +194,58 @@ def paired_differences(
         labels: K names.
         clusters: The patient of each image.
         same: Both are one and the same classifier, whose difference is zero without doubt.
-
-    Returns:
-        For each measure ``first``, ``second`` and ``difference``, each ``{"value", "low", "high", "method"}``.
     """
-    patients = Patients(clusters)
-    one, two = (answer_measures(truth, answer, labels, patients) for answer in (first, second))
-    return _beside(as_json(one), as_json(two), as_json(gains(truth, first, second, labels, patients, same=same)))
+    pairs = _pairs(truth, first, second, labels, Patients(clusters), same=same)
+    return Differences.model_validate(
+        {
+            **{name: pair.paired() for name, pair in pairs.overall.items()},
+            **{name: {label: pair.paired() for label, pair in of.items()} for name, of in pairs.by_label.items()},
+        }
+    )
 
 
-def gains(
+def _pairs(
     truth: Ints, first: Ints, second: Ints, labels: Sequence[str], patients: Patients, *, same: bool = False
-) -> dict[str, Any]:
-    """Differences of accuracy, balanced accuracy and recall by label, second minus first.
-
-    A difference of shares is that of what only the second gets right and what only the first does, so that nothing is
-    said by images that both treat alike; where there are no others, they can still be as frequent as their exact limits
-    allow.
-
-    Args:
-        truth: Index of each image's label, shape (N,).
-        first: Index of what the first one answered.
-        second: Index of what the second one answered.
-        labels: K names.
-        patients: Of the N images.
-        same: Both are one and the same classifier.
-    """
-    gained, lost = (second == truth) & (first != truth), (first == truth) & (second != truth)
-
-    def difference(counted: Bools) -> Estimate:
+) -> _Pairs:
+    def of_same(one: Bools, two: Bools, counted: Bools) -> _Pair:
+        """A share of images that the truth chooses."""
+        shares = proportion(one, counted, patients), proportion(two, counted, patients)
         if same:
-            return identical(patients) if counted.any() else undefined(patients)
-        both = [proportion(which, counted, patients) for which in (gained, lost)]
-        told = evenly(patients.sums(counted & (gained | lost)))
-        return combined([(1.0, both[0]), (-1.0, both[1])], trust=told / (told + FEARED))
+            return _Pair(*shares, identical(patients) if counted.any() else undefined(patients))
+        both = [proportion(which, counted, patients) for which in (two & ~one, one & ~two)]
+        told = evenly(patients.sums(counted & (one != two)))
+        return _Pair(*shares, combined([(1.0, both[0]), (-1.0, both[1])], trust=told / (told + FEARED)))
 
-    by_label = {label: difference(truth == k) for k, label in enumerate(labels)}
-    return {
-        "accuracy": difference(truth >= 0),
-        "balanced_accuracy": mean_of([one for one in by_label.values() if np.isfinite(one.value)], patients),
-        "recall": by_label,
+    def of_chosen(hits: Bools, one: Bools, two: Bools) -> _Pair:
+        """A share of images that each classifier chooses."""
+        shares = proportion(hits, one, patients), proportion(hits, two, patients)
+        if same:
+            return _Pair(*shares, identical(patients) if one.any() else undefined(patients))
+        told = evenly(patients.sums(one != two))
+        return _Pair(*shares, combined([(1.0, shares[1]), (-1.0, shares[0])], trust=told / (told + FEARED)))
+
+    by_label: dict[str, dict[str, _Pair]] = {"recall": {}, "specificity": {}, "ppv": {}, "npv": {}}
+    for k, label in enumerate(labels):
+        has, one, two = truth == k, first == k, second == k
+        by_label["recall"][label] = of_same(one, two, has)
+        by_label["specificity"][label] = of_same(~one, ~two, ~has)
+        by_label["ppv"][label] = of_chosen(has, one, two)
+        by_label["npv"][label] = of_chosen(~has, ~one, ~two)
+    known = [pair for pair in by_label["recall"].values() if np.isfinite(pair.first.value)]
+    overall = {
+        "accuracy": of_same(first == truth, second == truth, np.full(len(truth), True)),
+        "balanced_accuracy": _Pair(
+            mean_of([pair.first for pair in known], patients),
+            mean_of([pair.second for pair in known], patients),
+            mean_of([pair.gain for pair in known], patients),
+        ),
     }
+    return _Pairs(overall, by_label)
 
 
 def paired_auroc(
     truth: Ints, first: Floats, second: Floats, labels: Sequence[str], clusters: Sequence[str]
-) -> dict[str, Any]:
+) -> dict[str, Paired]:
     """AUROC of each label by two classifiers and its difference, second minus first.
 
     Args:
@@ -103,20 +255,17 @@ def paired_auroc(
         labels: K names.
         clusters: The patient of each image.
     """
-    patients, found = Patients(clusters), {}
-    for k, label in enumerate(labels):
-        one, two, difference = _areas(truth == k, first[:, k], second[:, k], patients)
-        found[label] = as_json({"first": one, "second": two, "difference": difference})
-    return found
+    patients = Patients(clusters)
+    return {label: _areas(truth == k, first[:, k], second[:, k], patients).paired() for k, label in enumerate(labels)}
 
 
-def _areas(has: Bools, first: Floats, second: Floats, patients: Patients) -> tuple[Estimate, Estimate, Estimate]:
+def _areas(has: Bools, first: Floats, second: Floats, patients: Patients) -> _Pair:
     one, two = (auroc_estimate(scores, has, patients) for scores in (first, second))
     same = np.array_equal(first, second)
-    return one, two, identical(patients) if same else combined([(1.0, two), (-1.0, one)])
+    return _Pair(one, two, identical(patients) if same else combined([(1.0, two), (-1.0, one)]))
 
 
-def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> dict[str, Any]:
+def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> OverSeeds:
     """What one method gains over another, from several pairs of networks on the same images.
 
     Args:
@@ -124,30 +273,34 @@ def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> dict[s
             same order.
 
     Returns:
-        ``seeds``, their number; ``accuracy``, ``balanced_accuracy``, and by label ``recall`` and ``auroc``: each with
-        ``values`` by seed, and the mean with its interval over seeds and patients (`hilum.stats.hypothesis_tests`).
+        Without the folders of the runs.
     """
     one = pairs[0][0]
     truth, labels, patients = one.truth, one.labels, Patients(one.clusters)
-    by_seed = []
-    for first, second in pairs:
-        found = gains(truth, first.predicted, second.predicted, labels, patients)
-        columns = [(first.probabilities[:, k], second.probabilities[:, k]) for k in range(len(labels))]
-        found["auroc"] = {label: _areas(truth == k, *columns[k], patients)[2] for k, label in enumerate(labels)}
-        by_seed.append(found)
-    return {"seeds": len(pairs), **_over_seeds(by_seed)}
+    seeds = [_pairs(truth, first.predicted, second.predicted, labels, patients) for first, second in pairs]
+    areas = [
+        {
+            label: _areas(truth == k, first.probabilities[:, k], second.probabilities[:, k], patients)
+            for k, label in enumerate(labels)
+        }
+        for first, second in pairs
+    ]
+    return OverSeeds.model_validate(
+        {
+            "seeds": len(pairs),
+            **_gains([seed.overall for seed in seeds]),
+            **{name: _gains([seed.by_label[name] for seed in seeds]) for name in seeds[0].by_label},
+            "auroc": _gains(areas),
+        }
+    )
 
 
-def _over_seeds(found: Sequence[Any]) -> Any:
-    if isinstance(found[0], dict):
-        return {key: _over_seeds([one[key] for one in found]) for key in found[0]}
-    return over_seeds(found).as_json() | {"values": [one.as_json()["value"] for one in found]}
-
-
-def _beside(first: Any, second: Any, difference: Any) -> dict[str, Any]:
-    if "value" in difference:
-        return {"first": first, "second": second, "difference": difference}
-    return {key: _beside(first[key], second[key], difference[key]) for key in difference}
+def _gains(by_seed: Sequence[Mapping[str, _Pair]]) -> dict[str, Gain]:
+    found = {name: [pairs[name].gain for pairs in by_seed] for name in by_seed[0]}
+    return {
+        name: Gain(**over_seeds(gains).interval().given(), values=[gain.interval().value for gain in gains])
+        for name, gains in found.items()
+    }
 
 
 INTERNAL = "test"

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from hilum.data.dataset import Table
 from hilum.data.options import ReadOptions
 from hilum.decision.ood import OODScores
+from hilum.decision.operating_point import OperatingPoint
 from hilum.errors import RunError
 from hilum.evaluation.accesses import FILE as ACCESS_FILE
-from hilum.evaluation.accesses import record_access
+from hilum.evaluation.accesses import AccessLog, record_access
 from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, overlap_reason
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
@@ -31,7 +31,7 @@ from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
 from hilum.evaluation.temperature import Calibration, calibrate, training_prior
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
-from hilum.evaluation.triage_schema import CertificateCheck
+from hilum.evaluation.triage_schema import Certificate, CertificateCheck
 from hilum.files import as_bytes, saving_together
 from hilum.outputs import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.progress import Progress
@@ -47,12 +47,12 @@ UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Where an evaluation was written, what it says, and how often its images were accessed (``access_log.json``)."""
+    """Where an evaluation was written, what it says, and the access to its images (None for train and val)."""
 
     folder: Path
     metrics: Metrics
     predictions: Predictions
-    access: dict[str, Any]
+    access: AccessLog | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,12 @@ class _Fitted:
     calibration: Calibration
     prior: Prior
     abstention: Abstention
-    certificate: dict[str, Any] | None
+    certificate: Certificate | None
+
+    @property
+    def point(self) -> OperatingPoint | None:
+        """The certificate's thresholds."""
+        return self.certificate.operating_point if self.certificate else None
 
 
 @dataclass(frozen=True)
@@ -185,11 +190,11 @@ def _decide(
         check = check_certificate(run, certificate, evaluated, predictions, features, reasons, progress)
     for note in (*evaluated.notes, *notes):
         progress.line(note)
-    members, flagged = flags(predictions, certificate, run.positive_label, run.healthy)
+    members, flagged = flags(predictions, fitted.point, run.positive_label, run.healthy)
     if not members:
         notes.append(f"{UNDECIDED} ({', '.join(run.labels)})")
         progress.line(notes[-1])
-    return _Decided(ood_scores, check, members, flagged, decide(predictions, certificate, reasons))
+    return _Decided(ood_scores, check, members, flagged, decide(predictions, fitted.point, reasons))
 
 
 def _measure(
@@ -207,8 +212,8 @@ def _measure(
     calibration, abstention, certificate = fitted.calibration, fitted.abstention, fitted.certificate
     ood_scores, flagged, members = decided.ood_scores, decided.flagged, decided.members
     table, dataset = evaluated.table, evaluated.dataset
-    subgroups = measure_subgroups(predictions, columns_of(table.rows), run.positive_label)
     facts = table_facts(dataset) if evaluated.own else None
+    subgroups = measure_subgroups(predictions, columns_of(table.rows), run.positive_label)
     shortcuts, thumbnail = shortcut_baselines(predictions, table, dataset, progress=progress)
     inside = None if evaluated.own else internal_predictions(run)
     found = {
@@ -247,11 +252,11 @@ def _measure(
             run, evaluated.images.table, run.labels, positive_label=run.positive_label, progress=progress
         ),
         "abstention": {
-            **abstention.facts,
+            **abstention.facts.given(),
             "decisions": dict(Counter(decided.decisions.images)),
             **vars(measure_abstention(predictions, flagged, members, ood_scores, decided.decisions.to_read)),
         }
-        if ood_scores
+        if ood_scores and abstention.facts
         else None,
         "abstention_note": abstention.note,
         "unreadable": [{"path": item.path, "message": item.message} for item in evaluated.unreadable],
@@ -269,19 +274,20 @@ def _write(
     metrics: Metrics,
     folder: Path,
     ledger: Path | None,
-) -> tuple[Metrics, dict[str, Any]]:
+) -> tuple[Metrics, AccessLog | None]:
     """Write the tables and the measures together, and record the access to these images."""
     decisions = decisions_csv(predictions, decided.decisions, decided.ood_scores)
     tables = {FILE: predictions.to_csv(), DECIDED: decisions}
     files = {name: FileFacts.of(content, len(predictions.paths)) for name, content in tables.items()}
     metrics = metrics.model_copy(update={"files": files})
+    written = as_bytes(metrics.to_json())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         access = record_access(run, evaluated, folder, certificate=fitted.certificate, file=ledger)
         with saving_together(folder) as save:
             for name, content in tables.items():
                 save(name, content)
-            save("metrics.json", as_bytes(metrics.to_json()))
+            save("metrics.json", written)
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error

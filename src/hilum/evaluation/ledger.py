@@ -15,17 +15,20 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
+
+from pydantic import Field
 
 from hilum import __version__
 from hilum.earlier import current
 from hilum.errors import LedgerError
 from hilum.files import LARGEST_TABLE, append, locked, read_text, read_whole, save_json
 from hilum.outputs import LEDGER, check_target
+from hilum.stats.records import Record
 
 FORMAT = 1
 FILE = "ledger.jsonl"
@@ -38,6 +41,123 @@ ANEW = (
 )
 
 ImageSet = frozenset[bytes]
+
+
+class Entry(Record):
+    """A line of the ledger.
+
+    Attributes:
+        n: Its number, from 1; 0 before it is added, as the rest of what follows is empty.
+        time: When it was added, in UTC.
+        before: Hash of the entry before it.
+        hash: Its own.
+    """
+
+    kind: ClassVar[str] = ""
+    n: int = 0
+    time: str = ""
+    before: str = ""
+    hash: str = ""
+
+    def written(self) -> dict[str, Any]:
+        """What its line holds."""
+        return {"kind": self.kind, **self.as_json()}
+
+    def chained(self, before: Entry | None) -> Self:
+        """The same entry as it follows another one, or begins the ledger."""
+        frame = {"n": before.n + 1 if before else 1, "before": before.hash if before else ""}
+        placed = self.model_copy(update={**frame, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+        return placed.model_copy(update={"hash": _hash(placed.written())})
+
+
+class Beginning(Entry):
+    """The first line: the format, and the version of hilum that began the ledger."""
+
+    kind = "ledger"
+    format: int
+    hilum: str
+
+
+class ImageList(Entry):
+    """A set of images; entries about them name its digest. `ids` are the images in base64, 8 bytes each."""
+
+    kind = "images"
+    digest: str
+    n_images: int
+    ids: str
+
+
+class OnImages(Entry):
+    """What a model was used for on a set of images: its weights' hash, the set's digest; folders for people to read."""
+
+    images: str
+    model: str
+    run: str
+    data: str
+
+
+class Access(OnImages):
+    """An evaluation. `least`: its place among models as it was known before; `unrecorded`: evaluations before."""
+
+    kind = "access"
+    split: str
+    least: int
+    unrecorded: int
+
+
+class Attempted(OnImages):
+    """An attempt to certify that `group` has at most that false-negative rate; `attempt` is its identity."""
+
+    attempt: str
+    group: str
+    false_negative_rate: float
+    form: str = "float"
+
+
+class Granted(Attempted):
+    """An attempt that took a place (`hilum.evaluation.spending.Attempt`)."""
+
+    kind = "attempt"
+    confidence: float
+    delta: float
+    plan: str
+    planned: int
+    number: int
+    counted: list[str]
+    carried: str | None = None
+
+
+class Refusal(Attempted):
+    """An attempt that was refused, and why."""
+
+    kind = "refusal"
+    reason: str
+
+
+class Result(Entry):
+    """What an attempt came to, and the checksum of its certificate."""
+
+    kind = "result"
+    attempt: str
+    checksum: str = Field(validation_alias="seal", serialization_alias="seal")
+    threshold: float
+    n_patients: int
+    false_negatives: int
+
+
+class Void(Entry):
+    """An attempt whose place was given back: the number of its entry, and why."""
+
+    kind = "void"
+    attempt: str
+    entry: int
+    reason: str
+
+
+KINDS: dict[str, type[Entry]] = {
+    kind.kind: kind for kind in (Beginning, ImageList, Access, Granted, Refusal, Result, Void)
+}
+AnEntry = TypeVar("AnEntry", bound=Entry)
 
 
 def ledger_file(chosen: Path | None = None) -> Path:
@@ -95,23 +215,23 @@ class Ledger:
 
     Attributes:
         file: Where it lies.
-        entries: All of its entries, in order; each a dictionary with ``n``, ``kind``, ``time`` and its facts.
+        entries: All of its entries, in order.
     """
 
-    def __init__(self, file: Path, entries: list[dict[str, Any]]) -> None:
+    def __init__(self, file: Path, entries: list[Entry]) -> None:
         self.file, self.entries = file, entries
         self._sets: dict[str, ImageSet] = {}
 
-    def of(self, *kinds: str) -> list[dict[str, Any]]:
-        """The entries of some kinds, in order."""
-        return [entry for entry in self.entries if entry["kind"] in kinds]
+    def of(self, kind: type[AnEntry]) -> list[AnEntry]:
+        """The entries of a kind, in order."""
+        return [entry for entry in self.entries if isinstance(entry, kind)]
 
     def images(self, digest: str) -> ImageSet:
         """The images that a digest stands for; none where no entry lists them."""
         if not self._sets:
-            for entry in self.of("images"):
-                packed = base64.b64decode(entry["ids"])
-                self._sets[entry["digest"]] = frozenset(packed[i : i + BYTES] for i in range(0, len(packed), BYTES))
+            for entry in self.of(ImageList):
+                packed = base64.b64decode(entry.ids)
+                self._sets[entry.digest] = frozenset(packed[i : i + BYTES] for i in range(0, len(packed), BYTES))
         return self._sets.get(digest, frozenset())
 
     def add_images(self, images: ImageSet) -> str:
@@ -119,25 +239,25 @@ class Ledger:
         digest = digest_of_set(images)
         if not self.images(digest):
             packed = base64.b64encode(b"".join(sorted(images))).decode()
-            self.add("images", digest=digest, n_images=len(images), ids=packed)
+            self.add(ImageList(digest=digest, n_images=len(images), ids=packed))
             self._sets[digest] = images
         return digest
 
-    def add(self, kind: str, **facts: Any) -> dict[str, Any]:
+    def add(self, entry: AnEntry) -> AnEntry:
         """Append an entry; it is on the disk when this returns. Only while the ledger is open (`open_ledger`).
+
+        Returns:
+            The entry with its place in the chain.
 
         Raises:
             LedgerError: It cannot be written. The file is then as it was.
         """
-        if not self.entries and kind != "ledger":
-            self.add("ledger", format=FORMAT, hilum=__version__)
-        before = self.entries[-1]["hash"] if self.entries else ""
-        time = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"n": len(self.entries) + 1, "kind": kind, "time": time, **facts, "before": before}
-        entry["hash"] = _hash(entry)
+        if not self.entries and not isinstance(entry, Beginning):
+            self.add(Beginning(format=FORMAT, hilum=__version__))
+        entry = entry.chained(self.entries[-1] if self.entries else None)
         size = self.file.stat().st_size if self.file.exists() else 0
         try:
-            append(self.file, _line(entry))
+            append(self.file, _line(entry.written()))
             self._write_head(entry)
         except OSError as error:
             with suppress(OSError):  # it may be the head alone that has no room
@@ -146,8 +266,8 @@ class Ledger:
         self.entries.append(entry)
         return entry
 
-    def _write_head(self, entry: dict[str, Any]) -> None:
-        save_json(_head(self.file), {"entries": entry["n"], "hash": entry["hash"]}, indent=None)
+    def _write_head(self, entry: Entry) -> None:
+        save_json(_head(self.file), {"entries": entry.n, "hash": entry.hash}, indent=None)
 
 
 @contextmanager
@@ -198,10 +318,10 @@ def read_ledger(file: Path) -> Ledger:
             f"{ANEW}. If all lines before it are there, nothing was granted by this one: delete it."
         )
         raise LedgerError(msg, code="cut-off", path=file)
-    entries: list[dict[str, Any]] = []
+    entries: list[Entry] = []
     for number, line in enumerate(lines, start=1):
-        entries.append(_entry(file, number, line, entries[-1]["hash"] if entries else ""))
-    if last > len(entries) or (last and entries[last - 1]["hash"] != last_hash):
+        entries.append(_entry(file, number, line, entries[-1].hash if entries else ""))
+    if last > len(entries) or (last and entries[last - 1].hash != last_hash):
         what = (
             f"has {len(entries)} entries, the last known had number {last}"
             if last > len(entries)
@@ -215,44 +335,48 @@ def read_ledger(file: Path) -> Ledger:
     return Ledger(file, entries)
 
 
-def _entry(file: Path, number: int, line: bytes, before: str) -> dict[str, Any]:
+def _entry(file: Path, number: int, line: bytes, before: str) -> Entry:
+    foreign = f"{file}, line {number}: no entry of a ledger as hilum writes it. {ANEW}."
     try:
-        entry: dict[str, Any] = json.loads(line)
-        stated = entry["hash"]
-        kind, n, chained = entry["kind"], entry["n"], entry["before"]
-        right = _hash({key: value for key, value in entry.items() if key != "hash"})
+        written = json.loads(line)
+        kind, stated = written["kind"], written["hash"]
+        right = _hash(written)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        msg = f"{file}, line {number}: no entry of a ledger as hilum writes it. {ANEW}."
-        raise LedgerError(msg, code="no-entry", path=file) from error
-    if number == 1 and (kind != "ledger" or entry.get("format") != FORMAT):
-        found = f"format {entry.get('format')}" if kind == "ledger" else f"begins with an entry '{kind}'"
+        raise LedgerError(foreign, code="no-entry", path=file) from error
+    if number == 1 and (kind != Beginning.kind or written.get("format") != FORMAT):
+        found = f"format {written.get('format')}" if kind == Beginning.kind else f"begins with an entry '{kind}'"
         msg = (
             f"{file}: is no ledger of format {FORMAT} ({found}). Use the hilum that wrote it, or another --ledger FILE."
         )
         raise LedgerError(msg, code="other-format", path=file)
-    if stated != right or line != _text(entry).encode():  # a key that comes twice is none that hilum writes
+    if stated != right or line != _text(written).encode():  # a key that comes twice is none that hilum writes
         msg = f"{file}, line {number}: was changed after it was written. {ANEW}."
         raise LedgerError(msg, code="changed", path=file)
-    if n != number or chained != before:
+    try:
+        entry = KINDS.get(kind, Entry).model_validate(current(written))
+    except (ValueError, TypeError) as error:  # hashed anew by somebody
+        raise LedgerError(foreign, code="no-entry", path=file) from error
+    if entry.n != number or entry.before != before:
         msg = f"{file}, line {number}: does not follow the line before it: lines were taken out or put in. {ANEW}."
         raise LedgerError(msg, code="broken-chain", path=file)
-    return dict(current(entry))
+    return entry
 
 
 def _head(file: Path) -> Path:
     return file.with_name(f"{file.name}.head")
 
 
-def _text(entry: dict[str, Any]) -> str:
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"))
+def _text(written: Mapping[str, Any]) -> str:
+    return json.dumps(written, sort_keys=True, separators=(",", ":"))
 
 
-def _line(entry: dict[str, Any]) -> bytes:
-    return (_text(entry) + "\n").encode()
+def _line(written: Mapping[str, Any]) -> bytes:
+    return (_text(written) + "\n").encode()
 
 
-def _hash(entry: dict[str, Any]) -> str:
-    return hashlib.sha256(_text(entry).encode()).hexdigest()
+def _hash(written: Mapping[str, Any]) -> str:
+    """Of all that a line holds but the hash."""
+    return hashlib.sha256(_text({key: value for key, value in written.items() if key != "hash"}).encode()).hexdigest()
 
 
 def _unwritable(file: Path, error: OSError) -> str:

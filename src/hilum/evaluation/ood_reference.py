@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -26,7 +26,7 @@ from hilum.decision.ood import ARRAYS as NAMES
 from hilum.decision.ood import AT_ONCE, OODScores, Poses, Reference, feature_distances, layouts
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.inference import predict_with_features
-from hilum.evaluation.triage_schema import AbstainedPatients, AbstainedShare
+from hilum.evaluation.triage_schema import AbstainedPatients, AbstainedShare, FalseAbstentions, OODFacts
 from hilum.files import read_whole, save_bytes, save_json
 from hilum.progress import Progress
 from hilum.stats.auc import aurocs
@@ -49,7 +49,7 @@ class Abstention:
     """The reference, or None and why there is none."""
 
     reference: Reference | None
-    facts: dict[str, Any]
+    facts: OODFacts | None = None
     note: str = ""
 
 
@@ -72,16 +72,16 @@ def fit_reference(
 def _find(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Abstention:
     images, why = run_images(run, progress, root=root, images=images)
     if images is None:
-        return Abstention(None, {}, f"{NONE}: {why}")
+        return Abstention(None, note=f"{NONE}: {why}")
     found = compare_by(run, images, lambda chosen: predict_with_features(run, chosen, run.labels, progress=progress)[1])
-    if found.reference is None:
+    if found.reference is None or found.facts is None:
         return found
     arrays = {name: np.asarray(getattr(found.reference, name)) for name in NAMES}
     content = save(arrays)
-    facts = {**found.facts, "sha256": hashlib.sha256(content).hexdigest()}
+    facts = found.facts.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
     try:
         save_bytes(run.path / ARRAYS, content)
-        save_json(run.path / FACTS, facts)
+        save_json(run.path / FACTS, facts.as_json())
     except OSError as error:
         progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
     return Abstention(found.reference, facts)
@@ -103,7 +103,7 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
             f"of false abstentions may be more than twice the stated {100 * LEVEL:g} %. {needed - there} "
             f"{'is' if needed - there == 1 else 'are'} missing"
         )
-        return Abstention(None, {}, f"{NONE}: {why}")
+        return Abstention(None, note=f"{NONE}: {why}")
     known = images.select(spread_over_labels(images, MOST))
     arrays: dict[str, NDArray[Any]] = {
         "features": describe(known).astype(np.float16),
@@ -116,26 +116,33 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
     poses = Poses.of(grey[one], arrays["layouts"], NEIGHBOURS)
     limits = boundaries(poses, Poses.of(shuffled(grey[one]), arrays["layouts"], NEIGHBOURS))
     arrays["feature_distances"] = np.sort(feature_distances(features[one], arrays["features"], NEIGHBOURS))
-    arrays["layout_distances"] = np.sort(poses.nonconformity(limits["wrong"]))
-    facts: dict[str, Any] = {
-        "format": FORMAT,
-        "neighbours": NEIGHBOURS,
-        "level": LEVEL,
-        **limits,
-        "n_reference": len(known.table),
-        "n_calibration": len(held_back.table),
-        "rate": stated_rate(len(held_back.table), LEVEL),
-        "resampling_unit": "patients" if images.table.patients_known else "images",
-        "weights_sha256": run.environment.weights_sha256,
-        "preprocessing_sha256": run.recipe.preprocessing.digest(),
-    }
-    reference = Reference.of(arrays, facts)
+    arrays["layout_distances"] = np.sort(poses.nonconformity(limits.wrong))
+    facts = OODFacts(
+        format=FORMAT,
+        neighbours=NEIGHBOURS,
+        level=LEVEL,
+        boundary=limits.boundary,
+        wrong=list(limits.wrong),
+        n_reference=len(known.table),
+        n_calibration=len(held_back.table),
+        rate=stated_rate(len(held_back.table), LEVEL),
+        resampling_unit="patients" if images.table.patients_known else "images",
+        weights_sha256=run.environment.weights_sha256,
+        preprocessing_sha256=run.recipe.preprocessing.digest(),
+    )
+    reference = _reference(arrays, facts)
     ood_scores = reference.score_thumbnails(features, grey)
     names = [owner(row.patient_id, row.path) for row in of_everyone.table.rows]
     abstained = left_out(ood_scores, one, names, LEVEL)
     paths = [row.path for row in of_everyone.table.rows]
-    facts["of_calibration"] = abstained_by_patient(names, paths, abstained).as_json()
-    return Abstention(reference, facts)
+    of_calibration = abstained_by_patient(names, paths, abstained)
+    return Abstention(reference, facts.model_copy(update={"of_calibration": of_calibration}))
+
+
+def _reference(arrays: Mapping[str, NDArray[Any]], facts: OODFacts) -> Reference:
+    features, grey, feature_apart, layout_apart = (arrays[name] for name in NAMES)
+    settings = facts.neighbours, facts.level, facts.boundary, tuple(facts.wrong)
+    return Reference(features, grey, feature_apart, layout_apart, *settings)
 
 
 def thumbnails_of_images(images: Images) -> NDArray[np.uint8]:
@@ -147,23 +154,33 @@ def thumbnails_of_images(images: Images) -> NDArray[np.uint8]:
     return np.concatenate(blocks)
 
 
-def boundaries(poses: Poses, without: Poses) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Boundaries:
+    """Where chest radiographs end.
+
+    Attributes:
+        boundary: The distance that all but 1 % of calibration patients' pictures exceed when turned by a quarter,
+            inverted, or shuffled, each by itself; but at least that of every upright one.
+        wrong: The poses in which at most 1 % of them fit as well as upright, which leaves out upside down where that
+            looks the same.
+    """
+
+    boundary: float
+    wrong: tuple[int, ...]
+
+
+def boundaries(poses: Poses, without: Poses) -> Boundaries:
     """Where chest radiographs end, found on calibration patients alone: upright they are some, turned or inverted none.
 
     Args:
         poses: Of one image of each.
         without: Of the same images `shuffled`.
-
-    Returns:
-        ``boundary``: the distance that all but 1 % of their pictures exceed when turned by a quarter, inverted, or
-        shuffled, each by itself; but at least that of every upright one. ``wrong``: the poses in which at most 1 % of
-        them fit as well as upright, which leaves out upside down where that looks the same.
     """
     none = np.concatenate([poses.apart[list(Poses.TURNED)], without.distance[None]])
-    return {
-        "boundary": float(max(np.quantile(none, PASSING, axis=1).min(), poses.distance.max())),
-        "wrong": [pose for pose in Poses.OTHERS if poses.fit_best_in([pose]).mean() <= PASSING],
-    }
+    return Boundaries(
+        boundary=float(max(np.quantile(none, PASSING, axis=1).min(), poses.distance.max())),
+        wrong=tuple(pose for pose in Poses.OTHERS if poses.fit_best_in([pose]).mean() <= PASSING),
+    )
 
 
 def shuffled(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -201,21 +218,21 @@ def spread_over_labels(images: Images, most: int) -> list[int]:
 
 
 def _read(run: Run) -> Abstention | None:
-    facts = read_json(run.path / FACTS)
-    current = facts.get("format") == FORMAT and facts.get("weights_sha256") == run.environment.weights_sha256
-    if not current:
-        return None
     try:
-        content = read_whole(run.path / ARRAYS)
-        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        facts = OODFacts.model_validate(read_json(run.path / FACTS))
+        if facts.format != FORMAT or facts.weights_sha256 != run.environment.weights_sha256:
             return None
-        facts.setdefault("rate", stated_rate(facts["n_calibration"], facts["level"]))  # versions before kept none
-        return Abstention(Reference.of(load(content), facts), facts)
-    except (OSError, KeyError, SafetensorError):
+        content = read_whole(run.path / ARRAYS)
+        if hashlib.sha256(content).hexdigest() != facts.sha256:
+            return None
+        if not facts.rate:  # versions before kept none
+            facts = facts.model_copy(update={"rate": stated_rate(facts.n_calibration, facts.level)})
+        return Abstention(_reference(load(content), facts), facts)
+    except (OSError, ValueError, KeyError, SafetensorError):
         return None
 
 
-def stated_rate(patients: int, level: float) -> dict[str, float]:
+def stated_rate(patients: int, level: float) -> FalseAbstentions:
     """The rate of false abstentions on an image of a patient like those of the calibration, as calibration sets vary.
 
     A conformal p-value is at most the level on average over calibration sets. Given one of n patients, the share of
@@ -228,15 +245,15 @@ def stated_rate(patients: int, level: float) -> dict[str, float]:
         level: Stated rate, in (0, 1).
 
     Returns:
-        ``mean``; ``low`` and ``high``, between which the rate lies in 90 % of calibration sets; ``beyond``, the
-        probability that it is more than twice the level.
+        The mean, the limits between which the rate lies in 90 % of calibration sets, and the probability that it is
+        more than twice the level.
     """
     least = 2 * int(level / 2 * (patients + 1) + 1e-9)
     if not least:
-        return {"mean": 0.0, "low": 0.0, "high": 0.0, "beyond": 1.0}  # nothing can be abstained on
+        return FalseAbstentions(mean=0.0, low=0.0, high=0.0, beyond=1.0)  # nothing can be abstained on
     rate = beta(least, patients + 1 - least)
     low, high = map(float, rate.ppf([0.05, 0.95]))
-    return {"mean": float(rate.mean()), "low": low, "high": high, "beyond": float(rate.sf(FACTOR * level))}
+    return FalseAbstentions(mean=float(rate.mean()), low=low, high=high, beyond=float(rate.sf(FACTOR * level)))
 
 
 @cache
@@ -249,7 +266,7 @@ def fewest_patients(level: float) -> int:
     Returns:
         The smallest with which it does so in at least 95 % of calibration sets.
     """
-    return next(n for n in count(1) if stated_rate(n, level)["beyond"] <= 1 - MIN_PATIENTS)
+    return next(n for n in count(1) if stated_rate(n, level).beyond <= 1 - MIN_PATIENTS)
 
 
 def left_out(ood_scores: OODScores, one: NDArray[np.int64], clusters: Sequence[str], level: float) -> NDArray[np.bool_]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, TypeAdapter, model_validator
 
 from hilum.audit.findings import KnownIssues
-from hilum.earlier import current
-from hilum.errors import RunError
+from hilum.documents import Document
 from hilum.evaluation.triage_schema import Abstention, Certificate, CertificateCheck, DecisionCurve
-from hilum.files import read_text
 from hilum.stats.records import (
     AllBrierParts,
     Bin,
@@ -38,50 +34,6 @@ OUTDATED = (
 
 
 INTERVALS = TypeAdapter(Intervals)
-
-
-class Document(Record):
-    """A JSON file of results, with the version of its schema."""
-
-    schema_version: Literal[1] = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """What the file holds."""
-        return {"schema_version": self.schema_version, **self.as_json()}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any] | str | bytes) -> Self:
-        """Read what a file holds, also one of version 0.1.
-
-        Raises:
-            ValueError: It is no JSON, or does not hold what it should.
-        """
-        return cls.model_validate(current(json.loads(content) if isinstance(content, str | bytes) else content))
-
-    @classmethod
-    def read(cls, file: Path, remedy: str) -> Self:
-        """Read a file.
-
-        Args:
-            file: As hilum wrote it.
-            remedy: The command that writes it again.
-
-        Raises:
-            RunError: It is missing, damaged, or of a version whose results mean something else.
-        """
-        try:
-            return cls.from_json(read_text(file))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            what = f"{cls.__name__.lower()} as hilum writes them have another '{where}' ({first['msg'].lower()})"
-            if first["loc"] == ("intervals",) and first["type"] == "missing":  # made otherwise; not mixed with today's
-                what = "these metrics are of an earlier version of hilum, whose intervals were others"
-            cause: Exception = error
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            what, cause = f"not as hilum writes it ({type(error).__name__})", error
-        msg = f"{file}: {what}. Run `{remedy}` again."
-        raise RunError(msg, code=f"damaged-{cls.__name__.lower()}", path=file) from cause
 
 
 class Confidence(Record):

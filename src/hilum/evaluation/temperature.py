@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from hilum.data.cache import Images
 from hilum.data.dataset import owner
@@ -22,6 +21,7 @@ from hilum.progress import Progress
 from hilum.stats.calibration import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
 from hilum.stats.metrics import log_loss
 from hilum.stats.prevalence import Prior, fit_prior
+from hilum.stats.records import Record
 from hilum.training.lock import only_process
 from hilum.training.run import Run, read_json
 
@@ -33,6 +33,38 @@ SCHEME = 2  # raise it when the same images would give other temperatures
 AS_IS = "Probabilities are as the network gives them"
 NO_HELP = "no temperature lowers the log-loss of held-out calibration patients by more than its standard error"
 RELIED_ON = "the temperature is that of an earlier version of hilum: the run's certificate was made with it"
+
+
+class KeptPrior(Record):
+    """Label frequencies, and the offsets of log-odds by which they are reached."""
+
+    shares: list[float]
+    offsets: list[float]
+
+
+class KeptCalibration(Record):
+    """What ``calibration.json`` holds."""
+
+    scheme: int
+    temperatures: dict[str, float] | None
+    fitted: dict[str, float] | None = None
+    note: str = ""
+    held_out_log_loss: dict[str, dict[str, float]] = {}
+    n_images: int = 0
+    n_patients: int | None = None
+    log_loss_before: float | None = None
+    log_loss_after: float | None = None
+    prior: KeptPrior | None = None
+    weights_sha256: str
+
+    @property
+    def calibration(self) -> Calibration:
+        """As it is applied."""
+        prior = self.prior
+        if prior is None:
+            return Calibration(self.temperatures, self.note)
+        found = Prior(np.array(prior.shares), np.array(prior.offsets), "calibration patients")
+        return Calibration(self.temperatures, self.note, found)
 
 
 @dataclass(frozen=True)
@@ -74,17 +106,23 @@ def calibrate(
 
 def _read(run: Run) -> Calibration | None:
     """What ``calibration.json`` holds; None where it was not fitted yet to these weights, or by another scheme."""
-    kept = read_json(run.path / FILE)
-    if kept.get("weights_sha256") != run.environment.weights_sha256 or kept.get("scheme") != SCHEME:
+    kept = _kept(run)
+    return kept.calibration if kept and kept.scheme == SCHEME else None
+
+
+def _kept(run: Run) -> KeptCalibration | None:
+    """What was fitted to these weights, by whichever scheme."""
+    try:
+        kept = KeptCalibration.model_validate(read_json(run.path / FILE))
+    except ValidationError:
         return None
-    return _calibration(kept)
+    return kept if kept.weights_sha256 == run.environment.weights_sha256 else None
 
 
 def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Calibration:
-    weights = run.environment.weights_sha256
     if not any(row.split == "calibration" for row in run.rows):
         return Calibration(None, f"{AS_IS}: the run has no calibration images")
-    relied_on = _relied_on(run, read_json(run.path / FILE))
+    relied_on = _relied_on(run)
     images, why = run_images(run, progress, root=root, images=images)
     if images is None:
         return Calibration(relied_on, RELIED_ON) if relied_on else Calibration(None, f"{AS_IS}: {why}")
@@ -108,24 +146,24 @@ def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress)
         note = f"{AS_IS}: {NO_HELP}"
     scaled = scale(plain, helped, labels, hierarchy) if helped else plain
     prior = fit_prior(truth, scaled, clusters, "calibration patients")
-    facts = {
-        "scheme": SCHEME,
-        "temperatures": helped or None,
-        "fitted": fitted or None,
-        "note": note,
-        "held_out_log_loss": losses,
-        "n_images": len(truth),
-        "n_patients": len(set(clusters)) if images.table.patients_known else None,
-        "log_loss_before": log_loss(truth, plain),
-        "log_loss_after": log_loss(truth, scaled),
-        "prior": {"shares": prior.shares.tolist(), "offsets": prior.offsets.tolist()} if prior else None,
-        "weights_sha256": weights,
-    }
+    kept = KeptCalibration(
+        scheme=SCHEME,
+        temperatures=helped or None,
+        fitted=fitted or None,
+        note=note,
+        held_out_log_loss=losses,
+        n_images=len(truth),
+        n_patients=len(set(clusters)) if images.table.patients_known else None,
+        log_loss_before=log_loss(truth, plain),
+        log_loss_after=log_loss(truth, scaled),
+        prior=KeptPrior(shares=prior.shares.tolist(), offsets=prior.offsets.tolist()) if prior else None,
+        weights_sha256=run.environment.weights_sha256,
+    )
     try:
-        save_json(run.path / FILE, facts)
+        save_json(run.path / FILE, kept.as_json())
     except OSError as error:
         progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
-    return _calibration(facts)
+    return kept.calibration
 
 
 def training_prior(run: Run) -> Prior:
@@ -136,26 +174,17 @@ def training_prior(run: Run) -> Prior:
     return Prior(shares / shares.sum(), np.zeros(len(shares)), "training patients")
 
 
-def _relied_on(run: Run, kept: Mapping[str, Any]) -> dict[str, float] | None:
+def _relied_on(run: Run) -> dict[str, float] | None:
     """The temperatures of the version before, where the run's certificate was made with them.
 
     Others would void it, and its patients have no error probability left for another one.
     """
-    if kept.get("weights_sha256") != run.environment.weights_sha256 or kept.get("scheme") != CERTIFIED:
+    kept = _kept(run)
+    if not kept or kept.scheme != CERTIFIED:
         return None
     try:
         certificate = read_certificate(run)
     except CertificateError:
         return None
-    temperatures: dict[str, float] | None = kept.get("temperatures")
-    return temperatures if certificate and certificate["model"]["temperatures"] == temperatures else None
-
-
-def _calibration(facts: Mapping[str, Any]) -> Calibration:
-    """What ``calibration.json`` holds."""
-    prior = facts["prior"]
-    return Calibration(
-        facts["temperatures"],
-        facts["note"],
-        Prior(np.array(prior["shares"]), np.array(prior["offsets"]), "calibration patients") if prior else None,
-    )
+    temperatures = kept.temperatures
+    return temperatures if certificate and certificate.model.temperatures == temperatures else None

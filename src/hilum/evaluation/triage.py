@@ -129,15 +129,14 @@ class Decisions:
         return np.array([decision == READ for decision in self.images], dtype=bool)
 
 
-def decide(predictions: Predictions, certificate: Mapping[str, Any] | None, reasons: Sequence[str]) -> Decisions:
+def decide(predictions: Predictions, point: OperatingPoint | None, reasons: Sequence[str]) -> Decisions:
     """Decide about images one by one, and about patients.
 
     Args:
         predictions: Of N images.
-        certificate: In force; None where there is none, and nothing is flagged or cleared.
+        point: In force; None where there is none, and nothing is flagged or cleared.
         reasons: Why to abstain, N texts, empty where there is no reason to.
     """
-    point = OperatingPoint.of(certificate) if certificate else None
     images, members = (
         triage_images(point, predictions.probabilities, predictions.labels, reasons, together=together)
         for together in (False, True)
@@ -234,18 +233,18 @@ def flagged_by_label(others: Mapping[str, Floats], threshold: float, confidence:
 
 
 def flags(
-    predictions: Predictions, certificate: Mapping[str, Any] | None, positive_label: str | None, healthy: Sequence[str]
+    predictions: Predictions, point: OperatingPoint | None, positive_label: str | None, healthy: Sequence[str]
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """What must not be missed, and which images are called so.
 
-    By the certificate; without one the positive label, or whatever is not healthy where there is none, and the images
-    of which it is the most probable label. The latter is no triage decision: that takes an operating point. Where no
-    label is known to be healthy either, there are no members.
+    By the operating point; without one the positive label, or whatever is not healthy where there is none, and the
+    images of which it is the most probable label. The latter is no triage decision: that takes an operating point.
+    Where no label is known to be healthy either, there are no members.
     """
     labels = predictions.labels
-    if certificate:
-        point = OperatingPoint.of(certificate).for_images()
-        return point.members, point.scores(predictions.probabilities, labels) >= point.flag_from
+    if point:
+        decisions = triage_images(point, predictions.probabilities, labels, together=False)
+        return point.members, np.array([decision == FLAG for decision in decisions], dtype=bool)
     members = tuple(
         label for label in labels if (label == positive_label if positive_label else healthy and label not in healthy)
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from hilum.decision.operating_point import OperatingPoint
 from hilum.stats.records import Claim, Exchangeability, Interval, Intervals, Known, Record, Verdict
 
+CHECKSUM = "seal"  # as files call it
 Outcomes = dict[str, int]  # patients by decision
 
 
@@ -94,7 +95,7 @@ class LedgerPlace(Record):
     number: int
     planned: int
     delta: float
-    spent_before: float
+    spent_before: int | float  # as it was written: the checksum covers its letters
     counted: list[str]
 
 
@@ -120,21 +121,17 @@ class CertifiedData(Record):
     n_images: int = 0
 
 
-class Certificate(Record):
-    """A guaranteed sensitivity: ``certificate.json``.
-
-    Attributes:
-        group: What must not be missed, of the labels `members`.
-        false_negative_rate: The bound, in (0, 1).
-        confidence: Confidence level of all that is guaranteed together, in (0, 1).
-        threshold: Score of a patient below which nobody is flagged or read.
-        upper_threshold: Score from which a patient is flagged; None with one threshold.
-        image_threshold: The lower threshold of an image by itself.
-    """
+class Origin(Record):
+    """Which version of hilum made a certificate, and when."""
 
     format: int = 1
     hilum: str = ""
     made: str = ""
+
+
+class Guarantee(Record):
+    """What certain patients certify, and what it costs the others: a `Certificate` that does not say of which model."""
+
     group: str
     members: list[str]
     false_negative_rate: float
@@ -154,18 +151,48 @@ class Certificate(Record):
     read: dict[str, CountedShare] | None = None
     flagged: dict[str, Flagged] = {}
     reference: Scores | None = None
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The thresholds as decisions use them.
+
+        Raises:
+            ValueError: They are out of range or order.
+        """
+        return OperatingPoint(
+            self.group, tuple(self.members), self.threshold, self.upper_threshold, self.image_threshold
+        )
+
+
+class Certificate(Guarantee, Origin):
+    """A guaranteed sensitivity: ``certificate.json``.
+
+    Attributes:
+        group: What must not be missed, of the labels `members`.
+        false_negative_rate: The bound, in (0, 1).
+        confidence: Confidence level of all that is guaranteed together, in (0, 1).
+        threshold: Score of a patient below which nobody is flagged or read.
+        upper_threshold: Score from which a patient is flagged; None with one threshold.
+        image_threshold: The lower threshold of an image by itself.
+        rank: Which of the sorted scores the threshold is, from 1.
+        n_patients: Number of patients with the disease.
+        false_negatives: How many of them are below the threshold.
+        one_image_below: How many of them are, by one image each.
+        reference: All patients' scores, for a test of exchangeability.
+        ledger: Where the attempt is recorded; None in a file of before there were ledgers.
+        model: For which network it was made.
+        data: On whose images.
+        exchangeability: With the patients of the run's own certificate, where it was made at another site.
+        checksum: SHA-256 of all the rest.
+    """
+
     ledger: LedgerPlace | None = None
     model: CertifiedModel
     data: CertifiedData
     conditions: list[str] = []
     notes: list[str] = []
     exchangeability: Exchangeability | None = None
-    seal: str = ""
-
-    @property
-    def operating_point(self) -> OperatingPoint:
-        """The thresholds as decisions use them."""
-        return OperatingPoint.of(self.as_json())
+    checksum: str = Field(default="", validation_alias=CHECKSUM, serialization_alias=CHECKSUM)
 
 
 class Sensitivities(Record):
@@ -199,7 +226,7 @@ class CertificateCheck(Interval):
     flagged: dict[str, Flagged]
     upper: UpperClaim | None = None
     exchangeability: Exchangeability | None = None
-    seal: str = ""
+    checksum: str = Field(default="", validation_alias=CHECKSUM, serialization_alias=CHECKSUM)
 
 
 class Prior(Record):
@@ -276,6 +303,36 @@ class FalseAbstentions(Record):
     beyond: float
 
 
+class OODFacts(Record):
+    """What ``abstention.json`` says of the reference of the out-of-distribution detector.
+
+    Attributes:
+        neighbours: By which distances are measured.
+        level: Stated rate of false abstentions, in (0, 1).
+        boundary: Distance from which an image is no chest radiograph.
+        wrong: Poses in which a chest radiograph does not fit.
+        n_reference: Training images that are kept.
+        n_calibration: Calibration patients.
+        rate: Of false abstentions, as calibration sets vary; None in versions before.
+        of_calibration: Calibration patients who would be abstained on.
+        sha256: Of ``abstention.safetensors``.
+    """
+
+    format: int
+    neighbours: int
+    level: float
+    boundary: float
+    wrong: list[int]
+    n_reference: int = 0
+    n_calibration: int
+    rate: FalseAbstentions | None = None
+    resampling_unit: str = ""
+    weights_sha256: str
+    preprocessing_sha256: str = ""
+    of_calibration: AbstainedPatients | None = None
+    sha256: str = ""
+
+
 class AbstainedImages(Record):
     """Images of a label, and those abstained on."""
 
@@ -318,7 +375,7 @@ class Abstention(Record):
     format: int | None = None
     neighbours: int | None = None
     boundary: float | None = None
-    wrong: list[Any] = []
+    wrong: list[int] = []
     n_reference: int | None = None
     resampling_unit: str = ""
     weights_sha256: str = ""

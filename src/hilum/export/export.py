@@ -15,13 +15,13 @@ from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.certificate_check import certificate_in_force
-from hilum.evaluation.certificate_check import seal as seal_certificate
+from hilum.evaluation.certificate_check import certificate_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.temperature import calibrate
-from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, seal, to_onnx
+from hilum.evaluation.triage_schema import Certificate, LedgerPlace
+from hilum.export.graph import INPUT, OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.export.quantise import to_int8
 from hilum.files import as_bytes, save_bytes, saving_together, settle
 from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
@@ -36,8 +36,8 @@ from hilum.report.model_card import (
     int8_in_words,
     with_front_matter,
 )
-from hilum.serving.model_file import FORMAT, LONGEST, ModelFile, open_model_file
-from hilum.serving.predictor import pack
+from hilum.serving.metadata import LONGEST, pack
+from hilum.serving.model_file import FORMAT, ModelFile, open_model_file
 from hilum.text import encodable, is_text
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.module import build_for
@@ -133,6 +133,7 @@ def export(
         if note:
             progress.line(note)
     certificate = _without_place(certificate) if certificate else None
+    certified = certificate.as_json() if certificate else None
     int8_facts = quantised.facts if images is not None else None
     results, provenance, name = _results(run), _provenance(run), encodable(words.name or run.name)
     card = FileFacts(
@@ -168,27 +169,27 @@ def export(
         "outputs": list(outputs),
         "maps": [{"decision": decision, "child": child} for decision, child in graph.maps],
         "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
-        "certificate": certificate,
-        "operating_point": {key: certificate[key] for key in POINT if key in certificate} if certificate else None,
-        "abstention": pack(known.reference, known.facts) if known.reference else None,
+        "certificate": certified,
+        "operating_point": {key: certified[key] for key in POINT if key in certified} if certified else None,
+        "abstention": pack(known.reference, known.facts.as_json()) if known.reference and known.facts else None,
         "int8": int8_facts.as_json() if int8_facts else None,
         "results": _kept(results) if results else None,
         "licence": words.licence,
         "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
         "card": file_card(card, words.card_intro),
     }
-    content = seal(facts, model)
+    content = with_metadata(facts, model)
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
     return model_file
 
 
-def _without_place(certificate: Mapping[str, Any]) -> dict[str, Any]:
+def _without_place(certificate: Certificate) -> Certificate:
     """A certificate that does not say where the ledger lies: a path tells of the machine."""
-    facts = {key: value for key, value in certificate.items() if key != "seal"}
-    if ledger := facts.get("ledger"):
-        facts["ledger"] = {key: value for key, value in ledger.items() if key != "path"}
-    return seal_certificate(facts)
+    if place := certificate.ledger:
+        nameless = LedgerPlace.model_validate({key: value for key, value in place.given().items() if key != "path"})
+        certificate = certificate.model_copy(update={"ledger": nameless})
+    return with_checksum(certificate)
 
 
 def _images(run: Run, data: Path | None, progress: Progress) -> Images:

@@ -217,7 +217,7 @@ def strip(model: onnx.ModelProto) -> None:
         del part.metadata_props[:]
 
 
-def seal(metadata: Mapping[str, Any], model: bytes) -> bytes:
+def with_metadata(metadata: Mapping[str, Any], model: bytes) -> bytes:
     """Put metadata in front of a serialised ONNX model, and the hash of everything behind it.
 
     Args:
@@ -244,7 +244,7 @@ def check_served(content: bytes) -> None:
         RunError: The graph holds what is not served.
     """
     try:
-        check_graph(seal({}, content))
+        check_graph(with_metadata({}, content))
     except GraphError as error:
         msg = f"the network cannot be served: its graph holds {error}. Train one of `hilum summary`'s networks instead."
         raise RunError(msg, code="unservable") from error

@@ -6,11 +6,10 @@ import hashlib
 import io
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +20,7 @@ from hilum.data.cache import Images
 from hilum.errors import RunError
 from hilum.evaluation.certification_patients import certify_form
 from hilum.evaluation.ood_reference import Abstention, compare_by, spread_over_labels
+from hilum.evaluation.triage_schema import Certificate
 from hilum.export.graph import INPUT, OnnxSession, ServedGraph, check_served, strip
 from hilum.models.stages import final_layer, parts_of
 from hilum.report.model_card import Quantisation, QuantisationLoss, RangesFrom, Sizes, TwoForms
@@ -152,11 +152,11 @@ class Int8:
 
     model: bytes
     facts: Quantisation
-    certificate: dict[str, Any] | None
+    certificate: Certificate | None
     known: Abstention
 
 
-def to_int8(run: Run, graph: ServedGraph, model: bytes, images: Images, certificate: Mapping[str, Any] | None) -> Int8:
+def to_int8(run: Run, graph: ServedGraph, model: bytes, images: Images, certificate: Certificate | None) -> Int8:
     """Quantise, and measure what it costs on images that neither the weights nor the ranges were fitted to.
 
     Args:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.data.labels import is_healthy
-from hilum.evaluation.accesses import models_on
-from hilum.evaluation.attempts import attempts_of
-from hilum.evaluation.ledger import ImageSet, Ledger, place_of
+from hilum.evaluation.attempts import attempts_of, models_on
+from hilum.evaluation.ledger import Access, Granted, ImageSet, Ledger, OnImages, Refusal, Result, Void, place_of
 from hilum.evaluation.spending import joint_confidence
 from hilum.evaluation.triage_schema import Certificate, CertificateCheck, Flagged, Upper, UpperClaim
 from hilum.stats.exchangeability import shift_sentence
@@ -204,9 +202,6 @@ def sensitivity_sentence(held: CertificateCheck) -> str:
     return f"sensitivity by patient, referrals {said}"
 
 
-SHOWN = ("attempt", "refusal", "access")
-
-
 def ledger_lines(ledger: Ledger, images: ImageSet | None = None) -> RenderableType:
     """One row an attempt, refusal or access, and what is left for each set of patients.
 
@@ -214,41 +209,42 @@ def ledger_lines(ledger: Ledger, images: ImageSet | None = None) -> RenderableTy
         ledger: As it was read.
         images: Only what is about some of these images; None for all.
     """
-    shown = [e for e in ledger.of(*SHOWN) if images is None or ledger.images(e["images"]) & images]
+    shown = [e for e in ledger.of(OnImages) if images is None or ledger.images(e.images) & images]
     where = f"ledger {escape(place_of(ledger.file))}: {len(ledger.entries)} entries"
     if not shown:
         return Group("", where, "no attempt to certify and no access is recorded here", "")
-    results = {entry["attempt"]: entry for entry in ledger.of("result")}
-    void = {entry["entry"] for entry in ledger.of("void")}
+    results = {entry.attempt: entry for entry in ledger.of(Result)}
+    void = {entry.entry for entry in ledger.of(Void)}
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("entry", "time (UTC)", "data", "images", "model", "what"):
         table.add_column(name, justify="right" if name in ("entry", "images") else "left", overflow="fold")
     for entry in shown:
-        told = _what(entry, results, given_back=entry["n"] in void)
-        count = len(ledger.images(entry["images"]))
-        cells = (str(entry["n"]), entry["time"][:16].replace("T", " "), entry["data"], f"{count:,}", entry["model"][:8])
+        told = _what(entry, results, given_back=entry.n in void)
+        count = len(ledger.images(entry.images))
+        cells = (str(entry.n), entry.time[:16].replace("T", " "), entry.data, f"{count:,}", entry.model[:8])
         table.add_row(*map(escape, cells), escape(told))
     return Group("", where, table, *map(escape, _left(ledger, shown)), "")
 
 
-def _what(entry: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], *, given_back: bool) -> str:
-    if entry["kind"] == "access":
-        return f"evaluated, {entry['split']}"
-    claim = f"{entry['group']}, {100 * entry['false_negative_rate']:g} %"
-    claim += f", {entry['form']}" if entry.get("form", "float") != "float" else ""
-    if entry["kind"] == "refusal":
+def _what(entry: OnImages, results: Mapping[str, Result], *, given_back: bool) -> str:
+    if isinstance(entry, Access):
+        return f"evaluated, {entry.split}"
+    assert isinstance(entry, Granted | Refusal)
+    claim = f"{entry.group}, {100 * entry.false_negative_rate:g} %"
+    claim += f", {entry.form}" if entry.form != "float" else ""
+    if isinstance(entry, Refusal):
         return f"refused: {claim}"
-    told = f"certify {claim}: {entry['number']} of {entry['planned']} at {100 * entry['confidence']:.4g} %"
+    told = f"certify {claim}: {entry.number} of {entry.planned} at {100 * entry.confidence:.4g} %"
     if given_back:
         return f"{told}, given back"
-    found = results.get(entry["attempt"])
-    return f"{told}, threshold {found['threshold']:.4g}" if found else f"{told}, no certificate"
+    found = results.get(entry.attempt)
+    return f"{told}, threshold {found.threshold:.4g}" if found else f"{told}, no certificate"
 
 
-def _left(ledger: Ledger, shown: list[dict[str, Any]]) -> list[str]:
+def _left(ledger: Ledger, shown: Sequence[OnImages]) -> list[str]:
     """For each set of images: the confidence of all certificates together, places that are left, models that saw it."""
     made, lines = attempts_of(ledger), []
-    for digest, name in {entry["images"]: entry["data"] for entry in shown}.items():
+    for digest, name in {entry.images: entry.data for entry in shown}.items():
         images = ledger.images(digest)
         here = [attempt for attempt in made if attempt.images & images]
         models = len(models_on(ledger, images))

@@ -110,7 +110,7 @@ def _budget(facts: Facts) -> Outcome:
     if not facts.metrics:
         return "UNKNOWN", f"{seed}; {NOT_EVALUATED[1]}"
     # Of a later access nobody can tell whether the earlier ones chose anything.
-    return ("PASS" if facts.access["confirmatory"] else "UNKNOWN"), f"{seed}; {access_sentence(facts.access)}"
+    return ("PASS" if facts.access.confirmatory else "UNKNOWN"), f"{seed}; {access_sentence(facts.access)}"
 
 
 def _size(facts: Facts) -> Outcome:

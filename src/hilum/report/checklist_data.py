@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hilum.audit.findings import AuditReport, KnownIssues
 from hilum.data.dataset import Row
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
+from hilum.evaluation.accesses import AccessLog
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.subgroups import in_order
 from hilum.text import percent
@@ -38,7 +39,7 @@ class Facts:
     metrics: Metrics | None
     external: Mapping[str, Metrics]
     audit: AuditReport | None
-    access: Mapping[str, Any]
+    access: AccessLog
     errors_shown: int | None
 
     @property

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -13,8 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from hilum.evaluation.comparison import ComparedRun, Comparison
+from hilum.evaluation.differences import Differences, Paired, RuleDifferences
 from hilum.report.comparison_text import excludes_zero, outcome, p_values, power, seed_rows, verdict
 from hilum.report.figures import INK, MUTED, PERCENT, ROUND, STYLE, label_colours, shown, svg
+from hilum.stats.hypothesis_tests import McNemar
 from hilum.stats.records import Interval
 from hilum.templating import write_page
 from hilum.text import measured
@@ -24,12 +26,11 @@ POINTS = FuncFormatter(lambda value, _: f"{100 * value:+.4g}".replace("-", "−"
 NUDGE = 0.17  # of a row, by which the two runs stand apart
 
 
-def paired_dots(rows: Sequence[tuple[str, Mapping[str, Any]]], names: tuple[str, str], name: str) -> Markup:
+def paired_dots(rows: Sequence[tuple[str, Paired]], names: tuple[str, str], name: str) -> Markup:
     """Each measure of both runs with its interval, and beside it the difference with its own.
 
     Args:
-        rows: Title and ``first``, ``second``, ``difference`` of each measure; each of these with ``value``,
-            ``low`` and ``high``, from 0 to 1 (the difference from -1 to 1) or None.
+        rows: Title and measure, from 0 to 1.
         names: Of the first and of the second run.
         name: Unique on the page.
     """
@@ -38,24 +39,24 @@ def paired_dots(rows: Sequence[tuple[str, Mapping[str, Any]]], names: tuple[str,
         figure.set_layout_engine("constrained", wspace=0.05)
         values, differences = figure.subplots(1, 2, sharey=True, width_ratios=(1.1, 1))
         for position, (_, entry) in enumerate(rows):
-            _dot(values, entry["first"], position - NUDGE, FIRST_COLOUR)
-            _dot(values, entry["second"], position + NUDGE, SECOND_COLOUR)
-            low, high = entry["difference"].get("low"), entry["difference"].get("high")
+            _dot(values, entry.first, position - NUDGE, FIRST_COLOUR)
+            _dot(values, entry.second, position + NUDGE, SECOND_COLOUR)
+            low, high = entry.difference.low, entry.difference.high
             clear = low is not None and high is not None and (low > 0 or high < 0)
-            _dot(differences, entry["difference"], position, INK, hollow=not clear)
+            _dot(differences, entry.difference, position, INK, hollow=not clear)
         for colour, which in zip((FIRST_COLOUR, SECOND_COLOUR), names, strict=True):
             values.plot([], [], "o", color=colour, markersize=7, label=shown(which))
         handles, texts = values.get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside upper left", ncols=2, handletextpad=0.3, borderaxespad=0)
         values.set_title("Each run", weight="bold", size=9)
         values.xaxis.set_major_formatter(PERCENT)
-        values.set_xlim(*_limits([entry[which] for _, entry in rows for which in ("first", "second")], (0.0, 1.0)))
+        values.set_xlim(*_limits([one for _, entry in rows for one in (entry.first, entry.second)], (0.0, 1.0)))
         values.set_yticks(range(len(rows)), [shown(title, 38) for title, _ in rows], color=INK)
         values.set_ylim(len(rows) - 0.5, -0.5)
         differences.set_title("Difference in points: second minus first", weight="bold", size=9)
         differences.axvline(0, color=MUTED, linewidth=1, zorder=1)
         differences.xaxis.set_major_formatter(POINTS)
-        low, high = _limits([entry["difference"] for _, entry in rows], (-1.0, 1.0))
+        low, high = _limits([entry.difference for _, entry in rows], (-1.0, 1.0))
         reach = max(-low, high)
         differences.set_xlim(-reach, reach)
         for panel in (values, differences):
@@ -68,8 +69,8 @@ def paired_dots(rows: Sequence[tuple[str, Mapping[str, Any]]], names: tuple[str,
         return svg(figure, name, told)
 
 
-def _dot(panel: Axes, entry: Mapping[str, float | None], at: float, colour: str, *, hollow: bool = False) -> None:
-    value, low, high = (entry.get(key) for key in ("value", "low", "high"))
+def _dot(panel: Axes, entry: Interval, at: float, colour: str, *, hollow: bool = False) -> None:
+    value, low, high = entry.value, entry.low, entry.high
     if value is None:
         panel.text(0.5, at, "undefined", color=MUTED, ha="center", va="center", transform=panel.get_yaxis_transform())
         return
@@ -79,9 +80,9 @@ def _dot(panel: Axes, entry: Mapping[str, float | None], at: float, colour: str,
     panel.plot([value], [at], "o", color=face, markersize=7, markeredgecolor=edge, markeredgewidth=1.4 if hollow else 1)
 
 
-def _limits(entries: Sequence[Mapping[str, float | None]], widest: tuple[float, float]) -> tuple[float, float]:
+def _limits(entries: Sequence[Interval], widest: tuple[float, float]) -> tuple[float, float]:
     """Where all intervals have room, within what is possible."""
-    known = [number for entry in entries for number in (entry.get(k) for k in ("value", "low", "high"))]
+    known = [number for entry in entries for number in (entry.value, entry.low, entry.high)]
     found = [number for number in known if number is not None] or [*widest]
     pad = max(0.08 * (max(found) - min(found)), 0.02)
     return max(widest[0] - 0.03, min(found) - pad), min(widest[1] + 0.03, max(found) + pad)
@@ -160,37 +161,7 @@ def fold_dots(rows: Sequence[FoldRow], name: str) -> Markup:
         return svg(figure, name, told)
 
 
-Facts = Mapping[str, Any]
 RULES = {"most_probable": "Read by the most probable label", "down_the_tree": "Read down the label tree"}
-
-
-def measure_rows(facts: Facts, found: Facts) -> list[dict[str, Any]]:
-    """Accuracy, balanced accuracy and each sensitivity: first, second and difference with intervals."""
-    entries = [("Accuracy", None, found["accuracy"]), ("Balanced accuracy", None, found["balanced_accuracy"])]
-    entries += [("Sensitivity (recall) of", label, found["recall"][label]) for label in facts["labels"]]
-    return [{"measure": measure, "label": label, "entry": entry, **_three(entry)} for measure, label, entry in entries]
-
-
-def area_rows(facts: Facts) -> list[dict[str, Any]]:
-    """AUROC of each label: first, second and difference with intervals."""
-    return [
-        {"measure": "", "label": label, **_three(entry, as_percent=False)} for label, entry in facts["auroc"].items()
-    ]
-
-
-def _three(entry: Mapping[str, Any], *, as_percent: bool = True) -> dict[str, Any]:
-    shown = {
-        which: measured(entry[which], as_percent=as_percent, sign=which == "difference")
-        for which in ("first", "second", "difference")
-    }
-    return {**shown, "certain": excludes_zero(entry["difference"])}
-
-
-def rule_title(rule: str) -> str:
-    """How a rule reads the probabilities."""
-    return RULES.get(rule, rule)
-
-
 ABOUT = {
     "name": "Name",
     "network": "Network",
@@ -203,75 +174,114 @@ ABOUT = {
 }
 
 
-def write_comparison_page(folder: Path, facts: dict[str, Any]) -> Path:
+@dataclass(frozen=True, slots=True)
+class MeasureRow:
+    """A measure of both runs and the difference, each with its interval, and whether that of the difference excludes 0.
+
+    The label is None for a measure of all labels together.
+    """
+
+    measure: str
+    label: str | None
+    entry: Paired
+    first: tuple[str, str]
+    second: tuple[str, str]
+    difference: tuple[str, str]
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RuleShown:
+    """One way of reading the probabilities, ready to be shown; `others` are specificity, PPV and NPV."""
+
+    title: str
+    outcome: str
+    figure: Markup
+    rows: list[MeasureRow]
+    others: list[MeasureRow]
+    alone: McNemar
+    tests: str
+    power: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleEffect:
+    """What reading down the tree changes of one run, by measure; the accuracy comes first."""
+
+    name: str
+    measures: list[MeasureRow]
+
+
+def write_comparison_page(folder: Path, comparison: Comparison) -> Path:
     """Write the page of a comparison.
 
     Args:
         folder: Exists; usually where ``comparison.json`` lies.
-        facts: What that file holds.
+        comparison: Two runs.
 
     Returns:
-        The file that was written, ``comparison.html``. The same facts give the same bytes.
+        The file that was written, ``comparison.html``. The same comparison gives the same bytes.
     """
-    return write_page(folder / "comparison.html", "comparison.html.j2", page_content(facts))
+    first, second = comparison.runs
+    effects = zip(comparison.runs, comparison.rule_effect or (), strict=False)
+    return write_page(
+        folder / "comparison.html",
+        "comparison.html.j2",
+        {
+            "comparison": comparison,
+            "names": (first.name, second.name),
+            "colours": label_colours(comparison.labels),
+            "verdict": verdict(comparison),
+            "same_weights": comparison.one_classifier,
+            "about": _about(first, second),
+            "rules": [_rule(comparison, rule, found) for rule, found in comparison.rules.items()],
+            "areas": [_row("", label, entry, as_percent=False) for label, entry in comparison.auroc.items()],
+            "seeds": seed_rows(comparison),
+            "effects": [RuleEffect(run.name, measure_rows(comparison, effect)) for run, effect in effects],
+        },
+    )
 
 
-def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything the template shows, by name."""
-    first, second = facts["runs"]
-    rules = [_rule(facts, rule, found) for rule, found in facts["rules"].items()]
-    return {
-        "facts": facts,
-        "names": (first["name"], second["name"]),
-        "colours": label_colours(facts["labels"]),
-        "verdict": verdict(facts),
-        "differing": facts.get("recipe_differences"),
-        "same_weights": first["weights_sha256"] == second["weights_sha256"],
-        "about": [(title, first.get(key), second.get(key)) for key, title in ABOUT.items()],
-        "rules": rules,
-        "areas": area_rows(facts),
-        "seeds": seed_rows(facts),
-        "effect": _effect(facts, rules) if facts["rule_effect"] else None,
-    }
+def _about(first: ComparedRun, second: ComparedRun) -> list[tuple[str, str | int, str | int]]:
+    rows = [(title, getattr(first, key), getattr(second, key)) for key, title in ABOUT.items()]
+    return [row for row in rows if any(value not in ("", None) for value in row[1:])]  # of predictions little is known
 
 
-def _rule(facts: Mapping[str, Any], rule: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    rows = measure_rows(facts, found)
-    names = facts["runs"][0]["name"], facts["runs"][1]["name"]
-    return {
-        "rule": rule,
-        "title": rule_title(rule),
-        "outcome": _sentence(outcome(facts, found)),
-        "figure": paired_dots(
-            [(" ".join(filter(None, (row["measure"], row["label"]))), row["entry"]) for row in rows],
-            names,
+def _rule(comparison: Comparison, rule: str, found: RuleDifferences) -> RuleShown:
+    rows, said = measure_rows(comparison, found), outcome(comparison, found)
+    return RuleShown(
+        title=RULES.get(rule, rule),
+        outcome=f"{said[0].upper()}{said[1:]}.",
+        figure=paired_dots(
+            [(" ".join(filter(None, (row.measure, row.label))), row.entry) for row in rows],
+            (comparison.runs[0].name, comparison.runs[1].name),
             f"paired-{rule.replace('_', '-')}",
         ),
-        "rows": rows,
-        "alone": found["mcnemar"],
-        "tests": p_values(facts, found),
-        "power": power(facts, found),
-    }
-
-
-def _effect(facts: Mapping[str, Any], rules: list[dict[str, Any]]) -> dict[str, Any]:
-    """Accuracy by run and rule, and what reading down the tree changes in each measure of each run."""
-    by_run = [measure_rows(facts, effect) for effect in facts["rule_effect"]]
-    return {
-        "titles": [rule["title"] for rule in rules],
-        "runs": [
-            {
-                "name": run["name"],
-                "cells": [rows[0]["first"], rows[0]["second"]],
-                "difference": rows[0]["difference"],
-                "certain": rows[0]["certain"],
-            }
-            for run, rows in zip(facts["runs"], by_run, strict=True)
+        rows=rows,
+        others=[
+            _row(f"{title} of", label, entry)
+            for title, of_labels in (("Specificity", found.specificity), ("PPV", found.ppv), ("NPV", found.npv))
+            for label, entry in of_labels.items()
         ],
-        "between": [(rule["rows"][0]["difference"], rule["rows"][0]["certain"]) for rule in rules],
-        "measures": list(zip(*by_run, strict=True)),
-    }
+        alone=found.mcnemar,
+        tests=p_values(comparison, found),
+        power=power(comparison, found),
+    )
 
 
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
+def measure_rows(comparison: Comparison, found: Differences) -> list[MeasureRow]:
+    """Accuracy, balanced accuracy and each sensitivity."""
+    rows = [_row("Accuracy", None, found.accuracy), _row("Balanced accuracy", None, found.balanced_accuracy)]
+    return rows + [_row("Sensitivity (recall) of", label, found.recall[label]) for label in comparison.labels]
+
+
+def _row(measure: str, label: str | None, entry: Paired, *, as_percent: bool = True) -> MeasureRow:
+    return MeasureRow(
+        measure,
+        label,
+        entry,
+        measured(entry.first, as_percent=as_percent),
+        measured(entry.second, as_percent=as_percent),
+        measured(entry.difference, as_percent=as_percent, sign=True),
+        excludes_zero(entry.difference),
+    )

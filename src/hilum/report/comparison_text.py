@@ -1,88 +1,97 @@
-"""What ``comparison.json`` says, in words, on the terminal and on the page. Differences are second minus first."""
+"""A comparison in words, on the terminal and on the page. Differences are second minus first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from hilum.evaluation.comparison import Comparison
+from hilum.evaluation.differences import Gain, Paired, RuleDifferences
 from hilum.report.evaluation_console import optimistic
+from hilum.stats.hypothesis_tests import PatientTest
+from hilum.stats.records import Interval
 from hilum.text import cell_text, escape, fraction, interval_text, p_equals, plural, signed, signed_range
 
-Facts = Mapping[str, Any]
 SIGNIFICANT = 0.05
 
 
-def excludes_zero(difference: Mapping[str, float | None]) -> bool:
+def excludes_zero(difference: Interval) -> bool:
     """Whether an interval lies wholly on one side of zero; one without width says nothing."""
-    low, high = difference["low"], difference["high"]
+    low, high = difference.low, difference.high
     return low is not None and high is not None and low < high and (low > 0 or high < 0)
 
 
-def verdict(facts: Facts) -> str:
+def verdict(comparison: Comparison) -> str:
     """The comparison in one sentence, read by the most probable label."""
-    where = f"On the same {plural(facts['n_images'], 'image')}"
-    if facts["n_patients"] is not None:
-        where += f" of {plural(facts['n_patients'], 'patient')}"
-    first, second = (run["name"] for run in facts["runs"])
-    if facts["same_answers"]:
+    where = f"On the same {plural(comparison.n_images, 'image')}"
+    if comparison.n_patients is not None:
+        where += f" of {plural(comparison.n_patients, 'patient')}"
+    first, second = (run.name for run in comparison.runs)
+    if comparison.same_answers:
         return f"{where}, {first} and {second} give the same answers."
-    return f"{where}, {outcome(facts, next(iter(facts['rules'].values())))}."
+    return f"{where}, {outcome(comparison, next(iter(comparison.rules.values())))}."
 
 
-def outcome(facts: Facts, found: Facts) -> str:
+def outcome(comparison: Comparison, found: RuleDifferences) -> str:
     """What changed most, and which run is right more often, and whether that could be chance.
 
     Args:
-        facts: What ``comparison.json`` holds.
+        comparison: Two runs.
         found: One of its rules.
     """
-    return f"{most_changed(facts, found)}{_more_often(facts, found)}"
+    return f"{most_changed(comparison, found)}{_more_often(comparison, found)}"
 
 
-def most_changed(facts: Facts, found: Facts) -> str:
+def most_changed(comparison: Comparison, found: RuleDifferences) -> str:
     """The recalls that changed most, if by more than the overall accuracy; else empty.
 
     One label may be lost while the accuracy hardly moves, so the largest change leads, and before it the positive
     label's if that falls. Only changes whose interval excludes zero count.
 
     Args:
-        facts: What ``comparison.json`` holds.
+        comparison: Two runs.
         found: One of its rules.
     """
     changes = {
-        label: entry["difference"]["value"]
-        for label, entry in found["recall"].items()
-        if excludes_zero(entry["difference"])
+        label: _value(entry.difference) for label, entry in found.recall.items() if excludes_zero(entry.difference)
     }
     largest = max(changes, key=lambda label: abs(changes[label]), default="")
-    if largest and abs(changes[largest]) <= abs(found["accuracy"]["difference"]["value"]):
+    if largest and abs(changes[largest]) <= abs(_value(found.accuracy.difference)):
         largest = ""
-    positive = facts["positive_label"] if changes.get(facts["positive_label"] or "", 0.0) < 0 else ""
-    return "".join(_changed(facts, found, label) for label in dict.fromkeys((positive, largest)) if label)
+    positive = comparison.positive_label or ""
+    falls = changes.get(positive, 0.0) < 0
+    return "".join(
+        _changed(comparison, found, label) for label in dict.fromkeys((positive if falls else "", largest)) if label
+    )
 
 
-def _changed(facts: Facts, found: Facts, label: str) -> str:
-    entry = found["recall"][label]
-    moved = "rises" if entry["difference"]["value"] > 0 else "falls"
-    before, after = (f"{100 * entry[which]['value']:.1f}" for which in ("first", "second"))
-    points = f"{signed(entry['difference']['value'])} points, {_confidence(facts)} {signed_range(entry['difference'])}"
+def _value(entry: Interval) -> float:
+    return entry.value or 0.0
+
+
+def _changed(comparison: Comparison, found: RuleDifferences, label: str) -> str:
+    entry = found.recall[label]
+    change = _value(entry.difference)
+    moved = "rises" if change > 0 else "falls"
+    before, after = (f"{100 * _value(one):.1f}" for one in (entry.first, entry.second))
+    points = f"{signed(change)} points, {_confidence(comparison)} {signed_range(entry.difference)}"
     return f"the sensitivity (recall) of {label} {moved} from {before} to {after} % ({points}); "
 
 
-def _more_often(facts: Facts, found: Facts) -> str:
-    first, second = (run["name"] for run in facts["runs"])
-    difference, p_value = found["accuracy"]["difference"], found["patients"]["p_value"]
-    measured = f"{_confidence(facts)} {signed_range(difference)}, {p_equals(p_value)}"
-    if not difference["value"]:
-        alike = not (found["mcnemar"]["first_only"] or found["mcnemar"]["second_only"])
+def _more_often(comparison: Comparison, found: RuleDifferences) -> str:
+    first, second = (run.name for run in comparison.runs)
+    difference, p_value = found.accuracy.difference, found.patients.p_value
+    measured = f"{_confidence(comparison)} {signed_range(difference)}, {p_equals(p_value)}"
+    gained = _value(difference)
+    if not gained:
+        alike = not (found.mcnemar.first_only or found.mcnemar.second_only)
         on = "on the same images" if alike else "not on the same images"
         return f"{first} and {second} are right equally often, {on} ({measured})"
-    size = signed(difference["value"]).lstrip("+−")
-    more = "more" if difference["value"] > 0 else "less"
+    size = signed(gained).lstrip("+−")
+    more = "more" if gained > 0 else "less"
     said = f"{second} is right {size} points {more} often than {first}"
     chance, outside = p_value >= SIGNIFICANT, not excludes_zero(difference)
     if chance and outside:
@@ -92,174 +101,185 @@ def _more_often(facts: Facts, found: Facts) -> str:
     return f"{said}, more than chance explains ({measured})"
 
 
-def seed_rows(facts: Facts) -> list[dict[str, Any]]:
-    """What one method gains over the other, from several seeds: a row a measure.
+@dataclass(frozen=True, slots=True)
+class GainRow:
+    """What one method gains in one measure: by seed, the mean with its interval, and whether that excludes zero."""
 
-    Args:
-        facts: What ``comparison.json`` holds.
+    measure: str
+    label: str | None
+    values: str
+    mean: str
+    interval: str
+    certain: bool
 
-    Returns:
-        ``measure``, ``label``, ``values`` by seed, ``mean`` and ``interval``, and whether that excludes zero
-        (``certain``); none without further seeds.
-    """
-    found = facts.get("over_seeds")
+
+def seed_rows(comparison: Comparison) -> list[GainRow]:
+    """What one method gains over the other, from several seeds: a row a measure; none without further seeds."""
+    found = comparison.over_seeds
     if not found:
         return []
     rows = [
-        ("Accuracy", None, found["accuracy"], 100, 1),
-        ("Balanced accuracy", None, found["balanced_accuracy"], 100, 1),
+        _gain_row("Accuracy", None, found.accuracy),
+        _gain_row("Balanced accuracy", None, found.balanced_accuracy),
     ]
-    rows += [("Sensitivity (recall) of", label, entry, 100, 1) for label, entry in found["recall"].items()]
-    rows += [("AUROC of", label, entry, 1, 3) for label, entry in found["auroc"].items()]
-    return [
-        {
-            "measure": measure,
-            "label": label,
-            "values": ", ".join(signed(value, *unit) for value in entry["values"]),
-            "mean": signed(entry["value"], *unit),
-            "interval": signed_range(entry, *unit),
-            "certain": excludes_zero(entry),
-        }
-        for measure, label, entry, *unit in rows
-    ]
+    rows += [_gain_row("Sensitivity (recall) of", label, entry) for label, entry in found.recall.items()]
+    return rows + [_gain_row("AUROC of", label, entry, 1, 3) for label, entry in found.auroc.items()]
 
 
-def _confidence(facts: Facts) -> str:
-    return f"{100 * facts['intervals']['confidence']:g} % CI"
+def _gain_row(measure: str, label: str | None, gain: Gain, factor: float = 100, digits: int = 1) -> GainRow:
+    return GainRow(
+        measure,
+        label,
+        ", ".join(signed(value, factor, digits) for value in gain.values),
+        signed(gain.value, factor, digits),
+        signed_range(gain, factor, digits),
+        excludes_zero(gain),
+    )
 
 
-def p_values(facts: Facts, found: Facts) -> str:
+def _confidence(comparison: Comparison) -> str:
+    return f"{100 * comparison.intervals.confidence:g} % CI"
+
+
+def p_values(comparison: Comparison, found: RuleDifferences) -> str:
     """Both tests, each with what it counts and takes for granted.
 
     Args:
-        facts: What ``comparison.json`` holds.
+        comparison: Two runs.
         found: One of its rules.
     """
-    patients = found["patients"]
+    patients = found.patients
     return (
-        f"Counting {facts['resampling_unit']}, {p_equals(patients['p_value'])} ({patients['test']} test: it assumes "
-        f"that "
-        f"{patients['assumes']}). Counting images as if they were independent, {p_equals(found['mcnemar']['p_value'])} "
+        f"Counting {comparison.resampling_unit}, {p_equals(patients.p_value)} ({patients.test} test: it assumes that "
+        f"{patients.assumes}). Counting images as if they were independent, {p_equals(found.mcnemar.p_value)} "
         "(McNemar's exact test)."
     )
 
 
-def power(facts: Facts, found: Facts) -> str:
+def power(comparison: Comparison, found: RuleDifferences) -> str:
     """What this sample could have shown at all, by one rule."""
-    patients = found["patients"]
-    count = patients["discordant_patients"]
-    unit = facts["resampling_unit"].removesuffix("s")
+    patients = found.patients
+    count = patients.discordant_patients
+    unit = comparison.resampling_unit.removesuffix("s")
     told = f"{plural(count, unit)} {'tells' if count == 1 else 'tell'} the two runs apart"
     if not count:
         return f"No {told.removeprefix('0 ').replace('s tell the', ' tells the')}."
-    if patients["smallest_significant"] is None:
-        return f"Only {told}: too few for any difference to be significant.{_floor(facts, patients)}"
+    if patients.smallest_significant is None:
+        return f"Only {told}: too few for any difference to be significant.{_floor(comparison, patients)}"
     return (
         f"{told[0].upper()}{told[1:]}. With them, the smallest difference of accuracy that could have been "
-        f"significant (p < {SIGNIFICANT}) is {100 * patients['smallest_significant']:.1f} points; a true difference "
-        f"of {100 * patients['detectable']:.1f} points would be found in four of five such samples."
-        f"{_floor(facts, patients)}"
+        f"significant (p < {SIGNIFICANT}) is {100 * patients.smallest_significant:.1f} points; a true difference "
+        f"of {100 * (patients.detectable or 0.0):.1f} points would be found in four of five such samples."
+        f"{_floor(comparison, patients)}"
     )
 
 
-def _floor(facts: Facts, patients: Facts) -> str:
-    if patients["floor"] is None:
+def _floor(comparison: Comparison, patients: PatientTest) -> str:
+    if patients.floor is None:
         return ""
-    return f" No sample of {facts['n_images']:,} images shows less than {100 * patients['floor']:.1f} points."
+    return f" No sample of {comparison.n_images:,} images shows less than {100 * patients.floor:.1f} points."
 
 
 RULES = {"most_probable": "the most probable label", "down_the_tree": "the label tree, level by level"}
 
 
-def comparison_table(facts: dict[str, Any]) -> RenderableType:
-    """Two runs beside each other, then what may be concluded.
-
-    Args:
-        facts: What ``comparison.json`` holds.
-    """
-    names = [
-        f"{which}: [bold]{escape(run['name'])}[/]"
-        for which, run in zip(("first", "second"), facts["runs"], strict=True)
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Two runs beside each other, then what may be concluded."""
+    lines = [
+        f"{which}: [bold]{escape(run.name)}[/]"
+        + (f" ({escape(f'{run.network} {run.hierarchy}, seed {run.seed}, on {run.split}')})" if run.network else "")
+        for which, run in zip(("first", "second"), comparison.runs, strict=True)
     ]
-    about = [f"{run['network']} {run['hierarchy']}, seed {run['seed']}, on {run['split']}" for run in facts["runs"]]
     unit = (
-        f"of {facts['n_patients']} patients"
-        if facts["n_patients"]
-        else optimistic(facts.get("with_patient", 0), facts["n_images"])
+        f"of {comparison.n_patients} patients"
+        if comparison.n_patients
+        else optimistic(comparison.with_patient, comparison.n_images)
     )
-    lines = [f"{name} ({escape(what)})" for name, what in zip(names, about, strict=True)]
-    parts: list[RenderableType] = ["", *lines, f"{facts['n_images']} images {unit}, the same ones for both"]
-    parts += [f"[yellow]{escape(note)}[/]" for note in facts["notes"]]
-    if facts["runs"][0]["weights_sha256"] == facts["runs"][1]["weights_sha256"]:
+    parts: list[RenderableType] = ["", *lines, f"{comparison.n_images} images {unit}, the same ones for both"]
+    parts += [f"[yellow]{escape(note)}[/]" for note in comparison.notes]
+    if comparison.one_classifier:
         parts.append("[yellow]both hold the same weights: they are one and the same classifier[/]")
-    for rule, found in facts["rules"].items():
-        parts += ["", _measures(facts, rule, found), *sentences(facts, found)]
-    parts += [_areas(facts), *rule_sentences(facts), *_seeds(facts), ""]
+    for rule, found in comparison.rules.items():
+        parts += ["", _measures(comparison, rule, found), *sentences(comparison, found), *_by_label(found)]
+    parts += [_areas(comparison), *rule_sentences(comparison), *_seeds(comparison), ""]
     return Group(*parts)
 
 
-def _measures(facts: dict[str, Any], rule: str, found: dict[str, Any]) -> Table:
-    title = f"read by {RULES[rule]}" if len(facts["rules"]) > 1 else "with 95 % intervals"
+def _measures(comparison: Comparison, rule: str, found: RuleDifferences) -> Table:
+    title = f"read by {RULES[rule]}" if len(comparison.rules) > 1 else "with 95 % intervals"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
     table.add_column("%, recall by label", overflow="fold")
     for name in ("first", "second", "second - first"):
         table.add_column(name, justify="right", no_wrap=True)
-    rows = [("accuracy", found["accuracy"]), ("balanced accuracy", found["balanced_accuracy"])]
-    rows += [(label, found["recall"][label]) for label in facts["labels"]]
+    rows = [("accuracy", found.accuracy), ("balanced accuracy", found.balanced_accuracy)]
+    rows += [(label, found.recall[label]) for label in comparison.labels]
     for name, entry in rows:
-        star = " [yellow]*[/]" if name == facts["positive_label"] else ""
+        star = " [yellow]*[/]" if name == comparison.positive_label else ""
         table.add_row(escape(name) + star, *_three(entry))
     return table
 
 
-def _seeds(facts: dict[str, Any]) -> list[RenderableType]:
-    rows = seed_rows(facts)
-    if not rows:
+def _by_label(found: RuleDifferences) -> list[RenderableType]:
+    """Differences of specificity, PPV and NPV; nothing in comparisons of earlier versions, which lack them."""
+    if not found.specificity:
         return []
-    title = f"gain over {facts['over_seeds']['seeds']} pairs of seeds, 95 % CI over seeds and patients"
+    title = "second - first"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table.add_column("points", overflow="fold")
+    for name in ("specificity", "PPV", "NPV"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for label in found.specificity:
+        entries = found.specificity[label], found.ppv[label], found.npv[label]
+        table.add_row(escape(label), *(_three(entry)[2] for entry in entries))
+    return [table]
+
+
+def _seeds(comparison: Comparison) -> list[RenderableType]:
+    if not comparison.over_seeds:
+        return []
+    title = f"gain over {comparison.over_seeds.seeds} pairs of seeds, 95 % CI over seeds and patients"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
     table.add_column("points; AUROC", overflow="fold")
     for name in ("by seed", "mean", "95 % CI"):
         table.add_column(name, justify="right", overflow="fold")
-    for row in rows:
-        bold = "[bold]{}[/]" if row["certain"] else "{}"
-        name = f"{row['measure']} {row['label'] or ''}".strip()
-        table.add_row(escape(name), *map(escape, (row["values"], row["mean"])), bold.format(escape(row["interval"])))
+    for row in seed_rows(comparison):
+        bold = "[bold]{}[/]" if row.certain else "{}"
+        name = f"{row.measure} {row.label or ''}".strip()
+        table.add_row(escape(name), escape(row.values), escape(row.mean), bold.format(escape(row.interval)))
     return ["", table]
 
 
-def _areas(facts: dict[str, Any]) -> Table:
+def _areas(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("AUROC", overflow="fold")
     for name in ("first", "second", "second - first"):
         table.add_column(name, justify="right", no_wrap=True)
-    for label in facts["labels"]:
-        entry = facts["auroc"][label]
-        plain = [fraction(entry[which]["value"]) for which in ("first", "second")]
+    for label in comparison.labels:
+        entry = comparison.auroc[label]
+        plain = [fraction(one.value) for one in (entry.first, entry.second)]
         table.add_row(escape(label), *plain, _three(entry, as_percent=False)[2])
     return table
 
 
-def _three(entry: dict[str, Any], *, as_percent: bool = True) -> tuple[str, str, str]:
-    first, second = (cell_text(entry[which], as_percent=as_percent) for which in ("first", "second"))
-    shown = cell_text(entry["difference"], as_percent=as_percent, sign=True)
-    return first, second, f"[bold]{shown}[/]" if excludes_zero(entry["difference"]) else shown
+def _three(entry: Paired, *, as_percent: bool = True) -> tuple[str, str, str]:
+    first, second = (cell_text(one, as_percent=as_percent) for one in (entry.first, entry.second))
+    shown = cell_text(entry.difference, as_percent=as_percent, sign=True)
+    return first, second, f"[bold]{shown}[/]" if excludes_zero(entry.difference) else shown
 
 
-def sentences(facts: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def sentences(comparison: Comparison, found: RuleDifferences) -> list[str]:
     """What one reading says: what changed, how surely, and what could have been seen; as on the page."""
-    table = found["mcnemar"]
-    alone = f"right alone: the first on {table['first_only']} images, the second on {table['second_only']}"
-    said = outcome(facts, found)
-    return [*map(escape, (f"{said[0].upper()}{said[1:]}.", p_values(facts, found), power(facts, found))), alone]
+    table = found.mcnemar
+    alone = f"right alone: the first on {table.first_only} images, the second on {table.second_only}"
+    said = outcome(comparison, found)
+    said = f"{said[0].upper()}{said[1:]}."
+    return [*map(escape, (said, p_values(comparison, found), power(comparison, found))), alone]
 
 
-def rule_sentences(facts: dict[str, Any]) -> list[str]:
+def rule_sentences(comparison: Comparison) -> list[str]:
     """What reading down the tree changes for each run, without any change of the network."""
-    if not facts["rule_effect"]:
-        return []
     return [
         f"{which}: down the tree instead of the most probable label, accuracy "
-        f"{interval_text(effect['accuracy']['difference'], sign=True)}"
-        for which, effect in zip(("first", "second"), facts["rule_effect"], strict=True)
+        f"{interval_text(effect.accuracy.difference, sign=True)}"
+        for which, effect in zip(("first", "second"), comparison.rule_effect or (), strict=False)
     ]

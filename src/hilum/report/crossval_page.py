@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.audit.findings import KnownIssues
+from hilum.evaluation.crossval import CrossValidation, Spread
 from hilum.evaluation.schema import Metrics
 from hilum.report import figures, results
 from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.evaluation_console import data_errors, decision_sentences, result_table
 from hilum.report.page import errors_of
 from hilum.templating import write_page
-from hilum.text import cell_text, escape, percent_range, result_matrix
+from hilum.text import Matrix, cell_text, escape, percent_range, result_matrix
 from hilum.training.recipe import flatten
 
 
-def crossval_table(result: dict[str, Any]) -> RenderableType:
-    """All folds pooled, then each of them.
-
-    Args:
-        result: What ``crossval.json`` holds.
-    """
-    pooled, folds = Metrics.from_json(result["pooled"]), [Metrics.from_json(fold) for fold in result["per_fold"]]
+def crossval_table(result: CrossValidation) -> RenderableType:
+    """All folds pooled, then each of them."""
+    pooled = result.pooled
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="fold by fold", title_justify="left")
     table.add_column("fold", justify="right")
     labels = pooled.labels
@@ -36,43 +32,56 @@ def crossval_table(result: dict[str, Any]) -> RenderableType:
     positive_label = pooled.positive_label
     if positive_label and positive_label in labels:
         table.add_column(f"sensitivity (recall) {escape(positive_label)} %", justify="right")
-    for number, fold in enumerate(folds, 1):
+    for number, fold in enumerate(result.per_fold, 1):
         row = [str(number), str(fold.n_images)]
         row += [cell_text(entry) for entry in (fold.accuracy, fold.balanced_accuracy)]
         if positive_label and positive_label in labels:
             row.append(cell_text(fold.recall[positive_label]))
         table.add_row(*row)
-    lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result["spread"].items()]
+    lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result.spread.items()]
     lines += [escape(pooled.shared)] if pooled.shared else []
-    notes = [f"[yellow]{escape(note)}[/]" for note in result["notes"]]
-    known = KnownIssues.model_validate(result.get("audit") or {})
-    return Group(
-        *data_errors(known),
-        result_table(pooled),
-        table,
-        *lines,
-        *notes,
-        "",
-    )
+    notes = [f"[yellow]{escape(note)}[/]" for note in result.notes]
+    return Group(*data_errors(result.audit), result_table(pooled), table, *lines, *notes, "")
 
 
-def spread_text(entry: dict[str, float]) -> str:
-    """``69.6 % (SD 4.5; corrected 95 % CI 61.2 to 78.0)``.
-
-    Args:
-        entry: As `hilum.evaluation.crossval.spread_over_folds` has it; of earlier versions without an interval.
-    """
-    said = f"{100 * entry['mean']:.1f} % (SD {100 * entry['sd']:.1f}"
-    if "low" not in entry:
+def spread_text(spread: Spread) -> str:
+    """``69.6 % (SD 4.5; corrected 95 % CI 61.2 to 78.0)``; of earlier versions without an interval."""
+    said = f"{100 * spread.mean:.1f} % (SD {100 * spread.sd:.1f}"
+    if spread.low is None or spread.high is None:
         return f"{said})"
-    limits = {"low": max(0.0, entry["low"]), "high": min(1.0, entry["high"])}
+    limits = {"low": max(0.0, spread.low), "high": min(1.0, spread.high)}
     return f"{said}; corrected 95 % CI {percent_range(limits).removesuffix(' %')})"
 
 
 SPREAD = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
 
 
-def write_crossval_page(folder: Path, result: dict[str, Any]) -> Path:
+@dataclass(frozen=True)
+class PooledShown:
+    """The metrics of all folds together, ready to be shown."""
+
+    name: str
+    metrics: Metrics
+    verdict: str
+    matrix: Matrix
+    confusions: str
+    per_label: list[results.LabelRow]
+    heads: list[str]
+    decisions: list[str]
+    dots: str
+    scores: list[results.Score]
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Missed positive images and positive images, of each fold and together."""
+
+    label: str
+    folds: list[tuple[int, int]]
+    together: tuple[int, int]
+
+
+def write_crossval_page(folder: Path, result: CrossValidation) -> Path:
     """Write the page of a cross-validation.
 
     Args:
@@ -82,42 +91,36 @@ def write_crossval_page(folder: Path, result: dict[str, Any]) -> Path:
     Returns:
         The file that was written, ``crossval.html``. The same result gives the same bytes.
     """
-    return write_page(folder / "crossval.html", "crossval.html.j2", page_content(folder, result))
-
-
-def page_content(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything the template shows, by name."""
-    pooled, folds = Metrics.from_json(result["pooled"]), [Metrics.from_json(fold) for fold in result["per_fold"]]
     # In a sentence the pooled images are those of the dataset, not of something called "pooled".
-    pooled = pooled.model_copy(update={"name": Path(pooled.data.root or folder).name})
+    pooled = result.pooled.model_copy(update={"name": Path(result.pooled.data.root or folder).name})
     colours = figures.label_colours(pooled.labels)
-    return {
-        "name": folder.resolve().name,
-        "folder": folder,
-        "result": result,
-        "colours": colours,
-        "notes": result["notes"],
-        "audit": errors_of(KnownIssues.model_validate(result["audit"])),
-        "evaluation": {
-            "name": pooled.name,
-            "metrics": pooled,
-            "verdict": results.verdict(pooled),
-            "matrix": result_matrix(pooled.labels, pooled.confusion),
-            "confusions": results.confusions(pooled),
-            "per_label": results.per_label(pooled),
-            "heads": list(map(results.heading, results.COLUMNS)),
-            "decisions": decision_sentences(pooled),
-            "dots": figures.measure_dots(results.dots_of(pooled), colours, "pooled-dots"),
-            "scores": results.probability_scores(pooled),
+    return write_page(
+        folder / "crossval.html",
+        "crossval.html.j2",
+        {
+            "name": folder.resolve().name,
+            "folder": folder,
+            "result": result,
+            "colours": colours,
+            "audit": errors_of(result.audit),
+            "evaluation": PooledShown(
+                name=pooled.name,
+                metrics=pooled,
+                verdict=results.verdict(pooled),
+                matrix=result_matrix(pooled.labels, pooled.confusion),
+                confusions=results.confusions(pooled),
+                per_label=results.per_label(pooled),
+                heads=list(map(results.heading, results.COLUMNS)),
+                decisions=decision_sentences(pooled),
+                dots=figures.measure_dots(results.dots_of(pooled), colours, "pooled-dots"),
+                scores=results.probability_scores(pooled),
+            ),
+            "folds": fold_dots(_rows(pooled, result.per_fold, colours), "fold-dots"),
+            "missed": _missed(pooled, result.per_fold),
+            "spread": [(SPREAD.get(key, key), spread_text(entry)) for key, entry in result.spread.items()],
+            "recipe": flatten(result.recipe.model_dump(mode="json")),
         },
-        "folds": fold_dots(_rows(pooled, folds, colours), "fold-dots"),
-        "missed": _missed(pooled, folds),
-        "spread": [(SPREAD.get(key, key), spread_text(entry)) for key, entry in result["spread"].items()],
-        "shared": pooled.shared,
-        "data": pooled.data,
-        "per_fold": folds,
-        "recipe": flatten(result["recipe"]),
-    }
+    )
 
 
 def _rows(pooled: Metrics, folds: Sequence[Metrics], colours: Mapping[str, str]) -> list[FoldRow]:
@@ -137,19 +140,15 @@ def _rows(pooled: Metrics, folds: Sequence[Metrics], colours: Mapping[str, str])
     return rows
 
 
-def _missed(pooled: Metrics, folds: Sequence[Metrics]) -> dict[str, Any] | None:
+def _missed(pooled: Metrics, folds: Sequence[Metrics]) -> Missed | None:
     """How many positive images each fold missed, and all together; None where nothing is positive."""
-    positive_label = pooled.positive_label
-    if positive_label not in pooled.labels:
+    label = pooled.positive_label
+    if label not in pooled.labels:
         return None
 
     def counted(metrics: Metrics) -> tuple[int, int]:
-        k = metrics.labels.index(positive_label)
+        k = metrics.labels.index(label)
         row = metrics.confusion[k]
         return sum(row) - row[k], sum(row)
 
-    return {
-        "label": positive_label,
-        "folds": [counted(fold) for fold in folds],
-        "all": counted(pooled),
-    }
+    return Missed(label, [counted(fold) for fold in folds], counted(pooled))

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -151,7 +150,7 @@ class FileFacts:
     label_name: Mapping[str, str]
     positive_label: str | None
     results: Metrics | None
-    certificate: Mapping[str, Any] | None
+    certificate: Certificate | None
     int8: Quantisation | None
     provenance: Provenance
     recipe: Recipe
@@ -319,10 +318,9 @@ def _results(metrics: Metrics, labels: Sequence[str], columns: Sequence[ByLabel]
     return [said, "\n".join(table), f"{'; '.join(errors)}."]
 
 
-def _certificate(facts: Mapping[str, Any] | None) -> str:
-    if not facts:
+def _certificate(certificate: Certificate | None) -> str:
+    if not certificate:
         return "None: nobody has certified an operating point of this model."
-    certificate = Certificate.model_validate(facts)
     told = [f"{certified_sentence(certificate)}.", *(f"{sentence}." for sentence in unit_sentences(certificate))]
     who = f"{certificate.n_patients:,} {certificate.resampling_unit}"
     told.append(f"It rests on {who} that the model never saw, and holds for patients like those, and for no others.")

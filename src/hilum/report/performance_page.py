@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hilum.evaluation.accesses import FILE as ACCESS
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
@@ -324,7 +323,7 @@ class Evaluation:
     access: str
     matrix: Matrix
     confusions: str
-    per_label: list[dict[str, Any]]  # rows of `hilum.report.results.per_label`
+    per_label: list[results.LabelRow]  # rows of `hilum.report.results.per_label`
     heads: list[str]
     decisions: list[str]
     dots: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from hilum.evaluation.schema import Metrics
 from hilum.stats.calibration import applied
@@ -146,17 +145,24 @@ def heading(measure: ByLabel) -> str:
     return measure.title[:1].upper() + measure.title[1:]
 
 
-def per_label(metrics: Metrics) -> list[dict[str, Any]]:
-    """One row a label: images, and each of `COLUMNS` with its interval; dashes for what an older evaluation lacks."""
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A label, its number of images, and each of `COLUMNS` with its interval."""
+
+    label: str
+    images: int
+    cells: list[tuple[str, str]]
+
+
+def per_label(metrics: Metrics) -> list[LabelRow]:
+    """One row a label; dashes for what an older evaluation lacks."""
     totals = result_matrix(metrics.labels, metrics.confusion).truth_totals
     return [
-        {
-            "label": label,
-            "images": total,
-            "cells": [
-                measured(metrics.by_label(column.key).get(label), as_percent=column.as_percent) for column in COLUMNS
-            ],
-        }
+        LabelRow(
+            label,
+            total,
+            [measured(metrics.by_label(column.key).get(label), as_percent=column.as_percent) for column in COLUMNS],
+        )
         for label, total in zip(metrics.labels, totals, strict=True)
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 from matplotlib import colormaps, rc_context
@@ -142,8 +141,8 @@ def _rows(settings: Sequence[Setting], measures: Mapping[str, str]) -> Figure:
             if setting.failed:
                 _failed_row(panel, position, setting, named=panel is panels[0])
             elif not setting.seeds:
-                middle: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
-                panel.text(0.5, position, "waiting", color=MUTED, size=8, **middle)
+                across = panel.get_yaxis_transform()
+                panel.text(0.5, position, "waiting", color=MUTED, size=8, transform=across, ha="center", va="center")
         panel.set_title(title, weight="bold", size=9)
         panel.set_yticks(range(len(settings)), [shown(s.title, 44) for s in settings], color=INK, size=8.5)
         panel.set_ylim(len(settings) - 0.5, -0.5)
@@ -157,10 +156,13 @@ def _rows(settings: Sequence[Setting], measures: Mapping[str, str]) -> Figure:
 
 
 def _failed_row(panel: Axes, position: int, setting: Setting, *, named: bool) -> None:
-    row: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "color": DIVERGED_COLOUR, "clip_on": False}
-    panel.plot([1.0], [position], "x", markersize=6, markeredgewidth=1.8, **row)
+    across, colour = panel.get_yaxis_transform(), DIVERGED_COLOUR
+    panel.plot([1.0], [position], "x", markersize=6, markeredgewidth=1.8, transform=across, color=colour, clip_on=False)
     if named and not setting.seeds:
-        panel.text(0.96, position, setting.failed, ha="right", va="center", size=8, **row)
+        place = 0.96, position
+        panel.text(
+            *place, setting.failed, ha="right", va="center", size=8, transform=across, color=colour, clip_on=False
+        )
 
 
 def _colour(setting: Setting) -> str:
@@ -170,17 +172,17 @@ def _colour(setting: Setting) -> str:
 def _key(figure: Figure, settings: Sequence[Setting]) -> None:
     """What the marks mean, as far as they occur."""
     panel = figure.axes[0]
-    entries: list[tuple[bool, dict[str, Any], str]] = [
-        (any(s.chosen for s in settings), {"marker": "o", "color": BEST_COLOUR, "markersize": 7}, "chosen"),
-        (
-            any(s.mean and not s.chosen for s in settings),
-            {"marker": "o", "color": VAL_COLOUR, "markersize": 7},
-            "other",
-        ),
-        (any(len(s.seeds) > 1 for s in settings), {"marker": "o", "color": MUTED, "markersize": 3.6}, "single seed"),
-        (any(s.failed for s in settings), {"marker": "x", "color": DIVERGED_COLOUR, "markersize": 6}, "diverged"),
+    entries = (
+        (any(s.chosen for s in settings), "o", BEST_COLOUR, 7, "chosen"),
+        (any(s.mean and not s.chosen for s in settings), "o", VAL_COLOUR, 7, "other"),
+        (any(len(s.seeds) > 1 for s in settings), "o", MUTED, 3.6, "single seed"),
+        (any(s.failed for s in settings), "x", DIVERGED_COLOUR, 6, "diverged"),
+    )
+    lines = [
+        panel.plot([], [], linestyle="none", label=text, marker=marker, color=colour, markersize=size)[0]
+        for wanted, marker, colour, size, text in entries
+        if wanted
     ]
-    lines = [panel.plot([], [], linestyle="none", label=text, **mark)[0] for wanted, mark, text in entries if wanted]
     if lines:
         figure.legend(handles=lines, loc="outside upper left", ncols=4, handletextpad=0.3, borderaxespad=0)
 
@@ -243,10 +245,10 @@ def _draw(panel: Axes, curve: Curve, key: str, colour: str) -> None:
     points = [(step, value) for step, value in points if math.isfinite(step) and math.isfinite(value)]
     if not points:
         return
-    dots: dict[str, Any] = {"marker": "o", "markersize": 3} if len(points) == 1 else {}
+    marker = "o" if len(points) == 1 else None
     steps, values = zip(*points, strict=True)
     style = (0, (3, 2)) if curve.diverged else "-"
-    panel.plot(steps, values, color=colour, linewidth=1.3, alpha=0.85, linestyle=style, **dots)
+    panel.plot(steps, values, color=colour, linewidth=1.3, alpha=0.85, linestyle=style, marker=marker, markersize=3)
     if curve.diverged:
         panel.plot(steps[-1:], values[-1:], "x", color=DIVERGED_COLOUR, markersize=7, markeredgewidth=2, zorder=5)
 
@@ -275,7 +277,8 @@ def _legend(figure: Figure, curves: Sequence[Curve], settings: Sequence[str], co
     named = range(len(settings)) if few else sorted({round(last * n / (NAMED - 1)) for n in range(NAMED)})
     lines = [Line2D([], [], color=colours[n], label=shown(settings[n], 44)) for n in named]
     if any(curve.diverged for curve in curves):
-        mark: dict[str, Any] = {"marker": "x", "color": DIVERGED_COLOUR, "markersize": 6, "linestyle": "none"}
-        lines.append(Line2D([], [], label="diverged", **mark))
+        lines.append(
+            Line2D([], [], label="diverged", marker="x", color=DIVERGED_COLOUR, markersize=6, linestyle="none")
+        )
     longest = max(len(str(line.get_label())) for line in lines)
     figure.legend(handles=lines, loc="outside lower left", ncols=2 if longest > 26 else 4, handlelength=1.5)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.data.images import reduce
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ImageError, UsageError
 from hilum.serving.inputs import Source, name_of, read_source
+from hilum.serving.metadata import comparable
 from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Prediction
-from hilum.serving.predictor import Predictor, comparable
+from hilum.serving.predictor import Predictor
 
 Floats = NDArray[np.float32]
 METHODS = ("activation", "occlusion")
@@ -77,7 +77,7 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
         raise UsageError(msg, code="no-such-method")
     name = name or name_of(source, 1)
     picture, notes = read_source(source, name)
-    pixels = reduce(picture.pixels, **model_file.preprocessing)
+    pixels = model_file.reduce(picture.pixels)
     row, likeness = next(predictor.judge(pixels[None]))
     answer = predictor.say(name, row, picture.chroma, notes, likeness)
     found = _activations(predictor, pixels) if method == METHODS[0] else None
@@ -93,7 +93,7 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
             msg = f"{name}: the model cannot say where its reasons lie (they are no numbers). Export it anew."
             raise ImageError(msg)
         share = shares[child] / max(sum(shares.values()), SMALLEST)
-        onto = onto_image(values, model_file.preprocessing["fit"], picture.pixels.shape)
+        onto = onto_image(values, model_file.metadata.preprocessing.fit, picture.pixels.shape)
         heatmaps.append(Heatmap(decision, child, share, onto))
     return Explanation(answer, picture.pixels, tuple(heatmaps), method)
 
@@ -101,14 +101,14 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
 def decisions(model_file: ModelFile) -> dict[str, dict[str, tuple[str, ...]]]:
     """What the network decides: by decision the children, by child its labels; one decision for a flat network."""
     labels = model_file.labels
-    if model_file.facts["hierarchy"] != "cascade":
+    if model_file.metadata.hierarchy != "cascade":
         return {"": {label: (label,) for label in labels}}
     return {
-        branch["decision"]: {
+        branch.decision: {
             child: tuple(labels[k] for k in inside)
-            for child, inside in zip(branch["children"], branch["members"], strict=True)
+            for child, inside in zip(branch.children, branch.members, strict=True)
         }
-        for branch in model_file.facts["tree"]
+        for branch in model_file.metadata.tree
     }
 
 

@@ -7,10 +7,9 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from hilum.decision.operating_point import DECISIONS
@@ -21,7 +20,7 @@ from hilum.serving.explain import Explanation, decisions, draw, full_colour, is_
 from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Prediction, legend, urgency
 from hilum.templating import render
-from hilum.text import printable, result_matrix
+from hilum.text import Matrix, printable, result_matrix
 
 PER_PAGE = 100  # figures: 2 to 20 MB of pictures, loaded as they come into sight
 PANEL = 210  # CSS pixels that each panel of a picture has at least
@@ -78,6 +77,50 @@ class Shown:
         return "wrong" if self.truth not in ("", self.answer.label) and decision != "abstain" else decision
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What the page says around one picture.
+
+    Attributes:
+        shown: The picture, and the answer about it.
+        source: The picture's address on the page.
+        name: What distinguishes the image from the others, safe to show.
+        alt: The picture in one sentence.
+        truth: What its folders call it before people; empty where they name no label.
+        top: The most probable label and its probability.
+        others: The other labels and their probabilities.
+    """
+
+    shown: Shown
+    source: str
+    name: str
+    alt: str
+    truth: str
+    top: str
+    others: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many images there are by triage decision, and by truth and answer where folders name the truth.
+
+    Attributes:
+        images: All of them.
+        kinds: Decisions, and how many images have each.
+        failed: How many could not be read.
+        known: How many have folders that name a label.
+        agree: Of how many of these it is the most probable one.
+        matrix: Their labels against their answers, for the page.
+    """
+
+    images: int
+    kinds: tuple[tuple[str, int], ...]
+    failed: int
+    known: int
+    agree: int
+    matrix: Matrix
+
+
 def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Prediction], model_file: ModelFile) -> Path:
     """Write ``index.html``, and ``page-2.html`` and so on where there are more than `PER_PAGE` pictures.
 
@@ -106,6 +149,7 @@ def write_pages(folder: Path, shown: Sequence[Shown], failed: Sequence[Predictio
         "links": links,
         "files": [_file(number) for number in range(len(parts))],
         "card": PANEL * (1 + len(decisions(model_file))),
+        "methods": METHODS,
         "failed": failed,
         "most_failed": MOST_FAILED,
         "summary": _summary(shown, failed, model_file),
@@ -136,53 +180,34 @@ def _file(number: int) -> str:
     return f"page-{number + 1}.html" if number else "index.html"
 
 
-def _summary(shown: Sequence[Shown], failed: Sequence[Prediction], model_file: ModelFile) -> dict[str, Any]:
-    """How many images there are by triage decision, and by truth and answer where folders name the truth."""
+def _summary(shown: Sequence[Shown], failed: Sequence[Prediction], model_file: ModelFile) -> Counts:
     kinds = Counter(one.answer.decision for one in shown)
     pairs = Counter((one.truth, one.answer.label) for one in shown if one.truth)
     confusion = [[pairs[truth, label] for label in model_file.labels] for truth in model_file.labels]
-    return {
-        "images": len(shown) + len(failed),
-        "kinds": [(kind, kinds[kind]) for kind in SECTIONS if kinds[kind]],
-        "failed": len(failed),
-        "known": sum(pairs.values()),
-        "agree": sum(count for (truth, label), count in pairs.items() if truth == label),
-        "matrix": result_matrix([model_file.short[label] for label in model_file.labels], confusion),
-    }
+    return Counts(
+        images=len(shown) + len(failed),
+        kinds=tuple((kind, kinds[kind]) for kind in SECTIONS if kinds[kind]),
+        failed=len(failed),
+        known=sum(pairs.values()),
+        agree=sum(count for (truth, label), count in pairs.items() if truth == label),
+        matrix=result_matrix([model_file.short[label] for label in model_file.labels], confusion),
+    )
 
 
-def _figure(one: Shown, model_file: ModelFile) -> Mapping[str, Any]:
-    """What stands around one picture."""
+def _figure(one: Shown, model_file: ModelFile) -> Figure:
     answer, name = one.answer, printable(one.name)
     top = f"{model_file.label_name[answer.label]}, {model_file.percent(answer.probabilities[answer.label])}"
     others = (label for label in model_file.labels if label != answer.label)
     maps = "heatmap" if len(one.maps) == 1 else "heatmaps"
-    return {
-        "source": quote(one.picture, errors="surrogateescape"),
-        "size": one.size,
-        "name": name,
-        "alt": f"{name}: radiograph and {maps}. Most probable: {top}. Triage decision: {answer.decision}.",
-        "truth": model_file.label_name[one.truth] if one.truth else "",
-        "top": top,
-        "agrees": one.truth == answer.label,
-        "others": "; ".join(
-            f"{model_file.label_name[k]} {model_file.percent(answer.probabilities[k])}" for k in others
-        ),
-        "decision": answer.decision,
-        "reason": answer.reason,
-        "notes": answer.notes,
-        "maps": [
-            {
-                "child": model_file.label_name.get(item.child, item.child),
-                "share": model_file.percent(item.share),
-                "node": item.decision,
-                "full": f"{item.full_colour:.1f}",
-                "healthy": item.healthy,
-                "method": METHODS[item.method],
-            }
-            for item in one.maps
-        ],
-    }
+    return Figure(
+        shown=one,
+        source=quote(one.picture, errors="surrogateescape"),
+        name=name,
+        alt=f"{name}: radiograph and {maps}. Most probable: {top}. Triage decision: {answer.decision}.",
+        truth=model_file.label_name[one.truth] if one.truth else "",
+        top=top,
+        others="; ".join(f"{model_file.label_name[k]} {model_file.percent(answer.probabilities[k])}" for k in others),
+    )
 
 
 QUALITY = 90  # of JPEG, with full resolution of colours: a quarter of what PNG takes, and no visible difference

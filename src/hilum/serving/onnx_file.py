@@ -19,7 +19,7 @@ LARGEST_METADATA = 64 * 2**20  # nearly all of it arrays as text
 MOST_ITEMS = 10**6  # each takes a hundred bytes when read
 
 
-def unseal(content: bytes, name: str) -> dict[str, Any]:
+def read_metadata(content: bytes, name: str) -> dict[str, Any]:
     """Check the hash and return the metadata.
 
     Args:
@@ -27,7 +27,7 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
         name: What messages call it.
 
     Raises:
-        ModelFileError: It is no model file, was cut short, or is not what was sealed.
+        ModelFileError: It is no model file, was cut short, or was altered.
     """
     text = _first_entry(content)
     if text is None:
@@ -44,7 +44,11 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
         if text.count(b",") > MOST_ITEMS:
             raise MemoryError
         found = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
-    except (ValueError, RecursionError, MemoryError):  # sealed by something else than `hilum.export.graph.seal`
+    except (
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ):  # written by something else than `hilum.export.graph.with_metadata`
         found = None
     if not isinstance(found, dict):
         msg = f"{name}: a model file whose metadata are no JSON object. Export it anew."

@@ -22,6 +22,7 @@ from hilum.decision.operating_point import (
     triage_images,
 )
 from hilum.earlier import current
+from hilum.serving.metadata import ServedCertificate
 from hilum.serving.model_file import ModelFile
 
 COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
@@ -257,13 +258,13 @@ def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, 
         of_study: Whether they are about studies; else about single images.
     """
     unlike = "unlike the training images, or not a chest X-ray: a person must look"
-    if model_file.facts["abstention"] is None:
+    if model_file.metadata.abstention is None:
         unlike = "a colour picture: a person must look. This model cannot tell what else is unlike its training images"
     if model_file.point is None:
         nothing = "the model has no operating point: nothing is flagged or cleared, only probabilities are given"
         return [(ABSTAIN, unlike), (UNDECIDED, f"{nothing} (to get one: hilum certify, then hilum export)")]
     point = model_file.point if of_study else model_file.point.for_images()
-    certificate = model_file.facts.get("certificate") or {}
+    certificate = model_file.metadata.certificate
     lower = model_file.percent(point.threshold)
     clear = (
         f"only {model_file.group} ruled out{_sensitivity(certificate)}, for patients like those of the calibration "
@@ -287,37 +288,35 @@ def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, 
     return [*found, (CLEAR, clear)]
 
 
-def _sensitivity(certificate: Mapping[str, Any]) -> str:
-    if not certificate:
+def _sensitivity(certificate: ServedCertificate | None) -> str:
+    if certificate is None:
         return ""
-    sensitivity, confidence = 100 - 100 * certificate["false_negative_rate"], 100 * certificate["confidence"]
+    sensitivity, confidence = 100 - 100 * certificate.false_negative_rate, 100 * certificate.confidence
     return f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
 
 
-def _specificity(certificate: Mapping[str, Any], *, of_study: bool) -> str:
+def _specificity(certificate: ServedCertificate | None, *, of_study: bool) -> str:
     """What is guaranteed of a flag: one image of several is flagged no more often than its patient, but finds less."""
-    upper = certificate.get("upper")
-    if not upper:
+    if certificate is None or certificate.upper is None:
         return ""
-    bound = f"{100 * upper['bound']:.3g} %"
-    if upper["kind"] == "ppv":
-        if not of_study and (certificate.get("images") or {}).get("max", 2) > 1:
-            return ". The guaranteed PPV is by patient, all images together: image by image it is withheld; use --study"
-        return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper['prevalence']:.3g} %"
-    return f", at a guaranteed specificity of {bound}"
+    upper, images = certificate.upper, certificate.images
+    bound = f"{100 * upper.bound:.3g} %"
+    if upper.prevalence is None:
+        return f", at a guaranteed specificity of {bound}"
+    if not of_study and (images is None or images.max > 1):
+        return ". The guaranteed PPV is by patient, all images together: image by image it is withheld; use --study"
+    return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper.prevalence:.3g} %"
 
 
-def _unit(certificate: Mapping[str, Any], *, of_study: bool) -> str:
+def _unit(certificate: ServedCertificate | None, *, of_study: bool) -> str:
     """Of what the guarantee speaks; nothing where every calibration patient had one image."""
-    images = certificate.get("images")
-    if not certificate or (images and images["max"] == 1):
+    images = certificate.images if certificate else None
+    if certificate is None or (images and images.max == 1):
         return ""
-    counted = (
-        f" (calibration patients had {images['mean']:.1f} images on average, {images['max']} at most)" if images else ""
-    )
+    counted = f" (calibration patients had {images.mean:.1f} images on average, {images.max} at most)" if images else ""
     if of_study:
         return f". The guarantee is by patient, all images together{counted}"
-    if certificate.get("image_threshold") is not None:
+    if certificate.image_threshold is not None:
         return f". The guarantee is for one image of a patient; decide about several together: --study{counted}"
     return (
         ". The guarantee is by patient, all images together: decided about one by one, it is withheld; use --study"

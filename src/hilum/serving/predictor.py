@@ -1,40 +1,30 @@
-"""The predictor: from a model file and images to predictions; and the OOD reference that a model file carries."""
+"""The predictor: from a model file and images to predictions."""
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import reduce
 from hilum.data.process_pool import usable_cores
-from hilum.decision.ood import ARRAYS, SIDE, Reference
 from hilum.decision.operating_point import why_no_probabilities
 from hilum.errors import ExtraError, ImageError, ModelFileError
 from hilum.extras import require
 from hilum.serving.inputs import Source, name_of, read_source
-from hilum.serving.model_file import ModelFile, malformed, open_model_file, shipped_model
+from hilum.serving.metadata import comparable
+from hilum.serving.model_file import ModelFile, open_model_file, shipped_model
 from hilum.serving.prediction import Prediction, decide
 from hilum.serving.session import CHUNK, Runs, Session
-from hilum.text import printable
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-
-FLOATS = ("float16", "float32", "float64")
-TYPES = {"features": FLOATS, "layouts": ("uint8",), "feature_distances": FLOATS, "layout_distances": FLOATS}
-LARGEST = 1e6  # features have length 1, distances are at most 4; float32 squares of these are numbers still
-MOST_NEIGHBOURS = 10_000
-DIMENSIONS = {"features": 2, "layouts": 2, "feature_distances": 1, "layout_distances": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,89 +38,6 @@ class Likeness:
 
     p_value: float
     reason: str
-
-
-def comparable(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which numbers can be compared with others: finite, and of a size that distances can be computed from."""
-    found: NDArray[np.bool_] = np.abs(array.astype(np.float64)) <= LARGEST  # false for NaN
-    return found
-
-
-def pack(reference: Reference, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a reference as JSON can hold it; arrays as base64 of their little-endian bytes.
-
-    Args:
-        reference: A run's (see `hilum.decision.ood`).
-        facts: What ``abstention.json`` says of it.
-    """
-    arrays = {}
-    for name in ARRAYS:
-        array = np.asarray(getattr(reference, name))
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        data = b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-        arrays[name] = {"type": array.dtype.name, "shape": list(array.shape), "data": data}
-    return {**facts, "arrays": arrays}
-
-
-def unpack(facts: Mapping[str, Any] | None, name: str) -> Reference | None:
-    """Read what `pack` has written; None where there is none.
-
-    Args:
-        facts: The entry ``abstention`` of the metadata.
-        name: What messages call the model file.
-
-    Raises:
-        ModelFileError: Arrays or settings are not what can be compared with.
-    """
-    if facts is None:
-        return None
-    try:
-        _check_settings(facts)
-        found = Reference.of({array: _array(facts["arrays"][array], array) for array in ARRAYS}, facts)
-        _check(found)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        what = printable(f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)[:200])
-        raise ModelFileError(malformed(name, f"abstention: {what}")) from error
-    return found
-
-
-def _array(part: Mapping[str, Any], name: str) -> NDArray[Any]:
-    if part["type"] not in TYPES[name]:
-        msg = f"{name} should be of type {' or '.join(TYPES[name])}"
-        raise ValueError(msg)
-    content = np.frombuffer(b64decode(part["data"], validate=True), np.dtype(part["type"]).newbyteorder("<"))
-    if len(part["shape"]) != DIMENSIONS[name] or not all(type(side) is int and side > 0 for side in part["shape"]):
-        msg = f"{name} should have {DIMENSIONS[name]} dimensions, none of them empty"
-        raise ValueError(msg)
-    array = content.reshape(part["shape"])
-    if not comparable(array).all():
-        msg = f"{name} holds what is no number, or one above {LARGEST:g}"
-        raise ValueError(msg)
-    return array
-
-
-def _check_settings(facts: Mapping[str, Any]) -> None:
-    """As JSON holds them: what Python would make a number of (a text, a truth value) is none."""
-    neighbours, wrong = facts["neighbours"], facts["wrong"]
-    near = type(neighbours) is int and 1 <= neighbours <= MOST_NEIGHBOURS
-    _demand(near, f"neighbours should be 1 to {MOST_NEIGHBOURS}")
-    _demand(type(facts["level"]) is float and 0 < facts["level"] < 1, "level should lie between 0 and 1")
-    boundary = type(facts["boundary"]) in (int, float) and abs(facts["boundary"]) <= LARGEST
-    _demand(boundary, "boundary should be a number")
-    poses = isinstance(wrong, list) and all(type(pose) is int and 0 <= pose < 16 for pose in wrong)
-    _demand(poses, "wrong should be poses, 0 to 15")
-
-
-def _check(found: Reference) -> None:
-    _demand(found.layouts.shape[1] == SIDE * SIDE, "layouts should have 225 columns")
-    distances = found.feature_distances, found.layout_distances
-    _demand(len(distances[0]) == len(distances[1]), "distances should be of the same patients")
-    _demand(all((np.diff(values) >= 0).all() for values in distances), "distances should ascend")
-
-
-def _demand(fits: bool, what: str) -> None:
-    if not fits:
-        raise ValueError(what)
 
 
 AHEAD = 2  # chunks a thread that may wait for whoever takes the answers
@@ -163,7 +70,8 @@ class Predictor:
         self.model_file = model if isinstance(model, ModelFile) else open_model_file(model)
         self.model = {"name": self.model_file.name, "sha256": self.model_file.sha256}
         self.threads = threads or usable_cores()
-        self.in_distribution = unpack(self.model_file.facts["abstention"], self.model_file.source)
+        packed = self.model_file.metadata.abstention
+        self.in_distribution = packed.unpack(self.model_file.source) if packed else None
         self._session = Session(
             self.model_file, self.in_distribution.features.shape[1] if self.in_distribution else None
         )
@@ -279,7 +187,7 @@ class Predictor:
 
     def _read(self, source: Source, name: str) -> tuple[NDArray[np.uint8], float, tuple[str, ...]]:
         picture, notes = read_source(source, name)
-        return reduce(picture.pixels, **self.model_file.preprocessing), picture.chroma, notes
+        return self.model_file.reduce(picture.pixels), picture.chroma, notes
 
     def say(
         self,

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from hilum.data.process_pool import bound_process, start_python
 from hilum.errors import ModelFileError
-from hilum.serving.model_file import PRETRAINED, ModelFile, malformed
+from hilum.serving.metadata import malformed
+from hilum.serving.model_file import PRETRAINED, ModelFile
 from hilum.text import printable
 
 CHUNK = 16  # images that a network is given at a time, or one
@@ -131,7 +132,7 @@ def serve() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     content = sys.stdin.buffer.read()
     try:
-        answer: dict[str, Any] = {"batch": _try(content, request)}
+        answer: dict[str, int | str] = {"batch": _try(content, request)}
     except Exception as error:  # whatever the runtime raises
         said = " ".join(str(error).split())
         if isinstance(error, MemoryError) or "allocate memory" in said or "bad_alloc" in said:
@@ -261,7 +262,7 @@ class Session:
         try:
             with runs.one() as options:
                 found: list[NDArray[np.float32]] = self._session.run(
-                    list(names), {self.model_file.facts["input"]["name"]: pixels}, options
+                    list(names), {self.model_file.metadata.input.name: pixels}, options
                 )
         except Exception as error:  # whatever the runtime raises
             self._refuse("it fails at an image", error)
@@ -281,7 +282,7 @@ class Session:
             outputs = {item.name: (item.type, item.shape) for item in self._session.get_outputs()}
         except UnicodeDecodeError as error:  # names, as the runtime takes them from the file
             self._refuse("its names are no text", error)
-        told = self.model_file.facts["input"]["name"], "tensor(uint8)", (size, size)
+        told = self.model_file.metadata.input.name, "tensor(uint8)", (size, size)
         fits = [item[:2] for item in given] == [told[:2]] and _same(given[0][2], told[2])
         for name, sides in self.sides.items():
             kind, shape = outputs.get(name, ("", []))

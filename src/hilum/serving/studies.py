@@ -151,8 +151,8 @@ def _reason(model_file: ModelFile, decision: str, images: Sequence[Prediction], 
 def _notes(model_file: ModelFile, images: Sequence[Prediction]) -> tuple[str, ...]:
     """Notes on the images, each once; and whether the calibration patients had so many images."""
     notes = list(dict.fromkeys(note for answer in images for note in answer.notes))
-    counted = (model_file.facts.get("certificate") or {}).get("images") or {}
-    patients = {int(size): number for size, number in counted.get("distribution", {}).items()}
+    certificate = model_file.metadata.certificate
+    patients = certificate.images.patients if certificate and certificate.images else {}
     if not patients:
         return tuple(notes)
     fewer = sum(number for size, number in patients.items() if size <= len(images))

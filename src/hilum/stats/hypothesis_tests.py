@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from scipy.special import stdtrit
 from scipy.stats import binom, binomtest, norm
 
 from hilum.stats.intervals import CONFIDENCE, Estimate, combined, evenly
+from hilum.stats.records import Record
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -26,7 +26,40 @@ FEWEST = 6  # patients with a difference, all one way: with fewer no sign-flip t
 REACH = float(norm.ppf((1 + CONFIDENCE) / 2)), float(norm.ppf(POWER))
 
 
-def mcnemar(first: Bools, second: Bools) -> dict[str, Any]:
+class McNemar(Record):
+    """Images by which of two classifiers is right about them, and McNemar's two-sided p-value."""
+
+    both: int
+    first_only: int
+    second_only: int
+    neither: int
+    p_value: float
+
+
+class PatientTest(Record):
+    """A test of equal accuracy that counts patients; differences are of accuracy.
+
+    Attributes:
+        discordant_patients: Number of patients of whom one classifier gets more images right.
+        test: ``sign-flip`` or ``studentised bootstrap``.
+        assumes: Assumption of the test, in words.
+        p_value: Two-sided p-value.
+        smallest_significant: Smallest difference that these patients could have shown with p < 0.05; None if none.
+        detectable: True difference that is found with 80 % power (normal approximation; Connor 1987, *Biometrics*, for
+            pairs).
+        floor: Difference below which no sample of as many images shows anything; None with too few patients.
+    """
+
+    discordant_patients: int
+    test: str
+    assumes: str
+    p_value: float
+    smallest_significant: float | None
+    detectable: float | None
+    floor: float | None
+
+
+def mcnemar(first: Bools, second: Bools) -> McNemar:
     """McNemar's test in its exact form (McNemar 1947, *Psychometrika*; binomial as in Liddell 1983).
 
     It takes images for independent. Where patients have several, `patient_test` is the one to believe.
@@ -34,21 +67,18 @@ def mcnemar(first: Bools, second: Bools) -> dict[str, Any]:
     Args:
         first: Whether the first classifier is right, shape (N,).
         second: Whether the second one is.
-
-    Returns:
-        ``both``, ``first_only``, ``second_only``, ``neither``: images; and ``p_value``, two-sided.
     """
     only = int((first & ~second).sum()), int((second & ~first).sum())
-    return {
-        "both": int((first & second).sum()),
-        "first_only": only[0],
-        "second_only": only[1],
-        "neither": int((~first & ~second).sum()),
-        "p_value": float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
-    }
+    return McNemar(
+        both=int((first & second).sum()),
+        first_only=only[0],
+        second_only=only[1],
+        neither=int((~first & ~second).sum()),
+        p_value=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+    )
 
 
-def patient_test(first: Bools, second: Bools, clusters: Sequence[str]) -> dict[str, Any]:
+def patient_test(first: Bools, second: Bools, clusters: Sequence[str]) -> PatientTest:
     """Test whether two classifiers are equally accurate, counting patients.
 
     The test is `sign_flip_if_exchangeable` where patients have about equally many images, and `studentised_bootstrap`
@@ -61,26 +91,15 @@ def patient_test(first: Bools, second: Bools, clusters: Sequence[str]) -> dict[s
         first: Correctness of the first classifier, shape (N,).
         second: Correctness of the second one, shape (N,).
         clusters: Patient of each image.
-
-    Returns:
-        ``test`` (``sign-flip`` or ``studentised bootstrap``), ``assumes``, ``p_value`` (two-sided),
-        ``discordant_patients``, and as differences of accuracy: ``smallest_significant``, the smallest that these
-        patients could have shown with p < 0.05 (None if none could), ``detectable``, the true difference found with
-        80 % power (normal approximation; Connor 1987, *Biometrics*, for pairs), and ``floor``, below which no sample of
-        as many images shows anything (None with too few patients).
     """
-    names, member = np.unique(np.asarray(clusters), return_inverse=True)
+    _, member = np.unique(np.asarray(clusters), return_inverse=True)
     sizes = np.bincount(member).astype(np.float64)
     gained = np.bincount(member, weights=second.astype(float) - first.astype(float)).astype(np.float64)
     chosen = sign_flip_if_exchangeable if evenly(sizes) >= EVEN * len(sizes) else studentised_bootstrap
-    return {
-        "discordant_patients": int((gained != 0).sum()),
-        **chosen(gained, sizes),
-        "floor": FEWEST / len(first) if len(names) >= FEWEST else None,
-    }
+    return chosen(gained, sizes)
 
 
-def sign_flip_if_exchangeable(gained: Floats, sizes: Floats) -> dict[str, Any]:
+def sign_flip_if_exchangeable(gained: Floats, sizes: Floats) -> PatientTest:
     """Sign-flip test over patients, exact if the classifiers are exchangeable within each patient.
 
     Under that assumption each patient's difference of correct answers could as well have had the other sign (Fisher
@@ -90,9 +109,6 @@ def sign_flip_if_exchangeable(gained: Floats, sizes: Floats) -> dict[str, Any]:
     Args:
         gained: Correct answers of the second classifier minus those of the first, by patient, shape (P,).
         sizes: Images of each patient, shape (P,).
-
-    Returns:
-        As `patient_test`, without ``floor`` and ``discordant_patients``.
     """
     counts = Counter(abs(int(value)) for value in gained if value)
     pmf = np.ones(1)  # of the sum of all differences, from -reach to reach
@@ -107,18 +123,18 @@ def sign_flip_if_exchangeable(gained: Floats, sizes: Floats) -> dict[str, Any]:
     possible = np.flatnonzero((tail < 1 - CONFIDENCE) & (weight > 0))
     most = sum(count * size for size, count in counts.items())
     spread = float(np.sqrt((gained**2).sum()))
-    return {
-        "test": "sign-flip",
-        "assumes": "the two classifiers are exchangeable within each patient",
-        "p_value": float(tail[abs(int(gained.sum()))]),
-        "smallest_significant": float(possible[0] / images) if len(possible) else None,
-        "detectable": min(sum(REACH) * spread, most) / images if len(possible) else None,
-    }
+    return PatientTest(
+        discordant_patients=int((gained != 0).sum()),
+        test="sign-flip",
+        assumes="the two classifiers are exchangeable within each patient",
+        p_value=float(tail[abs(int(gained.sum()))]),
+        smallest_significant=float(possible[0] / images) if len(possible) else None,
+        detectable=min(sum(REACH) * spread, most) / images if len(possible) else None,
+        floor=_floor(sizes),
+    )
 
 
-def studentised_bootstrap(
-    gained: Floats, sizes: Floats, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Any]:
+def studentised_bootstrap(gained: Floats, sizes: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> PatientTest:
     """Bootstrap-t test of equal accuracy over patients with different numbers of images.
 
     The difference of accuracy is a ratio of sums over patients; it is divided by its own standard error in each
@@ -130,17 +146,21 @@ def studentised_bootstrap(
         sizes: Images of each patient, shape (P,).
         resamples: Number of resamples.
         seed: Seed of the resampling.
-
-    Returns:
-        As `patient_test`, without ``floor`` and ``discordant_patients``.
     """
     images, patients = float(sizes.sum()), len(sizes)
-    assumes = "patients are drawn independently, the large ones with a chance to be among them"
-    found: dict[str, Any] = {"test": "studentised bootstrap", "assumes": assumes}
+    nothing = PatientTest(
+        discordant_patients=int((gained != 0).sum()),
+        test="studentised bootstrap",
+        assumes="patients are drawn independently, the large ones with a chance to be among them",
+        p_value=1.0,
+        smallest_significant=None,
+        detectable=None,
+        floor=_floor(sizes),
+    )
     value = float(gained.sum() / images)
     error = float(np.sqrt(((gained - value * sizes) ** 2).sum())) / images
-    if not error or (gained != 0).sum() < FEWEST:
-        return {**found, "p_value": 1.0, "smallest_significant": None, "detectable": None}
+    if not error or nothing.discordant_patients < FEWEST:
+        return nothing
     generator, extremes = np.random.default_rng(seed), np.empty(resamples)
     for number in range(resamples):
         drawn = np.bincount(generator.integers(0, patients, patients), minlength=patients)
@@ -150,12 +170,16 @@ def studentised_bootstrap(
         extremes[number] = abs(centre - value) / spread if spread > 1e-12 else np.inf
     critical = float(np.quantile(extremes, CONFIDENCE, method="higher"))
     possible = np.isfinite(critical) and critical * error < 1
-    return {
-        **found,
+    found = {
         "p_value": float((1 + (extremes >= abs(value) / error - 1e-12).sum()) / (resamples + 1)),
         "smallest_significant": critical * error if possible else None,
         "detectable": min((critical + REACH[1]) * error, 1.0) if possible else None,
     }
+    return nothing.model_copy(update=found)
+
+
+def _floor(sizes: Floats) -> float | None:
+    return FEWEST / float(sizes.sum()) if len(sizes) >= FEWEST else None
 
 
 def over_seeds(estimates: Sequence[Estimate], *, confidence: float = CONFIDENCE) -> Estimate:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
+
+from pydantic import PlainSerializer
 
 from hilum.data.dataset import Table
+from hilum.documents import Document
 from hilum.errors import RecipeError, RunError
 from hilum.files import save_json
 from hilum.progress import Progress
@@ -20,6 +23,8 @@ from hilum.training.run import ENVIRONMENT, RECIPE, Run, check_place, read_json
 from hilum.training.train import train
 
 PLAN = "plan.json"
+WholeRecipe = Annotated[Recipe, PlainSerializer(lambda recipe: recipe.model_dump(mode="json"))]
+"""A recipe of which a file holds every key, the defaults, too."""
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -66,12 +71,12 @@ def check_series(out: Path, what: str, *, resume: bool) -> None:
         raise RunError(msg, code="in-the-way", path=out)
 
 
-def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool) -> None:
+def begin_series(out: Path, plan: Document, what: str, *, resume: bool) -> None:
     """Put a plan into a folder for several runs, or check that the one that is there is the same.
 
     Args:
         out: The folder; it exists.
-        plan: Every choice, as JSON can hold it, and the identity of the data; kept in ``plan.json``.
+        plan: Every choice, and the identity of the data; kept in ``plan.json``.
         what: What to call it, such as ``sweep``.
         resume: The folder is there, and is to be continued.
 
@@ -80,11 +85,11 @@ def begin_series(out: Path, plan: Mapping[str, Any], what: str, *, resume: bool)
         RecipeError: It was begun by another plan, or on other data.
     """
     check_series(out, what, resume=resume)
-    plan = {"kind": what, **plan}
+    chosen = {"kind": what, **plan.to_json()}
     if not (earlier := read_json(out / PLAN)):  # begun just now, or interrupted before its plan was known
-        save_json(out / PLAN, plan)
+        save_json(out / PLAN, chosen)
         return
-    differing = ", ".join(key for key in plan if plan[key] != earlier.get(key))
+    differing = ", ".join(key for key in chosen if key != "schema_version" and chosen[key] != earlier.get(key))
     if differing:
         msg = f"{out}: was begun with other choices or data (differs in: {differing}). Repeat them, or begin anew."
         raise RecipeError(msg, code="other-choices", path=out)

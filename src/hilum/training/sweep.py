@@ -10,9 +10,10 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer
 
 from hilum import __version__
 from hilum.audit.near_duplicates.groups import find_groups
@@ -23,11 +24,13 @@ from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
+from hilum.documents import Document
 from hilum.earlier import setting_of_today
-from hilum.errors import DivergenceError, RecipeError
+from hilum.errors import DivergenceError, RecipeError, RunError
 from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
-from hilum.training.multirun import begin_series, identity, series, train_member
+from hilum.stats.records import Record
+from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Monitor, Recipe, load_recipe, parse_value, rank, resolve_key, short_key
 from hilum.training.run import read_json
@@ -109,45 +112,105 @@ SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.monitor"
 MEASURES = ("val_loss", "val_accuracy", "val_false_negatives")
 
 
-@dataclass
-class Trial:
+class MeanValidation(Record):
+    """Means over seeds of the validation of the kept checkpoints."""
+
+    val_loss: float
+    val_accuracy: float
+    val_false_negatives: float
+
+
+class Validation(Record):
+    """The validation of the kept checkpoint: a line of ``history.csv``."""
+
+    epoch: int | float
+    step: int | float
+    val_loss: float
+    val_accuracy: float
+    val_false_negatives: int | float
+
+
+NoneIsEmpty = BeforeValidator(lambda found: found or None), PlainSerializer(lambda found: dict(found or {}))
+
+
+class Trial(Record):
     """One training of a sweep.
 
     Attributes:
         name: Of its folder below ``trials``.
         settings: What it changes in the recipe, by full key.
-        status: ``waiting``, ``finished`` or ``diverged``.
         message: Why it ended, if it did not finish.
-        best: The validation of the kept checkpoint: a line of ``history.csv``.
+        best: None where it did not finish.
         seconds: Of training.
     """
 
     name: str
-    settings: dict[str, Any]
-    status: str = "waiting"
-    message: str = ""
-    best: dict[str, float] = field(default_factory=dict)
-    seconds: float | None = None
+    settings: dict[str, JsonValue]
+    status: Literal["waiting", "finished", "diverged"]
+    message: str
+    best: Annotated[Validation | None, *NoneIsEmpty]
+    seconds: float | None
 
 
-@dataclass
-class Group:
+class Group(Record):
     """Trials that differ in nothing but the seed; a choice is made between groups.
 
     Attributes:
         settings: What they have in common.
         trials: Their names.
-        mean: Means over the seeds of the validation of the kept checkpoints, where all of them finished.
+        mean: Means over the seeds; None where not all of them finished.
     """
 
-    settings: dict[str, Any]
+    settings: dict[str, JsonValue]
     trials: list[str]
-    mean: dict[str, float]
+    mean: Annotated[MeanValidation | None, *NoneIsEmpty]
+
+
+class SweepPlan(Record, Document):
+    """Every choice of a sweep.
+
+    Attributes:
+        data: Identity of the dataset.
+        recipe: What the trials have in common.
+        monitor: What checkpoints are kept by, and settings chosen by.
+        swept: Values by recipe key.
+    """
+
+    data: str
+    recipe: WholeRecipe
+    monitor: Monitor
+    swept: dict[str, list[JsonValue]]
+    notes: list[str]
+
+
+class Sweep(SweepPlan):
+    """A sweep: ``sweep.json``.
+
+    Attributes:
+        trials: In the order in which they run.
+        groups: The best first.
+        choice: Settings of the best group; None if none finished.
+        files: SHA-256 of ``sweep.csv``.
+    """
+
+    hilum: str = ""
+    trials: list[Trial]
+    groups: list[Group]
+    choice: dict[str, JsonValue] | None
+    files: dict[str, str] = Field(default_factory=dict)
+
+    def members(self, group: Group) -> list[Trial]:
+        """The trials of a group."""
+        return [trial for trial in self.trials if trial.name in group.trials]
+
+    def chose(self, group: Group) -> bool:
+        """Whether a group is the choice."""
+        return group.mean is not None and group.settings == self.choice
 
 
 @series(WHAT)
 def sweep(
-    data: Path,
+    data: Path | Table,
     out: Path,
     settings: Sequence[str],
     *,
@@ -156,14 +219,14 @@ def sweep(
     resume: bool = False,
     read: ReadOptions | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Sweep:
     """Train one run for every combination of the swept values, and choose by validation.
 
     Trials that differ in ``training.seed`` or ``splits.seed`` only count as repetitions: the choice is between the
     means of the others. Nothing is evaluated on test images; they choose nothing.
 
     Args:
-        data: A dataset.
+        data: A dataset, or where one is.
         out: A new folder: ``sweep.json``, ``sweep.csv``, and ``trials`` with a run each. With `resume` an earlier one,
             whose finished trials are kept and whose interrupted one goes on.
         settings: As in `parse_grid`.
@@ -174,9 +237,8 @@ def sweep(
         progress: Told about long work.
 
     Returns:
-        What ``sweep.json`` holds: ``monitor``, ``swept`` (values by key), ``trials``, ``groups`` best first, and
-        ``choice``, the settings of the best group (None if none finished); ``files``, the SHA-256 of ``sweep.csv``. A
-        trial whose loss is no longer a number is ``diverged`` and does not stop the others.
+        What ``sweep.json`` in `out` holds. A trial whose loss is no longer a number is ``diverged`` and does not stop
+        the others.
 
     Raises:
         RecipeError: A key or a value is impossible (found before anything is trained), or `resume` finds another sweep.
@@ -192,7 +254,7 @@ def sweep(
     combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
     criterion = monitor or _criterion(recipes)
-    table = read_table(data, read, progress)
+    table = data if isinstance(data, Table) else read_table(data, read, progress)
     check_one_finding(table)
     for of_trial in recipes:
         check_network(of_trial, table.labels)
@@ -209,53 +271,63 @@ def sweep(
         labels = check_training(images.table.with_splits(splits.names), of_trial)
     if not {"positive_label", "healthy"} & swept.keys():
         progress.line(roles_of(recipes[0], labels))
-    plan = {
-        "data": identity(images.table),
-        "recipe": load_recipe(recipe, fixed).model_dump(mode="json"),
-        "monitor": criterion,
-        "swept": {key: [parse_value(value) for value in values] for key, values in swept.items()},
-        "notes": _incomparable(swept, criterion),
-    }
+    plan = SweepPlan(
+        data=identity(images.table),
+        recipe=load_recipe(recipe, fixed),
+        monitor=criterion,
+        swept={key: [parse_value(value) for value in values] for key, values in swept.items()},
+        notes=_incomparable(swept, criterion),
+    )
     begin_series(out, plan, WHAT, resume=resume)
     diverged = _diverged(out)
     trials = []
     for name, chosen in zip(trial_names(combinations), combinations, strict=True):
-        trial = Trial(name, {key: parse_value(value) for key, value in chosen.items()})
-        if name in diverged:  # it would diverge again: everything random is fixed
-            trial.status, trial.message = "diverged", diverged[name]
-        _read_finished(out / "trials" / name, trial)
-        trials.append(trial)
+        trial = Trial(
+            name=name,
+            settings={key: parse_value(value) for key, value in chosen.items()},
+            # what diverged would do so again: everything random is fixed
+            status="diverged" if name in diverged else "waiting",
+            message=diverged.get(name, ""),
+            best=None,
+            seconds=None,
+        )
+        trials.append(_finished(out / "trials" / name, trial))
     result = _write(out, plan, trials)
     with progress.task("Trials", len(trials)) as advance:
-        for trial, of_trial in zip(trials, recipes, strict=True):
-            if trial.status == "waiting":
-                progress.line(f"trial {trial.name}")
-                _run_trial(table, out / "trials" / trial.name, of_trial, trial, progress)
+        for place, of_trial in enumerate(recipes):
+            if trials[place].status == "waiting":
+                progress.line(f"trial {trials[place].name}")
+                trials[place] = _run_trial(table, out / "trials", of_trial, trials[place], progress)
                 result = _write(out, plan, trials)
             advance(1)
     return result
 
 
-def _run_trial(data: Table, folder: Path, recipe: Recipe, trial: Trial, progress: Progress) -> None:
+def _run_trial(data: Table, trials: Path, recipe: Recipe, trial: Trial, progress: Progress) -> Trial:
+    folder = trials / trial.name
     try:
         train_member(data, folder, recipe, progress)
     except DivergenceError as error:
-        trial.status, trial.message = "diverged", str(error).removeprefix(f"{folder}: ")
         progress.line(f"trial {trial.name}: {error}")
-        return
-    _read_finished(folder, trial)
+        return trial.model_copy(update={"status": "diverged", "message": str(error).removeprefix(f"{folder}: ")})
+    return _finished(folder, trial)
 
 
-def _read_finished(folder: Path, trial: Trial) -> None:
-    facts = read_json(folder / "environment.json")
-    if "weights_sha256" in facts:
-        trial.status, trial.best, trial.seconds = "finished", facts["best"], facts["seconds"]
+def _finished(folder: Path, trial: Trial) -> Trial:
+    """The trial with what its run says, if that finished; else as it is."""
+    if "weights_sha256" not in (facts := read_json(folder / "environment.json")):
+        return trial
+    kept = {"best": Validation.model_validate(facts["best"]), "seconds": facts["seconds"]}
+    return trial.model_copy(update={"status": "finished", **kept})
 
 
 def _diverged(out: Path) -> dict[str, str]:
     """What an earlier go found to diverge, with its message by trial."""
-    trials = read_json(out / "sweep.json").get("trials", [])
-    return {trial["name"]: trial["message"] for trial in trials if trial["status"] == "diverged"}
+    try:
+        earlier = Sweep.read(out / "sweep.json", "hilum sweep")
+    except RunError:
+        return {}
+    return {trial.name: trial.message for trial in earlier.trials if trial.status == "diverged"}
 
 
 def _incomparable(swept: Iterable[str], monitor: Monitor) -> list[str]:
@@ -270,31 +342,31 @@ def _incomparable(swept: Iterable[str], monitor: Monitor) -> list[str]:
     return notes
 
 
-def _write(out: Path, plan: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, Any]:
-    groups = _groups(trials, plan["monitor"])
-    best = groups[0] if groups and groups[0].mean else None
-    result = {
-        **plan,
-        "hilum": __version__,
-        "trials": [asdict(trial) for trial in trials],
-        "groups": [asdict(group) for group in groups],
-        "choice": best.settings if best else None,
-    }
+def _write(out: Path, plan: SweepPlan, trials: Sequence[Trial]) -> Sweep:
+    groups = _groups(trials, plan.monitor)
     table = _table(plan, trials)
-    result["files"] = {TABLE: hashlib.sha256(table).hexdigest()}
+    result = Sweep(
+        **plan.given(),
+        hilum=__version__,
+        trials=list(trials),
+        groups=groups,
+        choice=groups[0].settings if groups and groups[0].mean else None,
+        files={TABLE: hashlib.sha256(table).hexdigest()},
+    )
     save_bytes(out / TABLE, table)
-    save_json(out / "sweep.json", result)
+    save_json(out / "sweep.json", result.to_json())
     return result
 
 
-def _table(plan: Mapping[str, Any], trials: Sequence[Trial]) -> bytes:
+def _table(plan: SweepPlan, trials: Sequence[Trial]) -> bytes:
     """What ``sweep.csv`` holds."""
     file = io.StringIO(newline="")
     writer = csv.writer(file)
-    writer.writerow(["trial", *plan["swept"], "status", "epoch", "step", *MEASURES, "seconds"])
+    columns = ("epoch", "step", *MEASURES)
+    writer.writerow(["trial", *plan.swept, "status", *columns, "seconds"])
     for trial in trials:
         values = [json.dumps(v) if isinstance(v, dict | list) else v for v in trial.settings.values()]
-        numbers = [trial.best.get(name, "") for name in ("epoch", "step", *MEASURES)]
+        numbers = [getattr(trial.best, name, "") for name in columns]
         writer.writerow([trial.name, *values, trial.status, *numbers, trial.seconds or ""])
     return file.getvalue().encode()
 
@@ -305,12 +377,19 @@ def _groups(trials: Sequence[Trial], monitor: Monitor) -> list[Group]:
     for trial in trials:
         settings = {key: value for key, value in trial.settings.items() if key not in SEED_KEYS}
         members.setdefault(json.dumps(settings), []).append(trial)
-    groups = []
-    for key, found in members.items():
-        complete = all(trial.status == "finished" for trial in found)
-        mean = {name: math.fsum(t.best[name] for t in found) / len(found) for name in MEASURES} if complete else {}
-        groups.append(Group(json.loads(key), [trial.name for trial in found], mean))
-    return sorted(groups, key=lambda group: (not group.mean, rank(group.mean, monitor) if group.mean else ()))
+    groups = [
+        Group(settings=json.loads(key), trials=[trial.name for trial in found], mean=_mean(found))
+        for key, found in members.items()
+    ]
+    return sorted(groups, key=lambda group: (not group.mean, rank(dict(group.mean), monitor) if group.mean else ()))
+
+
+def _mean(trials: Sequence[Trial]) -> MeanValidation | None:
+    found = [trial.best for trial in trials if trial.best]
+    if len(found) < len(trials):
+        return None
+    means = {name: math.fsum(getattr(best, name) for best in found) / len(found) for name in MEASURES}
+    return MeanValidation.model_validate(means)
 
 
 def _criterion(recipes: Sequence[Recipe]) -> Monitor:

@@ -1,0 +1,107 @@
+"""`hilum.compare`: two classifiers on the same patients."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hilum.api.datasets import told
+from hilum.api.printed import Printed
+from hilum.api.runs import open_run
+from hilum.data.frames import Frame
+from hilum.errors import UsageError
+from hilum.evaluation import comparison as comparisons
+from hilum.evaluation.external_predictions import ExternalPredictions, read_external
+from hilum.training.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Compared = Run | str | PathLike[str] | Frame
+"""A run or its folder; or predictions: a CSV table or a data frame."""
+
+
+class Comparison(Printed):
+    """Two classifiers on the same patients: paired differences with intervals, and what could have been seen.
+
+    Attributes:
+        result: Everything that ``comparison.json`` holds, typed.
+        folder: Where it was written; None if it was not.
+    """
+
+    def __init__(self, result: comparisons.Comparison, folder: Path | None = None) -> None:
+        self.result = result
+        self.folder = folder
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``comparison.json``."""
+        return self.result.to_json()
+
+    def to_html(self, folder: str | PathLike[str]) -> Path:
+        """Write the page ``comparison.html`` into a folder, which is made if it is not there."""
+        from hilum.report.comparison_page import write_comparison_page
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return write_comparison_page(Path(folder), self.result)
+
+    def _table(self) -> RenderableType:
+        from hilum.report.comparison_text import comparison_table
+
+        return comparison_table(self.result)
+
+    def __repr__(self) -> str:
+        first, second = (run.name for run in self.result.runs)
+        return f"<hilum.Comparison of {first} and {second} on {self.result.n_images:,} images>"
+
+
+def compare(
+    first: Compared,
+    second: Compared,
+    *,
+    split: str = "test",
+    out: str | PathLike[str] | None = None,
+    positive_label: str | None = None,
+    progress: bool = True,
+) -> Comparison:
+    """Compare two classifiers on the same patients. Differences are second minus first.
+
+    Args:
+        first: Run or its folder; or predictions of any model, a CSV table or data frame as `evaluate` takes them.
+        second: The other one, of the same kind.
+        split: Split of both runs on whose images they are compared.
+        out: Folder to write to. By default runs are written to ``comparison`` in the second, predictions nowhere.
+        positive_label: Label of predictions that must not be missed; by default recognised by its name.
+        progress: Whether long work shows its progress on standard error.
+
+    Returns:
+        Paired differences with intervals, tests by patient, and their power.
+
+    Raises:
+        RunError: They are about other images or labels, or a run is not finished.
+        TableError: Predictions cannot be used.
+    """
+    folder = None if out is None else Path(out)
+    given, beside = _predictions(first), _predictions(second)
+    if given and beside:
+        result = comparisons.compare_external(given, beside, positive_label=positive_label)
+        if folder:
+            comparisons.write_comparison(result, folder)
+        return Comparison(result, folder)
+    one, two = _run(first), _run(second)
+    found = comparisons.compare(one, two, split=split, out=folder, progress=told(progress))
+    return Comparison(found.comparison, found.folder)
+
+
+def _predictions(given: Compared) -> ExternalPredictions | None:
+    """Predictions, where a table of them was given."""
+    if isinstance(given, str | PathLike):
+        return read_external(Path(given)) if Path(given).is_file() else None
+    return None if isinstance(given, Run) else read_external(given)
+
+
+def _run(given: Compared) -> Run:
+    if isinstance(given, Run | str | PathLike):
+        return open_run(given)
+    msg = "compare takes two runs, or two tables of predictions. Give both of one kind."
+    raise UsageError(msg, code="two-kinds")

@@ -1,0 +1,172 @@
+"""`hilum.cross_validate` and `hilum.sweep`: several trainings, to measure or to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hilum.api.datasets import Data, table_of, told
+from hilum.api.evaluations import Evaluation
+from hilum.api.printed import Printed
+from hilum.api.runs import Run, open_run
+from hilum.api.trainings import recipe_of
+from hilum.evaluation import crossval
+from hilum.evaluation.predictions import FILE, Predictions, read_predictions
+from hilum.training import sweep as sweeps
+from hilum.training.recipe import Monitor, Recipe
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class CrossValidation(Printed):
+    """Every patient tested once, by a training that had not seen them.
+
+    Attributes:
+        result: Everything that ``crossval.json`` holds, typed.
+        folder: Folder of the series; each fold is a run in it.
+    """
+
+    def __init__(self, result: crossval.CrossValidation, folder: Path) -> None:
+        self.result = result
+        self.folder = folder
+
+    @property
+    def pooled(self) -> Evaluation:
+        """The measures of all folds' predictions together."""
+        return Evaluation(self.result.pooled, self.predictions, self.folder)
+
+    @property
+    def predictions(self) -> Predictions:
+        """The prediction for every image, by the fold that had not seen it."""
+        return read_predictions(self.folder / FILE)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The run of each fold."""
+        return [open_run(self.folder / f"fold-{number}") for number in range(1, len(self.result.per_fold) + 1)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``crossval.json``."""
+        return self.result.to_json()
+
+    def _table(self) -> RenderableType:
+        from hilum.report.crossval_page import crossval_table
+
+        return crossval_table(self.result)
+
+    def __repr__(self) -> str:
+        return f"<hilum.CrossValidation {self.folder}: {len(self.result.per_fold)} folds>"
+
+
+class Sweep(Printed):
+    """Trainings with several values of some recipe keys, and the choice between them by validation.
+
+    Attributes:
+        result: Everything that ``sweep.json`` holds, typed.
+        folder: Folder of the series; each trial is a run in it.
+    """
+
+    def __init__(self, result: sweeps.Sweep, folder: Path) -> None:
+        self.result = result
+        self.folder = folder
+
+    @property
+    def best(self) -> Run | None:
+        """The first run of the chosen settings; None if no training finished."""
+        chosen = self.result.choice is not None
+        return open_run(self.folder / "trials" / self.result.groups[0].trials[0]) if chosen else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``sweep.json``."""
+        return self.result.to_json()
+
+    def _table(self) -> RenderableType:
+        from hilum.report.sweep_page import sweep_table
+
+        return sweep_table(self.result)
+
+    def __repr__(self) -> str:
+        return f"<hilum.Sweep {self.folder}: {len(self.result.trials)} trials, choice {self.result.choice}>"
+
+
+def cross_validate(
+    data: Data,
+    out: str | PathLike[str],
+    recipe: str | PathLike[str] | Recipe = "compact",
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    resume: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> CrossValidation:
+    """Train and test in turns, so that every patient is tested once.
+
+    Args:
+        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`.
+        out: New folder; each fold is a run in it.
+        recipe: Name of a recipe, TOML file, or `Recipe`.
+        folds: Number of folds, at least 2.
+        seed: Seed of the division into folds.
+        resume: Whether to go on with a series that was interrupted.
+        progress: Whether long work shows its progress on standard error.
+        settings: Recipe keys with other values, as `train` takes them.
+
+    Raises:
+        RunError: `out` holds something else, or there is nothing to resume.
+        RecipeError: There is no such recipe or key, or a value is impossible.
+        DataError: The data cannot be used.
+    """
+    teller, folder = told(progress), Path(out)
+    result = crossval.crossval(
+        table_of(data, teller),
+        folder,
+        recipe_of(recipe, settings),
+        folds=folds,
+        seed=seed,
+        resume=resume,
+        progress=teller,
+    )
+    return CrossValidation(result, folder)
+
+
+def sweep(
+    data: Data,
+    grid: Mapping[str, Sequence[Any]],
+    out: str | PathLike[str],
+    recipe: str | PathLike[str] = "compact",
+    *,
+    monitor: Monitor | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Sweep:
+    """Train with every combination of some recipe keys' values, and choose by validation. Test images select nothing.
+
+    Args:
+        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`.
+        grid: Values by recipe key, such as ``{"lr": [1e-3, 1e-2], "seed": [0, 1]}``; seeds are repetitions.
+        out: New folder; each trial is a run in it.
+        recipe: Name of a recipe, or TOML file.
+        monitor: ``loss``, ``accuracy`` or ``false_negatives`` on validation; by default the recipe's.
+        resume: Whether to go on with a series that was interrupted.
+        progress: Whether long work shows its progress on standard error.
+
+    Raises:
+        RunError: `out` holds something else, or there is nothing to resume.
+        RecipeError: There is no such recipe or key, or a value is impossible.
+        DataError: The data cannot be used.
+    """
+    teller, folder = told(progress), Path(out)
+    settings = [f"{key.replace('__', '.')}={','.join(map(_as_toml, values))}" for key, values in grid.items()]
+    chosen = recipe if isinstance(recipe, str) else Path(recipe)
+    result = sweeps.sweep(
+        table_of(data, teller), folder, settings, recipe=chosen, monitor=monitor, resume=resume, progress=teller
+    )
+    return Sweep(result, folder)
+
+
+def _as_toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
