@@ -7,11 +7,12 @@ OUT ?= runs/demo
 SLOW ?=
 BENCH ?=
 SECONDS ?= 300
+CONSTRAINTS ?= constraints.txt
 PYTEST := pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 CHOSEN = $(if $(SLOW),$(if $(filter only,$(SLOW)),-m slow),-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage snapshots schemas lint format fuzz model bench bench-quick sbom audit-dependencies clean
+.PHONY: help demo test coverage snapshots schemas docs lint format fuzz model bench bench-quick sbom audit-dependencies clean
 
 help:           ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-18s %s\n", $$1, $$2}'
@@ -34,13 +35,17 @@ snapshots: $(READY)  ## Keep today's wording of messages, help and reports (SLOW
 schemas: $(READY)  ## Write docs/schemas: the JSON Schema of what commands write
 	for kind in audit metrics prediction; do $(BIN)/hilum schema $$kind | $(BIN)/python -m json.tool > docs/schemas/$$kind.json; done
 
-lint: $(READY)  ## Style, types, and what must not be committed
+docs: $(READY)  ## The documentation as a site: site/index.html; a broken link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+lint: $(READY)  ## Style, types, and the words and sentences of the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python docs/prose.py
 
 fuzz: $(READY)  ## Damaged inputs of every kind for SECONDS (300); what is answered wrongly stays in tests/corpus
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,fuzz]'
 	PYTHONPATH=tests $(BIN)/python -m fuzzing --seconds $(SECONDS)
 
 format: $(READY)
@@ -65,13 +70,13 @@ audit-dependencies: $(READY) ## Known vulnerabilities of what is pinned; says so
 	$(BIN)/python -m supply_chain.vulnerabilities build/pip-audit/bin/pip-audit
 
 clean:          ## Remove what make has made; your runs stay
-	rm -rf .venv runs/demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv runs/demo build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null || \
 		{ echo "hilum needs Python 3.11 or newer; found: $(PYTHON). Set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing hilum into .venv: a minute or two, once."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@

@@ -1,8 +1,10 @@
-"""Draw the picture of phantoms that the README shows: ``.venv/bin/python docs/make_pictures.py``.
+"""Draw the pictures of README and tutorial: ``.venv/bin/python docs/make_pictures.py SCREENSHOT.png``.
 
-The picture of the report is a screenshot of ``runs/demo/run/report.html`` after ``make demo``, 1200 pixels wide.
+SCREENSHOT is ``runs/demo/run/report.html`` after ``make demo``, 1200 pixels wide and at least 1250 high:
+``chromium --headless --hide-scrollbars --window-size=1200,1250 --screenshot=SCREENSHOT.png runs/demo/run/report.html``.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,37 @@ from PIL import Image
 
 from hilum.phantoms import LABELS, make_phantom
 
-OUT = Path(__file__).parent / "images" / "phantoms.png"
+OUT = Path(__file__).parent / "images"
+HEAD = (50, 20, 1150, 724)  # of the screenshot: title, result and notes of the report
+GAP = 24  # pixels
 
 
-def main() -> None:
+def phantoms() -> Image.Image:
     """One row a label, five patients each."""
     rows = [
         np.hstack([make_phantom(label, patient=10 * k + patient, size=224).image for patient in range(5)])
         for k, label in enumerate(LABELS)
     ]
-    OUT.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.vstack(rows)).save(OUT, optimize=True)
+    return Image.fromarray(np.vstack(rows))
+
+
+def overview(made: Image.Image, report: Image.Image) -> Image.Image:
+    """Two patients of each label on the left, the head of the report on the right."""
+    left = made.crop((0, 0, 448, 672))
+    head = report.convert("RGB").crop(HEAD)
+    head = head.resize((round(head.width * left.height / head.height), left.height), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (left.width + GAP + head.width, left.height), "white")
+    canvas.paste(left, (0, 0))
+    canvas.paste(head, (left.width + GAP, 0))
+    return canvas
+
+
+def main() -> None:
+    """Write both pictures, and the screenshot itself."""
+    report, made = Image.open(sys.argv[1]), phantoms()
+    made.save(OUT / "phantoms.png", optimize=True)
+    for name, picture in (("report", report.convert("RGB")), ("overview", overview(made, report))):
+        picture.quantize(256).save(OUT / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

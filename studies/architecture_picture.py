@@ -20,6 +20,7 @@ FOUNDATION = "foundation"
 PYTORCH = frozenset({"torch", "lightning"})
 # By package its column and what it holds. All that is not said here is read from the imports.
 BOXES = {
+    "api": (3, "what import hilum offers"),
     "cli": (2, "the commands"),
     "exporting": (2, "from a run to a model file"),
     "report": (2, "pages, console, figures"),
@@ -44,7 +45,7 @@ def package_of(parts: tuple[str, ...]) -> str:
     """The package of a module; single modules below all packages are one box."""
     if parts[1:] and (SOURCE / parts[1]).is_dir():
         return parts[1]
-    return "cli" if parts[-1] == "__main__" else FOUNDATION
+    return {"__init__": "api", "__main__": "cli", "sklearn": "api"}.get(parts[-1], FOUNDATION)
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:
@@ -163,7 +164,8 @@ def _box(name: str, middle: tuple[float, float], style: str) -> str:
     x, y = middle
     words, wide = BOXES[name][1], WIDE
     if name == FOUNDATION:
-        modules = sorted(path.stem for path in SOURCE.glob("[!_]*.py"))
+        single = (path.stem for path in SOURCE.glob("[!_]*.py"))
+        modules = sorted(name for name in single if package_of(("hilum", name)) == FOUNDATION)
         name, words, wide = " · ".join(modules), "single modules, below all packages", BAR
     anchor = ' text-anchor="middle"'
     return (

@@ -1,4 +1,4 @@
-"""How often the audit finds what was injected, and how often it cries wolf: the figures of docs/audit.md.
+"""How often the audit finds what was injected, and how often it cries wolf: the figures of docs/explanation/audit.md.
 
 ``.venv/bin/python studies/audit_power.py ../shared/data OUT 0 1 2 ...`` audits small datasets of these seeds, some
 minutes each, into OUT/<seed>.json; what is there is not repeated. ``--only clean,copies`` measures these cases alone.

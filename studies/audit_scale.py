@@ -1,4 +1,4 @@
-"""Time and memory of the search for copies among many images: the figures of docs/audit.md.
+"""Time and memory of the search for copies among many images: the figures of docs/explanation/audit.md.
 
 ``.venv/bin/python studies/audit_scale.py 50000`` searches that many made-up thumbnails and 1,000 injected copies with
 an index; with ``--all-pairs`` behind it, pair by pair.

@@ -1,4 +1,4 @@
-"""Put what ``audit_power.py`` measured into docs/audit.md: ``.venv/bin/python studies/audit_table.py OUT``.
+"""Put what ``audit_power.py`` measured into docs/explanation/audit.md: ``.venv/bin/python studies/audit_table.py OUT``.
 
 The table between ``<!-- power -->`` and ``<!-- end -->`` is written anew; every result goes to docs/results/audit.json,
 where results of the same seed and case are replaced and the others stay.
@@ -67,7 +67,7 @@ def main(out: Path) -> None:
     entries = [*json.loads(kept.read_text()), *(entry for file in files for entry in json.loads(file.read_text()))]
     results = list({(entry["seed"], entry["base"], entry["case"]): entry for entry in entries}.values())
     seeds = sorted({entry["seed"] for entry in results})
-    fill("audit.md", {"power": f"{len(seeds)} seeds ({', '.join(map(str, seeds))}).\n\n{table(results)}"})
+    fill("explanation/audit.md", {"power": f"{len(seeds)} seeds ({', '.join(map(str, seeds))}).\n\n{table(results)}"})
     lines = ",\n ".join(json.dumps(entry) for entry in results)
     kept.write_text(f"[{lines}]\n", encoding="utf-8")
 

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[1]
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def fill(name: str, tables: Mapping[str, str]) -> None:
     """Write tables anew between ``<!-- key -->`` and the next ``<!-- end -->``; stop where a page has no such place.
 
     Args:
-        name: Of the page, such as ``audit.md``.
+        name: Of the page, such as ``explanation/audit.md``.
         tables: Markdown by key.
     """
     page = (DOCS / name).read_text(encoding="utf-8")

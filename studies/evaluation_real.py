@@ -1,6 +1,6 @@
 """A run on real radiographs and on what is none: certificates, and who is abstained on.
 
-    python studies/evaluation_real.py RUN DATA OTHER    # writes the tables of docs/evaluation.md that need them
+    python studies/evaluation_real.py RUN DATA OTHER    # writes the tables of evaluation.md that need them
 
 RUN was trained on DATA (seed-cxr); OTHER is darkcovidnet. The leg and the adult's chest come with ``pydicom-data``,
 the photographs with scikit-learn; without pydicom their rows are left out.
@@ -154,7 +154,7 @@ def _dicom(run: Run) -> dict[str, np.ndarray]:
 def main() -> None:
     run, data, other = open_run(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
     tables = {"real-certificates": certificates(run, data, other), "strangers": strangers(run, data, other)}
-    fill("evaluation.md", {name: "\n".join(rows) for name, rows in tables.items()})
+    fill("explanation/evaluation.md", {name: "\n".join(rows) for name, rows in tables.items()})
 
 
 if __name__ == "__main__":

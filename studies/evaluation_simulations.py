@@ -1,6 +1,6 @@
 """How often hilum's own statistics keep what they promise, where the truth is known.
 
-    python studies/evaluation_simulations.py    # writes the simulations' tables of docs/evaluation.md; minutes
+    python studies/evaluation_simulations.py    # writes the simulations' tables of evaluation.md; minutes
 
 The slow tests (`tests/evaluation/test_simulations.py`) run the same functions and hold them to their bounds.
 """
@@ -128,7 +128,7 @@ def false_shortcuts(patients: int, higher: float = 0.0, runs: int = 200, seed: i
 
 
 def tables() -> dict[str, str]:
-    """The tables of docs/evaluation.md, by their marks."""
+    """The tables of docs/explanation/evaluation.md, by their marks."""
     made = {"certificate": _certificates(), "proportions": _proportions(), "floor": _floors(), "levels": _levels()}
     return {name: "\n".join(rows) for name, rows in made.items()}
 
@@ -175,4 +175,4 @@ if __name__ == "__main__":
     import coverage_simulations  # only here: the tests load this file from elsewhere
     from document import fill
 
-    fill("evaluation.md", tables() | {"coverage": "\n".join(coverage_simulations.rows())})
+    fill("explanation/evaluation.md", tables() | {"coverage": "\n".join(coverage_simulations.rows())})

@@ -1,8 +1,8 @@
-"""How the shipped fingerprints were made: ``python studies/fingerprints.py ../shared/data``.
+"""How the fingerprints of public datasets were made: ``python studies/fingerprints.py ../shared/data``.
 
 Needs ``seed-cxr`` (Kermany 2018) and ``darkcovidnet`` (parts of NIH ChestX-ray8 and of ieee8023) in that folder.
 Writes ``basis.npz`` and one ``<set>.npz`` of bytes (N, 60) a set, in the order of the tables. From 60 numbers
-comes back no more than a blurred shadow: no image is shipped.
+comes back no more than a blurred shadow: no image is part of hilum.
 """
 
 from __future__ import annotations
@@ -88,4 +88,4 @@ def main(data: Path, out: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python studies/fingerprints.py FOLDER (which holds seed-cxr and darkcovidnet)")
-    main(Path(sys.argv[1]), Path(str(files("hilum.auditinging.fingerprints"))))
+    main(Path(sys.argv[1]), Path(str(files("hilum.auditinginging.fingerprints"))))

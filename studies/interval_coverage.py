@@ -1,6 +1,6 @@
 """How often the intervals hold what is true, over everything that makes that hard: a grid of made-up test sets.
 
-    python studies/interval_coverage.py OUT    # writes the grid's tables of docs/evaluation.md; half an hour
+    python studies/interval_coverage.py OUT    # writes the grid's tables of evaluation.md; half an hour
 
 Sets differ in the number of patients and of those who are ill, in the number of images a patient has and in how well
 they are ranked; images of one patient are alike. What is true is known in closed form. The intervals come out of the
@@ -245,7 +245,7 @@ def by_misses(found: dict[Cell, Result]) -> list[str]:
         for kind in KINDS:
             here = [one["recall"] for cell, one in found.items() if (cell.misses, cell.kind) == (misses, kind)]
             shown.append(f"{_percent(min(1 - a - b for a, b, _ in here))}; {_percent(max(a for a, _, _ in here))}")
-        lines.append(f"| {misses:g} misses expected | {' | '.join(shown)} |")
+        lines.append(f"| {misses:g} false negatives expected | {' | '.join(shown)} |")
     return lines
 
 
@@ -275,4 +275,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     made = grid(cells(), Path(sys.argv[1]))
-    fill("evaluation.md", {"false_negatives": "\n".join(by_misses(made)), "grid": "\n".join(by_measure(made))})
+    fill(
+        "explanation/evaluation.md",
+        {"false_negatives": "\n".join(by_misses(made)), "grid": "\n".join(by_measure(made))},
+    )

@@ -1,6 +1,6 @@
 """Several certificates on the same patients: how often one is wrong, alone and with the ledger's rule.
 
-python studies/ledger_simulations.py    # writes the tables of docs/evaluation.md, about a minute
+python studies/ledger_simulations.py    # writes the tables of docs/explanation/evaluation.md, about a minute
 """
 
 from __future__ import annotations
@@ -113,4 +113,4 @@ def _share(value: float | None) -> str:
 if __name__ == "__main__":
     found = tables()
     print("A certificate of 5 % at 95 % is wrong, by the number of patients (59 to 400):", found.pop("conservatism"))
-    fill("evaluation.md", found)
+    fill("explanation/evaluation.md", found)

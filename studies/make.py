@@ -1,4 +1,4 @@
-"""Put what a study measured into docs/reproduction.md: ``python studies/make.py OUT`` after ``studies/run.sh ... OUT``.
+"""Put what a study measured into reproduction.md: ``python studies/make.py OUT`` after ``studies/run.sh ... OUT``.
 
 Every table between two markers ``<!-- name -->`` is written anew; figures go to ``docs/images/reproduction``, the
 metrics to ``docs/results/reproduction.json``. Prose is written by people.
@@ -40,7 +40,7 @@ def main(out: Path) -> None:
         "augmentation": augmentation(out / "augmentation", facts),
         "darkcovidnet": crossval(out / "darkcovidnet", facts),
     }
-    fill("seed.md", tables)
+    fill("explanation/reproduction.md", tables)
     (DOCS / "results").mkdir(exist_ok=True)
     (DOCS / "results" / "reproduction.json").write_text(json.dumps(rounded(facts), indent=1) + "\n", encoding="utf-8")
 
@@ -304,8 +304,8 @@ def save(name: str, drawing: str) -> None:
     """Write an SVG element as a file of its own, on white, so that dark pages show it, too."""
     head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="DejaVu Sans, Verdana, sans-serif" '
     text = str(drawing).replace("<svg ", head, 1).replace('style="max-width', 'style="background: white; max-width', 1)
-    (DOCS / "images" / "seed").mkdir(parents=True, exist_ok=True)
-    (DOCS / "images" / "seed" / f"{name}.svg").write_text(text + "\n", encoding="utf-8")
+    (DOCS / "images" / "reproduction").mkdir(parents=True, exist_ok=True)
+    (DOCS / "images" / "reproduction" / f"{name}.svg").write_text(text + "\n", encoding="utf-8")
 
 
 def rounded(value: Any) -> Any:

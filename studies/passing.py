@@ -1,6 +1,6 @@
 """How often the checklist passes a model that must not pass, or one that may: calibration and subgroups.
 
-``python studies/passing.py`` fills the table "passing" of docs/evaluation.md. `formerly` is the rule before: a
+``python studies/passing.py`` fills the table "passing" of evaluation.md. `formerly` is the rule before: a
 calibration error that 95 % of calibrated models stay below passes.
 """
 
@@ -81,4 +81,4 @@ def _row(what: str, patients: object, shares: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    fill("evaluation.md", {"passing": "\n".join(rows())})
+    fill("explanation/evaluation.md", {"passing": "\n".join(rows())})

@@ -15,7 +15,7 @@ from hilum.report.figures import INK, MUTED, STYLE
 ROOT = Path(__file__).resolve().parents[1]
 WHOLE = "2026-11-25-x86_64-2cores-whole.json"
 IMAGES = 615
-WITHOUT = [right / IMAGES for right in (531, 521, 529, 529, 524)]  # the table of docs/performance.md
+WITHOUT = [right / IMAGES for right in (531, 521, 529, 529, 524)]  # the table of docs/explanation/performance.md
 ONE_THREAD = [right / IMAGES for right in (548, 540, 554, 553, 547)]  # the same
 OURS, THEIRS = "#0072b2", "#b9c3ce"
 # What others' DenseNets reach on the same test images, chosen by looking at them (the original report's notes).

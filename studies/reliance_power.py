@@ -1,7 +1,7 @@
 """Does the reliance measure find a shortcut that a network was trained on, and nothing on clean sets?
 
 ``python studies/reliance_power.py OUT 0 1 2 ...`` trains and measures small networks of these seeds, a minute and a
-half each, into OUT/<seed>.json; what is there is not repeated. ``--table`` writes the table of docs/evaluation.md
+half each, into OUT/<seed>.json; what is there is not repeated. ``--table`` writes the table of evaluation.md
 from what is there.
 
 A seed draws about 270 phantoms of 180 patients. In *injected* sets every image of ``infected/covid`` has a property
@@ -194,4 +194,7 @@ if __name__ == "__main__":
     if given.table:
         order = {name: n for n, name in enumerate((*CASES, *SWAPS))}
         read = [json.loads(file.read_text()) for file in given.out.glob("*.json")]
-        fill("evaluation.md", {"reliance": table_of(sorted(read, key=lambda r: (order[r["case"]], r["seed"])))})
+        fill(
+            "explanation/evaluation.md",
+            {"reliance": table_of(sorted(read, key=lambda r: (order[r["case"]], r["seed"])))},
+        )

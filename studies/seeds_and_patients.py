@@ -1,4 +1,4 @@
-"""The gains of docs/reproduction.md with intervals over seeds and patients: ``python studies/seeds_and_patients.py``.
+"""The gains of reproduction.md with intervals over seeds and patients: ``python studies/seeds_and_patients.py``.
 
 The study's networks are of an earlier recipe and were not kept; docs/results/reproduction.json has their gains by seed
 and the interval over patients of the mean. Both are put together as `hilum.stats.hypothesis_tests.over_seeds` does.

@@ -1,6 +1,6 @@
 """What the tests of shift can see: a new subgroup of 10 % whose scores are low, in the samples of a certificate.
 
-``python studies/shift_power.py`` fills the table "shift-power" of docs/evaluation.md. Scores are uniform, and the
+``python studies/shift_power.py`` fills the table "shift-power" of evaluation.md. Scores are uniform, and the
 threshold misses 2 % of the reference; the subgroup's scores lie below it, so that 12 % are missed. Of 64 features the
 subgroup differs in 8 by three standard deviations. Nothing differs in the rows without a subgroup.
 """
@@ -56,4 +56,4 @@ def rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    fill("evaluation.md", {"shift-power": "\n".join(rows())})
+    fill("explanation/evaluation.md", {"shift-power": "\n".join(rows())})

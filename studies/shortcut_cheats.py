@@ -1,4 +1,4 @@
-"""Classifiers that see nothing but the probes' own features, judged by the shortcut baselines: docs/evaluation.md.
+"""Classifiers that see nothing but the probes' own features, judged by the shortcut baselines: evaluation.md.
 
 ``python studies/shortcut_cheats.py RUN DATA`` fits them to the training images of a finished run, evaluated on the
 test images of the same data, and judges them, and the run itself, label by label; some five minutes on one core.
@@ -62,7 +62,7 @@ def main(folder: Path, data: Path) -> None:
             numbers = f"{lead.value:+.3f} ({lead.low:+.3f} to {lead.high:+.3f})"
             cells.append(f"{found.verdict}: {found.model.value:.3f}, {numbers} over {entry.name}")
         rows.append(f"| {name} | {' | '.join(cells)} | {gate.verdict} |")
-    fill("evaluation.md", {"cheats": "\n".join(rows)})
+    fill("explanation/evaluation.md", {"cheats": "\n".join(rows)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a hostile review found, before and now: ``python studies/statistics_review.py RUN`` fills docs/evaluation.md.
+"""What a hostile review found, before and now: ``python studies/statistics_review.py RUN`` fills evaluation.md.
 
 The review attacked hilum at commit 1e3a59c with simulations of its own. Each function here does one of them again with
 today's code, and puts the review's figure beside today's. RUN is the default run on *seed-cxr* (seed 0), evaluated with
@@ -218,4 +218,4 @@ def table(rows: list[Row]) -> str:
 if __name__ == "__main__":
     run = Path(sys.argv[1]) / "evaluation" / "test" / "metrics.json"
     made = [row for part in PARTS for row in part()]
-    fill("evaluation.md", {"review": table([*made, *of_run(json.loads(run.read_text(encoding="utf-8")))])})
+    fill("explanation/evaluation.md", {"review": table([*made, *of_run(json.loads(run.read_text(encoding="utf-8")))])})

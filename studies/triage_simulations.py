@@ -1,6 +1,6 @@
 """How often both guarantees of a two-sided triage hold together, and what one by patient is worth for one image.
 
-    python studies/triage_simulations.py    # writes two tables of docs/evaluation.md; minutes
+    python studies/triage_simulations.py    # writes two tables of docs/explanation/evaluation.md; minutes
 
 The slow tests (`tests/evaluation/test_upper_threshold.py`) run the same functions and hold them to their bounds.
 """
@@ -129,7 +129,7 @@ def one_image(
 
 
 def tables() -> dict[str, str]:
-    """The tables of docs/evaluation.md, by their marks."""
+    """The tables of docs/explanation/evaluation.md, by their marks."""
     rows = [
         "| scores | upper side | lower broken | upper broken | either broken | allowed | certified | ill to be read |",
         "|---|---|---|---|---|---|---|---|",
@@ -163,4 +163,4 @@ def tables() -> dict[str, str]:
 if __name__ == "__main__":
     from document import fill
 
-    fill("evaluation.md", tables())
+    fill("explanation/evaluation.md", tables())

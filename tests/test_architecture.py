@@ -167,7 +167,7 @@ def test_the_picture_orders_packages_as_the_levels_do():
     assert all(LEVEL[there] < LEVEL[here] for here, there in above)
 
 
-@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["docs/explanation/architecture.md", "CONTRIBUTING.md"])
 def test_every_module_that_a_page_names_exists(page):
     names = set(re.findall(r"`(hilum(?:\.\w+)+)`", (ROOT / page).read_text()))
     assert names
@@ -182,7 +182,7 @@ def test_every_module_that_a_page_names_exists(page):
 
 
 def test_the_page_has_a_paragraph_for_each_package():
-    page = (ROOT / "docs" / "architecture.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
     packages = {path.parent.name for path in SOURCE.glob("*/*.py") if path.stem != "__init__"}
     assert set(re.findall(r"^\*\*([a-z]+)\.\*\*", page, re.MULTILINE)) == packages
     for path in SOURCE.glob("[!_]*.py"):

@@ -1,4 +1,4 @@
-"""hilum sends nothing to anybody, and writes nothing but its own files (docs/security.md)."""
+"""hilum sends nothing to anybody, and writes nothing but its own files (docs/explanation/security.md)."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ SOURCE = Path(hilum.__file__).resolve().parents[1]
 WATCHED = Path(__file__).parent / "watched"
 PRETRAINED = next((SOURCE / "hilum" / "serving" / "models").glob("*.onnx"))
 WAIT = 20  # seconds after which ONNX Runtime, where it may, has sent what it knows
-# What PyTorch and Matplotlib leave when they are imported; none of it tells of images (docs/security.md).
+# What PyTorch and Matplotlib leave when they are imported; none of it tells of images (docs/explanation/security.md).
 FOREIGN = (".cache/matplotlib", ".config/matplotlib")
 TEMPORARY = "torchinductor_"  # an empty folder
 RUNTIME_ALONE = (

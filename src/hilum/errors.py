@@ -16,7 +16,7 @@
     ├── ModelFileError      a file that is no model file, or a damaged one
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
-    ├── GateError           exit code 3: the audit found what it was told to stop at
+    ├── GateError           exit code 3: the audit found what it had to stop at
     └── UsageError          exit code 2: wrong usage
         └── RecipeError     a recipe with an unknown key or an impossible value
 
@@ -134,7 +134,7 @@ class ExtraError(HilumError):
 
 
 class GateError(HilumError):
-    """An audit found what it was told to stop at; everything was written all the same."""
+    """An audit found what it had to stop at; everything was written all the same."""
 
     exit_code = 3
     code = "gate"

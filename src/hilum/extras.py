@@ -51,7 +51,7 @@ def explained(error: ModuleNotFoundError, what: str) -> ExtraError | None:
 
     Args:
         error: As an import raised it.
-        what: What took the package, such as ``hilum train``: what trains is told of all that training takes.
+        what: What needs the package, such as ``hilum train``; of training, the whole extra is named.
     """
     package = (error.name or "").split(".")[0]
     extra = next((name for name, packages in EXTRAS.items() if package in packages), None)

@@ -52,7 +52,7 @@ def test_the_same_run_gives_the_same_bytes(run_of, tmp_path):
 
 
 def test_plain_onnx_runtime_reads_it(bundle_of, squares):
-    """As docs/model_file.md says; nothing of hilum is needed."""
+    """As docs/reference/model_file.md says; nothing of hilum is needed."""
     onnx.checker.check_model(onnx.load(bundle_of("padded")))
     session = onnxruntime.InferenceSession(bundle_of("flat"))
     facts = json.loads(session.get_modelmeta().custom_metadata_map["hilum"])

@@ -35,7 +35,7 @@ class Fixed:
 
 
 def fix(table: Dataset, patients: Sequence[str], groups: Mapping[int, int], unreadable: Sequence[str]) -> Fixed:
-    """Mend what can be mended without looking at an image. Nothing is moved: what was held back stays as it was given.
+    """Clean what can be cleaned without looking at an image. Nothing is moved: what was held back stays as given.
 
     - Files that cannot be read are left out (they are not in `table` any more).
     - Patients that were recognised by file names are written down.
@@ -139,7 +139,7 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
 
 
 def check_fixed(out: Path) -> None:
-    """Find before any work what would prevent a mended table from being written.
+    """Find before any work what would prevent a cleaned table from being written.
 
     Args:
         out: The CSV file to make.

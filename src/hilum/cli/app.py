@@ -30,7 +30,7 @@ RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "recipes").g
 
 app = typer.Typer(
     name="hilum",
-    help="From a folder of labelled chest radiographs to a classifier whose worth is known.",
+    help="Train, audit and validate chest X-ray classifiers, with patient-level splits and confidence intervals.",
     epilog="Begin with: hilum demo. For research and teaching; not for diagnosis.",
     no_args_is_help=True,
     add_completion=False,

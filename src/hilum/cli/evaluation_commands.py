@@ -54,7 +54,7 @@ def evaluate(
     ledger: LedgerOption = None,
     prevalence: Annotated[
         list[float] | None,
-        typer.Option(metavar="SHARE", help="Say what answers are worth at this prevalence, too, e.g. 0.02."),
+        typer.Option(metavar="SHARE", help="Add predictive values and net benefit at this prevalence, e.g. 0.02."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
     read: ReadOptions | None = None,

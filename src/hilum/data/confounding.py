@@ -45,10 +45,10 @@ def confounded_labels(table: Dataset, sources: Sequence[str] | None = None) -> l
     If a label comes from one hospital and the others from elsewhere, a classifier that recognises the hospital looks
     perfect (Maguolo and Nanni 2021, *Information Fusion*; DeGrave et al. 2021, *Nature Machine Intelligence*). No
     measure on such data can tell one from the other. Here each source calls its patients what most of them have; a
-    label is given away if that finds it, and clears the others, in 95 % on average (balanced accuracy), and if chance
-    seldom does as well: of tables with the same sums, drawn at random (Patefield 1981), at most 1 in 100 gives any
-    label away so well. So a source of one patient proves nothing. Labels of fewer than `FEWEST` patients are not
-    judged, nor are the others where they have fewer.
+    label is confounded with its source if that finds it, and clears the others, in 95 % on average (balanced
+    accuracy), and if chance seldom does as well: of tables with the same sums, drawn at random (Patefield 1981), at
+    most 1 in 100 gives any label away so well. So a source of one patient proves nothing. Labels of fewer than
+    `FEWEST` patients are not judged, nor are the others where they have fewer.
 
     Args:
         table: Rows without a source are passed over; an image of an unknown patient counts as a patient.

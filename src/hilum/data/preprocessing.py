@@ -17,13 +17,12 @@ class Preprocessing(BaseModel):
 
     Attributes:
         size: Side of the square input, in pixels.
-        fit: What happens to images that are not square: ``stretch`` them, ``pad`` them with black, or ``crop``
-            them to their central square.
-        equalise: Spread the grey values of each image evenly over 0 to 255 (histogram equalisation), so that
-            exposure and windowing matter less.
-        local_contrast: The network sees each pixel against the mean and spread around it; this is the radius of that
-            neighbourhood as a share of the side, 0.067 being five of 75 pixels. 0 shows grey values as they are. It
-            comes after augmentation, within the network's graph, and does not change the bytes.
+        fit: Treatment of images that are not square: ``stretch``, ``pad`` with black, or ``crop`` to the central
+            square.
+        equalise: Whether the histogram of each image is equalised, so that exposure and windowing matter less.
+        local_contrast: Radius, as a share of the side, of the neighbourhood against whose mean and spread the network
+            sees each pixel; 0.067 is five of 75 pixels. 0 shows grey values as they are. It is part of the network's
+            graph, after augmentation, and does not change the bytes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

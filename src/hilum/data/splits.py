@@ -33,19 +33,20 @@ NAMED = 3  # examples in a sentence
 class SplitPlan(BaseModel):
     """Where each part comes from.
 
-    Each of the roles is ``auto`` (the dataset's own, if it is there and large enough to serve; otherwise held out),
-    ``hold out``, ``none``, or the name of one of the dataset's splits.
+    Each role is ``auto`` (the dataset's own, if it is there and large enough; otherwise held out), ``hold_out``,
+    ``none``, or the name of one of the dataset's splits.
 
     Attributes:
-        val: Chooses the epoch and the recipe.
-        calibration: Seen only by temperature and certificate.
-        test: Chooses nothing.
+        val: Source of the validation split, which selects the checkpoint and the recipe: ``auto``, ``hold_out``,
+            ``none``, or one of the dataset's splits.
+        calibration: Source of the calibration split, which only the temperature and the certificate see; as `val`.
+        test: Source of the test split, which selects nothing; as `val`.
         fraction: Share of the patients of ``train`` that each held out part receives, label by label.
-        min_val_patients: With fewer patients of some label than this, a dataset's own ``val`` is not used by
-            ``auto``: too few to choose by.
-        seed: Of the carving.
-        duplicates: What counts as one picture and stays on one side: ``near``, images that show the same radiograph
-            cropped, resized, recompressed, mirrored or otherwise changed; or ``identical``, equal pixels only.
+        min_val_patients: Minimum number of patients of each label; with fewer, ``auto`` does not use a dataset's own
+            ``val``.
+        seed: Random seed of the splits.
+        duplicates: Images that stay in one split. ``near``: copies of one radiograph, also cropped, resized,
+            recompressed, mirrored or otherwise changed. ``identical``: equal pixels only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -37,7 +37,7 @@ class Reference:
         feature_distances: Of the n calibration patients, ascending, shape (n,).
         layout_distances: Of the same (`nonconformity`).
         neighbours: The distance is that to the nearest but so many.
-        level: Share of patients like those of the calibration that may be called unfamiliar, 0 to 1.
+        level: Share of patients like those of the calibration that may be called out-of-distribution, 0 to 1.
         boundary: Layout distance beyond which what is abstained on is no chest radiograph.
         wrong: Poses (`Poses.apart`) in which no chest is taken: what fits best in one of them is none, either.
     """
@@ -87,7 +87,7 @@ class OODScores:
 
     Attributes:
         p_value: Small where an image is unlike the calibration patients', shape (N,).
-        layout: Strangeness, shape (N,).
+        layout: Nonconformity score, shape (N,).
         features: Distances, shape (N,).
         far: Of those, the ones that are no chest radiograph, shape (N,).
         unfamiliar: To be abstained on, for whatever reason, shape (N,).

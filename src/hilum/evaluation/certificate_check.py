@@ -266,7 +266,7 @@ def feature_shift(
         progress: Told about long work.
 
     Returns:
-        ``p_features`` and ``auroc_features`` (how well the samples are told apart, 0.5 if not at all), with the
+        ``p_features`` and ``auroc_features`` (how well the samples are distinguished, 0.5 if not at all), with the
         numbers of patients; None where the run has no calibration images, or too few patients are there.
     """
     reference = _reference(run, root, images, progress or Progress())

@@ -118,7 +118,7 @@ def certificate_of(
 def image_scores(predictions: Predictions, members: Sequence[str]) -> tuple[Floats, ImageNumbers]:
     """The score of one image of each patient with the disease, and how many images they have that show it.
 
-    Which image is told by a hash of its path, which no score can influence: for an image that is decided about by
+    A hash of its path selects the image, which no score can influence. For an image that is decided about by
     itself, these are what the scores of whole patients are for a patient.
 
     Args:

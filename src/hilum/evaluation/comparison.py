@@ -109,7 +109,7 @@ def compare(
 ) -> Compared:
     """Compare two runs on the same patients; what is not evaluated yet is evaluated now.
 
-    Both are also read down the label tree, so that the network and the decision rule are told apart: a flat network
+    Both are also read down the label tree, so that network and decision rule can be distinguished: a flat network
     read so, P(infected) = 1 - P(normal), differs from a cascade in the network alone.
 
     Args:

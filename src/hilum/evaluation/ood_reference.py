@@ -303,7 +303,7 @@ def abstained_by_patient(
         abstained: Which are abstained on, shape (N,).
 
     Returns:
-        ``one_image``, the share of one image of each patient, told by a hash of its path, as the level is stated;
+        ``one_image``, the share of one image of each patient, selected by a hash of its path, as the level is stated;
         ``any_image``, that of patients with at least one such image; ``by_images``, the latter by number of images. All
         with exact intervals.
     """
@@ -333,7 +333,7 @@ RIDGE = 10.0  # of 0.1, 1 and 10 the one that sees a subgroup of 10 % most often
 def two_sample(
     features: Floats, second: NDArray[np.bool_], strata: Ints, *, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> tuple[float, float] | None:
-    """A permutation test of whether two samples can be told apart by their features, within strata.
+    """A permutation test of whether two samples can be distinguished by their features, within strata.
 
     The classifier is a ridge regression whose scores are taken out of fold; samples are permuted within strata, so
     that the p-value is exact.

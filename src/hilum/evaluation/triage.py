@@ -256,7 +256,7 @@ COVERAGES = np.linspace(0.05, 1, 20)
 
 @dataclass(frozen=True)
 class AbstentionMeasures:
-    """What abstaining does to some predictions.
+    """What abstention does to some predictions.
 
     Attributes:
         abstained: Share of the images.

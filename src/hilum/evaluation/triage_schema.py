@@ -359,7 +359,7 @@ class RiskCoverage(Record):
 
 
 class Abstention(Record):
-    """The out-of-distribution reference, and what abstaining does to these patients."""
+    """The out-of-distribution reference, and what abstention does to these patients."""
 
     level: float
     n_calibration: int = 0

@@ -252,7 +252,7 @@ def _errors(scores: ProbabilityScores) -> str:
 
 
 def decision_lines(metrics: Metrics) -> list[str]:
-    """How the certificate holds here, and what abstaining does; none where there is neither."""
+    """How the certificate holds here, and what abstention does; none where there is neither."""
     lines = []
     if (held := metrics.operating_point) and (certificate := metrics.certificate):
         told = [certified_sentence(certificate), ledger_sentence(certificate)]

@@ -34,7 +34,7 @@ class ModelFile:
 
     Attributes:
         sha256: Of the whole file, as ``sha256sum`` prints it.
-        facts: All of its metadata, as they were written (``docs/model_file.md``).
+        facts: All of its metadata, as they were written (``docs/reference/model_file.md``).
         model: The file's bytes, which are an ONNX model.
         graph: SHA-256 of all in it that is run (`hilum.serving.onnx_file.check_graph`).
         source: What messages call it, the file where there is one.

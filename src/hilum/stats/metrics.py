@@ -216,7 +216,7 @@ def decision_auroc(
         folds: As `measures` takes it.
 
     Returns:
-        By the folder at which it is made (empty at the root), then by what is told from the rest there: an AUROC.
+        By the folder at which it is made (empty at the root), then by what is separated from the rest there: an AUROC.
         Empty for labels without nesting, where the only decision is the one that `measures` has.
     """
     found: dict[str, dict[str, Estimate]] = {}

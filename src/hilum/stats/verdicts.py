@@ -231,7 +231,7 @@ def detectable_difference(count: int, discordance: float = DISCORDANCE, power: f
         power: Probability of finding the difference, in (0, 1).
 
     Returns:
-        As a share; None where even classifiers that differ one way only would not be told apart so often.
+        As a share; None where even classifiers that differ one way only would not be distinguished so often.
     """
     if count < 1:
         return None

@@ -25,9 +25,8 @@ Monitor = Literal["loss", "accuracy", "false_negatives"]
 def rank(row: Mapping[str, float], monitor: Monitor) -> tuple[float, ...]:
     """What to compare; the smaller the better.
 
-    The original report chose "the set of parameters which provide lowest false negative numbers": that is
-    ``false_negatives``, the number of positive images that were not called positive. A model that calls everything
-    positive misses nothing, so equal numbers are decided by the loss, and the other figures should be read too.
+    ``false_negatives`` is the rule of the original report: the number of positive images not called positive. A model
+    that calls everything positive has none, so the other figures should be read, too.
 
     Args:
         row: A line of ``history.csv``.
@@ -52,9 +51,9 @@ class NetworkChoice(_Part):
     """Which network (see `hilum.models.registry`), how many of it, and its own options.
 
     Attributes:
-        architecture: As `hilum.models.registry.network_names` lists them.
-        ensemble_size: Networks that are trained side by side and whose probabilities are averaged.
-        options: What the network takes besides, such as ``width``.
+        architecture: Name of the network: ``compact``, ``vgg16-bn``, or ``monai/...`` (a wrong name lists all).
+        ensemble_size: Number of networks that are trained side by side; their probabilities are averaged.
+        options: Arguments of the network's own, such as ``network.options.width = 48``.
     """
 
     architecture: str = "compact"
@@ -73,9 +72,6 @@ class NetworkChoice(_Part):
 
 class Augmentation(_Part):
     """How far training images may be changed; 0 everywhere means not at all.
-
-    The original report argues for translation and against rotation and reflection, whose results are not
-    physiological (heart on the right); both exist here to be tried, and are off unless a recipe asks.
 
     Attributes:
         translate: Largest shift, as a share of the side.
@@ -104,32 +100,29 @@ class TrainingPlan(_Part):
 
     Attributes:
         epochs: Passes over the training images.
-        max_steps: Stop after so many optimiser steps; 0 means that `epochs` decide.
-        progressive_size: Side in pixels at which the first steps see the images, where it is smaller than theirs: small
-            images teach the coarse first, at a fraction of the cost (progressive resizing; Tan and Le 2021,
-            "EfficientNetV2", *ICML*). Only networks that take any size can use it.
+        max_steps: Number of optimiser steps after which training stops; 0 means that `epochs` decide.
+        progressive_size: Side in pixels of the images in the first steps; 0 means `preprocessing.size` throughout. For
+            networks that take any size (progressive resizing; Tan and Le 2021, "EfficientNetV2", *ICML*).
         progressive_fraction: Share of the steps at which `progressive_size` ends.
-        batch_size: Training images a step.
-        eval_batch_size: Images at a time in validation and evaluation.
+        batch_size: Number of training images in a step.
+        eval_batch_size: Number of images at a time in validation and evaluation.
         optimiser: ``adam`` (Kingma and Ba 2015), ``adamw`` (Loshchilov and Hutter 2019), or ``sgd`` with
             Nesterov momentum 0.9.
         lr: The (largest) learning rate.
         weight_decay: Decoupled for ``adamw``, an L2 penalty otherwise.
-        schedule: ``constant``; ``cosine``, down to zero; or ``one-cycle``, up over the first `warmup` share of
-            the steps and down to zero (Smith 2018).
+        schedule: ``constant``; ``cosine``, to zero; or ``one-cycle``, up over `warmup` and to zero (Smith 2018).
         warmup: Share of the steps in which ``one-cycle`` rises.
-        class_weights: What a label weighs in the loss: ``none``, as much as it has images; ``balanced``, as much as
-            every other; ``tree``, as much as every other child of the same folder, so that `normal` alone weighs as
-            much as all that is `infected`.
+        class_weights: Weight of a label in the loss. ``none``: in proportion to its images. ``balanced``: the same for
+            all labels. ``hierarchical``: the same for all children of a folder, so that `normal` alone weighs as much
+            as all that is `infected`.
         label_smoothing: Share of the target that is spread over all labels (Szegedy et al. 2016).
         mixup: Alpha of the Beta distribution by which pairs of images are mixed (see `draw_mix`); 0 mixes nothing.
         validate_every: Steps between validations; 0 means once an epoch.
-        monitor: What the kept checkpoint is best at on validation: ``loss``, ``accuracy``, or ``false_negatives``
-            (positive images not called positive), the latter two with ties broken by loss.
-        save_after: Share of the steps after which a checkpoint may be kept. Where the learning rate falls to zero,
-            earlier ones are noisy, and the best of many noisy ones is best by luck.
-        precision: ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
-        seed: Of initial weights, order and augmentation.
+        monitor: Validation measure that selects the checkpoint: ``loss``, ``accuracy``, or ``false_negatives``
+            (positive images not called positive). Ties of the latter two are broken by loss.
+        save_after: Share of the steps after which a checkpoint may be kept; earlier ones are noisy.
+        precision: Number format; ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
+        seed: Random seed of initial weights, order and augmentation.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -157,11 +150,12 @@ class Recipe(_Part):
     """Every choice of a training.
 
     Attributes:
-        name: What reports call it.
-        positive_label: The positive label, which must not be missed; or ``auto``, or ``none``.
-        healthy: The label that means that nothing was found; or ``auto``, or ``none``.
-        hierarchy: ``flat``, one classifier for all labels; or ``cascade``, one for each decision of the tree
-            that nested labels form (normal or infected, then which infection).
+        name: Name of the recipe in reports.
+        positive_label: Label that must not be missed. ``auto`` is COVID-19 where a label names it (``Viral-COVID19``,
+            ``SARS-CoV-2``); ``none``: no label.
+        healthy: Label that means that nothing was found. ``auto`` goes by names such as ``normal``; ``none``: no label.
+        hierarchy: Use of nested labels. ``flat``: one classifier for all labels. ``cascade``: one classifier for each
+            node of the label hierarchy (normal or infected, then which infection).
     """
 
     name: str = "unnamed"
@@ -384,7 +378,7 @@ def suggestion(key: str, value: str = "VALUE") -> str:
 
 
 def _unknown(key: str, value: str = "VALUE") -> str:
-    where = f"Keys are in the tables {', '.join(TABLES)}; docs/recipes.md lists them"
+    where = f"Keys are in the tables {', '.join(TABLES)}; the page of recipe keys in the documentation lists them"
     return f"unknown key '{key}'. {suggestion(key, value) or where}."
 
 

@@ -133,7 +133,7 @@ class Duplicates:
         return sum(len(group) - 1 for group in self.groups)
 
     def kinds(self) -> Counter[Kind]:
-        """Number of superfluous images by kind."""
+        """Number of redundant images by kind."""
         return Counter(pair.kind for pair in self.pairs)
 
 
@@ -331,12 +331,12 @@ def _pictures(number: int) -> str:
 
 
 def _by_label(duplicates: Duplicates, table: Dataset) -> dict[str, int]:
-    """How many superfluous images each label has, most first."""
+    """Number of redundant images of each label, most first."""
     return dict(Counter(table.rows[pair.second].label for pair in duplicates.pairs).most_common())
 
 
 def _most(labels: dict[str, int], duplicates: Duplicates, table: Dataset) -> str:
-    """Which label has the largest share of superfluous images, if there are others."""
+    """The label with the largest share of redundant images, if there are others."""
     images = Counter(row.label for row in table.rows)
     label = max(labels, key=lambda name: labels[name] / images[name])
     if labels[label] / images[label] <= duplicates.superfluous / len(table):

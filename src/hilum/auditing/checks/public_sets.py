@@ -166,7 +166,7 @@ def recognise(scan: Scan) -> list[Match]:
     Copies are recognised that were resized, recompressed, brightened, equalised, or cropped. Measured on Kermany's:
     all when uncropped, 84 to 100 % when cropped alike by up to 10 % a side and 79 % when cropped at random; of 2,865
     images of children whose own fingerprints were left out 0.4 % matched, of 1,000 adults' 0.1 %, of phantoms none.
-    Only images whose fingerprints are shipped can be recognised (`KnownSet.fingerprints`).
+    Only images whose fingerprints come with hilum can be recognised (`KnownSet.fingerprints`).
 
     Args:
         scan: Of a dataset.
@@ -252,7 +252,10 @@ def _references() -> tuple[Floats, NDArray[np.intp]]:
     known = basis()
     components = []
     for item in KNOWN_SETS:
-        with (files("hilum.auditinging.fingerprints") / f"{item.key}.npz").open("rb") as file, np.load(file) as stored:
+        with (
+            (files("hilum.auditinginging.fingerprints") / f"{item.key}.npz").open("rb") as file,
+            np.load(file) as stored,
+        ):
             components.append(unpack(stored["components"]))
     together = np.concatenate(components)
     member = np.repeat(np.arange(len(KNOWN_SETS)), [len(part) for part in components])

@@ -49,7 +49,7 @@ class Shortcut:
     Attributes:
         probe: Its name.
         kind: ``container`` or ``pixels``.
-        label: What is told from the rest.
+        label: The label that is distinguished from the rest.
         auroc: Out of fold; 0.5 is chance.
         low: Of the 95 % interval; None where it cannot be had.
         high: Of the 95 % interval.

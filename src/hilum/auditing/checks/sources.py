@@ -119,7 +119,7 @@ class SourcesApart(FindingEvidence):
 
 
 def findings(table: Dataset, matches: Sequence[Match] = ()) -> list[Finding]:
-    """Say whether a label could be told by where its images come from: the column ``source``, and recognised sets.
+    """Say whether a label could be predicted from the source of its images: the column ``source``, and recognised sets.
 
     Args:
         table: A dataset, with the patients that are known.

@@ -1,0 +1,98 @@
+"""The commands and the Python of the tutorials work, one after the other, as the pages show them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from places import REAL
+
+ROOT = Path(__file__).resolve().parents[2]
+TUTORIALS = ROOT / "docs" / "tutorials"
+sys.path.insert(0, str(ROOT / "docs"))  # not part of the package
+
+BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?^```(?P<language>sh|python)\n(?P<code>.*?)^```$", re.M | re.S)
+
+
+def blocks(page):
+    """Language, code and expected exit code of every block that is to be run, in their order."""
+    for found in BLOCK.finditer((TUTORIALS / page).read_text(encoding="utf-8")):
+        note = found["note"] or "exit code 0"
+        if note != "not run":
+            yield found["language"], found["code"], int(note.removeprefix("exit code "))
+
+
+def follow(page, folder):
+    """Do what a page says, in an empty folder."""
+    places = os.environ | {"HILUM_CACHE": str(folder / ".cache"), "HILUM_LEDGER": str(folder / ".ledger.jsonl")}
+    ran = 0
+    for language, code, expected in blocks(page):
+        if language == "sh":
+            command = ["bash", "-ec", f'hilum() {{ "{sys.executable}" -m hilum "$@"; }}\n{code}']
+        else:
+            command = [sys.executable, "-W", "error", "-c", code]
+        done = subprocess.run(command, cwd=folder, env=places, capture_output=True, text=True, timeout=600)
+        assert done.returncode == expected, f"{page}:\n{code}\n{done.stdout}\n{done.stderr}"
+        ran += 1
+    return ran
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_your_first_model_in_ten_minutes(tmp_path):
+    assert follow("first-model.md", tmp_path) == 8
+    assert (tmp_path / "runs" / "first" / "report.html").is_file()
+    assert (tmp_path / "answers.csv").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_from_a_downloaded_dataset_to_a_report(tmp_path):
+    if not (REAL / "darkcovidnet").is_dir():
+        pytest.skip("the real radiographs (../shared/data/darkcovidnet) are not on this machine")
+    (tmp_path / "darkcovidnet").symlink_to(REAL / "darkcovidnet", target_is_directory=True)
+    assert follow("downloaded-dataset.md", tmp_path) == 5
+    assert (tmp_path / "runs" / "dark" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook_has_the_outputs_of_today():
+    import nbformat
+
+    from execute_notebook import NOTEBOOK, executed
+
+    def texts(notebook):
+        for cell in notebook.cells:
+            for output in cell.get("outputs", ()):
+                yield cell.source, output.get("text") or output.get("data", {}).get("text/plain")
+
+    assert list(texts(executed())) == list(texts(nbformat.read(NOTEBOOK, as_version=4)))
+
+
+def test_every_page_of_how_to_names_commands_that_exist():
+    import typer
+
+    from hilum.cli.app import app
+
+    commands = typer.main.get_command(app).commands
+    for page in sorted([*(ROOT / "docs" / "how-to").glob("*.md"), ROOT / "README.md"]):
+        for code in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+            for line in code.splitlines():
+                words = line.partition("#")[0].split()
+                if words[:1] != ["hilum"]:
+                    continue
+                known = {name for one in commands[words[1]].params for name in [*one.opts, *one.secondary_opts]}
+                unknown = [word for word in words if word.startswith("--") and word not in known]
+                assert not unknown, f"{page.name}: {line}"
+
+
+def test_python_of_the_pages_compiles_and_uses_public_names():
+    import hilum
+
+    for page in sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]):
+        for code in re.findall(r"^```python\n(?!#)(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+            compile(code, str(page), "exec")
+            assert {*re.findall(r"\bhilum\.([a-z_]+)\(", code)} <= {*hilum.__all__}, page
