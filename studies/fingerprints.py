@@ -88,4 +88,4 @@ def main(data: Path, out: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python studies/fingerprints.py FOLDER (which holds seed-cxr and darkcovidnet)")
-    main(Path(sys.argv[1]), Path(str(files("hilum.auditinginging.fingerprints"))))
+    main(Path(sys.argv[1]), Path(str(files("hilum.auditing.fingerprints"))))

@@ -196,7 +196,7 @@ def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):
     assert [finding for together in groups for finding in together] == found.findings
     said = [(together[0].check, together[0].severity, together[0].remedy) for together in groups]
     assert all(a != b for a, b in itertools.pairwise(said) if a[2])
-    page = write_audit_page(tmp_path, found).read_text()
+    page = write_audit_page(tmp_path / "audit.html", found).read_text()
     articles = [part.split("<p>")[1].split("</p>")[0] for part in page.split("<article")[1:]]
     assert [html.unescape(text) for text in articles] == [together[0].message for together in groups]
     evidence = evidence_of(found, [f for f in found.findings if f.check == "duplicates"][:1])

@@ -44,7 +44,7 @@ class Audit(Printed):
         """Write the page with the evidence, pictures included, as one HTML file.
 
         Args:
-            path: File to write; a folder gets an ``audit.html``.
+            path: File to write.
 
         Returns:
             The file.

@@ -139,8 +139,8 @@ def audit(
     read: ReadOptions | None = None,
 ) -> None:
     """Say what is wrong with a dataset, before anyone trains on it."""
+    from hilum.auditing.audit import PAGE_FILE, check_audit, write_audit
     from hilum.auditing.audit import audit as run_audit
-    from hilum.auditing.audit import check_audit, write_audit
     from hilum.auditing.clean import check_fixed, fix, write_fixed
     from hilum.progress import progress_for_terminal
     from hilum.report.audit_console import audit_lines
@@ -161,7 +161,7 @@ def audit(
         opinion = opinion_of(run, progress)
     found = run_audit(data, opinion=opinion, read=read, progress=progress)
     write_audit(found, out)
-    page = write_audit_page(out, found)
+    page = write_audit_page(out / PAGE_FILE, found)
     if as_json:
         print_json(found.report.to_json())
     else:

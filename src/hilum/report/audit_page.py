@@ -272,17 +272,17 @@ class ShownPair:
     labels: bool
 
 
-def write_audit_page(folder: Path, audit: Audit) -> Path:
+def write_audit_page(file: Path, audit: Audit) -> Path:
     """Write the page of an audit.
 
     Args:
-        folder: Exists; where ``audit.json`` lies.
+        file: Is written, or written over; usually ``audit.html`` beside ``audit.json``.
         audit: What was found.
 
     Returns:
-        The file that was written, ``audit.html``. The same audit gives the same bytes.
+        The file. The same audit gives the same bytes.
     """
-    return write_page(folder / "audit.html", "audit.html.j2", page_content(audit))
+    return write_page(file, "audit.html.j2", page_content(audit))
 
 
 @dataclass(frozen=True)

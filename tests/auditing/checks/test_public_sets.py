@@ -45,7 +45,7 @@ def without(monkeypatch, known):
 
 
 def test_fingerprints_are_small_and_complete():
-    folder = files("hilum.auditinginging.fingerprints")
+    folder = files("hilum.auditing.fingerprints")
     stored = [item for item in folder.iterdir() if item.name.endswith(".npz")]
     assert sum(len(item.read_bytes()) for item in stored) <= 500_000
     _, member = provenance._references()

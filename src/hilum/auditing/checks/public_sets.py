@@ -253,7 +253,7 @@ def _references() -> tuple[Floats, NDArray[np.intp]]:
     components = []
     for item in KNOWN_SETS:
         with (
-            (files("hilum.auditinginging.fingerprints") / f"{item.key}.npz").open("rb") as file,
+            (files("hilum.auditing.fingerprints") / f"{item.key}.npz").open("rb") as file,
             np.load(file) as stored,
         ):
             components.append(unpack(stored["components"]))

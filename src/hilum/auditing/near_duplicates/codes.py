@@ -158,7 +158,7 @@ def unpack(packed: NDArray[np.int8]) -> Floats:
 @cache
 def basis() -> Basis:
     """The basis that comes with hilum."""
-    with (files("hilum.auditinginginging.fingerprints") / BASIS_FILE).open("rb") as file, np.load(file) as stored:
+    with (files("hilum.auditing.fingerprints") / BASIS_FILE).open("rb") as file, np.load(file) as stored:
         return Basis(
             mean=stored["mean"].astype(np.float32),
             axes=stored["axes"].astype(np.float32) / np.linalg.norm(stored["axes"].astype(np.float32), axis=0),
