@@ -1,5 +1,6 @@
 """What a model file holds, and that plain ONNX Runtime can use it."""
 
+import io
 import json
 
 import numpy as np
@@ -7,12 +8,16 @@ import onnx
 import onnxruntime
 import pytest
 from PIL import Image, ImageOps
+from rich.console import Console
 
+import hilum
 from hilum.errors import CheckpointError, ModelFileError, RunError, UsageError
 from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.exporting.export import Words, export
+from hilum.exporting.graph import with_metadata
+from hilum.serving.console import Summary, answer_lines
 from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
 from hilum.text import interval_text
@@ -146,3 +151,30 @@ def test_weights_of_another_training_are_refused(run_of, tmp_path, refuses):
     save_checkpoint(copy.best, {})
     with pytest.raises(CheckpointError):
         export(copy, tmp_path / "m.onnx")
+
+
+def test_errors_of_the_training_data_stand_above_the_answers(bundle_of, squares):
+    before = open_model_file(bundle_of("flat"))
+    assert before.data_errors == ()
+    said = "'infected/covid' cannot be COVID-19"
+    findings = [
+        {"severity": "error", "check": "sources", "message": said, "remedy": "Relabel."},
+        {"severity": "warning", "check": "sources", "message": "another", "remedy": "Look."},
+    ]
+    facts = {**before.facts, "provenance": {**before.facts["provenance"], "data": {"findings": findings}}}
+    model = hilum.load(with_metadata(facts, before.model))
+    assert model.data_errors == (said,)
+    summary = Summary(model._predictor.model_file)
+    summary.add(model.triage(next(squares.rglob("*.png")))[0])
+    console = Console(file=io.StringIO(), width=100)
+    console.print(answer_lines(summary))
+    assert said in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "provenance", [None, [], {"data": 3}, {"data": {"findings": "x"}}, {"data": {"findings": [1, {}]}}]
+)
+def test_what_is_no_provenance_costs_no_answer(bundle_of, provenance):
+    before = open_model_file(bundle_of("flat"))
+    found = open_model_file(with_metadata({**before.facts, "provenance": provenance}, before.model))
+    assert found.data_errors == ()
