@@ -139,7 +139,7 @@ def warm() -> None:
     import hilum.evaluation.crossval
     import hilum.exporting.export
     import hilum.report.audit_page
-    import hilum.report.page
+    import hilum.report.run_page
     import hilum.training.loop
     import hilum.training.sweep  # noqa: F401
 

@@ -19,7 +19,7 @@ from hilum.evaluation.ledger import Granted, Refusal, read_ledger
 from hilum.evaluation.temperature import Calibration
 from hilum.evaluation.triage_schema import Certificate
 from hilum.progress import Progress
-from hilum.report.page import page_content, write_report
+from hilum.report.run_page import page_content, write_report
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train

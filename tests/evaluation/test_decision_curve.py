@@ -17,7 +17,7 @@ from hilum.evaluation.decision_curve import (
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.triage import Cohort
 from hilum.stats.intervals import Patients, proportion
-from hilum.stats.prevalence import Prior
+from hilum.stats.prior_shift import Prior
 
 EVEN = Prior(np.array([0.5, 0.5]), np.zeros(2), "made")
 

@@ -8,7 +8,7 @@ from hilum.errors import UsageError
 from hilum.evaluation.certificate_check import FEATURES as FILE
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
-from hilum.report.page import page_content
+from hilum.report.run_page import page_content
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 

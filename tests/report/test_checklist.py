@@ -13,9 +13,9 @@ from hilum.evaluation.differences import drop
 from hilum.evaluation.performance import details
 from hilum.evaluation.triage import risk_coverage
 from hilum.report.checklist import ITEMS
-from hilum.report.page import page_content, write_report
+from hilum.report.run_page import page_content, write_report
 from hilum.stats.intervals import exact_interval
-from hilum.stats.prevalence import Prior
+from hilum.stats.prior_shift import Prior
 from hilum.stats.records import Record
 from hilum.stats.verdicts import at_most
 from hilum.training.run import open_run

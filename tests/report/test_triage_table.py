@@ -7,8 +7,8 @@ from reading_pages import Page
 
 from hilum.evaluation.certificate_check import measure_certificate
 from hilum.evaluation.performance import measure
-from hilum.report.page import write_report
-from hilum.report.performance_page import triage_table
+from hilum.report.evaluation_sections import triage_table
+from hilum.report.run_page import write_report
 from made_certificates import certificate
 
 CERTIFICATE = certificate(

@@ -279,7 +279,7 @@ def crossval(
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write report.html: data, model, training, results, gallery."""
-    from hilum.report.page import write_report
+    from hilum.report.run_page import write_report
 
     say(f"report: {write_report(run)}")
 

@@ -17,7 +17,7 @@ from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.evaluation.ledger import FILE as LEDGER
 from hilum.progress import Progress
 from hilum.report.audit_page import write_audit_page
-from hilum.report.page import write_report
+from hilum.report.run_page import write_report
 from hilum.training.lock import contents, occupied
 from hilum.training.recipe import load_recipe
 from hilum.training.run import Run

@@ -22,7 +22,7 @@ from hilum.evaluation.triage import Cohort, Rates
 from hilum.evaluation.triage_schema import DecisionCurve, NetBenefitRow, NetBenefits, RuleRates
 from hilum.evaluation.triage_schema import Prior as StatedPrior
 from hilum.stats.intervals import Estimate, combined
-from hilum.stats.prevalence import Prior, at_prevalence
+from hilum.stats.prior_shift import Prior, at_prevalence
 from hilum.stats.records import Known
 from hilum.stats.verdicts import PREVALENCES, REFUTED, at_least
 from hilum.text import interval_text

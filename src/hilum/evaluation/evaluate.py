@@ -35,7 +35,7 @@ from hilum.evaluation.triage_schema import Certificate, CertificateCheck
 from hilum.files import as_bytes, saving_together
 from hilum.outputs import ACCESS, DECISIONS, METRICS, PREDICTIONS, check_folder
 from hilum.progress import Progress
-from hilum.stats.prevalence import Prior, with_stated
+from hilum.stats.prior_shift import Prior, with_stated
 from hilum.training.lock import only_process
 from hilum.training.prepare import known_of
 from hilum.training.run import Run

@@ -27,7 +27,7 @@ from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.files import as_bytes, saving_together
 from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder, from_cell
-from hilum.stats.prevalence import with_stated
+from hilum.stats.prior_shift import with_stated
 from hilum.text import plural, printable
 
 METRICS_FILE = "metrics.json"

@@ -20,7 +20,7 @@ from hilum.files import save_json
 from hilum.progress import Progress
 from hilum.stats.calibration import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
 from hilum.stats.metrics import log_loss
-from hilum.stats.prevalence import Prior, fit_prior
+from hilum.stats.prior_shift import Prior, fit_prior
 from hilum.stats.records import Record
 from hilum.training.lock import only_process
 from hilum.training.run import Run, read_json

@@ -15,7 +15,7 @@ from hilum.evaluation.schema import Metrics
 from hilum.report import figures, results
 from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.evaluation_console import data_errors, decision_sentences, result_table
-from hilum.report.page import errors_of
+from hilum.report.run_page import errors_of
 from hilum.templating import write_page
 from hilum.text import Matrix, cell_text, escape, percent_range, result_matrix
 from hilum.training.recipe import flatten

@@ -7,8 +7,8 @@ from pathlib import Path
 from hilum import __version__
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import Metrics
+from hilum.report.evaluation_sections import of_predictions
 from hilum.report.figures import label_colours
-from hilum.report.performance_page import of_predictions
 from hilum.templating import write_page
 
 FILE = "report.html"

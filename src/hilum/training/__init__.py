@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hilum.training.module import ClassifierModule, RadiographDataModule
-    from hilum.training.samples import RadiographDataset
+    from hilum.training.torch_dataset import RadiographDataset
 
 __all__ = ["ClassifierModule", "RadiographDataModule", "RadiographDataset"]
 
@@ -13,7 +13,7 @@ __all__ = ["ClassifierModule", "RadiographDataModule", "RadiographDataset"]
 def __getattr__(name: str) -> Any:
     """Load the classes for PyTorch and Lightning when somebody asks for them (PEP 562)."""
     if name in __all__:
-        module = "samples" if name == "RadiographDataset" else "module"
+        module = "torch_dataset" if name == "RadiographDataset" else "module"
         return getattr(import_module(f"hilum.training.{module}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

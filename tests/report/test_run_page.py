@@ -9,7 +9,7 @@ import pytest
 from reading_pages import Page, table_after
 
 from hilum.errors import RunError
-from hilum.report.page import write_report
+from hilum.report.run_page import write_report
 from hilum.text import duration
 from hilum.training.recipe import flatten
 

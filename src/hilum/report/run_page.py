@@ -27,9 +27,9 @@ from hilum.report import figures
 from hilum.report.checklist import Item, checklist, tally
 from hilum.report.checklist_data import Facts
 from hilum.report.evaluation_console import alarms_of
+from hilum.report.evaluation_sections import Evaluation, evaluation_of
 from hilum.report.model_card import FILE as CARD
 from hilum.report.model_card import write_model_card
-from hilum.report.performance_page import Evaluation, evaluation_of
 from hilum.templating import write_page
 from hilum.training.environment import BestCheckpoint, Environment, TrainingData
 from hilum.training.prepare import NOT_AUDITED, known_of

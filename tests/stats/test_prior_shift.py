@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hilum.errors import UsageError
-from hilum.stats.prevalence import Prior, at_prevalence, fit_prior, with_stated
+from hilum.stats.prior_shift import Prior, at_prevalence, fit_prior, with_stated
 
 MEANS = np.array([[0.0, 0.0], [1.5, 0.5], [0.5, 1.5]])
 
