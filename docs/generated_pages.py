@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -14,6 +15,26 @@ from pydantic import BaseModel
 from hilum.training.recipe import Recipe, load_recipe
 
 DOCS = Path(__file__).parent
+
+
+def modules() -> str:
+    """The page of all modules, from the first lines of their docstrings."""
+    source = DOCS.parent / "src" / "hilum"
+    page = [
+        "# Modules",
+        "What each module of `src/hilum` holds. [Architecture](../explanation/architecture.md) says how they fit.",
+    ]
+    folders = sorted({path.parent for path in source.rglob("*.py")})
+    for folder in folders:
+        rows = []
+        for path in sorted(folder.glob("*.py")):
+            said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+            if path.stem not in ("__init__", "__main__"):
+                rows.append(f"| `{path.stem}` | {_cell(_plain(said).replace('``', '`'))} |")
+        if rows:
+            name = ".".join(("hilum", *folder.relative_to(source).parts))
+            page += [f"## {name}", "\n".join(["| module | holds |", "|---|---|", *rows])]
+    return "\n\n".join(page) + "\n"
 
 
 def command_line() -> str:

@@ -37,7 +37,10 @@ def beside() -> dict[str, str]:
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that have no file below ``docs``."""
-    made = {"reference/command-line.md": generated_pages.command_line()}
+    made = {
+        "reference/command-line.md": generated_pages.command_line(),
+        "reference/modules.md": generated_pages.modules(),
+    }
     for path in sorted((ROOT / "docs").rglob("*.ipynb")):
         place = path.relative_to(ROOT / "docs").with_suffix(".md").as_posix()
         made[place] = generated_pages.notebook(path)

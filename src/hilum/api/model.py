@@ -111,7 +111,7 @@ class Model:
         return np.array([found.label for found in self._answers(X)], dtype=self.classes_.dtype)
 
     def triage(self, X: Images) -> list[Prediction]:  # noqa: N803
-        """Triage decision of each image: flag, clear, abstain or undecided, with the reason.
+        """Triage decision of each image: flag, clear, abstain, read or undecided, with the reason.
 
         Args:
             X: As `predict_proba` takes it.

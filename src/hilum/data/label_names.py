@@ -34,7 +34,7 @@ _SURE = re.compile(r"[|;]")  # no name of one finding holds these
 _NUMBER = re.compile(r"\d+(\.0+)?")
 
 
-def says_nothing(text: str) -> bool:
+def is_missing_value(text: str) -> bool:
     """Whether a cell or folder name stands for a value that is not known: ``nan``, ``N/A``, ``?``, ``todo``.
 
     ``none`` and ``-`` do, too; as a label they may mean that there is no disease, which `tidy_labels` asks about.
@@ -99,7 +99,7 @@ def tidy_labels(table: Dataset) -> Dataset:
 
 def _tidy(counts: Mapping[str, int], root: Path) -> dict[str, str]:
     """What each label that does not stay as it is becomes; empty where it says nothing."""
-    changed = {label: "" for label in counts if says_nothing(label)}
+    changed = {label: "" for label in counts if is_missing_value(label)}
     kept = [label for label in counts if label not in changed]
     if all(_NUMBER.fullmatch(label) for label in kept):
         changed |= without_decimals(kept)

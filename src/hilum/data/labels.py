@@ -161,7 +161,7 @@ def is_answer(name: str) -> bool:
     )
 
 
-def says_nothing(name: str) -> bool:
+def is_generic_name(name: str) -> bool:
     """Whether a name says nothing of what its images show: ``data``, ``CXR images``, ``2``."""
     return _BESIDE.issuperset(word for word in _words(name) if not word.isdecimal())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from hilum.data.dataset import Dataset, Row
-from hilum.data.label_names import says_nothing, without_decimals
+from hilum.data.label_names import is_missing_value, without_decimals
 from hilum.text import printable
 
 FROM_HEADER = "dicom:"  # what a pseudonym of a DICOM header begins with
@@ -99,7 +99,7 @@ def is_nobody(name: str) -> bool:
     Args:
         name: Of a table's column, a folder or a DICOM header.
     """
-    return says_nothing(name) or re.sub(r"[\s_-]", "", name.casefold()) in NOBODY
+    return is_missing_value(name) or re.sub(r"[\s_-]", "", name.casefold()) in NOBODY
 
 
 def tidy_patients(table: Dataset) -> Dataset:

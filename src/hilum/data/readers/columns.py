@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hilum.data.dataset import Dataset
-from hilum.data.label_names import says_nothing
+from hilum.data.label_names import is_missing_value
 from hilum.data.labels import words_of
 from hilum.data.options import ReadOptions
 from hilum.data.readers.listing import common, named
@@ -232,7 +232,7 @@ def _cells(table: TextTable, free: Iterable[int], called: Collection[int]) -> di
     for _, line in table.lines():
         for number in list(cells):
             value = line[number] if number < len(line) else ""
-            if not value or value in cells[number] or says_nothing(value):
+            if not value or value in cells[number] or is_missing_value(value):
                 continue
             cells[number].add(value)
             flag = value.casefold() in YES | NO and words_of(table.header[number])[:1] == ("is",)

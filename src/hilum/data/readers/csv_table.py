@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from hilum.data.dataset import NOTHING, Dataset, Row, pack
-from hilum.data.label_names import says_nothing, spelling_key
+from hilum.data.label_names import is_missing_value, spelling_key
 from hilum.data.labels import last_component
 from hilum.data.options import ReadOptions
 from hilum.data.readers.columns import (
@@ -173,9 +173,9 @@ def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | 
         raise TableError(msg, code="no-rows", path=path)
     table = replace(table, notes=reading.notes())
     column = text.header[columns.place["split"]] if "split" in columns.place else ""
-    split = meanings(column, (name for name in reading.splits if not says_nothing(name)))
+    split = meanings(column, (name for name in reading.splits if not is_missing_value(name)))
     for name, line in reading.splits.items():
-        if name and name not in split and not says_nothing(name):
+        if name and name not in split and not is_missing_value(name):
             msg = (
                 f"{path}, line {line}: unknown split '{printable(name)}'. Use train, val, calibration or test, or "
                 "leave the cell empty."

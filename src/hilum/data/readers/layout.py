@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.data.labels import is_answer, is_healthy, says_nothing, words_of
+from hilum.data.labels import is_answer, is_generic_name, is_healthy, words_of
 from hilum.data.readers.folder_kinds import is_images_name, without_patients
 from hilum.data.readers.listing import Folder, around, common, named
 from hilum.data.readers.split_names import glued_split_and_rest, split_and_rest, split_of, splits_in_words, splits_of
@@ -237,7 +237,7 @@ def _real(folders: Sequence[Folder], rests: Sequence[Parts], start: Parts) -> Pa
 def _question(outer: Parts, labelled: Sequence[Parts]) -> Parts:
     """The folder around all labels that these only answer to: ``covid`` of covid/positive and covid/negative."""
     below = {rest[len(outer)] for rest in labelled if len(rest) > len(outer)}
-    asking = [name for name in outer if not says_nothing(name)]
+    asking = [name for name in outer if not is_generic_name(name)]
     return tuple(asking[-1:]) if below and all(map(is_answer, below)) else ()
 
 
