@@ -146,7 +146,7 @@ def test_licences_are_read_as_spdx_reads_them():
 def test_what_is_installed_is_what_is_pinned():
     from packaging.version import Version
 
-    chosen = ROOT / os.environ.get("CONSTRAINTS", "constraints.txt")  # the hosted workflow also takes the lowest versions
+    chosen = ROOT / os.environ.get("CONSTRAINTS", "constraints.txt")  # hosted CI also takes the lowest
     other = {
         name: part.version
         for name, version in pinned(chosen).items()
