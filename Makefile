@@ -53,7 +53,7 @@ format: $(READY)
 	$(BIN)/ruff format
 
 model: $(READY) ## Rebuild the model that comes with hilum: DATA=path/to/seed-cxr, minutes
-	$(BIN)/python -m hilum.export.pretrained $(or $(DATA),../shared/data/seed-cxr)
+	$(BIN)/python -m hilum.exporting.pretrained $(or $(DATA),../shared/data/seed-cxr)
 
 bench: $(READY)  ## Everything measured, side by side in one run, into benchmarks/results; BENCH=options
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -22,11 +22,11 @@ PYTORCH = frozenset({"torch", "lightning"})
 BOXES = {
     "api": (3, "what import hilum offers"),
     "cli": (2, "the commands"),
-    "export": (2, "from a run to a model file"),
+    "exporting": (2, "from a run to a model file"),
     "report": (2, "pages, console, figures"),
     "evaluation": (2, "metrics, certificate"),
     "training": (2, "from a recipe to a run"),
-    "audit": (2, "checks of a dataset"),
+    "auditing": (2, "checks of a dataset"),
     "stats": (2, "metrics and their intervals"),
     "data": (2, "readers, images, splits, cache"),
     "phantoms": (0, "simulated radiographs"),

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hilum.audit.near_duplicates.search import find_copies
-from hilum.audit.scan import scan
+from hilum.auditing.near_duplicates.search import find_copies
+from hilum.auditing.scan import scan
 from hilum.cli.demo import PATIENTS
 from hilum.data.readers.read import read_table
 from hilum.phantoms import write_phantoms

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from hilum.audit.audit import Audit, audit
+from hilum.auditing.audit import Audit, audit
 from hilum.data.readers.read import read_table
 from hilum.phantoms import image as edits
 from hilum.phantoms.defects import plan_dataset

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from hilum.audit.near_duplicates.search import find_copies
+from hilum.auditing.near_duplicates.search import find_copies
 
 POOL, COPIES, SIDE = 1500, 1000, 64
 

@@ -54,7 +54,8 @@ def bands(runs: int, patients: int = 150, seed: int = 0) -> dict[str, float]:
         found = curve_bands(some.probabilities, some.truth, LABELS, Patients(some.clusters), resamples=300)[LABELS[1]]
         for name, (kind, x, truth) in places.items():
             at = round(100 * x)
-            held[name] += found[kind]["low"][at] <= truth <= found[kind]["high"][at]
+            curve = getattr(found, kind)
+            held[name] += curve.low[at] <= truth <= curve.high[at]
     return {name: held[name] / runs for name in places}
 
 

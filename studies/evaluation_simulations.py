@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from hilum.audit.checks.shortcuts import judge
+from hilum.auditing.checks.shortcuts import judge
 from hilum.decision.ood import conformal_p
 from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.triage import Cohort

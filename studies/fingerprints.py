@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.audit.near_duplicates.codes import (
+from hilum.auditing.near_duplicates.codes import (
     BASIS_FILE,
     LENGTH,
     NO_CROP,
@@ -26,7 +26,7 @@ from hilum.audit.near_duplicates.codes import (
     unit,
     view,
 )
-from hilum.audit.scan import scan
+from hilum.auditing.scan import scan
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 
@@ -88,4 +88,4 @@ def main(data: Path, out: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python studies/fingerprints.py FOLDER (which holds seed-cxr and darkcovidnet)")
-    main(Path(sys.argv[1]), Path(str(files("hilum.audit.fingerprints"))))
+    main(Path(sys.argv[1]), Path(str(files("hilum.auditing.fingerprints"))))

@@ -134,10 +134,10 @@ def warm() -> None:
     import sklearn.model_selection  # noqa: F401
     import torch
 
-    import hilum.audit.audit
+    import hilum.auditing.audit
     import hilum.cli.app
     import hilum.evaluation.crossval
-    import hilum.export.export
+    import hilum.exporting.export
     import hilum.report.audit_page
     import hilum.report.page
     import hilum.training.loop

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.export.graph import OUTPUTS, ServedGraph, to_onnx, with_metadata
+from hilum.exporting.graph import OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.models.registry import build_classifier
 from hilum.serving.explain import METHODS, draw, energy_inside, explain, points_into
 from hilum.serving.model_file import ModelFile, open_model_file

@@ -22,7 +22,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.images import read_picture, reduce
 from hilum.data.readers.read import read_table
 from hilum.evaluation.evaluate import evaluate
@@ -36,7 +36,7 @@ DOUBT = {"normal": 1.7, "infected": 3.0}  # log-odds of the truth below which an
 NO_TEST = ["splits.val=val", "splits.calibration=none", "splits.test=none"]
 
 
-def probe_scores(table: Table) -> NDArray[np.float64]:
+def probe_scores(table: Dataset) -> NDArray[np.float64]:
     """Log-odds of `normal` by layout and grey levels, each image asked by a fit on other patients, shape (N,)."""
     seen = []
     for row in table.rows:
@@ -53,7 +53,7 @@ def probe_scores(table: Table) -> NDArray[np.float64]:
     return scores
 
 
-def held_out(table: Table, towards: NDArray[np.float64]) -> set[str]:
+def held_out(table: Dataset, towards: NDArray[np.float64]) -> set[str]:
     """Patients to judge by: those whose images speak most against their label, and some by lot.
 
     Args:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.readers.read import read_table
 from hilum.evaluation.evaluate import evaluate
 from hilum.progress import progress_for_terminal
@@ -30,7 +30,7 @@ FOUND = 0.97
 NO_TEST = ["splits.val=val", "splits.calibration=none", "splits.test=none"]
 
 
-def divided(data: Path, series: str) -> Table:
+def divided(data: Path, series: str) -> Dataset:
     """The training images; ``val`` is the held-out series and some patients with pneumonia."""
     whole = read_table(data)
     table = whole.take(i for i, row in enumerate(whole.rows) if row.split == "train")

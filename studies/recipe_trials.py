@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.readers.read import read_table
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import read_predictions
@@ -48,7 +48,7 @@ TRIALS = {
 }
 
 
-def held_out(table: Table) -> list[str]:
+def held_out(table: Dataset) -> list[str]:
     """For each image the part of validation that it belongs to, or nothing."""
     parts = [""] * len(table)
     numbers = [int(re.search(r"\d+", row.patient_id).group()) for row in table.rows]  # type: ignore[union-attr]

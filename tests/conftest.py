@@ -202,7 +202,7 @@ def run_of(once, squares, tmp_path_factory):
 @pytest.fixture(scope="session")
 def bundle_of(once, run_of, tmp_path_factory):
     """Files of model files by kind of run."""
-    from hilum.export.export import export
+    from hilum.exporting.export import export
 
     made = {}
 

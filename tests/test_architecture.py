@@ -32,12 +32,12 @@ LEVEL = {
     "decision": 3,
     "phantoms": 3,
     "models": 3,
-    "audit": 4,
+    "auditing": 4,
     "serving": 4,
     "training": 5,
     "evaluation": 6,
     "report": 7,
-    "export": 8,
+    "exporting": 8,
     "api": 9,
     "cli": 9,
     "sklearn": 10,
@@ -86,7 +86,7 @@ def test_packages_import_downwards_only(path):
 
 def test_an_import_upwards_would_be_found():
     assert list(offences(SOURCE / "data" / "cache.py", ["hilum.training.loop"]))
-    assert list(offences(SOURCE / "models" / "vgg.py", ["hilum.audit.checks.shortcuts"]))
+    assert list(offences(SOURCE / "models" / "vgg.py", ["hilum.auditing.checks.shortcuts"]))
 
 
 def test_serving_reaches_little():

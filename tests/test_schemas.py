@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from hilum.audit.findings import AuditReport
+from hilum.auditing.findings import AuditReport
 from hilum.serving.prediction import Prediction
 from hilum.serving.studies import StudyPrediction
 

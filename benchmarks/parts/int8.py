@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from benchmarks.child import Contestant
 from benchmarks.measurement import Measurement, in_turn
 from benchmarks.setting import Setting
-from hilum.export.export import export
+from hilum.exporting.export import export
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 

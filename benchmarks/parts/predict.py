@@ -10,7 +10,7 @@ from benchmarks.measurement import Measurement, in_turn
 from benchmarks.setting import Setting
 from hilum.data.readers.read import read_table
 from hilum.errors import ModelFileError
-from hilum.export.export import export
+from hilum.exporting.export import export
 from hilum.serving.model_file import shipped_model
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train

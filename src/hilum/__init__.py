@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hilum.api.runs import Run, open_run
     from hilum.api.series import CrossValidation, Sweep, cross_validate, sweep
     from hilum.api.trainings import train
-    from hilum.data.dataset import Table as Dataset
+    from hilum.data.dataset import Dataset
     from hilum.errors import HilumError
     from hilum.serving.prediction import Prediction
     from hilum.training.recipe import Recipe, load_recipe

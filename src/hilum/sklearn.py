@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from hilum.api.model import Images, Model
 from hilum.api.runs import Run
 from hilum.api.trainings import train
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.errors import UsageError
-from hilum.export.export import export as write_model_file
+from hilum.exporting.export import export as write_model_file
 
 LARGEST_SEED = 2**31
 
@@ -91,7 +91,7 @@ class RadiographClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         settings = {"splits.test": "none", "splits.seed": seed, **(self.settings or {})}
         with TemporaryDirectory(prefix="hilum-") as folder:
             out = Path(self.out) if self.out is not None else Path(folder) / "run"
-            run = train(Table(Path.cwd(), rows), out, self.recipe, seed=seed, progress=self.verbose, **settings)
+            run = train(Dataset(Path.cwd(), rows), out, self.recipe, seed=seed, progress=self.verbose, **settings)
             file = Path(folder) / "model.onnx"
             write_model_file(run, file)
             self.model_ = Model(file.read_bytes())

@@ -46,6 +46,12 @@ def test_import_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+@pytest.fixture(name="hilum_command")
+def _command(request):
+    """The command line; its fixture has the name of the package."""
+    return request.getfixturevalue("hilum")
+
+
 @pytest.fixture
 def rows(squares):
     files = sorted(squares.rglob("*.png"))
@@ -202,3 +208,43 @@ def test_a_report_of_predictions_is_a_page(trained, tmp_path):
     page = found.to_html(tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "100" in page
+
+
+def test_two_models_are_compared_by_runs_or_by_predictions(trained, tmp_path, few_trees):
+    frame = hilum.evaluate(trained, progress=False).predictions.to_pandas()
+    other = frame.assign(**{"p:normal": 1.0, "p:infected/covid": 0.0, "p:infected/non-covid": 0.0})
+    found = hilum.compare(frame, other.sample(frac=1, random_state=0))
+    assert found.result.n_images == len(frame)
+    right = (frame["label"] == frame["predicted"]).mean()
+    always = (frame["label"] == "normal").mean()
+    difference = found.result.rules["most_probable"].accuracy.difference.value
+    assert difference == pytest.approx(always - right)
+    assert found.to_html(tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    other.to_csv(tmp_path / "b.csv", index=False)
+    of_files = hilum.compare(tmp_path / "a.csv", tmp_path / "b.csv", out=tmp_path / "out")
+    assert of_files.result.rules == found.result.rules
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == of_files.to_json()
+    itself = hilum.compare(trained, str(trained.path), progress=False, out=tmp_path / "runs")
+    assert itself.result.one_classifier
+    with pytest.raises(UsageError) as caught:
+        hilum.compare(frame, trained)
+    assert caught.value.code == "two-kinds"
+
+
+def test_series_are_run_and_hold_their_runs(squares, tmp_path, few_trees):
+    small = {"epochs": 1, "size": 32, "network.options.width": 4, "network.options.blocks": [1]}
+    swept = hilum.sweep(
+        squares,
+        {**{key: [value] for key, value in small.items()}, "lr": [1e-3, 1e-2]},
+        tmp_path / "sweep",
+        progress=False,
+    )
+    assert [trial.settings["training.lr"] for trial in swept.result.trials] == [1e-3, 1e-2]
+    assert swept.best.recipe.training.lr == swept.result.choice["training.lr"]
+    series = hilum.cross_validate(squares, tmp_path / "series", folds=2, progress=False, **small)
+    assert [run.finished for run in series.runs] == [True, True]
+    assert series.pooled.metrics.n_images == len(series.predictions.paths) == len(list(squares.rglob("*.png")))
+    assert (tmp_path / "series" / "crossval.html").is_file()
+    assert str(swept).strip()
+    assert str(series).strip()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hilum.data.confounding import FEWEST, confounded_labels
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.readers.read import read_table
 from places import DARKCOVIDNET, with_darkcovidnet
 from wording import numbers
@@ -21,7 +21,7 @@ def table(*groups):
         for patient in range(patients)
         for image in range(images)
     ]
-    return Table(Path("data"), tuple(rows))
+    return Dataset(Path("data"), tuple(rows))
 
 
 def test_a_label_with_sources_of_its_own_is_named(snapshot):
@@ -48,7 +48,7 @@ def test_many_images_of_one_patient_prove_nothing():
 
 def test_a_source_a_patient_is_an_identifier():
     rows = [Row(f"{i}.png", "ab"[i % 2], patient_id=f"p{i}", source=f"article {i}") for i in range(60)]
-    assert confounded_labels(Table(Path("data"), tuple(rows))) == []
+    assert confounded_labels(Dataset(Path("data"), tuple(rows))) == []
 
 
 def test_small_sources_are_judged_by_chance():
@@ -56,7 +56,7 @@ def test_small_sources_are_judged_by_chance():
     for seed in range(20):
         lot = np.random.default_rng(seed).permutation(40) < 20
         rows = [Row(f"{i}.png", "ab"[int(lot[i])], patient_id=f"p{i}", source=f"s{i // 2}") for i in range(40)]
-        assert confounded_labels(Table(Path("data"), tuple(rows))) == []
+        assert confounded_labels(Dataset(Path("data"), tuple(rows))) == []
 
 
 def test_the_p_value_is_that_of_fishers_exact_test_where_labels_are_parted():
@@ -73,7 +73,7 @@ def test_unknown_sources_are_not_claimed(snapshot):
 
 def test_unknown_patients_are_images(snapshot):
     rows = [Row(f"{i}.png", "ab"[i % 2], source="AB"[i % 2]) for i in range(40)]
-    (one, _) = confounded_labels(Table(Path("data"), tuple(rows)))
+    (one, _) = confounded_labels(Dataset(Path("data"), tuple(rows)))
     snapshot(one.sentence)
     assert {"20"} <= numbers(one.sentence)
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hilum.audit.scan import scan
+from hilum.auditing.scan import scan
 from hilum.data.cache import open_images
-from hilum.data.dataset import Row, Table, write_csv
+from hilum.data.dataset import Dataset, Row, write_csv
 from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table, with_headers
@@ -27,7 +27,7 @@ def table_of(folder, *objects, labels=("a", "b"), **values):
     for number, elements in enumerate(objects):
         (folder / f"{number}.dcm").write_bytes(encoded(radiograph(**elements)))
         rows.append(Row(f"{number}.dcm", labels[number % len(labels)], **values))
-    return Table(folder, tuple(rows))
+    return Dataset(folder, tuple(rows))
 
 
 def test_a_patient_is_one_and_never_named(tmp_path):
@@ -181,7 +181,7 @@ def test_objects_under_any_name_are_found(tmp_path, ending):
     for number in range(40):
         name = f"{number}.png" if number != 17 else f"17{ending}"
         (tmp_path / name).write_bytes(encoded(radiograph(PatientID=f"P{number}")))
-    table = Table(tmp_path, tuple(Row(file.name, "ab"[i % 2]) for i, file in enumerate(sorted(tmp_path.iterdir()))))
+    table = Dataset(tmp_path, tuple(Row(file.name, "ab"[i % 2]) for i, file in enumerate(sorted(tmp_path.iterdir()))))
     found = with_headers(table)
     assert len(set(found.patients())) == 40
     assert found.patients_known
@@ -235,7 +235,7 @@ def test_dicom_folders_decode_and_are_audited_like_png(both):
 @pytest.mark.slow
 def test_a_model_trains_on_dicom_and_answers_what_training_saw(both, tmp_path):
     from hilum.evaluation.inference import predict
-    from hilum.export.export import export
+    from hilum.exporting.export import export
     from hilum.serving.predictor import Predictor
     from hilum.training.recipe import load_recipe
     from hilum.training.train import train

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hilum.data import dataset as packing
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.label_names import (
     check_one_finding,
     nested_findings,
@@ -23,7 +23,7 @@ from wording import numbers
 
 def table(counts):
     names = (label for label, count in counts.items() for _ in range(count))
-    return Table(Path("data"), tuple(Row(f"{k}.png", label) for k, label in enumerate(names)))
+    return Dataset(Path("data"), tuple(Row(f"{k}.png", label) for k, label in enumerate(names)))
 
 
 def tidied(counts):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hilum.data import dataset as packing
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, rule_of
 from hilum.data.readers.read import read_table
@@ -16,7 +16,7 @@ from wording import numbers
 
 
 def recognised(*rows):
-    return [row.patient_id for row in recognise_patients(Table(Path("data"), tuple(Row(*row) for row in rows))).rows]
+    return [row.patient_id for row in recognise_patients(Dataset(Path("data"), tuple(Row(*row) for row in rows))).rows]
 
 
 def named(*names, label="normal", split=""):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hilum.data import dataset as rows_module
 from hilum.data.cache import open_images
-from hilum.data.dataset import PackedRows, Row, Table, one_image_each, pack
+from hilum.data.dataset import Dataset, PackedRows, Row, one_image_each, pack
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits
@@ -57,7 +57,7 @@ def test_other_values_of_a_column_leave_the_others_alone(rows, data):
 def test_other_words_for_values_are_counted_and_read_alike(rows, changed):
     """Two values may become one, and a column in words or in columns gives the same."""
     changed |= {row.label: "one" for row in rows[::2]}
-    few, many = Table(Path(), rows), replace(Table(Path(), ()), rows=PackedRows.of(rows))
+    few, many = Dataset(Path(), rows), replace(Dataset(Path(), ()), rows=PackedRows.of(rows))
     assert many.renamed("label", changed).rows == few.renamed("label", changed).rows
     for column in ("label", "split", "patient_id", "source"):
         assert many.renamed("label", changed).values(column) == few.renamed("label", changed).values(column)
@@ -105,7 +105,7 @@ def test_a_column_of_another_length_is_refused(monkeypatch):
         monkeypatch.setattr(rows_module, "PACK_FROM", 1 + few)
         for values in (["train"], ["train"] * 3):
             with pytest.raises(ValueError):
-                Table(Path(), rows).with_values("split", values)
+                Dataset(Path(), rows).with_values("split", values)
 
 
 def test_a_path_that_is_listed_twice_is_found_among_many(tmp_path, monkeypatch, refuses):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, components, find_leakage, joined
 from hilum.errors import SplitError
@@ -31,7 +31,7 @@ def make(patients_of, split="train", images=2, known=True):
     seed=st.integers(0, 1000),
 )
 def test_whole_patients_move_and_every_part_has_every_label(counts, images, seed):
-    table = Table(Path(), tuple(make({f"l{k}": n for k, n in enumerate(counts)}, split="", images=images)))
+    table = Dataset(Path(), tuple(make({f"l{k}": n for k, n in enumerate(counts)}, split="", images=images)))
     names = assign_splits(table, SplitPlan(seed=seed)).names
     sides = defaultdict(set)
     for row, name in zip(table.rows, names, strict=True):
@@ -43,7 +43,7 @@ def test_whole_patients_move_and_every_part_has_every_label(counts, images, seed
 
 @pytest.mark.parametrize("fraction", [0.05, 0.1, 0.3])
 def test_every_label_gives_its_share_to_every_part(fraction):
-    table = Table(Path(), tuple(make({"a": 200, "b": 600, "rare": 5}, split="", images=1)))
+    table = Dataset(Path(), tuple(make({"a": 200, "b": 600, "rare": 5}, split="", images=1)))
     names = assign_splits(table, SplitPlan(fraction=fraction)).names
     counts = Counter(zip(names, (row.label for row in table.rows), strict=True))
     for part in ("val", "calibration", "test"):
@@ -55,7 +55,7 @@ def test_every_label_gives_its_share_to_every_part(fraction):
 
 def test_images_with_the_same_bytes_stay_together():
     rows = [replace(row, sha256=f"{i // 3}", patient_id="") for i, row in enumerate(make({"a": 45, "b": 45}, split=""))]
-    names = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).names
+    names = assign_splits(Dataset(Path(), tuple(rows)), SplitPlan()).names
     sides = defaultdict(set)
     for row, name in zip(rows, names, strict=True):
         sides[row.sha256].add(name)
@@ -66,7 +66,7 @@ def test_images_with_the_same_bytes_stay_together():
 def test_the_same_bytes_on_two_given_sides_are_found():
     rows = [*make({"a": 40, "b": 40}), *make({"a": 5, "b": 5}, "test")]
     rows[0], rows[-1] = replace(rows[0], sha256="same"), replace(rows[-1], sha256="same")
-    table = Table(Path(), tuple(rows))
+    table = Dataset(Path(), tuple(rows))
     for sides in ([row.split for row in rows], assign_splits(table, SplitPlan()).names):
         assert find_leakage(table, sides).pictures == ((rows[0].path, rows[-1].path),)
 
@@ -75,7 +75,7 @@ def test_duplicates_are_held_out_together_and_join_patients():
     rows = make({"a": 60, "b": 60}, split="", images=2)
     duplicates = [i - i % 12 if i % 4 == 0 else i for i in range(len(rows))]  # three patients show one picture
     for seed in range(3):
-        names = assign_splits(Table(Path(), tuple(rows)), SplitPlan(seed=seed), duplicates).names
+        names = assign_splits(Dataset(Path(), tuple(rows)), SplitPlan(seed=seed), duplicates).names
         together = defaultdict(set)
         for i, name in enumerate(names):
             together[i // 12].add(name)
@@ -83,7 +83,7 @@ def test_duplicates_are_held_out_together_and_join_patients():
         # of six patients of a block, the three that share a picture are on one side with all of their images
         assert all(len({names[i] for i in range(b, b + 12) if i // 2 % 2 == 0}) == 1 for b in range(0, len(rows), 12))
         assert len(sides) < len(together)  # the others are divided as ever
-        assert not find_leakage(Table(Path(), tuple(rows)), names, duplicates)
+        assert not find_leakage(Dataset(Path(), tuple(rows)), names, duplicates)
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=12))
@@ -93,7 +93,7 @@ def test_leakage_is_what_counting_finds(drawn):
     )
     sides = [("unused", "train", "val", "test")[side] for _, _, side, _ in drawn]
     duplicates = [number for _, _, _, number in drawn]
-    found = find_leakage(Table(Path(), rows), sides, duplicates)
+    found = find_leakage(Dataset(Path(), rows), sides, duplicates)
     patients = {
         f"p{p}"
         for p in (1, 2, 3)
@@ -119,7 +119,7 @@ def test_names_of_what_is_on_two_sides_are_said_and_made_safe():
     rows += [Row(f"test/x{i}.png", "a", "test", f"traina{i}\x1b[31m" if i == 0 else f"traina{i}") for i in range(1, 8)]
     rows[0] = replace(rows[0], path="train/\x1b[31m.png", sha256="same")
     rows[-1] = replace(rows[-1], sha256="same")
-    table = Table(Path(), tuple(rows))
+    table = Dataset(Path(), tuple(rows))
     found = find_leakage(table, assign_splits(table, SplitPlan()).names)
     assert len(found.patients) == 7
     shown = found.examples()
@@ -133,7 +133,7 @@ def test_names_of_what_is_on_two_sides_are_said_and_made_safe():
 def test_a_patient_with_several_labels_is_on_one_side():
     rows = make({"a": 40, "b": 40, "c": 12}, split="")
     rows = [replace(row, patient_id=f"p{i % 50}") for i, row in enumerate(rows)]
-    names = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).names
+    names = assign_splits(Dataset(Path(), tuple(rows)), SplitPlan()).names
     sides = defaultdict(set)
     for row, name in zip(rows, names, strict=True):
         sides[row.patient_id].add(name)
@@ -142,7 +142,7 @@ def test_a_patient_with_several_labels_is_on_one_side():
 
 def test_rows_without_a_split_beside_rows_with_one_are_left_aside_and_said(snapshot):
     rows = [*make({"a": 40, "b": 40}), *make({"a": 5, "b": 5}, "test"), *make({"a": 3}, "")]
-    notes = assign_splits(Table(Path(), tuple(rows)), SplitPlan()).notes
+    notes = assign_splits(Dataset(Path(), tuple(rows)), SplitPlan()).notes
     assert "6" in numbers(" ".join(notes))
     snapshot("\n".join(notes))
 
@@ -151,18 +151,18 @@ def test_rows_without_a_split_beside_rows_with_one_are_left_aside_and_said(snaps
 def test_no_split_serves_twice(plan, refuses):
     rows = [*make({"a": 50, "b": 50}), *make({"a": 8, "b": 9}, "val"), *make({"a": 5, "b": 5}, "test")]
     with refuses(SplitError, "one-split-twice"):
-        assign_splits(Table(Path(), tuple(rows)), SplitPlan(**plan))
+        assign_splits(Dataset(Path(), tuple(rows)), SplitPlan(**plan))
 
 
 def test_the_same_seed_gives_the_same_split_and_another_one_another():
-    table = Table(Path(), tuple(make({"a": 40, "b": 40})))
+    table = Dataset(Path(), tuple(make({"a": 40, "b": 40})))
     assert assign_splits(table, SplitPlan(seed=1)) == assign_splits(table, SplitPlan(seed=1))
     assert assign_splits(table, SplitPlan(seed=1)).names != assign_splits(table, SplitPlan(seed=2)).names
 
 
 def test_the_datasets_own_splits_serve_where_they_can():
     rows = [*make({"a": 50, "b": 50}), *make({"a": 25, "b": 25}, "val"), *make({"a": 5, "b": 5}, "test")]
-    table = Table(Path(), tuple(rows))
+    table = Dataset(Path(), tuple(rows))
     splits = assign_splits(table, SplitPlan())
     for row, name in zip(rows, splits.names, strict=True):
         if row.split in ("val", "test"):
@@ -172,7 +172,7 @@ def test_the_datasets_own_splits_serve_where_they_can():
 
 def test_a_val_too_small_to_choose_by_is_left_aside_and_said(snapshot):
     rows = [*make({"a": 50, "b": 50}), *make({"a": 8, "b": 9}, "val"), *make({"a": 5, "b": 5}, "test")]
-    splits = assign_splits(Table(Path(), tuple(rows)), SplitPlan())
+    splits = assign_splits(Dataset(Path(), tuple(rows)), SplitPlan())
     assert {name for row, name in zip(rows, splits.names, strict=True) if row.split == "val"} == {"unused"}
     assert all(row.split == "train" for row, name in zip(rows, splits.names, strict=True) if name == "val")
     snapshot("\n".join(splits.notes))
@@ -196,7 +196,7 @@ def test_on_the_real_data_validation_comes_from_train_by_patient(seed_cxr):
 
 
 def test_unknown_patients_are_called_optimistic(snapshot):
-    table = Table(Path(), tuple(make({"a": 40, "b": 40}, known=False)))
+    table = Dataset(Path(), tuple(make({"a": 40, "b": 40}, known=False)))
     snapshot("\n".join(assign_splits(table, SplitPlan()).notes))
 
 
@@ -206,29 +206,29 @@ def test_a_patient_on_two_sides_is_found():
         Row("test/a.png", "a", "test", "traina0"),
         Row("test/b.png", "b", "test", "x"),
     ]
-    table = Table(Path(), tuple(rows))
+    table = Dataset(Path(), tuple(rows))
     assert find_leakage(table, assign_splits(table, SplitPlan()).names).patients == ("traina0",)
 
 
 def test_a_label_that_train_does_not_have_is_refused(refuses):
     rows = [*make({"a": 40, "b": 40}), *make({"a": 4, "c": 4}, "test")]
     with refuses(SplitError, "label-not-in-train"):
-        assign_splits(Table(Path(), tuple(rows)), SplitPlan())
+        assign_splits(Dataset(Path(), tuple(rows)), SplitPlan())
 
 
 def test_too_few_patients_to_divide_are_refused_with_numbers(refuses):
     with refuses(SplitError, "too-few-patients"):
-        assign_splits(Table(Path(), tuple(make({"a": 40, "b": 3}, split=""))), SplitPlan())
+        assign_splits(Dataset(Path(), tuple(make({"a": 40, "b": 3}, split=""))), SplitPlan())
 
 
 def test_a_split_that_is_not_there_is_refused(refuses):
     with refuses(SplitError, "no-such-split"):
-        assign_splits(Table(Path(), tuple(make({"a": 40, "b": 40}))), SplitPlan(val="nope"))
+        assign_splits(Dataset(Path(), tuple(make({"a": 40, "b": 40}))), SplitPlan(val="nope"))
 
 
 def test_splits_without_train_are_refused(refuses):
     with refuses(SplitError, "no-train"):
-        assign_splits(Table(Path(), tuple(make({"a": 4, "b": 4}, "test"))), SplitPlan())
+        assign_splits(Dataset(Path(), tuple(make({"a": 4, "b": 4}, "test"))), SplitPlan())
 
 
 def test_whatever_any_of_several_lists_holds_together_gets_one_number():

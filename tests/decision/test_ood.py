@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hilum.data.cache import Images
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.decision.ood import (
     FAR,
     UNFAMILIAR,
@@ -112,7 +112,7 @@ def of_pictures(make):
 
 def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
     pixels, order = chests(50, 3), np.random.default_rng(0).permutation(50)
-    table = Table(Path(), tuple(Row(str(i), "normal") for i in order))
+    table = Dataset(Path(), tuple(Row(str(i), "normal") for i in order))
     monkeypatch.setattr(ood, "AT_ONCE", 7)
     made = ood.thumbnails_of_images(Images(table, pixels, order, (), "", pixels))
     np.testing.assert_array_equal(made, layouts(pixels)[order])
@@ -121,7 +121,7 @@ def test_layouts_made_block_by_block_are_those_of_all(monkeypatch):
 def test_training_images_are_the_same_however_many_are_remembered():
     rows = tuple(Row(f"{i}.png", "few" if i % 40 == 0 else "many", "train") for i in range(400))
     nothing = np.zeros((400, 2, 2), np.uint8)
-    images = Images(Table(Path(), rows), nothing, np.arange(400), (), "", nothing)
+    images = Images(Dataset(Path(), rows), nothing, np.arange(400), (), "", nothing)
     by_hash = sorted(range(400), key=lambda i: hashlib.sha256(rows[i].path.encode()).digest())
     for most in (6, 30, 1000):
         few = [i for i in by_hash if rows[i].label == "few"][: most // 2]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.evaluation.subgroups import table_facts
 
 
@@ -13,7 +13,7 @@ def test_a_table_is_read_under_the_names_that_people_give_their_columns():
         )
         for i, (label, date) in enumerate([("normal", "20180301"), ("covid", "20180301"), ("covid", "1/2/20")])
     ]
-    facts = table_facts(Table(Path("/data"), rows))
+    facts = table_facts(Dataset(Path("/data"), rows))
     assert {name: entry.column for name, entry in facts.columns.items()} == {
         "source": "Hospital",
         "site": "Hospital",
@@ -29,10 +29,10 @@ def test_a_table_is_read_under_the_names_that_people_give_their_columns():
 
 def test_covid_by_another_name_is_as_impossible_before_2019():
     rows = [Row(f"{i}.png", label, extra={"date": "2017"}) for i, label in enumerate(["Viral-COVID19", "non-covid"])]
-    assert table_facts(Table(Path("/data"), rows)).impossible == ["1 images of 'Viral-COVID19' are dated before 2019"]
+    assert table_facts(Dataset(Path("/data"), rows)).impossible == ["1 images of 'Viral-COVID19' are dated before 2019"]
 
 
 def test_an_empty_column_says_nothing():
-    facts = table_facts(Table(Path("/data"), [Row("a.png", "normal", extra={"date": " ", "view": "AP"})]))
+    facts = table_facts(Dataset(Path("/data"), [Row("a.png", "normal", extra={"date": " ", "view": "AP"})]))
     assert list(facts.columns) == ["view"]
     assert facts.undated is None

@@ -238,12 +238,12 @@ CLAIMANT = """
 import sys
 from pathlib import Path
 from hilum.data.dataset import Row
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.errors import CertificateError
 from hilum.evaluation.attempts import Claim, reserve
 from hilum.evaluation.triage_schema import CertifiedModel
 
-table = Table(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:016x}".ljust(64, "0")) for n in range(9)))
+table = Dataset(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:016x}".ljust(64, "0")) for n in range(9)))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(20):

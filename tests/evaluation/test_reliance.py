@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.evaluation import reliance
@@ -31,7 +31,7 @@ def dataset(root, draw, *, patients=16, labels=LABELS[:2], images=1, seed=0):
                 path = f"{label.replace('/', '-')}-{patient}-{image}.png"
                 Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8)).save(root / path)
                 rows.append(Row(path, label, "test", f"{label}-{patient}"))
-    return Table(root, rows)
+    return Dataset(root, rows)
 
 
 def network(monkeypatch, *, corner=0.0, centre=0.0, labels=2):

@@ -10,9 +10,9 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from hilum.audit.probe_classifier import fit_boosting, fit_trees
-from hilum.audit.probe_features import Probe
-from hilum.audit.scan import scan
+from hilum.auditing.probe_classifier import fit_boosting, fit_trees
+from hilum.auditing.probe_features import Probe
+from hilum.auditing.scan import scan
 from hilum.data import splits as sampling
 from hilum.evaluation import shortcut_baselines as shortcut_baselines
 from hilum.evaluation.evaluate import evaluate

@@ -21,7 +21,7 @@ NOTHING = {"value": None, "low": None, "high": None}
 
 
 def html_of(folder: Path, facts: dict[str, Any]) -> str:
-    return write_comparison_page(folder, Comparison.from_json(facts)).read_text(encoding="utf-8")
+    return write_comparison_page(folder / "comparison.html", Comparison.from_json(facts)).read_text(encoding="utf-8")
 
 
 def told(facts: dict[str, Any]) -> str:

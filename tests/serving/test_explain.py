@@ -7,8 +7,8 @@ from PIL import Image
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import UsageError
-from hilum.export.export import export
-from hilum.export.graph import OUTPUTS, ServedGraph, to_onnx, with_metadata
+from hilum.exporting.export import export
+from hilum.exporting.graph import OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.models.registry import build_classifier
 from hilum.serving.explain import decisions, draw, energy_inside, explain, onto_image, points_into
 from hilum.serving.model_file import open_model_file

@@ -11,7 +11,7 @@ import pytest
 from crafted_models import metadata_entry
 from hilum.decision.ood import Reference
 from hilum.errors import ModelFileError
-from hilum.export.graph import with_metadata
+from hilum.exporting.graph import with_metadata
 from hilum.serving.explain import explain
 from hilum.serving.metadata import PackedReference, pack
 from hilum.serving.model_file import open_model_file

@@ -5,7 +5,7 @@ import pytest
 
 from crafted_models import metadata_entry
 from hilum.errors import ModelFileError
-from hilum.export.graph import with_metadata
+from hilum.exporting.graph import with_metadata
 from hilum.serving.model_file import open_model_file
 from hilum.serving.onnx_file import read_metadata
 from hilum.serving.predictor import Predictor

@@ -3,7 +3,7 @@
 import hashlib
 
 from hilum.errors import ModelFileError
-from hilum.export.pretrained import LARGEST, NAME, SUMS, WORDS, build
+from hilum.exporting.pretrained import LARGEST, NAME, SUMS, WORDS, build
 from hilum.serving import model_file as model_file
 from hilum.serving.model_file import PRETRAINED, open_model_file, shipped_model
 from hilum.training.recipe import load_recipe

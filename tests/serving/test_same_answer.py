@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from hilum.data.cache import open_images
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.images import read_picture, reduce
 from hilum.evaluation.inference import predict
 from hilum.phantoms.radiograph import make_phantom
@@ -107,7 +107,7 @@ def test_training_graph_library_and_command_line_agree(kind, bundle_of, run_of, 
     names = [f"{number}.png" for number in range(len(radiographs))]
     for name, pixels in zip(names, radiographs, strict=True):
         save(pixels, tmp_path / name)
-    images = open_images(Table(tmp_path, tuple(Row(name, "normal") for name in names)), run.recipe.preprocessing)
+    images = open_images(Dataset(tmp_path, tuple(Row(name, "normal") for name in names)), run.recipe.preprocessing)
     with torch.inference_mode():
         trained = predict(run, images, run.labels)
     predictor = Predictor(bundle_of(kind))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hilum import __version__
-from hilum.audit.audit import audit, write_audit
-from hilum.audit.findings import (
+from hilum.auditing.audit import audit, write_audit
+from hilum.auditing.findings import (
     MISLEADS,
     Finding,
     KnownIssues,
@@ -18,8 +18,8 @@ from hilum.audit.findings import (
     said_briefly,
     worst_first,
 )
-from hilum.audit.near_duplicates.groups import find_groups
-from hilum.audit.preflight import cheap_checks
+from hilum.auditing.near_duplicates.groups import find_groups
+from hilum.auditing.preflight import cheap_checks
 from hilum.data.cache import open_images
 from hilum.data.dataset import Row
 from hilum.data.preprocessing import Preprocessing
@@ -140,7 +140,7 @@ def test_findings_of_another_version_are_left_out(from_elsewhere, tiny, tmp_path
 
 def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, tiny, tmp_path):
     from hilum.evaluation.evaluate import evaluate
-    from hilum.export.export import export
+    from hilum.exporting.export import export
     from hilum.report.page import write_report
 
     lines = []

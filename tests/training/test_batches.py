@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from hilum.data.cache import Images
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.training.batches import Batches
 
 
 def make(count, batch_size, shuffle=None):
     pixels = np.arange(count + 5, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    table = Table(Path(), tuple(Row(str(i), "a") for i in range(count)))
+    table = Dataset(Path(), tuple(Row(str(i), "a") for i in range(count)))
     images = Images(table, pixels, np.arange(5, count + 5), (), "", pixels)
     return Batches(images, np.arange(count), batch_size, shuffle)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.errors import RunError, TableError
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
@@ -260,7 +260,7 @@ def test_a_split_holds_no_formula_and_is_read_as_it_was(tmp_path):
         Row("-1/a.png", "=1+1", "train", "@SUM(A1)", "-site", "0" * 64, more),
         Row("'=x.png", "normal", "test", "'p'", "", "1" * 64),
     ]
-    run.write_table(Table(tmp_path, tuple(rows)))
+    run.write_table(Dataset(tmp_path, tuple(rows)))
     assert not re.search(r"(^|,)[=+@-]", (tmp_path / "split.csv").read_text(), re.MULTILINE)
     assert list(run.rows) == [rows[0], replace(rows[1], extra=dict.fromkeys(more, ""))]
     (tmp_path / "split.csv").write_text("path,label,patient_id,split,sha256\na.png,normal\n")

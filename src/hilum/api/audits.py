@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hilum.api.datasets import Data, table_of, told
 from hilum.api.printed import Printed
-from hilum.audit.audit import Audit as Audited
-from hilum.audit.audit import audit as run_audit
-from hilum.audit.findings import AuditReport, Finding
+from hilum.auditing.audit import Audit as Audited
+from hilum.auditing.audit import audit as run_audit
+from hilum.auditing.findings import AuditReport, Finding
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,7 +44,7 @@ class Audit(Printed):
         """Write the page with the evidence, pictures included, as one HTML file.
 
         Args:
-            path: File to write; a folder gets an ``audit.html``.
+            path: File to write.
 
         Returns:
             The file.

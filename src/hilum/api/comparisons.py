@@ -38,12 +38,18 @@ class Comparison(Printed):
         """The object of ``comparison.json``."""
         return self.result.to_json()
 
-    def to_html(self, folder: str | PathLike[str]) -> Path:
-        """Write the page ``comparison.html`` into a folder, which is made if it is not there."""
+    def to_html(self, path: str | PathLike[str]) -> Path:
+        """Write the report of this comparison as one HTML file.
+
+        Args:
+            path: File to write.
+
+        Returns:
+            The file.
+        """
         from hilum.report.comparison_page import write_comparison_page
 
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        return write_comparison_page(Path(folder), self.result)
+        return write_comparison_page(Path(path), self.result)
 
     def _table(self) -> RenderableType:
         from hilum.report.comparison_text import comparison_table

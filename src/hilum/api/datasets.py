@@ -6,14 +6,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.frames import Frame, is_frame
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_frame, read_table
 from hilum.errors import UsageError
 from hilum.progress import Progress, progress_for_terminal
 
-Data = str | PathLike[str] | Frame | Table
+Data = str | PathLike[str] | Frame | Dataset
 """A dataset: a folder, a CSV table, a data frame of pandas or polars, or a `Dataset`."""
 
 
@@ -26,7 +26,7 @@ def open_dataset(
     split_column: str = "",
     patients: Literal["auto", "none"] = "auto",
     progress: bool = True,
-) -> Table:
+) -> Dataset:
     """Read a dataset of radiographs.
 
     Args:
@@ -51,13 +51,13 @@ def open_dataset(
     return table_of(data, told(progress), options)
 
 
-def table_of(data: Data, progress: Progress, options: ReadOptions | None = None) -> Table:
+def table_of(data: Data, progress: Progress, options: ReadOptions | None = None) -> Dataset:
     """Read a dataset, unless it was read already.
 
     Raises:
         UsageError: It is nothing that can be read.
     """
-    if isinstance(data, Table):
+    if isinstance(data, Dataset):
         return data
     if isinstance(data, str | PathLike):
         return read_table(Path(data), options, progress)

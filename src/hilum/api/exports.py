@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hilum.api.datasets import told
 from hilum.api.runs import open_run
-from hilum.export.export import UNSTATED, Words
-from hilum.export.export import export as run_export
+from hilum.exporting.export import UNSTATED, Words
+from hilum.exporting.export import export as run_export
 from hilum.training.run import Run
 
 

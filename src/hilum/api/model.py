@@ -76,6 +76,11 @@ class Model:
         """SHA-256 of the model file, in hexadecimal."""
         return self._predictor.model_file.sha256
 
+    @property
+    def data_errors(self) -> tuple[str, ...]:
+        """Errors that the audit found in the training data; empty where it found none."""
+        return self._predictor.model_file.data_errors
+
     def predict_proba(self, X: Images) -> NDArray[np.float32]:  # noqa: N803 - scikit-learn's name
         """Probabilities of the labels.
 

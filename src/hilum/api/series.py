@@ -14,6 +14,8 @@ from hilum.api.runs import Run, open_run
 from hilum.api.trainings import recipe_of
 from hilum.evaluation import crossval
 from hilum.evaluation.predictions import FILE, Predictions, read_predictions
+from hilum.report.crossval_page import write_crossval_page
+from hilum.report.sweep_page import write_sweep_page
 from hilum.training import sweep as sweeps
 from hilum.training.recipe import Monitor, Recipe
 
@@ -26,7 +28,7 @@ class CrossValidation(Printed):
 
     Attributes:
         result: Everything that ``crossval.json`` holds, typed.
-        folder: Folder of the series; each fold is a run in it.
+        folder: Folder of the series; each fold is a run in it, and ``crossval.html`` is its report.
     """
 
     def __init__(self, result: crossval.CrossValidation, folder: Path) -> None:
@@ -66,7 +68,7 @@ class Sweep(Printed):
 
     Attributes:
         result: Everything that ``sweep.json`` holds, typed.
-        folder: Folder of the series; each trial is a run in it.
+        folder: Folder of the series; each trial is a run in it, and ``sweep.html`` is its report.
     """
 
     def __init__(self, result: sweeps.Sweep, folder: Path) -> None:
@@ -130,6 +132,7 @@ def cross_validate(
         resume=resume,
         progress=teller,
     )
+    write_crossval_page(folder, result)
     return CrossValidation(result, folder)
 
 
@@ -165,6 +168,7 @@ def sweep(
     result = sweeps.sweep(
         table_of(data, teller), folder, settings, recipe=chosen, monitor=monitor, resume=resume, progress=teller
     )
+    write_sweep_page(folder, result)
     return Sweep(result, folder)
 
 

@@ -139,9 +139,9 @@ def audit(
     read: ReadOptions | None = None,
 ) -> None:
     """Say what is wrong with a dataset, before anyone trains on it."""
-    from hilum.audit.audit import audit as run_audit
-    from hilum.audit.audit import check_audit, write_audit
-    from hilum.audit.clean import check_fixed, fix, write_fixed
+    from hilum.auditing.audit import PAGE_FILE, check_audit, write_audit
+    from hilum.auditing.audit import audit as run_audit
+    from hilum.auditing.clean import check_fixed, fix, write_fixed
     from hilum.progress import progress_for_terminal
     from hilum.report.audit_console import audit_lines
     from hilum.report.audit_page import write_audit_page
@@ -154,14 +154,14 @@ def audit(
         check_fixed(mended)
     progress, opinion = progress_for_terminal(), None
     if run:
-        from hilum.audit.checks.label_issues import require_cleanlab
+        from hilum.auditing.checks.label_issues import require_cleanlab
         from hilum.evaluation.inference import opinion_of
 
         require_cleanlab()
         opinion = opinion_of(run, progress)
     found = run_audit(data, opinion=opinion, read=read, progress=progress)
     write_audit(found, out)
-    page = write_audit_page(out, found)
+    page = write_audit_page(out / PAGE_FILE, found)
     if as_json:
         print_json(found.report.to_json())
     else:

@@ -6,10 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.audit.audit import Audit, audit, write_audit
-from hilum.audit.checks.shortcuts import ProbedLabels
-from hilum.audit.findings import Finding
-from hilum.audit.probe_features import LETTERS
+from hilum.auditing.audit import PAGE_FILE, Audit, audit, write_audit
+from hilum.auditing.checks.shortcuts import ProbedLabels
+from hilum.auditing.findings import Finding
+from hilum.auditing.probe_features import LETTERS
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError
@@ -93,7 +93,7 @@ def _run_demo(data: Path | None, out: Path, seed: int, read: ReadOptions | None,
 def _audit(data: Path, out: Path, progress: Progress, read: ReadOptions | None = None) -> Audit:
     found = audit(data, read=read, progress=progress)
     write_audit(found, out)
-    write_audit_page(out, found)
+    write_audit_page(out / PAGE_FILE, found)
     return found
 
 

@@ -247,6 +247,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
 ) -> None:
     """Compare two runs, or two tables of predictions, on the same patients, and say what could have been seen."""
+    from hilum.evaluation.comparison import PAGE_FILE
     from hilum.evaluation.comparison import compare as run_comparison
     from hilum.progress import progress_for_terminal
     from hilum.report.comparison_page import write_comparison_page
@@ -259,7 +260,7 @@ def compare(
 
         found, folder = compare_external(read_external(first), read_external(second)), out or Path("hilum-comparison")
         write_comparison(found, folder)
-        print_result(found, comparison_table(found), write_comparison_page(folder, found), as_json=as_json)
+        print_result(found, comparison_table(found), write_comparison_page(folder / PAGE_FILE, found), as_json=as_json)
         return
     seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
     if len(seeds[0]) != len(seeds[1]):
@@ -269,5 +270,5 @@ def compare(
     result = run_comparison(
         *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
     )
-    page = write_comparison_page(result.folder, result.comparison)
+    page = write_comparison_page(result.folder / PAGE_FILE, result.comparison)
     print_result(result.comparison, comparison_table(result.comparison), page, as_json=as_json)

@@ -41,8 +41,8 @@ def export(
     ] = False,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
-    from hilum.export.export import UNSTATED, Words
-    from hilum.export.export import export as run_export
+    from hilum.exporting.export import UNSTATED, Words
+    from hilum.exporting.export import export as run_export
     from hilum.progress import progress_for_terminal
     from hilum.training.run import open_run
 
@@ -59,7 +59,7 @@ def export(
         msg = f"{card_intro}: cannot be read ({error}). Name a Markdown file."
         raise UsageError(msg) from error
     if hub:
-        from hilum.export.export import check_hub_folder, write_hub_folder
+        from hilum.exporting.export import check_hub_folder, write_hub_folder
 
         check_hub_folder(hub)
     said = Words(name, licence or UNSTATED, shown, head)
@@ -146,7 +146,7 @@ def schema(
     """Print the JSON Schema of what `hilum audit`, `hilum evaluate` or a line of `hilum predict --json` writes."""
     from pydantic import TypeAdapter
 
-    from hilum.audit.findings import AuditReport
+    from hilum.auditing.findings import AuditReport
     from hilum.evaluation.schema import Metrics
     from hilum.serving.prediction import Line
 

@@ -38,7 +38,7 @@ from hilum.data.cache_files import (
     remark,
     write_record,
 )
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.process_pool import ProcessPool
 from hilum.errors import CacheError, TableError
@@ -85,7 +85,7 @@ class Images:
             preprocessing, so that what is concluded from them is the same for every recipe.
     """
 
-    table: Table
+    table: Dataset
     pixels: NDArray[np.uint8]
     positions: NDArray[np.int64]
     unreadable: tuple[Unreadable, ...]
@@ -99,7 +99,7 @@ class Images:
 
 
 def open_images(
-    table: Table,
+    table: Dataset,
     preprocessing: Preprocessing,
     *,
     folder: Path | None = None,
@@ -136,8 +136,8 @@ def open_images(
 
 
 def _open_images(
-    table: Table, preprocessing: Preprocessing, folder: Path, pool: ProcessPool, progress: Progress
-) -> Images | Table:
+    table: Dataset, preprocessing: Preprocessing, folder: Path, pool: ProcessPool, progress: Progress
+) -> Images | Dataset:
     """The images; or the table with the hashes that its files have now, where these are others."""
     hashes = hashlib.sha256()
     for number, row in enumerate(table.rows):
@@ -197,7 +197,7 @@ def one_at_a_time(file: Path, does: str, progress: Progress) -> AbstractContextM
     return locked(file, busy, silence=SILENCE)
 
 
-def _with_hashes(table: Table, pool: ProcessPool, progress: Progress) -> Table:
+def _with_hashes(table: Dataset, pool: ProcessPool, progress: Progress) -> Dataset:
     """Fill the column ``sha256``; a file that cannot be opened gets an empty one and is reported later."""
     digests = np.fromiter((row.sha256.encode() for row in table.rows), "S64", len(table))
     missing = np.flatnonzero(digests == b"")
@@ -211,7 +211,7 @@ def _with_hashes(table: Table, pool: ProcessPool, progress: Progress) -> Table:
 class _Paths(Sequence[str]):
     """The paths of some rows of a table, made when they are asked for."""
 
-    def __init__(self, table: Table, positions: NDArray[np.int64]) -> None:
+    def __init__(self, table: Dataset, positions: NDArray[np.int64]) -> None:
         self.table, self.positions = table, positions
 
     def __len__(self) -> int:
@@ -228,8 +228,8 @@ class _Paths(Sequence[str]):
 
 
 def _decode(
-    table: Table, preprocessing: Preprocessing, arrays: Sequence[Path], pool: ProcessPool, progress: Progress
-) -> Table | None:
+    table: Dataset, preprocessing: Preprocessing, arrays: Sequence[Path], pool: ProcessPool, progress: Progress
+) -> Dataset | None:
     """Write the arrays with ordinary writes: on a full disk these fail cleanly, where a memory map is killed.
 
     Returns:
@@ -284,7 +284,7 @@ def _begin(file: BinaryIO, count: int, side: int) -> int:
     return start
 
 
-def _disk_message(folder: Path, table: Table, preprocessing: Preprocessing, error: OSError) -> str:
+def _disk_message(folder: Path, table: Dataset, preprocessing: Preprocessing, error: OSError) -> str:
     needed = len(table) * (preprocessing.size**2 + THUMBNAIL**2) / 2**20
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (

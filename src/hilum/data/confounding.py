@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import Table, owner
+from hilum.data.dataset import Dataset, owner
 from hilum.data.labels import order_labels
 
 TOLD = 0.95  # how well a source may tell a label from the rest before it is a warning
@@ -39,7 +39,7 @@ class GivenAway:
     sentence: str
 
 
-def confounded_labels(table: Table, sources: Sequence[str] | None = None) -> list[GivenAway]:
+def confounded_labels(table: Dataset, sources: Sequence[str] | None = None) -> list[GivenAway]:
     """Find labels that the source gives away, judged by patients.
 
     If a label comes from one hospital and the others from elsewhere, a classifier that recognises the hospital looks
@@ -90,13 +90,13 @@ def confounded_labels(table: Table, sources: Sequence[str] | None = None) -> lis
     return found
 
 
-def patients_by_source(table: Table) -> NDArray[np.int64]:
+def patients_by_source(table: Dataset) -> NDArray[np.int64]:
     """Patients whose source is known by source and label, of shape (S, K); as `confounded_labels` counts them."""
     return _by_patient(table, [row.source for row in table.rows])[2]
 
 
 def _by_patient(
-    table: Table, sources: Sequence[str]
+    table: Dataset, sources: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], set[str], bool]:
     """Labels (K), sources (S), and patients by both, shape (S, K): each once a label, at the source of most images.
 
@@ -135,7 +135,7 @@ def drawn_tables(counts: NDArray[np.int64], draws: int) -> Iterator[NDArray[np.i
     """Tables with the sums of another one, drawn at random (Patefield 1981), always the same ones.
 
     Args:
-        counts: Table of shape (S, K).
+        counts: Dataset of shape (S, K).
         draws: Number of tables.
 
     Yields:

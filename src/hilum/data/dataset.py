@@ -203,7 +203,7 @@ EXTRA = "extra:"  # before a further column that is called like one of these
 
 
 @dataclass(frozen=True)
-class Table:
+class Dataset:
     """A dataset: its root folder, its rows, and remarks about how they were read.
 
     Attributes:
@@ -267,15 +267,15 @@ class Table:
         """Where the row's image lies on this machine."""
         return self.root / row.path
 
-    def take(self, positions: Iterable[int] | NDArray[np.int64]) -> Table:
+    def take(self, positions: Iterable[int] | NDArray[np.int64]) -> Dataset:
         """The same table with only the rows at these positions."""
         return replace(self, rows=pack(self.rows[int(i)] for i in positions))
 
-    def with_splits(self, splits: Sequence[str]) -> Table:
+    def with_splits(self, splits: Sequence[str]) -> Dataset:
         """The same table with other splits, one a row."""
         return self.with_values("split", splits)
 
-    def renamed(self, column: str, changed: Mapping[str, str]) -> Table:
+    def renamed(self, column: str, changed: Mapping[str, str]) -> Dataset:
         """The same table with other words for some values of ``label``, ``split``, ``patient_id`` or ``source``."""
         if isinstance(self.rows, PackedRows):
             return replace(self, rows=self.rows.renamed(column, changed))
@@ -286,7 +286,7 @@ class Table:
             column, (changed.get(value, value) for value in (getattr(row, column) for row in self.rows))
         )
 
-    def with_values(self, column: str, values: Iterable[str]) -> Table:
+    def with_values(self, column: str, values: Iterable[str]) -> Dataset:
         """The same table with other values of one column that is not the path, one a row.
 
         Raises:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from hilum.data.dataset import Table, pack
+from hilum.data.dataset import Dataset, pack
 from hilum.data.labels import is_healthy, last_component
 from hilum.errors import TableError
 from hilum.text import printable, visible
@@ -60,7 +60,7 @@ def without_decimals(values: Iterable[str]) -> dict[str, str]:
     return {value: value.partition(".")[0] for value in numbers if "." in value}
 
 
-def tidy_labels(table: Table) -> Table:
+def tidy_labels(table: Dataset) -> Dataset:
     """Give every label one spelling, and leave out rows whose label says nothing; notes tell of both.
 
     Labels that differ in case, in blanks, ``_`` and ``-`` between their words, in invisible characters or in how
@@ -212,7 +212,7 @@ def several_findings(labels: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return several
 
 
-def several_in_words(table: Table) -> str:
+def several_in_words(table: Dataset) -> str:
     """What a dataset's labels that list several findings are; empty where there is none."""
     found = several_findings(table.labels)
     if not found:
@@ -223,7 +223,7 @@ def several_in_words(table: Table) -> str:
     return f"{counts.total():,} of {len(table):,} images have several findings in one label ({named}{more})"
 
 
-def check_one_finding(table: Table) -> None:
+def check_one_finding(table: Dataset) -> None:
     """Find labels that a classifier of one label an image would learn wrongly.
 
     Raises:

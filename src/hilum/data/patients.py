@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.label_names import says_nothing, without_decimals
 from hilum.text import printable
 
@@ -102,7 +102,7 @@ def is_nobody(name: str) -> bool:
     return says_nothing(name) or re.sub(r"[\s_-]", "", name.casefold()) in NOBODY
 
 
-def tidy_patients(table: Table) -> Table:
+def tidy_patients(table: Dataset) -> Dataset:
     """Take patients that say nothing (see `is_nobody`) for unknown, and ``1.0`` for ``1``.
 
     Args:
@@ -134,7 +134,7 @@ def rule_of(patient: str) -> str:
     return name if name in NAMES else ""
 
 
-def recognise_patients(table: Table) -> Table:
+def recognise_patients(table: Dataset) -> Dataset:
     """Fill in the patients that no column gives, from file names, with a note of how many.
 
     A rule counts only for a label of which at least 95 % of the names without a patient fit it (at least 5, unless the
@@ -161,7 +161,7 @@ def recognise_patients(table: Table) -> Table:
     return replace(table, notes=(*table.notes, note))
 
 
-def _rules(table: Table) -> dict[str, Rule]:
+def _rules(table: Dataset) -> dict[str, Rule]:
     """The rule that the names of each label follow, where there is one."""
     if not table.values("patient_id")[""]:
         return {}

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.patients import in_words
 from hilum.errors import SplitError
 from hilum.text import printable
@@ -68,14 +68,14 @@ class Splits:
     notes: tuple[str, ...]
 
 
-def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | None = None) -> Splits:
+def assign_splits(table: Dataset, plan: SplitPlan, duplicates: Sequence[int] | None = None) -> Splits:
     """Give every image its split.
 
     Args:
         table: N rows.
         plan: Where each part comes from.
-        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if they
-            are known.
+        duplicates: One number a row, equal for duplicates, if they are known
+            (`hilum.auditing.near_duplicates.groups.find_groups`).
 
     Raises:
         SplitError: The plan names a split that is not there or takes one twice, a label has too few patients to
@@ -120,7 +120,7 @@ def assign_splits(table: Table, plan: SplitPlan, duplicates: Sequence[int] | Non
     return Splits(tuple(names), tuple(notes))
 
 
-def independent_groups(table: Table, duplicates: Sequence[int] | None = None) -> list[int]:
+def independent_groups(table: Dataset, duplicates: Sequence[int] | None = None) -> list[int]:
     """One number a row, equal where two images must not be on two sides: one patient, or one picture.
 
     Args:
@@ -130,7 +130,7 @@ def independent_groups(table: Table, duplicates: Sequence[int] | None = None) ->
     return joined(table.patients(), pictures(table, duplicates))
 
 
-def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]:
+def pictures(table: Dataset, duplicates: Sequence[int] | None = None) -> list[int]:
     """One number a row, equal where two images are the same picture.
 
     These have the same bytes, by the column ``sha256`` where it is filled, the same ``duplicate_group``, a column which
@@ -138,7 +138,7 @@ def pictures(table: Table, duplicates: Sequence[int] | None = None) -> list[int]
 
     Args:
         table: N rows.
-        duplicates: One number a row, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if
+        duplicates: One number a row, equal for duplicates (`hilum.auditing.near_duplicates.groups.find_groups`), if
             they are known.
     """
     same_bytes: list[str | int] = []
@@ -208,7 +208,7 @@ def counted(number: int, name: str) -> str:
     return f"{number:,} {name} is" if number == 1 else f"{number:,} {name}s are"
 
 
-def find_leakage(table: Table, sides: Sequence[str], duplicates: Sequence[int] | None = None) -> Leakage:
+def find_leakage(table: Dataset, sides: Sequence[str], duplicates: Sequence[int] | None = None) -> Leakage:
     """Find the patients and the pictures that lie on more than one side.
 
     Args:
@@ -239,7 +239,7 @@ def _torn(number: NDArray[np.intp], side: NDArray[np.intp], counts: NDArray[np.b
     return torn
 
 
-def _source(table: Table, role: str, plan: SplitPlan, notes: list[str]) -> str | None:
+def _source(table: Dataset, role: str, plan: SplitPlan, notes: list[str]) -> str | None:
     """The dataset's split that plays this role, if one does."""
     wanted: str = getattr(plan, role)
     if wanted in ("hold_out", "none"):
@@ -267,7 +267,7 @@ def _source(table: Table, role: str, plan: SplitPlan, notes: list[str]) -> str |
     return role
 
 
-def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str], groups: Sequence[int]) -> None:
+def _carve(table: Dataset, plan: SplitPlan, names: list[str], roles: Sequence[str], groups: Sequence[int]) -> None:
     """Move whole groups from train into the roles, label by label; `names` is changed in place.
 
     A group with several labels is dealt with its rarest one, which can least do without it.
@@ -299,7 +299,7 @@ def _carve(table: Table, plan: SplitPlan, names: list[str], roles: Sequence[str]
         names[i] = role_of.get(groups[i], "train")
 
 
-def _check(table: Table, names: Sequence[str]) -> list[str]:
+def _check(table: Dataset, names: Sequence[str]) -> list[str]:
     """Labels that cannot be learnt are an error; what merely weakens a conclusion is a note."""
     labels = defaultdict(set)
     for row, name in zip(table.rows, names, strict=True):

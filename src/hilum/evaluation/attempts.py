@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.earlier import claim_of_before, current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import UpperSide
@@ -104,7 +104,7 @@ class Reserved:
 
 def reserve(
     file: Path,
-    table: Table,
+    table: Dataset,
     claim: Claim,
     *,
     run: Path,

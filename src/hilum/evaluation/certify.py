@@ -10,7 +10,7 @@ import numpy as np
 
 from hilum import __version__
 from hilum.data.cache import Images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
 from hilum.decision.operating_point import members_of
@@ -67,7 +67,7 @@ class Certified:
 
 def certify(
     run: Run,
-    data: Path | Table | None = None,
+    data: Path | Dataset | None = None,
     *,
     false_negative_rate: float,
     confidence: float = 0.95,
@@ -226,7 +226,7 @@ def _unseen(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperatu
 
 
 def _check_enough(
-    table: Table,
+    table: Dataset,
     labels: Sequence[str],
     claim: Claim,
     confidence: float,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
-from hilum.data.dataset import Table, pack
+from hilum.data.dataset import Dataset, pack
 from hilum.data.label_names import spelling_key
 from hilum.data.labels import is_covid, is_healthy, last_component
 from hilum.data.options import ReadOptions
@@ -117,21 +117,21 @@ class EvaluationSet:
     split: str
     images: Images
     whole: Images | None
-    dataset: Table
+    dataset: Dataset
     root: Path
     own: bool
     unreadable: tuple[Unreadable, ...]
     notes: tuple[str, ...]
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Dataset:
         """The images with the further columns of their dataset."""
         return self.dataset.take(self.images.positions) if self.own else self.images.table
 
 
 def select_images(
     run: Run,
-    data: Path | Table | None,
+    data: Path | Dataset | None,
     split: str,
     progress: Progress,
     *,
@@ -162,7 +162,7 @@ def select_images(
     """
     if read is None and isinstance(data, Path) and str(data.resolve()) == run.environment.data.data_argument:
         read = run.read_options
-    table = data if isinstance(data, Table) else read_table(data, read) if data else run.table()
+    table = data if isinstance(data, Dataset) else read_table(data, read) if data else run.table()
     if not table.root.exists():
         msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
         raise RunError(msg, code="data-gone")
@@ -209,7 +209,7 @@ def select_images(
     )
 
 
-def _as_trained(run: Run, images: Images, table: Table, notes: list[str]) -> tuple[Images, Table]:
+def _as_trained(run: Run, images: Images, table: Dataset, notes: list[str]) -> tuple[Images, Dataset]:
     """The run's own data as they were split for it: labels and patients, too, which may be read otherwise today.
 
     Further columns are those that the data are given with; where these have none, those that the run keeps.
@@ -305,7 +305,7 @@ def _without_known(run: Run, images: Images, notes: list[str], progress: Progres
     return images.select(kept) if pictures else images
 
 
-def _check_split(part: Table, whole: Table, split: str) -> None:
+def _check_split(part: Dataset, whole: Dataset, split: str) -> None:
     if not len(part):
         there = [name for name in whole.splits if name != UNREADABLE]
         close = difflib.get_close_matches(split, there, n=1)
@@ -314,7 +314,7 @@ def _check_split(part: Table, whole: Table, split: str) -> None:
         raise SplitError(msg, code="no-such-split")
 
 
-def _check_labels(labels: Sequence[str], part: Table, split: str) -> None:
+def _check_labels(labels: Sequence[str], part: Dataset, split: str) -> None:
     unknown = sorted({row.label for row in part.rows} - set(labels))
     if unknown:
         msg = (
@@ -345,7 +345,7 @@ def run_images(
     return images, ""
 
 
-def digest_of(table: Table) -> str:
+def digest_of(table: Dataset) -> str:
     """SHA-256 of who is in a table: files, patients and labels, in no order."""
     lines = sorted(f"{row.sha256} {row.patient_id} {row.label}" for row in table.rows)
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -24,7 +24,7 @@ from hilum.stats.records import Record
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
-FILE = "comparison.json"
+FILE, PAGE_FILE = "comparison.json", "comparison.html"
 
 
 class ComparedRun(Record):
@@ -128,7 +128,7 @@ def compare(
     """
     progress = progress or Progress()
     if out:
-        check_folder(out, {FILE: COMPARISON, FILE.replace("json", "html"): PAGE})
+        check_folder(out, {FILE: COMPARISON, PAGE_FILE: PAGE})
     splits = split, second_split or split
     read = [_evaluated(run, name, progress) for run, name in zip((first, second), splits, strict=True)]
     one, two = align(read[0][0], read[1][0], names=(str(first.path), str(second.path)))
@@ -203,7 +203,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
         RunError: It cannot be written.
         UsageError: The folder holds files of other kinds.
     """
-    check_folder(folder, {FILE: COMPARISON, FILE.replace("json", "html"): PAGE})
+    check_folder(folder, {FILE: COMPARISON, PAGE_FILE: PAGE})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_json(folder / FILE, comparison.to_json())

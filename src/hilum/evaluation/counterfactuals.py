@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.audit.probe_features import BLACKED_OUT
+from hilum.auditing.probe_features import BLACKED_OUT
 from hilum.data.file_kinds import has_slow_header
 from hilum.data.grey_values import open_image
 from hilum.data.images import read_bytes, read_picture, read_radiograph

@@ -14,11 +14,11 @@ from scipy.special import stdtrit
 from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
-from hilum.audit.findings import KnownIssues
-from hilum.audit.near_duplicates.groups import find_groups
-from hilum.audit.preflight import cheap_checks
+from hilum.auditing.findings import KnownIssues
+from hilum.auditing.near_duplicates.groups import find_groups
+from hilum.auditing.preflight import cheap_checks
 from hilum.data.cache import open_images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
@@ -94,7 +94,7 @@ class CrossValidation(CrossValidationPlan):
 
 @series(WHAT)
 def crossval(
-    data: Path | Table,
+    data: Path | Dataset,
     out: Path,
     recipe: Recipe | None = None,
     *,
@@ -136,7 +136,7 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "hold_out", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
-    table = data if isinstance(data, Table) else read_table(data, read, progress)
+    table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)
     check_network(recipe, table.labels)
     notes = list(table.notes)
@@ -213,14 +213,16 @@ def crossval(
     return result
 
 
-def assign_folds(table: Table, folds: int, seed: int = 0, duplicates: Sequence[int] | None = None) -> NDArray[np.int64]:
+def assign_folds(
+    table: Dataset, folds: int, seed: int = 0, duplicates: Sequence[int] | None = None
+) -> NDArray[np.int64]:
     """The fold of every image.
 
     Args:
         table: Rows with ``patient_id`` and ``sha256`` where they are known.
         folds: How many.
         seed: Of the division.
-        duplicates: One number an image, equal for duplicates (`hilum.audit.near_duplicates.groups.find_groups`), if
+        duplicates: One number an image, equal for duplicates (`hilum.auditing.near_duplicates.groups.find_groups`), if
             they are known.
 
     Returns:
@@ -276,11 +278,11 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _divide(table: Table, tested: set[str]) -> Table:
+def _divide(table: Dataset, tested: set[str]) -> Dataset:
     return table.with_splits(["test" if row.path in tested else "train" for row in table.rows])
 
 
-def _fold(table: Table, folder: Path, recipe: Recipe, progress: Progress) -> Evaluation:
+def _fold(table: Dataset, folder: Path, recipe: Recipe, progress: Progress) -> Evaluation:
     progress.line(f"{folder.name}: {sum(row.split == 'test' for row in table.rows)} images are tested")
     run = train_member(table, folder, recipe, progress)
     return evaluate(run, table, progress=progress)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.decision.ood import OODScores
 from hilum.decision.operating_point import OperatingPoint
@@ -98,7 +98,7 @@ class _Decided:
 
 def evaluate(
     run: Run,
-    data: Path | Table | None = None,
+    data: Path | Dataset | None = None,
     *,
     split: str = "test",
     out: Path | None = None,

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hilum.data.cache import Images, open_images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.preprocessing import Preprocessing
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ModelFileError, SplitError
@@ -150,7 +150,7 @@ def _faults(error: ValidationError) -> str:
 
 def predict_external(
     model: ExternalModel,
-    table: Table,
+    table: Dataset,
     *,
     split: str = "test",
     mapping: Mapping[str, str] | None = None,

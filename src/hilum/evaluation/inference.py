@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hilum.audit.checks.label_issues import OutOfSample
+from hilum.auditing.checks.label_issues import OutOfSample
 from hilum.data.cache import Images, open_images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import CheckpointError, RunError
 from hilum.evaluation.predictions import read_predictions
@@ -142,7 +142,7 @@ BETTER = (
 )
 
 
-def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Table], OutOfSample]:
+def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Dataset], OutOfSample]:
     """Open what is to judge a dataset; the work is done when the result is called.
 
     Args:
@@ -169,7 +169,7 @@ def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Tabl
     return lambda table: _of_run(run, table, progress)
 
 
-def _of_run(run: Run, table: Table, progress: Progress) -> OutOfSample:
+def _of_run(run: Run, table: Dataset, progress: Progress) -> OutOfSample:
     """Judge whatever the run was not trained on, by content; patients that it was trained on are passed over, too."""
     trained = [row for row in run.rows if row.split == "train"]
     contents = {row.sha256 for row in trained}
@@ -194,7 +194,7 @@ def _of_run(run: Run, table: Table, progress: Progress) -> OutOfSample:
     return OutOfSample(run.labels, np.array(unseen, np.int64), probabilities, str(run.path), how, BETTER)
 
 
-def _of_folds(folder: Path, table: Table) -> OutOfSample:
+def _of_folds(folder: Path, table: Dataset) -> OutOfSample:
     """What the fold that had not seen an image said of it, by content: files may have moved or got other labels."""
     predictions = read_predictions(folder / "predictions.csv")
     content = {row.path: row.sha256 for row in open_run(folder / "fold-1").rows}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hilum.audit.near_duplicates.groups import Thumbnails, find_known
+from hilum.auditing.near_duplicates.groups import Thumbnails, find_known
 from hilum.data.cache import Images, thumbnails_of
-from hilum.data.dataset import Table, owner
+from hilum.data.dataset import Dataset, owner
 from hilum.progress import Progress
 from hilum.stats.calibration import for_temperature
 from hilum.training.run import Run
@@ -46,7 +46,7 @@ class Seen:
         return f"{self.path} {verb} the same {self.same} as {self.twin}, which the run was {SEEN_AS[self.role]}"
 
 
-def find_seen(run: Run, table: Table, *, temperature: bool) -> list[Seen]:
+def find_seen(run: Run, table: Dataset, *, temperature: bool) -> list[Seen]:
     """Images whose content or patient the run was trained on, chosen by, or, if so said, calibrated on.
 
     Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import Table, owner
+from hilum.data.dataset import Dataset, owner
 from hilum.data.frames import to_pandas
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import RunError
@@ -48,7 +48,7 @@ class Predictions:
     probabilities: NDArray[np.float64]
 
     @classmethod
-    def of(cls, table: Table, labels: Sequence[str], probabilities: NDArray[np.float64]) -> Predictions:
+    def of(cls, table: Dataset, labels: Sequence[str], probabilities: NDArray[np.float64]) -> Predictions:
         """What was predicted of a table's images.
 
         Args:

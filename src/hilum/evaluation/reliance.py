@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import ImageError
 from hilum.evaluation.counterfactuals import BLACKOUTS, SWAPS, Pixels, Source, read_source
@@ -69,7 +69,7 @@ class _Pile:
         if not self.waiting:
             return
         pixels = np.stack(self.waiting)
-        table = Table(self.run.path, [Row(f"counterfactual {n}", self.labels[0]) for n in range(len(pixels))])
+        table = Dataset(self.run.path, [Row(f"counterfactual {n}", self.labels[0]) for n in range(len(pixels))])
         images = Images(table, pixels, np.arange(len(pixels)), (), "", np.zeros((0, 64, 64), np.uint8))
         self.done.append(predict(self.run, images, self.labels, progress=self.progress))
         self.waiting = []
@@ -83,7 +83,7 @@ class _Pile:
 
 def measure_reliance(
     run: Run,
-    table: Table,
+    table: Dataset,
     labels: Sequence[str],
     *,
     positive_label: str | None = None,
@@ -172,7 +172,7 @@ def _most(labels: int) -> int:
     return max(LEAST, min(MOST, BLOCKS // labels))
 
 
-def _blocks(table: Table, label: str, most: int) -> list[list[list[Row]]]:
+def _blocks(table: Dataset, label: str, most: int) -> list[list[list[Row]]]:
     """Blocks of four patients by lot, two with the label and two without, with at most two images each."""
     sides: tuple[dict[str, list[Row]], dict[str, list[Row]]] = (defaultdict(list), defaultdict(list))
     for row, patient in zip(table.rows, table.patients(), strict=True):

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, TypeAdapter, model_validator
 
-from hilum.audit.findings import KnownIssues
+from hilum.auditing.findings import KnownIssues
 from hilum.documents import Document
 from hilum.evaluation.triage_schema import Abstention, Certificate, CertificateCheck, DecisionCurve
 from hilum.stats.records import (

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.checks.shortcuts import FEWEST
-from hilum.audit.probe_classifier import fit_boosting, fit_linear, fit_scores, fit_trees
-from hilum.audit.probe_features import THUMBNAIL, Probe, probes
-from hilum.audit.scan import scan
-from hilum.data.dataset import Row, Table, owner, pack
+from hilum.auditing.checks.shortcuts import FEWEST
+from hilum.auditing.probe_classifier import fit_boosting, fit_linear, fit_scores, fit_trees
+from hilum.auditing.probe_features import THUMBNAIL, Probe, probes
+from hilum.auditing.scan import scan
+from hilum.data.dataset import Dataset, Row, owner, pack
 from hilum.data.splits import PatientSample
 from hilum.errors import HilumError
 from hilum.evaluation.predictions import Predictions
@@ -213,7 +213,7 @@ class Evidence:
 
 
 def shortcut_baselines(
-    predictions: Predictions, tested: Table, trained: Table, *, progress: Progress | None = None
+    predictions: Predictions, tested: Dataset, trained: Dataset, *, progress: Progress | None = None
 ) -> tuple[Shortcuts, Scores | None]:
     """Compare a run's predictions with shortcut baselines that were fitted to its training images.
 
@@ -240,7 +240,7 @@ def shortcut_baselines(
 
 
 def gather_evidence(
-    predictions: Predictions, tested: Table, trained: Table, *, progress: Progress | None = None
+    predictions: Predictions, tested: Dataset, trained: Dataset, *, progress: Progress | None = None
 ) -> Evidence | str:
     """Look at training and test images with every probe; arguments as of `shortcut_baselines`.
 
@@ -266,7 +266,7 @@ def gather_evidence(
     return Evidence(predictions, probes(seen)[0], train, scored, truth)
 
 
-def _fitted_and_asked(predictions: Predictions, tested: Table, trained: Table) -> Table:
+def _fitted_and_asked(predictions: Predictions, tested: Dataset, trained: Dataset) -> Dataset:
     """Training images of a run, and those of the predictions, in one table, under whole paths."""
     lot = PatientSample.of(
         ((row.label, owner(row.patient_id, row.path)) for row in trained.rows if row.split == "train"),
@@ -285,7 +285,7 @@ def _fitted_and_asked(predictions: Predictions, tested: Table, trained: Table) -
     wanted = set(predictions.paths)
     fitted = (placed(trained.root, "train", row) for row in drawn)
     asked = (placed(tested.root, "asked", row) for row in tested.rows if row.path in wanted)
-    return Table(tested.root, pack(chain(fitted, asked)))
+    return Dataset(tested.root, pack(chain(fitted, asked)))
 
 
 def baselines(evidence: Evidence) -> Iterator[Baseline]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.probe_features import NAMES_AN_IMAGE, NAMES_THE_LABEL
+from hilum.auditing.probe_features import NAMES_AN_IMAGE, NAMES_THE_LABEL
 from hilum.data.confounding import confounded_labels
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.labels import is_covid
 from hilum.data.splits import GROUP_COLUMN
 from hilum.evaluation.predictions import Predictions
@@ -241,7 +241,7 @@ def in_order(value: str) -> tuple[bool, bool, float, str]:
     return value == UNKNOWN, value == OTHERS, float(head[0]) if head else float("inf"), value
 
 
-def table_facts(table: Table) -> TableFacts:
+def table_facts(table: Dataset) -> TableFacts:
     """What the table says of source, date, licence, age, sex, view, and the making of labels.
 
     Returns:
@@ -275,7 +275,7 @@ def table_facts(table: Table) -> TableFacts:
     )
 
 
-def _impossible(table: Table, column: str | None) -> list[str]:
+def _impossible(table: Dataset, column: str | None) -> list[str]:
     """COVID-19 before there was any."""
     if column is None:
         return []

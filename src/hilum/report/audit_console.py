@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 
-from hilum.audit.checks.shortcuts import ProbedLabels
-from hilum.audit.findings import ORDER, AuditReport, Finding
+from hilum.auditing.checks.shortcuts import ProbedLabels
+from hilum.auditing.findings import ORDER, AuditReport, Finding
 from hilum.text import escape, printable
 
 COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}

@@ -17,15 +17,15 @@ from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from hilum.audit.audit import Audit
-from hilum.audit.checks.composition import PatientExamples, UnreadablePaths
-from hilum.audit.checks.duplicates import WORDS, CopiesFound, Pair
-from hilum.audit.checks.public_sets import ImpossibleLabel, SetRecognised
-from hilum.audit.checks.shortcuts import ProbedLabels
-from hilum.audit.checks.sources import SourcesApart, SourceTable
-from hilum.audit.findings import MISLEADS, ORDER, AuditReport, Finding, Severity, ShortcutProbe
-from hilum.audit.probe_features import BYTES, COLUMN
-from hilum.audit.scan import Container
+from hilum.auditing.audit import Audit
+from hilum.auditing.checks.composition import PatientExamples, UnreadablePaths
+from hilum.auditing.checks.duplicates import WORDS, CopiesFound, Pair
+from hilum.auditing.checks.public_sets import ImpossibleLabel, SetRecognised
+from hilum.auditing.checks.shortcuts import ProbedLabels
+from hilum.auditing.checks.sources import SourcesApart, SourceTable
+from hilum.auditing.findings import MISLEADS, ORDER, AuditReport, Finding, Severity, ShortcutProbe
+from hilum.auditing.probe_features import BYTES, COLUMN
+from hilum.auditing.scan import Container
 from hilum.report import figures
 from hilum.report.audit_console import grouped, of_patients, summary
 from hilum.report.figures import MUTED, PLAIN, STYLE, interval_dot, nudge, shown, svg
@@ -272,17 +272,17 @@ class ShownPair:
     labels: bool
 
 
-def write_audit_page(folder: Path, audit: Audit) -> Path:
+def write_audit_page(file: Path, audit: Audit) -> Path:
     """Write the page of an audit.
 
     Args:
-        folder: Exists; where ``audit.json`` lies.
+        file: Is written, or written over; usually ``audit.html`` beside ``audit.json``.
         audit: What was found.
 
     Returns:
-        The file that was written, ``audit.html``. The same audit gives the same bytes.
+        The file. The same audit gives the same bytes.
     """
-    return write_page(folder / "audit.html", "audit.html.j2", page_content(audit))
+    return write_page(file, "audit.html.j2", page_content(audit))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hilum.audit.findings import AuditReport, KnownIssues
+from hilum.auditing.findings import AuditReport, KnownIssues
 from hilum.data.dataset import Row
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED

@@ -212,20 +212,20 @@ class RuleEffect:
     measures: list[MeasureRow]
 
 
-def write_comparison_page(folder: Path, comparison: Comparison) -> Path:
+def write_comparison_page(file: Path, comparison: Comparison) -> Path:
     """Write the page of a comparison.
 
     Args:
-        folder: Exists; usually where ``comparison.json`` lies.
+        file: Is written, or written over; usually ``comparison.html`` beside ``comparison.json``.
         comparison: Two runs.
 
     Returns:
-        The file that was written, ``comparison.html``. The same comparison gives the same bytes.
+        The file. The same comparison gives the same bytes.
     """
     first, second = comparison.runs
     effects = zip(comparison.runs, comparison.rule_effect or (), strict=False)
     return write_page(
-        folder / "comparison.html",
+        file,
         "comparison.html.j2",
         {
             "comparison": comparison,

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.audit.findings import KnownIssues, said_briefly
+from hilum.auditing.findings import KnownIssues, said_briefly
 from hilum.data.labels import last_component
 from hilum.data.patients import in_words
 from hilum.evaluation.certificate_check import verdict_of

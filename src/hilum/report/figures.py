@@ -99,9 +99,8 @@ def shown(text: str, longest: int = 30) -> str:
 
 def on_paper(figure: Figure) -> Figure:
     """A figure of a page as a program or a notebook shows it: on white, whatever lies behind."""
-    import matplotlib.pyplot as plt  # tells a notebook how to show figures
+    import matplotlib.pyplot  # noqa: F401 - tells a notebook how to show figures
 
-    del plt
     figure.set_facecolor("white")
     return figure
 

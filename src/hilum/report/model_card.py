@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hilum.audit.findings import Statement, said_briefly
+from hilum.auditing.findings import Statement, said_briefly
 from hilum.data.labels import last_component
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.shortcut_baselines import lead_rows

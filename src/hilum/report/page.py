@@ -13,7 +13,7 @@ from pathlib import Path
 from markupsafe import Markup
 from pydantic import ValidationError
 
-from hilum.audit.findings import AuditReport, KnownIssues, UnreadableFile
+from hilum.auditing.findings import AuditReport, KnownIssues, UnreadableFile
 from hilum.data.dataset import Row
 from hilum.data.labels import order_labels
 from hilum.data.patients import in_words

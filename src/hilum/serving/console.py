@@ -130,12 +130,14 @@ def answer_lines(summary: Summary) -> RenderableType:
 
 
 def closing(model_file: ModelFile, *, of_study: bool = False) -> list[RenderableType]:
-    """What the decisions mean, and of which model they are."""
+    """What is wrong with the training data, what the decisions mean, and of which model they are."""
     from rich.text import Text
 
     words = legend(model_file, of_study=of_study)
     model = f"Model: {printable(model_file.name)} ({model_file.sha256[:12]}). Not for diagnosis."
+    errors = [Text(f"ERROR in the training data: {printable(said)}", "bold red") for said in model_file.data_errors]
     return [
+        *errors,
         pairs_of((Text(kind, STYLE[kind]), Text(printable(text), "dim")) for kind, text in words),
         Text(model, "dim"),
     ]

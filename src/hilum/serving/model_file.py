@@ -18,7 +18,7 @@ from hilum.decision.operating_point import OperatingPoint
 from hilum.earlier import current
 from hilum.errors import ModelFileError
 from hilum.files import TooLargeError, read_whole
-from hilum.serving.metadata import Metadata
+from hilum.serving.metadata import LONGEST, Metadata
 from hilum.serving.onnx_file import GraphError, check_graph, read_metadata
 from hilum.text import printable
 
@@ -101,6 +101,15 @@ class ModelFile:
         threshold = self.point.threshold if self.point else 1.0
         decimals = 1 if threshold >= 0.1 else 2 if threshold >= 0.01 else 3
         return f"{100 * probability:.{decimals}f} %"
+
+    @cached_property
+    def data_errors(self) -> tuple[str, ...]:
+        """Errors that the audit found in the training data: what rests on these data is wrong or misleads."""
+        found: Any = self.facts
+        for key in ("provenance", "data", "findings"):
+            found = found.get(key) if isinstance(found, dict) else None
+        findings = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        return tuple(str(one.get("message", ""))[:LONGEST] for one in findings if one.get("severity") == "error")
 
     @property
     def positive_label(self) -> str | None:

@@ -48,7 +48,7 @@ def read_metadata(content: bytes, name: str) -> dict[str, Any]:
         ValueError,
         RecursionError,
         MemoryError,
-    ):  # written by something else than `hilum.export.graph.with_metadata`
+    ):  # written by something else than `hilum.exporting.graph.with_metadata`
         found = None
     if not isinstance(found, dict):
         msg = f"{name}: a model file whose metadata are no JSON object. Export it anew."

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import hilum
-from hilum.audit.findings import KnownIssues, UnreadableFile
+from hilum.auditing.findings import KnownIssues, UnreadableFile
 from hilum.data.options import ReadOptions
 from hilum.data.process_pool import processor_name
 from hilum.stats.records import Record
@@ -23,7 +23,7 @@ class TrainingData(Record):
         read: How it was read; runs of versions before knew no patients from file names.
         root: The folder below which its images lie.
         digest: Of the images and labels; empty until the splits are decided.
-        key: By which an audit of the same files is found (`hilum.audit.findings.dataset_key`).
+        key: By which an audit of the same files is found (`hilum.auditing.findings.dataset_key`).
         n_images: Files, unreadable ones included.
         patients_known: Whether every image's patient is known.
         with_patient: Images whose patient is known.

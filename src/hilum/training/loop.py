@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from hilum.data.cache import Images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.errors import DivergenceError, RecipeError, SplitError
 from hilum.progress import Advance, Progress
 from hilum.training.batches import Batches
@@ -281,7 +281,7 @@ def fit(
     )
 
 
-def check_before(recipe: Recipe, table: Table, labels: Sequence[str]) -> None:
+def check_before(recipe: Recipe, table: Dataset, labels: Sequence[str]) -> None:
     """Find what would prevent a training, before a run folder is made for it.
 
     Raises:

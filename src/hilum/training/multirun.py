@@ -12,7 +12,7 @@ from typing import Annotated, ParamSpec, TypeVar
 
 from pydantic import PlainSerializer
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.documents import Document
 from hilum.errors import RecipeError, RunError
 from hilum.files import save_json
@@ -95,7 +95,7 @@ def begin_series(out: Path, plan: Document, what: str, *, resume: bool) -> None:
         raise RecipeError(msg, code="other-choices", path=out)
 
 
-def identity(table: Table) -> str:
+def identity(table: Dataset) -> str:
     """A hash of everything that decides about splits and folds: files, labels, patients, sources, groups.
 
     Args:
@@ -108,7 +108,7 @@ def identity(table: Table) -> str:
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def train_member(data: Path | Table, folder: Path, recipe: Recipe, progress: Progress) -> Run:
+def train_member(data: Path | Dataset, folder: Path, recipe: Recipe, progress: Progress) -> Run:
     """Train one run of a series: from the beginning, from where it was interrupted, or not at all if it is finished.
 
     Raises:

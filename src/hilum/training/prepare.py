@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hilum.audit.checks.public_sets import findings as public_set_findings
-from hilum.audit.checks.sources import findings as source_findings
-from hilum.audit.findings import (
+from hilum.auditing.checks.public_sets import findings as public_set_findings
+from hilum.auditing.checks.sources import findings as source_findings
+from hilum.auditing.findings import (
     Finding,
     KnownIssues,
     RememberedAudit,
@@ -18,10 +18,10 @@ from hilum.audit.findings import (
     said_briefly,
     worst_first,
 )
-from hilum.audit.near_duplicates.groups import find_groups
-from hilum.audit.preflight import Checked, cheap_checks
+from hilum.auditing.near_duplicates.groups import find_groups
+from hilum.auditing.preflight import Checked, cheap_checks
 from hilum.data.cache import Images, open_images
-from hilum.data.dataset import Table, pack
+from hilum.data.dataset import Dataset, pack
 from hilum.data.splits import assign_splits
 from hilum.progress import Progress
 from hilum.training.recipe import Recipe
@@ -100,7 +100,7 @@ def _counted(audit: RememberedAudit) -> Counter[tuple[str, str]]:
     return +Counter({(part, label): number for part, labels in counts for label, number in labels.items()})
 
 
-def _at_once(table: Table, checked: Checked) -> list[Finding]:
+def _at_once(table: Dataset, checked: Checked) -> list[Finding]:
     """What an audit would say of sources, found by the column, or else by a sample of the images."""
     sample, matches = table.take(checked.compared), checked.matches
     by_column = source_findings(table)
@@ -115,8 +115,8 @@ def _at_once(table: Table, checked: Checked) -> list[Finding]:
 
 
 def prepare(
-    table: Table, recipe: Recipe, progress: Progress, *, check: bool = True
-) -> tuple[Images, Table, list[str], KnownIssues | None]:
+    table: Dataset, recipe: Recipe, progress: Progress, *, check: bool = True
+) -> tuple[Images, Dataset, list[str], KnownIssues | None]:
     """Decode a table and give every image its split.
 
     Returns:

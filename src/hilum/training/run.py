@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hilum.data.dataset import Row, Table, pack, read_csv, write_csv
+from hilum.data.dataset import Dataset, Row, pack, read_csv, write_csv
 from hilum.data.labels import default_positive, is_healthy, last_component
 from hilum.data.options import ReadOptions
 from hilum.earlier import KEYS, current
@@ -142,14 +142,14 @@ class Run:
             msg = f"{self.path / SPLIT}: cannot be read ({error}). Train again."
             raise RunError(msg) from error
 
-    def table(self, root: Path | None = None) -> Table:
+    def table(self, root: Path | None = None) -> Dataset:
         """The dataset as it was split for this run, to be hashed anew.
 
         Args:
             root: Folder in which it lies now, if it has moved.
         """
         rows = (replace(row, sha256="") for row in self.rows)
-        return Table(root or Path(self.environment.data.root), pack(rows))
+        return Dataset(root or Path(self.environment.data.root), pack(rows))
 
     def history(self) -> list[dict[str, float]]:
         """One row a validation.
@@ -199,7 +199,7 @@ class Run:
         """Write ``recipe.toml``: with it a run has begun."""
         save_text(self.path / RECIPE, recipe.to_toml())
 
-    def write_table(self, table: Table) -> None:
+    def write_table(self, table: Dataset) -> None:
         """Write ``split.csv``, with every column."""
         write_csv(self.path / SPLIT, table.rows)
         self._forget("_split", "labels")

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils import data as torch_data
 
 from hilum.data.cache import Images, open_images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.frames import to_pandas
 from hilum.data.preprocessing import Preprocessing
 from hilum.progress import Progress
@@ -28,7 +28,7 @@ class Sample(TypedDict):
     idx: int
 
 
-class RadiographDataset(Dataset[Sample]):
+class RadiographDataset(torch_data.Dataset[Sample]):
     """The readable radiographs of a dataset, decoded once and kept in the cache.
 
     Args:
@@ -48,7 +48,7 @@ class RadiographDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        data: Table,
+        data: Dataset,
         preprocessing: Preprocessing | None = None,
         *,
         value_range: tuple[float, float] = (0.0, 1.0),

@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer
 
 from hilum import __version__
-from hilum.audit.near_duplicates.groups import find_groups
-from hilum.audit.preflight import cheap_checks
+from hilum.auditing.near_duplicates.groups import find_groups
+from hilum.auditing.preflight import cheap_checks
 from hilum.data.cache import open_images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
@@ -210,7 +210,7 @@ class Sweep(SweepPlan):
 
 @series(WHAT)
 def sweep(
-    data: Path | Table,
+    data: Path | Dataset,
     out: Path,
     settings: Sequence[str],
     *,
@@ -254,7 +254,7 @@ def sweep(
     combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
     recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
     criterion = monitor or _criterion(recipes)
-    table = data if isinstance(data, Table) else read_table(data, read, progress)
+    table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)
     for of_trial in recipes:
         check_network(of_trial, table.labels)
@@ -303,7 +303,7 @@ def sweep(
     return result
 
 
-def _run_trial(data: Table, trials: Path, recipe: Recipe, trial: Trial, progress: Progress) -> Trial:
+def _run_trial(data: Dataset, trials: Path, recipe: Recipe, trial: Trial, progress: Progress) -> Trial:
     folder = trials / trial.name
     try:
         train_member(data, folder, recipe, progress)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hilum.audit.findings import KnownIssues, UnreadableFile, dataset_key
+from hilum.auditing.findings import KnownIssues, UnreadableFile, dataset_key
 from hilum.data.cache import Images, open_images
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
 from hilum.data.options import ReadOptions
@@ -38,7 +38,7 @@ from hilum.training.run import (
 
 
 def train(
-    data: Path | Table,
+    data: Path | Dataset,
     out: Path,
     recipe: Recipe | None = None,
     *,
@@ -85,7 +85,7 @@ def train(
 
 
 def _train(
-    data: Path | Table,
+    data: Path | Dataset,
     out: Path,
     recipe: Recipe | None,
     *,
@@ -110,7 +110,7 @@ def _train(
     # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
     decided = resume and run.environment.data.digest
     try:
-        table = data if isinstance(data, Table) else read_table(data, read, progress)
+        table = data if isinstance(data, Dataset) else read_table(data, read, progress)
         check_one_finding(table)
         findings: KnownIssues | None = None
         if decided:
@@ -166,7 +166,7 @@ def _train(
     return run
 
 
-def _as_begun(run: Run, table: Table, progress: Progress) -> tuple[Images, list[str]]:
+def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, list[str]]:
     """The images of a training that was begun, perhaps by another version, with the splits and remarks that it has.
 
     Raises:
@@ -211,9 +211,9 @@ def _interrupted_at_once(out: Path) -> bool:
     return out.is_dir() and (not contents(out) or _only_begun(out))
 
 
-def _begin(run: Run, recipe: Recipe, data: Path | Table, read: ReadOptions | None, loggers: Sequence[str]) -> None:
+def _begin(run: Run, recipe: Recipe, data: Path | Dataset, read: ReadOptions | None, loggers: Sequence[str]) -> None:
     """Write down all that is given before any work, so that a training goes on whenever it was interrupted."""
-    if isinstance(data, Table):
+    if isinstance(data, Dataset):
         given, read = data.given or data.root, data.options
     else:
         given, read = data, read or ReadOptions()
@@ -241,7 +241,7 @@ def _check_begun(out: Path, recipe: Recipe | None) -> None:
         raise RecipeError(msg, code="other-choices", path=out)
 
 
-def check_training(table: Table, recipe: Recipe) -> tuple[str, ...]:
+def check_training(table: Dataset, recipe: Recipe) -> tuple[str, ...]:
     """Find what would prevent a training, before anything is made for it.
 
     Args:

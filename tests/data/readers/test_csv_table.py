@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hilum.data import dataset as packing
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
@@ -497,7 +497,7 @@ def test_names_that_are_not_utf8_on_the_disk_or_in_the_table(write):
     table = read_table(root)
     assert all(table.file(row).exists() for row in table.rows)
     assert [row.label for row in table.rows] == ["Entzündung", "y"]
-    assert isinstance(table, Table)
+    assert isinstance(table, Dataset)
 
 
 def test_slashes_of_windows(write):

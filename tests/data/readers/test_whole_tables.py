@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from hilum.audit.clean import Fixed, check_fixed, write_fixed
-from hilum.data.dataset import Row, Table
+from hilum.auditing.clean import Fixed, check_fixed, write_fixed
+from hilum.data.dataset import Dataset, Row
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 from hilum.phantoms import write_phantoms
@@ -25,7 +25,7 @@ def mended(tmp_path):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
         rows.append(Row(path, LABELS[number % 2], "train", f"p{number // 2:05d}", "phantom"))
-    write_fixed(Fixed(Table(tmp_path, tuple(rows)), ("left out x.png: cannot be read",)), tmp_path / "mended.csv")
+    write_fixed(Fixed(Dataset(tmp_path, tuple(rows)), ("left out x.png: cannot be read",)), tmp_path / "mended.csv")
     return tmp_path / "mended.csv"
 
 
@@ -125,7 +125,7 @@ def test_no_spreadsheet_runs_a_cell_and_hilum_reads_what_was_meant(tmp_path):
         name = f"=cmd({number}).png"
         (tmp_path / name).touch()
         rows.append(Row(name, ("@normal", "covid")[number % 2], "train", f"-p{number}", "+1"))
-    write_fixed(Fixed(Table(tmp_path, tuple(rows)), ()), tmp_path / "m.csv")
+    write_fixed(Fixed(Dataset(tmp_path, tuple(rows)), ()), tmp_path / "m.csv")
     with (tmp_path / "m.csv").open(newline="") as file:
         cells = [text for row in csv.reader(file) for text in row]
     assert not [text for text in cells if text[:1] in {"=", "+", "-", "@"}]

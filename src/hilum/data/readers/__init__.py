@@ -1,1 +1,1 @@
-"""How a Table is read, whichever way a dataset is laid out: one file a layout."""
+"""How a `Dataset` is read, whichever way a dataset is laid out: one file a layout."""

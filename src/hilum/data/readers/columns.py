@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.label_names import says_nothing
 from hilum.data.labels import words_of
 from hilum.data.options import ReadOptions
@@ -256,7 +256,7 @@ def _check_alike(table: TextTable, columns: Mapping[int, Mapping[str, str]]) -> 
             raise TableError(msg, code="contradicting-splits", path=table.path)
 
 
-def with_splits_of_paths(table: Table, name: str) -> Table:
+def with_splits_of_paths(table: Dataset, name: str) -> Dataset:
     """Take the splits from the folders in the paths, where no cell names one: ``train/1.png`` and ``test/2.png``.
 
     Folders that all paths share say nothing. What is left counts where it names at least two splits.

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hilum.data.dataset import NOTHING, Row, Table, pack
+from hilum.data.dataset import NOTHING, Dataset, Row, pack
 from hilum.data.label_names import says_nothing, spelling_key
 from hilum.data.labels import last_component
 from hilum.data.options import ReadOptions
@@ -37,7 +37,7 @@ FIRST, EVERY = 200, 500  # rows whose files are looked for before anything is se
 MOST = 2_000_000  # files looked through
 
 
-def find_files(table: Table) -> Table:
+def find_files(table: Dataset) -> Dataset:
     """Find files that a table names without their folder or ending, or from another folder than its own.
 
     Nothing is searched where the files of the first 200 rows and of every 500th lie where the table says. Otherwise
@@ -143,7 +143,7 @@ def _places(path: str, names: Mapping[str, list[str]]) -> list[str]:
 SHOWN = 3
 
 
-def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | None = None) -> Table:
+def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | None = None) -> Dataset:
     """Read a table with a column of image paths and one of labels, optionally of splits, patients and sources.
 
     Columns are recognised by their names, or are those that the options say. Other columns are kept in `Row.extra`.
@@ -166,7 +166,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | 
     written_by_hilum = check_whole(text, columns.place["path"])
     root = root or path.parent
     reading = _Reading(text, columns, root)
-    table = Table(root, pack(reading.rows()), columns=text.header)
+    table = Dataset(root, pack(reading.rows()), columns=text.header)
     table = as_meant(table) if written_by_hilum else table
     if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
@@ -316,7 +316,7 @@ def _as_windows(text: str) -> str:
         return raw.decode("latin-1")
 
 
-def _each_once(path: Path, table: Table, lines: Sequence[int]) -> Table:
+def _each_once(path: Path, table: Dataset, lines: Sequence[int]) -> Dataset:
     """The rows without repetitions: by hashes first, since of millions of rows not every path is to be kept.
 
     Raises:

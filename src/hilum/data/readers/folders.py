@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from hilum.data.dataset import Row, Table
+from hilum.data.dataset import Dataset, Row
 from hilum.data.labels import word_set, words_of
 from hilum.data.readers.folder_kinds import looks_like_masks, without_companions
 from hilum.data.readers.layout import Place, places_of
@@ -27,7 +27,7 @@ WEIGHTS = word_set("model models weight weights checkpoint checkpoints trained s
 UNNAMED = frozenset({"readme", "license", "licence", "copying", "changelog", "makefile", "authors", "citation"})
 
 
-def read_folders(root: Path) -> Table:
+def read_folders(root: Path) -> Dataset:
     """Read class folders.
 
     The label is the folder path without the folders of splits (by their names, see
@@ -61,7 +61,7 @@ def read_folders(root: Path) -> Table:
     if stray:
         count, first = sum(len(folder.images) for folder in stray), f"{stray[0].path}/{stray[0].images[0]}".lstrip("/")
         notes.append(f"left out {count} images that lie in no class folder (first: {printable(first)})")
-    return Table(root=root, rows=tuple(rows), notes=tuple(notes))
+    return Dataset(root=root, rows=tuple(rows), notes=tuple(notes))
 
 
 def _no_images(root: Path, listed: Sequence[Folder]) -> TableError:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from hilum.data.dataset import Row, Table, pack
+from hilum.data.dataset import Dataset, Row, pack
 from hilum.data.dicom_header import LATERAL
 from hilum.data.frames import Frame, write_frame
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, is_dicom
@@ -30,7 +30,7 @@ SAMPLE = 32  # files that are opened although their names say that they are imag
 COLUMNS = ("view", "age", "sex")
 
 
-def with_headers(table: Table, progress: Progress | None = None, *, patients: bool = True) -> Table:
+def with_headers(table: Dataset, progress: Progress | None = None, *, patients: bool = True) -> Dataset:
     """Fill in what the headers of a table's DICOM files state, where the table does not state it.
 
     Patients become pseudonyms (see `hilum.data.dicom_header.facts`), or what the table calls them on other rows where
@@ -80,7 +80,7 @@ def with_headers(table: Table, progress: Progress | None = None, *, patients: bo
     return replace(table, rows=pack(_filled(table, found, people)), notes=(*table.notes, *notes))
 
 
-def _objects(table: Table) -> list[int]:
+def _objects(table: Dataset) -> list[int]:
     """Positions of the rows whose files are DICOM."""
     found, images = [], []
     for number, row in enumerate(table.rows):
@@ -95,7 +95,7 @@ def _objects(table: Table) -> list[int]:
     return sorted(found)
 
 
-def _people(table: Table, found: Mapping[int, Mapping[str, str]]) -> tuple[dict[int, str], list[str]]:
+def _people(table: Dataset, found: Mapping[int, Mapping[str, str]]) -> tuple[dict[int, str], list[str]]:
     """Patients of rows that name none, by position, and notes of where they are from."""
     told = {number: facts["patient_id"] for number, facts in found.items() if "patient_id" in facts}
     rows = {number: table.rows[number] for number in told}
@@ -117,7 +117,7 @@ def _people(table: Table, found: Mapping[int, Mapping[str, str]]) -> tuple[dict[
     return people, [f"{took}; --patients none switches this off"]
 
 
-def _filled(table: Table, found: Mapping[int, Mapping[str, str]], people: Mapping[int, str]) -> Iterator[Row]:
+def _filled(table: Dataset, found: Mapping[int, Mapping[str, str]], people: Mapping[int, str]) -> Iterator[Row]:
     stated = {name.lower() for row in table.rows for name in row.extra}
     for number, row in enumerate(table.rows):
         facts = found.get(number)
@@ -133,7 +133,7 @@ ENDINGS = (".csv", ".tsv")
 SHOWN = 5
 
 
-def read_table(data: Path, options: ReadOptions | None = None, progress: Progress | None = None) -> Table:
+def read_table(data: Path, options: ReadOptions | None = None, progress: Progress | None = None) -> Dataset:
     """Read a dataset, whichever way it is laid out.
 
     Labels are brought to one spelling each, images without a label are left out, and patients whom no column names are
@@ -164,7 +164,7 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
         raise TableError(msg, code="table-in-folder", path=data) from error
 
 
-def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
+def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Dataset:
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
         raise TableError(msg, code="missing", path=data)
@@ -172,7 +172,7 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Table:
     return replace(_finished(table, data, options, progress), given=data, options=options)
 
 
-def read_frame(frame: Frame, options: ReadOptions | None = None, progress: Progress | None = None) -> Table:
+def read_frame(frame: Frame, options: ReadOptions | None = None, progress: Progress | None = None) -> Dataset:
     """Read a dataset from a data frame, with the columns that a CSV table would have.
 
     Args:
@@ -196,7 +196,7 @@ def read_frame(frame: Frame, options: ReadOptions | None = None, progress: Progr
     return replace(table, options=options)
 
 
-def _finished(table: Table, data: Path, options: ReadOptions, progress: Progress | None) -> Table:
+def _finished(table: Dataset, data: Path, options: ReadOptions, progress: Progress | None) -> Dataset:
     """What all datasets share once their rows are read: one spelling a label, and patients."""
     table = tidy_patients(tidy_labels(table))
     if len(table.labels) < 2:
@@ -215,7 +215,7 @@ def _finished(table: Table, data: Path, options: ReadOptions, progress: Progress
     return recognise_patients(table) if options.patients == "auto" else table
 
 
-def _read_folder(data: Path, options: ReadOptions) -> Table:
+def _read_folder(data: Path, options: ReadOptions) -> Dataset:
     return next(table for reader in READERS if (table := reader(data, options)) is not None)
 
 
@@ -237,7 +237,7 @@ def _tables_of_images(data: Path, options: ReadOptions) -> list[Path]:
     return found
 
 
-def _read_metadata(data: Path, options: ReadOptions) -> Table | None:
+def _read_metadata(data: Path, options: ReadOptions) -> Dataset | None:
     """A folder by its ``metadata.csv``; None where it has none."""
     meant = [file for file in _tables(data) if file.stem.lower() == TABLE]
     exact = [file for file in meant if file.name == f"{TABLE}.csv"] or meant
@@ -247,7 +247,7 @@ def _read_metadata(data: Path, options: ReadOptions) -> Table | None:
     return read_csv_table(exact[0], options) if exact else None
 
 
-def _read_class_folders(data: Path, options: ReadOptions) -> Table:
+def _read_class_folders(data: Path, options: ReadOptions) -> Dataset:
     """A folder by its class folders; tables in it are named."""
     tables = _tables(data)
     columns = [name for name in ("path", "label", "patient", "split") if getattr(options, f"{name}_column")]
@@ -267,7 +267,7 @@ def _read_class_folders(data: Path, options: ReadOptions) -> Table:
     return replace(table, notes=(*table.notes, hint)) if tables else table
 
 
-READERS: tuple[Callable[[Path, ReadOptions], Table | None], ...] = (
+READERS: tuple[Callable[[Path, ReadOptions], Dataset | None], ...] = (
     _read_metadata,
     _read_class_folders,
 )

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from hilum.data.dataset import Table
+from hilum.data.dataset import Dataset
 from hilum.data.file_kinds import ENOUGH, kind_of
 from hilum.errors import TableError
 from hilum.files import LARGEST_TABLE, open_regular, open_text, read_text, read_whole
@@ -158,7 +158,7 @@ def _remedy(kind: str) -> str:
     return "Give a folder of class folders, or a CSV with path and label."
 
 
-LOG = "table: "  # with which the log of `hilum.audit.clean` begins
+LOG = "table: "  # with which the log of `hilum.auditing.clean` begins
 TRUTH = "truth.json"
 PHANTOMS = "metadata.csv"
 LONGEST_LINE = 2**20  # bytes of the log's first line
@@ -230,7 +230,7 @@ def check_whole(text: TextTable, column: int) -> bool:
     return True
 
 
-def as_meant(table: Table) -> Table:
+def as_meant(table: Dataset) -> Dataset:
     """The table without the apostrophes that were written before formulas."""
     for column in ("label", "patient_id", "source"):
         changed = {value: from_cell(value) for value in table.values(column)}
