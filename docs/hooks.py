@@ -60,6 +60,14 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     return with_site_links(markdown, page.file.src_uri)
 
 
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """List the links to other hosts in ``external-links.txt``: nothing fetches them, a reader may."""
+    found = set()
+    for path in [*(ROOT / "docs").rglob("*.md"), *(ROOT / source for source in beside() if source.endswith(".md"))]:
+        found |= set(re.findall(r"https?://[^\s)>\"'`]+", path.read_text(encoding="utf-8")))
+    (Path(config.site_dir) / "external-links.txt").write_text("\n".join([*sorted(found), ""]), encoding="utf-8")
+
+
 def with_site_links(markdown: str, place: str) -> str:
     """Links as they are in the repository, turned into links within the site.
 

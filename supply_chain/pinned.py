@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CONSTRAINTS = ROOT / os.environ.get(
-    "CONSTRAINTS", "constraints.txt"
-)  # the hosted workflow also tries the lowest versions
+CONSTRAINTS = ROOT / "constraints.txt"
 # Permissive ones, by their names in SPDX, and MPL-2.0: it asks for the source of its own files, when these are changed.
 ACCEPTED = frozenset(
     {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU"}
@@ -36,9 +33,9 @@ WORDS = {
 }
 
 
-def pinned() -> dict[str, str]:
-    """Versions by name, as the constraints file has them."""
-    lines = [line.strip() for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines()]
+def pinned(constraints: Path = CONSTRAINTS) -> dict[str, str]:
+    """Versions by name, as a constraints file has them."""
+    lines = [line.strip() for line in constraints.read_text(encoding="utf-8").splitlines()]
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -128,7 +129,11 @@ def test_what_narrows_a_type_is_no_offence():
 
 
 def test_every_pinned_distribution_has_a_licence_that_is_accepted():
-    found = {name: licence(part) for name in pinned() if (part := installed(name))}
+    found = {
+        name: licence(part)
+        for name, version in pinned().items()
+        if (part := installed(name)) and part.version.partition("+")[0] == version.partition("+")[0]
+    }
     assert len(found) > 50
     assert not {name: stated for name, stated in found.items() if not accepted(stated)}
 
@@ -141,9 +146,10 @@ def test_licences_are_read_as_spdx_reads_them():
 def test_what_is_installed_is_what_is_pinned():
     from packaging.version import Version
 
+    chosen = ROOT / os.environ.get("CONSTRAINTS", "constraints.txt")  # hosted CI also takes the lowest
     other = {
         name: part.version
-        for name, version in pinned().items()
+        for name, version in pinned(chosen).items()
         if (part := installed(name)) and Version(part.version).public != Version(version).public
     }
     assert not other

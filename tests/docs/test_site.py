@@ -36,6 +36,7 @@ def test_every_page_is_built(site):
     built = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     assert pages | made <= built
     assert not list(site.rglob("*.py"))
+    assert "https://keepachangelog.com/" in (site / "external-links.txt").read_text()
 
 
 def test_a_page_loads_nothing_from_another_host(site):

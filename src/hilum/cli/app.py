@@ -67,10 +67,10 @@ def _main(
 @reads_data
 def demo(
     data: Annotated[Path | None, typer.Argument(help="A dataset; phantoms when none is given.")] = None,
-    out: Annotated[Path, typer.Option(help="Where everything is put; an earlier demo there is replaced.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for all results; an earlier demo there is replaced.")] = Path(
         "hilum-demo"
     ),
-    seed: Annotated[int, typer.Option(help="Of phantoms and training.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of phantoms and training.", min=0)] = 0,
     read: ReadOptions | None = None,
 ) -> None:
     """The whole way: data, audit, training, evaluation, report."""
@@ -88,7 +88,7 @@ def demo(
 @app.command()
 def phantoms(
     out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
-    patients: Annotated[int, typer.Option(help="How many patients; each has 1 to 3 images.", min=6)] = 600,
+    patients: Annotated[int, typer.Option(help="Number of patients; each has 1 to 3 images.", min=6)] = 600,
     size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=2048)] = 128,
     test_fraction: Annotated[float, typer.Option(help="Share of patients in test.", min=0.05, max=0.9)] = 0.3,
     seed: Annotated[int, typer.Option(help="Same seed, same phantoms.", min=0)] = 0,
@@ -122,7 +122,7 @@ def phantoms(
 @reads_data
 def audit(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
-    out: Annotated[Path, typer.Option(help="Where audit.json and audit.html are put.")] = Path("hilum-audit"),
+    out: Annotated[Path, typer.Option(help="Folder for audit.json and audit.html.")] = Path("hilum-audit"),
     run: Annotated[
         Path | None,
         typer.Option("--run", help="A run, or better a cross-validation: list labels that it finds unlikely."),
@@ -224,10 +224,13 @@ def sweep(
     recipe: RecipeOption = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE,VALUE,...", help="What to try; may be repeated; one value is fixed."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE,VALUE,...", help="Values to try; may be repeated; one value is fixed."
+        ),
     ] = None,
     monitor: Annotated[
-        str | None, typer.Option(metavar="loss|accuracy|misses", help="What to choose by, if not as the recipe does.")
+        str | None,
+        typer.Option(metavar="loss|accuracy|false_negatives", help="Validation measure, if not the recipe's."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print sweep.json, and nothing else.")] = False,
@@ -258,10 +261,10 @@ def sweep(
 def crossval(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
     out: Annotated[Path, typer.Option(help="A new folder; every fold is a run in it.")],
-    folds: Annotated[int, typer.Option(help="How many.", min=2)] = 5,
+    folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     recipe: RecipeOption = None,
     settings: SetOption = None,
-    seed: Annotated[int, typer.Option(help="Of the division into folds.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the division into folds.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print crossval.json, and nothing else.")] = False,
     read: ReadOptions | None = None,

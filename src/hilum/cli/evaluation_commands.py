@@ -147,7 +147,7 @@ def certify(
         Path | None, typer.Argument(help="Patients whom the run has not seen, to certify it for their site.")
     ] = None,
     sensitivity: Annotated[float, typer.Option(help="Guarantee at least this sensitivity.")] = 0.95,
-    confidence: Annotated[float, typer.Option(help="How sure that has to be.")] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the guarantee, in (0, 1).")] = 0.95,
     specificity: Annotated[
         float | None,
         typer.Option(
@@ -162,13 +162,14 @@ def certify(
         float | None, typer.Option(help="Prevalence at which --ppv is guaranteed, e.g. 0.05.")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(metavar="LABEL|FOLDER/*", help="What must not be missed, if not the positive label.")
+        str | None,
+        typer.Option(metavar="LABEL|FOLDER/*", help="Group not to be missed, if not the positive label."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Which part of the data; calibration, or all where there are no splits.")
+        str | None, typer.Option(help="Split to certify on; calibration by default, or all where there are no splits.")
     ] = None,
     mapped: MapOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write, if not into the run.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write, if not in the run.")] = None,
     attempts: Annotated[
         int | None,
         typer.Option(metavar="M", help="Plan M attempts on these patients, before the first; each gets its share."),
@@ -233,11 +234,11 @@ def print_metrics(metrics: Metrics) -> None:
 def compare(
     first: Annotated[Path, typer.Argument(help="A run folder.")],
     second: Annotated[Path, typer.Argument(help="Another run or table; differences are second minus first.")],
-    split: Annotated[str, typer.Option(help="On which of their splits.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of both runs.")] = "test",
     split_b: Annotated[
         str | None, typer.Option(help="The second run's name for the same images, where it is another.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write, if not into the second run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to, if not the second run.")] = None,
     also_first: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the first run; may be repeated.")
     ] = None,

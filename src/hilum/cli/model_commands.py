@@ -25,17 +25,17 @@ Found = TypeVar("Found")
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
-    name: Annotated[str, typer.Option(help="Of the model, if not the run's.")] = "",
-    licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the model, if not the run's.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "",
     label_name: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL=WORDS", help="What a label is called before people; may be repeated."),
+        typer.Option(metavar="LABEL=WORDS", help="Name of a label for people; may be repeated."),
     ] = None,
     card_intro: Annotated[Path | None, typer.Option(help="Markdown for the head of the model card.")] = None,
     hub: Annotated[
         Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the run's images lie now, if they have moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the run's images, if they have moved.")] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise the network to 8 bits, and say what that costs.")
     ] = False,
@@ -95,7 +95,7 @@ def predict(
         str | None,
         typer.Option("--explain-method", metavar="activation|occlusion", help="Activation where there is any."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="By default as many as cores.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of threads; by default as many as cores.", min=1)] = None,
 ) -> None:
     """Ask a model file about radiographs."""
     from hilum.serving.console import Summary, answer_lines
@@ -140,7 +140,8 @@ def predict(
 
 def schema(
     of: Annotated[
-        str, typer.Argument(metavar="audit|metrics|prediction", help="Of audit.json, metrics.json, or predict --json.")
+        str,
+        typer.Argument(metavar="audit|metrics|prediction", help="Kind of file (prediction: predict --json)."),
     ],
 ) -> None:
     """Print the JSON Schema of what `hilum audit`, `hilum evaluate` or a line of `hilum predict --json` writes."""
