@@ -18,10 +18,7 @@ def executed(path: Path = NOTEBOOK) -> Any:
     for cell in notebook.cells:
         cell.metadata.clear()  # times of execution
         if cell.cell_type == "code":
-            # Rich displays a table by itself as well, where it sees a notebook.
-            cell.outputs = [
-                one for one in cell.outputs if one.get("name") != "stderr" and one.output_type != "display_data"
-            ]
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     return notebook
 

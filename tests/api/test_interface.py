@@ -236,7 +236,7 @@ def test_series_are_run_and_hold_their_runs(squares, tmp_path, few_trees):
     small = {"epochs": 1, "size": 32, "network.options.width": 4, "network.options.blocks": [1]}
     swept = hilum.sweep(
         squares,
-        {**{key: [value] for key, value in small.items()}, "lr": [1e-3, 1e-2]},
+        {**{key: [value] for key, value in small.items()}, "lr": [1e-3, 1e-2], "seed": [7]},
         tmp_path / "sweep",
         progress=False,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.api.datasets import Data, table_of, told
-from hilum.api.printed import Printed
+from hilum.api.printed import Printed, displayed
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
 from hilum.errors import UsageError
@@ -108,23 +108,22 @@ class Evaluation(Printed):
     def plot_roc(self) -> Figure:
         """Draw ROC and precision-recall curves of every label, with 95 % bands."""
         from hilum.report.evaluation_figures import curves_figure
-        from hilum.report.figures import label_colours, on_paper
+        from hilum.report.figures import label_colours
 
-        return on_paper(curves_figure(self.metrics.curves, label_colours(self.labels)))
+        return displayed(curves_figure(self.metrics.curves, label_colours(self.labels)))
 
     def plot_calibration(self) -> Figure:
         """Draw the reliability diagram of every label: stated probability against observed share."""
         from hilum.report.evaluation_figures import reliability_figure
-        from hilum.report.figures import label_colours, on_paper
+        from hilum.report.figures import label_colours
 
-        return on_paper(reliability_figure(self.metrics.reliability, label_colours(self.labels)))
+        return displayed(reliability_figure(self.metrics.reliability, label_colours(self.labels)))
 
     def plot_confusion_matrix(self) -> Figure:
         """Draw the confusion matrix: true labels as rows, most probable labels as columns."""
         from hilum.report.evaluation_figures import confusion_figure
-        from hilum.report.figures import on_paper
 
-        return on_paper(confusion_figure(self.labels, self.metrics.confusion))
+        return displayed(confusion_figure(self.labels, self.metrics.confusion))
 
     def _table(self) -> RenderableType:
         from hilum.report.evaluation_console import result_table

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Console, RenderableType
 
 WIDTH = 110  # characters; the tables of the command line are made for 80 to 120
@@ -34,8 +36,19 @@ class Printed(ABC):
         return console.export_html(inline_styles=True, code_format=CODE)
 
 
+def displayed(figure: Figure) -> Figure:
+    """A figure of a report as a program or a notebook shows it: on white, and as a picture in a cell's output."""
+    figure.set_facecolor("white")
+    ipython = sys.modules.get("IPython")
+    if ipython and (shell := ipython.get_ipython()):
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"})
+    return figure
+
+
 def _console() -> tuple[Console, io.StringIO]:
     from rich.console import Console
 
     written = io.StringIO()
-    return Console(file=written, record=True, width=WIDTH, highlight=False, emoji=False), written
+    return Console(file=written, record=True, width=WIDTH, highlight=False, emoji=False, force_jupyter=False), written

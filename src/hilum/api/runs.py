@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.api.printed import Printed
+from hilum.api.printed import Printed, displayed
 from hilum.extras import explaining
 from hilum.text import escape
 from hilum.training import run as runs
@@ -25,9 +25,9 @@ class Run(runs.Run, Printed):
 
     def plot_history(self) -> Figure:
         """Draw loss and accuracy over the training, and which step validation chose."""
-        from hilum.report.figures import history_figure, on_paper
+        from hilum.report.figures import history_figure
 
-        return on_paper(history_figure(self.history(), self.environment.best.step if self.environment.best else None))
+        return displayed(history_figure(self.history(), self.environment.best.step if self.environment.best else None))
 
     def network(self) -> nn.Module:
         """The trained network as a plain PyTorch module, in evaluation mode.

@@ -163,7 +163,8 @@ def sweep(
         DataError: The data cannot be used.
     """
     teller, folder = told(progress), Path(out)
-    settings = [f"{key.replace('__', '.')}={','.join(map(_as_toml, values))}" for key, values in grid.items()]
+    named = {"training.seed" if key == "seed" else key.replace("__", "."): values for key, values in grid.items()}
+    settings = [f"{key}={','.join(map(_as_toml, values))}" for key, values in named.items()]
     chosen = recipe if isinstance(recipe, str) else Path(recipe)
     result = sweeps.sweep(
         table_of(data, teller), folder, settings, recipe=chosen, monitor=monitor, resume=resume, progress=teller

@@ -97,14 +97,6 @@ def shown(text: str, longest: int = 30) -> str:
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
-def on_paper(figure: Figure) -> Figure:
-    """A figure of a page as a program or a notebook shows it: on white, whatever lies behind."""
-    import matplotlib.pyplot  # noqa: F401 - tells a notebook how to show figures
-
-    figure.set_facecolor("white")
-    return figure
-
-
 def share_text(count: int, total: int) -> str:
     """A count with its share: ``1,341 · 25.7 %``."""
     return f"{count:,} · {count / total:.1%}".replace("%", " %") if total else f"{count:,}"
