@@ -12,10 +12,20 @@
 """
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+# Nothing reports to anybody. Libraries read these when they are imported, and whatever hilum imports comes after this.
+SILENT = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 tells Microsoft about the machine and every session
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub tells Hugging Face with which libraries it is used
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow 3 tells Databricks which of its functions are called
+    "WANDB_ERROR_REPORTING": "false",  # wandb sends its errors to Sentry
+}
+os.environ.update(SILENT)
+
+TYPE_CHECKING = False  # as in `typing`, which is not imported for it
 if TYPE_CHECKING:
+    from typing import Any
+
     from hilum.api.audits import Audit, audit
     from hilum.api.comparisons import Comparison, compare
     from hilum.api.datasets import open_dataset
@@ -57,15 +67,6 @@ __all__ = [
     "train",
 ]
 
-# Nothing reports to anybody. Libraries read these when they are imported, and whatever hilum imports comes after this.
-SILENT = {
-    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 tells Microsoft about the machine and every session
-    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub tells Hugging Face with which libraries it is used
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow 3 tells Databricks which of its functions are called
-    "WANDB_ERROR_REPORTING": "false",  # wandb sends its errors to Sentry
-}
-os.environ.update(SILENT)
-
 _MODULES = {
     "hilum.api.audits": ("Audit", "audit"),
     "hilum.api.comparisons": ("Comparison", "compare"),
@@ -84,11 +85,13 @@ _MODULES = {
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Load a public name when it is used (PEP 562), so that `import hilum` loads nothing heavy."""
     if name not in _PLACES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
+    from importlib import import_module
+
     from hilum.extras import explaining
 
     with explaining(f"hilum.{name}"):

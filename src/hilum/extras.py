@@ -81,4 +81,4 @@ def explaining(what: str) -> Iterator[None]:
 
 def _missing(extra: str, package: str, what: str) -> ExtraError:
     msg = f"{what} takes the package {package}, which is not installed. Install it with: {install(extra)}"
-    return ExtraError(msg, code=f"needs-{extra}")
+    return ExtraError(msg)

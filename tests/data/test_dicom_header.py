@@ -197,9 +197,8 @@ def test_a_damaged_header_is_left_to_decoding(tmp_path):
 
 
 def test_without_the_extra_there_is_one_message(tmp_path, monkeypatch, refuses):
-    from hilum.data import bounded as dicom
 
-    monkeypatch.setattr(dicom, "find_spec", lambda name: None)
+    monkeypatch.setattr("hilum.extras.find_spec", lambda name: None)
     with refuses(ExtraError, "extra"):
         with_headers(table_of(tmp_path, {}, {}))
 

@@ -302,7 +302,7 @@ def test_what_a_reader_has_to_know_is_noted():
 def test_without_the_extra_the_remedy_is_said(monkeypatch, refuses):
     from hilum.errors import ExtraError
 
-    monkeypatch.setattr(dicom, "find_spec", lambda name: None)
+    monkeypatch.setattr("hilum.extras.find_spec", lambda name: None)
     with refuses(ExtraError, "extra"):
         read_dicom(b"x")
     with refuses(ExtraError, "extra"):

@@ -150,7 +150,7 @@ def test_changed_copies_share_a_fold(write_dataset, tmp_path, tiny, snapshot):
         for row in open_run(tmp_path / "cv" / f"fold-{fold}").rows:
             sides[row.path.replace("-mirrored", "")].add(row.split)
         assert all(len(found) == 1 for found in sides.values())
-    assert result.audit["checked"]["leakage"]["pictures"] == 0
+    assert result.audit.checked.leakage.pictures == 0
     snapshot("\n".join(result.notes))
 
 

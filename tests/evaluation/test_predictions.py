@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hilum.errors import CheckpointError, RunError
-from hilum.evaluation import predictions as predicting
+from hilum.evaluation import inference as predicting
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.evaluation.schema import FileFacts

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,7 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
-from hilum.data.cache import open_images
+from hilum.data.cache import Images, open_images
+from hilum.data.dataset import Dataset, Row
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.certificate import UpperSide, allowed_rank
@@ -115,12 +117,16 @@ def test_it_says_what_it_loses(int8_of, bundle_of, run_of):
 def test_the_measure_is_right():
     before = np.array([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
     after = np.array([[0.7, 0.3], [0.6, 0.4], [0.5, 0.5]])
-    found = loss(np.array([0, 0, 0]), before, after)
-    assert found["mean_difference"] == pytest.approx(0.1)
-    assert found["largest_difference"] == pytest.approx(0.2)
-    assert found["changed"] == pytest.approx(1 / 3, abs=1e-6)
-    assert found["accuracy"] == {"float": pytest.approx(2 / 3, abs=1e-6), "int8": 1.0}
-    assert found["log_loss"]["float"] == pytest.approx(-np.log([0.8, 0.4, 0.5]).mean(), abs=1e-6)
+    rows = [Row(f"{number}.png", "normal", patient_id="p") for number in range(3)]
+    empty = np.empty((0, 8, 8), np.uint8)
+    images = Images(Dataset(Path(), rows), empty, np.arange(3), (), "", empty)
+    found = loss("val", images, np.array([0, 0, 0]), before, after)
+    assert (found.split, found.n_images, found.n_patients) == ("val", 3, 1)
+    assert found.mean_difference == pytest.approx(0.1)
+    assert found.largest_difference == pytest.approx(0.2)
+    assert found.changed == pytest.approx(1 / 3, abs=1e-6)
+    assert found.accuracy.as_json() == {"float": pytest.approx(2 / 3, abs=1e-6), "int8": 1.0}
+    assert found.log_loss.as_json()["float"] == pytest.approx(-np.log([0.8, 0.4, 0.5]).mean(), abs=1e-6)
 
 
 def test_the_same_run_gives_the_same_bytes_and_nothing_of_this_machine(int8_of, run_of, tmp_path):

@@ -49,7 +49,9 @@ class Run(runs.Run, Printed):
         from rich.table import Table
 
         counts = Counter((row.split, row.label) for row in self.rows)
-        table = Table(title=f"{self.path}: recipe {self.recipe.name}", box=box.SIMPLE_HEAD, title_justify="left")
+        table = Table(
+            title=escape(f"{self.path}: recipe {self.recipe.name}"), box=box.SIMPLE_HEAD, title_justify="left"
+        )
         table.add_column("images")
         splits = [split for split in SPLITS if any(name == split for name, _ in counts)]
         for split in splits:

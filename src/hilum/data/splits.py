@@ -92,7 +92,8 @@ def assign_splits(table: Dataset, plan: SplitPlan, duplicates: Sequence[int] | N
     for source in taken:
         if taken.count(source) > 1 or source == "train":
             roles = " and as ".join(role for role in ROLES if source_of[role] == source)
-            msg = f"{table.root}: '{source}' would serve as {roles}. Give one of them another split, or `none` or `hold_out`."
+            remedy = "Give one of them another split, `none` or `hold_out`"
+            msg = f"{table.root}: '{source}' would serve as {roles}. {remedy}."
             msg = msg if source != "train" else msg.replace("serve as", "serve as train and as")
             raise SplitError(msg, code="one-split-twice", path=table.root)
     role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}

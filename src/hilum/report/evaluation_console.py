@@ -200,7 +200,7 @@ def _matrix(metrics: Metrics) -> Table:
     for label in metrics.labels:
         table.add_column(escape(label), justify="right", overflow="fold")
     for label, cells in result_matrix(metrics.labels, metrics.confusion).by_truth:
-        counts = (f"[bold green]{cell.count}[/]" if cell.right else str(cell.count) for cell in cells)
+        counts = (f"[bold green]{cell.count:d}[/]" if cell.right else str(cell.count) for cell in cells)
         table.add_row(escape(label), *counts)
     return table
 
