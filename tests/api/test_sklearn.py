@@ -69,6 +69,7 @@ def test_the_same_seed_gives_the_same_probabilities(fitted, two, tmp_path):
     np.testing.assert_array_equal(again.predict_proba(files[:9]), fitted.predict_proba(files[:9]))
 
 
+@pytest.mark.slow
 def test_it_works_in_a_search_over_groups(two):
     files, y, groups = two
     estimator = RadiographClassifier(random_state=0, settings=SMALL | {"epochs": 1})

@@ -266,6 +266,7 @@ def test_output_that_cannot_be_written_is_one_message(trained, hilum, tmp_path, 
     one_message(hilum("phantoms", tmp_path / "file" / "p", "--patients", "6"), 1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_an_unfinished_run_is_not_evaluated(write_dataset, tmp_path, one_message):
     root, out = write_dataset(patients=60), tmp_path / "run"
     command = [sys.executable, "-m", "hilum", "train", root, "--out", out, *TINY, "--set", "epochs=500"]
@@ -291,6 +292,7 @@ def test_a_checkpoint_of_another_architecture(trained, hilum, one_message):
     one_message(hilum("evaluate", trained), 1)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written(write_dataset, hilum, tmp_path, one_message):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")

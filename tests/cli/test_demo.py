@@ -86,6 +86,7 @@ def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_pat
     assert not (own_cache / "ledger.jsonl").exists()  # simulated patients do not belong among real ones
 
 
+@pytest.mark.slow
 def test_interrupted_anywhere_and_called_again_it_ends_the_same(quick, write_dataset, tmp_path, monkeypatch):
     data, out = write_dataset(splits=("train", "test")), tmp_path / "demo"
 

@@ -255,6 +255,7 @@ for number in range(20):
 """
 
 
+@pytest.mark.slow
 def test_of_processes_at_once_as_many_have_a_place_as_there_are(tmp_path):
     """Four processes make 20 attempts each on the same nine patients, of which 50 are planned."""
     file = tmp_path / "ledger.jsonl"

@@ -29,6 +29,7 @@ print(int(status.split("RssAnon:")[1].split()[0]) // 1024)
 STATUS = Path("/proc/self/status")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc" or not STATUS.exists() or "RssAnon" not in STATUS.read_text(),
     reason="only the GNU C library is told, and only Linux tells the memory",

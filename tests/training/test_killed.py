@@ -11,6 +11,7 @@ from kill_points import SETTINGS, kill_training
 pytestmark = pytest.mark.timeout(1200)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_before_its_first_checkpoint(killer, data, tmp_path):
     """The events at which a run of earlier versions could neither go on nor begin, and those around them."""
 

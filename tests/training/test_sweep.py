@@ -101,6 +101,7 @@ def test_equal_misses_are_decided_by_the_loss(write_dataset, tmp_path, tiny, mon
     assert result.choice == {"name": "b"}
 
 
+@pytest.mark.slow
 def test_interrupted_and_continued_it_ends_the_same(write_dataset, tmp_path, tiny):
     """Killed in the second of three trials, after its first validation: that one goes on, the first stays."""
     root, settings = write_dataset(patients=40), [*tiny, "epochs=6", "batch_size=4", "training.seed=0,1,2"]

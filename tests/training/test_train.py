@@ -81,6 +81,7 @@ def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
     assert run.positive_label == "infected/covid"
 
 
+@pytest.mark.slow
 def test_it_learns_what_can_be_learnt(write_dataset, tmp_path):
     """The labels differ in brightness, which equalisation would remove, and local contrast does remove."""
     root = write_dataset(splits=("train", "test"), patients=20)
@@ -120,6 +121,7 @@ def test_test_images_have_no_influence_on_the_weights(write_dataset, tmp_path):
 START = "import sys; from hilum.cli.app import main; sys.argv[0] = 'hilum'; main()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_killed_in_the_middle_of_an_epoch_and_resumed_the_weights_are_the_same(write_dataset, tmp_path, optimiser):
     root = write_dataset(patients=80)
@@ -283,6 +285,7 @@ def test_a_protected_label_that_does_not_exist_is_refused_before_training(write_
         train(write_dataset(), tmp_path / "run", tiny("protected=tb"))
 
 
+@pytest.mark.slow
 def test_the_seeds_recipe_trains_the_seeds_way_on_the_real_data(seed_cxr, tmp_path):
     """Its protocol on a narrow network; the full one takes minutes a step here."""
     settings = [

@@ -154,6 +154,7 @@ def test_a_finer_label_of_a_copy_is_not_wrong(tmp_path, phantoms):
     assert [row.path for row in kept.table.rows] == ["0.png", "2.png"]
 
 
+@pytest.mark.slow
 def test_what_is_nearly_one_picture_is_not_compared_with_everything(phantoms, monkeypatch):
     """Copies that noise has made too different to be confirmed: twice as many take twice as long, not four times."""
     compared = Counter()
