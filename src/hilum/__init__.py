@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hilum.serving.prediction import Prediction
     from hilum.training.recipe import Recipe, load_recipe
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Audit",

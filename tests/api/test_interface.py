@@ -248,3 +248,40 @@ def test_series_are_run_and_hold_their_runs(squares, tmp_path, few_trees):
     assert (tmp_path / "series" / "crossval.html").is_file()
     assert str(swept).strip()
     assert str(series).strip()
+
+
+def test_images_of_pillow_are_read_whatever_their_mode(squares):
+    from PIL import Image
+
+    file, model = next(squares.rglob("*.png")), hilum.load()
+    expected = model.predict_proba(file)
+    image = Image.open(file)
+    for same in (image, image.convert("P"), image.convert("RGB"), image.convert("RGBA"), image.convert("LA")):
+        np.testing.assert_allclose(model.predict_proba(same), expected, atol=1e-3)
+        np.testing.assert_allclose(model.predict_proba([same, same]), np.repeat(expected, 2, axis=0), atol=1e-3)
+
+
+def test_what_is_no_run_is_said_and_nothing_is_advised_that_would_harm(trained, squares, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    for wrong in (squares, tmp_path / "model.onnx", tmp_path):
+        with pytest.raises(hilum.HilumError) as caught:
+            hilum.evaluate(wrong)
+        assert f"--out {wrong}" not in str(caught.value)
+    for wrong in (hilum.load(), 7):
+        with pytest.raises(UsageError):
+            hilum.evaluate(wrong, squares)
+    with pytest.raises(UsageError):
+        hilum.evaluate(model=tmp_path / "model.onnx")
+
+
+def test_a_part_of_a_recipes_table_changes_that_part_only():
+    from hilum.api.trainings import recipe_of
+
+    before, after = recipe_of("compact", {}), recipe_of("compact", {"training": {"epochs": 1}})
+    assert after.training.model_dump() == {**before.training.model_dump(), "epochs": 1}
+
+
+def test_a_training_repeats_the_audit_of_the_same_data(squares, tmp_path):
+    hilum.audit(squares, progress=False)
+    small = {"epochs": 1, "size": 32, "network__options__width": 4, "network__options__blocks": [1]}
+    assert hilum.train(squares, tmp_path / "run", progress=False, **small).environment.audit.audited

@@ -120,3 +120,18 @@ def test_a_file_that_is_no_network_is_refused(tmp_path, data):
         predict_external(read_model(describe(tmp_path)), read_table(data))
     assert caught.value.code == "cannot-run"
     assert caught.value.path == tmp_path / "net.onnx"
+
+
+def test_a_model_file_is_evaluated_on_other_data(run_of, squares, tmp_path, hilum):
+    from hilum.evaluation.evaluate import evaluate
+    from hilum.evaluation.external_model import predict_by
+    from hilum.exporting.export import export
+
+    run, file = run_of("flat"), tmp_path / "model.onnx"
+    export(run, file)
+    found = predict_by(file, read_table(squares))
+    same = evaluate(run).predictions
+    assert found.predictions.paths == same.paths
+    np.testing.assert_allclose(found.predictions.probabilities, same.probabilities, atol=1e-4)
+    hilum("evaluate", squares, "--model", file, "--out", tmp_path / "out", check=0)
+    assert (tmp_path / "out" / "report.html").is_file()

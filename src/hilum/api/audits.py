@@ -10,7 +10,7 @@ from hilum.api.datasets import Data, table_of, told
 from hilum.api.printed import Printed
 from hilum.auditing.audit import Audit as Audited
 from hilum.auditing.audit import audit as run_audit
-from hilum.auditing.findings import AuditReport, Finding
+from hilum.auditing.findings import AuditReport, Finding, dataset_key, remember
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,4 +78,6 @@ def audit(data: Data, *, progress: bool = True) -> Audit:
         ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
     teller = told(progress)
-    return Audit(run_audit(table_of(data, teller), progress=teller))
+    found = run_audit(table_of(data, teller), progress=teller)
+    remember(found.report.to_json(), dataset_key(found.scan.table.rows))  # trainings of these data repeat its errors
+    return Audit(found)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from hilum.evaluation.external_predictions import ExternalPredictions
+    from hilum.progress import Progress
+
 
 class Evaluation(Printed):
     """Measures of a classifier with their intervals, and the predictions behind them.
@@ -139,6 +142,7 @@ def evaluate(
     data: Data | None = None,
     *,
     predictions: Frame | str | PathLike[str] | None = None,
+    model: str | PathLike[str] | None = None,
     split: str = "test",
     out: str | PathLike[str] | None = None,
     positive_label: str | None = None,
@@ -148,13 +152,14 @@ def evaluate(
 ) -> Evaluation:
     """Measure how good a classifier is, with 95 % confidence intervals that count patients.
 
-    Either a run, on its own test patients or on other data; or the predictions of any model.
+    Either a run, on its own test patients or on other data; or the predictions of any model; or a model file on `data`.
 
     Args:
         run: Finished run, or its folder.
         data: Other dataset with the same labels; by default the run's own.
         predictions: CSV table or data frame with the column ``label``, a column of probabilities a label, named by the
             label or ``p:`` and the label, and optionally ``path``, ``patient_id`` and columns of subgroups.
+        model: Model file of hilum, or TOML file that describes an ONNX network; it is evaluated on `data`.
         split: Part of the data that is evaluated.
         out: Folder to write to. By default a run is written to its own folder ``evaluation``, and predictions nowhere.
         positive_label: Label of `predictions` that must not be missed; by default recognised by its name.
@@ -166,20 +171,23 @@ def evaluate(
         Measures and predictions.
 
     Raises:
-        UsageError: Neither a run nor predictions are given, or both.
+        UsageError: Not exactly one of a run, predictions and a model is given, or a model without data.
+        ModelFileError: The model cannot be used.
         RunError: The training is not finished, or its images are gone.
         TableError: The predictions cannot be used.
         SplitError: The split is empty, or holds labels that the run does not know.
     """
-    if (run is None) == (predictions is None):
-        msg = "evaluate takes either a run or predictions=. Give one of them."
+    if sum(given is not None for given in (run, predictions, model)) != 1 or (model is not None and data is None):
+        msg = "evaluate takes a run, or predictions=, or model= with data. Give one of them."
         raise UsageError(msg, code="run-or-predictions")
+    if run is not None and not isinstance(run, Run | str | PathLike):
+        msg = f"a {type(run).__name__} is no run. Give a run or its folder; of a model, give model=FILE with data."
+        raise UsageError(msg, code="no-run")
     teller, folder = told(progress), None if out is None else Path(out)
-    if predictions is not None:
-        from hilum.evaluation.external_predictions import measure_external, read_external, write_external
+    if run is None:
+        from hilum.evaluation.external_predictions import measure_external, write_external
 
-        source = Path(predictions) if isinstance(predictions, str | PathLike) else predictions
-        given = read_external(source)
+        given = _external(predictions, model, data, split, map_label, teller)
         metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
         if folder:
             metrics = write_external(given, metrics, folder)
@@ -187,7 +195,6 @@ def evaluate(
     with explaining("the evaluation of a run"):
         from hilum.evaluation.evaluate import evaluate as run_evaluation
 
-    assert run is not None  # one of the two is given
     found = run_evaluation(
         open_run(run),
         None if data is None else table_of(data, teller),
@@ -198,3 +205,22 @@ def evaluate(
         progress=teller,
     )
     return Evaluation(found.metrics, found.predictions, found.folder)
+
+
+def _external(
+    predictions: Frame | str | PathLike[str] | None,
+    model: str | PathLike[str] | None,
+    data: Data | None,
+    split: str,
+    map_label: Mapping[str, str] | None,
+    teller: Progress,
+) -> ExternalPredictions:
+    """Predictions of a model that is no run: those that were given, or those that it makes now."""
+    from hilum.evaluation.external_predictions import read_external
+
+    if model is not None and data is not None:
+        from hilum.evaluation.external_model import predict_by
+
+        return predict_by(Path(model), table_of(data, teller), split=split, mapping=map_label, progress=teller)
+    assert predictions is not None  # one of the two is given
+    return read_external(Path(predictions) if isinstance(predictions, str | PathLike) else predictions)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL.Image import Image
 
 from hilum.errors import ImageError, UsageError
 from hilum.serving.inputs import Source, find_files
@@ -17,12 +18,11 @@ from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from hilum.serving.explain import Explanation, Heatmap
 
-Images = str | PathLike[str] | bytes | ArrayLike | Iterable[Any]
-"""A path of a file or folder, an array of shape (H, W) or (N, H, W), or any number of paths, bytes or arrays (H, W)."""
+AS_THEY_ARE = ("L", "I;16", "RGB", "RGBA")  # modes of Pillow whose arrays are grey values or colours
+Images = str | PathLike[str] | bytes | ArrayLike | Image | Iterable[Any]
+"""A path, an image of Pillow, an array of shape (H, W) or (N, H, W), or several paths, bytes, images or arrays."""
 
 
 class Explained:
@@ -160,8 +160,8 @@ def sources_of(images: Images) -> list[Source]:
     Raises:
         UsageError: It is nothing that can be read.
     """
-    if isinstance(images, bytes):
-        return [images]
+    if isinstance(images, bytes | Image):
+        return [_source(images)]
     if isinstance(images, str | PathLike):
         path = Path(images)
         return list(find_files([path])) if path.is_dir() else [path]
@@ -175,7 +175,7 @@ def sources_of(images: Images) -> list[Source]:
         msg = f"an array of shape {array.shape}: give (H, W), (N, H, W) or (N, H, W, 3)."
         raise UsageError(msg, code="wrong-shape")
     if not isinstance(images, Iterable):
-        msg = f"a {type(images).__name__} is no image. Give paths, bytes, or arrays of shape (H, W)."
+        msg = f"a {type(images).__name__} is no image. Give paths, bytes, images of Pillow, or arrays of shape (H, W)."
         raise UsageError(msg, code="no-images")
     return [_source(image) for image in images]
 
@@ -186,6 +186,8 @@ def _holds_names(images: Any) -> bool:
 
 
 def _source(image: Any) -> Source:
+    if isinstance(image, Image):
+        return np.asarray(image if image.mode in AS_THEY_ARE else image.convert("RGB"))
     if isinstance(image, str | bytes):
         return image
     if isinstance(image, PathLike):

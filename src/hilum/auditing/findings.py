@@ -363,19 +363,19 @@ def dataset_key(rows: Iterable[Row]) -> str:
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def remember(facts: Mapping[str, Any], key: str, written: Path) -> None:
+def remember(facts: Mapping[str, Any], key: str, written: Path | None = None) -> None:
     """Keep an audit in the cache; where that cannot be written, nothing is kept.
 
     Args:
         facts: What ``audit.json`` holds.
         key: The dataset's (`dataset_key`).
-        written: The folder in which the audit lies.
+        written: The folder in which the audit lies; None where it was not written.
     """
     file = _file(key)
     with contextlib.suppress(OSError):
         make_private(file.parent.parent)
         file.parent.mkdir(mode=PRIVATE, exist_ok=True)
-        save_json(file, {**facts, "written": str(written.resolve())}, indent=None)
+        save_json(file, {**facts, "written": str(written.resolve()) if written else ""}, indent=None)
 
 
 def recall(key: str) -> RememberedAudit | None:

@@ -44,7 +44,8 @@ def evaluate(
         typer.Option(metavar="FILE.csv", help="Evaluate the predictions of any model: columns label and p:LABEL."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Evaluate an ONNX network that this file describes.")
+        Path | None,
+        typer.Option(metavar="FILE.toml|FILE.onnx", help="Evaluate an ONNX network that this file describes."),
     ] = None,
     positive_label: Annotated[
         str | None,
@@ -120,14 +121,14 @@ def _evaluate_external(
     else:
         from hilum.data.readers.read import read_table
         from hilum.evaluation.cohort import parse_map
-        from hilum.evaluation.external_model import predict_external, read_model
+        from hilum.evaluation.external_model import predict_by
         from hilum.progress import progress_for_terminal
 
         assert model
         assert dataset
-        progress, network = progress_for_terminal(), read_model(model)
+        progress = progress_for_terminal()
         table = read_table(dataset, read, progress)
-        given = predict_external(network, table, split=split, mapping=parse_map(mapped), progress=progress)
+        given = predict_by(model, table, split=split, mapping=parse_map(mapped), progress=progress)
         folder = out or Path("hilum-evaluation")
     metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
     metrics = write_external(given, metrics, folder)

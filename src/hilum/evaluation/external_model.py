@@ -21,8 +21,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,6 +171,64 @@ def predict_external(
         UsageError: `mapping` names a label that does not exist.
     """
     progress, labels = progress or Progress(), model.description.labels
+    chosen = _chosen(table, labels, split, mapping)
+    taken = model.description.input
+    images = open_images(
+        chosen, Preprocessing(size=taken.size, fit=taken.fit, equalise=taken.equalise), progress=progress
+    )
+    predictions = Predictions.of(images.table, labels, _probabilities(model, images, progress))
+    notes = [*table.notes, *(f"left out: {item.message}" for item in images.unreadable)]
+    return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes), table.root)
+
+
+def predict_by(
+    file: Path,
+    table: Dataset,
+    *,
+    split: str = "test",
+    mapping: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> ExternalPredictions:
+    """Ask a model file of hilum (``.onnx``), or a network that a TOML file describes; see `predict_external`."""
+    if file.suffix.lower() == ".onnx":
+        return predict_model_file(file, table, split=split, mapping=mapping, progress=progress)
+    return predict_external(read_model(file), table, split=split, mapping=mapping, progress=progress)
+
+
+def predict_model_file(
+    file: Path,
+    table: Dataset,
+    *,
+    split: str = "test",
+    mapping: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> ExternalPredictions:
+    """Ask a model file of hilum about a dataset; arguments and errors are those of `predict_external`."""
+    from hilum.serving.predictor import Predictor
+
+    progress, predictor = progress or Progress(), Predictor(file)
+    labels = predictor.model_file.labels
+    chosen = _chosen(table, labels, split, mapping)
+    rows, stated, notes = [], [], list(table.notes)
+    with progress.task("Predicting", len(chosen)) as advance:
+        for row, answer in zip(chosen.rows, predictor.predict_many(map(chosen.file, chosen.rows)), strict=True):
+            if answer.error:
+                notes.append(f"left out: {row.path}: {answer.error}")
+            else:
+                rows.append(row)
+                stated.append([answer.probabilities[label] for label in labels])
+            advance(1)
+    if not rows:
+        msg = f"{table.root}: not one image of the split can be read ({notes[-1]}). Check the paths."
+        raise SplitError(msg, code="empty-split", path=table.root)
+    probabilities = np.array(stated, np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    predictions = Predictions.of(replace(chosen, rows=rows), labels, probabilities)
+    return ExternalPredictions(predictions, columns_of(rows), file.name, tuple(notes), table.root)
+
+
+def _chosen(table: Dataset, labels: Sequence[str], split: str, mapping: Mapping[str, str] | None) -> Dataset:
+    """The images to be asked about, under the network's labels."""
     part = [i for i, row in enumerate(table.rows) if not table.splits or row.split == split]
     if not part:
         msg = f"{table.root}: no images of the split '{split}' (there are: {', '.join(table.splits)}). Give --split."
@@ -181,14 +239,7 @@ def predict_external(
     if not len(known):
         msg = f"{table.root}: every label is left out by --map-label. Keep at least two."
         raise SplitError(msg, code="empty-split", path=table.root)
-    chosen = known.renamed("label", matched)
-    taken = model.description.input
-    images = open_images(
-        chosen, Preprocessing(size=taken.size, fit=taken.fit, equalise=taken.equalise), progress=progress
-    )
-    predictions = Predictions.of(images.table, labels, _probabilities(model, images, progress))
-    notes = [*table.notes, *(f"left out: {item.message}" for item in images.unreadable)]
-    return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes), table.root)
+    return known.renamed("label", matched)
 
 
 def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> NDArray[np.float64]:

@@ -161,7 +161,7 @@ def power(comparison: Comparison, found: RuleDifferences) -> str:
     patients = found.patients
     count = patients.discordant_patients
     unit = comparison.resampling_unit.removesuffix("s")
-    told = f"{plural(count, unit)} {'tells' if count == 1 else 'tell'} the two runs apart"
+    told = f"{plural(count, unit)} {'tells' if count == 1 else 'tell'} the two classifiers apart"
     if not count:
         return f"No {told.removeprefix('0 ').replace('s tell the', ' tells the')}."
     if patients.smallest_significant is None:

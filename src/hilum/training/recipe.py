@@ -302,7 +302,7 @@ def change_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 
     Args:
         recipe: What is changed.
-        settings: Values by key, in full or by its last part.
+        settings: Values by key, in full or by its last part; of a whole table the keys that change.
 
     Raises:
         RecipeError: A key is unknown or ambiguous, or a value is impossible.
@@ -313,7 +313,7 @@ def change_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
         place = changed
         for table in tables:
             place = place[table]
-        place[last] = value
+        place[last] = {**place.get(last, {}), **value} if isinstance(value, Mapping) else value
     return parse_recipe(changed, f"recipe '{recipe.name}'")
 
 

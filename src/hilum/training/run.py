@@ -304,7 +304,13 @@ def open_run(path: Path) -> Run:
                 f"{path}: holds {len(inside)} runs, but is none itself. Name one of them, such as {min(inside).parent}."
             )
             raise RunError(msg, code="several-runs", path=path)
+        remedy = f"Make one with: hilum train DATA --out {path}"
+        if path.exists():  # somebody's data, perhaps
+            remedy = "Make one with: hilum train DATA --out RUN"
+        if path.suffix.lower() == ".onnx":
+            remedy = f"A model file is no run; evaluate it with: hilum evaluate DATA --model {path}"
+        elif path.is_file():
+            remedy = f"If it holds predictions, evaluate it with: hilum evaluate --predictions {path}"
         what = "no such folder" if not path.exists() else "not a run (it has no recipe.toml)"
-        msg = f"{path}: {what}. Make one with: hilum train DATA --out {path}"
-        raise RunError(msg, code="no-run", path=path)
+        raise RunError(f"{path}: {what}. {remedy}", code="no-run", path=path)  # noqa: EM102
     return Run(path)
