@@ -260,7 +260,7 @@ def _source(table: Dataset, role: str, plan: SplitPlan, notes: list[str]) -> str
         if len(patients[fewest]) < plan.min_val_patients:
             notes.append(
                 f"the dataset's own val has {len(patients[fewest])} patients of '{fewest}': too few to choose by "
-                f"(splits.smallest_val = {plan.min_val_patients})"
+                f"(splits.min_val_patients = {plan.min_val_patients})"
             )
             return None
     return role
