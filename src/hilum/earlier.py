@@ -7,6 +7,7 @@ from typing import Any
 
 KEYS = {  # of JSON files, of their columns, and of the metadata of model files
     "protected": "positive_label",
+    "n_protected": "n_positive",
     "architecture": "hierarchy",
     "display": "label_name",
     "miss_rate": "false_negative_rate",

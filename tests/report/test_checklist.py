@@ -192,7 +192,7 @@ def test_subgroups_pass_only_where_each_is_shown_to_be_found_as_often(make_run, 
     value = (low + high) / 2
     verdict = {"PASS": "shown", "UNKNOWN": "not shown", "FAIL": "refuted"}[state]
     rest = {"value": value, "low": low, "high": high, "p": 0.2, "p_holm": 0.4, "verdict": verdict}
-    group = {"n_images": 5, "n_patients": 3, "n_protected": 1, "accuracy": rest}
+    group = {"n_images": 5, "n_patients": 3, "n_positive": 1, "accuracy": rest}
     shown = group | {"against_rest": rest | {"patients_to_decide": 90}}
     change(run, subgroups={"view": {"AP": shown, "PA": group | {"against_rest": None}}})
     assert states(run)[21].state == state
@@ -287,7 +287,7 @@ def test_everything_that_is_drawn_appears_and_the_card_says_the_same(make_run, s
         "risk_coverage": risk_coverage(some, ood_scores),
     }
     one = dict.fromkeys(("accuracy", "recall", "false_alarms", "auroc"), number)
-    group = {"n_images": 5, "n_patients": 3, "n_protected": 1, **one, "against_rest": None}
+    group = {"n_images": 5, "n_patients": 3, "n_positive": 1, **one, "against_rest": None}
     change(run, **vars(details(some)), shortcuts=gate("shown"), abstention=abstained, subgroups={"view": {"AP": group}})
     html = write_report(run).read_text(encoding="utf-8")
     for name in ("curves-test", "reliability-test", "risk-test"):

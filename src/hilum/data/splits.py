@@ -102,7 +102,7 @@ def assign_splits(table: Dataset, plan: SplitPlan, duplicates: Sequence[int] | N
     groups = independent_groups(table, duplicates)
     held_out = [role for role in ROLES if not source_of[role] and getattr(plan, role) != "none"]
     if held_out:
-        _carve(table, plan, names, held_out, groups)
+        _hold_out(table, plan, names, held_out, groups)
         shares = ", ".join(f"{role} {names.count(role)} images" for role in held_out)
         unit = "patient" if table.patients_known else f"image ({in_words(0, len(table))}: optimistic)"
         if 0 < table.with_patient < len(table):
@@ -266,7 +266,7 @@ def _source(table: Dataset, role: str, plan: SplitPlan, notes: list[str]) -> str
     return role
 
 
-def _carve(table: Dataset, plan: SplitPlan, names: list[str], roles: Sequence[str], groups: Sequence[int]) -> None:
+def _hold_out(table: Dataset, plan: SplitPlan, names: list[str], roles: Sequence[str], groups: Sequence[int]) -> None:
     """Move whole groups from train into the roles, label by label; `names` is changed in place.
 
     A group with several labels is dealt with its rarest one, which can least do without it.

@@ -72,7 +72,7 @@ class Subgroup(Record):
 
     n_images: int
     n_patients: int
-    n_protected: int | None
+    n_positive: int | None
     accuracy: Interval
     recall: Interval | None = None
     false_alarms: Interval | None = None

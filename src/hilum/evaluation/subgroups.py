@@ -121,7 +121,7 @@ def measure_subgroups(
         positive_label: The label that must not be missed, if there is one.
 
     Returns:
-        By column, then value: ``n_images``, ``n_patients``, ``n_protected``, and the measures with their intervals,
+        By column, then value: ``n_images``, ``n_patients``, ``n_positive``, and the measures with their intervals,
         None where a subgroup lacks what they take; ``against_rest``, recall (accuracy without a positive label) minus
         that of all others whose value is known: its interval, ``p``, ``p_holm`` (Holm 1979, *Scand. J. Stat.*, over all
         subgroups), ``verdict`` on "at most 10 points lower" (refuted: it is, and significantly
@@ -229,7 +229,7 @@ def _measure(predictions: Predictions, here: Bools, given: NDArray[Any], positiv
     return Subgroup(
         n_images=len(truth),
         n_patients=patients.number,
-        n_protected=int((patients.sums(positive) > 0).sum()) if k is not None else None,
+        n_positive=int((patients.sums(positive) > 0).sum()) if k is not None else None,
         against_rest=rest,
         **{name: estimate.interval() for name, estimate in measured.items()},
     )

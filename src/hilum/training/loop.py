@@ -310,7 +310,7 @@ def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
                 network(torch.zeros(2, 1, early, early))
         except RuntimeError as error:
             msg = (
-                f"training.early_size = {early}: {recipe.network.architecture} only takes images of "
+                f"training.progressive_size = {early}: {recipe.network.architecture} only takes images of "
                 f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
             )
             raise RecipeError(msg, code="fixed-size") from error
