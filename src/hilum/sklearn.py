@@ -24,6 +24,11 @@ from hilum.exporting.export import export as write_model_file
 LARGEST_SEED = 2**31
 
 
+def _name(value: Any) -> str:
+    """A label or patient as text; empty where it is not known."""
+    return "" if value is None or value != value else str(value)  # a NaN differs from itself
+
+
 class RadiographClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Train a recipe of hilum on image files; follows scikit-learn's conventions.
 
@@ -72,13 +77,23 @@ class RadiographClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             DataError: The images cannot be used.
         """
         paths, labels = list(X), np.asarray(y)
-        patients = [""] * len(paths) if groups is None else [str(group) for group in np.asarray(groups)]
+        patients = [""] * len(paths) if groups is None else [_name(group) for group in np.asarray(groups, object)]
         if not all(isinstance(path, str | PathLike) for path in paths):
             msg = "X: give paths of image files; arrays cannot be traced to duplicates and patients."
             raise UsageError(msg, code="no-paths")
         if labels.ndim != 1 or not len(paths) == len(labels) == len(patients):
             msg = f"{len(paths)} paths, labels of shape {labels.shape} and {len(patients)} groups: give one an image."
             raise UsageError(msg, code="uneven-lengths")
+        if missing := [path for path in paths if not Path(path).is_file()]:
+            msg = f"{missing[0]}: no such file ({len(missing):,} of {len(paths):,} paths). Correct X."
+            raise UsageError(msg, code="missing")
+        if not all(_name(label) for label in labels.tolist()):
+            msg = "y: a label is missing or empty. Give each image a label, or leave the image out."
+            raise UsageError(msg, code="no-label")
+        told = dict(zip(map(str, paths), labels.tolist(), strict=True))
+        if twice := [path for path, label in zip(paths, labels.tolist(), strict=True) if told[str(path)] != label]:
+            msg = f"{twice[0]}: is there twice with different labels. Keep one."
+            raise UsageError(msg, code="contradicting-rows")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         names = [str(value) for value in self.classes_]
         rows = [

@@ -250,7 +250,7 @@ def test_series_are_run_and_hold_their_runs(squares, tmp_path, few_trees):
     assert str(series).strip()
 
 
-def test_images_of_pillow_are_read_whatever_their_mode(squares):
+def test_images_of_pillow_are_read_whatever_their_mode(squares, tmp_path):
     from PIL import Image
 
     file, model = next(squares.rglob("*.png")), hilum.load()
@@ -259,6 +259,11 @@ def test_images_of_pillow_are_read_whatever_their_mode(squares):
     for same in (image, image.convert("P"), image.convert("RGB"), image.convert("RGBA"), image.convert("LA")):
         np.testing.assert_allclose(model.predict_proba(same), expected, atol=1e-3)
         np.testing.assert_allclose(model.predict_proba([same, same]), np.repeat(expected, 2, axis=0), atol=1e-3)
+    wide = np.asarray(image).astype(np.uint16) * 257
+    for name, dtype in (("little.tif", "<u2"), ("big.tif", ">u2")):
+        Image.fromarray(wide.astype(dtype)).save(file := tmp_path / name)
+        np.testing.assert_allclose(model.predict_proba(Image.open(file)), model.predict_proba(file), atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(Image.fromarray(np.float32(wide / 65535))), expected, atol=1e-3)
 
 
 def test_what_is_no_run_is_said_and_nothing_is_advised_that_would_harm(trained, squares, tmp_path):
@@ -272,6 +277,10 @@ def test_what_is_no_run_is_said_and_nothing_is_advised_that_would_harm(trained, 
             hilum.evaluate(wrong, squares)
     with pytest.raises(UsageError):
         hilum.evaluate(model=tmp_path / "model.onnx")
+    with pytest.raises(UsageError):
+        hilum.evaluate(predictions=tmp_path / "p.csv", data=squares)
+    with pytest.raises(UsageError):
+        hilum.cross_validate(squares, tmp_path / "series", folds=1, progress=False)
 
 
 def test_a_part_of_a_recipes_table_changes_that_part_only():

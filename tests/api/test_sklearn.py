@@ -89,3 +89,24 @@ def test_what_does_not_fit_together_is_refused(two):
     for wrong in ((files, y[:-1], groups), (files, y, groups[:-1]), (np.zeros((4, 8, 8)), y[:4], None)):
         with pytest.raises(UsageError):
             RadiographClassifier(settings=SMALL).fit(wrong[0], wrong[1], groups=wrong[2])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda files, y: (["/nowhere.png", *files[1:]], y),
+        lambda files, y: ([*files, files[0]], np.append(y, 1 - y[0])),
+        lambda files, y: (files, [None, *y[1:]]),
+        lambda files, y: (files, np.where(np.arange(len(y)) == 3, np.nan, y)),
+        lambda files, y: (files, ["", *map(str, y[1:])]),
+    ],
+)
+def test_images_that_are_missing_or_contradict_are_refused(two, change):
+    with pytest.raises(UsageError):
+        RadiographClassifier(settings=SMALL).fit(*change(two[0], two[1]))
+
+
+def test_groups_that_are_not_known_are_no_patient(two):
+    from hilum.sklearn import _name
+
+    assert [_name(value) for value in (None, float("nan"), "", "p1", 7)] == ["", "", "", "p1", "7"]

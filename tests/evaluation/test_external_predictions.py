@@ -126,3 +126,46 @@ def test_an_image_that_is_listed_again_counts_once(frame):
     found = read_external(pd.concat([frame, frame[:3]]))
     assert len(found.predictions.paths) == len(frame)
     assert len(found.notes) == 1
+
+
+def test_three_decimals_of_many_labels_are_enough():
+    names = [f"label {number}" for number in range(10)]
+    rows = np.random.default_rng(0).dirichlet(np.ones(10), 200).round(3)
+    frame = pd.DataFrame({f"p:{name}": rows[:, k] for k, name in enumerate(names)})
+    found = read_external(frame.assign(label=names[0]))
+    np.testing.assert_allclose(found.predictions.probabilities.sum(axis=1), 1)
+    assert len(found.predictions.paths) == 200
+
+
+def test_slashes_around_labels_are_none_of_their_names():
+    found = read_external(pd.DataFrame({"label": ["/a", "b/"], "/a": [0.6, 0.2], "b/": [0.4, 0.8]}))
+    assert found.predictions.labels == ("a", "b")
+    assert measure_external(found).accuracy.value == 1
+
+
+def test_a_named_index_is_kept(frame):
+    found = read_external(frame.set_index("path"))
+    assert found.named
+    assert found.predictions.paths == read_external(frame).predictions.paths
+
+
+def test_pairing_by_rows_is_said(frame):
+    from hilum.evaluation.comparison import BY_ROW, compare_external
+
+    nameless = read_external(frame.drop(columns="path"))
+    assert BY_ROW in compare_external(nameless, nameless).notes
+    assert BY_ROW not in compare_external(read_external(frame), read_external(frame)).notes
+
+
+@pytest.mark.parametrize("wrong", [7, [1, 2], np.zeros((2, 2)), {"label": ["a"]}])
+def test_what_is_no_table_is_refused(wrong):
+    with pytest.raises(UsageError) as caught:
+        read_external(wrong)
+    assert caught.value.code == "no-predictions"
+
+
+def test_messages_about_a_frame_name_no_file():
+    with pytest.raises(TableError) as caught:
+        read_external(pd.DataFrame())
+    assert "data frame" in str(caught.value)
+    assert ".csv" not in str(caught.value)

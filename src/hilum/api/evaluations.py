@@ -180,6 +180,9 @@ def evaluate(
     if sum(given is not None for given in (run, predictions, model)) != 1 or (model is not None and data is None):
         msg = "evaluate takes a run, or predictions=, or model= with data. Give one of them."
         raise UsageError(msg, code="run-or-predictions")
+    if predictions is not None and (data is not None or map_label):
+        msg = "predictions= holds images and labels already. Leave out data and map_label."
+        raise UsageError(msg, code="run-or-predictions")
     if run is not None and not isinstance(run, Run | str | PathLike):
         msg = f"a {type(run).__name__} is no run. Give a run or its folder; of a model, give model=FILE with data."
         raise UsageError(msg, code="no-run")

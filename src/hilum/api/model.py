@@ -20,7 +20,7 @@ from hilum.serving.predictor import Predictor
 if TYPE_CHECKING:
     from hilum.serving.explain import Explanation, Heatmap
 
-AS_THEY_ARE = ("L", "I;16", "RGB", "RGBA")  # modes of Pillow whose arrays are grey values or colours
+AS_THEY_ARE = ("L", "I", "F", "RGB", "RGBA")  # modes of Pillow whose arrays are grey values or colours
 Images = str | PathLike[str] | bytes | ArrayLike | Image | Iterable[Any]
 """A path, an image of Pillow, an array of shape (H, W) or (N, H, W), or several paths, bytes, images or arrays."""
 
@@ -187,7 +187,8 @@ def _holds_names(images: Any) -> bool:
 
 def _source(image: Any) -> Source:
     if isinstance(image, Image):
-        return np.asarray(image if image.mode in AS_THEY_ARE else image.convert("RGB"))
+        whole = image.mode in AS_THEY_ARE or image.mode.startswith("I;16")
+        return np.asarray(image if whole else image.convert("RGB"))
     if isinstance(image, str | bytes):
         return image
     if isinstance(image, PathLike):

@@ -110,7 +110,7 @@ def _evaluate_external(
     read: ReadOptions | None,
 ) -> None:
     """Evaluate what hilum did not train: a table of predictions, or a described network on a dataset."""
-    if (predictions is None) == (model is None) or more or bool(dataset) != bool(model):
+    if (predictions is None) == (model is None) or more or bool(dataset) != bool(model) or (predictions and mapped):
         msg = "give a run, or --predictions FILE.csv alone, or --model FILE.toml with a dataset."
         raise UsageError(msg, code="run-or-predictions")
     from hilum.evaluation.external_predictions import measure_external, read_external, write_external

@@ -28,12 +28,13 @@ def is_frame(value: object) -> bool:
 
 
 def write_frame(frame: Frame, file: Path) -> None:
-    """Write a data frame as CSV, without an index."""
+    """Write a data frame as CSV; an index that has a name is a column."""
     written: Any = frame
     if hasattr(written, "write_csv"):  # polars
         written.write_csv(file)
     else:
-        written.to_csv(file, index=False)
+        named = getattr(getattr(written, "index", None), "name", None)  # the paths, perhaps
+        written.to_csv(file, index=named is not None and named not in written.columns)
 
 
 def to_pandas(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:

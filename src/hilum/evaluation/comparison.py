@@ -24,6 +24,7 @@ from hilum.stats.records import Record
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
+BY_ROW = "no column names the images: row N of one table is taken for row N of the other; add a column `path`"
 FILE, PAGE_FILE = "comparison.json", "comparison.html"
 
 
@@ -191,7 +192,10 @@ def compare_external(
             ComparedRun(name=names[1], path=str(second.root / second.name)),
         ),
         positive_label=roles_in(one.labels, positive_label)[0],
-        notes=[f"{name}: {note}" for name, given in zip(names, (first, second), strict=True) for note in given.notes],
+        notes=[
+            *(f"{name}: {note}" for name, given in zip(names, (first, second), strict=True) for note in given.notes),
+            *([] if first.named and second.named else [BY_ROW]),
+        ],
         **measure_pair(one, two, same=bool(np.array_equal(one.probabilities, two.probabilities))).given(),
     )
 

@@ -25,7 +25,7 @@ from hilum.data.patients import in_words
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits, independent_groups
 from hilum.documents import Document
-from hilum.errors import RunError, SplitError
+from hilum.errors import RunError, SplitError, UsageError
 from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import FILE, Predictions
@@ -38,7 +38,7 @@ from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
 from hilum.training.train import check_training, roles_of
 
-WHAT = "cross-validation"
+WHAT, FEWEST_FOLDS = "cross-validation", 2
 SHARED = (
     "Intervals of all folds together take the trained networks as given. Folds share training images, so that no "
     "unbiased estimate of the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
@@ -136,6 +136,9 @@ def crossval(
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "hold_out", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
+    if folds < FEWEST_FOLDS:
+        msg = f"{folds} folds: give at least {FEWEST_FOLDS}."
+        raise UsageError(msg, code="too-few-folds")
     table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)
     check_network(recipe, table.labels)

@@ -134,6 +134,11 @@ def read_model(file: Path) -> ExternalModel:
         msg = f"{file}: describes no network ({what}). Give model, labels and [input] size; see the documentation."
         raise ModelFileError(msg, code="malformed-description", path=file) from error
     channels = found.input.channels
+    if any(label.strip("/ ") != label or not label for label in found.labels) or len(set(found.labels)) < len(
+        found.labels
+    ):
+        msg = f"{file}: labels should differ, and not begin or end with a slash or blank. Correct `labels`."
+        raise ModelFileError(msg, code="malformed-description", path=file)
     if {len(found.input.mean), len(found.input.std)} - {1, channels} or 0 in found.input.std:
         msg = f"{file}: mean and std should have 1 or {channels} values, and std no 0. Correct [input]."
         raise ModelFileError(msg, code="malformed-description", path=file)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.dataset import Row
-from hilum.data.frames import Frame, write_frame
+from hilum.data.frames import Frame, is_frame, write_frame
 from hilum.data.labels import default_positive, is_healthy, order_labels
 from hilum.data.readers.columns import NAMES, plain
 from hilum.data.readers.text_table import TextTable, open_text_table
@@ -49,6 +49,7 @@ class ExternalPredictions:
         name: What messages and reports call the table.
         notes: How it was read.
         root: The folder that the paths of the images are relative to.
+        named: Whether a column names the images; otherwise they are known by their rows only.
     """
 
     predictions: Predictions
@@ -56,6 +57,7 @@ class ExternalPredictions:
     name: str = ""
     notes: tuple[str, ...] = ()
     root: Path = Path()
+    named: bool = True
 
 
 def read_external(source: Path | Frame) -> ExternalPredictions:
@@ -73,12 +75,18 @@ def read_external(source: Path | Frame) -> ExternalPredictions:
         TableError: A column is missing, a label has no column, an image is listed twice with different cells, or a row
             holds numbers that are no probabilities or do not sum to one.
     """
+    if not isinstance(source, Path) and not is_frame(source):
+        msg = f"a {type(source).__name__} holds no predictions. Give a CSV table, or a data frame of pandas or polars."
+        raise UsageError(msg, code="no-predictions")
     if isinstance(source, Path):
         return _read(source, source.name, str(source), source.parent)
     with TemporaryDirectory(prefix="hilum-") as folder:
         file = Path(folder) / "predictions.csv"
         write_frame(source, file)
-        return _read(file, FRAME, FRAME, Path())
+        try:
+            return _read(file, FRAME, FRAME, Path())
+        except TableError as error:
+            raise TableError(str(error).replace(str(file), FRAME), code=error.code) from error
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions:
         labels, tuple(paths), tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
     )
     rows = [Row(path, "", extra=_extra(cells, places)) for path, (_, cells) in zip(paths, lines, strict=True)]
-    return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes), root)
+    return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes), root, places.path is not None)
 
 
 def _is_known(name: str) -> bool:
@@ -138,12 +146,16 @@ def _places(text: TextTable, lines: Sequence[tuple[int, list[str]]], shown: str)
     if label is None:
         msg = f"{shown}: no column `label`, the true label of each image; its columns: {text.columns}. Add it."
         raise TableError(msg, code="no-label-column")
+    for _, cells in lines:
+        if label < len(cells):
+            cells[label] = cells[label].strip("/ ")
     truths = {cells[label]: number for number, cells in reversed(lines)}
     if "" in truths:
         msg = f"{shown}, line {truths['']}: no label. Fill the cell, or remove the line."
         raise TableError(msg, code="no-label")
-    found = {from_cell(name.removeprefix(PREFIX)): at for name, at in header.items() if name.startswith(PREFIX)}
-    found = found or {name: header[name] for name in truths if name in header and header[name] != label}
+    found = {_label(name): at for name, at in header.items() if name.startswith(PREFIX)}
+    bare = {_label(name): at for name, at in header.items() if at != label}
+    found = found or {name: bare[name] for name in truths if name in bare}
     missing = sorted(set(truths) - set(found))
     if not found or missing:
         what = (
@@ -163,6 +175,11 @@ def _places(text: TextTable, lines: Sequence[tuple[int, list[str]]], shown: str)
     used = {label, path, patient, *found.values()}
     others = {name: at for name, at in header.items() if at not in used and name and name != OURS}
     return _Places(label, found, path, patient, others)
+
+
+def _label(column: str) -> str:
+    """The label whose probabilities a column holds."""
+    return from_cell(column.removeprefix(PREFIX)).strip("/ ")
 
 
 def _each_once(
@@ -199,7 +216,8 @@ def _number(cell: str) -> float:
 def _check_rows(
     stated: NDArray[np.float64], lines: Sequence[tuple[int, list[str]]], labels: Sequence[str], shown: str
 ) -> None:
-    wrong = np.flatnonzero(~are_probabilities(stated, TOLERANCE))
+    tolerance = TOLERANCE * max(1.0, len(labels) / 2) + 1e-9  # half a unit of the third decimal each
+    wrong = np.flatnonzero(~are_probabilities(stated, tolerance))
     if not len(wrong):
         return
     first = int(wrong[0])
