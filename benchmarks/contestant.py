@@ -65,7 +65,7 @@ def hilum_training(data: Path, recipe: str, steps: int, settings: list[str]) -> 
     plan = load_recipe(recipe, [f"max_steps={steps}", f"validate_every={steps}", *given, *settings])
     with tempfile.TemporaryDirectory() as folder:
         run = train(data, Path(folder) / "run", plan, progress=Held(plan.training.batch_size))
-        out(json.dumps(run.environment))
+        out(json.dumps(run.environment.as_json()))
 
 
 def matrix_product(side: int, kind: str) -> Iterator[None]:

@@ -22,6 +22,7 @@ EXTRAS = {
 }
 
 TRAINING = {f"hilum {command}" for command in ("train", "demo", "sweep", "crossval", "certify", "export", "summary")}
+TRAINING |= {"hilum evaluate RUN", "the evaluation of a run"}
 TRAINING |= {f"hilum.{name}" for name in ("train", "sweep", "cross_validate", "export", "Sweep", "CrossValidation")}
 
 

@@ -10,6 +10,7 @@ import typer
 from hilum.cli.arguments import print_json, print_result, reads_data, say, show
 from hilum.data.options import ReadOptions
 from hilum.errors import UsageError
+from hilum.extras import explaining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,12 +68,13 @@ def evaluate(
             run, data, predictions, model, split, out, positive_label, mapping, prevalence or (), as_json, read
         )
         return
-    from hilum.evaluation.accesses import access_sentence, joint_sentence
-    from hilum.evaluation.cohort import parse_map
-    from hilum.evaluation.evaluate import evaluate as run_evaluation
-    from hilum.progress import progress_for_terminal
-    from hilum.training.loop import return_memory
-    from hilum.training.run import open_run
+    with explaining("hilum evaluate RUN"):
+        from hilum.evaluation.accesses import access_sentence, joint_sentence
+        from hilum.evaluation.cohort import parse_map
+        from hilum.evaluation.evaluate import evaluate as run_evaluation
+        from hilum.progress import progress_for_terminal
+        from hilum.training.loop import return_memory
+        from hilum.training.run import open_run
 
     return_memory()
     result: Evaluation = run_evaluation(
