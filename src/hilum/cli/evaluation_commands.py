@@ -46,7 +46,9 @@ def evaluate(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.toml|FILE.onnx", help="Evaluate a model file, or an ONNX network that a TOML file describes."),
+        typer.Option(
+            metavar="FILE.toml|FILE.onnx", help="Evaluate a model file, or an ONNX network that a TOML file describes."
+        ),
     ] = None,
     positive_label: Annotated[
         str | None,
