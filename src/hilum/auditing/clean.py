@@ -148,7 +148,7 @@ def check_fixed(out: Path) -> None:
         TableError: `out` is not a CSV file name, or exists.
     """
     if out.suffix.lower() != ".csv":
-        msg = f"{out}: the mended table is a CSV file. Give it a name that ends in .csv."
+        msg = f"{out}: the cleaned table is a CSV file. Give it a name that ends in .csv."
         raise TableError(msg)
     log = out.with_suffix(".log")
     for target in (out, log):

@@ -127,7 +127,7 @@ def audit(
         Path | None,
         typer.Option("--run", help="A run, or better a cross-validation: list labels that it finds unlikely."),
     ] = None,
-    mended: Annotated[
+    cleaned: Annotated[
         Path | None,
         typer.Option("--clean", metavar="OUT.csv", help="Write a cleaned table, and a log of what was done."),
     ] = None,
@@ -150,8 +150,8 @@ def audit(
         msg = f"--fail-on {gate}: warning or error."
         raise UsageError(msg)
     check_audit(out)
-    if mended:
-        check_fixed(mended)
+    if cleaned:
+        check_fixed(cleaned)
     progress, opinion = progress_for_terminal(), None
     if run:
         from hilum.auditing.checks.label_issues import require_cleanlab
@@ -167,11 +167,11 @@ def audit(
     else:
         show(audit_lines(found.report))
         say(f"page: {page}")
-    if mended:
+    if cleaned:
         unreadable = [item.path for item in found.scan.unreadable]
-        log = write_fixed(fix(found.scan.table, found.patients.patient, found.group_of(), unreadable), mended)
-        say(f"mended table: {mended}; what was done: {log}", err=as_json)
-        say(f"next: hilum train {mended} --out RUN", err=as_json)
+        log = write_fixed(fix(found.scan.table, found.patients.patient, found.group_of(), unreadable), cleaned)
+        say(f"cleaned table: {cleaned}; what was done: {log}", err=as_json)
+        say(f"next: hilum train {cleaned} --out RUN", err=as_json)
     if gate and not found.report.passed("warning" if gate == "warning" else "error"):
         msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
         raise GateError(msg)
