@@ -150,7 +150,7 @@ def arguments_of_today(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if option not in OPTIONS:
             found.append(word)
             continue
-        notes.append(f"{option} is called {OPTIONS[option]} now; the old name works until version 0.3.")
+        notes.append(f"{option} was renamed to {OPTIONS[option]}; the old name works until version 0.3.")
         if option == "--miss-rate":
             value = value if equals else next(words, "")
             found.append(f"--sensitivity={_complement(value)}")

@@ -364,10 +364,10 @@ def _two_sides(internal: Estimate, external: Estimate) -> TwoSides:
 def drop_sentence(found: Drop) -> str:
     """The drop of accuracy in one sentence."""
     if not found.labels:
-        return "external validation: no label of these images is one of the run's own test images"
+        return "external validation: these images and the run's test images have no label in common"
     both = found.balanced_accuracy
     over = f" over the labels that both have ({', '.join(found.labels)})" if any(found.left_out.values()) else ""
     return (
-        f"external validation: balanced accuracy{over} {percent(both.internal.value)} on the run's own test patients, "
+        f"external validation: balanced accuracy{over} {percent(both.internal.value)} on the run's test patients, "
         f"{percent(both.external.value)} here: {interval_text(both.difference, sign=True)}"
     )

@@ -143,7 +143,7 @@ def gate_sentence(gate: Shortcuts) -> str:
         unbeaten = [entry for entry in sorted(found.baselines, key=_low) if entry.verdict != SHOWN]
         others = [_quoted(entry.name) for entry in unbeaten[1:]]
         more = f" and {len(others) - NAMED} others" if len(others) > NAMED else ""
-        also = f"; nor shown to beat {', '.join(others[:NAMED])}{more}" if others else ""
+        also = f"; not shown to outperform {', '.join(others[:NAMED])}{more}" if others else ""
         told.append(_beside(gate, label, unbeaten[0]) + also)
     shown = [label for label, found in gate.labels.items() if found.verdict == SHOWN]
     beaten = f". Shown for {', '.join(shown)} only" if shown else ""
@@ -171,10 +171,10 @@ def _beside(gate: Shortcuts, label: str, entry: Lead) -> str:
 
 
 def _rest(gate: Shortcuts) -> str:
-    few = f"; not judged, with fewer than {FEWEST} patients on a side: {', '.join(gate.not_scored)}"
+    few = f"; not scored, with fewer than {FEWEST} patients on a side: {', '.join(gate.not_scored)}"
     told = few if gate.not_scored else ""
     if gate.n_scored < gate.n_images:
-        told += f"; on {gate.n_scored:,} of {gate.n_images:,} images, whole patients drawn by lot"
+        told += f"; on {gate.n_scored:,} of {gate.n_images:,} images, a random sample of patients"
     return told
 
 
@@ -258,9 +258,9 @@ def gather_evidence(
     train = np.array([i for i, row in enumerate(seen.table.rows) if row.split == "train"], np.int64)
     paths = [_whole(tested.root, path) for path in predictions.paths]
     if not len(train):
-        return f"the run's training images are not in {trained.root} any more, so that no probe can be fitted"
+        return f"the run's training images are no longer in {trained.root}, so no probe can be fitted"
     if not all(path in place for path in paths):
-        return "files have gone or changed since the prediction"
+        return "files were removed or changed since the prediction"
     scored = np.array([place[path] for path in paths], np.int64)
     truth = np.array([predictions.labels.index(seen.table.rows[int(i)].label) for i in train], np.int64)
     return Evidence(predictions, probes(seen)[0], train, scored, truth)

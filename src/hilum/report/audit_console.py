@@ -72,7 +72,7 @@ def lines_of(together: Sequence[Finding]) -> list[str]:
         what = evidence.what.removeprefix("The ").removeprefix("A ")
         told.append(f"{what[:1].lower()}{what[1:]} {entry.auroc:.2f}")
     subject = "of the pixels" if worst[0].kind == "pixels" else "of the files"
-    return [f"{len(told)} properties {subject} each tell '{worst[0].label}' from the rest (AUROC): {', '.join(told)}."]
+    return [f"{len(told)} properties {subject} predict '{worst[0].label}' (AUROC): {', '.join(told)}."]
 
 
 def demo_lines(report: AuditReport, injected: Finding | None, defect: str) -> RenderableType:
@@ -87,7 +87,7 @@ def demo_lines(report: AuditReport, injected: Finding | None, defect: str) -> Re
     parts: list[RenderableType] = ["", f"[bold]Audit[/] of {report.n_images:,} images: {summary(report.findings)}"]
     parts += [f"{_head(finding)} {_shown(finding.message)}" for finding in worse]
     if injected:
-        parts.append(f"[bold]Planted[/] in other phantoms: {escape(defect)}. The audit says:")
+        parts.append(f"[bold]Injected[/] into other phantoms: {escape(defect)}. The audit reports:")
         parts.append(Padding(f"{_head(injected)} {_shown(injected.message + ' ' + injected.meaning)}", (0, 0, 0, 2)))
     return Group(*parts, "")
 

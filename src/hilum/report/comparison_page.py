@@ -161,7 +161,10 @@ def fold_dots(rows: Sequence[FoldRow], name: str) -> Markup:
         return svg(figure, name, told)
 
 
-RULES = {"most_probable": "Read by the most probable label", "down_the_tree": "Read down the label tree"}
+RULES = {
+    "most_probable": "Decoded by argmax (the most probable label)",
+    "down_the_tree": "Decoded top-down, along the label tree",
+}
 ABOUT = {
     "name": "Name",
     "network": "Network",

@@ -195,7 +195,7 @@ def optimistic(known: int, images: int) -> str:
 
 
 def _matrix(metrics: Metrics) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="truth (rows), predicted (columns)", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="confusion matrix: rows truth, columns predicted", title_justify="left")
     table.add_column("", overflow="fold")
     for label in metrics.labels:
         table.add_column(escape(label), justify="right", overflow="fold")
@@ -228,14 +228,16 @@ def _sentences(metrics: Metrics, alarms: Sequence[str]) -> list[str]:
     if positive_label and positive_label in labels:
         row = metrics.confusion[labels.index(positive_label)]
         missed = sum(row) - row[labels.index(positive_label)]
-        lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
+        lines.append(f"[yellow]*[/] positive label; false negatives: {missed} of {sum(row)}")
     lines += [escape(sentence) for sentence in decision_sentences(metrics)]
     lines.append(f"log-loss {metrics.log_loss:.3f}, Brier {metrics.brier:.3f}, {_errors(metrics)}")
     calibration = metrics.calibration
     if calibration and calibration.temperatures and applied(calibration.temperatures):
         before = calibration.before
         shown = ", ".join(f"{value:.2f}" for value in calibration.temperatures.values())
-        lines.append(f"calibrated with temperature {shown}; before: log-loss {before.log_loss:.3f}, {_errors(before)}")
+        lines.append(
+            f"calibrated with temperature {shown}; uncalibrated: log-loss {before.log_loss:.3f}, {_errors(before)}"
+        )
     elif calibration and calibration.note:
         lines.append(escape(calibration.note))
     lines += [escape(sentence) for sentence in calibration_sentences(metrics.calibration_by_label)]
@@ -246,7 +248,7 @@ def _sentences(metrics: Metrics, alarms: Sequence[str]) -> list[str]:
 def _errors(scores: ProbabilityScores) -> str:
     told = []
     for name, ece in scores.errors().items():
-        seldom = f", seldom above {high:.3f}" if (high := ece.ece_null_q95) else ""
+        seldom = f", 95 % below {high:.3f}" if (high := ece.ece_null_q95) else ""
         told.append(f"{name} ECE {ece.value:.3f} (calibrated: {ece.ece_null_mean:.3f}{seldom})")
     return ", ".join(told)
 
@@ -291,7 +293,8 @@ def abstention_sentences(abstained: Abstention) -> list[str]:
     seen = abstained.of_calibration
     if rate := abstained.rate:
         told.append(
-            f"stated for one image of a patient like those of the calibration: at most {100 * abstained.level:g} % "
+            "stated rate, for one image of a patient like the calibration patients: at most "
+            f"{100 * abstained.level:g} % "
             f"on average over calibration sets; with {abstained.n_calibration} patients from "
             f"{percent_range(rate)} in 90 % of them"
             + (f"; of these {interval_text(seen.any_image)} had at least one such image" if seen else "")
@@ -299,9 +302,9 @@ def abstention_sentences(abstained: Abstention) -> list[str]:
     recall = abstained.recall
     if recall.recall_abstentions_negative.value is not None:
         told.append(
-            "recall of what must not be missed by the rule in force (the certified threshold, else the most probable "
-            "label), abstentions counted as missed "
-            f"{interval_text(recall.recall_abstentions_negative)}, as found "
+            "recall of the positive label by the rule in force (certified threshold, else argmax), counting "
+            "abstentions as negative "
+            f"{interval_text(recall.recall_abstentions_negative)}, as positive "
             f"{interval_text(recall.recall_abstentions_positive)}"
         )
     return told

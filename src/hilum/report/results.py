@@ -40,10 +40,12 @@ def verdict(metrics: Metrics) -> str:
     missed_range = percent_range(metrics.recall[label].complement()).removesuffix(" %")
     rate = f"{percent(missed / total)}, {confidence} {missed_range}"
     if not positive_label:
-        return f"{sentence}; found least often: {label}, {missed:,} of {plural(total, 'image')} missed ({rate})."
+        return (
+            f"{sentence}; lowest sensitivity: {label}, {missed:,} of {plural(total, 'image')} false negatives ({rate})."
+        )
     verb = "was" if missed == 1 else "were"
     of_all = f"{missed:,} of {plural(total, f'{label} image')}"
-    return f"{sentence}; {of_all} {verb} not called {label} (missed: {rate})."
+    return f"{sentence}; {of_all} {verb} not predicted as {label} (false-negative rate {rate})."
 
 
 def confusions(metrics: Metrics, most: int = 6) -> str:
@@ -56,10 +58,10 @@ def confusions(metrics: Metrics, most: int = 6) -> str:
         if i != j and confusion[i][j]
     ]
     if not pairs:
-        return "No image was answered wrongly."
+        return "No image is misclassified."
     pairs.sort(key=lambda pair: -pair[0])
     others = sum(count for count, _ in pairs[most:])
-    told = [text for _, text in pairs[:most]] + ([f"{others:,} of other kinds"] if others else [])
+    told = [text for _, text in pairs[:most]] + ([f"{others:,} other errors"] if others else [])
     return f"Out of the {plural(sum(count for count, _ in pairs), 'false case')}: {', '.join(told)}."
 
 
@@ -82,34 +84,34 @@ def probability_scores(metrics: Metrics) -> list[Score]:
         Score(
             "Log-loss",
             fraction(metrics.log_loss),
-            "Mean of −ln(probability given to the truth); 0 is perfect, and one confident error costs much. "
-            f"Always answering how frequent each label is here would score {fraction(constant_log_loss)}.",
+            "Mean of −ln(probability of the true label); 0 is perfect, and one confident error weighs heavily. "
+            f"Predicting the label frequencies of this set would score {fraction(constant_log_loss)}.",
         ),
         Score(
             "Brier score",
             fraction(metrics.brier),
             "Mean squared distance between the probabilities and the truth, from 0 (perfect) to 2. "
-            f"The same constant answer would score {fraction(constant_brier)}.",
+            f"The same constant prediction would score {fraction(constant_brier)}.",
         ),
         *(_error(metrics, name, error) for name, error in metrics.errors().items()),
     ]
 
 
 GAP = {
-    "class-wise": "Mean gap between the probability stated for a label and the share that has it, over all labels",
-    "top-label": "Mean gap between the probability of the most probable label and the share that has it",
+    "class-wise": "Mean gap between predicted probability and observed frequency, over all labels",
+    "top-label": "Mean gap between the highest probability and the accuracy",
 }
 
 
 def _error(metrics: Metrics, name: str, entry: CalibrationError) -> Score:
     floor, high = entry.ece_null_mean, entry.ece_null_q95
-    seldom = f", and in one case of twenty more than {percent(high)}" if high else ""
+    seldom = f", and above {percent(high)} in one case of twenty" if high else ""
     return Score(
         f"{name.capitalize()} calibration error (ECE)",
         percent(entry.value),
         f"{GAP[name]}. A perfectly calibrated classifier would show about {percent(floor)} on these patients: the "
-        f"noise floor{seldom}. This one is {_times(entry.value, floor)} that; near 1 nothing is wrong, well above it "
-        f"the probabilities should not be taken at their word.{_temperature(metrics, name)}",
+        f"noise floor{seldom}. This one is {_times(entry.value, floor)} that; near 1 is well calibrated, well above it "
+        f"the probabilities are miscalibrated.{_temperature(metrics, name)}",
         f"noise floor {percent(floor)}",
     )
 
@@ -121,8 +123,8 @@ def _temperature(metrics: Metrics, name: str) -> str:
     shown = " and ".join(f"{value:.2f}" for value in calibration.temperatures.values())
     before = calibration.before.errors().get(name, calibration.before.ece_class_wise)
     return (
-        f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients that neither "
-        f"training nor test has; before that the error was {percent(before.value)}."
+        f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients outside training "
+        f"and test; uncalibrated, the error was {percent(before.value)}."
     )
 
 

@@ -115,7 +115,7 @@ def _group(parts: Sequence[Thumbnails], how: Literal["near", "identical"], progr
     alone = np.unique(first)
     if len(alone) >= MANY and not has_faiss():
         note = (
-            f"near-duplicates were not looked for, only equal pixels: comparing {len(alone):,} images needs faiss "
+            f"only equal pixels count as duplicates here: near-duplicates among {len(alone):,} images need faiss "
             f"({install('faiss')})"
         )
         return Groups(tuple(first.tolist()), (PIXELS,), note)
