@@ -2,6 +2,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+from sklearn.metrics import confusion_matrix
 
 from hilum.evaluation.schema import Metrics
 from hilum.report.results import confusions, images_of, probability_scores
@@ -47,18 +48,20 @@ def test_plural() -> None:
     )
 
 
-def test_matrix_is_turned_to_predicted_by_expected() -> None:
-    matrix = result_matrix(["a", "b"], [[8, 2], [0, 5]])
-    assert [[cell.count for cell in row.cells] for row in matrix.rows] == [[8, 0], [2, 5]]
-    assert matrix.rows[1].cells[0].share == pytest.approx(0.2)  # of the images whose truth is a
-    assert [row.precision for row in matrix.rows] == ["100.0 %", "71.4 %"]
-    assert matrix.recalls == ("80.0 %", "100.0 %")
+def test_matrix_has_truth_in_rows_as_scikit_learn_has_it() -> None:
+    truth, predicted = ["a"] * 10 + ["b"] * 5, ["a"] * 8 + ["b"] * 7
+    confusion = confusion_matrix(truth, predicted, labels=["a", "b"]).tolist()
+    matrix = result_matrix(["a", "b"], confusion)
+    assert [[cell.count for cell in row.cells] for row in matrix.rows] == confusion == [[8, 2], [0, 5]]
+    assert matrix.rows[0].cells[1].share == pytest.approx(0.2)  # of the images whose truth is a
+    assert matrix.precisions == ("100.0 %", "71.4 %")
+    assert [row.recall for row in matrix.rows] == ["80.0 %", "100.0 %"]
 
 
 def test_label_that_never_occurs_has_no_recall() -> None:
     matrix = result_matrix(["a", "b"], [[3, 0], [0, 0]])
-    assert matrix.recalls == ("100.0 %", "–")
-    assert matrix.rows[1].precision == "–"
+    assert [row.recall for row in matrix.rows] == ["100.0 %", "–"]
+    assert matrix.precisions == ("100.0 %", "–")
 
 
 def test_confusions_are_ranked_and_summed_up() -> None:

@@ -6,6 +6,7 @@ Imports of the stages stand inside the commands, so that ``hilum --help`` needs 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -195,6 +196,7 @@ def train(
 ) -> None:
     """Train a classifier."""
     from hilum.progress import progress_for_terminal
+    from hilum.report.results import not_learnt
     from hilum.training.train import train as run_training
 
     chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
@@ -206,6 +208,8 @@ def train(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "
             f"validation loss {best.val_loss:.4f}, accuracy {best.val_accuracy:.1%}"
         )
+        if warning := not_learnt(best, Counter(row.label for row in run.rows if row.split == "val")):
+            say(f"WARNING: {warning}")
     say(f"weights sha256: {run.environment.weights_sha256}")
     say(f"next: hilum evaluate {out}")
 

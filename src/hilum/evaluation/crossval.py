@@ -153,7 +153,7 @@ def crossval(
         told = in_words(table.with_patient, len(table))
         by = "by patient where known" if table.with_patient else "by image"
         notes.append(f"WARNING: {told}: folds are divided {by}; results are optimistic")
-    notes += groups.notes()
+    notes += groups.notes(images.table)
     for note in notes:
         progress.line(f"note: {note}")
     checked = cheap_checks(images, [str(fold) for fold in number], groups, "folds")

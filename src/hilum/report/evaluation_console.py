@@ -17,6 +17,7 @@ from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.differences import drop_sentence
 from hilum.evaluation.schema import Metrics, Property, Reliance, Shortcuts
 from hilum.evaluation.shortcut_baselines import gate_sentence, lead_rows
+from hilum.evaluation.subgroups import subgroup_lines
 from hilum.evaluation.triage_schema import Abstention
 from hilum.report.certificate_text import (
     certified_sentence,
@@ -115,7 +116,7 @@ def alarms_of(metrics: Metrics) -> list[str]:
     Args:
         metrics: What ``metrics.json`` holds.
     """
-    found = []
+    found = one_label_sentence(metrics)
     gate = metrics.shortcuts
     if gate and gate.verdict not in (SHOWN, None):
         found.append(gate_sentence(gate))
@@ -130,6 +131,27 @@ def alarms_of(metrics: Metrics) -> list[str]:
     if held and held.exchangeability and held.exchangeability.p_value < DIFFER:
         found.append(exchangeability_sentence(held.exchangeability))
     return found
+
+
+def one_label_sentence(metrics: Metrics) -> list[str]:
+    """A warning where a classifier of several labels predicts one for all images; else nothing.
+
+    Args:
+        metrics: What ``metrics.json`` holds.
+    """
+    predicted = [sum(row[j] for row in metrics.confusion) for j in range(len(metrics.labels))]
+    if max(predicted, default=0) < metrics.n_images or sum(any(row) for row in metrics.confusion) < 2:
+        return []
+    label = metrics.labels[predicted.index(max(predicted))]
+    areas = ", ".join(
+        f"{name} {interval_text(area, as_percent=False)}"
+        for name, area in metrics.auroc.items()
+        if metrics.positive_label in (None, name)
+    )
+    return [
+        f"PREDICTS ONE LABEL: '{label}' for all {metrics.n_images:,} images; AUROC of {areas}. Train longer "
+        "(training.epochs), or change the learning rate (training.lr)"
+    ]
 
 
 def leads_table(gate: Shortcuts | None) -> list[Table]:
@@ -199,9 +221,9 @@ def _matrix(metrics: Metrics) -> Table:
     table.add_column("", overflow="fold")
     for label in metrics.labels:
         table.add_column(escape(label), justify="right", overflow="fold")
-    for label, cells in result_matrix(metrics.labels, metrics.confusion).by_truth:
-        counts = (f"[bold green]{cell.count:d}[/]" if cell.right else str(cell.count) for cell in cells)
-        table.add_row(escape(label), *counts)
+    for row in result_matrix(metrics.labels, metrics.confusion).rows:
+        counts = (f"[bold green]{cell.count:d}[/]" if cell.right else str(cell.count) for cell in row.cells)
+        table.add_row(escape(row.label), *counts)
     return table
 
 
@@ -242,6 +264,7 @@ def _sentences(metrics: Metrics, alarms: Sequence[str]) -> list[str]:
         lines.append(escape(calibration.note))
     lines += [escape(sentence) for sentence in calibration_sentences(metrics.calibration_by_label)]
     lines += [escape(sentence) for sentence in decision_lines(metrics) if not sentence.endswith(tuple(alarms))]
+    lines += [escape(line) for line in subgroup_lines(metrics.subgroups, metrics.positive_label)]
     return lines
 
 

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from hilum.evaluation.schema import Metrics
 from hilum.stats.calibration import applied
 from hilum.stats.metrics import BY_LABEL, ByLabel
 from hilum.stats.records import CalibrationError, Intervals
-from hilum.text import fraction, measured, percent, percent_range, plural, result_matrix
+from hilum.text import fraction, interval_text, measured, percent, plural, result_matrix
+from hilum.training.environment import BestCheckpoint
 
 COLUMNS = BY_LABEL
+
+
+def not_learnt(best: BestCheckpoint, validation: Counter[str]) -> str:
+    """A warning where a kept checkpoint is no better on validation than the constant prediction; else empty.
+
+    The constant prediction is the most frequent label, with the labels' frequencies as probabilities.
+
+    Args:
+        best: The kept checkpoint.
+        validation: Number of validation images by label.
+    """
+    total = validation.total()
+    if not total:
+        return ""
+    label, most = validation.most_common(1)[0]
+    log_loss = -sum(count / total * math.log(count / total) for count in validation.values() if count)
+    if best.val_accuracy > most / total or best.val_loss < log_loss:
+        return ""
+    return (
+        f"NOT LEARNT: validation accuracy {percent(best.val_accuracy)} and loss {best.val_loss:.3f} are no better than "
+        f"always predicting '{label}' ({percent(most / total)}, loss {log_loss:.3f}). Train longer (training.epochs), "
+        "or change the learning rate (training.lr)"
+    )
 
 
 def images_of(metrics: Metrics) -> str:
@@ -22,30 +47,20 @@ def images_of(metrics: Metrics) -> str:
 
 
 def verdict(metrics: Metrics) -> str:
-    """The evaluation in one sentence: how many were right, and how many of what matters were missed."""
-    matrix, confidence = (
-        result_matrix(metrics.labels, metrics.confusion),
-        f"{100 * metrics.intervals.confidence:g} % CI",
-    )
-    limits = percent_range(metrics.accuracy).removesuffix(" %")
-    sentence = f"{matrix.accuracy} of {images_of(metrics)} right ({confidence} {limits})"
-    judged = [label for label, total in zip(matrix.labels, matrix.truth_totals, strict=True) if total]
-    positive_label = metrics.positive_label in judged
+    """The evaluation in one sentence: its accuracy, and the sensitivity for what matters, with false negatives."""
+    matrix = result_matrix(metrics.labels, metrics.confusion)
+    rows = {row.label: row for row in matrix.rows if row.total}
     label = metrics.positive_label or ""
-    if not positive_label:
-        label = min(judged, key=lambda name: metrics.recall[name].value or 0.0)
-    position = matrix.labels.index(label)
-    total = matrix.truth_totals[position]
-    missed = total - matrix.rows[position].cells[position].count
-    missed_range = percent_range(metrics.recall[label].complement()).removesuffix(" %")
-    rate = f"{percent(missed / total)}, {confidence} {missed_range}"
-    if not positive_label:
-        return (
-            f"{sentence}; lowest sensitivity: {label}, {missed:,} of {plural(total, 'image')} false negatives ({rate})."
-        )
-    verb = "was" if missed == 1 else "were"
-    of_all = f"{missed:,} of {plural(total, f'{label} image')}"
-    return f"{sentence}; {of_all} {verb} not predicted as {label} (false-negative rate {rate})."
+    what = f"sensitivity for {label}"
+    if label not in rows:
+        label = min(rows, key=lambda name: metrics.recall[name].value or 0.0)
+        what = f"lowest sensitivity: {label}"
+    total = rows[label].total
+    missed = total - rows[label].cells[matrix.labels.index(label)].count
+    return (
+        f"Accuracy {interval_text(metrics.accuracy)} on {images_of(metrics)}; {what} "
+        f"{interval_text(metrics.recall[label])}, false negatives: {missed:,} of {plural(total, 'image')}."
+    )
 
 
 def confusions(metrics: Metrics, most: int = 6) -> str:
@@ -158,14 +173,13 @@ class LabelRow:
 
 def per_label(metrics: Metrics) -> list[LabelRow]:
     """One row a label; dashes for what an older evaluation lacks."""
-    totals = result_matrix(metrics.labels, metrics.confusion).truth_totals
     return [
         LabelRow(
             label,
-            total,
+            sum(row),
             [measured(metrics.by_label(column.key).get(label), as_percent=column.as_percent) for column in COLUMNS],
         )
-        for label, total in zip(metrics.labels, totals, strict=True)
+        for label, row in zip(metrics.labels, metrics.confusion, strict=True)
     ]
 
 

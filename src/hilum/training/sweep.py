@@ -261,7 +261,7 @@ def sweep(
     images = open_images(table, recipes[0].preprocessing, progress=progress)
     groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
     first = groups[recipes[0].splits.duplicates]
-    for note in first.notes():
+    for note in first.notes(images.table):
         progress.line(f"note: {note}")
     checked = cheap_checks(images, assign_splits(images.table, recipes[0].splits, first.numbers).names, first)
     progress.line(checked.sentence())

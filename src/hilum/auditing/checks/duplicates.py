@@ -118,6 +118,7 @@ class Duplicates:
         across_splits: Indices of the groups that lie in more than one split.
         across_labels: Indices of the groups that have more than one label.
         across_patients: Indices of the groups that more than one patient claims.
+        exposures: Number of images with a nearly equal one of the same patient, split and label.
     """
 
     pairs: tuple[Pair, ...]
@@ -126,6 +127,7 @@ class Duplicates:
     across_splits: tuple[int, ...]
     across_labels: tuple[int, ...]
     across_patients: tuple[int, ...]
+    exposures: int = 0
 
     @property
     def superfluous(self) -> int:
@@ -170,6 +172,7 @@ def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
             CHANGES[change] == "rotated",
             float(correlation),
         )
+    everything = {i for pair in steps for i in pair}
     steps = _without_exposures(steps, scan)
     groups = _components(len(scan), list(steps))
     return Duplicates(
@@ -179,6 +182,7 @@ def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
         across_splits=_across(groups, [row.split for row in rows]),
         across_labels=_across(groups, [row.label for row in rows]),
         across_patients=_across(groups, [row.patient_id for row in rows]),
+        exposures=len(everything - {i for pair in steps for i in pair}),
     )
 
 
@@ -234,8 +238,14 @@ def findings(duplicates: Duplicates, table: Dataset) -> list[Finding]:
         duplicates: As found.
         table: The scan's table.
     """
+    exposures = ""
+    if duplicates.exposures:
+        exposures = (
+            f" {duplicates.exposures} images with a nearly equal one of the same patient, split and label count as "
+            "repeated exposures."
+        )
     if not duplicates.groups:
-        return [Finding("duplicates", "info", f"No duplicates among {len(table)} images.")]
+        return [Finding("duplicates", "info", f"No duplicates among {len(table)} images.{exposures}")]
     kinds = duplicates.kinds()
     told = ", ".join(f"{kinds[kind]} {WORDS[kind][kinds[kind] != 1]}" for kind in KINDS if kinds[kind])
     share = duplicates.superfluous / len(table)
@@ -293,7 +303,7 @@ def findings(duplicates: Duplicates, table: Dataset) -> list[Finding]:
         f"{_pictures(len(duplicates.groups))} more than once: {duplicates.superfluous} of {len(table)} images "
         f"({share:.1%}) {'is' if duplicates.superfluous == 1 else 'are'} redundant ({told})"
         f"{_most(labels, duplicates, table)}.{_named(duplicates, table)}"
-        " Duplicates are counted several times in training and in all metrics."
+        f" Duplicates are counted several times in training and in all metrics.{exposures}"
     )
     found.append(
         Finding(

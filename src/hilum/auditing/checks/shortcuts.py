@@ -273,7 +273,7 @@ def findings(shortcuts: Shortcuts) -> list[Finding]:
             remedy=_remedy(worst),
             evidence=ProbedLabels(
                 probe=worst.probe,
-                what=worst.words.rpartition(" tell")[0].removesuffix(",").removesuffix(" alone"),
+                what=worst.words.rpartition(" predict")[0].removesuffix(",").removesuffix(" alone"),
                 labels=[item.reported() for item in (worst, *others)],
             ),
             meaning=_meaning(worst),
