@@ -157,7 +157,7 @@ def test_a_sweep_is_continued_under_the_names_of_then(old, phantoms, hilum):
 def test_comparisons_sweeps_and_cross_validations_are_read(old):
     compared = Comparison.read(old / "compare" / "comparison.json", "hilum compare")
     assert (compared.positive_label, compared.runs[0].hierarchy) == ("infected/covid", "cascade")
-    assert compared.rules["most_probable"].accuracy.first.value == 0.4
+    assert compared.rules["argmax"].accuracy.first.value == 0.4
     swept = Sweep.read(old / "sweep" / "sweep.json", "hilum sweep")
     assert (swept.monitor, swept.choice) == ("false_negatives", {"training.lr": 0.001})
     assert swept.groups[0].mean.val_false_negatives == 1

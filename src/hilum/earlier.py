@@ -34,6 +34,8 @@ KEYS = {  # of JSON files, of their columns, and of the metadata of model files
     "as_found": "recall_abstentions_positive",
     "of_decided": "selective_recall",
     "drop": "performance_drop",
+    "most_probable": "argmax",
+    "down_the_tree": "top_down",
     "given": "data_argument",
     "unit": "resampling_unit",
     "planted": "injected",

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from hilum.data.labels import nested_decisions
 from hilum.errors import RunError
-from hilum.evaluation.performance import down_the_tree, most_probable
+from hilum.evaluation.performance import top_down, argmax
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.evaluation.schema import Confidence, Drop, TwoSides
 from hilum.files import settle
@@ -130,17 +130,17 @@ def measure_pair(first: Predictions, second: Predictions, *, same: bool = False)
     labels, truth, clusters = first.labels, first.truth, first.clusters
     nested = bool(nested_decisions(labels))
     both = first.probabilities, second.probabilities
-    flat = [most_probable(probabilities) for probabilities in both]
-    tree = [down_the_tree(probabilities, labels) for probabilities in both] if nested else []
+    flat = [argmax(probabilities) for probabilities in both]
+    tree = [top_down(probabilities, labels) for probabilities in both] if nested else []
 
     def beside(one: Ints, two: Ints, *, same: bool = False) -> RuleDifferences:
         right = one == truth, two == truth
         found = paired_differences(truth, one, two, labels, clusters, same=same)
         return RuleDifferences(**found.given(), mcnemar=mcnemar(*right), patients=patient_test(*right, clusters))
 
-    rules = {"most_probable": beside(*flat, same=same)}
+    rules = {"argmax": beside(*flat, same=same)}
     if nested:
-        rules["down_the_tree"] = beside(*tree, same=same)
+        rules["top_down"] = beside(*tree, same=same)
     known = all(first.patients)
     return PairedMeasures(
         labels=list(labels),

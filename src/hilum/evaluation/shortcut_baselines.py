@@ -135,19 +135,19 @@ def gate_sentence(gate: Shortcuts) -> str:
             "outperforms every shortcut baseline on every label; the smallest lead: "
             f"{_beside(gate, label, nearest[label])}{rest}"
         )
-    heading = "WORSE THAN A SHORTCUT" if verdict == REFUTED else "NOT SHOWN TO BEAT A SHORTCUT"
+    heading = "WORSE THAN A SHORTCUT" if verdict == REFUTED else "NOT SHOWN TO OUTPERFORM A SHORTCUT"
     told = []
     for label, found in gate.labels.items():
         if found.verdict == SHOWN:
             continue
-        unbeaten = [entry for entry in sorted(found.baselines, key=_low) if entry.verdict != SHOWN]
-        others = [_quoted(entry.name) for entry in unbeaten[1:]]
+        rivals = [entry for entry in sorted(found.baselines, key=_low) if entry.verdict != SHOWN]
+        others = [_quoted(entry.name) for entry in rivals[1:]]
         more = f" and {len(others) - NAMED} others" if len(others) > NAMED else ""
         also = f"; not shown to outperform {', '.join(others[:NAMED])}{more}" if others else ""
-        told.append(_beside(gate, label, unbeaten[0]) + also)
+        told.append(_beside(gate, label, rivals[0]) + also)
     shown = [label for label, found in gate.labels.items() if found.verdict == SHOWN]
-    beaten = f". Shown for {', '.join(shown)} only" if shown else ""
-    return f"{heading}: {'. '.join(told)}{beaten}{rest}"
+    only = f". Shown for {', '.join(shown)} only" if shown else ""
+    return f"{heading}: {'. '.join(told)}{only}{rest}"
 
 
 def lead_rows(gate: Shortcuts) -> Iterator[tuple[str, LabelLeads, Lead, Verdict]]:

@@ -72,8 +72,8 @@ def lines_of(together: Sequence[Finding]) -> list[str]:
     for evidence, entry in zip(probed, worst, strict=True):
         what = evidence.what.removeprefix("The ").removeprefix("A ")
         told.append(f"{what[:1].lower()}{what[1:]} {entry.auroc:.2f}")
-    subject = "of the pixels" if worst[0].kind == "pixels" else "of the files"
-    return [f"properties {subject} predict '{worst[0].label}' (AUROC): {', '.join(told)}."]
+    subject = "pixel properties" if worst[0].kind == "pixels" else "file properties"
+    return [f"Each of these {subject} predicts '{worst[0].label}' (AUROC): {', '.join(told)}."]
 
 
 def demo_lines(report: AuditReport, injected: Finding | None, defect: str) -> RenderableType:

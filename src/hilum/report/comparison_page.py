@@ -162,8 +162,8 @@ def fold_dots(rows: Sequence[FoldRow], name: str) -> Markup:
 
 
 RULES = {
-    "most_probable": "Decoded by argmax (the most probable label)",
-    "down_the_tree": "Decoded top-down, along the label tree",
+    "argmax": "Decoded by argmax (the most probable label)",
+    "top_down": "Decoded top-down, along the label tree",
 }
 ABOUT = {
     "name": "Name",

@@ -180,7 +180,7 @@ def _floor(comparison: Comparison, patients: PatientTest) -> str:
     return f" No sample of {comparison.n_images:,} images shows less than {100 * patients.floor:.1f} points."
 
 
-RULES = {"most_probable": "argmax, the most probable label", "down_the_tree": "top-down, level by level"}
+RULES = {"argmax": "argmax, the most probable label", "top_down": "top-down, level by level"}
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
