@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.performance import top_down, argmax
+from hilum.evaluation.performance import argmax, top_down
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 

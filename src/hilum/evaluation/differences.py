@@ -11,7 +11,7 @@ from pydantic import Field
 
 from hilum.data.labels import nested_decisions
 from hilum.errors import RunError
-from hilum.evaluation.performance import top_down, argmax
+from hilum.evaluation.performance import argmax, top_down
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.evaluation.schema import Confidence, Drop, TwoSides
 from hilum.files import settle

@@ -208,7 +208,7 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "splits.fraction": "val_split validation_split val_size val_fraction test_size test_split holdout",
     "positive_label": "positive pos_label target_label",
 }
-HARDWARE = "hilum selects GPU and cores by itself: omit it"
+HARDWARE = "hilum selects GPU and cores automatically: omit it"
 CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
 TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
 
