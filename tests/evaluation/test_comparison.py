@@ -184,7 +184,7 @@ def test_another_truth_or_other_labels_are_refused(refuses):
 
 
 def test_network_and_rule_are_told_apart():
-    """A flat network, and the same probabilities read down the tree: only the rule differs."""
+    """A flat network, and the same probabilities decoded top-down: only the decoding differs."""
     first = predictions(sharpness=0.6, n=400)
     facts = measure_pair(first, first, same=True)
     flat, tree = (facts.rules[rule].accuracy.first.value for rule in ("argmax", "top_down"))

@@ -41,7 +41,7 @@ def facts() -> dict[str, Any]:
 def test_the_numbers_are_those_of_the_json(tmp_path: Path, facts: dict[str, Any]) -> None:
     html = html_of(tmp_path, facts)
     found = facts["rules"]["argmax"]
-    rows = table_after(html, "Read by the most probable label")
+    rows = table_after(html, "Decoded by argmax (the most probable label)")
     accuracy = found["accuracy"]
     assert rows[1] == [
         "Accuracy",
@@ -76,9 +76,9 @@ def test_no_difference_is_called_so(tmp_path: Path, snapshot: Snapshot) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        (0.2, 0.95, "cascade is right {} points more often than flat, more than chance explains"),
-        (0.95, 0.2, "cascade is right {} points less often than flat, more than chance explains"),
-        (0.8, 0.82, "could be chance"),
+        (0.2, 0.95, "cascade is right {} points more often than flat, significantly"),
+        (0.95, 0.2, "cascade is right {} points less often than flat, significantly"),
+        (0.8, 0.82, "compatible with chance"),
     ],
 )
 def test_the_verdict_names_the_better_one_and_how_surely(first: float, second: float, words: str) -> None:

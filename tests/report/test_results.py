@@ -68,9 +68,9 @@ def test_confusions_are_ranked_and_summed_up() -> None:
     labels = ["a", "b", "c", "d"]
     matrix = [[0, 9, 1, 1], [2, 0, 3, 4], [1, 1, 0, 1], [0, 0, 0, 7]]
     assert confusions(Metrics.model_construct(labels=labels, confusion=matrix), most=2) == (
-        "Out of the 23 false cases: 9 a predicted as b, 4 b predicted as d, 10 of other kinds."
+        "Out of the 23 false cases: 9 a predicted as b, 4 b predicted as d, 10 other errors."
     )
-    assert confusions(Metrics.model_construct(labels=["a"], confusion=[[4]])) == "No image was answered wrongly."
+    assert confusions(Metrics.model_construct(labels=["a"], confusion=[[4]])) == "No image is misclassified."
 
 
 def test_whole_dataset_is_named() -> None:

@@ -158,7 +158,7 @@ def too_few(
     )
 
 
-GONE = "the certificate is about the float network and does not apply to this one"
+GONE = "the certificate is about the float network and is not in force for this one"
 
 
 def certify_form(
