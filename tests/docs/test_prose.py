@@ -62,7 +62,5 @@ def test_templates_are_read_without_their_tags():
 def test_pages_docstrings_and_messages_keep_to_the_style_guide():
     found = [one for page in prose.pages() for one in prose.offences(page)]
     found += [one for module in prose.docstrings() for one in prose.offences(module, measured=False)]
-    found += [
-        one for place in prose.messages() for one in prose.offences(place, measured=False, words=prose.MESSAGES)
-    ]
+    found += [one for place in prose.messages() for one in prose.offences(place, measured=False, words=prose.MESSAGES)]
     assert not found, "\n".join(found)

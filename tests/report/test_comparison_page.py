@@ -158,7 +158,7 @@ def test_interval_and_p_may_disagree(facts: dict[str, Any], snapshot: Callable[[
 
 def test_rule_and_network_are_told_apart(tmp_path: Path, facts: dict[str, Any]) -> None:
     html = html_of(tmp_path, facts)
-    rows = table_after(html, "<h2>Network or decision rule?")
+    rows = table_after(html, "<h2>Network or decoding?")
     for row, effect in zip(rows[1:3], facts["rule_effect"], strict=True):
         entry = effect["accuracy"]
         assert row[1:3] == [f"{100 * entry[which]['value']:.1f} %" for which in ("first", "second")]
