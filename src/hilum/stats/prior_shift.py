@@ -99,7 +99,7 @@ def at_prevalence(probabilities: Floats, prior: Prior, members: Sequence[int], p
         msg = f"prevalence {prevalence:g}: give a number between 0 and 1, exclusive, such as 0.05"
         raise ValueError(msg)
     if inside.all() or not inside.any():
-        msg = "a prevalence needs labels with and without the disease"
+        msg = "a prevalence needs labels with the disease, and others without it"
         raise ValueError(msg)
     there = np.where(inside, prevalence / prior.shares[inside].sum(), (1 - prevalence) / prior.shares[~inside].sum())
     return shifted(probabilities, prior.offsets + np.log(there))
