@@ -330,7 +330,7 @@ def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > LARGEST_PIXELS:
         msg = (
-            f"{name}: claims {width}x{height} pixels, more than {LARGEST_PIXELS:,}; refused unread. "
+            f"{name}: claims {width}x{height} pixels, more than {LARGEST_PIXELS:,}; not read. "
             "Check where it comes from."
         )
         raise ImageError(msg, code="too-many-pixels")
