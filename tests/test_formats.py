@@ -109,7 +109,7 @@ def test_runs_are_compared_and_an_earlier_comparison_is_replaced(old, hilum):
     (kept / "comparison.json").write_text((kept / "comparison.json").read_text().replace('"run"', f'"{old}/run"'))
     result = hilum("compare", old / "run", other, "--second-split", "test", check=0)
     assert [line for line in result.stderr.splitlines() if "--second-split" in line] == [
-        "note: --second-split is called --split-b now; the old name works until version 0.3."
+        "note: --second-split was renamed to --split-b; the old name works until version 0.3."
     ]
     now = json.loads((kept / "comparison.json").read_text())
     assert now["positive_label"] == "infected/covid"
