@@ -307,7 +307,7 @@ def errors_of(known: KnownIssues) -> DataErrors:
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
-    alarms = []
+    alarms: list[str] = []
     if best := facts.run.environment.best:
         alarms += filter(None, [not_learnt(best, Counter(row.label for row in facts.split if row.split == "val"))])
     alarms += alarms_of(facts.metrics) if facts.metrics else []
