@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hilum.cli.arguments import say
 from hilum.errors import UsageError
-
-if TYPE_CHECKING:
-    from hilum.phantoms import WrittenFindings, WrittenPhantoms
 
 SEVERAL = "Several findings an image"
 
@@ -57,9 +54,8 @@ def phantoms(
 
     _check(findings=findings, several=bool(prevalence or uncertain or missing), inject=bool(inject))
     defects = [Defect.parse(text) for text in inject or []]
-    written: WrittenFindings | WrittenPhantoms
     if findings:
-        written = write_findings_phantoms(
+        several = write_findings_phantoms(
             out,
             patients=patients,
             seed=seed,
@@ -71,20 +67,20 @@ def phantoms(
             masks=masks,
             progress=progress_for_terminal(),
         )
-    else:
-        written = write_phantoms(
-            out,
-            patients=patients,
-            seed=seed,
-            size=size,
-            test_fraction=test_fraction,
-            defects=defects,
-            masks=masks,
-            progress=progress_for_terminal(),
-        )
+        say(f"{out}: {several.images} images of {several.patients} patients")
+        say(", ".join(f"{name} {number}" for name, number in several.positives.items()))
+        return
+    written = write_phantoms(
+        out,
+        patients=patients,
+        seed=seed,
+        size=size,
+        test_fraction=test_fraction,
+        defects=defects,
+        masks=masks,
+        progress=progress_for_terminal(),
+    )
     say(f"{out}: {written.images} images of {written.patients} patients")
-    if findings:
-        say(", ".join(f"{name} {number}" for name, number in written.positives.items()))
 
 
 def _check(*, findings: bool, several: bool, inject: bool) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.phantoms.anatomy import Anatomy, Pose, Profiles
 from hilum.phantoms.image import Array, Ellipsoid, Grid
@@ -36,8 +35,8 @@ def sample_nodules(
         free = (share > 0.12) & (share < 0.85) & (np.abs(spread[:, 0]) > inner)
         centre = spread[int(np.argmax(free))]
         diameter = max(SMALLEST, (1.1 + (LARGEST - 1.1) * severity) * smaller[k])
-        radii = diameter / 2 * rng.uniform(0.85, 1.0, 3)
-        nodules.append(Ellipsoid(tuple(map(float, centre)), tuple(map(float, radii)), rng.uniform(-0.8, 0.8)))
+        (x, y, z), radii = centre.tolist(), (diameter / 2 * rng.uniform(0.85, 1.0, 3)).tolist()
+        nodules.append(Ellipsoid((x, y, z), (radii[0], radii[1], radii[2]), rng.uniform(-0.8, 0.8)))
     return tuple(nodules[:number])
 
 
@@ -46,14 +45,10 @@ def nodule_path(grid: Grid, anatomy: Anatomy, pose: Pose, nodules: tuple[Ellipso
     path = np.zeros((grid.side, grid.side), np.float32)
     turn = np.sin(pose.rotation)
     for nodule in nodules:
-        x, y, z = _moved(nodule, anatomy, pose)
+        x, y, z = breathe(np.array([nodule.centre]), anatomy, pose)[0]
         for across in _PARTS * grid.spacing:
             for along in _PARTS * grid.spacing:
                 part = replace(nodule, centre=(float(x + turn * z + across), float(y + along), float(z)))
                 window = grid.window(part.centre[0], part.centre[1], max(part.radii[:2]) + grid.spacing)
                 path[window] += part.half_chord(grid, window) * np.float32(2 / _PARTS.size**2)
     return path
-
-
-def _moved(nodule: Ellipsoid, anatomy: Anatomy, pose: Pose) -> NDArray[np.float64]:
-    return breathe(np.array([nodule.centre]), anatomy, pose)[0]
