@@ -13,9 +13,9 @@ import numpy as np
 from hilum.data.readers.text_table import PHANTOMS, TRUTH, statement
 from hilum.files import save_bytes, save_json
 from hilum.phantoms.defects import Defect, InjectedDefect, PlannedImage, inject, plan_dataset
+from hilum.phantoms.filling import filling, in_processes
 from hilum.phantoms.image import ENLARGED, brighten, encode, encode_mask, frame, resize, stamp, vary
 from hilum.phantoms.radiograph import LABELS, make_phantom
-from hilum.phantoms.writing import filling, in_processes
 from hilum.progress import Progress
 
 _EDITS = 9

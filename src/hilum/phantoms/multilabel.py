@@ -31,8 +31,11 @@ from hilum.phantoms.tubes import TubeCanvas, draw_airways
 _FINDING = 11
 _NORMAL_RATIO = (0.38, 0.47)
 _LARGE_RATIO = (0.53, 0.68)
+_RANGES = {"consolidation": (0.25, 1.0), "ground_glass": (0.0, 0.75)}
+"""Part of each severity's range that is used: the densest ground glass is like a consolidation."""
+
 _FULLEST = 0.97
-_CALCIFIED = 2.0
+_CALCIFIED = 2.8
 """Attenuation of a nodule beyond aired lung, relative to soft tissue: some calcium, as in an old granuloma."""
 
 
@@ -72,7 +75,7 @@ def make_findings_phantom(
 
     Args:
         severities: Severity of each finding present, from 0 (just called) to 1; empty for none. Of cardiomegaly it
-            is the cardiothoracic ratio, from 0.53 to 0.68; of a nodule the diameter, from 11 to 30 mm.
+            is the cardiothoracic ratio, from 0.53 to 0.68; of nodules the largest diameter, from 14 to 30 mm.
         seed: Names the population.
         patient: Number of the patient. The same seed and patient have the same anatomy and places of findings.
         image: Number of the patient's image; it changes pose, exposure and noise only.
@@ -175,7 +178,8 @@ class _Drawing:
 
     def _lesions(self, rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, name: str) -> Array:
         sample = sample_consolidation if name == "consolidation" else sample_ground_glass
-        disease: Disease = sample(rng, anatomy, profiles, self.severities[name])
+        low, high = _RANGES[name]
+        disease: Disease = sample(rng, anatomy, profiles, low + (high - low) * self.severities[name])
         return lesion_integral(self.scene.grid, self.thorax, disease, anatomy, self.scene.pose)[0]
 
     def _pleura(self, inside: Array, vessels: Array) -> tuple[Array, Array, Array]:

@@ -17,6 +17,9 @@ from hilum.phantoms.tubes import breathe, sample_inside
 SMALLEST, LARGEST = 0.5, 3.0
 """Diameters in cm."""
 
+_CALLED = 1.4
+"""Diameter of the largest nodule of a patient at severity 0."""
+
 _PARTS = (np.arange(3) - 1) / 3
 
 
@@ -24,8 +27,8 @@ def sample_nodules(
     rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, severity: float
 ) -> tuple[Ellipsoid, ...]:
     """Nodules at full inspiration, away from heart and diaphragm; severity is the size of the largest."""
-    number = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
-    sides, smaller = rng.choice([-1, 1], 3), np.sort(rng.uniform(0.35, 0.9, 3))[::-1]
+    number = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
+    sides, smaller = rng.choice([-1, 1], 3), np.sort(rng.uniform(0.4, 0.95, 3))[::-1]
     smaller[0] = 1.0
     nodules = []
     for k in range(3):
@@ -34,7 +37,7 @@ def sample_nodules(
         inner = np.where((sides[k] > 0) & (share > 0.5), 8.0, 5.5)
         free = (share > 0.12) & (share < 0.85) & (np.abs(spread[:, 0]) > inner)
         centre = spread[int(np.argmax(free))]
-        diameter = max(SMALLEST, (1.1 + (LARGEST - 1.1) * severity) * smaller[k])
+        diameter = max(SMALLEST, (_CALLED + (LARGEST - _CALLED) * severity) * smaller[k])
         (x, y, z), radii = centre.tolist(), (diameter / 2 * rng.uniform(0.85, 1.0, 3)).tolist()
         nodules.append(Ellipsoid((x, y, z), (radii[0], radii[1], radii[2]), rng.uniform(-0.8, 0.8)))
     return tuple(nodules[:number])
