@@ -35,7 +35,7 @@ _RANGES = {"consolidation": (0.25, 1.0), "ground_glass": (0.0, 0.75)}
 """Part of each severity's range that is used: the densest ground glass is like a consolidation."""
 
 _FULLEST = 0.97
-_CALCIFIED = 2.8
+_CALCIFIED = 3.4
 """Attenuation of a nodule beyond aired lung, relative to soft tissue: some calcium, as in an old granuloma."""
 
 
@@ -75,7 +75,7 @@ def make_findings_phantom(
 
     Args:
         severities: Severity of each finding present, from 0 (just called) to 1; empty for none. Of cardiomegaly it
-            is the cardiothoracic ratio, from 0.53 to 0.68; of nodules the largest diameter, from 14 to 30 mm.
+            is the cardiothoracic ratio, from 0.53 to 0.68; of nodules the largest diameter, from 17 to 30 mm.
         seed: Names the population.
         patient: Number of the patient. The same seed and patient have the same anatomy and places of findings.
         image: Number of the patient's image; it changes pose, exposure and noise only.

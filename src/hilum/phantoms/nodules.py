@@ -17,7 +17,7 @@ from hilum.phantoms.tubes import breathe, sample_inside
 SMALLEST, LARGEST = 0.5, 3.0
 """Diameters in cm."""
 
-_CALLED = 1.4
+_CALLED = 1.7
 """Diameter of the largest nodule of a patient at severity 0."""
 
 _PARTS = (np.arange(3) - 1) / 3
@@ -27,7 +27,7 @@ def sample_nodules(
     rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, severity: float
 ) -> tuple[Ellipsoid, ...]:
     """Nodules at full inspiration, away from heart and diaphragm; severity is the size of the largest."""
-    number = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
+    number = int(rng.choice([1, 2, 3], p=[0.25, 0.4, 0.35]))
     sides, smaller = rng.choice([-1, 1], 3), np.sort(rng.uniform(0.4, 0.95, 3))[::-1]
     smaller[0] = 1.0
     nodules = []
