@@ -99,6 +99,20 @@ def test_phantoms_can_be_made_and_read(hilum, tmp_path, snapshot, one_message):
     one_message(hilum("phantoms", tmp_path / "q", "--inject", "nonsense"), 2)
 
 
+def test_phantoms_with_several_findings(hilum, tmp_path, snapshot, one_message):
+    few = ("--patients", "6", "--size", "64")
+    several = ("--findings", "--prevalence", "nodule=0.9", "--uncertain", "0.1", "--missing", "0.1", "--no-masks")
+    result = hilum("phantoms", tmp_path / "p", *few, *several, check=0)
+    snapshot(result.stdout, numbers=False)
+    assert "nodule" in (tmp_path / "p" / "metadata.csv").read_text().splitlines()[0].split(",")
+    assert not (tmp_path / "p" / "masks").exists()
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--missing", "0.1"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--inject", "marker:normal"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--prevalence", "edema=0.1"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--uncertain", "1.5"), 2)
+    assert not (tmp_path / "q").exists()
+
+
 def bad_empty(root):
     shutil.rmtree(root)
     root.mkdir()

@@ -18,6 +18,7 @@ from hilum.cli import model_commands
 from hilum.cli.arguments import interrupted, message_of, print_json, print_result, reads_data, say, show
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
+from hilum.cli.phantoms_command import phantoms
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
 from hilum.errors import GateError, UsageError
@@ -84,37 +85,7 @@ def demo(
     say(f"report: {result.report}")
 
 
-@app.command()
-def phantoms(
-    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
-    patients: Annotated[int, typer.Option(help="Number of patients, each with 1 to 3 images.", min=6)] = 600,
-    size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=2048)] = 128,
-    test_fraction: Annotated[float, typer.Option(help="Share of patients in test.", min=0.05, max=0.9)] = 0.3,
-    seed: Annotated[int, typer.Option(help="Random seed of the phantoms.", min=0)] = 0,
-    inject: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DEFECT", help="A defect to inject, such as marker:infected/covid; may be repeated."),
-    ] = None,
-) -> None:
-    """Synthetic chest radiographs with known truth, and with injected defects on request.
-
-    Defects that go with a label: marker, frame, brightness, format, size, bytes, such as marker:infected/covid.
-    Defects that are counted: duplicates, patient, mislabel, such as duplicates:12.
-    """
-    from hilum.phantoms import Defect, write_phantoms
-    from hilum.progress import progress_for_terminal
-
-    defects = [Defect.parse(text) for text in inject or []]
-    written = write_phantoms(
-        out,
-        patients=patients,
-        seed=seed,
-        size=size,
-        test_fraction=test_fraction,
-        defects=defects,
-        progress=progress_for_terminal(),
-    )
-    say(f"{out}: {written.images} images of {written.patients} patients")
+app.command()(phantoms)
 
 
 @app.command()
