@@ -118,7 +118,7 @@ def test_a_training_takes_recipe_keys(squares, tmp_path):
     assert (run.recipe.training.seed, run.recipe.training.epochs, run.recipe.preprocessing.size) == (3, 1, 32)
     assert run.finished
     assert isinstance(run.plot_history(), Figure)
-    for wrong in ({"learning_rat": 1}, {"lr": -1.0}, {"seed": "x"}):
+    for wrong in ({"learning_rat": 1}, {"lr": -1.0}, {"training__seed": "x"}):
         with pytest.raises(RecipeError):
             hilum.train(squares, tmp_path / "other", progress=False, **wrong)
     assert not (tmp_path / "other").exists()

@@ -126,6 +126,19 @@ def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions:
     return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes), root, places.path is not None)
 
 
+def two_kinds(table: str, run: Path) -> UsageError:
+    """What to say where predictions are to be compared with a run.
+
+    Args:
+        table: Name of the predictions.
+        run: Folder of the run.
+    """
+    written = run / "evaluation" / "test" / PREDICTIONS_FILE
+    theirs = f"those of the run are {written}" if written.is_file() else f"make them with: hilum evaluate {run}"
+    msg = f"{table} holds predictions, and {run} does not. Compare two runs, or two tables of predictions; {theirs}"
+    return UsageError(msg, code="two-kinds")
+
+
 def _is_known(name: str) -> bool:
     return any(plain(name) in names for names in NAMES.values()) or name.startswith(PREFIX)
 

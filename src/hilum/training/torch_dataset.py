@@ -15,6 +15,7 @@ from hilum.data.dataset import Dataset
 from hilum.data.frames import to_pandas
 from hilum.data.preprocessing import Preprocessing
 from hilum.progress import Progress
+from hilum.signatures import typed
 
 if TYPE_CHECKING:
     import pandas
@@ -46,6 +47,7 @@ class RadiographDataset(torch_data.Dataset[Sample]):
         CacheError: The decoded images cannot be stored.
     """
 
+    @typed
     def __init__(
         self,
         data: Dataset,
