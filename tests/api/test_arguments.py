@@ -166,7 +166,7 @@ MESSAGES = {
     "Run `hilum evaluate first` again.": "Run hilum.evaluate('first') again.",
     "holds a run already. Continue it with --resume, or choose another --out.": "holds a run already. Continue it with "
     "resume=True, or choose another out.",
-    "--map-label covid=x: no label 'covid'": "map_label={'covid': 'x'}: no label 'covid'",
+    "--map-label covid=x: no label": "map_label={'covid': 'x'}: no label",
     "with --map-label 'a b=DST', or leave it out with --map-label 'a b='.": "with map_label={'a b': 'DST'}, or leave it "
     "out with map_label={'a b': ''}.",
     "took it; --patients none switches this off": "took it; patients='none' switches this off",

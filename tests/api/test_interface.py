@@ -1,7 +1,9 @@
 """`import hilum`: the names, what they take, and that they say what the command line says."""
 
+import copy
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -294,3 +296,18 @@ def test_a_training_repeats_the_audit_of_the_same_data(squares, tmp_path):
     hilum.audit(squares, progress=False)
     small = {"epochs": 1, "size": 32, "network__options__width": 4, "network__options__blocks": [1]}
     assert hilum.train(squares, tmp_path / "run", progress=False, **small).environment.audit.audited
+
+
+def test_results_and_models_are_sent_to_other_processes(squares):
+    frame = pd.DataFrame({"label": ["a", "b"] * 20, "a": [0.9, 0.2] * 20, "b": [0.1, 0.8] * 20})
+    model, files = hilum.load(threads=1), sorted(squares.rglob("*.png"))[:3]
+    for copied in (lambda given: pickle.loads(pickle.dumps(given)), copy.deepcopy):
+        np.testing.assert_array_equal(copied(model).predict_proba(files), model.predict_proba(files))
+        for result in (
+            hilum.open_dataset(squares, progress=False),
+            hilum.audit(squares, progress=False),
+            hilum.evaluate(predictions=frame),
+            hilum.compare(frame, frame),
+            model.triage(files),
+        ):
+            assert repr(copied(result)) == repr(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from hilum.serving.predictor import Predictor
 
 if TYPE_CHECKING:
     from hilum.serving.explain import Explanation, Heatmap
+    from hilum.serving.model_file import ModelFile
 
 AS_THEY_ARE = ("L", "I", "F", "RGB", "RGBA")  # modes of Pillow whose arrays are grey values or colours
 COLOURS = (3, 4)  # RGB and RGBA, of which the colours are taken
@@ -66,6 +67,10 @@ class Model:
             raise ArgumentError(msg, code="wrong-argument", argument="threads")
         path = source if isinstance(source, str | bytes | None) else Path(source)
         self._predictor = Predictor(path, threads=threads)
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+        """For another process: the content of the model file; a session of ONNX Runtime cannot be sent."""
+        return _restored, (self._predictor.model_file, self._predictor.threads)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -233,6 +238,13 @@ def _no_images(found: object) -> UsageError:
     what = "None" if found is None else f"a {type(found).__name__}"
     msg = f"X: {what} is no image. Give paths, bytes, images of Pillow, or arrays of shape (H, W)."
     return UsageError(msg, code="no-images")
+
+
+def _restored(model_file: ModelFile, threads: int) -> Model:
+    """A model that was sent from another process."""
+    model = Model.__new__(Model)
+    model._predictor = Predictor(model_file, threads=threads)
+    return model
 
 
 @public
