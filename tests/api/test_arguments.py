@@ -167,8 +167,8 @@ MESSAGES = {
     "holds a run already. Continue it with --resume, or choose another --out.": "holds a run already. Continue it with "
     "resume=True, or choose another out.",
     "--map-label covid=x: no label": "map_label={'covid': 'x'}: no label",
-    "with --map-label 'a b=DST', or leave it out with --map-label 'a b='.": "with map_label={'a b': 'DST'}, or leave it "
-    "out with map_label={'a b': ''}.",
+    "with --map-label 'a b=DST', or with --map-label 'a b='.": "with map_label={'a b': 'DST'}, or with "
+    "map_label={'a b': ''}.",
     "took it; --patients none switches this off": "took it; patients='none' switches this off",
     "say --split-column NAME": "say split_column=NAME",
     "Use: --set training.lr=3 or --set lr=0.1": "Use: training__lr=3 or lr=0.1",
