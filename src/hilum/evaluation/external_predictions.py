@@ -121,7 +121,9 @@ def two_kinds(table: str, run: Path) -> UsageError:
         run: Folder of the run.
     """
     written = run / "evaluation" / "test" / PREDICTIONS_FILE
-    theirs = f"those of the run are {written}" if written.is_file() else f"make them with: hilum evaluate {run}"
+    theirs = (
+        f"those of the run are {written}" if written.is_file() else f"make those of the run with: hilum evaluate {run}"
+    )
     msg = f"{table} holds predictions, and {run} does not. Compare two runs, or two tables of predictions; {theirs}"
     return UsageError(msg, code="two-kinds")
 
