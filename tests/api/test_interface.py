@@ -311,3 +311,19 @@ def test_results_and_models_are_sent_to_other_processes(squares):
             model.triage(files),
         ):
             assert repr(copied(result)) == repr(result)
+
+
+def test_answers_are_printed_in_a_line_and_say_how_to_get_decisions(trained, squares, tmp_path):
+    model = hilum.load(hilum.export(trained, tmp_path / "model.onnx", progress=False))
+    files = sorted(squares.rglob("*.png"))[:3]
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    answers = model.triage([*files, tmp_path / "bad.png"])
+    lines = repr(answers).strip("[]").split(">, <")
+    assert len(lines) == 4
+    assert max(map(len, lines)) < 200
+    for found, line in zip(answers, lines, strict=True):
+        assert Path(found.path).name in line
+        assert (found.error or f"{100 * found.probabilities[found.label]:.1f} %") in line
+    undecided = [found for found in answers if found.decision == "undecided"]
+    assert undecided
+    assert all("hilum certify" in found.reason and "hilum.export" in found.reason for found in undecided)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from PIL.Image import Image
 from hilum.api.python_wording import public
 from hilum.errors import ArgumentError, ImageError, UsageError
 from hilum.serving.inputs import Source, find_files
-from hilum.serving.prediction import Prediction
+from hilum.serving.prediction import UNCERTIFIED, Prediction
 from hilum.serving.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hilum.serving.model_file import ModelFile
 
 AS_THEY_ARE = ("L", "I", "F", "RGB", "RGBA")  # modes of Pillow whose arrays are grey values or colours
+CERTIFY = f"{UNCERTIFIED}: run `hilum certify RUN`, then hilum.export(RUN, FILE), and load that file"
 COLOURS = (3, 4)  # RGB and RGBA, of which the colours are taken
 Images = str | PathLike[str] | bytes | ArrayLike | Image | Iterable[Any]
 """A path, an image of Pillow, an array of shape (H, W) or (N, H, W), or several paths, bytes, images or arrays."""
@@ -132,12 +134,14 @@ class Model:
             X: As `predict_proba` takes it.
 
         Returns:
-            One prediction an image; one that cannot be read has an ``error`` and no decision.
+            One prediction an image; one that cannot be read has an ``error`` and no decision. Without an operating
+            point every decision is ``undecided`` or ``abstain``, and the reason says how to get one.
 
         Raises:
             UsageError: `X` is nothing that can be read.
         """
-        return list(self._predictor.predict_many(sources_of(X)))
+        answers = self._predictor.predict_many(sources_of(X))
+        return [replace(one, reason=CERTIFY) if one.reason == UNCERTIFIED else one for one in answers]
 
     @public
     def explain(self, X: Images, *, method: str | None = None) -> list[Explained]:  # noqa: N803
