@@ -11,6 +11,7 @@ from hilum.cli.arguments import print_json, print_result, reads_data, say, show
 from hilum.data.options import ReadOptions
 from hilum.errors import UsageError
 from hilum.extras import explaining
+from hilum.signatures import refuse_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ LedgerOption = Annotated[
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run folder; with --model, the dataset.")] = None,
     data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
-    split: Annotated[str, typer.Option(help="Part of the data to evaluate.")] = "test",
+    split: Annotated[str | None, typer.Option(help="Part of the data to evaluate, test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; the run's by default.")] = None,
     predictions: Annotated[
         Path | None,
@@ -66,10 +67,14 @@ def evaluate(
     """Measure how good a run is, with intervals; or the predictions of any other model."""
     if run is None or predictions or model:
         mapping = mapped or []
+        refuse_ignored("with --predictions or --model, which write to no ledger", {"--ledger": ledger})
         _evaluate_external(
             run, data, predictions, model, split, out, positive_label, mapping, prevalence or (), as_json, read
         )
         return
+    refuse_ignored("with a run, whose recipe names it", {"--positive-label": positive_label})
+    if data is None:
+        refuse_ignored("without DATA: a run's own data are read as for its training", read.stated() if read else {})
     with explaining("hilum evaluate RUN"):
         from hilum.evaluation.accesses import access_sentence, joint_sentence
         from hilum.evaluation.cohort import parse_map
@@ -82,7 +87,7 @@ def evaluate(
     result: Evaluation = run_evaluation(
         open_run(run),
         data,
-        split=split,
+        split=split or "test",
         out=out,
         mapping=parse_map(mapped or []),
         read=read,
@@ -105,7 +110,7 @@ def _evaluate_external(
     more: Path | None,
     predictions: Path | None,
     model: Path | None,
-    split: str,
+    split: str | None,
     out: Path | None,
     positive_label: str | None,
     mapped: list[str],
@@ -114,13 +119,15 @@ def _evaluate_external(
     read: ReadOptions | None,
 ) -> None:
     """Evaluate what hilum did not train: a table of predictions, or a described network on a dataset."""
-    if (predictions is None) == (model is None) or more or bool(dataset) != bool(model) or (predictions and mapped):
+    if (predictions is None) == (model is None) or more or bool(dataset) != bool(model):
         msg = "give a run, or --predictions FILE.csv alone, or --model FILE.toml with a dataset."
         raise UsageError(msg, code="run-or-predictions")
     from hilum.evaluation.external_predictions import measure_external, read_external, write_external
     from hilum.report.evaluation_page import FILE, write_evaluation_page
 
     if predictions:
+        unused = {"--split": split, "--map-label": mapped} | (read.stated() if read else {})
+        refuse_ignored("with --predictions, a table of images and labels that is evaluated whole", unused)
         given, folder = read_external(predictions), out or Path("hilum-evaluation")
     else:
         from hilum.data.readers.read import read_table
@@ -132,7 +139,7 @@ def _evaluate_external(
         assert dataset
         progress = progress_for_terminal()
         table = read_table(dataset, read, progress)
-        given = predict_by(model, table, split=split, mapping=parse_map(mapped), progress=progress)
+        given = predict_by(model, table, split=split or "test", mapping=parse_map(mapped), progress=progress)
         folder = out or Path("hilum-evaluation")
     metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
     metrics = write_external(given, metrics, folder)
@@ -193,6 +200,9 @@ def certify(
     from hilum.training.run import open_run
 
     opened = open_run(run)
+    if data is None:
+        unused = {"--map-label": mapped} | (read.stated() if read else {})
+        refuse_ignored("without DATA: a run's own data are read as for its training", unused)
     done = run_certification(
         opened,
         data,
@@ -240,7 +250,7 @@ def print_metrics(metrics: Metrics) -> None:
 def compare(
     first: Annotated[Path, typer.Argument(help="A run folder.")],
     second: Annotated[Path, typer.Argument(help="Another run or table; differences are second minus first.")],
-    split: Annotated[str, typer.Option(help="Split of both runs.")] = "test",
+    split: Annotated[str | None, typer.Option(help="Split of both runs, test by default.")] = None,
     split_b: Annotated[str | None, typer.Option(help="Name of this split in the second run, if different.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; the second run by default.")] = None,
     also_first: Annotated[
@@ -263,17 +273,24 @@ def compare(
         from hilum.evaluation.comparison import compare_external, write_comparison
         from hilum.evaluation.external_predictions import read_external
 
+        of_runs = {"--split": split, "--split-b": split_b, "--also-first": also_first, "--also-second": also_second}
+        refuse_ignored("with predictions, which are compared whole", of_runs)
+
         found, folder = compare_external(read_external(first), read_external(second)), out or Path("hilum-comparison")
         write_comparison(found, folder)
         print_result(found, comparison_table(found), write_comparison_page(folder / PAGE_FILE, found), as_json=as_json)
         return
+    if first.is_file() or second.is_file():
+        from hilum.evaluation.external_predictions import two_kinds
+
+        raise two_kinds(*((first.name, second) if first.is_file() else (second.name, first)))
     seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
     if len(seeds[0]) != len(seeds[1]):
         msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
         raise UsageError(msg)
     runs, *more = zip(*seeds, strict=True)
     result = run_comparison(
-        *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
+        *runs, split=split or "test", second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
     )
     page = write_comparison_page(result.folder / PAGE_FILE, result.comparison)
     print_result(result.comparison, comparison_table(result.comparison), page, as_json=as_json)

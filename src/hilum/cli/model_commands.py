@@ -11,6 +11,7 @@ import typer
 from hilum.cli.arguments import print_json, say, show
 from hilum.errors import TableError, UsageError
 from hilum.files import read_text
+from hilum.signatures import refuse_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,6 +106,8 @@ def predict(
     from hilum.serving.predictor import Predictor
     from hilum.serving.writing import takes_stdout, writing
 
+    if not explained:
+        refuse_ignored("without --explain", {"--explain-method": method})
     if study is not None:
         _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
         return

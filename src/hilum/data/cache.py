@@ -170,6 +170,23 @@ def _open_images(
     return Images(left, kept.pixels, readable, unreadable, digest, kept.thumbnails)
 
 
+def reopened(digest: str, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pixels and thumbnails of data that were decoded before, memory-mapped, in another process.
+
+    Args:
+        digest: That of `Images`.
+        preprocessing: With which they were opened.
+
+    Raises:
+        CacheError: They are not kept any more, or on another machine.
+    """
+    kept = read_kept(files_of(folder := cache_folder(), digest, preprocessing))
+    if kept is None:
+        msg = f"{folder}: the decoded images are not here any more. Make the dataset again, from its table."
+        raise CacheError(msg, code="not-kept", path=folder)
+    return kept.pixels, kept.thumbnails
+
+
 def thumbnails_of(digest: str, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
     """Thumbnails of data that were decoded before, by the `digest` of the data; None where they are not kept any more.
 

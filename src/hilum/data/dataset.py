@@ -51,6 +51,11 @@ class Row:
     sha256: str = ""
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    def __reduce__(self) -> tuple[type[Row], tuple[Any, ...]]:
+        """For another process, and for copies: a read-only view of a dictionary can be neither sent nor copied."""
+        known = self.path, self.label, self.split, self.patient_id, self.source, self.sha256
+        return Row, (*known, dict(self.extra))
+
 
 def owner(patient: str, path: str) -> str:
     """Whose image it is: its patient, or the image itself where the patient is unknown."""
@@ -154,6 +159,12 @@ class PackedRows(Sequence[Row]):
             extra = self.extra[numbers.start + i] if self.extra else NOTHING
             path = self.paths[ends[i] : ends[i + 1]].decode("utf-8", "surrogateescape")
             yield Row(path, label, split, patient, source, known, extra)
+
+    def __reduce__(self) -> tuple[type[PackedRows], tuple[Any, ...]]:
+        """As a row's; rows without further columns share one dictionary."""
+        nothing: dict[str, str] = {}
+        extra = tuple(dict(further) if further else nothing for further in self.extra)
+        return PackedRows, (self.paths, self.ends, self.names, self.codes, self.digests, extra)
 
     def __len__(self) -> int:
         return len(self.ends) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 
@@ -24,3 +24,11 @@ class ReadOptions:
     patient_column: str = ""
     split_column: str = ""
     patients: Literal["auto", "none"] = "auto"
+
+    def stated(self) -> dict[str, str]:
+        """What is not left to be recognised, by the option that says it."""
+        return {
+            f"--{field.name.replace('_', '-')}": value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }

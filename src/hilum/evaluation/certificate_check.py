@@ -21,7 +21,6 @@ from hilum.earlier import current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
-from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.leakage import SEEN_AS
 from hilum.evaluation.ood_reference import two_sample
 from hilum.evaluation.predictions import Predictions
@@ -308,6 +307,8 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
     truth = np.array([run.labels.index(row.label) for row in rows], np.int64)
     paths = [row.path for row in rows]
     chosen = sample(paths, [owner(row.patient_id, row.path) for row in rows])
+    from hilum.evaluation.inference import predict_with_features  # PyTorch
+
     features = predict_with_features(run, images.select(chosen.tolist()), run.labels, progress=progress)[1]
     short = features.astype(np.float16)
     arrays: dict[str, NDArray[Any]] = {

@@ -25,7 +25,6 @@ from hilum.data.dataset import one_image_each, owner
 from hilum.decision.ood import ARRAYS as NAMES
 from hilum.decision.ood import AT_ONCE, OODScores, Poses, Reference, feature_distances, layouts
 from hilum.evaluation.cohort import run_images
-from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.triage_schema import AbstainedPatients, AbstainedShare, FalseAbstentions, OODFacts
 from hilum.files import read_whole, save_bytes, save_json
 from hilum.progress import Progress
@@ -70,6 +69,8 @@ def fit_reference(
 
 
 def _find(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Abstention:
+    from hilum.evaluation.inference import predict_with_features  # PyTorch, which predictions of others do without
+
     images, why = run_images(run, progress, root=root, images=images)
     if images is None:
         return Abstention(None, note=f"{NONE}: {why}")

@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +76,13 @@ class Predictions:
             self.probabilities[numbers],
         )
 
-    @property
+    @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """Index of the most probable label, shape (N,)."""
         index: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return index
 
-    @property
+    @cached_property
     def clusters(self) -> list[str]:
         """The patient of each image, or the image itself where the patient is unknown."""
         return [owner(patient, path) for patient, path in zip(self.patients, self.paths, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, Self
@@ -24,6 +25,7 @@ from hilum.decision.operating_point import (
 from hilum.earlier import current
 from hilum.serving.metadata import ServedCertificate
 from hilum.serving.model_file import ModelFile
+from hilum.text import printable
 
 COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
 COLOUR = "a colour image; radiographs are greyscale"
@@ -106,6 +108,13 @@ class Prediction:
     notes: tuple[str, ...] = ()
     p_in_distribution: float | None = None
     error: str = ""
+
+    def __repr__(self) -> str:
+        answer = f"not read: {self.error}"
+        if not self.error:
+            likely = f"{self.label} {100 * self.probabilities.get(self.label, math.nan):.1f} %"
+            answer = f"{self.decision}, {likely}"
+        return f"<hilum.Prediction {printable(f'{self.path}: {answer}'.removeprefix(': '))}>"
 
     def to_json(self, model: Mapping[str, str]) -> PredictionLine | UnreadableLine:
         """The object of one line of ``hilum predict --json``.

@@ -84,8 +84,9 @@ class TextTable:
 def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
     """Find out how a table is written.
 
-    UTF-8 and UTF-16, with a byte-order mark or without; cells separated by commas, semicolons, tabs or vertical bars,
-    whichever gives most columns that are known; Excel's first line ``sep=;``; comments, which begin with ``#``.
+    UTF-8, UTF-16 and UTF-32, with a byte-order mark or without; cells separated by commas, semicolons, tabs or
+    vertical bars, whichever gives most columns that are known; Excel's first line ``sep=;``; comments, which begin with
+    ``#``.
 
     Args:
         path: The file.
@@ -140,8 +141,14 @@ def _cells(line: str, separator: str) -> tuple[str, ...]:
 
 def _encoding(start: bytes) -> str:
     """As Python calls it; empty where the bytes are no text."""
+    if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
+    for place, name in ((0, "utf-32-le"), (3, "utf-32-be")):
+        letters = start[place:32:4]
+        if len(start) > 7 and all(letters) and start[:32].count(0) == 3 * len(letters):
+            return name
     for zeros, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         if len(start) > 3 and not any(start[zeros:32:2]) and all(start[1 - zeros : 32 : 2]):  # the header, in Latin
             return name
