@@ -124,7 +124,7 @@ def test_a_training_takes_recipe_keys(squares, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_an_evaluation_holds_typed_measures_and_predictions(trained, few_trees):
+def test_an_evaluation_holds_typed_measures_and_predictions(trained, small_evaluation):
     found = hilum.evaluate(trained, progress=False)
     frame = found.predictions.to_pandas()
     assert found.accuracy.value == pytest.approx(accuracy_score(frame["label"], frame["predicted"]))
@@ -210,7 +210,7 @@ def test_a_report_of_predictions_is_a_page(trained, tmp_path):
     assert "100" in page
 
 
-def test_two_models_are_compared_by_runs_or_by_predictions(trained, tmp_path, few_trees):
+def test_two_models_are_compared_by_runs_or_by_predictions(trained, tmp_path, small_evaluation):
     frame = hilum.evaluate(trained, progress=False).predictions.to_pandas()
     other = frame.assign(**{"p:normal": 1.0, "p:infected/covid": 0.0, "p:infected/non-covid": 0.0})
     found = hilum.compare(frame, other.sample(frac=1, random_state=0))
@@ -232,7 +232,7 @@ def test_two_models_are_compared_by_runs_or_by_predictions(trained, tmp_path, fe
     assert caught.value.code == "two-kinds"
 
 
-def test_series_are_run_and_hold_their_runs(squares, tmp_path, few_trees):
+def test_series_are_run_and_hold_their_runs(squares, tmp_path, small_evaluation):
     small = {"epochs": 1, "size": 32, "network.options.width": 4, "network.options.blocks": [1]}
     swept = hilum.sweep(
         squares,

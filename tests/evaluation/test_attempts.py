@@ -25,7 +25,7 @@ from hilum.training.run import open_run
 from hilum.training.train import train
 from wording import numbers
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "max_steps=3"]

@@ -15,7 +15,7 @@ from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
 from wording import numbers
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "max_steps=6"]

@@ -16,7 +16,7 @@ from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 

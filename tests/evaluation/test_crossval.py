@@ -21,7 +21,7 @@ from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 @pytest.fixture

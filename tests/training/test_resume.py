@@ -16,7 +16,7 @@ from hilum.training.run import open_run
 from hilum.training.train import train
 from short_trainings import forget, make_unfinished, tiny
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 START = "import sys; from hilum.cli.app import main; sys.argv[0] = 'hilum'; main()"

@@ -19,7 +19,7 @@ from hilum.training.run import open_run
 from hilum.training.train import train
 from short_trainings import forget, make_unfinished, tiny
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 AS_THEY_ARE = ("equalise=false", "local_contrast=0", "gamma=0", "epochs=8")  # grey levels are left to be learnt
 

@@ -11,7 +11,7 @@ from hilum.training.train import train
 from short_trainings import Collected, forget, tiny
 from wording import numbers
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits(write_dataset, tmp_path):
