@@ -82,15 +82,17 @@ def tiny():
     return list(TINY)
 
 
-@pytest.fixture
-def small_evaluation(monkeypatch):
+@pytest.fixture(scope="module")
+def small_evaluation():
     """Evaluations with shortcut baselines of few trees, and reliance on as few patients as give p-values.
 
-    For tests of something else: both take most of the time of a small evaluation.
+    For modules about something else: both take most of the time of a small evaluation.
     """
-    monkeypatch.setattr("hilum.evaluation.shortcut_baselines.TREES", 5)
-    monkeypatch.setattr("hilum.evaluation.reliance.BLOCKS", 1)
-    monkeypatch.setattr("hilum.evaluation.reliance.IMAGES", 1)
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr("hilum.evaluation.shortcut_baselines.TREES", 5)
+        small.setattr("hilum.evaluation.reliance.BLOCKS", 1)
+        small.setattr("hilum.evaluation.reliance.IMAGES", 1)
+        yield
 
 
 @pytest.fixture

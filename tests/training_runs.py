@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hilum.training.recipe import load_recipe
-from hilum.training.run import ENVIRONMENT, Run, open_run
+from hilum.training.run import ENVIRONMENT
 from hilum.training.train import train
 
 COMPACT = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=48"]
@@ -44,15 +44,13 @@ def write_squares(root: Path, *, patients: int = 12, seed: int = 0) -> Path:
     return root
 
 
-def copy_with_data(folder: Path, to: Path) -> Run:
-    """A copy of the ``data`` and the ``run`` in a folder: a test may change both."""
-    for name in ("data", "run"):
-        shutil.copytree(folder / name, to / name)
-    file = to / "run" / ENVIRONMENT
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    kept["data"] |= {"root": str(to / "data"), "data_argument": str(to / "data")}
-    file.write_text(json.dumps(kept), encoding="utf-8")
-    return open_run(to / "run")
+def copy_with_data(folder: Path, to: Path) -> None:
+    """Copy ``data`` and the runs on them: a test may change both, and the copies of runs name the copied data."""
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    for file in to.rglob(ENVIRONMENT):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept["data"] |= {"root": str(to / "data"), "data_argument": str(to / "data")}
+        file.write_text(json.dumps(kept), encoding="utf-8")
 
 
 def make_run(kind: str, data: Path, out: Path):

@@ -19,6 +19,8 @@ from random_datasets import write_pictures
 from training_runs import copy_with_data
 from wording import numbers
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 TINY = ["--set", "network.options.width=4", "--set", "network.options.blocks=[1,1]", "--set", "preprocessing.size=32"]
 FEW = [*TINY, "--set", "max_steps=4", "--set", "batch_size=8"]
 
@@ -33,8 +35,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def trained(folder, tmp_path, small_evaluation):
-    return copy_with_data(folder, tmp_path).path
+def trained(folder, tmp_path):
+    copy_with_data(folder, tmp_path)
+    return tmp_path / "run"
 
 
 def test_the_way_in_steps(trained, hilum):

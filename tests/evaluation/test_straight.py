@@ -137,7 +137,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def run(trained, tmp_path):
-    return copy_with_data(trained, tmp_path)
+    copy_with_data(trained, tmp_path)
+    return open_run(tmp_path / "run")
 
 
 @pytest.fixture

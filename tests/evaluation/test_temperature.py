@@ -21,6 +21,7 @@ from hilum.stats.calibration import (
 )
 from hilum.stats.metrics import log_loss
 from hilum.training.recipe import load_recipe
+from hilum.training.run import open_run
 from hilum.training.train import train
 from made_certificates import certificate
 from random_datasets import LABELS, write_pictures
@@ -157,7 +158,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def run(trained, tmp_path):
-    return copy_with_data(trained, tmp_path)
+    copy_with_data(trained, tmp_path)
+    return open_run(tmp_path / "run")
 
 
 def test_evaluations_are_calibrated_by_patients_of_their_own(run, snapshot):

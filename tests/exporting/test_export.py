@@ -26,6 +26,8 @@ from hilum.training.run import Run
 from made_certificates import certificate, changed
 from wording import numbers
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 
 def test_a_bundle_says_what_it_is(bundle_of, run_of):
     run, model_file = run_of("cascade"), open_model_file(bundle_of("cascade"))

@@ -28,6 +28,8 @@ from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
 from made_certificates import changed
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 MEAN, LARGEST = 0.01, 0.08  # of a probability; a network of 8 channels has less to average over than a real one
 KINDS = ("flat", "cascade", "vgg")
 
