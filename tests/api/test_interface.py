@@ -36,9 +36,9 @@ def test_the_names_are_pinned_and_documented():
 
 
 def test_functions_stay_functions_whatever_is_imported():
-    for name in ("audit", "export"):
-        code = f"import hilum.{name}ing, hilum; assert callable(hilum.{name}), hilum.{name}"
-        subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import hilum.auditing, hilum.exporting, hilum; print(callable(hilum.audit), callable(hilum.export))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_import_loads_nothing_heavy():

@@ -94,7 +94,8 @@ def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
 
 
 def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_path, own_cache):
-    monkeypatch.setattr(demo, "PATIENTS", 60)
+    monkeypatch.setattr(demo, "PATIENTS", 45)
+    monkeypatch.setattr(demo, "PLANTED_PATIENTS", 100)
     result = run_demo(None, tmp_path / "demo")
     assert result.injected is not None
     assert (result.injected.severity, result.injected.evidence.probe) == ("warning", "letters")
