@@ -84,12 +84,13 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def small_evaluation():
-    """Evaluations with shortcut baselines of few trees, and reliance on as few patients as give p-values.
+    """Evaluations with shortcut baselines of few trees and rounds, and reliance on as few patients as give p-values.
 
     For modules about something else: both take most of the time of a small evaluation.
     """
     with pytest.MonkeyPatch.context() as small:
         small.setattr("hilum.evaluation.shortcut_baselines.TREES", 5)
+        small.setattr("hilum.auditing.probe_classifier.ROUNDS", 5)
         small.setattr("hilum.evaluation.reliance.BLOCKS", 1)
         small.setattr("hilum.evaluation.reliance.IMAGES", 1)
         yield

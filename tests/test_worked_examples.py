@@ -72,8 +72,9 @@ def dataset(tmp_path_factory):
 COMMANDS = """
 import contextlib, io, json, sys
 from hilum.cli.app import main
+from hilum.auditing import probe_classifier
 from hilum.evaluation import reliance, shortcut_baselines
-shortcut_baselines.TREES, reliance.BLOCKS, reliance.IMAGES = 5, 1, 1
+probe_classifier.ROUNDS, shortcut_baselines.TREES, reliance.BLOCKS, reliance.IMAGES = 5, 5, 1, 1
 said = {}
 for words in json.loads(sys.argv[1]):
     sys.argv = ["hilum", *words]
