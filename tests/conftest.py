@@ -42,9 +42,9 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: first[item.path])
 
 
-@pytest.fixture(autouse=True, scope="session")
-def session_cache(tmp_path_factory):
-    """What fixtures of a module or of the session decode stays out of the user's own cache and ledger, too."""
+@pytest.fixture(autouse=True, scope="module")
+def cache_of_module(tmp_path_factory):
+    """Fixtures of a module have a cache and a ledger of their own, too: the same pictures are made for many modules."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HILUM_CACHE", str(folder))
