@@ -86,7 +86,7 @@ def _joining(
     data: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DATA...",
+            metavar="DATA",
             help="Class folders, a folder with metadata.csv, or a CSV; several are joined.",
             show_default=False,
         ),

@@ -200,12 +200,16 @@ def ordinary_folds(table: Dataset, division: Division, groups: Sequence[int], se
     paths: defaultdict[int, list[str]] = defaultdict(list)
     for row, group in zip(table.rows, groups, strict=True):
         paths[group].append(row.path)
-    folds = []
+    rows, folds = list(zip(table.rows, groups, strict=True)), []
     for number, fold in enumerate(division.folds):
         unused: list[str] = []
         for group in shuffled:
             if place[group] != number and len(unused) + len(paths[group]) <= len(fold.unused):
                 unused += paths[group]
-        tested = (path for group in shuffled if place[group] == number for path in paths[group])
-        folds.append(Fold("", frozenset(tested), frozenset(unused)))
+        lot = set(unused)
+        train = [(row, group) for row, group in rows if place[group] != number and row.path not in lot]
+        learnt = _learnt([(row.label, group) for row, group in train])
+        tested = (row.path for row, group in rows if place[group] == number and row.label in learnt)
+        lot |= {row.path for row, _ in rows if row.label not in learnt}
+        folds.append(Fold("", frozenset(tested), frozenset(lot)))
     return tuple(folds)
