@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from hilum.evaluation.source_comparison import SourceComparison, SourceResult
+from hilum.evaluation.source_comparison import SourceComparison
 from hilum.evaluation.source_folds import confounded_sentence
 from hilum.stats.records import Interval
 from hilum.text import cell_text, escape, interval_text, percent
@@ -69,10 +70,12 @@ COLUMNS = (
     "AUROC",
     "in ordinary folds",
     "best shortcut",
+    "it sees",
     "balanced %",
     "sensitivity %",
     "specificity %",
 )
+PAGE_ONLY = ("patients", "trained on", "it sees")  # a terminal is narrow
 
 
 def source_rows(found: SourceComparison) -> Iterator[tuple[str, ...]]:
@@ -86,7 +89,8 @@ def source_rows(found: SourceComparison) -> Iterator[tuple[str, ...]]:
             percent(one.prevalence).removesuffix(" %"),
             cell_text(one.auroc, as_percent=False),
             cell_text(one.ordinary, as_percent=False),
-            _shortcut(one),
+            cell_text(one.shortcut, as_percent=False),
+            one.shortcut_name or "–",
             cell_text(one.balanced_accuracy),
             cell_text(one.sensitivity),
             cell_text(one.specificity),
@@ -97,10 +101,11 @@ def source_lines(found: SourceComparison) -> list[RenderableType]:
     """The console's first lines: what is confounded, the drop, and the table."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"by {escape(found.by)}", title_justify="left")
     table.add_column(escape(found.by), overflow="fold")
-    for name in COLUMNS:
+    shown = [name not in PAGE_ONLY for name in COLUMNS]
+    for name in compress(COLUMNS, shown):
         table.add_column(name, justify="right")
-    for row in source_rows(found):
-        table.add_row(*map(escape, row))
+    for name, *cells in source_rows(found):
+        table.add_row(escape(name), *map(escape, compress(cells, shown)))
     style = "bold red" if is_shown(found.auroc.drop) else "bold"
     return [
         *(f"[bold red]{escape(alarm)}[/]" for alarm in alarms_of_sources(found)),
@@ -112,8 +117,3 @@ def source_lines(found: SourceComparison) -> list[RenderableType]:
 
 def _area(entry: Interval) -> str:
     return interval_text(entry, as_percent=False, digits=2)
-
-
-def _shortcut(one: SourceResult) -> str:
-    shown = cell_text(one.shortcut, as_percent=False)
-    return f"{shown} {one.shortcut_name}" if one.shortcut_name else shown
