@@ -73,6 +73,8 @@ def test_what_cannot_be_tested_is_said(refuses, snapshot):
         divided(dataset({"a": {"normal": 9, "covid": 9}}))
     with refuses(UsageError, "no-such-column"):
         source_values(table, "scanner")
+    with refuses(UsageError, "no-such-column"):
+        source_values(Dataset(Path("data"), (Row("1.png", "normal"),)), "source")
 
 
 def test_sources_come_from_any_column():

@@ -162,8 +162,10 @@ def crossval(
     check_one_finding(table)
     check_network(recipe, table.labels)
     notes = list(table.notes)
+    needed = sorted({recipe.positive_label, recipe.healthy} - {"auto", "none"})
     if by:
         table = _of_known_source(table, by, notes)
+        divide_by_source(table, source_values(table, by), independent_groups(table), needed=needed)  # before any pixel
     notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "hold_out", "none"}:
         notes.append("the recipe's own choice of splits is replaced: folds test, and validation is held out")
@@ -172,7 +174,6 @@ def crossval(
     together = independent_groups(images.table, groups.numbers)
     division: Division | None = None
     if by:
-        needed = sorted({recipe.positive_label, recipe.healthy} - {"auto", "none"})
         division = divide_by_source(images.table, source_values(images.table, by), together, needed=needed)
         chosen = division.folds
         notes += division.notes

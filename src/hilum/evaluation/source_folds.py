@@ -61,15 +61,18 @@ def source_values(table: Dataset, by: str) -> list[str]:
         N names, empty where unknown.
 
     Raises:
-        UsageError: The table has no such column.
+        UsageError: The table has no such column, or nothing in it.
     """
     columns = dict.fromkeys(name for row in table.rows for name in row.extra)
+    values: list[str] = []
     if by in OWN:
-        return [str(getattr(row, by)).strip() for row in table.rows]
-    if by in columns:
-        return [row.extra.get(by, "").strip() for row in table.rows]
-    if by == DATASET:
-        return [dataset_of(row.source) for row in table.rows]
+        values = [str(getattr(row, by)).strip() for row in table.rows]
+    elif by in columns:
+        values = [row.extra.get(by, "").strip() for row in table.rows]
+    elif by == DATASET:
+        values = [dataset_of(row.source) for row in table.rows]
+    if any(values):
+        return values
     filled = [name for name in OWN if any(getattr(row, name) for row in table.rows)]
     there = ", ".join(printable(name) for name in [*filled, *columns]) or "none"
     msg = f"--by {printable(by)}: {table.given or table.root} has no such column. Its columns: {there}."
@@ -123,8 +126,9 @@ def divide_by_source(
     if not folds:
         why = "; ".join(f"{printable(item.name)}: {item.reason}" for item in not_tested)
         only = " ".join(f"{confounded_sentence(item)}." for item in confounded)
-        msg = f"{table.given or table.root}: no source can be left out ({why}). {only}"
-        raise SplitError(msg.strip(), code="no-source-testable", path=table.root)
+        remedy = "Add images of every label from a second source."
+        msg = f"{table.given or table.root}: no source can be left out ({why}). {f'{only} ' * bool(only)}{remedy}"
+        raise SplitError(msg, code="no-source-testable", path=table.root)
     if straddling:
         notes.append(
             f"patients or pictures at several sources: {plural(straddling, 'image')} left out of the training where "
