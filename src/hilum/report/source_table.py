@@ -53,7 +53,7 @@ def source_sentences(found: SourceComparison) -> list[str]:
     count = len([one for one in found.sources if one.auroc.value is not None])
     trained = f"Trained on {unseen:,} images on average"
     lines.append(f"{trained}, {ordinary:,} in ordinary folds." if ordinary else f"{trained}.")
-    if count:
+    if count > 1:
         lines.append(
             f"Means count each of {count} sources once. Their intervals count patients, not sources: another source "
             "may lie outside of them."
