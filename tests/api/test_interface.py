@@ -220,7 +220,7 @@ def test_two_models_are_compared_by_runs_or_by_predictions(trained, tmp_path, fe
     assert found.result.n_images == len(frame)
     right = (frame["label"] == frame["predicted"]).mean()
     always = (frame["label"] == "normal").mean()
-    difference = found.result.rules["most_probable"].accuracy.difference.value
+    difference = found.result.rules["argmax"].accuracy.difference.value
     assert difference == pytest.approx(always - right)
     assert found.to_html(tmp_path / "page.html").read_text().startswith("<!doctype html>")
     frame.to_csv(tmp_path / "a.csv", index=False)

@@ -77,7 +77,7 @@ def test_other_data_lose_the_images_that_were_trained_on(trained, hilum, tmp_pat
     result = hilum("evaluate", trained, mixed, "--json", check=0)
     calibration = sum(",calibration," in line for line in (trained / "split.csv").read_text().splitlines())
     assert json.loads(result.stdout)["n_images"] == 71 + calibration
-    assert f"{72 - calibration} images that the run was trained on" in result.stderr
+    assert f"{72 - calibration} images of the run's training" in result.stderr
 
 
 def test_summary_prints_the_seeds_table(hilum):

@@ -42,7 +42,7 @@ def test_two_tables_are_compared(hilum, tables):
     hilum("compare", tables / "one.csv", tables / "two.csv", "--out", out, check=0)
     found = json.loads((out / "comparison.json").read_text())
     assert (out / "comparison.html").is_file()
-    assert found["rules"]["most_probable"]["accuracy"]["difference"]["high"] < 0
+    assert found["rules"]["argmax"]["accuracy"]["difference"]["high"] < 0
     assert [run["name"] for run in found["runs"]] == ["one.csv", "two.csv"]
 
 

@@ -96,7 +96,8 @@ def table_of(data: Data, progress: Progress, options: ReadOptions | None = None)
     if is_frame(data):
         return read_frame(cast("Frame", data), options, progress)
     msg = (
-        f"a {type(data).__name__} is no dataset. Give a folder, a CSV table, or a data frame of pandas or polars with "
+        f"a {type(data).__name__} is not a dataset. Give a folder, a CSV table, or a data frame of pandas or "
+        "polars with "
         "a column of image paths and one of labels."
     )
     raise UsageError(msg, code="no-dataset")

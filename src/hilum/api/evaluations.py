@@ -181,10 +181,13 @@ def evaluate(
         msg = "evaluate takes a run, or predictions=, or model= with data. Give one of them."
         raise UsageError(msg, code="run-or-predictions")
     if predictions is not None and (data is not None or map_label):
-        msg = "predictions= holds images and labels already. Leave out data and map_label."
+        msg = "predictions= already holds images and labels. Leave out data and map_label."
         raise UsageError(msg, code="run-or-predictions")
     if run is not None and not isinstance(run, Run | str | PathLike):
-        msg = f"a {type(run).__name__} is no run. Give a run or its folder; of a model, give model=FILE with data."
+        msg = (
+            f"a {type(run).__name__} is not a run. Give a run or its folder. To evaluate a model, give "
+            "model=FILE and data."
+        )
         raise UsageError(msg, code="no-run")
     teller, folder = told(progress), None if out is None else Path(out)
     if run is None:

@@ -175,7 +175,10 @@ def sources_of(images: Images) -> list[Source]:
         msg = f"an array of shape {array.shape}: give (H, W), (N, H, W) or (N, H, W, 3)."
         raise UsageError(msg, code="wrong-shape")
     if not isinstance(images, Iterable):
-        msg = f"a {type(images).__name__} is no image. Give paths, bytes, images of Pillow, or arrays of shape (H, W)."
+        msg = (
+            f"a {type(images).__name__} is not an image. Give paths, bytes, images of Pillow, or arrays of "
+            "shape (H, W)."
+        )
         raise UsageError(msg, code="no-images")
     return [_source(image) for image in images]
 
@@ -195,7 +198,7 @@ def _source(image: Any) -> Source:
         return Path(image)
     if hasattr(image, "__array__"):
         return np.asarray(image)
-    msg = f"a {type(image).__name__} is no image. Give paths, bytes, or arrays of shape (H, W)."
+    msg = f"a {type(image).__name__} is not an image. Give paths, bytes, or arrays of shape (H, W)."
     raise UsageError(msg, code="no-images")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--map-label", metavar="SRC=DST", help="Map a label of DATA to a label of the run; SRC= leaves its images out."
+        "--map-label", metavar="SRC=DST", help="Map a label of DATA to a label of the run; SRC= excludes its images."
     ),
 ]
 LedgerOption = Annotated[
@@ -29,7 +29,7 @@ LedgerOption = Annotated[
     typer.Option(
         "--ledger",
         metavar="FILE",
-        help="Record attempts and accesses in this file, such as a team's, instead of $HILUM_LEDGER or your own.",
+        help="Ledger file for attempts and accesses, such as a team's; $HILUM_LEDGER or your own by default.",
     ),
 ]
 
@@ -39,7 +39,7 @@ def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run folder; with --model, the dataset.")] = None,
     data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
     split: Annotated[str, typer.Option(help="Part of the data to evaluate.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder to write to, if not the run's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; the run's by default.")] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(metavar="FILE.csv", help="Evaluate the predictions of any model: columns label and p:LABEL."),
@@ -47,12 +47,12 @@ def evaluate(
     model: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.toml|FILE.onnx", help="Evaluate a model file, or an ONNX network that a TOML file describes."
+            metavar="FILE.toml|FILE.onnx", help="Evaluate a model file, or an ONNX network described by a TOML file."
         ),
     ] = None,
     positive_label: Annotated[
         str | None,
-        typer.Option(metavar="LABEL|none", help="Label that must not be missed, with --predictions or --model."),
+        typer.Option(metavar="LABEL|none", help="Positive label, with --predictions or --model."),
     ] = None,
     mapped: MapOption = None,
     ledger: LedgerOption = None,
@@ -60,7 +60,7 @@ def evaluate(
         list[float] | None,
         typer.Option(metavar="SHARE", help="Add predictive values and net benefit at this prevalence, e.g. 0.02."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only metrics.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Measure how good a run is, with intervals; or the predictions of any other model."""
@@ -149,38 +149,39 @@ def _evaluate_external(
 def certify(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[
-        Path | None, typer.Argument(help="Patients whom the run has not seen, to certify it for their site.")
+        Path | None, typer.Argument(help="Dataset of patients unseen by the run, to certify it for their site.")
     ] = None,
     sensitivity: Annotated[float, typer.Option(help="Guarantee at least this sensitivity.")] = 0.95,
     confidence: Annotated[float, typer.Option(help="Confidence level of the guarantee, in (0, 1).")] = 0.95,
     specificity: Annotated[
         float | None,
-        typer.Option(
-            help="Certify a second threshold, from which on patients are flagged, at this specificity, e.g. 0.95."
-        ),
+        typer.Option(help="Certify an upper threshold for flagging, at this specificity, e.g. 0.95."),
     ] = None,
     ppv: Annotated[
         float | None,
-        typer.Option(help="Certify a second threshold at this positive predictive value instead, e.g. 0.5."),
+        typer.Option(help="Certify the upper threshold at this positive predictive value instead, e.g. 0.5."),
     ] = None,
     prevalence: Annotated[
         float | None, typer.Option(help="Prevalence at which --ppv is guaranteed, e.g. 0.05.")
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(metavar="LABEL|FOLDER/*", help="Group not to be missed, if not the positive label."),
+        typer.Option(metavar="LABEL|FOLDER/*", help="Group to rule out; the positive label by default."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Split to certify on; calibration by default, or all where there are no splits.")
+        str | None, typer.Option(help="Split to certify on; calibration by default, or all images without splits.")
     ] = None,
     mapped: MapOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write, if not in the run.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write; in the run by default.")] = None,
     attempts: Annotated[
         int | None,
-        typer.Option(metavar="M", help="Plan M attempts on these patients, before the first; each gets its share."),
+        typer.Option(
+            metavar="M",
+            help="Plan M attempts that share the error probability, before the first.",
+        ),
     ] = None,
     ledger: LedgerOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print certificate.json, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only certificate.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Certify a false-negative rate on patients that the run never saw, or say how many are missing."""
@@ -213,11 +214,11 @@ def certify(
     show(certificate_lines(done.certificate))
     say(f"written: {done.file}")
     if data is None:
-        say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+        say(f"next: hilum evaluate {run}   (checks it on the test patients)")
 
 
 def ledger(
-    run: Annotated[Path | None, typer.Argument(help="Show only what is about this run's images.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Show only entries about this run's images.")] = None,
     file: LedgerOption = None,
 ) -> None:
     """Show attempts to certify and accesses to test images, and what is left for further certificates."""
@@ -240,17 +241,15 @@ def compare(
     first: Annotated[Path, typer.Argument(help="A run folder.")],
     second: Annotated[Path, typer.Argument(help="Another run or table; differences are second minus first.")],
     split: Annotated[str, typer.Option(help="Split of both runs.")] = "test",
-    split_b: Annotated[
-        str | None, typer.Option(help="The second run's name for the same images, where it is another.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to, if not the second run.")] = None,
+    split_b: Annotated[str | None, typer.Option(help="Name of this split in the second run, if different.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; the second run by default.")] = None,
     also_first: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the first run; may be repeated.")
     ] = None,
     also_second: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the second run, in the same order.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only comparison.json.")] = False,
 ) -> None:
     """Compare two runs, or two tables of predictions, on the same patients, and say what could have been seen."""
     from hilum.evaluation.comparison import PAGE_FILE

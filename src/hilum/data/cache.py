@@ -131,7 +131,7 @@ def open_images(
             if isinstance(found, Images):
                 return found
             table = found  # files are others than those that were hashed
-    msg = f"{root}: files change while they are read. Begin again when nobody writes to them."
+    msg = f"{root}: files change while they are read. Start again when no other process writes to them."
     raise CacheError(msg)
 
 
@@ -156,7 +156,7 @@ def _open_images(
     except OSError as error:
         raise CacheError(_disk_message(folder, table, preprocessing, error), code="unwritable") from error
     if kept is None:
-        msg = f"{arrays[0]}: is not what was written a moment ago. Set HILUM_CACHE to a folder on another disk."
+        msg = f"{arrays[0]}: does not hold what was just written. Set HILUM_CACHE to a folder on another disk."
         raise CacheError(msg)
     # Failures are kept by position: equal contents may lie at several paths, and a table may have moved.
     unreadable = tuple(
@@ -270,7 +270,7 @@ def _decode(
         for part in parts:
             part.unlink(missing_ok=True)
     if warned:
-        progress.line(f"{warned:,} file{'s' * (warned > 1)} with warnings of their decoder, and read all the same")
+        progress.line(f"{warned:,} file{'s' * (warned > 1)} read despite decoder warnings")
     return None
 
 

@@ -81,7 +81,7 @@ def join(
     anew = any(divided) and not all(divided)
     if anew:
         lacking = [name for name, has in zip(names, divided, strict=True) if not has]
-        notes.append(f"{', '.join(lacking)} brings no splits: those of the other datasets are put together")
+        notes.append(f"{', '.join(lacking)} has no splits: the splits of the other datasets are pooled")
     root = Path(os.path.commonpath([os.path.abspath(table.root) for table in tables]))  # noqa: PTH100
     notes += [
         note if len(tables) == 1 else f"{name}: {note}"
@@ -180,7 +180,7 @@ def _labels(
             else:
                 msg = (
                     f"{table.given or table.root}: '{printable(label)}' may be {' or '.join(map(printable, alike))} of "
-                    f"the other datasets. Say which with --map-label '{printable(label)}=LABEL'."
+                    f"the other datasets. Choose one with --map-label '{printable(label)}=LABEL'."
                 )
                 raise TableError(msg, code="ambiguous-label", path=table.root)
         known |= dict.fromkeys(label for label in renamed.values() if label)

@@ -44,8 +44,8 @@ from hilum.training.train import check_training, roles_of
 
 WHAT, FEWEST_FOLDS, ORDINARY = "cross-validation", 2, "ordinary"
 SHARED = (
-    "Intervals of all folds together take the trained networks as given. Folds share training images, so that no "
-    "unbiased estimate of the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
+    "Pooled intervals are conditional on the trained networks. Folds share training images, so no unbiased estimate of "
+    "the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
     "scores within folds only."
 )
 
@@ -166,9 +166,9 @@ def crossval(
     if by:
         table = _of_known_source(table, by, notes)
         divide_by_source(table, source_values(table, by), independent_groups(table), needed=needed)  # before any pixel
-    notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
+    notes += [f"the dataset's own splits ({', '.join(table.splits)}) are pooled"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "hold_out", "none"}:
-        notes.append("the recipe's own choice of splits is replaced: folds test, and validation is held out")
+        notes.append("the recipe's splits are replaced: folds are the test sets, validation is held out")
     images = open_images(table, recipe.preprocessing, progress=progress)
     groups = find_groups(images, splits.duplicates, progress)
     together = independent_groups(images.table, groups.numbers)
@@ -181,9 +181,9 @@ def crossval(
         chosen = by_patient(images.table, assign_folds(images.table, folds, seed, groups.numbers))
     if not table.patients_known:
         told = in_words(table.with_patient, len(table))
-        unit = "by patient as far as these are known" if table.with_patient else "by image"
-        notes.append(f"WARNING: {told}: folds are divided {unit}, and results are optimistic")
-    notes += groups.notes()
+        unit = "by patient where known" if table.with_patient else "by image"
+        notes.append(f"WARNING: {told}: folds are divided {unit}; results are optimistic")
+    notes += groups.notes(images.table)
     for note in notes:
         progress.line(f"note: {note}")
     checked = _check(images, chosen, groups)
@@ -315,7 +315,7 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     paths = Counter(path for part in parts for path in part.paths)
     twice = next((path for path, count in paths.items() if count > 1), None)
     if twice:
-        msg = f"{twice}: tested in two folds, which are not of one division. Begin the cross-validation anew."
+        msg = f"{twice}: tested in two folds of different divisions. Start the cross-validation again."
         raise RunError(msg, code="tested-twice")
     labels = max((part.labels for part in parts), key=len)
     if any(not set(part.labels) <= set(labels) for part in parts):

@@ -137,14 +137,14 @@ def read_model(file: Path) -> ExternalModel:
     if any(label.strip("/ ") != label or not label for label in found.labels) or len(set(found.labels)) < len(
         found.labels
     ):
-        msg = f"{file}: labels should differ, and not begin or end with a slash or blank. Correct `labels`."
+        msg = f"{file}: labels must differ and not begin or end with a slash or blank. Correct `labels`."
         raise ModelFileError(msg, code="malformed-description", path=file)
     if {len(found.input.mean), len(found.input.std)} - {1, channels} or 0 in found.input.std:
         msg = f"{file}: mean and std should have 1 or {channels} values, and std no 0. Correct [input]."
         raise ModelFileError(msg, code="malformed-description", path=file)
     network = file.parent / found.model
     if not network.is_file():
-        msg = f"{file}: names the network {found.model}, which is not there. Correct `model`, relative to this file."
+        msg = f"{file}: the network {found.model} does not exist. Correct `model`, relative to this file."
         raise ModelFileError(msg, code="no-network", path=network)
     return ExternalModel(file.stem, network, found)
 
@@ -224,7 +224,7 @@ def predict_model_file(
                 stated.append([answer.probabilities[label] for label in labels])
             advance(1)
     if not rows:
-        msg = f"{table.root}: not one image of the split can be read ({notes[-1]}). Check the paths."
+        msg = f"{table.root}: no image of the split can be read ({notes[-1]}). Check the paths."
         raise SplitError(msg, code="empty-split", path=table.root)
     probabilities = np.array(stated, np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -242,7 +242,7 @@ def _chosen(table: Dataset, labels: Sequence[str], split: str, mapping: Mapping[
     matched = match_labels(chosen.labels, labels, mapping, root=table.root)
     known = chosen.take([i for i, row in enumerate(chosen.rows) if matched[row.label]])
     if not len(known):
-        msg = f"{table.root}: every label is left out by --map-label. Keep at least two."
+        msg = f"{table.root}: --map-label excludes every label. Keep at least two."
         raise SplitError(msg, code="empty-split", path=table.root)
     return known.renamed("label", matched)
 
@@ -279,7 +279,7 @@ def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> 
     stated = np.concatenate(answers)
     if stated.shape[1] != len(model.description.labels):
         msg = (
-            f"{model.network}: gives {stated.shape[1]} values an image, and its description names "
+            f"{model.network}: gives {stated.shape[1]} values per image, and its description names "
             f"{len(model.description.labels)} labels. Correct `labels`, in the order of the outputs."
         )
         raise ModelFileError(msg, code="wrong-outputs", path=model.network)
@@ -289,7 +289,7 @@ def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> 
     wrong = ~are_probabilities(stated, 1e-3)
     if wrong.any():
         row = stated[int(wrong.argmax())]
-        what = f"sum to {row.sum():.4g}" if np.isfinite(row).all() else "are no numbers"
+        what = f"sum to {row.sum():.4g}" if np.isfinite(row).all() else "are not numbers"
         msg = f"{model.network}: the values of an image {what}, not 1. Are they logits? Correct [output] values."
         raise ModelFileError(msg, code="no-probabilities", path=model.network)
     scaled: NDArray[np.float64] = stated / stated.sum(axis=1, keepdims=True)

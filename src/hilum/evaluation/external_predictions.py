@@ -36,7 +36,7 @@ OURS = "predicted"  # the most probable label, which hilum's own tables name bes
 TOLERANCE = 1e-3  # by which a row's sum may differ from one: tables hold three decimals and more
 FRAME = "data frame"
 FEWEST = 2
-REMEDY = "one column a label, named LABEL or p:LABEL, beside the column `label`"
+REMEDY = "one column per label, named LABEL or p:LABEL, beside the column `label`"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions:
     text = open_text_table(file, partial(_is_known))
     lines = [(number, [from_cell(cell) for cell in cells]) for number, cells in text.lines()]
     if not lines:
-        msg = f"{shown}: a header, but no rows. List one image a line."
+        msg = f"{shown}: a header, but no rows. List one image per line."
         raise TableError(msg, code="no-rows", path=file)
     for number, cells in lines:
         if len(cells) != len(text.header):
@@ -193,7 +193,7 @@ def _each_once(
     for number, cells in lines:
         path = cells[places.path]
         if not path:
-            msg = f"{shown}, line {number}: no path. Fill the cell, or leave the column out."
+            msg = f"{shown}, line {number}: no path. Fill the cell, or remove the column."
             raise TableError(msg, code="no-path")
         before, same = first.setdefault(path, (number, cells))
         if before == number:
@@ -203,7 +203,7 @@ def _each_once(
             msg = f"{where}: '{printable(path)}' is listed again with other values. Keep one."
             raise TableError(msg, code="contradicting-rows")
     again = len(lines) - len(kept)
-    return kept, [f"{plural(again, 'row')} repeat an image that is listed already, and count once"] if again else []
+    return kept, [f"{plural(again, 'row')} repeat an image; each image counts once"] if again else []
 
 
 def _number(cell: str) -> float:
@@ -226,8 +226,8 @@ def _check_rows(
     outside = next((k for k, value in enumerate(values) if not 0 <= value <= 1), None)
     if outside is None:
         msg = (
-            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: "
-            "give the softmax over labels, not scores of independent findings."
+            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels are mutually exclusive: give "
+            "the softmax over labels, not scores of independent findings."
         )
         raise TableError(msg, code="sum-not-one")
     cell = "no number" if math.isnan(values[outside]) else f"{values[outside]:g}, outside 0 to 1"
@@ -283,7 +283,7 @@ def measure_external(
         whose = (
             "no column names patients" if not known else f"{len(predictions.patients) - known:,} rows name no patient"
         )
-        notes.append(f"{whose}: each such image counts as a patient, and intervals may be too narrow")
+        notes.append(f"{whose}: each such image counts as a separate patient; intervals may be too narrow")
     found = {
         "name": given.name,
         "split": "all",

@@ -77,7 +77,7 @@ def assign_folds(
         found = len({group for group, name in zip(groups, labels, strict=True) if name == label})
         if found < least:
             remedy = (
-                f"Use --folds {found}, or add images." if 3 <= found < folds else "Add images, or leave the label out."
+                f"Use --folds {found}, or add images." if 3 <= found < folds else "Add images, or exclude the label."
             )
             msg = f"{table.root}: '{label}' has {found} {unit}; {folds} folds take at least {least}. {remedy}"
             raise SplitError(msg, code="too-few-patients")

@@ -40,7 +40,7 @@ NEIGHBOURS = 5
 LEVEL = 0.05
 MOST = 1000  # training images kept: a model file carries them
 PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
-NONE = "nothing is abstained on"
+NONE = "no abstention"
 FACTOR, MIN_PATIENTS = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
 
 
@@ -83,7 +83,7 @@ def _find(run: Run, root: Path | None, images: Images | None, progress: Progress
         save_bytes(run.path / ARRAYS, content)
         save_json(run.path / FACTS, facts.as_json())
     except OSError as error:
-        progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
+        progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be computed again next time")
     return Abstention(found.reference, facts)
 
 
@@ -99,8 +99,8 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
     if len(held_back.table) < (needed := fewest_patients(LEVEL)):
         there = len(held_back.table)
         why = (
-            f"{there} calibration patients, but {needed} are needed to tell what is unfamiliar: with fewer, the rate "
-            f"of false abstentions may be more than twice the stated {100 * LEVEL:g} %. {needed - there} "
+            f"{there} calibration patients; the OOD detector needs {needed}. With fewer, the rate of false abstentions "
+            f"may be more than twice the stated {100 * LEVEL:g} %. {needed - there} "
             f"{'is' if needed - there == 1 else 'are'} missing"
         )
         return Abstention(None, note=f"{NONE}: {why}")

@@ -73,7 +73,9 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
     method = method or METHODS[not model_file.maps]
     if method not in METHODS or (method == METHODS[0] and not model_file.maps):
         hint = "" if method in METHODS else f"; known: {', '.join(METHODS)}"
-        msg = f"{model_file.name}: cannot be explained by '{method}'{hint}. Use occlusion, which every network has."
+        msg = (
+            f"{model_file.name}: cannot be explained by '{method}'{hint}. Use occlusion, which works for every network."
+        )
         raise UsageError(msg, code="no-such-method")
     name = name or name_of(source, 1)
     picture, notes = read_source(source, name)
@@ -90,7 +92,7 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
         else:
             values = _occlusion(predictor, pixels, members, child)
         if not comparable(values).all():
-            msg = f"{name}: the model cannot say where its reasons lie (they are no numbers). Export it anew."
+            msg = f"{name}: the explanation map is not finite. Export the model again."
             raise ImageError(msg)
         share = shares[child] / max(sum(shares.values()), SMALLEST)
         onto = onto_image(values, model_file.metadata.preprocessing.fit, picture.pixels.shape)

@@ -60,16 +60,16 @@ def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]
         full = resolve_key(setting_of_today(key.strip(), "")[0], value.strip())
         values = [setting_of_today(full, item)[1] for item in _divide(value)]
         if full in swept or (len(values) > 1 and full in given):
-            msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
+            msg = f"--set {setting}: {full} is given twice. Write all its values in one --set, separated by commas."
             raise RecipeError(msg, code="key-twice")
         given.add(full)
         if "" in values:
-            msg = f"--set {setting}: a value is empty. Write the values behind each other, with commas between them."
+            msg = f"--set {setting}: a value is empty. Write the values separated by commas."
             raise RecipeError(msg, code="empty-value")
         if len(values) > 1:
             twice = next((v for i, v in enumerate(values) if parse_value(v) in map(parse_value, values[:i])), None)
             if twice is not None:
-                msg = f"--set {setting}: the value {twice} stands there twice. Remove one."
+                msg = f"--set {setting}: the value {twice} occurs twice. Remove one."
                 raise RecipeError(msg, code="value-twice")
             swept[full] = values
         else:
@@ -261,7 +261,7 @@ def sweep(
     images = open_images(table, recipes[0].preprocessing, progress=progress)
     groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
     first = groups[recipes[0].splits.duplicates]
-    for note in first.notes():
+    for note in first.notes(images.table):
         progress.line(f"note: {note}")
     checked = cheap_checks(images, assign_splits(images.table, recipes[0].splits, first.numbers).names, first)
     progress.line(checked.sentence())
@@ -333,12 +333,12 @@ def _diverged(out: Path) -> dict[str, str]:
 def _incomparable(swept: Iterable[str], monitor: Monitor) -> list[str]:
     """Remarks where trials are not judged by the same images."""
     notes = [
-        f"{key} changes which images validate: the trials' figures are not of the same images"
+        f"{key} changes the validation images: the trials are not comparable"
         for key in swept
         if key.startswith("splits.") and key not in SEED_KEYS
     ]
     if "positive_label" in swept and monitor == "false_negatives":
-        notes.append("positive changes which images are counted as missed: the trials' figures are not comparable")
+        notes.append("positive changes the false negatives: the trials are not comparable")
     return notes
 
 
@@ -395,6 +395,6 @@ def _mean(trials: Sequence[Trial]) -> MeanValidation | None:
 def _criterion(recipes: Sequence[Recipe]) -> Monitor:
     found = {recipe.training.monitor for recipe in recipes}
     if len(found) > 1:
-        msg = "the trials keep checkpoints by different measures. Say with --monitor by which to choose between them."
+        msg = "the trials keep checkpoints by different metrics. Name one with --monitor."
         raise RecipeError(msg)
     return found.pop()

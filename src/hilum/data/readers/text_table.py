@@ -69,8 +69,8 @@ class TextTable:
                         yield last, cells
             except (csv.Error, UnicodeError) as error:
                 msg = (
-                    f'{self.path}, line {last + 1}: cannot be read as a table ({error}). Is a quote (") not closed, or '
-                    "not doubled inside of quotes? Save the table as comma-separated UTF-8 text."
+                    f'{self.path}, line {last + 1}: cannot be read as a table ({error}). Is a quote (") unclosed, or '
+                    "not doubled inside quotes? Save the table as comma-separated UTF-8 text."
                 )
                 raise TableError(msg, code="malformed-table", path=self.path) from error
 
@@ -150,7 +150,7 @@ def _encoding(start: bytes) -> str:
 
 def _remedy(kind: str) -> str:
     if any(word in kind for word in ("image", "JPEG", "DICOM", "volume")):
-        return "Give the folder in which each label's images have a folder of their own, or a CSV with path and label."
+        return "Give a folder with one folder per label, or a CSV with path and label."
     if any(word in kind for word in ("archive", "compressed", "gzip", "bzip2", "xz", "Zstandard")):
         return "Unpack it, and give the folder."
     if any(word in kind for word in ("Office", "Excel", "Parquet")):
@@ -222,9 +222,9 @@ def check_whole(text: TextTable, column: int) -> bool:
         what = f"ends within its last row ('{printable(last.decode('utf-8', 'replace'))[-60:]}')"
     if what:
         msg = (
-            f"{text.path}: was cut: it {what}, and had {known.rows:,} down to '{printable(known.path)}' when it "
-            f"was written ({beside}). Take a whole copy, or make it anew. If rows were taken out on purpose, give the "
-            "table another name."
+            f"{text.path}: is truncated: it {what}, and had {known.rows:,} down to '{printable(known.path)}' when "
+            f"written ({beside}). Use a complete copy, or write it again. If rows were removed on purpose, rename the "
+            "table."
         )
         raise TableError(msg, code="cut", path=text.path)
     return True
