@@ -54,10 +54,10 @@ def source_sentences(found: SourceComparison) -> list[str]:
     trained = f"Trained on {unseen:,} images on average"
     lines.append(f"{trained}, {ordinary:,} in ordinary folds." if ordinary else f"{trained}.")
     if count > 1:
-        lines.append(
-            f"Means count each of {count} sources once. Their intervals count patients, not sources: another source "
-            "may lie outside of them."
-        )
+        lines.append(f"Means count each of {count} sources once.")
+    lines.append(
+        "Intervals count patients, not sources or trainings: another source, or another random seed, may lie outside."
+    )
     lines += [f"{item.name} was not tested: {item.reason}." for item in found.not_tested]
     return lines
 
