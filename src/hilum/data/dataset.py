@@ -224,6 +224,7 @@ class Dataset:
         columns: Of the CSV that they come from, by the names there; empty where they come from none.
         given: What the user named, to read the same dataset again; None of a table that was read from no dataset.
         options: How it was read.
+        joined: What the user named, where several datasets were joined (`hilum.data.joined`).
     """
 
     root: Path
@@ -232,6 +233,7 @@ class Dataset:
     columns: tuple[str, ...] = ()
     given: Path | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
+    joined: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", pack(self.rows))

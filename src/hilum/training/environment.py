@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,8 @@ class TrainingData(Record):
     """The dataset of a training.
 
     Attributes:
-        data_argument: The dataset as it was given, as a path.
+        data_argument: The dataset as it was given, as a path; of joined datasets the folder above them.
+        joined: What was given, where several datasets were joined.
         read: How it was read; runs of versions before knew no patients from file names.
         root: The folder below which its images lie.
         digest: Of the images and labels; empty until the splits are decided.
@@ -32,6 +34,7 @@ class TrainingData(Record):
     """
 
     data_argument: str = ""
+    joined: list[str] = []
     read: ReadOptions = ReadOptions(patients="none")
     root: str = ""
     digest: str = ""
@@ -41,6 +44,11 @@ class TrainingData(Record):
     with_patient: int = 0
     unreadable: list[UnreadableFile] = []
     notes: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        """The dataset, or datasets, as words of a command line."""
+        return shlex.join(self.joined or [self.data_argument or self.root or "DATA"])
 
 
 class BestCheckpoint(Record):
