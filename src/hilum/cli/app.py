@@ -17,6 +17,7 @@ from hilum.cli import model_commands
 from hilum.cli.arguments import interrupted, message_of, print_json, print_result, reads_data, say, show
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
+from hilum.cli.serve_command import serve
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
 from hilum.errors import GateError, UsageError
@@ -310,6 +311,7 @@ def summary(
 
 app.command()(model_commands.export)
 app.command()(model_commands.predict)
+app.command()(serve)
 app.command()(model_commands.schema)
 app.command()(env)
 
