@@ -1,0 +1,126 @@
+"""A service of the model that comes with hilum, in this process, and one on a port."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra [serve] is not installed")
+
+from starlette.testclient import TestClient
+
+from hilum.phantoms import LABELS, make_phantom
+from hilum.serving.http.monitoring import Monitoring
+from hilum.serving.http.served_models import ServedModels
+from hilum.serving.http.service import create_app
+
+TOKEN = "a token that is long enough"
+
+
+def png(array):
+    target = io.BytesIO()
+    Image.fromarray(array).save(target, "PNG")
+    return target.getvalue()
+
+
+@pytest.fixture(scope="session")
+def radiographs():
+    """Six phantoms as PNG files, 256 pixels a side."""
+    return [png(make_phantom(LABELS[i % 3], seed=3, patient=i, size=256).image) for i in range(6)]
+
+
+@pytest.fixture(scope="session")
+def shared_models():
+    models = ServedModels()
+    yield models
+    models.close()
+
+
+@pytest.fixture
+def service(shared_models):
+    """Make a client of a service: `service(limits=..., token=...)`; its log is `client.log`."""
+    made = []
+
+    def make(**options):
+        log = io.StringIO()
+        app = create_app(options.pop("models", shared_models), monitoring=Monitoring(log), **options)
+        client = TestClient(app, base_url="http://127.0.0.1")  # without the lifespan: the models stay open
+        client.log = log
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(service):
+    return service()
+
+
+class Running:
+    """`hilum serve` as a process of its own."""
+
+    def __init__(self, *arguments, **environment):
+        command = [sys.executable, "-m", "hilum", "serve", "--port", "0", *arguments]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
+        )
+        self.address = self.process.stderr.readline().split(" ")[0].rstrip("/")
+        self.port = int(self.address.rsplit(":", 1)[1])
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise TimeoutError(self.address)
+
+    def memory(self):
+        """Resident memory in MiB."""
+        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def end(self):
+        """Ask it to end; its exit code and the lines of its log."""
+        self.process.send_signal(signal.SIGTERM)
+        _, log = self.process.communicate(timeout=60)
+        return self.process.returncode, [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture
+def running():
+    started = []
+
+    def run(*arguments, **environment):
+        started.append(Running(*arguments, **environment))
+        return started[-1]
+
+    yield run
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def noise():
+    return png(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
+
+
+@pytest.fixture(scope="session")
+def dicom_file():
+    """A phantom as a DICOM object, in bytes."""
+    from dicom_objects import encoded, radiograph
+
+    pixels = make_phantom(LABELS[1], seed=3, patient=1, size=256).image.astype(np.uint16) * 16
+    return encoded(radiograph(pixels))
