@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -72,29 +73,55 @@ class Running:
 
     def __init__(self, *arguments, **environment):
         command = [sys.executable, "-m", "hilum", "serve", "--port", "0", *arguments]
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # a pipe that nobody reads would fill up
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
+            command, stderr=self.log, env={**os.environ, **environment}, start_new_session=True
         )
-        self.address = self.process.stderr.readline().split(" ")[0].rstrip("/")
-        self.port = int(self.address.rsplit(":", 1)[1])
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+        while time.monotonic() < deadline and self.process.poll() is None:
+            line = self.lines()[:1]
+            if line and line[0].startswith("http"):
+                self.address = line[0].split(" ")[0].rstrip("/")
+                self.port = int(self.address.rsplit(":", 1)[1])
+                if self.answers():
                     return
             time.sleep(0.05)
-        raise TimeoutError(self.address)
+        raise TimeoutError(self.lines())
+
+    def lines(self):
+        """What it has written so far."""
+        return os.pread(self.log.fileno(), 10**8, 0).decode().splitlines()
+
+    def answers(self):
+        """Whether somebody listens at its port."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def memory(self):
         """Resident memory in MiB."""
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def kill(self):
+        """End it at once."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
     def end(self):
         """Ask it to end; its exit code and the lines of its log."""
         self.process.send_signal(signal.SIGTERM)
-        _, log = self.process.communicate(timeout=60)
-        return self.process.returncode, [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        self.process.wait(timeout=60)
+        return self.process.returncode, [json.loads(line) for line in self.lines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def once_running():
+    """One service for all tests of a module."""
+    found = Running()
+    yield found
+    found.kill()
 
 
 @pytest.fixture
@@ -107,9 +134,7 @@ def running():
 
     yield run
     for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.communicate()
+        one.kill()
 
 
 @pytest.fixture(scope="session")

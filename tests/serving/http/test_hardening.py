@@ -15,6 +15,7 @@ from schemathesis import checks  # noqa: E402
 
 from hilum.serving.http.uploads import Limits  # noqa: E402
 
+
 def mutated(content, chance):
     """A file with some bytes changed, cut, repeated or put in; most of the damage at its head, where it matters."""
     damaged = bytearray(content)
@@ -90,7 +91,9 @@ def test_requests_after_the_description_are_answered_as_it_says(service):
     assert {operation.path for operation in operations} >= {"/v1/predict", "/v1/view", "/v1/model", "/metrics"}
     for operation in operations:
 
-        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+        @settings(
+            max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+        )
         @given(case=operation.as_strategy())
         def ask(case):
             case.call_and_validate(checks=CHECKS)

@@ -66,7 +66,10 @@ def test_uploads_that_stand_still_end(service, radiographs, running, monkeypatch
     try:
         port = int(process.stdout.readline().strip().rstrip("/").rsplit(":", 1)[1])
         time.sleep(0.5)
-        with socket.create_connection(("127.0.0.1", port)) as slow, socket.create_connection(("127.0.0.1", port)) as mute:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as slow,
+            socket.create_connection(("127.0.0.1", port)) as mute,
+        ):
             slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n\r\nabc")
             mute.sendall(b"GET / HT")
             slow.settimeout(20)

@@ -50,6 +50,7 @@ export class Viewer {
   clear() {
     this.pixels = null;
     this.draw();
+    this.changed();
   }
 
   usePreset(name) {
