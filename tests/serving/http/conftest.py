@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ class Running:
 
     def __init__(self, *arguments, **environment):
         command = [sys.executable, "-m", "hilum", "serve", "--port", "0", *arguments]
-        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # a pipe that nobody reads would fill up
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would fill up
         self.process = subprocess.Popen(
             command, stderr=self.log, env={**os.environ, **environment}, start_new_session=True
         )
@@ -99,8 +100,8 @@ class Running:
 
     def memory(self):
         """Resident memory in MiB."""
-        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def kill(self):
         """End it at once."""

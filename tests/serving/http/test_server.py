@@ -1,5 +1,6 @@
 """`hilum serve` as a process: where it listens, how it ends, what it survives."""
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -94,10 +95,8 @@ def test_a_killed_decoder_costs_one_answer_at_most(running, dicom_file):
     asking.start()
     for _ in range(20):
         for child in children(service.process.pid):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         time.sleep(0.02)
     asking.join()
     assert set(statuses) <= {200, 422, 503}

@@ -134,7 +134,7 @@ class Upload:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         stated = request.headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > self.room.limits.request:
-            raise self._too_large("request", self.room.limits.request)
+            raise self._request_too_large()
         media = kind.decode("latin-1")
         try:
             if media == MULTIPART:
@@ -154,7 +154,7 @@ class Upload:
         async for chunk in self._chunks(request):
             content += chunk
             if len(content) > self.room.limits.file:
-                raise self._too_large("file", self.room.limits.file)
+                raise self._file_too_large()
         if not content:
             msg = "an empty upload. Send a radiograph."
             raise HttpError(422, msg, code="empty")
@@ -201,7 +201,7 @@ class Upload:
             HttpError: It is.
         """
         if size > self.room.limits.file:
-            raise self._too_large("file", self.room.limits.file)
+            raise self._file_too_large()
 
     async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
         limits, total = self.room.limits, 0
@@ -217,14 +217,19 @@ class Upload:
                 raise HttpError(408, msg, code="too-slow") from error
             total += len(chunk)
             if total > limits.request:
-                raise self._too_large("request", limits.request)
+                raise self._request_too_large()
             self.room.hold(len(chunk))
             self._bytes += len(chunk)
             yield chunk
 
-    @staticmethod
-    def _too_large(what: str, limit: int) -> HttpError:
-        msg = f"a {what} of more than {limit / 2**20:,.0f} MiB. Send less at a time; a radiograph has 5 to 60 MiB."
+    def _file_too_large(self) -> HttpError:
+        limit = self.room.limits.file / 2**20
+        msg = f"a file of more than {limit:,.0f} MiB. A radiograph has 5 to 60 MiB: check what it is."
+        return HttpError(413, msg, code="too-large")
+
+    def _request_too_large(self) -> HttpError:
+        limit = self.room.limits.request / 2**20
+        msg = f"a request of more than {limit:,.0f} MiB. Send fewer files at a time."
         return HttpError(413, msg, code="too-large")
 
 
