@@ -19,6 +19,7 @@ from hilum.cli.arguments import interrupted, joins_data, message_of, print_json,
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
 from hilum.cli.phantoms_command import phantoms
+from hilum.cli.serve_command import serve
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
 from hilum.errors import GateError, UsageError
@@ -301,6 +302,7 @@ def summary(
 
 app.command()(model_commands.export)
 app.command()(model_commands.predict)
+app.command()(serve)
 app.command()(model_commands.schema)
 app.command()(env)
 
