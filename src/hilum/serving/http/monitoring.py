@@ -39,7 +39,7 @@ class Monitoring:
         self.images = Gauge("hilum_images_in_service", "Images that are uploaded, decoded or wait.", registry=here)
         self.bytes = Gauge("hilum_upload_bytes", "Bytes of uploads in memory.", registry=here)
         self.models = Gauge("hilum_model_info", "Models that are served.", ["model", "sha256"], registry=here)
-        self.reloads = Counter("hilum_model_reloads", "Times that models were read anew.", ["result"], registry=here)
+        self.reloads = Counter("hilum_model_reloads", "Times that models were read again.", ["result"], registry=here)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -23,9 +23,9 @@ class HeatmapFacts:
 
     Attributes:
         decision: At which folder of the label hierarchy it was taken; empty at the root.
-        child: What it speaks for.
+        child: What it supports.
         share: Its probability among those who reach the decision.
-        healthy: Whether it speaks for labels of the healthy.
+        healthy: Whether that is a label of the healthy.
         width: In pixels.
         height: In pixels.
     """

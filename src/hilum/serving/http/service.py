@@ -213,7 +213,7 @@ async def view(
     request: Request,
     here: Here,
     chosen: Chosen,
-    heatmaps: Annotated[bool, Query(description="With heatmaps of what speaks for the answer.")] = False,
+    heatmaps: Annotated[bool, Query(description="With heatmaps of what supports the answer.")] = False,
 ) -> Response:
     """Answer about one radiograph, and give its grey values, for the page (see `hilum.serving.http.picture`)."""
     with Upload(here.room) as upload:

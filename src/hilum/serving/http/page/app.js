@@ -161,7 +161,7 @@ async function showHeatmap() {
   const map = heatmaps[Number(choice.value) || 0];
   viewer.setHeatmap(map);
   viewer.setOpacity(find("opacity").value / 100);
-  find("heat-note").textContent = `Colour shows what speaks for ${name(map)}. It shows where the model looks, not where a disease is.`;
+  find("heat-note").textContent = `Colour shows what supports ${name(map)}. It shows where the model looks, not where a disease is.`;
 }
 
 function saved(kind) {
