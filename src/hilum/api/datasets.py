@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,8 @@ def open_dataset(
     patient_column: str = "",
     split_column: str = "",
     patients: Literal["auto", "none"] = "auto",
+    layout: str = "",
+    map_label: Mapping[str, str] | None = None,
     progress: bool = True,
 ) -> Dataset:
     """Read a dataset of radiographs.
@@ -38,6 +41,9 @@ def open_dataset(
         split_column: Column of splits, if it is not recognised; ``none`` if there is none.
         patients: ``auto`` to recognise patients by DICOM headers and file names where no column names them; ``none`` to
             leave them unknown.
+        layout: Layout of a public dataset (``hilum datasets`` lists them), if it is not recognised; ``plain`` to read
+            the folder or table as any other.
+        map_label: New names for labels of the dataset; empty text to leave the images of a label out.
         progress: Whether long work shows its progress on standard error.
 
     Returns:
@@ -47,7 +53,9 @@ def open_dataset(
         TableError: It is not a labelled dataset of two or more labels.
         ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
-    options = ReadOptions(path_column, label_column, patient_column, split_column, patients)
+    options = ReadOptions(
+        path_column, label_column, patient_column, split_column, patients, layout, tuple((map_label or {}).items())
+    )
     return table_of(data, told(progress), options)
 
 

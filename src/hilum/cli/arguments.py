@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from hilum.data.label_map import parse_label_map
 from hilum.data.options import ReadOptions
 from hilum.errors import HilumError, UsageError
 from hilum.extras import explained
@@ -46,21 +47,48 @@ def _options(
             rich_help_panel=PANEL,
         ),
     ] = "auto",
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|plain",
+            help="Layout of a public dataset, if it is not recognised (hilum datasets lists them); plain: none.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "",
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map-label",
+            metavar="SRC=DST",
+            help="Rename a label of DATA; SRC= leaves its images out; may be repeated.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
 ) -> ReadOptions | None:
     """The options together; None where nothing was said."""
     if patients not in ("auto", "none"):
         msg = f"--patients {patients}: auto or none."
         raise UsageError(msg)
     chosen = ReadOptions(
-        path_column, label_column, patient_column, split_column, "none" if patients == "none" else "auto"
+        path_column,
+        label_column,
+        patient_column,
+        split_column,
+        "none" if patients == "none" else "auto",
+        layout,
+        parse_label_map(mapped or ()),
     )
     return None if chosen == ReadOptions() else chosen
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
-    """Add these options to a command, which receives them together as `read` (None where nothing was said)."""
-    options = inspect.signature(_options, eval_str=True).parameters
+    """Add these options to a command, which receives them together as `read` (None where nothing was said).
+
+    An option that the command has itself stays its own.
+    """
     own = inspect.signature(command, eval_str=True)
+    shared = inspect.signature(_options, eval_str=True).parameters
+    options = {name: parameter for name, parameter in shared.items() if name not in own.parameters}
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:

@@ -17,6 +17,9 @@ class ReadOptions:
         split_column: The column of splits; empty to recognise it; ``none`` if neither a column nor a path holds any.
         patients: ``auto`` to recognise patients by DICOM headers and by file names of well-known public sets where no
             column or folder says whose an image is; ``none`` to leave them unknown.
+        layout: Layout of a public dataset (`hilum datasets` lists them); empty to recognise it; ``plain`` to read the
+            folder or table as any other.
+        label_map: Pairs of a label and its new name; an empty new name leaves the label's images out.
     """
 
     path_column: str = ""
@@ -24,3 +27,5 @@ class ReadOptions:
     patient_column: str = ""
     split_column: str = ""
     patients: Literal["auto", "none"] = "auto"
+    layout: str = ""
+    label_map: tuple[tuple[str, str], ...] = ()

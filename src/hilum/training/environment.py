@@ -7,6 +7,9 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
 
 import hilum
 from hilum.auditing.findings import KnownIssues, UnreadableFile
@@ -32,7 +35,7 @@ class TrainingData(Record):
     """
 
     data_argument: str = ""
-    read: ReadOptions = ReadOptions(patients="none")
+    read: ReadOptions = ReadOptions(patients="none", layout="plain")
     root: str = ""
     digest: str = ""
     key: str = ""
@@ -41,6 +44,15 @@ class TrainingData(Record):
     with_patient: int = 0
     unreadable: list[UnreadableFile] = []
     notes: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_layouts(cls, values: Any) -> Any:
+        """Versions before recognised no layouts, and what they read is read again in the same way."""
+        read = values.get("read") if isinstance(values, dict) else None
+        if isinstance(read, dict) and "layout" not in read:
+            return {**values, "read": {**read, "layout": "plain"}}
+        return values
 
 
 class BestCheckpoint(Record):

@@ -79,3 +79,15 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
     return MappingProxyType(
         {key: CatalogueEntry.model_validate({"key": key, **values}) for key, values in tomllib.loads(text).items()}
     )
+
+
+FORMATS = {
+    "coco": "images listed in a COCO file",
+    "imagefolder": "a Hugging Face imagefolder",
+    "parquet": "Parquet files of Hugging Face",
+}
+
+
+def title_of(layout: str) -> str:
+    """What a layout is called: the name of the dataset, or of the format where many datasets have it."""
+    return FORMATS.get(layout) or catalogue()[layout].name

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from hilum.data.catalogue.entries import catalogue
+import numpy as np
+
+from hilum.data.catalogue.entries import catalogue, title_of
 from hilum.data.dataset import Dataset, Row, pack
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES
 from hilum.data.label_names import is_missing_value
+from hilum.data.multilabel import with_findings
 from hilum.data.options import ReadOptions
 from hilum.data.readers.file_search import files_by_name, places_of_file
 from hilum.errors import TableError
@@ -19,6 +22,7 @@ from hilum.text import printable
 READ = SUFFIXES | DICOM_SUFFIXES
 NO_LABEL = "no label"
 SHOWN = 3
+MANY = 50  # files of one name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Entry:
         source: Where the image comes from; empty where that is the dataset itself.
         extra: Further columns: ``view``, ``age``, ``sex``, ``scanner`` and ``date`` under these names.
         left_out: Why it is not part of the dataset, such as ``CT``; empty where it is.
+        findings: What is known of each finding, where an image may have several (`hilum.data.multilabel`): 1 present,
+            0 absent, -1 uncertain, NaN unknown.
     """
 
     file: str
@@ -42,6 +48,7 @@ class Entry:
     source: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     left_out: str = ""
+    findings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +97,12 @@ def assemble(
     found = _Search(root)
     left_out: Counter[str] = Counter()
     rows: dict[str, Row] = {}
+    values: list[tuple[float, ...]] = []
     missing: list[str] = []
     again = 0
     for given in entries:
         entry = _as_said(given, options, data)
-        if reason := entry.left_out or ("" if entry.label and not is_missing_value(entry.label) else NO_LABEL):
+        if reason := entry.left_out or ("" if findings or not is_missing_value(entry.label) else NO_LABEL):
             left_out[reason] += 1
             continue
         path = found.path(entry.file)
@@ -103,18 +111,23 @@ def assemble(
             continue
         row = Row(path, entry.label, entry.split, entry.patient, entry.source, extra=dict(entry.extra))
         before = rows.setdefault(path, row)
-        if before is not row:
+        if before is row:
+            values.append(entry.findings)
+        else:
             again += 1
             _check_same(data, before, row)
     _check_missing(name, data, len(rows), missing)
-    notes = [_in_one_line(name, rows.values(), left_out, findings), *remarks]
+    notes = [in_one_line(name, rows.values(), left_out, findings), *remarks]
     if missing:
         notes.append(f"WARNING: {len(missing):,} images of the table are not there (first: {printable(missing[0])})")
     if again:
         notes.append(f"{again:,} rows repeat an image that is listed already, and count once")
     if found.several:
         notes.append(f"{found.several:,} files are there several times under one name: the first is taken")
-    return Dataset(root, pack(iter(rows.values())), notes=tuple(notes))
+    table = Dataset(root, pack(iter(rows.values())), notes=tuple(notes), layout=name if name in catalogue() else "")
+    return (
+        with_findings(table, findings, np.array(values, np.float32).reshape(-1, len(findings))) if findings else table
+    )
 
 
 class _Search:
@@ -122,17 +135,35 @@ class _Search:
 
     def __init__(self, root: Path) -> None:
         self.names = files_by_name(root)
+        self.tails: dict[str, list[str]] = {}
         self.several = 0
 
     def path(self, file: str) -> str:
         """Its path relative to the folder; empty where it is not there."""
         given = file.replace("\\", "/").lstrip("/")
-        places = [
-            place for place in places_of_file(given, self.names) if PurePosixPath(place).suffix.lower() in READ
-        ]
+        alike = self.names.get(given.rpartition("/")[2].casefold(), [])
+        if len(alike) > MANY:  # `view1_frontal.jpg` of each patient
+            alike = self._tails().get(_tail(given), [])
+        places = [place for place in alike if PurePosixPath(place).suffix.lower() in READ]
+        if len(places) > 1:
+            places = places_of_file(given, {given.rpartition("/")[2].casefold(): places}) or places
         if len(places) > 1:
             self.several += 1
         return min(places, key=lambda place: (place.count("/"), place), default="")
+
+    def _tails(self) -> Mapping[str, list[str]]:
+        """All files by the last three names of their paths."""
+        if not self.tails:
+            tails = defaultdict(list)
+            for name, paths in self.names.items():
+                for path in paths if "." in name else ():
+                    tails[_tail(path)].append(path)
+            self.tails = tails
+        return self.tails
+
+
+def _tail(path: str) -> str:
+    return "/".join(path.casefold().split("/")[-3:])
 
 
 def _as_said(entry: Entry, options: ReadOptions, data: Path) -> Entry:
@@ -150,9 +181,7 @@ def _as_said(entry: Entry, options: ReadOptions, data: Path) -> Entry:
             there = ", ".join(entry.extra) or "none"
             msg = f"{data}: --{role}-column {column}: this layout has no such column; its columns: {there}."
             raise TableError(msg, code="no-such-column", path=data)
-    return Entry(
-        entry.file, values["label"], values["split"], values["patient"], entry.source, entry.extra, entry.left_out
-    )
+    return replace(entry, **values)
 
 
 def _check_same(data: Path, before: Row, row: Row) -> None:
@@ -171,14 +200,22 @@ def _check_missing(name: str, data: Path, there: int, missing: Sequence[str]) ->
         return
     shown = ", ".join(printable(file) for file in missing[:SHOWN])
     msg = (
-        f"{data}: recognised as {catalogue()[name].name}, but {len(missing):,} of {there + len(missing):,} images are "
+        f"{data}: recognised as {title_of(name)}, but {len(missing):,} of {there + len(missing):,} images are "
         f"not there ({shown}). They were looked for by name in all folders below {folder_of(data)}. Put the images "
         "there, or remove their rows from the table."
     )
     raise TableError(msg, code="missing-images", path=data)
 
 
-def _in_one_line(name: str, rows: Iterable[Row], left_out: Mapping[str, int], findings: Sequence[str]) -> str:
+def in_one_line(name: str, rows: Iterable[Row], left_out: Mapping[str, int], findings: Sequence[str]) -> str:
+    """What was recognised, how many of what it holds, and what was left out.
+
+    Args:
+        name: Key of the catalogue.
+        rows: Of the dataset.
+        left_out: By reason, how many images were.
+        findings: Names of the findings, where an image may have several.
+    """
     labels: Counter[str] = Counter()
     splits: Counter[str] = Counter()
     patients = set()
@@ -197,7 +234,7 @@ def _in_one_line(name: str, rows: Iterable[Row], left_out: Mapping[str, int], fi
         order = {"train": 0, "val": 1, "test": 2}
         shown = sorted(named.items(), key=lambda item: order.get(item[0], 9))
         parts.append("splits " + ", ".join(f"{split} {count:,}" for split, count in shown))
-    said = f"recognised {catalogue()[name].name}: {', '.join(parts)}"
+    said = f"recognised {title_of(name)}: {', '.join(parts)}"
     if left_out:
         said += "; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
     return f"{said}; --layout plain switches this off"

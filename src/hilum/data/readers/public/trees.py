@@ -1,0 +1,96 @@
+"""Public datasets that their folders and file names describe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from hilum.data.catalogue.entries import title_of
+from hilum.data.dataset import Dataset
+from hilum.data.options import ReadOptions
+from hilum.data.readers.file_search import files_below
+from hilum.data.readers.public.assembling import READ, Entry, Layout, assemble
+from hilum.errors import TableError
+
+DEEPEST, MOST, SAMPLE = 5, 400, 20  # folders' levels, folders, and files of each that are looked at to recognise
+
+
+@dataclass(frozen=True, slots=True)
+class TreeLayout:
+    """A dataset whose folders and file names say all of an image.
+
+    Attributes:
+        name: Key of the catalogue.
+        signs: Patterns of paths, all of which have to fit a file; by these the dataset is recognised.
+        image: Pattern of the path of an image; other files are passed over.
+        entry: From its match to the entry, or None where the file is no image of the dataset.
+    """
+
+    name: str
+    signs: tuple[str, ...]
+    image: str
+    entry: Callable[[re.Match[str]], Entry | None]
+
+    def layout(self) -> Layout:
+        """The layout of such a dataset."""
+        return Layout(self.name, self.recognise, self.read)
+
+    def recognise(self, data: Path) -> str | None:
+        """The paths by which it is recognised, where files fit all signs."""
+        if not data.is_dir():
+            return None
+        left = {sign: re.compile(sign, re.IGNORECASE) for sign in self.signs}
+        found = []
+        for path in _samples(data):
+            for sign in [sign for sign, pattern in left.items() if pattern.fullmatch(path)]:
+                del left[sign]
+                found.append(path)
+            if not left:
+                return f"files such as {found[0]}"
+        return None
+
+    def read(self, data: Path, options: ReadOptions) -> Dataset:
+        """Read it.
+
+        Raises:
+            TableError: No file is named as in this layout.
+        """
+        pattern = re.compile(self.image, re.IGNORECASE)
+        matches = (pattern.fullmatch(path) for path in files_below(data) if _is_read(path))
+        entries = [entry for match in matches if match and (entry := self.entry(match))]
+        if not entries:
+            msg = (
+                f"{data}: --layout {self.name}: no file lies and is named as in {title_of(self.name)}. Give "
+                "the folder of the download, or leave --layout out."
+            )
+            raise TableError(msg, code="not-this-layout", path=data)
+        return assemble(self.name, data, entries, options)
+
+
+def _is_read(path: str) -> bool:
+    return f".{path.rpartition('.')[2].lower()}" in READ
+
+
+def _samples(root: Path) -> Iterator[str]:
+    """Paths of a few files of each folder, of not too many folders."""
+    waiting, seen = [()], 0
+    while waiting and seen < MOST:
+        parts = waiting.pop(0)
+        seen += 1
+        folders: list[tuple[str, ...]] = []
+        try:
+            files = 0
+            for entry in islice(root.joinpath(*parts).iterdir(), 20 * MOST):
+                if entry.name.startswith((".", "__")):
+                    continue
+                if files < SAMPLE and entry.suffix.lower() in READ:
+                    files += 1
+                    yield "/".join((*parts, entry.name))
+                elif entry.suffix.lower() not in READ and len(parts) < DEEPEST and entry.is_dir():
+                    folders.append((*parts, entry.name))
+        except OSError:
+            continue
+        waiting += sorted(folders)

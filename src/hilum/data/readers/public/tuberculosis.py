@@ -1,0 +1,70 @@
+"""The tuberculosis sets of Shenzhen and Montgomery County: the last digit of a file's name is its label.
+
+Jaeger et al. 2014, *Quant. Imaging Med. Surg.* 4:475-477. A text of each image beside ``CXR_png``, in
+``ClinicalReadings``, says sex and age: ``male 45yrs`` or ``Patient's Sex: F`` and ``Patient's Age: 040Y``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+from hilum.data.dataset import Dataset
+from hilum.data.options import ReadOptions
+from hilum.data.readers.file_search import files_below
+from hilum.data.readers.public.assembling import Entry, Layout, assemble
+from hilum.data.readers.public.tables import years_of
+from hilum.errors import TableError
+from hilum.files import read_text
+
+PREFIXES = {"shenzhen": "CHNCXR", "montgomery": "MCUCXR"}
+LABELS = {"0": "normal", "1": "tuberculosis"}
+SEX = re.compile(r"\b(?:sex:\s*)?(female|male|f|m)\b", re.IGNORECASE)
+AGE = re.compile(r"(\d{1,3})\s*(y|m|d)", re.IGNORECASE)
+LONGEST = 2**14
+
+
+def _named(data: Path, prefix: str) -> list[tuple[str, str, str]]:
+    """Path, name without ending and label's digit of each image."""
+    pattern = re.compile(rf"(?:.*/)?(?:CXR_png|images)/({prefix}_\d{{4}}_([01]))\.png", re.IGNORECASE)
+    return [(match[0], match[1], match[2]) for path in files_below(data) if (match := pattern.fullmatch(path))]
+
+
+def _recognise(prefix: str, data: Path) -> str | None:
+    places = [data / "CXR_png", data / "images", *(data.glob("*/CXR_png") if data.is_dir() else ())]
+    pattern = re.compile(rf"{prefix}_\d{{4}}_[01]\.png", re.IGNORECASE)
+    for place in places:
+        if place.is_dir() and (file := next((f for f in place.iterdir() if pattern.fullmatch(f.name)), None)):
+            return f"files such as {file.name}"
+    return None
+
+
+def _read(name: str, data: Path, options: ReadOptions) -> Dataset:
+    named = _named(data, PREFIXES[name])
+    if not named:
+        msg = (
+            f"{data}: --layout {name} needs CXR_png/{PREFIXES[name]}_0001_0.png and so on. Give the folder of CXR_png."
+        )
+        raise TableError(msg, code="not-this-layout", path=data)
+    readings = {Path(path).stem: path for path in files_below(data) if path.lower().endswith(".txt")}
+    entries = (
+        Entry(path, LABELS[digit], patient=stem, extra=_reading(data, readings.get(stem, "")))
+        for path, stem, digit in named
+    )
+    return assemble(name, data, entries, options)
+
+
+def _reading(data: Path, path: str) -> dict[str, str]:
+    """Sex and age as the clinical reading states them."""
+    try:
+        text = read_text(data / path, LONGEST, encoding="latin-1") if path else ""
+    except OSError:
+        text = ""
+    sex, age = SEX.search(text), AGE.search(text)
+    return {"sex": sex[1][0].upper() if sex else "", "age": years_of(f"{age[1]}{age[2]}") if age else ""}
+
+
+SHENZHEN, MONTGOMERY = (
+    Layout(name, partial(_recognise, prefix), partial(_read, name)) for name, prefix in PREFIXES.items()
+)
