@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.data.dataset import Dataset, pack
 from hilum.data.multilabel import finding_values, with_findings
@@ -64,7 +65,8 @@ def apply_label_map(table: Dataset, label_map: LabelMap) -> Dataset:
 
 def _map_findings(table: Dataset, mapping: Mapping[str, str]) -> Dataset:
     """Findings of one new name are one: present where any is, else uncertain, else unknown, else absent."""
-    values, columns = finding_values(table), {}
+    values = finding_values(table)
+    columns: dict[str, list[NDArray[np.float32]]] = {}
     for place, name in enumerate(table.findings):
         if new := mapping.get(name, name):
             columns.setdefault(new, []).append(values[:, place])

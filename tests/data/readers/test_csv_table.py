@@ -238,7 +238,7 @@ def test_columns_of_well_known_tables_are_recognised_and_said(write, kind):
     values = {"path": ("a.png", "b.png"), "label": ("x", "y"), "patient_id": ("1", "2"), "split": ("train", "TEST")}
     role_of = {name: role for role, name in meant.items()}
     lines += [",".join(values[role_of[name]][k] if name in role_of else "0" for name in header) for k in (0, 1)]
-    table = read_table(write("\n".join(lines)))
+    table = read_table(write("\n".join(lines)), ReadOptions(layout="plain"))
     splits = ("train", "test") if "split" in meant else ("", "")
     patients = ("1", "2") if "patient_id" in meant else ("", "")
     assert cells(table) == [("a.png", "x", splits[0], patients[0]), ("b.png", "y", splits[1], patients[1])]

@@ -155,7 +155,8 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
     try:
         return _read(data, options, progress)
     except TableError as error:
-        found = _tables_of_images(data, options) if data.is_dir() else []
+        recognised = not data.is_dir() or options.layout or layout_of(data, options)
+        found = [] if recognised else _tables_of_images(data, options)
         if len(found) != 1:
             raise
         why = str(error.__cause__ if isinstance(error.__cause__, TableError) else error)

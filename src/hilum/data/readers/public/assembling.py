@@ -181,7 +181,7 @@ def _as_said(entry: Entry, options: ReadOptions, data: Path) -> Entry:
             there = ", ".join(entry.extra) or "none"
             msg = f"{data}: --{role}-column {column}: this layout has no such column; its columns: {there}."
             raise TableError(msg, code="no-such-column", path=data)
-    return replace(entry, **values)
+    return replace(entry, label=values["label"], patient=values["patient"], split=values["split"])
 
 
 def _check_same(data: Path, before: Row, row: Row) -> None:

@@ -35,5 +35,5 @@ KERMANY = TreeLayout(
 ).layout()
 
 KERMANY_150 = CopyLayout(
-    "kermany-150", ("path", "split", "label", "etiology", "original_name"), "IM-", "infected/covid"
+    "kermany-150", ("path", "split", "label", "etiology", "original_name"), "IM-", "covid"
 ).layout()

@@ -7,6 +7,7 @@ Wang et al. 2017, "ChestX-ray8", *CVPR*. Findings are separated by vertical bars
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hilum.data.dataset import Dataset
@@ -24,6 +25,7 @@ FINDINGS = (
     *("Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax"),
 )
 SUBGROUPS = {"view": "View Position", "age": "Patient Age", "sex": "Patient Gender", "follow_up": "Follow-up #"}
+SEX = "Patient Sex"  # as some versions call it
 
 
 def _recognise(data: Path) -> str | None:
@@ -38,8 +40,6 @@ def _read(data: Path, options: ReadOptions) -> Dataset:
     strange: set[str] = set()
     dataset = assemble("nih", data, _entries(table, splits, strange), options, findings=FINDINGS, remarks=remarks)
     if strange:
-        from dataclasses import replace
-
         note = f"WARNING: {len(strange)} findings are none of the 14, and were not read ({', '.join(sorted(strange))})"
         dataset = replace(dataset, notes=(*dataset.notes, note))
     return dataset
@@ -50,12 +50,13 @@ def _entries(table: Path, splits: dict[str, str], strange: set[str]) -> Iterator
         present = {name.strip() for name in cells["Finding Labels"].split("|")} - {NONE, ""}
         strange |= present - set(FINDINGS)
         name = cells["Image Index"]
+        extra = subgroup_columns(cells, SUBGROUPS | {"sex": SEX if SEX in cells else SUBGROUPS["sex"]})
         yield Entry(
             name,
             "",
             splits.get(name, ""),
             cells["Patient ID"],
-            extra=subgroup_columns(cells, SUBGROUPS),
+            extra=extra,
             left_out="" if cells["Finding Labels"] else "without findings",
             findings=tuple(float(finding in present) for finding in FINDINGS),
         )

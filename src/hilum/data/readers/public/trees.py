@@ -76,7 +76,8 @@ def _is_read(path: str) -> bool:
 
 def _samples(root: Path) -> Iterator[str]:
     """Paths of a few files of each folder, of not too many folders."""
-    waiting, seen = [()], 0
+    waiting: list[tuple[str, ...]] = [()]
+    seen = 0
     while waiting and seen < MOST:
         parts = waiting.pop(0)
         seen += 1
