@@ -13,6 +13,7 @@ from PIL import Image
 
 from hilum.cli.demo import MARK
 from hilum.data.labels import default_positive, is_healthy
+from hilum.data.options import ReadOptions
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.listing import OWN_PAGE
 from hilum.data.readers.read import read_table
@@ -295,7 +296,7 @@ def test_what_can_be_read_in_two_ways_is_asked(tree, kind, refuses):
     spec, code = ASKED[kind]
     root = tree(spec)
     with refuses(TableError, code) as error:
-        read_table(root)
+        read_table(root, ReadOptions(layout="plain"))
     assert str(root) in str(error.value)
 
 
