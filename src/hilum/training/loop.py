@@ -25,7 +25,8 @@ from hilum.training.checkpoints import TrainingState, load_weights, save_checkpo
 from hilum.training.environment import BestCheckpoint, Outcome, computes_bfloat16
 from hilum.training.loggers import close_loggers, make_loggers
 from hilum.training.module import ClassifierModule, RadiographDataModule, build_for, size_of_step
-from hilum.training.recipe import Recipe, TrainingPlan, rank
+from hilum.training.plan import TrainingPlan, rank
+from hilum.training.recipe import Recipe
 from hilum.training.run import Run
 
 # mallopt(3) and <malloc.h> of the GNU C library.

@@ -25,8 +25,9 @@ from hilum.models.stages import Cascade, Ensemble
 from hilum.progress import Progress
 from hilum.training.augmentation import Mix, apply, draw, draw_mix
 from hilum.training.batches import Batches
+from hilum.training.plan import TrainingPlan
 from hilum.training.prepare import prepare
-from hilum.training.recipe import Recipe, TrainingPlan
+from hilum.training.recipe import Recipe
 
 
 def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
