@@ -6,7 +6,7 @@ from torch import nn
 
 from hilum.errors import RecipeError
 from hilum.models.registry import build_classifier
-from hilum.training.module import LossFunction
+from hilum.training.loss import LossFunction
 from hilum.training.plan import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")

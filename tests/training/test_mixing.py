@@ -8,7 +8,7 @@ from torch import nn
 
 from hilum.models.registry import build_classifier
 from hilum.training.augmentation import Mix, draw_mix
-from hilum.training.module import LossFunction
+from hilum.training.loss import LossFunction
 from hilum.training.plan import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")

@@ -31,6 +31,8 @@ def rank(row: Mapping[str, float], monitor: Monitor) -> tuple[float, ...]:
 
 
 class Part(BaseModel):
+    """A table of a recipe: unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
