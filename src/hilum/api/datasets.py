@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -28,6 +28,7 @@ def open_dataset(
     patients: Literal["auto", "none"] = "auto",
     layout: str = "",
     map_label: Mapping[str, str] | None = None,
+    findings: Sequence[str] = (),
     progress: bool = True,
 ) -> Dataset:
     """Read a dataset of radiographs.
@@ -44,6 +45,8 @@ def open_dataset(
         layout: Layout of a public dataset (``hilum datasets`` lists them), if it is not recognised; ``plain`` to read
             the folder or table as any other.
         map_label: New names for labels of the dataset; empty text to leave the images of a label out.
+        findings: Columns of findings, of which an image may have several, if they are not recognised: 1, 0, -1
+            (uncertain) or empty (unknown).
         progress: Whether long work shows its progress on standard error.
 
     Returns:
@@ -54,7 +57,14 @@ def open_dataset(
         ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
     options = ReadOptions(
-        path_column, label_column, patient_column, split_column, patients, layout, tuple((map_label or {}).items())
+        path_column,
+        label_column,
+        patient_column,
+        split_column,
+        patients,
+        layout,
+        tuple((map_label or {}).items()),
+        tuple(findings),
     )
     return table_of(data, told(progress), options)
 

@@ -24,7 +24,8 @@ from hilum.errors import GateError, UsageError
 from hilum.text import on_page
 
 if TYPE_CHECKING:
-    from hilum.training.recipe import Monitor, Recipe
+    from hilum.training.plan import Monitor
+    from hilum.training.recipe import Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
 RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -205,7 +206,8 @@ def train(
     if best := run.environment.best:
         say(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "
-            f"validation loss {best.val_loss:.4f}, accuracy {best.val_accuracy:.1%}"
+            f"validation loss {best.val_loss:.4f}, "
+            + (f"mean AUROC {best.val_auroc:.3f}" if run.findings else f"accuracy {best.val_accuracy:.1%}")
         )
     say(f"weights sha256: {run.environment.weights_sha256}")
     say(f"next: hilum evaluate {out}")
@@ -325,7 +327,7 @@ def _recipe(name: str | None, settings: list[str] | None) -> Recipe:
 def _monitor(name: str | None) -> Monitor | None:
     from typing import get_args
 
-    from hilum.training.recipe import Monitor
+    from hilum.training.plan import Monitor
 
     if name is not None and name not in get_args(Monitor):
         msg = f"--monitor {name}: choose by {', '.join(get_args(Monitor))}."

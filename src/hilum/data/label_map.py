@@ -65,6 +65,9 @@ def apply_label_map(table: Dataset, label_map: LabelMap) -> Dataset:
 
 def _map_findings(table: Dataset, mapping: Mapping[str, str]) -> Dataset:
     """Findings of one new name are one: present where any is, else uncertain, else unknown, else absent."""
+    if len({mapping.get(name, name) for name in table.findings} - {""}) < 2:
+        msg = f"{table.given or table.root}: --map-label leaves fewer than two findings. Keep at least two."
+        raise TableError(msg, code="single-finding", path=table.root)
     values = finding_values(table)
     columns: dict[str, list[NDArray[np.float32]]] = {}
     for place, name in enumerate(table.findings):

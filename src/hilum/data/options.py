@@ -20,6 +20,7 @@ class ReadOptions:
         layout: Layout of a public dataset (`hilum datasets` lists them); empty to recognise it; ``plain`` to read the
             folder or table as any other.
         label_map: Pairs of a label and its new name; an empty new name leaves the label's images out.
+        finding_columns: The table's columns of findings, of which an image may have several; empty to recognise them.
     """
 
     path_column: str = ""
@@ -29,3 +30,4 @@ class ReadOptions:
     patients: Literal["auto", "none"] = "auto"
     layout: str = ""
     label_map: tuple[tuple[str, str], ...] = ()
+    finding_columns: tuple[str, ...] = ()

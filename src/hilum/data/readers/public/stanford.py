@@ -1,8 +1,8 @@
 """CheXpert and MIMIC-CXR-JPG: fourteen observations, each present, absent, uncertain or not mentioned.
 
 Irvin et al. 2019, "CheXpert", *AAAI* 33:590-597; Johnson et al. 2019, "MIMIC-CXR-JPG", arXiv:1901.07042. In the tables
-1 is present, 0 absent, -1 uncertain, and an empty cell was not mentioned. ``No Finding`` is no finding but says that
-none of the others, support devices aside, is there.
+1 is present, 0 absent, -1 uncertain, and an empty cell was not mentioned. What ``No Finding`` means for the others is
+said in `hilum.data.readers.findings_as_read`.
 """
 
 from __future__ import annotations
@@ -28,28 +28,25 @@ from hilum.errors import TableError
 FINDINGS = (
     *("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation"),
     *("Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices"),
+    "No Finding",
 )
-NONE, DEVICES = "No Finding", "Support Devices"
 VALUES = {"": float("nan"), "1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0, "-1": -1.0, "-1.0": -1.0}
 
 
 def values_of(cells: Record, data: Path) -> tuple[float, ...]:
-    """What is known of each finding; where ``No Finding`` is said, what is not mentioned is absent.
+    """What is known of each finding.
 
     Raises:
         TableError: A cell is none of 1, 0, -1 and nothing.
     """
-    healthy = cells.get(NONE, "") in ("1", "1.0")
-    found = []
     for name in FINDINGS:
-        cell = cells.get(name, "")
-        if cell not in VALUES:
+        if cells.get(name, "") not in VALUES:
             msg = (
-                f"{data}: '{cell}' stands under {name}, where 1, 0, -1 or nothing should. Take the table as published."
+                f"{data}: '{cells[name]}' stands under {name}, where 1, 0, -1 or nothing should. Take the table as "
+                "published."
             )
             raise TableError(msg, code="unknown-finding-value", path=data)
-        found.append(0.0 if healthy and not cell and name != DEVICES else VALUES[cell])
-    return tuple(found)
+    return tuple(VALUES[cells.get(name, "")] for name in FINDINGS)
 
 
 CHEXPERT_TABLES = {"train.csv": "train", "valid.csv": "val", "test.csv": "test", "train_cheXbert.csv": "train"}
