@@ -176,10 +176,13 @@ def test_vindr_by_votes_of_radiologists(tree, read):
 
 
 def test_vindr_by_kaggles_boxes(tree, read):
-    boxes = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max\n"
-    boxes += "d,Edema,5,R1,1,1,9,9\nd,Edema,5,R2,1,1,9,9\na,Cardiomegaly,3,R1,1,1,9,9\na,Cardiomegaly,3,R1,2,2,9,9\na,No finding,14,R2,,,,\n"
-    boxes += (
-        "b,No finding,14,R1,,,,\nb,No finding,14,R2,,,,\nc,Cardiomegaly,3,R1,1,1,2,2\nc,Cardiomegaly,3,R2,1,1,2,2\n"
-    )
+    lines = [
+        "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max",
+        *("d,Edema,5,R1,1,1,9,9", "d,Edema,5,R2,1,1,9,9"),
+        *("a,Cardiomegaly,3,R1,1,1,9,9", "a,Cardiomegaly,3,R1,2,2,9,9", "a,No finding,14,R2,,,,"),
+        *("b,No finding,14,R1,,,,", "b,No finding,14,R2,,,,"),
+        *("c,Cardiomegaly,3,R1,1,1,2,2", "c,Cardiomegaly,3,R2,1,1,2,2"),
+    ]
+    boxes = "\n".join(lines)
     table = read(tree({"train.csv": boxes, **{f"train/{n}.png": None for n in "abcd"}}))
     assert found(table, "Cardiomegaly") == {"a.png": "-1", "b.png": "0", "c.png": "1", "d.png": "0"}
