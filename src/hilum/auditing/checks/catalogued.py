@@ -54,7 +54,7 @@ def findings(table: Dataset, matches: Sequence[Match]) -> list[Finding]:
         if problem.severity == "error" and not seen
     ]
     others = [problem.text for problem in entry.problems if problem.severity != "error"]
-    message = f"Read as {entry.name}: {entry.population}. Labels: {entry.label_origin}."
+    message = f"Read as {entry.name}."
     cited = CatalogueCitation(dataset=entry.name, licence=entry.licence, citation=entry.citation)
     remedy = f"Cite {entry.citation}. Licence: {entry.licence}. {more}"
     return [*found, Finding("provenance", "info", " ".join([message, *others]), remedy, cited)]

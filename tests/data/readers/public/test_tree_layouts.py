@@ -111,6 +111,12 @@ def test_tuberculosis_sets(tree, read, name, prefix, reading):
     assert {(row.extra["sex"], row.extra["age"]) for row in table.rows} == {("M", "45")}
 
 
+def test_both_tuberculosis_sets_in_one_folder_are_two_sources(tree, read):
+    names = [f"{prefix}_000{n}_{n % 2}.png" for prefix in ("CHNCXR", "MCUCXR") for n in range(4)]
+    table = read(tree({f"CXR_png/{name}": None for name in names}))
+    assert table.values("source") == {"shenzhen": 4, "montgomery": 4}
+
+
 def test_class_folders_are_no_public_dataset(tree, read):
     files = {
         f"{split}/{label}/{n}.png": None

@@ -226,15 +226,12 @@ def in_one_line(name: str, rows: Iterable[Row], left_out: Mapping[str, int], fin
     parts = [f"{sum(labels.values()):,} images"]
     if patients - {""}:
         parts.append(f"{len(patients - {''}):,} patients")
-    if findings:
-        parts.append(f"{len(findings)} findings")
-    else:
-        parts += [f"{count:,} {printable(label)}" for label, count in sorted(labels.items())]
+    parts.append(f"{len(findings)} findings" if findings else f"{len(labels)} labels")
     if named := {split: count for split, count in splits.items() if split}:
         order = {"train": 0, "val": 1, "test": 2}
         shown = sorted(named.items(), key=lambda item: order.get(item[0], 9))
         parts.append("splits " + ", ".join(f"{split} {count:,}" for split, count in shown))
-    said = f"recognised {title_of(name)}: {', '.join(parts)}"
+    said = f"read as {title_of(name)} (--layout): {', '.join(parts)}"
     if left_out:
         said += "; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
-    return f"{said}; --layout plain switches this off"
+    return said

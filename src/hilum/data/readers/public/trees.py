@@ -14,6 +14,7 @@ from hilum.data.options import ReadOptions
 from hilum.data.readers.file_search import files_below
 from hilum.data.readers.public.assembling import READ, Entry, Layout, assemble
 from hilum.errors import TableError
+from hilum.text import printable
 
 DEEPEST, MOST, SAMPLE = 5, 400, 20  # folders' levels, folders, and files of each that are looked at to recognise
 
@@ -26,13 +27,13 @@ class TreeLayout:
         name: Key of the catalogue.
         signs: Patterns of paths, all of which have to fit a file; by these the dataset is recognised.
         image: Pattern of the path of an image; other files are passed over.
-        entry: From its match to the entry, or None where the file is no image of the dataset.
+        entry: From its match to the entry.
     """
 
     name: str
     signs: tuple[str, ...]
     image: str
-    entry: Callable[[re.Match[str]], Entry | None]
+    entry: Callable[[re.Match[str]], Entry]
 
     def layout(self) -> Layout:
         """The layout of such a dataset."""
@@ -59,15 +60,25 @@ class TreeLayout:
             TableError: No file is named as in this layout.
         """
         pattern = re.compile(self.image, re.IGNORECASE)
-        matches = (pattern.fullmatch(path) for path in files_below(data) if _is_read(path))
-        entries = [entry for match in matches if match and (entry := self.entry(match))]
+        entries, others = [], []
+        for path in files_below(data):
+            match = pattern.fullmatch(path)
+            if match:
+                entries.append(self.entry(match))
+            elif _is_read(path):
+                others.append(path)
         if not entries:
             msg = (
                 f"{data}: --layout {self.name}: no file lies and is named as in {title_of(self.name)}. Give "
                 "the folder of the download, or leave --layout out."
             )
             raise TableError(msg, code="not-this-layout", path=data)
-        return assemble(self.name, data, entries, options)
+        remark = (
+            f"passed over {len(others):,} images that are named otherwise (first: {printable(others[0])})"
+            if others
+            else ""
+        )
+        return assemble(self.name, data, entries, options, remarks=[remark] if remark else [])
 
 
 def _is_read(path: str) -> bool:

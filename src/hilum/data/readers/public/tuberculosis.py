@@ -1,7 +1,8 @@
 """The tuberculosis sets of Shenzhen and Montgomery County: the last digit of a file's name is its label.
 
 Jaeger et al. 2014, *Quant. Imaging Med. Surg.* 4:475-477. A text of each image beside ``CXR_png``, in
-``ClinicalReadings``, says sex and age: ``male 45yrs`` or ``Patient's Sex: F`` and ``Patient's Age: 040Y``.
+``ClinicalReadings``, says sex and age: ``male 45yrs`` or ``Patient's Sex: F`` and ``Patient's Age: 040Y``. Both sets in
+one folder are one dataset with two sources.
 """
 
 from __future__ import annotations
@@ -25,10 +26,7 @@ AGE = re.compile(r"(\d{1,3})\s*(y|m|d)", re.IGNORECASE)
 LONGEST = 2**14
 
 
-def _named(data: Path, prefix: str) -> list[tuple[str, str, str]]:
-    """Path, name without ending and label's digit of each image."""
-    pattern = re.compile(rf"(?:.*/)?(?:CXR_png|images)/({prefix}_\d{{4}}_([01]))\.png", re.IGNORECASE)
-    return [(match[0], match[1], match[2]) for path in files_below(data) if (match := pattern.fullmatch(path))]
+IMAGE = re.compile(r"(?:.*/)?(?:CXR_png|images)/((CHNCXR|MCUCXR)_\d{4}_([01]))\.png", re.IGNORECASE)
 
 
 def _recognise(prefix: str, data: Path) -> str | None:
@@ -41,16 +39,24 @@ def _recognise(prefix: str, data: Path) -> str | None:
 
 
 def _read(name: str, data: Path, options: ReadOptions) -> Dataset:
-    named = _named(data, PREFIXES[name])
+    """Read one of the sets, or both where they lie in one folder."""
+    files = list(files_below(data))
+    named = [match for path in files if (match := IMAGE.fullmatch(path))]
     if not named:
         msg = (
             f"{data}: --layout {name} needs CXR_png/{PREFIXES[name]}_0001_0.png and so on. Give the folder of CXR_png."
         )
         raise TableError(msg, code="not-this-layout", path=data)
-    readings = {Path(path).stem: path for path in files_below(data) if path.lower().endswith(".txt")}
+    sources = {prefix: key for key, prefix in PREFIXES.items()}
+    readings = {Path(path).stem: path for path in files if path.lower().endswith(".txt")}
     entries = (
-        Entry(path, LABELS[digit], patient=stem, extra=_reading(data, readings.get(stem, "")))
-        for path, stem, digit in named
+        Entry(
+            match[0],
+            LABELS[match[3]],
+            source=sources[match[2].upper()],
+            extra=_reading(data, readings.get(match[1], "")),
+        )
+        for match in named
     )
     return assemble(name, data, entries, options)
 
