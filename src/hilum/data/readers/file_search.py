@@ -12,6 +12,7 @@ from pathlib import Path
 from hilum.data.dataset import Dataset, Row, pack
 from hilum.data.label_names import spelling_key
 from hilum.data.labels import last_component
+from hilum.errors import TableError
 from hilum.text import printable
 
 FIRST, EVERY = 200, 500  # rows whose files are looked for before anything is searched
@@ -31,6 +32,9 @@ def find_files(table: Dataset) -> Dataset:
 
     Returns:
         The same rows, with a note where any was found elsewhere. Files that are nowhere stay as they are.
+
+    Raises:
+        TableError: Some files are there, and more than half are not.
     """
     sample = [*range(min(FIRST, len(table))), *range(FIRST, len(table), EVERY)]
     paths = [table.rows[i].path for i in sample]
@@ -59,6 +63,17 @@ def find_files(table: Dataset) -> Dataset:
         notes.append(f"{several:,} files do not lie where the table says, and several of the same name are there")
     if astray:
         notes.append(f"{len(astray):,} files were found only in the folder of another label: not taken ({astray[0]})")
+    lost = sum(not _is_there(table.root, row.path) for row in table.rows) - len(found)
+    if 0 < len(table) - lost < lost:
+        first = next(row.path for row in table.rows if row.path not in found and not _is_there(table.root, row.path))
+        msg = (
+            f"{table.root}: {lost:,} of the {len(table):,} images of the table are not there (first: "
+            f"{printable(first)}). They were looked for where the table says, and by name in all folders below "
+            f"{table.root}. Put them there, or remove their rows."
+        )
+        raise TableError(msg, code="missing-images", path=table.root)
+    if lost and lost < len(table):
+        notes.append(f"WARNING: {lost:,} of {len(table):,} images of the table are not there")
     if not found:
         return replace(table, notes=tuple(notes))
     first = next(iter(found))

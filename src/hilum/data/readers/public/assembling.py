@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from hilum.data.catalogue.entries import catalogue, title_of
 from hilum.data.dataset import Dataset, Row, pack
-from hilum.data.images import DICOM_SUFFIXES, SUFFIXES
 from hilum.data.label_names import is_missing_value
 from hilum.data.multilabel import with_findings
 from hilum.data.options import ReadOptions
 from hilum.data.readers.file_search import files_by_name, places_of_file
+from hilum.data.readers.public.glances import is_read
 from hilum.errors import TableError
 from hilum.text import printable
 
-READ = SUFFIXES | DICOM_SUFFIXES
 NO_LABEL = "no label"
 SHOWN = 3
 MANY = 50  # files of one name
@@ -144,7 +143,7 @@ class _Search:
         alike = self.names.get(given.rpartition("/")[2].casefold(), [])
         if len(alike) > MANY:  # `view1_frontal.jpg` of each patient
             alike = self._tails().get(_tail(given), [])
-        places = [place for place in alike if PurePosixPath(place).suffix.lower() in READ]
+        places = [place for place in alike if is_read(place)]
         if len(places) > 1:
             places = places_of_file(given, {given.rpartition("/")[2].casefold(): places}) or places
         if len(places) > 1:

@@ -1,8 +1,7 @@
-"""Formats in which many datasets are exchanged: Hugging Face imagefolder with tables, COCO, and Parquet.
+"""Formats in which many datasets are exchanged: Hugging Face imagefolder with tables, and COCO.
 
 An imagefolder has a ``metadata.csv`` or ``metadata.jsonl`` with a column ``file_name`` in the folder of each split. A
-COCO file lists ``images``, ``annotations`` and ``categories``; of classification, each image has one category. Parquet
-files of Hugging Face hold the bytes of images in a column ``image``, and names of labels in their own metadata.
+COCO file lists ``images``, ``annotations`` and ``categories``; of classification, each image has one category.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.data.readers.columns import NAMES, plain
 from hilum.data.readers.public.assembling import Entry, Layout, assemble, folder_of
-from hilum.data.readers.public.tables import header_of, records
+from hilum.data.readers.public.tables import files_like, header_of, records
 from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
 from hilum.files import LARGEST_TABLE, read_text
@@ -33,10 +32,10 @@ def _tables(data: Path) -> dict[str, Path]:
     if not data.is_dir():
         return {}
     found: dict[str, Path] = {}
-    for folder in (data, *sorted(inside for inside in data.iterdir() if inside.is_dir() and split_of(inside.name))):
-        file = next((folder / name for name in TABLES if (folder / name).is_file()), None)
-        if file and (file.suffix == ".jsonl" or FILE_NAME in header_of(file)):
-            found[split_of(folder.name) if folder != data else ""] = file
+    for file in files_like(data, TABLES):
+        split = "" if file.parent == data else split_of(file.parent.name)
+        if (split or file.parent == data) and (file.suffix == ".jsonl" or FILE_NAME in header_of(file)):
+            found.setdefault(split, file)
     return found
 
 
@@ -86,9 +85,8 @@ def _column(cells: Mapping[str, str], role: str, said: str, file: Path) -> str:
 
 
 def _coco_files(data: Path) -> list[Path]:
-    places = [data] if data.is_file() else [*data.glob("*.json"), *data.glob("annotations/*.json")]
     found = []
-    for file in sorted(file for file in places if file.suffix.lower() == ".json"):
+    for file in files_like(data, ("*.json",)):
         try:
             with file.open("rb") as stream:
                 start = stream.read(CODED)

@@ -11,6 +11,7 @@ from hilum.data.readers.public.cohen import ACTUALMED, FIGURE1, IEEE8023
 from hilum.data.readers.public.covidx import COVIDX
 from hilum.data.readers.public.darkcovidnet import DARKCOVIDNET, DARKCOVIDNET_TABLE
 from hilum.data.readers.public.exchange import COCO, IMAGEFOLDER
+from hilum.data.readers.public.glances import forget
 from hilum.data.readers.public.kermany import KERMANY, KERMANY_150
 from hilum.data.readers.public.medmnist import MEDMNIST
 from hilum.data.readers.public.nih import NIH
@@ -44,6 +45,7 @@ def layout_of(data: Path, options: ReadOptions) -> Layout | None:
     Raises:
         UsageError: The user names a layout that does not exist.
     """
+    forget()
     if options.layout == PLAIN:
         return None
     if options.layout:

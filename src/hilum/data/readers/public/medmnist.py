@@ -23,6 +23,7 @@ from hilum.data.images import SMALLEST_SIDE
 from hilum.data.options import ReadOptions
 from hilum.data.readers.public.assembling import Entry, Layout, assemble
 from hilum.data.readers.public.extraction import extracted
+from hilum.data.readers.public.tables import files_like
 from hilum.errors import TableError
 
 SPLITS = ("train", "val", "test")
@@ -52,7 +53,7 @@ Arrays = dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]
 def _file(data: Path) -> Path | None:
     if data.is_file():
         return data if data.suffix.lower() == ".npz" else None
-    found = [file for file in sorted(data.glob("*.npz")) if NAME.fullmatch(file.stem)]
+    found = [file for file in files_like(data, ("*.npz",)) if file.parent == data and NAME.fullmatch(file.stem)]
     return found[0] if len(found) == 1 else None
 
 

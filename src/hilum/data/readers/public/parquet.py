@@ -20,6 +20,7 @@ from hilum.data.options import ReadOptions
 from hilum.data.readers.columns import NAMES, plain
 from hilum.data.readers.public.assembling import Entry, Layout, assemble
 from hilum.data.readers.public.extraction import extracted
+from hilum.data.readers.public.tables import files_like
 from hilum.data.readers.split_names import split_of
 from hilum.errors import ExtraError, TableError
 
@@ -31,7 +32,7 @@ BATCH = 256  # images in memory
 def _files(data: Path) -> list[Path]:
     if data.is_file():
         return [data] if data.suffix.lower() == ENDING else []
-    return sorted({*data.glob(f"*{ENDING}"), *data.glob(f"data/*{ENDING}")})
+    return [file for file in files_like(data, (f"*{ENDING}",)) if file.parent in (data, data / "data")]
 
 
 def _recognise(data: Path) -> str | None:

@@ -15,6 +15,7 @@ from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.data.readers.columns import plain
 from hilum.data.readers.public.assembling import Entry, Layout, assemble, folder_of
+from hilum.data.readers.public.glances import other_files
 from hilum.data.readers.text_table import open_text_table
 from hilum.errors import TableError
 
@@ -60,18 +61,10 @@ def records(path: Path, needs: Collection[str]) -> Iterator[Record]:
 
 
 def files_like(data: Path, patterns: Iterable[str]) -> list[Path]:
-    """Files of a folder, or of the one folder in it, whose names fit a pattern; a file that was given comes first."""
-    folder = folder_of(data)
-    try:
-        places = [folder, *sorted(inside for inside in folder.iterdir() if inside.is_dir())[:FEW]]
-        listed = [file for place in places for file in sorted(place.iterdir()) if not file.is_dir()]
-    except OSError:
-        return []
+    """Files of a folder, or of the folders in it, whose names fit a pattern; of a file that was given, that alone."""
+    listed = other_files(folder_of(data))
     found = [file for file in listed if any(fnmatch.fnmatch(file.name.lower(), like) for like in patterns)]
     return [data] if data.is_file() and data in found else found
-
-
-FEW = 40  # folders in a dataset's folder that are looked into
 
 
 def find_table(data: Path, patterns: Iterable[str], needs: Collection[str]) -> Path | None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from hilum.data.catalogue.entries import title_of
 from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.data.readers.file_search import files_below
-from hilum.data.readers.public.assembling import READ, Entry, Layout, assemble
+from hilum.data.readers.public.assembling import Entry, Layout, assemble
+from hilum.data.readers.public.glances import image_samples, is_read
 from hilum.errors import TableError
 from hilum.text import printable
-
-DEEPEST, MOST, SAMPLE = 5, 400, 20  # folders' levels, folders, and files of each that are looked at to recognise
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class TreeLayout:
             return None
         left = {sign: re.compile(sign, re.IGNORECASE) for sign in self.signs}
         found = []
-        for path in _samples(data):
+        for path in image_samples(data):
             for sign in [sign for sign, pattern in left.items() if pattern.fullmatch(path)]:
                 del left[sign]
                 found.append(path)
@@ -65,7 +63,7 @@ class TreeLayout:
             match = pattern.fullmatch(path)
             if match:
                 entries.append(self.entry(match))
-            elif _is_read(path):
+            elif is_read(path):
                 others.append(path)
         if not entries:
             msg = (
@@ -79,30 +77,3 @@ class TreeLayout:
             else ""
         )
         return assemble(self.name, data, entries, options, remarks=[remark] if remark else [])
-
-
-def _is_read(path: str) -> bool:
-    return f".{path.rpartition('.')[2].lower()}" in READ
-
-
-def _samples(root: Path) -> Iterator[str]:
-    """Paths of a few files of each folder, of not too many folders."""
-    waiting: list[tuple[str, ...]] = [()]
-    seen = 0
-    while waiting and seen < MOST:
-        parts = waiting.pop(0)
-        seen += 1
-        folders: list[tuple[str, ...]] = []
-        try:
-            files = 0
-            for entry in islice(root.joinpath(*parts).iterdir(), 20 * MOST):
-                if entry.name.startswith((".", "__")):
-                    continue
-                if files < SAMPLE and entry.suffix.lower() in READ:
-                    files += 1
-                    yield "/".join((*parts, entry.name))
-                elif entry.suffix.lower() not in READ and len(parts) < DEEPEST and entry.is_dir():
-                    folders.append((*parts, entry.name))
-        except OSError:
-            continue
-        waiting += sorted(folders)

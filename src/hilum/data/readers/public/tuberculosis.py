@@ -15,6 +15,7 @@ from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.data.readers.file_search import files_below
 from hilum.data.readers.public.assembling import Entry, Layout, assemble
+from hilum.data.readers.public.glances import image_samples
 from hilum.data.readers.public.tables import years_of
 from hilum.errors import TableError
 from hilum.files import read_text
@@ -30,12 +31,9 @@ IMAGE = re.compile(r"(?:.*/)?(?:CXR_png|images)/((CHNCXR|MCUCXR)_\d{4}_([01]))\.
 
 
 def _recognise(prefix: str, data: Path) -> str | None:
-    places = [data / "CXR_png", data / "images", *(data.glob("*/CXR_png") if data.is_dir() else ())]
-    pattern = re.compile(rf"{prefix}_\d{{4}}_[01]\.png", re.IGNORECASE)
-    for place in places:
-        if place.is_dir() and (file := next((f for f in place.iterdir() if pattern.fullmatch(f.name)), None)):
-            return f"files such as {file.name}"
-    return None
+    matches = (IMAGE.fullmatch(path) for path in image_samples(data))
+    found = next((match[0] for match in matches if match and match[2].upper() == prefix), None)
+    return f"files such as {found}" if found else None
 
 
 def _read(name: str, data: Path, options: ReadOptions) -> Dataset:
