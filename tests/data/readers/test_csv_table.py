@@ -247,6 +247,17 @@ def test_columns_of_well_known_tables_are_recognised_and_said(write, kind):
     assert all(f"{name} = " in note for name in meant.values() if name not in ("path", "label"))
 
 
+def test_images_that_are_not_there_are_counted_and_more_than_half_refused(write, refuses):
+    text = "path,label\na.png,x\nb.png,y\nc.png,x\n"
+    table = read_table(write(text, "a.png", "b.png"))
+    assert len(table) == 3
+    assert any("1 of 3 images" in note for note in table.notes)
+    (table.root / "b.png").unlink()
+    with refuses(TableError, "missing-images") as error:
+        read_table(table.root)
+    assert error.value.path == table.root
+
+
 def test_what_the_user_says_goes_before_any_name(write, refuses):
     text = "path,label,where,what,who,part\n1,2,a.png,x,p,train\n1,2,b.png,y,q,test\n"
     table = read_table(write(text), ReadOptions("where", "What", "who", "part"))
