@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+PLAIN = "plain"  # the layout of a folder or table that is read as any other
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:

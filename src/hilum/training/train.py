@@ -11,11 +11,12 @@ import numpy as np
 
 from hilum.auditing.findings import KnownIssues, UnreadableFile, dataset_key
 from hilum.data.cache import Images, open_images
+from hilum.data.catalogue.entries import citation
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
 from hilum.data.multilabel import finding_values
-from hilum.data.options import ReadOptions
+from hilum.data.options import PLAIN, ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError
@@ -149,7 +150,7 @@ def _train(
         audit=run.environment.audit if decided else findings,
         data=TrainingData(
             data_argument=str(given.resolve()),
-            read=table.options,
+            read=replace(table.options, layout=table.options.layout or PLAIN),
             root=str(table.root.resolve()),
             digest=images.digest,
             key=dataset_key(images.table.rows),
@@ -157,7 +158,7 @@ def _train(
             patients_known=table.patients_known,
             with_patient=table.with_patient,
             unreadable=[UnreadableFile(path=item.path, message=item.message) for item in images.unreadable],
-            notes=notes,
+            notes=[*notes, *citation(table.layout)],
         ),
     )
     begun = begun.model_copy(

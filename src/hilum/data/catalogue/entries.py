@@ -88,6 +88,23 @@ FORMATS = {
 }
 
 
+def citation(layout: str) -> list[str]:
+    """What a report says of the dataset that it is about: publication, licence, published problems.
+
+    Args:
+        layout: Key of the catalogue, or empty, of which there is nothing to say.
+    """
+    entry = catalogue().get(layout)
+    if entry is None:
+        return []
+    errors = [
+        f"Published problem: {problem.text} ({problem.source})"
+        for problem in entry.problems
+        if problem.severity == "error"
+    ]
+    return [f"Dataset: {entry.name}. Cite {entry.citation}. Licence: {entry.licence}.", *errors]
+
+
 def title_of(layout: str) -> str:
     """What a layout is called: the name of the dataset, or of the format where many datasets have it."""
     return FORMATS.get(layout) or catalogue()[layout].name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.options import ReadOptions
+from hilum.data.options import PLAIN, ReadOptions
 from hilum.data.readers.public.assembling import Layout
 from hilum.data.readers.public.challenges import RSNA, SIIM_COVID19
 from hilum.data.readers.public.cohen import ACTUALMED, FIGURE1, IEEE8023
@@ -23,7 +23,6 @@ from hilum.data.readers.public.tuberculosis import MONTGOMERY, SHENZHEN
 from hilum.data.readers.public.vindr import VINDR_CXR
 from hilum.errors import UsageError
 
-PLAIN = "plain"
 LAYOUTS: tuple[Layout, ...] = (
     *(KERMANY_150, DARKCOVIDNET_TABLE, IEEE8023, ACTUALMED, FIGURE1),
     *(NIH, CHEXPERT, MIMIC_CXR, PADCHEST, VINDR_CXR, RSNA, SIIM_COVID19, COVIDX),
