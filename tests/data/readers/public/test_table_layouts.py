@@ -35,6 +35,13 @@ def test_the_table_itself_may_be_given(tree, read):
     assert read(root / "metadata.csv").rows == read(root).rows
 
 
+def test_another_table_beside_it_is_read_as_it_is(tree, read):
+    cleaned = "path,label\nimages/a.jpeg,x\nimages/c.png,y\n"
+    root = tree({"metadata.csv": IEEE8023, "cleaned.csv": cleaned, **IEEE8023_FILES})
+    table = read(root / "cleaned.csv")
+    assert (table.layout, table.labels, len(table)) == ("", ("x", "y"), 2)
+
+
 def test_columns_that_the_user_names_make_it_a_plain_table(tree, read):
     root = tree({"metadata.csv": IEEE8023, **IEEE8023_FILES})
     table = read(root / "metadata.csv", label_column="survival")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hilum.data.options import ReadOptions
 from hilum.data.readers.public.known_layouts import layout_of
 from hilum.errors import TableError
 
@@ -115,6 +116,30 @@ def test_both_tuberculosis_sets_in_one_folder_are_two_sources(tree, read):
     names = [f"{prefix}_000{n}_{n % 2}.png" for prefix in ("CHNCXR", "MCUCXR") for n in range(4)]
     table = read(tree({f"CXR_png/{name}": None for name in names}))
     assert table.values("source") == {"shenzhen": 4, "montgomery": 4}
+
+
+def test_a_folder_of_several_datasets_is_none_of_them(tree, read):
+    files = kermany("kermany/") | {f"mine/{label}/{n}.png": None for label in ("ill", "well") for n in range(9)}
+    files |= {"nih/Data_Entry_2017.csv": "Image Index,Finding Labels,Patient ID,View Position\n", "nih/a.png": None}
+    root = tree(files)
+    assert layout_of(root, ReadOptions()) is None
+    assert read(root / "kermany").layout == "kermany"
+
+
+def test_the_part_of_covid_qu_ex_for_infections_alone(tree, read):
+    kinds = ("COVID-19", "Normal")
+    above = "Infection Segmentation Data/Infection Segmentation Data/Train"
+    table = read(
+        tree(
+            {
+                f"{above}/{kind}/{inside}/{n}.png": None
+                for kind in kinds
+                for n in range(2)
+                for inside in ("images", "lung masks")
+            }
+        )
+    )
+    assert (table.layout, len(table)) == ("covid-qu-ex", 4)
 
 
 def test_class_folders_are_no_public_dataset(tree, read):

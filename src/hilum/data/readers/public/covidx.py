@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
-from hilum.data.readers.public.assembling import Entry, Layout, assemble
+from hilum.data.readers.public.assembling import Entry, Layout, assemble, folder_of
 from hilum.data.readers.public.tables import files_like
 from hilum.data.readers.split_names import split_of
 from hilum.errors import TableError
@@ -40,7 +40,7 @@ def _parsed(line: str) -> tuple[str, str, str, str] | None:
 def _lists(data: Path) -> dict[str, Path]:
     """The list of each split."""
     found: dict[str, Path] = {}
-    for file in files_like(data, LISTS):
+    for file in files_like(folder_of(data), LISTS) if files_like(data, LISTS) else ():
         if file.stat().st_size and all(_parsed(line) for line in _first(file)):
             found.setdefault(split_of(file.stem.split("_")[0]), file)
     return found

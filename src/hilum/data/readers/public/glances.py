@@ -8,11 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES
+from hilum.data.readers.split_names import split_of
 
 READ = SUFFIXES | DICOM_SUFFIXES
 # Levels of folders, folders, and images of each that are looked at to recognise a dataset; what is listed of a folder.
 DEEPEST, MOST, SAMPLE, LISTED = 5, 200, 20, 5000
-FEW = 40  # folders in a dataset's folder in which tables are looked for
+BESIDE = frozenset({"annotations", "data", "labels"})  # folders of tables beside folders of images
 
 
 def forget() -> None:
@@ -28,10 +29,14 @@ def is_read(name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def other_files(folder: Path) -> tuple[Path, ...]:
-    """Files that are no images, in a folder and in the first folders in it."""
+    """Files that are no images, in a folder, and in the folder in it that is the only one, a split or meant for tables.
+
+    Tables in other folders are those of other datasets.
+    """
     found, inside = _listed(folder)
-    for name in sorted(inside)[:FEW]:
-        found += _listed(folder / name)[0]
+    for name in inside:
+        if len(inside) == 1 or name.lower() in BESIDE or split_of(name):
+            found += _listed(folder / name)[0]
     return tuple(found)
 
 
@@ -41,7 +46,7 @@ def _listed(folder: Path) -> tuple[list[Path], list[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if is_read(entry.name):
+                if is_read(entry.name) or entry.name.startswith((".", "__")):
                     continue
                 if entry.is_dir():
                     folders.append(entry.name)
@@ -49,7 +54,7 @@ def _listed(folder: Path) -> tuple[list[Path], list[str]]:
                     files.append(folder / entry.name)
     except OSError:
         return [], []
-    return sorted(files), folders
+    return sorted(files), sorted(folders)
 
 
 @lru_cache(maxsize=1)

@@ -29,9 +29,10 @@ KERMANY = TreeLayout(
         r"(?:.*/)?(?:train|test)/PNEUMONIA/person\d+_(?:virus|bacteria)_\d+[^/]*",
         r"(?:.*/)?(?:train|test)/NORMAL/(?:NORMAL2-)?IM-\d+-\d+[^/]*",
     ),
-    r"(?!(?:.*/)?chest_xray/chest_xray/)(?:.*/)?(?P<split>train|test|val|valid|validation)/(?P<label>NORMAL|PNEUMONIA)/"
+    r"(?:.*/)?(?P<split>train|test|val|valid|validation)/(?P<label>NORMAL|PNEUMONIA)/"
     r"(?P<patient>person\d+_(?P<kind>virus|bacteria)|(?:NORMAL2-)?IM-\d+)_?[^/]*",
     _entry,
+    repeated=r"(?:.*/)?chest_xray/chest_xray/.*",
 ).layout()
 
 KERMANY_150 = CopyLayout(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
-from hilum.data.readers.public.assembling import Entry, Layout, assemble
+from hilum.data.readers.public.assembling import Entry, Layout, assemble, folder_of
 from hilum.data.readers.public.tables import files_like, find_table, records, required, subgroup_columns
 from hilum.files import open_text
 
@@ -35,7 +35,7 @@ def _recognise(data: Path) -> str | None:
 
 def _read(data: Path, options: ReadOptions) -> Dataset:
     table = required("nih", data, TABLES, NEEDS)
-    splits = {name: split for pattern, split in LISTS.items() for name in _listed(data, pattern)}
+    splits = {name: split for pattern, split in LISTS.items() for name in _listed(folder_of(data), pattern)}
     remarks = ["splits by its official lists"] if splits else ["its official lists of train and test are not there"]
     strange: set[str] = set()
     dataset = assemble("nih", data, _entries(table, splits, strange), options, findings=FINDINGS, remarks=remarks)
@@ -62,8 +62,8 @@ def _entries(table: Path, splits: dict[str, str], strange: set[str]) -> Iterator
         )
 
 
-def _listed(data: Path, pattern: str) -> list[str]:
-    for file in files_like(data, (pattern,)):
+def _listed(folder: Path, pattern: str) -> list[str]:
+    for file in files_like(folder, (pattern,)):
         with open_text(file, errors="replace") as lines:
             return [line.strip() for line in lines if line.strip()]
     return []

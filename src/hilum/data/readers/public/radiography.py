@@ -38,15 +38,14 @@ QU_EX_LABELS = {"covid-19": "COVID-19", "non-covid": "non-COVID", "normal": "nor
 
 
 def _qu_ex_entry(match: re.Match[str]) -> Entry:
-    left_out = "repeated for segmenting infections" if match["part"].lower().startswith("infection") else ""
-    label = QU_EX_LABELS[match["label"].lower()]
-    return Entry(match[0], label, match["split"].lower(), left_out=left_out)
+    return Entry(match[0], QU_EX_LABELS[match["label"].lower()], match["split"].lower())
 
 
 COVID_QU_EX = TreeLayout(
     "covid-qu-ex",
-    (r"(?:.*/)?Lung Segmentation Data/(?:.*/)?(?:Train|Val|Test)/COVID-19/images/[^/]+",),
-    r"(?:.*/)?(?P<part>(?:Lung|Infection) Segmentation Data)/(?P<split>Train|Val|Test)/"
+    (r"(?:.*/)?(?:Lung|Infection) Segmentation Data/(?:.*/)?(?:Train|Val|Test)/COVID-19/images/[^/]+",),
+    r"(?:.*/)?(?:Lung|Infection) Segmentation Data/(?P<split>Train|Val|Test)/"
     r"(?P<label>COVID-19|Non-COVID|Normal)/images/[^/]+",
     _qu_ex_entry,
+    repeated=r"(?:.*/)?Infection Segmentation Data/.*",
 ).layout()

@@ -62,9 +62,8 @@ def records(path: Path, needs: Collection[str]) -> Iterator[Record]:
 
 def files_like(data: Path, patterns: Iterable[str]) -> list[Path]:
     """Files of a folder, or of the folders in it, whose names fit a pattern; of a file that was given, that alone."""
-    listed = other_files(folder_of(data))
-    found = [file for file in listed if any(fnmatch.fnmatch(file.name.lower(), like) for like in patterns)]
-    return [data] if data.is_file() and data in found else found
+    listed = (data,) if data.is_file() else other_files(data)
+    return [file for file in listed if any(fnmatch.fnmatch(file.name.lower(), like) for like in patterns)]
 
 
 def find_table(data: Path, patterns: Iterable[str], needs: Collection[str]) -> Path | None:
