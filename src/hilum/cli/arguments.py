@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from hilum.data.label_map import parse_label_map
-from hilum.data.options import ReadOptions
+from hilum.data.options import ReadOptions, parse_label_map
 from hilum.errors import HilumError, UsageError
 from hilum.extras import explained
 from hilum.text import printable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,29 +10,9 @@ from numpy.typing import NDArray
 
 from hilum.data.dataset import Dataset, pack
 from hilum.data.multilabel import finding_values, with_findings
-from hilum.errors import TableError, UsageError
+from hilum.data.options import LabelMap
+from hilum.errors import TableError
 from hilum.text import printable
-
-LabelMap = tuple[tuple[str, str], ...]
-
-
-def parse_label_map(settings: Iterable[str]) -> LabelMap:
-    """Read settings such as ``virus=pneumonia/viral``; ``unclear=`` leaves the images of that label out.
-
-    Raises:
-        UsageError: One is in another form, or a label is mapped twice.
-    """
-    found: dict[str, str] = {}
-    for setting in settings:
-        source, equals, target = (part.strip() for part in setting.rpartition("="))
-        if not equals or not source:
-            msg = f"--map-label {setting}: write SRC=DST, such as --map-label virus=pneumonia; SRC= leaves it out."
-            raise UsageError(msg, code="label-map")
-        if source in found:
-            msg = f"--map-label {setting}: '{source}' is mapped twice. Keep one of them."
-            raise UsageError(msg, code="label-map")
-        found[source] = target
-    return tuple(found.items())
 
 
 def apply_label_map(table: Dataset, label_map: LabelMap) -> Dataset:

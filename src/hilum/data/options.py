@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from hilum.errors import UsageError
+
+LabelMap = tuple[tuple[str, str], ...]
 PLAIN = "plain"  # the layout of a folder or table that is read as any other
 
 
@@ -31,5 +35,24 @@ class ReadOptions:
     split_column: str = ""
     patients: Literal["auto", "none"] = "auto"
     layout: str = ""
-    label_map: tuple[tuple[str, str], ...] = ()
+    label_map: LabelMap = ()
     finding_columns: tuple[str, ...] = ()
+
+
+def parse_label_map(settings: Iterable[str]) -> LabelMap:
+    """Read settings such as ``virus=pneumonia/viral``; ``unclear=`` leaves the images of that label out.
+
+    Raises:
+        UsageError: One is in another form, or a label is mapped twice.
+    """
+    found: dict[str, str] = {}
+    for setting in settings:
+        source, equals, target = (part.strip() for part in setting.rpartition("="))
+        if not equals or not source:
+            msg = f"--map-label {setting}: write SRC=DST, such as --map-label virus=pneumonia; SRC= leaves it out."
+            raise UsageError(msg, code="label-map")
+        if source in found:
+            msg = f"--map-label {setting}: '{source}' is mapped twice. Keep one of them."
+            raise UsageError(msg, code="label-map")
+        found[source] = target
+    return tuple(found.items())

@@ -16,7 +16,7 @@ from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
 from hilum.data.multilabel import finding_values
-from hilum.data.options import PLAIN, ReadOptions
+from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError
@@ -150,7 +150,7 @@ def _train(
         audit=run.environment.audit if decided else findings,
         data=TrainingData(
             data_argument=str(given.resolve()),
-            read=replace(table.options, layout=table.options.layout or PLAIN),
+            read=table.options,
             root=str(table.root.resolve()),
             digest=images.digest,
             key=dataset_key(images.table.rows),
