@@ -77,7 +77,9 @@ def watch(network: nn.Module, sample: Tensor) -> Activations:
         if "maps" in found.kept and found.last_maps.dim() == 4:
             averaged = found.last_maps.mean(dim=(2, 3))
             scores = found.linear(averaged)
-            scores = torch.log_softmax(scores.reshape(-1, scores.shape[1] // 2, 2) if answer.dim() == 3 else scores, dim=-1)
+            scores = torch.log_softmax(
+                scores.reshape(-1, scores.shape[1] // 2, 2) if answer.dim() == 3 else scores, dim=-1
+            )
             same = averaged.shape == found.features.shape and torch.allclose(averaged, found.features, atol=1e-5)
             found.exact = same and scores.shape == answer.shape and torch.allclose(scores, answer, atol=1e-4)
     return found

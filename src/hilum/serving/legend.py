@@ -91,7 +91,8 @@ def _of_findings(model_file: ModelFile, unlike: str, *, of_study: bool) -> list[
         f"{printable(model_file.short[name])} {model_file.percent(point.threshold)}" for name, point in points.items()
     )
     certificates = model_file.metadata.certificates
-    guaranteed = next((_sensitivity(certificates[name]) for name in points if name in certificates), "")
+    promised = {_sensitivity(certificates.get(name)) for name in points}
+    guaranteed = promised.pop() if len(promised) == 1 else ""  # what holds of some of them holds not of each
     others = [printable(model_file.short[name]) for name in model_file.findings if name not in points]
     flag = f"a finding cannot be ruled out: a probability at or above its threshold ({thresholds})"
     if any(point.upper_threshold is not None for point in points.values()):
