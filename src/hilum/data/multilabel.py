@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import Dataset, Row, pack
+from hilum.data.dataset import Dataset, PackedRows, Row, pack
 
 PREFIX = "finding:"  # before the name of a finding, in the name of its column
 PRESENT, ABSENT, UNKNOWN, UNCERTAIN = "1", "0", "", "-1"
@@ -57,6 +57,9 @@ def finding_values(dataset: Dataset) -> NDArray[np.float32]:
         Of shape (N, F): 1 present, 0 absent, NaN unknown, -1 uncertain.
     """
     columns = [column_of(name) for name in dataset.findings]
+    if isinstance(dataset.rows, PackedRows) and (kept := dataset.rows.extra):
+        unknown = np.full(len(dataset), np.nan, np.float32)
+        return np.stack([kept.mapped(c, VALUES, np.nan) if c in kept.values else unknown for c in columns], axis=1)
     found = np.empty((len(dataset), len(columns)), np.float32)
     for number, row in enumerate(dataset.rows):
         found[number] = [VALUES[row.extra.get(column, UNKNOWN)] for column in columns]
@@ -87,10 +90,9 @@ def known_rows(dataset: Dataset, name: str, uncertain: Known = "ignore") -> NDAr
         KeyError: It is none of the dataset's findings.
     """
     _check_name(dataset, name)
-    column = column_of(name)
-    wanted = {PRESENT, ABSENT} | ({UNCERTAIN} if uncertain != "ignore" else set())
-    places = (i for i, row in enumerate(dataset.rows) if row.extra.get(column, UNKNOWN) in wanted)
-    return np.fromiter(places, np.int64)
+    values = finding_values(replace(dataset, findings=(name,)))[:, 0]
+    wanted = (1, 0) if uncertain == "ignore" else (1, 0, -1)
+    return np.flatnonzero(np.isin(values, wanted))
 
 
 def dataset_of_two(dataset: Dataset, name: str, positions: Iterable[int], uncertain: Known = "ignore") -> Dataset:
