@@ -62,6 +62,7 @@ def test_a_finding_is_a_problem_of_two_labels(uncertain, places, positive):
     made = table()
     view = binary_view(made, "Atelectasis", uncertain)
     assert view.findings == ()
+    assert all(set(row.extra) == {"age"} for row in view.rows), "a finding would describe itself"
     assert [row.path for row in view.rows] == [f"{i}.png" for i in places]
     absent, present = binary_labels("Atelectasis")
     assert [row.label for row in view.rows] == [present if each else absent for each in positive]

@@ -75,7 +75,7 @@ def binary_view(dataset: Dataset, name: str, uncertain: Known = "ignore") -> Dat
         uncertain: Whether images on which it is uncertain are left out, or count as present or absent.
 
     Returns:
-        The rows where it is known, in their order, with the labels of `binary_labels` and without findings.
+        The rows where it is known, in their order, with the labels of `binary_labels` and without columns of findings.
 
     Raises:
         KeyError: It is none of the dataset's findings.
@@ -99,8 +99,16 @@ def dataset_of_two(dataset: Dataset, name: str, positions: Iterable[int], uncert
     """The rows at some positions, on all of which a finding is known, with its two labels (see `binary_view`)."""
     column, (absent, present) = column_of(name), binary_labels(name)
     label = {PRESENT: present, ABSENT: absent, UNCERTAIN: present if uncertain == "positive" else absent}
-    rows = (dataset.rows[int(i)] for i in positions)
-    return replace(dataset, rows=pack(replace(row, label=label[row.extra[column]]) for row in rows), findings=())
+
+    def one(row: Row) -> Row:
+        return replace(row, label=label[row.extra[column]], extra=without_findings(row.extra))
+
+    return replace(dataset, rows=pack(one(dataset.rows[int(i)]) for i in positions), findings=())
+
+
+def without_findings(extra: Mapping[str, str]) -> Mapping[str, str]:
+    """The further columns of a row that are no findings, which alone describe it."""
+    return {name: value for name, value in extra.items() if not name.startswith(PREFIX)}
 
 
 def with_findings(dataset: Dataset, names: Sequence[str], values: NDArray[np.floating[Any]]) -> Dataset:
@@ -155,8 +163,8 @@ class FindingCells:
             columns = dict(zip(map(column_of, self.names), cells, strict=True))
             self._known[cells] = SEPARATOR.join(present) or NO_FINDING, MappingProxyType(columns)
         label, kept = self._known[cells]
-        others = {key: value for key, value in extra.items() if not key.startswith(PREFIX)}
-        return label, MappingProxyType(others | dict(kept)) if others else kept
+        others = without_findings(extra)
+        return label, MappingProxyType({**others, **kept}) if others else kept
 
 
 def clean_name(name: str) -> str:
