@@ -30,6 +30,7 @@ from hilum.report.evaluation_console import alarms_of
 from hilum.report.evaluation_sections import Evaluation, evaluation_of
 from hilum.report.model_card import FILE as CARD
 from hilum.report.model_card import write_model_card
+from hilum.report.results import not_learnt
 from hilum.templating import write_page
 from hilum.training.environment import BestCheckpoint, Environment, TrainingData
 from hilum.training.prepare import NOT_AUDITED, known_of
@@ -306,7 +307,10 @@ def errors_of(known: KnownIssues) -> DataErrors:
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
-    alarms = alarms_of(facts.metrics) if facts.metrics else []
+    alarms: list[str] = []
+    if best := facts.run.environment.best:
+        alarms += filter(None, [not_learnt(best, Counter(row.label for row in facts.split if row.split == "val"))])
+    alarms += alarms_of(facts.metrics) if facts.metrics else []
     alarms += [f"{name}: {alarm}" for name, metrics in facts.external.items() for alarm in alarms_of(metrics)]
     return alarms + (["external validation: NONE"] if evaluated and not facts.external else [])
 
