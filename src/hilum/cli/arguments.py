@@ -48,7 +48,7 @@ def _options(
     finding_columns: Annotated[
         str,
         typer.Option(
-            metavar="A,B",
+            metavar="NAMES",
             help="Columns of findings, of which an image may have several: 1, 0, -1 (uncertain) or empty (unknown).",
             rich_help_panel=PANEL,
         ),
