@@ -18,7 +18,7 @@ from hilum.phantoms.cooccurrence import FINDINGS, check_prevalences, read_findin
 from hilum.phantoms.defects import IMAGES_A_PATIENT
 from hilum.phantoms.filling import filling, in_processes
 from hilum.phantoms.image import encode, encode_mask
-from hilum.phantoms.multilabel import make_findings_phantom
+from hilum.phantoms.findings_phantom import make_findings_phantom
 from hilum.phantoms.radiograph import patient_name
 from hilum.progress import Progress
 
