@@ -64,7 +64,7 @@ def test_an_audit_satisfies_its_schema_and_is_read_as_it_was_written(audited):
             AuditReport.from_json(audited | wrong)
 
 
-def test_metrics_satisfy_their_schema(run_of):
+def test_metrics_satisfy_their_schema(run_of, small_evaluation):
     from hilum.evaluation.evaluate import evaluate
 
     written = json.loads((evaluate(run_of("flat")).folder / "metrics.json").read_text())
@@ -92,5 +92,5 @@ def test_predictions_satisfy_their_schema_and_are_read_as_they_were_written(hilu
     with pytest.raises(ValidationError):
         validator.validate(images[0] | {"probabilities": ["0.5"]})
     for kind, line in ((Prediction, studies[0]), (StudyPrediction, images[0])):
-        with pytest.raises(ValueError, match="no line"):
+        with pytest.raises(ValueError, match="line of hilum predict"):
             kind.from_json(line)

@@ -12,17 +12,31 @@ import zlib
 
 import pytest
 
-from hilum.errors import UsageError
+from hilum.errors import RecipeError, UsageError
+from hilum.training.recipe import load_recipe
+from hilum.training.train import train
+from random_datasets import write_pictures
+from training_runs import copy_with_data
 from wording import numbers
+
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 TINY = ["--set", "network.options.width=4", "--set", "network.options.blocks=[1,1]", "--set", "preprocessing.size=32"]
 FEW = [*TINY, "--set", "max_steps=4", "--set", "batch_size=8"]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A dataset, and a run on it."""
+    folder = tmp_path_factory.mktemp("app")
+    data = write_pictures(folder / "data", splits=("train", "test"))
+    train(data, folder / "run", load_recipe("compact", FEW[1::2]))
+    return folder
+
+
 @pytest.fixture
-def trained(write_dataset, hilum, tmp_path):
-    root = write_dataset(splits=("train", "test"))
-    hilum("train", root, "--out", tmp_path / "run", *FEW, check=0)
+def trained(folder, tmp_path):
+    copy_with_data(folder, tmp_path)
     return tmp_path / "run"
 
 
@@ -77,7 +91,7 @@ def test_other_data_lose_the_images_that_were_trained_on(trained, hilum, tmp_pat
     result = hilum("evaluate", trained, mixed, "--json", check=0)
     calibration = sum(",calibration," in line for line in (trained / "split.csv").read_text().splitlines())
     assert json.loads(result.stdout)["n_images"] == 71 + calibration
-    assert f"{72 - calibration} images that the run was trained on" in result.stderr
+    assert f"{72 - calibration} images of the run's training" in result.stderr
 
 
 def test_summary_prints_the_seeds_table(hilum):
@@ -97,6 +111,20 @@ def test_phantoms_can_be_made_and_read(hilum, tmp_path, snapshot, one_message):
     snapshot(result.stdout, numbers=False)
     one_message(hilum("phantoms", tmp_path / "p", "--patients", "9"), 1)
     one_message(hilum("phantoms", tmp_path / "q", "--inject", "nonsense"), 2)
+
+
+def test_phantoms_with_several_findings(hilum, tmp_path, snapshot, one_message):
+    few = ("--patients", "6", "--size", "64")
+    several = ("--findings", "--prevalence", "nodule=0.9", "--uncertain", "0.1", "--missing", "0.1", "--no-masks")
+    result = hilum("phantoms", tmp_path / "p", *few, *several, check=0)
+    snapshot(result.stdout, numbers=False)
+    assert "nodule" in (tmp_path / "p" / "metadata.csv").read_text().splitlines()[0].split(",")
+    assert not (tmp_path / "p" / "masks").exists()
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--missing", "0.1"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--inject", "marker:normal"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--prevalence", "edema=0.1"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--uncertain", "1.5"), 2)
+    assert not (tmp_path / "q").exists()
 
 
 def bad_empty(root):
@@ -223,10 +251,6 @@ def test_a_wrong_network_is_refused_before_any_file_is_read(command, hilum, writ
 def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tmp_path, monkeypatch, refuses):
     import urllib.request
     from urllib.error import URLError
-
-    from hilum.errors import RecipeError
-    from hilum.training.recipe import load_recipe
-    from hilum.training.train import train
 
     def offline(*arguments, **options):
         raise URLError(OSError(101, "no network here"))

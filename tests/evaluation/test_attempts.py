@@ -1,13 +1,11 @@
 """Certifying and evaluating with a ledger: retrained models, plans, carried certificates, accesses to test images."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hilum.errors import CertificateError, LedgerError
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
@@ -23,11 +21,11 @@ from hilum.report.run_page import page_content, write_report
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
+from random_datasets import LABELS, write_pictures
 from wording import numbers
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
-LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "max_steps=3"]
 TINY += ["batch_size=8", "splits.val=val", "early_size=0"]
 
@@ -36,23 +34,10 @@ TINY += ["batch_size=8", "splits.val=val", "early_size=0"]
 def trained(tmp_path_factory):
     """The same data, and two runs on them that differ in their seed; 50 calibration patients a label."""
     root = tmp_path_factory.mktemp("attempts")
-    generator = np.random.default_rng(0)
-    rows = []
-    for split, patients in (("train", 12), ("val", 6), ("calibration", 50), ("test", 12)):
-        for k, label in enumerate(LABELS):
-            folder = root / "data" / split / label
-            folder.mkdir(parents=True)
-            for patient in range(patients):
-                file = folder / f"{patient:03d}.png"
-                pixels = generator.normal(60 + 60 * k, 25, (36, 36)).clip(0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(file)
-                rows.append((file.relative_to(root / "data").as_posix(), label, split, f"{split}-{label}-{patient}"))
-    with (root / "data" / "metadata.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "label", "split", "patient_id"), *rows])
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("HILUM_CACHE", str(root / "cache"))
-        for name in ("first", "second"):
-            train(root / "data", root / name, load_recipe("compact", [*TINY, f"training.seed={len(name)}"]))
+    patients = {"train": 12, "val": 6, "calibration": 50, "test": 12}
+    write_pictures(root / "data", splits=tuple(patients), patients=patients, images=1, side=36)
+    for name in ("first", "second"):
+        train(root / "data", root / name, load_recipe("compact", [*TINY, f"training.seed={len(name)}"]))
     return root
 
 
@@ -159,7 +144,7 @@ def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_ov
         certify(runs[0], false_negative_rate=0.2)
     told = Told()
     certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "third.jsonl", progress=told)
-    assert any("third.jsonl lacked the attempt" in line for line in told.lines)
+    assert any("missing in the ledger" in line and "third.jsonl" in line for line in told.lines)
     file = runs[0].path / "certificate.json"
     facts = json.loads(file.read_text())
     old = Certificate.model_validate({key: value for key, value in facts.items() if key not in ("ledger", "seal")})
@@ -270,7 +255,7 @@ def test_an_access_log_of_other_types_is_said_and_written_anew(runs):
     folder = runs[0].path / "evaluation" / "test"
     folder.mkdir(parents=True)
     (folder / "access_log.json").write_text('{"access": "first", "models": 1}')
-    assert "not as hilum writes it" in access_sentence(read_access(folder))
+    assert "not in hilum's format" in access_sentence(read_access(folder))
     assert evaluate(runs[0]).access.access == 1
     assert read_access(folder).confirmatory
 
@@ -302,7 +287,7 @@ def test_the_command_shows_what_was_done(runs, book, hilum, tmp_path):
     said = hilum("ledger", check=0).stdout
     assert str(book) in said
     assert "plan at 95 %: 1 of 1 attempts made" in " ".join(said.split())
-    assert "no attempt" in hilum("ledger", "--ledger", tmp_path / "none.jsonl", check=0).stdout
+    assert "no certification attempt" in hilum("ledger", "--ledger", tmp_path / "none.jsonl", check=0).stdout
     result = hilum("certify", runs[0].path, "--sensitivity", "0.8")
     assert result.returncode == 1
     assert "--attempts" in result.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from hilum.errors import UsageError
@@ -37,6 +37,21 @@ class ReadOptions:
     layout: str = ""
     label_map: LabelMap = ()
     finding_columns: tuple[str, ...] = ()
+
+    def stated(self) -> dict[str, str]:
+        """What is not left to be recognised, by the option that says it."""
+        return {
+            f"--{field.name.replace('_', '-')}": _as_text(value)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+
+
+def _as_text(value: str | LabelMap | tuple[str, ...]) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, str):
+        return value
+    return ",".join(part if isinstance(part, str) else "=".join(part) for part in value)
 
 
 def parse_label_map(settings: Iterable[str]) -> LabelMap:

@@ -21,7 +21,6 @@ from hilum.earlier import current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
-from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.leakage import SEEN_AS
 from hilum.evaluation.ood_reference import two_sample
 from hilum.evaluation.predictions import Predictions
@@ -77,7 +76,7 @@ def open_certificate(file: Path, run: Run) -> Certificate:
         CertificateError: It is missing, damaged, changed, or was made for other weights.
     """
     again = f"Run hilum certify {run.path} again."
-    foreign = f"{file}: this is no certificate as hilum writes it ({{}}). {again}"
+    foreign = f"{file}: not a certificate in hilum's format ({{}}). {again}"
     try:
         written = json.loads(read_text(file))
         whole = written[CHECKSUM] == _digest(written)
@@ -87,7 +86,7 @@ def open_certificate(file: Path, run: Run) -> Certificate:
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
     if not whole:
-        msg = f"{file}: was changed after it was made, and is void. {again}"
+        msg = f"{file}: was changed after it was made and is void. {again}"
         raise CertificateError(msg, code="changed", path=file)
     try:  # its checksum may have been computed anew by somebody
         certificate = Certificate.model_validate(current(written))
@@ -95,13 +94,13 @@ def open_certificate(file: Path, run: Run) -> Certificate:
     except ValidationError as error:
         raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
     except ValueError as error:
-        msg = f"{file}: no operating point is like that ({error}). {again}"
+        msg = f"{file}: invalid operating point ({error}). {again}"
         raise CertificateError(msg) from error
     if certificate.model.weights_sha256 != run.environment.weights_sha256:
-        msg = f"{file}: was made for other weights, and is void for these. {again}"
+        msg = f"{file}: was made for other weights and is void for these. {again}"
         raise CertificateError(msg)
     if form := certificate.model.form:
-        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
+        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's network. {again}"
         raise CertificateError(msg, code="other-form", path=file)
     return certificate
 
@@ -141,9 +140,9 @@ def overlap_reason(certificate: Certificate, evaluated: EvaluationSet) -> str:
     made = certificate.data
     same = made.own and evaluated.own and made.split == evaluated.split
     if same or made.digest == digest_of(evaluated.images.table):
-        return "the certificate's threshold was chosen on these very patients, who cannot say how it holds"
+        return "the certificate's threshold was selected on these patients; validate it on others"
     if evaluated.own and evaluated.split in SEEN_AS:
-        return f"the run was {SEEN_AS[evaluated.split]} these patients, who cannot say how its certificate holds"
+        return f"the run was {SEEN_AS[evaluated.split]} these patients; validate its certificate on others"
     return ""
 
 
@@ -308,6 +307,8 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
     truth = np.array([run.labels.index(row.label) for row in rows], np.int64)
     paths = [row.path for row in rows]
     chosen = sample(paths, [owner(row.patient_id, row.path) for row in rows])
+    from hilum.evaluation.inference import predict_with_features  # PyTorch
+
     features = predict_with_features(run, images.select(chosen.tolist()), run.labels, progress=progress)[1]
     short = features.astype(np.float16)
     arrays: dict[str, NDArray[Any]] = {
@@ -318,7 +319,7 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
     try:
         save_bytes(file, save(arrays))
     except OSError as error:
-        progress.line(f"{file}: cannot be written ({error}); it will be made again next time")
+        progress.line(f"{file}: cannot be written ({error}); it will be computed again next time")
     return short.astype(np.float64), truth[chosen]
 
 

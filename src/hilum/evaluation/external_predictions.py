@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,27 +14,29 @@ from numpy.typing import NDArray
 from hilum.data.dataset import Row
 from hilum.data.frames import Frame, is_frame, write_frame
 from hilum.data.labels import default_positive, is_healthy, order_labels
-from hilum.data.readers.columns import NAMES, plain
-from hilum.data.readers.text_table import TextTable, open_text_table
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import RunError, TableError, UsageError
+from hilum.evaluation.external_columns import (
+    Lines,
+    Places,
+    PredictionTable,
+    find_places,
+    number_of,
+    read_cells,
+    tolerance_of,
+)
 from hilum.evaluation.performance import details, measure
 from hilum.evaluation.predictions import FILE as PREDICTIONS_FILE
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.subgroups import columns_of, measure_subgroups
 from hilum.files import as_bytes, saving_together
-from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder, from_cell
+from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder
 from hilum.stats.prior_shift import with_stated
 from hilum.text import plural, printable
 
 METRICS_FILE = "metrics.json"
-PREFIX = "p:"  # before a label, in the name of a column of probabilities
-OURS = "predicted"  # the most probable label, which hilum's own tables name beside the probabilities
-TOLERANCE = 1e-3  # by which a row's sum may differ from one: tables hold three decimals and more
 FRAME = "data frame"
-FEWEST = 2
-REMEDY = "one column a label, named LABEL or p:LABEL, beside the column `label`"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def read_external(source: Path | Frame) -> ExternalPredictions:
     the same cells counts once.
 
     Args:
-        source: A text table in any encoding and with any usual separator, or a data frame of pandas or polars.
+        source: A text table (UTF-8, UTF-16, UTF-32 or Windows-1252; any usual separator; decimal points or commas), or
+            a data frame of pandas or polars.
 
     Raises:
         TableError: A column is missing, a label has no column, an image is listed twice with different cells, or a row
@@ -89,145 +90,81 @@ def read_external(source: Path | Frame) -> ExternalPredictions:
             raise TableError(str(error).replace(str(file), FRAME), code=error.code) from error
 
 
-@dataclass(frozen=True)
-class _Places:
-    """The number of each column, by what it holds."""
-
-    label: int
-    probabilities: Mapping[str, int]
-    path: int | None
-    patient: int | None
-    others: Mapping[str, int]
-
-
 def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions:
-    text = open_text_table(file, partial(_is_known))
-    lines = [(number, [from_cell(cell) for cell in cells]) for number, cells in text.lines()]
-    if not lines:
-        msg = f"{shown}: a header, but no rows. List one image a line."
-        raise TableError(msg, code="no-rows", path=file)
-    for number, cells in lines:
-        if len(cells) != len(text.header):
-            msg = f"{shown}, line {number}: {len(cells)} cells under a header of {len(text.header)}. Correct the line."
-            raise TableError(msg, code="uneven-row", path=file)
-    places = _places(text, lines, shown)
-    lines, notes = _each_once(lines, places, shown)
+    table = read_cells(file, shown, of_frame=shown == FRAME)
+    places, found = find_places(table)
+    lines, repeated = _each_once(table, places)
     labels = order_labels(places.probabilities)
     index = {label: k for k, label in enumerate(labels)}
-    stated = np.array([[_number(cells[places.probabilities[label]]) for label in labels] for _, cells in lines])
-    _check_rows(stated, lines, labels, shown)
-    paths = [cells[places.path] if places.path is not None else f"row {number}" for number, cells in lines]
+    columns = [places.probabilities[label] for label in labels]
+    stated = np.array([[number_of(cells[at]) for at in columns] for _, cells in lines])
+    _check_rows(stated, table, lines, labels)
+    commas = any("," in cells[at] for _, cells in lines for at in columns)
+    paths = [
+        cells[places.path] if places.path is not None else f"row {number}" for number, (_, cells) in enumerate(lines, 1)
+    ]
     patients = [cells[places.patient] if places.patient is not None else "" for _, cells in lines]
     truth = [index[cells[places.label]] for _, cells in lines]
     predictions = Predictions(
         labels, tuple(paths), tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
     )
     rows = [Row(path, "", extra=_extra(cells, places)) for path, (_, cells) in zip(paths, lines, strict=True)]
-    return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes), root, places.path is not None)
+    notes = (*table.notes, *found, *(["decimal commas were read as points"] if commas else []), *repeated)
+    return ExternalPredictions(predictions, columns_of(rows), name, notes, root, places.path is not None)
 
 
-def _is_known(name: str) -> bool:
-    return any(plain(name) in names for names in NAMES.values()) or name.startswith(PREFIX)
+def two_kinds(table: str, run: Path) -> UsageError:
+    """What to say where predictions are to be compared with a run.
+
+    Args:
+        table: Name of the predictions.
+        run: Folder of the run.
+    """
+    written = run / "evaluation" / "test" / PREDICTIONS_FILE
+    theirs = (
+        f"those of the run are {written}" if written.is_file() else f"make those of the run with: hilum evaluate {run}"
+    )
+    msg = f"{table} holds predictions, and {run} does not. Compare two runs, or two tables of predictions; {theirs}"
+    return UsageError(msg, code="two-kinds")
 
 
-def _role(text: TextTable, role: str) -> int | None:
-    """The column of a role: by hilum's name for it first, then by the usual others, in their order."""
-    names = [plain(column) for column in text.header]
-    return next((names.index(known) for known in NAMES[role] if known in names), None)
-
-
-def _places(text: TextTable, lines: Sequence[tuple[int, list[str]]], shown: str) -> _Places:
-    again = [name for name, count in Counter(text.header).items() if count > 1]
-    if again:
-        msg = f"{shown}: two columns are called '{printable(again[0])}'. Rename one."
-        raise TableError(msg, code="doubled-column")
-    header = {name: number for number, name in enumerate(text.header)}
-    label = header.get("label", _role(text, "label"))
-    if label is None:
-        msg = f"{shown}: no column `label`, the true label of each image; its columns: {text.columns}. Add it."
-        raise TableError(msg, code="no-label-column")
-    for _, cells in lines:
-        if label < len(cells):
-            cells[label] = cells[label].strip("/ ")
-    truths = {cells[label]: number for number, cells in reversed(lines)}
-    if "" in truths:
-        msg = f"{shown}, line {truths['']}: no label. Fill the cell, or remove the line."
-        raise TableError(msg, code="no-label")
-    found = {_label(name): at for name, at in header.items() if name.startswith(PREFIX)}
-    bare = {_label(name): at for name, at in header.items() if at != label}
-    found = found or {name: bare[name] for name in truths if name in bare}
-    missing = sorted(set(truths) - set(found))
-    if not found or missing:
-        what = (
-            f"no column holds probabilities; its columns: {text.columns}"
-            if not found
-            else f"line {truths[missing[0]]}: the label '{printable(missing[0])}' has no column of probabilities "
-            f"(there are: {', '.join(map(printable, found))})"
-        )
-        msg = f"{shown}{': ' if not found else ', '}{what}. Give {REMEDY}."
-        raise TableError(msg, code="no-probabilities" if not found else "unknown-label")
-    if len(found) < FEWEST:
-        msg = (
-            f"{shown}: probabilities of one label ('{printable(next(iter(found)))}'). Give {REMEDY}, also of the other."
-        )
-        raise TableError(msg, code="single-label")
-    path, patient = _role(text, "path"), _role(text, "patient_id")
-    used = {label, path, patient, *found.values()}
-    others = {name: at for name, at in header.items() if at not in used and name and name != OURS}
-    return _Places(label, found, path, patient, others)
-
-
-def _label(column: str) -> str:
-    """The label whose probabilities a column holds."""
-    return from_cell(column.removeprefix(PREFIX)).strip("/ ")
-
-
-def _each_once(
-    lines: Sequence[tuple[int, list[str]]], places: _Places, shown: str
-) -> tuple[list[tuple[int, list[str]]], list[str]]:
+def _each_once(table: PredictionTable, places: Places) -> tuple[Lines, list[str]]:
     """The lines without repetitions of an image, and what is to be said of those."""
+    lines = table.lines
     if places.path is None:
-        return list(lines), []
+        return lines, []
     first: dict[str, tuple[int, list[str]]] = {}
     kept = []
     for number, cells in lines:
         path = cells[places.path]
         if not path:
-            msg = f"{shown}, line {number}: no path. Fill the cell, or leave the column out."
+            msg = f"{table.where(number)}: no path. Fill the cell, or leave the column out."
             raise TableError(msg, code="no-path")
         before, same = first.setdefault(path, (number, cells))
         if before == number:
             kept.append((number, cells))
         elif same != cells:
-            where = f"{shown}, lines {before} and {number}"
-            msg = f"{where}: '{printable(path)}' is listed again with other values. Keep one."
+            msg = f"{table.where(before, number)}: '{printable(path)}' is listed again with other values. Keep one."
             raise TableError(msg, code="contradicting-rows")
     again = len(lines) - len(kept)
-    return kept, [f"{plural(again, 'row')} repeat an image that is listed already, and count once"] if again else []
+    return kept, [f"{plural(again, 'row')} repeat an image; each image counts once"] if again else []
 
 
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
-
-
-def _check_rows(
-    stated: NDArray[np.float64], lines: Sequence[tuple[int, list[str]]], labels: Sequence[str], shown: str
-) -> None:
-    tolerance = TOLERANCE * max(1.0, len(labels) / 2) + 1e-9  # half a unit of the third decimal each
+def _check_rows(stated: NDArray[np.float64], table: PredictionTable, lines: Lines, labels: Sequence[str]) -> None:
+    tolerance = tolerance_of(len(labels))
     wrong = np.flatnonzero(~are_probabilities(stated, tolerance))
     if not len(wrong):
         return
     first = int(wrong[0])
-    values, where = stated[first], f"{shown}, line {lines[first][0]}"
-    of_all = f" ({plural(len(wrong), 'line')} of {len(lines):,} so)" if len(wrong) > 1 else ""
+    values, where = stated[first], table.where(lines[first][0])
+    of_all = (
+        f" ({plural(len(wrong), 'row' if table.of_frame else 'line')} of {len(lines):,} so)" if len(wrong) > 1 else ""
+    )
     outside = next((k for k, value in enumerate(values) if not 0 <= value <= 1), None)
     if outside is None:
         msg = (
-            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: "
-            "give the softmax over labels, not scores of independent findings."
+            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels are mutually exclusive: give "
+            "the softmax over labels, not scores of independent findings."
         )
         raise TableError(msg, code="sum-not-one")
     cell = "no number" if math.isnan(values[outside]) else f"{values[outside]:g}, outside 0 to 1"
@@ -235,7 +172,7 @@ def _check_rows(
     raise TableError(msg, code="no-probability")
 
 
-def _extra(cells: Sequence[str], places: _Places) -> dict[str, str]:
+def _extra(cells: Sequence[str], places: Places) -> dict[str, str]:
     return {name: cells[at] for name, at in places.others.items()}
 
 
@@ -283,7 +220,7 @@ def measure_external(
         whose = (
             "no column names patients" if not known else f"{len(predictions.patients) - known:,} rows name no patient"
         )
-        notes.append(f"{whose}: each such image counts as a patient, and intervals may be too narrow")
+        notes.append(f"{whose}: each such image counts as a separate patient; intervals may be too narrow")
     found = {
         "name": given.name,
         "split": "all",

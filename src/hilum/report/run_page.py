@@ -30,6 +30,7 @@ from hilum.report.evaluation_console import alarms_of
 from hilum.report.evaluation_sections import Evaluation, evaluation_of
 from hilum.report.model_card import FILE as CARD
 from hilum.report.model_card import write_model_card
+from hilum.report.results import not_learnt
 from hilum.templating import write_page
 from hilum.training.environment import BestCheckpoint, Environment, TrainingData
 from hilum.training.prepare import NOT_AUDITED, known_of
@@ -220,7 +221,7 @@ def _content(run: Run, facts: Facts, evaluations: list[Evaluation], colours: dic
         audit=errors_of(known_of(run)),
         notes=environment.data.notes,
         unreadable=environment.data.unreadable,
-        network=_network(run.recipe, run.labels),
+        network=_network(run.recipe, run.labels, run.structure),
         history=history,
         best=best,
         curves=figures.training_curves(history, best.step if best else None, "fig-4") if history else None,
@@ -306,18 +307,21 @@ def errors_of(known: KnownIssues) -> DataErrors:
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
-    alarms = alarms_of(facts.metrics) if facts.metrics else []
+    alarms: list[str] = []
+    if best := facts.run.environment.best:
+        alarms += filter(None, [not_learnt(best, Counter(row.label for row in facts.split if row.split == "val"))])
+    alarms += alarms_of(facts.metrics) if facts.metrics else []
     alarms += [f"{name}: {alarm}" for name, metrics in facts.external.items() for alarm in alarms_of(metrics)]
     return alarms + (["external validation: NONE"] if evaluated and not facts.external else [])
 
 
-def _network(recipe: Recipe, labels: Sequence[str]) -> NetworkPart:
+def _network(recipe: Recipe, labels: Sequence[str], structure: str) -> NetworkPart:
     """A page without the layer table is better than none where the network cannot be built here."""
     size, chosen = recipe.preprocessing.size, recipe.network
     summary, reason = None, ""
     try:
         network = build_classifier(
-            recipe.hierarchy, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
+            structure, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
         )
         summary = summarise(network, size)
     except (HilumError, RuntimeError, ImportError) as error:

@@ -19,10 +19,10 @@ def test_entries_cite_a_publication_and_a_source_of_each_problem():
         assert all(problem.text.endswith(".") and problem.source for problem in entry.problems)
 
 
-def test_sets_of_before_2020_say_that_they_cannot_show_covid_19():
+def test_sets_of_before_2020_say_that_they_cannot_contain_covid_19():
     early = {entry.key for entry in catalogue().values() if entry.year < 2019}
     assert early == {"kermany", "kermany-150", "nih", "rsna", "shenzhen", "montgomery"}
-    assert all("cannot show COVID-19" in catalogue()[key].cannot_show for key in early)
+    assert all("cannot contain COVID-19" in catalogue()[key].cannot_show for key in early)
 
 
 def test_rules_of_file_names_are_of_known_datasets():

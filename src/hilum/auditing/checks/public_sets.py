@@ -182,14 +182,14 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
             message = "; ".join(_impossible(match, label) for label in early)
             message += f" from {known.name} ({known.entry.citation}), and COVID-19 appeared in December 2019."
             if known.key == "kermany":
-                message += " Most such copies hold its viral pneumonia of children under that name."
+                message += " Most such copies contain its paediatric viral pneumonia under that name."
             found.append(
                 Finding(
                     "provenance",
                     "error",
                     message,
-                    "Rename the label to what the set says it is, or replace its images. Do not call a model "
-                    "trained on them a COVID-19 classifier.",
+                    "Use the public set's own label, or replace its images. A model trained on them is not a COVID-19 "
+                    "classifier.",
                     ImpossibleLabel(
                         dataset=known.name,
                         label=early[0],
@@ -205,7 +205,7 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
                 "provenance",
                 "info",
                 f"{match.matched} of {total} images match {known.name} ({shares}): {known.entry.cannot_show}.",
-                f"Cite {known.entry.citation}, and say in reports whom it shows: {known.entry.population}. "
+                f"Cite {known.entry.citation}, and state its population in reports: {known.entry.population}. "
                 f"Licence: {known.entry.licence}.",
                 SetRecognised(dataset=known.name, matched=match.matched, images=total, labels=dict(match.labels)),
             )

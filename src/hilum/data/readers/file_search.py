@@ -43,7 +43,7 @@ def find_files(table: Dataset) -> Dataset:
         return table
     above = table.root.absolute().parent
     if len(missing) == len(paths) and all(_is_there(above, path) for path in paths):
-        note = f"paths of the table hold from {above}, the folder above its own"
+        note = f"paths of the table are relative to {above}, its parent folder"
         return replace(table, root=above, notes=(*table.notes, note))
     names = files_by_name(table.root)
     found: dict[str, str] = {}
@@ -60,9 +60,9 @@ def find_files(table: Dataset) -> Dataset:
             several += len(places) > 1
     notes = list(table.notes)
     if several:
-        notes.append(f"{several:,} files do not lie where the table says, and several of the same name are there")
+        notes.append(f"{several:,} files are not at the table's paths, and several files have the same name")
     if astray:
-        notes.append(f"{len(astray):,} files were found only in the folder of another label: not taken ({astray[0]})")
+        notes.append(f"{len(astray):,} files were found only in the folder of another label: not used ({astray[0]})")
     lost = sum(not _is_there(table.root, row.path) for row in table.rows) - len(found)
     if 0 < len(table) - lost < lost:
         first = next(row.path for row in table.rows if row.path not in found and not _is_there(table.root, row.path))
@@ -78,7 +78,7 @@ def find_files(table: Dataset) -> Dataset:
         return replace(table, notes=tuple(notes))
     first = next(iter(found))
     where = f"'{printable(first)}' is {printable(found[first])}"
-    notes.append(f"{len(found):,} of {len(table):,} files were found by their names below {table.root} ({where})")
+    notes.append(f"{len(found):,} of {len(table):,} files were found by name below {table.root} ({where})")
     rows = pack(replace(row, path=found.get(row.path, row.path)) for row in table.rows)
     return replace(table, rows=rows, notes=tuple(notes))
 

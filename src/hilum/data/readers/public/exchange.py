@@ -80,7 +80,7 @@ def _column(cells: Mapping[str, str], role: str, said: str, file: Path) -> str:
     flag = f"--{role.removesuffix('_id')}-column"
     what = f"may all be the {role}" if found else "are none"
     shown = ", ".join(printable(name) for name in (found or cells))
-    msg = f"{file}: no single column of the {role.removesuffix('_id')}: {shown} {what}. Say which: {flag} NAME."
+    msg = f"{file}: no single column of the {role.removesuffix('_id')}: {shown} {what}. Name it: {flag} NAME."
     raise TableError(msg, code="unrecognised-columns", path=file)
 
 

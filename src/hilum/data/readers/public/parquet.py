@@ -90,7 +90,7 @@ def _columns(file: Path, options: ReadOptions) -> dict[str, str]:
         if len(found[role]) != 1:
             shown = ", ".join(found[role] or schema)
             flag = "--path-column" if role == "image" else "--label-column"
-            msg = f"{file}: no single column of the {role}s among {shown}. Say which: {flag} NAME."
+            msg = f"{file}: no single column of the {role}s among {shown}. Name it: {flag} NAME."
             raise TableError(msg, code="unrecognised-columns", path=file)
     return {role: names[0] for role, names in found.items() if names}
 

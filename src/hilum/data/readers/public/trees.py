@@ -26,7 +26,7 @@ class TreeLayout:
     Attributes:
         name: Key of the catalogue.
         signs: Patterns of paths, all of which have to fit a file; by these the dataset is recognised.
-        image: Pattern of the path of an image; other files are passed over.
+        image: Pattern of the path of an image; other files are skipped.
         entry: From its match to the entry.
         repeated: Pattern of paths in a folder that repeats images of others; empty where there is none.
     """
@@ -79,8 +79,6 @@ class TreeLayout:
             marked = zip(entries, again, strict=True)
             entries = [replace(entry, left_out="repeated") if twice else entry for entry, twice in marked]
         remark = (
-            f"passed over {len(others):,} images that are named otherwise (first: {printable(others[0])})"
-            if others
-            else ""
+            f"skipped {len(others):,} images that are named otherwise (first: {printable(others[0])})" if others else ""
         )
         return assemble(self.name, data, entries, options, remarks=[remark] if remark else [])
