@@ -33,7 +33,7 @@ def datasets(
         raise UsageError(msg, code="no-such-dataset")
     if rebuild:
         if name is None:
-            msg = "--rebuild: say which dataset: hilum datasets kermany --rebuild DIR OUT."
+            msg = "--rebuild: name the dataset: hilum datasets kermany --rebuild DIR OUT."
             raise UsageError(msg, code="no-such-recipe")
         _rebuild(name, *rebuild)
         return

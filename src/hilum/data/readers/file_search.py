@@ -68,7 +68,7 @@ def find_files(table: Dataset) -> Dataset:
         first = next(row.path for row in table.rows if row.path not in found and not _is_there(table.root, row.path))
         msg = (
             f"{table.root}: {lost:,} of the {len(table):,} images of the table are not there (first: "
-            f"{printable(first)}). They were looked for where the table says, and by name in all folders below "
+            f"{printable(first)}). Checked: the paths of the table, and their names in all folders below "
             f"{table.root}. Put them there, or remove their rows."
         )
         raise TableError(msg, code="missing-images", path=table.root)

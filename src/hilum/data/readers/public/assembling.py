@@ -200,7 +200,7 @@ def _check_missing(name: str, data: Path, there: int, missing: Sequence[str]) ->
     shown = ", ".join(printable(file) for file in missing[:SHOWN])
     msg = (
         f"{data}: recognised as {title_of(name)}, but {len(missing):,} of {there + len(missing):,} images are "
-        f"not there ({shown}). They were looked for by name in all folders below {folder_of(data)}. Put the images "
+        f"not there ({shown}). Checked: their names in all folders below {folder_of(data)}. Put the images "
         "there, or remove their rows from the table."
     )
     raise TableError(msg, code="missing-images", path=data)
