@@ -16,7 +16,7 @@ from hilum.data.splits import SplitPlan, assign_splits
 from hilum.errors import TableError, UsageError
 from hilum.training.run import open_run
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 def write_table(folder, rows, start=0):

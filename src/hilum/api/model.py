@@ -15,6 +15,7 @@ from PIL.Image import Image
 
 from hilum.api.python_wording import public
 from hilum.errors import ArgumentError, ImageError, UsageError
+from hilum.serving.finding_decisions import LIKELY
 from hilum.serving.inputs import Source, find_files
 from hilum.serving.prediction import UNCERTIFIED, Prediction
 from hilum.serving.predictor import Predictor
@@ -76,7 +77,7 @@ class Model:
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """The labels, shape (K,), in the order of the columns of `predict_proba`."""
+        """The labels or findings, shape (K,), in the order of the columns of `predict_proba`."""
         return np.array(self._predictor.model_file.labels)
 
     @property
@@ -104,7 +105,7 @@ class Model:
                 (N, H, W, 3) in bytes or integers of 16 bits, and become their luma; (3, H, W) is refused.
 
         Returns:
-            Of shape (N, K), in [0, 1]; each row sums to 1.
+            Of shape (N, K), in [0, 1]; each row sums to 1, but for findings, of which an image may have several.
 
         Raises:
             ImageError: An image cannot be read.
@@ -114,8 +115,10 @@ class Model:
         return np.array(rows, np.float32).reshape(len(rows), len(self.classes_))
 
     @public
-    def predict(self, X: Images) -> NDArray[np.str_]:  # noqa: N803
-        """The most probable label of each image, shape (N,).
+    def predict(self, X: Images) -> NDArray[np.str_] | NDArray[np.int64]:  # noqa: N803
+        """The most probable label of each image, shape (N,); of findings 1 where one is more probable than not.
+
+        For findings the shape is (N, K), as scikit-learn has it for multilabel problems.
 
         Args:
             X: As `predict_proba` takes it.
@@ -124,6 +127,8 @@ class Model:
             ImageError: An image cannot be read.
             UsageError: `X` is nothing that can be read.
         """
+        if self._predictor.model_file.findings:
+            return (self.predict_proba(X) >= LIKELY).astype(np.int64)
         return np.array([found.label for found in self._answers(X)], dtype=self.classes_.dtype)
 
     @public
@@ -144,23 +149,25 @@ class Model:
         return [replace(one, reason=CERTIFY) if one.reason == UNCERTIFIED else one for one in answers]
 
     @public
-    def explain(self, X: Images, *, method: str | None = None) -> list[Explained]:  # noqa: N803
+    def explain(self, X: Images, *, method: str | None = None, finding: str = "") -> list[Explained]:  # noqa: N803
         """Where the reasons of each answer lie.
 
         Args:
             X: As `predict_proba` takes it.
             method: ``activation`` or ``occlusion``; by default activation maps where the network has them.
+            finding: For which finding or label; by default the most probable label, or of findings the one with the
+                most urgent decision.
 
         Returns:
             One an image; a notebook shows it as a picture.
 
         Raises:
             ImageError: An image cannot be read.
-            UsageError: There is no such method, or `X` is nothing that can be read.
+            UsageError: There is no such method or finding, or `X` is nothing that can be read.
         """
         from hilum.serving.explain import draw, explain
 
-        found = [explain(self._predictor, source, method=method) for source in sources_of(X)]
+        found = [explain(self._predictor, source, method=method, label=finding) for source in sources_of(X)]
         return [Explained(one, draw(one, self._predictor.model_file)) for one in found]
 
     def _answers(self, images: Images) -> Iterator[Prediction]:

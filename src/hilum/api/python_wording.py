@@ -22,7 +22,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FLAGS = ("resume", "int8")
-NAMES = {"prevalence": "prevalences", "logger": "loggers", "label-name": "label_names"}  # where they differ
+NAMES = {  # where they differ
+    "prevalence": "prevalences",
+    "logger": "loggers",
+    "label-name": "label_names",
+    "finding-columns": "findings",
+}
 LISTS = ("prevalence", "logger")
 OPTIONS = (
     *("path-column", "label-column", "patient-column", "split-column", "patients", "split", "out", "recipe", "seed"),

@@ -19,7 +19,8 @@ from hilum.evaluation.source_comparison import SourceComparison
 from hilum.report.crossval_page import write_crossval_page
 from hilum.report.sweep_page import write_sweep_page
 from hilum.training import sweep as sweeps
-from hilum.training.recipe import Monitor, Recipe
+from hilum.training.plan import Monitor
+from hilum.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -170,7 +171,7 @@ def sweep(
         grid: Values by recipe key, such as ``{"lr": [1e-3, 1e-2], "seed": [0, 1]}``; seeds are repetitions.
         out: New folder; each trial is a run in it.
         recipe: Name of a recipe, or TOML file.
-        monitor: ``loss``, ``accuracy`` or ``false_negatives`` on validation; by default the recipe's.
+        monitor: ``loss``, ``accuracy``, ``false_negatives`` or ``auroc`` on validation; by default the recipe's.
         resume: Whether to go on with a series that was interrupted.
         progress: Whether long work shows its progress on standard error.
 

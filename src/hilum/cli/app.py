@@ -16,6 +16,7 @@ import typer
 from hilum import __version__
 from hilum.cli import model_commands
 from hilum.cli.arguments import interrupted, joins_data, message_of, print_json, print_result, reads_data, say, show
+from hilum.cli.datasets_commands import datasets
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
 from hilum.cli.phantoms_command import phantoms
@@ -27,7 +28,8 @@ from hilum.text import on_page
 
 if TYPE_CHECKING:
     from hilum.data.dataset import Dataset
-    from hilum.training.recipe import Monitor, Recipe
+    from hilum.training.plan import Monitor
+    from hilum.training.recipe import Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
 RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -179,7 +181,12 @@ def train(
     if best := run.environment.best:
         say(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "
-            f"validation loss {best.val_loss:.4f}, accuracy {best.val_accuracy:.1%}"
+            f"validation loss {best.val_loss:.4f}, "
+            + (
+                f"mean AUROC {best.val_auroc:.3f}"
+                if best.val_auroc is not None
+                else f"accuracy {best.val_accuracy:.1%}"
+            )
         )
         if warning := not_learnt(best, Counter(row.label for row in run.rows if row.split == "val")):
             say(f"WARNING: {warning}")
@@ -187,6 +194,7 @@ def train(
     say(f"next: hilum evaluate {out}")
 
 
+app.command()(datasets)
 app.command()(evaluate)
 app.command()(certify)
 app.command()(ledger)
@@ -316,7 +324,7 @@ def _recipe(name: str | None, settings: list[str] | None) -> Recipe:
 def _monitor(name: str | None) -> Monitor | None:
     from typing import get_args
 
-    from hilum.training.recipe import Monitor
+    from hilum.training.plan import Monitor
 
     if name is not None and name not in get_args(Monitor):
         msg = f"--monitor {name}: choose by {', '.join(get_args(Monitor))}."

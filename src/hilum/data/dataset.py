@@ -16,6 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.data.extra_columns import ExtraBuilder, ExtraColumns
 from hilum.data.labels import order_labels
 from hilum.data.options import ReadOptions
 from hilum.files import open_text, saving
@@ -82,7 +83,7 @@ class PackedRows(Sequence[Row]):
         names: By column (label, split, patient, source), its values; after `renamed` one may be there twice.
         codes: By column, which of the names each row has, shape (N,).
         digests: SHA-256 of each file, shape (N, 32); zeros where it is not known.
-        extra: Further columns of each row; empty where no row has any.
+        extra: Further columns; None where no row has any.
     """
 
     paths: bytes
@@ -90,7 +91,7 @@ class PackedRows(Sequence[Row]):
     names: Mapping[str, tuple[str, ...]]
     codes: Mapping[str, NDArray[np.int32]]
     digests: NDArray[np.uint8]
-    extra: tuple[Mapping[str, str], ...] = ()
+    extra: ExtraColumns | None = None
 
     @staticmethod
     def of(rows: Iterable[Row]) -> PackedRows:
@@ -99,7 +100,7 @@ class PackedRows(Sequence[Row]):
         ends = array("q", [0])  # arrays of numbers: lists would take five times as much
         numbers: dict[str, dict[str, int]] = {name: {} for name in CODED}
         codes = {name: array("i") for name in CODED}
-        extra: list[Mapping[str, str]] = []
+        extra = ExtraBuilder()
         for row in rows:
             paths += row.path.encode("utf-8", "surrogateescape")
             ends.append(len(paths))
@@ -107,14 +108,14 @@ class PackedRows(Sequence[Row]):
                 known = numbers[name]
                 codes[name].append(known.setdefault(getattr(row, name), len(known)))
             digests += bytes.fromhex(row.sha256) or UNKNOWN
-            extra.append(row.extra or NOTHING)
+            extra.add(row.extra)
         return PackedRows(
             bytes(paths),
             np.frombuffer(ends, np.int64),
             {name: tuple(known) for name, known in numbers.items()},
             {name: np.frombuffer(values, np.int32) for name, values in codes.items()},
             np.frombuffer(digests, np.uint8).reshape(-1, DIGEST),
-            tuple(extra) if any(extra) else (),
+            extra.columns(),
         )
 
     def with_values(self, name: str, values: Iterable[str]) -> PackedRows:
@@ -156,15 +157,9 @@ class PackedRows(Sequence[Row]):
         for i, (label, split, patient, source) in enumerate(zip(*columns, strict=True)):
             digest = digests[i * DIGEST : (i + 1) * DIGEST]
             known = "" if digest == UNKNOWN else digest.hex()
-            extra = self.extra[numbers.start + i] if self.extra else NOTHING
+            extra = self.extra.row(numbers.start + i) if self.extra else NOTHING
             path = self.paths[ends[i] : ends[i + 1]].decode("utf-8", "surrogateescape")
             yield Row(path, label, split, patient, source, known, extra)
-
-    def __reduce__(self) -> tuple[type[PackedRows], tuple[Any, ...]]:
-        """As a row's; rows without further columns share one dictionary."""
-        nothing: dict[str, str] = {}
-        extra = tuple(dict(further) if further else nothing for further in self.extra)
-        return PackedRows, (self.paths, self.ends, self.names, self.codes, self.digests, extra)
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -225,6 +220,10 @@ class Dataset:
         given: What the user named, to read the same dataset again; None of a table that was read from no dataset.
         options: How it was read.
         joined: What the user named, where several datasets were joined (`hilum.data.joined`).
+        findings: Names of the findings, where an image may have several (`hilum.data.multilabel`); empty where labels
+            are exclusive.
+        layout: Key of the public dataset in the catalogue (`hilum.data.catalogue`) that its layout was recognised as;
+            empty for any other.
     """
 
     root: Path
@@ -234,6 +233,8 @@ class Dataset:
     given: Path | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
     joined: tuple[Path, ...] = ()
+    findings: tuple[str, ...] = ()
+    layout: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", pack(self.rows))

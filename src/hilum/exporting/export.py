@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 import hilum
 from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
+from hilum.data.multilabel import SEPARATOR
+from hilum.earlier import current
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.certificate_check import certificate_in_force, with_checksum
+from hilum.evaluation.certificate_check import FILE as CERTIFICATE_FILE
+from hilum.evaluation.certificate_check import certificate_in_force, is_whole, with_checksum
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.schema import Metrics
@@ -37,7 +41,7 @@ from hilum.report.model_card import (
     with_front_matter,
 )
 from hilum.serving.metadata import LONGEST, pack
-from hilum.serving.model_file import FORMAT, ModelFile, open_model_file
+from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
 from hilum.text import encodable, is_text
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.module import build_for
@@ -105,6 +109,12 @@ def export(
         if len(text) > LONGEST:
             msg = f"'{text[:40]}...' has {len(text):,} characters; a name has at most {LONGEST:,}. Shorten it."
             raise UsageError(msg)
+    if int8 and run.findings:
+        msg = (
+            f"{run.path}: --int8 measures what 8 bits cost by the most probable label, and an image may have several "
+            "findings. Export without it."
+        )
+        raise UsageError(msg, code="int8-of-findings")
     if unknown := sorted(words.label_name.keys() - set(labels)):
         msg = f"'{unknown[0]}' is not a label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg, code="no-such-label")
@@ -113,14 +123,15 @@ def export(
     if calibration.note:
         progress.line(calibration.note)
     notes: list[str] = []
-    certificate = certificate_in_force(run, calibration.temperatures, notes)
-    network = build_for(recipe, labels)
+    certificate = None if run.findings else certificate_in_force(run, calibration.temperatures, notes)
+    certificates = _of_findings(run, calibration.temperatures, notes) if run.findings else {}
+    network = build_for(recipe, labels, findings=bool(run.findings))
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment.weights_sha256:
         msg = f"{run.best}: not the weights of the finished training. Use another copy of the run."
         raise CheckpointError(msg, code="other-weights", path=run.best)
     size = recipe.preprocessing.size
-    graph = ServedGraph(network, labels, recipe.hierarchy, calibration.temperatures, recipe.preprocessing).eval()
+    graph = ServedGraph(network, labels, run.structure, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
     model = to_onnx(graph, size, outputs)
     if images is not None:
@@ -150,7 +161,7 @@ def export(
         words.licence,
     )
     facts = {
-        "format": FORMAT,
+        "format": FORMAT_OF_FINDINGS if run.findings else FORMAT,
         "hilum": hilum.__version__,
         "name": name,
         "labels": list(labels),
@@ -162,7 +173,7 @@ def export(
         "hierarchy": recipe.hierarchy,
         "tree": [
             {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}
-            for branch in nested_decisions(labels)
+            for branch in (() if run.findings else nested_decisions(labels))
         ],
         "preprocessing": {"scheme": SCHEME, **recipe.preprocessing.model_dump(mode="json")},
         "input": {"name": INPUT, "type": "uint8", "shape": ["batch", size, size]},
@@ -178,10 +189,43 @@ def export(
         "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
         "card": file_card(card, words.card_intro),
     }
+    if run.findings:
+        facts |= _facts_of_findings(certificates)
     content = with_metadata(facts, model)
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
     return model_file
+
+
+def _of_findings(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> dict[str, Certificate]:
+    """The certificates of a run's findings by name, unless they are void; `notes` then says why."""
+    written = read_json(run.path / CERTIFICATE_FILE, as_written=True)
+    if not written:
+        return {}
+    void = f"WARNING: {run.path / CERTIFICATE_FILE}: {{}}, and is void: hilum certify {run.path} again"
+    if not is_whole(written):
+        notes.append(void.format("was changed after it was made"))
+        return {}
+    try:
+        found = {name: Certificate.model_validate(part) for name, part in current(written).get("findings", {}).items()}
+    except ValidationError:
+        notes.append(void.format("is no certificate of findings"))
+        return {}
+    for one in found.values():
+        if one.model.weights_sha256 != run.environment.weights_sha256:
+            notes.append(void.format("was made for other weights"))
+            return {}
+        if one.model.temperatures != (dict(temperatures) if temperatures else None):
+            notes.append(void.format("was made with other temperatures"))
+            return {}
+    return {name: found[name] for name in run.findings if name in found}
+
+
+def _facts_of_findings(certificates: Mapping[str, Certificate]) -> dict[str, Any]:
+    """What metadata say only of findings: which task it is, and the certificate and thresholds of each."""
+    certified = {name: _without_place(certificate).as_json() for name, certificate in certificates.items()}
+    points = {name: {key: one[key] for key in POINT if key in one} for name, one in certified.items()}
+    return {"task": "findings", "certificates": certified, "operating_points": points}
 
 
 def _without_place(certificate: Certificate) -> Certificate:
@@ -201,7 +245,9 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
 
 
 def _results(run: Run) -> Metrics | None:
-    """What was measured of these weights on the run's test images."""
+    """What was measured of these weights on the run's test images; of findings the card does not say it yet."""
+    if run.findings:
+        return None
     folder = run.path / "evaluation" / "test"
     settle(folder)
     file = folder / "metrics.json"
@@ -221,7 +267,8 @@ def _provenance(run: Run) -> Provenance:
     counts: dict[str, dict[str, int]] = {}
     for row in run.rows:
         part = counts.setdefault(row.split, {})
-        part[row.label] = part.get(row.label, 0) + 1
+        for label in row.label.split(SEPARATOR) if run.findings else [row.label]:
+            part[label] = part.get(label, 0) + 1
     return Provenance(
         weights_sha256=environment.weights_sha256,
         trained_with=Versions(
@@ -299,6 +346,7 @@ def write_hub_folder(model_file: ModelFile, folder: Path) -> None:
         "label2id": facts["label2id"],
         "image_size": model_file.size,
         "num_channels": 1,
+        **({"problem_type": "multi_label_classification"} if model_file.findings else {}),
         "hilum": {"format": facts["format"], "version": facts["hilum"], "sha256": model_file.sha256},
     }
     try:

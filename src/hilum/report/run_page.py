@@ -221,7 +221,7 @@ def _content(run: Run, facts: Facts, evaluations: list[Evaluation], colours: dic
         audit=errors_of(known_of(run)),
         notes=environment.data.notes,
         unreadable=environment.data.unreadable,
-        network=_network(run.recipe, run.labels),
+        network=_network(run.recipe, run.labels, run.structure),
         history=history,
         best=best,
         curves=figures.training_curves(history, best.step if best else None, "fig-4") if history else None,
@@ -315,13 +315,13 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     return alarms + (["external validation: NONE"] if evaluated and not facts.external else [])
 
 
-def _network(recipe: Recipe, labels: Sequence[str]) -> NetworkPart:
+def _network(recipe: Recipe, labels: Sequence[str], structure: str) -> NetworkPart:
     """A page without the layer table is better than none where the network cannot be built here."""
     size, chosen = recipe.preprocessing.size, recipe.network
     summary, reason = None, ""
     try:
         network = build_classifier(
-            recipe.hierarchy, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
+            structure, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
         )
         summary = summarise(network, size)
     except (HilumError, RuntimeError, ImportError) as error:

@@ -26,6 +26,7 @@ SHOWN = {
     "loss": "validation loss",
     "accuracy": "validation accuracy",
     "false_negatives": "validation false negatives",
+    "auroc": "mean AUROC on validation",
 }
 
 
@@ -81,6 +82,8 @@ def choice(sweep: Sweep) -> str:
     numbers = f"loss {best.mean.val_loss:.4f}, accuracy {percent(best.mean.val_accuracy)}"
     if sweep.monitor == "false_negatives":
         numbers = f"{_count(best.mean.val_false_negatives)} false negatives, {numbers}"
+    if best.mean.val_auroc is not None:
+        numbers = f"mean AUROC {best.mean.val_auroc:.3f}, {numbers}"
     so_far = f", so far ({plural(waiting, 'trial')} remaining)" if waiting else ""
     settings = settings_text(sweep.choice) if sweep.choice else "the unchanged recipe"
     return f"Chosen by {SHOWN[sweep.monitor]}: {settings} ({over}{numbers}){so_far}."

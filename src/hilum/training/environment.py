@@ -8,6 +8,9 @@ import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, field_serializer, model_validator
 
 import hilum
 from hilum.auditing.findings import KnownIssues, UnreadableFile
@@ -35,7 +38,7 @@ class TrainingData(Record):
 
     data_argument: str = ""
     joined: list[str] = []
-    read: ReadOptions = ReadOptions(patients="none")
+    read: ReadOptions = ReadOptions(patients="none", layout="plain")
     root: str = ""
     digest: str = ""
     key: str = ""
@@ -50,6 +53,21 @@ class TrainingData(Record):
         """The dataset, or datasets, as words of a command line."""
         return shlex.join(self.joined or [self.data_argument or self.root or "DATA"])
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_layouts(cls, values: Any) -> Any:
+        """Versions before recognised no layouts, and what they read is read again in the same way."""
+        read = values.get("read") if isinstance(values, dict) else None
+        if isinstance(read, dict) and "layout" not in read:
+            return {**values, "read": {**read, "layout": "plain"}}
+        return values
+
+    @field_serializer("read", mode="wrap")
+    def _without_unused(self, read: ReadOptions, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Columns of findings and names of labels only where somebody named some."""
+        unused = ("finding_columns", "label_map")
+        return {key: value for key, value in serialise(read).items() if key not in unused or value}
+
 
 class BestCheckpoint(Record):
     """The validation that chose the weights."""
@@ -59,6 +77,7 @@ class BestCheckpoint(Record):
     val_loss: float
     val_accuracy: float
     val_false_negatives: int | None = None
+    val_auroc: float | None = None
 
 
 class Outcome(Record):
@@ -104,7 +123,8 @@ class Begun(Machine):
         started: When, as ISO 8601 has it.
         resumed: When it was continued.
         loggers: Experiment loggers.
-        labels: In the order of the network's outputs; None of versions before.
+        task: ``findings`` where an image may have several; else labels are exclusive.
+        labels: Labels or findings, in the order of the network's outputs; None of versions before.
         positive_label: The label that must not be missed; None where there is none.
         healthy: Labels that mean that nothing was found; None of versions before.
         audit: What is known to be wrong with the data.
@@ -114,6 +134,7 @@ class Begun(Machine):
     started: str = ""
     resumed: str = ""
     loggers: list[str] = []
+    task: Literal["labels", "findings"] = "labels"
     labels: list[str] | None = None
     positive_label: str | None = None
     healthy: list[str] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from hilum.errors import HilumError, UsageError
 from hilum.serving.http.pipeline import Pipeline
 from hilum.serving.http.uploads import HttpError
-from hilum.serving.prediction import legend
+from hilum.serving.legend import legend
 from hilum.serving.predictor import Predictor
 
 
