@@ -133,7 +133,7 @@ def evaluate(
     if out:
         check_folder(out, OUTPUTS)
     if not run.finished:
-        where = run.environment.data.data_argument
+        where = run.environment.data.arguments
         msg = f"{run.path}: the training is not finished. Continue with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
     with only_process(run.path, "evaluate", wait=True, progress=progress):
