@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import Row
 from hilum.data.frames import Frame, is_frame, write_frame
 from hilum.data.labels import default_positive, is_healthy, order_labels
-from hilum.data.readers.columns import NAMES, plain
-from hilum.data.readers.text_table import TextTable, open_text_table
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import RunError, TableError, UsageError
+from hilum.evaluation.external_findings import ExternalFindings, has_findings, read_findings
+from hilum.evaluation.findings_performance import measure_findings, why_not_measured
+from hilum.evaluation.findings_predictions import absent
+from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.performance import details, measure
+from hilum.evaluation.prediction_table import (
+    PREFIX,
+    Lines,
+    PredictionTable,
+    each_image_once,
+    further_columns,
+    image_names,
+    no_probability,
+    number_in,
+    open_predictions,
+)
 from hilum.evaluation.predictions import FILE as PREDICTIONS_FILE
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.schema import FileFacts, Metrics
-from hilum.evaluation.subgroups import columns_of, measure_subgroups
+from hilum.evaluation.schema import DataFacts, FileFacts, Metrics
+from hilum.evaluation.subgroups import measure_subgroups
 from hilum.files import as_bytes, saving_together
 from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder, from_cell
 from hilum.stats.prior_shift import with_stated
 from hilum.text import plural, printable
 
+AnyMetrics = TypeVar("AnyMetrics", Metrics, FindingsMetrics)
 METRICS_FILE = "metrics.json"
-PREFIX = "p:"  # before a label, in the name of a column of probabilities
 OURS = "predicted"  # the most probable label, which hilum's own tables name beside the probabilities
 TOLERANCE = 1e-3  # by which a row's sum may differ from one: tables hold three decimals and more
 FRAME = "data frame"
@@ -60,10 +70,11 @@ class ExternalPredictions:
     named: bool = True
 
 
-def read_external(source: Path | Frame) -> ExternalPredictions:
+def read_external(source: Path | Frame) -> ExternalPredictions | ExternalFindings:
     """Read predictions of any model.
 
-    The columns: ``label``, the true label of each image; for each label a column of its probabilities, named by the
+    Several findings an image are recognised by their columns (`hilum.evaluation.external_findings`). Of labels that
+    exclude each other, the columns are: ``label``, the true label of each image; for each label a column of its probabilities, named by the
     label or ``p:`` and the label; optionally ``path`` and ``patient_id``, under these or the usual other names. Other
     columns are subgroups. An image that is listed again with
     the same cells counts once.
@@ -100,49 +111,30 @@ class _Places:
     others: Mapping[str, int]
 
 
-def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions:
-    text = open_text_table(file, partial(_is_known))
-    lines = [(number, [from_cell(cell) for cell in cells]) for number, cells in text.lines()]
-    if not lines:
-        msg = f"{shown}: a header, but no rows. List one image a line."
-        raise TableError(msg, code="no-rows", path=file)
-    for number, cells in lines:
-        if len(cells) != len(text.header):
-            msg = f"{shown}, line {number}: {len(cells)} cells under a header of {len(text.header)}. Correct the line."
-            raise TableError(msg, code="uneven-row", path=file)
-    places = _places(text, lines, shown)
-    lines, notes = _each_once(lines, places, shown)
+def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions | ExternalFindings:
+    table = open_predictions(file, shown)
+    if has_findings(table):
+        return read_findings(table, name, root)
+    places = _places(table)
+    lines, notes = each_image_once(table, places.path)
     labels = order_labels(places.probabilities)
     index = {label: k for k, label in enumerate(labels)}
-    stated = np.array([[_number(cells[places.probabilities[label]]) for label in labels] for _, cells in lines])
-    _check_rows(stated, lines, labels, shown)
-    paths = [cells[places.path] if places.path is not None else f"row {number}" for number, cells in lines]
-    patients = [cells[places.patient] if places.patient is not None else "" for _, cells in lines]
+    stated = np.array([[number_in(cells[places.probabilities[label]]) for label in labels] for _, cells in lines])
+    _check_rows(stated, table, lines, labels)
+    paths = image_names(lines, places.path)
+    patients = tuple(cells[places.patient] if places.patient is not None else "" for _, cells in lines)
     truth = [index[cells[places.label]] for _, cells in lines]
     predictions = Predictions(
-        labels, tuple(paths), tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
+        labels, paths, patients, np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
     )
-    rows = [Row(path, "", extra=_extra(cells, places)) for path, (_, cells) in zip(paths, lines, strict=True)]
-    return ExternalPredictions(predictions, columns_of(rows), name, tuple(notes), root, places.path is not None)
+    columns = further_columns(lines, paths, places.others)
+    return ExternalPredictions(predictions, columns, name, tuple(notes), root, places.path is not None)
 
 
-def _is_known(name: str) -> bool:
-    return any(plain(name) in names for names in NAMES.values()) or name.startswith(PREFIX)
-
-
-def _role(text: TextTable, role: str) -> int | None:
-    """The column of a role: by hilum's name for it first, then by the usual others, in their order."""
-    names = [plain(column) for column in text.header]
-    return next((names.index(known) for known in NAMES[role] if known in names), None)
-
-
-def _places(text: TextTable, lines: Sequence[tuple[int, list[str]]], shown: str) -> _Places:
-    again = [name for name, count in Counter(text.header).items() if count > 1]
-    if again:
-        msg = f"{shown}: two columns are called '{printable(again[0])}'. Rename one."
-        raise TableError(msg, code="doubled-column")
-    header = {name: number for number, name in enumerate(text.header)}
-    label = header.get("label", _role(text, "label"))
+def _places(table: PredictionTable) -> _Places:
+    text, lines, shown = table.text, table.lines, table.shown
+    header = table.header
+    label = header.get("label", table.role("label"))
     if label is None:
         msg = f"{shown}: no column `label`, the true label of each image; its columns: {text.columns}. Add it."
         raise TableError(msg, code="no-label-column")
@@ -171,7 +163,7 @@ def _places(text: TextTable, lines: Sequence[tuple[int, list[str]]], shown: str)
             f"{shown}: probabilities of one label ('{printable(next(iter(found)))}'). Give {REMEDY}, also of the other."
         )
         raise TableError(msg, code="single-label")
-    path, patient = _role(text, "path"), _role(text, "patient_id")
+    path, patient = table.role("path"), table.role("patient_id")
     used = {label, path, patient, *found.values()}
     others = {name: at for name, at in header.items() if at not in used and name and name != OURS}
     return _Places(label, found, path, patient, others)
@@ -182,61 +174,21 @@ def _label(column: str) -> str:
     return from_cell(column.removeprefix(PREFIX)).strip("/ ")
 
 
-def _each_once(
-    lines: Sequence[tuple[int, list[str]]], places: _Places, shown: str
-) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """The lines without repetitions of an image, and what is to be said of those."""
-    if places.path is None:
-        return list(lines), []
-    first: dict[str, tuple[int, list[str]]] = {}
-    kept = []
-    for number, cells in lines:
-        path = cells[places.path]
-        if not path:
-            msg = f"{shown}, line {number}: no path. Fill the cell, or leave the column out."
-            raise TableError(msg, code="no-path")
-        before, same = first.setdefault(path, (number, cells))
-        if before == number:
-            kept.append((number, cells))
-        elif same != cells:
-            where = f"{shown}, lines {before} and {number}"
-            msg = f"{where}: '{printable(path)}' is listed again with other values. Keep one."
-            raise TableError(msg, code="contradicting-rows")
-    again = len(lines) - len(kept)
-    return kept, [f"{plural(again, 'row')} repeat an image that is listed already, and count once"] if again else []
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
-
-
-def _check_rows(
-    stated: NDArray[np.float64], lines: Sequence[tuple[int, list[str]]], labels: Sequence[str], shown: str
-) -> None:
+def _check_rows(stated: NDArray[np.float64], table: PredictionTable, lines: Lines, labels: Sequence[str]) -> None:
     tolerance = TOLERANCE * max(1.0, len(labels) / 2) + 1e-9  # half a unit of the third decimal each
-    wrong = np.flatnonzero(~are_probabilities(stated, tolerance))
-    if not len(wrong):
+    wrong = np.flatnonzero(~are_probabilities(stated, tolerance)).tolist()
+    if not wrong:
         return
-    first = int(wrong[0])
-    values, where = stated[first], f"{shown}, line {lines[first][0]}"
-    of_all = f" ({plural(len(wrong), 'line')} of {len(lines):,} so)" if len(wrong) > 1 else ""
+    values, where = stated[wrong[0]], f"{table.shown}, line {lines[wrong[0]][0]}"
     outside = next((k for k, value in enumerate(values) if not 0 <= value <= 1), None)
-    if outside is None:
-        msg = (
-            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: "
-            "give the softmax over labels, not scores of independent findings."
-        )
-        raise TableError(msg, code="sum-not-one")
-    cell = "no number" if math.isnan(values[outside]) else f"{values[outside]:g}, outside 0 to 1"
-    msg = f"{where}: the probability of '{printable(labels[outside])}' is {cell}{of_all}. Give probabilities."
-    raise TableError(msg, code="no-probability")
-
-
-def _extra(cells: Sequence[str], places: _Places) -> dict[str, str]:
-    return {name: cells[at] for name, at in places.others.items()}
+    if outside is not None:
+        raise no_probability(table, lines, wrong, labels[outside], values[outside])
+    of_all = f" ({plural(len(wrong), 'line')} of {len(lines):,} so)" if len(wrong) > 1 else ""
+    msg = (
+        f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: give "
+        "the softmax over labels. Of several findings an image, give the true ones in columns true:NAME."
+    )
+    raise TableError(msg, code="sum-not-one")
 
 
 def roles_in(labels: Sequence[str], positive_label: str | None) -> tuple[str | None, tuple[str, ...]]:
@@ -277,13 +229,7 @@ def measure_external(
     """
     predictions = given.predictions
     positive, healthy = roles_in(predictions.labels, positive_label)
-    known = sum(map(bool, predictions.patients))
-    notes = list(given.notes)
-    if known < len(predictions.patients):
-        whose = (
-            "no column names patients" if not known else f"{len(predictions.patients) - known:,} rows name no patient"
-        )
-        notes.append(f"{whose}: each such image counts as a patient, and intervals may be too narrow")
+    notes = [*given.notes, *unnamed_patients(predictions.patients)]
     found = {
         "name": given.name,
         "split": "all",
@@ -296,10 +242,58 @@ def measure_external(
     return Metrics.model_validate(found)
 
 
+def measure_external_findings(given: ExternalFindings, *, prevalences: Sequence[float] = ()) -> FindingsMetrics:
+    """The measures of `measure_external` for each finding against its absence, and their macro and micro means.
+
+    Args:
+        given: As `read_external` gives them.
+        prevalences: Further prevalences for predictive values, each in (0, 1).
+
+    Raises:
+        UsageError: A prevalence is not between 0 and 1.
+        TableError: No finding has images on both sides.
+    """
+    predictions = given.predictions
+    left_out = why_not_measured(predictions)
+    measured = predictions.of_findings([name for name in predictions.findings if name not in left_out])
+    if not measured.findings:
+        msg = (
+            f"{given.name}: no finding is known to be present in some images and absent in others. Nothing to measure."
+        )
+        raise TableError(msg, code="one-sided-findings")
+    metrics = {}
+    for name in measured.findings:
+        rows = measured.rows_of(name)
+        columns = {column: [values[i] for i in rows] for column, values in given.columns.items()}
+        own = ExternalPredictions(measured.of_finding(name), columns, name, root=given.root)
+        alone = measure_external(own, positive_label=name, prevalences=prevalences)
+        metrics[name] = alone.model_copy(update={"healthy": [absent(name)], "data": DataFacts(root=None, digest=None)})
+    root = str(given.root.resolve())
+    return measure_findings(
+        measured,
+        metrics,
+        name=given.name,
+        split="all",
+        not_measured=left_out,
+        only_true=list(given.only_true),
+        only_predicted=list(given.only_predicted),
+        data=DataFacts(root=root, digest=None, notes=[*given.notes, *unnamed_patients(predictions.patients)]),
+    )
+
+
+def unnamed_patients(patients: Sequence[str]) -> list[str]:
+    """What is to be said where not every image's patient is known; nothing else."""
+    known = sum(map(bool, patients))
+    if known == len(patients):
+        return []
+    whose = "no column names patients" if not known else f"{len(patients) - known:,} rows name no patient"
+    return [f"{whose}: each such image counts as a patient, and intervals may be too narrow"]
+
+
 OUTPUTS = {METRICS_FILE: METRICS, PREDICTIONS_FILE: PREDICTIONS, "report.html": PAGE}
 
 
-def write_external(given: ExternalPredictions, metrics: Metrics, folder: Path) -> Metrics:
+def write_external(given: ExternalPredictions | ExternalFindings, metrics: AnyMetrics, folder: Path) -> AnyMetrics:
     """Write ``metrics.json`` and ``predictions.csv``.
 
     Args:
