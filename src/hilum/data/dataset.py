@@ -213,6 +213,8 @@ class Dataset:
         columns: Of the CSV that they come from, by the names there; empty where they come from none.
         given: What the user named, to read the same dataset again; None of a table that was read from no dataset.
         options: How it was read.
+        findings: Names of the findings, where an image may have several (`hilum.data.findings`); empty where labels
+            are exclusive.
     """
 
     root: Path
@@ -221,6 +223,7 @@ class Dataset:
     columns: tuple[str, ...] = ()
     given: Path | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
+    findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", pack(self.rows))
