@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hilum.api.datasets import open_dataset
     from hilum.api.evaluations import Evaluation, evaluate
     from hilum.api.exports import export
+    from hilum.api.findings_evaluations import FindingsEvaluation
     from hilum.api.model import Model, load
     from hilum.api.runs import Run, open_run
     from hilum.api.series import CrossValidation, Sweep, cross_validate, sweep
@@ -48,6 +49,7 @@ __all__ = [
     "CrossValidation",
     "Dataset",
     "Evaluation",
+    "FindingsEvaluation",
     "HilumError",
     "Model",
     "Prediction",
@@ -73,6 +75,7 @@ _MODULES = {
     "hilum.api.datasets": ("open_dataset",),
     "hilum.api.evaluations": ("Evaluation", "evaluate"),
     "hilum.api.exports": ("export",),
+    "hilum.api.findings_evaluations": ("FindingsEvaluation",),
     "hilum.api.model": ("Model", "load"),
     "hilum.api.runs": ("Run", "open_run"),
     "hilum.api.series": ("CrossValidation", "Sweep", "cross_validate", "sweep"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.api.datasets import Data, table_of, told
+from hilum.api.findings_evaluations import FindingsEvaluation
 from hilum.api.printed import Printed, displayed
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from hilum.evaluation.external_findings import ExternalFindings
     from hilum.evaluation.external_predictions import ExternalPredictions
     from hilum.progress import Progress
 
@@ -149,7 +151,7 @@ def evaluate(
     map_label: Mapping[str, str] | None = None,
     prevalences: Sequence[float] = (),
     progress: bool = True,
-) -> Evaluation:
+) -> Evaluation | FindingsEvaluation:
     """Measure how good a classifier is, with 95 % confidence intervals that count patients.
 
     Either a run, on its own test patients or on other data; or the predictions of any model; or a model file on `data`.
@@ -158,7 +160,8 @@ def evaluate(
         run: Finished run, or its folder.
         data: Other dataset with the same labels; by default the run's own.
         predictions: CSV table or data frame with the column ``label``, a column of probabilities a label, named by the
-            label or ``p:`` and the label, and optionally ``path``, ``patient_id`` and columns of subgroups.
+            label or ``p:`` and the label, and optionally ``path``, ``patient_id`` and columns of subgroups. Of several
+            findings an image: columns ``true:NAME`` (1, 0, blank or -1) and ``p:NAME``.
         model: Model file of hilum, or TOML file that describes an ONNX network; it is evaluated on `data`.
         split: Part of the data that is evaluated.
         out: Folder to write to. By default a run is written to its own folder ``evaluation``, and predictions nowhere.
@@ -168,7 +171,7 @@ def evaluate(
         progress: Whether long work shows its progress on standard error.
 
     Returns:
-        Measures and predictions.
+        Measures and predictions; a `FindingsEvaluation` of several findings an image.
 
     Raises:
         UsageError: Not exactly one of a run, predictions and a model is given, or a model without data.
@@ -188,9 +191,15 @@ def evaluate(
         raise UsageError(msg, code="no-run")
     teller, folder = told(progress), None if out is None else Path(out)
     if run is None:
-        from hilum.evaluation.external_predictions import measure_external, write_external
+        from hilum.evaluation.external_findings import ExternalFindings
+        from hilum.evaluation.external_predictions import measure_external, measure_external_findings, write_external
 
         given = _external(predictions, model, data, split, map_label, teller)
+        if isinstance(given, ExternalFindings):
+            several = measure_external_findings(given, positive_label=positive_label, prevalences=prevalences)
+            if folder:
+                several = write_external(given, several, folder)
+            return FindingsEvaluation(several, given.predictions, folder)
         metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
         if folder:
             metrics = write_external(given, metrics, folder)
@@ -217,7 +226,7 @@ def _external(
     split: str,
     map_label: Mapping[str, str] | None,
     teller: Progress,
-) -> ExternalPredictions:
+) -> ExternalPredictions | ExternalFindings:
     """Predictions of a model that is no run: those that were given, or those that it makes now."""
     from hilum.evaluation.external_predictions import read_external
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hilum.evaluation.evaluate import Evaluation
+    from hilum.evaluation.findings_schema import FindingsMetrics
     from hilum.evaluation.schema import Metrics
 
 MapOption = Annotated[
@@ -42,7 +43,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder to write to, if not the run's own.")] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Evaluate the predictions of any model: columns label and p:LABEL."),
+        typer.Option(
+            metavar="FILE.csv",
+            help="Evaluate the predictions of any model: columns label and p:LABEL, or true:FINDING and p:FINDING.",
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -117,8 +121,15 @@ def _evaluate_external(
     if (predictions is None) == (model is None) or more or bool(dataset) != bool(model) or (predictions and mapped):
         msg = "give a run, or --predictions FILE.csv alone, or --model FILE.toml with a dataset."
         raise UsageError(msg, code="run-or-predictions")
-    from hilum.evaluation.external_predictions import measure_external, read_external, write_external
+    from hilum.evaluation.external_findings import ExternalFindings
+    from hilum.evaluation.external_predictions import (
+        measure_external,
+        measure_external_findings,
+        read_external,
+        write_external,
+    )
     from hilum.report.evaluation_page import FILE, write_evaluation_page
+    from hilum.report.findings_page import write_findings_page
 
     if predictions:
         given, folder = read_external(predictions), out or Path("hilum-evaluation")
@@ -134,9 +145,15 @@ def _evaluate_external(
         table = read_table(dataset, read, progress)
         given = predict_by(model, table, split=split, mapping=parse_map(mapped), progress=progress)
         folder = out or Path("hilum-evaluation")
-    metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
-    metrics = write_external(given, metrics, folder)
-    page = write_evaluation_page(folder / FILE, metrics, given.predictions)
+    metrics: Metrics | FindingsMetrics
+    if isinstance(given, ExternalFindings):
+        metrics = measure_external_findings(given, positive_label=positive_label, prevalences=prevalences)
+        metrics = write_external(given, metrics, folder)
+        page = write_findings_page(folder / FILE, metrics, given.predictions)
+    else:
+        metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
+        metrics = write_external(given, metrics, folder)
+        page = write_evaluation_page(folder / FILE, metrics, given.predictions)
     if as_json:
         print_json(metrics.to_json())
         return
@@ -229,11 +246,13 @@ def ledger(
     show(ledger_lines(read_ledger(ledger_file(file)), images))
 
 
-def print_metrics(metrics: Metrics) -> None:
+def print_metrics(metrics: Metrics | FindingsMetrics) -> None:
     """Print an evaluation on the terminal."""
+    from hilum.evaluation.findings_schema import FindingsMetrics
     from hilum.report.evaluation_console import result_table
+    from hilum.report.findings_console import findings_table
 
-    show(result_table(metrics))
+    show(findings_table(metrics) if isinstance(metrics, FindingsMetrics) else result_table(metrics))
 
 
 def compare(

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hilum.data.labels import is_healthy
+from hilum.data.multilabel import VALUES, clean_name
 from hilum.errors import TableError
-from hilum.evaluation.findings_predictions import CELLS, FindingsPredictions
+from hilum.evaluation.findings_predictions import FindingsPredictions
 from hilum.evaluation.prediction_table import (
     PREFIX,
     TRUTH,
@@ -27,7 +28,7 @@ from hilum.outputs import from_cell
 from hilum.text import plural, printable
 
 DECIMALS = {"1.0": "1", "0.0": "0", "-1.0": "-1", "nan": ""}  # as pandas writes a column that has blanks
-VALUES = "1 (present), 0 (absent), blank (unknown) or -1 (uncertain)"
+MEANT = "1 (present), 0 (absent), blank (unknown) or -1 (uncertain)"
 NAMED = 8  # columns that a note or message names
 
 
@@ -138,12 +139,13 @@ def _sides(table: PredictionTable, taken: set[int | None]) -> _Sides:
     truth = {_bare(name, TRUTH): at for name, at in header.items() if name.startswith(TRUTH)}
     if not truth:
         bare = {name: at for name, at in header.items() if not name.startswith(PREFIX) and at not in taken and name}
-        truth = {name: at for name, at in bare.items() if name in stated or _is_truth(table.lines, name, at)}
+        named = {clean_name(name): at for name, at in bare.items()}
+        truth = {name: at for name, at in named.items() if name in stated or _is_truth(table.lines, name, at)}
     return _Sides(truth, stated)
 
 
 def _bare(column: str, before: str) -> str:
-    return from_cell(column.removeprefix(before)).strip()
+    return clean_name(from_cell(column.removeprefix(before)))
 
 
 def _is_truth(lines: Lines, name: str, at: int) -> bool:
@@ -151,7 +153,7 @@ def _is_truth(lines: Lines, name: str, at: int) -> bool:
     if any(name.lower() in names for names in WANTED.values()):  # sex, written as 0 and 1
         return False
     values = {_value(cells[at]) for _, cells in lines}
-    return values <= set(CELLS) and "1" in values and not values.isdisjoint({"0", ""})
+    return values <= set(VALUES) and "1" in values and not values.isdisjoint({"0", ""})
 
 
 def _value(cell: str) -> str:
@@ -161,12 +163,10 @@ def _value(cell: str) -> str:
 
 def _truth(table: PredictionTable, number: int, finding: str, cell: str) -> float:
     value = _value(cell)
-    if value not in CELLS:
-        msg = (
-            f"{table.shown}, line {number}: the truth of '{printable(finding)}' is '{printable(cell)}'. Give {VALUES}."
-        )
+    if value not in VALUES:
+        msg = f"{table.shown}, line {number}: the truth of '{printable(finding)}' is '{printable(cell)}'. Give {MEANT}."
         raise TableError(msg, code="no-truth")
-    return CELLS[value]
+    return VALUES[value]
 
 
 def _check(table: PredictionTable, lines: Lines, findings: Sequence[str], stated: np.ndarray) -> None:

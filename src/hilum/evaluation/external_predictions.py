@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from hilum.data.frames import Frame, is_frame, write_frame
 from hilum.data.labels import default_positive, is_healthy, order_labels
+from hilum.data.multilabel import binary_labels
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import RunError, TableError, UsageError
 from hilum.evaluation.external_findings import ExternalFindings, has_findings, read_findings
 from hilum.evaluation.findings_performance import measure_findings, why_not_measured
-from hilum.evaluation.findings_predictions import absent
 from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.performance import details, measure
 from hilum.evaluation.prediction_table import (
@@ -73,11 +73,11 @@ class ExternalPredictions:
 def read_external(source: Path | Frame) -> ExternalPredictions | ExternalFindings:
     """Read predictions of any model.
 
-    Several findings an image are recognised by their columns (`hilum.evaluation.external_findings`). Of labels that
-    exclude each other, the columns are: ``label``, the true label of each image; for each label a column of its probabilities, named by the
-    label or ``p:`` and the label; optionally ``path`` and ``patient_id``, under these or the usual other names. Other
-    columns are subgroups. An image that is listed again with
-    the same cells counts once.
+    Several findings an image are recognised by their columns: see `hilum.evaluation.external_findings.read_findings`.
+    Of labels that exclude each other the columns are: ``label``, the true label of each image; for each label a column
+    of its probabilities, named by the label or ``p:`` and the label; optionally ``path`` and ``patient_id``, under
+    these or the usual other names. Other columns are subgroups. An image that is listed again with the same cells
+    counts once.
 
     Args:
         source: A text table in any encoding and with any usual separator, or a data frame of pandas or polars.
@@ -242,24 +242,28 @@ def measure_external(
     return Metrics.model_validate(found)
 
 
-def measure_external_findings(given: ExternalFindings, *, prevalences: Sequence[float] = ()) -> FindingsMetrics:
+def measure_external_findings(
+    given: ExternalFindings, *, positive_label: str | None = None, prevalences: Sequence[float] = ()
+) -> FindingsMetrics:
     """The measures of `measure_external` for each finding against its absence, and their macro and micro means.
 
     Args:
         given: As `read_external` gives them.
+        positive_label: Refused, since each finding is the positive label of its own problem.
         prevalences: Further prevalences for predictive values, each in (0, 1).
 
     Raises:
-        UsageError: A prevalence is not between 0 and 1.
+        UsageError: A positive label is given, or a prevalence is not between 0 and 1.
         TableError: No finding has images on both sides.
     """
+    if positive_label not in (None, "none"):
+        msg = f"positive label '{positive_label}': of several findings each is measured by itself. Leave it out."
+        raise UsageError(msg, code="findings-positive-label")
     predictions = given.predictions
     left_out = why_not_measured(predictions)
     measured = predictions.of_findings([name for name in predictions.findings if name not in left_out])
     if not measured.findings:
-        msg = (
-            f"{given.name}: no finding is known to be present in some images and absent in others. Nothing to measure."
-        )
+        msg = f"{given.name}: no finding is known to be present in some images and absent in others. Add such images."
         raise TableError(msg, code="one-sided-findings")
     metrics = {}
     for name in measured.findings:
@@ -267,7 +271,9 @@ def measure_external_findings(given: ExternalFindings, *, prevalences: Sequence[
         columns = {column: [values[i] for i in rows] for column, values in given.columns.items()}
         own = ExternalPredictions(measured.of_finding(name), columns, name, root=given.root)
         alone = measure_external(own, positive_label=name, prevalences=prevalences)
-        metrics[name] = alone.model_copy(update={"healthy": [absent(name)], "data": DataFacts(root=None, digest=None)})
+        metrics[name] = alone.model_copy(
+            update={"healthy": [binary_labels(name)[0]], "data": DataFacts(root=None, digest=None)}
+        )
     root = str(given.root.resolve())
     return measure_findings(
         measured,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hilum.data.dataset import owner
 from hilum.data.frames import to_pandas
+from hilum.data.multilabel import CELLS, UNKNOWN, VALUES, binary_labels
 from hilum.evaluation.predictions import Predictions, read_stated
 from hilum.outputs import cell, from_cell
 
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     import pandas
 
 TRUE, PROBABILITY = "true:", "p:"  # before a finding, in the name of a column
-CELLS: Mapping[str, float] = {"1": 1.0, "0": 0.0, "": np.nan, "-1": -1.0}
-"""What a cell of a finding says: present, absent, unknown, uncertain."""
-WRITTEN = {value: text for text, value in CELLS.items() if text}
-ABSENT = "no {}"
-
-
-def absent(finding: str) -> str:
-    """The label of images without a finding, beside the finding's name."""
-    return ABSENT.format(finding)
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,7 @@ class FindingsPredictions:
         k, rows = self.findings.index(finding), self.rows_of(finding)
         positive = self.probabilities[rows, k]
         return Predictions(
-            (absent(finding), finding),
+            binary_labels(finding),
             tuple(self.paths[i] for i in rows),
             tuple(self.patients[i] for i in rows),
             self.truth[rows, k].astype(np.int64),
@@ -105,7 +97,7 @@ class FindingsPredictions:
         names = [f"{before}{name}" for before in (TRUE, PROBABILITY) for name in self.findings]
         writer.writerow(["path", "patient_id", *names])
         for i, image in enumerate(self.paths):
-            truth = (WRITTEN.get(float(value), "") for value in self.truth[i])
+            truth = (CELLS.get(float(value), UNKNOWN) for value in self.truth[i])
             writer.writerow([cell(image), cell(self.patients[i]), *truth, *(f"{p:.8f}" for p in self.probabilities[i])])
         return file.getvalue().encode("utf-8", "surrogateescape")
 
@@ -125,7 +117,7 @@ def _from_rows(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Find
     if not findings:
         msg = "no findings"
         raise ValueError(msg)
-    truth = [[CELLS[row[f"{TRUE}{name}"]] for name in findings] for row in rows]
+    truth = [[VALUES[row[f"{TRUE}{name}"]] for name in findings] for row in rows]
     stated = np.array([[float(row[f"{PROBABILITY}{name}"]) for name in findings] for row in rows])
     stated = stated.reshape(len(rows), -1)
     if not np.all((stated >= 0) & (stated <= 1)):

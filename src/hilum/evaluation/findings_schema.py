@@ -89,7 +89,7 @@ class FindingMeans(Record):
     auprc: MeanInterval
 
 
-class FindingsMetrics(Document):
+class FindingsMetrics(Record, Document):
     """Several findings an image: ``metrics.json``.
 
     Attributes:

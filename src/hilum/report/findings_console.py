@@ -1,0 +1,154 @@
+"""Several findings an image on the console: what is useless first, then one row a finding, then the means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from hilum.evaluation.findings_schema import FindingMeans, FindingMeasures, FindingsMetrics
+from hilum.report.evaluation_console import alarms_of, optimistic
+from hilum.stats.records import Interval
+from hilum.text import escape, fraction, interval_text, measured, plural
+
+MEANS = {
+    "macro": "mean of the findings",
+    "micro": "all pairs of image and finding",
+}
+WIDE = 14  # letters that most names of findings have at most
+COLUMNS = ("AUROC", "sensitivity", "specificity", "ECE (calibrated)")
+
+
+@dataclass(frozen=True)
+class FindingRow:
+    """A finding, or a mean, as tables show it.
+
+    Attributes:
+        name: Of the finding; ``macro`` or ``micro``.
+        images: Images that have it, of those where it is known; empty of a mean.
+        threshold: From which on it is called; empty of a mean.
+        cells: Value and interval of each of `COLUMNS`.
+        useless: Whether its AUROC is not shown to be above 0.5.
+    """
+
+    name: str
+    images: str
+    threshold: str
+    cells: list[tuple[str, str]]
+    useless: bool = False
+
+
+def finding_rows(metrics: FindingsMetrics) -> list[FindingRow]:
+    """One row a finding, in the order of the table."""
+    return [
+        FindingRow(name, _images(one), _threshold(one), [*_cells(one), _calibration(one)], one.useless)
+        for name, one in metrics.findings.items()
+    ]
+
+
+def mean_rows(metrics: FindingsMetrics) -> list[FindingRow]:
+    """The macro and the micro mean."""
+    return [
+        FindingRow(name, "", "", [*_cells(mean), ("", "")])
+        for name, mean in (("macro", metrics.macro), ("micro", metrics.micro))
+    ]
+
+
+def _cells(one: FindingMeasures | FindingMeans) -> list[tuple[str, str]]:
+    auroc = measured(one.auroc, as_percent=False)
+    return [auroc, *(_percent(entry) for entry in (one.sensitivity, one.specificity))]
+
+
+def _percent(entry: Interval) -> tuple[str, str]:
+    value, limits = measured(entry)
+    return value, limits.removesuffix(" %")
+
+
+def _images(one: FindingMeasures) -> str:
+    counts = one.counts
+    return f"{counts.present:,} of {counts.present + counts.absent:,}"
+
+
+def _threshold(one: FindingMeasures) -> str:
+    return f"{one.threshold:.3g}{' certified' if one.certified else ''}"
+
+
+def _calibration(one: FindingMeasures) -> tuple[str, str]:
+    """The calibration error, and below it what a calibrated model would show."""
+    return fraction(one.ece.value), f"({fraction(one.ece.ece_null_mean)})"
+
+
+def useless_sentence(metrics: FindingsMetrics) -> str:
+    """Which findings the model does not tell from their absence; empty where there is none."""
+    told = [
+        f"{name} (AUROC {interval_text(metrics.findings[name].auroc, as_percent=False)})" for name in metrics.useless
+    ]
+    return f"not shown to be better than guessing (AUROC 0.5): {'; '.join(told)}" if told else ""
+
+
+def finding_alarms(metrics: FindingsMetrics) -> list[str]:
+    """Sentences that forbid to take figures at their word, the useless findings first; none where nothing does."""
+    useless = useless_sentence(metrics)
+    told = [f"{name}: {alarm}" for name, one in metrics.findings.items() for alarm in alarms_of(one.metrics)]
+    return [*([useless] if useless else []), *told]
+
+
+def means_sentences(metrics: FindingsMetrics) -> list[str]:
+    """What macro and micro mean, and the measures that the table leaves out."""
+    told = []
+    for name, mean in (("macro", metrics.macro), ("micro", metrics.micro)):
+        auprc, f1 = interval_text(mean.auprc, as_percent=False), interval_text(mean.f1)
+        told.append(f"{name}: {MEANS[name]}; AUPRC {auprc}, F1 {f1}")
+    return told
+
+
+def left_out_sentences(metrics: FindingsMetrics) -> list[str]:
+    """Findings of which nothing is measured, and why."""
+    return [f"not measured: {name}: {why}" for name, why in metrics.not_measured.items()]
+
+
+def threshold_sentence(metrics: FindingsMetrics) -> str:
+    """At which thresholds findings are called."""
+    certified = sum(one.certified for one in metrics.findings.values())
+    if not certified:
+        return "sensitivity and specificity at a probability of 0.5; no threshold is certified"
+    others = len(metrics.findings) - certified
+    rest = f", of the other {others} at 0.5" if others else ""
+    return f"sensitivity and specificity at the certified thresholds of {plural(certified, 'finding')}{rest}"
+
+
+def findings_table(metrics: FindingsMetrics) -> RenderableType:
+    """What the console shows of several findings an image.
+
+    Args:
+        metrics: What ``metrics.json`` holds.
+    """
+    known, images = metrics.with_patient, metrics.n_images
+    unit = f"{metrics.n_patients:,} patients" if metrics.n_patients else optimistic(known, images)
+    heading = (
+        f"[bold]{escape(metrics.name)}[/]: {images:,} images, {escape(unit)}, "
+        f"{plural(len(metrics.findings), 'finding')}"
+    )
+    alarms = finding_alarms(metrics)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
+    table.add_column("finding", overflow="fold", min_width=WIDE)
+    for name in ("present", *COLUMNS):
+        table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
+    rows, means = finding_rows(metrics), mean_rows(metrics)
+    for row in (*rows, *means):
+        shown = f"[bold red]{escape(row.name)}[/]" if row.useless else escape(row.name)
+        cells = (f"{value}\n[dim]{limits}[/]" if value else "" for value, limits in row.cells)
+        table.add_row(shown, row.images.replace(" of", "\nof"), *cells, end_section=row is rows[-1])
+    lines = [threshold_sentence(metrics), *means_sentences(metrics), *left_out_sentences(metrics)]
+    notes = (*metrics.data.notes, *metrics.notes)
+    return Group(
+        "",
+        heading,
+        *(f"[bold red]{escape(alarm)}[/]" for alarm in alarms),
+        table,
+        *map(escape, lines),
+        *(f"[dim]note: {escape(note)}[/]" for note in notes),
+        "",
+    )
