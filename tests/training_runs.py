@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hilum.data.dataset import Dataset, Row
+from hilum.data.multilabel import with_findings
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
@@ -44,3 +46,31 @@ def make_run(kind: str, data: Path, out: Path):
     few = ["epochs=12", "batch_size=8", "eval_batch_size=16", "early_size=0", "augmentation={}"]
     few += ["equalise=false", "local_contrast=0"]  # squares are told by their grey
     return train(data, out, load_recipe("compact", [*few, *KINDS[kind]]))
+
+
+FINDINGS = ("above", "below", "left")
+FEW = ["epochs=12", "batch_size=16", "early_size=0", "augmentation={}", "equalise=false", "local_contrast=0"]
+
+
+def write_findings(root: Path, *, patients: int = 120, seed: int = 0) -> Dataset:
+    """Noise with up to three bright squares, each a finding of its own; a tenth unknown, a few uncertain."""
+    generator = np.random.default_rng(seed)
+    root.mkdir(parents=True, exist_ok=True)
+    places = ((4, 30), (44, 30), (24, 4))
+    values = (generator.random((2 * patients, len(FINDINGS))) < (0.5, 0.4, 0.15)).astype(np.float32)
+    rows = []
+    for number, line in enumerate(values):
+        pixels = generator.normal(90, 30, (64, 80))
+        for present, (row, column) in zip(line, places, strict=True):
+            pixels[row : row + 16, column : column + 16] += 110 * present
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / f"{number}.png")
+        rows.append(Row(f"{number}.png", "", patient_id=f"p{number // 2}", extra={"age": str(30 + number % 50)}))
+    draw = generator.random(values.shape)
+    values[draw < 0.1] = np.nan
+    values[draw > 0.97] = -1
+    return with_findings(Dataset(root, rows), FINDINGS, values)
+
+
+def make_findings_run(data: Dataset, out: Path, *settings: str):
+    """Train on several findings an image for a few steps."""
+    return train(data, out, load_recipe("compact", [*FEW, *COMPACT, *settings]), check=False)

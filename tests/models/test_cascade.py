@@ -6,8 +6,8 @@ from torch import nn
 
 from hilum.errors import RecipeError
 from hilum.models.registry import build_classifier
-from hilum.training.module import LossFunction
-from hilum.training.recipe import TrainingPlan
+from hilum.training.loss import LossFunction
+from hilum.training.plan import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 DEEP = ("n", "a/b/c", "a/b/d", "a/e", "f/g", "f/h", "f/i")

@@ -4,8 +4,8 @@ import torch
 
 from hilum.models.registry import build_classifier
 from hilum.models.stages import Ensemble
-from hilum.training.module import LossFunction
-from hilum.training.recipe import TrainingPlan
+from hilum.training.loss import LossFunction
+from hilum.training.plan import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 

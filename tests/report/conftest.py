@@ -12,7 +12,8 @@ from PIL import Image
 
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.training.recipe import NetworkChoice, Recipe
+from hilum.training.plan import NetworkChoice
+from hilum.training.recipe import Recipe
 from hilum.training.run import HISTORY
 
 SEED_LABELS = ("normal", "infected/covid", "infected/non-covid")

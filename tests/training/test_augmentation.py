@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from hilum.training.augmentation import apply, draw
-from hilum.training.recipe import Augmentation
+from hilum.training.plan import Augmentation
 
 
 def generator(seed=0):

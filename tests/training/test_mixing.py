@@ -8,8 +8,8 @@ from torch import nn
 
 from hilum.models.registry import build_classifier
 from hilum.training.augmentation import Mix, draw_mix
-from hilum.training.module import LossFunction
-from hilum.training.recipe import TrainingPlan
+from hilum.training.loss import LossFunction
+from hilum.training.plan import TrainingPlan
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 

@@ -1,6 +1,6 @@
 """Which validation is the better one."""
 
-from hilum.training.recipe import rank
+from hilum.training.plan import rank
 
 ROWS = [
     {"val_loss": 0.5, "val_accuracy": 0.80, "val_false_negatives": 3},

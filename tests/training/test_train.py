@@ -21,7 +21,8 @@ from hilum.evaluation.evaluate import evaluate
 from hilum.models.compact import Compact
 from hilum.progress import Progress
 from hilum.training.loop import precision_of
-from hilum.training.module import decision_weights, learning_rate_factor, select_part
+from hilum.training.loss import decision_weights
+from hilum.training.module import learning_rate_factor, select_part
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train

@@ -17,7 +17,8 @@ from hilum.evaluation.predictions import FILE, Predictions, read_predictions
 from hilum.report.crossval_page import write_crossval_page
 from hilum.report.sweep_page import write_sweep_page
 from hilum.training import sweep as sweeps
-from hilum.training.recipe import Monitor, Recipe
+from hilum.training.plan import Monitor
+from hilum.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -23,7 +23,8 @@ from hilum.errors import GateError, UsageError
 from hilum.text import on_page
 
 if TYPE_CHECKING:
-    from hilum.training.recipe import Monitor, Recipe
+    from hilum.training.plan import Monitor
+    from hilum.training.recipe import Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
 RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -323,7 +324,7 @@ def _recipe(name: str | None, settings: list[str] | None) -> Recipe:
 def _monitor(name: str | None) -> Monitor | None:
     from typing import get_args
 
-    from hilum.training.recipe import Monitor
+    from hilum.training.plan import Monitor
 
     if name is not None and name not in get_args(Monitor):
         msg = f"--monitor {name}: choose by {', '.join(get_args(Monitor))}."

@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hilum.data.dataset import Dataset
+from hilum.data.dataset import Dataset, Row
+from hilum.data.multilabel import NO_FINDING
 from hilum.data.patients import in_words
+from hilum.data.stratification import hold_out_groups, one_sided_notes
 from hilum.errors import SplitError
 from hilum.text import printable
 
@@ -107,7 +109,8 @@ def assign_splits(table: Dataset, plan: SplitPlan, duplicates: Sequence[int] | N
         unit = "patient" if table.patients_known else f"image ({in_words(0, len(table))}: optimistic)"
         if 0 < table.with_patient < len(table):
             unit = f"patient ({in_words(table.with_patient, len(table))}: optimistic)"
-        notes.append(f"held out from train, {plan.fraction:.0%} of every label, by {unit}: {shares}")
+        what = "finding" if table.findings else "label"
+        notes.append(f"held out from train, {plan.fraction:.0%} of every {what}, by {unit}: {shares}")
     left = Counter(given[i] for i, name in enumerate(names) if name == UNUSED)
     notes += [
         f"the dataset's own '{split}' ({count} images) is not used"
@@ -251,7 +254,15 @@ def _source(table: Dataset, role: str, plan: SplitPlan, notes: list[str]) -> str
         return wanted
     if role not in table.splits:
         return None
-    if role == "val":
+    if role == "val" and table.findings:
+        ill = {owner for row, owner in zip(table.rows, table.patients(), strict=True) if _shows_any(row)}
+        if len(ill) < plan.min_val_patients:
+            notes.append(
+                f"the dataset's own val has {len(ill)} patients with any finding: too few to choose by "
+                f"(splits.min_val_patients = {plan.min_val_patients})"
+            )
+            return None
+    elif role == "val":
         patients = defaultdict(set)
         for row, patient in zip(table.rows, table.patients(), strict=True):
             if row.split == "val":
@@ -266,12 +277,22 @@ def _source(table: Dataset, role: str, plan: SplitPlan, notes: list[str]) -> str
     return role
 
 
+def _shows_any(row: Row) -> bool:
+    return row.split == "val" and row.label != NO_FINDING
+
+
 def _hold_out(table: Dataset, plan: SplitPlan, names: list[str], roles: Sequence[str], groups: Sequence[int]) -> None:
     """Move whole groups from train into the roles, label by label; `names` is changed in place.
 
-    A group with several labels is dealt with its rarest one, which can least do without it.
+    A group with several labels is dealt with its rarest one, which can least do without it. Several findings an image
+    are dealt by `hold_out_groups`.
     """
     pool = [i for i, name in enumerate(names) if name == "train"]
+    if table.findings:
+        moved = hold_out_groups(table, pool, groups, roles, plan.fraction, plan.seed)
+        for i in pool:
+            names[i] = moved.get(groups[i], "train")
+        return
     labels = [row.label for row in table.rows]
     frequency = Counter(labels[i] for i in pool)
     label_of: dict[int, str] = {}
@@ -300,6 +321,8 @@ def _hold_out(table: Dataset, plan: SplitPlan, names: list[str], roles: Sequence
 
 def _check(table: Dataset, names: Sequence[str]) -> list[str]:
     """Labels that cannot be learnt are an error; what merely weakens a conclusion is a note."""
+    if table.findings:
+        return one_sided_notes(table, names, ROLES)
     labels = defaultdict(set)
     for row, name in zip(table.rows, names, strict=True):
         labels[name].add(row.label)

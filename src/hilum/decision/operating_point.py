@@ -88,26 +88,31 @@ class OperatingPoint:
         return total
 
 
-def are_probabilities(rows: NDArray[np.floating[Any]], tolerance: float = TOLERANCE) -> NDArray[np.bool_]:
-    """Which rows can be decided by: finite, in [0, 1], and of sum 1.
+def are_probabilities(
+    rows: NDArray[np.floating[Any]], tolerance: float = TOLERANCE, *, exclusive: bool = True
+) -> NDArray[np.bool_]:
+    """Which rows can be decided by: finite, in [0, 1], and of sum 1 where labels are exclusive.
 
     Args:
         rows: Of shape (N, K).
         tolerance: By how much the sum of a row may differ from 1.
+        exclusive: Whether labels are; else they are findings, of which an image may have several.
 
     Returns:
         Of shape (N,).
     """
     # Every comparison with NaN is false; what is infinite is above 1.
-    inside = np.all((rows >= 0) & (rows <= 1 + ABOVE), axis=1)
+    inside: NDArray[np.bool_] = np.asarray(np.all((rows >= 0) & (rows <= 1 + ABOVE), axis=1))
+    if not exclusive:
+        return inside
     total = np.where(inside[:, None], rows, 0).sum(axis=1, dtype=np.float64)
     found: NDArray[np.bool_] = np.asarray(inside & (np.abs(total - 1) <= tolerance))
     return found
 
 
-def why_no_probabilities(row: NDArray[np.floating[Any]]) -> str:
+def why_no_probabilities(row: NDArray[np.floating[Any]], *, exclusive: bool = True) -> str:
     """Why one row (K,) fails `are_probabilities`, in words; empty where it does not."""
-    if are_probabilities(row[None])[0]:
+    if are_probabilities(row[None], exclusive=exclusive)[0]:
         return ""
     if not np.isfinite(row).all():
         return "a probability is no number"

@@ -36,7 +36,7 @@ def trained_network(run: Run, labels: Sequence[str] | None = None) -> nn.Module:
     Raises:
         CheckpointError: The weights are missing, belong to another network, or are not those of the training's end.
     """
-    network = build_for(run.recipe, labels or run.labels)
+    network = build_for(run.recipe, labels or run.labels, findings=bool(run.findings))
     load_weights(network, run.best)
     if run.finished and weights_sha256(network) != run.environment.weights_sha256:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
@@ -66,9 +66,12 @@ class TrainedNetwork(nn.Module):
         self.network = WithFeatures(trained_network(run)).eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities of shape (B, K), of images of shape (B, 1, size, size) between 0 and 1."""
+        """Log-probabilities of shape (B, K), of images of shape (B, 1, size, size) between 0 and 1.
+
+        Of findings, (B, F, 2): absent and present.
+        """
         answer: Tensor = self.network(to_network_range(images, self._preprocessing))[0]
-        return answer.log_softmax(dim=1)
+        return answer.log_softmax(dim=-1)
 
     def features(self, images: Tensor) -> Tensor:
         """The last features, of shape (B, D), of images of shape (B, 1, size, size) between 0 and 1."""
@@ -88,7 +91,7 @@ def predict(
         progress: Told as images are done.
 
     Returns:
-        Of shape (N, K), in the order of `images`.
+        Of shape (N, K), in the order of `images`; of findings, that each is present.
 
     Raises:
         CheckpointError: The weights are missing or belong to another architecture, or an answer is no number.
@@ -118,14 +121,15 @@ def _predict(
             floats = to_network_range(pixels.to(device).float() / 255, run.recipe.preprocessing)
             answers, described = network(floats.contiguous(memory_format=torch.channels_last))
             here = slice(done, done + len(pixels))
-            probabilities[here] = answers.double().softmax(dim=1).cpu().numpy()
+            stated = answers.double().softmax(dim=-1)
+            probabilities[here] = (stated[..., 1] if run.findings else stated).cpu().numpy()
             if describe:
                 if not done:
                     features = np.empty((count, described.shape[1]), np.float32)
                 features[here] = described.cpu().numpy()
             done += len(pixels)
             advance(len(pixels))
-    unfit = ~are_probabilities(probabilities)
+    unfit = ~are_probabilities(probabilities, exclusive=not run.findings)
     if unfit.any():
         msg = (
             f"{images.table.rows[int(unfit.argmax())].path}: the network of {run.path} answers with something that is "

@@ -12,13 +12,23 @@ from pydantic import ValidationError
 
 from hilum.data.cache import Images
 from hilum.data.dataset import owner
+from hilum.data.multilabel import binary_labels, dataset_of_two, known_rows
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate_check import read_certificate
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.inference import predict
 from hilum.files import save_json
 from hilum.progress import Progress
-from hilum.stats.calibration import applied, fit_temperatures, for_temperature, held_out_log_loss, helpful, scale
+from hilum.stats.calibration import (
+    applied,
+    fit_temperatures,
+    for_temperature,
+    held_out_log_loss,
+    helpful,
+    of_two,
+    scale,
+    scale_findings,
+)
 from hilum.stats.metrics import log_loss
 from hilum.stats.prior_shift import Prior, fit_prior
 from hilum.stats.records import Record
@@ -72,7 +82,7 @@ class Calibration:
     """What was fitted to a run's calibration patients.
 
     Attributes:
-        temperatures: By decision; 1 where none helped; None where none could be fitted.
+        temperatures: By decision, or by finding; 1 where none helped; None where none could be fitted.
         note: Why none is applied, or one that would not be fitted now.
         prior: The label frequencies to which the scaled probabilities belong; None where patients are too few.
     """
@@ -85,6 +95,8 @@ class Calibration:
         """Probabilities of the run's network at these temperatures, of shape (N, K)."""
         if not self.temperatures:
             return probabilities
+        if run.findings:
+            return scale_findings(probabilities, self.temperatures, run.findings)
         return scale(probabilities, self.temperatures, run.labels, run.recipe.hierarchy)
 
 
@@ -130,6 +142,8 @@ def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress)
     images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
     if not len(images.table):
         return Calibration(None, f"{AS_IS}: no calibration image is left to fit to")
+    if run.findings:
+        return _kept_in(run, _fit_findings(run, images, progress), progress)
     labels, hierarchy = run.labels, run.recipe.hierarchy
     truth = np.array([labels.index(row.label) for row in images.table.rows], dtype=np.int64)
     plain = predict(run, images, labels, progress=progress)
@@ -159,11 +173,45 @@ def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress)
         prior=KeptPrior(shares=prior.shares.tolist(), offsets=prior.offsets.tolist()) if prior else None,
         weights_sha256=run.environment.weights_sha256,
     )
+    return _kept_in(run, kept, progress)
+
+
+def _kept_in(run: Run, kept: KeptCalibration, progress: Progress) -> Calibration:
     try:
         save_json(run.path / FILE, kept.as_json())
     except OSError as error:
         progress.line(f"{run.path / FILE}: cannot be written ({error.strerror}); it will be fitted again next time")
     return kept.calibration
+
+
+def _fit_findings(run: Run, images: Images, progress: Progress) -> KeptCalibration:
+    """A temperature for each finding, on the calibration images where it is known."""
+    plain = predict(run, images, run.findings, progress=progress)
+    fitted: dict[str, float] = {}
+    helped: dict[str, float] = {}
+    losses: dict[str, dict[str, float]] = {}
+    for number, name in enumerate(run.findings):
+        places = known_rows(images.table, name)
+        view = dataset_of_two(images.table, name, places)
+        labels = binary_labels(name)
+        truth = np.array([labels.index(row.label) for row in view.rows], dtype=np.int64)
+        pair = of_two(plain[places, number])
+        found = fit_temperatures(truth, pair, labels, "flat")
+        loss = held_out_log_loss(truth, pair, labels, "flat", view.patients()) if found else {}
+        fitted[name] = found.get("", 1.0)
+        helped[name] = helpful(found, loss).get("", 1.0)
+        losses[name] = loss.get("", {})
+    note = "" if applied(helped) else f"{AS_IS}: {NO_HELP}"
+    return KeptCalibration(
+        scheme=SCHEME,
+        temperatures=helped,
+        fitted=fitted,
+        note=note,
+        held_out_log_loss=losses,
+        n_images=len(images.table),
+        n_patients=len(set(images.table.patients())) if images.table.patients_known else None,
+        weights_sha256=run.environment.weights_sha256,
+    )
 
 
 def training_prior(run: Run) -> Prior:

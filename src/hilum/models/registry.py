@@ -19,6 +19,7 @@ from hilum.models.compact import Compact
 from hilum.models.stages import Cascade, Ensemble
 from hilum.models.vgg import VGG16BN
 
+FINDINGS = "findings"  # the structure of labels of which an image may have several
 OWN: Mapping[str, Callable[..., nn.Module]] = {
     "compact": Compact,
     "vgg16-bn": VGG16BN,
@@ -51,6 +52,26 @@ class LogSoftmaxed(nn.Module):
         return F.log_softmax(self.network(images), dim=1)
 
 
+class PerFinding(nn.Module):
+    """A network of several findings: for each a decision of its own between absent and present.
+
+    The cross-entropy of a decision of two is the binary cross-entropy of the difference of its scores, so that a
+    finding's probability is the sigmoid of that.
+
+    Args:
+        network: With two outputs a finding, absent and present, one finding behind the other.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, H, W) to log-probabilities (B, F, 2) of absent and present."""
+        scores: Tensor = self.network(images)  # log-softmax over all: only differences within a finding count
+        return F.log_softmax(scores.float().reshape(len(scores), -1, 2), dim=2)
+
+
 def network_names() -> list[str]:
     """All names that `build_network` knows."""
     return [*OWN, *(MONAI_PREFIX + name for name in MONAI)]
@@ -59,10 +80,10 @@ def network_names() -> list[str]:
 def build_classifier(
     hierarchy: str, name: str, labels: Sequence[str], size: int, *, members: int = 1, **options: Any
 ) -> nn.Module:
-    """Build one network for all labels (``flat``), or one for each decision of their tree (``cascade``).
+    """Build one network for all labels, or one for each decision of their tree.
 
     Args:
-        hierarchy: ``flat`` or ``cascade``.
+        hierarchy: ``flat``; ``cascade``; or ``findings``, of which an image may have several (see `PerFinding`).
         name: Of the network, or of each decision's.
         labels: K of them; for a cascade they have to be nested.
         size: Side of the input in pixels.
@@ -75,6 +96,8 @@ def build_classifier(
 
     def build(n_labels: int) -> nn.Module:
         def one() -> nn.Module:
+            if hierarchy == FINDINGS:
+                return PerFinding(build_network(name, n_labels=2 * n_labels, size=size, **options))
             return build_network(name, n_labels=n_labels, size=size, **options)
 
         return Ensemble(one, members) if members > 1 else one()

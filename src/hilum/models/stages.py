@@ -74,7 +74,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(build() for _ in range(members))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 1, H, W) to log-probabilities (B, K)."""
+        """Map images (B, 1, H, W) to log-probabilities, of the shape that the members' have."""
         answers = torch.stack([member(images).float() for member in self.members])
         return torch.logsumexp(answers, dim=0) - log(len(self.members))
 

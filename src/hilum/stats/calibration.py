@@ -277,6 +277,28 @@ def scale(probabilities: Floats, temperatures: Mapping[str, float], labels: Sequ
     return result
 
 
+def of_two(present: Floats) -> Floats:
+    """Probabilities (N, 2) of absent and present, of that a finding is present, of shape (N,)."""
+    return np.stack([1 - present, present], axis=1)
+
+
+def scale_findings(probabilities: Floats, temperatures: Mapping[str, float], findings: Sequence[str]) -> Floats:
+    """Probabilities of findings at other temperatures.
+
+    Args:
+        probabilities: That each finding is present, of shape (N, F).
+        temperatures: By finding; one leaves it as it is.
+        findings: F names.
+
+    Returns:
+        Of shape (N, F): each log-odds divided by the finding's temperature.
+    """
+    by = np.array([temperatures[name] for name in findings])
+    up, down = (np.log(np.maximum(share, SMALLEST)) / by for share in (probabilities, 1 - probabilities))
+    result: Floats = np.exp(up - np.logaddexp(up, down))
+    return result
+
+
 def for_temperature(patients: Sequence[str]) -> NDArray[np.bool_]:
     """Which calibration images the temperature may see: those of every other patient, by a hash of the name.
 

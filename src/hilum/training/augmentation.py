@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hilum.training.recipe import Augmentation
+from hilum.training.plan import Augmentation
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _resident: dict[tuple[int, str], Tensor] = {}
 
 
 class Batches:
-    """An iterable of (images (B, 1, H, W) uint8, targets (B,) int64).
+    """An iterable of (images (B, 1, H, W) uint8, targets (B,) int64, or (B, F) float32 of findings).
 
     The order of epoch e under seed s is a function of both: a training that was killed and continued sees the
     very batches that an uninterrupted one sees. While one batch is used, the next is gathered by a thread.
@@ -33,7 +33,7 @@ class Batches:
 
     Args:
         images: What to iterate over.
-        targets: Index of each image's label, shape (N,).
+        targets: Index of each image's label, shape (N,), or the targets of its findings, shape (N, F).
         batch_size: Images a batch; the last one may be smaller, but never a single image while training,
             which batch normalisation cannot use.
         shuffle: Seed and epoch, or None for the given order.
@@ -44,7 +44,7 @@ class Batches:
     def __init__(
         self,
         images: Images,
-        targets: NDArray[np.int64],
+        targets: NDArray[np.int64] | NDArray[np.float32],
         batch_size: int,
         shuffle: tuple[int, int] | None = None,
         start: int = 0,

@@ -7,6 +7,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 import hilum
 from hilum.auditing.findings import KnownIssues, UnreadableFile
@@ -51,6 +52,7 @@ class BestCheckpoint(Record):
     val_loss: float
     val_accuracy: float
     val_false_negatives: int | None = None
+    val_auroc: float | None = None
 
 
 class Outcome(Record):
@@ -96,7 +98,8 @@ class Begun(Machine):
         started: When, as ISO 8601 has it.
         resumed: When it was continued.
         loggers: Experiment loggers.
-        labels: In the order of the network's outputs; None of versions before.
+        task: ``findings`` where an image may have several; else labels are exclusive.
+        labels: Labels or findings, in the order of the network's outputs; None of versions before.
         positive_label: The label that must not be missed; None where there is none.
         healthy: Labels that mean that nothing was found; None of versions before.
         audit: What is known to be wrong with the data.
@@ -106,6 +109,7 @@ class Begun(Machine):
     started: str = ""
     resumed: str = ""
     loggers: list[str] = []
+    task: Literal["labels", "findings"] = "labels"
     labels: list[str] | None = None
     positive_label: str | None = None
     healthy: list[str] | None = None

@@ -25,13 +25,15 @@ from hilum.training.checkpoints import TrainingState, load_weights, save_checkpo
 from hilum.training.environment import BestCheckpoint, Outcome, computes_bfloat16
 from hilum.training.loggers import close_loggers, make_loggers
 from hilum.training.module import ClassifierModule, RadiographDataModule, build_for, size_of_step
-from hilum.training.recipe import Recipe, TrainingPlan, rank
+from hilum.training.plan import TrainingPlan, rank
+from hilum.training.recipe import Recipe
 from hilum.training.run import Run
 
 # mallopt(3) and <malloc.h> of the GNU C library.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 NEVER, USUAL_TRIM, USUAL_MMAP_MAX = -1, 128 * 1024, 65536
 LARGE = 2**20
+BEST = ("epoch", "step", "val_loss", "val_accuracy", "val_false_negatives", "val_auroc")  # kept of a validation
 
 
 @contextmanager
@@ -112,12 +114,13 @@ class History(Callback):
             "lr": found["lr"],
             "seconds": round(time.monotonic() - self.begin, 3),
             "val_false_negatives": found["val_false_negatives"],
-        }
+        } | ({"val_auroc": round(found["val_auroc"], 6)} if "val_auroc" in found else {})
         self.rows.append(row)
         self.run.write_history(self.rows)
         self.validation_seconds += time.monotonic() - self.paused
         epochs = pl_module.recipe.training.epochs
-        text = f"epoch {row['epoch']}/{epochs}, loss {train_loss:.3f}, val {val_loss:.3f}, {val_accuracy:.1%} right"
+        how_well = f"mean AUROC {row['val_auroc']:.3f}" if "val_auroc" in row else f"{val_accuracy:.1%} right"
+        text = f"epoch {row['epoch']}/{epochs}, loss {train_loss:.3f}, val {val_loss:.3f}, {how_well}"
         self.progress.status(text)
         if not (isfinite(train_loss) and isfinite(val_loss)):
             msg = (
@@ -156,7 +159,7 @@ class Keep(Callback):
             eligible and (not self.eligible or rank(row, plan.monitor) < rank(self.best, plan.monitor))
         ):
             self.eligible = eligible
-            self.best = {key: row[key] for key in ("epoch", "step", "val_loss", "val_accuracy", "val_false_negatives")}
+            self.best = {key: row[key] for key in BEST if key in row}
             save_checkpoint(self.run.best, {"network": weights})
         TrainingState(
             network=weights,
@@ -293,10 +296,10 @@ def check_before(recipe: Recipe, table: Dataset, labels: Sequence[str]) -> None:
         if part not in splits:
             msg = f"{table.root}: no {what} images. Set splits.val to auto, hold out, or the name of a split."
             raise SplitError(msg, code="empty-split", path=table.root)
-    check_network(recipe, labels)
+    check_network(recipe, labels, findings=bool(table.findings))
 
 
-def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
+def check_network(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> None:
     """Find a network that cannot be built, before any image is decoded for it.
 
     Raises:
@@ -304,7 +307,7 @@ def check_network(recipe: Recipe, labels: Sequence[str]) -> None:
     """
     early = size_of_step(recipe.training, 0, 1, recipe.preprocessing.size)
     with torch.device("meta"):  # shapes only: nothing is computed
-        network = build_for(recipe, labels)
+        network = build_for(recipe, labels, findings=findings)
         try:
             if early < recipe.preprocessing.size:
                 network(torch.zeros(2, 1, early, early))

@@ -15,25 +15,38 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.data.cache import Images
-from hilum.data.labels import fair_shares
+from hilum.data.multilabel import finding_values
 from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.models.compact import local_contrast
-from hilum.models.registry import build_classifier
-from hilum.models.stages import Cascade, Ensemble
+from hilum.models.registry import FINDINGS, build_classifier
 from hilum.progress import Progress
-from hilum.training.augmentation import Mix, apply, draw, draw_mix
+from hilum.training.augmentation import apply, draw, draw_mix
 from hilum.training.batches import Batches
+from hilum.training.findings_loss import FindingsLoss, Validated, targets_of
+from hilum.training.loss import LossFunction
+from hilum.training.plan import TrainingPlan, Uncertain
 from hilum.training.prepare import prepare
-from hilum.training.recipe import Recipe, TrainingPlan
+from hilum.training.recipe import Recipe
 
 
-def build_for(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
-    """The recipe's network with fresh weights, laid out in memory as training and evaluation want it."""
+def build_for(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> nn.Module:
+    """The recipe's network with fresh weights, laid out in memory as training and evaluation want it.
+
+    Args:
+        recipe: Names the network.
+        labels: K names.
+        findings: Whether they are findings, of which an image may have several.
+    """
     chosen, size = recipe.network, recipe.preprocessing.size
     network = build_classifier(
-        recipe.hierarchy, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
+        FINDINGS if findings else recipe.hierarchy,
+        chosen.architecture,
+        labels,
+        size,
+        members=chosen.ensemble_size,
+        **chosen.options,
     )
     for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
         for parameter in module.parameters(recurse=False):
@@ -53,105 +66,25 @@ def to_network_range(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return local_contrast(images * 2 - 1, share) if share else images * 2 - 1
 
 
-class LossFunction(nn.Module):
-    """The loss of a batch.
-
-    In a cascade each decision learns only from images that reach it: its networks never see the others, in the
-    loss or in their batch normalisation.
-
-    Args:
-        network: Flat or a cascade.
-        plan: Class weights and label smoothing.
-        targets: Of all training images, shape (N,): balanced weights are counted on them.
-        labels: K names.
-    """
-
-    def __init__(
-        self, network: nn.Module, plan: TrainingPlan, targets: NDArray[np.int64], labels: Sequence[str]
-    ) -> None:
-        super().__init__()
-        n_labels = len(labels)
-        self.smoothing = plan.label_smoothing
-        self.decisions = len(network.branches) if isinstance(network, Cascade) else 1
-        maps = [list(range(n_labels))]
-        shares = fair_shares(labels)
-        self.members = max((len(part.members) for part in network.modules() if isinstance(part, Ensemble)), default=1)
-        if isinstance(network, Cascade):
-            maps = [branch.child_of(n_labels) for branch in network.branches]
-            shares = []
-        for number, child_of in enumerate(maps):
-            child = np.array(child_of)
-            reached = child[targets][child[targets] >= 0]
-            self.register_buffer(f"child{number}", torch.from_numpy(child), persistent=False)
-            weights = decision_weights(plan, reached, int(child.max()) + 1, shares)
-            self.register_buffer(f"weights{number}", weights, persistent=False)
-
-    def forward(self, network: nn.Module, images: Tensor, targets: Tensor, mix: Mix | None = None) -> Tensor:
-        """The loss of a network on images (B, 1, H, W) with targets (B,): a sum over decisions and members.
-
-        Args:
-            network: Flat or a cascade.
-            images: Of shape (B, 1, H, W).
-            targets: Index of each image's label, shape (B,).
-            mix: What `images` were mixed with, where they were.
-        """
-        stages = network.stages if isinstance(network, Cascade) else [network]
-        shares = (
-            [(targets, 1.0)]
-            if mix is None
-            else [(targets, mix.share), (targets[mix.partner.to(targets.device)], 1 - mix.share)]
-        )
-        losses = []
-        for number, stage in enumerate(stages):
-            child = self.get_buffer(f"child{number}")
-            wanted = [(child[labels], share) for labels, share in shares]
-            inputs = images
-            if number:  # the root is reached by all, the others by what lies below them with both its images
-                reached = torch.stack([children >= 0 for children, _ in wanted]).all(dim=0)
-                if int(reached.sum()) < 2:  # batch normalisation needs two
-                    continue
-                inputs, wanted = images[reached], [(children[reached], share) for children, share in wanted]
-            weights = self.get_buffer(f"weights{number}")
-            for network_of_stage in stage.members if isinstance(stage, Ensemble) else [stage]:
-                answer = network_of_stage(inputs).float()
-                losses += [share * self._one(answer, children, weights) for children, share in wanted]
-        return torch.stack(losses).sum()
-
-    def _one(self, log_probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        if self.smoothing:  # log-softmax of log-probabilities changes nothing
-            return F.cross_entropy(log_probabilities, targets, weights, label_smoothing=self.smoothing)
-        return F.nll_loss(log_probabilities, targets, weights)
+Targets = NDArray[np.int64] | NDArray[np.float32]
+Part = tuple[Images, Targets]
 
 
-def decision_weights(
-    plan: TrainingPlan, targets: NDArray[np.int64], n_children: int, shares: Sequence[float] = ()
-) -> Tensor:
-    """Weight of each child in the loss, shape (n_children,).
+def select_part(images: Images, split: str, labels: Sequence[str], uncertain: Uncertain = "ignore") -> Part:
+    """The images of one split, and what the network is to say of them.
 
     Args:
-        plan: Says what decides.
-        targets: Index of the child of each of N images.
-        n_children: K.
-        shares: What each child is to weigh under ``tree``; all the same where empty, as among a folder's children.
+        images: With their splits.
+        split: Which.
+        labels: K labels, or the findings of the images.
+        uncertain: Use of uncertain findings.
 
     Returns:
-        1 everywhere, or ``N share_k / n_k``: the weights of all N images sum to N.
+        The images, and the index of each one's label, shape (N,), or the targets of its findings, shape (N, F).
     """
-    if plan.class_weights == "none":
-        return torch.ones(n_children)
-    counts = np.bincount(targets, minlength=n_children)  # none is 0: labels are those of train
-    wanted = np.full(n_children, 1 / n_children)
-    if plan.class_weights == "hierarchical" and len(shares):
-        wanted = np.asarray(shares)
-    return torch.tensor(len(targets) * wanted / counts, dtype=torch.float32)
-
-
-Part = tuple[Images, NDArray[np.int64]]
-
-
-def select_part(images: Images, split: str, labels: Sequence[str]) -> Part:
-    """The images of one split and the index of each one's label, shape (N,)."""
     part = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
+    if images.table.findings:
+        return part, targets_of(finding_values(part.table), uncertain)
     index = {label: number for number, label in enumerate(labels)}
     return part, np.array([index[row.label] for row in part.table.rows], dtype=np.int64)
 
@@ -163,7 +96,8 @@ class RadiographDataModule(pl.LightningDataModule):
 
     Attributes:
         labels: K names in the order of the network's outputs.
-        targets: Index of each training image's label, shape (N,).
+        findings: Whether they are findings, of which an image may have several.
+        targets: Index of each training image's label, shape (N,), or the targets of its findings, shape (N, F).
         steps_per_epoch: Optimiser steps of an epoch.
         total_steps: Optimiser steps of the whole training.
 
@@ -177,7 +111,10 @@ class RadiographDataModule(pl.LightningDataModule):
     def __init__(self, images: Images, labels: Sequence[str], plan: TrainingPlan, *, first_step: int = 0) -> None:
         super().__init__()
         self.labels, self.plan, self.first_step = tuple(labels), plan, first_step
-        self.train_part, self.val_part = (select_part(images, split, labels) for split in ("train", "val"))
+        self.findings = bool(images.table.findings)
+        known: Uncertain = "ignore" if plan.uncertain == "soft" else plan.uncertain  # what is measured is 1 or 0
+        self.train_part = select_part(images, "train", labels, plan.uncertain)
+        self.val_part = select_part(images, "val", labels, known)
         self.targets = self.train_part[1]
         self.steps_per_epoch = len(Batches(*self.train_part, plan.batch_size, shuffle=(plan.seed, 0)))
         self.total_steps = self.steps_per_epoch * plan.epochs
@@ -202,7 +139,8 @@ class RadiographDataModule(pl.LightningDataModule):
         progress = progress or Progress()
         images, *_ = prepare(read_table(data, read, progress), recipe, progress, check=False)
         rows = images.table.rows
-        labels = images.table.take(i for i, row in enumerate(rows) if row.split == "train").labels
+        train = images.table.take(i for i, row in enumerate(rows) if row.split == "train")
+        labels = train.findings or train.labels
         return cls(images, labels, recipe.training)
 
     def setup(self, stage: str) -> None:
@@ -226,10 +164,11 @@ class ClassifierModule(pl.LightningModule):
     """A recipe's network with its loss, augmentation, optimiser and measures.
 
     All that is random is a function of the recipe's seed and of the step. Every validation logs ``train_loss`` (mean
-    since the one before), ``val_loss``, ``val_accuracy``, ``val_misses``, ``lr``, ``epoch`` and ``step``.
+    since the one before), ``val_loss``, ``val_accuracy``, ``val_misses``, ``lr``, ``epoch`` and ``step``; of findings
+    also ``val_auroc``, and the accuracy is that of all findings that are known.
 
     Attributes:
-        network: Maps images (B, 1, H, W) to log-probabilities (B, K).
+        network: Maps images (B, 1, H, W) to log-probabilities (B, K); of findings (B, F, 2), absent and present.
         measures: What the last validation logged, by name.
 
     Args:
@@ -242,8 +181,13 @@ class ClassifierModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters(recipe.model_dump(mode="json"))
         torch.manual_seed(recipe.training.seed)
-        self.network = build_for(recipe, data.labels)
-        self.loss_function = LossFunction(self.network, recipe.training, data.targets, data.labels)
+        self.network = build_for(recipe, data.labels, findings=data.findings)
+        self.loss_function: LossFunction | FindingsLoss = (
+            FindingsLoss(self.network, recipe.training, data.targets.astype(np.float32))
+            if data.findings
+            else LossFunction(self.network, recipe.training, data.targets.astype(np.int64), data.labels)
+        )
+        self.validated = Validated() if data.findings else None
         self.recipe, self.positive = recipe, data.labels.index(positive) if positive else -1
         self.first_step, self.total_steps, self.steps_per_epoch = (
             data.first_step,
@@ -279,11 +223,16 @@ class ClassifierModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
         self.val_sums = torch.zeros(4, device=self.device)
+        if self.validated:
+            self.validated = Validated()
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Add one batch to the sums of loss, right answers, false negatives and images."""
         images, targets = batch
         log_probabilities = self.network(self._inputs(images.float() / 255)).float()
+        if self.validated:
+            self.validated.add(log_probabilities, targets)
+            return
         loss = F.nll_loss(log_probabilities, targets, reduction="sum")
         predicted = log_probabilities.argmax(dim=1)
         missed = ((targets == self.positive) & (predicted != self.positive)).sum()
@@ -294,8 +243,12 @@ class ClassifierModule(pl.LightningModule):
         """Log what was measured, for loggers and callbacks; nothing where the trainer only tries a few batches."""
         if self.trainer.sanity_checking:
             return
-        loss, correct, missed, count = self.val_sums.tolist()
-        self.measures = {"val_loss": loss / count, "val_accuracy": correct / count, "val_false_negatives": int(missed)}
+        if self.validated:
+            self.measures = self.validated.measures(self.positive)
+        else:
+            loss, correct, missed, count = self.val_sums.tolist()
+            means = {"val_loss": loss / count, "val_accuracy": correct / count}
+            self.measures = means | {"val_false_negatives": int(missed)}
         if self.trainer.state.fn == "fit":
             self.measures |= {
                 "train_loss": (self.train_sums[0] / self.train_sums[1]).item(),

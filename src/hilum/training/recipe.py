@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.splits import SplitPlan
@@ -18,135 +18,14 @@ from hilum.earlier import RECIPES, recipe_of_today, setting_of_today
 from hilum.errors import RecipeError
 from hilum.files import read_text
 from hilum.text import is_text
-
-Monitor = Literal["loss", "accuracy", "false_negatives"]
-
-
-def rank(row: Mapping[str, float], monitor: Monitor) -> tuple[float, ...]:
-    """What to compare; the smaller the better.
-
-    ``false_negatives`` is the rule of the original report: the number of positive images not called positive. A model
-    that calls everything positive has none, so the other figures should be read, too.
-
-    Args:
-        row: A line of ``history.csv``.
-        monitor: ``loss``; ``accuracy`` or ``false_negatives``, both with ties broken by loss.
-    """
-    if monitor == "accuracy":
-        return (-row["val_accuracy"], row["val_loss"])
-    if monitor == "false_negatives":
-        return (row["val_false_negatives"], row["val_loss"])
-    return (row["val_loss"],)
+from hilum.training.plan import Augmentation, NetworkChoice, Part, TrainingPlan
 
 
 def _is_table(annotation: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class NetworkChoice(_Part):
-    """Which network (see `hilum.models.registry`), how many of it, and its own options.
-
-    Attributes:
-        architecture: Name of the network: ``compact``, ``vgg16-bn``, or ``monai/...`` (a wrong name lists all).
-        ensemble_size: Number of networks that are trained side by side; their probabilities are averaged.
-        options: Arguments of the network's own, such as ``network.options.width = 48``.
-    """
-
-    architecture: str = "compact"
-    ensemble_size: int = Field(default=1, ge=1, le=64)
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("options")
-    @classmethod
-    def _not_the_recipes_own(cls, options: dict[str, Any]) -> dict[str, Any]:
-        taken = sorted(options.keys() & {"architecture", "name", "labels", "n_labels", "size", "hierarchy", "members"})
-        if taken:
-            msg = f"'{taken[0]}' is not an option: it follows from the data or from another key of the recipe"
-            raise ValueError(msg)
-        return options
-
-
-class Augmentation(_Part):
-    """How far training images may be changed; 0 everywhere means not at all.
-
-    Attributes:
-        translate: Largest shift, as a share of the side.
-        scale: Largest enlargement or reduction, as a share.
-        aspect: Largest change of the ratio of width to height, as a share.
-        rotate: Largest rotation in degrees.
-        hflip: Probability of a mirror image.
-        gamma: Largest change of gamma, as a factor's logarithm: 0.3 means 0.74 to 1.35.
-    """
-
-    translate: float = Field(default=0.0, ge=0, le=0.5)
-    scale: float = Field(default=0.0, ge=0, le=0.9)
-    aspect: float = Field(default=0.0, ge=0, le=0.9)
-    rotate: float = Field(default=0.0, ge=0, le=180)
-    hflip: float = Field(default=0.0, ge=0, le=1)
-    gamma: float = Field(default=0.0, ge=0, le=2)
-
-    @property
-    def moves(self) -> bool:
-        """Whether anything geometrical is asked for."""
-        return any((self.translate, self.scale, self.aspect, self.rotate, self.hflip))
-
-
-class TrainingPlan(_Part):
-    """How the weights are found.
-
-    Attributes:
-        epochs: Passes over the training images.
-        max_steps: Number of optimiser steps after which training stops; 0 means that `epochs` decide.
-        progressive_size: Side in pixels of the images in the first steps; 0 means `preprocessing.size` throughout. For
-            networks that take any size (progressive resizing; Tan and Le 2021, "EfficientNetV2", *ICML*).
-        progressive_fraction: Share of the steps at which `progressive_size` ends.
-        batch_size: Number of training images in a step.
-        eval_batch_size: Number of images at a time in validation and evaluation.
-        optimiser: ``adam`` (Kingma and Ba 2015), ``adamw`` (Loshchilov and Hutter 2019), or ``sgd`` with
-            Nesterov momentum 0.9.
-        lr: The (largest) learning rate.
-        weight_decay: Decoupled for ``adamw``, an L2 penalty otherwise.
-        schedule: ``constant``; ``cosine``, to zero; or ``one-cycle``, up over `warmup` and to zero (Smith 2018).
-        warmup: Share of the steps in which ``one-cycle`` rises.
-        class_weights: Weight of a label in the loss. ``none``: in proportion to its images. ``balanced``: the same for
-            all labels. ``hierarchical``: the same for all children of a folder, so that `normal` alone weighs as much
-            as all that is `infected`.
-        label_smoothing: Share of the target that is spread over all labels (Szegedy et al. 2016).
-        mixup: Alpha of the Beta distribution by which pairs of images are mixed (see `draw_mix`); 0 mixes nothing.
-        validate_every: Steps between validations; 0 means once an epoch.
-        monitor: Validation measure that selects the checkpoint: ``loss``, ``accuracy``, or ``false_negatives``
-            (positive images not called positive). Ties of the latter two are broken by loss.
-        save_after: Share of the steps after which a checkpoint may be kept; earlier ones are noisy.
-        precision: Number format; ``auto`` is bfloat16 where the processor computes in it, float32 elsewhere.
-        seed: Random seed of initial weights, order and augmentation.
-    """
-
-    epochs: int = Field(default=20, ge=1)
-    max_steps: int = Field(default=0, ge=0)
-    progressive_size: int = Field(default=0, ge=0, le=2048)
-    progressive_fraction: float = Field(default=0.5, ge=0, le=1)
-    batch_size: int = Field(default=64, ge=2)
-    eval_batch_size: int = Field(default=32, ge=1)
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = Field(default=0.01, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
-    warmup: float = Field(default=0.25, ge=0, le=1)
-    class_weights: Literal["none", "balanced", "hierarchical"] = "none"
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    mixup: float = Field(default=0.0, ge=0, le=10)
-    validate_every: int = Field(default=0, ge=0)
-    monitor: Monitor = "loss"
-    save_after: float = Field(default=0.0, ge=0, le=1)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = Field(default=0, ge=0, lt=2**31)
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """Every choice of a training.
 
     Attributes:

@@ -25,6 +25,7 @@ from hilum.training.environment import Environment
 from hilum.training.recipe import Recipe, load_recipe
 
 HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_false_negatives")
+OF_FINDINGS = ("val_auroc",)  # further columns where an image may have several findings
 RECIPE, ENVIRONMENT, SPLIT, HISTORY_FILE = "recipe.toml", "environment.json", "split.csv", "history.csv"
 UNREADABLE = "unreadable"
 # Runs of hilum 0.1.0 do not say in which order their labels are, and which one is positive: these names decided.
@@ -105,6 +106,16 @@ class Run:
         return tuple(kept) if kept else _earlier_order(self)
 
     @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings in the order of the network's outputs; empty where labels are exclusive."""
+        return self.labels if self._kept.task == "findings" else ()
+
+    @property
+    def structure(self) -> str:
+        """What the network tells apart: ``findings``, or labels in a ``flat`` or ``cascade`` hierarchy."""
+        return "findings" if self.findings else self.recipe.hierarchy
+
+    @property
     def positive_label(self) -> str | None:
         """The positive label, which must not be missed."""
         if self._kept.labels:
@@ -149,7 +160,7 @@ class Run:
             root: Folder in which it lies now, if it has moved.
         """
         rows = (replace(row, sha256="") for row in self.rows)
-        return Dataset(root or Path(self.environment.data.root), pack(rows))
+        return Dataset(root or Path(self.environment.data.root), pack(rows), findings=self.findings)
 
     def history(self) -> list[dict[str, float]]:
         """One row a validation.
@@ -207,7 +218,7 @@ class Run:
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Write ``history.csv``."""
         with saving(self.path / HISTORY_FILE, text=True) as file:
-            writer = csv.DictWriter(file, HISTORY)
+            writer = csv.DictWriter(file, [*HISTORY, *(name for name in OF_FINDINGS if rows and name in rows[0])])
             writer.writeheader()
             writer.writerows(rows)
 

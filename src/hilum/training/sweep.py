@@ -31,8 +31,9 @@ from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
 from hilum.stats.records import Record
 from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
+from hilum.training.plan import Monitor, rank
 from hilum.training.prepare import look, say
-from hilum.training.recipe import Monitor, Recipe, load_recipe, parse_value, rank, resolve_key, short_key
+from hilum.training.recipe import Recipe, load_recipe, parse_value, resolve_key, short_key
 from hilum.training.run import read_json
 from hilum.training.train import check_training, roles_of
 

@@ -7,16 +7,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from hilum.auditing.findings import KnownIssues, UnreadableFile, dataset_key
 from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
+from hilum.data.multilabel import finding_values
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.progress import Progress
+from hilum.text import printable
 from hilum.training.environment import Environment, TrainingData, describe_machine
 from hilum.training.lock import contents, occupied
 from hilum.training.loggers import check_loggers
@@ -111,7 +115,8 @@ def _train(
     decided = resume and run.environment.data.digest
     try:
         table = data if isinstance(data, Dataset) else read_table(data, read, progress)
-        check_one_finding(table)
+        if not table.findings:
+            check_one_finding(table)
         findings: KnownIssues | None = None
         if decided:
             images, notes = _as_begun(run, table, progress)
@@ -124,9 +129,9 @@ def _train(
             labels, positive_label, healthy = run.labels, run.positive_label, run.healthy
         else:
             positive_label = resolve_positive_label(recipe, labels)
-            healthy = resolve_healthy(recipe, labels, positive_label)
+            healthy = () if table.findings else resolve_healthy(recipe, labels, positive_label)
             if check:
-                progress.line(roles_of(recipe, labels))
+                progress.line(roles_of(recipe, labels, findings=bool(table.findings)))
             run.write_table(table)
     except Exception:
         if not resume:  # a mistake to correct, and the same command again
@@ -157,7 +162,9 @@ def _train(
         ),
     )
     begun = begun.model_copy(
-        update=({"resumed": _now()} if resume else {}) | ({"loggers": list(loggers)} if loggers else {})
+        update=({"resumed": _now()} if resume else {})
+        | ({"loggers": list(loggers)} if loggers else {})
+        | ({"task": "findings"} if table.findings else {})
     )
     run.write_environment(begun.model_copy(update={"files": run.hashes(RECIPE, SPLIT)}))
     outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
@@ -177,7 +184,9 @@ def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, lis
     rows = run.rows
     same = (
         begun.digest == images.digest
+        and table.findings == run.findings
         and [(row.path, row.label) for row in rows] == [(row.path, row.label) for row in table.rows]
+        and np.array_equal(finding_values(run.table()), finding_values(table), equal_nan=True)
         and {i for i, row in enumerate(rows) if row.split != UNREADABLE} == set(images.positions.tolist())
     )
     if not same:
@@ -252,11 +261,15 @@ def check_training(table: Dataset, recipe: Recipe) -> tuple[str, ...]:
         The labels that will be learnt.
 
     Raises:
-        SplitError: ``train`` has fewer than two labels, or there is nothing to choose by.
+        SplitError: ``train`` has fewer than two labels, a finding cannot be learnt, or there is nothing to choose by.
         RecipeError: The positive or the healthy label does not exist, or the network cannot be built for these labels.
     """
     from hilum.training.loop import check_before
 
+    if table.findings:
+        check_findings(table, recipe)
+        check_before(recipe, table, table.findings)
+        return table.findings
     labels = table.take(i for i, row in enumerate(table.rows) if row.split == "train").labels
     if len(labels) < 2:
         msg = f"{table.root}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
@@ -266,12 +279,67 @@ def check_training(table: Dataset, recipe: Recipe) -> tuple[str, ...]:
     if positive_label is None and recipe.training.monitor == "false_negatives":
         msg = f'{table.root}: monitor = "false_negatives" needs a positive label. Name one (--set positive=LABEL).'
         raise RecipeError(msg, code="no-positive-label")
+    if recipe.training.monitor == "auroc":
+        msg = f'{table.root}: monitor = "auroc" is for several findings an image. Take loss (--set monitor=loss).'
+        raise RecipeError(msg, code="no-findings")
     check_before(recipe, table, labels)
     return labels
 
 
-def roles_of(recipe: Recipe, labels: Sequence[str]) -> str:
+def check_findings(table: Dataset, recipe: Recipe) -> None:
+    """Find what of a recipe does not work with several findings an image, and findings that cannot be learnt.
+
+    Args:
+        table: Readable rows with findings and splits.
+        recipe: Every choice.
+
+    Raises:
+        SplitError: A finding is nowhere present, or nowhere absent, in train; or in val, where it is to choose.
+        RecipeError: Labels are nested, or the positive finding does not exist.
+    """
+    from hilum.training.findings_loss import targets_of
+
+    if recipe.hierarchy == "cascade":
+        msg = (
+            f"{table.root}: an image may have several findings ({_listed(table.findings)}), and a cascade decides "
+            "between exclusive labels. Take one classifier for all (--set hierarchy=flat)."
+        )
+        raise RecipeError(msg, code="cascade-of-findings")
+    plan = recipe.training
+    positive = resolve_positive_label(recipe, table.findings)
+    if positive is None and plan.monitor == "false_negatives":
+        msg = f'{table.root}: monitor = "false_negatives" needs a positive finding. Name one (--set positive_label=FINDING).'
+        raise RecipeError(msg, code="no-positive-label")
+    values = targets_of(finding_values(table), plan.uncertain)
+    splits = np.array([row.split for row in table.rows])
+    known = {split: values[splits == split] for split in ("train", "val")}
+    for number, name in enumerate(table.findings):
+        here = known["train"][:, number]
+        missing = [what for what, there in (("present", here > 0), ("absent", here < 1)) if not there.any()]
+        if missing:
+            msg = (
+                f"{table.root}: no image of train has the finding '{printable(name)}' {' and none '.join(missing)}. Add "
+                "such images, or leave the finding out: --finding-columns with the others."
+            )
+            raise SplitError(msg, code="one-sided-finding", path=table.root)
+    both = (known["val"] == 1).any(axis=0) & (known["val"] == 0).any(axis=0)
+    if plan.monitor == "auroc" and not both.any():
+        msg = (
+            f'{table.root}: monitor = "auroc" needs a finding that is present on some images of val and absent on '
+            "others. Take loss (--set monitor=loss), or add images to val."
+        )
+        raise SplitError(msg, code="one-sided-finding", path=table.root)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names))
+
+
+def roles_of(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> str:
     """Which of the labels is positive and which is healthy, or how to say it, in one line."""
     positive_label = resolve_positive_label(recipe, labels)
+    if findings:
+        positive = f"; positive: {printable(positive_label)} (must not be missed)" if positive_label else ""
+        return f"{len(labels)} findings, of which an image may have several: {_listed(labels)}{positive}"
     healthy = resolve_healthy(recipe, labels, positive_label)
     return roles_sentence(labels, positive_label, healthy, chosen=recipe.positive_label == "none")
