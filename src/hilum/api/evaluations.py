@@ -205,6 +205,7 @@ def evaluate(
             metrics = write_external(given, metrics, folder)
         return Evaluation(metrics, given.predictions, folder)
     with explaining("the evaluation of a run"):
+        from hilum.evaluation.evaluate import FindingsEvaluated
         from hilum.evaluation.evaluate import evaluate as run_evaluation
 
     found = run_evaluation(
@@ -216,6 +217,8 @@ def evaluate(
         prevalences=prevalences,
         progress=teller,
     )
+    if isinstance(found, FindingsEvaluated):
+        return FindingsEvaluation(found.metrics, found.predictions, found.folder)
     return Evaluation(found.metrics, found.predictions, found.folder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +15,10 @@ from hilum.extras import explaining
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hilum.evaluation.evaluate import Evaluation
+    from hilum.evaluation.evaluate import Evaluation, FindingsEvaluated
     from hilum.evaluation.findings_schema import FindingsMetrics
     from hilum.evaluation.schema import Metrics
+    from hilum.training.run import Run
 
 MapOption = Annotated[
     list[str] | None,
@@ -83,7 +84,7 @@ def evaluate(
         from hilum.training.run import open_run
 
     return_memory()
-    result: Evaluation = run_evaluation(
+    result: Evaluation | FindingsEvaluated = run_evaluation(
         open_run(run),
         data,
         split=split,
@@ -185,7 +186,9 @@ def certify(
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(metavar="LABEL|FOLDER/*", help="Group not to be missed, if not the positive label."),
+        typer.Option(
+            metavar="LABEL|FOLDER/*", help="Group not to be missed, if not the positive label; findings with commas."
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split to certify on; calibration by default, or all where there are no splits.")
@@ -209,6 +212,23 @@ def certify(
     from hilum.training.run import open_run
 
     opened = open_run(run)
+    if opened.findings:
+        _certify_findings(
+            opened,
+            data,
+            false_negative_rate=round(1 - sensitivity, 12),
+            confidence=confidence,
+            upper=UpperSide.asked(specificity, ppv, prevalence, ["*"]),
+            findings=[name.strip() for name in group.split(",")] if group else [],
+            split=split or "calibration",
+            mapping=parse_map(mapped or []),
+            read=read,
+            out=out,
+            attempts=attempts,
+            ledger=ledger,
+            as_json=as_json,
+        )
+        return
     done = run_certification(
         opened,
         data,
@@ -231,6 +251,22 @@ def certify(
     say(f"written: {done.file}")
     if data is None:
         say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+
+
+def _certify_findings(run: Run, data: Path | None, *, as_json: bool, **asked: Any) -> None:
+    """Certify several findings together, and show them."""
+    from hilum.evaluation.certify_findings import certify_findings
+    from hilum.progress import progress_for_terminal
+    from hilum.report.findings_console import certificates_table
+
+    done = certify_findings(run, data, **asked, progress=progress_for_terminal())
+    if as_json:
+        print_json(done.certificate.as_json())
+        return
+    show(certificates_table(done.certificate))
+    say(f"written: {done.file}")
+    if data is None:
+        say(f"next: hilum evaluate {run.path}   (how it holds on the test patients)")
 
 
 def ledger(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import owner
+from hilum.data.dataset import Dataset, owner
 from hilum.data.frames import to_pandas
-from hilum.data.multilabel import CELLS, UNKNOWN, VALUES, binary_labels
+from hilum.data.multilabel import CELLS, UNKNOWN, VALUES, binary_labels, finding_values
 from hilum.evaluation.predictions import Predictions, read_stated
 from hilum.outputs import cell, from_cell
 
@@ -41,6 +41,17 @@ class FindingsPredictions:
     patients: tuple[str, ...]
     truth: NDArray[np.float32]
     probabilities: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, table: Dataset, probabilities: NDArray[np.float64]) -> FindingsPredictions:
+        """What was predicted of a table's images.
+
+        Args:
+            table: Of N images with F findings.
+            probabilities: That each finding is present, of shape (N, F).
+        """
+        paths, patients = (tuple(getattr(row, name) for row in table.rows) for name in ("path", "patient_id"))
+        return cls(table.findings, paths, patients, finding_values(table), probabilities)
 
     @property
     def clusters(self) -> list[str]:
@@ -71,6 +82,18 @@ class FindingsPredictions:
             self.truth[rows, k].astype(np.int64),
             np.stack([1 - positive, positive], axis=1),
         )
+
+    def about_all(self, finding: str) -> Predictions:
+        """The same over all images, for decisions; where the finding is unknown, the truth is said to be its absence.
+
+        Args:
+            finding: Its name.
+        """
+        k = self.findings.index(finding)
+        positive = self.probabilities[:, k]
+        truth = (self.truth[:, k] == 1).astype(np.int64)
+        pairs = np.stack([1 - positive, positive], axis=1)
+        return Predictions(binary_labels(finding), self.paths, self.patients, truth, pairs)
 
     def of_findings(self, findings: Sequence[str]) -> FindingsPredictions:
         """Only some of the findings, in this order."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
+from hilum.auditing.findings import KnownIssues
 from hilum.documents import Document
 from hilum.evaluation.schema import Confidence, DataFacts, FileFacts, Metrics, Unreadable
+from hilum.evaluation.triage_schema import CHECKSUM, Certificate
 from hilum.stats.records import CalibrationError, Interval, Record
 
 
@@ -89,6 +93,34 @@ class FindingMeans(Record):
     auprc: MeanInterval
 
 
+class FindingsCertificate(Record):
+    """Guaranteed sensitivities of several findings that hold together: ``certificate.json`` of a run of findings.
+
+    Attributes:
+        format: Version of the file; 3 has several findings.
+        false_negative_rate: The bound of each finding, in (0, 1).
+        confidence: Family-wise confidence: with it all guarantees hold together.
+        each_confidence: Confidence of each finding by itself, by which its threshold was found.
+        correction: How the family-wise confidence is shared.
+        findings: A certificate by finding.
+        not_certified: Findings without one, and why.
+        checksum: SHA-256 of all the rest.
+    """
+
+    format: int
+    task: Literal["findings"]
+    hilum: str
+    made: str
+    false_negative_rate: float
+    confidence: float
+    each_confidence: float
+    correction: Literal["bonferroni"]
+    findings: dict[str, Certificate]
+    not_certified: dict[str, str] = {}
+    notes: list[str] = []
+    checksum: str = Field(default="", validation_alias=CHECKSUM, serialization_alias=CHECKSUM)
+
+
 class FindingsMetrics(Record, Document):
     """Several findings an image: ``metrics.json``.
 
@@ -96,6 +128,7 @@ class FindingsMetrics(Record, Document):
         findings: Measures by finding.
         macro: Means over findings, each counting once.
         micro: Measures of all pairs of image and finding.
+        certificate: The certificates in force of the run's findings.
         not_measured: Findings of which nothing can be said, and why.
         only_true: Findings of the table without probabilities.
         only_predicted: Findings with probabilities of which the table has no truth.
@@ -112,11 +145,13 @@ class FindingsMetrics(Record, Document):
     findings: dict[str, FindingMeasures]
     macro: FindingMeans
     micro: FindingMeans
+    certificate: FindingsCertificate | None = None
     not_measured: dict[str, str] = {}
     only_true: list[str] = []
     only_predicted: list[str] = []
     data: DataFacts = DataFacts(root=None, digest=None)
     notes: list[str] = []
+    audit: KnownIssues | None = None
     unreadable: list[Unreadable] = []
     weights_sha256: str | None = None
     files: dict[str, FileFacts] | None = None

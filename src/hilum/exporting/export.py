@@ -15,7 +15,7 @@ from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.certificate_check import certificate_in_force, with_checksum
+from hilum.evaluation.certificate_file import certificate_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.schema import Metrics

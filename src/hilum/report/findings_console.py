@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.evaluation.findings_schema import FindingMeans, FindingMeasures, FindingsMetrics
+from hilum.evaluation.findings_schema import FindingMeans, FindingMeasures, FindingsCertificate, FindingsMetrics
 from hilum.report.evaluation_console import alarms_of, optimistic
 from hilum.stats.records import Interval
 from hilum.text import escape, fraction, interval_text, measured, plural
@@ -152,3 +152,30 @@ def findings_table(metrics: FindingsMetrics) -> RenderableType:
         *(f"[dim]note: {escape(note)}[/]" for note in notes),
         "",
     )
+
+
+def certificates_table(certificate: FindingsCertificate) -> RenderableType:
+    """The certificates of several findings on the console: one row each, then what they say together.
+
+    Args:
+        certificate: What ``certificate.json`` holds.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("finding", overflow="fold", min_width=WIDE)
+    for name in ("patients with it", "threshold", "below it", "flagged of the others"):
+        table.add_column(name, justify="right")
+    for name, one in certificate.findings.items():
+        others = " ".join(interval_text(found, digits=0) for found in one.flagged.values())
+        table.add_row(escape(name), f"{one.n_patients:,}", f"{one.threshold:.4g}", f"{one.false_negatives:,}", others)
+    missing = [f"not certified: {name}: {why}" for name, why in certificate.not_certified.items()]
+    return Group("", table, escape(family_sentence(certificate)), *map(escape, missing), "")
+
+
+def family_sentence(certificate: FindingsCertificate) -> str:
+    """What the certificates of several findings guarantee together."""
+    sure, each = (f"{100 * share:.4g} %" for share in (certificate.confidence, certificate.each_confidence))
+    count = len(certificate.findings)
+    told = f"a sensitivity of at least {100 * (1 - certificate.false_negative_rate):.4g} %"
+    if count == 1:
+        return f"{told} with {sure} confidence"
+    return f"{told} for each of {count} findings, all together with {sure} confidence (each with {each}: Bonferroni)"
