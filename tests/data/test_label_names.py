@@ -142,10 +142,10 @@ def test_lists_of_findings_are_told_from_names_with_a_comma(kind):
 
 
 def test_several_findings_are_read_with_a_note_and_not_trained_on(tmp_path, refuses, snapshot):
-    rows = "".join(f"{k}.png,{label}\n" for k, label in enumerate(["A", "A|B", "A|B", "normal"]))
+    rows = "".join(f"{k}.png,{label}\n" for k, label in enumerate(["A", "A+B", "A+B", "normal"]))
     (tmp_path / "t.csv").write_text(f"path,label\n{rows}")
     found = read_table(tmp_path / "t.csv")
-    assert found.labels == ("normal", "A", "A|B")
+    assert found.labels == ("normal", "A", "A+B")
     snapshot("\n".join(found.notes))
     assert {"2", "4"} <= numbers("\n".join(found.notes))
     with refuses(TableError, "several-findings"):

@@ -13,10 +13,10 @@ from hilum.decision.ood import Reference
 from hilum.errors import ModelFileError
 from hilum.exporting.graph import with_metadata
 from hilum.serving.explain import explain
+from hilum.serving.legend import legend
 from hilum.serving.metadata import PackedReference, pack
 from hilum.serving.model_file import open_model_file
 from hilum.serving.onnx_file import METADATA
-from hilum.serving.prediction import legend
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import decide_study
 

@@ -13,8 +13,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from hilum.serving.console import MOST, Summary, answer_lines, fold
+from hilum.serving.legend import legend
 from hilum.serving.model_file import open_model_file, shipped_model
-from hilum.serving.prediction import Prediction, decide, legend, score_of
+from hilum.serving.prediction import Prediction, decide, score_of
 from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")

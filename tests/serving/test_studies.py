@@ -16,8 +16,9 @@ from PIL import Image
 from hilum.errors import UsageError
 from hilum.evaluation.predictions import Predictions
 from hilum.serving.inputs import group_files
+from hilum.serving.legend import legend
 from hilum.serving.model_file import open_model_file, shipped_model
-from hilum.serving.prediction import Prediction, decide, legend
+from hilum.serving.prediction import Prediction, decide
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import decide_study, predict_studies
 from wording import numbers

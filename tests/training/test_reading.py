@@ -91,7 +91,7 @@ def test_the_labels_of_a_run_are_those_it_learnt(write_dataset, tmp_path, tiny):
 
 
 def test_labels_that_list_several_findings_are_refused_before_anything_is_decoded(odd, tmp_path, tiny, refuses):
-    odd.write_text(odd.read_text(encoding="utf-16").replace("\tcovid\t1", "\tcovid|effusion\t1"), encoding="utf-16")
+    odd.write_text(odd.read_text(encoding="utf-16").replace("\tcovid\t1", "\tcovid+effusion\t1"), encoding="utf-16")
     shutil.rmtree(tmp_path / "images")
     recipe = load_recipe("compact", tiny)
     for attempt in (

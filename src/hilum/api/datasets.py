@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ def open_dataset(
     patient_column: str = "",
     split_column: str = "",
     patients: Literal["auto", "none"] = "auto",
+    findings: Sequence[str] = (),
     progress: bool = True,
 ) -> Dataset:
     """Read a dataset of radiographs.
@@ -38,6 +40,8 @@ def open_dataset(
         split_column: Column of splits, if it is not recognised; ``none`` if there is none.
         patients: ``auto`` to recognise patients by DICOM headers and file names where no column names them; ``none`` to
             leave them unknown.
+        findings: Columns of findings, of which an image may have several, if they are not recognised: 1, 0, -1
+            (uncertain) or empty (unknown).
         progress: Whether long work shows its progress on standard error.
 
     Returns:
@@ -47,7 +51,9 @@ def open_dataset(
         TableError: It is not a labelled dataset of two or more labels.
         ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
-    options = ReadOptions(path_column, label_column, patient_column, split_column, patients)
+    options = ReadOptions(
+        path_column, label_column, patient_column, split_column, patients, finding_columns=tuple(findings)
+    )
     return table_of(data, told(progress), options)
 
 

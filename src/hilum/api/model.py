@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL.Image import Image
 
 from hilum.errors import ImageError, UsageError
+from hilum.serving.finding_decisions import LIKELY
 from hilum.serving.inputs import Source, find_files
 from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
@@ -63,7 +64,7 @@ class Model:
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """The labels, shape (K,), in the order of the columns of `predict_proba`."""
+        """The labels or findings, shape (K,), in the order of the columns of `predict_proba`."""
         return np.array(self._predictor.model_file.labels)
 
     @property
@@ -89,7 +90,7 @@ class Model:
                 between 0 and 1; or any number of paths, bytes and arrays.
 
         Returns:
-            Of shape (N, K), in [0, 1]; each row sums to 1.
+            Of shape (N, K), in [0, 1]; each row sums to 1, but for findings, of which an image may have several.
 
         Raises:
             ImageError: An image cannot be read.
@@ -98,8 +99,10 @@ class Model:
         rows = [[found.probabilities[label] for label in self.classes_] for found in self._answers(X)]
         return np.array(rows, np.float32).reshape(len(rows), len(self.classes_))
 
-    def predict(self, X: Images) -> NDArray[np.str_]:  # noqa: N803
-        """The most probable label of each image, shape (N,).
+    def predict(self, X: Images) -> NDArray[np.str_] | NDArray[np.int64]:  # noqa: N803
+        """The most probable label of each image, shape (N,); of findings 1 where one is more probable than not.
+
+        For findings the shape is (N, K), as scikit-learn has it for multilabel problems.
 
         Args:
             X: As `predict_proba` takes it.
@@ -108,6 +111,8 @@ class Model:
             ImageError: An image cannot be read.
             UsageError: `X` is nothing that can be read.
         """
+        if self._predictor.model_file.findings:
+            return (self.predict_proba(X) >= LIKELY).astype(np.int64)
         return np.array([found.label for found in self._answers(X)], dtype=self.classes_.dtype)
 
     def triage(self, X: Images) -> list[Prediction]:  # noqa: N803
@@ -124,23 +129,25 @@ class Model:
         """
         return list(self._predictor.predict_many(sources_of(X)))
 
-    def explain(self, X: Images, *, method: str | None = None) -> list[Explained]:  # noqa: N803
+    def explain(self, X: Images, *, method: str | None = None, finding: str = "") -> list[Explained]:  # noqa: N803
         """Where the reasons of each answer lie.
 
         Args:
             X: As `predict_proba` takes it.
             method: ``activation`` or ``occlusion``; by default activation maps where the network has them.
+            finding: For which finding or label; by default the most probable label, or of findings the one with the
+                most urgent decision.
 
         Returns:
             One an image; a notebook shows it as a picture.
 
         Raises:
             ImageError: An image cannot be read.
-            UsageError: There is no such method, or `X` is nothing that can be read.
+            UsageError: There is no such method or finding, or `X` is nothing that can be read.
         """
         from hilum.serving.explain import draw, explain
 
-        found = [explain(self._predictor, source, method=method) for source in sources_of(X)]
+        found = [explain(self._predictor, source, method=method, label=finding) for source in sources_of(X)]
         return [Explained(one, draw(one, self._predictor.model_file)) for one in found]
 
     def _answers(self, images: Images) -> Iterator[Prediction]:

@@ -205,7 +205,8 @@ def train(
     if best := run.environment.best:
         say(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "
-            f"validation loss {best.val_loss:.4f}, accuracy {best.val_accuracy:.1%}"
+            f"validation loss {best.val_loss:.4f}, "
+            + (f"mean AUROC {best.val_auroc:.3f}" if run.findings else f"accuracy {best.val_accuracy:.1%}")
         )
     say(f"weights sha256: {run.environment.weights_sha256}")
     say(f"next: hilum evaluate {out}")

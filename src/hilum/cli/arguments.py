@@ -46,13 +46,27 @@ def _options(
             rich_help_panel=PANEL,
         ),
     ] = "auto",
+    finding_columns: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Columns of findings, of which an image may have several: 1, 0, -1 (uncertain) or empty (unknown).",
+            rich_help_panel=PANEL,
+        ),
+    ] = "",
 ) -> ReadOptions | None:
     """The options together; None where nothing was said."""
     if patients not in ("auto", "none"):
         msg = f"--patients {patients}: auto or none."
         raise UsageError(msg)
+    findings = tuple(name.strip() for name in finding_columns.split(",") if name.strip())
     chosen = ReadOptions(
-        path_column, label_column, patient_column, split_column, "none" if patients == "none" else "auto"
+        path_column,
+        label_column,
+        patient_column,
+        split_column,
+        "none" if patients == "none" else "auto",
+        finding_columns=findings,
     )
     return None if chosen == ReadOptions() else chosen
 

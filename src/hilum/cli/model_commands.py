@@ -95,6 +95,9 @@ def predict(
         str | None,
         typer.Option("--explain-method", metavar="activation|occlusion", help="Activation where there is any."),
     ] = None,
+    label: Annotated[
+        str, typer.Option(metavar="NAME", help="Draw what speaks for this label or finding, with --explain.")
+    ] = "",
     threads: Annotated[int | None, typer.Option(help="Number of threads; by default as many as cores.", min=1)] = None,
 ) -> None:
     """Ask a model file about radiographs."""
@@ -116,8 +119,8 @@ def predict(
     summary = Summary(predictor.model_file)
     tell = partial(say, err=True)
     with writing(predictor, as_json, as_csv, inputs=files, pictures=explained, say=tell) as writer:
-        answers = _explained(predictor, files, explained, method) if explained else predictor.predict_many(files)
-        for answer in _shown(answers, len(files)):
+        asked = _explained(predictor, files, explained, method, label) if explained else predictor.predict_many(files)
+        for answer in _shown(asked, len(files)):
             writer.write(answer)
             summary.add(answer)
     if summary.warned:
@@ -223,7 +226,9 @@ def _no_paths(given: dict[str, str | Path | None]) -> str:
     return "no image was named. Write: hilum predict IMAGE, or a folder of images."
 
 
-def _explained(predictor: Predictor, files: list[Path], folder: Path, method: str | None) -> Iterator[Prediction]:
+def _explained(
+    predictor: Predictor, files: list[Path], folder: Path, method: str | None, label: str
+) -> Iterator[Prediction]:
     """All answers, each drawn before the next is asked for."""
     from hilum.errors import ExtraError, ImageError
     from hilum.serving.explain import explain
@@ -233,7 +238,7 @@ def _explained(predictor: Predictor, files: list[Path], folder: Path, method: st
     gallery = Gallery(folder, files, predictor.model_file)
     for file in files:
         try:
-            found = explain(predictor, file, method=method)
+            found = explain(predictor, file, method=method, label=label)
         except (ImageError, ExtraError) as error:
             failed = Prediction(str(file), error=str(error).removeprefix(f"{file}: "))
             gallery.fail(failed)

@@ -213,8 +213,8 @@ def several_findings(labels: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def several_in_words(table: Dataset) -> str:
-    """What a dataset's labels that list several findings are; empty where there is none."""
-    found = several_findings(table.labels)
+    """What a dataset's labels that list several findings are; empty where there is none, or findings are kept apart."""
+    found = {} if table.findings else several_findings(table.labels)
     if not found:
         return ""
     counts = Counter({label: count for label, count in table.values("label").items() if label in found})
@@ -231,9 +231,7 @@ def check_one_finding(table: Dataset) -> None:
     """
     if told := several_in_words(table):
         msg = (
-            f"{table.given or table.root}: {told}. A classifier here learns one label an image, and would take such an "
-            "image for a counterexample of its own findings; several findings an image are not supported yet. Keep "
-            "the images with one finding, or write a column with one label a row (such as COVID-19 where it is among "
-            "them) and name it with --label-column."
+            f"{table.given or table.root}: {told}. As exclusive labels, such an image would be a counterexample of its "
+            "own findings. Separate them by | in a table, or give each finding a column of 1, 0 and -1 (uncertain)."
         )
         raise TableError(msg, code="several-findings")

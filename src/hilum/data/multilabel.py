@@ -120,21 +120,41 @@ def with_findings(dataset: Dataset, names: Sequence[str], values: NDArray[np.flo
     if not np.isin(values[~unknown], (1.0, 0.0, -1.0)).all():
         msg = "values of findings should be 1, 0, -1 or NaN"
         raise ValueError(msg)
-    columns = [column_of(name) for name in names]
-    shared: dict[tuple[str, ...], dict[str, str]] = {}  # a million images have few combinations
-    whole: dict[tuple[str, ...], Mapping[str, str]] = {}
+    kept = FindingCells(names)
 
     def one(row: Row, line: NDArray[np.floating[Any]]) -> Row:
-        cells = tuple(CELLS.get(float(value), UNKNOWN) for value in line)
-        kept = shared.setdefault(cells, dict(zip(columns, cells, strict=True)))
-        present = [name for name, cell in zip(names, cells, strict=True) if cell == PRESENT]
-        label = SEPARATOR.join(present) or NO_FINDING
-        others = {key: value for key, value in row.extra.items() if not key.startswith(PREFIX)}
-        extra = MappingProxyType(others | kept) if others else whole.setdefault(cells, MappingProxyType(kept))
+        label, extra = kept.of(tuple(CELLS.get(float(value), UNKNOWN) for value in line), row.extra)
         return replace(row, label=label, extra=extra)
 
     rows = pack(one(row, line) for row, line in zip(dataset.rows, values, strict=True))
     return replace(dataset, rows=rows, findings=names)
+
+
+class FindingCells:
+    """What rows keep of findings; rows that keep nothing else share it, since a million have few combinations.
+
+    Args:
+        names: Of F findings.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._known: dict[tuple[str, ...], tuple[str, Mapping[str, str]]] = {}
+
+    def of(self, cells: tuple[str, ...], extra: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+        """The label and the further columns of a row.
+
+        Args:
+            cells: F of ``1``, ``0``, ``-1`` and empty.
+            extra: Its further columns; findings among them are replaced.
+        """
+        if cells not in self._known:
+            present = [name for name, cell in zip(self.names, cells, strict=True) if cell == PRESENT]
+            columns = dict(zip(map(column_of, self.names), cells, strict=True))
+            self._known[cells] = SEPARATOR.join(present) or NO_FINDING, MappingProxyType(columns)
+        label, kept = self._known[cells]
+        others = {key: value for key, value in extra.items() if not key.startswith(PREFIX)}
+        return label, MappingProxyType(others | dict(kept)) if others else kept
 
 
 def clean_name(name: str) -> str:

@@ -17,6 +17,7 @@ class ReadOptions:
         split_column: The column of splits; empty to recognise it; ``none`` if neither a column nor a path holds any.
         patients: ``auto`` to recognise patients by DICOM headers and by file names of well-known public sets where no
             column or folder says whose an image is; ``none`` to leave them unknown.
+        finding_columns: The table's columns of findings, of which an image may have several; empty to recognise them.
     """
 
     path_column: str = ""
@@ -24,3 +25,4 @@ class ReadOptions:
     patient_column: str = ""
     split_column: str = ""
     patients: Literal["auto", "none"] = "auto"
+    finding_columns: tuple[str, ...] = ()

@@ -237,8 +237,8 @@ def _as_trained(run: Run, images: Images, table: Dataset, notes: list[str]) -> t
     others = sum(row.label != now.label for row, now in zip(rows, images.table.rows, strict=True))
     if others:
         notes.append(f"WARNING: {others:,} images have other labels here than in the training, whose labels count")
-    there = {"findings": run.findings}
-    return replace(images, table=replace(images.table, rows=rows, **there)), replace(table, rows=whole, **there)
+    readable_now = replace(images.table, rows=rows, findings=run.findings)
+    return replace(images, table=readable_now), replace(table, rows=whole, findings=run.findings)
 
 
 def _columns(row: Row, trained: Row) -> Mapping[str, str]:

@@ -47,8 +47,8 @@ from hilum.training.run import Run, read_json
 
 DECIDED = "decisions.csv"
 NOT_MEASURED = (
-    "of several findings an image, the reliance on shortcuts and the test of features against the certificate's patients "
-    "are not measured: both compare images of exclusive labels"
+    "of several findings an image, the reliance on shortcuts and the test of features against the certificate's "
+    "patients are not measured: both compare images of exclusive labels"
 )
 NO_CERTIFICATE = "nothing is flagged or cleared: no finding is certified"
 
@@ -216,6 +216,7 @@ def _one(
         check = measure_certificate(certificate, predictions, reasons)
         check = check.model_copy(update={"checksum": certificate.checksum})
     shortcuts, thumbnail = shortcut_baselines(predictions, table, dataset, progress=progress)
+    shortcuts = shortcuts.model_copy(update={"labels": {k: v for k, v in shortcuts.labels.items() if k == name}})
     temperatures = fitted.calibration.temperatures
     abstained = fitted.abstention.facts if ood_scores else None
     here = [decisions.images[i] for i in rows]

@@ -14,8 +14,9 @@ import hilum
 from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
+from hilum.data.multilabel import SEPARATOR
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.certificate_file import certificate_in_force, with_checksum
+from hilum.evaluation.certificate_file import certificate_in_force, findings_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.schema import Metrics
@@ -37,7 +38,7 @@ from hilum.report.model_card import (
     with_front_matter,
 )
 from hilum.serving.metadata import LONGEST, pack
-from hilum.serving.model_file import FORMAT, ModelFile, open_model_file
+from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
 from hilum.text import encodable, is_text
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.module import build_for
@@ -105,6 +106,12 @@ def export(
         if len(text) > LONGEST:
             msg = f"'{text[:40]}...' has {len(text):,} letters; a name has at most {LONGEST:,}. Shorten it."
             raise UsageError(msg)
+    if int8 and run.findings:
+        msg = (
+            f"{run.path}: --int8 measures what 8 bits cost by the most probable label, and an image may have several "
+            "findings. Export without it."
+        )
+        raise UsageError(msg, code="int8-of-findings")
     if unknown := sorted(words.label_name.keys() - set(labels)):
         msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg, code="no-such-label")
@@ -113,14 +120,15 @@ def export(
     if calibration.note:
         progress.line(calibration.note)
     notes: list[str] = []
-    certificate = certificate_in_force(run, calibration.temperatures, notes)
-    network = build_for(recipe, labels)
+    certificate = None if run.findings else certificate_in_force(run, calibration.temperatures, notes)
+    together = findings_in_force(run, calibration.temperatures, notes) if run.findings else None
+    network = build_for(recipe, labels, findings=bool(run.findings))
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment.weights_sha256:
         msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
         raise CheckpointError(msg, code="other-weights", path=run.best)
     size = recipe.preprocessing.size
-    graph = ServedGraph(network, labels, recipe.hierarchy, calibration.temperatures, recipe.preprocessing).eval()
+    graph = ServedGraph(network, labels, run.structure, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
     model = to_onnx(graph, size, outputs)
     if images is not None:
@@ -150,7 +158,7 @@ def export(
         words.licence,
     )
     facts = {
-        "format": FORMAT,
+        "format": FORMAT_OF_FINDINGS if run.findings else FORMAT,
         "hilum": hilum.__version__,
         "name": name,
         "labels": list(labels),
@@ -162,7 +170,7 @@ def export(
         "hierarchy": recipe.hierarchy,
         "tree": [
             {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}
-            for branch in nested_decisions(labels)
+            for branch in (() if run.findings else nested_decisions(labels))
         ],
         "preprocessing": {"scheme": SCHEME, **recipe.preprocessing.model_dump(mode="json")},
         "input": {"name": INPUT, "type": "uint8", "shape": ["batch", size, size]},
@@ -178,10 +186,19 @@ def export(
         "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
         "card": file_card(card, words.card_intro),
     }
+    if run.findings:
+        facts |= _facts_of_findings(together.findings if together else {})
     content = with_metadata(facts, model)
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
     return model_file
+
+
+def _facts_of_findings(certificates: Mapping[str, Certificate]) -> dict[str, Any]:
+    """What metadata say only of findings: which task it is, and the certificate and thresholds of each."""
+    certified = {name: _without_place(certificate).as_json() for name, certificate in certificates.items()}
+    points = {name: {key: one[key] for key in POINT if key in one} for name, one in certified.items()}
+    return {"task": "findings", "certificates": certified, "operating_points": points}
 
 
 def _without_place(certificate: Certificate) -> Certificate:
@@ -201,7 +218,9 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
 
 
 def _results(run: Run) -> Metrics | None:
-    """What was measured of these weights on the run's test images."""
+    """What was measured of these weights on the run's test images; of findings the card does not say it yet."""
+    if run.findings:
+        return None
     folder = run.path / "evaluation" / "test"
     settle(folder)
     file = folder / "metrics.json"
@@ -221,7 +240,8 @@ def _provenance(run: Run) -> Provenance:
     counts: dict[str, dict[str, int]] = {}
     for row in run.rows:
         part = counts.setdefault(row.split, {})
-        part[row.label] = part.get(row.label, 0) + 1
+        for label in row.label.split(SEPARATOR) if run.findings else [row.label]:
+            part[label] = part.get(label, 0) + 1
     return Provenance(
         weights_sha256=environment.weights_sha256,
         trained_with=Versions(

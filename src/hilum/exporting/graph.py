@@ -23,6 +23,7 @@ from hilum.data.labels import branches
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RunError
 from hilum.models.compact import Compact
+from hilum.models.registry import FINDINGS, PerFinding
 from hilum.models.stages import Cascade, Ensemble, FeatureExtractor, side_by_side
 from hilum.serving.onnx_file import HASH, METADATA, GraphError, check_graph
 from hilum.stats.calibration import decisions_of
@@ -65,16 +66,20 @@ def watch(network: nn.Module, sample: Tensor) -> Activations:
         del module, inputs
         found.kept["maps"] = output
 
+    inner = network.network if isinstance(network, PerFinding) else network
     pools = [module for module in network.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
-    if isinstance(network, Compact):
-        network.stages.register_forward_hook(keep_stages)
+    if isinstance(inner, Compact):
+        inner.stages.register_forward_hook(keep_stages)
     elif pools:
         pools[-1].register_forward_pre_hook(found.keep_input("maps"))
     with torch.inference_mode():
         answer = network(sample)
         if "maps" in found.kept and found.last_maps.dim() == 4:
             averaged = found.last_maps.mean(dim=(2, 3))
-            scores = torch.log_softmax(found.linear(averaged), dim=1)
+            scores = found.linear(averaged)
+            scores = torch.log_softmax(
+                scores.reshape(-1, scores.shape[1] // 2, 2) if answer.dim() == 3 else scores, dim=-1
+            )
             same = averaged.shape == found.features.shape and torch.allclose(averaged, found.features, atol=1e-5)
             found.exact = same and scores.shape == answer.shape and torch.allclose(scores, answer, atol=1e-4)
     return found
@@ -87,10 +92,11 @@ class ServedGraph(nn.Module):
     """A trained network with what stands before and behind it in service.
 
     Args:
-        network: Maps images (B, 1, S, S) in [-1, 1] to log-probabilities (B, K).
+        network: Maps images (B, 1, S, S) in [-1, 1] to log-probabilities (B, K), of findings (B, F, 2).
         labels: K names.
-        hierarchy: ``flat`` or ``cascade``.
-        temperatures: By decision, as `hilum.stats.calibration.fit_temperatures` gives them; None for none.
+        hierarchy: ``flat``, ``cascade`` or ``findings``.
+        temperatures: By decision, as `hilum.stats.calibration.fit_temperatures` gives them, or by finding; None for
+            none.
         preprocessing: The recipe's; its size is S.
 
     Attributes:
@@ -111,6 +117,7 @@ class ServedGraph(nn.Module):
         self.preprocessing = preprocessing
         self.decisions = decisions_of(labels, hierarchy)
         self.temperatures = temperatures
+        self.findings = tuple(labels) if hierarchy == FINDINGS else ()
         stages = list(network.stages) if isinstance(network, Cascade) else [network]
         size = preprocessing.size
         sample = torch.zeros(2, 1, size, size).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
@@ -129,14 +136,16 @@ class ServedGraph(nn.Module):
         other, and of length 1 again (as `hilum.models.stages.WithFeatures` gives them). A map says how
         much each place speaks for a child against the decision's other children: its mean over all places is the
         child's score before softmax, minus the mean of all children's (Zhou et al. 2016, *CVPR*, with the bias spread
-        evenly); of several members, the mean.
+        evenly); of several members, the mean. A finding's map has its log-odds as its mean.
         """
         seen = to_network_range(images.unsqueeze(1).float() / 255, self.preprocessing)
         logs = self.network(seen)
         features = side_by_side([member for members in self.watched for member in members])
-        found = [self._calibrated(logs).exp(), features]
+        stated = self._calibrated_findings(logs) if self.findings else self._calibrated(logs).exp()
+        found = [stated, features]
         if self.maps:
-            stages = [torch.stack([_map(member) for member in members]).mean(dim=0) for members in self.watched]
+            one = _finding_map if self.findings else _map
+            stages = [torch.stack([one(member) for member in members]).mean(dim=0) for members in self.watched]
             found.append(torch.cat(stages, dim=1))
         return tuple(found)
 
@@ -149,6 +158,17 @@ class ServedGraph(nn.Module):
             scaled = torch.log_softmax(shares / (self.temperatures or {}).get(decision.name, 1.0), dim=1)
             total = total + torch.where(child >= 0, scaled[:, child.clamp(min=0)], 0.0)
         return total
+
+    def _calibrated_findings(self, logs: Tensor) -> Tensor:
+        """`hilum.stats.calibration.scale_findings` in the graph: sigmoids of scaled log-odds, (B, F) of (B, F, 2)."""
+        by = torch.tensor([(self.temperatures or {}).get(name, 1.0) for name in self.findings])
+        return torch.sigmoid((logs[..., 1] - logs[..., 0]) / by)
+
+
+def _finding_map(member: Activations) -> Tensor:
+    weight, bias = member.linear.weight, member.linear.bias
+    odds = torch.einsum("kc,bchw->bkhw", weight[1::2] - weight[::2], member.last_maps)
+    return odds if bias is None else odds + (bias[1::2] - bias[::2])[:, None, None]
 
 
 def _map(member: Activations) -> Tensor:

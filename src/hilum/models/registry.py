@@ -69,7 +69,7 @@ class PerFinding(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 1, H, W) to log-probabilities (B, F, 2) of absent and present."""
         scores: Tensor = self.network(images)  # log-softmax over all: only differences within a finding count
-        return F.log_softmax(scores.float().reshape(len(scores), -1, 2), dim=2)
+        return F.log_softmax(scores.float().reshape(-1, scores.shape[1] // 2, 2), dim=2)
 
 
 def network_names() -> list[str]:

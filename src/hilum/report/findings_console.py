@@ -11,6 +11,7 @@ from rich.table import Table
 from hilum.evaluation.findings_schema import FindingMeans, FindingMeasures, FindingsCertificate, FindingsMetrics
 from hilum.report.evaluation_console import alarms_of, optimistic
 from hilum.stats.records import Interval
+from hilum.stats.verdicts import SHOWN
 from hilum.text import escape, fraction, interval_text, measured, plural
 
 MEANS = {
@@ -91,7 +92,12 @@ def useless_sentence(metrics: FindingsMetrics) -> str:
 def finding_alarms(metrics: FindingsMetrics) -> list[str]:
     """Sentences that forbid to take figures at their word, the useless findings first; none where nothing does."""
     useless = useless_sentence(metrics)
-    told = [f"{name}: {alarm}" for name, one in metrics.findings.items() for alarm in alarms_of(one.metrics)]
+    gates = {name: gate for name, one in metrics.findings.items() if (gate := one.metrics.shortcuts)}
+    short = [name for name, gate in gates.items() if gate.verdict not in (SHOWN, None)]
+    told = [f"not shown to outperform a shortcut baseline: {', '.join(short)}"] if short else []
+    for name, one in metrics.findings.items():
+        alarms = alarms_of(one.metrics.model_copy(update={"shortcuts": None}))
+        told += [f"{name}: {alarm}" for alarm in alarms]
     return [*([useless] if useless else []), *told]
 
 
@@ -133,14 +139,15 @@ def findings_table(metrics: FindingsMetrics) -> RenderableType:
     )
     alarms = finding_alarms(metrics)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="with 95 % CI", title_justify="left")
-    table.add_column("finding", overflow="fold", min_width=WIDE)
-    for name in ("present", *COLUMNS):
+    table.add_column("finding\n(present of known)", overflow="fold", min_width=WIDE)
+    for name in COLUMNS:
         table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
     rows, means = finding_rows(metrics), mean_rows(metrics)
     for row in (*rows, *means):
         shown = f"[bold red]{escape(row.name)}[/]" if row.useless else escape(row.name)
         cells = (f"{value}\n[dim]{limits}[/]" if value else "" for value, limits in row.cells)
-        table.add_row(shown, row.images.replace(" of", "\nof"), *cells, end_section=row is rows[-1])
+        known = f"\n[dim]{row.images}[/]" if row.images else ""
+        table.add_row(shown + known, *cells, end_section=row is rows[-1])
     lines = [threshold_sentence(metrics), *means_sentences(metrics), *left_out_sentences(metrics)]
     notes = (*metrics.data.notes, *metrics.notes)
     return Group(

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hilum.data.images import WARNED
 from hilum.decision.operating_point import DECISIONS
+from hilum.serving.finding_decisions import LIKELY
+from hilum.serving.legend import legend
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import Prediction, legend, score_of, urgency
+from hilum.serving.prediction import Prediction, score_of, urgency
 from hilum.serving.studies import StudyPrediction
 from hilum.text import printable
 
@@ -82,7 +84,7 @@ class Summary(Urgent[Prediction]):
                 self.failed.append(answer)
             return
         self.warned += WARNED in answer.notes
-        self.labels[answer.label] += 1
+        self.labels.update(likely(answer))
         self.keep(answer, answer.decision, urgency(self.model_file, answer))
 
     @property
@@ -108,12 +110,13 @@ def answer_lines(summary: Summary) -> RenderableType:
     model_file, rows = summary.model_file, summary.urgent()
     kinds = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in MOST_URGENT if summary.counts[kind])
     given = (f"{summary.labels[label]:,} {printable(model_file.short[label])}" for label in model_file.labels)
+    most = "More probable than not" if model_file.findings else "Most probable"
     plural = "" if summary.answered == 1 else "s"
     more = summary.answered > len(rows)
     hidden = f" Above: the first {len(rows)} of {summary.answered:,}, most urgent first." if more else ""
     folder, names = _names([answer.path for answer in rows])
     shown = (
-        list(model_file.labels) if len(model_file.labels) <= FEW_LABELS else [*dict.fromkeys(row.label for row in rows)]
+        list(model_file.labels) if len(model_file.labels) <= FEW_LABELS else [*dict.fromkeys(row.top for row in rows)]
     )
     asides = {label: number for number, label in enumerate((k for k in shown if _is_cut(model_file, k)), 1)}
     notes: dict[str, int] = {model_file.label_name[label]: asides[label] for label in asides}
@@ -124,7 +127,7 @@ def answer_lines(summary: Summary) -> RenderableType:
         parts.append(pairs_of((f"[{number}]", Text(printable(note))) for note, number in notes.items()))
     if summary.failed:
         parts += ["", *_failures(summary)]
-    parts += ["", Text(f"{summary.answered:,} image{plural}: {kinds}. Most probable: {', '.join(given)}.{hidden}")]
+    parts += ["", Text(f"{summary.answered:,} image{plural}: {kinds}. {most}: {', '.join(given)}.{hidden}")]
     parts += closing(model_file)
     return Group(*parts)
 
@@ -162,22 +165,29 @@ def _answers(
     ):
         table.add_column(head, justify="right", width=max(CELL, *map(len, head.plain.split())))
     if not few:
-        table.add_column("most probable", overflow="fold")
+        table.add_column("finding" if model_file.findings else "most probable", overflow="fold")
     table.add_column("decision", no_wrap=True)
     noted = [[notes.setdefault(text, len(notes) + 1) for text in _remarks(answer)] for answer in rows]
     if any(noted):
         table.add_column("note", no_wrap=True)
     for answer, name, numbers in zip(rows, names, noted, strict=True):
-        chosen = list(model_file.labels) if few else [answer.label]
+        chosen = list(model_file.labels) if few else [answer.top]
+        bold = likely(answer)
         shown: list[RenderableType] = [
-            Text(model_file.percent(answer.probabilities[label]), "bold" if label == answer.label else "")
-            for label in chosen
+            Text(model_file.percent(answer.probabilities[label]), "bold" if label in bold else "") for label in chosen
         ]
         if not few:
-            shown.append(_heading(model_file.short[answer.label], asides.get(answer.label)))
+            shown.append(_heading(model_file.short[answer.top], asides.get(answer.top)))
         last = [Text("".join(f"[{number}]" for number in numbers))] if any(noted) else []
         table.add_row(_Name(printable(name)), *shown, Text(answer.decision, STYLE[answer.decision]), *last)
     return table
+
+
+def likely(answer: Prediction) -> list[str]:
+    """The most probable label, or the findings that are more probable than not."""
+    if not answer.findings:
+        return [answer.label]
+    return [name for name, share in answer.probabilities.items() if share >= LIKELY]
 
 
 def _remarks(answer: Prediction) -> Iterator[str]:

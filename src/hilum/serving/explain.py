@@ -53,7 +53,9 @@ class Explanation:
     method: str
 
 
-def explain(predictor: Predictor, source: Source, name: str = "", *, method: str | None = None) -> Explanation:
+def explain(
+    predictor: Predictor, source: Source, name: str = "", *, method: str | None = None, label: str = ""
+) -> Explanation:
     """Answer about one image, and say where the reasons lie.
 
     Args:
@@ -64,12 +66,17 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
             global average pooling and one linear layer, interleaved from shifted images (Long et al. 2015, *CVPR*).
             ``occlusion``: by how much the log-odds fall where a patch is blurred away (Zeiler and Fergus 2014, *ECCV*);
             for any network, at about a hundred times the work. By default activation wherever there is any.
+        label: For which label or finding the reasons are; by default the most probable one, or of findings the one
+            with the most urgent decision.
 
     Raises:
         ImageError: The image cannot be read, or what the network gives cannot be used.
-        UsageError: The network has no activation maps.
+        UsageError: The network has no activation maps, or no such label.
     """
     model_file = predictor.model_file
+    if label and label not in model_file.labels:
+        msg = f"{model_file.name}: has no label '{label}' ({', '.join(model_file.labels)}). Name one of them."
+        raise UsageError(msg, code="no-such-label")
     method = method or METHODS[not model_file.maps]
     if method not in METHODS or (method == METHODS[0] and not model_file.maps):
         hint = "" if method in METHODS else f"; known: {', '.join(METHODS)}"
@@ -84,7 +91,11 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
     heatmaps = []
     for decision, members in decisions(model_file).items():
         shares = {child: sum(answer.probabilities[label] for label in inside) for child, inside in members.items()}
-        child = max(shares, key=lambda name: shares[name])
+        wanted = label or (answer.top if model_file.findings else "")
+        child = next((one for one, inside in members.items() if wanted in inside), "")
+        if wanted and not child:
+            continue  # a decision of a cascade that the label does not depend on
+        child = child or max(shares, key=lambda name: shares[name])
         if found is not None:
             values = found[model_file.maps.index((decision, child))]
         else:
@@ -92,7 +103,7 @@ def explain(predictor: Predictor, source: Source, name: str = "", *, method: str
         if not comparable(values).all():
             msg = f"{name}: the model cannot say where its reasons lie (they are no numbers). Export it anew."
             raise ImageError(msg)
-        share = shares[child] / max(sum(shares.values()), SMALLEST)
+        share = shares[child] if model_file.findings else shares[child] / max(sum(shares.values()), SMALLEST)
         onto = onto_image(values, model_file.metadata.preprocessing.fit, picture.pixels.shape)
         heatmaps.append(Heatmap(decision, child, share, onto))
     return Explanation(answer, picture.pixels, tuple(heatmaps), method)
@@ -174,9 +185,11 @@ def _occlusion(
     others = [labels.index(label) for name, group in members.items() if name != child for label in group]
 
     def odds(probabilities: Floats) -> NDArray[np.float64]:
-        usable = are_probabilities(probabilities)
+        exclusive = not predictor.model_file.findings
+        usable = are_probabilities(probabilities, exclusive=exclusive)
         probabilities = np.where(usable[:, None], probabilities, np.nan)
         sums = [probabilities[:, which].astype(np.float64).sum(axis=1) for which in (inside, others)]
+        sums = sums if exclusive else [sums[0], 1 - sums[0]]
         found: NDArray[np.float64] = np.log(np.maximum(sums[0], SMALLEST)) - np.log(np.maximum(sums[1], SMALLEST))
         return found
 

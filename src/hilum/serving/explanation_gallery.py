@@ -17,8 +17,9 @@ from hilum.errors import UsageError
 from hilum.files import read_whole, save_bytes, save_text
 from hilum.outputs import PAGE, check_folder, check_target
 from hilum.serving.explain import Explanation, decisions, draw, full_colour, is_healthy
+from hilum.serving.legend import legend
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import Prediction, legend, urgency
+from hilum.serving.prediction import Prediction, urgency
 from hilum.templating import render
 from hilum.text import Matrix, printable, result_matrix
 
@@ -172,7 +173,7 @@ def _need(one: Shown, model_file: ModelFile) -> tuple[float, ...]:
     """Small for what to look at first within its section: of wrong answers the cleared, then the surest."""
     rank, score = urgency(model_file, one.answer)
     if one.section == "wrong":
-        return float(one.answer.decision != "clear"), -one.answer.probabilities[one.answer.label]
+        return float(one.answer.decision != "clear"), -one.answer.probabilities[one.answer.top]
     return float(-rank), -score
 
 
@@ -196,8 +197,8 @@ def _summary(shown: Sequence[Shown], failed: Sequence[Prediction], model_file: M
 
 def _figure(one: Shown, model_file: ModelFile) -> Figure:
     answer, name = one.answer, printable(one.name)
-    top = f"{model_file.label_name[answer.label]}, {model_file.percent(answer.probabilities[answer.label])}"
-    others = (label for label in model_file.labels if label != answer.label)
+    top = f"{model_file.label_name[answer.top]}, {model_file.percent(answer.probabilities[answer.top])}"
+    others = (label for label in model_file.labels if label != answer.top)
     maps = "heatmap" if len(one.maps) == 1 else "heatmaps"
     return Figure(
         shown=one,
@@ -312,7 +313,9 @@ class Gallery:
         self.failed.append(answer)
 
     def truth_of(self, path: Path) -> str:
-        """The label that an image's folders name; empty where they name none."""
+        """The label that an image's folders name; empty where they name none, or where an image may have several."""
+        if self.model_file.findings:
+            return ""
         folder = f"/{path.absolute().parent.as_posix().strip('/')}/"
         found = [label for label in self.model_file.labels if folder.endswith(f"/{label}/")]
         return max(found, key=len, default="")

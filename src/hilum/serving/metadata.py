@@ -236,7 +236,10 @@ class Metadata(_Part):
         healthy: The labels that mean that nothing was found.
         tree: What a cascade decides; nothing reads it of a flat network.
         maps: One channel for each child of each decision, or none.
+        task: ``findings`` where `labels` are findings, of which an image may have several.
         certificate: None where nothing is promised.
+        operating_points: By finding.
+        certificates: By finding.
         abstention: None where the file cannot tell what is out-of-distribution.
     """
 
@@ -254,6 +257,9 @@ class Metadata(_Part):
     operating_point: Thresholds | None
     certificate: ServedCertificate | None = None
     abstention: PackedReference | None
+    task: Literal["labels", "findings"] = "labels"
+    operating_points: dict[Text, Thresholds] = {}
+    certificates: dict[Text, ServedCertificate] = {}
 
     @classmethod
     def of(cls, entries: Mapping[str, Any], source: str) -> Self:
@@ -289,7 +295,20 @@ class Metadata(_Part):
         if point := self.operating_point:
             stands_for = set(members_of(point.group, self.labels))
             _demand(set(point.members) == stands_for, "'members' should be the labels that the group's name stands for")
+        self._check_findings(among)
         return self
+
+    def _check_findings(self, among: str) -> None:
+        """What is said of single findings, and of labels together, is not said where it would mean nothing."""
+        if self.task == "labels":
+            _demand(not self.operating_points, "'operating_points' should be those of findings")
+            return
+        _demand(self.hierarchy == "flat", "'hierarchy' should be flat, as findings have none")
+        _demand(self.operating_point is None, "'operating_point' should be null beside 'operating_points' of findings")
+        _demand(self.operating_points.keys() <= set(self.labels), f"'operating_points' should be {among}")
+        _demand(self.certificates.keys() <= self.operating_points.keys(), "'certificates' should have thresholds")
+        for name, point in self.operating_points.items():
+            _demand(point.members == (name,), f"'members' of '{name[:SHOWN]}' should be that finding alone")
 
 
 def comparable(array: NDArray[Any]) -> NDArray[np.bool_]:

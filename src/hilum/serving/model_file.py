@@ -23,7 +23,8 @@ from hilum.serving.onnx_file import GraphError, check_graph, read_metadata
 from hilum.text import printable
 
 FORMAT = 2  # raise it when an older hilum would misread what is written
-READABLE = (1, FORMAT)  # of format 1, which knew one threshold, decisions are the same
+FORMAT_OF_FINDINGS = 3  # probabilities of findings do not sum to 1, which format 2 demands
+READABLE = (1, FORMAT, FORMAT_OF_FINDINGS)  # of format 1, which knew one threshold, decisions are the same
 LARGEST = 2**31 - 1  # of a protobuf message, and so of every ONNX file without companions
 PRETRAINED = Path(__file__).parent / "models"
 
@@ -87,6 +88,16 @@ class ModelFile:
         found = self.metadata.operating_point
         return found.point if found else None
 
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings, of which an image may have several, in the order of the probabilities; empty for labels."""
+        return self.labels if self.metadata.task == "findings" else ()
+
+    @cached_property
+    def points(self) -> Mapping[str, OperatingPoint]:
+        """From where on an image is flagged for each finding; without those that nobody has certified."""
+        return {name: found.point for name, found in self.metadata.operating_points.items()}
+
     @cached_property
     def group(self) -> str:
         """What the operating point flags, in words (see `short`); empty where there is none."""
@@ -98,7 +109,8 @@ class ModelFile:
         Args:
             probability: 0 to 1.
         """
-        threshold = self.point.threshold if self.point else 1.0
+        points = [self.point] if self.point else self.points.values()
+        threshold = min((point.threshold for point in points), default=1.0)
         decimals = 1 if threshold >= 0.1 else 2 if threshold >= 0.01 else 3
         return f"{100 * probability:.{decimals}f} %"
 

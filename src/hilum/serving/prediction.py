@@ -11,18 +11,14 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict  # which pydantic asks for, to make a schema of it in Python 3.11
 
 from hilum.decision.operating_point import (
-    ABSTAIN,
     CLEAR,
     DECISIONS,
     FLAG,
-    READ,
-    UNDECIDED,
     OperatingPoint,
     triage,
     triage_images,
 )
 from hilum.earlier import current
-from hilum.serving.metadata import ServedCertificate
 from hilum.serving.model_file import ModelFile
 
 COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
@@ -37,6 +33,14 @@ class ModelName(TypedDict):
     sha256: str
 
 
+class FindingLine(TypedDict):
+    """What a line says of one finding; see `FindingAnswer`."""
+
+    probability: float
+    decision: str
+    reason: str
+
+
 class PredictionLine(TypedDict):
     """A line of ``hilum predict --json`` about an image; see `Prediction`."""
 
@@ -48,6 +52,7 @@ class PredictionLine(TypedDict):
     reason: str
     notes: list[str]
     p_in_distribution: float | None
+    findings: NotRequired[dict[str, FindingLine]]  # where an image may have several
     model: NotRequired[ModelName]  # not within a study, which has it once
     schema_version: NotRequired[Literal[1]]
 
@@ -72,6 +77,7 @@ class StudyLine(TypedDict):
     n_unreadable: int
     notes: list[str]
     images: list[PredictionLine | UnreadableLine]
+    findings: NotRequired[dict[str, FindingLine]]
     model: ModelName
     schema_version: Literal[1]
 
@@ -80,21 +86,43 @@ Line = PredictionLine | UnreadableLine | StudyLine
 
 
 @dataclass(frozen=True, slots=True)
+class FindingAnswer:
+    """What is said of one finding of an image or study.
+
+    Attributes:
+        probability: That it is present; of a study, the largest of its images.
+        decision: The triage decision about it, as of `Prediction`.
+        reason: Of the decision, one sentence.
+    """
+
+    probability: float
+    decision: str
+    reason: str
+
+    def to_json(self) -> FindingLine:
+        """As a line of JSON holds it."""
+        return {"probability": self.probability, "decision": self.decision, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer about one image, or why there is none.
 
     Attributes:
         path: Of the image, or what it is called.
-        label: The most probable one; empty where there is an `error`.
-        probabilities: By label, in the model file's order.
+        label: The most probable one; of findings those more probable than not, with ``|`` between them, or ``no
+            finding``; empty where there is an `error`.
+        probabilities: By label or finding, in the model file's order.
         label_name: What that label is called before people.
-        decision: The triage decision: ``flag``, ``read`` (between two thresholds), ``clear``, ``abstain``, or
-            ``undecided`` where the model file has no operating point; empty where there is an `error`.
+        decision: The triage decision, of several findings the most urgent one: ``flag``, ``read`` (between two
+            thresholds), ``clear``, ``abstain``, or ``undecided`` where the model file has no operating point; empty
+            where there is an `error`.
         reason: Of the decision, one sentence.
         notes: What has to be known besides, such as a lateral view.
         p_in_distribution: Share of calibration patients at least as unlike the training images as this image; None
             where the model file cannot tell.
         error: Why the image could not be read; empty where it could.
+        findings: By finding, where an image may have several; else empty.
     """
 
     path: str
@@ -106,6 +134,16 @@ class Prediction:
     notes: tuple[str, ...] = ()
     p_in_distribution: float | None = None
     error: str = ""
+    findings: Mapping[str, FindingAnswer] = field(default_factory=dict)
+
+    @property
+    def top(self) -> str:
+        """The label to show first: the most probable one, or of findings the one with the most urgent decision."""
+        if not self.findings:
+            return self.label
+        return max(
+            self.findings, key=lambda name: (DECISIONS.index(self.findings[name].decision), self.probabilities[name])
+        )
 
     def to_json(self, model: Mapping[str, str]) -> PredictionLine | UnreadableLine:
         """The object of one line of ``hilum predict --json``.
@@ -116,7 +154,7 @@ class Prediction:
         named: ModelName = {"name": model["name"], "sha256": model["sha256"]}
         if self.error:
             return {"path": self.path, "error": self.error, "model": named, "schema_version": 1}
-        return {
+        line: PredictionLine = {
             "path": self.path,
             "label": self.label,
             "label_name": self.label_name,
@@ -128,6 +166,9 @@ class Prediction:
             "model": named,
             "schema_version": 1,
         }
+        if self.findings:
+            line["findings"] = {name: found.to_json() for name, found in self.findings.items()}
+        return line
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:
@@ -138,12 +179,13 @@ class Prediction:
         """
         found = {key: value for key, value in current(line).items() if key not in ("model", "schema_version")}
         try:
-            return cls(**found | {"notes": tuple(found.get("notes", ()))})
-        except TypeError as error:
+            findings = {name: FindingAnswer(**answer) for name, answer in found.pop("findings", {}).items()}
+            return cls(**found | {"notes": tuple(found.get("notes", ()))}, findings=findings)
+        except (TypeError, AttributeError) as error:
             msg = f"no line of hilum predict --json about an image ({error})"
             raise ValueError(msg) from error
 
-    def to_row(self, labels: Sequence[str], model: Mapping[str, str]) -> list[str]:
+    def to_row(self, labels: Sequence[str], model: Mapping[str, str], findings: Sequence[str] = ()) -> list[str]:
         """The cells of one row of ``hilum predict --csv`` (see `columns`)."""
         shown = [f"{self.probabilities[label]:.8f}" if not self.error else "" for label in labels]
         familiar = "" if self.p_in_distribution is None else f"{self.p_in_distribution:.6f}"
@@ -158,11 +200,12 @@ class Prediction:
             " ".join(self.notes),
             self.error,
         ]
-        return [*words, model["name"], model["sha256"]]
+        decided = [f.decision if (f := self.findings.get(name)) else "" for name in findings]
+        return [*words, model["name"], model["sha256"], *decided]
 
 
-def columns(labels: Sequence[str]) -> list[str]:
-    """The head of ``hilum predict --csv``."""
+def columns(labels: Sequence[str], findings: Sequence[str] = ()) -> list[str]:
+    """The head of ``hilum predict --csv``; where labels are `findings`, with the decision about each."""
     shown = [f"p:{label}" for label in labels]
     return [
         "path",
@@ -176,6 +219,7 @@ def columns(labels: Sequence[str]) -> list[str]:
         "error",
         "model",
         "model_sha256",
+        *(f"decision:{name}" for name in findings),
     ]
 
 
@@ -228,6 +272,7 @@ def score_of(model_file: ModelFile, probabilities: Mapping[str, float]) -> float
     """How probable it is that an image shows what must not be missed, 0 to 1.
 
     What the operating point flags; without one the positive label, or all that is not healthy; 0 without any of them.
+    Of findings the positive one, or the most probable.
 
     Args:
         model_file: Whose answer it is.
@@ -237,6 +282,8 @@ def score_of(model_file: ModelFile, probabilities: Mapping[str, float]) -> float
         return float(model_file.point.scores(_row(model_file, probabilities), model_file.labels)[0])
     if model_file.positive_label:
         return probabilities[model_file.positive_label]
+    if model_file.findings:
+        return max(probabilities.values())
     return 1 - sum(probabilities[label] for label in model_file.healthy) if model_file.healthy else 0.0
 
 
@@ -248,77 +295,3 @@ def urgency(model_file: ModelFile, answer: Prediction) -> tuple[int, float]:
         answer: Without an error.
     """
     return DECISIONS.index(answer.decision), score_of(model_file, answer.probabilities)
-
-
-def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, str]]:
-    """What each triage decision of a model means: the decision and a sentence, most urgent first.
-
-    Args:
-        model_file: Whose decisions they are.
-        of_study: Whether they are about studies; else about single images.
-    """
-    unlike = "unlike the training images, or not a chest X-ray: a person must look"
-    if model_file.metadata.abstention is None:
-        unlike = "a colour picture: a person must look. This model cannot tell what else is unlike its training images"
-    if model_file.point is None:
-        nothing = "the model has no operating point: nothing is flagged or cleared, only probabilities are given"
-        return [(ABSTAIN, unlike), (UNDECIDED, f"{nothing} (to get one: hilum certify, then hilum export)")]
-    point = model_file.point if of_study else model_file.point.for_images()
-    certificate = model_file.metadata.certificate
-    lower = model_file.percent(point.threshold)
-    clear = (
-        f"only {model_file.group} ruled out{_sensitivity(certificate)}, for patients like those of the calibration "
-        f"set; "
-        f"no other disease is judged, so not the same as healthy{_unit(certificate, of_study=of_study)}"
-    )
-    if point.upper_threshold is None:
-        flag = f"{model_file.group} cannot be ruled out: a probability of {lower} or more"
-        unread = [(READ, "an image of the study could not be read, and no other was flagged")] if of_study else []
-        return [(FLAG, flag), (ABSTAIN, unlike), *unread, (CLEAR, clear)]
-    upper = model_file.percent(point.upper_threshold)
-    flag = (
-        f"{model_file.group} is likely: a probability of {upper} or more{_specificity(certificate, of_study=of_study)}"
-    )
-    if point.upper_threshold > 1:
-        flag = "no probability is high enough to be flagged with the guarantee that was asked for"
-    found = [(FLAG, flag), (ABSTAIN, unlike)]
-    if point.upper_threshold > point.threshold:
-        between = f"{model_file.group} is neither ruled out nor likely: a probability from {lower} up to {upper}"
-        found.append((READ, f"{between}{', or an image could not be read' if of_study else ''}"))
-    return [*found, (CLEAR, clear)]
-
-
-def _sensitivity(certificate: ServedCertificate | None) -> str:
-    if certificate is None:
-        return ""
-    sensitivity, confidence = 100 - 100 * certificate.false_negative_rate, 100 * certificate.confidence
-    return f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
-
-
-def _specificity(certificate: ServedCertificate | None, *, of_study: bool) -> str:
-    """What is guaranteed of a flag: one image of several is flagged no more often than its patient, but finds less."""
-    if certificate is None or certificate.upper is None:
-        return ""
-    upper, images = certificate.upper, certificate.images
-    bound = f"{100 * upper.bound:.3g} %"
-    if upper.prevalence is None:
-        return f", at a guaranteed specificity of {bound}"
-    if not of_study and (images is None or images.max > 1):
-        return ". The guaranteed PPV is by patient, all images together: image by image it is withheld; use --study"
-    return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper.prevalence:.3g} %"
-
-
-def _unit(certificate: ServedCertificate | None, *, of_study: bool) -> str:
-    """Of what the guarantee speaks; nothing where every calibration patient had one image."""
-    images = certificate.images if certificate else None
-    if certificate is None or (images and images.max == 1):
-        return ""
-    counted = f" (calibration patients had {images.mean:.1f} images on average, {images.max} at most)" if images else ""
-    if of_study:
-        return f". The guarantee is by patient, all images together{counted}"
-    if certificate.image_threshold is not None:
-        return f". The guarantee is for one image of a patient; decide about several together: --study{counted}"
-    return (
-        ". The guarantee is by patient, all images together: decided about one by one, it is withheld; use --study"
-        f"{counted}"
-    )

@@ -17,6 +17,7 @@ from hilum.data.process_pool import usable_cores
 from hilum.decision.operating_point import why_no_probabilities
 from hilum.errors import ExtraError, ImageError, ModelFileError
 from hilum.extras import require
+from hilum.serving.finding_decisions import SEPARATOR, decide_findings, image_decision, likely_findings
 from hilum.serving.inputs import Source, name_of, read_source
 from hilum.serving.metadata import comparable
 from hilum.serving.model_file import ModelFile, open_model_file, shipped_model
@@ -212,7 +213,8 @@ class Predictor:
         Raises:
             ImageError: The row is no probabilities, or the features no numbers: nothing is decided by them.
         """
-        why = why_no_probabilities(row)
+        findings = bool(self.model_file.findings)
+        why = why_no_probabilities(row, exclusive=not findings)
         if not why and likeness and not isfinite(likeness.p_value):
             why = "its features are no numbers"
         if why:
@@ -221,8 +223,16 @@ class Predictor:
         labels = self.model_file.labels
         probabilities = dict(zip(labels, (min(float(p), 1.0) for p in row), strict=True))
         unlike = likeness.reason if likeness else ""
-        decision, reason = decide(self.model_file, probabilities, chroma, unlike, of_study=of_study)
         p_in_distribution = likeness.p_value if likeness else None
+        if findings:
+            each = decide_findings(self.model_file, probabilities, chroma, unlike, of_study=of_study)
+            decision, reason = image_decision(self.model_file, each)
+            label = likely_findings(probabilities)
+            shown = ", ".join(self.model_file.label_name.get(one, one) for one in label.split(SEPARATOR))
+            return Prediction(
+                name, label, shown, probabilities, decision, reason, notes, p_in_distribution, findings=each
+            )
+        decision, reason = decide(self.model_file, probabilities, chroma, unlike, of_study=of_study)
         top = labels[int(row.argmax())]
         return Prediction(
             name, top, self.model_file.label_name[top], probabilities, decision, reason, notes, p_in_distribution

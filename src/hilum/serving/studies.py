@@ -8,9 +8,10 @@ from itertools import islice
 from typing import Any, Self
 
 from hilum.decision.operating_point import ABSTAIN, CLEAR, READ, UNDECIDED, triage_together
+from hilum.serving.finding_decisions import image_decision, likely_findings, study_findings
 from hilum.serving.inputs import Source
 from hilum.serving.model_file import ModelFile
-from hilum.serving.prediction import UNCERTIFIED, Prediction, StudyLine, place, score_of
+from hilum.serving.prediction import UNCERTIFIED, FindingAnswer, Prediction, StudyLine, place, score_of
 from hilum.serving.predictor import Predictor
 
 MISSING = "belongs to the study, but is not among the images that were given"
@@ -30,6 +31,7 @@ class StudyPrediction:
         score: Largest summed probability of what must not be missed; None where no image could be read.
         notes: What has to be known besides.
         top: The readable image with the largest score; None where there is none.
+        findings: What is said of each finding, where an image may have several; else empty.
     """
 
     name: str
@@ -39,6 +41,7 @@ class StudyPrediction:
     score: float | None
     notes: tuple[str, ...] = ()
     top: Prediction | None = field(default=None, repr=False)
+    findings: Mapping[str, FindingAnswer] = field(default_factory=dict)
 
     @property
     def unreadable(self) -> int:
@@ -54,7 +57,7 @@ class StudyPrediction:
         images = [answer.to_json(model) for answer in self.images]
         for image in images:
             del image["model"], image["schema_version"]
-        return {
+        line: StudyLine = {
             "study": self.name,
             "decision": self.decision,
             "reason": self.reason,
@@ -66,6 +69,9 @@ class StudyPrediction:
             "model": {"name": model["name"], "sha256": model["sha256"]},
             "schema_version": 1,
         }
+        if self.findings:
+            line["findings"] = {name: found.to_json() for name, found in self.findings.items()}
+        return line
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:
@@ -76,9 +82,9 @@ class StudyPrediction:
         """
         try:
             images = tuple(map(Prediction.from_json, line["images"]))
-            return cls(
-                line["study"], images, line["decision"], line["reason"], line["score"], tuple(line.get("notes", ()))
-            )
+            notes = tuple(line.get("notes", ()))
+            findings = {name: FindingAnswer(**answer) for name, answer in line.get("findings", {}).items()}
+            return cls(line["study"], images, line["decision"], line["reason"], line["score"], notes, findings=findings)
         except (KeyError, TypeError) as error:
             msg = f"no line of hilum predict --study --json ({error})"
             raise ValueError(msg) from error
@@ -87,7 +93,11 @@ class StudyPrediction:
         """The study as one answer: that of the image with the largest score, with the study's decision."""
         if self.top is None:
             return Prediction("", decision=self.decision, reason=self.reason, notes=self.notes, error=self.reason)
-        return replace(self.top, decision=self.decision, reason=self.reason, notes=self.notes, p_in_distribution=None)
+        answer = replace(self.top, decision=self.decision, reason=self.reason, notes=self.notes, p_in_distribution=None)
+        if not self.findings:
+            return answer
+        shares = {name: found.probability for name, found in self.findings.items()}
+        return replace(answer, findings=self.findings, probabilities=shares, label=likely_findings(shares))
 
 
 def predict_studies(
@@ -119,13 +129,17 @@ def decide_study(model_file: ModelFile, name: str, images: Sequence[Prediction])
     readable = [answer for answer in images if not answer.error]
     decision = triage_together((answer.decision for answer in readable), len(images) - len(readable))
     if not readable:
-        decision = READ if model_file.point else UNDECIDED
+        decision = READ if model_file.point or model_file.points else UNDECIDED
         return StudyPrediction(name, tuple(images), decision, f"none of {_count(len(images))} could be read", None)
     scores = [score_of(model_file, answer.probabilities) for answer in readable]
     highest = max(scores)
     top = readable[scores.index(highest)]
-    reason = _reason(model_file, decision, images, highest)
-    return StudyPrediction(name, tuple(images), decision, reason, highest, _notes(model_file, images), top)
+    findings = study_findings(model_file, images)
+    if findings:
+        decision, reason = image_decision(model_file, findings)
+    else:
+        reason = _reason(model_file, decision, images, highest)
+    return StudyPrediction(name, tuple(images), decision, reason, highest, _notes(model_file, images), top, findings)
 
 
 def _reason(model_file: ModelFile, decision: str, images: Sequence[Prediction], highest: float) -> str:

@@ -175,7 +175,7 @@ class Writer:
         self.rows = csv.writer(table) if table else None
         self._cell = printable if table and table.isatty() else lambda text: cell(encodable(text))
         if self.rows:
-            head = columns(predictor.model_file.labels)
+            head = columns(predictor.model_file.labels, predictor.model_file.findings)
             self._row(["study", "row", *head] if of_studies else head)
 
     def write(self, answer: Prediction) -> None:
@@ -183,17 +183,20 @@ class Writer:
         if self.lines:
             self.lines.write(json_text(_encodable(answer.to_json(self.predictor.model))) + "\n")
         if self.rows:
-            self._row(answer.to_row(self.predictor.model_file.labels, self.predictor.model))
+            self._row(self._cells(answer))
 
     def write_study(self, study: StudyPrediction) -> None:
         """Write one study: a JSON object that holds its images, or a row of CSV and one for each of them."""
         if self.lines:
             self.lines.write(json_text(_encodable(study.to_json(self.predictor.model))) + "\n")
         if self.rows:
-            labels, model = self.predictor.model_file.labels, self.predictor.model
-            self._row([study.name, "study", *study.as_answer().to_row(labels, model)])
+            self._row([study.name, "study", *self._cells(study.as_answer())])
             for answer in study.images:
-                self._row([study.name, "image", *answer.to_row(labels, model)])
+                self._row([study.name, "image", *self._cells(answer)])
+
+    def _cells(self, answer: Prediction) -> list[str]:
+        model_file = self.predictor.model_file
+        return answer.to_row(model_file.labels, self.predictor.model, model_file.findings)
 
     def _row(self, cells: list[str]) -> None:
         assert self.rows is not None

@@ -7,7 +7,9 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, field_serializer
 
 import hilum
 from hilum.auditing.findings import KnownIssues, UnreadableFile
@@ -42,6 +44,11 @@ class TrainingData(Record):
     with_patient: int = 0
     unreadable: list[UnreadableFile] = []
     notes: list[str] = []
+
+    @field_serializer("read", mode="wrap")
+    def _without_unused(self, read: ReadOptions, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Columns of findings only where somebody named some."""
+        return {key: value for key, value in serialise(read).items() if key != "finding_columns" or value}
 
 
 class BestCheckpoint(Record):

@@ -115,8 +115,7 @@ def _train(
     decided = resume and run.environment.data.digest
     try:
         table = data if isinstance(data, Dataset) else read_table(data, read, progress)
-        if not table.findings:
-            check_one_finding(table)
+        check_one_finding(table)
         findings: KnownIssues | None = None
         if decided:
             images, notes = _as_begun(run, table, progress)
@@ -301,14 +300,14 @@ def check_findings(table: Dataset, recipe: Recipe) -> None:
 
     if recipe.hierarchy == "cascade":
         msg = (
-            f"{table.root}: an image may have several findings ({_listed(table.findings)}), and a cascade decides "
-            "between exclusive labels. Take one classifier for all (--set hierarchy=flat)."
+            f"{table.root}: an image may have several findings ({_listed(table.findings)}), and a cascade "
+            "decides between exclusive labels. Take one classifier for all (--set hierarchy=flat)."
         )
         raise RecipeError(msg, code="cascade-of-findings")
     plan = recipe.training
     positive = resolve_positive_label(recipe, table.findings)
     if positive is None and plan.monitor == "false_negatives":
-        msg = f'{table.root}: monitor = "false_negatives" needs a positive finding. Name one (--set positive_label=FINDING).'
+        msg = f'{table.root}: monitor = "false_negatives" needs a positive finding: --set positive_label=FINDING.'
         raise RecipeError(msg, code="no-positive-label")
     values = targets_of(finding_values(table), plan.uncertain)
     splits = np.array([row.split for row in table.rows])
@@ -318,8 +317,8 @@ def check_findings(table: Dataset, recipe: Recipe) -> None:
         missing = [what for what, there in (("present", here > 0), ("absent", here < 1)) if not there.any()]
         if missing:
             msg = (
-                f"{table.root}: no image of train has the finding '{printable(name)}' {' and none '.join(missing)}. Add "
-                "such images, or leave the finding out: --finding-columns with the others."
+                f"{table.root}: no image of train has the finding '{printable(name)}' "
+                f"{' and none '.join(missing)}. Add such images, or leave it out: --finding-columns with the others."
             )
             raise SplitError(msg, code="one-sided-finding", path=table.root)
     both = (known["val"] == 1).any(axis=0) & (known["val"] == 0).any(axis=0)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import is_missing_value
 from hilum.data.labels import words_of
+from hilum.data.multilabel import PREFIX
 from hilum.data.options import ReadOptions
+from hilum.data.readers.finding_columns import finding_columns, finding_name
 from hilum.data.readers.listing import common, named
 from hilum.data.readers.split_names import split_of, splits_of
 from hilum.data.readers.text_table import TextTable
@@ -52,17 +54,20 @@ class Columns:
         place: The number of the column, by hilum's name for it.
         extra: The further columns' numbers and names; that of sources, too, if it is called otherwise.
         note: What was recognised by another name than hilum's; empty where nothing was.
+        findings: The numbers and names of the columns of findings, where the table has those instead of labels.
     """
 
     place: Mapping[str, int]
     extra: tuple[tuple[int, str], ...]
     note: str
+    findings: tuple[tuple[int, str], ...] = ()
 
 
 def is_known(name: str, options: ReadOptions) -> bool:
     """Whether a column of this name would be used."""
     bare = plain(name)
     said = [plain(getattr(options, option)) for option in SAID.values()]
+    said += map(plain, options.finding_columns)
     return bool(bare) and (bare in said or any(bare in names for names in NAMES.values()))
 
 
@@ -91,7 +96,15 @@ def choose_columns(
         found = find_split(used) if role == "split" else _recognised(table, role, used)
         if found is not None:
             place[role] = found
-    if missing := [role for role in ("path", "label") if role not in place]:
+    findings: tuple[int, ...] = ()
+    written = any(name.startswith(PREFIX) for name in table.header)
+    if "path" in place and (written or options.finding_columns or "label" not in place):
+        findings = finding_columns(table, options.finding_columns, set(place.values()))
+    if findings and not no_split and "split" not in place:
+        used = {*place.values(), *findings}
+        place |= {"split": found} if (found := find_split(used)) is not None else {}
+    needed = ("path",) if findings else ("path", "label")
+    if missing := [role for role in needed if role not in place]:
         what = " and ".join(f"the column of {'image paths' if role == 'path' else 'labels'}" for role in missing)
         flags = " and ".join(f"{_flag(role)} NAME" for role in missing)
         msg = (
@@ -100,6 +113,7 @@ def choose_columns(
         )
         raise TableError(msg, code="unrecognised-columns", path=table.path)
     taken = {number for role, number in place.items() if role != "source" or table.header[number] == role}
+    taken |= set(findings)
     extra, names = [], set()
     for number, name in enumerate(table.header):
         if name and number not in taken:
@@ -113,7 +127,8 @@ def choose_columns(
     ]
     if "patient_id" in place and plain(table.header[place["patient_id"]]) == LAST:
         told[-1:] = [f"{told[-1]}; it holds people's names, which are kept as they are"] if told else []
-    return Columns(place, tuple(extra), f"columns: {', '.join(told)}" if told else "")
+    named = tuple((number, finding_name(table.header[number])) for number in findings)
+    return Columns(place, tuple(extra), f"columns: {', '.join(told)}" if told else "", named)
 
 
 def _recognised(table: TextTable, role: str, used: set[int]) -> int | None:

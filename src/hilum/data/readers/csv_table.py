@@ -17,6 +17,7 @@ import numpy as np
 from hilum.data.dataset import NOTHING, Dataset, Row, pack
 from hilum.data.label_names import is_missing_value, spelling_key
 from hilum.data.labels import last_component
+from hilum.data.multilabel import UNKNOWN, FindingCells
 from hilum.data.options import ReadOptions
 from hilum.data.readers.columns import (
     NONE,
@@ -27,6 +28,7 @@ from hilum.data.readers.columns import (
     meanings,
     with_splits_of_paths,
 )
+from hilum.data.readers.finding_columns import meaning
 from hilum.data.readers.split_names import split_of, splits_in_words
 from hilum.data.readers.text_table import NAMES as SEPARATORS
 from hilum.data.readers.text_table import TextTable, as_meant, check_whole, open_text_table
@@ -166,7 +168,8 @@ def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | 
     written_by_hilum = check_whole(text, columns.place["path"])
     root = root or path.parent
     reading = _Reading(text, columns, root)
-    table = Dataset(root, pack(reading.rows()), columns=text.header)
+    findings = tuple(name for _, name in columns.findings)
+    table = Dataset(root, pack(reading.rows()), columns=text.header, findings=findings)
     table = as_meant(table) if written_by_hilum else table
     if not len(table):
         msg = f"{path}: a header, but no rows. List one image a line."
@@ -186,7 +189,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | 
     if not table.splits and options.split_column.casefold() != NONE:
         table = with_splits_of_paths(table, str(path))
     table = _each_once(path, find_files(table), reading.numbers)
-    return replace(table, rows=_with_taxonomy(table.rows))
+    return table if findings else replace(table, rows=_with_taxonomy(table.rows))
 
 
 @dataclass
@@ -202,6 +205,7 @@ class _Reading:
         short: Lines with fewer cells than the header.
         recoded: The first cell that was not UTF-8, as it is read.
         real: Where the folders of absolute paths lie: relative to the root, or as they are.
+        findings: What rows keep of findings.
     """
 
     text: TextTable
@@ -212,6 +216,10 @@ class _Reading:
     short: list[int] = field(default_factory=list)
     recoded: str = ""
     real: dict[str, str] = field(default_factory=dict)
+    findings: FindingCells = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.findings = FindingCells([name for _, name in self.columns.findings])
 
     def rows(self) -> Iterator[Row]:
         """Read the file once.
@@ -265,7 +273,11 @@ class _Reading:
         self.splits.setdefault(split, line)
         path = self._path(line, cells[place["path"]])
         extra = {name: self._text(cells[number]) for number, name in self.columns.extra}
-        kept = MappingProxyType(extra) if extra else NOTHING
+        if self.columns.findings:
+            values = tuple(meaning(cells[number]) or UNKNOWN for number, _ in self.columns.findings)
+            label, kept = self.findings.of(values, extra)
+        else:
+            kept = MappingProxyType(extra) if extra else NOTHING
         return Row(path, label.strip("/ "), split, patient, source, extra=kept)
 
     def _text(self, cell: str) -> str:

@@ -20,6 +20,7 @@ from hilum.data.patients import recognise_patients, tidy_patients
 from hilum.data.process_pool import usable_cores
 from hilum.data.readers.columns import choose_columns, is_known
 from hilum.data.readers.csv_table import read_csv_table
+from hilum.data.readers.findings_as_read import from_lists, tidy_findings
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.text_table import open_text_table
 from hilum.errors import TableError
@@ -197,9 +198,10 @@ def read_frame(frame: Frame, options: ReadOptions | None = None, progress: Progr
 
 
 def _finished(table: Dataset, data: Path, options: ReadOptions, progress: Progress | None) -> Dataset:
-    """What all datasets share once their rows are read: one spelling a label, and patients."""
-    table = tidy_patients(tidy_labels(table))
-    if len(table.labels) < 2:
+    """What all datasets share once their rows are read: one spelling a label, findings, and patients."""
+    table = table if table.findings else from_lists(tidy_labels(table))
+    table = tidy_patients(tidy_findings(table, data) if table.findings else table)
+    if not table.findings and len(table.labels) < 2:
         only = "".join(f" ('{printable(label)}')" for label in table.labels)
         found = f"{len(table)} images with a single label{only}" if len(table) else "no image with a label"
         msg = (
@@ -210,7 +212,7 @@ def _finished(table: Dataset, data: Path, options: ReadOptions, progress: Progre
         raise TableError(msg, code="single-label", path=data)
     table = with_headers(table, progress, patients=options.patients == "auto")
     if several := several_in_words(table):
-        note = f"{several}: an audit takes each for a label of its own, and a training refuses them"
+        note = f"{several}: separated by none of | ; , each is a label of its own, and a training refuses them"
         table = replace(table, notes=(*table.notes, note))
     return recognise_patients(table) if options.patients == "auto" else table
 

@@ -1,0 +1,106 @@
+"""What the triage decisions of a model mean, in words, with what its certificates guarantee."""
+
+from __future__ import annotations
+
+from hilum.decision.operating_point import ABSTAIN, CLEAR, FLAG, READ, UNDECIDED
+from hilum.serving.metadata import ServedCertificate
+from hilum.serving.model_file import ModelFile
+from hilum.text import printable
+
+
+def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, str]]:
+    """What each triage decision of a model means: the decision and a sentence, most urgent first.
+
+    Args:
+        model_file: Whose decisions they are.
+        of_study: Whether they are about studies; else about single images.
+    """
+    unlike = "unlike the training images, or not a chest X-ray: a person must look"
+    if model_file.metadata.abstention is None:
+        unlike = "a colour picture: a person must look. This model cannot tell what else is unlike its training images"
+    if model_file.points:
+        return _of_findings(model_file, unlike, of_study=of_study)
+    if model_file.point is None:
+        nothing = "the model has no operating point: nothing is flagged or cleared, only probabilities are given"
+        return [(ABSTAIN, unlike), (UNDECIDED, f"{nothing} (to get one: hilum certify, then hilum export)")]
+    point = model_file.point if of_study else model_file.point.for_images()
+    certificate = model_file.metadata.certificate
+    lower = model_file.percent(point.threshold)
+    clear = (
+        f"only {model_file.group} ruled out{_sensitivity(certificate)}, for patients like those of the calibration "
+        f"set; "
+        f"no other disease is judged, so not the same as healthy{_unit(certificate, of_study=of_study)}"
+    )
+    if point.upper_threshold is None:
+        flag = f"{model_file.group} cannot be ruled out: a probability of {lower} or more"
+        unread = [(READ, "an image of the study could not be read, and no other was flagged")] if of_study else []
+        return [(FLAG, flag), (ABSTAIN, unlike), *unread, (CLEAR, clear)]
+    upper = model_file.percent(point.upper_threshold)
+    flag = (
+        f"{model_file.group} is likely: a probability of {upper} or more{_specificity(certificate, of_study=of_study)}"
+    )
+    if point.upper_threshold > 1:
+        flag = "no probability is high enough to be flagged with the guarantee that was asked for"
+    found = [(FLAG, flag), (ABSTAIN, unlike)]
+    if point.upper_threshold > point.threshold:
+        between = f"{model_file.group} is neither ruled out nor likely: a probability from {lower} up to {upper}"
+        found.append((READ, f"{between}{', or an image could not be read' if of_study else ''}"))
+    return [*found, (CLEAR, clear)]
+
+
+def _sensitivity(certificate: ServedCertificate | None) -> str:
+    if certificate is None:
+        return ""
+    sensitivity, confidence = 100 - 100 * certificate.false_negative_rate, 100 * certificate.confidence
+    return f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
+
+
+def _specificity(certificate: ServedCertificate | None, *, of_study: bool) -> str:
+    """What is guaranteed of a flag: one image of several is flagged no more often than its patient, but finds less."""
+    if certificate is None or certificate.upper is None:
+        return ""
+    upper, images = certificate.upper, certificate.images
+    bound = f"{100 * upper.bound:.3g} %"
+    if upper.prevalence is None:
+        return f", at a guaranteed specificity of {bound}"
+    if not of_study and (images is None or images.max > 1):
+        return ". The guaranteed PPV is by patient, all images together: image by image it is withheld; use --study"
+    return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper.prevalence:.3g} %"
+
+
+def _unit(certificate: ServedCertificate | None, *, of_study: bool) -> str:
+    """Of what the guarantee speaks; nothing where every calibration patient had one image."""
+    images = certificate.images if certificate else None
+    if certificate is None or (images and images.max == 1):
+        return ""
+    counted = f" (calibration patients had {images.mean:.1f} images on average, {images.max} at most)" if images else ""
+    if of_study:
+        return f". The guarantee is by patient, all images together{counted}"
+    if certificate.image_threshold is not None:
+        return f". The guarantee is for one image of a patient; decide about several together: --study{counted}"
+    return (
+        ". The guarantee is by patient, all images together: decided about one by one, it is withheld; use --study"
+        f"{counted}"
+    )
+
+
+def _of_findings(model_file: ModelFile, unlike: str, *, of_study: bool) -> list[tuple[str, str]]:
+    """The legend of a model of several findings, of which some have operating points."""
+    points = {name: point.deciding(together=of_study) for name, point in model_file.points.items()}
+    thresholds = ", ".join(
+        f"{printable(model_file.short[name])} {model_file.percent(point.threshold)}" for name, point in points.items()
+    )
+    certificates = model_file.metadata.certificates
+    promised = {_sensitivity(certificates.get(name)) for name in points}
+    guaranteed = promised.pop() if len(promised) == 1 else ""  # what holds of some of them holds not of each
+    others = [printable(model_file.short[name]) for name in model_file.findings if name not in points]
+    flag = f"a finding cannot be ruled out: a probability at or above its threshold ({thresholds})"
+    if any(point.upper_threshold is not None for point in points.values()):
+        flag = f"a finding is likely: a probability at or above its upper threshold (lower ones: {thresholds})"
+    found = [(FLAG, flag), (ABSTAIN, unlike)]
+    if of_study or any(point.upper_threshold is not None for point in points.values()):
+        found.append((READ, "a finding is neither ruled out nor likely, or an image could not be read"))
+    if others:
+        found.append((UNDECIDED, f"no finding is flagged, and without an operating point: {', '.join(others)}"))
+    clear = f"each finding is ruled out{guaranteed}, for patients like those of the calibration set"
+    return [*found, (CLEAR, f"{clear}; no other disease is judged, so not the same as healthy")]
