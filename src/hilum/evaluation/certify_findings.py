@@ -44,7 +44,10 @@ from hilum.training.lock import only_process
 from hilum.training.run import Run
 
 FORMAT = 3  # of 2, which has one group
-TOGETHER = "The guarantees of all findings hold together with the stated confidence (Bonferroni), however findings go together."
+TOGETHER = (
+    "The guarantees of all findings hold together with the stated confidence, by Bonferroni's inequality, however "
+    "findings go together."
+)
 
 
 @dataclass(frozen=True)

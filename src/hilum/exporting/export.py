@@ -18,6 +18,7 @@ from hilum.data.multilabel import SEPARATOR
 from hilum.errors import CheckpointError, RunError, UsageError
 from hilum.evaluation.certificate_file import certificate_in_force, findings_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
+from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.temperature import calibrate
@@ -27,6 +28,7 @@ from hilum.exporting.quantise import to_int8
 from hilum.files import as_bytes, save_bytes, saving_together, settle
 from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
 from hilum.progress import Progress
+from hilum.report.front_matter import with_front_matter
 from hilum.report.model_card import (
     MEASURES,
     CardData,
@@ -35,7 +37,6 @@ from hilum.report.model_card import (
     Versions,
     file_card,
     int8_in_words,
-    with_front_matter,
 )
 from hilum.serving.metadata import LONGEST, pack
 from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
@@ -149,13 +150,15 @@ def export(
         labels,
         words.label_name,
         run.positive_label,
-        results,
+        results if isinstance(results, Metrics) else None,
         certificate,
         int8_facts,
         provenance,
         recipe,
         calibration,
         words.licence,
+        results if isinstance(results, FindingsMetrics) else None,
+        together,
     )
     facts = {
         "format": FORMAT_OF_FINDINGS if run.findings else FORMAT,
@@ -181,7 +184,7 @@ def export(
         "operating_point": {key: certified[key] for key in POINT if key in certified} if certified else None,
         "abstention": pack(known.reference, known.facts.as_json()) if known.reference and known.facts else None,
         "int8": int8_facts.as_json() if int8_facts else None,
-        "results": _kept(results) if results else None,
+        "results": _kept(results) if isinstance(results, Metrics) else None,
         "licence": words.licence,
         "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
         "card": file_card(card, words.card_intro),
@@ -217,16 +220,15 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
     return images
 
 
-def _results(run: Run) -> Metrics | None:
-    """What was measured of these weights on the run's test images; of findings the card does not say it yet."""
-    if run.findings:
-        return None
+def _results(run: Run) -> Metrics | FindingsMetrics | None:
+    """What was measured of these weights on the run's test images."""
     folder = run.path / "evaluation" / "test"
     settle(folder)
     file = folder / "metrics.json"
     if read_json(file).get("weights_sha256") != run.environment.weights_sha256:
         return None
-    return Metrics.read(file, f"hilum evaluate {run.path}")
+    kind = FindingsMetrics if run.findings else Metrics
+    return kind.read(file, f"hilum evaluate {run.path}")
 
 
 def _kept(results: Metrics) -> dict[str, Any]:

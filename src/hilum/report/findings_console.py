@@ -149,7 +149,7 @@ def findings_table(metrics: FindingsMetrics) -> RenderableType:
         known = f"\n[dim]{row.images}[/]" if row.images else ""
         table.add_row(shown + known, *cells, end_section=row is rows[-1])
     lines = [threshold_sentence(metrics), *means_sentences(metrics), *left_out_sentences(metrics)]
-    notes = (*metrics.data.notes, *metrics.notes)
+    notes = [] if metrics.weights_sha256 else metrics.data.notes  # of a run they were said while it was evaluated
     return Group(
         "",
         heading,

@@ -44,6 +44,7 @@ class FindingsEvaluation:
         roc: ROC curves, a panel a finding.
         reliability: Reliability diagrams, a panel a finding.
         sections: Each finding as a problem of two labels, the lowest AUROC first, which alone has a gallery.
+        colours: Colour by label of the sections.
         notes: Remarks.
         access: How often the images were evaluated.
     """
@@ -59,9 +60,15 @@ class FindingsEvaluation:
     roc: str
     reliability: str
     sections: list[Evaluation]
+    colours: dict[str, str]
     notes: list[str]
     unreadable: list[Unreadable]
     access: str = ""
+
+    @property
+    def errors_shown(self) -> int:
+        """How many wrongly answered images the gallery shows."""
+        return self.sections[0].errors_shown
 
 
 def findings_evaluation(
@@ -107,6 +114,7 @@ def findings_evaluation(
         roc=roc_grid(metrics.findings, f"roc-{slug(name)}"),
         reliability=reliability_grid(metrics.findings, f"reliability-{slug(name)}"),
         sections=sections,
+        colours=colours,
         notes=[*metrics.data.notes, *metrics.notes, *notes, *left_out_sentences(metrics)],
         unreadable=metrics.unreadable,
         access=access,
@@ -149,7 +157,7 @@ def write_findings_page(file: Path, metrics: FindingsMetrics, predictions: Findi
     found = findings_evaluation(metrics.name or "predictions", metrics, predictions, root)
     content = {
         "evaluation": found,
-        "colours": finding_colours(metrics),
+        "colours": found.colours,
         "foreign": metrics.weights_sha256 is None,
         "version": __version__,
     }
