@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hilum.api.audits import Audit, audit
-    from hilum.api.comparisons import Comparison, compare
+    from hilum.api.comparisons import Comparison, FindingsComparison, compare
     from hilum.api.datasets import open_dataset
     from hilum.api.evaluations import Evaluation, evaluate
     from hilum.api.exports import export
@@ -49,6 +49,7 @@ __all__ = [
     "CrossValidation",
     "Dataset",
     "Evaluation",
+    "FindingsComparison",
     "FindingsEvaluation",
     "HilumError",
     "Model",
@@ -71,7 +72,7 @@ __all__ = [
 
 _MODULES = {
     "hilum.api.audits": ("Audit", "audit"),
-    "hilum.api.comparisons": ("Comparison", "compare"),
+    "hilum.api.comparisons": ("Comparison", "FindingsComparison", "compare"),
     "hilum.api.datasets": ("open_dataset",),
     "hilum.api.evaluations": ("Evaluation", "evaluate"),
     "hilum.api.exports": ("export",),

@@ -316,20 +316,48 @@ def compare(
     from hilum.training.run import open_run
 
     if first.is_file() and second.is_file():
-        from hilum.evaluation.comparison import compare_external, write_comparison
-        from hilum.evaluation.external_predictions import read_external
-
-        found, folder = compare_external(read_external(first), read_external(second)), out or Path("hilum-comparison")
-        write_comparison(found, folder)
-        print_result(found, comparison_table(found), write_comparison_page(folder / PAGE_FILE, found), as_json=as_json)
+        _compare_tables(first, second, out or Path("hilum-comparison"), as_json=as_json)
         return
     seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
     if len(seeds[0]) != len(seeds[1]):
         msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
         raise UsageError(msg)
     runs, *more = zip(*seeds, strict=True)
+    if any(run.findings for pair in (runs, *more) for run in pair):
+        if more:
+            msg = "--also-first, --also-second: runs of several findings are compared one by one. Leave them out."
+            raise UsageError(msg, code="seeds-of-findings")
+        from hilum.evaluation.findings_comparison import compare_findings
+        from hilum.report.compared_findings import findings_comparison_table, write_findings_comparison_page
+
+        several = compare_findings(*runs, split=split, second_split=split_b, out=out, progress=progress_for_terminal())
+        page = write_findings_comparison_page(several.folder / PAGE_FILE, several.comparison)
+        print_result(several.comparison, findings_comparison_table(several.comparison), page, as_json=as_json)
+        return
     result = run_comparison(
         *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
     )
     page = write_comparison_page(result.folder / PAGE_FILE, result.comparison)
     print_result(result.comparison, comparison_table(result.comparison), page, as_json=as_json)
+
+
+def _compare_tables(first: Path, second: Path, folder: Path, *, as_json: bool) -> None:
+    """Compare two tables of predictions, of labels or of several findings."""
+    from hilum.evaluation.comparison import PAGE_FILE, compare_external, write_comparison
+    from hilum.evaluation.external_findings import ExternalFindings
+    from hilum.evaluation.external_predictions import of_one_kind, read_external
+    from hilum.evaluation.findings_comparison import compare_external_findings
+    from hilum.report.compared_findings import findings_comparison_table, write_findings_comparison_page
+    from hilum.report.comparison_page import write_comparison_page
+    from hilum.report.comparison_text import comparison_table
+
+    given = of_one_kind(read_external(first), read_external(second))
+    if isinstance(given[0], ExternalFindings):
+        several = compare_external_findings(*given)
+        write_comparison(several, folder)
+        page = write_findings_comparison_page(folder / PAGE_FILE, several)
+        print_result(several, findings_comparison_table(several), page, as_json=as_json)
+        return
+    found = compare_external(*given)
+    write_comparison(found, folder)
+    print_result(found, comparison_table(found), write_comparison_page(folder / PAGE_FILE, found), as_json=as_json)

@@ -287,6 +287,24 @@ def measure_external_findings(
     )
 
 
+def of_one_kind(
+    first: ExternalPredictions | ExternalFindings, second: ExternalPredictions | ExternalFindings
+) -> tuple[ExternalPredictions, ExternalPredictions] | tuple[ExternalFindings, ExternalFindings]:
+    """Both, where they are of labels, or both of several findings.
+
+    Raises:
+        TableError: One is of labels, the other of findings.
+    """
+    if isinstance(first, ExternalFindings) and isinstance(second, ExternalFindings):
+        return first, second
+    if isinstance(first, ExternalPredictions) and isinstance(second, ExternalPredictions):
+        return first, second
+    kinds = ("several findings an image", "labels that exclude each other")
+    one, two = kinds if isinstance(first, ExternalFindings) else kinds[::-1]
+    msg = f"{first.name} has {one}, {second.name} {two}. Compare tables of one kind."
+    raise TableError(msg, code="two-kinds")
+
+
 def unnamed_patients(patients: Sequence[str]) -> list[str]:
     """What is to be said where not every image's patient is known; nothing else."""
     known = sum(map(bool, patients))

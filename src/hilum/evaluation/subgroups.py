@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from hilum.data.splits import GROUP_COLUMN
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import AgainstRest, Subgroup, Subgroups, TableColumn, TableFacts
 from hilum.stats.auc import auroc_estimate
+from hilum.stats.hypothesis_tests import p_of_interval
 from hilum.stats.intervals import CONFIDENCE, Bools, Estimate, Patients, combined, proportion
 from hilum.stats.records import Verdict
 from hilum.stats.verdicts import (
@@ -163,21 +164,10 @@ def _against_rest(
     number = int((patients.sums(mine) > 0).sum())
     return AgainstRest(
         **dict(entry),
-        p=_p_value(difference),
+        p=p_of_interval(difference),
         verdict=not_lower(entry, MARGIN),
         patients_to_decide=scaled_to_decide(entry.value, entry.low, entry.high, -MARGIN, number),
     )
-
-
-def _p_value(difference: Callable[[float], Estimate]) -> float:
-    """One minus the largest confidence at which the interval excludes zero, to a thousandth of itself."""
-    low, high = 1e-9, 1.0
-    while high - low > 0.001 * high:
-        middle = float(np.sqrt(low * high))
-        estimate = difference(1 - middle)
-        excluded = estimate.low > 0 or estimate.high < 0
-        low, high = (low, middle) if excluded else (middle, high)
-    return high
 
 
 def subgroup_verdict(found: Subgroups) -> Verdict:
