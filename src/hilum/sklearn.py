@@ -73,10 +73,16 @@ class RadiographClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             groups: The patient of each image, N values; None where unknown, so that each image counts as a patient.
 
         Raises:
-            UsageError: `X`, `y` and `groups` differ in length, or `X` holds no paths.
+            UsageError: `X`, `y` and `groups` differ in length, `y` has several columns, or `X` holds no paths.
             DataError: The images cannot be used.
         """
         paths, labels = list(X), np.asarray(y)
+        if labels.ndim == 2 and labels.shape[1] > 1:
+            msg = (
+                f"y of shape {labels.shape}: this estimator learns one label an image. Several findings are learnt "
+                "from a table with a column each: hilum.train(frame, ...)."
+            )
+            raise UsageError(msg, code="several-findings")
         patients = [""] * len(paths) if groups is None else [_name(group) for group in np.asarray(groups, object)]
         if not all(isinstance(path, str | PathLike) for path in paths):
             msg = "X: give paths of image files; arrays cannot be traced to duplicates and patients."

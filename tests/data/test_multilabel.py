@@ -1,5 +1,6 @@
 """Several findings an image: what rows keep, and each finding as a problem of two labels."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ def test_a_finding_is_a_problem_of_two_labels(uncertain, places, positive):
     made = table()
     view = binary_view(made, "Atelectasis", uncertain)
     assert view.findings == ()
+    assert all(set(row.extra) == {"age"} for row in view.rows), "a finding would describe itself"
     assert [row.path for row in view.rows] == [f"{i}.png" for i in places]
     absent, present = binary_labels("Atelectasis")
     assert [row.label for row in view.rows] == [present if each else absent for each in positive]
@@ -80,13 +82,28 @@ def test_what_cannot_be_is_refused():
         table(names=("A", "B"))
 
 
-def test_many_rows_share_what_they_keep():
+def test_many_rows_take_bytes_and_not_objects():
     names = tuple(f"finding {i}" for i in range(14))
     count = PACK_FROM + 10
     values = np.random.default_rng(0).integers(0, 2, (count, 14)).astype(np.float32)
-    values[:, 3:] = 0
-    made = with_findings(Dataset(Path(), [Row(f"{i}.png", "x") for i in range(count)]), names, values)
+    plain = Dataset(Path(), [Row(f"{i}.png", "x", extra={"age": "50"}) for i in range(count)])
+    tracemalloc.start()
+    made = with_findings(plain, names, values)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert isinstance(made.rows, PackedRows)
-    assert len({id(row.extra) for row in made.rows}) <= 8
+    assert taken < 300 * count  # a dictionary of fifteen names takes 700
     np.testing.assert_array_equal(finding_values(made), values)
     assert made.rows[5].extra[column_of("finding 0")] in ("0", "1")
+    assert dict(made.rows[5].extra) == made.rows[5].extra
+    assert made.rows[5].extra["age"] == "50"
+    again = made.with_splits(["train"] * count)
+    np.testing.assert_array_equal(finding_values(again), values)
+
+
+def test_rows_without_a_column_have_none():
+    rows = [Row(f"{i}.png", "x", extra={"age": str(i)} if i % 2 else {"sex": "F"}) for i in range(PACK_FROM + 3)]
+    packed = Dataset(Path(), rows).rows
+    assert [row.extra for row in packed[:4]] == [{"sex": "F"}, {"age": "1"}, {"sex": "F"}, {"age": "3"}]
+    assert packed[0].extra.get("age") is None
+    assert list(packed) == rows

@@ -97,3 +97,18 @@ def test_what_is_missing_where():
         "train": {"B": "present", "C": "known"},
         "test": {"B": "absent"},
     }
+
+
+def test_with_few_patients_fewer_findings_are_missing_than_at_random():
+    def missing(marks, part):
+        return sum((~marks[part == number].any(axis=0)).sum() for number in range(4))
+
+    dealt = at_random = 0
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        marks = generator.random((40, 12)) < 0.25
+        part = deal_groups(marks, 3, 0.1, seed)
+        dealt += missing(marks, part)
+        at_random += missing(marks, generator.permutation(part))
+        assert missing(marks[:, :1], part) == 0 or marks[:, 0].sum() < 8
+    assert dealt < at_random / 4

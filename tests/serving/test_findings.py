@@ -236,3 +236,12 @@ def test_a_single_label_is_explained_where_labels_exclude_each_other(bundle_of, 
     assert [heatmap.child for heatmap in named.heatmaps] == ["infected", "infected/covid"]
     assert len(explain(predictor, path, label="normal").heatmaps) == 1
     assert replace(named.answer) == predictor.predict(path)
+
+
+def test_a_run_is_shown_by_finding(run):
+    shown = hilum.open_run(run.path)
+    lines = {line.split()[0]: line.split()[1:] for line in str(shown).splitlines() if line.split()[:1]}
+    for name in FINDINGS:
+        assert int(lines[name][0]) == sum(
+            row.extra[f"finding:{name}"] == "1" for row in run.rows if row.split == "train"
+        )

@@ -254,3 +254,34 @@ def test_mean_auroc_is_for_findings(write_dataset, tmp_path):
     with pytest.raises(RecipeError) as refused:
         train(write_dataset(), tmp_path / "run", load_recipe("compact", [*COMPACT, "monitor=auroc"]))
     assert refused.value.code == "no-findings"
+
+
+def test_a_sweep_chooses_by_mean_auroc(data, tmp_path):
+    from hilum.report.sweep_page import choice, sweep_table
+    from hilum.training.sweep import sweep
+
+    result = sweep(data, tmp_path / "s", [*FEW, *COMPACT, "epochs=3", "lr=0.00001,0.02"], monitor="auroc")
+    assert result.choice == {"training.lr": 0.02}
+    means = [group.mean.val_auroc for group in result.groups]
+    assert means == sorted(means, reverse=True)
+    assert f"{means[0]:.3f}" in choice(result)
+    assert sweep_table(result)
+    assert "val_auroc" in (tmp_path / "s" / "sweep.csv").read_text().splitlines()[0]
+
+
+def test_samples_hold_findings_as_torchxrayvision_does(data):
+    from hilum.training.torch_dataset import RadiographDataset
+
+    made = RadiographDataset(data)
+    assert made.pathologies == list(FINDINGS)
+    np.testing.assert_array_equal(made.labels, targets_of(finding_values(data), "ignore"))
+    assert made[0]["lab"].shape == (3,)
+
+
+def test_scikit_learns_estimator_says_that_it_learns_one_label():
+    from hilum.errors import UsageError
+    from hilum.sklearn import RadiographClassifier
+
+    with pytest.raises(UsageError) as refused:
+        RadiographClassifier().fit(["a.png", "b.png"], [[0, 1], [1, 0]])
+    assert refused.value.code == "several-findings"

@@ -3,7 +3,7 @@
 import pytest
 
 from hilum.errors import RecipeError
-from hilum.training.sweep import parse_grid, trial_names
+from hilum.training.sweep_grid import parse_grid, trial_names
 
 
 def test_several_values_are_swept_and_one_is_fixed():

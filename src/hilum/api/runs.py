@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.api.printed import Printed, displayed
+from hilum.data.multilabel import SEPARATOR
 from hilum.extras import explaining
 from hilum.text import escape
 from hilum.training import run as runs
@@ -33,7 +34,8 @@ class Run(runs.Run, Printed):
         """The trained network as a plain PyTorch module, in evaluation mode.
 
         It takes images of shape (B, 1, size, size) between 0 and 1, and gives log-probabilities of shape (B, K) in the
-        order of ``labels``; its method ``features`` gives the last features, of shape (B, D).
+        order of ``labels``, or of findings (B, K, 2) of absent and present; its method ``features`` gives the last
+        features, of shape (B, D).
 
         Raises:
             CheckpointError: The weights are missing, or belong to another network.
@@ -48,7 +50,11 @@ class Run(runs.Run, Printed):
         from rich import box
         from rich.table import Table
 
-        counts = Counter((row.split, row.label) for row in self.rows)
+        counts = Counter(
+            (row.split, label)
+            for row in self.rows
+            for label in (row.label.split(SEPARATOR) if self.findings else [row.label])
+        )
         table = Table(
             title=escape(f"{self.path}: recipe {self.recipe.name}"), box=box.SIMPLE_HEAD, title_justify="left"
         )

@@ -154,7 +154,7 @@ def sweep(
         grid: Values by recipe key, such as ``{"lr": [1e-3, 1e-2], "seed": [0, 1]}``; seeds are repetitions.
         out: New folder; each trial is a run in it.
         recipe: Name of a recipe, or TOML file.
-        monitor: ``loss``, ``accuracy`` or ``false_negatives`` on validation; by default the recipe's.
+        monitor: ``loss``, ``accuracy``, ``false_negatives`` or ``auroc`` on validation; by default the recipe's.
         resume: Whether to go on with a series that was interrupted.
         progress: Whether long work shows its progress on standard error.
 

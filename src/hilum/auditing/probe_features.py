@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from hilum.auditing.scan import SIDE, Scan
+from hilum.data.multilabel import without_findings
 from hilum.data.splits import GROUP_COLUMN
 
 Floats = NDArray[np.float64]
@@ -184,7 +185,7 @@ def _shown(grey: Floats) -> tuple[Floats, ...]:
 
 def _original_probes(scan: Scan) -> tuple[Probe, ...]:
     """What a table knows of files that were re-encoded since."""
-    names = {name for row in scan.table.rows for name in row.extra}
+    names = {name for row in scan.table.rows for name in without_findings(row.extra)}
     made = []
     settings = [name for name in ORIGINAL_FORMAT if name in names]
     if settings:
@@ -204,7 +205,7 @@ def _column_probes(scan: Scan) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     """Further columns of the table: numbers, or few categories; no identifiers, nothing that restates the label."""
     made, notes = [], []
     labels = [row.label for row in scan.table.rows]
-    for name in sorted({name for row in scan.table.rows for name in row.extra}):
+    for name in sorted({name for row in scan.table.rows for name in without_findings(row.extra)}):
         lower = name.lower()
         if (
             lower.startswith(ORIGINAL)

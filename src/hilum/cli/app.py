@@ -206,7 +206,11 @@ def train(
         say(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "
             f"validation loss {best.val_loss:.4f}, "
-            + (f"mean AUROC {best.val_auroc:.3f}" if run.findings else f"accuracy {best.val_accuracy:.1%}")
+            + (
+                f"mean AUROC {best.val_auroc:.3f}"
+                if best.val_auroc is not None
+                else f"accuracy {best.val_accuracy:.1%}"
+            )
         )
     say(f"weights sha256: {run.environment.weights_sha256}")
     say(f"next: hilum evaluate {out}")

@@ -16,6 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.data.extra_columns import ExtraBuilder, ExtraColumns
 from hilum.data.labels import order_labels
 from hilum.data.options import ReadOptions
 from hilum.files import open_text, saving
@@ -77,7 +78,7 @@ class PackedRows(Sequence[Row]):
         names: By column (label, split, patient, source), its values; after `renamed` one may be there twice.
         codes: By column, which of the names each row has, shape (N,).
         digests: SHA-256 of each file, shape (N, 32); zeros where it is not known.
-        extra: Further columns of each row; empty where no row has any.
+        extra: Further columns; None where no row has any.
     """
 
     paths: bytes
@@ -85,7 +86,7 @@ class PackedRows(Sequence[Row]):
     names: Mapping[str, tuple[str, ...]]
     codes: Mapping[str, NDArray[np.int32]]
     digests: NDArray[np.uint8]
-    extra: tuple[Mapping[str, str], ...] = ()
+    extra: ExtraColumns | None = None
 
     @staticmethod
     def of(rows: Iterable[Row]) -> PackedRows:
@@ -94,7 +95,7 @@ class PackedRows(Sequence[Row]):
         ends = array("q", [0])  # arrays of numbers: lists would take five times as much
         numbers: dict[str, dict[str, int]] = {name: {} for name in CODED}
         codes = {name: array("i") for name in CODED}
-        extra: list[Mapping[str, str]] = []
+        extra = ExtraBuilder()
         for row in rows:
             paths += row.path.encode("utf-8", "surrogateescape")
             ends.append(len(paths))
@@ -102,14 +103,14 @@ class PackedRows(Sequence[Row]):
                 known = numbers[name]
                 codes[name].append(known.setdefault(getattr(row, name), len(known)))
             digests += bytes.fromhex(row.sha256) or UNKNOWN
-            extra.append(row.extra or NOTHING)
+            extra.add(row.extra)
         return PackedRows(
             bytes(paths),
             np.frombuffer(ends, np.int64),
             {name: tuple(known) for name, known in numbers.items()},
             {name: np.frombuffer(values, np.int32) for name, values in codes.items()},
             np.frombuffer(digests, np.uint8).reshape(-1, DIGEST),
-            tuple(extra) if any(extra) else (),
+            extra.columns(),
         )
 
     def with_values(self, name: str, values: Iterable[str]) -> PackedRows:
@@ -151,7 +152,7 @@ class PackedRows(Sequence[Row]):
         for i, (label, split, patient, source) in enumerate(zip(*columns, strict=True)):
             digest = digests[i * DIGEST : (i + 1) * DIGEST]
             known = "" if digest == UNKNOWN else digest.hex()
-            extra = self.extra[numbers.start + i] if self.extra else NOTHING
+            extra = self.extra.row(numbers.start + i) if self.extra else NOTHING
             path = self.paths[ends[i] : ends[i + 1]].decode("utf-8", "surrogateescape")
             yield Row(path, label, split, patient, source, known, extra)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import Dataset, Row, pack
+from hilum.data.dataset import Dataset, PackedRows, Row, pack
 
 PREFIX = "finding:"  # before the name of a finding, in the name of its column
 PRESENT, ABSENT, UNKNOWN, UNCERTAIN = "1", "0", "", "-1"
@@ -57,6 +57,9 @@ def finding_values(dataset: Dataset) -> NDArray[np.float32]:
         Of shape (N, F): 1 present, 0 absent, NaN unknown, -1 uncertain.
     """
     columns = [column_of(name) for name in dataset.findings]
+    if isinstance(dataset.rows, PackedRows) and (kept := dataset.rows.extra):
+        unknown = np.full(len(dataset), np.nan, np.float32)
+        return np.stack([kept.mapped(c, VALUES, np.nan) if c in kept.values else unknown for c in columns], axis=1)
     found = np.empty((len(dataset), len(columns)), np.float32)
     for number, row in enumerate(dataset.rows):
         found[number] = [VALUES[row.extra.get(column, UNKNOWN)] for column in columns]
@@ -72,7 +75,7 @@ def binary_view(dataset: Dataset, name: str, uncertain: Known = "ignore") -> Dat
         uncertain: Whether images on which it is uncertain are left out, or count as present or absent.
 
     Returns:
-        The rows where it is known, in their order, with the labels of `binary_labels` and without findings.
+        The rows where it is known, in their order, with the labels of `binary_labels` and without columns of findings.
 
     Raises:
         KeyError: It is none of the dataset's findings.
@@ -87,18 +90,25 @@ def known_rows(dataset: Dataset, name: str, uncertain: Known = "ignore") -> NDAr
         KeyError: It is none of the dataset's findings.
     """
     _check_name(dataset, name)
-    column = column_of(name)
-    wanted = {PRESENT, ABSENT} | ({UNCERTAIN} if uncertain != "ignore" else set())
-    places = (i for i, row in enumerate(dataset.rows) if row.extra.get(column, UNKNOWN) in wanted)
-    return np.fromiter(places, np.int64)
+    values = finding_values(replace(dataset, findings=(name,)))[:, 0]
+    wanted = (1, 0) if uncertain == "ignore" else (1, 0, -1)
+    return np.flatnonzero(np.isin(values, wanted))
 
 
 def dataset_of_two(dataset: Dataset, name: str, positions: Iterable[int], uncertain: Known = "ignore") -> Dataset:
     """The rows at some positions, on all of which a finding is known, with its two labels (see `binary_view`)."""
     column, (absent, present) = column_of(name), binary_labels(name)
     label = {PRESENT: present, ABSENT: absent, UNCERTAIN: present if uncertain == "positive" else absent}
-    rows = (dataset.rows[int(i)] for i in positions)
-    return replace(dataset, rows=pack(replace(row, label=label[row.extra[column]]) for row in rows), findings=())
+
+    def one(row: Row) -> Row:
+        return replace(row, label=label[row.extra[column]], extra=without_findings(row.extra))
+
+    return replace(dataset, rows=pack(one(dataset.rows[int(i)]) for i in positions), findings=())
+
+
+def without_findings(extra: Mapping[str, str]) -> Mapping[str, str]:
+    """The further columns of a row that are no findings, which alone describe it."""
+    return {name: value for name, value in extra.items() if not name.startswith(PREFIX)}
 
 
 def with_findings(dataset: Dataset, names: Sequence[str], values: NDArray[np.floating[Any]]) -> Dataset:
@@ -153,8 +163,8 @@ class FindingCells:
             columns = dict(zip(map(column_of, self.names), cells, strict=True))
             self._known[cells] = SEPARATOR.join(present) or NO_FINDING, MappingProxyType(columns)
         label, kept = self._known[cells]
-        others = {key: value for key, value in extra.items() if not key.startswith(PREFIX)}
-        return label, MappingProxyType(others | dict(kept)) if others else kept
+        others = without_findings(extra)
+        return label, MappingProxyType({**others, **kept}) if others else kept
 
 
 def clean_name(name: str) -> str:

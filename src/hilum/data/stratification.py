@@ -2,7 +2,8 @@
 
 Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data", *ECML PKDD*: the finding with the
 fewest patients is dealt first, each of its patients to the part that lacks it most. Whole groups are dealt here,
-patients and their duplicates, and a finding counts twice: as present and as absent.
+patients and their duplicates, and a finding counts twice: as present and as absent. What a part lacks is counted as a
+share of what it is to have, not as a number: with few patients the largest part would get them all.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def deal_groups(marks: NDArray[np.bool_], parts: int, fraction: float, seed: int
     generator = np.random.default_rng(seed)
     wanted = np.stack([_shares(int(count), parts, fraction) for count in marks.sum(axis=0)], axis=1)
     room = _shares(len(marks), parts, fraction)
+    planned, space = np.maximum(wanted, 1), np.maximum(room, 1)
     part = np.full(len(marks), -1, np.int64)
     order = generator.permutation(len(marks))
     while True:
@@ -45,11 +47,11 @@ def deal_groups(marks: NDArray[np.bool_], parts: int, fraction: float, seed: int
             break
         mark = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max)))
         for group in free[marks[free, mark]]:
-            part[group] = _neediest(wanted[:, mark], room)
+            part[group] = _neediest(wanted[:, mark] / planned[:, mark], room / space)
             wanted[part[group], marks[group]] -= 1
             room[part[group]] -= 1
     for group in free:  # of these nothing is known
-        part[group] = int(np.argmax(room))
+        part[group] = int(np.argmax(room / space))
         room[part[group]] -= 1
     return part
 
@@ -61,7 +63,7 @@ def _shares(count: int, parts: int, fraction: float) -> Counts:
 
 
 def _neediest(wanted: Counts, room: Counts) -> int:
-    """The part that lacks most of a mark; of several the one that lacks most groups."""
+    """The part that lacks the largest share of a mark; of several the one that lacks the largest share of groups."""
     return max(range(len(wanted)), key=lambda part: (wanted[part], room[part]))
 
 

@@ -321,6 +321,7 @@ def write_hub_folder(model_file: ModelFile, folder: Path) -> None:
         "label2id": facts["label2id"],
         "image_size": model_file.size,
         "num_channels": 1,
+        **({"problem_type": "multi_label_classification"} if model_file.findings else {}),
         "hilum": {"format": facts["format"], "version": facts["hilum"], "sha256": model_file.sha256},
     }
     try:

@@ -22,7 +22,12 @@ from hilum.training.recipe import flatten, short_key
 from hilum.training.run import Run
 from hilum.training.sweep import SEED_KEYS, MeanValidation, Sweep, Trial, Validation
 
-SHOWN = {"loss": "validation loss", "accuracy": "validation accuracy", "false_negatives": "missed on validation"}
+SHOWN = {
+    "loss": "validation loss",
+    "accuracy": "validation accuracy",
+    "false_negatives": "missed on validation",
+    "auroc": "mean AUROC on validation",
+}
 
 
 def sweep_table(sweep: Sweep) -> RenderableType:
@@ -77,6 +82,8 @@ def choice(sweep: Sweep) -> str:
     numbers = f"loss {best.mean.val_loss:.4f}, accuracy {percent(best.mean.val_accuracy)}"
     if sweep.monitor == "false_negatives":
         numbers = f"{_count(best.mean.val_false_negatives)} missed, {numbers}"
+    if best.mean.val_auroc is not None:
+        numbers = f"mean AUROC {best.mean.val_auroc:.3f}, {numbers}"
     so_far = f", so far ({plural(waiting, 'trial')} still to come)" if waiting else ""
     settings = settings_text(sweep.choice) if sweep.choice else "the recipe as it is"
     return f"Chosen by {SHOWN[sweep.monitor]}: {settings} ({over}{numbers}){so_far}."

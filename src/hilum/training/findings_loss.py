@@ -111,19 +111,19 @@ class Validated:
             positive: Number of the finding that must not be missed; -1 where there is none.
 
         Returns:
-            ``val_auroc`` is NaN where no finding is both present and absent.
+            Without ``val_auroc`` where no finding is both present and absent.
         """
         losses, stated, truth = (torch.cat(part).double().numpy() for part in zip(*self._parts, strict=True))
         known = ~np.isnan(truth)
         right = (stated >= 0.5) == (truth == 1)
         missed = (truth[:, positive] == 1) & (stated[:, positive] < 0.5) if positive >= 0 else np.zeros(1)
         areas = finding_aurocs(stated, truth)
-        return {
+        found = {
             "val_loss": float(losses[known].mean()) if known.any() else float("nan"),
             "val_accuracy": float(right[known].mean()) if known.any() else float("nan"),
             "val_false_negatives": int(missed.sum()),
-            "val_auroc": float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan"),
         }
+        return found if np.isnan(areas).all() else found | {"val_auroc": float(np.nanmean(areas))}
 
 
 def finding_aurocs(stated: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

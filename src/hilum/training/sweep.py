@@ -8,8 +8,7 @@ import io
 import itertools
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +24,6 @@ from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.documents import Document
-from hilum.earlier import setting_of_today
 from hilum.errors import DivergenceError, RecipeError, RunError
 from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
@@ -33,84 +31,16 @@ from hilum.stats.records import Record
 from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
 from hilum.training.plan import Monitor, rank
 from hilum.training.prepare import look, say
-from hilum.training.recipe import Recipe, load_recipe, parse_value, resolve_key, short_key
+from hilum.training.recipe import Recipe, load_recipe, parse_value
 from hilum.training.run import read_json
+from hilum.training.sweep_grid import parse_grid, trial_names
 from hilum.training.train import check_training, roles_of
-
-
-def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Divide ``--set`` values into what is fixed and what is swept.
-
-    Args:
-        settings: ``key=value`` or ``key=value,value,...``; commas within brackets, braces or quotes divide nothing.
-
-    Returns:
-        The fixed settings as they were given, and for each swept key (in full) its values.
-
-    Raises:
-        RecipeError: A key is unknown, swept and given once more, or none has several values.
-    """
-    fixed: list[str] = []
-    swept: dict[str, list[str]] = {}
-    given: set[str] = set()
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
-            raise RecipeError(msg, code="malformed-setting")
-        full = resolve_key(setting_of_today(key.strip(), "")[0], value.strip())
-        values = [setting_of_today(full, item)[1] for item in _divide(value)]
-        if full in swept or (len(values) > 1 and full in given):
-            msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
-            raise RecipeError(msg, code="key-twice")
-        given.add(full)
-        if "" in values:
-            msg = f"--set {setting}: a value is empty. Write the values behind each other, with commas between them."
-            raise RecipeError(msg, code="empty-value")
-        if len(values) > 1:
-            twice = next((v for i, v in enumerate(values) if parse_value(v) in map(parse_value, values[:i])), None)
-            if twice is not None:
-                msg = f"--set {setting}: the value {twice} stands there twice. Remove one."
-                raise RecipeError(msg, code="value-twice")
-            swept[full] = values
-        else:
-            fixed.append(f"{full}={value}")
-    if not swept:
-        msg = "a sweep needs a key with several values, for example --set lr=0.001,0.01,0.1,1.0."
-        raise RecipeError(msg, code="nothing-swept")
-    return fixed, swept
-
-
-def trial_names(combinations: Sequence[Mapping[str, str]]) -> list[str]:
-    """Folder names that say what a trial changes; numbered, so that they are unique and in order."""
-    digits = len(str(len(combinations)))
-    return [
-        f"{number:0{digits}d}-"
-        + re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", ",".join(f"{short_key(k)}={v}" for k, v in chosen.items()))[:80]
-        for number, chosen in enumerate(combinations, 1)
-    ]
-
-
-def _divide(values: str) -> list[str]:
-    """At commas, but not within brackets, braces or quotes."""
-    parts, depth, quote = [""], 0, ""
-    for letter in values:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        depth += (letter in "[{") - (letter in "]}") if not quote else 0
-        if letter == "," and not depth and not quote:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts]
-
 
 WHAT = "sweep"
 TABLE = "sweep.csv"
 SEED_KEYS, SELECT_KEY = ("training.seed", "splits.seed"), "training.monitor"
-MEASURES = ("val_loss", "val_accuracy", "val_false_negatives")
+OF_FINDINGS = "val_auroc"  # measured only where an image may have several
+MEASURES = ("val_loss", "val_accuracy", "val_false_negatives", OF_FINDINGS)
 
 
 class MeanValidation(Record):
@@ -119,6 +49,7 @@ class MeanValidation(Record):
     val_loss: float
     val_accuracy: float
     val_false_negatives: float
+    val_auroc: float | None = None
 
 
 class Validation(Record):
@@ -129,6 +60,7 @@ class Validation(Record):
     val_loss: float
     val_accuracy: float
     val_false_negatives: int | float
+    val_auroc: float | None = None
 
 
 NoneIsEmpty = BeforeValidator(lambda found: found or None), PlainSerializer(lambda found: dict(found or {}))
@@ -258,7 +190,7 @@ def sweep(
     table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)
     for of_trial in recipes:
-        check_network(of_trial, table.labels)
+        check_network(of_trial, table.findings or table.labels, findings=bool(table.findings))
     images = open_images(table, recipes[0].preprocessing, progress=progress)
     groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
     first = groups[recipes[0].splits.duplicates]
@@ -271,7 +203,7 @@ def sweep(
         splits = assign_splits(images.table, of_trial.splits, groups[of_trial.splits.duplicates].numbers)
         labels = check_training(images.table.with_splits(splits.names), of_trial)
     if not {"positive_label", "healthy"} & swept.keys():
-        progress.line(roles_of(recipes[0], labels))
+        progress.line(roles_of(recipes[0], labels, findings=bool(table.findings)))
     plan = SweepPlan(
         data=identity(images.table),
         recipe=load_recipe(recipe, fixed),
@@ -363,7 +295,9 @@ def _table(plan: SweepPlan, trials: Sequence[Trial]) -> bytes:
     """What ``sweep.csv`` holds."""
     file = io.StringIO(newline="")
     writer = csv.writer(file)
-    columns = ("epoch", "step", *MEASURES)
+    found = [trial.best for trial in trials if trial.best]
+    measures = [name for name in MEASURES if name != OF_FINDINGS or any(best.val_auroc is not None for best in found)]
+    columns = ("epoch", "step", *measures)
     writer.writerow(["trial", *plan.swept, "status", *columns, "seconds"])
     for trial in trials:
         values = [json.dumps(v) if isinstance(v, dict | list) else v for v in trial.settings.values()]
@@ -389,7 +323,8 @@ def _mean(trials: Sequence[Trial]) -> MeanValidation | None:
     found = [trial.best for trial in trials if trial.best]
     if len(found) < len(trials):
         return None
-    means = {name: math.fsum(getattr(best, name) for best in found) / len(found) for name in MEASURES}
+    values = {name: [getattr(best, name) for best in found] for name in MEASURES}
+    means = {name: math.fsum(of) / len(of) for name, of in values.items() if None not in of}
     return MeanValidation.model_validate(means)
 
 

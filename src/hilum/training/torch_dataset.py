@@ -13,8 +13,10 @@ from torch.utils import data as torch_data
 from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Dataset
 from hilum.data.frames import to_pandas
+from hilum.data.multilabel import finding_values
 from hilum.data.preprocessing import Preprocessing
 from hilum.progress import Progress
+from hilum.training.findings_loss import targets_of
 
 if TYPE_CHECKING:
     import pandas
@@ -39,8 +41,8 @@ class RadiographDataset(torch_data.Dataset[Sample]):
         progress: Told while files are decoded.
 
     Attributes:
-        pathologies: K labels, in the order of ``lab``.
-        labels: One row an image, 1 under its label, shape (N, K).
+        pathologies: K labels or findings, in the order of ``lab``.
+        labels: One row an image, 1 under its label, shape (N, K); of findings NaN where unknown or uncertain.
 
     Raises:
         CacheError: The decoded images cannot be stored.
@@ -55,10 +57,15 @@ class RadiographDataset(torch_data.Dataset[Sample]):
         progress: Progress | None = None,
     ) -> None:
         self._images: Images = open_images(data, preprocessing or Preprocessing(), progress=progress)
+        if data.findings:
+            self.pathologies = list(data.findings)
+            self.labels: NDArray[np.float32] = targets_of(finding_values(self._images.table), "ignore")
+            self._low, self._high = value_range
+            return
         self.pathologies = list(data.labels)
         index = {label: number for number, label in enumerate(self.pathologies)}
         truth = [index[row.label] for row in self._images.table.rows]
-        self.labels: NDArray[np.float32] = np.eye(len(self.pathologies), dtype=np.float32)[truth]
+        self.labels = np.eye(len(self.pathologies), dtype=np.float32)[truth]
         self._low, self._high = value_range
 
     def __len__(self) -> int:

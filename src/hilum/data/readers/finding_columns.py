@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 from hilum.data.label_names import is_missing_value
 from hilum.data.labels import is_healthy
@@ -24,6 +25,7 @@ FLAG = "--finding-columns"
 SHOWN = 4
 
 
+@lru_cache(maxsize=4096)  # a table has few different ones, and millions of them
 def meaning(cell: str) -> str | None:
     """What a cell of a finding means, as rows keep it; None where it is no such cell."""
     text = from_cell(cell).strip()
