@@ -205,8 +205,8 @@ def evaluate(
             metrics = write_external(given, metrics, folder)
         return Evaluation(metrics, given.predictions, folder)
     with explaining("the evaluation of a run"):
-        from hilum.evaluation.evaluate import FindingsEvaluated
         from hilum.evaluation.evaluate import evaluate as run_evaluation
+        from hilum.evaluation.evaluate_findings import FindingsEvaluated
 
     found = run_evaluation(
         open_run(run),

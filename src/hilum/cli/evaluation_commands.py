@@ -15,7 +15,8 @@ from hilum.extras import explaining
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hilum.evaluation.evaluate import Evaluation, FindingsEvaluated
+    from hilum.evaluation.evaluate import Evaluation
+    from hilum.evaluation.evaluate_findings import FindingsEvaluated
     from hilum.evaluation.findings_schema import FindingsMetrics
     from hilum.evaluation.schema import Metrics
     from hilum.training.run import Run

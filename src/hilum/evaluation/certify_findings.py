@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum import __version__
-from hilum.data.dataset import Dataset
+from hilum.data.dataset import Dataset, owner
 from hilum.data.multilabel import binary_labels, binary_view
 from hilum.data.options import ReadOptions
 from hilum.errors import CertificateError, RunError, UsageError
@@ -208,10 +208,10 @@ def _with_enough(
     """
     views = {name: binary_view(table, name) for name in claims}
     counts = {
-        name: len({row.patient_id or row.path for row in view.rows if row.label == name})
+        name: len({owner(row.patient_id, row.path) for row in view.rows if row.label == name})
         for name, view in views.items()
     }
-    left, reasons = dict(claims), {}
+    left, reasons = dict(claims), dict[str, str]()
     while left:
         level = each_confidence(confidence, len(left))
         failed: dict[str, CertificateError] = {}

@@ -141,6 +141,12 @@ def crossval(
         raise UsageError(msg, code="too-few-folds")
     table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)
+    if table.findings:
+        msg = (
+            f"{table.root}: has several findings an image, and folds are divided by one label an image. Train several "
+            "seeds with hilum train, and compare them with hilum compare."
+        )
+        raise UsageError(msg, code="crossval-of-findings")
     check_network(recipe, table.labels)
     notes = list(table.notes)
     notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
@@ -288,7 +294,9 @@ def _divide(table: Dataset, tested: set[str]) -> Dataset:
 def _fold(table: Dataset, folder: Path, recipe: Recipe, progress: Progress) -> Evaluation:
     progress.line(f"{folder.name}: {sum(row.split == 'test' for row in table.rows)} images are tested")
     run = train_member(table, folder, recipe, progress)
-    return evaluate(run, table, progress=progress)
+    evaluation = evaluate(run, table, progress=progress)
+    assert isinstance(evaluation, Evaluation)  # several findings were refused
+    return evaluation
 
 
 def spread_over_folds(values: Sequence[float]) -> Spread:

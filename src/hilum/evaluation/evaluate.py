@@ -141,8 +141,17 @@ def evaluate(
         msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
     if run.findings:
-        asked = {"split": split, "out": out, "mapping": mapping, "read": read, "ledger": ledger}
-        return evaluate_findings(run, data, **asked, prevalences=prevalences, progress=progress)
+        return evaluate_findings(
+            run,
+            data,
+            split=split,
+            out=out,
+            mapping=mapping,
+            read=read,
+            ledger=ledger,
+            prevalences=prevalences,
+            progress=progress,
+        )
     with only_process(run.path, "evaluate", wait=True, progress=progress):
         evaluated = select_images(run, data, split, progress, mapping=mapping, read=read)
         for item in evaluated.unreadable[:10]:

@@ -28,7 +28,7 @@ from hilum.evaluation.differences import Pair, Paired, answer_pairs, area_pair
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.evaluate_findings import FindingsEvaluated
 from hilum.evaluation.external_findings import ExternalFindings
-from hilum.evaluation.findings_performance import why_not_measured
+from hilum.evaluation.findings_performance import HALF, why_not_measured
 from hilum.evaluation.findings_predictions import FindingsPredictions, read_findings_predictions
 from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.predictions import FILE as PREDICTIONS
@@ -295,8 +295,8 @@ def _pairs_of(
     has: NDArray[np.bool_], scores: tuple[NDArray[np.float64], NDArray[np.float64]], patients: Patients
 ) -> tuple[Pair, Pair, Pair]:
     """AUROC, sensitivity and specificity of both."""
-    called = [(score > 0.5).astype(np.int64) for score in scores]
-    answers = answer_pairs(has.astype(np.int64), *called, ("absent", "present"), patients)
+    first, second = ((score > HALF).astype(np.int64) for score in scores)
+    answers = answer_pairs(has.astype(np.int64), first, second, ("absent", "present"), patients)
     by_label = answers.by_label
     return area_pair(has, *scores, patients), by_label["recall"]["present"], by_label["specificity"]["present"]
 
