@@ -1,6 +1,6 @@
 """Several findings of the same patients: how often guarantees break together, and what intervals of means cover.
 
-    python studies/findings_simulations.py    # prints the tables of docs/explanation/findings.md; two minutes
+    python studies/findings_simulations.py    # prints the tables of docs/explanation/evaluation.md; two minutes
 
 Patients have six findings that go together, and so do the scores. What is true is known in closed form. Thresholds and
 intervals come out of the functions that the commands use; ``tests/evaluation/test_findings_simulations.py`` runs both.
