@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hilum.phantoms import LABELS, make_phantom
+from hilum.phantoms import FINDINGS, LABELS, make_findings_phantom, make_phantom
 
 OUT = Path(__file__).parent / "images"
 HEAD = (50, 20, 1150, 724)  # of the screenshot: title, result and notes of the report
@@ -24,6 +24,14 @@ def phantoms() -> Image.Image:
         for k, label in enumerate(LABELS)
     ]
     return Image.fromarray(np.vstack(rows))
+
+
+def several_findings() -> Image.Image:
+    """No finding, each finding alone, and four at once, in two rows of four patients."""
+    four = {"effusion": 0.5, "cardiomegaly": 0.5, "nodule": 0.9, "ground_glass": 0.6}
+    chosen: list[dict[str, float]] = [{}, *({name: 0.75} for name in FINDINGS), four]
+    images = [make_findings_phantom(one, seed=1, patient=k, size=224).image for k, one in enumerate(chosen)]
+    return Image.fromarray(np.vstack([np.hstack(images[:4]), np.hstack(images[4:])]))
 
 
 def overview(made: Image.Image, report: Image.Image) -> Image.Image:
@@ -41,6 +49,7 @@ def main() -> None:
     """Write both pictures, and the screenshot itself."""
     report, made = Image.open(sys.argv[1]), phantoms()
     made.save(OUT / "phantoms.png", optimize=True)
+    several_findings().save(OUT / "phantoms-findings.png", optimize=True)
     for name, picture in (("report", report.convert("RGB")), ("overview", overview(made, report))):
         picture.quantize(256).save(OUT / f"{name}.png", optimize=True)
 

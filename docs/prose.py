@@ -1,8 +1,8 @@
 """Check the prose: no word that the glossary replaced, and short sentences.
 
-``python docs/prose.py`` reads README, the pages of the documentation, the newest part of the changelog, the help of the
-command line and the public docstrings. It prints each offence as ``file:line: what`` and ends with exit code 1 if there
-is any. ``--all`` prints the medians, too.
+``python docs/prose.py`` reads README, the pages of the documentation, the newest part of the changelog, the public
+docstrings, and what hilum prints: messages, help texts and the templates of its pages. It prints each offence as
+``file:line: what`` and ends with exit code 1 if there is any. ``--all`` prints the medians, too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEDIAN = 18  # words of a page's median sentence, at most
 LONG = 30  # words; what is longer is a long sentence
 MAY_BE_LONG = 0.08  # share of a page's sentences
+SPOKEN = 3  # words from which a string is read as a message
 FEW = 8  # pages of fewer sentences have no median worth checking
 
 # Old words and what to say, where no other sense of the word occurs in hilum. A pattern matches whole words.
@@ -45,7 +46,37 @@ REPLACED = {
     r"whom to tell|who is told": "a plain verb",
     r"whose worth|worth is known|what (?:answers|results) are worth": "how accurate",
 }
-WORDS = [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), better) for pattern, better in REPLACED.items()]
+# The same for what hilum prints, where further words have a plainer one.
+IN_MESSAGES = {
+    r"alike": "similar, or equally",
+    r"anew": "again",
+    r"by itself": "separately",
+    r"by lot": "at random",
+    r"(?:go|goes|went) (?:on|together)": "continue, or associated",
+    r"in other words": "leave it out",
+    r"is no (?:run|dataset|image|table|file|folder|number|label|path|model)": "is not a",
+    r"it is not clear": "unclear",
+    r"looked (?:at|for)": "checked, or used",
+    r"look(?:s)? at": "review",
+    r"no network here": "no network of hilum",
+    r"on (?:its|their|the) way": "leave it out",
+    r"passed over": "skipped",
+    r"put together": "combined",
+    r"says? (?:so|nothing|what|which|where|whose|how|that)": "states, or name",
+    r"speaks? (?:of|for|against)": "describes, or supports",
+    r"tell(?:s|ing)?": "predicts, distinguishes, or states",
+    r"told": "stated",
+    r"whence|thereby|whom|who is who": "a plain word",
+    r"worth": "performance",
+}
+
+
+def compiled(words: Mapping[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns of whole words, with what to say instead."""
+    return [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), better) for pattern, better in words.items()]
+
+
+WORDS, MESSAGES = compiled(REPLACED), compiled(REPLACED | IN_MESSAGES)
 
 
 @dataclass(frozen=True)
@@ -92,16 +123,19 @@ def length(sentence: str) -> int:
     return sum(any(letter.isalpha() for letter in word) for word in sentence.split())
 
 
-def offences(text: Text, *, measured: bool = True) -> Iterator[str]:
+def offences(
+    text: Text, *, measured: bool = True, words: Sequence[tuple[re.Pattern[str], str]] = WORDS
+) -> Iterator[str]:
     """Yield what is wrong with a text.
 
     Args:
         text: Its paragraphs.
         measured: Whether the length of its sentences counts.
+        words: What is replaced.
     """
     for line, paragraph in text.paragraphs:
         prose = re.sub(r"``?[^`]*``?|\]\([^)]*\)", "", paragraph)
-        for pattern, better in WORDS:
+        for pattern, better in words:
             for found in pattern.finditer(prose):
                 yield f"{text.name}:{line}: '{found[0]}': say {better}"
     lengths = [(length(one), line, one) for line, paragraph in text.paragraphs for one in sentences(paragraph)]
@@ -126,7 +160,7 @@ def pages() -> Iterator[Text]:
 
 
 def docstrings() -> Iterator[Text]:
-    """Docstrings of every module, class and function, and the help texts of the command line."""
+    """Docstrings of every module, class and function."""
     kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for path in sorted((ROOT / "src").rglob("*.py")):
         found: list[tuple[int, str]] = []
@@ -134,9 +168,40 @@ def docstrings() -> Iterator[Text]:
             if isinstance(node, kinds) and (text := ast.get_docstring(node)):
                 first = node.body[0].lineno
                 found += [(first + line - 1, words) for line, words in paragraphs_of_markdown(text)]
-            elif isinstance(node, ast.keyword) and node.arg == "help" and isinstance(node.value, ast.Constant):
-                found.append((node.value.lineno, str(node.value.value)))
         yield Text(path.relative_to(ROOT).as_posix(), tuple(found))
+
+
+def messages() -> Iterator[Text]:
+    """What hilum prints: strings of several words in its source, and the text of its templates."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        found = strings_of(path.read_text(encoding="utf-8"))
+        yield Text(path.relative_to(ROOT).as_posix(), tuple(found))
+    for path in sorted((ROOT / "src").rglob("*.html.j2")):
+        found = text_of_template(path.read_text(encoding="utf-8"))
+        yield Text(path.relative_to(ROOT).as_posix(), tuple(found))
+
+
+def strings_of(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the strings of a module with at least `SPOKEN` words: no docstring, and ``{}`` for what is filled in."""
+    inside: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            inside.add(id(node.value))
+        if id(node) in inside or not isinstance(node, ast.JoinedStr | ast.Constant):
+            continue
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(part) for part in node.values}
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        else:
+            text = node.value if isinstance(node.value, str) else ""
+        if len(re.findall(r"[A-Za-z]{2,}", text)) >= SPOKEN:
+            yield node.lineno, re.sub(r"{\w*}", "", text)
+
+
+def text_of_template(template: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a template without its tags and statements."""
+    bare = re.sub(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|<[^>]*>", lambda m: "\n" * m[0].count("\n"), template, flags=re.S)
+    yield from ((number, line.strip()) for number, line in enumerate(bare.splitlines(), start=1) if line.strip())
 
 
 def main() -> int:
@@ -145,13 +210,13 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="Print the median of every page, too.")
     asked = parser.parse_args()
     wrong = 0
-    for texts, measured in ((pages(), True), (docstrings(), False)):
+    for texts, measured, words in ((pages(), True, WORDS), (docstrings(), False, WORDS), (messages(), False, MESSAGES)):
         for text in texts:
             if asked.all and measured:
-                words = [length(one) for _, paragraph in text.paragraphs for one in sentences(paragraph)]
-                long = sum(one > LONG for one in words)
-                print(f"{text.name}: {len(words)} sentences, median {median(words or [0]):g}, {long} over {LONG}")
-            for offence in offences(text, measured=measured):
+                lengths = [length(one) for _, paragraph in text.paragraphs for one in sentences(paragraph)]
+                long = sum(one > LONG for one in lengths)
+                print(f"{text.name}: {len(lengths)} sentences, median {median(lengths or [0]):g}, {long} over {LONG}")
+            for offence in offences(text, measured=measured, words=words):
                 print(offence)
                 wrong += 1
     return 1 if wrong else 0

@@ -80,7 +80,7 @@ def _share(entry: dict) -> str:
     return f"{100 * entry['value']:.1f} % ({100 * entry['low']:.1f} to {100 * entry['high']:.1f})"
 
 
-def strangers(run: Run, data: Path, other: Path) -> list[str]:
+def ood_images(run: Run, data: Path, other: Path) -> list[str]:
     reference = fit_reference(run, data).reference
     parts = {"own test images": select_part(run, data, "test", Progress())}
     parts["the other data"] = select_part(run, other, "test", Progress())
@@ -153,7 +153,7 @@ def _dicom(run: Run) -> dict[str, np.ndarray]:
 
 def main() -> None:
     run, data, other = open_run(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
-    tables = {"real-certificates": certificates(run, data, other), "strangers": strangers(run, data, other)}
+    tables = {"real-certificates": certificates(run, data, other), "ood": ood_images(run, data, other)}
     fill("explanation/evaluation.md", {name: "\n".join(rows) for name, rows in tables.items()})
 
 

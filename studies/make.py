@@ -159,9 +159,9 @@ def hierarchy(sweep: Path, facts: Facts) -> str:
     ]
     tree = [
         [np.mean([pair["rules"][rule]["accuracy"][which]["value"] for pair in pairs]) for which in ("first", "second")]
-        for rule in ("most_probable", "down_the_tree")
+        for rule in ("argmax", "top_down")
     ]
-    for title, pair in zip(("accuracy, most probable label", "accuracy, down the tree"), tree, strict=True):
+    for title, pair in zip(("accuracy, argmax", "accuracy, top-down"), tree, strict=True):
         rows.append([title, *(f"{100 * value:.1f}" for value in pair), f"{100 * (pair[1] - pair[0]):+.1f}"])
     for title, key in (("calibration error, test", None), ("before the temperature", "before")):
         shown = []
@@ -172,7 +172,7 @@ def hierarchy(sweep: Path, facts: Facts) -> str:
     floor = np.mean([m["ece"]["ece_null_mean"] for metrics in eces for m in metrics])
     by_seed = []
     for number, pair in enumerate(pairs):
-        found = pair["rules"]["most_probable"]
+        found = pair["rules"]["argmax"]
         smallest = found["patients"]["smallest_significant"]
         by_seed.append(
             [

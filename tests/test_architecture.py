@@ -20,6 +20,7 @@ LEVEL = {
     "earlier": 0,
     "errors": 0,
     "extras": 1,
+    "signatures": 1,
     "files": 0,
     "text": 0,
     "recipes": 0,

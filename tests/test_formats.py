@@ -109,7 +109,7 @@ def test_runs_are_compared_and_an_earlier_comparison_is_replaced(old, hilum):
     (kept / "comparison.json").write_text((kept / "comparison.json").read_text().replace('"run"', f'"{old}/run"'))
     result = hilum("compare", old / "run", other, "--second-split", "test", check=0)
     assert [line for line in result.stderr.splitlines() if "--second-split" in line] == [
-        "note: --second-split is called --split-b now; the old name works until version 0.3."
+        "note: --second-split was renamed to --split-b; the old name works until version 0.3."
     ]
     now = json.loads((kept / "comparison.json").read_text())
     assert now["positive_label"] == "infected/covid"
@@ -157,7 +157,7 @@ def test_a_sweep_is_continued_under_the_names_of_then(old, phantoms, hilum):
 def test_comparisons_sweeps_and_cross_validations_are_read(old):
     compared = Comparison.read(old / "compare" / "comparison.json", "hilum compare")
     assert (compared.positive_label, compared.runs[0].hierarchy) == ("infected/covid", "cascade")
-    assert compared.rules["most_probable"].accuracy.first.value == 0.4
+    assert compared.rules["argmax"].accuracy.first.value == 0.4
     swept = Sweep.read(old / "sweep" / "sweep.json", "hilum sweep")
     assert (swept.monitor, swept.choice) == ("false_negatives", {"training.lr": 0.001})
     assert swept.groups[0].mean.val_false_negatives == 1

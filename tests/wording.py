@@ -30,6 +30,7 @@ CHANGING = (
     (re.compile(r"\b\d+(\.\d+){2,}\b"), "VERSION"),
     (re.compile(r"\b20\d\d-\d\d-\d\dT[\d:]+(?:\+\d\d:\d\d|Z)?"), "TIME"),
     (re.compile(r"\b(process|id) \d+(?: on \S+)?"), r"\1 N"),
+    (re.compile(r"\bpython -m pytest\.hilum\b"), "hilum"),
     (re.compile(r"(?<=Usage: )\S.*?\bhilum\b"), "hilum"),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )

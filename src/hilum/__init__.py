@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from hilum.api.model import Model, load
     from hilum.api.runs import Run, open_run
     from hilum.api.series import CrossValidation, Sweep, cross_validate, sweep
-    from hilum.api.trainings import train
+    from hilum.api.trainings import load_recipe, train
     from hilum.data.dataset import Dataset
     from hilum.errors import HilumError
     from hilum.serving.prediction import Prediction
-    from hilum.training.recipe import Recipe, load_recipe
+    from hilum.training.recipe import Recipe
 
 __version__ = "0.2.0"
 
@@ -80,11 +80,11 @@ _MODULES = {
     "hilum.api.model": ("Model", "load"),
     "hilum.api.runs": ("Run", "open_run"),
     "hilum.api.series": ("CrossValidation", "Sweep", "cross_validate", "sweep"),
-    "hilum.api.trainings": ("train",),
+    "hilum.api.trainings": ("load_recipe", "train"),
     "hilum.data.dataset": ("Dataset",),
     "hilum.errors": ("HilumError",),
     "hilum.serving.prediction": ("Prediction",),
-    "hilum.training.recipe": ("Recipe", "load_recipe"),
+    "hilum.training.recipe": ("Recipe",),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -52,11 +52,11 @@ class Document(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            what = f"{cls.__name__.lower()} as hilum writes them have another '{where}' ({first['msg'].lower()})"
+            what = f"{cls.__name__.lower()} of hilum have another '{where}' ({first['msg'].lower()})"
             if first["loc"] == ("intervals",) and first["type"] == "missing":  # made otherwise; not mixed with today's
-                what = "these metrics are of an earlier version of hilum, whose intervals were others"
+                what = "these metrics are of an earlier version of hilum with other intervals"
             cause: Exception = error
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            what, cause = f"not as hilum writes it ({type(error).__name__})", error
+            what, cause = f"not in hilum's format ({type(error).__name__})", error
         msg = f"{file}: {what}. Run `{remedy}` again."
         raise RunError(msg, code=f"damaged-{cls.__name__.lower()}", path=file) from cause

@@ -34,6 +34,8 @@ KEYS = {  # of JSON files, of their columns, and of the metadata of model files
     "as_found": "recall_abstentions_positive",
     "of_decided": "selective_recall",
     "drop": "performance_drop",
+    "most_probable": "argmax",
+    "down_the_tree": "top_down",
     "given": "data_argument",
     "unit": "resampling_unit",
     "planted": "injected",
@@ -150,7 +152,7 @@ def arguments_of_today(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if option not in OPTIONS:
             found.append(word)
             continue
-        notes.append(f"{option} is called {OPTIONS[option]} now; the old name works until version 0.3.")
+        notes.append(f"{option} was renamed to {OPTIONS[option]}; the old name works until version 0.3.")
         if option == "--miss-rate":
             value = value if equals else next(words, "")
             found.append(f"--sensitivity={_complement(value)}")

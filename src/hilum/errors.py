@@ -18,6 +18,7 @@
     ├── ExtraError          an optional part of hilum that is not installed
     ├── GateError           exit code 3: the audit found what it had to stop at
     └── UsageError          exit code 2: wrong usage
+        ├── ArgumentError   an argument of a Python function that is of another type; a TypeError and ValueError, too
         └── RecipeError     a recipe with an unknown key or an impossible value
 
 Every message says what was found, where, and the remedy. ``code`` names the kind of fault for programs: that of the
@@ -145,6 +146,22 @@ class UsageError(HilumError):
 
     exit_code = 2
     code = "usage"
+
+
+class ArgumentError(UsageError, TypeError, ValueError):
+    """An argument of a public function is of another type, or none of the values that are allowed.
+
+    Attributes:
+        argument: Its name.
+    """
+
+    code = "argument"
+
+    def __init__(
+        self, message: str = "", *, code: str | None = None, path: str | Path | None = None, argument: str = ""
+    ):
+        super().__init__(message, code=code, path=path)
+        self.argument = argument
 
 
 class RecipeError(UsageError):

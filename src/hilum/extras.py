@@ -81,5 +81,5 @@ def explaining(what: str) -> Iterator[None]:
 
 
 def _missing(extra: str, package: str, what: str) -> ExtraError:
-    msg = f"{what} takes the package {package}, which is not installed. Install it with: {install(extra)}"
+    msg = f"{what} needs the package {package}, which is not installed. Install it with: {install(extra)}"
     return ExtraError(msg)

@@ -134,7 +134,7 @@ def saving(path: Path | str, *, text: bool = False, errors: str = "strict") -> I
     """
     path = Path(path)
     if path.exists() and not path.is_symlink() and not path.is_file():  # a rename would take a device away
-        raise OSError(errno.EINVAL, "there is something else than a file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     part = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     try:
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)

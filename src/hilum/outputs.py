@@ -89,19 +89,19 @@ def check_target(
     if is_stream(path):
         if streams:
             return
-        msg = f"{said}: is no file, but a pipe, a terminal or a device. Name a file that is new."
+        msg = f"{said}: not a file, but a pipe, terminal or device. Name a new file."
         raise UsageError(msg)
     place = _place(path)
     for other, file in (outputs or {}).items():
         if not is_stream(file) and _place(file) == place:
-            msg = f"{said}: {other} writes there, too. Give each a file of its own."
+            msg = f"{said}: {other} writes there, too. Give each a separate file."
             raise UsageError(msg)
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        msg = f"{said}: cannot be written ({getattr(error, 'strerror', '') or error}). Choose another place."
+        msg = f"{said}: cannot be written ({getattr(error, 'strerror', '') or error}). Choose another path."
         raise UsageError(msg) from error
     what = ""
     if stat.S_ISDIR(found.st_mode):
@@ -109,13 +109,13 @@ def check_target(
     elif stat.S_ISLNK(found.st_mode):
         what = f"is a symbolic link to {path.readlink()}"
     elif not stat.S_ISREG(found.st_mode):
-        what = "is no file"
+        what = "is not a file"
     elif (found.st_dev, found.st_ino) in map(_identity, inputs):
         what = "is an input of this command"
     elif not kind.fits(_start(path)):
-        what = f"is there already, and no {kind.name}"
+        what = f"exists and is not a {kind.name}"
     if what:
-        msg = f"{said}: {what}. Nothing was written. Choose a name that is new."
+        msg = f"{said}: {what}. Nothing was written. Choose a new name."
         raise UsageError(msg, code="in-the-way", path=path)
 
 
@@ -133,7 +133,7 @@ def check_folder(folder: Path, kinds: Mapping[str, Kind], *, option: str = "--ou
         UsageError: It is no folder, or holds a file of such a name that is of another kind, or a folder.
     """
     if os.path.lexists(folder) and not folder.is_dir():
-        msg = f"{option} {folder}: is no folder. Nothing was written. Choose a name that is new."
+        msg = f"{option} {folder}: not a folder. Nothing was written. Choose a new name."
         raise UsageError(msg, code="no-folder", path=folder)
     for name, kind in kinds.items():
         file = folder / name

@@ -88,17 +88,17 @@ class RadiographClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             msg = "X: give paths of image files; arrays cannot be traced to duplicates and patients."
             raise UsageError(msg, code="no-paths")
         if labels.ndim != 1 or not len(paths) == len(labels) == len(patients):
-            msg = f"{len(paths)} paths, labels of shape {labels.shape} and {len(patients)} groups: give one an image."
+            msg = f"{len(paths)} paths, labels of shape {labels.shape} and {len(patients)} groups: give one per image."
             raise UsageError(msg, code="uneven-lengths")
         if missing := [path for path in paths if not Path(path).is_file()]:
             msg = f"{missing[0]}: no such file ({len(missing):,} of {len(paths):,} paths). Correct X."
             raise UsageError(msg, code="missing")
         if not all(_name(label) for label in labels.tolist()):
-            msg = "y: a label is missing or empty. Give each image a label, or leave the image out."
+            msg = "y: a label is missing or empty. Give each image a label, or remove the image."
             raise UsageError(msg, code="no-label")
         told = dict(zip(map(str, paths), labels.tolist(), strict=True))
         if twice := [path for path, label in zip(paths, labels.tolist(), strict=True) if told[str(path)] != label]:
-            msg = f"{twice[0]}: is there twice with different labels. Keep one."
+            msg = f"{twice[0]}: occurs twice with different labels. Keep one."
             raise UsageError(msg, code="contradicting-rows")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         names = [str(value) for value in self.classes_]

@@ -192,34 +192,29 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One predicted label: its cells by expected label, their sum, and its precision."""
+    """One true label: its cells by predicted label, their sum, and its recall."""
 
     label: str
     cells: tuple[Cell, ...]
     total: int
-    precision: str
+    recall: str
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A confusion matrix as the original report's Fig. 6 has it: rows are predicted, columns are expected."""
+    """A confusion matrix as scikit-learn has it: rows are the true labels, columns the predicted ones."""
 
     labels: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
-    truth_totals: tuple[int, ...]
-    recalls: tuple[str, ...]
+    predicted_totals: tuple[int, ...]
+    precisions: tuple[str, ...]
     total: int
     right: int
     accuracy: str
 
-    @property
-    def by_truth(self) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
-        """The other way round: each expected label, and its cells by predicted label."""
-        return tuple(zip(self.labels, zip(*(row.cells for row in self.rows), strict=True), strict=True))
-
 
 def result_matrix(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> Matrix:
-    """Lay out a confusion matrix as the original report's Fig. 6 does, the other way round.
+    """Lay out a confusion matrix with its margins.
 
     Args:
         labels: K names.
@@ -228,7 +223,7 @@ def result_matrix(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> 
     labels = tuple(labels)
     positions = range(len(labels))
     truths = tuple(sum(confusion[i]) for i in positions)
-    answers = tuple(sum(confusion[i][j] for i in positions) for j in positions)
+    predicted = tuple(sum(confusion[i][j] for i in positions) for j in positions)
     right = sum(confusion[i][i] for i in positions)
 
     def ratio(part: int, whole: int) -> float | None:
@@ -238,17 +233,17 @@ def result_matrix(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> 
         labels=labels,
         rows=tuple(
             MatrixRow(
-                label=labels[j],
+                label=labels[i],
                 cells=tuple(
-                    Cell(confusion[i][j], (ratio(confusion[i][j], truths[i]) or 0.0), i == j) for i in positions
+                    Cell(confusion[i][j], (ratio(confusion[i][j], truths[i]) or 0.0), i == j) for j in positions
                 ),
-                total=answers[j],
-                precision=percent(ratio(confusion[j][j], answers[j])),
+                total=truths[i],
+                recall=percent(ratio(confusion[i][i], truths[i])),
             )
-            for j in positions
+            for i in positions
         ),
-        truth_totals=truths,
-        recalls=tuple(percent(ratio(confusion[i][i], truths[i])) for i in positions),
+        predicted_totals=predicted,
+        precisions=tuple(percent(ratio(confusion[j][j], predicted[j])) for j in positions),
         total=sum(truths),
         right=right,
         accuracy=percent(ratio(right, sum(truths))),

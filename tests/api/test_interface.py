@@ -1,7 +1,9 @@
 """`import hilum`: the names, what they take, and that they say what the command line says."""
 
+import copy
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -120,7 +122,7 @@ def test_a_training_takes_recipe_keys(squares, tmp_path):
     assert (run.recipe.training.seed, run.recipe.training.epochs, run.recipe.preprocessing.size) == (3, 1, 32)
     assert run.finished
     assert isinstance(run.plot_history(), Figure)
-    for wrong in ({"learning_rat": 1}, {"lr": -1.0}, {"seed": "x"}):
+    for wrong in ({"learning_rat": 1}, {"lr": -1.0}, {"training__seed": "x"}):
         with pytest.raises(RecipeError):
             hilum.train(squares, tmp_path / "other", progress=False, **wrong)
     assert not (tmp_path / "other").exists()
@@ -219,7 +221,7 @@ def test_two_models_are_compared_by_runs_or_by_predictions(trained, tmp_path, fe
     assert found.result.n_images == len(frame)
     right = (frame["label"] == frame["predicted"]).mean()
     always = (frame["label"] == "normal").mean()
-    difference = found.result.rules["most_probable"].accuracy.difference.value
+    difference = found.result.rules["argmax"].accuracy.difference.value
     assert difference == pytest.approx(always - right)
     assert found.to_html(tmp_path / "page.html").read_text().startswith("<!doctype html>")
     frame.to_csv(tmp_path / "a.csv", index=False)
@@ -316,3 +318,34 @@ def test_several_findings_have_the_measures_of_labels_by_finding(tmp_path):
     assert isinstance(compared, hilum.FindingsComparison)
     assert set(compared.result.findings) == set(FINDINGS)
     assert "Effusion" in compared.to_html(tmp_path / "comparison.html").read_text()
+
+
+def test_results_and_models_are_sent_to_other_processes(squares):
+    frame = pd.DataFrame({"label": ["a", "b"] * 20, "a": [0.9, 0.2] * 20, "b": [0.1, 0.8] * 20})
+    model, files = hilum.load(threads=1), sorted(squares.rglob("*.png"))[:3]
+    for copied in (lambda given: pickle.loads(pickle.dumps(given)), copy.deepcopy):
+        np.testing.assert_array_equal(copied(model).predict_proba(files), model.predict_proba(files))
+        for result in (
+            hilum.open_dataset(squares, progress=False),
+            hilum.audit(squares, progress=False),
+            hilum.evaluate(predictions=frame),
+            hilum.compare(frame, frame),
+            model.triage(files),
+        ):
+            assert repr(copied(result)) == repr(result)
+
+
+def test_answers_are_printed_in_a_line_and_say_how_to_get_decisions(trained, squares, tmp_path):
+    model = hilum.load(hilum.export(trained, tmp_path / "model.onnx", progress=False))
+    files = sorted(squares.rglob("*.png"))[:3]
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    answers = model.triage([*files, tmp_path / "bad.png"])
+    lines = repr(answers).strip("[]").split(">, <")
+    assert len(lines) == 4
+    assert max(map(len, lines)) < 200
+    for found, line in zip(answers, lines, strict=True):
+        assert Path(found.path).name in line
+        assert (found.error or f"{100 * found.probabilities[found.label]:.1f} %") in line
+    undecided = [found for found in answers if found.decision == "undecided"]
+    assert undecided
+    assert all("hilum certify" in found.reason and "hilum.export" in found.reason for found in undecided)

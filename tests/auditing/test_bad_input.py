@@ -123,7 +123,7 @@ def test_a_folder_that_goes_while_it_is_listed_is_passed_over(write_dataset, mon
 
 @pytest.mark.slow
 def test_a_hundred_thousand_tiny_files_take_no_minutes(tmp_path):
-    """Files of other kinds, and images too small to be radiographs: all are listed, most are refused unread."""
+    """Files of other kinds, and images too small to be radiographs: all are listed, most are not read."""
     generator = np.random.default_rng(0)
     for label in ("normal", "covid"):
         (tmp_path / label).mkdir()

@@ -77,7 +77,7 @@ def test_other_data_lose_the_images_that_were_trained_on(trained, hilum, tmp_pat
     result = hilum("evaluate", trained, mixed, "--json", check=0)
     calibration = sum(",calibration," in line for line in (trained / "split.csv").read_text().splitlines())
     assert json.loads(result.stdout)["n_images"] == 71 + calibration
-    assert f"{72 - calibration} images that the run was trained on" in result.stderr
+    assert f"{72 - calibration} images of the run's training" in result.stderr
 
 
 def test_summary_prints_the_seeds_table(hilum):
@@ -97,6 +97,20 @@ def test_phantoms_can_be_made_and_read(hilum, tmp_path, snapshot, one_message):
     snapshot(result.stdout, numbers=False)
     one_message(hilum("phantoms", tmp_path / "p", "--patients", "9"), 1)
     one_message(hilum("phantoms", tmp_path / "q", "--inject", "nonsense"), 2)
+
+
+def test_phantoms_with_several_findings(hilum, tmp_path, snapshot, one_message):
+    few = ("--patients", "6", "--size", "64")
+    several = ("--findings", "--prevalence", "nodule=0.9", "--uncertain", "0.1", "--missing", "0.1", "--no-masks")
+    result = hilum("phantoms", tmp_path / "p", *few, *several, check=0)
+    snapshot(result.stdout, numbers=False)
+    assert "nodule" in (tmp_path / "p" / "metadata.csv").read_text().splitlines()[0].split(",")
+    assert not (tmp_path / "p" / "masks").exists()
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--missing", "0.1"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--inject", "marker:normal"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--prevalence", "edema=0.1"), 2)
+    one_message(hilum("phantoms", tmp_path / "q", *few, "--findings", "--uncertain", "1.5"), 2)
+    assert not (tmp_path / "q").exists()
 
 
 def bad_empty(root):

@@ -42,8 +42,34 @@ def test_two_tables_are_compared(hilum, tables):
     hilum("compare", tables / "one.csv", tables / "two.csv", "--out", out, check=0)
     found = json.loads((out / "comparison.json").read_text())
     assert (out / "comparison.html").is_file()
-    assert found["rules"]["most_probable"]["accuracy"]["difference"]["high"] < 0
+    assert found["rules"]["argmax"]["accuracy"]["difference"]["high"] < 0
     assert [run["name"] for run in found["runs"]] == ["one.csv", "two.csv"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "--predictions", "one.csv", "--split", "test", "--label-column", "x"],
+        ["evaluate", "--predictions", "one.csv", "--map-label", "a=b"],
+        ["evaluate", "--predictions", "one.csv", "--ledger", "ledger.jsonl"],
+        ["evaluate", "images", "--model", "model.onnx", "--ledger", "ledger.jsonl"],
+        ["evaluate", "run", "--positive-label", "covid"],
+        ["evaluate", "run", "--patients", "none"],
+        ["certify", "run", "--map-label", "a=b"],
+        ["compare", "one.csv", "two.csv", "--also-first", "run", "--split", "val"],
+        ["predict", "one.png", "--explain-method", "occlusion"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_an_option_without_effect_is_refused(hilum, tables, run_of, words, one_message):
+    words = [str(tables / word) if word.endswith(".csv") else word for word in words]
+    words = [str(run_of("flat").path) if word == "run" and words[0] == "certify" else word for word in words]
+    one_message(hilum(*words), 2)
+
+
+def test_a_table_and_a_run_are_not_compared(hilum, tables, one_message):
+    for words in ((tables / "one.csv", "run"), ("run", tables / "one.csv")):
+        one_message(hilum("compare", *words), 2)
 
 
 @pytest.mark.parametrize(

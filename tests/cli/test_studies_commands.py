@@ -34,9 +34,9 @@ def test_both_architectures_are_trained_and_compared(write_dataset, hilum, tmp_p
     assert (tmp_path / "here" / "comparison.html").exists()
 
     itself = json.loads(hilum("compare", tmp_path / "flat", tmp_path / "flat", "--json", check=0).stdout)
-    difference = itself["rules"]["most_probable"]["accuracy"]["difference"]
+    difference = itself["rules"]["argmax"]["accuracy"]["difference"]
     assert [difference[end] for end in ("value", "low", "high")] == [0, 0, 0]
-    assert itself["rules"]["most_probable"]["mcnemar"]["p_value"] == 1
+    assert itself["rules"]["argmax"]["mcnemar"]["p_value"] == 1
 
     other = write_dataset(name="other", splits=("train", "test"), patients=5)
     hilum("train", other, "--out", tmp_path / "elsewhere", *options("max_steps=2"), check=0)

@@ -109,7 +109,7 @@ def test_what_is_known_of_the_labels_is_said_in_one_line(snapshot):
     several = roles_sentence(("n", "COVID-19", "COVID-19, ARDS"), "COVID-19", ["n"])
     assert "COVID-19, ARDS names COVID-19, too" in several
     pair = roles_sentence(("covid F", "covid T"), "covid T", [])
-    assert "counted apart" not in pair
+    assert "counted separately" not in pair
     unknown = roles_sentence(("0", "1"), None, [])
     assert "(0, 1)" in unknown
     assert "--set positive=LABEL" in unknown

@@ -38,7 +38,29 @@ def test_sentences_end_at_full_stops_and_not_within_numbers_or_links():
     assert len(prose.sentences("The file [a.b](x.md) has 3.5 MB, e.g. much. It ends.")) == 2
 
 
-def test_pages_and_docstrings_keep_to_the_style_guide():
+def test_messages_are_read_but_no_docstrings_keys_or_what_is_filled_in():
+    source = '''
+def refuse(told, path):
+    """An unfamiliar docstring is the business of another check."""
+    option = "unfamiliar"
+    raise ValueError(f"{path}: {told} unfamiliar images " "are left out: {told} alike".format(told=told))
+'''
+    module = prose.Text("module.py", tuple(prose.strings_of(source)))
+    found = prose.offences(module, measured=False, words=prose.MESSAGES)
+    assert sorted(found) == [
+        "module.py:5: 'alike': say similar, or equally",
+        "module.py:5: 'unfamiliar': say out of distribution",
+    ]
+
+
+def test_templates_are_read_without_their_tags():
+    template = '<p class="worth">{% if worth %}\n{{ told }} Nobody <b>knows</b> what\n{% endif %} its worth is.</p>'
+    page = prose.Text("page.html.j2", tuple(prose.text_of_template(template)))
+    assert list(prose.offences(page, words=prose.MESSAGES)) == ["page.html.j2:3: 'worth': say performance"]
+
+
+def test_pages_docstrings_and_messages_keep_to_the_style_guide():
     found = [one for page in prose.pages() for one in prose.offences(page)]
     found += [one for module in prose.docstrings() for one in prose.offences(module, measured=False)]
+    found += [one for place in prose.messages() for one in prose.offences(place, measured=False, words=prose.MESSAGES)]
     assert not found, "\n".join(found)

@@ -159,7 +159,7 @@ def test_certificates_of_before_count_and_those_of_another_ledger_are_carried_ov
         certify(runs[0], false_negative_rate=0.2)
     told = Told()
     certify(runs[0], false_negative_rate=0.15, ledger=tmp_path / "third.jsonl", progress=told)
-    assert any("third.jsonl lacked the attempt" in line for line in told.lines)
+    assert any("missing in the ledger" in line and "third.jsonl" in line for line in told.lines)
     file = runs[0].path / "certificate.json"
     facts = json.loads(file.read_text())
     old = Certificate.model_validate({key: value for key, value in facts.items() if key not in ("ledger", "seal")})
@@ -270,7 +270,7 @@ def test_an_access_log_of_other_types_is_said_and_written_anew(runs):
     folder = runs[0].path / "evaluation" / "test"
     folder.mkdir(parents=True)
     (folder / "access_log.json").write_text('{"access": "first", "models": 1}')
-    assert "not as hilum writes it" in access_sentence(read_access(folder))
+    assert "not in hilum's format" in access_sentence(read_access(folder))
     assert evaluate(runs[0]).access.access == 1
     assert read_access(folder).confirmatory
 
@@ -302,7 +302,7 @@ def test_the_command_shows_what_was_done(runs, book, hilum, tmp_path):
     said = hilum("ledger", check=0).stdout
     assert str(book) in said
     assert "plan at 95 %: 1 of 1 attempts made" in " ".join(said.split())
-    assert "no attempt" in hilum("ledger", "--ledger", tmp_path / "none.jsonl", check=0).stdout
+    assert "no certification attempt" in hilum("ledger", "--ledger", tmp_path / "none.jsonl", check=0).stdout
     result = hilum("certify", runs[0].path, "--sensitivity", "0.8")
     assert result.returncode == 1
     assert "--attempts" in result.stderr

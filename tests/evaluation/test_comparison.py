@@ -51,7 +51,7 @@ def test_two_runs_are_evaluated_and_compared(runs):
     assert Comparison.from_json(facts) == result.comparison
     assert result.folder == second.path / "comparison" / "flat"
     metrics = [evaluate(run).metrics for run in runs]
-    found = facts["rules"]["most_probable"]
+    found = facts["rules"]["argmax"]
     for name in ("accuracy", "balanced_accuracy"):
         for which, of_run in zip(("first", "second"), metrics, strict=True):
             assert found[name][which] == pytest.approx(
@@ -107,7 +107,7 @@ def test_an_evaluation_of_other_files_is_not_believed(runs, tmp_path, snapshot):
     image.write_bytes(kept)
     facts = compare(first, second).comparison
     assert facts.notes == []
-    assert facts.rules["most_probable"].accuracy.first == evaluate(first).metrics.accuracy
+    assert facts.rules["argmax"].accuracy.first == evaluate(first).metrics.accuracy
 
 
 def test_damaged_results_are_made_anew(runs):
@@ -184,27 +184,27 @@ def test_another_truth_or_other_labels_are_refused(refuses):
 
 
 def test_network_and_rule_are_told_apart():
-    """A flat network, and the same probabilities read down the tree: only the rule differs."""
+    """A flat network, and the same probabilities decoded top-down: only the decoding differs."""
     first = predictions(sharpness=0.6, n=400)
     facts = measure_pair(first, first, same=True)
-    flat, tree = (facts.rules[rule].accuracy.first.value for rule in ("most_probable", "down_the_tree"))
+    flat, tree = (facts.rules[rule].accuracy.first.value for rule in ("argmax", "top_down"))
     assert flat != tree
     effect = facts.rule_effect[0].accuracy.difference.value
     assert effect == pytest.approx(tree - flat)
-    assert facts.rules["down_the_tree"].recall["normal"].first.value < (
-        facts.rules["most_probable"].recall["normal"].first.value
+    assert facts.rules["top_down"].recall["normal"].first.value < (
+        facts.rules["argmax"].recall["normal"].first.value
     )  # two infections together outweigh normal
 
 
 def test_labels_without_nesting_have_one_rule():
     facts = measure_pair(*(predictions(seed, labels=("a", "b", "c")) for seed in (0, 5)))
-    assert list(facts.rules) == ["most_probable"]
+    assert list(facts.rules) == ["argmax"]
     assert facts.rule_effect is None
 
 
 def test_a_better_classifier_is_found_better():
     facts = measure_pair(predictions(0, 300), predictions(9, 300, sharpness=3.0))
-    found = facts.rules["most_probable"]
+    found = facts.rules["argmax"]
     assert found.accuracy.difference.low > 0
     assert found.patients.p_value < 1e-6
     alone = measure(predictions(9, 300, sharpness=3.0))

@@ -3,28 +3,28 @@
 import numpy as np
 import pytest
 
-from hilum.evaluation.performance import down_the_tree, most_probable
+from hilum.evaluation.performance import argmax, top_down
 
 SEED = ("normal", "infected/covid", "infected/non-covid")
 
 
 def test_two_infections_together_outweigh_normal():
     probabilities = np.array([[0.4, 0.35, 0.25], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]])
-    assert most_probable(probabilities).tolist() == [0, 0, 2]
-    assert down_the_tree(probabilities, SEED).tolist() == [1, 0, 2]
+    assert argmax(probabilities).tolist() == [0, 0, 2]
+    assert top_down(probabilities, SEED).tolist() == [1, 0, 2]
 
 
 def test_the_first_decision_is_the_complement_of_normal():
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 500)
-    infected = down_the_tree(probabilities, SEED) != 0
+    infected = top_down(probabilities, SEED) != 0
     assert (infected == (1 - probabilities[:, 0] > probabilities[:, 0])).all()
-    within = down_the_tree(probabilities, SEED)[infected]
+    within = top_down(probabilities, SEED)[infected]
     assert (within == 1 + (probabilities[infected, 2] > probabilities[infected, 1])).all()
 
 
 def test_labels_without_nesting_are_read_alike():
     probabilities = np.random.default_rng(1).dirichlet(np.ones(4), 200)
-    assert (down_the_tree(probabilities, ("a", "b", "c", "d")) == most_probable(probabilities)).all()
+    assert (top_down(probabilities, ("a", "b", "c", "d")) == argmax(probabilities)).all()
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_labels_without_nesting_are_read_alike():
     ],
 )
 def test_deep_trees(labels, probabilities, expected):
-    assert down_the_tree(np.array([probabilities]), labels).tolist() == [expected]
+    assert top_down(np.array([probabilities]), labels).tolist() == [expected]

@@ -8,7 +8,8 @@ from PIL import Image
 
 from hilum.data.readers.read import read_table
 from hilum.errors import ModelFileError, SplitError
-from hilum.evaluation.external_model import predict_external, read_model
+from hilum.evaluation.external_description import read_model
+from hilum.evaluation.external_model import predict_external
 
 WEIGHTS = np.array([[-3.0], [0.5], [2.0]], np.float32)  # of the mean grey, for each label
 BIAS = np.array([1.0, 0.2, -0.6], np.float32)
@@ -27,21 +28,24 @@ values = "{values}"
 """
 
 
-def write_network(folder, *, channels=1, layout="NCHW", batch="N", last=None):
-    """The mean over all pixels, through one linear layer, and what `last` names."""
+def write_network(
+    folder, *, channels=1, layout="NCHW", batch="N", last=None, kind=TensorProto.FLOAT, outputs=(0, 1, 2)
+):
+    """The mean over all pixels, through one linear layer, and what `last` names; of some of the outputs."""
     shape = [batch, channels, 32, 32] if layout == "NCHW" else [batch, 32, 32, channels]
     nodes = [
-        helper.make_node("ReduceMean", ["x", "axes"], ["m"], keepdims=0),
+        helper.make_node("Cast", ["x"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["m"], keepdims=0),
         helper.make_node("Unsqueeze", ["m", "one"], ["column"]),
         helper.make_node("Gemm", ["column", "w", "b"], ["scores"], transB=1),
         helper.make_node(last or "Identity", ["scores"], ["y"]),
     ]
-    constants = {"axes": np.array([1, 2, 3]), "one": np.array([1]), "w": WEIGHTS, "b": BIAS}
+    constants = {"axes": np.array([1, 2, 3]), "one": np.array([1]), "w": WEIGHTS[[*outputs]], "b": BIAS[[*outputs]]}
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3])],
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, len(outputs)])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -79,6 +83,8 @@ def expected(table):
         ({"batch": 4}, {}),
         ({"last": "LogSoftmax"}, {"values": "log-probabilities"}),
         ({"last": "Softmax"}, {"values": "probabilities"}),
+        ({"kind": TensorProto.FLOAT16}, {}),
+        ({"kind": TensorProto.DOUBLE}, {}),
     ],
 )
 def test_a_network_is_asked_as_its_description_says(tmp_path, data, network, described):
@@ -98,6 +104,9 @@ def test_a_network_is_asked_as_its_description_says(tmp_path, data, network, des
         (lambda text: text.replace("size", "side"), "malformed-description"),
         (lambda text: text.replace("[0.1]", "[0.1, 0.2]"), "malformed-description"),
         (lambda text: text.replace("[0.5]", "[0]"), "malformed-description"),
+        (lambda text: text.replace("[-1.0, 1.0]", "[1, 1]"), "malformed-description"),
+        (lambda text: text.replace("net.onnx", ""), "malformed-description"),
+        (lambda text: text.replace('"logits"', '"sigmoid"'), "malformed-description"),
         (lambda text: text + "\n[", "malformed-description"),
         (lambda text: text.replace("size = 32", "size = 64"), "cannot-run"),
         (lambda text: text.replace(', "infected/non-covid"', ""), "wrong-outputs"),
@@ -112,6 +121,73 @@ def test_what_is_described_wrongly_is_refused(tmp_path, data, change, code):
             read_model(describe(tmp_path, change=change)), read_table(data), mapping={"infected/non-covid": ""}
         )
     assert caught.value.code == code
+
+
+BYTES = """
+model = "net.onnx"
+labels = ["normal", "infected/covid", "infected/non-covid"]
+input = {size = 32, range = [0, 255]}
+"""
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT64, TensorProto.FLOAT16])
+def test_an_input_of_whole_numbers_takes_bytes(tmp_path, data, kind):
+    table = read_table(data)
+    answers = []
+    for taken in (TensorProto.FLOAT, kind):
+        write_network(tmp_path, kind=taken)
+        (tmp_path / "net.toml").write_text(BYTES)
+        answers.append(predict_external(read_model(tmp_path / "net.toml"), table).predictions.probabilities)
+    np.testing.assert_allclose(*answers, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL])
+def test_an_input_that_cannot_hold_the_values_is_refused(tmp_path, data, refuses, kind):
+    write_network(tmp_path, kind=kind)
+    with refuses(ModelFileError, "wrong-input", tmp_path / "net.onnx"):
+        predict_external(read_model(describe(tmp_path)), read_table(data))
+
+
+TWO = ["normal", "infected/covid"]
+OF_TWO = """
+model = "net.onnx"
+labels = ["normal", "infected/covid"]
+{output}
+[input]
+size = 32
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "output"),
+    [("Sigmoid", 'output = "sigmoid"'), ("Sigmoid", 'output.values = "probabilities"'), (None, 'output = "logits"')],
+)
+def test_a_network_may_give_one_value_of_two_labels(tmp_path, data, last, output):
+    write_network(tmp_path, outputs=[1], last=last)
+    (tmp_path / "net.toml").write_text(OF_TWO.format(output=output))
+    table = read_table(data)
+    found = predict_external(read_model(tmp_path / "net.toml"), table, mapping={"infected/non-covid": ""}).predictions
+    rows = [row for row in table.rows if row.split == "test" and row.label in TWO]
+    means = [np.asarray(Image.open(table.file(row)), float).mean() / 255 for row in rows]
+    expected = 1 / (1 + np.exp(-(WEIGHTS[1, 0] * np.array(means) + BIAS[1])))
+    assert found.labels == ("normal", "infected/covid")
+    np.testing.assert_allclose(found.probabilities[:, 1], expected, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("network", "output", "code"),
+    [
+        ({"outputs": [1], "last": "Sigmoid"}, "", "unclear-output"),
+        ({"outputs": [1]}, 'output = "sigmoid"', "no-probabilities"),
+        ({"outputs": [0, 1]}, 'output = "sigmoid"', "wrong-outputs"),
+        ({"outputs": [0, 1], "last": "Softmax"}, "", "no-logits"),
+    ],
+)
+def test_values_that_are_something_else_are_refused(tmp_path, data, refuses, network, output, code):
+    write_network(tmp_path, **network)
+    (tmp_path / "net.toml").write_text(OF_TWO.format(output=output).replace("size = 32", "size = 32\nrange = [0, 40]"))
+    with refuses(ModelFileError, code, tmp_path / "net.onnx"):
+        predict_external(read_model(tmp_path / "net.toml"), read_table(data), mapping={"infected/non-covid": ""})
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path, data):

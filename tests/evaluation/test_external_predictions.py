@@ -164,6 +164,96 @@ def test_what_is_no_table_is_refused(wrong):
     assert caught.value.code == "no-predictions"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be", "cp1252"])
+def test_a_table_is_read_in_the_encoding_that_it_has(frame, tmp_path, encoding):
+    names = {"normal": "unauffällig", "infected/covid": "infektiös/covid"}
+    spelt = frame.rename(columns={f"p:{old}": f"p:{new}" for old, new in names.items()}).replace({"label": names})
+    found = read_external(written(spelt, tmp_path, encoding=encoding))
+    assert set(names.values()) < set(found.predictions.labels)
+    assert found.predictions.paths == read_external(frame).predictions.paths
+    assert len(found.notes) == (encoding == "cp1252")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_decimal_commas_are_read_and_said(frame, tmp_path, separator):
+    plain = read_external(frame)
+    columns = frame.columns[4:]
+    quoted = frame.assign(**{name: frame[name].map(lambda p: f"{p:.6f}".replace(".", ",")) for name in columns})
+    for source in (written(quoted, tmp_path, sep=separator), quoted):
+        found = read_external(source)
+        np.testing.assert_allclose(found.predictions.probabilities, plain.predictions.probabilities, atol=2e-6)
+        assert len(found.notes) == 1
+    if separator == ",":
+        broken = (tmp_path / "model.csv").read_text().replace('"', "")
+        (tmp_path / "model.csv").write_text(broken)
+        with pytest.raises(TableError) as caught:
+            read_external(tmp_path / "model.csv")
+        assert caught.value.code == "uneven-row"
+
+
+NESTED = {"list": (pl.List(pl.String), ["a"]), "object": (pl.Object, object()), "struct": (None, {"a": 1})}
+
+
+@pytest.mark.parametrize("kind", [*NESTED, "binary"])
+def test_columns_of_polars_that_are_no_cells_are_named(frame, kind):
+    cells, value = NESTED.get(kind, (pl.Binary, b"x"))
+    series = pl.Series("further", [value] * len(frame), cells)
+    table = pl.DataFrame(frame.to_dict("list")).with_columns(series)
+    with pytest.raises(TableError, match="further") as caught:
+        read_external(table)
+    assert caught.value.code == "nested-cells"
+    assert read_external(table.drop("further")).predictions.labels
+
+
+@pytest.mark.parametrize("prefix", ["", "p:"])
+@pytest.mark.parametrize(
+    ("truths", "columns"), [([1.0, 0.0], ["1", "0"]), ([1, 0], ["1.0", "0.0"]), ([True, False], ["true", "false"])]
+)
+def test_labels_that_are_one_number_or_truth_value_are_one(truths, columns, prefix):
+    first, second = (prefix + column for column in columns)
+    table = pd.DataFrame({"label": truths * 20, first: [0.9, 0.2] * 20, second: [0.1, 0.8] * 20})
+    found = read_external(table)
+    assert set(found.predictions.labels) == set(columns)
+    assert measure_external(found).accuracy.value == 1
+    assert len(found.notes) == 2
+    with pytest.raises(TableError) as caught:  # a truth value is no number
+        read_external(table.assign(label=["true" if truths[0] == 1.0 and columns[0] != "true" else "1", "no"] * 20))
+    assert caught.value.code in ("unknown-label", "no-probabilities")
+
+
+@pytest.mark.parametrize("meant", ["Normal", "norma", "NORMAL"])
+@pytest.mark.parametrize("prefix", ["", "p:"])
+def test_a_label_that_is_spelt_almost_like_a_column_is_refused_with_that_column(frame, meant, prefix):
+    renamed = frame.rename(columns=lambda name: name.replace("p:", prefix))
+    with pytest.raises(TableError, match=f"'{prefix}normal'") as caught:
+        read_external(with_cell(renamed, "label", meant))
+    assert caught.value.code == "unknown-label"
+
+
+def test_a_column_of_a_label_that_no_row_has_is_a_label(frame):
+    bare = frame.rename(columns=lambda name: name.removeprefix("p:")).assign(weight=70.5)
+    found = read_external(bare[bare["label"] != "infected/covid"])
+    assert set(found.predictions.labels) == set(LABELS)
+    assert len(found.notes) == 1
+    prefixed = frame[frame["label"] != "infected/covid"]
+    assert np.array_equal(found.predictions.probabilities, read_external(prefixed).predictions.probabilities)
+
+
+def test_rows_are_counted_without_comments(frame, tmp_path):
+    nameless = frame.drop(columns="path")
+    file = written(nameless, tmp_path)
+    head, *rows = file.read_text().splitlines()
+    (tmp_path / "commented.csv").write_text("\n".join(["# made by hand", head, rows[0], "# and so on", *rows[1:]]))
+    paths = [read_external(source).predictions.paths for source in (file, tmp_path / "commented.csv", nameless)]
+    assert paths[0] == paths[1] == paths[2]
+    assert paths[0][:2] == ("row 1", "row 2")
+    wrong = with_cell(nameless, "p:normal", 1.5)
+    with pytest.raises(TableError, match="row 8:"):
+        read_external(wrong)
+    with pytest.raises(TableError, match="line 9:"):
+        read_external(written(wrong, tmp_path))
+
+
 def test_messages_about_a_frame_name_no_file():
     with pytest.raises(TableError) as caught:
         read_external(pd.DataFrame())

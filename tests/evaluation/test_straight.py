@@ -186,7 +186,7 @@ def test_a_run_of_an_earlier_version_gets_its_columns_from_the_dataset_or_goes_w
     assert {name: before.to_json()[name] for name in same} == {name: now.to_json()[name] for name in same}
     (tmp_path / "data" / "metadata.csv").unlink()
     without = evaluate(open_run(run.path)).metrics
-    for found, told in ((before, "read from"), (without, "kept no further columns")):
+    for found, told in ((before, "read from"), (without, "without further columns")):
         assert [note for note in found.notes if told in note]
     assert not without.subgroups
     assert without.accuracy == now.accuracy

@@ -6,7 +6,14 @@ import pytest
 from hilum.data.dataset import Row
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.subgroups import age_band, columns_of, measure_subgroups, subgroup_sentences, subgroup_verdict
+from hilum.evaluation.subgroups import (
+    age_band,
+    columns_of,
+    measure_subgroups,
+    subgroup_lines,
+    subgroup_sentences,
+    subgroup_verdict,
+)
 
 LABELS = ("normal", "infected/covid")
 
@@ -45,6 +52,18 @@ def test_a_subgroup_is_measured_like_the_part_alone():
     assert found["AP"].recall.value == alone.recall[LABELS[1]].value
     assert found["AP"].auroc.value == pytest.approx(alone.auroc[LABELS[1]].value)
     assert (found["AP"].n_images, found["AP"].n_patients) == (30, 15)
+
+
+def test_a_line_names_each_subgroup_with_its_size_and_the_worst():
+    predictions = some()
+    columns = {"view": ["AP" if i < 30 else "PA" for i in range(80)], "site": ["x"] * 40 + ["y"] * 40}
+    found = measure_subgroups(predictions, columns, LABELS[1])
+    lines = subgroup_lines(found, LABELS[1])
+    assert len(lines) == 2
+    assert all(f"{value}" in lines[0] for value in ("view", "AP", "n = 30", "PA", "n = 50"))
+    worst = min(found["view"], key=lambda value: found["view"][value].recall.value)
+    assert lines[0].partition("; worst: ")[2].startswith(f"{worst} {100 * found['view'][worst].recall.value:.1f} %")
+    assert subgroup_lines({}, None) == []
 
 
 def test_a_subgroup_without_the_label_has_no_recall():

@@ -30,7 +30,7 @@ def told(facts: dict[str, Any]) -> str:
 
 def changed(facts: dict[str, Any]) -> str:
     comparison = Comparison.from_json(facts)
-    return most_changed(comparison, comparison.rules["most_probable"])
+    return most_changed(comparison, comparison.rules["argmax"])
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def facts() -> dict[str, Any]:
 
 def test_the_numbers_are_those_of_the_json(tmp_path: Path, facts: dict[str, Any]) -> None:
     html = html_of(tmp_path, facts)
-    found = facts["rules"]["most_probable"]
-    rows = table_after(html, "Read by the most probable label")
+    found = facts["rules"]["argmax"]
+    rows = table_after(html, "Decoded by argmax (the most probable label)")
     accuracy = found["accuracy"]
     assert rows[1] == [
         "Accuracy",
@@ -61,7 +61,7 @@ def test_who_was_right_alone_adds_up(tmp_path: Path, facts: dict[str, Any]) -> N
     html = html_of(tmp_path, facts)
     rows = table_after(html, '<table class="numbers alone">')
     counts = [int(cell) for row in rows[1:] for cell in row[1:]]
-    table = facts["rules"]["most_probable"]["mcnemar"]
+    table = facts["rules"]["argmax"]["mcnemar"]
     assert counts == [table["both"], table["first_only"], table["second_only"], table["neither"]]
     assert sum(counts) == facts["n_images"]
 
@@ -76,14 +76,14 @@ def test_no_difference_is_called_so(tmp_path: Path, snapshot: Snapshot) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        (0.2, 0.95, "cascade is right {} points more often than flat, more than chance explains"),
-        (0.95, 0.2, "cascade is right {} points less often than flat, more than chance explains"),
-        (0.8, 0.82, "could be chance"),
+        (0.2, 0.95, "cascade is right {} points more often than flat, significantly"),
+        (0.95, 0.2, "cascade is right {} points less often than flat, significantly"),
+        (0.8, 0.82, "compatible with chance"),
     ],
 )
 def test_the_verdict_names_the_better_one_and_how_surely(first: float, second: float, words: str) -> None:
     facts = comparison(predictions(right=first), predictions(right=second, seed=7))
-    difference = facts["rules"]["most_probable"]["accuracy"]["difference"]["value"]
+    difference = facts["rules"]["argmax"]["accuracy"]["difference"]["value"]
     assert words.format(f"{abs(100 * difference):.1f}") in told(facts)
 
 
@@ -101,14 +101,14 @@ def test_what_changed_most_leads() -> None:
     lost = np.where(truth == 1, 2, np.where(np.arange(240) % 20 == 0, 1, truth))
     facts = comparison(replace(first, probabilities=np.eye(3)[np.where(truth == 1, 1, first.predicted)]),
                        replace(first, probabilities=np.eye(3)[lost]))  # fmt: skip
-    found = facts["rules"]["most_probable"]
+    found = facts["rules"]["argmax"]
     assert found["recall"]["infected/covid"]["second"]["value"] == 0
     assert changed(facts).startswith("the sensitivity (recall) of infected/covid falls from 100.0 to 0.0 %")
     assert told(facts).index("infected/covid") < told(facts).index("right")
 
 
 def test_a_fall_of_the_positive_label_leads_before_a_larger_rise(facts: dict[str, Any]) -> None:
-    found = facts["rules"]["most_probable"]
+    found = facts["rules"]["argmax"]
     found["recall"]["normal"]["difference"] = {"value": 0.5, "low": 0.4, "high": 0.6}
     found["recall"]["infected/covid"]["difference"] = {"value": -0.05, "low": -0.08, "high": -0.02}
     said = changed(facts)
@@ -116,7 +116,7 @@ def test_a_fall_of_the_positive_label_leads_before_a_larger_rise(facts: dict[str
 
 
 def test_small_changes_do_not_lead(facts: dict[str, Any]) -> None:
-    found = facts["rules"]["most_probable"]
+    found = facts["rules"]["argmax"]
     for entry in found["recall"].values():
         entry["difference"] = {"value": -0.2, "low": -0.5, "high": 0.1}
     assert not changed(facts)
@@ -137,7 +137,7 @@ def test_every_recipe_key_that_differs_is_listed(tmp_path: Path, facts: dict[str
 def test_specificity_and_predictive_values_are_shown_unless_an_earlier_version_lacks_them(
     tmp_path: Path, facts: dict[str, Any]
 ) -> None:
-    found = facts["rules"]["most_probable"]
+    found = facts["rules"]["argmax"]
     rows = table_after(html_of(tmp_path, facts), "Specificity, PPV and NPV")
     assert len(rows) == 1 + 3 * len(LABELS)
     assert rows[1][1] == f"{100 * found['specificity']['normal']['first']['value']:.1f} %"
@@ -149,7 +149,7 @@ def test_specificity_and_predictive_values_are_shown_unless_an_earlier_version_l
 
 
 def test_interval_and_p_may_disagree(facts: dict[str, Any], snapshot: Callable[[str], None]) -> None:
-    found = facts["rules"]["most_probable"]
+    found = facts["rules"]["argmax"]
     found["accuracy"]["difference"] = {"value": 0.023, "low": -0.001, "high": 0.05}
     found["patients"]["p_value"] = 0.03
     snapshot(told(facts))
@@ -158,13 +158,13 @@ def test_interval_and_p_may_disagree(facts: dict[str, Any], snapshot: Callable[[
 
 def test_rule_and_network_are_told_apart(tmp_path: Path, facts: dict[str, Any]) -> None:
     html = html_of(tmp_path, facts)
-    rows = table_after(html, "<h2>Network or decision rule?")
+    rows = table_after(html, "<h2>Network or decoding?")
     for row, effect in zip(rows[1:3], facts["rule_effect"], strict=True):
         entry = effect["accuracy"]
         assert row[1:3] == [f"{100 * entry[which]['value']:.1f} %" for which in ("first", "second")]
         assert row[3] == signed(entry["difference"]["value"])
     assert rows[3][1:3] == [
-        signed(facts["rules"][rule]["accuracy"]["difference"]["value"]) for rule in ("most_probable", "down_the_tree")
+        signed(facts["rules"][rule]["accuracy"]["difference"]["value"]) for rule in ("argmax", "top_down")
     ]
 
 
@@ -200,7 +200,7 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
 
 def test_undefined_measures_are_dashes(tmp_path: Path, facts: dict[str, Any]) -> None:
     undefined = {"first": NOTHING, "second": NOTHING, "difference": NOTHING}
-    facts["auroc"]["normal"] = facts["rules"]["most_probable"]["recall"]["normal"] = undefined
+    facts["auroc"]["normal"] = facts["rules"]["argmax"]["recall"]["normal"] = undefined
     html = html_of(tmp_path, facts)
     assert table_after(html, "<h2>AUROC")[1] == ["normal", "–", "–", "–"]
     assert "undefined" in html
@@ -216,7 +216,7 @@ def test_twenty_labels_are_all_there(tmp_path: Path) -> None:
 
 
 def test_what_the_sample_could_have_shown(tmp_path: Path, facts: dict[str, Any], snapshot: Snapshot) -> None:
-    patients = facts["rules"]["most_probable"]["patients"]
+    patients = facts["rules"]["argmax"]["patients"]
     patients |= {"smallest_significant": 0.0425, "detectable": 0.0714, "discordant_patients": 12}
     text = Page(html_of(tmp_path, facts)).text
     snapshot(Page(html_of(tmp_path, facts)).lines)

@@ -27,7 +27,7 @@ def result() -> dict[str, Any]:
 def test_pooled_matrix_counts_every_image_once(tmp_path: Path, result: dict[str, Any]) -> None:
     rows = table_after(html_of(tmp_path, result), "<h2>All folds pooled")
     body = [[int(cell) for cell in row[-5:-2]] for row in rows[2:5]]
-    summed = [[sum(fold["confusion"][i][j] for fold in result["per_fold"]) for i in range(3)] for j in range(3)]
+    summed = [[sum(fold["confusion"][i][j] for fold in result["per_fold"]) for j in range(3)] for i in range(3)]
     assert body == summed
     assert sum(map(sum, body)) == 108
 
@@ -35,7 +35,7 @@ def test_pooled_matrix_counts_every_image_once(tmp_path: Path, result: dict[str,
 def test_headline_is_the_pooled_result(tmp_path: Path, result: dict[str, Any], snapshot: Snapshot) -> None:
     page = Page(html_of(tmp_path, result))
     right = sum(fold["confusion"][i][i] for fold in result["per_fold"] for i in range(3))
-    assert f"{100 * right / 108:.1f} % of 108 images" in page.text
+    assert re.search(rf"Accuracy {100 * right / 108:.1f} % \(95 % CI [\d.]+ to [\d.]+\) on 108 images", page.text)
     snapshot(page.lines)
 
 
@@ -53,7 +53,7 @@ def test_folds_are_listed_with_their_own_numbers(tmp_path: Path, result: dict[st
 
 def test_missed_protected_images_are_counted(tmp_path: Path, result: dict[str, Any]) -> None:
     missed = [12 - fold["confusion"][1][1] for fold in result["per_fold"]]
-    told = f"infected/covid missed: {sum(missed)} of 36 images together; by fold " + ", ".join(
+    told = f"False negatives of infected/covid: {sum(missed)} of 36 images together; by fold " + ", ".join(
         f"{count} of 12" for count in missed
     )
     assert told in Page(html_of(tmp_path, result)).text

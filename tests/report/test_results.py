@@ -1,12 +1,19 @@
 import math
+from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix
 
+from hilum.evaluation.performance import measure
+from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import Metrics
-from hilum.report.results import confusions, images_of, probability_scores
+from hilum.report.evaluation_console import one_label_sentence
+from hilum.report.results import confusions, images_of, not_learnt, probability_scores
 from hilum.stats.records import CalibrationError, Interval
 from hilum.text import percent, percent_range, plural, result_matrix
+from hilum.training.environment import BestCheckpoint
 from wording import numbers
 
 
@@ -47,27 +54,52 @@ def test_plural() -> None:
     )
 
 
-def test_matrix_is_turned_to_predicted_by_expected() -> None:
-    matrix = result_matrix(["a", "b"], [[8, 2], [0, 5]])
-    assert [[cell.count for cell in row.cells] for row in matrix.rows] == [[8, 0], [2, 5]]
-    assert matrix.rows[1].cells[0].share == pytest.approx(0.2)  # of the images whose truth is a
-    assert [row.precision for row in matrix.rows] == ["100.0 %", "71.4 %"]
-    assert matrix.recalls == ("80.0 %", "100.0 %")
+def test_matrix_has_truth_in_rows_as_scikit_learn_has_it() -> None:
+    truth, predicted = ["a"] * 10 + ["b"] * 5, ["a"] * 8 + ["b"] * 7
+    confusion = confusion_matrix(truth, predicted, labels=["a", "b"]).tolist()
+    matrix = result_matrix(["a", "b"], confusion)
+    assert [[cell.count for cell in row.cells] for row in matrix.rows] == confusion == [[8, 2], [0, 5]]
+    assert matrix.rows[0].cells[1].share == pytest.approx(0.2)  # of the images whose truth is a
+    assert matrix.precisions == ("100.0 %", "71.4 %")
+    assert [row.recall for row in matrix.rows] == ["80.0 %", "100.0 %"]
 
 
 def test_label_that_never_occurs_has_no_recall() -> None:
     matrix = result_matrix(["a", "b"], [[3, 0], [0, 0]])
-    assert matrix.recalls == ("100.0 %", "–")
-    assert matrix.rows[1].precision == "–"
+    assert [row.recall for row in matrix.rows] == ["100.0 %", "–"]
+    assert matrix.precisions == ("100.0 %", "–")
 
 
 def test_confusions_are_ranked_and_summed_up() -> None:
     labels = ["a", "b", "c", "d"]
     matrix = [[0, 9, 1, 1], [2, 0, 3, 4], [1, 1, 0, 1], [0, 0, 0, 7]]
     assert confusions(Metrics.model_construct(labels=labels, confusion=matrix), most=2) == (
-        "Out of the 23 false cases: 9 a predicted as b, 4 b predicted as d, 10 of other kinds."
+        "Out of the 23 false cases: 9 a predicted as b, 4 b predicted as d, 10 other errors."
     )
-    assert confusions(Metrics.model_construct(labels=["a"], confusion=[[4]])) == "No image was answered wrongly."
+    assert confusions(Metrics.model_construct(labels=["a"], confusion=[[4]])) == "No image is misclassified."
+
+
+def test_a_training_no_better_than_the_constant_prediction_is_warned_of() -> None:
+    """Of 4, 3 and 3 labels the most frequent one is right on 40 % and the frequencies score 1.0889 nats."""
+    validation = Counter({"covid": 4, "normal": 3, "other": 3})
+    learnt = {"epoch": 1, "step": 3}
+    assert "'covid' (40.0 %" in not_learnt(BestCheckpoint(val_loss=1.09, val_accuracy=0.4, **learnt), validation)
+    assert {"1.089"} <= numbers(not_learnt(BestCheckpoint(val_loss=1.1, val_accuracy=0.3, **learnt), validation))
+    assert not_learnt(BestCheckpoint(val_loss=1.08, val_accuracy=0.4, **learnt), validation) == ""
+    assert not_learnt(BestCheckpoint(val_loss=1.2, val_accuracy=0.5, **learnt), validation) == ""
+    assert not_learnt(BestCheckpoint(val_loss=1.2, val_accuracy=0.5, **learnt), Counter()) == ""
+
+
+def test_one_label_for_all_images_is_an_alarm() -> None:
+    truth = np.arange(30) % 3
+    names = tuple(f"{i}.png" for i in range(30))
+    constant = np.tile([0.5, 0.3, 0.2], (30, 1))
+    found = measure(Predictions(("a", "b", "c"), names, names, truth, constant), positive_label="b")
+    (alarm,) = one_label_sentence(found)
+    assert {"30", "0.500"} <= numbers(alarm)
+    varied = np.vstack([constant[:29], [[0.3, 0.5, 0.2]]])
+    found = measure(Predictions(("a", "b", "c"), names, names, truth, varied), positive_label="b")
+    assert one_label_sentence(found) == []
 
 
 def test_whole_dataset_is_named() -> None:

@@ -25,13 +25,13 @@ def opened(run: Path) -> Page:
 def test_seed_matrix_gives_the_numbers_of_the_seed_report(make_run: MakeRun) -> None:
     html = write_report(make_run()).read_text(encoding="utf-8")
     rows = table_after(html, "<h2>Results")
-    body = [row for row in rows if row and "Expected (truth)" not in row]
-    assert body[1][1:] == ["normal", "5", "0", "0", "5", "100.0 %"]
-    assert body[2] == ["infected/covid", "3", "8", "4", "15", "53.3 %"]
-    assert body[3] == ["infected/non-covid", "0", "1", "4", "5", "80.0 %"]
-    assert body[4] == ["", "Truth overall", "8", "9", "8", "25", "–"]
-    assert body[5] == ["", "Accuracy (recall)", "62.5 %", "88.9 %", "50.0 %", "–", "–"]
-    assert body[6] == ["", "Overall accuracy", "68.0 % (17 of 25)"]
+    body = [row for row in rows if row and "Predicted" not in row]
+    assert body[1][1:] == ["normal", "5", "3", "0", "8", "62.5 %"]
+    assert body[2] == ["infected/covid", "0", "8", "1", "9", "88.9 %"]
+    assert body[3] == ["infected/non-covid", "0", "4", "4", "8", "50.0 %"]
+    assert body[4] == ["", "Predicted images", "5", "15", "5", "25", "–"]
+    assert body[5] == ["", "Precision", "100.0 %", "53.3 %", "80.0 %", "–", "–"]
+    assert body[6] == ["", "Accuracy", "68.0 % (17 of 25)"]
 
 
 def test_text_says_what_the_seed_report_says(make_run: MakeRun, snapshot: Snapshot) -> None:

@@ -77,7 +77,7 @@ def outcome(facts, model):
     except ModelFileError as error:
         text = str(error)
         assert "\n" not in text
-        assert "Export it anew" in text or "Make a model file" in text
+        assert "Export it again" in text or "Create a model file" in text
         return text
     assert all(np.isfinite(p) for p in answer.probabilities.values())
     return answer

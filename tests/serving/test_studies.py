@@ -155,7 +155,7 @@ def test_an_image_by_itself_has_its_own_threshold_and_the_legend_says_so(two_sid
             == decide(shipped, found, of_study=True)[0]
             == ("flag" if score > 0.0353 else "clear")
         )
-    assert "withheld" in dict(legend(shipped))["clear"]
+    assert "does not hold for single images" in dict(legend(shipped))["clear"]
 
 
 def test_a_ppv_of_patients_is_no_ppv_of_single_images(two_sided):
@@ -164,7 +164,7 @@ def test_a_ppv_of_patients_is_no_ppv_of_single_images(two_sided):
     facts["certificate"]["upper"] = {"kind": "ppv", "bound": 0.5, "prevalence": 0.1}
     several = replace(two_sided, facts=facts)
     assert "guaranteed PPV of 50 %" in dict(legend(several, of_study=True))["flag"]
-    assert "withheld" in dict(legend(several))["flag"]
+    assert "does not hold for single images" in dict(legend(several))["flag"]
     facts = copy.deepcopy(facts)
     facts["certificate"]["images"] = {"mean": 1.0, "max": 1, "distribution": {"1": 13}}
     assert "guaranteed PPV of 50 %" in dict(legend(replace(two_sided, facts=facts)))["flag"]
@@ -251,7 +251,7 @@ def test_a_table_names_images_and_what_is_missing_leaves_a_study_to_be_read(hilu
     command = ("predict", images / "study-0" / "0.png", "--study", file, "--model", bundle_of("flat"))
     found = json.loads(hilum(*command, "--json", "-", check=0).stdout)
     assert found["n_unreadable"] == 1
-    assert "not among the images" in found["images"][1]["error"]
+    assert "not among the given images" in found["images"][1]["error"]
 
 
 def test_tables_that_cannot_be_used_are_refused(images, refuses):

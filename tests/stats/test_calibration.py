@@ -86,3 +86,18 @@ def test_both_errors_are_named_and_differ():
     for error in found:
         assert error.ece_null_mean < error.ece_null_q95 < error.value
     assert found[1].value > found[0].value
+
+
+@pytest.mark.parametrize("decimals", [1, 12])  # with equal probabilities, and without
+def test_errors_of_many_outcomes_are_those_of_their_definitions(decimals):
+    outcomes, probabilities = draw(400, 5)
+    probabilities = probabilities.round(decimals) + 1e-9
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    patients = (np.arange(400) // 2).astype(str)
+    found = calibration_errors(outcomes.argmax(axis=1), probabilities, patients)
+    drawn = [np.eye(3)[truth] for truth in outcomes_if_calibrated(probabilities, patients, draws=200, seed=0)]
+    for entry, error in zip(found, (expected_calibration_error, top_label_error), strict=True):
+        assert entry.value == pytest.approx(error(outcomes, probabilities), abs=1e-12)
+        noise = [error(one, probabilities) for one in drawn]
+        assert entry.ece_null_mean == pytest.approx(np.mean(noise), abs=1e-12)
+        assert entry.ece_null_q95 == pytest.approx(np.quantile(noise, 0.95), abs=1e-12)

@@ -411,7 +411,7 @@ def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits
         assert line == run.environment.data.notes[-1]
         assert ("mirrored" in line) == (how == "near")
         assert run.environment.audit.checked.leakage.as_json() == {"patients": 0, "pictures": 0}
-        assert any("8 pictures occur more than once" in line for line in said.lines) == (how == "near")
+        assert any("8 images occur more than once" in line for line in said.lines) == (how == "near")
     assert torn[0] == 0 < torn[1]
 
     run = open_run(tmp_path / "near")

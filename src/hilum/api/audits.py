@@ -6,8 +6,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hilum.api.datasets import Data, table_of, told
-from hilum.api.printed import Printed
+from hilum.api.datasets import Data, table_of
+from hilum.api.printed import Printed, page_file
+from hilum.api.python_wording import public, told
 from hilum.auditing.audit import Audit as Audited
 from hilum.auditing.audit import audit as run_audit
 from hilum.auditing.findings import AuditReport, Finding, dataset_key, remember
@@ -32,6 +33,7 @@ class Audit(Printed):
         """The findings, the worst first."""
         return tuple(self.report.findings)
 
+    @public
     def passed(self, gate: Literal["error", "warning"] = "error") -> bool:
         """Whether nothing was found that is as bad as `gate`, or worse."""
         return self.report.passed(gate)
@@ -40,6 +42,7 @@ class Audit(Printed):
         """The object of ``audit.json``."""
         return self.report.to_json()
 
+    @public
     def to_html(self, path: str | PathLike[str]) -> Path:
         """Write the page with the evidence, pictures included, as one HTML file.
 
@@ -48,10 +51,14 @@ class Audit(Printed):
 
         Returns:
             The file.
+
+        Raises:
+            RunError: There is no such folder, or it cannot be written.
+            UsageError: There is a folder, a link, or a file that hilum has not written.
         """
         from hilum.report.audit_page import write_audit_page
 
-        return write_audit_page(Path(path), self._audited)
+        return write_audit_page(page_file(path), self._audited)
 
     def _table(self) -> RenderableType:
         from hilum.report.audit_console import audit_lines
@@ -63,6 +70,7 @@ class Audit(Printed):
         return f"<hilum.Audit of {self.report.data}: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + ">"
 
 
+@public
 def audit(data: Data, *, progress: bool = True) -> Audit:
     """Find what is wrong with a dataset. Nothing is trained, and nothing is changed.
 

@@ -6,16 +6,16 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.api.datasets import told
-from hilum.api.printed import Printed
+from hilum.api.printed import Printed, page_file
+from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
-from hilum.errors import UsageError
 from hilum.evaluation import comparison as comparisons
 from hilum.evaluation import findings_comparison as of_findings
 from hilum.evaluation.external_findings import ExternalFindings
-from hilum.evaluation.external_predictions import ExternalPredictions, of_one_kind, read_external
+from hilum.evaluation.external_predictions import ExternalPredictions, of_one_kind, read_external, two_kinds
 from hilum.evaluation.findings_comparison import compare_external_findings, compare_findings
+from hilum.signatures import refuse_ignored
 from hilum.training.run import Run
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Comparison(Printed):
         """The object of ``comparison.json``."""
         return self.result.to_json()
 
+    @public
     def to_html(self, path: str | PathLike[str]) -> Path:
         """Write the report of this comparison as one HTML file.
 
@@ -49,10 +50,14 @@ class Comparison(Printed):
 
         Returns:
             The file.
+
+        Raises:
+            RunError: There is no such folder, or it cannot be written.
+            UsageError: There is a folder, a link, or a file that hilum has not written.
         """
         from hilum.report.comparison_page import write_comparison_page
 
-        return write_comparison_page(Path(path), self.result)
+        return write_comparison_page(page_file(path), self.result)
 
     def _table(self) -> RenderableType:
         from hilum.report.comparison_text import comparison_table
@@ -106,11 +111,12 @@ class FindingsComparison(Printed):
         )
 
 
+@public
 def compare(
     first: Compared,
     second: Compared,
     *,
-    split: str = "test",
+    split: str | None = None,
     out: str | PathLike[str] | None = None,
     positive_label: str | None = None,
     progress: bool = True,
@@ -120,7 +126,7 @@ def compare(
     Args:
         first: Run or its folder; or predictions of any model, a CSV table or data frame as `evaluate` takes them.
         second: The other one, of the same kind.
-        split: Split of both runs on whose images they are compared.
+        split: Split of both runs on whose images they are compared, ``test`` by default.
         out: Folder to write to. By default runs are written to ``comparison`` in the second, predictions nowhere.
         positive_label: Label of predictions that must not be missed; by default recognised by its name.
         progress: Whether long work shows its progress on standard error.
@@ -132,10 +138,12 @@ def compare(
     Raises:
         RunError: They are about other images or labels, or a run is not finished.
         TableError: Predictions cannot be used.
+        UsageError: One is a run and the other predictions, or an argument would be ignored.
     """
     folder = None if out is None else Path(out)
     given, beside = _predictions(first), _predictions(second)
     if given and beside:
+        refuse_ignored("with predictions, which are compared whole", {"--split": split})
         both = of_one_kind(given, beside)
         if isinstance(both[0], ExternalFindings):
             several = compare_external_findings(*both)
@@ -146,11 +154,15 @@ def compare(
         if folder:
             comparisons.write_comparison(result, folder)
         return Comparison(result, folder)
-    one, two = _run(first), _run(second)
+    refuse_ignored("with runs, whose recipes name it", {"--positive-label": positive_label})
+    table, run = (given or beside), (first if beside else second)
+    if table:
+        raise two_kinds(table.name, Path(run.path if isinstance(run, Run) else str(run)))
+    one, two = (open_run(run) for run in (first, second) if isinstance(run, Run | str | PathLike))
     if one.findings or two.findings:
-        compared = compare_findings(one, two, split=split, out=folder, progress=told(progress))
+        compared = compare_findings(one, two, split=split or "test", out=folder, progress=told(progress))
         return FindingsComparison(compared.comparison, compared.folder)
-    found = comparisons.compare(one, two, split=split, out=folder, progress=told(progress))
+    found = comparisons.compare(one, two, split=split or "test", out=folder, progress=told(progress))
     return Comparison(found.comparison, found.folder)
 
 
@@ -159,10 +171,3 @@ def _predictions(given: Compared) -> ExternalPredictions | ExternalFindings | No
     if isinstance(given, str | PathLike):
         return read_external(Path(given)) if Path(given).is_file() else None
     return None if isinstance(given, Run) else read_external(given)
-
-
-def _run(given: Compared) -> Run:
-    if isinstance(given, Run | str | PathLike):
-        return open_run(given)
-    msg = "compare takes two runs, or two tables of predictions. Give both of one kind."
-    raise UsageError(msg, code="two-kinds")

@@ -7,17 +7,20 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+from hilum.api.python_wording import public, told
 from hilum.data.dataset import Dataset
 from hilum.data.frames import Frame, is_frame
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_frame, read_table
 from hilum.errors import UsageError
-from hilum.progress import Progress, progress_for_terminal
+from hilum.progress import Progress
+from hilum.signatures import refuse_ignored
 
 Data = str | PathLike[str] | Frame | Dataset
 """A dataset: a folder, a CSV table, a data frame of pandas or polars, or a `Dataset`."""
 
 
+@public
 def open_dataset(
     data: Data,
     *,
@@ -49,11 +52,14 @@ def open_dataset(
 
     Raises:
         TableError: It is not a labelled dataset of two or more labels.
+        UsageError: `data` is a `Dataset`, and an option says how to read it.
         ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
     options = ReadOptions(
         path_column, label_column, patient_column, split_column, patients, finding_columns=tuple(findings)
     )
+    if isinstance(data, Dataset):
+        refuse_ignored("with a Dataset, which was read already", options.stated())
     return table_of(data, told(progress), options)
 
 
@@ -70,12 +76,7 @@ def table_of(data: Data, progress: Progress, options: ReadOptions | None = None)
     if is_frame(data):
         return read_frame(data, options, progress)
     msg = (
-        f"a {type(data).__name__} is no dataset. Give a folder, a CSV table, or a data frame of pandas or polars with "
-        "a column of image paths and one of labels."
+        f"data: a {type(data).__name__} is not a dataset. Give a folder, a CSV table, or a data frame of pandas or "
+        "polars with a column of image paths and one of labels."
     )
     raise UsageError(msg, code="no-dataset")
-
-
-def told(progress: bool) -> Progress:
-    """Whom long work tells how far it is: a terminal or notebook, or nobody."""
-    return progress_for_terminal() if progress else Progress()

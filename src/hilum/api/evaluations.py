@@ -7,15 +7,17 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.api.datasets import Data, table_of, told
+from hilum.api.datasets import Data, table_of
 from hilum.api.findings_evaluations import FindingsEvaluation
-from hilum.api.printed import Printed, displayed
+from hilum.api.printed import Printed, displayed, page_file
+from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
 from hilum.errors import UsageError
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import Metrics
 from hilum.extras import explaining
+from hilum.signatures import refuse_ignored
 from hilum.stats.records import Interval, Intervals
 from hilum.text import interval_text
 from hilum.training.run import Run
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from hilum.evaluation.external_findings import ExternalFindings
     from hilum.evaluation.external_predictions import ExternalPredictions
     from hilum.progress import Progress
+
+
+WHOLE = "with predictions, a table of images and labels that is evaluated whole"
 
 
 class Evaluation(Printed):
@@ -97,6 +102,7 @@ class Evaluation(Printed):
         """The object of ``metrics.json``."""
         return self.metrics.to_json()
 
+    @public
     def to_html(self, path: str | PathLike[str]) -> Path:
         """Write the report of this evaluation as one HTML file.
 
@@ -105,10 +111,14 @@ class Evaluation(Printed):
 
         Returns:
             The file.
+
+        Raises:
+            RunError: There is no such folder, or it cannot be written.
+            UsageError: There is a folder, a link, or a file that hilum has not written.
         """
         from hilum.report.evaluation_page import write_evaluation_page
 
-        return write_evaluation_page(Path(path), self.metrics, self.predictions)
+        return write_evaluation_page(page_file(path), self.metrics, self.predictions)
 
     def plot_roc(self) -> Figure:
         """Draw ROC and precision-recall curves of every label, with 95 % bands."""
@@ -139,13 +149,14 @@ class Evaluation(Printed):
         return f"<hilum.Evaluation of {self.metrics.n_images:,} images: accuracy {interval_text(self.accuracy)}>"
 
 
+@public
 def evaluate(
     run: Run | str | PathLike[str] | None = None,
     data: Data | None = None,
     *,
     predictions: Frame | str | PathLike[str] | None = None,
     model: str | PathLike[str] | None = None,
-    split: str = "test",
+    split: str | None = None,
     out: str | PathLike[str] | None = None,
     positive_label: str | None = None,
     map_label: Mapping[str, str] | None = None,
@@ -157,15 +168,16 @@ def evaluate(
     Either a run, on its own test patients or on other data; or the predictions of any model; or a model file on `data`.
 
     Args:
-        run: Finished run, or its folder.
+        run: Finished run, or its folder; a model goes to `model`, with `data`.
         data: Other dataset with the same labels; by default the run's own.
         predictions: CSV table or data frame with the column ``label``, a column of probabilities a label, named by the
             label or ``p:`` and the label, and optionally ``path``, ``patient_id`` and columns of subgroups. Of several
             findings an image: columns ``true:NAME`` (1, 0, blank or -1) and ``p:NAME``.
         model: Model file of hilum, or TOML file that describes an ONNX network; it is evaluated on `data`.
-        split: Part of the data that is evaluated.
+        split: Part of the data that is evaluated, ``test`` by default; predictions are evaluated whole.
         out: Folder to write to. By default a run is written to its own folder ``evaluation``, and predictions nowhere.
-        positive_label: Label of `predictions` that must not be missed; by default recognised by its name.
+        positive_label: Label that must not be missed, of `predictions` or `model`; by default recognised by its name.
+            Of a run it is the recipe's.
         map_label: The run's label for labels of `data`; empty text to leave images out.
         prevalences: Further prevalences for predictive values and net benefit, each in (0, 1).
         progress: Whether long work shows its progress on standard error.
@@ -174,7 +186,8 @@ def evaluate(
         Measures and predictions; a `FindingsEvaluation` of several findings an image.
 
     Raises:
-        UsageError: Not exactly one of a run, predictions and a model is given, or a model without data.
+        UsageError: Not exactly one of a run, predictions and a model is given, or a model without data; or an argument
+            would be ignored.
         ModelFileError: The model cannot be used.
         RunError: The training is not finished, or its images are gone.
         TableError: The predictions cannot be used.
@@ -183,12 +196,11 @@ def evaluate(
     if sum(given is not None for given in (run, predictions, model)) != 1 or (model is not None and data is None):
         msg = "evaluate takes a run, or predictions=, or model= with data. Give one of them."
         raise UsageError(msg, code="run-or-predictions")
-    if predictions is not None and (data is not None or map_label):
-        msg = "predictions= holds images and labels already. Leave out data and map_label."
-        raise UsageError(msg, code="run-or-predictions")
-    if run is not None and not isinstance(run, Run | str | PathLike):
-        msg = f"a {type(run).__name__} is no run. Give a run or its folder; of a model, give model=FILE with data."
-        raise UsageError(msg, code="no-run")
+    if predictions is not None:
+        refuse_ignored(WHOLE, {"data": None if data is None else True, "--split": split, "--map-label": map_label})
+    if run is not None:
+        refuse_ignored("with a run, whose recipe names it", {"--positive-label": positive_label})
+    split = split or "test"
     teller, folder = told(progress), None if out is None else Path(out)
     if run is None:
         from hilum.evaluation.external_findings import ExternalFindings

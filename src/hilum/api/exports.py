@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from hilum.api.datasets import told
+from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.exporting.export import UNSTATED, Words
 from hilum.exporting.export import export as run_export
 from hilum.training.run import Run
 
 
+@public
 def export(
     run: Run | str | PathLike[str],
     out: str | PathLike[str],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL.Image import Image
 
-from hilum.errors import ImageError, UsageError
+from hilum.api.python_wording import public
+from hilum.errors import ArgumentError, ImageError, UsageError
 from hilum.serving.finding_decisions import LIKELY
 from hilum.serving.inputs import Source, find_files
-from hilum.serving.prediction import Prediction
+from hilum.serving.prediction import UNCERTIFIED, Prediction
 from hilum.serving.predictor import Predictor
 
 if TYPE_CHECKING:
     from hilum.serving.explain import Explanation, Heatmap
+    from hilum.serving.model_file import ModelFile
 
 AS_THEY_ARE = ("L", "I", "F", "RGB", "RGBA")  # modes of Pillow whose arrays are grey values or colours
+CERTIFY = f"{UNCERTIFIED}: run `hilum certify RUN`, then hilum.export(RUN, FILE), and load that file"
+COLOURS = (3, 4)  # RGB and RGBA, of which the colours are taken
 Images = str | PathLike[str] | bytes | ArrayLike | Image | Iterable[Any]
 """A path, an image of Pillow, an array of shape (H, W) or (N, H, W), or several paths, bytes, images or arrays."""
 
@@ -58,9 +63,17 @@ class Model:
         ModelFileError: There is none, or it is damaged.
     """
 
+    @public
     def __init__(self, source: str | PathLike[str] | bytes | None = None, *, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            msg = f"load: threads={threads}. Give at least 1, or None for as many as this process may use cores."
+            raise ArgumentError(msg, code="wrong-argument", argument="threads")
         path = source if isinstance(source, str | bytes | None) else Path(source)
         self._predictor = Predictor(path, threads=threads)
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+        """For another process: the content of the model file; a session of ONNX Runtime cannot be sent."""
+        return _restored, (self._predictor.model_file, self._predictor.threads)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -82,12 +95,14 @@ class Model:
         """Errors that the audit found in the training data; empty where it found none."""
         return self._predictor.model_file.data_errors
 
+    @public
     def predict_proba(self, X: Images) -> NDArray[np.float32]:  # noqa: N803 - scikit-learn's name
         """Probabilities of the labels.
 
         Args:
             X: Path of a file or folder; array of shape (H, W) or (N, H, W) in bytes, integers of 16 bits or floats
-                between 0 and 1; or any number of paths, bytes and arrays.
+                between 0 and 1; or any number of paths, bytes and arrays. Colours stand last, (H, W, 3) or
+                (N, H, W, 3) in bytes or integers of 16 bits, and become their luma; (3, H, W) is refused.
 
         Returns:
             Of shape (N, K), in [0, 1]; each row sums to 1, but for findings, of which an image may have several.
@@ -99,6 +114,7 @@ class Model:
         rows = [[found.probabilities[label] for label in self.classes_] for found in self._answers(X)]
         return np.array(rows, np.float32).reshape(len(rows), len(self.classes_))
 
+    @public
     def predict(self, X: Images) -> NDArray[np.str_] | NDArray[np.int64]:  # noqa: N803
         """The most probable label of each image, shape (N,); of findings 1 where one is more probable than not.
 
@@ -115,6 +131,7 @@ class Model:
             return (self.predict_proba(X) >= LIKELY).astype(np.int64)
         return np.array([found.label for found in self._answers(X)], dtype=self.classes_.dtype)
 
+    @public
     def triage(self, X: Images) -> list[Prediction]:  # noqa: N803
         """Triage decision of each image: flag, clear, abstain, read or undecided, with the reason.
 
@@ -122,13 +139,16 @@ class Model:
             X: As `predict_proba` takes it.
 
         Returns:
-            One prediction an image; one that cannot be read has an ``error`` and no decision.
+            One prediction an image; one that cannot be read has an ``error`` and no decision. Without an operating
+            point every decision is ``undecided`` or ``abstain``, and the reason says how to get one.
 
         Raises:
             UsageError: `X` is nothing that can be read.
         """
-        return list(self._predictor.predict_many(sources_of(X)))
+        answers = self._predictor.predict_many(sources_of(X))
+        return [replace(one, reason=CERTIFY) if one.reason == UNCERTIFIED else one for one in answers]
 
+    @public
     def explain(self, X: Images, *, method: str | None = None, finding: str = "") -> list[Explained]:  # noqa: N803
         """Where the reasons of each answer lie.
 
@@ -172,24 +192,34 @@ def sources_of(images: Images) -> list[Source]:
     if isinstance(images, str | PathLike):
         path = Path(images)
         return list(find_files([path])) if path.is_dir() else [path]
-    if hasattr(images, "__array__") and not _holds_names(images):
-        array = np.asarray(images)
-        colour = array.ndim == 3 and array.shape[2] in (3, 4)
-        if array.ndim == 2 or colour:
-            return [array]
-        if array.ndim in (3, 4):
-            return list(array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array)
-        msg = f"an array of shape {array.shape}: give (H, W), (N, H, W) or (N, H, W, 3)."
-        raise UsageError(msg, code="wrong-shape")
-    if not isinstance(images, Iterable):
-        msg = f"a {type(images).__name__} is no image. Give paths, bytes, images of Pillow, or arrays of shape (H, W)."
-        raise UsageError(msg, code="no-images")
-    return [_source(image) for image in images]
+    if hasattr(images, "__array__"):
+        array = _array(images)
+        if array.dtype.kind not in "UOT":
+            return _images_of(array)
+        if array.ndim == 1:  # a column of paths
+            return [_source(image) for image in array.tolist()]
+    elif isinstance(images, Iterable):
+        return [_source(image) for image in images]
+    raise _no_images(images)
 
 
-def _holds_names(images: Any) -> bool:
-    """Whether an array or a column of a data frame holds paths."""
-    return np.asarray(images).dtype.kind in "UOT"
+def _images_of(array: NDArray[Any]) -> list[Source]:
+    """The images that an array of numbers holds; a batch may have a dimension of one channel."""
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in COLOURS):
+        return [array]
+    if array.ndim in (3, 4) and array.shape[-3] == 3 and array.shape[-1] not in COLOURS:
+        where, axes = ("(3, H, W)", "(1, 2, 0)") if array.ndim == 3 else ("(N, 3, H, W)", "(0, 2, 3, 1)")
+        msg = (
+            f"X: an array of shape {array.shape} may hold colours or three grey images. "
+            f"Of colours, {where}: give X.transpose{axes}. Of grey images: give list(X)."
+        )
+        raise UsageError(msg, code="ambiguous-shape")
+    if array.ndim == 3:
+        return list(array)
+    if array.ndim == 4 and (array.shape[1] == 1 or array.shape[3] in (1, *COLOURS)):
+        return list(array[:, 0] if array.shape[1] == 1 else array[..., 0] if array.shape[3] == 1 else array)
+    msg = f"X: an array of shape {array.shape}. Give (H, W), (H, W, 3), (N, H, W), (N, H, W, 3) or (N, 1, H, W)."
+    raise UsageError(msg, code="wrong-shape")
 
 
 def _source(image: Any) -> Source:
@@ -201,11 +231,34 @@ def _source(image: Any) -> Source:
     if isinstance(image, PathLike):
         return Path(image)
     if hasattr(image, "__array__"):
-        return np.asarray(image)
-    msg = f"a {type(image).__name__} is no image. Give paths, bytes, or arrays of shape (H, W)."
-    raise UsageError(msg, code="no-images")
+        array = _array(image)
+        return _images_of(array)[0] if array.ndim == 3 and array.shape[0] in (1, 3) else array
+    raise _no_images(image)
 
 
+def _array(images: Any) -> NDArray[Any]:
+    """An array of NumPy; a tensor of PyTorch without its gradient."""
+    try:
+        return np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        msg = f"X: a {type(images).__name__} cannot be made an array of NumPy ({error}). Give one of uint8 or float32."
+        raise UsageError(msg, code="no-images") from error
+
+
+def _no_images(found: object) -> UsageError:
+    what = "None" if found is None else f"a {type(found).__name__}"
+    msg = f"X: {what} is not an image. Give paths, bytes, images of Pillow, or arrays of shape (H, W)."
+    return UsageError(msg, code="no-images")
+
+
+def _restored(model_file: ModelFile, threads: int) -> Model:
+    """A model that was sent from another process."""
+    model = Model.__new__(Model)
+    model._predictor = Predictor(model_file, threads=threads)
+    return model
+
+
+@public
 def load(model: str | PathLike[str] | bytes | None = None, *, threads: int | None = None) -> Model:
     """Open a model file.
 

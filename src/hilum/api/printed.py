@@ -5,7 +5,12 @@ from __future__ import annotations
 import io
 import sys
 from abc import ABC, abstractmethod
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hilum.errors import RunError
+from hilum.outputs import PAGE, check_target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +50,21 @@ def displayed(figure: Figure) -> Figure:
 
         select_figure_formats(shell, {"png"})
     return figure
+
+
+def page_file(path: str | PathLike[str]) -> Path:
+    """Where a page may be written: a name that is new, or an earlier page, in a folder that exists.
+
+    Raises:
+        RunError: There is no such folder.
+        UsageError: There is a folder, a link, or a file that hilum has not written.
+    """
+    file = Path(path)
+    if not file.parent.is_dir():
+        msg = f"{file}: there is not a folder {file.parent}. Make it, or choose another place."
+        raise RunError(msg, code="no-folder", path=file)
+    check_target(file, PAGE)
+    return file
 
 
 def _console() -> tuple[Console, io.StringIO]:

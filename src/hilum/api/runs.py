@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.api.printed import Printed, displayed
+from hilum.api.python_wording import public
 from hilum.data.multilabel import SEPARATOR
 from hilum.extras import explaining
 from hilum.text import escape
@@ -30,6 +31,7 @@ class Run(runs.Run, Printed):
 
         return displayed(history_figure(self.history(), self.environment.best.step if self.environment.best else None))
 
+    @public
     def network(self) -> nn.Module:
         """The trained network as a plain PyTorch module, in evaluation mode.
 
@@ -70,6 +72,7 @@ class Run(runs.Run, Printed):
         return f"<hilum.Run {self.path}: {', '.join(self.labels)}>"
 
 
+@public
 def open_run(path: str | PathLike[str] | runs.Run) -> Run:
     """Open the folder of a training.
 

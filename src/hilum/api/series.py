@@ -7,9 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.api.datasets import Data, table_of, told
+from hilum.api.datasets import Data, table_of
 from hilum.api.evaluations import Evaluation
 from hilum.api.printed import Printed
+from hilum.api.python_wording import public, told
 from hilum.api.runs import Run, open_run
 from hilum.api.trainings import recipe_of
 from hilum.evaluation import crossval
@@ -95,6 +96,7 @@ class Sweep(Printed):
         return f"<hilum.Sweep {self.folder}: {len(self.result.trials)} trials, choice {self.result.choice}>"
 
 
+@public
 def cross_validate(
     data: Data,
     out: str | PathLike[str],
@@ -137,6 +139,7 @@ def cross_validate(
     return CrossValidation(result, folder)
 
 
+@public
 def sweep(
     data: Data,
     grid: Mapping[str, Sequence[Any]],

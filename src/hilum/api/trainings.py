@@ -7,10 +7,27 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from hilum.api.datasets import Data, table_of, told
+from hilum.api.datasets import Data, table_of
+from hilum.api.python_wording import public, told
 from hilum.api.runs import Run, open_run
-from hilum.training.recipe import Recipe, change_recipe, load_recipe
+from hilum.training import recipe as recipes
+from hilum.training.recipe import Recipe, change_recipe
 from hilum.training.train import train as run_training
+
+
+@public
+def load_recipe(name: str | PathLike[str], settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or from a file, and change single values.
+
+    Args:
+        name: Name of a recipe of hilum, or TOML file.
+        settings: ``key=value`` each, the value as in TOML: ``training.lr=0.01``, or ``lr=0.01`` where that is
+            unambiguous.
+
+    Raises:
+        RecipeError: The recipe is not there or is not TOML, a key is unknown or ambiguous, a value impossible.
+    """
+    return recipes.load_recipe(name if isinstance(name, str) else Path(name), settings)
 
 
 def recipe_of(recipe: str | PathLike[str] | Recipe, settings: dict[str, Any]) -> Recipe:
@@ -23,14 +40,15 @@ def recipe_of(recipe: str | PathLike[str] | Recipe, settings: dict[str, Any]) ->
     Raises:
         RecipeError: There is no such recipe or key, or a value is impossible.
     """
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe if isinstance(recipe, str) else Path(recipe))
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     return change_recipe(loaded, {key.replace("__", "."): value for key, value in settings.items()})
 
 
+@public
 def train(
     data: Data,
     out: str | PathLike[str],
-    recipe: str | PathLike[str] | Recipe = "compact",
+    recipe: str | PathLike[str] | Recipe | None = None,
     *,
     seed: int | None = None,
     resume: bool = False,
@@ -43,7 +61,7 @@ def train(
     Args:
         data: Folder, CSV table, data frame of pandas or polars, or `Dataset`.
         out: Folder of the run; it must not exist yet, unless `resume`.
-        recipe: Name of a recipe, TOML file, or `Recipe`.
+        recipe: Name of a recipe, TOML file, or `Recipe`; by default ``compact``, or with `resume` that of the run.
         seed: Random seed; by default the recipe's.
         resume: Whether to go on with a training that was interrupted.
         loggers: Experiment loggers: ``tensorboard``, ``mlflow``, ``wandb``, each in the run's folder ``logs``.
@@ -61,7 +79,8 @@ def train(
         DivergenceError: The loss is no longer a finite number.
     """
     teller = told(progress)
-    chosen = recipe_of(recipe, settings | ({} if seed is None else {"training.seed": seed}))
+    settings |= {} if seed is None else {"training.seed": seed}
+    chosen = None if resume and recipe is None and not settings else recipe_of(recipe or "compact", settings)
     done = run_training(
         table_of(data, teller), Path(out), chosen, resume=resume, loggers=tuple(loggers), progress=teller
     )

@@ -56,7 +56,7 @@ def fix(table: Dataset, patients: Sequence[str], groups: Mapping[int, int], unre
     rows = [replace(row, patient_id=patient) for row, patient in zip(table.rows, patients, strict=True)]
     named = sum(bool(rule_of(row.patient_id)) for row in rows)
     if named:
-        log.append(f"wrote down the patient of {named} images, recognised by their file names")
+        log.append(f"wrote the patient of {named} images, recognised by their file names")
 
     members: defaultdict[int, list[int]] = defaultdict(list)
     for position, group in groups.items():
@@ -66,7 +66,7 @@ def fix(table: Dataset, patients: Sequence[str], groups: Mapping[int, int], unre
     for group, positions in members.items():
         labels = sorted({rows[position].label for position in positions})
         if not both_right(labels):
-            log += [f"left out {rows[i].path}: the same picture lies under {', '.join(labels)}" for i in positions]
+            log += [f"left out {rows[i].path}: the same image lies under {', '.join(labels)}" for i in positions]
             continue
         first, *copies = sorted(positions, key=lambda i: (_side(rows[i]), is_altered(rows[i].path), i))
         kept[first] = rows[first]
@@ -133,7 +133,7 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
         save_text(log, "".join(f"{line}\n" for line in lines))
         save_bytes(out, content)  # last: a table is never without its log
     except OSError as error:
-        msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
+        msg = f"{out}: cannot be written ({error.strerror}). Choose another path."
         raise TableError(msg) from error
     return log
 

@@ -57,9 +57,9 @@ class Checked:
             numbers.insert(0, patients + some if self.with_patient < self.images else patients)
         told = f"{' and '.join(numbers)} on two {self.what}"
         if self.leakage:
-            told = f"WARNING: {told}, which makes results look better than they are"
+            told = f"WARNING: {told}; test results are optimistic"
         if not self.with_patient:
-            told += "; patients were not checked: they are unknown"
+            told += "; patients are unknown and were not checked"
         return f"checked: {told}; {self._whence()}. More: hilum audit DATA"
 
     def leaks(self) -> list[Finding]:
@@ -71,10 +71,8 @@ class Checked:
         ):
             if items:
                 shown = self.leakage.examples()[f"{name}s"]
-                message = (
-                    f"{counted(len(items), name)} on two {self.what} ({shown}): results look better than they are."
-                )
-                remedy = "hilum audit DATA --clean OUT.csv writes a table without them in train."
+                message = f"{counted(len(items), name)} on two {self.what} ({shown}): test results are optimistic."
+                remedy = "hilum audit DATA --clean OUT.csv writes a table that excludes them from train."
                 evidence = OnTwoSides(number=len(items), examples=list(items[:NAMED]))
                 found.append(Finding(check, "error", message, remedy, evidence))
         return found

@@ -73,11 +73,11 @@ CORNER = SIDE // 4
 BLACKED_OUT = 0.62  # share of width and height, as much as covers both lungs
 BLOCK = 256  # images
 PIXELS = (
-    (THUMBNAIL, "A thumbnail of 8x8 pixels tells"),
-    ("frame", "The outer tenth of the image tells"),
-    ("centre blacked out", "The image with its centre blacked out tells"),
-    ("corners", "The four corners tell"),
-    (LETTERS, "Small bright signs in the upper corners tell"),
+    (THUMBNAIL, "A thumbnail of 8x8 pixels predicts"),
+    ("frame", "The outer tenth of the image predicts"),
+    ("centre blacked out", "The image with its centre blacked out predicts"),
+    ("corners", "The four corners predict"),
+    (LETTERS, "Small bright marks in the upper corners predict"),
 )
 ORIGINAL = "original_"
 ORIGINAL_SIZE = ("original_width", "original_height")
@@ -127,17 +127,17 @@ def _container_probes(scan: Scan) -> tuple[Probe, ...]:
     area = np.array([file.width * file.height for file in files], float)
     size = np.array([file.size for file in files], float)
     return (
-        Probe("container", "container", "The files' format and settings alone tell", np.hstack(settings)),
+        Probe("container", "container", "The files' format and settings alone predict", np.hstack(settings)),
         Probe(
             "dimensions",
             "container",
-            "Width and height alone tell",
+            "Width and height alone predict",
             _shape([file.width for file in files], [file.height for file in files]),
         ),
         Probe(
             BYTES,
             "container",
-            "The number of bytes of a file alone tells",
+            "The number of bytes of a file alone predicts",
             np.stack([np.log(np.maximum(size, 1)), np.log(np.maximum(size, 1) / area)], axis=1),
         ),
     )
@@ -148,7 +148,7 @@ def _pixel_probes(scan: Scan) -> tuple[Probe, ...]:
     histogram = np.sqrt(scan.histograms.astype(float))
     shown = _in_blocks(scan, _shown)
     return (
-        Probe("histogram", "pixels", "The share of each grey level, without where it is, tells", histogram),
+        Probe("histogram", "pixels", "The grey-level histogram, without positions, predicts", histogram),
         *(Probe(name, "pixels", words, features) for (name, words), features in zip(PIXELS, shown, strict=True)),
     )
 
@@ -190,13 +190,13 @@ def _original_probes(scan: Scan) -> tuple[Probe, ...]:
     settings = [name for name in ORIGINAL_FORMAT if name in names]
     if settings:
         features = np.hstack([_one_hot(_column(scan, name)) for name in settings])
-        made.append(Probe("original container", "container", "The format of the original files alone tells", features))
+        made.append(Probe("original container", "container", "The original file format alone predicts", features))
     if names.issuperset(ORIGINAL_SIZE):
         numbers = [_numbers(_column(scan, name)) for name in ORIGINAL_SIZE]
         if all(found is not None and (found > 0).all() for found in numbers):
             features = _shape(*(list(found) for found in numbers if found is not None))
             made.append(
-                Probe("original dimensions", "container", "Width and height of the original files alone tell", features)
+                Probe("original dimensions", "container", "The original width and height alone predict", features)
             )
     return tuple(made)
 
@@ -219,7 +219,7 @@ def _column_probes(scan: Scan) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
         if len(set(values)) < 2:
             continue
         if all(values) and len(set(values)) == len(set(labels)) == len(set(zip(values, labels, strict=True))):
-            notes.append(f"the column '{name}' names the labels in other words: not probed")
+            notes.append(f"the column '{name}' is a synonym of the label: not probed")
             continue
         numbers = _numbers(values)
         if numbers is not None and len(present) > 2:
@@ -229,7 +229,7 @@ def _column_probes(scan: Scan) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
             features = _one_hot(values)
         else:
             continue
-        made.append(Probe(f"{COLUMN}{name}", "container", f"The table's column '{name}' alone tells", features))
+        made.append(Probe(f"{COLUMN}{name}", "container", f"The table's column '{name}' alone predicts", features))
     return tuple(made), tuple(notes)
 
 

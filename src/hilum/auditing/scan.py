@@ -94,14 +94,14 @@ def scan(table: Dataset, *, progress: Progress | None = None) -> Scan:
     progress = progress or Progress()
     chunks = [table.rows[first : first + CHUNK] for first in range(0, len(table), CHUNK)]
     found: list[_Seen | Unreadable] = []
-    with progress.task("Looking at files", len(table)) as advance, ThreadPoolExecutor() as pool:
+    with progress.task("Scanning files", len(table)) as advance, ThreadPoolExecutor() as pool:
         for part in pool.map(lambda rows: [_look(table, row) for row in rows], chunks):
             found += part
             advance(len(part))
     seen = [item for item in found if isinstance(item, _Seen)]
     unreadable = tuple(item for item in found if isinstance(item, Unreadable))
     if warned := sum(item.warned for item in seen):
-        progress.line(f"{warned:,} file{'s' * (warned > 1)} with warnings of their decoder, and read all the same")
+        progress.line(f"{warned:,} file{'s' * (warned > 1)} read despite decoder warnings")
     if not seen:
         msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
         raise TableError(msg)

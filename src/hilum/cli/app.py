@@ -6,6 +6,7 @@ Imports of the stages stand inside the commands, so that ``hilum --help`` needs 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -17,6 +18,7 @@ from hilum.cli import model_commands
 from hilum.cli.arguments import interrupted, message_of, print_json, print_result, reads_data, say, show
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
+from hilum.cli.phantoms_command import phantoms
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
 from hilum.errors import GateError, UsageError
@@ -67,10 +69,8 @@ def _main(
 @app.command()
 @reads_data
 def demo(
-    data: Annotated[Path | None, typer.Argument(help="A dataset; phantoms when none is given.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for all results; an earlier demo there is replaced.")] = Path(
-        "hilum-demo"
-    ),
+    data: Annotated[Path | None, typer.Argument(help="Dataset; phantoms by default.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for all results; replaces an earlier demo.")] = Path("hilum-demo"),
     seed: Annotated[int, typer.Option(help="Random seed of phantoms and training.", min=0)] = 0,
     read: ReadOptions | None = None,
 ) -> None:
@@ -86,37 +86,7 @@ def demo(
     say(f"report: {result.report}")
 
 
-@app.command()
-def phantoms(
-    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
-    patients: Annotated[int, typer.Option(help="Number of patients; each has 1 to 3 images.", min=6)] = 600,
-    size: Annotated[int, typer.Option(help="Pixels a side.", min=64, max=2048)] = 128,
-    test_fraction: Annotated[float, typer.Option(help="Share of patients in test.", min=0.05, max=0.9)] = 0.3,
-    seed: Annotated[int, typer.Option(help="Same seed, same phantoms.", min=0)] = 0,
-    inject: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DEFECT", help="A defect to inject, such as marker:infected/covid; may be repeated."),
-    ] = None,
-) -> None:
-    """Synthetic chest radiographs with known truth, and with injected defects on request.
-
-    Defects that go with a label: marker, frame, brightness, format, size, bytes, such as marker:infected/covid.
-    Defects that are counted: duplicates, patient, mislabel, such as duplicates:12.
-    """
-    from hilum.phantoms import Defect, write_phantoms
-    from hilum.progress import progress_for_terminal
-
-    defects = [Defect.parse(text) for text in inject or []]
-    written = write_phantoms(
-        out,
-        patients=patients,
-        seed=seed,
-        size=size,
-        test_fraction=test_fraction,
-        defects=defects,
-        progress=progress_for_terminal(),
-    )
-    say(f"{out}: {written.images} images of {written.patients} patients")
+app.command()(phantoms)
 
 
 @app.command()
@@ -126,17 +96,17 @@ def audit(
     out: Annotated[Path, typer.Option(help="Folder for audit.json and audit.html.")] = Path("hilum-audit"),
     run: Annotated[
         Path | None,
-        typer.Option("--run", help="A run, or better a cross-validation: list labels that it finds unlikely."),
+        typer.Option("--run", help="Run or, better, cross-validation, to list label issues."),
     ] = None,
     cleaned: Annotated[
         Path | None,
-        typer.Option("--clean", metavar="OUT.csv", help="Write a cleaned table, and a log of what was done."),
+        typer.Option("--clean", metavar="OUT.csv", help="Write a cleaned table and a log of the changes."),
     ] = None,
     gate: Annotated[
         str | None,
-        typer.Option("--fail-on", metavar="warning|error", help="End with exit code 3 if there is any."),
+        typer.Option("--fail-on", metavar="warning|error", help="Exit with code 3 on a finding of this severity."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print audit.json, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only audit.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Say what is wrong with a dataset, before anyone trains on it."""
@@ -171,10 +141,10 @@ def audit(
     if cleaned:
         unreadable = [item.path for item in found.scan.unreadable]
         log = write_fixed(fix(found.scan.table, found.patients.patient, found.group_of(), unreadable), cleaned)
-        say(f"cleaned table: {cleaned}; what was done: {log}", err=as_json)
+        say(f"cleaned table: {cleaned}; log of the changes: {log}", err=as_json)
         say(f"next: hilum train {cleaned} --out RUN", err=as_json)
     if gate and not found.report.passed("warning" if gate == "warning" else "error"):
-        msg = f"{data}: the audit found what --fail-on {gate} stops at; see {page}."
+        msg = f"{data}: the audit has findings at or above --fail-on {gate}; see {page}."
         raise GateError(msg)
 
 
@@ -182,20 +152,23 @@ def audit(
 @reads_data
 def train(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    out: Annotated[Path, typer.Option(help="Run folder to create.")],
     recipe: RecipeOption = None,
     settings: SetOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     loggers: Annotated[
         list[str] | None,
         typer.Option(
-            "--logger", metavar="tensorboard|mlflow|wandb", help="Log to RUN/logs, sending nothing; may be repeated."
+            "--logger",
+            metavar="tensorboard|mlflow|wandb",
+            help="Log to RUN/logs, offline; may be repeated.",
         ),
     ] = None,
     read: ReadOptions | None = None,
 ) -> None:
     """Train a classifier."""
     from hilum.progress import progress_for_terminal
+    from hilum.report.results import not_learnt
     from hilum.training.train import train as run_training
 
     chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
@@ -212,6 +185,8 @@ def train(
                 else f"accuracy {best.val_accuracy:.1%}"
             )
         )
+        if warning := not_learnt(best, Counter(row.label for row in run.rows if row.split == "val")):
+            say(f"WARNING: {warning}")
     say(f"weights sha256: {run.environment.weights_sha256}")
     say(f"next: hilum evaluate {out}")
 
@@ -226,20 +201,20 @@ app.command()(compare)
 @reads_data
 def sweep(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
-    out: Annotated[Path, typer.Option(help="A new folder; every trial is a run in it.")],
+    out: Annotated[Path, typer.Option(help="New folder; every trial is a run in it.")],
     recipe: RecipeOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE,VALUE,...", help="Values to try; may be repeated; one value is fixed."
+            "--set", metavar="KEY=VALUE,VALUE,...", help="Values to compare, or one fixed value; may be repeated."
         ),
     ] = None,
     monitor: Annotated[
         str | None,
-        typer.Option(metavar="loss|accuracy|false_negatives", help="Validation measure, if not the recipe's."),
+        typer.Option(metavar="loss|accuracy|false_negatives", help="Validation metric; the recipe's by default."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print sweep.json, and nothing else.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue it; repeat the options.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only sweep.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Train with several values of some recipe keys, and choose by validation."""
@@ -266,13 +241,13 @@ def sweep(
 @reads_data
 def crossval(
     data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
-    out: Annotated[Path, typer.Option(help="A new folder; every fold is a run in it.")],
+    out: Annotated[Path, typer.Option(help="New folder; every fold is a run in it.")],
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     recipe: RecipeOption = None,
     settings: SetOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the division into folds.", min=0)] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue; repeat the options.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print crossval.json, and nothing else.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue it; repeat the options.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only crossval.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Train and test in turns, so that every patient is tested once."""

@@ -27,7 +27,7 @@ PANEL = "Reading DATA"
 
 
 def _column(of: str, more: str = "") -> Any:
-    text = f"Column of the {of}, if its name does not say so{more}."
+    text = f"Column of the {of}, if not recognised by its name{more}."
     return typer.Option(metavar="NAME", help=text, rich_help_panel=PANEL)
 
 
@@ -41,15 +41,14 @@ def _options(
         str,
         typer.Option(
             metavar="auto|none",
-            help="Recognise patients by DICOM headers and by the file names of public sets where no column or folder "
-            "has them, or do not.",
+            help="auto: recognise patients also by DICOM headers and by file names of public sets; none: do not.",
             rich_help_panel=PANEL,
         ),
     ] = "auto",
     finding_columns: Annotated[
         str,
         typer.Option(
-            metavar="A,B",
+            metavar="NAMES",
             help="Columns of findings, of which an image may have several: 1, 0, -1 (uncertain) or empty (unknown).",
             rich_help_panel=PANEL,
         ),
@@ -127,7 +126,7 @@ def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, 
     if isinstance(error, OSError):  # a full disk, a folder that is a file, missing permissions
         where = printable(str(error.filename)) if error.filename else "a file or a connection"
         what = printable(str(error.strerror or error))
-        return f"error: {where}: {what}. Check the place, its permissions and the room on the disk.", 1
+        return f"error: {where}: {what}. Check the path, its permissions and the free disk space.", 1
     return None, 1
 
 
@@ -139,7 +138,7 @@ def interrupted(arguments: Sequence[str]) -> str:
     """
     if not arguments or arguments[0] not in RESUMED:
         return "interrupted."
-    return "interrupted. The same command with --resume goes on; if that finds nothing yet, the command as it was."
+    return "interrupted. To continue, repeat the command with --resume; if nothing was saved yet, without it."
 
 
 def _misused(error: Exception, arguments: Sequence[str]) -> str:
@@ -179,7 +178,7 @@ def print_json(facts: object) -> None:
     from hilum.files import json_text
 
     if sys.stdout is None:
-        msg = "--json: standard output is closed. Leave it open, or leave --json out."
+        msg = "--json: standard output is closed. Open it, or omit --json."
         raise UsageError(msg)
     typer.echo(json_text(facts))
 

@@ -124,10 +124,10 @@ def _planted(data: Path, out: Path, seed: int, progress: Progress) -> Finding:
 def _check_place(out: Path, data: Path | None) -> None:
     """Find what is in the way of a demo: its own data, or what somebody else has put there."""
     if data and any(data.resolve().is_relative_to((out / name).resolve()) for name in MADE):
-        msg = f"{out}: holds the data ({data}) itself, and a demo replaces an earlier one. Choose another --out."
+        msg = f"{out}: contains the data ({data}), which a demo would replace. Choose another --out."
         raise RunError(msg, code="holds-data", path=out)
     if not (out / MARK).exists() and contents(out):
-        msg = f"{out}: is not empty, and no earlier demo. Choose another --out."
+        msg = f"{out}: is not empty and is not an earlier demo. Choose another --out."
         raise RunError(msg, code="not-empty", path=out)
 
 

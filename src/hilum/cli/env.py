@@ -34,7 +34,7 @@ def environment() -> Iterator[tuple[str, str]]:
     if "torch" in _installed(["torch"]):
         import torch
 
-        yield "GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none that PyTorch can use"
+        yield "GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none usable by PyTorch"
     yield from _installed(BASE).items()
     for extra, packages in EXTRAS.items():
         found = _installed(packages)

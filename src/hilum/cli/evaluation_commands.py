@@ -11,6 +11,7 @@ from hilum.cli.arguments import print_json, print_result, reads_data, say, show
 from hilum.data.options import ReadOptions
 from hilum.errors import UsageError
 from hilum.extras import explaining
+from hilum.signatures import refuse_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--map-label", metavar="SRC=DST", help="Map a label of DATA to a label of the run; SRC= leaves its images out."
+        "--map-label", metavar="SRC=DST", help="Map a label of DATA to a label of the run; SRC= excludes its images."
     ),
 ]
 LedgerOption = Annotated[
@@ -32,7 +33,7 @@ LedgerOption = Annotated[
     typer.Option(
         "--ledger",
         metavar="FILE",
-        help="Record attempts and accesses in this file, such as a team's, instead of $HILUM_LEDGER or your own.",
+        help="Ledger file for attempts and accesses, such as a team's; $HILUM_LEDGER or your own by default.",
     ),
 ]
 
@@ -41,8 +42,8 @@ LedgerOption = Annotated[
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run folder; with --model, the dataset.")] = None,
     data: Annotated[Path | None, typer.Argument(help="Another dataset with the same labels.")] = None,
-    split: Annotated[str, typer.Option(help="Part of the data to evaluate.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder to write to, if not the run's own.")] = None,
+    split: Annotated[str | None, typer.Option(help="Part of the data to evaluate, test by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; the run's by default.")] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -53,12 +54,12 @@ def evaluate(
     model: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.toml|FILE.onnx", help="Evaluate a model file, or an ONNX network that a TOML file describes."
+            metavar="FILE.toml|FILE.onnx", help="Evaluate a model file, or an ONNX network described by a TOML file."
         ),
     ] = None,
     positive_label: Annotated[
         str | None,
-        typer.Option(metavar="LABEL|none", help="Label that must not be missed, with --predictions or --model."),
+        typer.Option(metavar="LABEL|none", help="Positive label, with --predictions or --model."),
     ] = None,
     mapped: MapOption = None,
     ledger: LedgerOption = None,
@@ -66,16 +67,20 @@ def evaluate(
         list[float] | None,
         typer.Option(metavar="SHARE", help="Add predictive values and net benefit at this prevalence, e.g. 0.02."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only metrics.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Measure how good a run is, with intervals; or the predictions of any other model."""
     if run is None or predictions or model:
         mapping = mapped or []
+        refuse_ignored("with --predictions or --model, which write to no ledger", {"--ledger": ledger})
         _evaluate_external(
             run, data, predictions, model, split, out, positive_label, mapping, prevalence or (), as_json, read
         )
         return
+    refuse_ignored("with a run, whose recipe names it", {"--positive-label": positive_label})
+    if data is None:
+        refuse_ignored("without DATA: a run's own data are read as for its training", read.stated() if read else {})
     with explaining("hilum evaluate RUN"):
         from hilum.evaluation.accesses import access_sentence, joint_sentence
         from hilum.evaluation.cohort import parse_map
@@ -88,7 +93,7 @@ def evaluate(
     result: Evaluation | FindingsEvaluated = run_evaluation(
         open_run(run),
         data,
-        split=split,
+        split=split or "test",
         out=out,
         mapping=parse_map(mapped or []),
         read=read,
@@ -111,7 +116,7 @@ def _evaluate_external(
     more: Path | None,
     predictions: Path | None,
     model: Path | None,
-    split: str,
+    split: str | None,
     out: Path | None,
     positive_label: str | None,
     mapped: list[str],
@@ -120,7 +125,7 @@ def _evaluate_external(
     read: ReadOptions | None,
 ) -> None:
     """Evaluate what hilum did not train: a table of predictions, or a described network on a dataset."""
-    if (predictions is None) == (model is None) or more or bool(dataset) != bool(model) or (predictions and mapped):
+    if (predictions is None) == (model is None) or more or bool(dataset) != bool(model):
         msg = "give a run, or --predictions FILE.csv alone, or --model FILE.toml with a dataset."
         raise UsageError(msg, code="run-or-predictions")
     from hilum.evaluation.external_findings import ExternalFindings
@@ -134,6 +139,8 @@ def _evaluate_external(
     from hilum.report.findings_page import write_findings_page
 
     if predictions:
+        unused = {"--split": split, "--map-label": mapped} | (read.stated() if read else {})
+        refuse_ignored("with --predictions, a table of images and labels that is evaluated whole", unused)
         given, folder = read_external(predictions), out or Path("hilum-evaluation")
     else:
         from hilum.data.readers.read import read_table
@@ -145,7 +152,7 @@ def _evaluate_external(
         assert dataset
         progress = progress_for_terminal()
         table = read_table(dataset, read, progress)
-        given = predict_by(model, table, split=split, mapping=parse_map(mapped), progress=progress)
+        given = predict_by(model, table, split=split or "test", mapping=parse_map(mapped), progress=progress)
         folder = out or Path("hilum-evaluation")
     metrics: Metrics | FindingsMetrics
     if isinstance(given, ExternalFindings):
@@ -168,40 +175,39 @@ def _evaluate_external(
 def certify(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[
-        Path | None, typer.Argument(help="Patients whom the run has not seen, to certify it for their site.")
+        Path | None, typer.Argument(help="Dataset of patients unseen by the run, to certify it for their site.")
     ] = None,
     sensitivity: Annotated[float, typer.Option(help="Guarantee at least this sensitivity.")] = 0.95,
     confidence: Annotated[float, typer.Option(help="Confidence level of the guarantee, in (0, 1).")] = 0.95,
     specificity: Annotated[
         float | None,
-        typer.Option(
-            help="Certify a second threshold, from which on patients are flagged, at this specificity, e.g. 0.95."
-        ),
+        typer.Option(help="Certify an upper threshold for flagging, at this specificity, e.g. 0.95."),
     ] = None,
     ppv: Annotated[
         float | None,
-        typer.Option(help="Certify a second threshold at this positive predictive value instead, e.g. 0.5."),
+        typer.Option(help="Certify the upper threshold at this positive predictive value instead, e.g. 0.5."),
     ] = None,
     prevalence: Annotated[
         float | None, typer.Option(help="Prevalence at which --ppv is guaranteed, e.g. 0.05.")
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(
-            metavar="LABEL|FOLDER/*", help="Group not to be missed, if not the positive label; findings with commas."
-        ),
+        typer.Option(metavar="LABEL|FOLDER/*", help="Group to rule out, or findings; the positive label by default."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Split to certify on; calibration by default, or all where there are no splits.")
+        str | None, typer.Option(help="Split to certify on; calibration by default, or all images without splits.")
     ] = None,
     mapped: MapOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write, if not in the run.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write; in the run by default.")] = None,
     attempts: Annotated[
         int | None,
-        typer.Option(metavar="M", help="Plan M attempts on these patients, before the first; each gets its share."),
+        typer.Option(
+            metavar="M",
+            help="Plan M attempts that share the error probability, before the first.",
+        ),
     ] = None,
     ledger: LedgerOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print certificate.json, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only certificate.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Certify a false-negative rate on patients that the run never saw, or say how many are missing."""
@@ -213,6 +219,9 @@ def certify(
     from hilum.training.run import open_run
 
     opened = open_run(run)
+    if data is None:
+        unused = {"--map-label": mapped} | (read.stated() if read else {})
+        refuse_ignored("without DATA: a run's own data are read as for its training", unused)
     if opened.findings:
         _certify_findings(
             opened,
@@ -251,7 +260,7 @@ def certify(
     show(certificate_lines(done.certificate))
     say(f"written: {done.file}")
     if data is None:
-        say(f"next: hilum evaluate {run}   (how it holds on the test patients)")
+        say(f"next: hilum evaluate {run}   (checks it on the test patients)")
 
 
 def _certify_findings(run: Run, data: Path | None, *, as_json: bool, **asked: Any) -> None:
@@ -267,11 +276,11 @@ def _certify_findings(run: Run, data: Path | None, *, as_json: bool, **asked: An
     show(certificates_table(done.certificate))
     say(f"written: {done.file}")
     if data is None:
-        say(f"next: hilum evaluate {run.path}   (how it holds on the test patients)")
+        say(f"next: hilum evaluate {run.path}   (checks it on the test patients)")
 
 
 def ledger(
-    run: Annotated[Path | None, typer.Argument(help="Show only what is about this run's images.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Show only entries about this run's images.")] = None,
     file: LedgerOption = None,
 ) -> None:
     """Show attempts to certify and accesses to test images, and what is left for further certificates."""
@@ -295,18 +304,16 @@ def print_metrics(metrics: Metrics | FindingsMetrics) -> None:
 def compare(
     first: Annotated[Path, typer.Argument(help="A run folder.")],
     second: Annotated[Path, typer.Argument(help="Another run or table; differences are second minus first.")],
-    split: Annotated[str, typer.Option(help="Split of both runs.")] = "test",
-    split_b: Annotated[
-        str | None, typer.Option(help="The second run's name for the same images, where it is another.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to, if not the second run.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of both runs, test by default.")] = None,
+    split_b: Annotated[str | None, typer.Option(help="Name of this split in the second run, if different.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; the second run by default.")] = None,
     also_first: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the first run; may be repeated.")
     ] = None,
     also_second: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Add another seed of the second run, in the same order.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only comparison.json.")] = False,
 ) -> None:
     """Compare two runs, or two tables of predictions, on the same patients, and say what could have been seen."""
     from hilum.evaluation.comparison import PAGE_FILE
@@ -317,8 +324,14 @@ def compare(
     from hilum.training.run import open_run
 
     if first.is_file() and second.is_file():
+        of_runs = {"--split": split, "--split-b": split_b, "--also-first": also_first, "--also-second": also_second}
+        refuse_ignored("with predictions, which are compared whole", of_runs)
         _compare_tables(first, second, out or Path("hilum-comparison"), as_json=as_json)
         return
+    if first.is_file() or second.is_file():
+        from hilum.evaluation.external_predictions import two_kinds
+
+        raise two_kinds(*((first.name, second) if first.is_file() else (second.name, first)))
     seeds = [list(map(open_run, [one, *(more or [])])) for one, more in ((first, also_first), (second, also_second))]
     if len(seeds[0]) != len(seeds[1]):
         msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
@@ -331,12 +344,14 @@ def compare(
         from hilum.evaluation.findings_comparison import compare_findings
         from hilum.report.compared_findings import findings_comparison_table, write_findings_comparison_page
 
-        several = compare_findings(*runs, split=split, second_split=split_b, out=out, progress=progress_for_terminal())
+        several = compare_findings(
+            *runs, split=split or "test", second_split=split_b, out=out, progress=progress_for_terminal()
+        )
         page = write_findings_comparison_page(several.folder / PAGE_FILE, several.comparison)
         print_result(several.comparison, findings_comparison_table(several.comparison), page, as_json=as_json)
         return
     result = run_comparison(
-        *runs, split=split, second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
+        *runs, split=split or "test", second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
     )
     page = write_comparison_page(result.folder / PAGE_FILE, result.comparison)
     print_result(result.comparison, comparison_table(result.comparison), page, as_json=as_json)

@@ -11,6 +11,7 @@ import typer
 from hilum.cli.arguments import print_json, say, show
 from hilum.errors import TableError, UsageError
 from hilum.files import read_text
+from hilum.signatures import refuse_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,20 +25,20 @@ Found = TypeVar("Found")
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    out: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
-    name: Annotated[str, typer.Option(help="Name of the model, if not the run's.")] = "",
+    out: Annotated[Path, typer.Argument(help="File to write, such as model.onnx.")],
+    name: Annotated[str, typer.Option(help="Name of the model; the run's by default.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "",
     label_name: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL=WORDS", help="Name of a label for people; may be repeated."),
+        typer.Option(metavar="LABEL=WORDS", help="Display name of a label; may be repeated."),
     ] = None,
     card_intro: Annotated[Path | None, typer.Option(help="Markdown for the head of the model card.")] = None,
     hub: Annotated[
-        Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder as Hugging Face wants it.")
+        Path | None, typer.Option("--hub-folder", metavar="DIR", help="Also write a folder for the Hugging Face Hub.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the run's images, if they have moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the run's images, if they moved.")] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise the network to 8 bits, and say what that costs.")
+        bool, typer.Option("--int8", help="Quantise the network to 8 bits and report the change in performance.")
     ] = False,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
@@ -75,30 +76,32 @@ def predict(
     paths: Annotated[list[Path] | None, typer.Argument(help="Images or folders.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="FILE|hf://OWNER/NAME", help="A model file; by default the one that comes with hilum."),
+        typer.Option(metavar="FILE|hf://OWNER/NAME", help="Model file; the pretrained one by default."),
     ] = None,
     as_json: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="One object a line; - is standard output.")
+        str | None, typer.Option("--json", metavar="FILE|-", help="JSON Lines file; - is standard output.")
     ] = None,
     as_csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="A table.")] = None,
     study: Annotated[
         str | None,
         typer.Option(
             metavar="folder|dicom|patient|TABLE.csv[:COLUMN]",
-            help="Decide about all images of a study together, by folder, StudyInstanceUID, PatientID or a column.",
+            help="Decide per study, grouped by folder, StudyInstanceUID, PatientID or a column.",
         ),
     ] = None,
     explained: Annotated[
-        Path | None, typer.Option("--explain", metavar="DIR", help="Draw what the network looks at, and a page of it.")
+        Path | None, typer.Option("--explain", metavar="DIR", help="Draw explanation maps and a page of them.")
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option("--explain-method", metavar="activation|occlusion", help="Activation where there is any."),
+        typer.Option(
+            "--explain-method", metavar="activation|occlusion", help="Method of the maps; activation if available."
+        ),
     ] = None,
     label: Annotated[
-        str, typer.Option(metavar="NAME", help="Draw what speaks for this label or finding, with --explain.")
+        str, typer.Option(metavar="NAME", help="Label or finding that is explained, with --explain.")
     ] = "",
-    threads: Annotated[int | None, typer.Option(help="Number of threads; by default as many as cores.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of threads; all cores by default.", min=1)] = None,
 ) -> None:
     """Ask a model file about radiographs."""
     from hilum.serving.console import Summary, answer_lines
@@ -106,6 +109,8 @@ def predict(
     from hilum.serving.predictor import Predictor
     from hilum.serving.writing import takes_stdout, writing
 
+    if not explained:
+        refuse_ignored("without --explain", {"--explain-method": method})
     if study is not None:
         _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
         return
@@ -125,7 +130,7 @@ def predict(
             summary.add(answer)
     if summary.warned:
         what = "a file was" if summary.warned == 1 else f"{summary.warned:,} files were"
-        say(f"{what} read in spite of warnings of the decoder", err=True)
+        say(f"{what} read despite decoder warnings", err=True)
     if not summary.answered:  # nothing could be used
         for answer in summary.failed:
             say(f"error: {answer.path}: {answer.error}", err=True)
@@ -146,7 +151,7 @@ def schema(
         str,
         typer.Argument(
             metavar="audit|metrics|findings|prediction",
-            help="Kind of file (findings: metrics of several findings; prediction: predict --json).",
+            help="Kind of file: metrics of labels or of findings; prediction is that of predict --json.",
         ),
     ],
 ) -> None:
@@ -188,7 +193,7 @@ def _predict_studies(
     from hilum.serving.writing import takes_stdout, writing
 
     if explained:
-        msg = "--explain draws single images, and --study decides about several together. Give one of them."
+        msg = "--explain takes single images, --study several together. Give one of them."
         raise UsageError(msg)
     if not paths and how in ("folder", "dicom", "patient"):
         raise UsageError(_no_paths({"--json": as_json, "--csv": as_csv, "--model": model}))

@@ -140,7 +140,7 @@ class _Worker:
             size = 4 * int(np.prod(shape))
             pixels = self.process.stdout.read(size)
             if len(pixels) < size:
-                msg = "the process ended within an answer"
+                msg = "the process ended during an answer"
                 raise ValueError(msg)
         finally:
             timer.cancel()
@@ -197,14 +197,16 @@ class _Workers:
                 if not isinstance(error, (OSError, ValueError)):
                     raise
                 if worker.waited:  # the file alone would have used up its processor time
-                    msg = f"{name}: decoding did not end within {PATIENCE} s. Try again when less is running."
+                    msg = (
+                        f"{name}: decoding did not finish within {PATIENCE} s. Try again when the machine is less busy."
+                    )
                     raise PassingImageError(msg, code="out-of-time") from None
                 if worker.late:
-                    msg = f"{name}: decoding took more than {SECONDS} s and was stopped. Check where it comes from."
+                    msg = f"{name}: decoding took more than {SECONDS} s and was stopped. Check the origin of the file."
                     raise ImageError(msg, code="too-slow") from None
                 if used:  # it may have ended before, or suffered from an earlier file
                     continue
-                msg = f"{name}: decoding broke down, as damaged or malicious files make it. Check where it comes from."
+                msg = f"{name}: the decoder crashed, as on damaged or malicious files. Check the origin of the file."
                 raise ImageError(msg, code="broke-down") from None
             if worker.asked < FILES:
                 with self.lock:
@@ -263,7 +265,7 @@ def _answer(request: Request, source: BinaryIO) -> tuple[Answer, NDArray[np.floa
             return _picture(content)
         return _dicom(request, content)
     except MemoryError:  # what is left of it is in pieces: another process goes on
-        what = "decoding takes more than 600 MB of memory. Check where it comes from."
+        what = "decoding takes more than 600 MB of memory. Check the origin of the file."
         return Answer(error=what, code="too-much-memory", last=True), None
 
 
@@ -280,7 +282,7 @@ def _dicom(request: Request, content: bytes) -> tuple[Answer, NDArray[np.float32
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything; the text could hold a name, the kind cannot
-        what = f"a damaged DICOM object ({type(error).__name__}). Fetch it again, or remove it."
+        what = f"a damaged DICOM object ({type(error).__name__}). Download it again, or remove it."
         return Answer(error=what, code="damaged"), None
     return Answer(shape=pixels.shape, notes=notes), pixels
 

@@ -131,7 +131,7 @@ def open_images(
             if isinstance(found, Images):
                 return found
             table = found  # files are others than those that were hashed
-    msg = f"{root}: files change while they are read. Begin again when nobody writes to them."
+    msg = f"{root}: files change while they are read. Start again when no other process writes to them."
     raise CacheError(msg)
 
 
@@ -156,7 +156,7 @@ def _open_images(
     except OSError as error:
         raise CacheError(_disk_message(folder, table, preprocessing, error), code="unwritable") from error
     if kept is None:
-        msg = f"{arrays[0]}: is not what was written a moment ago. Set HILUM_CACHE to a folder on another disk."
+        msg = f"{arrays[0]}: does not hold what was just written. Set HILUM_CACHE to a folder on another disk."
         raise CacheError(msg)
     # Failures are kept by position: equal contents may lie at several paths, and a table may have moved.
     unreadable = tuple(
@@ -168,6 +168,23 @@ def _open_images(
         raise TableError(msg, code="nothing-readable", path=table.root)
     left = table.take(readable) if kept.failures else table
     return Images(left, kept.pixels, readable, unreadable, digest, kept.thumbnails)
+
+
+def reopened(digest: str, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pixels and thumbnails of data that were decoded before, memory-mapped, in another process.
+
+    Args:
+        digest: That of `Images`.
+        preprocessing: With which they were opened.
+
+    Raises:
+        CacheError: They are not kept any more, or on another machine.
+    """
+    kept = read_kept(files_of(folder := cache_folder(), digest, preprocessing))
+    if kept is None:
+        msg = f"{folder}: the decoded images are not here any more. Make the dataset again, from its table."
+        raise CacheError(msg, code="not-kept", path=folder)
+    return kept.pixels, kept.thumbnails
 
 
 def thumbnails_of(digest: str, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
@@ -270,7 +287,7 @@ def _decode(
         for part in parts:
             part.unlink(missing_ok=True)
     if warned:
-        progress.line(f"{warned:,} file{'s' * (warned > 1)} with warnings of their decoder, and read all the same")
+        progress.line(f"{warned:,} file{'s' * (warned > 1)} read despite decoder warnings")
     return None
 
 

@@ -139,7 +139,7 @@ def remark() -> str:
     try:
         Path.home()
     except RuntimeError:
-        return f"this user has no home folder: decoded images are kept in {cache_folder()} (set {VARIABLE})"
+        return f"this user has no home folder: decoded images are cached in {cache_folder()} (set {VARIABLE})"
     return ""
 
 
@@ -151,7 +151,7 @@ def _temporary() -> Path:
     try:
         found = folder.lstat()
     except OSError as error:
-        msg = f"{folder}: cannot be made ({error.strerror}). Set {VARIABLE} to a folder that you may write to."
+        msg = f"{folder}: cannot be created ({error.strerror}). Set {VARIABLE} to a folder that you may write to."
         raise CacheError(msg) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         msg = f"{folder}: belongs to another user. Set {VARIABLE} to a folder of your own."

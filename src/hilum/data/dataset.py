@@ -52,6 +52,11 @@ class Row:
     sha256: str = ""
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    def __reduce__(self) -> tuple[type[Row], tuple[Any, ...]]:
+        """For another process, and for copies: a read-only view of a dictionary can be neither sent nor copied."""
+        known = self.path, self.label, self.split, self.patient_id, self.source, self.sha256
+        return Row, (*known, dict(self.extra))
+
 
 def owner(patient: str, path: str) -> str:
     """Whose image it is: its patient, or the image itself where the patient is unknown."""

@@ -165,7 +165,7 @@ YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 OLDEST = 90  # higher ages could identify a person (45 CFR 164.514): they are counted together
 STUDY = "study:"  # what a pseudonym of a StudyInstanceUID begins with
 KEY = "HILUM_PATIENT_KEY"
-ELSEWHERE = "Check where it comes from."
+ELSEWHERE = "Check the origin of the file."
 
 
 class Refusal(Exception):  # noqa: N818 - not an error of hilum's tree: its text is one's message
@@ -187,7 +187,7 @@ def gate(header: Any) -> list[str]:
         msg = f"modality {stated}, not a radiograph (CR or DX). Remove it."
         raise Refusal(msg)
     if str(header.get("PresentationIntentType", "")).upper().strip() == "FOR PROCESSING":
-        msg = "raw detector data (FOR PROCESSING). Take the object FOR PRESENTATION of the same exposure."
+        msg = "raw detector data (FOR PROCESSING). Use the object FOR PRESENTATION of the same exposure."
         raise Refusal(msg)
     names, codes = _parts(header)
     part, word = body_part(names, codes)
@@ -196,24 +196,24 @@ def gate(header: Any) -> list[str]:
         raise Refusal(msg)
     frames = int(header.get("NumberOfFrames", 1) or 1)
     if frames > 1:
-        msg = f"holds {frames} frames; a radiograph is one image. Extract the frame that is meant."
+        msg = f"holds {frames} frames; a radiograph is one image. Extract the frame to use."
         raise Refusal(msg)
     rows, columns = int(header.get("Rows", 0) or 0), int(header.get("Columns", 0) or 0)
     if rows * columns > LARGEST_PIXELS or min(rows, columns) < SMALLEST_SIDE:
-        msg = f"claims {columns}x{rows} pixels, which no radiograph has; refused unread. {ELSEWHERE}"
+        msg = f"states {columns}x{rows} pixels, more than any radiograph has; not read. {ELSEWHERE}"
         raise Refusal(msg)
     if not str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
-        msg = "holds colours; radiographs are MONOCHROME1 or MONOCHROME2. Remove it."
+        msg = "is a colour image; radiographs are MONOCHROME1 or MONOCHROME2. Remove it."
         raise Refusal(msg)
     notes = []
     if modality == FILM:
-        notes.append("A digitised film (modality RG), which the model may never have seen.")
+        notes.append("A digitised film (modality RG), which may be absent from the training images.")
     if part is BodyPart.UNKNOWN and any(names):
-        notes.append("Its header names the body part in words that are not known.")
+        notes.append("Its header names an unknown body part.")
     if view(header) in LATERAL:
-        notes.append("A lateral view, which the model may never have seen.")
+        notes.append("A lateral view, which may be absent from the training images.")
     if str(header.get("BurnedInAnnotation", "")).upper().strip() == "YES":
-        notes.append("Text is burned into the pixels.")
+        notes.append("Its header states burned-in annotation (text in the pixels).")
     return notes
 
 

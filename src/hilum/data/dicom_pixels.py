@@ -70,7 +70,7 @@ def _rendered(stored: NDArray[Any], counts: NDArray[np.int64], dataset: Any, not
         shown = _windowed(values, *window, str(dataset.get("VOILUTFunction", "") or "LINEAR").upper().strip())
     else:
         if _numbers(dataset, "WindowWidth"):
-            notes.append("Its window is not valid; the grey values were scaled by their percentiles.")
+            notes.append("Its window is invalid; grey values were scaled by their percentiles.")
         low, high = _percentiles(values[inside], counts[inside], SCALED)
         shown = (values - low) / max(high - low, 1e-6)
     shown = shown.clip(0, 1)
@@ -235,10 +235,12 @@ def decode(content: bytes) -> tuple[NDArray[np.float32], list[str]]:
         raise Refusal(msg)
     syntax = _syntax(io.BytesIO(content))
     if syntax == DEFLATED:  # 195 KB of it can become 390 MB before the first tag is seen
-        msg = "a deflated DICOM object, which may be a bomb; not read. Transcode it to explicit little endian."
+        msg = (
+            "a deflated DICOM object, a possible decompression bomb; not read. Transcode it to explicit little endian."
+        )
         raise Refusal(msg)
     if syntax == EXTENDED:
-        msg = "JPEG Extended (process 2 and 4, 12 bits), for which there is no free decoder. Transcode it to JPEG 2000."
+        msg = "JPEG Extended (process 2 and 4, 12 bits), for which no free decoder exists. Transcode it to JPEG 2000."
         raise Refusal(msg)
     # Forced: archives without DICOM's own file format leave the preamble out.
     notes = gate(pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True))
@@ -282,5 +284,5 @@ def _check_jpeg_2000(dataset: Any) -> None:
     at = content.find(b"\xff\x4f\xff\x51")
     width, height, left, top = (int.from_bytes(content[at + 8 + 4 * k : at + 12 + 4 * k], "big") for k in range(4))
     if at < 0 or (height - top, width - left) != (dataset.Rows, dataset.Columns):
-        msg = f"its JPEG 2000 stream is not of the size that its header claims; refused. {ELSEWHERE}"
+        msg = f"its JPEG 2000 stream differs in size from its header; not read. {ELSEWHERE}"
         raise Refusal(msg)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hilum.errors import TableError
 from hilum.extras import require
+from hilum.text import printable
 
 if TYPE_CHECKING:
     import pandas
@@ -28,9 +30,22 @@ def is_frame(value: object) -> bool:
 
 
 def write_frame(frame: Frame, file: Path) -> None:
-    """Write a data frame as CSV; an index that has a name is a column."""
+    """Write a data frame as CSV; an index that has a name is a column.
+
+    Raises:
+        TableError: Columns of polars hold lists, structures or objects.
+    """
     written: Any = frame
     if hasattr(written, "write_csv"):  # polars
+        nested = [
+            name for name, kind in written.schema.items() if kind.is_nested() or str(kind) in ("Object", "Binary")
+        ]
+        if nested:
+            msg = (
+                f"data frame: cells of the column '{printable(nested[0])}' are of type {written.schema[nested[0]]}, "
+                f"not text or numbers. Leave it out: frame.drop({nested!r})."
+            )
+            raise TableError(msg, code="nested-cells")
         written.write_csv(file)
     else:
         named = getattr(getattr(written, "index", None), "name", None)  # the paths, perhaps

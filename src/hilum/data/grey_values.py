@@ -224,7 +224,7 @@ def decode(content: bytes, name: str, *, bounded: bool = False) -> Picture | Non
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        msg = f"{name}: claims more than {LARGEST_PIXELS:,} pixels; refused unread. Check where it comes from."
+        msg = f"{name}: claims more than {LARGEST_PIXELS:,} pixels; not read. Check the origin of the file."
         raise ImageError(msg, code="too-many-pixels") from error
     except Exception as error:  # decoders raise nearly anything on damaged files, OSError without a number among it
         if isinstance(error, MemoryError) or str(error).endswith(NO_MEMORY):
@@ -237,7 +237,7 @@ def decode(content: bytes, name: str, *, bounded: bool = False) -> Picture | Non
         elif unread or kind in UNREAD:
             code, msg = "unread-kind", f"{name}: {kind} of a kind that cannot be read. {CONVERT}"
         else:
-            code, msg = "damaged", f"{name}: damaged ({error}). Fetch it again, or remove it."
+            code, msg = "damaged", f"{name}: damaged ({error}). Download it again, or remove it."
         raise ImageError(msg, code=code) from error
 
 
@@ -330,7 +330,7 @@ def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > LARGEST_PIXELS:
         msg = (
-            f"{name}: claims {width}x{height} pixels, more than {LARGEST_PIXELS:,}; refused unread. "
+            f"{name}: claims {width}x{height} pixels, more than {LARGEST_PIXELS:,}; not read. "
             "Check where it comes from."
         )
         raise ImageError(msg, code="too-many-pixels")
@@ -342,5 +342,5 @@ def _check_size(image: Image.Image, name: str) -> None:
 def _check_frames(image: ImageFile.ImageFile, name: str) -> None:
     """Refuse what holds a second frame; how many there are is not counted, which may take minutes."""
     if getattr(image, "is_animated", False) and image.format != "MPO":  # a photograph with a preview behind it
-        msg = f"{name}: holds several frames; a radiograph is one image. Extract the frame that is meant."
+        msg = f"{name}: holds several frames; a radiograph is one image. Extract the frame to use."
         raise ImageError(msg, code="several-frames")

@@ -99,13 +99,13 @@ def read_bytes(path: Path, name: str) -> bytes:
     try:
         return read_whole(path, LARGEST_FILE)
     except FileNotFoundError as error:
-        msg = f"{name}: no such file. Correct the path, or leave it out."
+        msg = f"{name}: no such file. Correct the path, or remove the row."
         raise ImageError(msg, code="missing") from error
     except NotAFileError as error:
-        msg = f"{name}: {error.strerror}. Remove it, or leave it out."
+        msg = f"{name}: {error.strerror}. Remove it."
         raise ImageError(msg) from error
     except TooLargeError as error:
-        msg = f"{name}: {error.strerror}, more than any radiograph has; refused unread. Check where it comes from."
+        msg = f"{name}: {error.strerror}, more than any radiograph has; not read. Check the origin of the file."
         raise ImageError(msg) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -136,7 +136,7 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-WARNED = "Its decoder warned of damage, and went on."
+WARNED = "Its decoder warned of damage and continued."
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -178,11 +178,14 @@ def read_radiograph(source: Path | bytes, name: str = "") -> tuple[Picture, tupl
     if not looks_like_dicom(content[:512]):
         odd = suffix in DICOM_SUFFIXES
         picture = read_picture(content, name)
-        return picture, (*("An ordinary image under the name of a DICOM object.",) * odd, *(WARNED,) * picture.warned)
+        return picture, (
+            *("An ordinary image with a DICOM file name.",) * odd,
+            *(WARNED,) * picture.warned,
+        )
     from hilum.data.bounded import read_dicom
 
     picture, notes = read_dicom(content, name)
-    notes = (*notes, *("A DICOM object under the name of an ordinary image.",) * (suffix in SUFFIXES))
+    notes = (*notes, *("A DICOM object with an image file name.",) * (suffix in SUFFIXES))
     return picture, (*notes, *(WARNED,) * picture.warned)
 
 

@@ -76,8 +76,8 @@ def tidy_labels(table: Dataset) -> Dataset:
     counts = table.values("label")
     if unsure := counts["-1"] + counts["-1.0"]:
         note = (
-            f"WARNING: the label -1 of {unsure:,} images often stands for uncertain; here it is a label like any "
-            "other: leave such cells empty to leave those images out"
+            f"WARNING: the label -1 of {unsure:,} images often stands for uncertain; here it is an ordinary label: "
+            "empty these cells to exclude the images"
         )
         table = replace(table, notes=(*table.notes, note))
     changed = _tidy(counts, table.root)
@@ -106,9 +106,8 @@ def _tidy(counts: Mapping[str, int], root: Path) -> dict[str, str]:
     unclear = [label for label in changed if " ".join(label.split()).casefold() in UNCLEAR]
     if unclear and not any(is_healthy(label) for label in kept):
         msg = (
-            f"{root}: the label '{printable(unclear[0])}' of {counts[unclear[0]]:,} images may mean that there is no "
-            "disease, or no label. Call it normal (in a table, or by renaming the folder), or leave the cell empty: "
-            "such images are left out."
+            f"{root}: the label '{printable(unclear[0])}' of {counts[unclear[0]]:,} images may mean no disease, or no "
+            "label. Rename it to normal (in the table or the folder name), or empty the cell to exclude the images."
         )
         raise TableError(msg, code="unclear-label")
     paths = {label: [_clean(part) for part in label.split("/")] for label in kept if label not in changed}
@@ -137,7 +136,7 @@ def _check_plurals(names: Mapping[tuple[str, ...], str], root: Path) -> None:
         if twin != name:
             msg = (
                 f"{root}: '{visible(twin)}' and '{visible(name)}' are two labels that differ as singular and plural. "
-                "Rename one: as the other if they are the same, or so that they can be told apart."
+                "Rename one: to the other if they are the same, else to a distinct name."
             )
             raise TableError(msg, code="twin-labels")
 

@@ -213,9 +213,9 @@ def roles_sentence(labels: Sequence[str], positive: str | None, healthy: Sequenc
         told = f"positive label: {printable(positive)} (must not be missed)"
         if others := [label for label in naming_covid(labels) if label != positive]:
             verbs = "names COVID-19, too, and is" if len(others) == 1 else "name COVID-19, too, and are"
-            told += f"; {', '.join(map(printable, others))} {verbs} counted apart"
+            told += f"; {', '.join(map(printable, others))} {verbs} counted separately"
     elif chosen:
-        told = "no positive label, as the recipe says"
+        told = "no positive label, by the recipe"
     else:
         told = f"no positive label was recognised{every}: name one with --set positive=LABEL"
         every = ""
@@ -333,7 +333,7 @@ def branches(labels: Sequence[str]) -> tuple[Branch, ...]:
     for label in labels:
         inner = next((other for other in labels if other.startswith(f"{label}/")), None)
         if inner:
-            msg = f"'{label}' is a label and also the folder of '{inner}'. Give its own images a folder within it."
+            msg = f"'{label}' is a label and also the folder of '{inner}'. Move its own images to a folder within it."
             raise ValueError(msg)
     return tuple(_below("", tuple(range(len(labels))), labels))
 

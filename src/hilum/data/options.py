@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 
@@ -26,3 +26,11 @@ class ReadOptions:
     split_column: str = ""
     patients: Literal["auto", "none"] = "auto"
     finding_columns: tuple[str, ...] = ()
+
+    def stated(self) -> dict[str, str]:
+        """What is not left to be recognised, by the option that says it."""
+        return {
+            f"--{field.name.replace('_', '-')}": ",".join(value) if isinstance(value, tuple) else value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }

@@ -115,7 +115,7 @@ def tidy_patients(table: Dataset) -> Dataset:
     decimals = without_decimals(counts)
     if merged := [name for name, whole in decimals.items() if whole in counts]:
         shown = f"'{merged[0]}' and '{decimals[merged[0]]}'"
-        note = f"{len(merged):,} patients are written with and without decimals and count as one each ({shown})"
+        note = f"{len(merged):,} patients are written with and without decimals and count once each ({shown})"
         table = replace(table, notes=(*table.notes, note))
     changed = decimals | dict.fromkeys(lost, "")
     if not changed:
@@ -233,4 +233,4 @@ def in_words(known: int, total: int) -> str:
     """
     if not known:
         return "patients are unknown"
-    return f"patients are known for {known:,} of {total:,} images, each of the others counts as a patient"
+    return f"patients are known for {known:,} of {total:,} images, every other image counts as a separate patient"

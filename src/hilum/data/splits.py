@@ -95,8 +95,8 @@ def assign_splits(table: Dataset, plan: SplitPlan, duplicates: Sequence[int] | N
         if taken.count(source) > 1 or source == "train":
             roles = " and as ".join(role for role in ROLES if source_of[role] == source)
             remedy = "Give one of them another split, `none` or `hold_out`"
-            msg = f"{table.root}: '{source}' would serve as {roles}. {remedy}."
-            msg = msg if source != "train" else msg.replace("serve as", "serve as train and as")
+            msg = f"{table.root}: '{source}' would be used as {roles}. {remedy}."
+            msg = msg if source != "train" else msg.replace("serve as", "are used as train and as")
             raise SplitError(msg, code="one-split-twice", path=table.root)
     role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}
     names = [role_of.get(split, UNUSED) if has_splits else "train" for split in given]
@@ -270,8 +270,8 @@ def _source(table: Dataset, role: str, plan: SplitPlan, notes: list[str]) -> str
         fewest = min(table.labels, key=lambda label: len(patients[label]))
         if len(patients[fewest]) < plan.min_val_patients:
             notes.append(
-                f"the dataset's own val has {len(patients[fewest])} patients of '{fewest}': too few to choose by "
-                f"(splits.min_val_patients = {plan.min_val_patients})"
+                f"the dataset's own val has {len(patients[fewest])} patients of '{fewest}': too few for model "
+                f"selection (splits.min_val_patients = {plan.min_val_patients})"
             )
             return None
     return role
@@ -306,7 +306,7 @@ def _hold_out(table: Dataset, plan: SplitPlan, names: list[str], roles: Sequence
             msg = (
                 f"{table.root}: '{label}' has {holders[label]} patient{'s' if holders[label] != 1 else ''} in train; "
                 f"to hold out {', '.join(roles)} from them takes at least {len(roles) + 1}. "
-                'Add images, bring these splits, or switch a part off (splits.calibration = "none").'
+                'Add images, provide these splits, or disable one (splits.calibration = "none").'
             )
             raise SplitError(msg, code="too-few-patients", path=table.root)
         members = sorted(group for group, name in label_of.items() if name == label)

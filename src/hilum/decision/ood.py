@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 SIDE = 15
 AT_ONCE = 512  # images compared at a time
-FAR = "not a chest radiograph as the model knows them"
-UNFAMILIAR = "unfamiliar: another scanner, age group or disease than the model has learnt from"
+FAR = "not a chest X-ray"
+UNFAMILIAR = "out of distribution: another scanner, age group or disease than the training images"
 ARRAYS = ("features", "layouts", "feature_distances", "layout_distances")
 
 

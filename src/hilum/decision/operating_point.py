@@ -115,10 +115,10 @@ def why_no_probabilities(row: NDArray[np.floating[Any]], *, exclusive: bool = Tr
     if are_probabilities(row[None], exclusive=exclusive)[0]:
         return ""
     if not np.isfinite(row).all():
-        return "a probability is no number"
+        return "a probability is not a number"
     if row.min() < 0 or row.max() > 1 + ABOVE:
         return f"a probability of {float(row.min() if row.min() < 0 else row.max()):.3g}"
-    return f"probabilities whose sum is {float(row.sum(dtype=np.float64)):.3g}"
+    return f"probabilities with the sum {float(row.sum(dtype=np.float64)):.3g}"
 
 
 def triage(point: OperatingPoint | None, score: float, reason: str = "") -> str:

@@ -32,12 +32,12 @@ class AccessLog(Record):
         ledger: Where it is recorded.
         access: Which model this is on these images, from 1; None where nothing could be recorded.
         models: How many there are so far.
-        confirmatory: The first one, and nobody is known to have come before there was a ledger.
+        confirmatory: The first one, and nobody is known to have come before the ledger began.
         joint: Confidence of all certificates on the certificate's patients together, where it is lower than the
             certificate's own, since others were made after it.
         began: The day on which the ledger began.
         note: Why nothing could be recorded.
-        unrecorded: Evaluations by this run from before there was a ledger.
+        unrecorded: Evaluations by this run from before the ledger began.
     """
 
     ledger: str = ""
@@ -116,7 +116,7 @@ def read_access(folder: Path) -> AccessLog:
         try:
             return AccessLog.model_validate(found)
         except ValidationError:
-            return AccessLog(note=f"{folder / FILE}: not as hilum writes it; how often they were seen is unknown")
+            return AccessLog(note=f"{folder / FILE}: not in hilum's format; the number of accesses is unknown")
     return AccessLog(unrecorded=_looks(folder))
 
 
@@ -135,7 +135,7 @@ def access_sentence(log: AccessLog | None) -> str:
     if log is None or log.note:
         return log.note if log else ""
     times = log.unrecorded
-    counted = f"evaluated {times} time{'s' if times > 1 else ''} before there was a ledger"
+    counted = f"evaluated {times} time{'s' if times > 1 else ''} before the ledger began"
     if log.access is None:
         return f"accesses to these images: in no ledger ({counted if times else 'how often they were seen is unknown'})"
     number, models, where = log.access, log.models or log.access, f"ledger {log.ledger}"
@@ -144,7 +144,7 @@ def access_sentence(log: AccessLog | None) -> str:
         began = f", which began on {log.began}" if log.began else ""
         return (
             f"confirmatory as far as is recorded: the first model evaluated on these images{since} ({where}{began}; "
-            "whether earlier ones chose anything by these images it cannot know)"
+            "earlier use of these images is unknown)"
         )
     if number == 1:
         return f"access 1, but this run was {counted}{since} ({where})"
@@ -157,8 +157,8 @@ def joint_sentence(log: AccessLog | None) -> str:
     if log is None or log.joint is None:
         return ""
     return (
-        "since the certificate, others were made on its patients, and the best may have been kept: all of them hold "
-        f"together with {100 * log.joint:.4g} % confidence"
+        "since the certificate, others were made on its patients, and the best may have been selected: all of them "
+        f"hold jointly with {100 * log.joint:.4g} % confidence"
     )
 
 

@@ -38,7 +38,7 @@ from hilum.evaluation.triage_schema import Certificate, CertifiedModel, LedgerPl
 from hilum.training.run import read_json
 
 DIGITS = 9  # of a confidence that is found by subtraction
-CARRIED = "the ledger {ledger} lacked the attempt of {file}, which was added to it"
+CARRIED = "the attempt of {file} was missing in the ledger {ledger} and was added"
 
 
 @dataclass(frozen=True)

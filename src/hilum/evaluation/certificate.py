@@ -133,17 +133,17 @@ class UpperSide:
         """
         for name, value in (("specificity", specificity), ("ppv", ppv), ("prevalence", prevalence)):
             if value is not None and not 0 < value < 1:
-                why = "" if name != "prevalence" else " Where nobody or everybody has it, no flag says anything."
+                why = "" if name != "prevalence" else " At 0 or 1 the predictive values are constant."
                 msg = f"--{name} {value:g}: give a share between 0 and 1, such as 0.{'05' if why else '95'}.{why}"
                 raise UsageError(msg, code="not-a-share")
         if specificity is not None and ppv is not None:
-            msg = "--specificity and --ppv are two guarantees of the same threshold. Give one of them."
+            msg = "--specificity and --ppv both set the upper threshold. Give one of them."
             raise UsageError(msg, code="two-guarantees")
         if ppv is not None and prevalence is None:
-            msg = f"--ppv {ppv:g}: what a flag is worth depends on how frequent the disease is. Give --prevalence, too."
+            msg = f"--ppv {ppv:g}: the predictive value depends on the prevalence. Give --prevalence, too."
             raise UsageError(msg, code="no-prevalence")
         if prevalence is not None and ppv is None:
-            msg = f"--prevalence {prevalence:g}: goes with --ppv, which it is needed for. Give both, or neither."
+            msg = f"--prevalence {prevalence:g}: is used with --ppv only. Give both, or neither."
             raise UsageError(msg, code="needless-prevalence")
         if ppv is not None:
             return cls("ppv", ppv, prevalence, tuple(healthy))
@@ -171,7 +171,7 @@ def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence
     if not total:
         named = f" ({', '.join(side.healthy)})" if side.healthy else ""
         what = f"no healthy patient{named}" if side.kind == "specificity" else "no patient without the disease"
-        msg = f"{what} is among those who certify: false alarms are unknown. Add some, or leave out --{side.kind}."
+        msg = f"{what} is in the certification set: false positives are unknown. Add some, or omit --{side.kind}."
         raise CertificateError(msg, code="no-healthy-patients")
     if side.kind == "specificity":
         if not allowed_rank(total, 1 - side.bound, confidence):
@@ -182,8 +182,9 @@ def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence
     if best < side.bound:
         msg = (
             f"{ill} patients with the disease and {total} without: at a prevalence of {100 * side.prevalence:g} % they "
-            f"could show a PPV of {100 * best:.2g} % at most, were every one of them decided rightly, and "
-            f"{100 * side.bound:g} % is asked for. It takes more of the latter, or a smaller --ppv."
+            f"can show a PPV of at most {100 * best:.2g} %, and --ppv is {100 * side.bound:g} %. Add patients "
+            "without the "
+            "disease, or lower --ppv."
         )
         raise CertificateError(msg, code="unreachable-ppv")
 
@@ -323,7 +324,7 @@ def _too_few(count: int, specificity: float, confidence: float) -> str:
     needed = patients_needed(1 - specificity, confidence)
     best = 100 * (1 - confidence) ** (1 / count)
     return (
-        f"{count} healthy patients whom the run has not seen; to certify a specificity of {100 * specificity:g} % with "
+        f"{count} healthy patients unseen by the run; to certify a specificity of {100 * specificity:g} % with "
         f"{100 * confidence:g} % confidence (the rest of the error is for the sensitivity) takes {needed}: "
         f"{needed - count} {'is' if needed - count == 1 else 'are'} missing. With {count}, at best "
         f"{floor(best * 10) / 10:.1f} % can be certified."
@@ -333,10 +334,10 @@ def _too_few(count: int, specificity: float, confidence: float) -> str:
 def _no_ppv(ill: Floats, others: Floats, side: UpperSide, delta: float, lower: float) -> str:
     limits = ppv_limits(ill, others, side.prevalence or 0.5, delta / len(STARTS))[lower <= GRID]
     best = (
-        f"the best that could be shown is {100 * limits.max():.1f} %" if len(limits) else "none is above the lower one"
+        f"the highest that can be shown is {100 * limits.max():.1f} %" if len(limits) else "none is above the lower one"
     )
     return (
         f"no threshold has a PPV of {100 * side.bound:g} % at a prevalence of {100 * (side.prevalence or 0):g} % for "
-        f"certain: {best}, with {len(ill)} patients with the disease and {len(others)} without. It takes more of the "
-        "latter, a smaller --ppv, or a model with fewer false alarms."
+        f"certain: {best}, with {len(ill)} patients with the disease and {len(others)} without. Add patients without "
+        "the disease, lower --ppv, or use a model with fewer false positives."
     )

@@ -17,7 +17,6 @@ from hilum.data.dataset import one_image_each, owner
 from hilum.decision.operating_point import CLEAR, triage_images
 from hilum.evaluation.certificate import upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
-from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.leakage import SEEN_AS
 from hilum.evaluation.ood_reference import two_sample
 from hilum.evaluation.predictions import Predictions
@@ -54,9 +53,9 @@ def overlap_reason(certificate: Certificate, evaluated: EvaluationSet) -> str:
     made = certificate.data
     same = made.own and evaluated.own and made.split == evaluated.split
     if same or made.digest == digest_of(evaluated.images.table):
-        return "the certificate's threshold was chosen on these very patients, who cannot say how it holds"
+        return "the certificate's threshold was selected on these patients; validate it on others"
     if evaluated.own and evaluated.split in SEEN_AS:
-        return f"the run was {SEEN_AS[evaluated.split]} these patients, who cannot say how its certificate holds"
+        return f"the run was {SEEN_AS[evaluated.split]} these patients; validate its certificate on others"
     return ""
 
 
@@ -221,6 +220,8 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
     truth = np.array([run.labels.index(row.label) for row in rows], np.int64)
     paths = [row.path for row in rows]
     chosen = sample(paths, [owner(row.patient_id, row.path) for row in rows])
+    from hilum.evaluation.inference import predict_with_features  # PyTorch
+
     features = predict_with_features(run, images.select(chosen.tolist()), run.labels, progress=progress)[1]
     short = features.astype(np.float16)
     arrays: dict[str, NDArray[Any]] = {
@@ -231,7 +232,7 @@ def _reference(run: Run, root: Path | None, images: Images | None, progress: Pro
     try:
         save_bytes(file, save(arrays))
     except OSError as error:
-        progress.line(f"{file}: cannot be written ({error}); it will be made again next time")
+        progress.line(f"{file}: cannot be written ({error}); it will be computed again next time")
     return short.astype(np.float64), truth[chosen]
 
 

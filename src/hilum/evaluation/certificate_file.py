@@ -62,7 +62,7 @@ def open_findings_certificate(file: Path, run: Run) -> FindingsCertificate:
 
 def _opened(file: Path, run: Run, kind: type[Checked], parts: Callable[[Checked], Sequence[Certificate]]) -> Checked:
     again = f"Run hilum certify {run.path} again."
-    foreign = f"{file}: this is no certificate as hilum writes it ({{}}). {again}"
+    foreign = f"{file}: not a certificate in hilum's format ({{}}). {again}"
     try:
         written = json.loads(read_text(file))
         whole = written[CHECKSUM] == _digest(written)
@@ -72,7 +72,7 @@ def _opened(file: Path, run: Run, kind: type[Checked], parts: Callable[[Checked]
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
     if not whole:
-        msg = f"{file}: was changed after it was made, and is void. {again}"
+        msg = f"{file}: was changed after it was made and is void. {again}"
         raise CertificateError(msg, code="changed", path=file)
     try:  # its checksum may have been computed anew by somebody
         certificate = kind.model_validate(current(written))
@@ -81,13 +81,13 @@ def _opened(file: Path, run: Run, kind: type[Checked], parts: Callable[[Checked]
     except ValidationError as error:
         raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
     except ValueError as error:
-        msg = f"{file}: no operating point is like that ({error}). {again}"
+        msg = f"{file}: invalid operating point ({error}). {again}"
         raise CertificateError(msg) from error
     if any(one.model.weights_sha256 != run.environment.weights_sha256 for one in each):
-        msg = f"{file}: was made for other weights, and is void for these. {again}"
+        msg = f"{file}: was made for other weights and is void for these. {again}"
         raise CertificateError(msg)
     if form := next((one.model.form for one in each if one.model.form), None):
-        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's own. {again}"
+        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's network. {again}"
         raise CertificateError(msg, code="other-form", path=file)
     return certificate
 

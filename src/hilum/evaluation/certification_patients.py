@@ -66,7 +66,7 @@ def certificate_of(
     """
     if not np.isfinite(predictions.probabilities).all():
         bad = predictions.paths[int(np.flatnonzero(~np.isfinite(predictions.probabilities).all(axis=1))[0])]
-        msg = f"{bad}: the network's answer is not a number. Nothing can be certified by it: train anew."
+        msg = f"{bad}: the network's output is not a number. It cannot be certified: train again."
         raise CertificateError(msg, code="not-a-number")
     scores, others = scores_by_patient(predictions, members)
     sure = split_confidence(confidence, two_sided=upper is not None)
@@ -151,14 +151,14 @@ def too_few(
     able = f" With {count}, at best {100 * most:.1f} % can be certified." if count else ""
     rest = " (the rest of the error is for the upper side)" if two_sided else ""
     return (
-        f"{where}: {have} with {group} whom the run has not seen; to certify a false-negative rate of "
-        f"{100 * false_negative_rate:g} % with "
-        f"{100 * confidence:g} % confidence{rest} takes {needed}: {needed - count} "
+        f"{where}: {have} with {group} unseen by the run; to guarantee a sensitivity of "
+        f"{100 - 100 * false_negative_rate:g} % with {100 * confidence:g} % confidence{rest} takes {needed}: "
+        f"{needed - count} "
         f"{'is' if needed - count == 1 else 'are'} missing.{able}"
     )
 
 
-GONE = "the certificate speaks of the float network and is not in force for this one"
+GONE = "the certificate is about the float network and is not in force for this one"
 
 
 def certify_form(
@@ -185,12 +185,12 @@ def certify_form(
     """
     split = certificate.data.split
     if not certificate.data.own:
-        return None, f"{GONE}: it was made on other data than the run's own"
+        return None, f"{GONE}: it was not made on the run's own data"
     chosen = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
     if split == "calibration" and certificate.model.temperatures:
         chosen = chosen.select(np.flatnonzero(~for_temperature(chosen.table.patients())).tolist())
     if digest_of(chosen.table) != certificate.data.digest:
-        return None, f"{GONE}: its patients are not those that the run now has"
+        return None, f"{GONE}: its patients differ from the run's present patients"
     predictions = Predictions.of(chosen.table, run.labels, probabilities(chosen))
     model = CertifiedModel.model_validate({**certificate.model.as_json(), **form})
     claim = Claim.of(certificate, model, UpperSide.of(certificate.upper))
@@ -202,7 +202,7 @@ def certify_form(
         found = certify_at(book, place, predictions, claim)
     except (CertificateError, LedgerError) as error:
         return None, f"{GONE}: {error}"
-    said = f"certified anew by its own scores on the same {found.n_patients:,} {found.resampling_unit}"
+    said = f"certified again by its own scores on the same {found.n_patients:,} {found.resampling_unit}"
     if place.confidence < certificate.confidence:
         said += f", at {100 * place.confidence:.4g} % confidence for it and the float network's certificate together"
     changed = {"ledger": place.ledger, "model": model, "exchangeability": None, "notes": [*certificate.notes, said]}

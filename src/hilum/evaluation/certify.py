@@ -38,23 +38,21 @@ from hilum.training.run import Run
 
 FORMAT = 2  # of 1, which had one threshold, decisions are the same
 CONDITIONS = (
-    "It holds for patients like those counted here: same hospital, scanners, ages, and the same way of being chosen.",
-    "It is void under shift. At another place, certify again with local patients.",
-    "It bounds how many of those who have the disease are cleared, nothing else; it says nothing of a single patient.",
-    "The labels are taken for true.",
+    "It holds for patients like these: same hospital, scanners, ages and selection.",
+    "It is void under distribution shift. At another site, certify again with local patients.",
+    "It bounds the share of diseased patients who are cleared. It makes no statement about a single patient.",
+    "The labels are assumed to be correct.",
 )
 OF_PPV = (
-    "The PPV holds where patients without the disease are mixed as here (so many of each label), and where those with "
-    "it are not abstained on more often."
+    "The PPV assumes the same mixture of labels among patients without the disease as here, and no more abstentions "
+    "among patients with it."
 )
 NOT_PATIENTS = (
-    "{told}, so that every image without one was counted as a patient of its own. If several show one patient, the "
-    "certificate claims too much: with alike images of a patient (correlation 0.7) such a bound failed twice as often "
-    "as promised"
+    "{told}, so every image without one counted as a separate patient. If several show one patient, the certificate is "
+    "too optimistic: with similar images of a patient (correlation 0.7) such a bound failed twice as often as stated"
 )
 NO_REFERENCE = (
-    "the run has no certificate of its own patients that these could be compared with: hilum certify {run} first, then "
-    "this again"
+    "the run has no certificate of its own patients to compare these with: hilum certify {run} first, then this again"
 )
 
 
@@ -111,7 +109,7 @@ def certify(
     """
     progress = progress or Progress()
     if not run.finished:
-        msg = f"{run.path}: the training is not finished. Go on with: hilum train DATA --out {run.path} --resume"
+        msg = f"{run.path}: the training is not finished. Continue with: hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
     if out:
         check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])
@@ -187,7 +185,7 @@ def _group(
     check_asked(false_negative_rate, confidence, attempts)
     chosen = group or run.positive_label
     if chosen is None:
-        msg = f"{run.path}: has no positive label. Say what must not be missed: --group LABEL, or --group 'folder/*'."
+        msg = f"{run.path}: has no positive label. Name the group to rule out: --group LABEL, or --group 'folder/*'."
         raise UsageError(msg)
     members = members_of(chosen, run.labels)
     if not members or len(members) == len(run.labels):
@@ -230,10 +228,10 @@ def unseen_images(run: Run, evaluated: EvaluationSet, progress: Progress, *, tem
         shown = "; ".join(item.sentence() for item in seen[:SHOWN])
         more = f"; and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
         people = any(item.same == "patient" for item in seen)
-        hint = " If equal patient_ids name other people, put the site's name before them." if people else ""
+        hint = " If equal patient_ids belong to different people, prefix them with the site's name." if people else ""
         msg = (
-            f"{evaluated.root}: {len(seen)} of {len(images.table)} images are of patients whom the run has seen, and a "
-            f"certificate takes others: {shown}{more}. Take these images out, or give other data.{hint}"
+            f"{evaluated.root}: {len(seen)} of {len(images.table)} images are of patients known to the run, and a "
+            f"certificate needs others: {shown}{more}. Exclude these images, or give other data.{hint}"
         )
         raise CertificateError(msg, code="seen-patients")
     return images, unchecked
@@ -262,7 +260,7 @@ def check_enough(
         return
     msg = too_few(len(ill), claim.group, claim.false_negative_rate, sure, where, two_sided=upper is not None)
     if evaluated.own and evaluated.split == "calibration":
-        msg += " Train with a larger splits.fraction (at most 0.3), or give other data that the run has not seen."
+        msg += " Train with a larger splits.fraction (at most 0.3), or give data unseen by the run."
     raise CertificateError(msg, code="too-few-patients")
 
 
@@ -282,7 +280,7 @@ def certificate_notes(evaluated: EvaluationSet, predictions: Predictions) -> lis
     notes = [note for note in evaluated.notes if "temperature was fitted" not in note]
     notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS.format(told=_told(predictions))}"]
     if evaluated.own and evaluated.split == "test":
-        notes.append("WARNING: made on the test images: none are left that could show how it holds")
+        notes.append("WARNING: made on the test images: none are left to validate it")
     return notes
 
 

@@ -35,10 +35,10 @@ def parse_map(settings: Sequence[str]) -> dict[str, str]:
     for setting in settings:
         theirs, sign, ours = setting.partition("=")
         if not sign or not theirs.strip():
-            msg = f"--map-label {setting}: write SRC=DST, such as --map-label covid=infected/covid; SRC= leaves it out."
+            msg = f"--map-label {setting}: write SRC=DST, such as --map-label covid=infected/covid; SRC= excludes it."
             raise UsageError(msg, code="malformed-mapping")
         if theirs.strip() in found:
-            msg = f"--map-label {setting}: '{theirs.strip()}' is mapped twice. Keep one of them."
+            msg = f"--map-label {setting}: '{theirs.strip()}' is mapped twice. Keep one mapping."
             raise UsageError(msg, code="mapped-twice")
         found[theirs.strip()] = ours.strip()
     return found
@@ -84,12 +84,11 @@ def match_labels(
         elif len(alike) == 1:
             matched[label] = alike[0]
         else:
-            known = f"it knows {', '.join(ours)}"
-            why = f"which may be {' or '.join(alike)}" if alike else f"which the run does not know ({known})"
+            known = f"its labels: {', '.join(ours)}"
+            why = f"possibly {' or '.join(alike)}" if alike else f"unknown to the run ({known})"
             msg = (
-                f"{root}: holds the label '{label}', {why}. Say what it is with --map-label '{label}=DST', or leave "
-                f"its "
-                f"images out with --map-label '{label}='."
+                f"{root}: holds the label '{label}', {why}. Map it with --map-label '{label}=DST', or exclude its "
+                f"images with --map-label '{label}='."
             )
             raise SplitError(msg, code="unmapped-label")
     return matched
@@ -166,14 +165,17 @@ def select_images(
         read = run.read_options
     table = data if isinstance(data, Dataset) else read_table(data, read) if data else run.table()
     if not table.root.exists():
-        msg = f"{table.root}: the images that {run.path} was trained on are gone. Say where: hilum evaluate RUN DATA."
+        msg = (
+            f"{table.root}: the images that {run.path} was trained on were not found. Give their folder: hilum "
+            "evaluate RUN DATA."
+        )
         raise RunError(msg, code="data-gone")
     images = open_images(table, run.recipe.preprocessing, progress=progress)
     notes = list(table.notes)
     same = images.digest == run.environment.data.digest
     own = same or data is None
     if own and mapping:
-        msg = f"--map-label: {table.root} holds the run's own data, whose labels are the run's. Leave out --map-label."
+        msg = f"--map-label: {table.root} holds the run's own data, with the run's labels. Omit --map-label."
         raise UsageError(msg)
     if same and data is not None:
         images, table = _as_trained(run, images, table, notes)
@@ -236,7 +238,9 @@ def _as_trained(run: Run, images: Images, table: Dataset, notes: list[str]) -> t
     rows = pack(replace(row, sha256=next(readable).sha256) for place, row in enumerate(whole) if place in positions)
     others = sum(row.label != now.label for row, now in zip(rows, images.table.rows, strict=True))
     if others:
-        notes.append(f"WARNING: {others:,} images have other labels here than in the training, whose labels count")
+        notes.append(
+            f"WARNING: {others:,} images have other labels here than in training; the labels of the training are used"
+        )
     readable_now = replace(images.table, rows=rows, findings=run.findings)
     return replace(images, table=readable_now), replace(table, rows=whole, findings=run.findings)
 
@@ -268,9 +272,7 @@ def with_columns(run: Run, evaluated: EvaluationSet) -> tuple[EvaluationSet, lis
             rows = pack(replace(row, source=now.source, extra=now.extra) for row, now in pairs)
             note = f"the run is of an earlier version of hilum: further columns were read from {place}"
             return replace(evaluated, dataset=replace(table, rows=rows)), [note]
-    return evaluated, [
-        "the run is of an earlier version of hilum, which kept no further columns, and its dataset has none"
-    ]
+    return evaluated, ["the run is of an earlier version of hilum, without further columns, and its dataset has none"]
 
 
 def _as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes: list[str]) -> Images:
@@ -280,14 +282,14 @@ def _as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes: list[s
     images = replace(images, table=images.table.with_values("label", (matched[row.label] for row in images.table.rows)))
     renamed = [f"{label} as {ours}" for label, ours in matched.items() if ours not in (label, LEFT_OUT)]
     if renamed:
-        notes.append(f"labels were read as the run's: {', '.join(renamed)}")
+        notes.append(f"labels were mapped to the run's: {', '.join(renamed)}")
     if LEFT_OUT in matched.values():
         kept = [i for i, row in enumerate(images.table.rows) if row.label != LEFT_OUT]
         names = ", ".join(label for label, ours in matched.items() if ours == LEFT_OUT)
-        notes.append(f"{len(images.table) - len(kept)} images of {names} were left out, as --map-label says")
+        notes.append(f"{len(images.table) - len(kept)} images of {names} were excluded by --map-label")
         images = images.select(kept)
     if not len(images.table):
-        msg = f"{images.table.root}: --map-label leaves out every image. Keep at least one label."
+        msg = f"{images.table.root}: --map-label excludes every image. Keep at least one label."
         raise SplitError(msg)
     return images
 
@@ -297,7 +299,7 @@ def _without_known(run: Run, images: Images, notes: list[str], progress: Progres
     unseen = [i for i, row in enumerate(images.table.rows) if row.sha256 not in seen]
     files = len(images.table) - len(unseen)
     if files:
-        notes.append(f"WARNING: {files} images that the run was trained on or chosen by are left out")
+        notes.append(f"WARNING: {files} images of the run's training or model selection are excluded")
     pictures: dict[int, Seen] = {}
     if unseen:
         images = images.select(unseen)
@@ -306,13 +308,13 @@ def _without_known(run: Run, images: Images, notes: list[str], progress: Progres
     if pictures:
         shown = "; ".join(f"{printable(item.path)} = {printable(item.twin)}" for item in [*pictures.values()][:SHOWN])
         notes.append(
-            f"WARNING: {len(pictures)} near-duplicates of images that the run was trained on or chosen by are left out "
+            f"WARNING: {len(pictures)} near-duplicates of images of the run's training or model selection are excluded "
             f"({shown}{'; ...' if len(pictures) > SHOWN else ''})"
         )
     kept = [i for i in range(len(images.table)) if i not in pictures]
     if not unseen or not kept:
         count = files + len(pictures)
-        msg = f"{images.table.root}: all {count} images are the run's own training images. Give it others."
+        msg = f"{images.table.root}: all {count} images are the run's training images. Give other images."
         raise SplitError(msg)
     return images.select(kept) if pictures else images
 
@@ -330,8 +332,8 @@ def _check_labels(labels: Sequence[str], part: Dataset, split: str) -> None:
     unknown = sorted({row.label for row in part.rows} - set(labels))
     if unknown:
         msg = (
-            f"{part.root}: {split} holds the label '{unknown[0]}', which the run does not know "
-            f"(it knows {', '.join(labels)}). Rename the folders to the run's labels."
+            f"{part.root}: {split} holds the label '{unknown[0]}', unknown to the run (its labels: "
+            f"{', '.join(labels)}). Rename the folders to the run's labels."
         )
         raise SplitError(msg)
 
@@ -351,7 +353,7 @@ def run_images(
     try:
         images = images or open_images(table, run.recipe.preprocessing, progress=progress)
     except DataError:
-        return None, f"the run's images are not in {table.root} any more"
+        return None, f"the run's images are no longer in {table.root}"
     if images.digest != run.environment.data.digest:
         return None, f"the images in {table.root} are not those of the training"
     return images, ""

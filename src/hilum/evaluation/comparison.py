@@ -24,7 +24,7 @@ from hilum.stats.records import Record
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
-BY_ROW = "no column names the images: row N of one table is taken for row N of the other; add a column `path`"
+BY_ROW = "no column names the images: row N of one table is matched to row N of the other; add a column `path`"
 FILE, PAGE_FILE = "comparison.json", "comparison.html"
 
 
@@ -137,13 +137,13 @@ def compare(
     same = bool(np.array_equal(one.probabilities, two.probabilities))
     names = names_of(first, second)
     notes = [
-        f"{name} was trained on or chosen by its split '{part}': its figures are optimistic"
+        f"{name} was trained or selected on its split '{part}': its results are optimistic"
         for name, part in zip(names, splits, strict=True)
         if part in ("train", "val")
     ]
     notes += [f"{name}: {note}" for name, (_, metrics) in zip(names, read, strict=True) for note in metrics.data.notes]
     if len({bool(metrics.calibration and metrics.calibration.temperatures) for _, metrics in read}) > 1:
-        notes.append("only one of the two is calibrated by temperature, which changes what is read down the tree")
+        notes.append("only one of the two is calibrated by temperature, which changes its top-down decoding")
     over_seeds = None
     if more_seeds:
         _check_methods(first, second, more_seeds)
@@ -224,8 +224,8 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
     """
     if set(first.labels) != set(second.labels):
         msg = (
-            f"{names[0]} knows {', '.join(first.labels)}; {names[1]} knows {', '.join(second.labels)}: "
-            "only runs with the same labels can be compared."
+            f"{names[0]} has the labels {', '.join(first.labels)}; {names[1]} has {', '.join(second.labels)}. Compare "
+            f"runs with the same labels."
         )
         raise RunError(msg, code="other-labels")
     index = {path: position for position, path in enumerate(second.paths)}
@@ -235,8 +235,8 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
         msg = (
             f"{names[0]} was evaluated on {len(first.paths)} images and {names[1]} on {len(second.paths)}; "
             f"{len(missing)} are not in both, such as {missing[0]} (only in {holder}). "
-            "Compare runs on the same images: train them with the same splits, or say with --split and "
-            "--split-b where the same ones are."
+            "Compare runs on the same images: train them with the same splits, or name their splits with --split and "
+            "--split-b."
         )
         raise RunError(msg, code="other-images")
     order = [index[path] for path in first.paths]
@@ -250,13 +250,16 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
         probabilities=second.probabilities[order][:, columns],
     )
     if first.patients != moved.patients:
-        msg = f"{names[0]} and {names[1]} know other patients of the same images: evaluate both again on the same data."
+        msg = (
+            f"{names[0]} and {names[1]} have different patients for the same images. Evaluate both again on "
+            "the same data."
+        )
         raise RunError(msg)
     for path, a, b in zip(first.paths, first.truth, moved.truth, strict=True):
         if a != b:
             msg = (
                 f"{path}: the label is {first.labels[a]} in {names[0]} and {first.labels[b]} in {names[1]}. "
-                "The dataset has changed between them: evaluate both again."
+                "The dataset changed between them. Evaluate both again."
             )
             raise RunError(msg, code="label-changed")
     return first, moved
@@ -339,7 +342,7 @@ def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> 
             others = [row.key for row in recipe_differences(like, run) if row.key != "training.seed"]
             if others:
                 msg = (
-                    f"{run.path}: is no other seed of {like.path}: the recipes differ in {', '.join(others)}. Give "
+                    f"{run.path}: is not another seed of {like.path}: the recipes differ in {', '.join(others)}. Give "
                     "runs that differ in training.seed only."
                 )
                 raise RunError(msg, code="other-recipe", path=run.path)

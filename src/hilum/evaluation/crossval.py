@@ -40,8 +40,8 @@ from hilum.training.train import check_training, roles_of
 
 WHAT, FEWEST_FOLDS = "cross-validation", 2
 SHARED = (
-    "Intervals of all folds together take the trained networks as given. Folds share training images, so that no "
-    "unbiased estimate of the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
+    "Pooled intervals are conditional on the trained networks. Folds share training images, so no unbiased estimate of "
+    "the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
     "scores within folds only."
 )
 
@@ -149,17 +149,17 @@ def crossval(
         raise UsageError(msg, code="crossval-of-findings")
     check_network(recipe, table.labels)
     notes = list(table.notes)
-    notes += [f"the dataset's own splits ({', '.join(table.splits)}) are put together"] if table.splits else []
+    notes += [f"the dataset's own splits ({', '.join(table.splits)}) are pooled"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "hold_out", "none"}:
-        notes.append("the recipe's own choice of splits is replaced: folds test, and validation is held out")
+        notes.append("the recipe's splits are replaced: folds are the test sets, validation is held out")
     images = open_images(table, recipe.preprocessing, progress=progress)
     groups = find_groups(images, splits.duplicates, progress)
     number = assign_folds(images.table, folds, seed, groups.numbers)
     if not table.patients_known:
         told = in_words(table.with_patient, len(table))
-        by = "by patient as far as these are known" if table.with_patient else "by image"
-        notes.append(f"WARNING: {told}: folds are divided {by}, and results are optimistic")
-    notes += groups.notes()
+        by = "by patient where known" if table.with_patient else "by image"
+        notes.append(f"WARNING: {told}: folds are divided {by}; results are optimistic")
+    notes += groups.notes(images.table)
     for note in notes:
         progress.line(f"note: {note}")
     checked = cheap_checks(images, [str(fold) for fold in number], groups, "folds")
@@ -251,7 +251,7 @@ def assign_folds(
         found = len({group for group, name in zip(groups, labels, strict=True) if name == label})
         if found < least:
             remedy = (
-                f"Use --folds {found}, or add images." if 3 <= found < folds else "Add images, or leave the label out."
+                f"Use --folds {found}, or add images." if 3 <= found < folds else "Add images, or exclude the label."
             )
             msg = f"{table.root}: '{label}' has {found} {unit}; {folds} folds take at least {least}. {remedy}"
             raise SplitError(msg, code="too-few-patients")
@@ -276,7 +276,7 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     paths = Counter(path for part in parts for path in part.paths)
     twice = next((path for path, count in paths.items() if count > 1), None)
     if twice:
-        msg = f"{twice}: tested in two folds, which are not of one division. Begin the cross-validation anew."
+        msg = f"{twice}: tested in two folds of different divisions. Start the cross-validation again."
         raise RunError(msg, code="tested-twice")
     return Predictions(
         labels=parts[0].labels,

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from hilum.data.labels import nested_decisions
 from hilum.errors import RunError
-from hilum.evaluation.performance import down_the_tree, most_probable
+from hilum.evaluation.performance import argmax, top_down
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.evaluation.schema import Confidence, Drop, TwoSides
 from hilum.files import settle
@@ -130,17 +130,17 @@ def measure_pair(first: Predictions, second: Predictions, *, same: bool = False)
     labels, truth, clusters = first.labels, first.truth, first.clusters
     nested = bool(nested_decisions(labels))
     both = first.probabilities, second.probabilities
-    flat = [most_probable(probabilities) for probabilities in both]
-    tree = [down_the_tree(probabilities, labels) for probabilities in both] if nested else []
+    flat = [argmax(probabilities) for probabilities in both]
+    tree = [top_down(probabilities, labels) for probabilities in both] if nested else []
 
     def beside(one: Ints, two: Ints, *, same: bool = False) -> RuleDifferences:
         right = one == truth, two == truth
         found = paired_differences(truth, one, two, labels, clusters, same=same)
         return RuleDifferences(**found.given(), mcnemar=mcnemar(*right), patients=patient_test(*right, clusters))
 
-    rules = {"most_probable": beside(*flat, same=same)}
+    rules = {"argmax": beside(*flat, same=same)}
     if nested:
-        rules["down_the_tree"] = beside(*tree, same=same)
+        rules["top_down"] = beside(*tree, same=same)
     known = all(first.patients)
     return PairedMeasures(
         labels=list(labels),
@@ -378,10 +378,10 @@ def _two_sides(internal: Estimate, external: Estimate) -> TwoSides:
 def drop_sentence(found: Drop) -> str:
     """The drop of accuracy in one sentence."""
     if not found.labels:
-        return "external validation: no label of these images is one of the run's own test images"
+        return "external validation: these images and the run's test images have no label in common"
     both = found.balanced_accuracy
     over = f" over the labels that both have ({', '.join(found.labels)})" if any(found.left_out.values()) else ""
     return (
-        f"external validation: balanced accuracy{over} {percent(both.internal.value)} on the run's own test patients, "
+        f"external validation: balanced accuracy{over} {percent(both.internal.value)} on the run's test patients, "
         f"{percent(both.external.value)} here: {interval_text(both.difference, sign=True)}"
     )

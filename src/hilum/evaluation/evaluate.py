@@ -43,7 +43,7 @@ from hilum.training.prepare import known_of
 from hilum.training.run import Run
 
 OUTPUTS = {"metrics.json": METRICS, FILE: PREDICTIONS, DECIDED: DECISIONS, ACCESS_FILE: ACCESS}
-UNDECIDED = "nothing is flagged or cleared: there is no certificate, no positive label, and no healthy label is known"
+UNDECIDED = "no triage: the run has no certificate, no positive label and no healthy label"
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def evaluate(
         check_folder(out, OUTPUTS)
     if not run.finished:
         where = run.environment.data.data_argument
-        msg = f"{run.path}: the training is not finished. Go on with: hilum train {where} --out {run.path} --resume"
+        msg = f"{run.path}: the training is not finished. Continue with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
     if run.findings:
         return evaluate_findings(
@@ -178,7 +178,7 @@ def _fit(run: Run, evaluated: EvaluationSet, notes: list[str], progress: Progres
     abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
     if evaluated.own and evaluated.split in ("train", "val"):  # a comparison says so in its own words
         made = "trained on" if evaluated.split == "train" else "chosen by"
-        notes.append(f"WARNING: the run was {made} these images, which show nothing of its worth on others")
+        notes.append(f"WARNING: the run was {made} these images; results are optimistic")
     return _Fitted(calibration, prior, abstention, certificate_in_force(run, calibration.temperatures, notes))
 
 

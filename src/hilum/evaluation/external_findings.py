@@ -11,18 +11,9 @@ import numpy as np
 from hilum.data.labels import is_healthy
 from hilum.data.multilabel import VALUES, clean_name
 from hilum.errors import TableError
+from hilum.evaluation.external_columns import PREFIX, TRUTH, Lines, PredictionTable, number_of, role_of
+from hilum.evaluation.external_rows import each_image_once, further_columns, image_names, no_probability
 from hilum.evaluation.findings_predictions import FindingsPredictions
-from hilum.evaluation.prediction_table import (
-    PREFIX,
-    TRUTH,
-    Lines,
-    PredictionTable,
-    each_image_once,
-    further_columns,
-    image_names,
-    no_probability,
-    number_in,
-)
 from hilum.evaluation.subgroups import WANTED
 from hilum.outputs import from_cell
 from hilum.text import plural, printable
@@ -81,7 +72,7 @@ def has_findings(table: PredictionTable) -> bool:
     if any(name.startswith(TRUTH) for name in table.header):
         return True
     bare = {name for name in table.header if name.startswith(PREFIX) and name.removeprefix(PREFIX) in table.header}
-    return bool(bare) and "label" not in table.header and table.role("label") is None
+    return bool(bare) and "label" not in table.header and role_of(table.header, "label") is None
 
 
 def read_findings(table: PredictionTable, name: str, root: Path) -> ExternalFindings:
@@ -100,7 +91,7 @@ def read_findings(table: PredictionTable, name: str, root: Path) -> ExternalFind
         TableError: No finding has both columns, an image is listed twice with different cells, or a cell holds neither
             a probability nor one of the four values.
     """
-    path, patient = table.role("path"), table.role("patient_id")
+    path, patient = role_of(table.header, "path"), role_of(table.header, "patient_id")
     sides = _sides(table, {path, patient})
     if not sides.both:
         msg = (
@@ -115,17 +106,17 @@ def read_findings(table: PredictionTable, name: str, root: Path) -> ExternalFind
         [[_truth(table, number, name, cells[sides.truth[name]]) for name in sides.both] for number, cells in lines],
         dtype=np.float32,
     )
-    stated = np.array([[number_in(cells[sides.stated[name]]) for name in sides.both] for _, cells in lines])
+    stated = np.array([[number_of(cells[sides.stated[name]]) for name in sides.both] for _, cells in lines])
     _check(table, lines, sides.both, stated)
     used = {path, patient, *sides.truth.values(), *sides.stated.values()}
-    others = {column: at for column, at in table.header.items() if at not in used and column}
+    others = {column: at for at, column in enumerate(table.header) if at not in used and column}
     only_true = tuple(name for name in sides.truth if name not in sides.stated and not is_healthy(name))
     only_predicted = tuple(name for name in sides.stated if name not in sides.truth and not is_healthy(name))
     return ExternalFindings(
         FindingsPredictions(sides.both, paths, patients, truth, stated),
         further_columns(lines, paths, others),
         name,
-        (_recognised(table, sides), *_one_sided(only_true, only_predicted), *notes),
+        (*table.notes, _recognised(table, sides), *_one_sided(only_true, only_predicted), *notes),
         root,
         path is not None,
         only_true,
@@ -134,7 +125,7 @@ def read_findings(table: PredictionTable, name: str, root: Path) -> ExternalFind
 
 
 def _sides(table: PredictionTable, taken: set[int | None]) -> _Sides:
-    header = table.header
+    header = {name: at for at, name in enumerate(table.header)}
     stated = {_bare(name, PREFIX): at for name, at in header.items() if name.startswith(PREFIX)}
     truth = {_bare(name, TRUTH): at for name, at in header.items() if name.startswith(TRUTH)}
     if not truth:
@@ -164,7 +155,7 @@ def _value(cell: str) -> str:
 def _truth(table: PredictionTable, number: int, finding: str, cell: str) -> float:
     value = _value(cell)
     if value not in VALUES:
-        msg = f"{table.shown}, line {number}: the truth of '{printable(finding)}' is '{printable(cell)}'. Give {MEANT}."
+        msg = f"{table.where(number)}: the truth of '{printable(finding)}' is '{printable(cell)}'. Give {MEANT}."
         raise TableError(msg, code="no-truth")
     return VALUES[value]
 

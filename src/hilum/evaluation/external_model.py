@@ -1,34 +1,14 @@
-"""A network that hilum did not train, as an ONNX file: what it takes and gives stands in a small TOML file beside it.
-
-::
-
-    model = "densenet.onnx"                       # relative to this file
-    labels = ["normal", "infected/covid"]         # in the order of the outputs
-
-    [input]
-    size = 224                                    # pixels a side
-    channels = 3                                  # 1, or 3 equal ones
-    fit = "pad"                                   # stretch, pad or crop
-    range = [0.0, 1.0]                            # what black and white become, before mean and std
-    mean = [0.485, 0.456, 0.406]
-    std = [0.229, 0.224, 0.225]
-
-    [output]
-    name = "logits"                               # by default the first
-    values = "logits"                             # or log-probabilities, or probabilities
-"""
+"""A network that hilum did not train, or a model file, asked about a dataset."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Dataset
@@ -36,121 +16,13 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ModelFileError, SplitError
 from hilum.evaluation.cohort import match_labels
+from hilum.evaluation.external_description import ExternalModel, read_model
 from hilum.evaluation.external_predictions import ExternalPredictions
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.subgroups import columns_of
-from hilum.files import read_text
 from hilum.progress import Progress
 
 BATCH = 32
-Floats = NDArray[np.float32]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Input(_Part):
-    """What the network takes.
-
-    Attributes:
-        size: Side of the square input, in pixels.
-        channels: 1, or 3 equal ones.
-        fit: What happens to images that are not square.
-        equalise: Whether each image's histogram is equalised.
-        range: Values of black and of white.
-        mean: Subtracted after that, one value or one a channel.
-        std: Divided by after that, one value or one a channel.
-        layout: Order of the dimensions.
-    """
-
-    size: int = Field(ge=16, le=2048)
-    channels: Literal[1, 3] = 1
-    fit: Literal["stretch", "pad", "crop"] = "stretch"
-    equalise: bool = False
-    range: tuple[float, float] = (0.0, 1.0)
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-
-    def apply(self, pixels: NDArray[np.uint8]) -> Floats:
-        """Images as the network takes them.
-
-        Args:
-            pixels: Bytes of shape (B, size, size).
-
-        Returns:
-            Of shape (B, channels, size, size), or with the channels last.
-        """
-        low, high = self.range
-        values = pixels[:, None].astype(np.float32) / 255 * (high - low) + low
-        values = np.repeat(values, self.channels, axis=1)
-        mean, std = (np.array(part, np.float32).reshape(1, -1, 1, 1) for part in (self.mean, self.std))
-        values = (values - mean) / std
-        return np.ascontiguousarray(values if self.layout == "NCHW" else values.transpose(0, 2, 3, 1))
-
-
-class Output(_Part):
-    """What the network gives: the output's name (empty for the first), and what its values are."""
-
-    name: str = ""
-    values: Literal["logits", "log-probabilities", "probabilities"] = "logits"
-
-
-class Description(_Part):
-    """The TOML file: which network, its labels, what it takes and gives."""
-
-    model: str
-    labels: tuple[str, ...] = Field(min_length=2)
-    input: Input
-    output: Output = Output()
-
-
-@dataclass(frozen=True)
-class ExternalModel:
-    """A network with its description.
-
-    Attributes:
-        name: What reports call it.
-        network: The ONNX file.
-        description: What it takes and gives.
-    """
-
-    name: str
-    network: Path
-    description: Description
-
-
-def read_model(file: Path) -> ExternalModel:
-    """Read the description of a network.
-
-    Raises:
-        ModelFileError: It cannot be read, a key is unknown or missing, or there is no such network.
-    """
-    try:
-        found = Description.model_validate(tomllib.loads(read_text(file)))
-    except (OSError, ValueError, RecursionError) as error:
-        what = _faults(error) if isinstance(error, ValidationError) else str(error)
-        msg = f"{file}: describes no network ({what}). Give model, labels and [input] size; see the documentation."
-        raise ModelFileError(msg, code="malformed-description", path=file) from error
-    channels = found.input.channels
-    if any(label.strip("/ ") != label or not label for label in found.labels) or len(set(found.labels)) < len(
-        found.labels
-    ):
-        msg = f"{file}: labels should differ, and not begin or end with a slash or blank. Correct `labels`."
-        raise ModelFileError(msg, code="malformed-description", path=file)
-    if {len(found.input.mean), len(found.input.std)} - {1, channels} or 0 in found.input.std:
-        msg = f"{file}: mean and std should have 1 or {channels} values, and std no 0. Correct [input]."
-        raise ModelFileError(msg, code="malformed-description", path=file)
-    network = file.parent / found.model
-    if not network.is_file():
-        msg = f"{file}: names the network {found.model}, which is not there. Correct `model`, relative to this file."
-        raise ModelFileError(msg, code="no-network", path=network)
-    return ExternalModel(file.stem, network, found)
-
-
-def _faults(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
 
 
 def predict_external(
@@ -224,7 +96,7 @@ def predict_model_file(
                 stated.append([answer.probabilities[label] for label in labels])
             advance(1)
     if not rows:
-        msg = f"{table.root}: not one image of the split can be read ({notes[-1]}). Check the paths."
+        msg = f"{table.root}: no image of the split can be read ({notes[-1]}). Check the paths."
         raise SplitError(msg, code="empty-split", path=table.root)
     probabilities = np.array(stated, np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -242,9 +114,42 @@ def _chosen(table: Dataset, labels: Sequence[str], split: str, mapping: Mapping[
     matched = match_labels(chosen.labels, labels, mapping, root=table.root)
     known = chosen.take([i for i, row in enumerate(chosen.rows) if matched[row.label]])
     if not len(known):
-        msg = f"{table.root}: every label is left out by --map-label. Keep at least two."
+        msg = f"{table.root}: --map-label excludes every label. Keep at least two."
         raise SplitError(msg, code="empty-split", path=table.root)
     return known.renamed("label", matched)
+
+
+NAMED = {"float": "float32", "double": "float64"}  # by ONNX; others are called as in NumPy
+FRACTIONS = ("float", "float16", "double")
+WHOLE = ("uint8", "uint16", "int16", "int32", "int64")
+
+
+def _kind(model: ExternalModel, stated: str) -> np.dtype[Any]:
+    """The type of the network's input, which has to hold the values of pixels."""
+    kind, taken = stated.removeprefix("tensor(").removesuffix(")"), model.description.input
+    plain = taken.range == (0, 255) and not any(taken.mean) and set(taken.std) == {1.0}
+    if kind not in (*FRACTIONS, *WHOLE):
+        msg = f"{model.network}: its input is a {stated}, which holds no pixels. Give a network that takes them."
+        raise ModelFileError(msg, code="wrong-input", path=model.network)
+    if kind in WHOLE and not plain:
+        msg = (
+            f"{model.network}: its input is a {stated}, of whole numbers, and its description gives fractions. Say "
+            "range = [0, 255] in [input], and leave out mean and std."
+        )
+        raise ModelFileError(msg, code="wrong-input", path=model.network)
+    return np.dtype(NAMED.get(kind, kind))
+
+
+def _of_both(model: ExternalModel, second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is said of two labels, from the one value of the second."""
+    wanted, label = model.description.output, model.description.labels[1]
+    if "values" not in wanted.model_fields_set or wanted.values == "log-probabilities":
+        msg = (
+            f"{model.network}: gives one value an image, of the label '{label}'. Say in [output] what it is: "
+            'values = "sigmoid" for its probability, values = "logits" for its log-odds.'
+        )
+        raise ModelFileError(msg, code="unclear-output", path=model.network)
+    return np.stack([np.zeros_like(second) if wanted.values == "logits" else 1 - second, second], axis=1)
 
 
 def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> NDArray[np.float64]:
@@ -258,6 +163,7 @@ def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> 
         if wanted.name and wanted.name not in names:
             msg = f"{model.network}: has no output '{wanted.name}' (there are: {', '.join(names)}). Correct [output]."
             raise ModelFileError(msg, code="no-output", path=model.network)
+        kind = _kind(model, first.type)
         step = first.shape[0] if isinstance(first.shape[0], int) else BATCH
         answers = []
         with progress.task("Predicting", count) as advance:
@@ -266,7 +172,7 @@ def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> 
                 missing = step - len(pixels) if isinstance(first.shape[0], int) else 0
                 batch = model.description.input.apply(
                     np.concatenate([pixels, np.zeros_like(pixels[:1]).repeat(missing, 0)])
-                )
+                ).astype(kind)
                 found = session.run([wanted.name or names[0]], {first.name: batch})[0]
                 answers.append(np.asarray(found, np.float64).reshape(len(batch), -1)[: len(pixels)])
                 advance(len(pixels))
@@ -277,20 +183,31 @@ def _probabilities(model: ExternalModel, images: Images, progress: Progress) -> 
         msg = f"{model.network}: cannot be run ({reason}). Check the file, and [input] of its description."
         raise ModelFileError(msg, code="cannot-run", path=model.network) from error
     stated = np.concatenate(answers)
+    if stated.shape[1] == 1 and len(model.description.labels) == 2:
+        stated = _of_both(model, stated[:, 0])
+    elif wanted.values == "sigmoid":
+        given = f"gives {stated.shape[1]} values an image"
+        msg = f"{model.network}: {given}; sigmoid is a single one. Correct [output] values."
+        raise ModelFileError(msg, code="wrong-outputs", path=model.network)
     if stated.shape[1] != len(model.description.labels):
         msg = (
-            f"{model.network}: gives {stated.shape[1]} values an image, and its description names "
+            f"{model.network}: gives {stated.shape[1]} values per image, and its description names "
             f"{len(model.description.labels)} labels. Correct `labels`, in the order of the outputs."
         )
         raise ModelFileError(msg, code="wrong-outputs", path=model.network)
-    if wanted.values != "probabilities":
+    if wanted.values == "logits" and are_probabilities(stated, 1e-4).all():
+        msg = f'{model.network}: the values of each image sum to 1. Say in [output]: values = "probabilities".'
+        raise ModelFileError(msg, code="no-logits", path=model.network)
+    if wanted.values in ("logits", "log-probabilities"):
         stated = np.exp(stated - stated.max(axis=1, keepdims=True))
         stated = stated / stated.sum(axis=1, keepdims=True)
     wrong = ~are_probabilities(stated, 1e-3)
     if wrong.any():
-        row = stated[int(wrong.argmax())]
-        what = f"sum to {row.sum():.4g}" if np.isfinite(row).all() else "are no numbers"
-        msg = f"{model.network}: the values of an image {what}, not 1. Are they logits? Correct [output] values."
+        row, what = stated[int(wrong.argmax())], "are not numbers"
+        if np.isfinite(row).all():
+            inside = row.min() >= 0 and row.max() <= 1
+            what = f"sum to {row.sum():.4g}, not 1" if inside else f"reach from {row.min():.4g} to {row.max():.4g}"
+        msg = f"{model.network}: the values of an image {what}. Are they logits? Correct [output] values."
         raise ModelFileError(msg, code="no-probabilities", path=model.network)
     scaled: NDArray[np.float64] = stated / stated.sum(axis=1, keepdims=True)
     return scaled

@@ -16,37 +16,36 @@ from hilum.data.labels import default_positive, is_healthy, order_labels
 from hilum.data.multilabel import binary_labels
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import RunError, TableError, UsageError
-from hilum.evaluation.external_findings import ExternalFindings, has_findings, read_findings
-from hilum.evaluation.findings_performance import measure_findings, why_not_measured
-from hilum.evaluation.findings_schema import FindingsMetrics
-from hilum.evaluation.performance import details, measure
-from hilum.evaluation.prediction_table import (
-    PREFIX,
+from hilum.evaluation.external_columns import (
     Lines,
     PredictionTable,
+    find_places,
+    number_of,
+    read_cells,
+    tolerance_of,
+)
+from hilum.evaluation.external_findings import ExternalFindings, has_findings, read_findings
+from hilum.evaluation.external_rows import (
     each_image_once,
     further_columns,
     image_names,
     no_probability,
-    number_in,
-    open_predictions,
+    rows_like,
 )
+from hilum.evaluation.findings_performance import measure_findings, why_not_measured
+from hilum.evaluation.findings_schema import FindingsMetrics
+from hilum.evaluation.performance import details, measure
 from hilum.evaluation.predictions import FILE as PREDICTIONS_FILE
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics
 from hilum.evaluation.subgroups import measure_subgroups
 from hilum.files import as_bytes, saving_together
-from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder, from_cell
+from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder
 from hilum.stats.prior_shift import with_stated
-from hilum.text import plural, printable
 
 AnyMetrics = TypeVar("AnyMetrics", Metrics, FindingsMetrics)
 METRICS_FILE = "metrics.json"
-OURS = "predicted"  # the most probable label, which hilum's own tables name beside the probabilities
-TOLERANCE = 1e-3  # by which a row's sum may differ from one: tables hold three decimals and more
 FRAME = "data frame"
-FEWEST = 2
-REMEDY = "one column a label, named LABEL or p:LABEL, beside the column `label`"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,8 @@ def read_external(source: Path | Frame) -> ExternalPredictions | ExternalFinding
     counts once.
 
     Args:
-        source: A text table in any encoding and with any usual separator, or a data frame of pandas or polars.
+        source: A text table (UTF-8, UTF-16, UTF-32 or Windows-1252; any usual separator; decimal points or commas), or
+            a data frame of pandas or polars.
 
     Raises:
         TableError: A column is missing, a label has no column, an image is listed twice with different cells, or a row
@@ -100,93 +100,56 @@ def read_external(source: Path | Frame) -> ExternalPredictions | ExternalFinding
             raise TableError(str(error).replace(str(file), FRAME), code=error.code) from error
 
 
-@dataclass(frozen=True)
-class _Places:
-    """The number of each column, by what it holds."""
-
-    label: int
-    probabilities: Mapping[str, int]
-    path: int | None
-    patient: int | None
-    others: Mapping[str, int]
-
-
 def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions | ExternalFindings:
-    table = open_predictions(file, shown)
+    table = read_cells(file, shown, of_frame=shown == FRAME)
     if has_findings(table):
         return read_findings(table, name, root)
-    places = _places(table)
-    lines, notes = each_image_once(table, places.path)
+    places, found = find_places(table)
+    lines, repeated = each_image_once(table, places.path)
     labels = order_labels(places.probabilities)
     index = {label: k for k, label in enumerate(labels)}
-    stated = np.array([[number_in(cells[places.probabilities[label]]) for label in labels] for _, cells in lines])
+    columns = [places.probabilities[label] for label in labels]
+    stated = np.array([[number_of(cells[at]) for at in columns] for _, cells in lines])
     _check_rows(stated, table, lines, labels)
+    commas = any("," in cells[at] for _, cells in lines for at in columns)
     paths = image_names(lines, places.path)
-    patients = tuple(cells[places.patient] if places.patient is not None else "" for _, cells in lines)
+    patients = [cells[places.patient] if places.patient is not None else "" for _, cells in lines]
     truth = [index[cells[places.label]] for _, cells in lines]
     predictions = Predictions(
-        labels, paths, patients, np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
+        labels, paths, tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
     )
-    columns = further_columns(lines, paths, places.others)
-    return ExternalPredictions(predictions, columns, name, tuple(notes), root, places.path is not None)
+    notes = (*table.notes, *found, *(["decimal commas were read as points"] if commas else []), *repeated)
+    columns_of_rows = further_columns(lines, paths, places.others)
+    return ExternalPredictions(predictions, columns_of_rows, name, notes, root, places.path is not None)
 
 
-def _places(table: PredictionTable) -> _Places:
-    text, lines, shown = table.text, table.lines, table.shown
-    header = table.header
-    label = header.get("label", table.role("label"))
-    if label is None:
-        msg = f"{shown}: no column `label`, the true label of each image; its columns: {text.columns}. Add it."
-        raise TableError(msg, code="no-label-column")
-    for _, cells in lines:
-        if label < len(cells):
-            cells[label] = cells[label].strip("/ ")
-    truths = {cells[label]: number for number, cells in reversed(lines)}
-    if "" in truths:
-        msg = f"{shown}, line {truths['']}: no label. Fill the cell, or remove the line."
-        raise TableError(msg, code="no-label")
-    found = {_label(name): at for name, at in header.items() if name.startswith(PREFIX)}
-    bare = {_label(name): at for name, at in header.items() if at != label}
-    found = found or {name: bare[name] for name in truths if name in bare}
-    missing = sorted(set(truths) - set(found))
-    if not found or missing:
-        what = (
-            f"no column holds probabilities; its columns: {text.columns}"
-            if not found
-            else f"line {truths[missing[0]]}: the label '{printable(missing[0])}' has no column of probabilities "
-            f"(there are: {', '.join(map(printable, found))})"
-        )
-        msg = f"{shown}{': ' if not found else ', '}{what}. Give {REMEDY}."
-        raise TableError(msg, code="no-probabilities" if not found else "unknown-label")
-    if len(found) < FEWEST:
-        msg = (
-            f"{shown}: probabilities of one label ('{printable(next(iter(found)))}'). Give {REMEDY}, also of the other."
-        )
-        raise TableError(msg, code="single-label")
-    path, patient = table.role("path"), table.role("patient_id")
-    used = {label, path, patient, *found.values()}
-    others = {name: at for name, at in header.items() if at not in used and name and name != OURS}
-    return _Places(label, found, path, patient, others)
+def two_kinds(table: str, run: Path) -> UsageError:
+    """What to say where predictions are to be compared with a run.
 
-
-def _label(column: str) -> str:
-    """The label whose probabilities a column holds."""
-    return from_cell(column.removeprefix(PREFIX)).strip("/ ")
+    Args:
+        table: Name of the predictions.
+        run: Folder of the run.
+    """
+    written = run / "evaluation" / "test" / PREDICTIONS_FILE
+    theirs = (
+        f"those of the run are {written}" if written.is_file() else f"make those of the run with: hilum evaluate {run}"
+    )
+    msg = f"{table} holds predictions, and {run} does not. Compare two runs, or two tables of predictions; {theirs}"
+    return UsageError(msg, code="two-kinds")
 
 
 def _check_rows(stated: NDArray[np.float64], table: PredictionTable, lines: Lines, labels: Sequence[str]) -> None:
-    tolerance = TOLERANCE * max(1.0, len(labels) / 2) + 1e-9  # half a unit of the third decimal each
-    wrong = np.flatnonzero(~are_probabilities(stated, tolerance)).tolist()
+    wrong = np.flatnonzero(~are_probabilities(stated, tolerance_of(len(labels)))).tolist()
     if not wrong:
         return
-    values, where = stated[wrong[0]], f"{table.shown}, line {lines[wrong[0]][0]}"
+    values = stated[wrong[0]]
     outside = next((k for k, value in enumerate(values) if not 0 <= value <= 1), None)
     if outside is not None:
         raise no_probability(table, lines, wrong, labels[outside], values[outside])
-    of_all = f" ({plural(len(wrong), 'line')} of {len(lines):,} so)" if len(wrong) > 1 else ""
     msg = (
-        f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels exclude each other here: give "
-        "the softmax over labels. Of several findings an image, give the true ones in columns true:NAME."
+        f"{table.where(lines[wrong[0]][0])}: the probabilities sum to {values.sum():.4g}, not 1"
+        f"{rows_like(table, lines, wrong)}. Labels are mutually exclusive: give the softmax over labels. Of several "
+        "findings per image, give the true ones in columns true:NAME."
     )
     raise TableError(msg, code="sum-not-one")
 
@@ -311,7 +274,7 @@ def unnamed_patients(patients: Sequence[str]) -> list[str]:
     if known == len(patients):
         return []
     whose = "no column names patients" if not known else f"{len(patients) - known:,} rows name no patient"
-    return [f"{whose}: each such image counts as a patient, and intervals may be too narrow"]
+    return [f"{whose}: each such image counts as a separate patient; intervals may be too narrow"]
 
 
 OUTPUTS = {METRICS_FILE: METRICS, PREDICTIONS_FILE: PREDICTIONS, "report.html": PAGE}

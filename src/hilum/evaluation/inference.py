@@ -39,7 +39,7 @@ def trained_network(run: Run, labels: Sequence[str] | None = None) -> nn.Module:
     network = build_for(run.recipe, labels or run.labels, findings=bool(run.findings))
     load_weights(network, run.best)
     if run.finished and weights_sha256(network) != run.environment.weights_sha256:
-        msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
+        msg = f"{run.best}: not the weights of the finished training. Use another copy of the run."
         raise CheckpointError(msg)
     return network.eval()
 
@@ -132,8 +132,8 @@ def _predict(
     unfit = ~are_probabilities(probabilities, exclusive=not run.findings)
     if unfit.any():
         msg = (
-            f"{images.table.rows[int(unfit.argmax())].path}: the network of {run.path} answers with something that is "
-            f"no number ({unfit.sum()} of {len(probabilities)} images). Nothing can be measured by it: train anew."
+            f"{images.table.rows[int(unfit.argmax())].path}: the network of {run.path} outputs values that are not "
+            f"numbers ({unfit.sum()} of {len(probabilities)} images). It cannot be evaluated: train again."
         )
         raise CheckpointError(msg, code="not-a-number")
     return probabilities, features
@@ -141,8 +141,8 @@ def _predict(
 
 CROSSVAL = "crossval.json"
 BETTER = (
-    "A single run judges only what it was not trained on; after hilum crossval every image is judged: give its folder "
-    "to --run."
+    "A single run scores only images outside its training. A cross-validation (hilum crossval) scores every image: "
+    "give its folder to --run."
 )
 
 
@@ -164,11 +164,11 @@ def opinion_of(folder: Path, progress: Progress | None = None) -> Callable[[Data
     if (folder / CROSSVAL).is_file():
         return lambda table: _of_folds(folder, table)
     if (folder / "plan.json").is_file() and list(folder.glob("fold-*")):
-        msg = f"{folder}: this cross-validation is not finished. Go on with hilum crossval --resume."
+        msg = f"{folder}: this cross-validation is not finished. Continue with hilum crossval --resume."
         raise RunError(msg)
     run = open_run(folder)
     if not run.finished:
-        msg = f"{folder}: the training is not finished. Go on with: hilum train DATA --out {folder} --resume"
+        msg = f"{folder}: the training is not finished. Continue with: hilum train DATA --out {folder} --resume"
         raise RunError(msg)
     return lambda table: _of_run(run, table, progress)
 
@@ -185,8 +185,8 @@ def _of_run(run: Run, table: Dataset, progress: Progress) -> OutOfSample:
     ]
     if not unseen:
         msg = (
-            f"{run.path}: was trained on every image of {table.root} whose label it knows, so that it cannot judge "
-            "any. Give it the folder of a cross-validation (hilum crossval), or other data."
+            f"{run.path}: was trained on every image of {table.root} with one of its labels, so it has no unseen "
+            "image. Give the folder of a cross-validation (hilum crossval), or other data."
         )
         raise RunError(msg)
     images = open_images(replace(table, notes=()), run.recipe.preprocessing, progress=progress)
@@ -209,8 +209,11 @@ def _of_folds(folder: Path, table: Dataset) -> OutOfSample:
         if row.sha256 and row.sha256 in row_of and row.label in predictions.labels
     ]
     if not known:
-        msg = f"{folder}: not one image of {table.root} is in this cross-validation. Give --run one of these data."
+        msg = (
+            f"{folder}: no image of {table.root} is in this cross-validation. Give --run a cross-validation of "
+            "these data."
+        )
         raise RunError(msg)
     positions, rows = np.array(known, np.int64).T
-    how = "each by the fold that had not seen it"
+    how = "each by the fold that was not trained on it"
     return OutOfSample(predictions.labels, positions, predictions.probabilities[rows], str(folder), how)

@@ -17,7 +17,7 @@ from hilum.training.run import Run
 SHOWN = 3
 SEEN_AS = {
     "train": "trained on",
-    "val": "chosen by (val)",
+    "val": "selected by (val)",
     "calibration": "calibrated on (temperature)",
 }
 
@@ -87,7 +87,7 @@ def find_leaks(run: Run, images: Images, progress: Progress) -> tuple[dict[int, 
     thumbnails = thumbnails_of(digest, run.recipe.preprocessing)
     splits = [sys.intern(row.split) for row in run.rows]
     if thumbnails is None or len(thumbnails) != len(splits):
-        why = "the cache no longer holds these: run hilum evaluate RUN once, which fills it"
+        why = "the cache no longer holds these: run hilum evaluate RUN once to fill it"
         return {}, f"whether images are near-duplicates of the run's training images was not checked; {why}"
     spent = np.flatnonzero([split in ("train", "val") for split in splits])
     known = Thumbnails(thumbnails, spent, digest)

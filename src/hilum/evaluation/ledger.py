@@ -36,8 +36,8 @@ VARIABLE = "HILUM_LEDGER"
 BYTES = 8  # of a file's SHA-256; among ten million images two agree with a probability of 3 in a million
 PATIENCE = 60.0  # seconds that another process may hold the lock
 ANEW = (
-    "Restore it from a copy. Or begin another one with --ledger FILE: what this one recorded is then not counted, and "
-    "a report has to say so"
+    "Restore it from a copy. Or start another with --ledger FILE: the records of this one are then not counted; state "
+    "this in reports"
 )
 
 ImageSet = frozenset[bytes]
@@ -178,7 +178,7 @@ def ledger_file(chosen: Path | None = None) -> Path:
             return data / "hilum" / FILE
         named = named.expanduser()
     except RuntimeError as error:  # a place that is gone with the container would not do
-        msg = f"this user has no home folder, in which the ledger would lie. Name a file: --ledger FILE or {VARIABLE}."
+        msg = f"this user has no home folder for the ledger. Name a file: --ledger FILE or {VARIABLE}."
         raise LedgerError(msg) from error
     file = named / FILE if named.is_dir() else named
     option = "--ledger" if chosen else VARIABLE
@@ -309,13 +309,13 @@ def read_ledger(file: Path) -> Ledger:
         msg = f"{file}: the ledger cannot be read ({error.strerror}). Choose another one with --ledger or {VARIABLE}."
         raise LedgerError(msg) from error
     except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
-        msg = f"{_head(file)}: not as hilum writes it. Delete this file if {file} is known to be complete."
+        msg = f"{_head(file)}: not in hilum's format. Delete this file if {file} is known to be complete."
         raise LedgerError(msg, code="damaged-head", path=_head(file)) from error
     lines = content.split(b"\n")
     if lines.pop():
         msg = (
-            f"{file}, line {len(lines) + 1}: is cut off: its writing was interrupted, or the file was truncated. "
-            f"{ANEW}. If all lines before it are there, nothing was granted by this one: delete it."
+            f"{file}, line {len(lines) + 1}: is truncated: writing was interrupted, or the file was cut. {ANEW}. If "
+            f"all lines before it exist, this one granted nothing: delete it."
         )
         raise LedgerError(msg, code="cut-off", path=file)
     entries: list[Entry] = []
@@ -323,20 +323,20 @@ def read_ledger(file: Path) -> Ledger:
         entries.append(_entry(file, number, line, entries[-1].hash if entries else ""))
     if last > len(entries) or (last and entries[last - 1].hash != last_hash):
         what = (
-            f"has {len(entries)} entries, the last known had number {last}"
+            f"has {len(entries)} entries; the last recorded number is {last}"
             if last > len(entries)
-            else (f"line {last} is another than was last known")
+            else (f"line {last} differs from the recorded one")
         )
         msg = (
-            f"{file}: {what}: lines were taken out, or another ledger was put in its place. {ANEW}. To go on with an "
-            f"older copy knowingly, delete {_head(file).name} beside it."
+            f"{file}: {what}: lines were removed, or the ledger was replaced. {ANEW}. To continue with an older copy "
+            f"on purpose, delete {_head(file).name} beside it."
         )
         raise LedgerError(msg, code="lines-missing", path=file)
     return Ledger(file, entries)
 
 
 def _entry(file: Path, number: int, line: bytes, before: str) -> Entry:
-    foreign = f"{file}, line {number}: no entry of a ledger as hilum writes it. {ANEW}."
+    foreign = f"{file}, line {number}: not a ledger entry in hilum's format. {ANEW}."
     try:
         written = json.loads(line)
         kind, stated = written["kind"], written["hash"]
@@ -346,7 +346,8 @@ def _entry(file: Path, number: int, line: bytes, before: str) -> Entry:
     if number == 1 and (kind != Beginning.kind or written.get("format") != FORMAT):
         found = f"format {written.get('format')}" if kind == Beginning.kind else f"begins with an entry '{kind}'"
         msg = (
-            f"{file}: is no ledger of format {FORMAT} ({found}). Use the hilum that wrote it, or another --ledger FILE."
+            f"{file}: not a ledger of format {FORMAT} ({found}). Use the version of hilum that wrote it, or "
+            "another --ledger FILE."
         )
         raise LedgerError(msg, code="other-format", path=file)
     if stated != right or line != _text(written).encode():  # a key that comes twice is none that hilum writes
@@ -357,7 +358,7 @@ def _entry(file: Path, number: int, line: bytes, before: str) -> Entry:
     except (ValueError, TypeError) as error:  # hashed anew by somebody
         raise LedgerError(foreign, code="no-entry", path=file) from error
     if entry.n != number or entry.before != before:
-        msg = f"{file}, line {number}: does not follow the line before it: lines were taken out or put in. {ANEW}."
+        msg = f"{file}, line {number}: does not follow the line before it: lines were removed or inserted. {ANEW}."
         raise LedgerError(msg, code="broken-chain", path=file)
     return entry
 
@@ -382,5 +383,5 @@ def _hash(written: Mapping[str, Any]) -> str:
 def _unwritable(file: Path, error: OSError) -> str:
     return (
         f"{file}: the ledger cannot be written ({error.strerror or error}). Name a file that you may write to with "
-        f"--ledger FILE or {VARIABLE}; copy this ledger there, so that what it recorded counts."
+        f"--ledger FILE or {VARIABLE}; copy this ledger there, so that its records count."
     )

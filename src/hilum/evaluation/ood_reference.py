@@ -25,7 +25,6 @@ from hilum.data.dataset import one_image_each, owner
 from hilum.decision.ood import ARRAYS as NAMES
 from hilum.decision.ood import AT_ONCE, OODScores, Poses, Reference, feature_distances, layouts
 from hilum.evaluation.cohort import run_images
-from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.triage_schema import AbstainedPatients, AbstainedShare, FalseAbstentions, OODFacts
 from hilum.files import read_whole, save_bytes, save_json
 from hilum.progress import Progress
@@ -40,7 +39,7 @@ NEIGHBOURS = 5
 LEVEL = 0.05
 MOST = 1000  # training images kept: a model file carries them
 PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
-NONE = "nothing is abstained on"
+NONE = "no abstention"
 FACTOR, MIN_PATIENTS = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
 
 
@@ -70,6 +69,8 @@ def fit_reference(
 
 
 def _find(run: Run, root: Path | None, images: Images | None, progress: Progress) -> Abstention:
+    from hilum.evaluation.inference import predict_with_features  # PyTorch, which predictions of others do without
+
     images, why = run_images(run, progress, root=root, images=images)
     if images is None:
         return Abstention(None, note=f"{NONE}: {why}")
@@ -83,7 +84,7 @@ def _find(run: Run, root: Path | None, images: Images | None, progress: Progress
         save_bytes(run.path / ARRAYS, content)
         save_json(run.path / FACTS, facts.as_json())
     except OSError as error:
-        progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be found again next time")
+        progress.line(f"{run.path / ARRAYS}: cannot be written ({error}); it will be computed again next time")
     return Abstention(found.reference, facts)
 
 
@@ -99,8 +100,8 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
     if len(held_back.table) < (needed := fewest_patients(LEVEL)):
         there = len(held_back.table)
         why = (
-            f"{there} calibration patients, but {needed} are needed to tell what is unfamiliar: with fewer, the rate "
-            f"of false abstentions may be more than twice the stated {100 * LEVEL:g} %. {needed - there} "
+            f"{there} calibration patients; the OOD detector needs {needed}. With fewer, the rate of false abstentions "
+            f"may be more than twice the stated {100 * LEVEL:g} %. {needed - there} "
             f"{'is' if needed - there == 1 else 'are'} missing"
         )
         return Abstention(None, note=f"{NONE}: {why}")

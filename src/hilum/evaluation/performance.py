@@ -133,7 +133,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def most_probable(probabilities: Floats) -> Ints:
+def argmax(probabilities: Floats) -> Ints:
     """The label with the highest probability.
 
     Args:
@@ -146,12 +146,12 @@ def most_probable(probabilities: Floats) -> Ints:
     return answer
 
 
-def down_the_tree(probabilities: Floats, labels: Sequence[str]) -> Ints:
-    """The answer that is reached by deciding level by level: infected or not first, which infection after that.
+def top_down(probabilities: Floats, labels: Sequence[str]) -> Ints:
+    """Top-down decoding: at each node of the label tree, from its root, the most probable child.
 
     A folder is as probable as its labels together, so for the original report's labels P(infected) = 1 - P(normal). An
-    image with 0.4 for normal and 0.3 for each infection is normal to `most_probable` and infected here. Any network
-    can be read so, also one that never heard of the tree: what is left between it and a cascade is the network.
+    image with 0.4 for normal and 0.3 for each infection is normal to `argmax` and infected here. Any network
+    can be decoded so, also one trained without the tree: what remains between it and a cascade is due to the network.
 
     Args:
         probabilities: Of shape (N, K).

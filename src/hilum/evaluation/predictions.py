@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,13 +77,13 @@ class Predictions:
             self.probabilities[numbers],
         )
 
-    @property
+    @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """Index of the most probable label, shape (N,)."""
         index: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return index
 
-    @property
+    @cached_property
     def clusters(self) -> list[str]:
         """The patient of each image, or the image itself where the patient is unknown."""
         return [owner(patient, path) for patient, path in zip(self.patients, self.paths, strict=True)]
@@ -140,7 +141,7 @@ def _from_rows(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Pred
     stated = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(len(rows), -1)
     wrong = ~are_probabilities(stated, 1e-4)  # eight decimals each
     if wrong.any():
-        msg = f"what is said of {rows[int(wrong.argmax())]['path']} are no probabilities that sum to one"
+        msg = f"what is said of {rows[int(wrong.argmax())]['path']} are not probabilities with sum 1"
         raise ValueError(msg)
     return Predictions(
         labels=labels,
@@ -166,14 +167,13 @@ def read_stated(path: Path, read: Callable[[Sequence[str], Sequence[Mapping[str,
         beside, known = _stated(path)
         content = read_whole(path, LARGEST_TABLE)
         if known and hashlib.sha256(content).hexdigest() != known.sha256:
-            msg = f"not the table of {known.rows} images that {beside} beside it is about: cut, edited, or another"
+            msg = f"not the table of {known.rows} images that {beside} beside it describes: cut, edited, or another"
             raise ValueError(msg)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""))
         return read(reader.fieldnames or (), list(reader))
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         msg = (
-            f"{path}: these are not predictions as hilum writes them ({type(error).__name__}: {error}). "
-            f"Run `hilum evaluate` again."
+            f"{path}: not predictions in hilum's format ({type(error).__name__}: {error}). Run `hilum evaluate` again."
         )
         raise RunError(msg, code="damaged-predictions", path=path) from error
 

@@ -134,7 +134,7 @@ def measure_reliance(
     pile.predict()
     found = {labels[k]: _label(sheets[k], pile.log_odds(k)) for k in judged if len(sheets[k]) >= LEAST}
     if not found:
-        return nothing("files have gone or changed since the prediction")
+        return nothing("files were removed or changed since the prediction")
     swaps = [(label, entry) for label, part in found.items() for entry in part.found if entry.kind == "swap"]
     corrected = dict(
         zip(((label, entry.name) for label, entry in swaps), holm([e.p_value for _, e in swaps]), strict=True)

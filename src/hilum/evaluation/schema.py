@@ -28,7 +28,7 @@ from hilum.stats.records import (
 )
 
 OUTDATED = (
-    "this evaluation is of an earlier version, which judged one label alone and each probe by one weak learner: run "
+    "this evaluation is of an earlier version, with one label and one weak learner per probe: run "
     "`hilum evaluate` again"
 )
 

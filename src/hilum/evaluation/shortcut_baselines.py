@@ -135,19 +135,19 @@ def gate_sentence(gate: Shortcuts) -> str:
             "outperforms every shortcut baseline on every label; the smallest lead: "
             f"{_beside(gate, label, nearest[label])}{rest}"
         )
-    heading = "WORSE THAN A SHORTCUT" if verdict == REFUTED else "NOT SHOWN TO BEAT A SHORTCUT"
+    heading = "WORSE THAN A SHORTCUT" if verdict == REFUTED else "NOT SHOWN TO OUTPERFORM A SHORTCUT"
     told = []
     for label, found in gate.labels.items():
         if found.verdict == SHOWN:
             continue
-        unbeaten = [entry for entry in sorted(found.baselines, key=_low) if entry.verdict != SHOWN]
-        others = [_quoted(entry.name) for entry in unbeaten[1:]]
+        rivals = [entry for entry in sorted(found.baselines, key=_low) if entry.verdict != SHOWN]
+        others = [_quoted(entry.name) for entry in rivals[1:]]
         more = f" and {len(others) - NAMED} others" if len(others) > NAMED else ""
-        also = f"; nor shown to beat {', '.join(others[:NAMED])}{more}" if others else ""
-        told.append(_beside(gate, label, unbeaten[0]) + also)
+        also = f"; not shown to outperform {', '.join(others[:NAMED])}{more}" if others else ""
+        told.append(_beside(gate, label, rivals[0]) + also)
     shown = [label for label, found in gate.labels.items() if found.verdict == SHOWN]
-    beaten = f". Shown for {', '.join(shown)} only" if shown else ""
-    return f"{heading}: {'. '.join(told)}{beaten}{rest}"
+    only = f". Shown for {', '.join(shown)} only" if shown else ""
+    return f"{heading}: {'. '.join(told)}{only}{rest}"
 
 
 def lead_rows(gate: Shortcuts) -> Iterator[tuple[str, LabelLeads, Lead, Verdict]]:
@@ -171,10 +171,10 @@ def _beside(gate: Shortcuts, label: str, entry: Lead) -> str:
 
 
 def _rest(gate: Shortcuts) -> str:
-    few = f"; not judged, with fewer than {FEWEST} patients on a side: {', '.join(gate.not_scored)}"
+    few = f"; not scored, with fewer than {FEWEST} patients on a side: {', '.join(gate.not_scored)}"
     told = few if gate.not_scored else ""
     if gate.n_scored < gate.n_images:
-        told += f"; on {gate.n_scored:,} of {gate.n_images:,} images, whole patients drawn by lot"
+        told += f"; on {gate.n_scored:,} of {gate.n_images:,} images, a random sample of patients"
     return told
 
 
@@ -258,9 +258,9 @@ def gather_evidence(
     train = np.array([i for i, row in enumerate(seen.table.rows) if row.split == "train"], np.int64)
     paths = [_whole(tested.root, path) for path in predictions.paths]
     if not len(train):
-        return f"the run's training images are not in {trained.root} any more, so that no probe can be fitted"
+        return f"the run's training images are no longer in {trained.root}, so no probe can be fitted"
     if not all(path in place for path in paths):
-        return "files have gone or changed since the prediction"
+        return "files were removed or changed since the prediction"
     scored = np.array([place[path] for path in paths], np.int64)
     truth = np.array([predictions.labels.index(seen.table.rows[int(i)].label) for i in train], np.int64)
     return Evidence(predictions, probes(seen)[0], train, scored, truth)

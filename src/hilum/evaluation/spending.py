@@ -188,17 +188,17 @@ def _percent(share: float) -> str:
 
 def _other_plan(member: Attempt, attempts: int | None) -> str:
     return (
-        f"--attempts {attempts}: the plan for these patients has {member.planned}; their scores were seen since, so it "
-        "cannot be changed. Leave out --attempts, or give other patients."
+        f"--attempts {attempts}: the plan for these patients has {member.planned}; their scores are known since, so "
+        "the plan is fixed. Omit --attempts, or give other patients."
     )
 
 
 def _seen(others: int, planned: int) -> str:
     models = f"{others} other model{'s were' if others > 1 else ' was'}"
     return (
-        f"{models} evaluated on these patients before, so that this one may have been chosen by them; {planned} "
+        f"{models} evaluated on these patients before, so this one may have been selected on them; {planned} "
         f"attempt{'s are' if planned > 1 else ' is'} planned. Plan for all of these models: --attempts {others + 1} or "
-        "more, each then certified at a higher confidence. Or give patients on whom no model was evaluated."
+        "more, each then certified at a higher confidence. Or give patients without any evaluated model."
     )
 
 
@@ -209,13 +209,15 @@ def _spent(made: Sequence[Attempt], here: Sequence[Attempt], reserved: float, se
     free = sorted(
         {a.confidence for a in here if _taken(made, a.plan) + seen < a.planned} - {asked.confidence}, reverse=True
     )
-    place = f" Or take a place that is left in the plan at --confidence {free[0]:.4g}." if free else ""
+    place = f" Or use an attempt left in the plan at --confidence {free[0]:.4g}." if free else ""
     lower = 1 - reserved - (1 - asked.confidence)
-    also = f" Or state less: --confidence {lower:.4g} or below, for all certificates on these patients together."
+    also = (
+        f" Or lower the confidence: --confidence {lower:.4g} or below, for all certificates on these patients together."
+    )
     return (
         f"the error probability of these patients is spent: {_percent(reserved)} by {attempts} on {shared:,} of "
         f"the {len(asked.images):,} images, and a confidence of {_percent(asked.confidence)} allows "
-        f"{_percent(1 - asked.confidence)}. A further certificate, kept for being the best, would be wrong more often "
-        f"than it says. Certify on other patients.{place}{also if lower > CLOSE else ''} Next time, plan before the "
-        "first certificate: --attempts M gives each of M attempts its share."
+        f"{_percent(1 - asked.confidence)}. A further certificate, selected as the best, would fail more often than "
+        f"stated. Certify on other patients.{place}{also if lower > CLOSE else ''} Next time, plan before the first "
+        "certificate: --attempts M divides the error probability among M attempts."
     )

@@ -35,7 +35,7 @@ from hilum.stats.verdicts import (
     scaled_to_decide,
     weakest,
 )
-from hilum.text import interval_text, p_equals
+from hilum.text import interval_text, p_equals, percent
 
 AGE = ("age", "age_years", "patient_age", "patientage", "age_at_study")
 AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
@@ -177,6 +177,32 @@ def subgroup_verdict(found: Subgroups) -> Verdict:
         found: As `measure_subgroups` gives it.
     """
     return weakest([entry.verdict for _, _, entry in _compared(found)])
+
+
+def subgroup_lines(found: Subgroups, positive_label: str | None) -> list[str]:
+    """One line a column: each subgroup with its images and its recall (without a positive label, accuracy); the worst.
+
+    Args:
+        found: As `measure_subgroups` gives it.
+        positive_label: The label whose recall is compared.
+    """
+    lines = []
+    for column, parts in found.items():
+        measured = {
+            value: (f"n = {part.n_images:,}", part.recall if positive_label else part.accuracy)
+            for value, part in parts.items()
+        }
+        shown = ", ".join(
+            f"{value} {percent(entry.value if entry else None)} ({size})" for value, (size, entry) in measured.items()
+        )
+        known = {value: entry for value, (_, entry) in measured.items() if entry and entry.value is not None}
+        what = f"recall of {positive_label}" if positive_label else "accuracy"
+        line = f"subgroups by {column}, {what}: {shown}"
+        if len(known) > 1:
+            worst = min(known, key=lambda value: known[value].value or 0.0)
+            line += f"; worst: {worst} {interval_text(known[worst])}"
+        lines.append(line)
+    return lines
 
 
 def subgroup_sentences(found: Subgroups) -> list[str]:

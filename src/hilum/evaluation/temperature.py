@@ -40,7 +40,7 @@ Ints = NDArray[np.int64]
 FILE = "calibration.json"
 CERTIFIED = 1  # the scheme before, which applied every temperature; a certificate may have been made with it
 SCHEME = 2  # raise it when the same images would give other temperatures
-AS_IS = "Probabilities are as the network gives them"
+AS_IS = "Probabilities are not calibrated"
 NO_HELP = "no temperature lowers the log-loss of held-out calibration patients by more than its standard error"
 RELIED_ON = "the temperature is that of an earlier version of hilum: the run's certificate was made with it"
 
@@ -139,9 +139,10 @@ def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress)
     if images is None:
         return Calibration(relied_on, RELIED_ON) if relied_on else Calibration(None, f"{AS_IS}: {why}")
     images = images.select([i for i, row in enumerate(images.table.rows) if row.split == "calibration"])
+    n_calibration = len(images.table)
     images = images.select(np.flatnonzero(for_temperature(images.table.patients())).tolist())
     if not len(images.table):
-        return Calibration(None, f"{AS_IS}: no calibration image is left to fit to")
+        return Calibration(None, f"{AS_IS}: no calibration image is left for the temperature")
     if run.findings:
         return _kept_in(run, _fit_findings(run, images, progress), progress)
     labels, hierarchy = run.labels, run.recipe.hierarchy
@@ -155,7 +156,10 @@ def _fit(run: Run, root: Path | None, images: Images | None, progress: Progress)
     if relied_on:
         note = RELIED_ON if relied_on != helpful(fitted, losses) else ""
     elif not fitted:
-        note = f"{AS_IS}: {len(truth)} calibration images, too few or too few of them misjudged to fit a temperature to"
+        note = (
+            f"{AS_IS}: {len(truth)} of {n_calibration} calibration images are for the temperature (half of the "
+            "patients; the others are for certificates), too few or with too few errors to fit it"
+        )
     elif not applied(helped):
         note = f"{AS_IS}: {NO_HELP}"
     scaled = scale(plain, helped, labels, hierarchy) if helped else plain

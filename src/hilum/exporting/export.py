@@ -47,7 +47,7 @@ from hilum.training.prepare import known_of
 from hilum.training.run import Run, read_json
 
 POINT = ("group", "members", "threshold", "upper_threshold", "image_threshold")  # what is needed to decide
-UNSTATED = "Unstated. What may be done with the weights follows from the licence of the images they were trained on."
+UNSTATED = "Unstated. The licence of the training images determines the permitted use of the weights."
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,18 @@ def export(
     """
     words, progress = words or Words(), progress or Progress()
     if not run.finished:
-        msg = f"{run.path}: the training is not finished. Go on with hilum train DATA --out {run.path} --resume"
+        msg = f"{run.path}: the training is not finished. Continue with hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
     _check_place(out)
     check_target(out, MODEL, inputs=[run.best, run.last, run.path / "split.csv"])
     labels, recipe = run.labels, run.recipe
     for text in (words.name, words.licence, words.card_intro, *words.label_name.values()):
         if not is_text(text):
-            msg = f"'{text}' is not UTF-8, which a model file is written in. Write it so."
+            msg = f"'{text}' is not UTF-8. Write it in UTF-8."
             raise UsageError(msg)
     for text in (words.name, *words.label_name.values()):
         if len(text) > LONGEST:
-            msg = f"'{text[:40]}...' has {len(text):,} letters; a name has at most {LONGEST:,}. Shorten it."
+            msg = f"'{text[:40]}...' has {len(text):,} characters; a name has at most {LONGEST:,}. Shorten it."
             raise UsageError(msg)
     if int8 and run.findings:
         msg = (
@@ -114,7 +114,7 @@ def export(
         )
         raise UsageError(msg, code="int8-of-findings")
     if unknown := sorted(words.label_name.keys() - set(labels)):
-        msg = f"'{unknown[0]}' is no label of {run.path} ({', '.join(labels)})."
+        msg = f"'{unknown[0]}' is not a label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg, code="no-such-label")
     images = _images(run, data, progress) if int8 else None
     calibration = calibrate(run, data, images=images, progress=progress)
@@ -126,7 +126,7 @@ def export(
     network = build_for(recipe, labels, findings=bool(run.findings))
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment.weights_sha256:
-        msg = f"{run.best}: not the weights with which the training ended. Take another copy of the run."
+        msg = f"{run.best}: not the weights of the finished training. Use another copy of the run."
         raise CheckpointError(msg, code="other-weights", path=run.best)
     size = recipe.preprocessing.size
     graph = ServedGraph(network, labels, run.structure, calibration.temperatures, recipe.preprocessing).eval()
@@ -215,7 +215,7 @@ def _without_place(certificate: Certificate) -> Certificate:
 def _images(run: Run, data: Path | None, progress: Progress) -> Images:
     images, why = run_images(run, progress, root=data)
     if images is None:
-        msg = f"{run.path}: 8 bits take the images of the training, and {why}. Say where they lie with --data."
+        msg = f"{run.path}: quantisation needs the training images, and {why}. Give their folder with --data."
         raise RunError(msg, code="no-images", path=run.path)
     return images
 
@@ -268,7 +268,7 @@ def _provenance(run: Run) -> Provenance:
 
 def _check_place(out: Path) -> None:
     if out.is_dir() or not out.absolute().parent.is_dir():
-        what = "is a folder" if out.is_dir() else "lies in a folder that does not exist"
+        what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         msg = f"{out}: {what}. Name a file, such as model.onnx."
         raise RunError(msg, code="unusable", path=out)
 
@@ -277,7 +277,7 @@ def _write(out: Path, content: bytes) -> None:
     try:
         save_bytes(out, content)
     except OSError as error:
-        msg = f"{out}: cannot be written ({error.strerror}). Choose another place."
+        msg = f"{out}: cannot be written ({error.strerror}). Choose another path."
         raise RunError(msg) from error
 
 
@@ -295,8 +295,8 @@ def check_hub_folder(folder: Path) -> None:
     others = [name for name in names if name not in FILES and not name.startswith((".", "LICENSE"))]
     if others:
         msg = (
-            f"--hub-folder {folder}: holds {others[0]} and would be published as a whole. "
-            "Choose a folder for the model alone."
+            f"--hub-folder {folder}: holds {others[0]} and would be published with it. Choose a folder for the model "
+            "alone."
         )
         raise UsageError(msg)
 

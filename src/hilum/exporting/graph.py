@@ -59,7 +59,7 @@ def watch(network: nn.Module, sample: Tensor) -> Activations:
     try:
         found = Activations(network)
     except ValueError as error:
-        msg = f"{type(network).__name__}: has no linear layer, and so no features. Such networks cannot be exported."
+        msg = f"{type(network).__name__}: has no linear layer, and therefore no features. It cannot be exported."
         raise RunError(msg) from error
 
     def keep_stages(module: nn.Module, inputs: Any, output: Tensor) -> None:

@@ -35,11 +35,11 @@ WORDS = Words(
         "infected/non-covid": "bacterial pneumonia (labelled non-covid)",
     },
     card_intro=(
-        "It tells normal chests from viral and bacterial pneumonia, as one hospital labelled them: children of one "
+        "It classifies normal chests, viral and bacterial pneumonia, as labelled by one hospital: children of one "
         "to five years, Guangzhou Women and Children's Medical Center, published in 2018.\n\n"
         "**It cannot recognise COVID-19.** The training set calls its viral pneumonias `covid`; they were published in "
-        "2018, when there was none. It was not made for adults, other hospitals or other diseases; nothing that is "
-        "measured below holds for them."
+        "2018, before COVID-19. It is not intended for adults, other hospitals or other diseases; the results below do "
+        "not hold for them."
     ),
 )
 

@@ -229,5 +229,5 @@ def _held_back(run: Run, images: Images) -> tuple[str, Images]:
             chosen = chosen.select(np.flatnonzero(for_temperature(chosen.table.patients())).tolist())
         if len(chosen.table):
             return split, chosen
-    msg = f"{run.path}: has no validation or calibration image to measure the loss of 8 bits on. Export without --int8."
+    msg = f"{run.path}: has no validation or calibration image to compare 8 bits with float. Export without --int8."
     raise RunError(msg)

@@ -64,8 +64,8 @@ class Compact(nn.Module):
         del size
         if width < 1 or not blocks or stem_stride < 1:
             msg = (
-                f"width = {width}, blocks = {blocks!r} and stem_stride = {stem_stride} make no network; "
-                "all have to be positive"
+                f"width = {width}, blocks = {blocks!r} and stem_stride = {stem_stride} are not a valid network; all "
+                "must be positive"
             )
             raise ValueError(msg)
         self.stem = nn.Sequential(

@@ -40,8 +40,8 @@ class Cascade(nn.Module):
             raise RecipeError(str(error)) from error
         if len(self.branches) < 2:
             msg = (
-                f"a cascade needs nested labels; {', '.join(labels)} are all on one level. Put what belongs together "
-                'into one folder, such as infected/covid and infected/non-covid, or use architecture = "flat".'
+                f"a cascade needs nested labels; {', '.join(labels)} are all on one level. Group related labels in "
+                'one folder, such as infected/covid and infected/non-covid, or use hierarchy = "flat".'
             )
             raise RecipeError(msg, code="flat-labels")
         self.n_labels = len(labels)
@@ -161,6 +161,6 @@ def final_layer(network: nn.Module) -> nn.Linear:
     """
     layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not layers:
-        msg = f"{type(network).__name__} has no linear layer, and so no last features"
+        msg = f"{type(network).__name__} has no linear layer, and therefore no last features"
         raise ValueError(msg)
     return layers[-1]

@@ -42,6 +42,9 @@ class Anatomy:
         lung_density: Density of the lungs relative to average.
         gas: Size of the gastric bubble, 0 for none.
         neck: Half-width of the neck.
+        age: From 0, adolescent, to 1, old.
+        heart_width: Width of the heart relative to its height; 1 is average.
+        displaced: How far heart and mediastinum are pushed to the patient's left, in cm.
     """
 
     apex: float
@@ -71,6 +74,9 @@ class Anatomy:
     lung_density: float
     gas: float
     neck: float
+    age: float
+    heart_width: float = 1.0
+    displaced: float = 0.0
 
 
 _RIBS = 12
@@ -117,6 +123,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         lung_density=rng.uniform(0.8, 1.3),
         gas=rng.uniform(0.5, 1.2) if rng.uniform() < 0.6 else 0.0,
         neck=rng.normal(6.3 + stout, 0.4),
+        age=age,
     )
     return replace(
         average,

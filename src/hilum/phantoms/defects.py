@@ -91,7 +91,8 @@ class Defect:
 
 
 _PLAN = 7
-_IMAGES_A_PATIENT = (0.6, 0.3, 0.1)
+IMAGES_A_PATIENT = (0.6, 0.3, 0.1)
+"""Share of the patients with one, two and three images."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def plan_dataset(
     rng = np.random.default_rng([seed, 0, _PLAN])
     labels = _deal(patients, shares)
     order = rng.permutation(patients)
-    images = rng.choice([1, 2, 3], patients, p=_IMAGES_A_PATIENT)
+    images = rng.choice([1, 2, 3], patients, p=IMAGES_A_PATIENT)
     planned = []
     for label in LABELS:
         mine = [int(order[i]) for i in range(patients) if labels[i] == label]

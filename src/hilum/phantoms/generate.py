@@ -2,14 +2,8 @@
 
 import csv
 import io
-import multiprocessing
-import os
-import secrets
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from hilum.data.readers.text_table import PHANTOMS, TRUTH, statement
-from hilum.errors import DataError
-from hilum.files import PREFIX, SUFFIX, save_bytes, save_json
+from hilum.files import save_bytes, save_json
 from hilum.phantoms.defects import Defect, InjectedDefect, PlannedImage, inject, plan_dataset
+from hilum.phantoms.filling import filling, in_processes
 from hilum.phantoms.image import ENLARGED, brighten, encode, encode_mask, frame, resize, stamp, vary
 from hilum.phantoms.radiograph import LABELS, make_phantom
 from hilum.progress import Progress
 
 _EDITS = 9
-_FEW = 48
-"""Images below which starting processes takes longer than drawing."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +73,6 @@ def _write(plan: PlannedImage, out: Path, masks: bool) -> None:
         (out / path).write_bytes(content)
 
 
-def _run(plan: Sequence[PlannedImage], out: Path, masks: bool, workers: int) -> Iterator[None]:
-    task = partial(_write, out=out, masks=masks)
-    if workers == 1 or len(plan) < _FEW:
-        yield from map(task, plan)
-        return
-    # a fresh interpreter a worker: forking a process that has threads (PyTorch's) can hang
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(task, plan, chunksize=8)
-
-
-def _is_others(file: Path) -> bool:
-    """Whether it is no folder that a killed process has left."""
-    return not (file.name.startswith(PREFIX) and file.name.endswith(SUFFIX))
-
-
 def _make_folders(out: Path, plan: Sequence[PlannedImage], masks: bool) -> None:
     folders = {p.path.rsplit("/", 1)[0] for p in plan}
     if masks:
@@ -114,31 +90,6 @@ def _write_tables(out: Path, plan: Sequence[PlannedImage], truth: Mapping[str, o
     table = file.getvalue().encode()
     save_json(out / TRUTH, {**truth, "table": statement(table, plan[-1].path, len(plan)).model_dump()}, indent=1)
     save_bytes(out / PHANTOMS, table)
-
-
-@contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A folder to fill beside `out`, or within where that is there already; it becomes `out` when all is in it."""
-    there = out.exists()
-    folder = out.absolute() if there else out.absolute().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    if there:
-        for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
-            shutil.rmtree(left, ignore_errors=True)
-    part = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
-    part.mkdir()
-    try:
-        yield part
-        if there:
-            table_first = sorted(part.iterdir(), key=lambda file: file.name != PHANTOMS)  # it says what is missing
-            for file in table_first:
-                file.replace(out / file.name)
-            part.rmdir()
-        else:
-            part.replace(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def write_phantoms(
@@ -201,18 +152,12 @@ def write_phantoms(
             for p in injected
         ],
     }
-    try:
-        if os.path.lexists(out) and (not out.is_dir() or any(map(_is_others, out.iterdir()))):
-            msg = f"{out} is not an empty folder; choose another one, or empty it first"
-            raise DataError(msg, code="not-empty", path=out)
-        with _whole(out) as part:
-            _make_folders(part, plan, masks)
-            with (progress or Progress()).task("Making phantoms", len(plan)) as advance:
-                for _ in _run(plan, part, masks, workers or os.cpu_count() or 1):
-                    advance(1)
-            _write_tables(part, plan, truth)
-    except OSError as error:
-        msg = f"{out} cannot be written to ({error.strerror or error}); free space or choose another folder"
-        raise DataError(msg) from error
+    with filling(out) as part:
+        _make_folders(part, plan, masks)
+        task = partial(_write, out=part, masks=masks)
+        with (progress or Progress()).task("Making phantoms", len(plan)) as advance:
+            for _ in in_processes(task, plan, workers):
+                advance(1)
+        _write_tables(part, plan, truth)
     counts = {split: dict(Counter(p.label for p in plan if p.split == split)) for split in ("train", "test")}
     return WrittenPhantoms(out, counts, len({p.patient_id for p in plan}), injected)

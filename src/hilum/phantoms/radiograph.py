@@ -9,7 +9,6 @@ lower zones, ground glass), and Franquet, *Imaging of community-acquired pneumon
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import scipy.fft
@@ -17,19 +16,11 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from hilum.errors import UsageError
-from hilum.phantoms.anatomy import LUNG_AXIS, Anatomy, Pose, Profiles, profiles_of, sample_anatomy, sample_pose
-from hilum.phantoms.image import ADIPOSE, AIRED_LUNG, SOFT_TISSUE, Array, Ellipsoid, Grid, expose, sample_exposure
-from hilum.phantoms.thorax import BONE_STEP, Thorax, build_thorax, draw_skeleton, right_dome
-from hilum.phantoms.tubes import (
-    Branches,
-    TubeCanvas,
-    breathe,
-    draw_airways,
-    draw_devices,
-    draw_vessels,
-    grow_vessels,
-    hilum_of,
-)
+from hilum.phantoms.anatomy import LUNG_AXIS, Anatomy, Pose, Profiles
+from hilum.phantoms.image import AIRED_LUNG, SOFT_TISSUE, Array, Ellipsoid, Grid
+from hilum.phantoms.scene import draw_scene
+from hilum.phantoms.thorax import Thorax, right_dome
+from hilum.phantoms.tubes import TubeCanvas, breathe, hilum_of
 
 _TILE, _CELL = 128, 0.3
 
@@ -72,9 +63,12 @@ def _texture(rng: np.random.Generator) -> Array:
     return scaled
 
 
-def sample_ground_glass(rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles) -> Disease:
-    """Several faint patches near the pleura of both lungs, more of them below."""
-    severity = rng.uniform(0.0, 1.0)
+def sample_ground_glass(
+    rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, severity: float | None = None
+) -> Disease:
+    """Several faint patches near the pleura of both lungs, more of them below; severity 0 to 1, drawn if None."""
+    drawn = rng.uniform(0.0, 1.0)
+    severity = drawn if severity is None else severity
     number = int(rng.integers(5, 8) + round(6 * severity))
     sides = np.concatenate([[-1, -1, 1, 1], rng.choice([-1, 1], number - 4, p=rng.permutation([0.35, 0.65]))])
     lesions = []
@@ -92,9 +86,12 @@ def sample_ground_glass(rng: np.random.Generator, anatomy: Anatomy, profiles: Pr
     return Disease(tuple(lesions), _texture(rng), np.zeros((0, 3)))
 
 
-def sample_consolidation(rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles) -> Disease:
-    """One densely filled segment or lobe on one side, sometimes with air-filled bronchi in it."""
-    severity = rng.uniform(0.0, 1.0)
+def sample_consolidation(
+    rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, severity: float | None = None
+) -> Disease:
+    """One densely filled segment or lobe on one side, often with air-filled bronchi; severity as for ground glass."""
+    drawn = rng.uniform(0.0, 1.0)
+    severity = drawn if severity is None else severity
     side = int(rng.choice([-1, 1]))
     lobe = str(rng.choice(["upper", "middle", "lower"], p=[0.33, 0.24, 0.43]))
     low, high = {"upper": (0.20, 0.46), "middle": (0.60, 0.82), "lower": (0.50, 0.84)}[lobe]
@@ -194,7 +191,7 @@ VISIBLE = 0.06
 LUNG = 0.5
 """Path through lung, in cm, from which on a ray counts as passing through it."""
 
-_ANATOMY, _VESSELS, _DISEASE, _VIEW = 1, 2, 3, 4
+_DISEASE = 3
 
 
 @dataclass(frozen=True)
@@ -219,14 +216,6 @@ class Phantom:
 def patient_name(patient: int) -> str:
     """The identifier of a patient's number."""
     return f"p{patient:05d}"
-
-
-@lru_cache(maxsize=4)
-def _patient(seed: int, patient: int) -> tuple[Anatomy, Profiles, Branches]:
-    anatomy = sample_anatomy(np.random.default_rng([seed, patient, _ANATOMY]))
-    profiles = profiles_of(anatomy)
-    vessels = grow_vessels(np.random.default_rng([seed, patient, _VESSELS]), anatomy, profiles)
-    return anatomy, profiles, vessels
 
 
 def _disease(label: str, seed: int, patient: int, anatomy: Anatomy, profiles: Profiles) -> Disease | None:
@@ -254,45 +243,16 @@ def make_phantom(label: str, *, seed: int = 0, patient: int = 0, image: int = 0,
     if label not in LABELS:
         msg = f"phantoms have no label {label!r}; choose one of: {', '.join(LABELS)}"
         raise UsageError(msg)
-    if size < 32:
-        msg = f"a phantom of {size}x{size} pixels shows no anatomy; ask for a size of 32 or more"
-        raise UsageError(msg)
-    anatomy, profiles, branches = _patient(seed, patient)
-    rng = np.random.default_rng([seed, patient, _VIEW, image])
-    pose = sample_pose(rng, anatomy)
-    exposure = sample_exposure(rng, pose.bedside)
-
-    margin = size // 16
-    spacing = pose.field / size
-    grid = Grid.of(size + 2 * margin, spacing, pose.tilt, (pose.shift[0], pose.shift[1]))
-    thorax = build_thorax(grid, anatomy, pose, profiles)
-    lung = thorax.lung()
-
-    bones = TubeCanvas(grid, pose.turn, anchor=anatomy.rib_radius, step=BONE_STEP)
-    spine = draw_skeleton(bones, grid, anatomy, pose, profiles, profiles("spine", grid.y))
-    draw_airways(bones, anatomy, pose)
-    draw_devices(bones, rng, anatomy, pose)
-    vessels = TubeCanvas(grid, pose.turn, anchor=0.3, step=1.7)
-    draw_vessels(vessels, branches, anatomy, pose)
-    in_lung = vessels.render() * np.clip((lung - 2) * np.float32(0.15), 0, 1)
-
-    soft, air = np.float32(SOFT_TISSUE), np.float32(AIRED_LUNG * anatomy.lung_density)
-    integral = soft * (thorax.body - lung - np.minimum(thorax.gas, 0.6 * thorax.body)) + air * lung
-    integral += np.float32(ADIPOSE) * thorax.breast + in_lung
-    integral += (bones.render() + spine) * (thorax.body > 0.5)
-    np.maximum(integral, 0, out=integral)
-
-    disease = _disease(label, seed, patient, anatomy, profiles)
-    added: Array = np.zeros_like(integral)
+    scene = draw_scene(seed, patient, image, size)
+    disease = _disease(label, seed, patient, scene.anatomy, scene.profiles)
+    added: Array = np.zeros_like(scene.vessels)
     if disease is not None:
-        added, share = lesion_integral(grid, thorax, disease, anatomy, pose)
+        added, share = lesion_integral(scene.grid, scene.thorax, disease, scene.anatomy, scene.pose)
         # vessels vanish in lung as dense as they are
-        added = np.maximum(added - 0.8 * share * in_lung, 0)
-    noise = rng.standard_normal((size, size), dtype=np.float32)
-    shown = expose(integral, added, spacing, margin, exposure, noise)
-    mask: NDArray[np.bool_] = added[margin : margin + size, margin : margin + size] > VISIBLE
-    area = shown_area(exposure.shutter, size)
-    lungs: NDArray[np.bool_] = lung[margin : margin + size, margin : margin + size] > LUNG
+        added = np.maximum(added - 0.8 * share * scene.vessels_in(scene.thorax), 0)
+    shown = scene.expose(added)
+    area = shown_area(scene.exposure.shutter, size)
+    mask, lungs = scene.crop(added > VISIBLE), scene.crop(scene.thorax.lung() > LUNG)
     return Phantom(shown, mask & area, lungs & area, label, patient_name(patient))
 
 

@@ -1,6 +1,6 @@
 """The thorax: soft tissue, lungs and heart, and the skeleton around them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,19 +62,60 @@ def _domes(anatomy: Anatomy, pose: Pose) -> list[Ellipsoid]:
 def _middle(anatomy: Anatomy, pose: Pose) -> list[Ellipsoid]:
     """Heart and great vessels, each moved sideways by its depth when the patient is turned."""
     y, s = heart_centre(anatomy, pose)
+    w = s * anatomy.heart_width
     arch = anatomy.apex + 0.24 * anatomy.height
     k = anatomy.aorta
     turn = np.sin(pose.rotation)
     parts = [
-        ((2.9 * s, y + 0.4, 1.0), (6.0 * s, 4.2 * s, 7.0 * s), anatomy.heart_axis),  # ventricles
-        ((-0.9 * s, y - 0.5, 0.8), (3.4 * s, 4.4 * s, 6.2 * s), 0.12),  # right atrium
-        ((1.0 * s, y - 3.8 * s, 0.8), (3.2 * s, 4.2 * s, 6.0 * s), -0.35),  # outflow and left auricle
+        ((2.9 * w, y + 0.4, 1.0), (6.0 * w, 4.2 * s, 7.0 * s), anatomy.heart_axis),  # ventricles
+        ((-0.9 * w, y - 0.5, 0.8), (3.4 * w, 4.4 * s, 6.2 * s), 0.12),  # right atrium
+        ((1.0 * w, y - 3.8 * s, 0.8), (3.2 * w, 4.2 * s, 6.0 * s), -0.35),  # outflow and left auricle
         ((1.9, arch + 3.9, 0.6), (2.2, 3.3, 3.0), 0.1),  # pulmonary trunk
         ((1.6, arch, -1.2), (1.15 + 0.95 * k, 1.55 * k, 3.4), 0.0),  # aortic arch
         ((-1.3, arch + 1.5, 2.0), (1.9 + 0.2 * k, 5.5, 1.8), 0.05),  # superior caval vein, ascending aorta
         ((1.5, arch + 6.5, -4.6), (1.25 * k, 11.0, 1.25 * k), -0.02),  # descending aorta
     ]
-    return [Ellipsoid((c[0] + c[2] * turn, c[1], c[2]), r, angle) for c, r, angle in parts]
+    return [Ellipsoid((c[0] + c[2] * turn + anatomy.displaced, c[1], c[2]), r, angle) for c, r, angle in parts]
+
+
+_CHAMBERS = 3
+"""How many of the parts of the middle are the heart."""
+
+
+def heart_shadow(grid: Grid, anatomy: Anatomy, pose: Pose) -> NDArray[np.bool_]:
+    """Rays through the heart above the diaphragm, (side, side)."""
+    shadow = np.zeros((grid.side, grid.side), np.bool_)
+    for part in _middle(anatomy, pose)[:_CHAMBERS]:
+        window = part.window(grid)
+        shadow[window] |= part.half_chord(grid, window) > 0
+    for dome in _domes(anatomy, pose):
+        window = dome.window(grid)
+        shadow[window] &= dome.half_chord(grid, window) <= 0
+    return shadow
+
+
+def cardiothoracic_ratio(anatomy: Anatomy, profiles: Profiles) -> float:
+    """Widest heart over widest inner rib cage of the patient standing, breathed in, seen from behind.
+
+    The measure of Danzer, *The cardiothoracic ratio: an index of cardiac enlargement*, Am J Med Sci 157 (1919) 513.
+    """
+    standing = Pose(rotation=0.0, tilt=0.0, shift=(0.0, 0.0), field=1.0, breath=0.0, bedside=False)
+    edges = []
+    for part in _middle(anatomy, standing)[:_CHAMBERS]:
+        reach = np.hypot(part.radii[0] * np.cos(part.angle), part.radii[1] * np.sin(part.angle))
+        edges += [part.centre[0] - reach, part.centre[0] + reach]
+    down = np.linspace(anatomy.apex, right_dome(anatomy, standing) + 2, 200)
+    inner = 2 * (LUNG_AXIS + profiles("lateral", down).max())
+    return float((max(edges) - min(edges)) / inner)
+
+
+def with_ratio(anatomy: Anatomy, profiles: Profiles, ratio: float) -> Anatomy:
+    """The patient with a heart widened or narrowed to a cardiothoracic ratio."""
+    for _ in range(6):  # nearly proportional, so that a few steps suffice
+        change = ratio / cardiothoracic_ratio(anatomy, profiles)
+        heart, width = anatomy.heart * change**0.4, anatomy.heart_width * change**0.6
+        anatomy = replace(anatomy, heart=heart, heart_width=width)
+    return anatomy
 
 
 def _body(grid: Grid, pose: Pose, anatomy: Anatomy, across: Array, rows: dict[str, Array]) -> Array:
@@ -139,7 +180,7 @@ def build_thorax(grid: Grid, anatomy: Anatomy, pose: Pose, profiles: Profiles) -
     across = np.abs(grid.x)
     cage = _cage(across, rows)
     core = Solid.empty(grid)
-    lean = np.float32(np.sin(pose.rotation) * 2.0)
+    lean = np.float32(np.sin(pose.rotation) * 2.0 + anatomy.displaced)
     x = grid.x - lean
     edge = x / np.where(x > 0, rows["left"], rows["right"])
     inside = np.abs(edge) < 1

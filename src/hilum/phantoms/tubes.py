@@ -261,7 +261,7 @@ def draw_vessels(canvas: TubeCanvas, tree: Branches, anatomy: Anatomy, pose: Pos
 def draw_airways(canvas: TubeCanvas, anatomy: Anatomy, pose: Pose) -> None:
     """Add trachea and main bronchi as air instead of soft tissue."""
     t = np.linspace(0, 1, 120)[:, None]
-    carina = np.array([-0.2, anatomy.apex + 0.33 * anatomy.height, -1.5])
+    carina = np.array([-0.2 + anatomy.displaced, anatomy.apex + 0.33 * anatomy.height, -1.5])
     top = np.array([0.1, anatomy.apex - 9.0, -0.5])
     missing = AIR - SOFT_TISSUE
     canvas.add(top + t * (carina - top), anatomy.rib_radius * 1.3, 1.3 * missing)

@@ -35,7 +35,8 @@ def audit_lines(report: AuditReport) -> RenderableType:
         if first.severity != "info" or not said_info:
             parts.append("")
         said_info = first.severity == "info"
-        parts += [f"{_head(first)} {_shown(line)}" for line in lines_of(together)]
+        lines = lines_of(together)
+        parts += [f"{_head(first, len(together) - len(lines) + 1)} {_shown(line)}" for line in lines]
         what_follows = [first.meaning, first.remedy] if first.severity != "info" else []
         if any(what_follows):
             parts.append(Padding(f"[dim]{_shown(' '.join(filter(None, what_follows)))}[/]", (0, 0, 0, 2)))
@@ -58,7 +59,7 @@ def of_patients(report: AuditReport) -> str:
 
 
 def lines_of(together: Sequence[Finding]) -> list[str]:
-    """The messages of findings of a kind; one sentence for several probes that tell the same label best.
+    """The messages of findings of a kind; one sentence for several probes that predict the same label best.
 
     Args:
         together: Findings as `grouped` gives them.
@@ -71,8 +72,8 @@ def lines_of(together: Sequence[Finding]) -> list[str]:
     for evidence, entry in zip(probed, worst, strict=True):
         what = evidence.what.removeprefix("The ").removeprefix("A ")
         told.append(f"{what[:1].lower()}{what[1:]} {entry.auroc:.2f}")
-    subject = "of the pixels" if worst[0].kind == "pixels" else "of the files"
-    return [f"{len(told)} properties {subject} each tell '{worst[0].label}' from the rest (AUROC): {', '.join(told)}."]
+    subject = "pixel properties" if worst[0].kind == "pixels" else "file properties"
+    return [f"Each of these {subject} predicts '{worst[0].label}' (AUROC): {', '.join(told)}."]
 
 
 def demo_lines(report: AuditReport, injected: Finding | None, defect: str) -> RenderableType:
@@ -87,7 +88,7 @@ def demo_lines(report: AuditReport, injected: Finding | None, defect: str) -> Re
     parts: list[RenderableType] = ["", f"[bold]Audit[/] of {report.n_images:,} images: {summary(report.findings)}"]
     parts += [f"{_head(finding)} {_shown(finding.message)}" for finding in worse]
     if injected:
-        parts.append(f"[bold]Planted[/] in other phantoms: {escape(defect)}. The audit says:")
+        parts.append(f"[bold]Injected[/] into other phantoms: {escape(defect)}. The audit reports:")
         parts.append(Padding(f"{_head(injected)} {_shown(injected.message + ' ' + injected.meaning)}", (0, 0, 0, 2)))
     return Group(*parts, "")
 
@@ -96,8 +97,10 @@ def _shown(text: str) -> str:
     return escape(printable(text))
 
 
-def _head(finding: Finding) -> str:
-    return f"[{COLOURS[finding.severity]}]{finding.severity.upper()}[/]"
+def _head(finding: Finding, number: int = 1) -> str:
+    """The severity, before a line that stands for a number of findings: ``5 WARNINGS``."""
+    word = finding.severity.upper() if number == 1 else f"{number} {WORDS[finding.severity][1].upper()}"
+    return f"[{COLOURS[finding.severity]}]{word}[/]"
 
 
 def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:

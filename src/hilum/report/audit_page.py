@@ -71,7 +71,7 @@ def shortcut_dots(shortcuts: Sequence[ShortcutProbe], colours: Mapping[str, str]
             panels[0].plot([], [], "o", color=colours[label], markersize=6.5, label=shown(label))
         handles, texts = panels[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside upper left", ncols=min(6, len(labels)), handletextpad=0.3)
-        panels[-1].set_xlabel("AUROC of telling the label from the rest: 0.5 is chance, 1 is perfect")
+        panels[-1].set_xlabel("AUROC of the label against the rest: 0.5 is chance, 1 is perfect")
         return svg(figure, name, "AUROC of each shortcut probe for each label, with intervals; numbers in the table.")
 
 
@@ -161,7 +161,7 @@ def _suspects(audit: Audit) -> tuple[Picture, ...]:
     made = []
     for suspect in audit.labels.label_issues[: 4 * MOST] if audit.labels else ():
         row = table.rows[suspect.position]
-        told = f"filed as {suspect.label} ({suspect.own:.0%}), looks like {suspect.likely} ({suspect.other:.0%})"
+        told = f"labelled {suspect.label} ({suspect.own:.0%}), looks like {suspect.likely} ({suspect.other:.0%})"
         made.append(Picture(picture_uri(table.file(row)), f"{row.path}: {told}"))
     return tuple(made)
 

@@ -40,7 +40,7 @@ def certificate_lines(facts: Certificate) -> RenderableType:
 
 def _costs(facts: Certificate) -> Table:
     """Who is flagged, and where there are two thresholds who is to be read, by label."""
-    table = Table(box=box.SIMPLE_HEAD, title="what it costs the others", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="false positives among the others", title_justify="left")
     two = facts.upper_threshold is not None
     for name in ("", "patients", "flagged", "% (95 % CI)", *(["to be read", "% (95 % CI) "] if two else [])):
         table.add_column(name, justify="right" if name else "left", overflow="fold")
@@ -77,7 +77,7 @@ def _upper_words(upper: Upper) -> str:
     else:
         what = f"at most {100 - 100 * upper.bound:g} % of healthy patients ({', '.join(upper.labels)}) are flagged"
     if upper.threshold > 1:
-        return f"{what}: so nobody is flagged, since some of them have the highest score there is"
+        return f"{what}: so nobody is flagged: some of them have the highest score"
     return f"{what}; a probability of at least {upper.threshold:.4g} flags"
 
 
@@ -86,14 +86,14 @@ def counted_sentence(facts: Certificate) -> str:
     unit, missed = facts.resampling_unit, facts.false_negatives
     source = facts.data.name if facts.data.own else f"the other data {facts.data.name}"
     told = (
-        f"counted on {facts.n_patients} {unit} with it ({source}), none of whom the run has seen; "
+        f"counted on {facts.n_patients} {unit} with it ({source}), all unseen by the run; "
         f"{missed} of them {'is' if missed == 1 else 'are'} cleared"
     )
     if upper := facts.upper:
-        told += f"; and on {upper.n_patients} {unit} without it. Each side holds with {100 * upper.confidence:g} %"
+        told += f"; and on {upper.n_patients} {unit} without it. Each guarantee holds with {100 * upper.confidence:g} %"
         told += " confidence, both together with the stated one"
         if upper.raised and upper.kind == "specificity":
-            told += ". The upper threshold was raised to the lower one: nobody is left to be read"
+            told += ". The upper threshold was raised to the lower one: no score lies between the thresholds"
     return told
 
 
@@ -103,15 +103,15 @@ def unit_sentences(facts: Certificate) -> list[str]:
     if not images or facts.resampling_unit != "patients":
         return []
     if images.max <= 1:
-        return ["unit: the patient, who has one image; a study of several has its largest score"]
+        return ["unit: the patient, with one image; for a study of several the largest score counts"]
     shown = ", ".join(f"{size}: {count}" for size, count in list(images.distribution.items())[:8])
     more = ", ..." if len(images.distribution) > 8 else ""
     return [
         f"unit: the patient, by the largest score of all images ({images.mean:.1f} on average, {images.max} at "
-        f"most; patients by number of images {shown}{more}): hilum predict --study decides so",
-        f"an image that is decided about by itself has a threshold of its own, {facts.image_threshold:.4g}, by the "
-        f"same rule on one image of each patient: of these {facts.one_image_below} of {facts.n_patients} lie "
-        "below the patients' threshold. Each of the two holds by itself with the stated confidence",
+        f"most; patients by number of images {shown}{more}): as hilum predict --study",
+        f"a single image has a separate threshold, {facts.image_threshold:.4g}, by the same rule on one image per "
+        f"patient: of these {facts.one_image_below} of {facts.n_patients} lie "
+        "below the patients' threshold. Each of the two holds separately with the stated confidence",
     ]
 
 
@@ -122,7 +122,7 @@ def ledger_sentence(facts: Certificate) -> str:
         return ""
     told = f"attempt {found.number} of {found.planned} planned on these patients"
     if found.planned > 1 or found.spent_before:
-        told += f", certified by itself at {100 - 100 * found.delta:.4g} %"
+        told += f", certified separately at {100 - 100 * found.delta:.4g} %"
     if found.spent_before:
         told += (
             f"; {100 * facts.confidence:.4g} % is the confidence of it and of the certificates made on them before, "
@@ -144,7 +144,7 @@ def cost_sentence(
     flagged = facts.flagged.items()
     healthy = {label: cost for label, cost in flagged if (is_healthy(label) if known is None else label in known)}
     if not healthy:
-        return "no healthy patient was there to say what it costs" if not facts.flagged else ""
+        return "no healthy patient: false positives are unknown" if not facts.flagged else ""
     label, cost = next(iter(healthy.items()))
     if counts := facts.others.get(label):  # patients who are abstained on are not flagged
         total = sum(counts.values())
@@ -167,12 +167,12 @@ def exchangeability_sentence(found: Exchangeability) -> str:
 def holding_sentence(held: CertificateCheck) -> str:
     """How a certificate holds on patients that were evaluated."""
     if not held.patients:
-        return "not shown: no patient with it is here"
+        return "not shown: no patient with it"
     bound = f"at most {100 * held.bound:g} %"
     told = f"{held.cleared} of {held.patients} {held.resampling_unit} with {held.group} cleared, {interval_text(held)}"
     told += f": {at_most(held.low, held.high, held.bound).upper()} to be {bound}"
     if needed := held.patients_to_decide:
-        told += f" (if that share stays, {needed:,} {held.resampling_unit} would decide it)"
+        told += f" (at this share, {needed:,} {held.resampling_unit} would decide)"
     if referred := held.outcomes["abstain"] + held.outcomes["read"]:
         told += f"; {referred} referred to a person, {held.outcomes['flag']} flagged"
         if held.below.count > held.cleared:
@@ -198,8 +198,8 @@ def sensitivity_sentence(held: CertificateCheck) -> str:
         return ""
     counted = found.recall_abstentions_positive, found.recall_abstentions_negative, found.selective_recall
     positive, negative, excluded = map(interval_text, counted)
-    said = f"counted as found {positive}, counted as missed {negative}, excluded {excluded}"
-    return f"sensitivity by patient, referrals {said}"
+    said = f"as positive {positive}, as negative {negative}, excluded {excluded}"
+    return f"sensitivity by patient, counting referrals {said}"
 
 
 def ledger_lines(ledger: Ledger, images: ImageSet | None = None) -> RenderableType:
@@ -212,7 +212,7 @@ def ledger_lines(ledger: Ledger, images: ImageSet | None = None) -> RenderableTy
     shown = [e for e in ledger.of(OnImages) if images is None or ledger.images(e.images) & images]
     where = f"ledger {escape(place_of(ledger.file))}: {len(ledger.entries)} entries"
     if not shown:
-        return Group("", where, "no attempt to certify and no access is recorded here", "")
+        return Group("", where, "no certification attempt and no access is recorded here", "")
     results = {entry.attempt: entry for entry in ledger.of(Result)}
     void = {entry.entry for entry in ledger.of(Void)}
     table = Table(box=box.SIMPLE_HEAD)
@@ -254,6 +254,6 @@ def _left(ledger: Ledger, shown: Sequence[OnImages]) -> list[str]:
             stated, planned = 100 * of_plan[0].confidence, of_plan[0].planned
             told += f"; plan at {stated:.4g} %: {len(of_plan)} of {planned} attempts made"
         if here:
-            told += f"; all certificates together hold with {100 * joint_confidence(made, images):.4g} %"
+            told += f"; all certificates hold jointly with {100 * joint_confidence(made, images):.4g} %"
         lines.append(told)
     return lines

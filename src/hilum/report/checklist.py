@@ -37,10 +37,10 @@ from hilum.text import fraction, fraction_range, percent, percent_range
 
 DROP = 0.05  # by which balanced accuracy may be lower on other data
 STATES: dict[Verdict, State] = {"shown": "PASS", "not shown": "UNKNOWN", "refuted": "FAIL"}
-INTENDED = "For teaching, and research on the data it was made from."
+INTENDED = "For teaching, and for research on its own data."
 NOT_INTENDED = (
-    "It must not be used for decisions about patients, on other hospitals' images without certifying it there, or on "
-    "anything but frontal chest radiographs."
+    "It must not be used for decisions about patients, on images of other hospitals without certification there, or on "
+    "images other than frontal chest radiographs."
 )
 
 
@@ -80,10 +80,10 @@ def tally(items: Sequence[Item]) -> str:
 
 
 def _use(facts: Facts) -> Outcome:
-    told = f"tells {', '.join(facts.run.labels)} apart. {INTENDED} {NOT_INTENDED}"
+    told = f"distinguishes {', '.join(facts.run.labels)}. {INTENDED} {NOT_INTENDED}"
     if facts.run.positive_label:
         return "PASS", f"{told} {facts.run.positive_label} must not be missed"
-    return "UNKNOWN", f"{told} What must not be missed, the recipe does not say (positive)"
+    return "UNKNOWN", f"{told} The recipe names no positive label (positive)"
 
 
 def _shortcuts(facts: Facts) -> Outcome:
@@ -155,7 +155,7 @@ def _by_label(facts: Facts, names: Sequence[str], show: Callable[..., str], show
     )
     if facts.metrics.resampling_unit == "images":
         who = in_words(facts.metrics.with_patient, facts.metrics.n_images)
-        return "UNKNOWN", f"{who}, so that the intervals are optimistic: {told}"
+        return "UNKNOWN", f"{who}, so the intervals are optimistic: {told}"
     return "REPORTED", told
 
 
@@ -164,7 +164,7 @@ def _predictive(facts: Facts) -> Outcome:
         return NOT_EVALUATED
     found = facts.metrics.predictive_values
     if not found:
-        return "UNKNOWN", "no positive label, or only one side of it"
+        return "UNKNOWN", "no positive label, or no patients on one side"
     told = [f"at {percent(at.prevalence)}: PPV {percent(at.ppv.value)}, NPV {percent(at.npv.value)}"
             for at in found.at]  # fmt: skip
     if any(row.verdict == REFUTED for row in worse_than_nothing(facts.metrics.decision_curve)):
@@ -199,7 +199,7 @@ def _operating_point(facts: Facts) -> Outcome:
     if certificate and not held:
         return (
             "FAIL",
-            f"{certified_sentence(certificate)}; but that was chosen on the test patients themselves",
+            f"{certified_sentence(certificate)}; but it was selected on the test patients",
         )
     if not held or not certificate:
         return "UNKNOWN", "no certificate in force: hilum certify RUN --sensitivity 0.95, then hilum evaluate RUN"
@@ -256,7 +256,7 @@ def _abstention(facts: Facts) -> Outcome:
 def _gallery(facts: Facts) -> Outcome:
     if facts.errors_shown is None:
         return NOT_EVALUATED
-    return "REPORTED", f"{facts.errors_shown} wrongly answered images are shown"
+    return "REPORTED", f"{facts.errors_shown} misclassified images are shown"
 
 
 def _hashes(facts: Facts) -> Outcome:

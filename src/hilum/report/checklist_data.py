@@ -66,7 +66,7 @@ class Facts:
 
 Outcome = tuple[State, str]
 OLDER: Outcome = ("UNKNOWN", "the evaluation is of an older version: hilum evaluate RUN again")
-NOT_EVALUATED: Outcome = ("UNKNOWN", "the test images were not evaluated yet: hilum evaluate RUN")
+NOT_EVALUATED: Outcome = ("UNKNOWN", "the test images are not evaluated yet: hilum evaluate RUN")
 
 
 def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Outcome:
@@ -82,7 +82,7 @@ def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Outcome:
     ]
     missing = [name.replace("_", " ") for name in wanted if name not in found]
     if missing:
-        told.append(f"no column of the table tells {', '.join(missing)}")
+        told.append(f"no column of the table states {', '.join(missing)}")
     complete = not missing and all(entry.filled == 1 for entry in found.values())
     complete = complete and not (by_label and any(entry.by_label is None for entry in found.values()))
     return ("PASS" if complete else "UNKNOWN"), "; ".join(told)
@@ -115,7 +115,7 @@ def possible(facts: Facts) -> Outcome:
             undated = 0 if date.filled == 1 else table.n_images
         if not undated:
             return "PASS", "no label contradicts the images' dates"
-        return "UNKNOWN", f"no label contradicts the images' dates, but {undated:,} images have none"
+        return "UNKNOWN", f"no label contradicts the image dates, but {undated:,} images have none"
     return "UNKNOWN", "no dates in the table" + (
         "" if facts.audit else ", and no audit compared the images with known sets"
     )
@@ -149,10 +149,8 @@ def duplicates(facts: Facts) -> Outcome:
     checked = facts.known.checked
     if not facts.audit and checked and checked.leakage and "near" in checked.duplicates:
         crossing = checked.leakage.pictures
-        told = f"{checked.images:,} images compared before the training, also cropped, mirrored and turned"
-        return (
-            "FAIL" if crossing else "PASS"
-        ), f"{told}: {crossing or 'no'} near-duplicates on two sides of the splits"
+        told = f"{checked.images:,} images compared before the training, including cropped, mirrored and turned copies"
+        return ("FAIL" if crossing else "PASS"), f"{told}: {crossing or 'no'} near-duplicates across splits"
     if not facts.audit:
         return (
             "UNKNOWN",
@@ -171,7 +169,7 @@ def sources(facts: Facts) -> Outcome:
         return "FAIL", "; ".join(table.confounded_labels)
     source = table.columns.get("source") if table else None
     if not source:
-        return "UNKNOWN", "no column of the table says where images come from, or it is empty"
+        return "UNKNOWN", "no column of the table states the source of the images, or it is empty"
     if not source.by_label:
         return "UNKNOWN", "too many sources for a table"
     return "PASS", by_class(source.by_label)

@@ -161,7 +161,10 @@ def fold_dots(rows: Sequence[FoldRow], name: str) -> Markup:
         return svg(figure, name, told)
 
 
-RULES = {"most_probable": "Read by the most probable label", "down_the_tree": "Read down the label tree"}
+RULES = {
+    "argmax": "Decoded by argmax (the most probable label)",
+    "top_down": "Decoded top-down, along the label tree",
+}
 ABOUT = {
     "name": "Name",
     "network": "Network",

@@ -31,7 +31,7 @@ def verdict(comparison: Comparison) -> str:
         where += f" of {plural(comparison.n_patients, 'patient')}"
     first, second = (run.name for run in comparison.runs)
     if comparison.same_answers:
-        return f"{where}, {first} and {second} give the same answers."
+        return f"{where}, {first} and {second} give the same predictions."
     return f"{where}, {outcome(comparison, next(iter(comparison.rules.values())))}."
 
 
@@ -95,10 +95,10 @@ def _more_often(comparison: Comparison, found: RuleDifferences) -> str:
     said = f"{second} is right {size} points {more} often than {first}"
     chance, outside = p_value >= SIGNIFICANT, not excludes_zero(difference)
     if chance and outside:
-        return f"{said}; that could be chance ({measured})"
+        return f"{said}; this is compatible with chance ({measured})"
     if chance or outside:
-        return f"{said}; that is on the border of chance, where interval and p-value disagree ({measured})"
-    return f"{said}, more than chance explains ({measured})"
+        return f"{said}; this is borderline: interval and p-value disagree ({measured})"
+    return f"{said}, significantly ({measured})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def power(comparison: Comparison, found: RuleDifferences) -> str:
     patients = found.patients
     count = patients.discordant_patients
     unit = comparison.resampling_unit.removesuffix("s")
-    told = f"{plural(count, unit)} {'tells' if count == 1 else 'tell'} the two classifiers apart"
+    told = f"{plural(count, unit)} {'distinguishes' if count == 1 else 'distinguish'} the two classifiers"
     if not count:
         return f"No {told.removeprefix('0 ').replace('s tell the', ' tells the')}."
     if patients.smallest_significant is None:
@@ -169,7 +169,7 @@ def power(comparison: Comparison, found: RuleDifferences) -> str:
     return (
         f"{told[0].upper()}{told[1:]}. With them, the smallest difference of accuracy that could have been "
         f"significant (p < {SIGNIFICANT}) is {100 * patients.smallest_significant:.1f} points; a true difference "
-        f"of {100 * (patients.detectable or 0.0):.1f} points would be found in four of five such samples."
+        f"of {100 * (patients.detectable or 0.0):.1f} points would be detected in four of five such samples."
         f"{_floor(comparison, patients)}"
     )
 
@@ -180,7 +180,7 @@ def _floor(comparison: Comparison, patients: PatientTest) -> str:
     return f" No sample of {comparison.n_images:,} images shows less than {100 * patients.floor:.1f} points."
 
 
-RULES = {"most_probable": "the most probable label", "down_the_tree": "the label tree, level by level"}
+RULES = {"argmax": "argmax, the most probable label", "top_down": "top-down, level by level"}
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
@@ -198,7 +198,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     parts: list[RenderableType] = ["", *lines, f"{comparison.n_images} images {unit}, the same ones for both"]
     parts += [f"[yellow]{escape(note)}[/]" for note in comparison.notes]
     if comparison.one_classifier:
-        parts.append("[yellow]both hold the same weights: they are one and the same classifier[/]")
+        parts.append("[yellow]both have the same weights: they are the same classifier[/]")
     for rule, found in comparison.rules.items():
         parts += ["", _measures(comparison, rule, found), *sentences(comparison, found), *_by_label(found)]
     parts += [_areas(comparison), *rule_sentences(comparison), *_seeds(comparison), ""]
@@ -206,7 +206,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
 
 
 def _measures(comparison: Comparison, rule: str, found: RuleDifferences) -> Table:
-    title = f"read by {RULES[rule]}" if len(comparison.rules) > 1 else "with 95 % intervals"
+    title = f"decoding: {RULES[rule]}" if len(comparison.rules) > 1 else "with 95 % intervals"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
     table.add_column("%, recall by label", overflow="fold")
     for name in ("first", "second", "second - first"):
@@ -270,7 +270,7 @@ def _three(entry: Paired, *, as_percent: bool = True) -> tuple[str, str, str]:
 def sentences(comparison: Comparison, found: RuleDifferences) -> list[str]:
     """What one reading says: what changed, how surely, and what could have been seen; as on the page."""
     table = found.mcnemar
-    alone = f"right alone: the first on {table.first_only} images, the second on {table.second_only}"
+    alone = f"only one correct: the first on {table.first_only} images, the second on {table.second_only}"
     said = outcome(comparison, found)
     said = f"{said[0].upper()}{said[1:]}."
     return [*map(escape, (said, p_values(comparison, found), power(comparison, found))), alone]
@@ -279,7 +279,6 @@ def sentences(comparison: Comparison, found: RuleDifferences) -> list[str]:
 def rule_sentences(comparison: Comparison) -> list[str]:
     """What reading down the tree changes for each run, without any change of the network."""
     return [
-        f"{which}: down the tree instead of the most probable label, accuracy "
-        f"{interval_text(effect.accuracy.difference, sign=True)}"
+        f"{which}: top-down instead of argmax, accuracy {interval_text(effect.accuracy.difference, sign=True)}"
         for which, effect in zip(("first", "second"), comparison.rule_effect or (), strict=False)
     ]

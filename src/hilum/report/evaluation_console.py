@@ -17,6 +17,7 @@ from hilum.evaluation.decision_curve import harm_sentence
 from hilum.evaluation.differences import drop_sentence
 from hilum.evaluation.schema import Metrics, Property, Reliance, Shortcuts
 from hilum.evaluation.shortcut_baselines import gate_sentence, lead_rows
+from hilum.evaluation.subgroups import subgroup_lines
 from hilum.evaluation.triage_schema import Abstention
 from hilum.report.certificate_text import (
     certified_sentence,
@@ -115,7 +116,7 @@ def alarms_of(metrics: Metrics) -> list[str]:
     Args:
         metrics: What ``metrics.json`` holds.
     """
-    found = []
+    found = one_label_sentence(metrics)
     gate = metrics.shortcuts
     if gate and gate.verdict not in (SHOWN, None):
         found.append(gate_sentence(gate))
@@ -130,6 +131,27 @@ def alarms_of(metrics: Metrics) -> list[str]:
     if held and held.exchangeability and held.exchangeability.p_value < DIFFER:
         found.append(exchangeability_sentence(held.exchangeability))
     return found
+
+
+def one_label_sentence(metrics: Metrics) -> list[str]:
+    """A warning where a classifier of several labels predicts one for all images; else nothing.
+
+    Args:
+        metrics: What ``metrics.json`` holds.
+    """
+    predicted = [sum(row[j] for row in metrics.confusion) for j in range(len(metrics.labels))]
+    if max(predicted, default=0) < metrics.n_images or sum(any(row) for row in metrics.confusion) < 2:
+        return []
+    label = metrics.labels[predicted.index(max(predicted))]
+    areas = ", ".join(
+        f"{name} {interval_text(area, as_percent=False)}"
+        for name, area in metrics.auroc.items()
+        if metrics.positive_label in (None, name)
+    )
+    return [
+        f"PREDICTS ONE LABEL: '{label}' for all {metrics.n_images:,} images; AUROC of {areas}. Train longer "
+        "(training.epochs), or change the learning rate (training.lr)"
+    ]
 
 
 def leads_table(gate: Shortcuts | None) -> list[Table]:
@@ -195,13 +217,13 @@ def optimistic(known: int, images: int) -> str:
 
 
 def _matrix(metrics: Metrics) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="truth (rows), predicted (columns)", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="confusion matrix: rows truth, columns predicted", title_justify="left")
     table.add_column("", overflow="fold")
     for label in metrics.labels:
         table.add_column(escape(label), justify="right", overflow="fold")
-    for label, cells in result_matrix(metrics.labels, metrics.confusion).by_truth:
-        counts = (f"[bold green]{cell.count:d}[/]" if cell.right else str(cell.count) for cell in cells)
-        table.add_row(escape(label), *counts)
+    for row in result_matrix(metrics.labels, metrics.confusion).rows:
+        counts = (f"[bold green]{cell.count:d}[/]" if cell.right else str(cell.count) for cell in row.cells)
+        table.add_row(escape(row.label), *counts)
     return table
 
 
@@ -228,25 +250,28 @@ def _sentences(metrics: Metrics, alarms: Sequence[str]) -> list[str]:
     if positive_label and positive_label in labels:
         row = metrics.confusion[labels.index(positive_label)]
         missed = sum(row) - row[labels.index(positive_label)]
-        lines.append(f"[yellow]*[/] not to be missed; {missed} of {sum(row)} were called something else")
+        lines.append(f"[yellow]*[/] positive label; false negatives: {missed} of {sum(row)}")
     lines += [escape(sentence) for sentence in decision_sentences(metrics)]
     lines.append(f"log-loss {metrics.log_loss:.3f}, Brier {metrics.brier:.3f}, {_errors(metrics)}")
     calibration = metrics.calibration
     if calibration and calibration.temperatures and applied(calibration.temperatures):
         before = calibration.before
         shown = ", ".join(f"{value:.2f}" for value in calibration.temperatures.values())
-        lines.append(f"calibrated with temperature {shown}; before: log-loss {before.log_loss:.3f}, {_errors(before)}")
+        lines.append(
+            f"calibrated with temperature {shown}; uncalibrated: log-loss {before.log_loss:.3f}, {_errors(before)}"
+        )
     elif calibration and calibration.note:
         lines.append(escape(calibration.note))
     lines += [escape(sentence) for sentence in calibration_sentences(metrics.calibration_by_label)]
     lines += [escape(sentence) for sentence in decision_lines(metrics) if not sentence.endswith(tuple(alarms))]
+    lines += [escape(line) for line in subgroup_lines(metrics.subgroups, metrics.positive_label)]
     return lines
 
 
 def _errors(scores: ProbabilityScores) -> str:
     told = []
     for name, ece in scores.errors().items():
-        seldom = f", seldom above {high:.3f}" if (high := ece.ece_null_q95) else ""
+        seldom = f", 95 % below {high:.3f}" if (high := ece.ece_null_q95) else ""
         told.append(f"{name} ECE {ece.value:.3f} (calibrated: {ece.ece_null_mean:.3f}{seldom})")
     return ", ".join(told)
 
@@ -291,7 +316,8 @@ def abstention_sentences(abstained: Abstention) -> list[str]:
     seen = abstained.of_calibration
     if rate := abstained.rate:
         told.append(
-            f"stated for one image of a patient like those of the calibration: at most {100 * abstained.level:g} % "
+            "stated rate, for one image of a patient like the calibration patients: at most "
+            f"{100 * abstained.level:g} % "
             f"on average over calibration sets; with {abstained.n_calibration} patients from "
             f"{percent_range(rate)} in 90 % of them"
             + (f"; of these {interval_text(seen.any_image)} had at least one such image" if seen else "")
@@ -299,9 +325,9 @@ def abstention_sentences(abstained: Abstention) -> list[str]:
     recall = abstained.recall
     if recall.recall_abstentions_negative.value is not None:
         told.append(
-            "recall of what must not be missed by the rule in force (the certified threshold, else the most probable "
-            "label), abstentions counted as missed "
-            f"{interval_text(recall.recall_abstentions_negative)}, as found "
+            "recall of the positive label by the rule in force (certified threshold, else argmax), counting "
+            "abstentions as negative "
+            f"{interval_text(recall.recall_abstentions_negative)}, as positive "
             f"{interval_text(recall.recall_abstentions_positive)}"
         )
     return told

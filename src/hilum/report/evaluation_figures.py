@@ -57,7 +57,7 @@ def curves_figure(found: Mapping[str, LabelCurves], colours: Mapping[str, str]) 
                 panel.plot(curve.x, curve.y, color=colours[label], label=shown(label))
             pr.axhline(entry.prevalence, color=colours[label], linewidth=0.9, linestyle=(0, (2, 3)))
         roc.plot((0, 1), (0, 1), color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
-        roc.set_title("ROC: recall against false alarms", weight="bold", size=9)
+        roc.set_title("ROC: recall against false-positive rate", weight="bold", size=9)
         roc.set_xlabel("false positive rate")
         roc.legend(loc="lower right")
         pr.set_title("Precision against recall", weight="bold", size=9)
@@ -99,7 +99,7 @@ def reliability_figure(found: Mapping[str, Sequence[Bin]], colours: Mapping[str,
             panel.set_title(shown(label), weight="bold", size=9)
             panel.set_xlabel("stated probability")
             _unit_square(panel)
-        panels[0].set_ylabel("share that has it")
+        panels[0].set_ylabel("observed frequency")
         return figure
 
 
@@ -141,20 +141,20 @@ def risk_against_coverage(found: triage_schema.RiskCoverage, name: str) -> Marku
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         panel = figure.subplots()
         for risk, words, colour in (
-            (found.confidence, "the least sure are left out", VAL_COLOUR),
-            (found.in_distribution, "the least familiar are left out", TRAIN_COLOUR),
+            (found.confidence, "abstention on the least confident", VAL_COLOUR),
+            (found.in_distribution, "abstention on the highest OOD scores", TRAIN_COLOUR),
         ):
             panel.plot(found.coverage, risk, color=colour, label=words)
         panel.set_xlim(0, 1)
         panel.set_ylim(bottom=0)
-        panel.set_xlabel("share of images that are decided about")
-        panel.set_title("Wrong answers among the images decided about", weight="bold", size=9)
+        panel.set_xlabel("coverage: share of images without abstention")
+        panel.set_title("Errors among the images without abstention", weight="bold", size=9)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter(PERCENT)
         panel.grid(axis="y", color=GRID)
         panel.legend(loc="upper left")
-        ends = f"{100 * found.confidence[-1]:.1f} % when every image is decided about"
-        return svg(figure, name, f"Risk-coverage curves by confidence and by familiarity; {ends}.")
+        ends = f"{100 * found.confidence[-1]:.1f} % without abstention"
+        return svg(figure, name, f"Risk-coverage curves by confidence and by OOD score; {ends}.")
 
 
 def _unit_square(panel: Axes) -> None:
@@ -232,11 +232,11 @@ def decision_curve_of(found: triage_schema.DecisionCurve | None, name: str) -> D
         f"{found.n_with:,} {found.resampling_unit} with the disease, {found.n_without:,} without. The model "
         f"flags from "
         f"the threshold probability on, after recalibration from the label frequencies of {source} to each prevalence; "
-        "the other rules are fixed. A patient's largest image counts, so that the model's curve flags patients with "
-        "many images too readily. Abstentions are not taken into account."
+        "the other rules are fixed. A patient's largest image counts, so the model's curve flags patients with many "
+        "images too often. Abstentions are ignored."
     )
     if THUMBNAIL in rules:
-        how += " The thumbnail probe was recalibrated on these patients (cross-fitted), to its advantage."
+        how += " The thumbnail probe was recalibrated on these patients (cross-fitted), in its favour."
     figure = draw(found, f"decision-curve-{name}")
     return DecisionCurve(figure, how, " or ".join(found.members), rules, judged == POINT, rows)
 

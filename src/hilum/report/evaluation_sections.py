@@ -282,8 +282,8 @@ def _brier(metrics: Metrics) -> str:
     if not parts:
         return ""
     return (
-        f"Brier score {fraction(metrics.brier)} = miscalibration {fraction(parts.miscalibration)} (a perfectly "
-        f"calibrated classifier would show {fraction(parts.ece_null_mean)}) − discrimination "
+        f"Brier score {fraction(metrics.brier)} = miscalibration {fraction(parts.miscalibration)} (a calibrated "
+        f"classifier has {fraction(parts.ece_null_mean)}) − discrimination "
         f"{fraction(parts.discrimination)} + uncertainty {fraction(parts.uncertainty)}."
     )
 

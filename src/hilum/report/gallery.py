@@ -86,7 +86,7 @@ def choose(predictions: Sequence[Prediction], labels: Sequence[str], seed: int =
     by_truth = {label: found for label, found in by_truth.items() if found}
     if len(predictions) <= SHOW_ALL_UP_TO:
         everything = [p for found in by_truth.values() for p in sorted(found, key=lambda p: p.right)]
-        return Choice(tuple(everything), f"All {len(everything)} images, wrong answers first.", complete=True)
+        return Choice(tuple(everything), f"All {len(everything)} images, errors first.", complete=True)
     generator = np.random.default_rng(seed)
     chosen: list[Prediction] = []
     for position, found in enumerate(by_truth.values()):
@@ -97,10 +97,10 @@ def choose(predictions: Sequence[Prediction], labels: Sequence[str], seed: int =
         chosen += wrong[: quota - n_right] + [right[i] for i in drawn]
     n_wrong = sum(not p.right for p in chosen)
     how = (
-        f"{len(chosen)} of {len(predictions):,} images, chosen and therefore not representative: of each "
-        f"true label up to half are errors, the most confident first ({n_wrong} here), and the rest are "
-        f"right answers drawn at random (seed {seed}; {len(chosen) - n_wrong} here). The share of errors in "
-        "this gallery says nothing about the classifier."
+        f"{len(chosen)} of {len(predictions):,} images, selected and therefore not representative: of each true label "
+        f"up to half are errors, the most confident first ({n_wrong} here); the others are correct predictions drawn "
+        f"at random (seed {seed}; {len(chosen) - n_wrong} here). The share of errors in "
+        "this gallery is not an error rate."
     )
     return Choice(tuple(chosen), how, complete=False)
 

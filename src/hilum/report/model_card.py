@@ -53,9 +53,9 @@ MEASURES = (  # what a model file keeps of its results
 MARKS = {"PASS": "pass", "FAIL": "FAIL", "REPORTED": "reported", "UNKNOWN": "unknown"}
 SPLITS = ("train", "val", "calibration", "test", "unused")
 LIMITS = (
-    "For research and teaching. **Not for diagnosis.** A probability says how images like the training images were "
-    "labelled; on other ages, machines, countries or diseases it may mean nothing, and labels the model never saw are "
-    "given the nearest one it knows."
+    "For research and teaching. **Not for diagnosis.** A probability is valid for images like the training images; it "
+    "may be invalid for other ages, scanners, countries or diseases. A disease outside the labels is assigned to one "
+    "of them."
 )
 
 
@@ -181,7 +181,7 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
     for row in facts.split:
         part = counts.setdefault(row.split, {})
         part[row.label] = part.get(row.label, 0) + 1
-    unevaluated = ["Not evaluated yet: nothing is known about its worth on unseen images."]
+    unevaluated = ["Not evaluated yet: the performance on unseen images is unknown."]
     sections = [
         f"# {markdown(run.name)}",
         f"{LIMITS} {INTENDED} {NOT_INTENDED}",
@@ -196,7 +196,7 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         "## Checklist",
         f"{tally(items)}.",
         "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
-        "## How it was made",
+        "## Training",
         f"Trained by hilum {environment.hilum} from freshly drawn weights. {_recipe(recipe)}",
         f"Weights SHA-256 `{environment.weights_sha256 or 'unknown'}`; data `"
         f"{environment.data.digest or 'unknown'}`; code `{environment.code_sha256 or 'unknown'}`.",
@@ -244,7 +244,7 @@ def file_card(facts: FileFacts, card_intro: str = "") -> str:
             f"The results above are the float network's. Certificate: {markdown(int8.certificate)}.",
         ]
     sections += [
-        "## How it was made",
+        "## Training",
         f"{_recipe(facts.recipe)} {provenance.parameters:,} parameters. "
         f"Trained on {markdown(provenance.trained_on)} with hilum {made.hilum} and PyTorch {made.torch}; "
         f"weights `{provenance.weights_sha256[:16]}`.",
@@ -279,7 +279,7 @@ def _labels(labels: Sequence[str], label_name: Mapping[str, str], positive: str 
     lines = []
     for label in labels:
         shown = f": {markdown(label_name[label])}" if label_name.get(label) else ""
-        mark = " (positive: the one that must not be missed)" if label == positive else ""
+        mark = " (positive label)" if label == positive else ""
         lines.append(f"- {code_span(label)}{shown}{mark}")
     return "\n".join(lines)
 
@@ -300,7 +300,7 @@ def _data(
     parts = ["\n".join(rows)]
     if errors := said_briefly(findings):
         listed = [f"- {markdown(line.removeprefix('ERROR '))}" for line in errors]
-        parts.append("\n".join(["**Errors that the audit found in these data:**", "", *listed]))
+        parts.append("\n".join(["**Errors found by the audit of these data:**", "", *listed]))
     return "\n\n".join([*parts, *(f"> {markdown(note)}" for note in notes)])
 
 
@@ -318,7 +318,7 @@ def _results(metrics: Metrics, labels: Sequence[str], columns: Sequence[ByLabel]
         shown = (f"{value} ({limits.removesuffix(' %')})" for value, limits in cells)
         table.append(f"| {code_span(label)} | {' | '.join(shown)} |")
     errors = [
-        f"{name} calibration error {ece.value:.3f} (if these probabilities were right: {ece.ece_null_mean:.3f})"
+        f"{name} calibration error {ece.value:.3f} (if calibrated: {ece.ece_null_mean:.3f})"
         for name, ece in metrics.errors().items()
     ]
     said = f"On {metrics.n_images:,} images{patients} of {code_span(metrics.split)}: {overall}."
@@ -329,16 +329,16 @@ def _certificate(certificate: Certificate | None, together: FindingsCertificate 
     if together:
         return markdown(f"{family_sentence(together)}.")
     if not certificate:
-        return "None: nobody has certified an operating point of this model."
+        return "None: this model has no certified operating point."
     told = [f"{certified_sentence(certificate)}.", *(f"{sentence}." for sentence in unit_sentences(certificate))]
     who = f"{certificate.n_patients:,} {certificate.resampling_unit}"
-    told.append(f"It rests on {who} that the model never saw, and holds for patients like those, and for no others.")
+    told.append(f"It rests on {who} unseen by the model, and holds only for patients like those.")
     return markdown(" ".join(f"{sentence[:1].upper()}{sentence[1:]}" for sentence in told))
 
 
 def _recipe(recipe: Recipe) -> str:
     network, shape = recipe.network, recipe.preprocessing
-    local = ", each pixel seen against its surroundings" if shape.local_contrast else ""
+    local = ", normalised by local contrast" if shape.local_contrast else ""
     members = f", {network.ensemble_size} members" if network.ensemble_size > 1 else ""
     return (
         f"Recipe {code_span(recipe.name)}: {recipe.hierarchy}, network `{network.architecture}`{members}, "

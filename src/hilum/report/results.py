@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from hilum.evaluation.schema import Metrics
 from hilum.stats.calibration import applied
 from hilum.stats.metrics import BY_LABEL, ByLabel
 from hilum.stats.records import CalibrationError, Intervals
-from hilum.text import fraction, measured, percent, percent_range, plural, result_matrix
+from hilum.text import fraction, interval_text, measured, percent, plural, result_matrix
+from hilum.training.environment import BestCheckpoint
 
 COLUMNS = BY_LABEL
+
+
+def not_learnt(best: BestCheckpoint, validation: Counter[str]) -> str:
+    """A warning where a kept checkpoint is no better on validation than the constant prediction; else empty.
+
+    The constant prediction is the most frequent label, with the labels' frequencies as probabilities.
+
+    Args:
+        best: The kept checkpoint.
+        validation: Number of validation images by label.
+    """
+    total = validation.total()
+    if not total:
+        return ""
+    label, most = validation.most_common(1)[0]
+    log_loss = -sum(count / total * math.log(count / total) for count in validation.values() if count)
+    if best.val_accuracy > most / total or best.val_loss < log_loss:
+        return ""
+    return (
+        f"NOT LEARNT: validation accuracy {percent(best.val_accuracy)} and loss {best.val_loss:.3f} are no better than "
+        f"always predicting '{label}' ({percent(most / total)}, loss {log_loss:.3f}). Train longer (training.epochs), "
+        "or change the learning rate (training.lr)"
+    )
 
 
 def images_of(metrics: Metrics) -> str:
@@ -22,28 +47,20 @@ def images_of(metrics: Metrics) -> str:
 
 
 def verdict(metrics: Metrics) -> str:
-    """The evaluation in one sentence: how many were right, and how many of what matters were missed."""
-    matrix, confidence = (
-        result_matrix(metrics.labels, metrics.confusion),
-        f"{100 * metrics.intervals.confidence:g} % CI",
-    )
-    limits = percent_range(metrics.accuracy).removesuffix(" %")
-    sentence = f"{matrix.accuracy} of {images_of(metrics)} right ({confidence} {limits})"
-    judged = [label for label, total in zip(matrix.labels, matrix.truth_totals, strict=True) if total]
-    positive_label = metrics.positive_label in judged
+    """The evaluation in one sentence: its accuracy, and the sensitivity for what matters, with false negatives."""
+    matrix = result_matrix(metrics.labels, metrics.confusion)
+    rows = {row.label: row for row in matrix.rows if row.total}
     label = metrics.positive_label or ""
-    if not positive_label:
-        label = min(judged, key=lambda name: metrics.recall[name].value or 0.0)
-    position = matrix.labels.index(label)
-    total = matrix.truth_totals[position]
-    missed = total - matrix.rows[position].cells[position].count
-    missed_range = percent_range(metrics.recall[label].complement()).removesuffix(" %")
-    rate = f"{percent(missed / total)}, {confidence} {missed_range}"
-    if not positive_label:
-        return f"{sentence}; found least often: {label}, {missed:,} of {plural(total, 'image')} missed ({rate})."
-    verb = "was" if missed == 1 else "were"
-    of_all = f"{missed:,} of {plural(total, f'{label} image')}"
-    return f"{sentence}; {of_all} {verb} not called {label} (missed: {rate})."
+    what = f"sensitivity for {label}"
+    if label not in rows:
+        label = min(rows, key=lambda name: metrics.recall[name].value or 0.0)
+        what = f"lowest sensitivity: {label}"
+    total = rows[label].total
+    missed = total - rows[label].cells[matrix.labels.index(label)].count
+    return (
+        f"Accuracy {interval_text(metrics.accuracy)} on {images_of(metrics)}; {what} "
+        f"{interval_text(metrics.recall[label])}, false negatives: {missed:,} of {plural(total, 'image')}."
+    )
 
 
 def confusions(metrics: Metrics, most: int = 6) -> str:
@@ -56,10 +73,10 @@ def confusions(metrics: Metrics, most: int = 6) -> str:
         if i != j and confusion[i][j]
     ]
     if not pairs:
-        return "No image was answered wrongly."
+        return "No image is misclassified."
     pairs.sort(key=lambda pair: -pair[0])
     others = sum(count for count, _ in pairs[most:])
-    told = [text for _, text in pairs[:most]] + ([f"{others:,} of other kinds"] if others else [])
+    told = [text for _, text in pairs[:most]] + ([f"{others:,} other errors"] if others else [])
     return f"Out of the {plural(sum(count for count, _ in pairs), 'false case')}: {', '.join(told)}."
 
 
@@ -82,34 +99,34 @@ def probability_scores(metrics: Metrics) -> list[Score]:
         Score(
             "Log-loss",
             fraction(metrics.log_loss),
-            "Mean of −ln(probability given to the truth); 0 is perfect, and one confident error costs much. "
-            f"Always answering how frequent each label is here would score {fraction(constant_log_loss)}.",
+            "Mean of −ln(probability of the true label); 0 is perfect, and one confident error weighs heavily. "
+            f"Predicting the label frequencies of this set would score {fraction(constant_log_loss)}.",
         ),
         Score(
             "Brier score",
             fraction(metrics.brier),
             "Mean squared distance between the probabilities and the truth, from 0 (perfect) to 2. "
-            f"The same constant answer would score {fraction(constant_brier)}.",
+            f"The same constant prediction would score {fraction(constant_brier)}.",
         ),
         *(_error(metrics, name, error) for name, error in metrics.errors().items()),
     ]
 
 
 GAP = {
-    "class-wise": "Mean gap between the probability stated for a label and the share that has it, over all labels",
-    "top-label": "Mean gap between the probability of the most probable label and the share that has it",
+    "class-wise": "Mean gap between predicted probability and observed frequency, over all labels",
+    "top-label": "Mean gap between the highest probability and the accuracy",
 }
 
 
 def _error(metrics: Metrics, name: str, entry: CalibrationError) -> Score:
     floor, high = entry.ece_null_mean, entry.ece_null_q95
-    seldom = f", and in one case of twenty more than {percent(high)}" if high else ""
+    seldom = f", and above {percent(high)} in one case of twenty" if high else ""
     return Score(
         f"{name.capitalize()} calibration error (ECE)",
         percent(entry.value),
         f"{GAP[name]}. A perfectly calibrated classifier would show about {percent(floor)} on these patients: the "
-        f"noise floor{seldom}. This one is {_times(entry.value, floor)} that; near 1 nothing is wrong, well above it "
-        f"the probabilities should not be taken at their word.{_temperature(metrics, name)}",
+        f"noise floor{seldom}. This one is {_times(entry.value, floor)} that; near 1 is well calibrated, well above it "
+        f"the probabilities are miscalibrated.{_temperature(metrics, name)}",
         f"noise floor {percent(floor)}",
     )
 
@@ -121,8 +138,8 @@ def _temperature(metrics: Metrics, name: str) -> str:
     shown = " and ".join(f"{value:.2f}" for value in calibration.temperatures.values())
     before = calibration.before.errors().get(name, calibration.before.ece_class_wise)
     return (
-        f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients that neither "
-        f"training nor test has; before that the error was {percent(before.value)}."
+        f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients outside training "
+        f"and test; uncalibrated, the error was {percent(before.value)}."
     )
 
 
@@ -156,14 +173,13 @@ class LabelRow:
 
 def per_label(metrics: Metrics) -> list[LabelRow]:
     """One row a label; dashes for what an older evaluation lacks."""
-    totals = result_matrix(metrics.labels, metrics.confusion).truth_totals
     return [
         LabelRow(
             label,
-            total,
+            sum(row),
             [measured(metrics.by_label(column.key).get(label), as_percent=column.as_percent) for column in COLUMNS],
         )
-        for label, total in zip(metrics.labels, totals, strict=True)
+        for label, row in zip(metrics.labels, metrics.confusion, strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,6 +37,7 @@ from hilum.report.findings_run import (
 )
 from hilum.report.model_card import FILE as CARD
 from hilum.report.model_card import write_model_card
+from hilum.report.results import not_learnt
 from hilum.templating import write_page
 from hilum.training.environment import BestCheckpoint, Environment, TrainingData
 from hilum.training.prepare import NOT_AUDITED, known_of
@@ -244,7 +246,10 @@ def errors_of(known: KnownIssues) -> DataErrors:
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
-    alarms = alarms_of(facts.metrics) if facts.metrics else finding_alarms(facts.findings) if facts.findings else []
+    alarms: list[str] = []
+    if (best := facts.run.environment.best) and not facts.run.findings:
+        alarms += filter(None, [not_learnt(best, Counter(row.label for row in facts.split if row.split == "val"))])
+    alarms += alarms_of(facts.metrics) if facts.metrics else finding_alarms(facts.findings) if facts.findings else []
     alarms += [f"{name}: {alarm}" for name, metrics in facts.external.items() for alarm in alarms_of(metrics)]
     for name, several in facts.external_findings.items():
         alarms += [f"{name}: {alarm}" for alarm in finding_alarms(several)]

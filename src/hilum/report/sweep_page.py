@@ -25,7 +25,7 @@ from hilum.training.sweep import SEED_KEYS, MeanValidation, Sweep, Trial, Valida
 SHOWN = {
     "loss": "validation loss",
     "accuracy": "validation accuracy",
-    "false_negatives": "missed on validation",
+    "false_negatives": "validation false negatives",
     "auroc": "mean AUROC on validation",
 }
 
@@ -52,17 +52,17 @@ def sweep_table(sweep: Sweep) -> RenderableType:
             states = sorted({str(trial.status) for trial in members} - {"finished"})
             table.add_row(name, *count, f"[red]{', '.join(states)}[/]", "", "", "")
     if sweep.choice is None:
-        verdict = "no trial came to its end: nothing is chosen"
+        verdict = "no trial finished: nothing is chosen"
     else:
         verdict = f"chosen by {SHOWN[sweep.monitor]}: [bold]{escape(settings_text(sweep.choice))}[/]"
     notes = [f"[yellow]{escape(note)}[/]" for note in sweep.notes]
-    return Group("", table, f"{verdict} (validation only; no test image was looked at)", *notes, "")
+    return Group("", table, f"{verdict} (validation only; no test image was used)", *notes, "")
 
 
 def settings_text(settings: Mapping[str, JsonValue]) -> str:
     """``lr=0.01, width=8``: keys by their last part where that is clear."""
     if not settings:
-        return "as the recipe says"
+        return "as in the recipe"
     return ", ".join(f"{short_key(key)}={value_text(value)}" for key, value in settings.items())
 
 
@@ -76,16 +76,16 @@ def value_text(value: JsonValue) -> str:
 def choice(sweep: Sweep) -> str:
     """The choice in one sentence, or why there is none."""
     if sweep.choice is None or not (best := sweep.groups[0]).mean:
-        return f"None of {plural(len(sweep.trials), 'trial')} came to its end: nothing is chosen."
+        return f"None of {plural(len(sweep.trials), 'trial')} finished: nothing is chosen."
     waiting = sum(trial.status == "waiting" for trial in sweep.trials)
     over = f"mean of {len(best.trials)} seeds: " if len(best.trials) > 1 else ""
     numbers = f"loss {best.mean.val_loss:.4f}, accuracy {percent(best.mean.val_accuracy)}"
     if sweep.monitor == "false_negatives":
-        numbers = f"{_count(best.mean.val_false_negatives)} missed, {numbers}"
+        numbers = f"{_count(best.mean.val_false_negatives)} false negatives, {numbers}"
     if best.mean.val_auroc is not None:
         numbers = f"mean AUROC {best.mean.val_auroc:.3f}, {numbers}"
-    so_far = f", so far ({plural(waiting, 'trial')} still to come)" if waiting else ""
-    settings = settings_text(sweep.choice) if sweep.choice else "the recipe as it is"
+    so_far = f", so far ({plural(waiting, 'trial')} remaining)" if waiting else ""
+    settings = settings_text(sweep.choice) if sweep.choice else "the unchanged recipe"
     return f"Chosen by {SHOWN[sweep.monitor]}: {settings} ({over}{numbers}){so_far}."
 
 
@@ -248,7 +248,7 @@ def settings_figure(sweep: Sweep, *, missed: bool = True) -> Markup | None:
     """
     measures = {"val_accuracy": "Validation accuracy", "val_loss": "Validation loss"}
     if missed:
-        measures["val_false_negatives"] = "Missed positive images"
+        measures["val_false_negatives"] = "False negatives"
     settings = drawn_settings(sweep)
     return sweep_dots(settings, ", ".join(_keys(sweep)) or "setting", measures, "sweep-dots") if settings else None
 

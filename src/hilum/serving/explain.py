@@ -80,7 +80,9 @@ def explain(
     method = method or METHODS[not model_file.maps]
     if method not in METHODS or (method == METHODS[0] and not model_file.maps):
         hint = "" if method in METHODS else f"; known: {', '.join(METHODS)}"
-        msg = f"{model_file.name}: cannot be explained by '{method}'{hint}. Use occlusion, which every network has."
+        msg = (
+            f"{model_file.name}: cannot be explained by '{method}'{hint}. Use occlusion, which works for every network."
+        )
         raise UsageError(msg, code="no-such-method")
     name = name or name_of(source, 1)
     picture, notes = read_source(source, name)
@@ -101,7 +103,7 @@ def explain(
         else:
             values = _occlusion(predictor, pixels, members, child)
         if not comparable(values).all():
-            msg = f"{name}: the model cannot say where its reasons lie (they are no numbers). Export it anew."
+            msg = f"{name}: the explanation map is not finite. Export the model again."
             raise ImageError(msg)
         share = shares[child] if model_file.findings else shares[child] / max(sum(shares.values()), SMALLEST)
         onto = onto_image(values, model_file.metadata.preprocessing.fit, picture.pixels.shape)

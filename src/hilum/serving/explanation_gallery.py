@@ -245,7 +245,7 @@ class Gallery:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            msg = f"{self.folder}: cannot be made ({error.strerror}). Choose another folder for --explain."
+            msg = f"{self.folder}: cannot be created ({error.strerror}). Choose another folder for --explain."
             raise UsageError(msg, code="unusable", path=self.folder) from error
 
     def add(self, path: Path, explanation: Explanation) -> Path:
@@ -276,7 +276,7 @@ class Gallery:
         meant = (os.path.realpath(path) if path.is_symlink() else path for path in self.paths)
         for folder in {os.path.dirname(path) or os.curdir for path in meant}:  # noqa: PTH120 - of links, too
             if os.path.commonpath([home, os.path.realpath(folder)]) == home and self.folder.exists():
-                msg = f"--explain {self.folder}: images to explain lie there ({folder}). Choose a folder that is new."
+                msg = f"--explain {self.folder}: contains images to explain ({folder}). Choose a new folder."
                 raise UsageError(msg)
 
     def _save(self, relative: str, content: bytes) -> Path:

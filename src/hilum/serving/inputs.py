@@ -42,7 +42,7 @@ def read_source(source: Source, name: str) -> tuple[Picture, tuple[str, ...]]:
     else:
         picture, notes = read_radiograph(source if isinstance(source, bytes) else Path(source), name)
     if picture.pixels.min() == picture.pixels.max():
-        msg = f"{name}: every pixel has the same value; there is nothing to see. Check how it was made, or remove it."
+        msg = f"{name}: every pixel has the same value. Check its origin, or remove it."
         raise ImageError(msg, code="constant")
     return picture, notes
 
@@ -91,8 +91,8 @@ def find_files(
         )
         if say and (left := sorted(set(found) - set(chosen))):
             say(
-                f"{printable(str(path))}: left out {len(left):,} of {len(found):,} files, which go by their names with "
-                f"the images beside them (such as {printable(str(left[0].relative_to(path)))}); name these files, or "
+                f"{printable(str(path))}: left out {len(left):,} of {len(found):,} files that belong to the images "
+                f"beside them by name (such as {printable(str(left[0].relative_to(path)))}); name these files, or "
                 "their folder, to predict them"
             )
         yield from chosen
@@ -148,7 +148,7 @@ def group_files(files: Sequence[Path], how: str) -> Grouping:
         return _by_header(files, how)
     table, column = _table_of(how)
     if table is None:
-        msg = f"--study {how}: no such way to form studies. Give {WAYS}."
+        msg = f"--study {how}: no such grouping. Give {WAYS}."
         raise UsageError(msg, code="no-such-grouping")
     return _by_table(files, table, column)
 
@@ -177,7 +177,7 @@ def _by_header(files: Sequence[Path], how: str) -> Grouping:
         tag = "StudyInstanceUID" if how == "dicom" else "PatientID"
         notes.append(
             f"{len(unnamed):,} of {len(files):,} files state no {tag} (such as {printable(str(unnamed[0]))}): each is "
-            "a study of its own"
+            "a separate study"
         )
     if how == "dicom":
         pairs = [(known.get("patient_id", ""), known.get("study", "")) for known in facts]
@@ -198,8 +198,8 @@ def _in_several(pairs: Sequence[tuple[str, str]], remedy: str) -> list[str]:
     if mixed:
         holds = "study holds" if len(mixed) == 1 else "studies hold"
         notes.append(
-            f"WARNING: {len(mixed):,} {holds} images of several patients ({_shown(mixed)}): their one decision is "
-            f"about all of them. To decide about each patient: {remedy}"
+            f"WARNING: {len(mixed):,} {holds} images of several patients ({_shown(mixed)}): each study gets one "
+            f"decision. To decide per patient: {remedy}"
         )
     several = [patient for patient, studies in of.items() if len(studies) > 1]
     if not several:
@@ -207,8 +207,8 @@ def _in_several(pairs: Sequence[tuple[str, str]], remedy: str) -> list[str]:
     are = "patient is" if len(several) == 1 else "patients are"
     return [
         *notes,
-        f"{len(several):,} {are} in several studies ({_shown(several)}): each study is decided about by itself, while "
-        f"the guarantee counts patients. To decide about patients: {remedy}",
+        f"{len(several):,} {are} in several studies ({_shown(several)}): each study is decided separately, but the "
+        f"guarantee is per patient. To decide per patient: {remedy}",
     ]
 
 
@@ -236,7 +236,7 @@ def _by_table(files: Sequence[Path], table: Path, column: str) -> Grouping:
     find = _finder(table, heads)
     paths, study = find("", PATHS), find(column, STUDIES)
     if not rows:
-        msg = f"{table}: names no image: there is no line below its columns ({', '.join(heads)}). Add the images."
+        msg = f"{table}: no image: the table has no rows below its columns ({', '.join(heads)}). Add the images."
         raise UsageError(msg, code="no-rows", path=table)
     patient = next((head for head in heads if head.strip().lower() in PATIENTS), "")
     named: dict[Path, tuple[str, str]] = {}
@@ -277,7 +277,7 @@ def _finder(table: Path, heads: Sequence[str]) -> Callable[[str, Sequence[str]],
             alike = [head for head in heads if head.strip().lower() == name.lower()]
             exact = [head for head in alike if head == name]
             if len(exact) > 1 or (len(alike) > 1 and not exact):
-                msg = f"{table}: has {len(alike)} columns called '{name}'. Rename all but the one that is meant."
+                msg = f"{table}: has {len(alike)} columns called '{name}'. Rename all but one."
                 raise UsageError(msg, code="ambiguous-column", path=table)
             if alike:
                 return (exact or alike)[0]

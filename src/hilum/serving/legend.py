@@ -15,21 +15,22 @@ def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, 
         model_file: Whose decisions they are.
         of_study: Whether they are about studies; else about single images.
     """
-    unlike = "unlike the training images, or not a chest X-ray: a person must look"
+    unlike = "out of distribution, or not a chest X-ray: a person must read it"
     if model_file.metadata.abstention is None:
-        unlike = "a colour picture: a person must look. This model cannot tell what else is unlike its training images"
+        unlike = (
+            "a colour image: a person must read it. This model has no out-of-distribution detector for other images"
+        )
     if model_file.points:
         return _of_findings(model_file, unlike, of_study=of_study)
     if model_file.point is None:
-        nothing = "the model has no operating point: nothing is flagged or cleared, only probabilities are given"
-        return [(ABSTAIN, unlike), (UNDECIDED, f"{nothing} (to get one: hilum certify, then hilum export)")]
+        nothing = "the model has no operating point: no triage decision, probabilities only"
+        return [(ABSTAIN, unlike), (UNDECIDED, f"{nothing} (to add one: hilum certify, then hilum export)")]
     point = model_file.point if of_study else model_file.point.for_images()
     certificate = model_file.metadata.certificate
     lower = model_file.percent(point.threshold)
     clear = (
         f"only {model_file.group} ruled out{_sensitivity(certificate)}, for patients like those of the calibration "
-        f"set; "
-        f"no other disease is judged, so not the same as healthy{_unit(certificate, of_study=of_study)}"
+        f"set; other diseases are not assessed, so this does not mean healthy{_unit(certificate, of_study=of_study)}"
     )
     if point.upper_threshold is None:
         flag = f"{model_file.group} cannot be ruled out: a probability of {lower} or more"
@@ -40,7 +41,7 @@ def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, 
         f"{model_file.group} is likely: a probability of {upper} or more{_specificity(certificate, of_study=of_study)}"
     )
     if point.upper_threshold > 1:
-        flag = "no probability is high enough to be flagged with the guarantee that was asked for"
+        flag = "no probability can be flagged at the requested guarantee"
     found = [(FLAG, flag), (ABSTAIN, unlike)]
     if point.upper_threshold > point.threshold:
         between = f"{model_file.group} is neither ruled out nor likely: a probability from {lower} up to {upper}"
@@ -64,7 +65,10 @@ def _specificity(certificate: ServedCertificate | None, *, of_study: bool) -> st
     if upper.prevalence is None:
         return f", at a guaranteed specificity of {bound}"
     if not of_study and (images is None or images.max > 1):
-        return ". The guaranteed PPV is by patient, all images together: image by image it is withheld; use --study"
+        return (
+            ". The guaranteed PPV is per patient, for all images together. It does not hold for single images: "
+            "use --study"
+        )
     return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper.prevalence:.3g} %"
 
 
@@ -75,11 +79,11 @@ def _unit(certificate: ServedCertificate | None, *, of_study: bool) -> str:
         return ""
     counted = f" (calibration patients had {images.mean:.1f} images on average, {images.max} at most)" if images else ""
     if of_study:
-        return f". The guarantee is by patient, all images together{counted}"
+        return f". The guarantee is per patient, for all images together{counted}"
     if certificate.image_threshold is not None:
-        return f". The guarantee is for one image of a patient; decide about several together: --study{counted}"
+        return f". The guarantee is for one image per patient; for several images use --study{counted}"
     return (
-        ". The guarantee is by patient, all images together: decided about one by one, it is withheld; use --study"
+        ". The guarantee is per patient, for all images together. It does not hold for single images: use --study"
         f"{counted}"
     )
 
@@ -103,4 +107,4 @@ def _of_findings(model_file: ModelFile, unlike: str, *, of_study: bool) -> list[
     if others:
         found.append((UNDECIDED, f"no finding is flagged, and without an operating point: {', '.join(others)}"))
     clear = f"each finding is ruled out{guaranteed}, for patients like those of the calibration set"
-    return [*found, (CLEAR, f"{clear}; no other disease is judged, so not the same as healthy")]
+    return [*found, (CLEAR, f"{clear}; other diseases are not assessed, so this does not mean healthy")]

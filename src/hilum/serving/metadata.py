@@ -183,7 +183,7 @@ class PackedArray(_Part):
             raise ValueError(msg)
         array = content.reshape(self.shape)
         if not comparable(array).all():
-            msg = f"{name} holds what is no number, or one above {LARGEST:g}"
+            msg = f"{name} holds a value that is not a number, or is above {LARGEST:g}"
             raise ValueError(msg)
         return array
 
@@ -330,7 +330,7 @@ def pack(reference: Reference, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def malformed(source: str, what: str) -> str:
     """The message about metadata that are whole, and yet make no sense."""
-    return f"{source}: a model file whose metadata cannot be used ({printable(what)}). Export it anew."
+    return f"{source}: a model file with unusable metadata ({printable(what)}). Export it again."
 
 
 def _demand(fits: bool, what: str) -> None:

@@ -175,13 +175,13 @@ def open_model_file(source: Path | bytes, name: str = "") -> ModelFile:
         msg = (
             f"{name}: a model file of format {_shown(facts.get('format'))}, made by hilum "
             f"{_shown(facts.get('hilum'))}; "
-            f"this version reads the formats {', '.join(map(str, READABLE))}. Export it anew, or install that version."
+            f"this version reads the formats {', '.join(map(str, READABLE))}. Export it again, or install that version."
         )
         raise ModelFileError(msg, code="other-format")
     try:
         graph = check_graph(content)
     except GraphError as error:
-        msg = f"{name}: a model file whose graph is not run, as it holds {printable(str(error))}. Export it anew."
+        msg = f"{name}: a model file whose graph is refused: it holds {printable(str(error))}. Export it again."
         raise ModelFileError(msg, code="refused-graph") from error
     return ModelFile(hashlib.sha256(content).hexdigest(), facts, content, graph, name)
 
@@ -199,7 +199,10 @@ def shipped_model() -> Path:
     """
     found = sorted(PRETRAINED.glob("*.onnx"))
     if not found:
-        msg = "this copy of hilum comes without a model. Make one (hilum export RUN model.onnx), and name it (--model)."
+        msg = (
+            "this copy of hilum has no pretrained model. Export one (hilum export RUN model.onnx), and name it "
+            "(--model)."
+        )
         raise ModelFileError(msg, code="no-model")
     return found[0]
 
@@ -210,10 +213,10 @@ def _read(path: Path, name: str) -> bytes:
         return read_whole(file, LARGEST)
     except FileNotFoundError as error:
         what = "a folder without model.onnx" if path.is_dir() else "no such file"
-        msg = f"{name}: {what}. Make a model file with: hilum export RUN model.onnx"
+        msg = f"{name}: {what}. Create a model file with: hilum export RUN model.onnx"
         raise ModelFileError(msg, code="missing", path=path) from error
     except TooLargeError as error:
-        msg = f"{name}: larger than any ONNX file may be; no model file. Name the file that hilum export has written."
+        msg = f"{name}: larger than the limit of ONNX files, not a model file. Name a file of hilum export."
         raise ModelFileError(msg) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)

@@ -31,14 +31,14 @@ def read_metadata(content: bytes, name: str) -> dict[str, Any]:
     """
     text = _first_entry(content)
     if text is None:
-        msg = f"{name}: {_what_it_is(content)}. Make a model file with: hilum export RUN model.onnx"
+        msg = f"{name}: {_what_it_is(content)}. Create a model file with: hilum export RUN model.onnx"
         raise ModelFileError(msg, code="no-bundle")
     body, end = content[: -len(TRAILER) - 64], content[-len(TRAILER) - 64 :]
     if end[:-64] != TRAILER or len(text) > len(body):
-        msg = f"{name}: a model file that was cut short (its end is missing). Copy it again, or export it anew."
+        msg = f"{name}: a truncated model file (its end is missing). Copy it again, or export it again."
         raise ModelFileError(msg, code="cut")
     if hashlib.sha256(body).hexdigest().encode() != end[-64:]:
-        msg = f"{name}: altered since it was made (its hash does not fit). Copy it again, or export it anew."
+        msg = f"{name}: altered since export (its hash differs). Copy it again, or export it again."
         raise ModelFileError(msg, code="altered")
     try:
         if text.count(b",") > MOST_ITEMS:
@@ -51,7 +51,7 @@ def read_metadata(content: bytes, name: str) -> dict[str, Any]:
     ):  # written by something else than `hilum.exporting.graph.with_metadata`
         found = None
     if not isinstance(found, dict):
-        msg = f"{name}: a model file whose metadata are no JSON object. Export it anew."
+        msg = f"{name}: a model file whose metadata are not a JSON object. Export it again."
         raise ModelFileError(msg, code="malformed")
     return found
 
@@ -60,25 +60,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object none of whose keys comes twice: one reader would take the first value, another one the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        msg = "a key comes twice"
+        msg = "a key occurs twice"
         raise ValueError(msg)
     return found
 
 
 def _no_number(constant: str) -> float:
-    msg = f"{constant} is no JSON"
+    msg = f"{constant} is not JSON"
     raise ValueError(msg)
 
 
 def _what_it_is(content: bytes) -> str:
     if not content:
-        return "an empty file, no model file"
+        return "an empty file, not a model file"
     start = content[:512]
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in start):
-        return "a text file, no model file"
+        return "a text file, not a model file"
     if content[:1] == b"\x08" or b"\x12\x07pytorch" in start or b"ir_version" in start:
-        return "looks like an ONNX model, but is no hilum model file (it says nothing of labels and preprocessing)"
-    return "no hilum model file"
+        return "an ONNX model, but not a hilum model file (no metadata on labels and preprocessing)"
+    return "not a hilum model file"
 
 
 def _first_entry(content: bytes) -> bytes | None:
@@ -222,7 +222,7 @@ def _check_flow(graph: memoryview, budget: Iterator[int]) -> None:
         elif number == 5:
             name, types = _tensor(_message(value), budget)
             if name in origin:
-                _refuse("a tensor that is there twice")
+                _refuse("a tensor that occurs twice")
             origin[name] = CONSTANT
             floats.update([name] if types and FLOATS.issuperset(types) else [])
         elif number == 11:
@@ -231,7 +231,7 @@ def _check_flow(graph: memoryview, budget: Iterator[int]) -> None:
     floats.difference_update(given)
     for node in nodes:
         if node.operator not in SHAPED:
-            _refuse(f"the operator {node.operator[:40]}, which no network here needs")
+            _refuse(f"the operator {node.operator[:40]}, which no hilum network needs")
         unknown = [name for name in node.inputs if name not in origin]
         if unknown or any(name in origin for name in node.outputs if name):
             _refuse("a tensor that is used before it is made, or made twice")
@@ -280,7 +280,7 @@ def _tensor(tensor: memoryview, budget: Iterator[int]) -> tuple[bytes, list[int]
     types: list[int] = []
     for number, value in _fields(tensor, TENSOR, "a tensor", budget):
         if number == 14 and value != 0:
-            _refuse("a tensor that lies in another file")
+            _refuse("a tensor in another file")
         elif number == 8:
             name = bytes(_message(value))
         elif number == 2:
@@ -319,11 +319,11 @@ def _fields(
             length, at = _varint(data, at) if kind == BYTES else (FIXED.get(kind, len(data) + 1), at)
             value, at = data[at : at + length], at + length
         if at > len(data) or not 0 < number < 2**29:  # other readers would cut such a number
-            _refuse("bytes that are no ONNX model")
+            _refuse("bytes that are not an ONNX model")
         if next(budget, None) is None:
             _refuse(f"more than {MOST_FIELDS:,} parts")
         if allowed is not None and number not in allowed:
-            _refuse(f"a part of {what} that no network here needs (field {number})")
+            _refuse(f"a part of {what} that no hilum network needs (field {number})")
         yield number, value
 
 
@@ -333,7 +333,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         found |= (byte & 127) << 7 * shift
         if byte < 128:
             return found, at + shift + 1
-    msg = "bytes that are no ONNX model"
+    msg = "bytes that are not an ONNX model"
     raise GraphError(msg)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, Self
@@ -20,9 +21,10 @@ from hilum.decision.operating_point import (
 )
 from hilum.earlier import current
 from hilum.serving.model_file import ModelFile
+from hilum.text import printable
 
 COLOURFUL = 0.08  # mean chroma; greyscale radiographs have 0, with coloured annotations seldom above 0.02
-COLOUR = "a colour picture, and radiographs are grey"
+COLOUR = "a colour image; radiographs are greyscale"
 UNCERTIFIED = "no operating point"
 
 
@@ -145,6 +147,13 @@ class Prediction:
             self.findings, key=lambda name: (DECISIONS.index(self.findings[name].decision), self.probabilities[name])
         )
 
+    def __repr__(self) -> str:
+        answer = f"not read: {self.error}"
+        if not self.error:
+            likely = f"{self.top} {100 * self.probabilities.get(self.top, math.nan):.1f} %"
+            answer = f"{self.decision}, {likely}"
+        return f"<hilum.Prediction {printable(f'{self.path}: {answer}'.removeprefix(': '))}>"
+
     def to_json(self, model: Mapping[str, str]) -> PredictionLine | UnreadableLine:
         """The object of one line of ``hilum predict --json``.
 
@@ -182,7 +191,7 @@ class Prediction:
             findings = {name: FindingAnswer(**answer) for name, answer in found.pop("findings", {}).items()}
             return cls(**found | {"notes": tuple(found.get("notes", ()))}, findings=findings)
         except (TypeError, AttributeError) as error:
-            msg = f"no line of hilum predict --json about an image ({error})"
+            msg = f"not an image line of hilum predict --json ({error})"
             raise ValueError(msg) from error
 
     def to_row(self, labels: Sequence[str], model: Mapping[str, str], findings: Sequence[str] = ()) -> list[str]:

@@ -216,9 +216,9 @@ class Predictor:
         findings = bool(self.model_file.findings)
         why = why_no_probabilities(row, exclusive=not findings)
         if not why and likeness and not isfinite(likeness.p_value):
-            why = "its features are no numbers"
+            why = "its features are not numbers"
         if why:
-            msg = f"{name}: the model's answer cannot be used ({why}). Take another model, or export this one anew."
+            msg = f"{name}: the model's output cannot be used ({why}). Use another model, or export this one again."
             raise ImageError(msg)
         labels = self.model_file.labels
         probabilities = dict(zip(labels, (min(float(p), 1.0) for p in row), strict=True))
@@ -284,7 +284,9 @@ def fetch(name: str) -> Path:
         raise ModelFileError(msg, code="malformed-name") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
-        msg = f"{name}: cannot be loaded: no {FILE} for you (status {status}). Check name and revision, or log in."
+        msg = (
+            f"{name}: cannot be loaded: {FILE} is not accessible (status {status}). Check name and revision, or log in."
+        )
         raise ModelFileError(msg) from error
     except Exception as error:  # of the disk, or of the connection on the way
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

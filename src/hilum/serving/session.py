@@ -35,7 +35,7 @@ SECONDS = 6  # of processor time, for opening and one image twice; a ResNet-50 a
 MIB = 4096  # beyond three times the file; for one image
 QUICK = 2.0  # seconds of processor time for `CHUNK` images: what takes more gets its images one by one
 PATIENCE = 10  # times as long as the processor time may be what other work on this machine makes of it
-REMEDY = "If it is your own and so large, set HILUM_MODEL_SECONDS and HILUM_MODEL_MIB"
+REMEDY = "If it is a trusted large model, set HILUM_MODEL_SECONDS and HILUM_MODEL_MIB"
 START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hilum.serving import session as trial; trial.serve()"
 )
@@ -89,7 +89,7 @@ def _ask(content: bytes, request: dict[str, int]) -> int:
     try:
         process = start_python(START)
     except OSError as error:
-        msg = f"no process could be started to try it out: {error.strerror}"
+        msg = f"no process could be started to test it: {error.strerror}"
         raise TrialError(msg) from error
     try:
         said, _ = process.communicate(
@@ -106,7 +106,7 @@ def _ask(content: bytes, request: dict[str, int]) -> int:
     try:
         answer = json.loads(said)
     except ValueError:
-        msg = f"opening it and asking about an image takes more than {limits}, or breaks down. {REMEDY}"
+        msg = f"loading it and predicting one image takes more than {limits}, or crashes. {REMEDY}"
         raise TrialError(msg) from None
     if "error" in answer:
         raise TrialError(answer["error"])
@@ -265,7 +265,7 @@ class Session:
                     list(names), {self.model_file.metadata.input.name: pixels}, options
                 )
         except Exception as error:  # whatever the runtime raises
-            self._refuse("it fails at an image", error)
+            self._refuse("it fails on an image", error)
         for name, output in zip(names, found, strict=True):
             wanted = (len(pixels), *self.sides.get(name, ()))
             if output.dtype != np.float32 or output.shape[: len(wanted)] != wanted or 0 in output.shape:
@@ -288,16 +288,14 @@ class Session:
             kind, shape = outputs.get(name, ("", []))
             fits = fits and kind == "tensor(float)" and _same(shape[: len(sides) + 1], sides)
         if not fits:
-            raise ModelFileError(
-                malformed(self.model_file.source, "they speak of another graph than the one beside them")
-            )
+            raise ModelFileError(malformed(self.model_file.source, "they describe another graph"))
 
     def _refuse(self, what: object, error: Exception) -> NoReturn:
         from onnxruntime import __version__
 
         detail = what if isinstance(error, TrialError) else f"{what}: {' '.join(str(error).split())[:300]}"
         why = printable(str(detail))
-        msg = f"{self.model_file.source}: ONNX Runtime {__version__} cannot use it ({why}). Export it anew."
+        msg = f"{self.model_file.source}: ONNX Runtime {__version__} cannot use it ({why}). Export it again."
         raise ModelFileError(msg, code="unusable") from error
 
 

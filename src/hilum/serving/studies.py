@@ -14,7 +14,7 @@ from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import UNCERTIFIED, FindingAnswer, Prediction, StudyLine, place, score_of
 from hilum.serving.predictor import Predictor
 
-MISSING = "belongs to the study, but is not among the images that were given"
+MISSING = "belongs to the study, but was not among the given images"
 RARE = 0.1  # of the calibration patients: with fewer that had so few images, the mix says little of such a study
 
 
@@ -86,7 +86,7 @@ class StudyPrediction:
             findings = {name: FindingAnswer(**answer) for name, answer in line.get("findings", {}).items()}
             return cls(line["study"], images, line["decision"], line["reason"], line["score"], notes, findings=findings)
         except (KeyError, TypeError) as error:
-            msg = f"no line of hilum predict --study --json ({error})"
+            msg = f"not a line of hilum predict --study --json ({error})"
             raise ValueError(msg) from error
 
     def as_answer(self) -> Prediction:
@@ -151,7 +151,7 @@ def _reason(model_file: ModelFile, decision: str, images: Sequence[Prediction], 
     where = f"{model_file.group} {model_file.percent(highest)}, {place(model_file, model_file.point, highest)}"
     told = where if len(images) == 1 else f"largest of {_count(len(images))}: {where}"
     if decision == READ and (bad := sum(bool(answer.error) for answer in images)):
-        return f"{told}; {bad} of {_count(len(images))} could not be read, so that nothing is ruled out"
+        return f"{told}; {bad} of {_count(len(images))} could not be read, so nothing is ruled out"
     if decision != CLEAR:  # the flagged image is not always the one with the largest score: that may be abstained on
         flagged = [score_of(model_file, answer.probabilities) for answer in images if answer.decision == decision]
         if flagged and max(flagged) < highest:

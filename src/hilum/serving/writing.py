@@ -107,7 +107,7 @@ class Growing:
             self._close()
         if self.lines <= head:
             return ""
-        return f"{self.part}: {self.lines - head:,} answers are kept here; {self.path} is as it was"
+        return f"{self.part}: {self.lines - head:,} predictions are kept here; {self.path} is unchanged"
 
 
 def _open_alone(part: Path) -> int:
@@ -126,7 +126,7 @@ def _open_alone(part: Path) -> int:
                 return handle
         except BlockingIOError as error:
             os.close(handle)
-            raise OSError(errno.EBUSY, "another process is writing it", str(part)) from error
+            raise OSError(errno.EBUSY, "another process is writing to it", str(part)) from error
         except FileNotFoundError:
             pass
         except BaseException:
@@ -253,7 +253,7 @@ def writing(
                 grown.append(Growing(Path(name)))
                 return grown[-1]
             except OSError as error:
-                msg = f"{option} {name}: cannot be written ({error.strerror}). Choose another place."
+                msg = f"{option} {name}: cannot be written ({error.strerror}). Choose another path."
                 raise UsageError(msg, code="unwritable") from error
 
         try:
@@ -277,14 +277,14 @@ def _check(asked: dict[str, tuple[str | None, Kind]], inputs: Sequence[Path], pi
     on_stdout = [option for option, (name, _) in asked.items() if name == STDOUT]
     on_stdout += [option for option, path in named.items() if descriptor_of(path) == 1]
     if len(on_stdout) > 1:
-        msg = f"{' and '.join(on_stdout)} both want standard output. Give one of them a file."
+        msg = f"{' and '.join(on_stdout)} both use standard output. Give one of them a file."
         raise UsageError(msg, code="two-outputs")
     if on_stdout and sys.stdout is None:
-        msg = f"{on_stdout[0]}: standard output is closed, so that the answers would be lost. Give a file: FILE."
+        msg = f"{on_stdout[0]}: standard output is closed and predictions would be lost. Give a file: FILE."
         raise UsageError(msg)
     for option, path in named.items():
         if path.suffix.lower() in SUFFIXES and not is_stream(path):
-            msg = f"{option} {path}: the name of an image, and a file to write is meant. Write: {option} FILE, or - ."
+            msg = f"{option} {path}: an image, but the option takes an output file. Write: {option} FILE, or - ."
             raise UsageError(msg, code="image-as-output", path=path)
         if pictures and path.suffix.lower() == ".html" and path.parent.resolve() == pictures.resolve():
             msg = f"{option} {path}: --explain writes its pages there. Write: {option} FILE, or - ."

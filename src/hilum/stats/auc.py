@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,20 +157,29 @@ class Counts:
     false: Floats
 
 
-def counts_above(scores: Floats, positive: Bools, weights: Floats) -> Counts:
+def counts_above(scores: Floats, positive: Bools) -> Callable[[NDArray[Any]], Counts]:
     """Count at every distinct score; equal scores are passed at once.
 
     Args:
         scores: Of shape (N,).
         positive: Of shape (N,).
-        weights: Of shape (R, N).
+
+    Returns:
+        A function of weights, whole numbers of shape (R, N): scores are sorted once for all of them.
     """
     order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
-    ordered, truth = weights[:, order], positive[order]
-    found = np.add.reduceat(ordered * truth, starts, axis=1).cumsum(axis=1)
-    false = np.add.reduceat(ordered * ~truth, starts, axis=1).cumsum(axis=1)
-    return Counts(found, false)
+    truth = positive[order]
+    last = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])  # of each distinct score
+
+    def count(weights: NDArray[Any]) -> Counts:
+        ordered = weights[:, order]
+        above = ordered.cumsum(axis=1)
+        ordered *= truth
+        found = ordered.cumsum(axis=1)
+        above -= found
+        return Counts(found, above) if len(last) == len(order) else Counts(found[:, last], above[:, last])
+
+    return count
 
 
 def curve_bands(
@@ -202,13 +211,15 @@ def curve_bands(
         with ``low`` and ``high``, and ``prevalence``. Labels that all images have, or none, are left out.
     """
     found: dict[str, LabelCurves] = {}
-    for k, label in enumerate(labels):
-        positive = truth == k
-        if not positive.any() or positive.all():
-            continue
-        own = _both(probabilities[:, k], positive, np.ones((1, len(truth))))
-        drawn = patient_weights(patients, resamples, seed)  # anew for each label: all of many images fill the memory
-        samples = [_both(probabilities[:, k], positive, weights) for weights in drawn]
+    has = {k: truth == k for k in range(len(labels))}
+    counting = {k: counts_above(probabilities[:, k], one) for k, one in has.items() if one.any() and not one.all()}
+    drawn: dict[int, list[dict[str, Floats]]] = {k: [] for k in counting}
+    for weights in patient_weights(patients, resamples, seed) if counting else ():  # all at once would fill the memory
+        for k, count in counting.items():
+            drawn[k].append(_both(count(weights)))
+    for k, samples in drawn.items():
+        label, positive = labels[k], has[k]
+        own = _both(counting[k](np.ones((1, len(truth)))))
         curves: dict[str, Curve] = {}
         ill = evenly(patients.sums(positive))
         for name in ("roc", "pr"):
@@ -250,10 +261,9 @@ def patient_weights(
         yield drawn.astype(np.float32)[:, patients.member]
 
 
-def _both(scores: Floats, positive: Bools, weights: NDArray[Any]) -> dict[str, Floats]:
+def _both(counts: Counts) -> dict[str, Floats]:
     """Both curves on `GRID`, each of shape (R, G); NaN for weightings without one of the sides."""
-    counts = counts_above(scores, positive, weights)
-    roc, pr = np.full((2, len(weights), len(GRID)), np.nan)
+    roc, pr = np.full((2, len(counts.found), len(GRID)), np.nan)
     for r, (found, false) in enumerate(zip(counts.found, counts.false, strict=True)):
         if not found[-1] or not false[-1]:
             continue
@@ -262,5 +272,5 @@ def _both(scores: Floats, positive: Bools, weights: NDArray[Any]) -> dict[str, F
         roc[r] = np.interp(GRID, np.r_[0, rate], np.r_[0, recall])
         # At recall 0 that is the first which finds anybody: above it there is no precision.
         reached = np.minimum(np.searchsorted(recall, np.maximum(GRID - 1e-12, 1e-12)), len(recall) - 1)
-        pr[r] = (found / np.maximum(found + false, 1e-12))[reached]
+        pr[r] = found[reached] / np.maximum(found[reached] + false[reached], 1e-12)
     return {"roc": roc, "pr": pr}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -250,9 +250,10 @@ def brier_parts(
         ``miscalibration`` with its ``noise_floor`` (what a perfectly calibrated model would show), ``discrimination``,
         ``uncertainty``, and ``by_label`` with the same without floors.
     """
-    by_label = {label: _parts(truth == k, probabilities[:, k]) for k, label in enumerate(labels)}
+    parts_of = [_parts(stated) for stated in probabilities.T]
+    by_label = {label: parts_of[k](truth == k) for k, label in enumerate(labels)}
     floors = [
-        sum(_parts(drawn == k, p).miscalibration for k, p in enumerate(probabilities.T))
+        sum(parts(drawn == k).miscalibration for k, parts in enumerate(parts_of))
         for drawn in outcomes_if_calibrated(probabilities, clusters, draws=draws, seed=seed)
     ]
     return AllBrierParts(
@@ -264,18 +265,25 @@ def brier_parts(
     )
 
 
-def _parts(has: NDArray[np.bool_], stated: Floats) -> BrierParts:
+def _parts(stated: Floats) -> Callable[[NDArray[np.bool_]], BrierParts]:
+    """The parts of one label's score for many outcomes: its probabilities are sorted once."""
     order = np.argsort(stated, kind="stable")
-    outcome, ordered = has[order].astype(float), stated[order]
+    ordered = stated[order]
     # Equal probabilities are one: they get their mean outcome, whatever their order.
     starts = np.flatnonzero(np.r_[True, np.diff(ordered) > 0])
     sizes = np.diff(np.append(starts, len(ordered)))
-    means = np.add.reduceat(outcome, starts) / sizes
-    refitted = np.repeat(isotonic_regression(means, sample_weight=sizes.astype(float)), sizes)
-    recalibrated = float(((refitted - outcome) ** 2).mean())
-    constant = float(outcome.var())
-    return BrierParts(
-        miscalibration=float(((ordered - outcome) ** 2).mean()) - recalibrated,
-        discrimination=constant - recalibrated,
-        uncertainty=constant,
-    )
+    weights = sizes.astype(float)
+
+    def parts(has: NDArray[np.bool_]) -> BrierParts:
+        outcome = has[order].astype(float)
+        means = np.add.reduceat(outcome, starts) / sizes if len(starts) < len(outcome) else outcome
+        refitted = np.repeat(isotonic_regression(means, sample_weight=weights), sizes)
+        recalibrated = float(((refitted - outcome) ** 2).mean())
+        constant = float(outcome.var())
+        return BrierParts(
+            miscalibration=float(((ordered - outcome) ** 2).mean()) - recalibrated,
+            discrimination=constant - recalibrated,
+            uncertainty=constant,
+        )
+
+    return parts

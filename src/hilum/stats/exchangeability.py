@@ -212,16 +212,17 @@ def shift_sentence(found: Exchangeability) -> str:
     corrected = f"{parts}; {found.tests} tests, corrected p = {found.p_value:.2g}" if found.tests else parts
     if found.p_value < DIFFER:
         return (
-            f"SHIFT: these patients do not look like those of the run's own certificate ({corrected}). What was "
-            "counted on them stands, but the certificate says nothing of them: it is void here"
+            f"SHIFT: the scores of these patients differ from those of the run's certificate ({corrected}). The counts "
+            f"here are valid, but the certificate is void for these patients"
         )
-    told = f"no shift against the run's own certificate was found ({corrected}), which is no proof of none"
+    told = f"no shift against the run's certificate was found ({corrected}); this does not prove its absence"
     if "visible" not in found.model_fields_set:
         return told
     numbers = f"with {found.n_reference} and {found.n_here} patients with the disease"
     if found.visible is None:
-        return f"{told}: {numbers} not even a change of all of them would be seen reliably"
+        return f"{told}: {numbers} even a change of all of them would not be detected reliably"
     return (
-        f"{told}: {numbers} a new subgroup that is mostly missed would be seen in four of five samples if it were at "
+        f"{told}: {numbers} a new subgroup of mostly false negatives would be detected in four of five samples "
+        "if it were at "
         f"least {100 * found.visible:.0f} % of them"
     )

@@ -96,10 +96,10 @@ def at_prevalence(probabilities: Floats, prior: Prior, members: Sequence[int], p
     """
     inside = np.isin(np.arange(probabilities.shape[1]), members)
     if not 0 < prevalence < 1:
-        msg = f"prevalence {prevalence:g}: give a number between 0 and 1, such as 0.05, without these themselves"
+        msg = f"prevalence {prevalence:g}: give a number between 0 and 1, exclusive, such as 0.05"
         raise ValueError(msg)
     if inside.all() or not inside.any():
-        msg = "a prevalence needs labels with the disease, and others"
+        msg = "a prevalence needs labels with the disease, and others without it"
         raise ValueError(msg)
     there = np.where(inside, prevalence / prior.shares[inside].sum(), (1 - prevalence) / prior.shares[~inside].sum())
     return shifted(probabilities, prior.offsets + np.log(there))

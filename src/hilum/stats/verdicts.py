@@ -278,9 +278,10 @@ def detectable_sentence(found: Detectable) -> str:
     """
     who = f"{found.count:,} {found.resampling_unit}, each counted once"
     if found.value is None:
-        return f"{who}: too few to find any difference from another classifier with {100 * found.power:g} % power"
+        return f"{who}: too few to detect any difference from another classifier with {100 * found.power:g} % power"
     return (
-        f"{who}: a difference of accuracy from another classifier that answers {100 * found.discordance:g} % of "
-        f"them differently is found with {100 * found.power:g} % power (McNemar's exact test at 5 %) if it is at "
+        f"{who}: a difference of accuracy from another classifier with other predictions for "
+        f"{100 * found.discordance:g} % of them is detected with {100 * found.power:g} % power (McNemar's "
+        "exact test at 5 %) if it is at "
         f"least {100 * found.value:.1f} points"
     )

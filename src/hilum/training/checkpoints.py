@@ -64,7 +64,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         # `save_file` of safetensors makes files that only their owner may read.
         save_bytes(path, save(tensors, metadata={"format": "pt", "hilum": json.dumps(tree)}))
     except (SafetensorError, OSError) as error:
-        msg = f"{path}: cannot be written ({error}). Free some space, then go on with --resume."
+        msg = f"{path}: cannot be written ({error}). Free some space, then continue with --resume."
         raise CheckpointError(msg) from error
 
 
@@ -123,10 +123,10 @@ def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         msg = f"{path}: no such checkpoint. Train first, or continue the training with --resume."
         raise CheckpointError(msg, code="missing", path=path) from error
     except (SafetensorError, OSError) as error:
-        msg = f"{path}: a damaged checkpoint ({error}). Train again, or take another copy of the run."
+        msg = f"{path}: a damaged checkpoint ({error}). Train again, or use another copy of the run."
         raise CheckpointError(msg, code="damaged", path=path) from error
     if "hilum" not in metadata:
-        msg = f"{path}: a safetensors file, but not one of hilum's checkpoints."
+        msg = f"{path}: a safetensors file, but not a checkpoint of hilum."
         raise CheckpointError(msg, code="foreign", path=path)
     return metadata, tensors
 
@@ -151,7 +151,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
             what = f"{len(missing)} weights of the recipe's network are missing, {len(foreign)} are foreign to it"
         msg = (
             f"{path}: weights of another architecture ({what}). "
-            "Use the recipe that they were trained with (recipe.toml of their run)."
+            "Use the recipe of their training (recipe.toml of their run)."
         )
         raise CheckpointError(msg, code="other-architecture", path=path)
     network.load_state_dict(weights)

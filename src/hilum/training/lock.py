@@ -117,7 +117,7 @@ def only_process(folder: Path, what: str, *, wait: bool = False, progress: Progr
             stack.enter_context(_locked(folder, wait=wait, progress=progress or Progress()))
         except OSError as error:
             why = error.strerror or error
-            msg = f"{folder / LOCK}: cannot be locked ({why}). Make it writable for you, or work on a copy of {folder}."
+            msg = f"{folder / LOCK}: cannot be locked ({why}). Make it writable, or work on a copy of {folder}."
             raise RunError(msg) from error
         _held.add(key)
         try:
@@ -143,7 +143,7 @@ def _locked(folder: Path, *, wait: bool, progress: Progress) -> AbstractContextM
     def busy() -> None:
         holder = _holder(folder)
         if not wait or holder.waits is False:
-            msg = f"{folder}: {holder.named} works in it. Wait until it is done, or choose another folder."
+            msg = f"{folder}: {holder.named} is using it. Wait until it is done, or choose another folder."
             raise RunError(msg, code="in-use", path=folder)
         if not told:
             told.append(f"{folder}: waiting until {holder.named} is done")

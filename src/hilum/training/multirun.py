@@ -62,11 +62,11 @@ def check_series(out: Path, what: str, *, resume: bool) -> None:
     """
     kind = read_json(out / PLAN).get("kind")
     if resume and kind != what and (contents(out) or not out.is_dir()):
-        msg = f"{out}: no {what} to continue{f' (it is a {kind})' if kind else ''}. Leave out --resume to begin one."
+        msg = f"{out}: no {what} to continue{f' (it is a {kind})' if kind else ''}. Omit --resume to start one."
         raise RunError(msg, code="nothing-to-continue", path=out)
     check_place(out)
     if not resume and contents(out):
-        begun = f"holds a {what} already. Continue it with --resume, delete it, or choose"
+        begun = f"already holds a {what}. Continue it with --resume, delete it, or choose"
         msg = f"{out}: {begun if kind == what else 'is not empty. Choose'} another --out."
         raise RunError(msg, code="in-the-way", path=out)
 
@@ -91,7 +91,7 @@ def begin_series(out: Path, plan: Document, what: str, *, resume: bool) -> None:
         return
     differing = ", ".join(key for key in chosen if key != "schema_version" and chosen[key] != earlier.get(key))
     if differing:
-        msg = f"{out}: was begun with other choices or data (differs in: {differing}). Repeat them, or begin anew."
+        msg = f"{out}: was started with other options or data (differs in: {differing}). Repeat them, or start again."
         raise RecipeError(msg, code="other-choices", path=out)
 
 

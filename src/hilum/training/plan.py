@@ -54,7 +54,7 @@ class NetworkChoice(Part):
     def _not_the_recipes_own(cls, options: dict[str, Any]) -> dict[str, Any]:
         taken = sorted(options.keys() & {"architecture", "name", "labels", "n_labels", "size", "hierarchy", "members"})
         if taken:
-            msg = f"'{taken[0]}' is not an option: it follows from the data or from another key of the recipe"
+            msg = f"'{taken[0]}' is not an option: it is derived from the data or from another key of the recipe"
             raise ValueError(msg)
         return options
 

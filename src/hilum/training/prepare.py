@@ -128,12 +128,12 @@ def prepare(
     for item in images.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     if len(images.unreadable) > 10:
-        progress.line(f"left out: {len(images.unreadable) - 10} more files that cannot be read (see environment.json)")
+        progress.line(f"left out: {len(images.unreadable) - 10} more unreadable files (see environment.json)")
     groups = find_groups(images, recipe.splits.duplicates, progress)
     splits = assign_splits(images.table, recipe.splits, groups.numbers)
-    notes = [*table.notes, *groups.notes(), *splits.notes]
+    notes = [*table.notes, *groups.notes(images.table), *splits.notes]
     if images.unreadable:
-        notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} files, which cannot be read")
+        notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} unreadable files")
     for note in notes:
         progress.line(f"note: {note}")
     findings = None

@@ -87,7 +87,7 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "splits.fraction": "val_split validation_split val_size val_fraction test_size test_split holdout",
     "positive_label": "positive pos_label target_label",
 }
-HARDWARE = "hilum uses a GPU where PyTorch finds one, and as many cores as it may: leave it out"
+HARDWARE = "hilum selects GPU and cores automatically: omit it"
 CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
 TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
 
@@ -143,7 +143,7 @@ def _find(name: str | Path) -> tuple[str, str]:
         return read_text(path, encoding="utf-8-sig"), str(path)
     except (OSError, ValueError) as error:
         known = ", ".join(recipe_names())
-        msg = f"recipe '{name}': neither one of hilum's ({known}) nor a TOML file that can be read."
+        msg = f"recipe '{name}': neither a built-in recipe ({known}) nor a readable TOML file."
         raise RecipeError(msg, code="no-such-recipe") from error
 
 
@@ -171,7 +171,7 @@ def resolve_key(key: str, value: str = "VALUE") -> str:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        msg = f"'{key}' could be {' or '.join(matches)}. Write the one that is meant."
+        msg = f"'{key}' could be {' or '.join(matches)}. Write one of them."
         raise RecipeError(msg, code="ambiguous-key")
     raise RecipeError(_unknown(key, value), code="unknown-key")
 
@@ -207,7 +207,7 @@ def short_key(key: str) -> str:
 def _set(values: dict[str, Any], setting: str) -> None:
     key, equals, value = setting.partition("=")
     if not is_text(setting):
-        msg = f"--set {setting}: not UTF-8. Write it so."
+        msg = f"--set {setting}: not UTF-8. Write it in UTF-8."
         raise RecipeError(msg)
     if not equals:
         msg = f"--set {setting}: write key=value, for example --set lr=0.001."

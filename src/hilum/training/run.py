@@ -68,7 +68,7 @@ class Run:
             return Environment.model_validate(current(json.loads(read_text(file))))
         except (OSError, ValueError, RecursionError) as error:
             why = first_problem(error) if isinstance(error, ValidationError) else error
-            msg = f"{file}: cannot be read ({why}). Take another copy of the run, or train again."
+            msg = f"{file}: cannot be read ({why}). Use another copy of the run, or train again."
             raise RunError(msg, code="unreadable", path=file) from error
 
     @property
@@ -290,7 +290,7 @@ def resolve_healthy(recipe: Recipe, labels: Sequence[str], positive_label: str |
     if recipe.healthy == "auto":
         return tuple(label for label in labels if is_healthy(label) and label != positive_label)
     if recipe.healthy == positive_label:
-        msg = f"healthy = '{recipe.healthy}' is the positive label, too. Correct healthy or positive in the recipe."
+        msg = f"healthy = '{recipe.healthy}' is also the positive label. Correct healthy or positive in the recipe."
         raise RecipeError(msg)
     return (_named("healthy", recipe.healthy, labels),)
 
@@ -311,15 +311,13 @@ def open_run(path: Path) -> Run:
     if not (path / RECIPE).is_file():
         inside = [*path.glob("*/recipe.toml"), *path.glob("trials/*/recipe.toml")]
         if inside:
-            msg = (
-                f"{path}: holds {len(inside)} runs, but is none itself. Name one of them, such as {min(inside).parent}."
-            )
+            msg = f"{path}: holds {len(inside)} runs, but is not a run. Name one of them, such as {min(inside).parent}."
             raise RunError(msg, code="several-runs", path=path)
-        remedy = f"Make one with: hilum train DATA --out {path}"
+        remedy = f"Create one with: hilum train DATA --out {path}"
         if path.exists():  # somebody's data, perhaps
-            remedy = "Make one with: hilum train DATA --out RUN"
+            remedy = "Create one with: hilum train DATA --out RUN"
         if path.suffix.lower() == ".onnx":
-            remedy = f"A model file is no run; evaluate it with: hilum evaluate DATA --model {path}"
+            remedy = f"A model file is not a run; evaluate it with: hilum evaluate DATA --model {path}"
         elif path.is_file():
             remedy = f"If it holds predictions, evaluate it with: hilum evaluate --predictions {path}"
         what = "no such folder" if not path.exists() else "not a run (it has no recipe.toml)"

@@ -194,7 +194,7 @@ def sweep(
     images = open_images(table, recipes[0].preprocessing, progress=progress)
     groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
     first = groups[recipes[0].splits.duplicates]
-    for note in first.notes():
+    for note in first.notes(images.table):
         progress.line(f"note: {note}")
     checked = cheap_checks(images, assign_splits(images.table, recipes[0].splits, first.numbers).names, first)
     progress.line(checked.sentence())
@@ -266,12 +266,12 @@ def _diverged(out: Path) -> dict[str, str]:
 def _incomparable(swept: Iterable[str], monitor: Monitor) -> list[str]:
     """Remarks where trials are not judged by the same images."""
     notes = [
-        f"{key} changes which images validate: the trials' figures are not of the same images"
+        f"{key} changes the validation images: the trials are not comparable"
         for key in swept
         if key.startswith("splits.") and key not in SEED_KEYS
     ]
     if "positive_label" in swept and monitor == "false_negatives":
-        notes.append("positive changes which images are counted as missed: the trials' figures are not comparable")
+        notes.append("positive changes the false negatives: the trials are not comparable")
     return notes
 
 
@@ -331,6 +331,6 @@ def _mean(trials: Sequence[Trial]) -> MeanValidation | None:
 def _criterion(recipes: Sequence[Recipe]) -> Monitor:
     found = {recipe.training.monitor for recipe in recipes}
     if len(found) > 1:
-        msg = "the trials keep checkpoints by different measures. Say with --monitor by which to choose between them."
+        msg = "the trials keep checkpoints by different metrics. Name one with --monitor."
         raise RecipeError(msg)
     return found.pop()

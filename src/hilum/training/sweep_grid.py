@@ -33,16 +33,16 @@ def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]
         full = resolve_key(setting_of_today(key.strip(), "")[0], value.strip())
         values = [setting_of_today(full, item)[1] for item in _divide(value)]
         if full in swept or (len(values) > 1 and full in given):
-            msg = f"--set {setting}: {full} is given twice. Write all its values behind one --set, with commas."
+            msg = f"--set {setting}: {full} is given twice. Write all its values in one --set, separated by commas."
             raise RecipeError(msg, code="key-twice")
         given.add(full)
         if "" in values:
-            msg = f"--set {setting}: a value is empty. Write the values behind each other, with commas between them."
+            msg = f"--set {setting}: a value is empty. Write the values separated by commas."
             raise RecipeError(msg, code="empty-value")
         if len(values) > 1:
             twice = next((v for i, v in enumerate(values) if parse_value(v) in map(parse_value, values[:i])), None)
             if twice is not None:
-                msg = f"--set {setting}: the value {twice} stands there twice. Remove one."
+                msg = f"--set {setting}: the value {twice} occurs twice. Remove one."
                 raise RecipeError(msg, code="value-twice")
             swept[full] = values
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from hilum.data.cache import Images, open_images
+from hilum.data.cache import Images, open_images, reopened
 from hilum.data.dataset import Dataset
 from hilum.data.frames import to_pandas
 from hilum.data.multilabel import finding_values
 from hilum.data.preprocessing import Preprocessing
 from hilum.progress import Progress
+from hilum.signatures import typed
 from hilum.training.findings_loss import targets_of
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Sample(TypedDict):
 class RadiographDataset(torch_data.Dataset[Sample]):
     """The readable radiographs of a dataset, decoded once and kept in the cache.
 
+    It can be sent to workers of a `DataLoader` however they are started.
+
     Args:
         data: The dataset.
         preprocessing: Size, fit and equalisation; by default 150 pixels, stretched.
@@ -48,6 +52,7 @@ class RadiographDataset(torch_data.Dataset[Sample]):
         CacheError: The decoded images cannot be stored.
     """
 
+    @typed
     def __init__(
         self,
         data: Dataset,
@@ -56,7 +61,8 @@ class RadiographDataset(torch_data.Dataset[Sample]):
         value_range: tuple[float, float] = (0.0, 1.0),
         progress: Progress | None = None,
     ) -> None:
-        self._images: Images = open_images(data, preprocessing or Preprocessing(), progress=progress)
+        self._preprocessing = preprocessing or Preprocessing()
+        self._images: Images = open_images(data, self._preprocessing, progress=progress)
         if data.findings:
             self.pathologies = list(data.findings)
             self.labels: NDArray[np.float32] = targets_of(finding_values(self._images.table), "ignore")
@@ -67,6 +73,16 @@ class RadiographDataset(torch_data.Dataset[Sample]):
         truth = [index[row.label] for row in self._images.table.rows]
         self.labels = np.eye(len(self.pathologies), dtype=np.float32)[truth]
         self._low, self._high = value_range
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pixels: a worker that was started anew maps the same files of the cache."""
+        none = np.empty((0, 0, 0), np.uint8)
+        return {**vars(self), "_images": replace(self._images, pixels=none, thumbnails=none)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        images, preprocessing = state["_images"], state["_preprocessing"]
+        pixels, thumbnails = reopened(images.digest, preprocessing)
+        vars(self).update(state, _images=replace(images, pixels=pixels, thumbnails=thumbnails))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -106,7 +106,7 @@ def _train(
     elif not (out / ENVIRONMENT).exists():  # begun by a version before, and killed at once
         _begin(run, run.recipe, data, read, loggers)
     elif run.finished:
-        progress.line(f"{out}: this training is complete; nothing is left to do.")
+        progress.line(f"{out}: this training is already complete.")
         return run
     recipe, read = run.recipe, read or run.read_options
     loggers = loggers or run.environment.loggers
@@ -189,8 +189,8 @@ def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, lis
         and {i for i, row in enumerate(rows) if row.split != UNREADABLE} == set(images.positions.tolist())
     )
     if not same:
-        msg = f"{table.given or table.root}: not the images and labels with which {run.path} was begun. "
-        raise RunError(msg + "Give it the same data, or start anew.", code="other-images", path=run.path)
+        msg = f"{table.given or table.root}: not the images and labels of {run.path}. "
+        raise RunError(msg + "Give the same data, or start again.", code="other-images", path=run.path)
     splits = [rows[position].split for position in images.positions]
     return replace(images, table=images.table.with_splits(splits)), begun.notes
 
@@ -201,7 +201,7 @@ def _check_free(out: Path) -> None:
     if not contents(out) or _only_begun(out):
         return
     what = (
-        "holds a run already. Continue it with --resume, delete it, or choose"
+        "already holds a run. Continue it with --resume, delete it, or choose"
         if (out / RECIPE).exists()
         else "is not empty. Choose"
     )
@@ -239,13 +239,13 @@ def _check_begun(out: Path, recipe: Recipe | None) -> None:
     if _interrupted_at_once(out):
         if recipe:
             return
-        msg = f"{out}: no training was begun here. Leave out --resume, and say which --recipe and --set."
+        msg = f"{out}: no training to continue. Omit --resume, and give --recipe and --set."
         raise RunError(msg, code="nothing-to-continue", path=out)
     run = open_run(out)
     if recipe and recipe != run.recipe:
         ours, theirs = run.recipe.model_dump(), recipe.model_dump()
         differing = ", ".join(key for key in ours if ours[key] != theirs[key])
-        msg = f"{out}: was begun with another recipe (differs in: {differing}). Leave out --recipe and --set."
+        msg = f"{out}: was started with another recipe (differs in: {differing}). Omit --recipe and --set."
         raise RecipeError(msg, code="other-choices", path=out)
 
 

@@ -52,7 +52,7 @@ def test_a_planted_file_defect_is_an_error_and_names_its_label(injected, defect,
     assert areas(found)[probe] > 0.98
     assert severities(found)[probe] == "error"
     (finding,) = [finding for finding in findings(found) if finding.evidence.probe == probe]
-    assert f"'{COVID}' from the rest with AUROC 1.00" in finding.message
+    assert f"'{COVID}' (against the rest) with AUROC 1.00" in finding.message
     snapshot(finding.meaning)
     snapshot(finding.remedy)
 

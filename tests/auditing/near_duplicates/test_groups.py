@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.auditing.checks.duplicates import find_duplicates
 from hilum.auditing.findings import remember
 from hilum.auditing.near_duplicates import groups
 from hilum.auditing.near_duplicates.groups import CHANGES, Thumbnails, find_groups, find_known
+from hilum.auditing.scan import scan
 from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
@@ -88,8 +90,8 @@ def test_copies_are_one_group_and_on_one_side_of_every_split(write, change, snap
     both = list(zip(names, found.numbers, strict=True))
     assert all((a == b) == (m == n) for a, m in both for b, n in both)
     assert change in found.looked_for
-    snapshot(found.notes()[0])
-    assert {"6", "12", "51"} <= numbers(found.notes()[0])
+    snapshot(found.notes(images.table)[0])
+    assert {"6", "12", "51"} <= numbers(found.notes(images.table)[0])
     torn = 0
     for seed in range(4):
         sides = assign_splits(images.table, SplitPlan(seed=seed), found.numbers).names
@@ -107,8 +109,8 @@ def test_identical_pixels_only_where_that_is_asked_for(write, snapshot):
     images = open_images(read_table(root), PLAN)
     found = find_groups(images, "identical")
     assert found.looked_for == ("pixels",)
-    snapshot(found.notes()[0])
-    assert {"1", "2", "48"} <= numbers(found.notes()[0])
+    snapshot(found.notes(images.table)[0])
+    assert {"1", "2", "48"} <= numbers(found.notes(images.table)[0])
     assert len(set(find_groups(images, "near").numbers)) == PATIENTS
 
 
@@ -149,7 +151,7 @@ def test_too_many_images_for_all_pairs_are_compared_by_pixels_and_that_is_said(w
     monkeypatch.setattr(groups, "find_copies", lambda *_: pytest.fail("compared"))
     found = find_groups(images, "near")
     assert found.looked_for == ("pixels",)
-    assert "hilum[faiss]" in found.notes()[-1]
+    assert "hilum[faiss]" in found.notes(images.table)[-1]
     assert len(set(found.numbers)) == 51
 
 
@@ -188,3 +190,32 @@ def test_what_is_kept_is_its_owner_s_alone(write, tmp_path, monkeypatch):
         keep()
         assert any(folder.rglob("*.*"))
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_repeated_exposures_are_no_duplicates_for_training_or_audit(tmp_path):
+    """Three noisy exposures of each patient are nearly equal; a byte-wise copy of one of them is a duplicate."""
+    rng = np.random.default_rng(0)
+    lines = ["path,label,patient_id"]
+    for patient in range(20):
+        coarse = Image.fromarray(rng.integers(0, 255, (12, 12), np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
+        for exposure in range(3):
+            noisy = np.clip(np.asarray(coarse) + rng.normal(0, 2, (96, 96)), 0, 255).astype(np.uint8)
+            name = f"{patient:02d}-{exposure}.png"
+            Image.fromarray(noisy).save(tmp_path / name)
+            lines.append(f"{name},{LABELS[patient % 2]},p{patient}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+
+    def said():
+        table = read_table(tmp_path)
+        images = open_images(table, PLAN)
+        scanned = scan(table)
+        return find_groups(images, "near").notes(images.table), find_duplicates(scanned)
+
+    notes, duplicates = said()
+    assert notes == []
+    assert (duplicates.groups, duplicates.exposures) == ((), 60)
+    (tmp_path / "same.png").write_bytes((tmp_path / "00-0.png").read_bytes())
+    (tmp_path / "metadata.csv").write_text("\n".join([*lines, f"same.png,{LABELS[0]},p0"]))
+    notes, duplicates = said()
+    assert {"1", "61"} <= numbers(notes[0])
+    assert len(duplicates.groups) == 1

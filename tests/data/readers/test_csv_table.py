@@ -479,7 +479,7 @@ def test_a_file_in_the_folder_of_another_label_is_not_taken(write, snapshot):
 def test_splits_that_are_called_otherwise_are_said_as_they_are_for_folders(write, names, noted):
     rows = [f"{name}-{label}.png,{label},{name}" for name in names.split() for label in "xy"]
     table = read_table(write("\n".join(["path,label,split", *rows]), *(row.split(",")[0] for row in rows)))
-    said = [note for note in table.notes if "splits are read from the values" in note or "serves as val" in note]
+    said = [note for note in table.notes if "splits are read from the values" in note or "is used as val" in note]
     assert len(said) == noted
 
 

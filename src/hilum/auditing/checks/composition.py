@@ -75,7 +75,7 @@ def composition_findings(counted: Composition, table: Dataset) -> list[Finding]:
         kinds = ", ".join(f"{count} {name}" for name, count in counted.formats.items())
         modes = ", ".join(f"{count} {name}" for name, count in counted.modes.items())
         message = f"Files differ: {counted.n_sizes} sizes in pixels, formats {kinds}, modes {modes}."
-        remedy = "See the shortcut probes: it matters only if the differences follow the labels."
+        remedy = "See the shortcut probes: differences matter only where they correlate with the labels."
         found.append(Finding("composition", "info", message, remedy))
     return found
 
@@ -88,7 +88,7 @@ def _unreadable(counted: Composition) -> list[Finding]:
     severity: Severity = "error" if len(lost) > total / 20 else "warning"
     message = f"{len(lost)} of {total} files cannot be read. The first: {lost[0].message}"
     evidence = UnreadablePaths(paths=[item.path for item in lost[:50]])
-    remedy = "Fetch them again, or leave them out: hilum audit DATA --clean OUT.csv."
+    remedy = "Download them again, or exclude them: hilum audit DATA --clean OUT.csv."
     return [Finding("unreadable", severity, message, remedy, evidence)]
 
 
@@ -96,9 +96,9 @@ def _several(table: Dataset) -> list[Finding]:
     told = several_in_words(table)
     if not told:
         return []
-    message = f"{told[0].upper()}{told[1:]}: each combination was taken for a label of its own."
-    remedy = "Give each image one label (a column of its own, --label-column), or leave these images out."
-    return [Finding("composition", "warning", message, remedy, meaning="hilum train learns one label an image.")]
+    message = f"{told[0].upper()}{told[1:]}: each combination counts as a separate label."
+    remedy = "Give each image one label (in one column, --label-column), or exclude these images."
+    return [Finding("composition", "warning", message, remedy, meaning="hilum train learns one label per image.")]
 
 
 def _balance(counted: Composition) -> list[Finding]:
@@ -107,10 +107,10 @@ def _balance(counted: Composition) -> list[Finding]:
     if many < IMBALANCE * few:
         return []
     message = (
-        f"Unbalanced: {many:,} images of '{most}', {few:,} of '{least}'. Calling everything '{most}' would be right on "
-        f"{many / sum(totals.values()):.0%}: read balanced accuracy and recall, not accuracy."
+        f"Class imbalance: {many:,} images of '{most}', {few:,} of '{least}'. Always predicting '{most}' has an "
+        f"accuracy of {100 * many / sum(totals.values()):.0f} %: report balanced accuracy and recall."
     )
-    remedy = 'class_weights = "balanced" in the recipe weighs labels alike, "hierarchical" each child of a folder.'
+    remedy = 'class_weights = "balanced" in the recipe weights labels equally, "hierarchical" each child of a folder.'
     return [Finding("balance", "info", message, remedy, ImagesByLabel(images=dict(totals)))]
 
 
@@ -121,9 +121,7 @@ def _lacking(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
         if lacking and part != "all":
             severity: Severity = "error" if part == "train" else "warning"
             message = f"{part} has no image of {', '.join(lacking)}."
-            found.append(
-                Finding("composition", severity, message, "Add such images, or let hilum hold out the splits.")
-            )
+            found.append(Finding("composition", severity, message, "Add such images, or let hilum create the splits."))
     return found
 
 
@@ -137,10 +135,10 @@ def _too_small(counted: Composition, table: Dataset) -> list[Finding]:
             continue
         unit = "patients" if table.patients_known else "images"
         message = (
-            f"{part} is small: {len(rows)} images of {n} {unit}. If {GOOD:.0%} of them are right, the truth is "
-            f"anything from {low:.0%} to {high:.0%}."
+            f"{part} is small: {len(rows)} images of {n} {unit}. An accuracy of {100 * GOOD:.0f} % would have a 95 % "
+            f"CI of {100 * low:.0f} to {100 * high:.0f}."
         )
-        remedy = "Conclude nothing from it alone; hilum crossval tests every patient once."
+        remedy = "Draw no conclusion from it alone; hilum crossval tests every patient once."
         evidence = SplitSize(part=part, n=n, resampling_unit=unit, low=low, high=high)
         found.append(Finding("size", "warning", message, remedy, evidence))
     return found
@@ -263,14 +261,14 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 "error",
                 f"{number} patient{plural} images in more than one split ({images} images): "
                 "a model may recognise the patient instead of the disease, and looks better than it is.",
-                "Split by patient: hilum audit DATA --clean OUT.csv keeps each patient on one side.",
+                "Split by patient: hilum audit DATA --clean OUT.csv keeps each patient in one split.",
                 PatientExamples(patients=number, images=images, examples=list(patients.across_splits[:EXAMPLES])),
             )
         )
     if known < total:
-        what = "No image says whose it is"
-        what = what if not known else f"{total - known} of {total} images do not say whose they are"
-        counted = "splits and" if not known else "each counts as a patient of its own in splits and"
+        what = "No image states its patient"
+        what = what if not known else f"{total - known} of {total} images do not state their patient"
+        counted = "splits and" if not known else "each counts as a separate patient in splits and"
         found.append(
             Finding(
                 "patients",
@@ -288,7 +286,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 "patients",
                 "info",
                 f"{number} patient{'s have' if number > 1 else ' has'} images of more than one label.",
-                "Check that this is the course of a disease and not a mistake.",
+                "Check whether this is the course of a disease or a label error.",
                 PatientExamples(patients=number, examples=list(patients.several_labels[:EXAMPLES])),
             )
         )
@@ -304,7 +302,7 @@ def patient_findings(patients: Patients) -> list[Finding]:
                 f"{known} images of {len(patients.images)} patients ({known / len(patients.images):.2f} images "
                 f"each, at most {max(patients.images.values())}), known {' and '.join(ways)}.",
                 "Splits are made by these patients, unless --patients none is given; hilum audit DATA --clean OUT.csv "
-                "writes them down."
+                "writes them to a table."
                 if rules or HEADERS in patients.how
                 else "",
                 PatientsKnown(images=known, patients=len(patients.images), how=dict(Counter(patients.how))),

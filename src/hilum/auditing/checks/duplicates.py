@@ -30,7 +30,7 @@ WORDS: dict[Kind, tuple[str, str]] = {  # of one, of several
     "pixels": ("other file with the same pixels", "other files with the same pixels"),
     "near": ("cropped, resized or recompressed copy", "cropped, resized or recompressed copies"),
     "mirrored": ("mirrored copy", "mirrored copies"),
-    "inverted": ("copy with black and white exchanged", "copies with black and white exchanged"),
+    "inverted": ("inverted copy (black and white exchanged)", "inverted copies (black and white exchanged)"),
     "turned_90": ("copy turned by 90°", "copies turned by 90°"),
     "turned_180": ("copy turned by 180°", "copies turned by 180°"),
     "upside_down": ("copy flipped upside down", "copies flipped upside down"),
@@ -118,6 +118,7 @@ class Duplicates:
         across_splits: Indices of the groups that lie in more than one split.
         across_labels: Indices of the groups that have more than one label.
         across_patients: Indices of the groups that more than one patient claims.
+        exposures: Number of images with a nearly equal one of the same patient, split and label.
     """
 
     pairs: tuple[Pair, ...]
@@ -126,6 +127,7 @@ class Duplicates:
     across_splits: tuple[int, ...]
     across_labels: tuple[int, ...]
     across_patients: tuple[int, ...]
+    exposures: int = 0
 
     @property
     def superfluous(self) -> int:
@@ -170,6 +172,7 @@ def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
             CHANGES[change] == "rotated",
             float(correlation),
         )
+    everything = {i for pair in steps for i in pair}
     steps = _without_exposures(steps, scan)
     groups = _components(len(scan), list(steps))
     return Duplicates(
@@ -179,6 +182,7 @@ def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
         across_splits=_across(groups, [row.split for row in rows]),
         across_labels=_across(groups, [row.label for row in rows]),
         across_patients=_across(groups, [row.patient_id for row in rows]),
+        exposures=len(everything - {i for pair in steps for i in pair}),
     )
 
 
@@ -234,8 +238,14 @@ def findings(duplicates: Duplicates, table: Dataset) -> list[Finding]:
         duplicates: As found.
         table: The scan's table.
     """
+    exposures = ""
+    if duplicates.exposures:
+        exposures = (
+            f" {duplicates.exposures} images with a nearly equal one of the same patient, split and label count as "
+            "repeated exposures."
+        )
     if not duplicates.groups:
-        return [Finding("duplicates", "info", f"No picture occurs twice among {len(table)} images.")]
+        return [Finding("duplicates", "info", f"No duplicates among {len(table)} images.{exposures}")]
     kinds = duplicates.kinds()
     told = ", ".join(f"{kinds[kind]} {WORDS[kind][kinds[kind] != 1]}" for kind in KINDS if kinds[kind])
     share = duplicates.superfluous / len(table)
@@ -248,8 +258,8 @@ def findings(duplicates: Duplicates, table: Dataset) -> list[Finding]:
                 duplicates,
                 table,
                 "error",
-                "{n} in more than one split: a model is tested on what it was trained on, and looks better than it is.",
-                "Keep each picture in one split only: hilum audit DATA --clean OUT.csv leaves it out of train.",
+                "{n} in more than one split: the model is tested on training images, and test results are optimistic.",
+                "Keep each image in one split: hilum audit DATA --clean OUT.csv removes it from train.",
             )
         )
     finer = [g for g in duplicates.across_labels if both_right([table.rows[i].label for i in duplicates.groups[g]])]
@@ -262,7 +272,7 @@ def findings(duplicates: Duplicates, table: Dataset) -> list[Finding]:
                 table,
                 "error",
                 "{n} under more than one label: at least one label of each is wrong.",
-                "Look at these pictures and correct their labels, or leave all out: hilum audit DATA --clean OUT.csv.",
+                "Review these images and correct their labels, or exclude all: hilum audit DATA --clean OUT.csv.",
             )
         )
     if finer:
@@ -272,9 +282,9 @@ def findings(duplicates: Duplicates, table: Dataset) -> list[Finding]:
                 duplicates,
                 table,
                 "warning",
-                "{n} under two labels of which one says more than the other, such as COVID-19 and COVID-19, ARDS: both "
+                "{n} under two labels, one more specific than the other, such as COVID-19 and COVID-19, ARDS: both "
                 "may be right.",
-                "Give the copies of a picture one label.",
+                "Give all copies of an image one label.",
             )
         )
     if duplicates.across_patients:
@@ -284,23 +294,23 @@ def findings(duplicates: Duplicates, table: Dataset) -> list[Finding]:
                 duplicates,
                 table,
                 severity,
-                "{n} under more than one patient: these are one patient, or the identifiers are wrong.",
-                "Give them one patient_id, so that no patient is on two sides of a split.",
+                "{n} under more than one patient: either these are one patient, or the identifiers are wrong.",
+                "Give them one patient_id, so that no patient is in two splits.",
             )
         )
     labels = _by_label(duplicates, table)
     message = (
         f"{_pictures(len(duplicates.groups))} more than once: {duplicates.superfluous} of {len(table)} images "
-        f"({share:.1%}) {'is' if duplicates.superfluous == 1 else 'are'} superfluous ({told})"
+        f"({share:.1%}) {'is' if duplicates.superfluous == 1 else 'are'} redundant ({told})"
         f"{_most(labels, duplicates, table)}.{_named(duplicates, table)}"
-        " Duplicates are counted several times in training and in all metrics."
+        f" Duplicates are counted several times in training and in all metrics.{exposures}"
     )
     found.append(
         Finding(
             "duplicates",
             severity,
             message,
-            "Keep each picture once: hilum audit DATA --clean OUT.csv.",
+            "Keep each image once: hilum audit DATA --clean OUT.csv.",
             CopiesFound(
                 groups=len(duplicates.groups),
                 superfluous=duplicates.superfluous,
@@ -327,7 +337,7 @@ def _finding(
 
 
 def _pictures(number: int) -> str:
-    return "1 picture lies" if number == 1 else f"{number} pictures lie"
+    return "1 image lies" if number == 1 else f"{number} images lie"
 
 
 def _by_label(duplicates: Duplicates, table: Dataset) -> dict[str, int]:
@@ -349,7 +359,7 @@ def _named(duplicates: Duplicates, table: Dataset) -> str:
         return ""
     number = len(duplicates.named)
     name = printable(PurePosixPath(table.rows[duplicates.named[0]].path).name)
-    return f" {number} file {'name says' if number == 1 else 'names say'} so (such as {name!r})."
+    return f" {number} file {'name states' if number == 1 else 'names state'} this (such as {name!r})."
 
 
 def _examples(which: Sequence[int], duplicates: Duplicates, table: Dataset) -> list[list[str]]:

@@ -146,9 +146,9 @@ def findings(errors: LabelErrors, table: Dataset) -> list[Finding]:
         table: The scan's table.
     """
     source, judged = errors.opinion.source, errors.judged
-    told = f"{judged} of {len(table)} images were judged by {source}, {errors.opinion.how}."
+    told = f"{judged} of {len(table)} images were scored by {source}, {errors.opinion.how}."
     if not errors.label_issues:
-        message = f"No label looks wrong: {told}"
+        message = f"No label issue was found: {told}"
         return [Finding("labels", "info", message, errors.opinion.remark, LabelsJudged(judged=judged))]
     number = len(errors.label_issues)
     severity: Severity = "warning" if number >= MANY * judged else "info"
@@ -162,7 +162,7 @@ def findings(errors: LabelErrors, table: Dataset) -> list[Finding]:
             f"{_examples(errors.label_issues, table)}.",
             " ".join(
                 [
-                    "Look at these images, the first ones first: the model may be the one that errs.",
+                    "Review these images in this order. The model may be wrong instead of the label.",
                     errors.opinion.remark,
                 ]
             ).strip(),

@@ -60,7 +60,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ages="children",
         population="children of 1 to 5 years, Guangzhou; 5,856 images: normal, bacterial pneumonia, viral pneumonia",
         licence="CC BY 4.0",
-        cannot_show="published in 2018, it cannot show COVID-19; nor does it show adults",
+        cannot_show="published in 2018, it cannot contain COVID-19, and it contains no adults",
         citation="Kermany et al. 2018, Cell 172:1122-1131",
         fingerprints="all 5,856 images",
         complete=True,
@@ -72,7 +72,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ages="adults",
         population="mostly adults, Bethesda; 108,948 images (ChestX-ray14: 112,120), labels mined from reports",
         licence="free to use with attribution to the NIH Clinical Center",
-        cannot_show="published in 2017, it cannot show COVID-19",
+        cannot_show="published in 2017, it cannot contain COVID-19",
         citation="Wang et al. 2017, CVPR, 2097-2106",
         fingerprints="1,000 images: those of DarkCovidNet (Ozturk et al. 2020)",
     ),
@@ -83,7 +83,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ages="adults",
         population="mostly adults with COVID-19, collected from articles and web pages of many countries",
         licence="mixed, by image; research use",
-        cannot_show="it has hardly any healthy images: a normal label beside it comes from elsewhere",
+        cannot_show="it has few healthy images: a normal label beside it comes from another source",
         citation="Cohen et al. 2020, arXiv:2003.11597",
         fingerprints="124 images: those of DarkCovidNet (Ozturk et al. 2020)",
     ),
@@ -207,14 +207,14 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
             message = "; ".join(_impossible(match, label) for label in early)
             message += f" from {known.name} ({known.citation}), and COVID-19 appeared in December 2019."
             if known.key == "kermany":
-                message += " Most such copies hold its viral pneumonia of children under that name."
+                message += " Most such copies contain its paediatric viral pneumonia under that name."
             found.append(
                 Finding(
                     "provenance",
                     "error",
                     message,
-                    "Rename the label to what the set says it is, or replace its images. Do not call a model "
-                    "trained on them a COVID-19 classifier.",
+                    "Use the public set's own label, or replace its images. A model trained on them is not a COVID-19 "
+                    "classifier.",
                     ImpossibleLabel(
                         dataset=known.name,
                         label=early[0],
@@ -230,7 +230,7 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
                 "provenance",
                 "info",
                 f"{match.matched} of {total} images match {known.name} ({shares}): {known.cannot_show}.",
-                f"Cite {known.citation}, and say in reports whom it shows: {known.population}. "
+                f"Cite {known.citation}, and state its population in reports: {known.population}. "
                 f"Licence: {known.licence}.",
                 SetRecognised(dataset=known.name, matched=match.matched, images=total, labels=dict(match.labels)),
             )

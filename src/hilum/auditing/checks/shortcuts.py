@@ -107,16 +107,16 @@ def probe_shortcuts(
     if len(scan) > MOST_IMAGES:
         every = len(scan)
         scan, together = _draw(scan, together)
-        notes.append(f"shortcuts were looked for in {len(scan)} of {every} images, drawn by patient")
+        notes.append(f"shortcuts were tested on {len(scan)} of {every} images, sampled by patient")
     if scan.table.splits:
-        notes.append(f"shortcuts were looked for in {', '.join(scan.table.splits)} put together")
+        notes.append(f"shortcuts were tested on {', '.join(scan.table.splits)} combined")
     names = scan.table.labels
     truth = np.array([names.index(row.label) for row in scan.table.rows])
     asked = _asked(names, truth, together, notes)
     offered, remarks = probes(scan)
     if not asked:
         return Shortcuts((), (*notes, *remarks), len(scan))
-    with progress.task("Looking for shortcuts", len(offered)) as advance:
+    with progress.task("Testing shortcuts", len(offered)) as advance:
         judged = judge(
             [probe.features for probe in offered],
             truth,
@@ -201,7 +201,7 @@ def _asked(names: Sequence[str], truth: NDArray[np.int64], groups: NDArray[np.in
     if few:
         which = f"{len(few)} labels were" if len(few) > 1 else "1 label was"
         notes.append(
-            f"{which} not probed for shortcuts, with fewer than {FEWEST} patients on one side: {', '.join(few)}"
+            f"{which} not probed for shortcuts, with fewer than {FEWEST} patients in one group: {', '.join(few)}"
         )
     return asked[1:] if len(names) == 2 else asked
 
@@ -273,7 +273,7 @@ def findings(shortcuts: Shortcuts) -> list[Finding]:
             remedy=_remedy(worst),
             evidence=ProbedLabels(
                 probe=worst.probe,
-                what=worst.words.rpartition(" tell")[0].removesuffix(",").removesuffix(" alone"),
+                what=worst.words.rpartition(" predict")[0].removesuffix(",").removesuffix(" alone"),
                 labels=[item.reported() for item in (worst, *others)],
             ),
             meaning=_meaning(worst),
@@ -294,36 +294,37 @@ def _rule(shortcut: Shortcut) -> str:
 
 
 def _message(worst: Shortcut, others: Sequence[Shortcut]) -> str:
-    interval = "" if worst.low is None else f" ({worst.low:.2f} to {worst.high:.2f})"
+    interval = "" if worst.low is None else f" (95 % CI {worst.low:.2f} to {worst.high:.2f})"
     listed = ", ".join(f"'{item.label}' {item.auroc:.2f}" for item in others)
     also = f"; also {listed}" if others else ""
-    return f"{worst.words} '{worst.label}' from the rest with AUROC {worst.auroc:.2f}{interval}{also}."
+    return f"{worst.words} '{worst.label}' (against the rest) with AUROC {worst.auroc:.2f}{interval}{also}."
 
 
 def _meaning(worst: Shortcut) -> str:
     if worst.probe.startswith(COLUMN):
-        return "A model may learn what goes with it, not the disease."
+        return "A model may learn a confounder of it instead of the disease."
     if worst.kind == "pixels":
-        return "A shortcut is available, which does not prove that a model uses it."
+        return "A shortcut is available. This does not prove that a model uses it."
     if worst.probe == BYTES and worst.auroc < SEVERITIES[BYTES][0][0]:
-        return "More detail takes more bytes, so that this may be the picture itself, or how the file was written."
+        return "More detail takes more bytes: the cause may be the image content or the file format."
     if worst.auroc >= SEVERITIES["container"][1][0]:
-        return "A model may learn the file, not the lungs."
-    return "It is little, but chance does not explain it, and files should know nothing of labels."
+        return "A model may learn file properties instead of the lungs."
+    return "The effect is small but significant, and file properties should be independent of the label."
 
 
 def _remedy(worst: Shortcut) -> str:
     if worst.probe.startswith(COLUMN):
         return (
-            f"Compare the labels at equal '{worst.probe.removeprefix(COLUMN)}', or collect images of all labels that "
-            "do not differ in it."
+            f"Compare the labels at equal '{worst.probe.removeprefix(COLUMN)}', or collect images of all labels with "
+            "the same distribution of it."
         )
     if worst.kind == "container":
         return (
-            "Files that differ by label mostly come from different sources. Writing all files alike does not mend the "
-            "source: collect images of all labels from each source first. Compare every model with this probe."
+            "Files that differ by label mostly come from different sources. Writing all files in one format does not "
+            "remove this "
+            "confounding: collect images of all labels from each source first. Compare every model with this probe."
         )
     return (
-        "Collect images of all labels from each source, remove borders and letters, and count a model as good only "
-        "where it beats this probe on the same patients."
+        "Collect images of all labels from each source, remove borders and letters, and accept a model only where it "
+        "outperforms this probe on the same patients."
     )

@@ -22,11 +22,11 @@ WEAK = 0.1
 DETERMINED = 0.99  # how well sources tell a label from the rest before nothing else can be measured
 MOST_SHOWN, MOST_LABELS = 20, 3
 DRAWS = 199
-ELSEWHERE = "none of the recognised sets"
-MEANING = "No measure on these data can tell the disease from the source."
+ELSEWHERE = "no recognised set"
+MEANING = "No metric on these data can separate the disease from the source."
 REMEDY = (
-    "Collect images of all labels from each source, or test on sources that were not trained on. Writing all files "
-    "alike does not mend it."
+    "Collect images of all labels from each source, or test on sources that are not in the training data. Writing all "
+    "files in one format does not remove this confounding."
 )
 
 
@@ -185,7 +185,7 @@ def _apart(matches: Sequence[Match], labels: Sequence[str]) -> Finding:
         )
     which = listed(labels)
     verb = "comes" if len(labels) == 1 else "come"
-    message = f"{which} {verb} from another collection than everything else: {'. '.join(told)}."
+    message = f"{which} {verb} from a different collection than all other labels: {'. '.join(told)}."
     if children := _ages_differ(matches):
         message += f" {children}"
     evidence = SourcesApart(labels=labels, matched=_matched(matches))
@@ -201,7 +201,7 @@ def _ages_differ(matches: Sequence[Match]) -> str:
     if len({tuple(sorted(found)) for found in ages.values() if found}) < 2:
         return ""
     told = "; ".join(f"'{label}': {' and '.join(found)}" for label, found in ages.items() if found)
-    return f"The sets show different ages ({told})."
+    return f"The sets differ in age ({told})."
 
 
 def _mixture(matches: Sequence[Match]) -> list[Finding]:
@@ -219,8 +219,8 @@ def _mixture(matches: Sequence[Match]) -> list[Finding]:
     )
     message = f"Labels come from different sets. {told}. {_ages_differ(matches)}".strip()
     evidence = SetsByLabel(sets={label: [match.known.name for match in found] for label, found in held.items()})
-    remedy = "Take all labels from one set, or every label from each; test on a set that was not trained on."
-    meaning = "A model can tell the sets apart instead of the disease."
+    remedy = "Take all labels from one set, or every label from each; test on a set that is not in the training data."
+    meaning = "A model can recognise the set instead of the disease."
     return [Finding("sources", "warning", message, remedy, evidence, meaning)]
 
 
@@ -233,7 +233,7 @@ def _together(by_column: Finding, by_sets: Finding, matches: Sequence[Match]) ->
     return replace(
         by_column,
         severity="error",
-        message=f"{by_column.message} The images, compared with public sets, say so, too.",
+        message=f"{by_column.message} The comparison with public sets confirms this.",
         evidence=by_column.evidence.model_copy(update={"matched": _matched(matches)}),
         meaning=by_sets.meaning,
         remedy=by_sets.remedy,
@@ -250,13 +250,13 @@ def _by_column(table: Dataset, *, said: bool) -> list[Finding]:
         if "source" in table.columns:
             what, remedy = "The column 'source' is empty", "Fill in the column 'source'"
         else:
-            what = "The table has no column 'source'" if table.columns else "No table says where images come from"
+            what = "The table has no column 'source'" if table.columns else "No table states where images come from"
             remedy = "Add a column 'source' to the table" if table.columns else "List the images in a table with one"
         return [
             Finding(
                 "sources",
                 "info",
-                f"{what}: whether labels come from hospitals of their own cannot be checked.",
+                f"{what}: confounding of label and hospital cannot be checked.",
                 f"{remedy}: the hospital or collection of each image.",
             )
         ]
@@ -283,12 +283,12 @@ def _by_column(table: Dataset, *, said: bool) -> list[Finding]:
         severity: Severity = "warning" if strength >= STRONG else "info"
         how = "strongly" if strength >= STRONG else "somewhat"
         message = (
-            f"Sources and labels go together {how} (Cramér's V {strength:.2f}, from 0 for not at all to 1): knowing "
-            "where an image comes from helps to guess its label."
+            f"Sources and labels are {how} associated (Cramér's V {strength:.2f}, from 0, none, to 1): the source "
+            "of an image predicts its label."
         )
         made.append(Finding("sources", severity, message, REMEDY, evidence))
     if unknown:
-        message = f"{unknown} of {len(table)} images have no source: they were passed over when sources were compared."
+        message = f"{unknown} of {len(table)} images have no source: they were excluded from the comparison of sources."
         made.append(
             Finding("sources", "info", message, "Fill in the column 'source'.", SourcesUnknown(unknown=unknown))
         )

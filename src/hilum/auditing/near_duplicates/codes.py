@@ -217,10 +217,7 @@ def remark(images: int) -> str:
     """What to say where so many images were compared pair by pair for want of faiss; empty where that is no trouble."""
     if images < MANY or has_faiss():
         return ""
-    return (
-        f"{images:,} images were compared pair by pair, for which the time grows with the square of their number; "
-        f"with faiss it does not: {install('faiss')}"
-    )
+    return f"{images:,} images were compared pair by pair, in quadratic time; faiss is faster: {install('faiss')}"
 
 
 class Index:

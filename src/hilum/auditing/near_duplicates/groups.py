@@ -19,6 +19,7 @@ from hilum.auditing.near_duplicates.codes import MANY, has_faiss
 from hilum.auditing.near_duplicates.search import CHANGES, find_copies
 from hilum.data.cache import Images, one_at_a_time, release
 from hilum.data.cache_files import cache_folder, make_private
+from hilum.data.dataset import Dataset, Row
 from hilum.data.splits import components
 from hilum.extras import install
 from hilum.files import open_regular, saving
@@ -54,22 +55,42 @@ class Groups:
         looked_for: What makes two images one picture: ``pixels``, equal thumbnails, and the names of
             `hilum.auditing.near_duplicates.search.CHANGES`.
         note: What has to be known about it, such as that too many images were compared by equal pixels only.
+        equal: As `numbers`, for equal thumbnails alone.
     """
 
     numbers: tuple[int, ...]
     looked_for: tuple[str, ...]
     note: str = ""
+    equal: tuple[int, ...] = ()
 
-    def notes(self) -> list[str]:
-        """What has to be known: that some pictures occur more than once, or that they were looked for less well."""
-        _, sizes = np.unique(self.numbers, return_counts=True)
-        several = sizes[sizes > 1]
-        if not len(several):
+    def notes(self, table: Dataset) -> list[str]:
+        """What has to be known: that images have duplicates, or that these were searched less thoroughly.
+
+        Nearly equal images of one patient, split and label are repeated exposures, no duplicates, as for
+        `hilum.auditing.checks.duplicates.find_duplicates`.
+
+        Args:
+            table: The N rows.
+        """
+        members = defaultdict(list)
+        for i, number in enumerate(self.numbers):
+            members[number].append(i)
+        groups = [group for group in members.values() if len(group) > 1]
+        copies = [group for group in groups if not self._exposures([table.rows[i] for i in group], group)]
+        if not copies:
             return [self.note] if self.note else []
-        occur = "1 picture occurs" if len(several) == 1 else f"{len(several):,} pictures occur"
-        images = f"{several.sum():,} of {len(self.numbers):,} images"
-        told = f"{occur} more than once ({images}); copies stay together when images are held out from train"
+        images = sum(map(len, copies))
+        occur = "1 image occurs" if len(copies) == 1 else f"{len(copies):,} images occur"
+        but = "; repeated exposures of a patient do not count" if len(copies) < len(groups) else ""
+        told = (
+            f"{occur} more than once ({images:,} of {len(self.numbers):,} files{but}); duplicates stay together when "
+            "images are held out from train"
+        )
         return [told, *filter(None, [self.note])]
+
+    def _exposures(self, rows: Sequence[Row], places: Sequence[int]) -> bool:
+        whose = {(row.patient_id, row.split, row.label) for row in rows}
+        return len(whose) == 1 and bool(rows[0].patient_id) and len({self.equal[i] for i in places}) == len(places)
 
 
 def find_groups(images: Images, how: Literal["near", "identical"], progress: Progress | None = None) -> Groups:
@@ -111,17 +132,17 @@ def find_known(
 def _group(parts: Sequence[Thumbnails], how: Literal["near", "identical"], progress: Progress) -> Groups:
     first = _equal(parts)
     if how == "identical":
-        return Groups(tuple(first.tolist()), (PIXELS,))
+        return Groups(tuple(first.tolist()), (PIXELS,), equal=tuple(first.tolist()))
     alone = np.unique(first)
     if len(alone) >= MANY and not has_faiss():
         note = (
-            f"near-duplicates were not looked for, only equal pixels: comparing {len(alone):,} images needs faiss "
+            f"only equal pixels count as duplicates here: near-duplicates among {len(alone):,} images need faiss "
             f"({install('faiss')})"
         )
-        return Groups(tuple(first.tolist()), (PIXELS,), note)
+        return Groups(tuple(first.tolist()), (PIXELS,), note, tuple(first.tolist()))
     pairs = alone[_kept_pairs(parts, alone, progress)]
     a, b = np.concatenate([np.stack([np.arange(len(first)), first]), pairs.T], axis=1)
-    return Groups(tuple(components(len(first), a, b)), (PIXELS, *CHANGES))
+    return Groups(tuple(components(len(first), a, b)), (PIXELS, *CHANGES), equal=tuple(first.tolist()))
 
 
 def _equal(parts: Sequence[Thumbnails]) -> Ints:

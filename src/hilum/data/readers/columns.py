@@ -109,7 +109,7 @@ def choose_columns(
         flags = " and ".join(f"{_flag(role)} NAME" for role in missing)
         msg = (
             f"{table.path}: {what} {'are' if len(missing) > 1 else 'is'} not recognised; its columns: {table.columns}. "
-            f"Say which: {flags}. A table of hilum is a CSV with the columns path and label."
+            f"Name them: {flags}. A table of hilum is a CSV with the columns path and label."
         )
         raise TableError(msg, code="unrecognised-columns", path=table.path)
     taken = {number for role, number in place.items() if role != "source" or table.header[number] == role}
@@ -126,7 +126,7 @@ def choose_columns(
         if table.header[number] != role and not getattr(options, SAID.get(role, ""), "")
     ]
     if "patient_id" in place and plain(table.header[place["patient_id"]]) == LAST:
-        told[-1:] = [f"{told[-1]}; it holds people's names, which are kept as they are"] if told else []
+        told[-1:] = [f"{told[-1]}; it holds names of people, which are not removed"] if told else []
     named = tuple((number, finding_name(table.header[number])) for number in findings)
     return Columns(place, tuple(extra), f"columns: {', '.join(told)}" if told else "", named)
 
@@ -146,9 +146,9 @@ def _recognised(table: TextTable, role: str, used: set[int]) -> int | None:
         if len(found) > 1:
             columns = dict.fromkeys(f"'{printable(table.header[number])}'" for number in found)
             if len(columns) < len(found):
-                msg = f"{table.path}: the column {', '.join(columns)} is there {len(found)} times. Rename all but one."
+                msg = f"{table.path}: the column {', '.join(columns)} occurs {len(found)} times. Rename all but one."
             else:
-                which = f"Say which: {_flag(role)} NAME."
+                which = f"Name one: {_flag(role)} NAME."
                 msg = f"{table.path}: the columns {' and '.join(columns)} may all be the {WORDS[role]}. {which}"
             raise TableError(msg, code="ambiguous-column", path=table.path)
         if found:
@@ -162,11 +162,11 @@ def _named(table: TextTable, name: str, flag: str) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        msg = f"{table.path}: {flag} {name}: {len(found)} columns are called so. Rename all but one in the table."
+        msg = f"{table.path}: {flag} {name}: {len(found)} columns have this name. Rename all but one in the table."
         raise TableError(msg)
     close = difflib.get_close_matches(name.lower(), [column.lower() for column in table.header], n=1)
     hint = next((f" Did you mean '{c}'?" for c in table.header if close and c.lower() == close[0]), "")
-    msg = f"{table.path}: {flag} {name}: there is no such column; its columns: {table.columns}.{hint}"
+    msg = f"{table.path}: {flag} {name}: no such column; its columns: {table.columns}.{hint}"
     raise TableError(msg, code="no-such-column", path=table.path)
 
 
@@ -183,7 +183,7 @@ def plain(name: str) -> str:
 SHOWN = 5
 MOST = 1000  # different cells of a column that may still hold splits
 YES, NO = frozenset({"1", "1.0", "true", "yes", "y"}), frozenset({"0", "0.0", "false", "no", "n"})
-NO_COLUMN = "where no column holds splits, say --split-column none"
+NO_COLUMN = "if no column holds splits, use --split-column none"
 
 
 def find_split_column(table: TextTable, used: Collection[int]) -> int | None:
@@ -211,9 +211,9 @@ def find_split_column(table: TextTable, used: Collection[int]) -> int | None:
             return number  # its cells are named with their lines when they are read
         elif kinds and number in called:
             msg = (
-                f"{table.path}: the column '{printable(name)}' holds splits ({named(known, SHOWN)}) and what is none "
-                f"({named(odd, SHOWN)}). Write train, val, calibration, test or nothing there, or say which column "
-                f"holds the splits: --split-column NAME; {NO_COLUMN}."
+                f"{table.path}: the column '{printable(name)}' holds splits ({named(known, SHOWN)}) and other values "
+                f"({named(odd, SHOWN)}). Write train, val, calibration, test or nothing there, or name the column of "
+                f"splits: --split-column NAME; {NO_COLUMN}."
             )
             raise TableError(msg, code="mixed-split-column", path=table.path)
     if len(found) > 1:
@@ -265,7 +265,8 @@ def _check_alike(table: TextTable, columns: Mapping[int, Mapping[str, str]]) -> 
             names = " and ".join(f"'{printable(table.header[column])}'" for column in columns)
             what = " and ".join(split or "nothing" for split in said)
             msg = (
-                f"{table.path}, line {number}: the columns {names} hold splits and differ ({what}). Say which to use: "
+                f"{table.path}, line {number}: the columns {names} hold splits and differ ({what}). Name the "
+                "one to use: "
                 f"--split-column NAME."
             )
             raise TableError(msg, code="contradicting-splits", path=table.path)

@@ -60,7 +60,7 @@ def find_files(table: Dataset) -> Dataset:
         return table
     above = table.root.absolute().parent
     if len(missing) == len(paths) and all(_is_there(above, path) for path in paths):
-        note = f"paths of the table hold from {above}, the folder above its own"
+        note = f"paths of the table are relative to {above}, its parent folder"
         return replace(table, root=above, notes=(*table.notes, note))
     names = _by_name(table.root)
     found: dict[str, str] = {}
@@ -77,14 +77,14 @@ def find_files(table: Dataset) -> Dataset:
             several += len(places) > 1
     notes = list(table.notes)
     if several:
-        notes.append(f"{several:,} files do not lie where the table says, and several of the same name are there")
+        notes.append(f"{several:,} files are not at the table's paths, and several files have the same name")
     if astray:
-        notes.append(f"{len(astray):,} files were found only in the folder of another label: not taken ({astray[0]})")
+        notes.append(f"{len(astray):,} files were found only in the folder of another label: not used ({astray[0]})")
     if not found:
         return replace(table, notes=tuple(notes))
     first = next(iter(found))
     where = f"'{printable(first)}' is {printable(found[first])}"
-    notes.append(f"{len(found):,} of {len(table):,} files were found by their names below {table.root} ({where})")
+    notes.append(f"{len(found):,} of {len(table):,} files were found by name below {table.root} ({where})")
     rows = pack(replace(row, path=found.get(row.path, row.path)) for row in table.rows)
     return replace(table, rows=rows, notes=tuple(notes))
 
@@ -172,7 +172,7 @@ def read_csv_table(path: Path, options: ReadOptions | None = None, root: Path | 
     table = Dataset(root, pack(reading.rows()), columns=text.header, findings=findings)
     table = as_meant(table) if written_by_hilum else table
     if not len(table):
-        msg = f"{path}: a header, but no rows. List one image a line."
+        msg = f"{path}: a header, but no rows. List one image per line."
         raise TableError(msg, code="no-rows", path=path)
     table = replace(table, notes=reading.notes())
     column = text.header[columns.place["split"]] if "split" in columns.place else ""
@@ -243,10 +243,10 @@ class _Reading:
         if long:
             line, cells = long[0]
             mark = self.text.separator
-            more = f", and so have {len(long) - 1:,} more lines" if len(long) > 1 else ""
+            more = f" ({len(long) - 1:,} more lines, too)" if len(long) > 1 else ""
             msg = (
                 f"{self.text.path}, line {line}: {len(cells)} cells under a header of {width}{more}: "
-                f"{printable(mark.join(cells))[:160]}. Cells that hold {SEPARATORS.get(mark, mark)} stand in quotes, "
+                f"{printable(mark.join(cells))[:160]}. Quote cells that contain {SEPARATORS.get(mark, mark)}, "
                 f'such as "COVID-19{mark} mild".'
             )
             raise TableError(msg, code="surplus-cells", path=self.text.path)
@@ -258,10 +258,10 @@ class _Reading:
             what = "line has" if len(self.short) == 1 else "lines have"
             first = f"line {self.short[0]}" if len(self.short) == 1 else f"the first is line {self.short[0]}"
             notes.append(
-                f"{len(self.short):,} {what} fewer cells than the header ({first}): the last ones count as empty"
+                f"{len(self.short):,} {what} fewer cells than the header ({first}): the missing cells count as empty"
             )
         if self.recoded:
-            notes.append(f"the table is not UTF-8: it was read as Windows-1252, such as '{printable(self.recoded)}'")
+            notes.append(f"the table is not UTF-8; it was read as Windows-1252, such as '{printable(self.recoded)}'")
         return tuple(notes)
 
     def _row(self, line: int, cells: Sequence[str]) -> Row:
@@ -292,7 +292,7 @@ class _Reading:
         """A path below the table's folder, or an absolute one."""
         given, root = cell.replace("\\", "/"), self.root
         if not given or "\0" in given or "\n" in given:
-            what = f"'{printable(given[:80])}' is no path; is a quote not closed?" if given else "the path is empty."
+            what = f"'{printable(given[:80])}' is not a path; is a quote unclosed?" if given else "the path is empty."
             msg = f"{self.text.path}, line {line}: {what} Correct the row, or remove it."
             raise TableError(msg, code="no-path", path=self.text.path)
         if (
@@ -358,9 +358,9 @@ def _each_once(path: Path, table: Dataset, lines: Sequence[int]) -> Dataset:
     if contradicting:
         count = len(contradicting)
         shown = "; ".join(contradicting[:SHOWN]) + (f"; and {count - SHOWN:,} more" if count > SHOWN else "")
-        msg = f"{path}: images are listed again with other values: {shown}. Keep one row an image."
+        msg = f"{path}: images are listed again with other values: {shown}. Keep one row per image."
         raise TableError(msg, code="contradicting-rows", path=path)
-    note = f"{len(again):,} rows repeat an image that is listed already, and count once"
+    note = f"{len(again):,} rows repeat an image; each image counts once"
     rows = pack(row for number, row in enumerate(table.rows) if number not in again)
     return replace(table, rows=rows, notes=(*table.notes, note))
 

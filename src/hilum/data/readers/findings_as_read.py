@@ -92,7 +92,7 @@ def tidy_findings(table: Dataset, source: Path) -> Dataset:
     if kept.sum() < 2:
         left = ", ".join(printable(name) for name, keep in zip(table.findings, kept, strict=True) if keep) or "none"
         msg = f"{source}: fewer than two findings are present on some images and absent on others ({left}). " + (
-            "Add images, write labels into one column, or say which columns are findings: --finding-columns A,B."
+            "Add images, write labels into one column, or name the columns of findings: --finding-columns NAMES."
         )
         raise TableError(msg + "".join(f" ({note})" for note in notes), code="single-finding", path=source)
     names = tuple(name for name, keep in zip(table.findings, kept, strict=True) if keep)

@@ -95,7 +95,7 @@ def without_companions(folders: Sequence[Folder]) -> tuple[list[Folder], list[st
             left.setdefault(top[-1], []).append(len(folder.images))
     notes = [
         f"left out {sum(counts)} images in {len(counts)} folder{'s'[: len(counts) - 1]} called '{printable(name)}', "
-        f"{'as its name asks' if DISCARDED.intersection(words_of(name)) else 'which go with the images beside them'}"
+        f"{'by their name' if DISCARDED.intersection(words_of(name)) else 'which go with the images beside them'}"
         for name, counts in sorted(left.items())
     ]
     return _without_files(kept, notes), notes
@@ -150,9 +150,7 @@ def _without_files(folders: Sequence[Folder], notes: list[str]) -> list[Folder]:
             folder = replace(folder, images=images)
         kept.append(folder)
     if count:
-        notes.append(
-            f"left out {count} images whose names say that they belong to one beside them ({printable(example)})"
-        )
+        notes.append(f"left out {count} images that belong to another image by their names ({printable(example)})")
     return kept
 
 
@@ -232,13 +230,13 @@ def without_patients(
     strange = next((rest for rest in kept if rest not in parents and rest[:-1] in parents and rest[:-1]), None)
     if strange:
         msg = (
-            f"{root}: '{printable('/'.join(strange))}' lies beside folders of patients ({named(labels, 3)}). A patient "
+            f"{root}: '{printable('/'.join(strange))}' is beside folders of patients ({named(labels, 3)}). A patient "
             "or a label? Rename it after the same pattern, or move it up."
         )
         raise TableError(msg)
     if all(not any(not split_of(name) for name in rest) for rest in parents):
         msg = (
-            f"{root}: the folders look like patients ({named(labels, 3)}), and none around them names a label. Put "
+            f"{root}: the folders look like patients ({named(labels, 3)}), and no parent folder names a label. Put "
             "each label's patients into one folder, or list every image in a metadata.csv with the columns path, label "
             "and patient_id."
         )
@@ -248,7 +246,7 @@ def without_patients(
     if twice:
         notes.append(
             f"{len(twice)} patients have folders of the same name under several labels ({named(twice, 3)}) and count "
-            "as one each; if numbers start again in every label, rename the folders"
+            "once each; if numbering restarts in every label, rename the folders"
         )
     return kept, patients
 

@@ -60,7 +60,7 @@ def read_folders(root: Path) -> Dataset:
     stray = [folder for folder, place in zip(folders, places, strict=True) if not place.label]
     if stray:
         count, first = sum(len(folder.images) for folder in stray), f"{stray[0].path}/{stray[0].images[0]}".lstrip("/")
-        notes.append(f"left out {count} images that lie in no class folder (first: {printable(first)})")
+        notes.append(f"left out {count} images outside class folders (first: {printable(first)})")
     return Dataset(root=root, rows=tuple(rows), notes=tuple(notes))
 
 
@@ -91,7 +91,7 @@ def _without_repetition(root: Path, folders: Sequence[Folder]) -> tuple[list[Fol
         pairs = [(folder, images.get((*top[:-1], *parts[len(top) :]))) for parts, folder in inside.items()]
         if len(around) == 2 * len(inside) and all(_same_files(root, *pair) for pair in pairs):
             count = sum(len(folder.images) for folder in inside.values())
-            note = f"left out '{printable('/'.join(top))}': its {count} images lie beside it under the same names"
+            note = f"left out '{printable('/'.join(top))}': its {count} images have the names of images beside it"
             return [folder for folder in folders if folder.parts[: len(top)] != top], [note]
     return list(folders), []
 
@@ -128,8 +128,8 @@ def _check_kinds(root: Path, kept: Sequence[Folder], folders: Sequence[Folder]) 
             kinds = ", ".join(f"{count} {kind}" for kind, count in _kinds(strange).most_common(3))
             few = f"{len(folder.images)} of its files are images" if folder.images else "no file in it is an image"
             msg = (
-                f"{root}: '{printable(folder.path)}' has {kinds} that hilum does not read; {few}. The label would get "
-                "lost: convert the files to PNG (archives: unpack them), or move the folder elsewhere."
+                f"{root}: '{printable(folder.path)}' has {kinds} that hilum does not read; {few}. The label would be "
+                f"lost: convert the files to PNG (archives: unpack them), or move the folder elsewhere."
             )
             raise TableError(msg, code="label-without-images")
 
@@ -142,7 +142,7 @@ def _without_images(kept: Sequence[Folder], folders: Sequence[Folder]) -> list[F
 
 
 def _kinds(names: Sequence[str]) -> Counter[str]:
-    return Counter(printable(ending(name)) or "files without an ending" for name in names)
+    return Counter(printable(ending(name)) or "files without an extension" for name in names)
 
 
 def _check_rows(root: Path, rows: Sequence[Row], kept: Sequence[Folder], notes: Sequence[str]) -> None:
@@ -169,8 +169,8 @@ def _check_masks(root: Path, folders: Sequence[Folder], places: Sequence[Place])
     masks = [label for label, some in files.items() if looks_like_masks(some)]
     if masks:
         msg = (
-            f"{root}: the images of '{printable(masks[0])}' are black and white only, as masks are and radiographs are "
-            "not. Move them elsewhere, or give the folder of the images."
+            f"{root}: the images of '{printable(masks[0])}' have two grey levels only, like masks. Move them "
+            "elsewhere, or give the folder of the images."
         )
         raise TableError(msg, code="masks")
 
@@ -181,7 +181,7 @@ def _passed_over(kept: Sequence[Folder], without: Sequence[Folder]) -> list[str]
     if others:
         kinds = Counter(printable(ending(name)) or "no ending" for name in others)
         shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-        notes.append(f"passed over {len(others)} files that are not images ({shown})")
+        notes.append(f"skipped {len(others)} files that are not images ({shown})")
     partly = {folder.path: strange for folder in kept if folder.images and (strange := _strange(folder))}
     for path, strange in sorted(partly.items())[:5]:
         shown = ", ".join(f"{count} {kind}" for kind, count in _kinds(strange).most_common(3))

@@ -17,7 +17,7 @@ from hilum.text import printable
 Parts = tuple[str, ...]
 MANY, FEW = 12, 3  # labels, and images of the middle one: so many labels of so few images are no labels
 VERY_MANY = 30  # nested labels, whatever their images
-AROUND = "'{}' is around everything and left out of the labels"
+AROUND = "'{}' contains all folders and is left out of the labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def _check_formats(root: Path, folders: Sequence[Folder], rests: Sequence[Parts]
         other, known = first.setdefault(rest, (folder, stems))
         if other is not folder and rest and len(known & stems) * 2 > min(len(known), len(stems)):
             msg = (
-                f"{root}: '{printable(other.path)}' and '{printable(folder.path)}' hold files of the same names: the "
-                "same images twice? Keep one of these folders, or list the images in a metadata.csv."
+                f"{root}: '{printable(other.path)}' and '{printable(folder.path)}' hold files of the same names. Are "
+                "they the same images? Keep one of these folders, or list the images in a metadata.csv."
             )
             raise TableError(msg, code="same-images-twice")
 
@@ -115,9 +115,9 @@ class _Splits:
         whole = list(zip(self.rests, at, strict=True))
         for rest, depths in whole:
             if len({self.meaning[rest[depth]] for depth in depths}) > 1:
-                self._stop([rest], "two splits stand in one path")
+                self._stop([rest], "one path has two splits")
             if depths and depths[-1] - depths[0] + 1 != len(depths):
-                self._stop([rest], "a split stands at two places of one path")
+                self._stop([rest], "one path has a split at two levels")
         fronts = {rest[: depths[0]] for rest, depths in whole if depths}
         behind = {rest[depths[-1] + 1 :] for rest, depths in whole if depths}
         front = next(iter(fronts)) if len(fronts) == 1 else ()
@@ -190,8 +190,8 @@ class _Splits:
 
     def _stop(self, rests: Sequence[Parts], why: str) -> None:
         msg = (
-            f"{self.root}: {why}. hilum would read {self._reading(rests)}. Give a folder that holds nothing but "
-            "train/LABEL/ and test/LABEL/ (rename or move folders), or list every image in a metadata.csv with the "
+            f"{self.root}: {why}. hilum would read {self._reading(rests)}. Give a folder with only train/LABEL/ and "
+            "test/LABEL/ (rename or move folders), or list every image in a metadata.csv with the "
             "columns path, label and split."
         )
         raise TableError(msg, code="unclear-splits", path=self.root)
@@ -201,9 +201,9 @@ class _Splits:
         splits = named({"/".join(rest[:depth]) for rest in having})
         others = named({"/".join(rest[:depth]) or "the folder itself" for rest in without})
         msg = (
-            f"{self.root}: split folders ({splits}) stand beside other folders of images ({others}), of which it is "
-            f"not clear whether they are trained on. hilum would read {self._reading([having[0], without[0]])}."
-            f"{self._did_you_mean(front)} Move those elsewhere, give the folder that holds nothing but splits, or list "
+            f"{self.root}: split folders ({splits}) stand beside other folders of images ({others}), and it is unclear "
+            f"whether these are training data. hilum would read {self._reading([having[0], without[0]])}."
+            f"{self._did_you_mean(front)} Move those elsewhere, give the folder with only splits, or list "
             "the images in a metadata.csv."
         )
         raise TableError(msg, code="labels-beside-splits", path=self.root)
@@ -217,7 +217,7 @@ class _Splits:
         tops = sorted(fronts)
         shown = named(printable("/".join(front)) or "the folder itself" for front in tops)
         msg = (
-            f"{self.root}: split folders stand at {len(tops)} places ({shown}): several datasets, or labels above and "
+            f"{self.root}: split folders are at {len(tops)} places ({shown}): several datasets, or labels above and "
             f"below the splits. hilum would read {self._reading(self.rests)}."
             f"{self._did_you_mean(next(front for front in tops if front))} To use all of it, list every image in a "
             "metadata.csv with the columns path, label and split."
@@ -255,16 +255,14 @@ def _without_wrapper(root: Path, folders: Sequence[Folder], rests: Sequence[Part
     name = printable("/".join(outer))
     if direct >= smallest:
         msg = (
-            f"{root}: {direct} images lie in '{name}' itself and others in folders below it. A label or what is around "
-            f"the labels? Move them to a folder of their own, such as {name}/other/, or take them away."
+            f"{root}: {direct} images lie in '{name}' itself and others in folders below it. Is it a label, or does it "
+            f"contain the labels? Move them to a folder of their own, such as {name}/other/, or remove them."
         )
         raise TableError(msg, code="images-around-labels")
     question = _question(outer, labelled)
     if question:
         kept = printable(question[0])
-        notes.append(
-            f"'{kept}' is around everything and stays in the labels, since the folders in it only answer to it"
-        )
+        notes.append(f"'{kept}' contains all folders and stays in the labels, since their names complete it")
     if around_it := "/".join(part for part in outer if part not in question):
         notes.append(AROUND.format(printable(around_it)))
     return [question + rest[len(outer) :] if len(rest) > len(outer) else () for rest in rests]
@@ -294,7 +292,8 @@ def _check_datasets(root: Path, folders: Sequence[Folder], rests: Sequence[Parts
         path = root.joinpath(*_real(folders, rests, (concerned[0],)))
         guess = f" Did you mean {printable(str(path))}?"
     msg = (
-        f"{root}: {named(concerned)} hold folders of the same kind ({names}): several datasets, or folders that are no "
+        f"{root}: {named(concerned)} hold folders of the same kind ({names}): several datasets, or folders that are "
+        f"not "
         f"labels? hilum would read the labels {labels}.{guess} To use all of it, list every image in a metadata.csv "
         "with the columns path and label."
     )
@@ -310,8 +309,9 @@ def _check_labels(root: Path, folders: Sequence[Folder], rests: Sequence[Parts])
     empty = next((rest for rest in counts if any(is_images_name(name) for name in rest)), None)
     if empty and len(counts) > 1:
         msg = (
-            f"{root}: '{printable('/'.join(empty))}' would be a label, but a name in it says only that images lie "
-            f"there (all labels: {named('/'.join(rest) for rest in counts)}). Rename it to its label, move the others "
+            f"{root}: '{printable('/'.join(empty))}' would be a label, but its name is "
+            f"generic (all labels: {named('/'.join(rest) for rest in counts)}). Rename it to its label, move "
+            "the others "
             "elsewhere, or give one of the folders."
         )
         raise TableError(msg, code="kind-of-image")
@@ -319,8 +319,8 @@ def _check_labels(root: Path, folders: Sequence[Folder], rests: Sequence[Parts])
     both = next((rest for rest in counts if rest in holders), None)
     if both:
         msg = (
-            f"{root}: '{printable('/'.join(both))}' holds images of its own ({counts[both]}) and the folder "
-            f"'{printable('/'.join(holders[both]))}': one label or two? Move its own images to a folder within it, or "
+            f"{root}: '{printable('/'.join(both))}' directly holds images ({counts[both]}) and the folder "
+            f"'{printable('/'.join(holders[both]))}': one label or two? Move these images to a folder within it, or "
             "all of them into one."
         )
         raise TableError(msg, code="images-around-label")

@@ -124,7 +124,7 @@ def inside_tables(root: Path, folders: Sequence[str]) -> TableError:
         more = f" (or one of {len(folders) - MOST_NAMED} more)" if len(folders) > MOST_NAMED else ""
         what = f"{count} inside it? Did you mean {paths}{more}?"
     msg = (
-        f"{root}: a metadata.csv lies in {them}, not in the folder that was given. {what} To use all of it, list every "
+        f"{root}: a metadata.csv is in {them}, not in the given folder. {what} To use all of it, list every "
         f"image in one metadata.csv in {root}."
     )
     return TableError(msg, code="tables-below", path=root)
@@ -169,7 +169,7 @@ class _Walk:
         identity = (status.st_dev, status.st_ino)
         known, linked = self.seen.get(identity, ("", False))
         if identity in above:
-            self.notes.append(f"'{name}' is a link to a folder around it and is passed over")
+            self.notes.append(f"'{name}' is a link to a parent folder and is skipped")
         elif linked and self.strict:
             msg = (
                 f"{self.root}: '{printable(known)}' and '{name}' are links to one folder. Its images would have two "
@@ -177,7 +177,7 @@ class _Walk:
             )
             raise TableError(msg, code="linked-twice", path=self.root)
         elif identity in self.seen:
-            self.notes.append(f"'{name}' is a link to '{printable(known)}' and is passed over")
+            self.notes.append(f"'{name}' is a link to '{printable(known)}' and is skipped")
         else:
             self.waiting.append((parts, True))
 
@@ -196,7 +196,7 @@ class _Walk:
             if parts and isinstance(error, FileNotFoundError):  # taken away since its parent was listed
                 return
             shown = str(folder) if len(str(folder)) <= LONGEST else f"{str(folder)[:LONGEST]}... ({len(parts)} deep)"
-            msg = f"{shown}: cannot be listed ({error.strerror}). Check the permissions, or move it away."
+            msg = f"{shown}: cannot be listed ({error.strerror}). Check the permissions, or move it elsewhere."
             if isinstance(error, FileNotFoundError):
                 msg = f"{folder}: no such folder. Give a folder of class folders."
             if self.strict:
@@ -221,7 +221,7 @@ class _Walk:
                 self.links.append((*parts, entry.name))
             elif kind == "file" and entry.is_symlink() and ending(entry.name) not in READ and not _leads(entry):
                 name = printable("/".join((*parts, entry.name)))
-                self.notes.append(f"WARNING: '{name}' is a link that leads nowhere: a label may be missing")
+                self.notes.append(f"WARNING: '{name}' is a broken link: a label may be missing")
             elif kind == "file":
                 (images if _is_image(entry) else others).append(entry.name)
                 if parts and entry.name.lower() == "metadata.csv":
@@ -230,9 +230,9 @@ class _Walk:
 
     def _own(self, parts: tuple[str, ...]) -> None:
         if not parts:
-            msg = f"{self.root}: pictures that hilum has drawn to explain answers, no dataset. Give the images' folder."
+            msg = f"{self.root}: explanation maps of hilum, not a dataset. Give the folder of the images."
             raise TableError(msg, code="own-pictures", path=self.root)
-        self.notes.append(f"left out '{printable('/'.join(parts))}', which hilum itself has written")
+        self.notes.append(f"left out '{printable('/'.join(parts))}', which hilum wrote")
 
 
 def _identities(folder: Path) -> Iterable[tuple[int, int]]:

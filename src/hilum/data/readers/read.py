@@ -70,9 +70,7 @@ def with_headers(table: Dataset, progress: Progress | None = None, *, patients: 
     names = [table.rows[number].path for number in numbers]
     disguised = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if disguised:
-        notes.append(
-            f"read {len(disguised)} files as DICOM, although they have an image's ending (first: {disguised[0]})"
-        )
+        notes.append(f"read {len(disguised)} files as DICOM, despite their image extension (first: {disguised[0]})")
     lateral = sum(facts.get("view") in LATERAL for facts in found.values())
     if lateral:
         notes.append(
@@ -104,7 +102,7 @@ def _people(table: Dataset, found: Mapping[int, Mapping[str, str]]) -> tuple[dic
     if not missing:
         return {}, []
     if len(set(told.values())) == 1 and len({row.label for row in rows.values()}) > 1:
-        return {}, ["all DICOM files share one PatientID, as de-identification leaves it: it was not used"]
+        return {}, ["all DICOM files share one PatientID, as after de-identification: it was not used"]
     called = defaultdict(set)
     for number, row in rows.items():
         if row.patient_id:
@@ -113,7 +111,7 @@ def _people(table: Dataset, found: Mapping[int, Mapping[str, str]]) -> tuple[dic
     people = {number: given.get(told[number], told[number]) for number in missing}
     pseudonyms = set(people.values()) - set(given.values())
     ways = [f"as {len(pseudonyms)} pseudonyms"] if pseudonyms else []
-    ways += ["by the names that other rows give them"] if len(set(people.values())) > len(pseudonyms) else []
+    ways += ["by the identifiers in other rows"] if len(set(people.values())) > len(pseudonyms) else []
     took = f"took the patients of {len(missing)} DICOM files from their headers, {' and '.join(ways)}"
     return people, [f"{took}; --patients none switches this off"]
 
@@ -159,7 +157,7 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
             raise
         why = str(error.__cause__ if isinstance(error.__cause__, TableError) else error)
         msg = (
-            f"{data}: holds {printable(found[0].name)}, a table of images and labels: give it instead "
+            f"{data}: holds {printable(found[0].name)}, a table of images and labels. Give it instead "
             f"({printable(str(found[0]))}). Without it: {why}"
         )
         raise TableError(msg, code="table-in-folder", path=data) from error
@@ -206,7 +204,7 @@ def _finished(table: Dataset, data: Path, options: ReadOptions, progress: Progre
         found = f"{len(table)} images with a single label{only}" if len(table) else "no image with a label"
         msg = (
             f"{data}: found {found}. A classifier needs "
-            "at least two: put each label's images into a folder of its own, such as normal/ and infected/covid/."
+            "at least two: put the images of each label into one folder, such as normal/ and infected/covid/."
             + "".join(f" ({note})" for note in table.notes)
         )
         raise TableError(msg, code="single-label", path=data)
@@ -244,7 +242,7 @@ def _read_metadata(data: Path, options: ReadOptions) -> Dataset | None:
     meant = [file for file in _tables(data) if file.stem.lower() == TABLE]
     exact = [file for file in meant if file.name == f"{TABLE}.csv"] or meant
     if len(exact) > 1:
-        msg = f"{data}: holds {' and '.join(printable(file.name) for file in exact)}. Give the one that is meant."
+        msg = f"{data}: holds {' and '.join(printable(file.name) for file in exact)}. Give one of them."
         raise TableError(msg, code="several-tables", path=data)
     return read_csv_table(exact[0], options) if exact else None
 
@@ -258,7 +256,7 @@ def _read_class_folders(data: Path, options: ReadOptions) -> Dataset:
         hint = f"Give one of its tables ({others})." if tables else "Leave the option out, or give a table."
         msg = f"{data}: --{columns[0]}-column takes a table, and this folder has no {TABLE}.csv. {hint}"
         raise TableError(msg, code="no-table", path=data)
-    hint = f"tables in it were not read ({others}): to use one, give it instead of the folder"
+    hint = f"tables in it were not read ({others}): to use one, give it in place of the folder"
     try:
         table = read_folders(data)
     except TableError as error:

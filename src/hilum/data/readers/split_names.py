@@ -76,7 +76,7 @@ def splits_in_words(meaning: Mapping[str, str], what: str, *, always: bool = Fal
     for name, split in meaning.items():
         if is_evaluation(name):
             which = "no other" if split == "test" else "another"
-            notes.append(f"'{printable(name)}' serves as {split}, since {which} {what} is called test")
+            notes.append(f"'{printable(name)}' is used as {split}, since {which} {what} is called test")
     return notes
 
 

@@ -69,8 +69,8 @@ class TextTable:
                         yield last, cells
             except (csv.Error, UnicodeError) as error:
                 msg = (
-                    f'{self.path}, line {last + 1}: cannot be read as a table ({error}). Is a quote (") not closed, or '
-                    "not doubled inside of quotes? Save the table as comma-separated UTF-8 text."
+                    f'{self.path}, line {last + 1}: cannot be read as a table ({error}). Is a quote (") unclosed, or '
+                    "not doubled inside quotes? Save the table as comma-separated UTF-8 text."
                 )
                 raise TableError(msg, code="malformed-table", path=self.path) from error
 
@@ -84,8 +84,9 @@ class TextTable:
 def open_text_table(path: Path, known: Callable[[str], bool]) -> TextTable:
     """Find out how a table is written.
 
-    UTF-8 and UTF-16, with a byte-order mark or without; cells separated by commas, semicolons, tabs or vertical bars,
-    whichever gives most columns that are known; Excel's first line ``sep=;``; comments, which begin with ``#``.
+    UTF-8, UTF-16 and UTF-32, with a byte-order mark or without; cells separated by commas, semicolons, tabs or
+    vertical bars, whichever gives most columns that are known; Excel's first line ``sep=;``; comments, which begin with
+    ``#``.
 
     Args:
         path: The file.
@@ -140,8 +141,14 @@ def _cells(line: str, separator: str) -> tuple[str, ...]:
 
 def _encoding(start: bytes) -> str:
     """As Python calls it; empty where the bytes are no text."""
+    if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
+    for place, name in ((0, "utf-32-le"), (3, "utf-32-be")):
+        letters = start[place:32:4]
+        if len(start) > 7 and all(letters) and start[:32].count(0) == 3 * len(letters):
+            return name
     for zeros, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         if len(start) > 3 and not any(start[zeros:32:2]) and all(start[1 - zeros : 32 : 2]):  # the header, in Latin
             return name
@@ -150,7 +157,7 @@ def _encoding(start: bytes) -> str:
 
 def _remedy(kind: str) -> str:
     if any(word in kind for word in ("image", "JPEG", "DICOM", "volume")):
-        return "Give the folder in which each label's images have a folder of their own, or a CSV with path and label."
+        return "Give a folder with one folder per label, or a CSV with path and label."
     if any(word in kind for word in ("archive", "compressed", "gzip", "bzip2", "xz", "Zstandard")):
         return "Unpack it, and give the folder."
     if any(word in kind for word in ("Office", "Excel", "Parquet")):
@@ -222,9 +229,9 @@ def check_whole(text: TextTable, column: int) -> bool:
         what = f"ends within its last row ('{printable(last.decode('utf-8', 'replace'))[-60:]}')"
     if what:
         msg = (
-            f"{text.path}: was cut: it {what}, and had {known.rows:,} down to '{printable(known.path)}' when it "
-            f"was written ({beside}). Take a whole copy, or make it anew. If rows were taken out on purpose, give the "
-            "table another name."
+            f"{text.path}: is truncated: it {what}, and had {known.rows:,} down to '{printable(known.path)}' when "
+            f"written ({beside}). Use a complete copy, or write it again. If rows were removed on purpose, rename the "
+            "table."
         )
         raise TableError(msg, code="cut", path=text.path)
     return True
