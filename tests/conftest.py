@@ -1,6 +1,5 @@
 """What several rooms' tests share: real data where they are, small datasets, the command line."""
 
-import csv
 import io
 import os
 import shutil
@@ -14,12 +13,11 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of each would wait for the others'
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
 from filelock import FileLock
-from PIL import Image
 
 from places import REAL, shared_folder
+from random_datasets import write_pictures
 
 # A shell starts what runs in its background with Ctrl-C ignored, and so would be what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -44,6 +42,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: first[item.path])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cache_of_module(tmp_path_factory):
+    """Fixtures of a module have a cache and a ledger of their own, too: the same pictures are made for many modules."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HILUM_CACHE", str(folder))
+        environment.setenv("HILUM_LEDGER", str(folder / "ledger.jsonl"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     """No test reads or leaves anything in the user's own cache or ledger."""
@@ -62,50 +70,30 @@ def seed_cxr():
 
 @pytest.fixture
 def write_dataset(tmp_path):
-    """Write a dataset of random pictures that differ by label: brighter towards later labels."""
-
-    def write(
-        labels=("normal", "infected/covid", "infected/non-covid"),
-        *,
-        patients=12,
-        images=2,
-        splits=("train",),
-        side=40,
-        name="data",
-        metadata=True,
-        start=0,
-    ):
-        root = tmp_path / name
-        generator = np.random.default_rng(start)
-        rows = []
-        for split in splits:
-            for k, label in enumerate(labels):
-                for patient in range(patients):
-                    for image in range(images):
-                        relative = Path(split, label, f"{split[:2]}{patient:03d}-{image}.png")
-                        (root / relative).parent.mkdir(parents=True, exist_ok=True)
-                        pixels = generator.normal(60 + 60 * k, 25, (side, side)).clip(0, 255).astype(np.uint8)
-                        Image.fromarray(pixels).save(root / relative)
-                        rows.append((relative.as_posix(), label, split, f"{split}-{label}-{patient}"))
-        if metadata:
-            with (root / "metadata.csv").open("w", newline="") as file:
-                csv.writer(file).writerows([("path", "label", "split", "patient_id"), *rows])
-        return root
-
-    return write
+    """Write a dataset of random pictures (`random_datasets.write_pictures`) into a folder of this name."""
+    return lambda *labels, name="data", **more: write_pictures(tmp_path / name, *labels, **more)
 
 
 @pytest.fixture
 def tiny():
     """Settings of a training of seconds, on images of 40 pixels; brightness is what `write_dataset` differs in."""
-    network = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32"]
-    return [*network, "equalise=false", "local_contrast=0", "gamma=0", "epochs=3", "batch_size=8"]
+    from training_runs import TINY
+
+    return list(TINY)
 
 
-@pytest.fixture
-def few_trees(monkeypatch):
-    """Shortcut baselines of few trees, where a test is about something else: they take most of a small evaluation."""
-    monkeypatch.setattr("hilum.evaluation.shortcut_baselines.TREES", 5)
+@pytest.fixture(scope="module")
+def small_evaluation():
+    """Evaluations with shortcut baselines of few trees and rounds, and reliance on as few patients as give p-values.
+
+    For modules about something else: both take most of the time of a small evaluation.
+    """
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr("hilum.evaluation.shortcut_baselines.TREES", 5)
+        small.setattr("hilum.auditing.probe_classifier.ROUNDS", 5)
+        small.setattr("hilum.evaluation.reliance.BLOCKS", 1)
+        small.setattr("hilum.evaluation.reliance.IMAGES", 1)
+        yield
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid  # noqa: E402
 
 PIXELS = np.add.outer(np.arange(0, 200), np.arange(0, 120)).astype(np.uint8)[:160, :100]
+TWELVE = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
 
 
 def radiograph(pixels=PIXELS, **elements):

@@ -64,7 +64,7 @@ def test_an_audit_satisfies_its_schema_and_is_read_as_it_was_written(audited):
             AuditReport.from_json(audited | wrong)
 
 
-def test_metrics_satisfy_their_schema(run_of):
+def test_metrics_satisfy_their_schema(run_of, small_evaluation):
     from hilum.evaluation.evaluate import evaluate
 
     written = json.loads((evaluate(run_of("flat")).folder / "metrics.json").read_text())

@@ -55,21 +55,6 @@ def copy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def hilum_there(copy):
-    """The command line of that copy."""
-
-    def run(*words):
-        environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "COLUMNS": "120"}
-        environment |= {"HILUM_CACHE": str(copy / "cache"), "HILUM_LEDGER": str(copy / "ledger.jsonl")}
-        command = [sys.executable, "-m", "hilum", *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    return run
-
-
-@pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     """Files named as in the sets of Shenzhen and Montgomery County: most of the ill are brighter, the last is blank."""
     folder = tmp_path_factory.mktemp("tuberculosis")
@@ -84,20 +69,48 @@ def dataset(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def audited(copy, hilum_there, dataset):
-    """What the audit says on the terminal, and its folder."""
-    return hilum_there("audit", dataset, "--out", copy / "audit"), copy / "audit"
+COMMANDS = """
+import contextlib, io, json, sys
+from hilum.cli.app import main
+from hilum.auditing import probe_classifier
+from hilum.evaluation import reliance, shortcut_baselines
+probe_classifier.ROUNDS, shortcut_baselines.TREES, reliance.BLOCKS, reliance.IMAGES = 5, 5, 1, 1
+said = {}
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["hilum", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+    if code:
+        sys.exit(out.getvalue())
+    said[words[0]] = out.getvalue()
+print(json.dumps(said))
+"""
 
 
 @pytest.fixture(scope="module")
-def trained(copy, hilum_there, dataset, audited):
-    """A run of the new network, on data that the new reader reads and the new check has seen."""
+def done(copy, dataset):
+    """What an audit, a training of the new network, evaluation and report say: by command, of one process.
+
+    The data are read by the new reader, and the new check has seen them before the training.
+    """
     settings = ["network.architecture=plain", "network.options.width=8", "preprocessing.size=32", "epochs=8"]
     settings += ["batch_size=16", "mixup=0", "equalise=false", "local_contrast=0", "gamma=0"]
-    run = copy / "run"
-    hilum_there("train", dataset, "--out", run, *(word for setting in settings for word in ("--set", setting)))
-    return run
+    commands = [
+        ["audit", dataset, "--out", copy / "audit"],
+        ["train", dataset, "--out", copy / "run", *(word for setting in settings for word in ("--set", setting))],
+        ["evaluate", copy / "run", "--split", "train"],
+        ["report", copy / "run"],
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "COLUMNS": "120"}
+    environment |= {"HILUM_CACHE": str(copy / "cache"), "HILUM_LEDGER": str(copy / "ledger.jsonl")}
+    words = [sys.executable, "-c", COMMANDS, json.dumps([list(map(str, command)) for command in commands])]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
 def test_examples_can_be_copied():
@@ -124,25 +137,26 @@ def test_the_new_reader_opens_its_layout_and_no_other(copy, dataset, write_datas
     assert done.stdout.splitlines() == ["80 normal tuberculosis montgomery shenzhen", "8 a b "]
 
 
-def test_the_finding_of_the_new_check_is_in_the_audit(audited):
-    said, folder = audited
+def test_the_finding_of_the_new_check_is_in_the_audit(done, copy):
+    folder = copy / "audit"
     findings = json.loads((folder / "audit.json").read_text())["findings"]
     (finding,) = (found for found in findings if found["check"] == "blank")
     assert finding["evidence"]["paths"] == ["CXR_png/MCUCXR_0079_1.png"]
     assert finding["severity"] == "warning"
-    assert finding["message"] in " ".join(said.split())
+    assert finding["message"] in " ".join(done["audit"].split())
     assert finding["message"] in (folder / "audit.html").read_text()
 
 
-def test_a_training_repeats_the_finding_of_the_new_check(trained):
-    findings = json.loads((trained / "environment.json").read_text())["audit"]["findings"]
+def test_a_training_repeats_the_finding_of_the_new_check(done, copy):
+    findings = json.loads((copy / "run" / "environment.json").read_text())["audit"]["findings"]
     assert "blank" in {found["check"] for found in findings}
 
 
-def test_the_new_network_learns(trained):
+def test_the_new_network_learns(done, copy):
     import torch
     from safetensors.torch import load_file
 
+    trained = copy / "run"
     with (trained / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert int(rows[0]["step"]) >= 2
@@ -153,8 +167,8 @@ def test_the_new_network_learns(trained):
     assert torch.isfinite(head).all()
 
 
-def test_the_new_metric_is_in_the_file_on_the_terminal_and_in_the_report(trained, hilum_there):
-    said = hilum_there("evaluate", trained, "--split", "train")
+def test_the_new_metric_is_in_the_file_on_the_terminal_and_in_the_report(done, copy):
+    trained = copy / "run"
     (folder,) = (trained / "evaluation").iterdir()
     measured = json.loads((folder / "metrics.json").read_text())["jaccard"]
     with (folder / "predictions.csv").open() as file:
@@ -163,6 +177,5 @@ def test_the_new_metric_is_in_the_file_on_the_terminal_and_in_the_report(trained
     for label in ("normal", "tuberculosis"):
         assert measured[label]["value"] == pytest.approx(jaccard_score(truth, predicted, pos_label=label), abs=1e-12)
         assert 0 < measured[label]["low"] < measured[label]["value"] < measured[label]["high"] < 1
-    assert "Jaccard index" in said
-    hilum_there("report", trained)
+    assert "Jaccard index" in done["evaluate"]
     assert "Jaccard index" in (trained / "report.html").read_text()

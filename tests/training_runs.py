@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,12 @@ from PIL import Image
 from hilum.data.dataset import Dataset, Row
 from hilum.data.multilabel import with_findings
 from hilum.training.recipe import load_recipe
+from hilum.training.run import ENVIRONMENT
 from hilum.training.train import train
 
 COMPACT = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=48"]
+TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "epochs=3"]
+TINY += ["batch_size=8", "equalise=false", "local_contrast=0", "gamma=0"]  # brightness is to be learnt
 KINDS = {
     "flat": COMPACT,
     "cascade": [*COMPACT, "architecture=cascade"],
@@ -39,6 +44,15 @@ def write_squares(root: Path, *, patients: int = 12, seed: int = 0) -> Path:
                     pixels[row : row + 16, column : column + 16] += 110
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / split / label / f"{number}.png")
     return root
+
+
+def copy_with_data(folder: Path, to: Path) -> None:
+    """Copy ``data`` and the runs on them: a test may change both, and the copies of runs name the copied data."""
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    for file in to.rglob(ENVIRONMENT):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept["data"] |= {"root": str(to / "data"), "data_argument": str(to / "data")}
+        file.write_text(json.dumps(kept), encoding="utf-8")
 
 
 def make_run(kind: str, data: Path, out: Path):

@@ -29,10 +29,8 @@ def phantoms(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def faulty(phantoms, tmp_path):
+def with_faults(phantoms, root):
     """A copy in another split, the same picture under two labels, a damaged file, and one label in another format."""
-    root = tmp_path / "faulty"
     shutil.copytree(phantoms, root)
     rows = list(csv.DictReader((root / "metadata.csv").read_text().splitlines()))
     train, test = ([row for row in rows if row["split"] == split] for split in ("train", "test"))
@@ -48,13 +46,24 @@ def faulty(phantoms, tmp_path):
     return root, {"copy": copy["path"], "of": normal["path"], "relabelled": other["path"], "damaged": damaged["path"]}
 
 
+@pytest.fixture
+def faulty(phantoms, tmp_path):
+    return with_faults(phantoms, tmp_path / "faulty")
+
+
+@pytest.fixture(scope="module")
+def audited(phantoms, tmp_path_factory):
+    """The audit of such data, which only reads them, and the names of the faults."""
+    root, names = with_faults(phantoms, tmp_path_factory.mktemp("audited") / "faulty")
+    return audit(root), names
+
+
 def checks(found, severity):
     return [finding.check for finding in found.findings if finding.severity == severity]
 
 
-def test_planted_faults_are_named_worst_first(faulty):
-    root, names = faulty
-    found = audit(root)
+def test_planted_faults_are_named_worst_first(audited):
+    found, names = audited
     severities = [finding.severity for finding in found.findings]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
     text = json.dumps(found.report.to_json()["findings"])
@@ -75,9 +84,8 @@ def test_a_clean_set_has_no_errors(phantoms):
     assert found.report.to_json()["provenance"] == []
 
 
-def test_what_was_mended_passes(faulty, tmp_path):
-    root, names = faulty
-    found = audit(root)
+def test_what_was_mended_passes(audited):
+    found, names = audited
     mended = fix(found.scan.table, found.patients.patient, found.group_of(), [i.path for i in found.scan.unreadable])
     paths = {row.path: row for row in mended.table.rows}
     assert names["damaged"] not in paths
@@ -190,8 +198,8 @@ def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, s
     assert matched["ieee8023/covid-chestxray-dataset"] == 124
 
 
-def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):
-    found = audit(faulty[0])
+def test_one_remedy_is_said_once_and_in_the_order_of_the_page(audited, tmp_path):
+    found, names = audited
     groups = grouped(found.findings)
     assert [finding for together in groups for finding in together] == found.findings
     said = [(together[0].check, together[0].severity, together[0].remedy) for together in groups]
@@ -202,5 +210,5 @@ def test_one_remedy_is_said_once_and_in_the_order_of_the_page(faulty, tmp_path):
     assert texts == [together[0].message for together in groups]
     evidence = evidence_of(found, [f for f in found.findings if f.check == "duplicates"][:1])
     shown = {picture.caption.partition(": ")[0] for picture in evidence.pictures}  # behind it: how it was changed
-    assert shown >= {faulty[1]["copy"], faulty[1]["of"]}
+    assert shown >= {names["copy"], names["of"]}
     assert all(picture.uri for picture in evidence.pictures)

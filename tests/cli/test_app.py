@@ -12,17 +12,31 @@ import zlib
 
 import pytest
 
-from hilum.errors import UsageError
+from hilum.errors import RecipeError, UsageError
+from hilum.training.recipe import load_recipe
+from hilum.training.train import train
+from random_datasets import write_pictures
+from training_runs import copy_with_data
 from wording import numbers
+
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 TINY = ["--set", "network.options.width=4", "--set", "network.options.blocks=[1,1]", "--set", "preprocessing.size=32"]
 FEW = [*TINY, "--set", "max_steps=4", "--set", "batch_size=8"]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A dataset, and a run on it."""
+    folder = tmp_path_factory.mktemp("app")
+    data = write_pictures(folder / "data", splits=("train", "test"))
+    train(data, folder / "run", load_recipe("compact", FEW[1::2]))
+    return folder
+
+
 @pytest.fixture
-def trained(write_dataset, hilum, tmp_path):
-    root = write_dataset(splits=("train", "test"))
-    hilum("train", root, "--out", tmp_path / "run", *FEW, check=0)
+def trained(folder, tmp_path):
+    copy_with_data(folder, tmp_path)
     return tmp_path / "run"
 
 
@@ -237,10 +251,6 @@ def test_a_wrong_network_is_refused_before_any_file_is_read(command, hilum, writ
 def test_weights_that_cannot_be_downloaded_are_said_to_be_that(write_dataset, tmp_path, monkeypatch, refuses):
     import urllib.request
     from urllib.error import URLError
-
-    from hilum.errors import RecipeError
-    from hilum.training.recipe import load_recipe
-    from hilum.training.train import train
 
     def offline(*arguments, **options):
         raise URLError(OSError(101, "no network here"))

@@ -7,32 +7,52 @@ from hilum.cli.demo import run_demo
 from hilum.errors import RunError, TableError
 from hilum.evaluation.ledger import Access, read_ledger
 from hilum.training.recipe import load_recipe as load
+from random_datasets import write_pictures
+from training_runs import copy_with_data
+
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
-@pytest.fixture
-def quick(monkeypatch):
+@pytest.fixture(scope="module")
+def quick():
     """The same way with a network that takes a second."""
 
     def tiny(name, settings):
         few = ["max_steps=4", "network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32"]
         return load(name, [*settings, *few])
 
-    monkeypatch.setattr(demo, "load_recipe", tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "load_recipe", tiny)
+        yield
 
 
-def test_the_demo_on_given_data_leaves_run_evaluation_and_report(quick, write_dataset, tmp_path):
-    result = run_demo(write_dataset(splits=("train", "test")), tmp_path / "demo")
-    assert result.report == tmp_path / "demo" / "run" / "report.html"
+@pytest.fixture(scope="module")
+def shown(quick, tmp_path_factory):
+    """A demo, and the folder that holds it beside its data."""
+    folder = tmp_path_factory.mktemp("demo")
+    return run_demo(write_pictures(folder / "data", splits=("train", "test")), folder / "demo"), folder
+
+
+@pytest.fixture
+def earlier(shown, tmp_path):
+    """Data, and a demo of before."""
+    copy_with_data(shown[1], tmp_path)
+    return tmp_path / "data", tmp_path / "demo"
+
+
+def test_the_demo_on_given_data_leaves_run_evaluation_and_report(shown):
+    result, folder = shown
+    assert result.report == folder / "demo" / "run" / "report.html"
     assert result.evaluation.metrics.n_images == 72
     assert "demo" in result.report.read_text()
 
 
-def test_an_earlier_demo_is_replaced_and_what_others_put_there_stays(quick, write_dataset, tmp_path):
-    data, out = write_dataset(splits=("train", "test")), tmp_path / "demo"
-    run_demo(data, out)
+def test_an_earlier_demo_is_replaced_and_what_others_put_there_stays(shown, earlier):
+    data, out = earlier
     (out / "mine.txt").write_text("mine")
-    run_demo(data, out, seed=1)
+    replaced = run_demo(data, out, seed=1)
     assert (out / "mine.txt").read_text() == "mine"
+    assert replaced.run.environment.weights_sha256 != shown[0].run.environment.weights_sha256
 
 
 def test_a_folder_of_somebody_else_is_not_touched(quick, write_dataset, tmp_path, refuses):
@@ -44,17 +64,17 @@ def test_a_folder_of_somebody_else_is_not_touched(quick, write_dataset, tmp_path
     assert (out / "run" / "thesis.txt").exists()
 
 
-def test_a_mistake_in_the_data_costs_no_earlier_demo(quick, write_dataset, tmp_path, refuses):
-    out = tmp_path / "demo"
-    report = run_demo(write_dataset(splits=("train", "test")), out).report
+def test_a_mistake_in_the_data_costs_no_earlier_demo(earlier, tmp_path, refuses):
+    out = earlier[1]
+    report = out / "run" / "report.html"
+    assert report.exists()
     with refuses(TableError, "missing"):
         run_demo(tmp_path / "typo", out)
     assert report.exists()
 
 
-def test_the_demo_does_not_delete_its_own_input(quick, write_dataset, tmp_path, refuses):
-    out = tmp_path / "demo"
-    run_demo(write_dataset(splits=("train", "test")), out)
+def test_the_demo_does_not_delete_its_own_input(earlier, write_dataset, refuses):
+    out = earlier[1]
     inside = write_dataset(splits=("train", "test"), name="demo/phantoms")
     with refuses(RunError, "holds-data"):
         run_demo(inside, out)
@@ -74,7 +94,8 @@ def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
 
 
 def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_path, own_cache):
-    monkeypatch.setattr(demo, "PATIENTS", 60)
+    monkeypatch.setattr(demo, "PATIENTS", 45)
+    monkeypatch.setattr(demo, "PLANTED_PATIENTS", 100)
     result = run_demo(None, tmp_path / "demo")
     assert result.injected is not None
     assert (result.injected.severity, result.injected.evidence.probe) == ("warning", "letters")

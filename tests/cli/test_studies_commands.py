@@ -8,6 +8,10 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 SMALL = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "batch_size=8"]
 
 

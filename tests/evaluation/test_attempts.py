@@ -1,13 +1,11 @@
 """Certifying and evaluating with a ledger: retrained models, plans, carried certificates, accesses to test images."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hilum.errors import CertificateError, LedgerError
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
@@ -23,11 +21,11 @@ from hilum.report.run_page import page_content, write_report
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
+from random_datasets import LABELS, write_pictures
 from wording import numbers
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
-LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32", "max_steps=3"]
 TINY += ["batch_size=8", "splits.val=val", "early_size=0"]
 
@@ -36,23 +34,10 @@ TINY += ["batch_size=8", "splits.val=val", "early_size=0"]
 def trained(tmp_path_factory):
     """The same data, and two runs on them that differ in their seed; 50 calibration patients a label."""
     root = tmp_path_factory.mktemp("attempts")
-    generator = np.random.default_rng(0)
-    rows = []
-    for split, patients in (("train", 12), ("val", 6), ("calibration", 50), ("test", 12)):
-        for k, label in enumerate(LABELS):
-            folder = root / "data" / split / label
-            folder.mkdir(parents=True)
-            for patient in range(patients):
-                file = folder / f"{patient:03d}.png"
-                pixels = generator.normal(60 + 60 * k, 25, (36, 36)).clip(0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(file)
-                rows.append((file.relative_to(root / "data").as_posix(), label, split, f"{split}-{label}-{patient}"))
-    with (root / "data" / "metadata.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "label", "split", "patient_id"), *rows])
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("HILUM_CACHE", str(root / "cache"))
-        for name in ("first", "second"):
-            train(root / "data", root / name, load_recipe("compact", [*TINY, f"training.seed={len(name)}"]))
+    patients = {"train": 12, "val": 6, "calibration": 50, "test": 12}
+    write_pictures(root / "data", splits=tuple(patients), patients=patients, images=1, side=36)
+    for name in ("first", "second"):
+        train(root / "data", root / name, load_recipe("compact", [*TINY, f"training.seed={len(name)}"]))
     return root
 
 

@@ -13,25 +13,20 @@ from hilum.errors import CertificateError
 from hilum.evaluation.certificate import allowed_rank
 from hilum.evaluation.certification_patients import certificate_of
 from hilum.evaluation.predictions import Predictions
+from hilum.training.recipe import load_recipe
+from hilum.training.train import train
 from wording import numbers
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 TINY = ["network.options.width=4", "network.options.blocks=[1,1]", "preprocessing.size=32", "max_steps=6"]
-FEW = [part for setting in [*TINY, "batch_size=8"] for part in ("--set", setting)]
+TINY += ["batch_size=8", "splits.val=val"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run with 40 calibration patients a label; fitted too little for a temperature of its own."""
-    import csv
-    import os
-    import subprocess
-    import sys
-
-    from PIL import Image
-
     root = tmp_path_factory.mktemp("certify")
     generator = np.random.default_rng(0)
     rows = []
@@ -48,10 +43,7 @@ def trained(tmp_path_factory):
                     rows.append((path, label, split, f"{split}-{label}-{patient}"))
     with (root / "data" / "metadata.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "split", "patient_id"), *rows])
-    command = [sys.executable, "-m", "hilum", "train", root / "data", "--out", root / "run", *FEW]
-    command += ["--set", "splits.val=val"]
-    environment = {**os.environ, "HILUM_CACHE": str(root / "cache")}
-    subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment)
+    train(root / "data", root / "run", load_recipe("compact", TINY))
     return root
 
 

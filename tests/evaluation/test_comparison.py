@@ -15,10 +15,10 @@ from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
+from random_datasets import LABELS, write_pictures
+from training_runs import TINY, copy_with_data
 
-pytestmark = pytest.mark.usefixtures("few_trees")
-
-LABELS = ("normal", "infected/covid", "infected/non-covid")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 def predictions(seed=0, n=120, labels=LABELS, sharpness=1.0):
@@ -35,11 +35,18 @@ def predictions(seed=0, n=120, labels=LABELS, sharpness=1.0):
     )
 
 
-@pytest.fixture
-def runs(write_dataset, tmp_path, tiny):
-    root = write_dataset(splits=("train", "test"), patients=6)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    data = write_pictures(folder / "data", splits=("train", "test"), patients=6)
     for name, *more in (("flat",), ("cascade", "architecture=cascade")):
-        train(root, tmp_path / name, load_recipe("compact", [*tiny, "epochs=1", *more]))
+        train(data, folder / name, load_recipe("compact", [*TINY, "epochs=1", *more]))
+    return folder
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    copy_with_data(trained, tmp_path)
     return open_run(tmp_path / "flat"), open_run(tmp_path / "cascade")
 
 

@@ -20,14 +20,26 @@ from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
+from random_datasets import write_pictures
+from training_runs import TINY, copy_with_data
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crossval")
+    data = write_pictures(folder / "data", splits=("train", "test"), patients=9)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HILUM_LEDGER", str(folder / "ledger.jsonl"))
+        crossval(data, folder / "cv", load_recipe("compact", [*TINY, "epochs=2"]), folds=3)
+    return folder
 
 
 @pytest.fixture
-def done(write_dataset, tmp_path, tiny):
-    root = write_dataset(splits=("train", "test"), patients=9)
-    crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=2"]), folds=3)
+def done(validated, tmp_path, own_cache):
+    copy_with_data(validated, tmp_path)
+    (tmp_path / "ledger.jsonl").rename(own_cache / "ledger.jsonl")
     return tmp_path / "cv"
 
 

@@ -29,8 +29,10 @@ from hilum.evaluation.evaluate import evaluate
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
+from random_datasets import write_pictures
+from training_runs import TINY, copy_with_data
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 SOURCE = Path(hilum.__file__).parent
 NUMBERS = {"errors", "text", "files", "data.labels"}
@@ -113,23 +115,30 @@ class Way:
         return [module for place, module in enumerate(self.modules) if module in self.modules[:place]]
 
 
-@pytest.fixture
-def run(write_dataset, tmp_path, tiny):
+COLUMNS = (
+    ("hospital", lambda number: "AB"[number % 2]),
+    ("age", lambda number: 20 + number % 60),
+    ("view", lambda number: ("PA", "AP")[number % 3 == 0]),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
     """A run with further columns and a certificate, to which nothing was fitted yet."""
-    root = write_dataset(splits=("train", "test"), patients=60)
-    with (root / "metadata.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    with (root / "metadata.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], "hospital", "age", "view"])
-        writer.writeheader()
-        for number, row in enumerate(rows):
-            more = {"hospital": "AB"[number % 2], "age": 20 + number % 60, "view": ("PA", "AP")[number % 3 == 0]}
-            writer.writerow(row | more)
-    made = train(root, tmp_path / "run", load_recipe("compact", [*tiny, "fraction=0.3"]))
-    certify(made, false_negative_rate=0.3)
+    folder = tmp_path_factory.mktemp("straight")
+    patients = {"train": 60, "test": 15}
+    data = write_pictures(folder / "data", splits=("train", "test"), patients=patients, columns=COLUMNS)
+    run = train(data, folder / "run", load_recipe("compact", [*TINY, "fraction=0.3"]))
+    certify(run, false_negative_rate=0.3)
     for name in ("calibration.json", "abstention.json"):
-        (made.path / name).unlink(missing_ok=True)
-    return open_run(made.path)
+        (run.path / name).unlink(missing_ok=True)
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    copy_with_data(trained, tmp_path)
+    return open_run(tmp_path / "run")
 
 
 @pytest.fixture

@@ -21,12 +21,13 @@ from hilum.stats.calibration import (
 )
 from hilum.stats.metrics import log_loss
 from hilum.training.recipe import load_recipe
+from hilum.training.run import open_run
 from hilum.training.train import train
 from made_certificates import certificate
+from random_datasets import LABELS, write_pictures
+from training_runs import TINY, copy_with_data
 
-pytestmark = pytest.mark.usefixtures("few_trees")
-
-LABELS = ("normal", "infected/covid", "infected/non-covid")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 def honest(n=4000, seed=0, k=3):
@@ -146,11 +147,19 @@ def test_half_of_the_patients_are_kept_for_the_certificate():
     assert all(by_patient[name] == here for name, here in zip(names, mine, strict=True))
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("temperature")
+    data = write_pictures(folder / "data", splits=("train", "test"), patients={"train": 60, "test": 12})
+    settings = [*TINY, "fraction=0.3", "architecture=cascade", "equalise=true"]
+    train(data, folder / "run", load_recipe("compact", settings))
+    return folder
+
+
 @pytest.fixture
-def run(write_dataset, tmp_path, tiny):
-    root = write_dataset(splits=("train", "test"), patients=60)
-    settings = [*tiny, "fraction=0.3", "architecture=cascade", "equalise=true"]
-    return train(root, tmp_path / "run", load_recipe("compact", settings))
+def run(trained, tmp_path):
+    copy_with_data(trained, tmp_path)
+    return open_run(tmp_path / "run")
 
 
 def test_evaluations_are_calibrated_by_patients_of_their_own(run, snapshot):

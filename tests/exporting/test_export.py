@@ -26,6 +26,8 @@ from hilum.training.run import Run
 from made_certificates import certificate, changed
 from wording import numbers
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 
 def test_a_bundle_says_what_it_is(bundle_of, run_of):
     run, model_file = run_of("cascade"), open_model_file(bundle_of("cascade"))
@@ -73,6 +75,7 @@ def test_plain_onnx_runtime_reads_it(bundle_of, squares):
     assert found == pytest.approx(Predictor(bundle_of("flat")).predict(file).probabilities, abs=1e-6)
 
 
+@pytest.mark.usefixtures("graphs_once")
 def test_words_reach_metadata_and_card(run_of, tmp_path, refuses):
     words = Words("lungs", "CC BY 4.0", {"infected/covid": "viral pneumonia"}, "Children of one hospital.")
     model_file = export(run_of("flat"), tmp_path / "m.onnx", words)
@@ -85,6 +88,7 @@ def test_words_reach_metadata_and_card(run_of, tmp_path, refuses):
         export(run_of("flat"), tmp_path / "m.onnx", Words(label_name={"tb": "x"}))
 
 
+@pytest.mark.usefixtures("graphs_once")
 def test_what_could_not_be_opened_replaces_no_model(run_of, tmp_path, monkeypatch):
     file = tmp_path / "m.onnx"
     before = export(run_of("flat"), file).sha256
@@ -98,6 +102,7 @@ def test_what_could_not_be_opened_replaces_no_model(run_of, tmp_path, monkeypatc
     assert open_model_file(file).sha256 == before
 
 
+@pytest.mark.usefixtures("graphs_once")
 def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path):
     run = run_of("padded")
     evaluation = evaluate(run)

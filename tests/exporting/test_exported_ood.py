@@ -12,7 +12,7 @@ from hilum.serving.predictor import Predictor
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 @pytest.mark.parametrize("hierarchy", ["flat", "cascade"])

@@ -26,7 +26,14 @@ from hilum.exporting.quantise import inner_layers, loss, quantise
 from hilum.serving.explain import explain
 from hilum.serving.model_file import open_model_file
 from hilum.serving.predictor import Predictor
+from hilum.training.recipe import load_recipe
+from hilum.training.run import open_run
+from hilum.training.train import train
 from made_certificates import changed
+from random_datasets import write_pictures
+from training_runs import TINY, copy_with_data
+
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 MEAN, LARGEST = 0.01, 0.08  # of a probability; a network of 8 channels has less to average over than a real one
 KINDS = ("flat", "cascade", "vgg")
@@ -155,12 +162,22 @@ def test_ranges_come_from_training_images_alone(run_of, monkeypatch, tmp_path):
     assert len(spread_over_labels(images, 10)) == 10
 
 
-def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path, refuses):
-    from hilum.training.recipe import load_recipe
-    from hilum.training.train import train
+@pytest.fixture(scope="module")
+def many_patients(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certified")
+    data = write_pictures(folder / "data", patients=160, images=1, side=32)
+    train(data, folder / "run", load_recipe("compact", [*TINY, "epochs=2", "early_size=0"]))
+    return folder
 
-    data = write_dataset(patients=160, images=1, side=32)
-    run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=2", "early_size=0"]))
+
+@pytest.fixture
+def run(many_patients, tmp_path):
+    copy_with_data(many_patients, tmp_path)
+    return open_run(tmp_path / "run")
+
+
+@pytest.mark.usefixtures("graphs_once")
+def test_a_certificate_is_derived_anew_or_left_out(run, tmp_path, refuses):
     upper = UpperSide("specificity", 0.3, None, ("normal",))
     made = certify(run, false_negative_rate=0.5, confidence=0.8, upper=upper).certificate
     model_file = export(run, tmp_path / "m.onnx", int8=True)
@@ -204,12 +221,8 @@ def test_a_certificate_is_derived_anew_or_left_out(write_dataset, tiny, tmp_path
     assert "not a number" in why
 
 
-def test_a_planned_place_keeps_the_confidence_of_the_8_bits(write_dataset, tiny, tmp_path):
-    from hilum.training.recipe import load_recipe
-    from hilum.training.train import train
-
-    data = write_dataset(patients=150, images=1, side=32)
-    run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1", "early_size=0"]))
+@pytest.mark.usefixtures("graphs_once")
+def test_a_planned_place_keeps_the_confidence_of_the_8_bits(run, tmp_path):
     made = certify(run, false_negative_rate=0.5, confidence=0.8, attempts=2).certificate
     carried = export(run, tmp_path / "m.onnx", int8=True).facts["certificate"]
     assert (made.confidence, carried["confidence"]) == (0.8, 0.8)

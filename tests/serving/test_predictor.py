@@ -13,6 +13,8 @@ from hilum.evaluation.evaluate import evaluate
 from hilum.serving.predictor import CHUNK, Predictor
 from training_runs import KINDS
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 
 @pytest.fixture
 def predictor(bundle_of):

@@ -29,6 +29,8 @@ from hilum.training.recipe import load_recipe
 from hilum.training.run import Run, open_run
 from hilum.training.train import train
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 
 @pytest.fixture
 def from_elsewhere(write_dataset):

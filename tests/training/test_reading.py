@@ -17,7 +17,7 @@ from hilum.training.sweep import sweep
 from hilum.training.train import train
 from wording import numbers
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 @pytest.fixture

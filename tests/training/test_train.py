@@ -1,17 +1,10 @@
 """The whole training: what a run holds, and that interruptions leave no trace."""
 
-import json
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from hilum.data.cache import open_images
 from hilum.data.labels import fair_shares
@@ -19,41 +12,17 @@ from hilum.data.readers.read import read_table
 from hilum.errors import CheckpointError, DivergenceError, RecipeError, RunError, SplitError
 from hilum.evaluation.evaluate import evaluate
 from hilum.models.compact import Compact
-from hilum.progress import Progress
 from hilum.training.loop import precision_of
 from hilum.training.loss import decision_weights
 from hilum.training.module import learning_rate_factor, select_part
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
-from wording import numbers
+from short_trainings import forget, make_unfinished, tiny
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
-TINY = [
-    "network.options.width=4",
-    "network.options.blocks=[1, 1]",
-    "preprocessing.size=32",
-    "epochs=3",
-    "batch_size=8",
-    "lr=0.01",
-    "keep_from=0",
-]
 AS_THEY_ARE = ("equalise=false", "local_contrast=0", "gamma=0", "epochs=8")  # grey levels are left to be learnt
-
-
-def tiny(*settings):
-    return load_recipe("compact", [*TINY, *settings])
-
-
-class Collected(Progress):
-    """What was said, line by line."""
-
-    def __init__(self):
-        self.lines = []
-
-    def line(self, text):
-        self.lines.append(text)
 
 
 def test_a_run_holds_what_others_rely_on(write_dataset, tmp_path):
@@ -119,109 +88,6 @@ def test_test_images_have_no_influence_on_the_weights(write_dataset, tmp_path):
     assert first.environment.weights_sha256 == second.environment.weights_sha256
 
 
-START = "import sys; from hilum.cli.app import main; sys.argv[0] = 'hilum'; main()"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_killed_in_the_middle_of_an_epoch_and_resumed_the_weights_are_the_same(write_dataset, tmp_path, optimiser):
-    root = write_dataset(patients=80)
-    # Validation within epochs: the continued history has to agree, too.
-    recipe = tmp_path / "recipe.toml"
-    settings = (
-        "epochs=6",
-        "batch_size=4",
-        "validate_every=25",
-        f"optimiser={optimiser}",
-        "network.options.width=8",
-    )
-    recipe.write_text(tiny(*settings).to_toml())
-    uninterrupted = train(root, tmp_path / "whole", load_recipe(recipe))
-
-    out = tmp_path / "killed"
-    command = [sys.executable, "-c", START, "train", root, "--out", out, "--recipe", recipe]
-    process = subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    last = out / "checkpoints" / "last.safetensors"
-    while not last.exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    time.sleep(0.15)  # into the next epoch
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert "weights_sha256" not in json.loads((out / "environment.json").read_text()), "killed too late"
-
-    resumed = train(root, out, resume=True)
-    assert resumed.environment.weights_sha256 == uninterrupted.environment.weights_sha256
-    assert resumed.last.exists()
-
-    def without_time(run):
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in run.history()]
-
-    assert without_time(resumed) == without_time(uninterrupted)
-    assert resumed.environment.best == uninterrupted.environment.best
-
-
-def test_resuming_what_is_complete_changes_nothing(write_dataset, tmp_path):
-    root = write_dataset()
-    run = train(root, tmp_path / "run", tiny())
-    before = run.best.read_bytes(), run.environment
-    again = train(root, tmp_path / "run", resume=True)
-    assert (again.best.read_bytes(), again.environment) == before
-
-
-def test_a_run_in_the_way_is_not_touched(write_dataset, tmp_path, refuses):
-    root = write_dataset()
-    run = train(root, tmp_path / "run", tiny("max_steps=3"))
-    with refuses(RunError, "in-the-way"):
-        train(root, tmp_path / "run", tiny())
-    assert run.best.exists()
-
-
-def forget(run, *keys):
-    kept = json.loads((run.path / "environment.json").read_text())
-    (run.path / "environment.json").write_text(json.dumps({key: kept[key] for key in kept if key not in keys}))
-    run._forget("environment", "labels")
-
-
-def make_unfinished(run):
-    """As if the training had been interrupted: what its end adds is gone."""
-    forget(run, "weights_sha256")
-
-
-def test_resuming_with_another_recipe_or_other_data_is_refused(write_dataset, tmp_path, refuses):
-    root = write_dataset()
-    run = train(root, tmp_path / "run", tiny("max_steps=3"))
-    make_unfinished(run)
-    with refuses(RecipeError, "other-choices"):
-        train(root, tmp_path / "run", tiny("max_steps=4"), resume=True)
-    with refuses(RunError, "other-images"):
-        train(write_dataset(name="other", patients=13), tmp_path / "run", resume=True)
-    with refuses(RunError, "no-run"):
-        train(root, tmp_path / "nothing", resume=True)
-    relabelled = shutil.copytree(root, tmp_path / "relabelled") / "metadata.csv"
-    relabelled.write_text(relabelled.read_text().replace("normal,", "healthy,", 1))
-    with refuses(RunError, "other-images"):
-        train(relabelled.parent, tmp_path / "run", resume=True)
-
-
-def test_a_training_that_another_version_began_goes_on_with_its_own_splits(write_dataset, tmp_path):
-    """Version 0.1.0 held out mirrored copies apart, and its recipe does not say what counts as one picture."""
-    root = write_dataset(metadata=False, labels=("normal", "covid"))
-    for file in sorted((root / "train" / "covid").iterdir())[:8]:
-        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file.with_stem(f"{file.stem}-mirrored"))
-    recipe = tiny("splits.duplicates=identical", "max_steps=2", "validate_every=1")
-    run = train(root, tmp_path / "run", recipe)
-    before = run.rows
-    forget(run, "weights_sha256", "files")
-    text = (run.path / "recipe.toml").read_text()
-    (run.path / "recipe.toml").write_text(text.replace('duplicates = "identical"\n', ""))
-    assert open_run(run.path).recipe.splits.duplicates == "near"
-    again = train(root, tmp_path / "run", resume=True)
-    assert again.finished
-    assert again.rows == before
-    assert again.environment.data.notes == run.environment.data.notes
-
-
 def test_weights_of_another_architecture_are_refused_by_evaluate(write_dataset, tmp_path, refuses):
     run = train(write_dataset(splits=("train", "test")), tmp_path / "run", tiny("max_steps=3"))
     text = (run.path / "recipe.toml").read_text().replace("width = 4", "width = 8")
@@ -259,16 +125,6 @@ def test_a_loss_that_is_no_number_stops_with_the_remedy(write_dataset, tmp_path,
     recipe = tiny("optimiser=sgd", "schedule=constant", "lr=1e30", "precision=float32")
     with refuses(DivergenceError, "divergence"):
         train(write_dataset(), tmp_path / "run", recipe)
-
-
-def test_resuming_with_changed_pixels_is_refused(write_dataset, tmp_path, refuses):
-    root = write_dataset()
-    run = train(root, tmp_path / "run", tiny("max_steps=3"))
-    make_unfinished(run)
-    files = sorted((root / "train" / "normal").iterdir())
-    files[0].write_bytes(files[1].read_bytes())
-    with refuses(RunError, "other-images"):
-        train(root, tmp_path / "run", resume=True)
 
 
 def test_the_very_last_step_is_validated_whatever_the_interval(write_dataset, tmp_path):
@@ -392,73 +248,3 @@ def test_no_checkpoint_is_kept_before_its_time(write_dataset, tmp_path):
 def test_misses_need_a_protected_label(write_dataset, tmp_path, refuses):
     with refuses(RecipeError, "no-positive-label"):
         train(write_dataset(labels=("a", "b")), tmp_path / "run", tiny("monitor=false_negatives"))
-
-
-def test_changed_copies_stay_on_one_side_and_a_resumed_training_keeps_its_splits(write_dataset, tmp_path):
-    root = write_dataset(metadata=False, labels=("normal", "covid"))
-    for file in sorted((root / "train" / "covid").iterdir())[:8]:
-        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file.with_stem(f"{file.stem}-mirrored"))
-    torn = []
-    for how in ("near", "identical"):
-        said = Collected()
-        out = tmp_path / how
-        run = train(root, out, tiny(f"splits.duplicates={how}", "max_steps=2", "validate_every=1"), progress=said)
-        side = {Path(row.path).stem: row.split for row in run.rows if row.label == "covid"}
-        torn.append(
-            sum(name.endswith("-mirrored") and side[name.removesuffix("-mirrored")] != side[name] for name in side)
-        )
-        line = next(line for line in said.lines if line.startswith("checked: "))
-        assert line == run.environment.data.notes[-1]
-        assert ("mirrored" in line) == (how == "near")
-        assert run.environment.audit.checked.leakage.as_json() == {"patients": 0, "pictures": 0}
-        assert any("8 images occur more than once" in line for line in said.lines) == (how == "near")
-    assert torn[0] == 0 < torn[1]
-
-    run = open_run(tmp_path / "near")
-    before = run.rows
-    facts = run.environment
-    forget(run, "weights_sha256")
-    again = train(root, tmp_path / "near", resume=True)
-    assert again.finished
-    assert again.rows == before
-    assert again.environment.audit == facts.audit
-
-
-def test_copies_on_two_given_sides_are_named_and_not_moved(write_dataset, tmp_path):
-    root = write_dataset(splits=("train", "test"), metadata=False)
-    Image.open(root / "train/normal/tr003-0.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
-        root / "test/normal/te009-1.png"
-    )
-    said = Collected()
-    run = train(root, tmp_path / "run", tiny("max_steps=1", 'val="carve"'), progress=said)
-    assert all((row.split == "test") == row.path.startswith("test/") for row in run.rows)
-    (line,) = [line for line in said.lines if "train/normal/tr003-0.png" in line]  # once
-    assert line.startswith("audit: ERROR duplicates: 1 picture is")
-    assert "test/normal/te009-1.png" in line
-    assert not any(line.startswith("note: WARNING") for line in said.lines)
-    (finding,) = (found for found in run.environment.audit.findings if found.check == "duplicates")
-    assert finding.severity == "error"
-
-
-def test_near_duplicates_of_training_images_are_left_out_of_other_data(write_dataset, tmp_path, own_cache, snapshot):
-    root = write_dataset(labels=("normal", "covid"))
-    run = train(root, tmp_path / "run", tiny("max_steps=1"))
-    other = write_dataset(labels=("normal", "covid"), name="other", start=7)
-    trained = [row.path for row in run.rows if row.split == "train" and row.label == "covid"][:3]
-    for i, path in enumerate(trained):
-        target = other / "train" / "covid" / f"tr{i:03d}-0.png"
-        if i:
-            Image.open(root / path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(target)
-        else:
-            target.write_bytes((root / path).read_bytes())
-    data = evaluate(run, other, split="train").metrics
-    assert data.n_images == 48 - 3
-    notes = data.data.notes
-    snapshot("\n".join(notes))
-    assert {"1"} <= numbers("\n".join(notes))
-    assert {"2"} <= numbers("\n".join(notes))
-    for file in own_cache.iterdir():  # the cache may be deleted at any time
-        file.unlink()
-    metrics = evaluate(run, other, split="train").metrics
-    assert metrics.n_images == 48 - 1
-    snapshot("\n".join(metrics.data.notes))

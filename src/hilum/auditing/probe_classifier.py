@@ -21,6 +21,7 @@ LANDMARKS = 200
 WIDTH = 0.5  # of the kernel: 1 / (1 + WIDTH * distance² / median distance²)
 JITTER = 1e-9  # keeps the factorisation from failing where landmarks nearly coincide
 PENALTY = 1e-4  # a share of the number of images
+ROUNDS = 100  # of boosting
 FAR = 8.0  # standard deviations beyond which a feature is cut off
 
 
@@ -148,7 +149,7 @@ def fit_boosting(
         found[:, labels] = 1
         return found
     boosting = HistGradientBoostingClassifier(
-        max_iter=100, max_bins=32, max_leaf_nodes=15, max_features=0.1, early_stopping=False, random_state=seed
+        max_iter=ROUNDS, max_bins=32, max_leaf_nodes=15, max_features=0.1, early_stopping=False, random_state=seed
     )
     with threadpool_limits(1, "openmp"):
         boosting.fit(train, labels)

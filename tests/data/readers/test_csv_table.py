@@ -2,34 +2,16 @@
 
 import csv
 import io
-import os
 import zipfile
 
 import pytest
 from PIL import Image
 
 from hilum.data import dataset as packing
-from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
 from wording import numbers
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a table in a folder of its own, and files of the names that are given."""
-
-    def make(text, *files, name="metadata.csv", encoding="utf-8"):
-        root = tmp_path / "d"
-        root.mkdir(exist_ok=True)
-        (root / name).write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-        for file in files:
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).touch()
-        return root
-
-    return make
 
 
 def cells(table):
@@ -263,76 +245,6 @@ def test_columns_are_not_given_to_folders(write_dataset, refuses):
         read_table(write_dataset(metadata=False), ReadOptions(label_column="x"))
 
 
-@pytest.mark.parametrize("name", ["set", "dataset", "fold", "phase"])
-def test_a_column_that_merely_sounds_like_a_split_is_one_only_if_it_holds_splits(write, name):
-    table = read_table(write(f"path,label,{name}\na.png,x,train\nb.png,y,Test\n"))
-    assert table.splits == ("train", "test")
-    table = read_table(write(f"path,label,{name}\na.png,x,1\nb.png,y,2\n"))
-    assert table.splits == ()
-    assert table.rows[0].extra[name] == "1"
-
-
-SPLIT_CELLS = {
-    "Usage": (["Training", "PublicTest", "PrivateTest"], ["train", "test", "test"]),
-    "subset": (["training", "private test", "nan"], ["train", "test", ""]),
-    "is_test": (["0", "1", "0"], ["train", "test", "train"]),
-    "is_train": (["True", "False", "True"], ["train", "test", "train"]),
-} | {
-    name: (["train", "Test", "dev"], ["train", "test", "val"])
-    for name in ("split_name", "train_test_split", "set_type", "image_set", "splits", "mode", "ML split", "partición")
-}
-
-
-@pytest.mark.parametrize("name", SPLIT_CELLS)
-def test_a_column_of_nothing_but_splits_is_used_whatever_its_name(write, name):
-    given, meant = SPLIT_CELLS[name]
-    rows = "".join(f"{k}.png,{'xy'[k % 2]},{cell},PA\n" for k, cell in enumerate(given))
-    root = write(f"path,label,{name},view\n{rows}")
-    table = read_table(root)
-    assert [row.split for row in table.rows] == meant
-    assert any(f"{name} = split" in note for note in table.notes)
-    assert read_table(root, ReadOptions(split_column="none")).splits == ()
-
-
-@pytest.mark.parametrize(("name", "odd"), [("Set", "unused"), ("phase", "arterial"), ("Usage", "B")])
-def test_a_column_with_a_splits_name_and_an_odd_cell_stops_and_names_it(write, name, odd, refuses):
-    root = write(f"path,label,{name}\na.png,x,train\nb.png,y,Test\nc.png,y,{odd}\n")
-    with refuses(TableError, "mixed-split-column"):
-        read_table(root)
-    assert read_table(root, ReadOptions(split_column="none")).splits == ()
-
-
-def test_columns_of_one_kind_or_of_further_words_are_no_splits(write):
-    table = read_table(write("path,label,mode,kind,is_valid\na.png,x,test,dev,1\nb.png,y,test,pcr,0\n"))
-    assert table.splits == ()
-
-
-def test_two_columns_of_splits_agree_or_are_asked_about(write, refuses):
-    table = read_table(write("path,label,mode,split\na.png,x,training,train\nb.png,y,Test,test\n"))
-    assert table.splits == ("train", "test")
-    with refuses(TableError, "contradicting-splits"):
-        read_table(write("path,label,mode,phase\na.png,x,train,train\nb.png,y,val,test\n"))
-
-
-@pytest.mark.parametrize("above", ["", "ds/", "/kaggle/input/dev/ds/"])
-def test_splits_in_the_paths_of_a_table_are_used(write, above, refuses, snapshot):
-    text = f"path,label\n{above}train/1.png,x\n{above}train/2.png,y\n{above}test/3.png,x\n"
-    table = read_table(write(text))
-    assert [row.split for row in table.rows] == ["train", "train", "test"]
-    snapshot("\n".join(table.notes))
-    root = write(f"{text}{above}more/4.png,y\n")
-    with refuses(TableError, "unclear-splits"):
-        read_table(root)
-    assert read_table(root, ReadOptions(split_column="none")).splits == ()
-    with refuses(TableError, "unclear-splits"):
-        read_table(write(f"{text}{above}train/val/4.png,y\n"))
-
-
-def test_a_table_whose_column_of_splits_is_filled_does_not_ask_its_paths(write):
-    text = "path,label,split\ntrain/1.png,x,train\ntrain/2.png,y,train\ntest/3.png,x,val\n"
-    assert [row.split for row in read_table(write(text)).rows] == ["train", "train", "val"]
-
-
 def test_a_row_whose_path_begins_like_a_comment_is_a_row(write):
     table = read_table(write("path,label\n# 1.png,x\n#2.png,y\n# no row\n# nor this,\n"))
     assert [row.path for row in table.rows] == ["# 1.png", "#2.png"]
@@ -343,12 +255,6 @@ def test_a_single_column_of_hospitals_is_the_source_and_stays_a_column(write):
     assert [(row.source, row.extra["Hospital"]) for row in table.rows] == [("here", "here"), ("there", "there")]
     table = read_table(write("path,label,hospital,site\na.png,x,here,1\nb.png,y,there,2\n"))
     assert not any(row.source for row in table.rows)
-
-
-@pytest.mark.parametrize("name", ["validate", "Training Set", "holdout", "dev", "TEST"])
-def test_splits_are_spelled_in_many_ways(write, name):
-    (split,) = read_table(write(f"path,label,split\na.png,x,{name}\nb.png,y,\nc.png,y,nan\n")).splits
-    assert split in ("train", "val", "test")
 
 
 # patients
@@ -407,99 +313,3 @@ def test_what_programs_write_for_nothing_is_no_patient_and_no_label(write, cell,
         snapshot("\n".join(table.notes))
     else:
         assert table.labels == ("x", "y")
-
-
-# paths
-
-
-@pytest.fixture
-def images(write):
-    """Two files in a folder beside the table, and how it is read from what it says of them."""
-    root = write("path,label\n", "img/a.png", "img/b.png")
-
-    def read(*paths, data=None):
-        write("path,label\n" + "".join(f"{path},{label}\n" for path, label in zip(paths, "xyz", strict=False)))
-        table = read_table(data or root)
-        assert all(table.file(row).exists() for row in table.rows)
-        return table
-
-    return read
-
-
-def test_absolute_paths_below_the_table_are_kept_relative_through_links_too(images, tmp_path):
-    root, link = tmp_path / "d", tmp_path / "link"
-    link.symlink_to(root)
-    for base, data in ((root, root), (root, link), (link, root), (link, link)):
-        table = images(base / "img" / "a.png", base / "img" / "b.png", data=data)
-        assert [row.path for row in table.rows] == ["img/a.png", "img/b.png"]
-
-
-def test_absolute_paths_elsewhere_and_paths_upwards_are_read_where_they_lead(images, tmp_path):
-    (tmp_path / "other").mkdir()
-    for name in ("a.png", "b.png"):
-        (tmp_path / "other" / name).touch()
-    table = images(tmp_path / "other" / "a.png", "../other/b.png", "./img/../img/a.png")
-    assert [row.path for row in table.rows] == [f"{tmp_path}/other/a.png", f"{tmp_path}/other/b.png", "img/a.png"]
-    assert table.labels == ("x", "y", "z")
-
-
-@pytest.mark.parametrize("form", ["{}.png", "{}", "C:\\x\\img\\{}.png", "old/img/{}"])
-def test_files_are_found_by_their_names(images, form, snapshot):
-    table = images(form.format("a"), form.format("B"))
-    assert [row.path for row in table.rows] == ["img/a.png", "img/b.png"]
-    snapshot("\n".join(table.notes))
-    assert {"2"} <= numbers("\n".join(table.notes))
-
-
-def test_a_file_is_not_found_where_its_folders_disagree_or_there_are_two(write, snapshot):
-    root = write("path,label\nnormal/a.png,x\nb.png,y\n", "covid/a.png", "one/b.png", "two/b.png")
-    table = read_table(root)
-    assert [row.path for row in table.rows] == ["normal/a.png", "b.png"]
-    snapshot("\n".join(table.notes))
-    assert {"1"} <= numbers("\n".join(table.notes))
-
-
-def test_a_file_in_the_folder_of_another_label_is_not_taken(write, snapshot):
-    text = "path,label\nIM1,covid\nIM2,normal\nnormal/IM3,covid\nIM4,Covid\nold/IM5.png,covid\nIM6,covid\n"
-    files = [f"Normal/images/IM{i}.png" for i in (1, 2)]
-    table = read_table(write(text, *files, "normal/IM3.png", "COVID/IM4.png", "normal/old/IM5.png", "set/IM6.png"))
-    assert [row.path for row in table.rows] == [
-        "IM1",  # which the table calls covid, and the folder normal
-        "Normal/images/IM2.png",
-        "normal/IM3.png",  # the table itself names the folder
-        "COVID/IM4.png",
-        "old/IM5.png",
-        "set/IM6.png",
-    ]
-    snapshot("\n".join(table.notes))
-    assert {"2"} <= numbers("\n".join(table.notes))
-
-
-@pytest.mark.parametrize(("names", "noted"), [("train test", 0), ("Training test", 1), ("train eval test", 2)])
-def test_splits_that_are_called_otherwise_are_said_as_they_are_for_folders(write, names, noted):
-    rows = [f"{name}-{label}.png,{label},{name}" for name in names.split() for label in "xy"]
-    table = read_table(write("\n".join(["path,label,split", *rows]), *(row.split(",")[0] for row in rows)))
-    said = [note for note in table.notes if "splits are read from the values" in note or "is used as val" in note]
-    assert len(said) == noted
-
-
-def test_paths_may_hold_from_the_folder_above_the_table(write):
-    root = write("path,label\nd/img/a.png,x\nd/img/b.png,y\n", "img/a.png", "img/b.png")
-    table = read_table(root)
-    assert all(table.file(row).exists() for row in table.rows)
-    assert len(table.notes) == 1
-
-
-def test_names_that_are_not_utf8_on_the_disk_or_in_the_table(write):
-    """The same table in Windows-1252 names a file that was copied byte by byte, and one whose name was translated."""
-    root = write("path,label\nÄ.png,Entzündung\nÖ.png,y\n", "Ö.png", encoding="cp1252")
-    (root / os.fsdecode(b"\xc4.png")).touch()
-    table = read_table(root)
-    assert all(table.file(row).exists() for row in table.rows)
-    assert [row.label for row in table.rows] == ["Entzündung", "y"]
-    assert isinstance(table, Dataset)
-
-
-def test_slashes_of_windows(write):
-    table = read_table(write("path,label\nimg\\a.png,x\nimg\\b.png,y\n", "img/a.png", "img/b.png"))
-    assert [row.path for row in table.rows] == ["img/a.png", "img/b.png"]

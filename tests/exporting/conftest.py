@@ -1,0 +1,30 @@
+"""Graphs that are exported once."""
+
+import hashlib
+
+import pytest
+
+from hilum.exporting.graph import to_onnx
+
+
+@pytest.fixture(scope="session")
+def exported():
+    return {}
+
+
+@pytest.fixture
+def graphs_once(exported, monkeypatch):
+    """Export each graph once, for tests of what else a model file holds: the same graph gives the same bytes.
+
+    Fixed by a test of its own: `test_the_same_run_gives_the_same_bytes`.
+    """
+
+    def once(graph, size, outputs):
+        weights = b"".join(tensor.numpy().tobytes() for tensor in graph.state_dict().values())
+        key = (hashlib.sha256(weights).digest(), str(graph), graph.decisions, graph.preprocessing, size, outputs)
+        key = (*map(str, key), str(graph.temperatures))
+        if key not in exported:
+            exported[key] = to_onnx(graph, size, outputs)
+        return exported[key]
+
+    monkeypatch.setattr("hilum.exporting.export.to_onnx", once)
