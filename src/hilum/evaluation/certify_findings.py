@@ -46,7 +46,7 @@ from hilum.training.run import Run
 FORMAT = 3  # of 2, which has one group
 TOGETHER = (
     "The guarantees of all findings hold together with the stated confidence, by Bonferroni's inequality, however "
-    "findings go together."
+    "findings are associated."
 )
 
 
@@ -98,7 +98,7 @@ def certify_findings(
     """
     progress = progress or Progress()
     if not run.finished:
-        msg = f"{run.path}: the training is not finished. Go on with: hilum train DATA --out {run.path} --resume"
+        msg = f"{run.path}: the training is not finished. Continue with: hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
     if out:
         check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])

@@ -99,7 +99,7 @@ def evaluate_findings(
         abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
         if evaluated.own and evaluated.split in ("train", "val"):
             made = "trained on" if evaluated.split == "train" else "chosen by"
-            notes.append(f"WARNING: the run was {made} these images, which show nothing of its worth on others")
+            notes.append(f"WARNING: the run was {made} these images; results are optimistic")
         together = findings_in_force(run, calibration.temperatures, notes)
         fitted = _Fitted(calibration, abstention, together.findings if together else {})
         plain, features = predict_with_features(run, evaluated.images, run.findings, progress=progress)

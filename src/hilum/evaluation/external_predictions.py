@@ -220,7 +220,9 @@ def measure_external_findings(
         TableError: No finding has images on both sides.
     """
     if positive_label not in (None, "none"):
-        msg = f"positive label '{positive_label}': of several findings each is measured by itself. Leave it out."
+        msg = (
+            f"positive label '{positive_label}': each finding is the positive label of its own measures. Leave it out."
+        )
         raise UsageError(msg, code="findings-positive-label")
     predictions = given.predictions
     left_out = why_not_measured(predictions)

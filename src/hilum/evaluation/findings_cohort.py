@@ -60,7 +60,7 @@ def findings_as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes
     if not matched:
         msg = (
             f"{table.root}: none of its findings ({', '.join(table.findings)}) is one of the run's "
-            f"({', '.join(run.findings)}). Say which are the same with --map-label SRC=DST."
+            f"({', '.join(run.findings)}). Map them with --map-label SRC=DST."
         )
         raise SplitError(msg, code="other-findings")
     renamed = [f"{theirs} as {name}" for name, theirs in matched.items() if theirs != name]
