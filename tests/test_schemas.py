@@ -92,5 +92,5 @@ def test_predictions_satisfy_their_schema_and_are_read_as_they_were_written(hilu
     with pytest.raises(ValidationError):
         validator.validate(images[0] | {"probabilities": ["0.5"]})
     for kind, line in ((Prediction, studies[0]), (StudyPrediction, images[0])):
-        with pytest.raises(ValueError, match="no line"):
+        with pytest.raises(ValueError, match="line of hilum predict"):
             kind.from_json(line)

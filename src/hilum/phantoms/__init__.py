@@ -2,9 +2,9 @@
 
 from hilum.phantoms.cooccurrence import CORRELATIONS, FINDINGS, PREVALENCES, parse_prevalence
 from hilum.phantoms.defects import Defect, InjectedDefect
+from hilum.phantoms.findings_phantom import FindingsPhantom, make_findings_phantom
 from hilum.phantoms.findings_set import WrittenFindings, write_findings_phantoms
 from hilum.phantoms.generate import WrittenPhantoms, write_phantoms
-from hilum.phantoms.multilabel import FindingsPhantom, make_findings_phantom
 from hilum.phantoms.radiograph import LABELS, Phantom, make_phantom
 
 __all__ = [

@@ -17,8 +17,8 @@ from hilum.files import save_bytes, save_json
 from hilum.phantoms.cooccurrence import FINDINGS, check_prevalences, read_findings, sample_severities
 from hilum.phantoms.defects import IMAGES_A_PATIENT
 from hilum.phantoms.filling import filling, in_processes
+from hilum.phantoms.findings_phantom import make_findings_phantom
 from hilum.phantoms.image import encode, encode_mask
-from hilum.phantoms.multilabel import make_findings_phantom
 from hilum.phantoms.radiograph import patient_name
 from hilum.progress import Progress
 

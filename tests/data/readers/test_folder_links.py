@@ -8,7 +8,7 @@ from hilum.errors import TableError
 def test_a_class_folder_that_is_a_broken_link_is_named(tree):
     root = tree({"covid": 3, "normal": 3})
     (root / "tb").symlink_to("nowhere")
-    assert any(note.startswith("WARNING: 'tb' is a link") for note in read_table(root).notes)
+    assert any(note.startswith("WARNING: 'tb' is a broken link") for note in read_table(root).notes)
 
 
 def test_a_link_takes_no_split_and_no_label_away(tree, tmp_path, snapshot):

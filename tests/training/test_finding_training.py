@@ -212,7 +212,9 @@ def test_an_interrupted_training_ends_the_same(data, tmp_path, run, monkeypatch)
 
 
 def test_mean_auroc_chooses_the_checkpoint(data, tmp_path):
-    run = make_findings_run(data, tmp_path / "run", "monitor=auroc", "mixup=0.2", "uncertain=soft", "epochs=4")
+    run = make_findings_run(
+        data, tmp_path / "run", "monitor=auroc", "save_after=0", "mixup=0.2", "uncertain=soft", "epochs=4"
+    )
     history = run.history()
     assert run.environment.best.val_auroc == max(row["val_auroc"] for row in history)
     assert run.recipe.training.uncertain == "soft"
