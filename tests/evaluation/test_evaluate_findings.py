@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.ledger import Access, Granted, ledger_file, open_ledger
 from hilum.progress import Progress
 from hilum.report.run_page import write_report
+from hilum.training.run import open_run
 from training_runs import FINDINGS, make_findings_run, write_findings
 
 RATE = 0.2
@@ -88,6 +90,25 @@ def test_the_ledger_holds_one_plan_and_one_access(certified, evaluated, book):
 def test_certifying_again_spends_nothing(run, certified, book):
     again = certify_findings(run, false_negative_rate=RATE, ledger=book)
     assert again.certificate == certified.certificate
+
+
+def test_another_bound_has_no_place_left_on_these_patients(run, certified, book):
+    for findings in ((), tuple(certified.certificate.findings)[:1]):
+        with pytest.raises(CertificateError) as caught:
+            certify_findings(
+                run, false_negative_rate=0.3, findings=findings, ledger=book, out=book.parent / "other.json"
+            )
+        assert caught.value.code == "spent"
+
+
+def test_a_plan_for_several_attempts_leaves_places(run, certified, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("certificate.json"))
+    other, names = open_run(tmp_path / "run"), tuple(certified.certificate.findings)[:1]
+    asked = {"findings": names, "ledger": tmp_path / "ledger.jsonl"}
+    first = certify_findings(other, false_negative_rate=0.25, attempts=2, **asked)
+    second = certify_findings(other, false_negative_rate=0.3, **asked)
+    for found in (first, second):
+        assert found.certificate.each_confidence == pytest.approx(0.975)
 
 
 def test_an_unknown_finding_cannot_be_certified(run):

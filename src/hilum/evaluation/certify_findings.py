@@ -16,7 +16,7 @@ from hilum.data.dataset import Dataset, owner
 from hilum.data.multilabel import binary_labels, binary_view
 from hilum.data.options import ReadOptions
 from hilum.errors import CertificateError, RunError, UsageError
-from hilum.evaluation.attempts import Claim, record_result, reserve
+from hilum.evaluation.attempts import Claim, Reserved, record_result, reserve
 from hilum.evaluation.certificate import UpperSide
 from hilum.evaluation.certificate_file import FILE, with_checksum
 from hilum.evaluation.certification_patients import certify_at
@@ -119,17 +119,8 @@ def certify_findings(
         claims, too_few = _with_enough(images.table, claims, confidence, evaluated, wanted=bool(findings))
         for name, why in too_few.items():
             progress.line(f"not certified: {name}: {why}")
-        places = {
-            name: reserve(
-                book,
-                images.table,
-                claim,
-                run=run.path,
-                attempts=len(claims) * (attempts or 1),
-                certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-            )
-            for name, claim in claims.items()
-        }
+        certificates = [file, run.path / FILE, *(run.path / "certificates").glob("*.json")]
+        places = _places(book, images.table, claims, run.path, attempts, certificates)
         for note in dict.fromkeys(note for place in places.values() for note in place.notes):
             progress.line(note)
         plain = predict(run, images, run.findings, progress=progress)
@@ -181,6 +172,32 @@ def certify_findings(
         for certificate in made.values():
             record_result(book, certificate)
         return CertifiedFindings(file, together)
+
+
+def _places(
+    book: Path,
+    table: Dataset,
+    claims: Mapping[str, Claim],
+    run: Path,
+    attempts: int | None,
+    certificates: Sequence[Path],
+) -> dict[str, Reserved]:
+    """A place of one plan for each finding; of the plan in force, where there is one and no number was asked for."""
+
+    def taken(planned: int | None) -> dict[str, Reserved]:
+        return {
+            name: reserve(book, table, claim, run=run, attempts=planned, certificates=certificates)
+            for name, claim in claims.items()
+        }
+
+    if len(claims) == 1:
+        return taken(attempts)
+    try:
+        return taken(len(claims) * (attempts or 1))
+    except CertificateError as error:
+        if attempts is not None or error.code != "other-plan":
+            raise
+        return taken(None)
 
 
 def _check_names(run: Run, findings: Sequence[str]) -> None:
