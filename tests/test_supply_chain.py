@@ -24,8 +24,13 @@ NETWORK = {
     "ssl", "telnetlib", "urllib3", "webbrowser", "xmlrpc",
 }  # fmt: skip
 PICKLES = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-# Only here: pickles over the pipes of processes that hilum itself has started, and the hub that the user has named.
-ALLOWED = {"pickle": {"data/process_pool.py"}, "huggingface_hub": {"serving/predictor.py"}}
+# Only here: pickles over the pipes of processes that hilum itself has started, the hub that the user has named, and the
+# address at which `hilum serve` listens.
+ALLOWED = {
+    "pickle": {"data/process_pool.py"},
+    "huggingface_hub": {"serving/predictor.py"},
+    "socket": {"serving/http/server.py"},
+}
 UNSAFE_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "tempfile.mktemp", "torch.load", "torch.jit.load",
     "torch.hub.load", "yaml.load", "pandas.read_pickle", "onnx.load_external_data_for_model",

@@ -16,6 +16,7 @@ EXTRAS = {
     "dicom": ("pydicom",),
     "labels": ("cleanlab",),
     "faiss": ("faiss",),
+    "serve": ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"),
     "hub": ("huggingface_hub",),
     "loggers": ("tensorboard", "mlflow", "wandb"),
     "frames": ("pandas",),

@@ -92,10 +92,13 @@ def test_a_frame_without_labels_is_refused_and_named(rows):
         hilum.open_dataset(pd.DataFrame({"file": rows["file"]}), progress=False)
     assert "data frame" in str(caught.value)
     assert "/tmp" not in str(caught.value)
-    for wrong in (7, None, ["a.png"]):
+    for wrong in (7, None, {"a.png"}, [7], []):
         with pytest.raises(UsageError) as caught:
             hilum.audit(wrong, progress=False)
         assert caught.value.code == "no-dataset"
+    with pytest.raises(TableError) as missing:  # a list is one of datasets, not of images
+        hilum.audit(["a.png"], progress=False)
+    assert missing.value.code == "missing"
 
 
 def test_an_audit_says_what_the_command_says(squares, tmp_path, hilum_command):

@@ -14,7 +14,8 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.evaluation.accesses import read_access
-from hilum.evaluation.crossval import CrossValidation, assign_folds, crossval, pool, spread_over_folds
+from hilum.evaluation.crossval import CrossValidation, crossval, pool, spread_over_folds
+from hilum.evaluation.folds import assign_folds
 from hilum.evaluation.ledger import Access, ledger_file, read_ledger
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import read_predictions

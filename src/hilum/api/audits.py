@@ -75,7 +75,7 @@ def audit(data: Data, *, progress: bool = True) -> Audit:
     """Find what is wrong with a dataset. Nothing is trained, and nothing is changed.
 
     Args:
-        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`.
+        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`; or a list of them, which are joined.
         progress: Whether long work shows its progress on standard error.
 
     Returns:

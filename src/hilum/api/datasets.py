@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from hilum.api.python_wording import public, told
 from hilum.data.dataset import Dataset
 from hilum.data.frames import Frame, is_frame
+from hilum.data.joined import join, read_datasets
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_frame, read_table
 from hilum.errors import UsageError
 from hilum.progress import Progress
 from hilum.signatures import refuse_ignored
 
-Data = str | PathLike[str] | Frame | Dataset
-"""A dataset: a folder, a CSV table, a data frame of pandas or polars, or a `Dataset`."""
+One = str | PathLike[str] | Frame | Dataset
+Data = One | Sequence[One]
+"""A dataset: a folder, a CSV table, a data frame of pandas or polars, or a `Dataset`; or several, to be joined."""
 
 
 @public
@@ -30,13 +32,16 @@ def open_dataset(
     split_column: str = "",
     patients: Literal["auto", "none"] = "auto",
     findings: Sequence[str] = (),
+    map_label: Mapping[str, str] | None = None,
+    same_patients: bool = False,
     progress: bool = True,
 ) -> Dataset:
-    """Read a dataset of radiographs.
+    """Read a dataset of radiographs, or join several.
 
     Args:
         data: Folder of class folders; folder with a ``metadata.csv``; CSV table; or data frame of pandas or polars with
-            a column of image paths (absolute, or relative to the current folder) and one of labels.
+            a column of image paths (absolute, or relative to the current folder) and one of labels. Of a list, all are
+            joined: ``source`` says which dataset an image comes from.
         path_column: Column of image paths, if it is not recognised by its name.
         label_column: Column of labels, if it is not recognised.
         patient_column: Column of patients, if it is not recognised.
@@ -45,6 +50,8 @@ def open_dataset(
             leave them unknown.
         findings: Columns of findings, of which an image may have several, if they are not recognised: 1, 0, -1
             (uncertain) or empty (unknown).
+        map_label: New names of labels; empty text to leave images out.
+        same_patients: Whether equal patient names of several datasets mean one person.
         progress: Whether long work shows its progress on standard error.
 
     Returns:
@@ -58,23 +65,47 @@ def open_dataset(
     options = ReadOptions(
         path_column, label_column, patient_column, split_column, patients, finding_columns=tuple(findings)
     )
+    if map_label or same_patients or isinstance(data, list | tuple):
+        parts = data if isinstance(data, list | tuple) else [data]
+        return _joined(cast("list[One]", parts), told(progress), options, map_label, same_patients=same_patients)
     if isinstance(data, Dataset):
         refuse_ignored("with a Dataset, which was read already", options.stated())
     return table_of(data, told(progress), options)
 
 
+def _joined(
+    parts: Sequence[One],
+    progress: Progress,
+    options: ReadOptions | None,
+    map_label: Mapping[str, str] | None = None,
+    *,
+    same_patients: bool = False,
+) -> Dataset:
+    if not parts:
+        msg = "no dataset: the list is empty. Give at least one."
+        raise UsageError(msg, code="no-dataset")
+    paths = [Path(part) for part in parts if isinstance(part, str | PathLike)]
+    if len(paths) == len(parts):
+        tables = read_datasets(paths, options, progress)
+    else:
+        tables = [table_of(part, progress, options) for part in parts]
+    return join(tables, map_label=map_label, same_patients=same_patients)
+
+
 def table_of(data: Data, progress: Progress, options: ReadOptions | None = None) -> Dataset:
-    """Read a dataset, unless it was read already.
+    """Read a dataset, unless it was read already; join several.
 
     Raises:
         UsageError: It is nothing that can be read.
     """
     if isinstance(data, Dataset):
         return data
+    if isinstance(data, list | tuple):
+        return _joined(data, progress, options)
     if isinstance(data, str | PathLike):
         return read_table(Path(data), options, progress)
     if is_frame(data):
-        return read_frame(data, options, progress)
+        return read_frame(cast("Frame", data), options, progress)
     msg = (
         f"data: a {type(data).__name__} is not a dataset. Give a folder, a CSV table, or a data frame of pandas or "
         "polars with a column of image paths and one of labels."

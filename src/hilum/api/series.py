@@ -15,6 +15,7 @@ from hilum.api.runs import Run, open_run
 from hilum.api.trainings import recipe_of
 from hilum.evaluation import crossval
 from hilum.evaluation.predictions import FILE, Predictions, read_predictions
+from hilum.evaluation.source_comparison import SourceComparison
 from hilum.report.crossval_page import write_crossval_page
 from hilum.report.sweep_page import write_sweep_page
 from hilum.training import sweep as sweeps
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CrossValidation(Printed):
-    """Every patient tested once, by a training that had not seen them.
+    """Every patient, or every source, tested once, by a training that had not seen them.
 
     Attributes:
         result: Everything that ``crossval.json`` holds, typed.
@@ -41,6 +42,11 @@ class CrossValidation(Printed):
     def pooled(self) -> Evaluation:
         """The measures of all folds' predictions together."""
         return Evaluation(self.result.pooled, self.predictions, self.folder)
+
+    @property
+    def sources(self) -> SourceComparison | None:
+        """The model at sources that it never saw, and the drop against ordinary folds; None unless `by` was given."""
+        return self.result.sources
 
     @property
     def predictions(self) -> Predictions:
@@ -103,18 +109,23 @@ def cross_validate(
     recipe: str | PathLike[str] | Recipe = "compact",
     *,
     folds: int = 5,
+    by: str = "",
+    reference: bool = True,
     seed: int = 0,
     resume: bool = False,
     progress: bool = True,
     **settings: Any,
 ) -> CrossValidation:
-    """Train and test in turns, so that every patient is tested once.
+    """Train and test in turns, so that every patient, or every source, is tested once.
 
     Args:
-        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`.
+        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`; or a list of them, which are joined.
         out: New folder; each fold is a run in it.
         recipe: Name of a recipe, TOML file, or `Recipe`.
         folds: Number of folds, at least 2.
+        by: Column whose values are tested in turns instead of `folds`, each by a training that saw none of its images:
+            ``source``, ``dataset`` (of joined datasets), or another column.
+        reference: Whether to train ordinary folds, too, with `by`: the drop is measured against them.
         seed: Seed of the division into folds.
         resume: Whether to go on with a series that was interrupted.
         progress: Whether long work shows its progress on standard error.
@@ -124,6 +135,7 @@ def cross_validate(
         RunError: `out` holds something else, or there is nothing to resume.
         RecipeError: There is no such recipe or key, or a value is impossible.
         DataError: The data cannot be used.
+        UsageError: There is no column `by`.
     """
     teller, folder = told(progress), Path(out)
     result = crossval.crossval(
@@ -131,6 +143,8 @@ def cross_validate(
         folder,
         recipe_of(recipe, settings),
         folds=folds,
+        by=by,
+        reference=reference,
         seed=seed,
         resume=resume,
         progress=teller,

@@ -59,7 +59,7 @@ def train(
     """Train a classifier. The cheap checks of the audit run first, and say what they find.
 
     Args:
-        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`.
+        data: Folder, CSV table, data frame of pandas or polars, or `Dataset`; or a list of them, which are joined.
         out: Folder of the run; it must not exist yet, unless `resume`.
         recipe: Name of a recipe, TOML file, or `Recipe`; by default ``compact``, or with `resume` that of the run.
         seed: Random seed; by default the recipe's.

@@ -15,16 +15,18 @@ import typer
 
 from hilum import __version__
 from hilum.cli import model_commands
-from hilum.cli.arguments import interrupted, message_of, print_json, print_result, reads_data, say, show
+from hilum.cli.arguments import interrupted, joins_data, message_of, print_json, print_result, reads_data, say, show
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
 from hilum.cli.phantoms_command import phantoms
+from hilum.cli.serve_command import serve
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
 from hilum.errors import GateError, UsageError
 from hilum.text import on_page
 
 if TYPE_CHECKING:
+    from hilum.data.dataset import Dataset
     from hilum.training.plan import Monitor
     from hilum.training.recipe import Recipe
 
@@ -90,9 +92,9 @@ app.command()(phantoms)
 
 
 @app.command()
-@reads_data
+@joins_data
 def audit(
-    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    data: Path | Dataset,
     out: Annotated[Path, typer.Option(help="Folder for audit.json and audit.html.")] = Path("hilum-audit"),
     run: Annotated[
         Path | None,
@@ -144,14 +146,14 @@ def audit(
         say(f"cleaned table: {cleaned}; log of the changes: {log}", err=as_json)
         say(f"next: hilum train {cleaned} --out RUN", err=as_json)
     if gate and not found.report.passed("warning" if gate == "warning" else "error"):
-        msg = f"{data}: the audit has findings at or above --fail-on {gate}; see {page}."
+        msg = f"{found.report.data}: the audit has findings at or above --fail-on {gate}; see {page}."
         raise GateError(msg)
 
 
 @app.command()
-@reads_data
+@joins_data
 def train(
-    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    data: Path | Dataset,
     out: Annotated[Path, typer.Option(help="Run folder to create.")],
     recipe: RecipeOption = None,
     settings: SetOption = None,
@@ -198,9 +200,9 @@ app.command()(compare)
 
 
 @app.command()
-@reads_data
+@joins_data
 def sweep(
-    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    data: Path | Dataset,
     out: Annotated[Path, typer.Option(help="New folder; every trial is a run in it.")],
     recipe: RecipeOption = None,
     settings: Annotated[
@@ -238,11 +240,15 @@ def sweep(
 
 
 @app.command()
-@reads_data
+@joins_data
 def crossval(
-    data: Annotated[Path, typer.Argument(help="Class folders, a folder with metadata.csv, or a CSV.")],
+    data: Path | Dataset,
     out: Annotated[Path, typer.Option(help="New folder; every fold is a run in it.")],
-    folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
+    folds: Annotated[int, typer.Option(help="Number of folds; with --by one for each source.", min=2)] = 5,
+    by: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Test each source once: each value of source, dataset, view, ...")
+    ] = "",
+    reference: Annotated[bool, typer.Option(help="With --by, train ordinary folds for comparison.")] = True,
     recipe: RecipeOption = None,
     settings: SetOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the division into folds.", min=0)] = 0,
@@ -250,13 +256,24 @@ def crossval(
     as_json: Annotated[bool, typer.Option("--json", help="Print only crossval.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
-    """Train and test in turns, so that every patient is tested once."""
+    """Train and test in turns, so that every patient, or with --by every source, is tested once."""
     from hilum.evaluation.crossval import crossval as run_crossval
     from hilum.progress import progress_for_terminal
     from hilum.report.crossval_page import crossval_table, write_crossval_page
 
     chosen, progress = _recipe(recipe, settings), progress_for_terminal()
-    result = run_crossval(data, out, chosen, folds=folds, seed=seed, resume=resume, read=read, progress=progress)
+    result = run_crossval(
+        data,
+        out,
+        chosen,
+        folds=folds,
+        by=by,
+        reference=reference,
+        seed=seed,
+        resume=resume,
+        read=read,
+        progress=progress,
+    )
     print_result(result, crossval_table(result), write_crossval_page(out, result), as_json=as_json)
 
 
@@ -291,6 +308,7 @@ def summary(
 
 app.command()(model_commands.export)
 app.command()(model_commands.predict)
+app.command()(serve)
 app.command()(model_commands.schema)
 app.command()(env)
 

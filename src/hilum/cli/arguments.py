@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -16,14 +17,15 @@ from hilum.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from rich.console import RenderableType
 
+    from hilum.data.dataset import Dataset
     from hilum.documents import Document
 
 
 PANEL = "Reading DATA"
+UNLOADED = {"Dataset": object}  # named by signatures alone: importing it takes NumPy, and --help needs none
 
 
 def _column(of: str, more: str = "") -> Any:
@@ -72,20 +74,76 @@ def _options(
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
     """Add these options to a command, which receives them together as `read` (None where nothing was said)."""
-    options = inspect.signature(_options, eval_str=True).parameters
-    own = inspect.signature(command, eval_str=True)
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
-        read = _options(**{name: values.pop(name) for name in options})
+        read = _options(**{name: values.pop(name) for name in _named(_options)})
         command(**values, read=read)
 
-    kept = [parameter for name, parameter in own.parameters.items() if name != "read"]
-    shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*kept, *options.values()]]
-    described = cast("Any", with_options)
-    described.__signature__ = own.replace(parameters=shown)
+    return _described(with_options, command, _named(_options))
+
+
+def joins_data(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for a command that takes several DATA; it receives one as its path, and several joined."""
+
+    @functools.wraps(command)
+    def with_options(data: list[Path], **values: Any) -> None:
+        read = _options(**{name: values.pop(name) for name in _named(_options)})
+        joining = {name: values.pop(name) for name in _named(_joining) if name != "data"}
+        command(data=_joining(data, read, **joining), **values, read=read)
+
+    return _described(with_options, command, {**_named(_joining), **_named(_options)})
+
+
+def _joining(
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA",
+            help="Class folders, a folder with metadata.csv, or a CSV; several are joined.",
+            show_default=False,
+        ),
+    ],
+    read: ReadOptions | None,
+    *,
+    map_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW", help="Rename a label of DATA; OLD= leaves its images out.", rich_help_panel=PANEL
+        ),
+    ] = None,
+    same_patients: Annotated[
+        bool,
+        typer.Option(
+            "--same-patients", help="Equal patient names of several DATA mean one person.", rich_help_panel=PANEL
+        ),
+    ] = False,
+) -> Path | Dataset:
+    if len(data) == 1 and not map_label:
+        return data[0]
+    from hilum.data.joined import join, read_datasets
+    from hilum.evaluation.cohort import parse_map
+    from hilum.progress import progress_for_terminal
+
+    mapping = parse_map(map_label or [])
+    return join(read_datasets(data, read, progress_for_terminal()), map_label=mapping, same_patients=same_patients)
+
+
+def _named(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    found = inspect.signature(function, eval_str=True, locals=UNLOADED).parameters
+    return {name: parameter for name, parameter in found.items() if name != "read"}
+
+
+def _described(
+    made: Callable[..., None], command: Callable[..., None], options: Mapping[str, inspect.Parameter]
+) -> Callable[..., None]:
+    """Give a command the parameters that it had, but for `read`, and these options."""
+    parameters = {**_named(command), **options}
+    shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters.values()]
+    described = cast("Any", made)
+    described.__signature__ = inspect.signature(command, eval_str=True, locals=UNLOADED).replace(parameters=shown)
     described.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
-    return with_options
+    return made
 
 
 TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set

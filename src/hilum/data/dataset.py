@@ -221,6 +221,7 @@ class Dataset:
         options: How it was read.
         findings: Names of the findings, where an image may have several (`hilum.data.findings`); empty where labels
             are exclusive.
+        joined: What the user named, where several datasets were joined (`hilum.data.joined`).
     """
 
     root: Path
@@ -230,6 +231,7 @@ class Dataset:
     given: Path | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
     findings: tuple[str, ...] = ()
+    joined: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", pack(self.rows))

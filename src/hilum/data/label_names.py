@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from hilum.data.dataset import Dataset, pack
-from hilum.data.labels import is_healthy, last_component
+from hilum.data.labels import is_covid, is_healthy, last_component
 from hilum.errors import TableError
 from hilum.text import printable, visible
 
@@ -176,6 +176,20 @@ def _singular(key: str) -> str:
 def _parts(label: str) -> tuple[str, ...]:
     """The keys of the findings that a label may list; one where it lists none."""
     return tuple(spelling_key(part.strip()) for part in _LISTED.split(last_component(label)) if part.strip())
+
+
+def same_finding(a: str, b: str) -> bool:
+    """Whether two labels name one finding, by their last components: all names for healthy are one, all for COVID-19.
+
+    Args:
+        a: A label.
+        b: Another.
+    """
+    return _finding(a) == _finding(b)
+
+
+def _finding(label: str) -> str:
+    return "normal" if is_healthy(label) else "covid" if is_covid(label) else spelling_key(last_component(label))
 
 
 def nested_findings(a: str, b: str) -> bool:

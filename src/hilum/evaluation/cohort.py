@@ -10,8 +10,7 @@ from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
 from hilum.data.dataset import Dataset, Row, pack
-from hilum.data.label_names import spelling_key
-from hilum.data.labels import is_covid, is_healthy, last_component
+from hilum.data.label_names import same_finding
 from hilum.data.multilabel import PREFIX
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
@@ -50,7 +49,7 @@ def match_labels(
     """Find the run's label for each label of other data.
 
     A label is matched by what was given, else by its whole name, else by its last component, in any spelling that
-    reading takes for the same (`spelling_key`); all names for healthy are one, and all for COVID-19. Where two of the
+    reading takes for the same (`same_finding`); all names for healthy are one, and all for COVID-19. Where two of the
     run's labels would do, nothing is guessed.
 
     Args:
@@ -76,7 +75,7 @@ def match_labels(
             raise UsageError(msg, code="no-such-target")
     matched = {}
     for label in theirs:
-        alike = [name for name in ours if _key(name) == _key(label)]
+        alike = [name for name in ours if same_finding(name, label)]
         if label in given:
             matched[label] = given[label]
         elif label in ours:
@@ -92,10 +91,6 @@ def match_labels(
             )
             raise SplitError(msg, code="unmapped-label")
     return matched
-
-
-def _key(label: str) -> str:
-    return "normal" if is_healthy(label) else "covid" if is_covid(label) else spelling_key(last_component(label))
 
 
 @dataclass(frozen=True)

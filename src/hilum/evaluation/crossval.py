@@ -4,41 +4,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, JsonValue, field_serializer
 from scipy.special import stdtrit
-from sklearn.model_selection import StratifiedGroupKFold
 
 from hilum import __version__
 from hilum.auditing.findings import KnownIssues
-from hilum.auditing.near_duplicates.groups import find_groups
-from hilum.auditing.preflight import cheap_checks
-from hilum.data.cache import open_images
+from hilum.auditing.near_duplicates.groups import Groups, find_groups
+from hilum.auditing.preflight import Checked, cheap_checks
+from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
+from hilum.data.labels import order_labels
 from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
 from hilum.data.readers.read import read_table
-from hilum.data.splits import assign_splits, independent_groups
+from hilum.data.splits import UNUSED, assign_splits, independent_groups
 from hilum.documents import Document
-from hilum.errors import RunError, SplitError, UsageError
-from hilum.evaluation.evaluate import Evaluation, evaluate
+from hilum.errors import RunError, UsageError
+from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.folds import Fold, assign_folds, by_patient
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import FILE, Predictions
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Unreadable
+from hilum.evaluation.source_comparison import FoldResults, SourceComparison, compare_sources
+from hilum.evaluation.source_folds import Division, divide_by_source, ordinary_folds, source_values
 from hilum.files import as_bytes, saving_together
 from hilum.progress import Progress
 from hilum.stats.records import Record
+from hilum.text import plural
 from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
+from hilum.training.run import resolve_positive_label
 from hilum.training.train import check_training, roles_of
 
-WHAT, FEWEST_FOLDS = "cross-validation", 2
+WHAT, FEWEST_FOLDS, ORDINARY = "cross-validation", 2, "ordinary"
 SHARED = (
     "Pooled intervals are conditional on the trained networks. Folds share training images, so no unbiased estimate of "
     "the variance over training sets exists (Bengio and Grandvalet 2004). AUROC and AUPRC compare "
@@ -56,9 +60,16 @@ class Spread(Record):
 
 
 class CrossValidationPlan(Record, Document):
-    """Every choice of a cross-validation; `data` is the identity of the dataset."""
+    """Every choice of a cross-validation; `data` is the identity of the dataset.
+
+    Attributes:
+        by: Column of the sources, each of which is a fold; empty in ordinary folds.
+        as_large_as: Column of the sources whose sizes ordinary folds have.
+    """
 
     folds: int
+    by: str = ""
+    as_large_as: str = ""
     seed: int
     recipe: WholeRecipe
     data: str
@@ -72,6 +83,7 @@ class CrossValidation(CrossValidationPlan):
         pooled: Metrics of the predictions of all folds together.
         per_fold: Metrics of each fold.
         spread: Spread over the folds, by measure.
+        sources: The model at sources that it never saw; None of ordinary folds.
         files: Hash of ``predictions.csv``.
     """
 
@@ -81,6 +93,7 @@ class CrossValidation(CrossValidationPlan):
     pooled: Metrics
     per_fold: list[Metrics]
     spread: dict[str, Spread]
+    sources: SourceComparison | None = None
     files: dict[str, FileFacts] = Field(default_factory=dict)
 
     @field_serializer("pooled")
@@ -99,6 +112,8 @@ def crossval(
     recipe: Recipe | None = None,
     *,
     folds: int = 5,
+    by: str = "",
+    reference: bool = True,
     seed: int = 0,
     resume: bool = False,
     read: ReadOptions | None = None,
@@ -114,6 +129,9 @@ def crossval(
         out: A new folder, with a run a fold; with `resume` an earlier one, whose finished folds are kept.
         recipe: Of every fold's training; its splits are replaced.
         folds: How many, at least 2.
+        by: Column whose values are tested in turns instead, each by a network that saw none of its images:
+            ``source``, ``dataset`` (of joined datasets), or any other (`hilum.evaluation.source_folds`).
+        reference: With `by`, train ordinary folds of the same sizes, too, to measure the drop against.
         seed: Of the division into folds.
         resume: Go on with the cross-validation in `out`.
         read: How to read `data`.
@@ -123,7 +141,8 @@ def crossval(
         What ``crossval.json`` in `out` holds.
 
     Raises:
-        SplitError: A label has fewer patients than it takes.
+        SplitError: A label has fewer patients than it takes, or no source can be left out.
+        UsageError: There are too few folds, or there is no column `by`.
         RunError: `out` is in the way, another process works in it, or there is nothing to continue.
         RecipeError: `resume` finds another cross-validation.
         DataError: The data cannot be used.
@@ -149,20 +168,31 @@ def crossval(
         raise UsageError(msg, code="crossval-of-findings")
     check_network(recipe, table.labels)
     notes = list(table.notes)
+    needed = sorted({recipe.positive_label, recipe.healthy} - {"auto", "none"})
+    if by:
+        table = _of_known_source(table, by, notes)
+        divide_by_source(table, source_values(table, by), independent_groups(table), needed=needed)  # before any pixel
     notes += [f"the dataset's own splits ({', '.join(table.splits)}) are pooled"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "hold_out", "none"}:
         notes.append("the recipe's splits are replaced: folds are the test sets, validation is held out")
     images = open_images(table, recipe.preprocessing, progress=progress)
     groups = find_groups(images, splits.duplicates, progress)
-    number = assign_folds(images.table, folds, seed, groups.numbers)
+    together = independent_groups(images.table, groups.numbers)
+    division: Division | None = None
+    if by:
+        division = divide_by_source(images.table, source_values(images.table, by), together, needed=needed)
+        chosen = division.folds
+        notes += division.notes
+    else:
+        chosen = by_patient(images.table, assign_folds(images.table, folds, seed, groups.numbers))
     if not table.patients_known:
         told = in_words(table.with_patient, len(table))
-        by = "by patient where known" if table.with_patient else "by image"
-        notes.append(f"WARNING: {told}: folds are divided {by}; results are optimistic")
+        unit = "by patient where known" if table.with_patient else "by image"
+        notes.append(f"WARNING: {told}: folds are divided {unit}; results are optimistic")
     notes += groups.notes(images.table)
     for note in notes:
         progress.line(f"note: {note}")
-    checked = cheap_checks(images, [str(fold) for fold in number], groups, "folds")
+    checked = _check(images, chosen, groups)
     notes.append(checked.sentence())
     progress.line(notes[-1])
     findings = look(images, checked)
@@ -170,105 +200,120 @@ def crossval(
 
     hashed = {row.path: row for row in images.table.rows}
     table = replace(table, rows=tuple(hashed.get(row.path, row) for row in table.rows), notes=())
-    tested: list[set[str]] = [set() for _ in range(folds)]
-    for row, fold_of_row in zip(images.table.rows, number, strict=True):
-        tested[fold_of_row].add(row.path)
-    for paths in tested:  # mistakes are found before a folder is made
-        divided = _divide(images.table, paths)
+    again = ordinary_folds(images.table, division, together, seed) if division and reference else ()
+    for fold in (*chosen, *again):  # mistakes are found before a folder is made
+        divided = fold.divide(images.table)
         labels = check_training(
             divided.with_splits(assign_splits(divided, recipe.splits, groups.numbers).names), recipe
         )
     progress.line(roles_of(recipe, labels))
-    plan = CrossValidationPlan(folds=folds, seed=seed, recipe=recipe, data=identity(images.table))
+    about = _Series(table, images, notes, findings, recipe, seed)
+    result, tested = _in_turns(about, chosen, out, progress, resume=resume, by=by)
+    if division:
+        ordinary = None
+        if again:
+            (out / ORDINARY).mkdir(exist_ok=True)
+            trained, ordinary = _in_turns(about, again, out / ORDINARY, progress, resume=resume, as_large_as=by)
+            _write(out / ORDINARY, trained, ordinary)
+        found = compare_sources(by, division, tested, ordinary, result.pooled.positive_label)
+        result = result.model_copy(update={"sources": found})
+    return _write(out, result, tested)
+
+
+@dataclass(frozen=True)
+class _Series:
+    """What all folds share: the whole table, its readable images, and what is known of them."""
+
+    table: Dataset
+    images: Images
+    notes: list[str]
+    findings: KnownIssues
+    recipe: Recipe
+    seed: int
+
+
+def _of_known_source(table: Dataset, by: str, notes: list[str]) -> Dataset:
+    values = source_values(table, by)
+    unknown = values.count("")
+    if not unknown:
+        return table
+    notes.append(f"{plural(unknown, 'image')} without a value of '{by}' are left out")
+    return table.take(i for i, value in enumerate(values) if value)
+
+
+def _check(images: Images, folds: Sequence[Fold], groups: Groups) -> Checked:
+    """The quick checks, and the first fold whose training and test share a patient or a picture, if there is one."""
+    found = None
+    for fold in folds:
+        sides = [row.split or UNUSED for row in fold.divide(images.table).rows]
+        found = cheap_checks(images, sides, groups, "folds")
+        if found.leakage:
+            break
+    assert found is not None  # there are at least two folds
+    return found
+
+
+def _in_turns(
+    about: _Series, folds: Sequence[Fold], out: Path, progress: Progress, *, resume: bool, **division: str
+) -> tuple[CrossValidation, FoldResults]:
+    """Train and test fold by fold, and measure all together; `division` says how folds were made."""
+    recipe, count = about.recipe, len(folds)
+    given = {name: value for name, value in division.items() if value}
+    plan = CrossValidationPlan(
+        folds=count, seed=about.seed, recipe=recipe, data=identity(about.images.table)
+    ).model_copy(update=given)
     begin_series(out, plan, WHAT, resume=resume)
-    evaluations = []
-    with progress.task("Folds", folds) as advance:
-        for fold in range(folds):
-            evaluations.append(_fold(_divide(table, tested[fold]), out / f"fold-{fold + 1}", recipe, progress))
+    evaluations, n_train = [], []
+    with progress.task("Folds", count) as advance:
+        for number, fold in enumerate(folds, 1):
+            folder = out / f"fold-{number}"
+            progress.line(f"{folder.name}: {len(fold.tested)} images {f'of {fold.name} ' * bool(fold.name)}are tested")
+            run = train_member(fold.divide(about.table), folder, recipe, progress)
+            evaluations.append(evaluate(run, fold.divide(about.table), progress=progress))
+            n_train.append(sum(row.split == "train" for row in run.rows))
             advance(1)
-    tested_by = [evaluation.predictions for evaluation in evaluations]
-    pooled = pool(tested_by)
-    number_of = np.repeat(np.arange(folds), [len(part.paths) for part in tested_by])
+    parts = [evaluation.predictions for evaluation in evaluations]
+    pooled = pool(parts)
+    numbers = np.repeat(np.arange(count), [len(part.paths) for part in parts])
     metrics = [evaluation.metrics for evaluation in evaluations]
-    about: dict[str, str | DataFacts | list[Unreadable]] = {
+    facts: dict[str, str | DataFacts | list[Unreadable]] = {
         "name": "pooled",
         "split": "all",
         "shared": SHARED,
-        "data": DataFacts(root=str(table.root.resolve()), digest=images.digest, notes=notes),
-        "unreadable": [Unreadable(path=item.path, message=item.message) for item in images.unreadable],
+        "data": DataFacts(root=str(about.table.root.resolve()), digest=about.images.digest, notes=about.notes),
+        "unreadable": [Unreadable(path=item.path, message=item.message) for item in about.images.unreadable],
     }
     summarised = {
         "accuracy": [fold.accuracy for fold in metrics],
         "balanced_accuracy": [fold.balanced_accuracy for fold in metrics],
     }
-    pooled_csv = pooled.to_csv()
+    positive_label = resolve_positive_label(recipe, pooled.labels)
     result = CrossValidation(
         **plan.given(),
         hilum=__version__,
-        notes=notes,
-        audit=findings,
-        pooled=measure(pooled, positive_label=metrics[0].positive_label, folds=number_of).model_copy(update=about),
+        notes=about.notes,
+        audit=about.findings,
+        pooled=measure(pooled, positive_label=positive_label, folds=numbers).model_copy(update=facts),
         # how often a fold was looked at depends on how often the series was resumed, and nothing is chosen by it
         per_fold=metrics,
         spread={
             name: spread_over_folds([value for one in measures if (value := one.value) is not None])
             for name, measures in summarised.items()
         },
-        files={FILE: FileFacts.of(pooled_csv, len(pooled.paths))},
+        files={FILE: FileFacts.of(pooled.to_csv(), len(pooled.paths))},
     )
+    return result, FoldResults(pooled, numbers, metrics, n_train)
+
+
+def _write(out: Path, result: CrossValidation, tested: FoldResults) -> CrossValidation:
     with saving_together(out) as save:
-        save(FILE, pooled_csv)
+        save(FILE, tested.predictions.to_csv())
         save("crossval.json", as_bytes(result.to_json()))
     return result
 
 
-def assign_folds(
-    table: Dataset, folds: int, seed: int = 0, duplicates: Sequence[int] | None = None
-) -> NDArray[np.int64]:
-    """The fold of every image.
-
-    Args:
-        table: Rows with ``patient_id`` and ``sha256`` where they are known.
-        folds: How many.
-        seed: Of the division.
-        duplicates: One number an image, equal for duplicates (`hilum.auditing.near_duplicates.groups.find_groups`), if
-            they are known.
-
-    Returns:
-        Of shape (N,), from 0 to `folds` - 1; images of one patient, or of one picture, share a fold.
-
-    Raises:
-        SplitError: A label has fewer patients than folds, or than training, validation and test take.
-    """
-    groups = independent_groups(table, duplicates)
-    labels = [row.label for row in table.rows]
-    known = table.with_patient
-    unit = (
-        "patients" if known == len(table) else "patients and images without" if known else "images (patients unknown)"
-    )
-    least = next(n for n in range(folds, folds + 3) if n - -(-n // folds) >= 2)  # validation and training take two
-    for label in table.labels:
-        found = len({group for group, name in zip(groups, labels, strict=True) if name == label})
-        if found < least:
-            remedy = (
-                f"Use --folds {found}, or add images." if 3 <= found < folds else "Add images, or exclude the label."
-            )
-            msg = f"{table.root}: '{label}' has {found} {unit}; {folds} folds take at least {least}. {remedy}"
-            raise SplitError(msg, code="too-few-patients")
-    divider = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    number = np.empty(len(table), dtype=np.int64)
-    for fold, (_, test) in enumerate(divider.split(np.zeros(len(table)), labels, groups)):
-        number[test] = fold
-    for fold in range(folds):
-        lacking = sorted(set(labels) - {labels[i] for i in np.flatnonzero(number == fold)})
-        if lacking:
-            msg = f"{table.root}: fold {fold + 1} of {folds} got no image of '{lacking[0]}'. Use fewer --folds."
-            raise SplitError(msg)
-    return number
-
-
 def pool(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of all folds as one.
+    """The predictions of all folds as one; a label that a fold did not learn has the probability 0 there.
 
     Raises:
         RunError: An image was tested twice.
@@ -278,25 +323,20 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     if twice:
         msg = f"{twice}: tested in two folds of different divisions. Start the cross-validation again."
         raise RunError(msg, code="tested-twice")
+    labels = max((part.labels for part in parts), key=len)
+    if any(not set(part.labels) <= set(labels) for part in parts):
+        labels = order_labels(label for part in parts for label in part.labels)
+    places = [np.array([labels.index(label) for label in part.labels]) for part in parts]
+    spread = [np.zeros((len(part.paths), len(labels))) for part in parts]
+    for probabilities, place, part in zip(spread, places, parts, strict=True):
+        probabilities[:, place] = part.probabilities
     return Predictions(
-        labels=parts[0].labels,
+        labels=labels,
         paths=tuple(path for part in parts for path in part.paths),
         patients=tuple(patient for part in parts for patient in part.patients),
-        truth=np.concatenate([part.truth for part in parts]),
-        probabilities=np.concatenate([part.probabilities for part in parts]),
+        truth=np.concatenate([place[part.truth] for place, part in zip(places, parts, strict=True)]),
+        probabilities=np.concatenate(spread),
     )
-
-
-def _divide(table: Dataset, tested: set[str]) -> Dataset:
-    return table.with_splits(["test" if row.path in tested else "train" for row in table.rows])
-
-
-def _fold(table: Dataset, folder: Path, recipe: Recipe, progress: Progress) -> Evaluation:
-    progress.line(f"{folder.name}: {sum(row.split == 'test' for row in table.rows)} images are tested")
-    run = train_member(table, folder, recipe, progress)
-    evaluation = evaluate(run, table, progress=progress)
-    assert isinstance(evaluation, Evaluation)  # several findings were refused
-    return evaluation
 
 
 def spread_over_folds(values: Sequence[float]) -> Spread:
@@ -306,11 +346,13 @@ def spread_over_folds(values: Sequence[float]) -> Spread:
     adds the ratio of test to training images (Nadeau and Bengio 2003, *Machine Learning*).
 
     Args:
-        values: The measure by fold, K of them, at least 2.
+        values: The measure by fold, K of them.
 
     Returns:
-        With the 95 % interval.
+        With the 95 % interval; without, of a single fold.
     """
+    if len(values) < FEWEST_FOLDS:
+        return Spread(mean=float(np.mean(values)), sd=0.0)
     count, mean, sd = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
     half = float(stdtrit(count - 1, 0.975)) * sd * np.sqrt(1 / count + 1 / (count - 1))
     return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half)

@@ -137,7 +137,7 @@ def evaluate(
     if out:
         check_folder(out, OUTPUTS)
     if not run.finished:
-        where = run.environment.data.data_argument
+        where = run.environment.data.arguments
         msg = f"{run.path}: the training is not finished. Continue with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
     if run.findings:

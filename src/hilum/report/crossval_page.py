@@ -12,10 +12,20 @@ from rich.table import Table
 
 from hilum.evaluation.crossval import CrossValidation, Spread
 from hilum.evaluation.schema import Metrics
+from hilum.evaluation.source_comparison import SourceComparison
 from hilum.report import figures, results
 from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.evaluation_console import data_errors, decision_sentences, result_table
 from hilum.report.run_page import errors_of
+from hilum.report.source_table import (
+    COLUMNS,
+    alarms_of_sources,
+    is_shown,
+    source_lines,
+    source_rows,
+    source_sentences,
+    unseen_sentence,
+)
 from hilum.templating import write_page
 from hilum.text import Matrix, cell_text, escape, percent_range, result_matrix
 from hilum.training.recipe import flatten
@@ -36,12 +46,14 @@ def crossval_table(result: CrossValidation) -> RenderableType:
         row = [str(number), str(fold.n_images)]
         row += [cell_text(entry) for entry in (fold.accuracy, fold.balanced_accuracy)]
         if positive_label and positive_label in labels:
-            row.append(cell_text(fold.recall[positive_label]))
+            row.append(cell_text(fold.recall.get(positive_label)))
         table.add_row(*row)
     lines = [f"over folds: {name.replace('_', ' ')} {spread_text(entry)}" for name, entry in result.spread.items()]
     lines += [escape(pooled.shared)] if pooled.shared else []
     notes = [f"[yellow]{escape(note)}[/]" for note in result.notes]
-    return Group(*data_errors(result.audit), result_table(pooled), table, *lines, *notes, "")
+    sources = source_lines(result.sources) if result.sources else []
+    folds: list[RenderableType] = [] if result.sources else [table, *lines]
+    return Group(*sources, *data_errors(result.audit), result_table(pooled), *folds, *notes, "")
 
 
 def spread_text(spread: Spread) -> str:
@@ -81,6 +93,34 @@ class Missed:
     together: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class SourcesShown:
+    """Sources that the model never saw, ready to be shown."""
+
+    by: str
+    alarms: list[str]
+    verdict: str
+    drops: bool
+    heads: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    sentences: list[str]
+
+    @classmethod
+    def of(cls, found: SourceComparison | None) -> SourcesShown | None:
+        """None of ordinary folds."""
+        if found is None:
+            return None
+        return cls(
+            by=found.by,
+            alarms=alarms_of_sources(found),
+            verdict=unseen_sentence(found),
+            drops=is_shown(found.auroc.drop),
+            heads=COLUMNS,
+            rows=list(source_rows(found)),
+            sentences=source_sentences(found),
+        )
+
+
 def write_crossval_page(folder: Path, result: CrossValidation) -> Path:
     """Write the page of a cross-validation.
 
@@ -117,6 +157,7 @@ def write_crossval_page(folder: Path, result: CrossValidation) -> Path:
             ),
             "folds": fold_dots(_rows(pooled, result.per_fold, colours), "fold-dots"),
             "missed": _missed(pooled, result.per_fold),
+            "sources": SourcesShown.of(result.sources),
             "spread": [(SPREAD.get(key, key), spread_text(entry)) for key, entry in result.spread.items()],
             "recipe": flatten(result.recipe.model_dump(mode="json")),
         },
@@ -147,8 +188,11 @@ def _missed(pooled: Metrics, folds: Sequence[Metrics]) -> Missed | None:
         return None
 
     def counted(metrics: Metrics) -> tuple[int, int]:
+        if label not in metrics.labels:
+            return 0, 0
         k = metrics.labels.index(label)
         row = metrics.confusion[k]
         return sum(row) - row[k], sum(row)
 
-    return Missed(label, [counted(fold) for fold in folds], counted(pooled))
+    together = counted(pooled)
+    return Missed(label, [counted(fold) for fold in folds], together) if together[1] else None

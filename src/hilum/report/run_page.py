@@ -302,10 +302,7 @@ def _provenance(environment: Environment, evaluations: Evaluations) -> list[tupl
 
 def _commands(run: Path, data: TrainingData, evaluations: Evaluations) -> list[str]:
     root = data.root or "DATA"
-    commands = [
-        f"hilum train {_quoted(data.data_argument or root)} --out {_quoted(run)}-again "
-        f"--recipe {_quoted(run / 'recipe.toml')}"
-    ]
+    commands = [f"hilum train {data.arguments} --out {_quoted(run)}-again --recipe {_quoted(run / 'recipe.toml')}"]
     for evaluation in evaluations:
         metrics = evaluation.metrics
         where = "" if metrics.data.root == root else f" {_quoted(metrics.data.root)}"

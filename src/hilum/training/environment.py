@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +23,8 @@ class TrainingData(Record):
     """The dataset of a training.
 
     Attributes:
-        data_argument: The dataset as it was given, as a path.
+        data_argument: The dataset as it was given, as a path; of joined datasets the folder above them.
+        joined: What was given, where several datasets were joined.
         read: How it was read; runs of versions before knew no patients from file names.
         root: The folder below which its images lie.
         digest: Of the images and labels; empty until the splits are decided.
@@ -35,6 +37,7 @@ class TrainingData(Record):
     """
 
     data_argument: str = ""
+    joined: list[str] = []
     read: ReadOptions = ReadOptions(patients="none")
     root: str = ""
     digest: str = ""
@@ -49,6 +52,11 @@ class TrainingData(Record):
     def _without_unused(self, read: ReadOptions, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Columns of findings only where somebody named some."""
         return {key: value for key, value in serialise(read).items() if key != "finding_columns" or value}
+
+    @property
+    def arguments(self) -> str:
+        """The dataset, or datasets, as words of a command line."""
+        return shlex.join(self.joined or [self.data_argument or self.root or "DATA"])
 
 
 class BestCheckpoint(Record):

@@ -89,7 +89,8 @@ def begin_series(out: Path, plan: Document, what: str, *, resume: bool) -> None:
     if not (earlier := read_json(out / PLAN)):  # begun just now, or interrupted before its plan was known
         save_json(out / PLAN, chosen)
         return
-    differing = ", ".join(key for key in chosen if key != "schema_version" and chosen[key] != earlier.get(key))
+    every = [key for key in {**chosen, **earlier} if key != "schema_version"]
+    differing = ", ".join(key for key in every if chosen.get(key) != earlier.get(key))
     if differing:
         msg = f"{out}: was started with other options or data (differs in: {differing}). Repeat them, or start again."
         raise RecipeError(msg, code="other-choices", path=out)

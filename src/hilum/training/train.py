@@ -158,7 +158,7 @@ def _train(
             with_patient=table.with_patient,
             unreadable=[UnreadableFile(path=item.path, message=item.message) for item in images.unreadable],
             notes=notes,
-        ),
+        ).model_copy(update=_joined(table)),
     )
     begun = begun.model_copy(
         update=({"resumed": _now()} if resume else {})
@@ -222,12 +222,18 @@ def _interrupted_at_once(out: Path) -> bool:
 def _begin(run: Run, recipe: Recipe, data: Path | Dataset, read: ReadOptions | None, loggers: Sequence[str]) -> None:
     """Write down all that is given before any work, so that a training goes on whenever it was interrupted."""
     if isinstance(data, Dataset):
-        given, read = data.given or data.root, data.options
+        given, read, joined = data.given or data.root, data.options, _joined(data)
     else:
-        given, read = data, read or ReadOptions()
-    begun = Environment(started=_now(), data=TrainingData(data_argument=str(given.resolve()), read=read))
+        given, read, joined = data, read or ReadOptions(), {}
+    about = TrainingData(data_argument=str(given.resolve()), read=read).model_copy(update=joined)
+    begun = Environment(started=_now(), data=about)
     run.write_environment(begun.model_copy(update={"loggers": list(loggers)} if loggers else {}))
     run.write_recipe(recipe)
+
+
+def _joined(table: Dataset) -> dict[str, list[str]]:
+    """What was given, where it was several datasets: a field that other runs do not have."""
+    return {"joined": [str(path.resolve()) for path in table.joined]} if table.joined else {}
 
 
 def _now() -> str:

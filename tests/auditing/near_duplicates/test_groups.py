@@ -16,7 +16,7 @@ from hilum.data.cache import open_images
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits, find_leakage
-from hilum.evaluation.crossval import assign_folds
+from hilum.evaluation.folds import assign_folds
 from hilum.phantoms import LABELS, make_phantom
 from wording import numbers
 

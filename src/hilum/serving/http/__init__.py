@@ -1,0 +1,1 @@
+"""The HTTP service: `hilum serve`, its API and its page."""

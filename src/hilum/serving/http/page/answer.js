@@ -1,0 +1,110 @@
+// Puts an answer, and what is known of the model, into words. All text is set as text: names may hold markup.
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "class") made.className = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+export const WORDS = {
+  flag: "Flag",
+  read: "To be read",
+  clear: "Clear",
+  abstain: "Abstain",
+  undecided: "No decision",
+  error: "Cannot be read",
+};
+
+const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}` : "");
+
+export function kindOf(item) {
+  if (item.error) return "error";
+  return item.prediction ? item.prediction.decision : "";
+}
+
+export function percent(share, threshold = 1) {
+  const decimals = threshold >= 0.1 ? 1 : threshold >= 0.01 ? 2 : 3;
+  return `${(100 * share).toFixed(decimals)} %`;
+}
+
+function decision(item, model) {
+  const kind = kindOf(item);
+  const meaning = model.decisions.find((one) => one.decision === kind);
+  const box = element("div", { class: `decision ${kind}` }, element("strong", {}, WORDS[kind] || kind));
+  if (item.error) {
+    box.append(element("p", {}, sentence(item.error)));
+    return box;
+  }
+  box.append(element("p", {}, sentence(item.prediction.reason)));
+  if (meaning) box.append(element("p", { class: "facts" }, `It means: ${meaning.meaning}.`));
+  return box;
+}
+
+function bars(prediction, model) {
+  const rows = model.labels.map((label) => {
+    const value = prediction.probabilities[label.label];
+    const fill = element("i");
+    fill.style.width = `${100 * value}%`;
+    const bar = element("div", { class: "bar", "aria-hidden": "true" }, fill);
+    const single = label.flagged && model.labels.filter((one) => one.flagged).length === 1;
+    const notes = [];
+    if (single && model.threshold !== null) {
+      const mark = element("b");
+      mark.style.left = `${100 * Math.min(1, model.threshold)}%`;
+      bar.append(mark);
+      notes.push(`flagged from ${percent(model.threshold, model.threshold)} on (the mark)`);
+    }
+    const words = element("th", { scope: "row" }, label.name, ...notes.map((note) => element("small", {}, note)), bar);
+    return element("tr", {}, words, element("td", { class: "number" }, percent(value, model.threshold ?? 1)));
+  });
+  const caption = element("caption", { class: "visually-hidden" }, "Probability of each label");
+  return element("table", { class: "bars" }, caption, element("tbody", {}, ...rows));
+}
+
+export function showAnswer(place, item, model) {
+  place.replaceChildren(element("p", { class: "facts" }, item.name));
+  if (!item.prediction && !item.error) {
+    place.append(element("p", {}, "Waiting for the answer …"));
+    return;
+  }
+  place.append(decision(item, model));
+  if (item.error) return;
+  const { prediction } = item;
+  place.append(element("h3", {}, "Probabilities"), bars(prediction, model));
+  if (prediction.p_in_distribution !== null) {
+    const share = percent(prediction.p_in_distribution);
+    place.append(element("p", { class: "facts" }, `${share} of the calibration patients are at least as unlike the training images as this image.`));
+  }
+  for (const note of prediction.notes) place.append(element("p", { class: "note" }, note));
+}
+
+export function showDataErrors(place, model) {
+  place.hidden = !model.data_errors.length;
+  if (place.hidden) return;
+  const found = model.data_errors.map((text) => element("li", {}, text));
+  place.replaceChildren(element("p", {}, element("strong", {}, "The data that this model was trained on have errors:")), element("ul", {}, ...found));
+}
+
+export function showModel(place, model) {
+  const facts = element("dl");
+  const add = (name, ...values) => facts.append(element("dt", {}, name), ...values.map((value) => element("dd", {}, value)));
+  add("Model", model.name);
+  add("Version (SHA-256 of the file)", model.sha256);
+  if (model.made_by) add("Made by", `hilum ${model.made_by}`);
+  if (model.licence) add("Licence of the weights", model.licence);
+  add("Decisions", ...model.decisions.map((one) => `${WORDS[one.decision] || one.decision}: ${one.meaning}.`));
+  const { certificate } = model;
+  if (certificate) {
+    const rate = certificate.false_negative_rate ?? certificate.miss_rate;
+    if (typeof rate === "number") add("Guarantee", `Sensitivity of at least ${percent(1 - rate)} for ${model.group}, at ${percent(certificate.confidence)} confidence.`);
+    if (Array.isArray(certificate.conditions)) add("Conditions", ...certificate.conditions.map(String));
+  } else {
+    add("Guarantee", "None: nobody has certified this model.");
+  }
+  place.replaceChildren(facts);
+  if (model.card) place.append(element("h3", {}, "Model card"), element("pre", { tabindex: "0", "aria-label": "Model card" }, model.card));
+}
