@@ -33,7 +33,7 @@ snapshots: $(READY)  ## Keep today's wording of messages, help and reports (SLOW
 	$(BIN)/python -m $(PYTEST) --renew-snapshots $(CHOSEN)
 
 schemas: $(READY)  ## Write docs/schemas: the JSON Schema of what commands write
-	for kind in audit metrics prediction; do $(BIN)/hilum schema $$kind | $(BIN)/python -m json.tool > docs/schemas/$$kind.json; done
+	for kind in audit findings metrics prediction; do $(BIN)/hilum schema $$kind | $(BIN)/python -m json.tool > docs/schemas/$$kind.json; done
 
 docs: $(READY)  ## The documentation as a site: site/index.html; a broken link or anchor is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

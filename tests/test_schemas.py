@@ -12,7 +12,7 @@ from hilum.serving.prediction import Prediction
 from hilum.serving.studies import StudyPrediction
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
-KINDS = ("audit", "metrics", "prediction")
+KINDS = ("audit", "findings", "metrics", "prediction")
 
 
 def committed(kind):

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hilum.api.audits import Audit, audit
-    from hilum.api.comparisons import Comparison, compare
+    from hilum.api.comparisons import Comparison, FindingsComparison, compare
     from hilum.api.datasets import open_dataset
     from hilum.api.evaluations import Evaluation, evaluate
     from hilum.api.exports import export
+    from hilum.api.findings_evaluations import FindingsEvaluation
     from hilum.api.model import Model, load
     from hilum.api.runs import Run, open_run
     from hilum.api.series import CrossValidation, Sweep, cross_validate, sweep
@@ -48,6 +49,8 @@ __all__ = [
     "CrossValidation",
     "Dataset",
     "Evaluation",
+    "FindingsComparison",
+    "FindingsEvaluation",
     "HilumError",
     "Model",
     "Prediction",
@@ -69,10 +72,11 @@ __all__ = [
 
 _MODULES = {
     "hilum.api.audits": ("Audit", "audit"),
-    "hilum.api.comparisons": ("Comparison", "compare"),
+    "hilum.api.comparisons": ("Comparison", "FindingsComparison", "compare"),
     "hilum.api.datasets": ("open_dataset",),
     "hilum.api.evaluations": ("Evaluation", "evaluate"),
     "hilum.api.exports": ("export",),
+    "hilum.api.findings_evaluations": ("FindingsEvaluation",),
     "hilum.api.model": ("Model", "load"),
     "hilum.api.runs": ("Run", "open_run"),
     "hilum.api.series": ("CrossValidation", "Sweep", "cross_validate", "sweep"),

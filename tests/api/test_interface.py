@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score
 
 import hilum
+from findings_tables import FINDINGS, findings_frame
 from hilum.errors import ImageError, RecipeError, TableError, UsageError
 from hilum.evaluation.schema import Metrics
 
@@ -23,6 +24,7 @@ NAMES = {
     *("audit", "train", "evaluate", "compare", "cross_validate", "sweep", "export", "load"),
     *("open_dataset", "open_run", "load_recipe"),
     *("Audit", "Run", "Evaluation", "Comparison", "CrossValidation", "Sweep", "Model"),
+    *("FindingsComparison", "FindingsEvaluation"),
     *("Dataset", "Recipe", "Prediction", "HilumError"),
 }
 
@@ -299,6 +301,26 @@ def test_a_training_repeats_the_audit_of_the_same_data(squares, tmp_path):
     hilum.audit(squares, progress=False)
     small = {"epochs": 1, "size": 32, "network__options__width": 4, "network__options__blocks": [1]}
     assert hilum.train(squares, tmp_path / "run", progress=False, **small).environment.audit.audited
+
+
+def test_several_findings_have_the_measures_of_labels_by_finding(tmp_path):
+    frame = findings_frame()
+    found = hilum.evaluate(predictions=frame, out=tmp_path / "evaluation")
+    assert isinstance(found, hilum.FindingsEvaluation)
+    assert found.findings == tuple(FINDINGS)
+    assert set(found.auroc) == set(found.sensitivity) == set(FINDINGS)
+    assert found.macro.auroc.value == pytest.approx(np.mean([one.value for one in found.auroc.values()]))
+    assert isinstance(found.plot_roc(), Figure)
+    assert isinstance(found.plot_calibration(), Figure)
+    assert all(name in str(found) for name in FINDINGS)
+    assert found.to_json()["task"] == "findings"
+    assert found.to_html(tmp_path / "page.html").read_text().count("<details open>") == 1
+    written = hilum.evaluate(predictions=tmp_path / "evaluation" / "predictions.csv")
+    assert written.auroc == found.auroc
+    compared = hilum.compare(frame, frame)
+    assert isinstance(compared, hilum.FindingsComparison)
+    assert set(compared.result.findings) == set(FINDINGS)
+    assert "Effusion" in compared.to_html(tmp_path / "comparison.html").read_text()
 
 
 def test_results_and_models_are_sent_to_other_processes(squares):

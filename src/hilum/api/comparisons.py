@@ -11,7 +11,10 @@ from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
 from hilum.evaluation import comparison as comparisons
-from hilum.evaluation.external_predictions import ExternalPredictions, read_external, two_kinds
+from hilum.evaluation import findings_comparison as of_findings
+from hilum.evaluation.external_findings import ExternalFindings
+from hilum.evaluation.external_predictions import ExternalPredictions, of_one_kind, read_external, two_kinds
+from hilum.evaluation.findings_comparison import compare_external_findings, compare_findings
 from hilum.signatures import refuse_ignored
 from hilum.training.run import Run
 
@@ -66,6 +69,48 @@ class Comparison(Printed):
         return f"<hilum.Comparison of {first} and {second} on {self.result.n_images:,} images>"
 
 
+class FindingsComparison(Printed):
+    """Two classifiers of several findings on the same patients: paired differences by finding, with Holm's correction.
+
+    Attributes:
+        result: Everything that ``comparison.json`` holds, typed.
+        folder: Where it was written; None if it was not.
+    """
+
+    def __init__(self, result: of_findings.FindingsComparison, folder: Path | None = None) -> None:
+        self.result = result
+        self.folder = folder
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``comparison.json``."""
+        return self.result.to_json()
+
+    def to_html(self, path: str | PathLike[str]) -> Path:
+        """Write the report of this comparison as one HTML file.
+
+        Args:
+            path: File to write.
+
+        Returns:
+            The file.
+        """
+        from hilum.report.compared_findings import write_findings_comparison_page
+
+        return write_findings_comparison_page(Path(path), self.result)
+
+    def _table(self) -> RenderableType:
+        from hilum.report.compared_findings import findings_comparison_table
+
+        return findings_comparison_table(self.result)
+
+    def __repr__(self) -> str:
+        first, second = (run.name for run in self.result.runs)
+        count = len(self.result.findings)
+        return (
+            f"<hilum.FindingsComparison of {first} and {second} on {self.result.n_images:,} images, {count} findings>"
+        )
+
+
 @public
 def compare(
     first: Compared,
@@ -75,7 +120,7 @@ def compare(
     out: str | PathLike[str] | None = None,
     positive_label: str | None = None,
     progress: bool = True,
-) -> Comparison:
+) -> Comparison | FindingsComparison:
     """Compare two classifiers on the same patients. Differences are second minus first.
 
     Args:
@@ -87,7 +132,8 @@ def compare(
         progress: Whether long work shows its progress on standard error.
 
     Returns:
-        Paired differences with intervals, tests by patient, and their power.
+        Paired differences with intervals, tests by patient, and their power; of several findings an image a
+        `FindingsComparison`.
 
     Raises:
         RunError: They are about other images or labels, or a run is not finished.
@@ -98,7 +144,13 @@ def compare(
     given, beside = _predictions(first), _predictions(second)
     if given and beside:
         refuse_ignored("with predictions, which are compared whole", {"--split": split})
-        result = comparisons.compare_external(given, beside, positive_label=positive_label)
+        both = of_one_kind(given, beside)
+        if isinstance(both[0], ExternalFindings):
+            several = compare_external_findings(*both)
+            if folder:
+                comparisons.write_comparison(several, folder)
+            return FindingsComparison(several, folder)
+        result = comparisons.compare_external(*both, positive_label=positive_label)
         if folder:
             comparisons.write_comparison(result, folder)
         return Comparison(result, folder)
@@ -107,11 +159,14 @@ def compare(
     if table:
         raise two_kinds(table.name, Path(run.path if isinstance(run, Run) else str(run)))
     one, two = (open_run(run) for run in (first, second) if isinstance(run, Run | str | PathLike))
+    if one.findings or two.findings:
+        compared = compare_findings(one, two, split=split or "test", out=folder, progress=told(progress))
+        return FindingsComparison(compared.comparison, compared.folder)
     found = comparisons.compare(one, two, split=split or "test", out=folder, progress=told(progress))
     return Comparison(found.comparison, found.folder)
 
 
-def _predictions(given: Compared) -> ExternalPredictions | None:
+def _predictions(given: Compared) -> ExternalPredictions | ExternalFindings | None:
     """Predictions, where a table of them was given."""
     if isinstance(given, str | PathLike):
         return read_external(Path(given)) if Path(given).is_file() else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.api.datasets import Data, table_of
+from hilum.api.findings_evaluations import FindingsEvaluation
 from hilum.api.printed import Printed, displayed, page_file
 from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from hilum.evaluation.external_findings import ExternalFindings
     from hilum.evaluation.external_predictions import ExternalPredictions
     from hilum.progress import Progress
 
@@ -160,7 +162,7 @@ def evaluate(
     map_label: Mapping[str, str] | None = None,
     prevalences: Sequence[float] = (),
     progress: bool = True,
-) -> Evaluation:
+) -> Evaluation | FindingsEvaluation:
     """Measure how good a classifier is, with 95 % confidence intervals that count patients.
 
     Either a run, on its own test patients or on other data; or the predictions of any model; or a model file on `data`.
@@ -169,7 +171,8 @@ def evaluate(
         run: Finished run, or its folder; a model goes to `model`, with `data`.
         data: Other dataset with the same labels; by default the run's own.
         predictions: CSV table or data frame with the column ``label``, a column of probabilities a label, named by the
-            label or ``p:`` and the label, and optionally ``path``, ``patient_id`` and columns of subgroups.
+            label or ``p:`` and the label, and optionally ``path``, ``patient_id`` and columns of subgroups. Of several
+            findings an image: columns ``true:NAME`` (1, 0, blank or -1) and ``p:NAME``.
         model: Model file of hilum, or TOML file that describes an ONNX network; it is evaluated on `data`.
         split: Part of the data that is evaluated, ``test`` by default; predictions are evaluated whole.
         out: Folder to write to. By default a run is written to its own folder ``evaluation``, and predictions nowhere.
@@ -180,7 +183,7 @@ def evaluate(
         progress: Whether long work shows its progress on standard error.
 
     Returns:
-        Measures and predictions.
+        Measures and predictions; a `FindingsEvaluation` of several findings an image.
 
     Raises:
         UsageError: Not exactly one of a run, predictions and a model is given, or a model without data; or an argument
@@ -200,15 +203,22 @@ def evaluate(
     split = split or "test"
     teller, folder = told(progress), None if out is None else Path(out)
     if run is None:
-        from hilum.evaluation.external_predictions import measure_external, write_external
+        from hilum.evaluation.external_findings import ExternalFindings
+        from hilum.evaluation.external_predictions import measure_external, measure_external_findings, write_external
 
         given = _external(predictions, model, data, split, map_label, teller)
+        if isinstance(given, ExternalFindings):
+            several = measure_external_findings(given, positive_label=positive_label, prevalences=prevalences)
+            if folder:
+                several = write_external(given, several, folder)
+            return FindingsEvaluation(several, given.predictions, folder)
         metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
         if folder:
             metrics = write_external(given, metrics, folder)
         return Evaluation(metrics, given.predictions, folder)
     with explaining("the evaluation of a run"):
         from hilum.evaluation.evaluate import evaluate as run_evaluation
+        from hilum.evaluation.evaluate_findings import FindingsEvaluated
 
     found = run_evaluation(
         open_run(run),
@@ -219,6 +229,8 @@ def evaluate(
         prevalences=prevalences,
         progress=teller,
     )
+    if isinstance(found, FindingsEvaluated):
+        return FindingsEvaluation(found.metrics, found.predictions, found.folder)
     return Evaluation(found.metrics, found.predictions, found.folder)
 
 
@@ -229,7 +241,7 @@ def _external(
     split: str,
     map_label: Mapping[str, str] | None,
     teller: Progress,
-) -> ExternalPredictions:
+) -> ExternalPredictions | ExternalFindings:
     """Predictions of a model that is no run: those that were given, or those that it makes now."""
     from hilum.evaluation.external_predictions import read_external
 

@@ -14,6 +14,7 @@ from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError
 from hilum.evaluation.evaluate import Evaluation, evaluate
+from hilum.evaluation.evaluate_findings import FindingsEvaluated
 from hilum.evaluation.ledger import FILE as LEDGER
 from hilum.progress import Progress
 from hilum.report.audit_page import write_audit_page
@@ -45,7 +46,7 @@ class Demo:
     audit: Audit
     injected: Finding | None
     run: Run
-    evaluation: Evaluation
+    evaluation: Evaluation | FindingsEvaluated
     report: Path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hilum.evaluation.evaluate import Evaluation
+    from hilum.evaluation.evaluate_findings import FindingsEvaluated
+    from hilum.evaluation.findings_schema import FindingsMetrics
     from hilum.evaluation.schema import Metrics
+    from hilum.training.run import Run
 
 MapOption = Annotated[
     list[str] | None,
@@ -43,7 +46,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder to write to; the run's by default.")] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Evaluate the predictions of any model: columns label and p:LABEL."),
+        typer.Option(
+            metavar="FILE.csv",
+            help="Evaluate the predictions of any model: columns label and p:LABEL, or true:FINDING and p:FINDING.",
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -84,7 +90,7 @@ def evaluate(
         from hilum.training.run import open_run
 
     return_memory()
-    result: Evaluation = run_evaluation(
+    result: Evaluation | FindingsEvaluated = run_evaluation(
         open_run(run),
         data,
         split=split or "test",
@@ -122,8 +128,15 @@ def _evaluate_external(
     if (predictions is None) == (model is None) or more or bool(dataset) != bool(model):
         msg = "give a run, or --predictions FILE.csv alone, or --model FILE.toml with a dataset."
         raise UsageError(msg, code="run-or-predictions")
-    from hilum.evaluation.external_predictions import measure_external, read_external, write_external
+    from hilum.evaluation.external_findings import ExternalFindings
+    from hilum.evaluation.external_predictions import (
+        measure_external,
+        measure_external_findings,
+        read_external,
+        write_external,
+    )
     from hilum.report.evaluation_page import FILE, write_evaluation_page
+    from hilum.report.findings_page import write_findings_page
 
     if predictions:
         unused = {"--split": split, "--map-label": mapped} | (read.stated() if read else {})
@@ -141,9 +154,15 @@ def _evaluate_external(
         table = read_table(dataset, read, progress)
         given = predict_by(model, table, split=split or "test", mapping=parse_map(mapped), progress=progress)
         folder = out or Path("hilum-evaluation")
-    metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
-    metrics = write_external(given, metrics, folder)
-    page = write_evaluation_page(folder / FILE, metrics, given.predictions)
+    metrics: Metrics | FindingsMetrics
+    if isinstance(given, ExternalFindings):
+        metrics = measure_external_findings(given, positive_label=positive_label, prevalences=prevalences)
+        metrics = write_external(given, metrics, folder)
+        page = write_findings_page(folder / FILE, metrics, given.predictions)
+    else:
+        metrics = measure_external(given, positive_label=positive_label, prevalences=prevalences)
+        metrics = write_external(given, metrics, folder)
+        page = write_evaluation_page(folder / FILE, metrics, given.predictions)
     if as_json:
         print_json(metrics.to_json())
         return
@@ -173,7 +192,7 @@ def certify(
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(metavar="LABEL|FOLDER/*", help="Group to rule out; the positive label by default."),
+        typer.Option(metavar="LABEL|FOLDER/*", help="Group to rule out, or findings; the positive label by default."),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split to certify on; calibration by default, or all images without splits.")
@@ -203,6 +222,23 @@ def certify(
     if data is None:
         unused = {"--map-label": mapped} | (read.stated() if read else {})
         refuse_ignored("without DATA: a run's own data are read as for its training", unused)
+    if opened.findings:
+        _certify_findings(
+            opened,
+            data,
+            false_negative_rate=round(1 - sensitivity, 12),
+            confidence=confidence,
+            upper=UpperSide.asked(specificity, ppv, prevalence, ["*"]),
+            findings=[name.strip() for name in group.split(",")] if group else [],
+            split=split or "calibration",
+            mapping=parse_map(mapped or []),
+            read=read,
+            out=out,
+            attempts=attempts,
+            ledger=ledger,
+            as_json=as_json,
+        )
+        return
     done = run_certification(
         opened,
         data,
@@ -227,6 +263,22 @@ def certify(
         say(f"next: hilum evaluate {run}   (checks it on the test patients)")
 
 
+def _certify_findings(run: Run, data: Path | None, *, as_json: bool, **asked: Any) -> None:
+    """Certify several findings together, and show them."""
+    from hilum.evaluation.certify_findings import certify_findings
+    from hilum.progress import progress_for_terminal
+    from hilum.report.findings_console import certificates_table
+
+    done = certify_findings(run, data, **asked, progress=progress_for_terminal())
+    if as_json:
+        print_json(done.certificate.as_json())
+        return
+    show(certificates_table(done.certificate))
+    say(f"written: {done.file}")
+    if data is None:
+        say(f"next: hilum evaluate {run.path}   (checks it on the test patients)")
+
+
 def ledger(
     run: Annotated[Path | None, typer.Argument(help="Show only entries about this run's images.")] = None,
     file: LedgerOption = None,
@@ -240,11 +292,13 @@ def ledger(
     show(ledger_lines(read_ledger(ledger_file(file)), images))
 
 
-def print_metrics(metrics: Metrics) -> None:
+def print_metrics(metrics: Metrics | FindingsMetrics) -> None:
     """Print an evaluation on the terminal."""
+    from hilum.evaluation.findings_schema import FindingsMetrics
     from hilum.report.evaluation_console import result_table
+    from hilum.report.findings_console import findings_table
 
-    show(result_table(metrics))
+    show(findings_table(metrics) if isinstance(metrics, FindingsMetrics) else result_table(metrics))
 
 
 def compare(
@@ -270,15 +324,9 @@ def compare(
     from hilum.training.run import open_run
 
     if first.is_file() and second.is_file():
-        from hilum.evaluation.comparison import compare_external, write_comparison
-        from hilum.evaluation.external_predictions import read_external
-
         of_runs = {"--split": split, "--split-b": split_b, "--also-first": also_first, "--also-second": also_second}
         refuse_ignored("with predictions, which are compared whole", of_runs)
-
-        found, folder = compare_external(read_external(first), read_external(second)), out or Path("hilum-comparison")
-        write_comparison(found, folder)
-        print_result(found, comparison_table(found), write_comparison_page(folder / PAGE_FILE, found), as_json=as_json)
+        _compare_tables(first, second, out or Path("hilum-comparison"), as_json=as_json)
         return
     if first.is_file() or second.is_file():
         from hilum.evaluation.external_predictions import two_kinds
@@ -289,8 +337,43 @@ def compare(
         msg = f"{len(seeds[0])} runs of the first method and {len(seeds[1])} of the second: give as many of each."
         raise UsageError(msg)
     runs, *more = zip(*seeds, strict=True)
+    if any(run.findings for pair in (runs, *more) for run in pair):
+        if more:
+            msg = "--also-first, --also-second: runs of several findings are compared one by one. Leave them out."
+            raise UsageError(msg, code="seeds-of-findings")
+        from hilum.evaluation.findings_comparison import compare_findings
+        from hilum.report.compared_findings import findings_comparison_table, write_findings_comparison_page
+
+        several = compare_findings(
+            *runs, split=split or "test", second_split=split_b, out=out, progress=progress_for_terminal()
+        )
+        page = write_findings_comparison_page(several.folder / PAGE_FILE, several.comparison)
+        print_result(several.comparison, findings_comparison_table(several.comparison), page, as_json=as_json)
+        return
     result = run_comparison(
         *runs, split=split or "test", second_split=split_b, out=out, more_seeds=more, progress=progress_for_terminal()
     )
     page = write_comparison_page(result.folder / PAGE_FILE, result.comparison)
     print_result(result.comparison, comparison_table(result.comparison), page, as_json=as_json)
+
+
+def _compare_tables(first: Path, second: Path, folder: Path, *, as_json: bool) -> None:
+    """Compare two tables of predictions, of labels or of several findings."""
+    from hilum.evaluation.comparison import PAGE_FILE, compare_external, write_comparison
+    from hilum.evaluation.external_findings import ExternalFindings
+    from hilum.evaluation.external_predictions import of_one_kind, read_external
+    from hilum.evaluation.findings_comparison import compare_external_findings
+    from hilum.report.compared_findings import findings_comparison_table, write_findings_comparison_page
+    from hilum.report.comparison_page import write_comparison_page
+    from hilum.report.comparison_text import comparison_table
+
+    given = of_one_kind(read_external(first), read_external(second))
+    if isinstance(given[0], ExternalFindings):
+        several = compare_external_findings(*given)
+        write_comparison(several, folder)
+        page = write_findings_comparison_page(folder / PAGE_FILE, several)
+        print_result(several, findings_comparison_table(several), page, as_json=as_json)
+        return
+    found = compare_external(*given)
+    write_comparison(found, folder)
+    print_result(found, comparison_table(found), write_comparison_page(folder / PAGE_FILE, found), as_json=as_json)

@@ -149,19 +149,24 @@ def predict(
 def schema(
     of: Annotated[
         str,
-        typer.Argument(metavar="audit|metrics|prediction", help="Kind of file; prediction is that of predict --json."),
+        typer.Argument(
+            metavar="audit|metrics|findings|prediction",
+            help="Kind of file: metrics of labels or of findings; prediction is that of predict --json.",
+        ),
     ],
 ) -> None:
     """Print the JSON Schema of what `hilum audit`, `hilum evaluate` or a line of `hilum predict --json` writes."""
     from pydantic import TypeAdapter
 
     from hilum.auditing.findings import AuditReport
+    from hilum.evaluation.findings_schema import FindingsMetrics
     from hilum.evaluation.schema import Metrics
     from hilum.serving.prediction import Line
 
     forms: dict[str, TypeAdapter[Any]] = {
         "audit": TypeAdapter(AuditReport),
         "metrics": TypeAdapter(Metrics),
+        "findings": TypeAdapter(FindingsMetrics),
         "prediction": TypeAdapter(Line),
     }
     if of not in forms:

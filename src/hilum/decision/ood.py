@@ -105,6 +105,10 @@ class OODScores:
         pairs = zip(self.far, self.unfamiliar, strict=True)
         return [FAR if far else UNFAMILIAR if unfamiliar else "" for far, unfamiliar in pairs]
 
+    def take(self, numbers: NDArray[np.int64]) -> OODScores:
+        """Only some of the images, by number."""
+        return OODScores(**{name: values[numbers] for name, values in vars(self).items()})
+
 
 def unit_rows(features: Floats) -> Floats:
     """Features with every row of length 1; a row of zeros stays."""

@@ -16,8 +16,9 @@ from hilum.data.dataset import Dataset
 from hilum.earlier import claim_of_before, current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import UpperSide
-from hilum.evaluation.certificate_check import is_whole
+from hilum.evaluation.certificate_file import is_whole
 from hilum.evaluation.cohort import digest_of
+from hilum.evaluation.findings_schema import FindingsCertificate
 from hilum.evaluation.ledger import (
     Access,
     Attempted,
@@ -317,9 +318,8 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
     elsewhere.
     """
     notes = []
-    for file in sorted(set(certificates)):
-        certificate = _whole(file)
-        if certificate is None or certificate.data.digest != about:
+    for file, certificate in ((name, one) for name in sorted(set(certificates)) for one in _whole(name)):
+        if certificate.data.digest != about:
             continue
         place, claim = certificate.ledger, Claim.of(certificate)
         identity = place.attempt if place else claim.identity(about)
@@ -345,10 +345,14 @@ def _carry_over(ledger: Ledger, certificates: Iterable[Path], about: str, digest
     return notes
 
 
-def _whole(file: Path) -> Certificate | None:
-    """The certificate in a file; None where there is none, or it was changed."""
+def _whole(file: Path) -> list[Certificate]:
+    """The certificates in a file, one of each finding; none where it does not exist or was changed."""
     written = read_json(file, as_written=True) if file.exists() else {}
+    if not is_whole(written):
+        return []
     try:
-        return Certificate.model_validate(current(written)) if is_whole(written) else None
+        if written.get("task") == "findings":
+            return list(FindingsCertificate.model_validate(written).findings.values())
+        return [Certificate.model_validate(current(written))]
     except ValidationError:
-        return None
+        return []

@@ -24,7 +24,7 @@ from hilum.evaluation.triage import claim_at_most
 from hilum.evaluation.triage_schema import Upper, UpperClaim
 from hilum.stats.intervals import Patients, exact_limits
 from hilum.stats.records import Interval
-from hilum.stats.verdicts import at_least, predictive_values
+from hilum.stats.verdicts import at_least, each_confidence, predictive_values
 
 Floats = NDArray[np.float64]
 DIGITS = 4  # to which a threshold is rounded down: float32 networks differ from float64 ones in later digits
@@ -52,7 +52,7 @@ def split_confidence(confidence: float, *, two_sided: bool) -> float:
         confidence: 1 - delta, of all that is guaranteed together.
         two_sided: Whether an upper threshold is certified, too.
     """
-    return 1 - (1 - confidence) / 2 if two_sided else confidence
+    return each_confidence(confidence, 2 if two_sided else 1)
 
 
 def patients_needed(false_negative_rate: float, confidence: float, misses: int = 0) -> int:

@@ -1,24 +1,20 @@
-"""A run's certificate: whether the file is whole and in force, and how it holds on patients that were evaluated."""
+"""How a run's certificate holds on patients that were evaluated."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hilum.data.cache import Images
 from hilum.data.dataset import one_image_each, owner
 from hilum.decision.operating_point import CLEAR, triage_images
-from hilum.earlier import current
-from hilum.errors import CertificateError
 from hilum.evaluation.certificate import upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
 from hilum.evaluation.leakage import SEEN_AS
@@ -32,8 +28,8 @@ from hilum.evaluation.triage import (
     sensitivities,
     shares_to_read,
 )
-from hilum.evaluation.triage_schema import CHECKSUM, Certificate, CertificateCheck, Guarantee, Scores
-from hilum.files import read_text, read_whole, save_bytes
+from hilum.evaluation.triage_schema import Certificate, CertificateCheck, Guarantee, Scores
+from hilum.files import read_whole, save_bytes
 from hilum.progress import Progress
 from hilum.stats.exchangeability import compare_scores, with_features
 from hilum.stats.intervals import CONFIDENCE
@@ -41,93 +37,10 @@ from hilum.stats.records import Exchangeability, Verdict
 from hilum.stats.verdicts import REFUTED, at_most, weakest
 from hilum.training.run import Run
 
-FILE = "certificate.json"
 FEATURES = "calibration_features.safetensors"
 MOST = 1000  # patients of each sample whose features are compared
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-def with_checksum(certificate: Certificate) -> Certificate:
-    """The same certificate with the SHA-256 of all that it says: whoever changes a figure breaks it.
-
-    It tells damage and careless edits, not forgery: whoever can compute a hash can compute it anew.
-    """
-    return certificate.model_copy(update={"checksum": _digest(certificate.as_json())})
-
-
-def is_whole(written: Mapping[str, Any]) -> bool:
-    """Whether a certificate is as it was made: its checksum is that of all the rest.
-
-    Args:
-        written: What the file holds, under the keys of its version.
-    """
-    return CHECKSUM in written and written[CHECKSUM] == _digest(written)
-
-
-def open_certificate(file: Path, run: Run) -> Certificate:
-    """Read a certificate and check that it is whole and speaks of this run.
-
-    Args:
-        file: As ``hilum certify`` writes it.
-        run: The run that is to be used.
-
-    Raises:
-        CertificateError: It is missing, damaged, changed, or was made for other weights.
-    """
-    again = f"Run hilum certify {run.path} again."
-    foreign = f"{file}: not a certificate in hilum's format ({{}}). {again}"
-    try:
-        written = json.loads(read_text(file))
-        whole = written[CHECKSUM] == _digest(written)
-    except FileNotFoundError as error:
-        msg = f"{file}: no such certificate. {again}"
-        raise CertificateError(msg) from error
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
-    if not whole:
-        msg = f"{file}: was changed after it was made and is void. {again}"
-        raise CertificateError(msg, code="changed", path=file)
-    try:  # its checksum may have been computed anew by somebody
-        certificate = Certificate.model_validate(current(written))
-        _ = certificate.operating_point
-    except ValidationError as error:
-        raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
-    except ValueError as error:
-        msg = f"{file}: invalid operating point ({error}). {again}"
-        raise CertificateError(msg) from error
-    if certificate.model.weights_sha256 != run.environment.weights_sha256:
-        msg = f"{file}: was made for other weights and is void for these. {again}"
-        raise CertificateError(msg)
-    if form := certificate.model.form:
-        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's network. {again}"
-        raise CertificateError(msg, code="other-form", path=file)
-    return certificate
-
-
-def read_certificate(run: Run) -> Certificate | None:
-    """The certificate in force of a run; None where there is none.
-
-    Raises:
-        CertificateError: There is one, but it is void.
-    """
-    file = run.path / FILE
-    return open_certificate(file, run) if file.exists() else None
-
-
-def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> Certificate | None:
-    """The run's certificate, unless it is void; `notes` then says why."""
-    try:
-        certificate = read_certificate(run)
-    except CertificateError as error:
-        notes.append(f"WARNING: {error}")
-        return None
-    if certificate and certificate.model.temperatures != (dict(temperatures) if temperatures else None):
-        notes.append(
-            f"WARNING: the certificate was made with other temperatures, and is void: hilum certify {run.path} again"
-        )
-        return None
-    return certificate
 
 
 def overlap_reason(certificate: Certificate, evaluated: EvaluationSet) -> str:
@@ -349,11 +262,6 @@ def verdict_of(held: CertificateCheck) -> Verdict:
     if upper := held.upper:
         found.append(upper.verdict)
     return weakest(found)
-
-
-def _digest(written: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in written.items() if key != CHECKSUM}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _hash(name: str) -> str:

@@ -17,7 +17,8 @@ from hilum.decision.operating_point import members_of
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.attempts import Claim, record_result, reserve
 from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, split_confidence
-from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, with_checksum
+from hilum.evaluation.certificate_check import compare_with
+from hilum.evaluation.certificate_file import FILE, certificate_in_force, with_checksum
 from hilum.evaluation.certification_patients import certify_at, too_few
 from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
 from hilum.evaluation.inference import predict
@@ -118,10 +119,10 @@ def certify(
         calibration = calibrate(
             run, evaluated.root if evaluated.own else None, images=evaluated.whole, progress=progress
         )
-        images, unchecked = _unseen(run, evaluated, progress, temperature=bool(calibration.temperatures))
+        images, unchecked = unseen_images(run, evaluated, progress, temperature=bool(calibration.temperatures))
         temperatures, book = calibration.temperatures, ledger_file(ledger)
         file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
-        model = _model(run, temperatures)
+        model = certified_model(run, temperatures)
         claim = Claim(group, members, false_negative_rate, confidence, model, upper)
         place = reserve(
             book,
@@ -130,14 +131,14 @@ def certify(
             run=run.path,
             attempts=attempts,
             certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
-            check=lambda level: _check_enough(images.table, run.labels, claim, level, evaluated),
+            check=lambda level: check_enough(images.table, run.labels, claim, level, evaluated),
         )
         for note in place.notes:
             progress.line(note)
         plain = predict(run, images, run.labels, progress=progress)
         predictions = Predictions.of(images.table, run.labels, calibration.applied_to(plain, run))
         found = certify_at(book, place, predictions, claim)
-        notes = [*_notes(evaluated, predictions), *filter(None, [unchecked])]
+        notes = [*certificate_notes(evaluated, predictions), *filter(None, [unchecked])]
         made = Certificate(
             format=FORMAT,
             hilum=__version__,
@@ -181,13 +182,7 @@ def _beside_own(
 def _group(
     run: Run, group: str | None, false_negative_rate: float, confidence: float, attempts: int | None
 ) -> tuple[str, tuple[str, ...]]:
-    for name, value in (("miss-rate", false_negative_rate), ("confidence", confidence)):
-        if not 0 < value < 1:
-            msg = f"--{name} {value:g}: give a share between 0 and 1, such as {0.05 if name == 'miss-rate' else 0.95}."
-            raise UsageError(msg, code="not-a-share")
-    if attempts is not None and attempts < 1:
-        msg = f"--attempts {attempts}: plan at least one."
-        raise UsageError(msg)
+    check_asked(false_negative_rate, confidence, attempts)
     chosen = group or run.positive_label
     if chosen is None:
         msg = f"{run.path}: has no positive label. Name the group to rule out: --group LABEL, or --group 'folder/*'."
@@ -200,8 +195,27 @@ def _group(
     return chosen, members
 
 
-def _unseen(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperature: bool) -> tuple[Images, str]:
-    """The images that may serve, of the run's own calibration patients those that fitted no temperature; and a note."""
+def check_asked(false_negative_rate: float, confidence: float, attempts: int | None) -> None:
+    """Refuse a bound or a confidence that is no share, and a plan of no attempt.
+
+    Raises:
+        UsageError: One of them is out of range.
+    """
+    for name, value in (("miss-rate", false_negative_rate), ("confidence", confidence)):
+        if not 0 < value < 1:
+            msg = f"--{name} {value:g}: give a share between 0 and 1, such as {0.05 if name == 'miss-rate' else 0.95}."
+            raise UsageError(msg, code="not-a-share")
+    if attempts is not None and attempts < 1:
+        msg = f"--attempts {attempts}: plan at least one."
+        raise UsageError(msg)
+
+
+def unseen_images(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperature: bool) -> tuple[Images, str]:
+    """The images that may serve, of the run's own calibration patients those that fitted no temperature; and a note.
+
+    Raises:
+        CertificateError: The run has seen some of the patients.
+    """
     images = evaluated.images
     if evaluated.own and evaluated.split == "calibration" and temperature:
         images = images.select(np.flatnonzero(~for_temperature(images.table.patients())).tolist())
@@ -223,14 +237,18 @@ def _unseen(run: Run, evaluated: EvaluationSet, progress: Progress, *, temperatu
     return images, unchecked
 
 
-def _check_enough(
+def check_enough(
     table: Dataset,
     labels: Sequence[str],
     claim: Claim,
     confidence: float,
     evaluated: EvaluationSet,
 ) -> None:
-    """Refuse, before anything is spent, what these patients are too few for whatever their scores are."""
+    """Refuse, before anything is spent, what these patients are too few for whatever their scores are.
+
+    Raises:
+        CertificateError: They are too few.
+    """
     upper = claim.upper
     unseen = Predictions.of(table, labels, np.zeros((len(table), len(labels))))
     ill, others = by_patient(np.zeros(len(table)), unseen, claim.members)
@@ -246,7 +264,8 @@ def _check_enough(
     raise CertificateError(msg, code="too-few-patients")
 
 
-def _model(run: Run, temperatures: Mapping[str, float] | None) -> CertifiedModel:
+def certified_model(run: Run, temperatures: Mapping[str, float] | None) -> CertifiedModel:
+    """For which network and probabilities a certificate is made."""
     return CertifiedModel(
         weights_sha256=run.environment.weights_sha256,
         labels=list(run.labels),
@@ -256,7 +275,8 @@ def _model(run: Run, temperatures: Mapping[str, float] | None) -> CertifiedModel
     )
 
 
-def _notes(evaluated: EvaluationSet, predictions: Predictions) -> list[str]:
+def certificate_notes(evaluated: EvaluationSet, predictions: Predictions) -> list[str]:
+    """What has to be known about the patients of a certificate."""
     notes = [note for note in evaluated.notes if "temperature was fitted" not in note]
     notes += [] if all(predictions.patients) else [f"WARNING: {NOT_PATIENTS.format(told=_told(predictions))}"]
     if evaluated.own and evaluated.split == "test":

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
-from hilum.data.dataset import Dataset, pack
+from hilum.data.dataset import Dataset, Row, pack
 from hilum.data.label_names import same_finding
+from hilum.data.multilabel import PREFIX
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.errors import DataError, HilumError, RunError, SplitError, UsageError
+from hilum.evaluation.findings_cohort import check_task, findings_as_ours
 from hilum.evaluation.leakage import SHOWN, Seen, find_leaks
 from hilum.progress import Progress
 from hilum.text import printable
@@ -182,9 +184,12 @@ def select_images(
         chosen = images.select([i for i, row in enumerate(images.table.rows) if row.split == split])
     _check_split(chosen.table, images.table, split)
     if not own:
-        chosen = _as_ours(run, chosen, mapping or {}, notes)
+        check_task(run, chosen.table)
+        renamed = findings_as_ours if run.findings else _as_ours
+        chosen = renamed(run, chosen, mapping or {}, notes)
         chosen = chosen if keep_known else _without_known(run, chosen, notes, progress)
-    _check_labels(run.labels, chosen.table, split)
+    if not run.findings:
+        _check_labels(run.labels, chosen.table, split)
     failed = {item.path for item in images.unreadable}
     split_of = {row.path: row.split for row in table.rows if row.path in failed}
     left_out = [item for item in images.unreadable if undivided or split_of[item.path] in (split, UNREADABLE)]
@@ -219,7 +224,7 @@ def _as_trained(run: Run, images: Images, table: Dataset, notes: list[str]) -> t
             split=trained.split,
             patient_id=trained.patient_id,
             source=row.source or trained.source,
-            extra=row.extra or trained.extra,
+            extra=_columns(row, trained),
         )
         for row, trained in kept
     )
@@ -231,7 +236,14 @@ def _as_trained(run: Run, images: Images, table: Dataset, notes: list[str]) -> t
         notes.append(
             f"WARNING: {others:,} images have other labels here than in training; the labels of the training are used"
         )
-    return replace(images, table=replace(images.table, rows=rows)), replace(table, rows=whole)
+    readable_now = replace(images.table, rows=rows, findings=run.findings)
+    return replace(images, table=readable_now), replace(table, rows=whole, findings=run.findings)
+
+
+def _columns(row: Row, trained: Row) -> Mapping[str, str]:
+    """The further columns that a row is given with, else those of the training; findings are those of the training."""
+    findings = {name: cell for name, cell in trained.extra.items() if name.startswith(PREFIX)}
+    return {**row.extra, **findings} if row.extra and findings else row.extra or trained.extra
 
 
 def with_columns(run: Run, evaluated: EvaluationSet) -> tuple[EvaluationSet, list[str]]:

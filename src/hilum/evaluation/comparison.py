@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,9 +133,9 @@ def compare(
     splits = split, second_split or split
     read = [_evaluated(run, name, progress) for run, name in zip((first, second), splits, strict=True)]
     one, two = align(read[0][0], read[1][0], names=(str(first.path), str(second.path)))
-    _check_contents(first, second, one.paths)
+    check_contents(first, second, one.paths)
     same = bool(np.array_equal(one.probabilities, two.probabilities))
-    names = _names(first, second)
+    names = names_of(first, second)
     notes = [
         f"{name} was trained or selected on its split '{part}': its results are optimistic"
         for name, part in zip(names, splits, strict=True)
@@ -153,8 +153,8 @@ def compare(
     comparison = Comparison(
         hilum=__version__,
         runs=(
-            _about(first, names[0], splits[0], read[0][1]),
-            _about(second, names[1], splits[1], read[1][1]),
+            about(first, names[0], splits[0], read[0][1].files),
+            about(second, names[1], splits[1], read[1][1].files),
         ),
         recipe_differences=recipe_differences(first, second),
         positive_label=first.positive_label if first.positive_label == second.positive_label else None,
@@ -162,7 +162,7 @@ def compare(
         **measure_pair(one, two, same=same).given(),
         over_seeds=over_seeds,
     )
-    folder = out or _folder(first, second, splits)
+    folder = out or folder_of(first, second, splits)
     write_comparison(comparison, folder)
     return Compared(folder, comparison)
 
@@ -200,7 +200,7 @@ def compare_external(
     )
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> None:
+def write_comparison(comparison: Document, folder: Path) -> None:
     """Write ``comparison.json``.
 
     Raises:
@@ -265,8 +265,12 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
     return first, moved
 
 
-def _check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
-    """A path is not an image: the files' hashes tell whether it was the same one."""
+def check_contents(first: Run, second: Run, paths: Sequence[str]) -> None:
+    """Refuse images that are other files in the two runs: a path is not an image.
+
+    Raises:
+        RunError: The hashes of a file differ.
+    """
     hashes = [{row.path: row.sha256 for row in run.rows} for run in (first, second)]
     for path in paths:
         one, two = (of_run.get(path, "") for of_run in hashes)
@@ -297,11 +301,14 @@ def _evaluated(run: Run, split: str, progress: Progress) -> tuple[Predictions, M
         from hilum.evaluation.evaluate import evaluate
 
         progress.line(f"{run.path}: evaluating on {split}")
-        metrics = evaluate(run, split=split, progress=progress).metrics
+        made = evaluate(run, split=split, progress=progress).metrics
+        assert isinstance(made, Metrics)  # runs of several findings have a comparison of their own
+        metrics = made
     return read_predictions(folder / "predictions.csv"), metrics  # as later comparisons will read them, rounded
 
 
-def _about(run: Run, name: str, split: str, metrics: Metrics) -> ComparedRun:
+def about(run: Run, name: str, split: str, files: Mapping[str, FileFacts] | None) -> ComparedRun:
+    """What a comparison says of a run."""
     recipe = run.recipe
     return ComparedRun(
         name=name,
@@ -312,7 +319,7 @@ def _about(run: Run, name: str, split: str, metrics: Metrics) -> ComparedRun:
         network=recipe.network.architecture,
         seed=recipe.training.seed,
         weights_sha256=run.environment.weights_sha256,
-        files=metrics.files,
+        files=dict(files) if files else None,
     )
 
 
@@ -356,7 +363,7 @@ def recipe_differences(first: Run, second: Run) -> list[RecipeDifference]:
     ]
 
 
-def _names(first: Run, second: Run) -> tuple[str, str]:
+def names_of(first: Run, second: Run) -> tuple[str, str]:
     """Names that tell the runs apart: the folder's, and as much of the path before it as that takes."""
     if first.name != second.name:
         return first.name, second.name
@@ -365,9 +372,9 @@ def _names(first: Run, second: Run) -> tuple[str, str]:
     return "/".join(ways[0][-depth:]), "/".join(ways[1][-depth:])
 
 
-def _folder(first: Run, second: Run, splits: tuple[str, str]) -> Path:
+def folder_of(first: Run, second: Run, splits: tuple[str, str]) -> Path:
     """Named after the first run and the split, and after its path where another run's comparison lies there."""
-    name = _names(first, second)[0].replace("/", "-")
+    name = names_of(first, second)[0].replace("/", "-")
     for part in dict.fromkeys(splits):
         name += "" if part == "test" else f"-{part}"
     folder = second.path / "comparison" / name

@@ -25,7 +25,7 @@ from hilum.data.readers.read import read_table
 from hilum.data.splits import UNUSED, assign_splits, independent_groups
 from hilum.documents import Document
 from hilum.errors import RunError, UsageError
-from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.evaluate import Evaluation, evaluate
 from hilum.evaluation.folds import Fold, assign_folds, by_patient
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import FILE, Predictions
@@ -160,6 +160,12 @@ def crossval(
         raise UsageError(msg, code="too-few-folds")
     table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)
+    if table.findings:
+        msg = (
+            f"{table.root}: has several findings per image; cross-validation stratifies folds by one label per image. "
+            "Train several seeds with hilum train, and compare them with hilum compare."
+        )
+        raise UsageError(msg, code="crossval-of-findings")
     check_network(recipe, table.labels)
     notes = list(table.notes)
     needed = sorted({recipe.positive_label, recipe.healthy} - {"auto", "none"})
@@ -263,7 +269,9 @@ def _in_turns(
             folder = out / f"fold-{number}"
             progress.line(f"{folder.name}: {len(fold.tested)} images {f'of {fold.name} ' * bool(fold.name)}are tested")
             run = train_member(fold.divide(about.table), folder, recipe, progress)
-            evaluations.append(evaluate(run, fold.divide(about.table), progress=progress))
+            evaluation = evaluate(run, fold.divide(about.table), progress=progress)
+            assert isinstance(evaluation, Evaluation)  # several findings were refused
+            evaluations.append(evaluation)
             n_train.append(sum(row.split == "train" for row in run.rows))
             advance(1)
     parts = [evaluation.predictions for evaluation in evaluations]

@@ -158,7 +158,7 @@ def measure_pair(first: Predictions, second: Predictions, *, same: bool = False)
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """A measure of two classifiers, and what the second one gains."""
 
     first: Estimate
@@ -166,15 +166,16 @@ class _Pair:
     gain: Estimate
 
     def paired(self) -> Paired:
+        """The same as results hold it."""
         return Paired(first=self.first.interval(), second=self.second.interval(), difference=self.gain.interval())
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Pairs:
     """Measures of all labels together by name, and of each label by name and label."""
 
-    overall: dict[str, _Pair]
-    by_label: dict[str, dict[str, _Pair]]
+    overall: dict[str, Pair]
+    by_label: dict[str, dict[str, Pair]]
 
 
 def paired_differences(
@@ -195,7 +196,7 @@ def paired_differences(
         clusters: The patient of each image.
         same: Both are one and the same classifier, whose difference is zero without doubt.
     """
-    pairs = _pairs(truth, first, second, labels, Patients(clusters), same=same)
+    pairs = answer_pairs(truth, first, second, labels, Patients(clusters), same=same)
     return Differences.model_validate(
         {
             **{name: pair.paired() for name, pair in pairs.overall.items()},
@@ -204,27 +205,29 @@ def paired_differences(
     )
 
 
-def _pairs(
+def answer_pairs(
     truth: Ints, first: Ints, second: Ints, labels: Sequence[str], patients: Patients, *, same: bool = False
-) -> _Pairs:
-    def of_same(one: Bools, two: Bools, counted: Bools) -> _Pair:
+) -> Pairs:
+    """What `paired_differences` measures, as estimates that can be averaged."""
+
+    def of_same(one: Bools, two: Bools, counted: Bools) -> Pair:
         """A share of images that the truth chooses."""
         shares = proportion(one, counted, patients), proportion(two, counted, patients)
         if same:
-            return _Pair(*shares, identical(patients) if counted.any() else undefined(patients))
+            return Pair(*shares, identical(patients) if counted.any() else undefined(patients))
         both = [proportion(which, counted, patients) for which in (two & ~one, one & ~two)]
         told = evenly(patients.sums(counted & (one != two)))
-        return _Pair(*shares, combined([(1.0, both[0]), (-1.0, both[1])], trust=told / (told + FEARED)))
+        return Pair(*shares, combined([(1.0, both[0]), (-1.0, both[1])], trust=told / (told + FEARED)))
 
-    def of_chosen(hits: Bools, one: Bools, two: Bools) -> _Pair:
+    def of_chosen(hits: Bools, one: Bools, two: Bools) -> Pair:
         """A share of images that each classifier chooses."""
         shares = proportion(hits, one, patients), proportion(hits, two, patients)
         if same:
-            return _Pair(*shares, identical(patients) if one.any() else undefined(patients))
+            return Pair(*shares, identical(patients) if one.any() else undefined(patients))
         told = evenly(patients.sums(one != two))
-        return _Pair(*shares, combined([(1.0, shares[1]), (-1.0, shares[0])], trust=told / (told + FEARED)))
+        return Pair(*shares, combined([(1.0, shares[1]), (-1.0, shares[0])], trust=told / (told + FEARED)))
 
-    by_label: dict[str, dict[str, _Pair]] = {"recall": {}, "specificity": {}, "ppv": {}, "npv": {}}
+    by_label: dict[str, dict[str, Pair]] = {"recall": {}, "specificity": {}, "ppv": {}, "npv": {}}
     for k, label in enumerate(labels):
         has, one, two = truth == k, first == k, second == k
         by_label["recall"][label] = of_same(one, two, has)
@@ -234,13 +237,13 @@ def _pairs(
     known = [pair for pair in by_label["recall"].values() if np.isfinite(pair.first.value)]
     overall = {
         "accuracy": of_same(first == truth, second == truth, np.full(len(truth), True)),
-        "balanced_accuracy": _Pair(
+        "balanced_accuracy": Pair(
             mean_of([pair.first for pair in known], patients),
             mean_of([pair.second for pair in known], patients),
             mean_of([pair.gain for pair in known], patients),
         ),
     }
-    return _Pairs(overall, by_label)
+    return Pairs(overall, by_label)
 
 
 def paired_auroc(
@@ -256,13 +259,24 @@ def paired_auroc(
         clusters: The patient of each image.
     """
     patients = Patients(clusters)
-    return {label: _areas(truth == k, first[:, k], second[:, k], patients).paired() for k, label in enumerate(labels)}
+    return {
+        label: area_pair(truth == k, first[:, k], second[:, k], patients).paired() for k, label in enumerate(labels)
+    }
 
 
-def _areas(has: Bools, first: Floats, second: Floats, patients: Patients) -> _Pair:
-    one, two = (auroc_estimate(scores, has, patients) for scores in (first, second))
+def area_pair(has: Bools, first: Floats, second: Floats, patients: Patients, confidence: float = CONFIDENCE) -> Pair:
+    """AUROC of two classifiers' scores of the same images, and the gain of the second.
+
+    Args:
+        has: Whether each image has the label, shape (N,).
+        first: Scores of the first classifier, shape (N,).
+        second: Those of the second.
+        patients: Of the N images.
+        confidence: Confidence level of the intervals, in (0, 1).
+    """
+    one, two = (auroc_estimate(scores, has, patients, confidence=confidence) for scores in (first, second))
     same = np.array_equal(first, second)
-    return _Pair(one, two, identical(patients) if same else combined([(1.0, two), (-1.0, one)]))
+    return Pair(one, two, identical(patients) if same else combined([(1.0, two), (-1.0, one)]))
 
 
 def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> OverSeeds:
@@ -277,10 +291,10 @@ def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> OverSe
     """
     one = pairs[0][0]
     truth, labels, patients = one.truth, one.labels, Patients(one.clusters)
-    seeds = [_pairs(truth, first.predicted, second.predicted, labels, patients) for first, second in pairs]
+    seeds = [answer_pairs(truth, first.predicted, second.predicted, labels, patients) for first, second in pairs]
     areas = [
         {
-            label: _areas(truth == k, first.probabilities[:, k], second.probabilities[:, k], patients)
+            label: area_pair(truth == k, first.probabilities[:, k], second.probabilities[:, k], patients)
             for k, label in enumerate(labels)
         }
         for first, second in pairs
@@ -295,7 +309,7 @@ def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> OverSe
     )
 
 
-def _gains(by_seed: Sequence[Mapping[str, _Pair]]) -> dict[str, Gain]:
+def _gains(by_seed: Sequence[Mapping[str, Pair]]) -> dict[str, Gain]:
     found = {name: [pairs[name].gain for pairs in by_seed] for name in by_seed[0]}
     return {
         name: Gain(**over_seeds(gains).interval().given(), values=[gain.interval().value for gain in gains])

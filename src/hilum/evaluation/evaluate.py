@@ -17,10 +17,12 @@ from hilum.decision.operating_point import OperatingPoint
 from hilum.errors import RunError
 from hilum.evaluation.accesses import FILE as ACCESS_FILE
 from hilum.evaluation.accesses import AccessLog, record_access
-from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, overlap_reason
+from hilum.evaluation.certificate_check import check_certificate, overlap_reason
+from hilum.evaluation.certificate_file import certificate_in_force
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import drop, internal_predictions
+from hilum.evaluation.evaluate_findings import DECIDED, FindingsEvaluated, evaluate_findings
 from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails_of_images
 from hilum.evaluation.performance import details, measure, probability_scores
@@ -40,7 +42,6 @@ from hilum.training.lock import only_process
 from hilum.training.prepare import known_of
 from hilum.training.run import Run
 
-DECIDED = "decisions.csv"
 OUTPUTS = {"metrics.json": METRICS, FILE: PREDICTIONS, DECIDED: DECISIONS, ACCESS_FILE: ACCESS}
 UNDECIDED = "no triage: the run has no certificate, no positive label and no healthy label"
 
@@ -107,7 +108,7 @@ def evaluate(
     ledger: Path | None = None,
     prevalences: Sequence[float] = (),
     progress: Progress | None = None,
-) -> Evaluation:
+) -> Evaluation | FindingsEvaluated:
     """Evaluate a run.
 
     Args:
@@ -127,6 +128,9 @@ def evaluate(
         RunError: The training is not finished, or its images are gone.
         CheckpointError: The kept weights are not those with which the training ended.
         SplitError: The split is empty, or holds labels that the run does not know.
+
+    Returns:
+        Of several findings an image what `hilum.evaluation.evaluate_findings.evaluate_findings` gives.
     """
     progress = progress or Progress()
     prevalences = with_stated(prevalences)
@@ -136,6 +140,18 @@ def evaluate(
         where = run.environment.data.arguments
         msg = f"{run.path}: the training is not finished. Continue with: hilum train {where} --out {run.path} --resume"
         raise RunError(msg)
+    if run.findings:
+        return evaluate_findings(
+            run,
+            data,
+            split=split,
+            out=out,
+            mapping=mapping,
+            read=read,
+            ledger=ledger,
+            prevalences=prevalences,
+            progress=progress,
+        )
     with only_process(run.path, "evaluate", wait=True, progress=progress):
         evaluated = select_images(run, data, split, progress, mapping=mapping, read=read)
         for item in evaluated.unreadable[:10]:

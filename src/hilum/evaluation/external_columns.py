@@ -20,7 +20,8 @@ from hilum.errors import TableError
 from hilum.outputs import from_cell
 from hilum.text import printable
 
-PREFIX = "p:"  # before a label, in the name of a column of probabilities
+PREFIX = "p:"  # before a label or finding, in the name of a column of probabilities
+TRUTH = "true:"  # before a finding, in the name of a column that says whether an image has it
 OURS = "predicted"  # the most probable label, which hilum's own tables name beside the probabilities
 TOLERANCE = 1e-3  # by which a row's sum may differ from one: tables hold three decimals and more
 FEWEST = 2
@@ -83,7 +84,8 @@ def read_cells(file: Path, shown: str, *, of_frame: bool = False) -> PredictionT
     A table that is not UTF-8 or UTF-16 is Windows-1252, which Excel writes; Latin-1 is a part of that.
 
     Raises:
-        TableError: It is no table, has no rows, or a row has more or fewer cells than the header.
+        TableError: It is no table, has no rows, two columns have one name, or a row has more or fewer cells than the
+            header.
     """
     text = open_text_table(file, _is_known)
     lines = [(number, [from_cell(cell) for cell in cells]) for number, cells in text.lines()]
@@ -105,6 +107,10 @@ def read_cells(file: Path, shown: str, *, of_frame: bool = False) -> PredictionT
         header = tuple(map(_decoded, header))
         lines = [(number, list(map(_decoded, cells))) for number, cells in lines]
         notes = (f"not in UTF-8: read as {OLD}",)
+    again = [name for name, count in Counter(header).items() if count > 1]
+    if again:
+        msg = f"{shown}: two columns are called '{printable(again[0])}'. Rename one."
+        raise TableError(msg, code="doubled-column")
     return PredictionTable(text, shown, header, lines, of_frame, notes)
 
 
@@ -120,10 +126,10 @@ def _decoded(cell: str) -> str:
 
 
 def _is_known(name: str) -> bool:
-    return any(plain(name) in names for names in NAMES.values()) or name.startswith(PREFIX)
+    return any(plain(name) in names for names in NAMES.values()) or name.startswith((PREFIX, TRUTH))
 
 
-def _role(header: Sequence[str], role: str) -> int | None:
+def role_of(header: Sequence[str], role: str) -> int | None:
     """The column of a role: by hilum's name for it first, then by the usual others, in their order."""
     names = [plain(column) for column in header]
     return next((names.index(known) for known in NAMES[role] if known in names), None)
@@ -136,15 +142,11 @@ def find_places(table: PredictionTable) -> tuple[Places, list[str]]:
         The places, and what has to be said of how they were found.
 
     Raises:
-        TableError: A column is missing or there twice, or a true label has no probabilities.
+        TableError: A column is missing, or a true label has no probabilities.
     """
     shown, lines = table.shown, table.lines
-    again = [name for name, count in Counter(table.header).items() if count > 1]
-    if again:
-        msg = f"{shown}: two columns are called '{printable(again[0])}'. Rename one."
-        raise TableError(msg, code="doubled-column")
     header = {name: number for number, name in enumerate(table.header)}
-    label = header.get("label", _role(table.header, "label"))
+    label = header.get("label", role_of(table.header, "label"))
     if label is None:
         msg = f"{shown}: no column `label`, the true label of each image; its columns: {table.text.columns}. Add it."
         raise TableError(msg, code="no-label-column")
@@ -154,7 +156,7 @@ def find_places(table: PredictionTable) -> tuple[Places, list[str]]:
     if "" in truths:
         msg = f"{table.where(truths[''])}: no label. Fill the cell, or remove the line."
         raise TableError(msg, code="no-label")
-    path, patient = _role(table.header, "path"), _role(table.header, "patient_id")
+    path, patient = role_of(table.header, "path"), role_of(table.header, "patient_id")
     prefixed = {_label(name): at for name, at in header.items() if name.startswith(PREFIX)}
     bare = {_label(name): at for name, at in header.items() if at != label}
     columns = prefixed or bare

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.dataset import Row
 from hilum.data.frames import Frame, is_frame, write_frame
 from hilum.data.labels import default_positive, is_healthy, order_labels
+from hilum.data.multilabel import binary_labels
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import RunError, TableError, UsageError
 from hilum.evaluation.external_columns import (
     Lines,
-    Places,
     PredictionTable,
     find_places,
     number_of,
     read_cells,
     tolerance_of,
 )
+from hilum.evaluation.external_findings import ExternalFindings, has_findings, read_findings
+from hilum.evaluation.external_rows import (
+    each_image_once,
+    further_columns,
+    image_names,
+    no_probability,
+    rows_like,
+)
+from hilum.evaluation.findings_performance import measure_findings, why_not_measured
+from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.performance import details, measure
 from hilum.evaluation.predictions import FILE as PREDICTIONS_FILE
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.schema import FileFacts, Metrics
-from hilum.evaluation.subgroups import columns_of, measure_subgroups
+from hilum.evaluation.schema import DataFacts, FileFacts, Metrics
+from hilum.evaluation.subgroups import measure_subgroups
 from hilum.files import as_bytes, saving_together
 from hilum.outputs import METRICS, PAGE, PREDICTIONS, check_folder
 from hilum.stats.prior_shift import with_stated
-from hilum.text import plural, printable
 
+AnyMetrics = TypeVar("AnyMetrics", Metrics, FindingsMetrics)
 METRICS_FILE = "metrics.json"
 FRAME = "data frame"
 
@@ -60,13 +69,14 @@ class ExternalPredictions:
     named: bool = True
 
 
-def read_external(source: Path | Frame) -> ExternalPredictions:
+def read_external(source: Path | Frame) -> ExternalPredictions | ExternalFindings:
     """Read predictions of any model.
 
-    The columns: ``label``, the true label of each image; for each label a column of its probabilities, named by the
-    label or ``p:`` and the label; optionally ``path`` and ``patient_id``, under these or the usual other names. Other
-    columns are subgroups. An image that is listed again with
-    the same cells counts once.
+    Several findings an image are recognised by their columns: see `hilum.evaluation.external_findings.read_findings`.
+    Of labels that exclude each other the columns are: ``label``, the true label of each image; for each label a column
+    of its probabilities, named by the label or ``p:`` and the label; optionally ``path`` and ``patient_id``, under
+    these or the usual other names. Other columns are subgroups. An image that is listed again with the same cells
+    counts once.
 
     Args:
         source: A text table (UTF-8, UTF-16, UTF-32 or Windows-1252; any usual separator; decimal points or commas), or
@@ -90,27 +100,27 @@ def read_external(source: Path | Frame) -> ExternalPredictions:
             raise TableError(str(error).replace(str(file), FRAME), code=error.code) from error
 
 
-def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions:
+def _read(file: Path, name: str, shown: str, root: Path) -> ExternalPredictions | ExternalFindings:
     table = read_cells(file, shown, of_frame=shown == FRAME)
+    if has_findings(table):
+        return read_findings(table, name, root)
     places, found = find_places(table)
-    lines, repeated = _each_once(table, places)
+    lines, repeated = each_image_once(table, places.path)
     labels = order_labels(places.probabilities)
     index = {label: k for k, label in enumerate(labels)}
     columns = [places.probabilities[label] for label in labels]
     stated = np.array([[number_of(cells[at]) for at in columns] for _, cells in lines])
     _check_rows(stated, table, lines, labels)
     commas = any("," in cells[at] for _, cells in lines for at in columns)
-    paths = [
-        cells[places.path] if places.path is not None else f"row {number}" for number, (_, cells) in enumerate(lines, 1)
-    ]
+    paths = image_names(lines, places.path)
     patients = [cells[places.patient] if places.patient is not None else "" for _, cells in lines]
     truth = [index[cells[places.label]] for _, cells in lines]
     predictions = Predictions(
-        labels, tuple(paths), tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
+        labels, paths, tuple(patients), np.array(truth, np.int64), stated / stated.sum(axis=1, keepdims=True)
     )
-    rows = [Row(path, "", extra=_extra(cells, places)) for path, (_, cells) in zip(paths, lines, strict=True)]
     notes = (*table.notes, *found, *(["decimal commas were read as points"] if commas else []), *repeated)
-    return ExternalPredictions(predictions, columns_of(rows), name, notes, root, places.path is not None)
+    columns_of_rows = further_columns(lines, paths, places.others)
+    return ExternalPredictions(predictions, columns_of_rows, name, notes, root, places.path is not None)
 
 
 def two_kinds(table: str, run: Path) -> UsageError:
@@ -128,52 +138,20 @@ def two_kinds(table: str, run: Path) -> UsageError:
     return UsageError(msg, code="two-kinds")
 
 
-def _each_once(table: PredictionTable, places: Places) -> tuple[Lines, list[str]]:
-    """The lines without repetitions of an image, and what is to be said of those."""
-    lines = table.lines
-    if places.path is None:
-        return lines, []
-    first: dict[str, tuple[int, list[str]]] = {}
-    kept = []
-    for number, cells in lines:
-        path = cells[places.path]
-        if not path:
-            msg = f"{table.where(number)}: no path. Fill the cell, or leave the column out."
-            raise TableError(msg, code="no-path")
-        before, same = first.setdefault(path, (number, cells))
-        if before == number:
-            kept.append((number, cells))
-        elif same != cells:
-            msg = f"{table.where(before, number)}: '{printable(path)}' is listed again with other values. Keep one."
-            raise TableError(msg, code="contradicting-rows")
-    again = len(lines) - len(kept)
-    return kept, [f"{plural(again, 'row')} repeat an image; each image counts once"] if again else []
-
-
 def _check_rows(stated: NDArray[np.float64], table: PredictionTable, lines: Lines, labels: Sequence[str]) -> None:
-    tolerance = tolerance_of(len(labels))
-    wrong = np.flatnonzero(~are_probabilities(stated, tolerance))
-    if not len(wrong):
+    wrong = np.flatnonzero(~are_probabilities(stated, tolerance_of(len(labels)))).tolist()
+    if not wrong:
         return
-    first = int(wrong[0])
-    values, where = stated[first], table.where(lines[first][0])
-    of_all = (
-        f" ({plural(len(wrong), 'row' if table.of_frame else 'line')} of {len(lines):,} so)" if len(wrong) > 1 else ""
-    )
+    values = stated[wrong[0]]
     outside = next((k for k, value in enumerate(values) if not 0 <= value <= 1), None)
-    if outside is None:
-        msg = (
-            f"{where}: the probabilities sum to {values.sum():.4g}, not 1{of_all}. Labels are mutually exclusive: give "
-            "the softmax over labels, not scores of independent findings."
-        )
-        raise TableError(msg, code="sum-not-one")
-    cell = "no number" if math.isnan(values[outside]) else f"{values[outside]:g}, outside 0 to 1"
-    msg = f"{where}: the probability of '{printable(labels[outside])}' is {cell}{of_all}. Give probabilities."
-    raise TableError(msg, code="no-probability")
-
-
-def _extra(cells: Sequence[str], places: Places) -> dict[str, str]:
-    return {name: cells[at] for name, at in places.others.items()}
+    if outside is not None:
+        raise no_probability(table, lines, wrong, labels[outside], values[outside])
+    msg = (
+        f"{table.where(lines[wrong[0]][0])}: the probabilities sum to {values.sum():.4g}, not 1"
+        f"{rows_like(table, lines, wrong)}. Labels are mutually exclusive: give the softmax over labels. Of several "
+        "findings per image, give the true ones in columns true:NAME."
+    )
+    raise TableError(msg, code="sum-not-one")
 
 
 def roles_in(labels: Sequence[str], positive_label: str | None) -> tuple[str | None, tuple[str, ...]]:
@@ -214,13 +192,7 @@ def measure_external(
     """
     predictions = given.predictions
     positive, healthy = roles_in(predictions.labels, positive_label)
-    known = sum(map(bool, predictions.patients))
-    notes = list(given.notes)
-    if known < len(predictions.patients):
-        whose = (
-            "no column names patients" if not known else f"{len(predictions.patients) - known:,} rows name no patient"
-        )
-        notes.append(f"{whose}: each such image counts as a separate patient; intervals may be too narrow")
+    notes = [*given.notes, *unnamed_patients(predictions.patients)]
     found = {
         "name": given.name,
         "split": "all",
@@ -233,10 +205,84 @@ def measure_external(
     return Metrics.model_validate(found)
 
 
+def measure_external_findings(
+    given: ExternalFindings, *, positive_label: str | None = None, prevalences: Sequence[float] = ()
+) -> FindingsMetrics:
+    """The measures of `measure_external` for each finding against its absence, and their macro and micro means.
+
+    Args:
+        given: As `read_external` gives them.
+        positive_label: Refused, since each finding is the positive label of its own problem.
+        prevalences: Further prevalences for predictive values, each in (0, 1).
+
+    Raises:
+        UsageError: A positive label is given, or a prevalence is not between 0 and 1.
+        TableError: No finding has images on both sides.
+    """
+    if positive_label not in (None, "none"):
+        msg = (
+            f"positive label '{positive_label}': each finding is the positive label of its own measures. Leave it out."
+        )
+        raise UsageError(msg, code="findings-positive-label")
+    predictions = given.predictions
+    left_out = why_not_measured(predictions)
+    measured = predictions.of_findings([name for name in predictions.findings if name not in left_out])
+    if not measured.findings:
+        msg = f"{given.name}: no finding is known to be present in some images and absent in others. Add such images."
+        raise TableError(msg, code="one-sided-findings")
+    metrics = {}
+    for name in measured.findings:
+        rows = measured.rows_of(name)
+        columns = {column: [values[i] for i in rows] for column, values in given.columns.items()}
+        own = ExternalPredictions(measured.of_finding(name), columns, name, root=given.root)
+        alone = measure_external(own, positive_label=name, prevalences=prevalences)
+        metrics[name] = alone.model_copy(
+            update={"healthy": [binary_labels(name)[0]], "data": DataFacts(root=None, digest=None)}
+        )
+    root = str(given.root.resolve())
+    return measure_findings(
+        measured,
+        metrics,
+        name=given.name,
+        split="all",
+        not_measured=left_out,
+        only_true=list(given.only_true),
+        only_predicted=list(given.only_predicted),
+        data=DataFacts(root=root, digest=None, notes=[*given.notes, *unnamed_patients(predictions.patients)]),
+    )
+
+
+def of_one_kind(
+    first: ExternalPredictions | ExternalFindings, second: ExternalPredictions | ExternalFindings
+) -> tuple[ExternalPredictions, ExternalPredictions] | tuple[ExternalFindings, ExternalFindings]:
+    """Both, where they are of labels, or both of several findings.
+
+    Raises:
+        TableError: One is of labels, the other of findings.
+    """
+    if isinstance(first, ExternalFindings) and isinstance(second, ExternalFindings):
+        return first, second
+    if isinstance(first, ExternalPredictions) and isinstance(second, ExternalPredictions):
+        return first, second
+    kinds = ("several findings an image", "labels that exclude each other")
+    one, two = kinds if isinstance(first, ExternalFindings) else kinds[::-1]
+    msg = f"{first.name} has {one}, {second.name} {two}. Compare tables of one kind."
+    raise TableError(msg, code="two-kinds")
+
+
+def unnamed_patients(patients: Sequence[str]) -> list[str]:
+    """What is to be said where not every image's patient is known; nothing else."""
+    known = sum(map(bool, patients))
+    if known == len(patients):
+        return []
+    whose = "no column names patients" if not known else f"{len(patients) - known:,} rows name no patient"
+    return [f"{whose}: each such image counts as a separate patient; intervals may be too narrow"]
+
+
 OUTPUTS = {METRICS_FILE: METRICS, PREDICTIONS_FILE: PREDICTIONS, "report.html": PAGE}
 
 
-def write_external(given: ExternalPredictions, metrics: Metrics, folder: Path) -> Metrics:
+def write_external(given: ExternalPredictions | ExternalFindings, metrics: AnyMetrics, folder: Path) -> AnyMetrics:
     """Write ``metrics.json`` and ``predictions.csv``.
 
     Args:

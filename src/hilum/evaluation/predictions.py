@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from hilum.training.run import read_json
 if TYPE_CHECKING:
     import pandas
 
+T = TypeVar("T")
 FILE = "predictions.csv"
 COMPANIONS = ("metrics.json", "crossval.json")  # what lies beside it, and says how many rows it has and its hash
 
@@ -127,6 +128,40 @@ def read_predictions(path: Path) -> Predictions:
         RunError: The file is missing, is not what `Predictions.write` writes, or is not the one of which the results
             beside it speak (those of versions before say nothing of it).
     """
+    return read_stated(path, _from_rows)
+
+
+def _from_rows(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Predictions:
+    columns = [name for name in header if name.startswith("p:")]
+    if not columns:
+        msg = "no probabilities"
+        raise ValueError(msg)
+    labels = tuple(name.removeprefix("p:") for name in columns)
+    index = {label: number for number, label in enumerate(labels)}
+    stated = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(len(rows), -1)
+    wrong = ~are_probabilities(stated, 1e-4)  # eight decimals each
+    if wrong.any():
+        msg = f"what is said of {rows[int(wrong.argmax())]['path']} are not probabilities with sum 1"
+        raise ValueError(msg)
+    return Predictions(
+        labels=labels,
+        paths=tuple(from_cell(row["path"]) for row in rows),
+        patients=tuple(from_cell(row["patient_id"]) for row in rows),
+        truth=np.array([index[from_cell(row["label"])] for row in rows], dtype=np.int64),
+        probabilities=stated,
+    )
+
+
+def read_stated(path: Path, read: Callable[[Sequence[str], Sequence[Mapping[str, str]]], T]) -> T:
+    """Read a table of predictions that results beside it speak of.
+
+    Args:
+        path: ``predictions.csv``.
+        read: Makes the predictions from the header and the rows; a `ValueError` or `KeyError` says what is wrong.
+
+    Raises:
+        RunError: The file is missing, `read` refuses it, or it is not the one of which the results speak.
+    """
     settle(path.parent)
     try:
         beside, known = _stated(path)
@@ -135,25 +170,7 @@ def read_predictions(path: Path) -> Predictions:
             msg = f"not the table of {known.rows} images that {beside} beside it describes: cut, edited, or another"
             raise ValueError(msg)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""))
-        columns = [name for name in reader.fieldnames or () if name.startswith("p:")]
-        rows = list(reader)
-        if not columns:
-            msg = "no probabilities"
-            raise ValueError(msg)
-        labels = tuple(name.removeprefix("p:") for name in columns)
-        index = {label: number for number, label in enumerate(labels)}
-        stated = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(len(rows), -1)
-        wrong = ~are_probabilities(stated, 1e-4)  # eight decimals each
-        if wrong.any():
-            msg = f"what is said of {rows[int(wrong.argmax())]['path']} are not probabilities with sum 1"
-            raise ValueError(msg)
-        return Predictions(
-            labels=labels,
-            paths=tuple(from_cell(row["path"]) for row in rows),
-            patients=tuple(from_cell(row["patient_id"]) for row in rows),
-            truth=np.array([index[from_cell(row["label"])] for row in rows], dtype=np.int64),
-            probabilities=stated,
-        )
+        return read(reader.fieldnames or (), list(reader))
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         msg = (
             f"{path}: not predictions in hilum's format ({type(error).__name__}: {error}). Run `hilum evaluate` again."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from hilum.auditing.probe_features import NAMES_AN_IMAGE, NAMES_THE_LABEL
 from hilum.data.confounding import confounded_labels
 from hilum.data.dataset import Dataset, Row
 from hilum.data.labels import is_covid
+from hilum.data.multilabel import PREFIX
 from hilum.data.splits import GROUP_COLUMN
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.schema import AgainstRest, Subgroup, Subgroups, TableColumn, TableFacts
 from hilum.stats.auc import auroc_estimate
+from hilum.stats.hypothesis_tests import p_of_interval
 from hilum.stats.intervals import CONFIDENCE, Bools, Estimate, Patients, combined, proportion
 from hilum.stats.records import Verdict
 from hilum.stats.verdicts import (
@@ -40,6 +42,7 @@ AGE_BANDS = ((0, 2), (2, 6), (6, 18), (18, 40), (40, 65), (65, 200))
 MOST_VALUES = 12
 FEWEST_IMAGES = 10  # of the largest subgroup: a column below that names images, whatever it is called
 MARGIN = 0.10  # by which recall may be lower in a subgroup than in the rest
+FINDING = re.compile(rf"^{PREFIX}")
 UNKNOWN, OTHERS = "unknown", "others"
 WANTED = {  # what a report asks for, by the names under which tables have it
     "source": ("source", "site", "hospital", "institution", "dataset"),
@@ -67,7 +70,7 @@ def columns_of(rows: Sequence[Row]) -> dict[str, list[str]]:
     extras = [{"source": row.source, **row.extra} for row in rows]
     found: dict[str, list[str]] = {}
     for name in dict.fromkeys(key for extra in extras for key in extra):
-        if name == GROUP_COLUMN or NAMES_AN_IMAGE.search(name.lower()) or NAMES_THE_LABEL.search(name.lower()):
+        if name == GROUP_COLUMN or any(of.search(name.lower()) for of in (NAMES_AN_IMAGE, NAMES_THE_LABEL, FINDING)):
             continue
         values = [str(extra.get(name, "")).strip() for extra in extras]
         values = [age_band(value) for value in values] if name.lower() in AGE else _few(values)
@@ -161,21 +164,10 @@ def _against_rest(
     number = int((patients.sums(mine) > 0).sum())
     return AgainstRest(
         **dict(entry),
-        p=_p_value(difference),
+        p=p_of_interval(difference),
         verdict=not_lower(entry, MARGIN),
         patients_to_decide=scaled_to_decide(entry.value, entry.low, entry.high, -MARGIN, number),
     )
-
-
-def _p_value(difference: Callable[[float], Estimate]) -> float:
-    """One minus the largest confidence at which the interval excludes zero, to a thousandth of itself."""
-    low, high = 1e-9, 1.0
-    while high - low > 0.001 * high:
-        middle = float(np.sqrt(low * high))
-        estimate = difference(1 - middle)
-        excluded = estimate.low > 0 or estimate.high < 0
-        low, high = (low, middle) if excluded else (middle, high)
-    return high
 
 
 def subgroup_verdict(found: Subgroups) -> Verdict:

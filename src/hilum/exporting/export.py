@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 import hilum
 from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
 from hilum.data.multilabel import SEPARATOR
-from hilum.earlier import current
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.certificate_check import FILE as CERTIFICATE_FILE
-from hilum.evaluation.certificate_check import certificate_in_force, is_whole, with_checksum
+from hilum.evaluation.certificate_file import certificate_in_force, findings_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
+from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.temperature import calibrate
@@ -30,6 +28,7 @@ from hilum.exporting.quantise import to_int8
 from hilum.files import as_bytes, save_bytes, saving_together, settle
 from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
 from hilum.progress import Progress
+from hilum.report.front_matter import with_front_matter
 from hilum.report.model_card import (
     MEASURES,
     CardData,
@@ -38,7 +37,6 @@ from hilum.report.model_card import (
     Versions,
     file_card,
     int8_in_words,
-    with_front_matter,
 )
 from hilum.serving.metadata import LONGEST, pack
 from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
@@ -124,7 +122,7 @@ def export(
         progress.line(calibration.note)
     notes: list[str] = []
     certificate = None if run.findings else certificate_in_force(run, calibration.temperatures, notes)
-    certificates = _of_findings(run, calibration.temperatures, notes) if run.findings else {}
+    together = findings_in_force(run, calibration.temperatures, notes) if run.findings else None
     network = build_for(recipe, labels, findings=bool(run.findings))
     load_weights(network, run.best)
     if weights_sha256(network) != run.environment.weights_sha256:
@@ -152,13 +150,15 @@ def export(
         labels,
         words.label_name,
         run.positive_label,
-        results,
+        results if isinstance(results, Metrics) else None,
         certificate,
         int8_facts,
         provenance,
         recipe,
         calibration,
         words.licence,
+        results if isinstance(results, FindingsMetrics) else None,
+        together,
     )
     facts = {
         "format": FORMAT_OF_FINDINGS if run.findings else FORMAT,
@@ -184,41 +184,17 @@ def export(
         "operating_point": {key: certified[key] for key in POINT if key in certified} if certified else None,
         "abstention": pack(known.reference, known.facts.as_json()) if known.reference and known.facts else None,
         "int8": int8_facts.as_json() if int8_facts else None,
-        "results": _kept(results) if results else None,
+        "results": _kept(results) if isinstance(results, Metrics) else None,
         "licence": words.licence,
         "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
         "card": file_card(card, words.card_intro),
     }
     if run.findings:
-        facts |= _facts_of_findings(certificates)
+        facts |= _facts_of_findings(together.findings if together else {})
     content = with_metadata(facts, model)
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
     return model_file
-
-
-def _of_findings(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> dict[str, Certificate]:
-    """The certificates of a run's findings by name, unless they are void; `notes` then says why."""
-    written = read_json(run.path / CERTIFICATE_FILE, as_written=True)
-    if not written:
-        return {}
-    void = f"WARNING: {run.path / CERTIFICATE_FILE}: {{}}, and is void: hilum certify {run.path} again"
-    if not is_whole(written):
-        notes.append(void.format("was changed after it was made"))
-        return {}
-    try:
-        found = {name: Certificate.model_validate(part) for name, part in current(written).get("findings", {}).items()}
-    except ValidationError:
-        notes.append(void.format("is no certificate of findings"))
-        return {}
-    for one in found.values():
-        if one.model.weights_sha256 != run.environment.weights_sha256:
-            notes.append(void.format("was made for other weights"))
-            return {}
-        if one.model.temperatures != (dict(temperatures) if temperatures else None):
-            notes.append(void.format("was made with other temperatures"))
-            return {}
-    return {name: found[name] for name in run.findings if name in found}
 
 
 def _facts_of_findings(certificates: Mapping[str, Certificate]) -> dict[str, Any]:
@@ -244,16 +220,15 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
     return images
 
 
-def _results(run: Run) -> Metrics | None:
-    """What was measured of these weights on the run's test images; of findings the card does not say it yet."""
-    if run.findings:
-        return None
+def _results(run: Run) -> Metrics | FindingsMetrics | None:
+    """What was measured of these weights on the run's test images."""
     folder = run.path / "evaluation" / "test"
     settle(folder)
     file = folder / "metrics.json"
     if read_json(file).get("weights_sha256") != run.environment.weights_sha256:
         return None
-    return Metrics.read(file, f"hilum evaluate {run.path}")
+    kind = FindingsMetrics if run.findings else Metrics
+    return kind.read(file, f"hilum evaluate {run.path}")
 
 
 def _kept(results: Metrics) -> dict[str, Any]:

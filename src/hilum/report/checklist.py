@@ -8,8 +8,8 @@ the evidence says what would decide. REPORTED are figures that no bound judges: 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from hilum.data.patients import in_words
@@ -55,8 +55,22 @@ class Item:
 
 
 def checklist(facts: Facts) -> list[Item]:
-    """All 25 items in their order."""
+    """All 25 items in their order; of several findings an image each item as the finding that answers it worst."""
+    if facts.findings:
+        each = {name: checklist(facts.about(name)) for name in facts.findings.worst_first()}
+        return [_worst(dict(zip(each, items, strict=True))) for items in zip(*each.values(), strict=True)]
     return [Item(number, name, *answer(facts)) for number, (name, answer) in enumerate(ITEMS, start=1)]
+
+
+def _worst(items: Mapping[str, Item]) -> Item:
+    """The least favourable answer to one item; its evidence names the finding where findings differ."""
+    order: tuple[State, ...] = ("FAIL", "UNKNOWN", "REPORTED", "PASS")
+    finding, worst = min(items.items(), key=lambda pair: order.index(pair[1].state))
+    if len({(item.state, item.evidence) for item in items.values()}) == 1:
+        return worst
+    count = sum(item.state == worst.state for item in items.values())
+    told = f"{count} of {len(items)} findings {worst.state}, such as {finding}: {worst.evidence}"
+    return replace(worst, evidence=told)
 
 
 def tally(items: Sequence[Item]) -> str:

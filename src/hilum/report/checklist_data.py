@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hilum.auditing.findings import AuditReport, KnownIssues
@@ -12,6 +12,7 @@ from hilum.data.dataset import Row
 from hilum.data.patients import in_words
 from hilum.data.splits import UNUSED
 from hilum.evaluation.accesses import AccessLog
+from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.subgroups import in_order
 from hilum.text import percent
@@ -32,6 +33,8 @@ class Facts:
         audit: Of its data; None without an audit.
         access: What the ledger says of accesses to the test images (`hilum.evaluation.accesses`).
         errors_shown: How many wrongly answered images the gallery shows; None without a gallery.
+        findings: Of its own test images, where an image may have several findings; `metrics` then is of one of them.
+        external_findings: The same of other data, by name.
     """
 
     run: Run
@@ -41,6 +44,19 @@ class Facts:
     audit: AuditReport | None
     access: AccessLog
     errors_shown: int | None
+    findings: FindingsMetrics | None = None
+    external_findings: Mapping[str, FindingsMetrics] = field(default_factory=dict)
+
+    def about(self, finding: str) -> Facts:
+        """What the checklist of one finding is computed from."""
+        assert self.findings
+        metrics = self.findings.findings[finding].metrics.model_copy(update={"audit": self.findings.audit})
+        outside = {
+            name: found.findings[finding].metrics
+            for name, found in self.external_findings.items()
+            if finding in found.findings
+        }
+        return replace(self, metrics=metrics, external=outside, findings=None, external_findings={})
 
     @property
     def known(self) -> KnownIssues:

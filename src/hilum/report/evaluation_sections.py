@@ -360,6 +360,8 @@ def of_predictions(
     colours: Mapping[str, str],
     root: Path,
     notes: Sequence[str] = (),
+    *,
+    gallery: bool = True,
 ) -> Evaluation:
     """Everything that a page shows of predictions and their measures.
 
@@ -370,6 +372,7 @@ def of_predictions(
         colours: Colour by label.
         root: The folder that the paths of the images are relative to.
         notes: Remarks besides those of the measures.
+        gallery: Whether images are shown.
     """
     labels = metrics.labels
     choice = choose(rows_of(predictions), labels)
@@ -385,7 +388,7 @@ def of_predictions(
         decisions=decision_sentences(metrics),
         dots=figures.measure_dots(results.dots_of(metrics), {k: colours[k] for k in labels}, f"dots-{slug(name)}"),
         scores=results.probability_scores(metrics),
-        gallery=[GalleryEntry(entry, picture_uri(root / entry.path)) for entry in choice.predictions],
+        gallery=[GalleryEntry(entry, picture_uri(root / entry.path)) for entry in choice.predictions if gallery],
         gallery_how=choice.how,
         notes=[*metrics.data.notes, *metrics.notes, *notes],
         unreadable=metrics.unreadable,

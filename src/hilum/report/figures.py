@@ -175,13 +175,19 @@ def interval_dot(
     )
 
 
-def class_bars(counts: Mapping[str, Mapping[str, int]], colours: Mapping[str, str], name: str) -> Markup:
+def class_bars(
+    counts: Mapping[str, Mapping[str, int]],
+    colours: Mapping[str, str],
+    name: str,
+    images: Mapping[str, int] | None = None,
+) -> Markup:
     """Fig. 1.1: how many images of each label, one group of bars a split.
 
     Args:
         counts: Number of images by split, then label.
         colours: Colour by label; its order is the order of the bars.
         name: Unique on the page.
+        images: Number of images by split; by default the sum over its labels, of which an image has one.
     """
     labels, splits = list(colours), list(counts)
     stacked = len(labels) <= FEW
@@ -194,9 +200,10 @@ def class_bars(counts: Mapping[str, Mapping[str, int]], colours: Mapping[str, st
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, split in zip(panels, splits, strict=True):
             values = [counts[split].get(label, 0) for label in labels]
+            total = images[split] if images else sum(values)
             panel.barh(range(len(labels)), values, color=[colours[label] for label in labels], height=0.74)
             for position, value in enumerate(values):
-                text = share_text(value, sum(values))
+                text = share_text(value, total)
                 panel.annotate(
                     text,
                     (value, position),
@@ -206,7 +213,7 @@ def class_bars(counts: Mapping[str, Mapping[str, int]], colours: Mapping[str, st
                     color=INK,
                     size=8.5,
                 )
-            panel.set_title(f"{shown(split)} · {sum(values):,}", weight="bold", size=9, pad=4)
+            panel.set_title(f"{shown(split)} · {total:,}", weight="bold", size=9, pad=4)
             panel.set_yticks(range(len(labels)), [shown(label) for label in labels], color=INK)
             panel.set_ylim(len(labels) - 0.5, -0.5)
             panel.set_xlim(0, max(1, longest) * (1.32 if stacked else 1.9))

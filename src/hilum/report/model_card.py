@@ -7,7 +7,6 @@ words.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from hilum.auditing.findings import Statement, said_briefly
-from hilum.data.labels import last_component
+from hilum.evaluation.findings_schema import FindingsCertificate, FindingsMetrics
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.shortcut_baselines import lead_rows
 from hilum.evaluation.temperature import Calibration
@@ -25,11 +24,14 @@ from hilum.report.certificate_text import certified_sentence, unit_sentences
 from hilum.report.checklist import INTENDED, NOT_INTENDED, Item, tally
 from hilum.report.checklist_data import Facts
 from hilum.report.evaluation_console import decision_lines
+from hilum.report.findings_card import external_findings_lines, findings_lines
+from hilum.report.findings_console import family_sentence
+from hilum.report.front_matter import run_front_matter
 from hilum.report.results import COLUMNS, heading, verdict
 from hilum.stats.calibration import ECE, applied
 from hilum.stats.metrics import ByLabel
 from hilum.stats.records import Record
-from hilum.text import cell_text, code_span, fraction, interval_text, markdown, measured, printable
+from hilum.text import cell_text, code_span, fraction, interval_text, markdown, measured
 from hilum.training.prepare import known_of
 from hilum.training.recipe import Recipe
 
@@ -156,6 +158,8 @@ class FileFacts:
     recipe: Recipe
     calibration: Calibration
     licence: str
+    findings: FindingsMetrics | None = None
+    certificates: FindingsCertificate | None = None
 
 
 def write_model_card(file: Path, facts: Facts, items: Sequence[Item]) -> Path:
@@ -171,7 +175,7 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         facts: As for the checklist.
         items: The checklist.
     """
-    run, metrics = facts.run, facts.metrics
+    run = facts.run
     environment, recipe = run.environment, run.recipe
     counts: dict[str, dict[str, int]] = {}
     for row in facts.split:
@@ -186,9 +190,9 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         "## Training data",
         _data(environment.data.notes, counts, run.labels, known_of(run).findings),
         "## Results",
-        *(_evaluated(metrics, run.labels) if metrics else unevaluated),
+        *(_evaluated(facts) or unevaluated),
         "## External validation",
-        *(_external(facts.external) or ["NONE."]),
+        *([*_external(facts.external), *external_findings_lines(facts.external_findings)] or ["NONE."]),
         "## Checklist",
         f"{tally(items)}.",
         "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
@@ -197,11 +201,15 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         f"Weights SHA-256 `{environment.weights_sha256 or 'unknown'}`; data `"
         f"{environment.data.digest or 'unknown'}`; code `{environment.code_sha256 or 'unknown'}`.",
     ]
-    return _header(facts) + "\n\n".join(sections) + "\n"
+    return run_front_matter(facts) + "\n\n".join(sections) + "\n"
 
 
-def _evaluated(metrics: Metrics, labels: Sequence[str]) -> list[str]:
-    results = _results(metrics, labels, COLUMNS)
+def _evaluated(facts: Facts) -> list[str]:
+    if facts.findings:
+        return findings_lines(facts.findings)
+    if not (metrics := facts.metrics):
+        return []
+    results = _results(metrics, facts.run.labels, COLUMNS)
     return [markdown(verdict(metrics)), *results, *_leads(metrics), *_decision_lines(metrics)]
 
 
@@ -214,8 +222,6 @@ def file_card(facts: FileFacts, card_intro: str = "") -> str:
     """
     provenance, int8 = facts.provenance, facts.int8
     data, made = provenance.data, provenance.trained_with
-    columns = [column for column in COLUMNS if column.key in MEASURES]
-    unmeasured = ["Not measured: run `hilum evaluate` before `hilum export`."]
     sections = [
         f"# {markdown(facts.name)}",
         *([card_intro.strip()] if card_intro.strip() else []),
@@ -227,9 +233,9 @@ def file_card(facts: FileFacts, card_intro: str = "") -> str:
         f"splits by {'patient' if data.patients_known else 'image'}.",
         _data(data.notes, data.counts, facts.labels, data.findings),
         "## Results",
-        *(_results(facts.results, facts.labels, columns) if facts.results else unmeasured),
+        *(_measured(facts) or ["Not measured: run `hilum evaluate` before `hilum export`."]),
         "## Certificate",
-        _certificate(facts.certificate),
+        _certificate(facts.certificate, facts.certificates),
     ]
     if int8:
         sections += [
@@ -249,10 +255,11 @@ def file_card(facts: FileFacts, card_intro: str = "") -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def with_front_matter(card: str) -> str:
-    """A model file's card with the front matter by which hubs find a model (Hugging Face's ``README.md``)."""
-    head = {"library_name": "hilum", "pipeline_tag": "image-classification", "tags": ["chest-x-ray", "onnx", "hilum"]}
-    return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", "", card])
+def _measured(facts: FileFacts) -> list[str]:
+    if facts.findings:
+        return findings_lines(facts.findings)
+    columns = [column for column in COLUMNS if column.key in MEASURES]
+    return _results(facts.results, facts.labels, columns) if facts.results else []
 
 
 def int8_in_words(facts: Quantisation) -> str:
@@ -318,7 +325,9 @@ def _results(metrics: Metrics, labels: Sequence[str], columns: Sequence[ByLabel]
     return [said, "\n".join(table), f"{'; '.join(errors)}."]
 
 
-def _certificate(certificate: Certificate | None) -> str:
+def _certificate(certificate: Certificate | None, together: FindingsCertificate | None = None) -> str:
+    if together:
+        return markdown(f"{family_sentence(together)}.")
     if not certificate:
         return "None: this model has no certified operating point."
     told = [f"{certified_sentence(certificate)}.", *(f"{sentence}." for sentence in unit_sentences(certificate))]
@@ -345,27 +354,6 @@ def _calibration(calibration: Calibration) -> str:
         return f"Probabilities are calibrated; temperatures: {listed}."
     note = calibration.note or "probabilities are not calibrated"
     return markdown(f"{note[:1].upper()}{note[1:]}.")
-
-
-def _header(facts: Facts) -> str:
-    names = [last_component(label) for label in facts.run.labels]
-    lines = ["---", "library_name: hilum", "pipeline_tag: image-classification", "tags:"]
-    lines += [f"- {tag}" for tag in ("chest-x-ray", "radiology", "not-for-diagnosis")]
-    lines += ["id2label:"] + [f"  {k}: {_quoted(name)}" for k, name in enumerate(names)]
-    if metrics := facts.metrics:
-        lines += ["model-index:", f"- name: {_quoted(facts.run.name)}", "  results:", "  - task:"]
-        lines += ["      type: image-classification", "    dataset:"]
-        lines += [f"      name: {_quoted(Path(metrics.data.root or 'unknown').name)}", "      type: private"]
-        lines += [f"      split: {_quoted(metrics.split)}", "    metrics:"]
-        for name, entry in (("accuracy", metrics.accuracy), ("balanced_accuracy", metrics.balanced_accuracy)):
-            if entry.value is not None:
-                lines += [f"    - type: {name}", f"      value: {entry.value:.4f}"]
-    return "\n".join([*lines, "---", "", ""])
-
-
-def _quoted(name: str) -> str:
-    """A name as YAML takes it: JSON would write letters beyond the basic plane as two halves."""
-    return json.dumps(printable(name), ensure_ascii=False)
 
 
 def _leads(metrics: Metrics) -> list[str]:

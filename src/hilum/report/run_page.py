@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -14,31 +14,37 @@ from markupsafe import Markup
 from pydantic import ValidationError
 
 from hilum.auditing.findings import AuditReport, KnownIssues, UnreadableFile
-from hilum.data.dataset import Row
 from hilum.data.labels import order_labels
-from hilum.data.patients import in_words
-from hilum.data.splits import UNUSED
 from hilum.errors import HilumError
 from hilum.evaluation.accesses import read_access
+from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.schema import Metrics
 from hilum.files import settle
 from hilum.models.registry import Summary, build_classifier, summarise
 from hilum.report import figures
 from hilum.report.checklist import Item, checklist, tally
 from hilum.report.checklist_data import Facts
+from hilum.report.data_part import DataPart, data_part, label_each_finding
 from hilum.report.evaluation_console import alarms_of
 from hilum.report.evaluation_sections import Evaluation, evaluation_of
+from hilum.report.findings_console import finding_alarms
+from hilum.report.findings_page import FindingsEvaluation
+from hilum.report.findings_run import (
+    colours_of_data,
+    colours_of_run,
+    findings_evaluation_of,
+    read_findings_metrics,
+)
 from hilum.report.model_card import FILE as CARD
 from hilum.report.model_card import write_model_card
 from hilum.report.results import not_learnt
 from hilum.templating import write_page
 from hilum.training.environment import BestCheckpoint, Environment, TrainingData
 from hilum.training.prepare import NOT_AUDITED, known_of
-from hilum.training.recipe import Recipe, flatten
-from hilum.training.run import UNREADABLE, Run, open_run, read_json
+from hilum.training.recipe import flatten
+from hilum.training.run import Run, open_run, read_json
 
-SPLIT_ORDER = {"train": 0, "val": 1, "calibration": 2, "test": 3, UNUSED: 9, UNREADABLE: 10}
-NOT_USED = (UNUSED, UNREADABLE)
+Evaluations = Sequence[Evaluation] | Sequence[FindingsEvaluation]
 
 
 def write_report(run: Path) -> Path:
@@ -58,98 +64,6 @@ def write_report(run: Path) -> Path:
     facts, evaluations, colours = _read(opened)
     write_model_card(run / CARD, facts, checklist(facts))
     return write_page(run / "report.html", "report.html.j2", _content(opened, facts, evaluations, colours))
-
-
-@dataclass(frozen=True)
-class ImageCount:
-    """How many images, and of how many patients; None where these are not all known."""
-
-    images: int
-    patients: int | None
-
-
-@dataclass(frozen=True)
-class SplitRow:
-    """Counts of a split: of each label, and of all together."""
-
-    split: str
-    cells: list[ImageCount]
-    total: ImageCount
-
-
-@dataclass(frozen=True)
-class DataPart:
-    """The run's images by split and label, in a table and in figures."""
-
-    labels: list[str]
-    many: bool
-    table: list[SplitRow]
-    totals: list[ImageCount]
-    total: ImageCount
-    readable: int
-    patients_known: bool
-    patients_told: str
-    crossing: list[tuple[str, int]]
-    unused: int
-    bars: Markup
-    labels_pie: Markup
-    splits_pie: Markup
-
-
-def data_part(split: Sequence[Row], colours: Mapping[str, str], *, patients_known: bool) -> DataPart:
-    """What the page shows of a run's images.
-
-    Args:
-        split: All rows of its ``split.csv``.
-        colours: Colour by label.
-        patients_known: Whether the patients that the rows name are known ones.
-    """
-    names = sorted({row.split for row in split}, key=lambda name: (SPLIT_ORDER.get(name, 8), name))
-    used = [name for name in names if name not in NOT_USED]
-    labels = list(colours)
-    images = Counter((row.split, row.label) for row in split)
-    known = bool(split) and all(row.patient_id for row in split) and patients_known
-
-    def cell(rows: Sequence[Row]) -> ImageCount:
-        return ImageCount(len(rows), len({row.patient_id for row in rows}) if known else None)
-
-    table = [
-        SplitRow(
-            name,
-            cells=[cell([r for r in split if r.split == name and r.label == label]) for label in labels],
-            total=cell([row for row in split if row.split == name]),
-        )
-        for name in names
-    ]
-    of_patient: dict[str, set[str]] = {}
-    for row in split:
-        if row.split not in NOT_USED and row.patient_id:
-            of_patient.setdefault(row.patient_id, set()).add(row.split)
-    crossing = Counter(
-        " and ".join(sorted(found, key=lambda n: SPLIT_ORDER.get(n, 8)))
-        for found in of_patient.values()
-        if len(found) > 1
-    )
-    by_split = {name: {label: images[name, label] for label in labels} for name in used}
-    by_label = [figures.Slice(label, sum(by_split[name][label] for name in used), colours[label]) for label in labels]
-    by_name = [
-        figures.Slice(name, sum(by_split[name].values()), figures.SPLIT_COLOURS.get(name, "#8a7a00")) for name in used
-    ]
-    return DataPart(
-        labels=labels,
-        many=len(labels) > figures.FEW,
-        table=table,
-        totals=[cell([row for row in split if row.label == label]) for label in labels],
-        total=cell(split),
-        readable=sum(row.split != UNREADABLE for row in split),
-        patients_known=known,
-        patients_told=in_words(sum(bool(row.patient_id) for row in split), len(split)),
-        crossing=sorted(crossing.items()),
-        unused=sum(row.split == UNUSED for row in split),
-        bars=figures.class_bars(by_split, colours, "fig-1-1"),
-        labels_pie=figures.pie(by_label, "fig-1-2", "Pie chart of the images by label"),
-        splits_pie=figures.pie(by_name, "fig-1-3", "Pie chart of the images by split"),
-    )
 
 
 @dataclass(frozen=True)
@@ -183,7 +97,8 @@ class ReportPage:
     curves: Markup | None
     recipe: list[tuple[str, str]]
     colours: Mapping[str, str]
-    evaluations: list[Evaluation]
+    evaluations: Evaluations
+    findings: bool
     checklist: list[Item]
     tally: str
     alarms: list[str]
@@ -196,9 +111,13 @@ def page_content(run: Run) -> ReportPage:
     return _content(run, *_read(run))
 
 
-def _read(run: Run) -> tuple[Facts, list[Evaluation], dict[str, str]]:
+def _read(run: Run) -> tuple[Facts, Evaluations, dict[str, str]]:
     """What the checklist is computed from, the evaluations, and the colours of all labels."""
     folders = sorted(run.evaluations(), key=lambda folder: (folder.name != "test", folder.name))
+    if run.findings:
+        found = {folder: read_findings_metrics(folder) for folder in folders}
+        several = [findings_evaluation_of(folder, metrics, run.environment) for folder, metrics in found.items()]
+        return _findings_facts(run, found, several), several, colours_of_run(run.findings, several)
     read = {folder: _metrics(folder) for folder in folders}
     evaluated = list(dict.fromkeys(label for metrics in read.values() for label in metrics.labels))
     labels = [*run.labels, *(label for label in evaluated if label not in run.labels)]
@@ -208,7 +127,7 @@ def _read(run: Run) -> tuple[Facts, list[Evaluation], dict[str, str]]:
     return _facts(run, read, evaluations), evaluations, colours
 
 
-def _content(run: Run, facts: Facts, evaluations: list[Evaluation], colours: dict[str, str]) -> ReportPage:
+def _content(run: Run, facts: Facts, evaluations: Evaluations, colours: dict[str, str]) -> ReportPage:
     environment, history = run.environment, run.history()
     best, items = environment.best, checklist(facts)
     return ReportPage(
@@ -217,17 +136,23 @@ def _content(run: Run, facts: Facts, evaluations: list[Evaluation], colours: dic
         folder=run.path,
         started=_date(environment.started),
         environment=environment,
-        data=data_part(run.rows, colours, patients_known=environment.data.patients_known),
+        data=data_part(
+            run.rows,
+            colours_of_data(run.findings) if run.findings else colours,
+            patients_known=environment.data.patients_known,
+            findings=bool(run.findings),
+        ),
         audit=errors_of(known_of(run)),
         notes=environment.data.notes,
         unreadable=environment.data.unreadable,
-        network=_network(run.recipe, run.labels, run.structure),
+        network=_network(run),
         history=history,
         best=best,
         curves=figures.training_curves(history, best.step if best else None, "fig-4") if history else None,
         recipe=flatten(run.recipe.model_dump()),
         colours=colours,
         evaluations=evaluations,
+        findings=bool(run.findings),
         checklist=items,
         tally=tally(items),
         alarms=_alarms(facts, bool(evaluations)),
@@ -248,14 +173,28 @@ def _facts(run: Run, read: Mapping[Path, Metrics], evaluations: Sequence[Evaluat
         for folder, metrics in read.items()
         if metrics.table or "table" not in metrics.model_fields_set
     }
+    external = {folder.name: found for folder, found in read.items() if folder.name not in own}
+    return replace(_known(run, evaluations), metrics=own.get("test"), external=external)
+
+
+def _findings_facts(run: Run, read: Mapping[Path, FindingsMetrics], evaluations: Sequence[FindingsEvaluation]) -> Facts:
+    """The same of several findings; of other data is what has not the run's own hash."""
+    digest = run.environment.data.digest
+    own = {folder.name: metrics for folder, metrics in read.items() if metrics.data.digest == digest}
+    external = {folder.name: found for folder, found in read.items() if folder.name not in own}
+    return replace(_known(run, evaluations), findings=own.get("test"), external_findings=external)
+
+
+def _known(run: Run, evaluations: Evaluations) -> Facts:
+    """What is known of a run but for its measures."""
     data = run.environment.data
     audits = (_audit(place / "audit" / "audit.json") for place in (run.path, run.path.parent))
     about = {data.data_argument, data.root} - {""}
     return Facts(
         run=run,
-        split=run.rows,
-        metrics=own.get("test"),
-        external={folder.name: found for folder, found in read.items() if folder.name not in own},
+        split=label_each_finding(run.rows) if run.findings else run.rows,
+        metrics=None,
+        external={},
         audit=next((found for found in audits if found and found.data in about), None),
         access=read_access(run.path / "evaluation" / "test"),
         errors_shown=next((of.errors_shown for of in evaluations if of.name == "test"), None),
@@ -308,20 +247,24 @@ def errors_of(known: KnownIssues) -> DataErrors:
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
     alarms: list[str] = []
-    if best := facts.run.environment.best:
+    if (best := facts.run.environment.best) and not facts.run.findings:
         alarms += filter(None, [not_learnt(best, Counter(row.label for row in facts.split if row.split == "val"))])
-    alarms += alarms_of(facts.metrics) if facts.metrics else []
+    alarms += alarms_of(facts.metrics) if facts.metrics else finding_alarms(facts.findings) if facts.findings else []
     alarms += [f"{name}: {alarm}" for name, metrics in facts.external.items() for alarm in alarms_of(metrics)]
-    return alarms + (["external validation: NONE"] if evaluated and not facts.external else [])
+    for name, several in facts.external_findings.items():
+        alarms += [f"{name}: {alarm}" for alarm in finding_alarms(several)]
+    outside = facts.external or facts.external_findings
+    return alarms + (["external validation: NONE"] if evaluated and not outside else [])
 
 
-def _network(recipe: Recipe, labels: Sequence[str], structure: str) -> NetworkPart:
+def _network(run: Run) -> NetworkPart:
     """A page without the layer table is better than none where the network cannot be built here."""
+    recipe, labels = run.recipe, run.labels
     size, chosen = recipe.preprocessing.size, recipe.network
     summary, reason = None, ""
     try:
         network = build_classifier(
-            structure, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
+            run.structure, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
         )
         summary = summarise(network, size)
     except (HilumError, RuntimeError, ImportError) as error:
@@ -343,7 +286,7 @@ NAMES = {
 }
 
 
-def _provenance(environment: Environment, evaluations: Sequence[Evaluation]) -> list[tuple[str, str]]:
+def _provenance(environment: Environment, evaluations: Evaluations) -> list[tuple[str, str]]:
     data, best = environment.data, environment.best
     rows = [(title, str(found)) for key, title in NAMES.items() if (found := getattr(environment, key))]
     if best:
@@ -357,7 +300,7 @@ def _provenance(environment: Environment, evaluations: Sequence[Evaluation]) -> 
     return rows
 
 
-def _commands(run: Path, data: TrainingData, evaluations: Sequence[Evaluation]) -> list[str]:
+def _commands(run: Path, data: TrainingData, evaluations: Evaluations) -> list[str]:
     root = data.root or "DATA"
     commands = [f"hilum train {data.arguments} --out {_quoted(run)}-again --recipe {_quoted(run / 'recipe.toml')}"]
     for evaluation in evaluations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +76,24 @@ def mcnemar(first: Bools, second: Bools) -> McNemar:
         neither=int((~first & ~second).sum()),
         p_value=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
     )
+
+
+def p_of_interval(difference: Callable[[float], Estimate]) -> float:
+    """P-value of a difference: one minus the largest confidence at which the interval excludes zero.
+
+    Args:
+        difference: Gives the estimate at a confidence level.
+
+    Returns:
+        To a thousandth of itself.
+    """
+    low, high = 1e-9, 1.0
+    while high - low > 0.001 * high:
+        middle = float(np.sqrt(low * high))
+        estimate = difference(1 - middle)
+        excluded = estimate.low > 0 or estimate.high < 0
+        low, high = (low, middle) if excluded else (middle, high)
+    return high
 
 
 def patient_test(first: Bools, second: Bools, clusters: Sequence[str]) -> PatientTest:

@@ -138,6 +138,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
+def each_confidence(confidence: float, guarantees: int) -> float:
+    """Confidence of each of several guarantees that hold together with a stated one: Bonferroni's inequality.
+
+    It holds whatever the dependence, as that of findings of the same patients. Holm's method gains nothing for
+    certified thresholds: it tests the hypotheses that are left at a larger level once others are rejected, but a
+    threshold is the largest that is not rejected, so that at the true ones all hypotheses hold and none is left out.
+    Verdicts on given thresholds, and paired differences, are such hypotheses: there `holm` is used.
+
+    Args:
+        confidence: 1 - delta, of all guarantees together, in (0, 1).
+        guarantees: Their number, at least 1.
+
+    Returns:
+        1 - delta / `guarantees`.
+    """
+    return 1 - (1 - confidence) / guarantees if guarantees > 1 else confidence
+
+
 Bools = NDArray[np.bool_]
 PREVALENCES = (0.01, 0.05, 0.10, 0.20, 0.50)
 DISCORDANCE = 0.10

@@ -1,0 +1,98 @@
+"""Two tables of several findings: paired by finding, with Holm's correction, on what both know."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
+
+from findings_tables import FINDINGS, findings_frame, known
+from hilum.errors import RunError, TableError
+from hilum.evaluation.external_predictions import of_one_kind, read_external
+from hilum.evaluation.findings_comparison import FindingsComparison, compare_external_findings
+from hilum.stats.auc import patient_weights
+from hilum.stats.intervals import Patients
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return findings_frame()
+
+
+@pytest.fixture(scope="module")
+def worse(frame):
+    """The same images in another order, by a model that is worse at one finding."""
+    noise = np.random.default_rng(5).random(len(frame))
+    return frame.assign(**{"p:Effusion": 0.5 * frame["p:Effusion"] + 0.5 * noise}).sample(frac=1, random_state=1)
+
+
+@pytest.fixture(scope="module")
+def found(frame, worse):
+    return compare_external_findings(read_external(frame), read_external(worse))
+
+
+def test_differences_are_of_areas_that_scikit_learn_has(frame, worse, found):
+    for name, entry in found.findings.items():
+        areas = [roc_auc_score(*known(table, name)) for table in (frame, worse)]
+        assert entry.auroc.first.value == pytest.approx(areas[0])
+        assert entry.auroc.difference.value == pytest.approx(areas[1] - areas[0])
+        assert entry.n_positive == known(frame, name)[0].sum()
+    mean = np.mean([entry.auroc.difference.value for entry in found.findings.values()])
+    assert found.macro.auroc.difference.value == pytest.approx(mean)
+
+
+def test_the_worse_finding_alone_is_shown_to_differ(found):
+    assert [name for name, entry in found.findings.items() if entry.differs] == ["Effusion"]
+    assert found.findings["Effusion"].auroc.difference.high < 0
+
+
+def test_p_values_are_corrected_by_holm_over_findings(frame):
+    other = frame.assign(
+        **{f"p:{name}": np.random.default_rng(k).random(len(frame)) for k, name in enumerate(FINDINGS)}
+    )
+    found = compare_external_findings(read_external(frame), read_external(other)).findings.values()
+    expected = multipletests([entry.p for entry in found], method="holm")[1]
+    assert [entry.p_holm for entry in found] == pytest.approx(expected)
+
+
+def test_the_interval_is_about_that_of_a_bootstrap_of_patients(frame, worse, found):
+    rows = np.flatnonzero(frame["true:Effusion"].isin([0, 1]))
+    truth, first = known(frame, "Effusion")
+    second = worse.sort_index()["p:Effusion"].to_numpy()[rows]
+    draws = [
+        roc_auc_score(truth, second, sample_weight=weight[rows])
+        - roc_auc_score(truth, first, sample_weight=weight[rows])
+        for weight in np.concatenate(list(patient_weights(Patients(frame["patient_id"]), 300, 0)))
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    entry = found.findings["Effusion"].auroc.difference
+    assert entry.high - entry.low == pytest.approx(high - low, rel=0.25)
+
+
+def test_only_what_both_know_is_compared(frame, worse):
+    hidden = worse.assign(**{"true:Nodule": np.nan}).drop(columns=["p:Pneumothorax"])
+    found = compare_external_findings(read_external(frame), read_external(hidden))
+    assert set(found.findings) == {"Effusion", "Cardiomegaly"}
+    assert set(found.not_compared) == {"Nodule", "Pneumothorax"}
+    assert FindingsComparison.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda frame: frame[:-1], "other-images"),
+        (lambda frame: frame.rename(columns=lambda name: name.replace(":", ":other ")), "other-labels"),
+        (lambda frame: frame.assign(**{"true:Nodule": 1 - frame["true:Nodule"].clip(lower=0)}), "label-changed"),
+        (lambda frame: frame.assign(patient_id=frame["patient_id"].iloc[::-1].to_numpy()), "other-patients"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(frame, change, code):
+    with pytest.raises(RunError) as caught:
+        compare_external_findings(read_external(frame), read_external(change(frame)))
+    assert caught.value.code == code
+
+
+def test_findings_are_not_compared_with_labels(frame):
+    labels = frame[["path"]].assign(label="a", **{"p:a": 0.5, "p:b": 0.5})
+    with pytest.raises(TableError) as caught:
+        of_one_kind(read_external(frame), read_external(labels))
+    assert caught.value.code == "two-kinds"
