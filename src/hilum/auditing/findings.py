@@ -185,8 +185,8 @@ class Composition(_Part):
     Attributes:
         n_images: Readable images.
         n_patients: Patients; None where they are not all known.
-        labels: Every label, in the dataset's order.
-        counts: Images by split and label; without splits the one key ``all``.
+        labels: Every label or finding, in the dataset's order.
+        counts: Images by split and label, or by split and present finding; without splits the one key ``all``.
         sources: Images by source.
         formats: Images by file format.
         modes: Images by colour mode, as Pillow names them.

@@ -79,6 +79,17 @@ class Scan:
     def __len__(self) -> int:
         return len(self.table)
 
+    def take(self, kept: NDArray[np.int64]) -> Scan:
+        """The files at some positions."""
+        return replace(
+            self,
+            table=self.table.take(kept),
+            containers=tuple(self.containers[i] for i in kept),
+            thumbnails=self.thumbnails[kept],
+            histograms=self.histograms[kept],
+            pixels=tuple(self.pixels[i] for i in kept),
+        )
+
 
 def scan(table: Dataset, *, progress: Progress | None = None) -> Scan:
     """Open every file once.

@@ -106,6 +106,21 @@ def dataset_of_two(dataset: Dataset, name: str, positions: Iterable[int], uncert
     return replace(dataset, rows=pack(one(dataset.rows[int(i)]) for i in positions), findings=())
 
 
+def has_label(dataset: Dataset, label: str) -> NDArray[np.bool_]:
+    """Whether each image has a label, or where images may have several findings, whether that finding is present.
+
+    Args:
+        dataset: N rows.
+        label: A label, or a finding.
+
+    Returns:
+        Of shape (N,).
+    """
+    if label in dataset.findings:
+        return np.asarray(finding_values(replace(dataset, findings=(label,)))[:, 0] == 1)
+    return np.array([row.label == label for row in dataset.rows], bool)
+
+
 def without_findings(extra: Mapping[str, str]) -> Mapping[str, str]:
     """The further columns of a row that are no findings, which alone describe it."""
     return {name: value for name, value in extra.items() if not name.startswith(PREFIX)}

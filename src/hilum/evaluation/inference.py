@@ -181,7 +181,7 @@ def _of_run(run: Run, table: Dataset, progress: Progress) -> OutOfSample:
     unseen = [
         i
         for i, row in enumerate(table.rows)
-        if row.sha256 not in contents and row.patient_id not in patients and row.label in run.labels
+        if row.sha256 not in contents and row.patient_id not in patients and (run.findings or row.label in run.labels)
     ]
     if not unseen:
         msg = (

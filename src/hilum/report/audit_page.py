@@ -26,6 +26,7 @@ from hilum.auditing.checks.sources import SourcesApart, SourceTable
 from hilum.auditing.findings import MISLEADS, ORDER, AuditReport, Finding, Severity, ShortcutProbe
 from hilum.auditing.probe_features import BYTES, COLUMN
 from hilum.auditing.scan import Container
+from hilum.data.multilabel import has_label
 from hilum.report import figures
 from hilum.report.audit_console import grouped, of_patients, summary
 from hilum.report.figures import MUTED, PLAIN, STYLE, interval_dot, nudge, shown, svg
@@ -183,15 +184,15 @@ def _shortcut(audit: Audit, findings: Sequence[Finding]) -> Evidence:
     probed = [finding.evidence for finding in findings if isinstance(finding.evidence, ProbedLabels)]
     worst = max((evidence.labels[0] for evidence in probed), key=lambda entry: entry.auroc)
     if worst.kind == "pixels":
-        own = np.array([row.label == worst.label for row in audit.scan.table.rows])
+        own = has_label(audit.scan.table, worst.label)
         means = _mean(audit, own, f"mean of '{worst.label}'"), _mean(audit, ~own, "mean of the rest")
         examples = [path for side in (own, ~own) for path in _some(audit, np.flatnonzero(side).tolist(), 2)]
         return Evidence(pictures=(*means, *_named(audit, examples)))
     asked = {name: values for evidence in probed for name, values in _values(audit, evidence.probe).items()}
     labels = audit.report.labels
-    rows = audit.scan.table.rows
+    having = {label: has_label(audit.scan.table, label) for label in labels}
     told = [
-        (name, *(_told([v for v, row in zip(values, rows, strict=True) if row.label == label]) for label in labels))
+        (name, *(_told([v for v, has in zip(values, having[label], strict=True) if has]) for label in labels))
         for name, values in asked.items()
         if len(set(values)) > 1
     ]

@@ -12,6 +12,7 @@ from hilum.auditing.findings import Composition, Finding, FindingEvidence, Sever
 from hilum.auditing.scan import Scan
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import several_in_words
+from hilum.data.multilabel import has_label
 from hilum.data.patients import FROM_HEADER, rule_of
 
 IMBALANCE = 3.0  # times as many images of the most frequent label as of the rarest
@@ -21,22 +22,24 @@ PARTS = ("train", "val", "calibration", "test")
 
 
 def compose(scan: Scan) -> Composition:
-    """Count images, splits, sources and kinds of file.
+    """Count images, splits, sources and kinds of file; images of each finding where they may have several.
 
     Args:
         scan: Of the readable files.
     """
     table = scan.table
     images: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row in table.rows:
-        images[row.split][row.label] += 1
-    names = list(table.splits) or [""]
-    names += [""] if "" in images and "" not in names else []
+    names = table.findings or table.labels
+    present = {name: has_label(table, name) for name in table.findings}
+    for number, row in enumerate(table.rows):
+        images[row.split].update([name for name in names if present[name][number]] if present else [row.label])
+    splits = list(table.splits) or [""]
+    splits += [""] if "" in images and "" not in splits else []
     return Composition(
         n_images=len(table),
         n_patients=len({row.patient_id for row in table.rows}) if table.patients_known else None,
-        labels=list(table.labels),
-        counts={name or "all": {label: images[name][label] for label in table.labels} for name in names},
+        labels=list(names),
+        counts={split or "all": {name: images[split][name] for name in names} for split in splits},
         sources=dict(Counter(row.source for row in table.rows if row.source).most_common()),
         formats=dict(Counter(container.format for container in scan.containers).most_common()),
         modes=dict(Counter(container.mode for container in scan.containers).most_common()),
@@ -67,7 +70,7 @@ def composition_findings(counted: Composition, table: Dataset) -> list[Finding]:
     found = [
         *_unreadable(counted),
         *_several(table),
-        *_balance(counted),
+        *(() if table.findings else _balance(counted)),
         *_lacking(counted.counts),
         *_too_small(counted, table),
     ]

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.auditing.findings import Finding, FindingEvidence, LabelIssues, Severity, UnlikelyLabel
 from hilum.data.dataset import Dataset
+from hilum.data.multilabel import binary_labels, finding_values
 from hilum.extras import require
 
 MANY = 0.01  # share of the judged images from which suspects are a warning
@@ -30,7 +31,7 @@ class OutOfSample:
     Attributes:
         labels: K names.
         positions: The rows of the table that it judged, shape (M,).
-        probabilities: Of shape (M, K); each row sums to one.
+        probabilities: Of shape (M, K); each row sums to one, but for findings.
         source: What said so, such as the run's folder.
         how: How these images were kept from it, as the end of a sentence.
         remark: What would have been better; empty if nothing.
@@ -106,26 +107,47 @@ def find_label_errors(table: Dataset, opinion: OutOfSample) -> LabelErrors:
         ExtraError: cleanlab is not installed.
     """
     require_cleanlab()
-    from cleanlab.filter import find_label_issues
-
+    if table.findings:
+        return _by_finding(table, opinion)
     index = {label: number for number, label in enumerate(opinion.labels)}
     given = np.array([index[table.rows[i].label] for i in opinion.positions], np.int64)
+    found = _issues(given, opinion.probabilities, opinion.labels, opinion.positions)
+    return LabelErrors(tuple(found), len(given), opinion)
+
+
+def _by_finding(table: Dataset, opinion: OutOfSample) -> LabelErrors:
+    """Each finding as a problem of two labels, on the images where it is known."""
+    found: list[LabelIssue] = []
+    for column, name in enumerate(opinion.labels):
+        value = finding_values(replace(table, findings=(name,)))[opinion.positions, 0]
+        known = np.isin(value, (0, 1))
+        present = opinion.probabilities[known, column]
+        two = np.stack([1 - present, present], axis=1)
+        found += _issues(value[known].astype(np.int64), two, binary_labels(name), opinion.positions[known])
+    return LabelErrors(tuple(sorted(found, key=lambda one: one.own)), len(opinion.positions), opinion)
+
+
+def _issues(
+    given: NDArray[np.int64], stated: NDArray[np.float64], labels: Sequence[str], positions: NDArray[np.int64]
+) -> list[LabelIssue]:
+    """The images whose label is unlikely, of M with labels (M,) and probabilities (M, K)."""
+    from cleanlab.filter import find_label_issues
+
     present = np.unique(given)  # cleanlab takes labels from 0 on, each of which occurs
     if len(present) < 2:
-        return LabelErrors((), len(given), opinion)
-    probabilities = opinion.probabilities[:, present]
+        return []
+    probabilities = stated[:, present]
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     worst = find_label_issues(
         np.searchsorted(present, given), probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
     )
     found = []
     for k in map(int, worst):
-        likely = int(opinion.probabilities[k].argmax())
+        likely = int(stated[k].argmax())
         if likely != given[k]:
-            own, other = (float(opinion.probabilities[k, label]) for label in (given[k], likely))
-            names = opinion.labels[given[k]], opinion.labels[likely]
-            found.append(LabelIssue(int(opinion.positions[k]), *names, own, other))
-    return LabelErrors(tuple(found), len(given), opinion)
+            own, other = (float(stated[k, label]) for label in (given[k], likely))
+            found.append(LabelIssue(int(positions[k]), labels[given[k]], labels[likely], own, other))
+    return found
 
 
 class LabelsJudged(FindingEvidence):

@@ -26,6 +26,7 @@ from hilum.auditing.findings import Finding, FindingEvidence, Severity, Shortcut
 from hilum.auditing.probe_classifier import out_of_fold_scores
 from hilum.auditing.probe_features import BYTES, COLUMN, LETTERS, Kind, probes
 from hilum.auditing.scan import Scan
+from hilum.data.multilabel import binary_view, known_rows
 from hilum.data.splits import PatientSample, independent_groups
 from hilum.progress import Progress
 from hilum.stats.auc import auroc_estimate, aurocs
@@ -99,9 +100,12 @@ def probe_shortcuts(
         progress: Told about the probes.
 
     Returns:
-        One entry a probe and label (of two labels only the second: the first is its mirror image).
+        One entry a probe and label (of two labels only the second: the first is its mirror image); where images may
+        have several findings, one a probe and finding, by the images on which it is known.
     """
     progress = progress or Progress()
+    if scan.table.findings:
+        return _by_finding(scan, groups, permutations, seed, progress)
     together = np.array(independent_groups(scan.table, groups))
     notes: list[str] = []
     if len(scan) > MOST_IMAGES:
@@ -132,6 +136,23 @@ def probe_shortcuts(
         for (probe, label), numbers in zip(pairs, judged, strict=True)
     )
     return Shortcuts(found, (*notes, *remarks), len(scan))
+
+
+def _by_finding(
+    scan: Scan, groups: Sequence[int] | None, permutations: int, seed: int, progress: Progress
+) -> Shortcuts:
+    """Each finding as a problem of two labels."""
+    found: list[Shortcut] = []
+    notes: dict[str, None] = {}
+    for name in scan.table.findings:
+        known = known_rows(scan.table, name)
+        one = replace(scan.take(known), table=binary_view(scan.table, name))
+        own = None if groups is None else [groups[i] for i in known]
+        probed = probe_shortcuts(one, own, permutations=permutations, seed=seed, progress=progress)
+        found += [replace(shortcut, label=name) for shortcut in probed.found]  # of two labels, either says the same
+        notes |= dict.fromkeys(f"{name}: {note}" if f"'{name}'" in note else note for note in probed.notes)
+    notes["p-values of shortcuts are corrected for the probes of a finding, not for the number of findings"] = None
+    return Shortcuts(tuple(found), tuple(notes), len(scan))
 
 
 def judge(
@@ -217,15 +238,7 @@ def _draw(scan: Scan, groups: NDArray[np.int64]) -> tuple[Scan, NDArray[np.int64
     whose = [(row.label, str(group)) for row, group in zip(scan.table.rows, groups.tolist(), strict=True)]
     lot = PatientSample.of(whose, MOST_IMAGES)
     kept = np.flatnonzero([lot.holds(*image) for image in whose])
-    smaller = replace(
-        scan,
-        table=scan.table.take(kept),
-        containers=tuple(scan.containers[i] for i in kept),
-        thumbnails=scan.thumbnails[kept],
-        histograms=scan.histograms[kept],
-        pixels=tuple(scan.pixels[i] for i in kept),
-    )
-    return smaller, groups[kept]
+    return scan.take(kept), groups[kept]
 
 
 class ProbedLabels(FindingEvidence):

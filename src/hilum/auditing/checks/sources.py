@@ -14,6 +14,7 @@ from hilum.auditing.findings import Finding, FindingEvidence, Severity, listed
 from hilum.data.confounding import LEVEL, confounded_labels, drawn_tables, patients_by_source
 from hilum.data.dataset import Dataset
 from hilum.data.labels import is_covid
+from hilum.data.multilabel import binary_view
 
 STRONG = 0.5
 """Cramér's V from which sources and labels go together so much that it is a warning; 0.3 is 'medium' and 0.5 'large'
@@ -133,6 +134,8 @@ def findings(table: Dataset, matches: Sequence[Match] = ()) -> list[Finding]:
         nothing to
         say.
     """
+    if table.findings:
+        return _by_finding(table)
     made = []
     from_sets = confounded_labels(table, sets_of_images(matches, [row.label for row in table.rows]))
     if from_sets:
@@ -144,6 +147,18 @@ def findings(table: Dataset, matches: Sequence[Match] = ()) -> list[Finding]:
     elif not made and not any(finding.severity == "error" for finding in by_column):
         made = mixture
     return [*made, *by_column]
+
+
+def _by_finding(table: Dataset) -> list[Finding]:
+    """Each finding as a problem of two labels: what could mislead of each, and what is good to know of sources once."""
+    made: list[Finding] = []
+    for name in table.findings:
+        for found in findings(binary_view(table, name)):
+            if found.severity != "info":
+                made.append(replace(found, message=f"{name}: {found.message}"))
+            elif not any(one.message == found.message for one in made):
+                made.append(found)
+    return made
 
 
 def sets_of_images(matches: Sequence[Match], labels: Sequence[str]) -> list[str]:
