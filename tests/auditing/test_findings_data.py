@@ -36,7 +36,7 @@ def test_each_finding_is_audited_for_itself(planted):
     known = finding_values(planted)
     assert seen.report.counts == {"all": dict(zip(NAMES, (known == 1).sum(axis=0).tolist(), strict=True))}
     shortcuts = [one.evidence for one in seen.findings if one.check == "shortcuts"]
-    assert {"dimensions", "bytes"} <= {one.probe for one in shortcuts}
+    assert {"dimensions", "size on disk"} <= {one.probe for one in shortcuts}
     assert {label.label for one in shortcuts for label in one.labels} == {"Nodule"}
     (source,) = [one for one in seen.findings if one.check == "sources" and one.severity == "error"]
     assert source.message.startswith("Edema: ")
