@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +37,52 @@ def modules() -> str:
             name = ".".join(("hilum", *folder.relative_to(source).parts))
             page += [f"## {name}", "\n".join(["| module | holds |", "|---|---|", *rows])]
     return "\n\n".join(page) + "\n"
+
+
+def datasets() -> str:
+    """The page of public datasets, from the catalogue and the docstrings of the readers of their layouts."""
+    from hilum.data.catalogue.entries import FORMATS, catalogue
+    from hilum.data.readers import public
+    from hilum.data.readers.public.assembling import Layout
+
+    forms: dict[str, str] = {}
+    for found in pkgutil.iter_modules(public.__path__):
+        module = importlib.import_module(f"{public.__name__}.{found.name}")
+        if found.name != "known_layouts":
+            for layout in vars(module).values():
+                if isinstance(layout, Layout):
+                    forms[layout.name] = (inspect.getdoc(module) or "").partition("\n\n")[2]
+    page = [
+        "# Public datasets",
+        "What is known about them, and the layouts that hilum reads. This page is made from `hilum datasets`. "
+        "[Open a downloaded dataset](../how-to/open-a-public-dataset.md) shows how to use it.",
+    ]
+    rows = ["| name | dataset | images | ages | licence |", "|---|---|---|---|---|"]
+    for key, entry in catalogue().items():
+        images = f"{entry.images:,}" if entry.images else ""
+        rows.append(f"| [`{key}`](#{key}) | {_cell(entry.name)} | {images} | {entry.ages} | {_cell(entry.licence)} |")
+    page.append("\n".join(rows))
+    for key, entry in catalogue().items():
+        facts = {
+            "Dataset": f"{entry.name}; {entry.citation}",
+            "Shows": entry.population,
+            "Labels": f"{entry.labels}. Made by: {entry.label_origin}",
+            "Splits": entry.splits,
+            "Licence": entry.licence,
+            "Get it": f"{entry.access} <{entry.url}>{f' ({entry.size})' if entry.size else ''}",
+            "Limits": entry.cannot_show,
+        }
+        lines = [f"- {name}: {value.strip()}" for name, value in facts.items() if value]
+        lines += [f"- Known problem ({item.severity}): {item.text} ({item.source})" for item in entry.problems]
+        page += [f"## {key}", "\n".join(lines), _code(forms[key])]
+    page.append("## Formats")
+    for key, title in FORMATS.items():
+        page.append(f"`--layout {key}`: {title}. {_code(forms[key])}")
+    return "\n\n".join(page) + "\n"
+
+
+def _code(text: str) -> str:
+    return _plain(text).replace("``", "`")
 
 
 def command_line() -> str:

@@ -39,6 +39,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that have no file below ``docs``."""
     made = {
         "reference/command-line.md": generated_pages.command_line(),
+        "reference/datasets.md": generated_pages.datasets(),
         "reference/modules.md": generated_pages.modules(),
     }
     for path in sorted((ROOT / "docs").rglob("*.ipynb")):

@@ -56,15 +56,14 @@ def copy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Files named as in the sets of Shenzhen and Montgomery County: most of the ill are brighter, the last is blank."""
-    folder = tmp_path_factory.mktemp("tuberculosis")
-    (folder / "CXR_png").mkdir()
+    """Files named as those of the JSRT: most with a nodule are brighter, the last is blank."""
+    folder = tmp_path_factory.mktemp("jsrt")
     generator = np.random.default_rng(0)
     for number in range(80):
-        label, start = number % 2, "CHN" if number % 4 < 2 else "MCU"
+        label = number % 2
         bright = label != (number % 9 == 0)
         pixels = generator.normal(80 + 60 * bright, 25, (40, 40)) if number < 79 else np.full((40, 40), 90)
-        file = folder / "CXR_png" / f"{start}CXR_{number:04d}_{label}.png"
+        file = folder / f"JPC{'NL'[label]}N{number:03d}.png"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
     return folder
 
@@ -128,20 +127,20 @@ def test_the_new_reader_opens_its_layout_and_no_other(copy, dataset, write_datas
     code = (
         "import sys; from pathlib import Path; from hilum.data.readers.read import read_table\n"
         "for name in sys.argv[1:]:\n"
-        "    table = read_table(Path(name)); print(len(table), *table.labels, *sorted(table.values('source')))"
+        "    table = read_table(Path(name)); print(len(table), *table.labels, table.layout)"
     )
     environment = {**os.environ, "PYTHONPATH": str(copy / "src")}
     other = write_dataset(labels=("a", "b"), patients=2, metadata=False)
     command = [sys.executable, "-c", code, dataset, other]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.splitlines() == ["80 normal tuberculosis montgomery shenzhen", "8 a b "]
+    assert done.stdout.splitlines() == ["80 normal nodule jsrt", "8 a b "]
 
 
 def test_the_finding_of_the_new_check_is_in_the_audit(done, copy):
     folder = copy / "audit"
     findings = json.loads((folder / "audit.json").read_text())["findings"]
     (finding,) = (found for found in findings if found["check"] == "blank")
-    assert finding["evidence"]["paths"] == ["CXR_png/MCUCXR_0079_1.png"]
+    assert finding["evidence"]["paths"] == ["JPCLN079.png"]
     assert finding["severity"] == "warning"
     assert finding["message"] in " ".join(done["audit"].split())
     assert finding["message"] in (folder / "audit.html").read_text()
@@ -174,7 +173,7 @@ def test_the_new_metric_is_in_the_file_on_the_terminal_and_in_the_report(done, c
     with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     truth, predicted = ([row[name] for row in rows] for name in ("label", "predicted"))
-    for label in ("normal", "tuberculosis"):
+    for label in ("normal", "nodule"):
         assert measured[label]["value"] == pytest.approx(jaccard_score(truth, predicted, pos_label=label), abs=1e-12)
         assert 0 < measured[label]["low"] < measured[label]["value"] < measured[label]["high"] < 1
     assert "Jaccard index" in done["evaluate"]

@@ -194,7 +194,7 @@ def test_covid_from_one_source_and_the_rest_from_another_is_an_error(seed_cxr, s
     probes = {f.evidence.probe: f.severity for f in found.findings if f.check == "shortcuts"}
     assert probes["8x8 thumbnail"] == probes["histogram"] == probes["frame"] == "warning"
     matched = {match["dataset"]: match["matched"] for match in found.report.to_json()["provenance"]}
-    assert matched["NIH ChestX-ray8"] == 1000
+    assert matched["NIH ChestX-ray14"] == 1000
     assert matched["ieee8023/covid-chestxray-dataset"] == 124
 
 

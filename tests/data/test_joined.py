@@ -10,13 +10,14 @@ import hilum
 from hilum.auditing.near_duplicates.groups import find_groups
 from hilum.data.cache import open_images
 from hilum.data.joined import join, read_datasets
+from hilum.data.multilabel import finding_values
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.data.splits import SplitPlan, assign_splits
 from hilum.errors import TableError, UsageError
 from hilum.training.run import open_run
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 def write_table(folder, rows, start=0):
@@ -141,3 +142,27 @@ def test_columns_hold_for_tables_beside_folders(write_dataset, tmp_path, refuses
     assert whole.values("label")["normal"] == 4 + 2
     with refuses(TableError, "no-table"):
         hilum.open_dataset([folder], label_column="finding_of_reader")
+
+
+def write_findings(folder, names, lines):
+    write_table(folder, [(f"{i}.png", "", "", "") for i in range(len(lines))], start=len(names))
+    head = ["path", "patient_id", *names]
+    rows = [[f"{i}.png", i, *line] for i, line in enumerate(lines)]
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+    return folder
+
+
+def test_findings_that_a_dataset_does_not_state_are_unknown_there(tmp_path, refuses, two):
+    one = write_findings(tmp_path / "one", ["Effusion", "Nodule"], [(1, 0), (0, 1), (0, -1)])
+    other = write_findings(tmp_path / "other", ["Edema", "Effusion"], [(1, 0), (0, 1), ("", 1)])
+    whole = join(read_datasets([one, other]))
+    assert whole.findings == ("Effusion", "Nodule", "Edema")
+    nan = np.nan
+    wanted = [[1, 0, nan], [0, 1, nan], [0, -1, nan], [0, nan, 1], [1, nan, 0], [1, nan, nan]]
+    assert np.array_equal(finding_values(whole), np.array(wanted), equal_nan=True)
+    renamed = join(read_datasets([one, other]), map_label={"Edema": "Nodule"})
+    assert renamed.findings == ("Effusion", "Nodule")
+    assert np.array_equal(finding_values(renamed)[:, 1], [0, 1, -1, 1, 0, nan], equal_nan=True)
+    with refuses(TableError, "two-kinds"):
+        join(read_datasets([one, two[0]]))

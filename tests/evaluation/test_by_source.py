@@ -15,7 +15,7 @@ from hilum.report.crossval_page import write_crossval_page
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 
-pytestmark = pytest.mark.usefixtures("few_trees")
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
 def write_sources(folder, counts, exposure, signal):

@@ -31,8 +31,9 @@ def open_dataset(
     patient_column: str = "",
     split_column: str = "",
     patients: Literal["auto", "none"] = "auto",
-    findings: Sequence[str] = (),
+    layout: str = "",
     map_label: Mapping[str, str] | None = None,
+    findings: Sequence[str] = (),
     same_patients: bool = False,
     progress: bool = True,
 ) -> Dataset:
@@ -48,9 +49,11 @@ def open_dataset(
         split_column: Column of splits, if it is not recognised; ``none`` if there is none.
         patients: ``auto`` to recognise patients by DICOM headers and file names where no column names them; ``none`` to
             leave them unknown.
+        layout: Layout of a public dataset (``hilum datasets`` lists them), if it is not recognised; ``plain`` to read
+            the folder or table as any other.
+        map_label: New names for labels of the dataset; empty text to leave the images of a label out.
         findings: Columns of findings, of which an image may have several, if they are not recognised: 1, 0, -1
             (uncertain) or empty (unknown).
-        map_label: New names of labels; empty text to leave images out.
         same_patients: Whether equal patient names of several datasets mean one person.
         progress: Whether long work shows its progress on standard error.
 
@@ -62,12 +65,22 @@ def open_dataset(
         UsageError: `data` is a `Dataset`, and an option says how to read it.
         ExtraError: A file is DICOM, and the extra that reads those is not installed.
     """
+    several = isinstance(data, list | tuple)
     options = ReadOptions(
-        path_column, label_column, patient_column, split_column, patients, finding_columns=tuple(findings)
+        path_column,
+        label_column,
+        patient_column,
+        split_column,
+        patients,
+        layout,
+        () if several else tuple((map_label or {}).items()),
+        tuple(findings),
     )
-    if map_label or same_patients or isinstance(data, list | tuple):
-        parts = data if isinstance(data, list | tuple) else [data]
-        return _joined(cast("list[One]", parts), told(progress), options, map_label, same_patients=same_patients)
+    if same_patients and not several:
+        refuse_ignored("with a single dataset", {"--same-patients": True})
+    if several:
+        parts = cast("list[One]", data)
+        return _joined(parts, told(progress), options, map_label, same_patients=same_patients)
     if isinstance(data, Dataset):
         refuse_ignored("with a Dataset, which was read already", options.stated())
     return table_of(data, told(progress), options)

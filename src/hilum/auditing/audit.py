@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum import __version__
+from hilum.auditing.checks.catalogued import findings as catalogue_findings
 from hilum.auditing.checks.composition import Patients, compose, composition_findings, count_patients, patient_findings
 from hilum.auditing.checks.duplicates import Duplicates, find_duplicates
 from hilum.auditing.checks.duplicates import findings as duplicate_findings
@@ -67,6 +68,7 @@ CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     lambda seen: duplicate_findings(seen.duplicates, seen.scan.table),
     lambda seen: patient_findings(seen.patients),
     lambda seen: public_set_findings(seen.matches),
+    lambda seen: catalogue_findings(seen.scan.table, seen.matches),
     lambda seen: source_findings(seen.scan.table.with_values("patient_id", seen.patients.patient), seen.matches),
     lambda seen: shortcut_findings(seen.shortcuts),
     lambda seen: label_findings(seen.labels, seen.scan.table) if seen.labels else (),

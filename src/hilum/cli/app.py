@@ -16,6 +16,7 @@ import typer
 from hilum import __version__
 from hilum.cli import model_commands
 from hilum.cli.arguments import interrupted, joins_data, message_of, print_json, print_result, reads_data, say, show
+from hilum.cli.datasets_commands import datasets
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
 from hilum.cli.phantoms_command import phantoms
@@ -193,6 +194,7 @@ def train(
     say(f"next: hilum evaluate {out}")
 
 
+app.command()(datasets)
 app.command()(evaluate)
 app.command()(certify)
 app.command()(ledger)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from hilum.data.options import ReadOptions
+from hilum.data.options import ReadOptions, parse_label_map
 from hilum.errors import HilumError, UsageError
 from hilum.extras import explained
 from hilum.text import printable
@@ -47,6 +48,23 @@ def _options(
             rich_help_panel=PANEL,
         ),
     ] = "auto",
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|plain",
+            help="Layout of a public dataset, if it is not recognised (hilum datasets lists them); plain: none.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "",
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map-label",
+            metavar="SRC=DST",
+            help="Rename a label of DATA; SRC= leaves its images out; may be repeated.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     finding_columns: Annotated[
         str,
         typer.Option(
@@ -67,20 +85,27 @@ def _options(
         patient_column,
         split_column,
         "none" if patients == "none" else "auto",
-        finding_columns=findings,
+        layout,
+        parse_label_map(mapped or ()),
+        findings,
     )
     return None if chosen == ReadOptions() else chosen
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
-    """Add these options to a command, which receives them together as `read` (None where nothing was said)."""
+    """Add these options to a command, which receives them together as `read` (None where nothing was said).
+
+    An option that the command has itself stays its own.
+    """
+    own = _named(command)
+    options = {name: parameter for name, parameter in _named(_options).items() if name not in own}
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
-        read = _options(**{name: values.pop(name) for name in _named(_options)})
+        read = _options(**{name: values.pop(name) for name in options})
         command(**values, read=read)
 
-    return _described(with_options, command, _named(_options))
+    return _described(with_options, command, options)
 
 
 def joins_data(command: Callable[..., None]) -> Callable[..., None]:
@@ -106,12 +131,6 @@ def _joining(
     ],
     read: ReadOptions | None,
     *,
-    map_label: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="OLD=NEW", help="Rename a label of DATA; OLD= leaves its images out.", rich_help_panel=PANEL
-        ),
-    ] = None,
     same_patients: Annotated[
         bool,
         typer.Option(
@@ -119,14 +138,17 @@ def _joining(
         ),
     ] = False,
 ) -> Path | Dataset:
-    if len(data) == 1 and not map_label:
+    if len(data) == 1:
+        if same_patients:
+            msg = "--same-patients goes with several DATA, and there is one. Leave it out."
+            raise UsageError(msg, code="ignored-option")
         return data[0]
     from hilum.data.joined import join, read_datasets
-    from hilum.evaluation.cohort import parse_map
     from hilum.progress import progress_for_terminal
 
-    mapping = parse_map(map_label or [])
-    return join(read_datasets(data, read, progress_for_terminal()), map_label=mapping, same_patients=same_patients)
+    read = read or ReadOptions()
+    tables = read_datasets(data, replace(read, label_map=()), progress_for_terminal())
+    return join(tables, map_label=dict(read.label_map), same_patients=same_patients)
 
 
 def _named(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

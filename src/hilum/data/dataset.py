@@ -219,9 +219,11 @@ class Dataset:
         columns: Of the CSV that they come from, by the names there; empty where they come from none.
         given: What the user named, to read the same dataset again; None of a table that was read from no dataset.
         options: How it was read.
-        findings: Names of the findings, where an image may have several (`hilum.data.findings`); empty where labels
-            are exclusive.
         joined: What the user named, where several datasets were joined (`hilum.data.joined`).
+        findings: Names of the findings, where an image may have several (`hilum.data.multilabel`); empty where labels
+            are exclusive.
+        layout: Key of the public dataset in the catalogue (`hilum.data.catalogue`) that its layout was recognised as;
+            empty for any other.
     """
 
     root: Path
@@ -230,8 +232,9 @@ class Dataset:
     columns: tuple[str, ...] = ()
     given: Path | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
-    findings: tuple[str, ...] = ()
     joined: tuple[Path, ...] = ()
+    findings: tuple[str, ...] = ()
+    layout: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", pack(self.rows))

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hilum.data.dataset import Dataset, Row, pack
+from hilum.data.label_map import apply_label_map
 from hilum.data.label_names import same_finding
+from hilum.data.multilabel import UNKNOWN, column_of
 from hilum.data.options import ReadOptions
 from hilum.data.patients import rule_of
 from hilum.data.readers.read import TABLE, read_table
@@ -69,18 +71,21 @@ def join(
 
     Raises:
         UsageError: `map_label` names a label that no dataset has.
-        TableError: An image of one may have several findings, two labels of a dataset have the meaning of one of
-            another, fewer than two labels are left, or a file is in two of the datasets.
+        TableError: Some have exclusive labels and others several findings an image, two labels of a dataset have the
+            meaning of one of another, fewer than two labels are left, or a file is in two of the datasets.
     """
-    if several := [table for table in tables if table.findings]:
-        place = several[0].given or several[0].root
-        msg = (
-            f"{place}: an image may have several findings here, and only datasets of exclusive labels are joined or "
-            "renamed. Write one table of all images."
-        )
-        raise TableError(msg, code="joined-findings", path=place)
     names = dataset_names(tables)
-    labels, notes = _labels(tables, names, map_label or {})
+    findings = _findings(tables, names)
+    if findings:
+        tables = [_mapped(table, map_label or {}) for table in tables]
+        findings = tuple(dict.fromkeys(name for table in tables for name in table.findings))
+        labels, notes = (
+            [{label: label for label in table.labels} for table in tables],
+            _lacking(tables, names, findings),
+        )
+    else:
+        labels, notes = _labels(tables, names, map_label or {})
+    every = {column_of(name): UNKNOWN for name in findings}
     if len(tables) > 1:
         sizes = ", ".join(f"{name} ({len(table):,})" for name, table in zip(names, tables, strict=True))
         notes.insert(0, f"joined {len(tables)} datasets: {sizes}")
@@ -113,11 +118,11 @@ def join(
                     split="" if anew else row.split,
                     patient_id=row.patient_id if same_patients else _own(row.patient_id, name),
                     source=f"{name}/{row.source}" if row.source else name,
-                    extra=_own_groups(row.extra, name),
+                    extra={**every, **_own_groups(row.extra, name)},
                 )
 
     whole = replace(
-        tables[0] if alone else Dataset(root, (), options=tables[0].options, joined=_given(tables)),
+        tables[0] if alone else Dataset(root, (), options=tables[0].options, joined=_given(tables), findings=findings),
         rows=pack(rows()),
         notes=tuple(notes),
     )
@@ -208,6 +213,33 @@ def _labels(
         if len(having) == 1:
             notes.append(f"WARNING: only {having[0]} has the label {printable(label)}")
     return found, notes
+
+
+def _findings(tables: Sequence[Dataset], names: Sequence[str]) -> tuple[str, ...]:
+    """The findings of all; none where labels are exclusive."""
+    having = [name for table, name in zip(tables, names, strict=True) if table.findings]
+    if having and len(having) < len(tables):
+        others = [name for name in names if name not in having]
+        msg = (
+            f"{', '.join(having)} may have several findings an image, and {', '.join(others)} has one label an image: "
+            "they cannot be joined. Give datasets of one kind."
+        )
+        raise TableError(msg, code="two-kinds", path=tables[0].root)
+    return tuple(dict.fromkeys(name for table in tables for name in table.findings))
+
+
+def _mapped(table: Dataset, given: Mapping[str, str]) -> Dataset:
+    """New names for the findings of one dataset; of the others' findings it has none."""
+    return apply_label_map(table, tuple((old, new) for old, new in given.items() if old in table.findings))
+
+
+def _lacking(tables: Sequence[Dataset], names: Sequence[str], findings: Sequence[str]) -> list[str]:
+    """Notes of findings that a dataset does not state, where they are unknown."""
+    return [
+        f"{name}: {', '.join(map(printable, lacking))} unknown: only the other datasets state it"
+        for table, name in zip(tables, names, strict=True)
+        if (lacking := [one for one in findings if one not in table.findings])
+    ]
 
 
 def _own(patient: str, name: str) -> str:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, field_serializer
+from pydantic import SerializerFunctionWrapHandler, field_serializer, model_validator
 
 import hilum
 from hilum.auditing.findings import KnownIssues, UnreadableFile
@@ -38,7 +38,7 @@ class TrainingData(Record):
 
     data_argument: str = ""
     joined: list[str] = []
-    read: ReadOptions = ReadOptions(patients="none")
+    read: ReadOptions = ReadOptions(patients="none", layout="plain")
     root: str = ""
     digest: str = ""
     key: str = ""
@@ -48,15 +48,25 @@ class TrainingData(Record):
     unreadable: list[UnreadableFile] = []
     notes: list[str] = []
 
-    @field_serializer("read", mode="wrap")
-    def _without_unused(self, read: ReadOptions, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Columns of findings only where somebody named some."""
-        return {key: value for key, value in serialise(read).items() if key != "finding_columns" or value}
-
     @property
     def arguments(self) -> str:
         """The dataset, or datasets, as words of a command line."""
         return shlex.join(self.joined or [self.data_argument or self.root or "DATA"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_layouts(cls, values: Any) -> Any:
+        """Versions before recognised no layouts, and what they read is read again in the same way."""
+        read = values.get("read") if isinstance(values, dict) else None
+        if isinstance(read, dict) and "layout" not in read:
+            return {**values, "read": {**read, "layout": "plain"}}
+        return values
+
+    @field_serializer("read", mode="wrap")
+    def _without_unused(self, read: ReadOptions, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Columns of findings and names of labels only where somebody named some."""
+        unused = ("finding_columns", "label_map")
+        return {key: value for key, value in serialise(read).items() if key not in unused or value}
 
 
 class BestCheckpoint(Record):

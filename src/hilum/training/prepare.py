@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from hilum.auditing.checks.catalogued import findings as catalogue_findings
 from hilum.auditing.checks.public_sets import findings as public_set_findings
 from hilum.auditing.checks.sources import findings as source_findings
 from hilum.auditing.findings import (
@@ -111,7 +112,8 @@ def _at_once(table: Dataset, checked: Checked) -> list[Finding]:
     if len(sample) < len(table):
         where = f" (Counted in a sample of {len(sample):,} of {len(table):,} images.)"
         of_sample = [replace(finding, message=finding.message + where) for finding in of_sample]
-    return [finding for finding in (*of_sample, *by_column) if finding.severity != "info"]
+    published = catalogue_findings(table, matches)
+    return [finding for finding in (*of_sample, *by_column, *published) if finding.severity != "info"]
 
 
 def prepare(

@@ -11,6 +11,7 @@ import numpy as np
 
 from hilum.auditing.findings import KnownIssues, UnreadableFile, dataset_key
 from hilum.data.cache import Images, open_images
+from hilum.data.catalogue.entries import citation
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.labels import roles_sentence
@@ -157,7 +158,7 @@ def _train(
             patients_known=table.patients_known,
             with_patient=table.with_patient,
             unreadable=[UnreadableFile(path=item.path, message=item.message) for item in images.unreadable],
-            notes=notes,
+            notes=[*notes, *citation(table.layout)],
         ).model_copy(update=_joined(table)),
     )
     begun = begun.model_copy(

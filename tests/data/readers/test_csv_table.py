@@ -220,13 +220,24 @@ def test_columns_of_well_known_tables_are_recognised_and_said(write, kind):
     values = {"path": ("a.png", "b.png"), "label": ("x", "y"), "patient_id": ("1", "2"), "split": ("train", "TEST")}
     role_of = {name: role for role, name in meant.items()}
     lines += [",".join(values[role_of[name]][k] if name in role_of else "0" for name in header) for k in (0, 1)]
-    table = read_table(write("\n".join(lines)))
+    table = read_table(write("\n".join(lines)), ReadOptions(layout="plain"))
     splits = ("train", "test") if "split" in meant else ("", "")
     patients = ("1", "2") if "patient_id" in meant else ("", "")
     assert cells(table) == [("a.png", "x", splits[0], patients[0]), ("b.png", "y", splits[1], patients[1])]
     assert set(table.rows[0].extra) == set(header) - set(meant.values()) - {""}
     (note,) = table.notes
     assert all(f"{name} = " in note for name in meant.values() if name not in ("path", "label"))
+
+
+def test_images_that_are_not_there_are_counted_and_more_than_half_refused(write, refuses):
+    text = "path,label\na.png,x\nb.png,y\nc.png,x\n"
+    table = read_table(write(text, "a.png", "b.png"))
+    assert len(table) == 3
+    assert any("1 of 3 images" in note for note in table.notes)
+    (table.root / "b.png").unlink()
+    with refuses(TableError, "missing-images") as error:
+        read_table(table.root)
+    assert error.value.path == table.root
 
 
 def test_what_the_user_says_goes_before_any_name(write, refuses):

@@ -129,12 +129,3 @@ def test_what_cannot_be_is_refused(write, refuses, text, options, code):
 def test_a_finding_is_read_for_itself(write):
     view = binary_view(read_table(write(CHEXPERT)), "Effusion")
     assert view.values("label") == {"no Effusion": 2, "Effusion": 1}
-
-
-def test_datasets_with_findings_are_not_joined(write):
-    from hilum.data.joined import join
-
-    found = read_table(write(CHEXPERT))
-    with pytest.raises(TableError) as refused:
-        join([found, found])
-    assert refused.value.code == "joined-findings"

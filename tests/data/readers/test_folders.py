@@ -7,6 +7,7 @@ import pytest
 
 from folder_trees import SPLITS, THREE, TWO, below, counts, every, picture
 from hilum.data.labels import default_positive, is_healthy
+from hilum.data.options import ReadOptions
 from hilum.data.readers.folders import read_folders
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
@@ -37,7 +38,7 @@ def test_published_layouts_are_read_as_their_authors_mean_them(tree, snapshot):
             **below("compound", {f"covid19_xray_{split}/{label}": 4 for split in ("train", "test") for label in TWO}),
         }
     )
-    read = {folder.name: read_table(folder) for folder in root.iterdir()}
+    read = {folder.name: read_table(folder, ReadOptions(layout="plain")) for folder in root.iterdir()}
     found = {name: counts(table) for name, table in read.items()}
     assert every(found["kaggle"], TWO, train=6, test=3, val=2)
     assert every(found["mendeley"], TWO, train=6, test=3, val=2)
@@ -146,7 +147,7 @@ def test_what_can_be_read_in_two_ways_is_asked(tree, kind, refuses):
     spec, code = ASKED[kind]
     root = tree(spec)
     with refuses(TableError, code) as error:
-        read_table(root)
+        read_table(root, ReadOptions(layout="plain"))
     assert str(root) in str(error.value)
 
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from hilum.auditing.findings import Finding, FindingEvidence, RecognisedSet
 from hilum.auditing.near_duplicates.codes import CROPS, Floats, basis, equalised, unpack
 from hilum.auditing.scan import Scan
+from hilum.data.catalogue.entries import CatalogueEntry, catalogue
 from hilum.data.labels import is_covid, order_labels
 
 COVID_YEAR = 2020  # the first COVID-19 radiographs were published in January 2020
@@ -25,68 +25,43 @@ COVID_YEAR = 2020  # the first COVID-19 radiographs were published in January 20
 
 @dataclass(frozen=True, slots=True)
 class KnownSet:
-    """A public set of radiographs.
+    """A public set of radiographs whose images are recognised by what they show.
 
     Attributes:
-        key: Name of its file of fingerprints, without the ending.
-        name: What it is called in reports.
-        year: Of publication: no later disease can be in it.
-        ages: Whom it shows, for the most part.
-        population: The same in words, with place and number.
-        licence: What may be done with it.
-        cannot_show: What no model trained on it can be claimed for.
-        citation: Where it was published.
+        entry: What is known about it.
         fingerprints: Which of its images are known, in words.
         complete: Whether these are all: what is not recognised then comes from elsewhere.
     """
 
-    key: str
-    name: str
-    year: int
-    ages: Literal["children", "adults"]
-    population: str
-    licence: str
-    cannot_show: str
-    citation: str
+    entry: CatalogueEntry
     fingerprints: str
     complete: bool = False
 
+    @property
+    def key(self) -> str:
+        """Its key in the catalogue, and the name of its file of fingerprints without the ending."""
+        return self.entry.key
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        return self.entry.name
+
+    @property
+    def year(self) -> int:
+        """Year of publication: no later disease can be in it."""
+        return self.entry.year
+
+    @property
+    def ages(self) -> str:
+        """Whom it shows, for the most part: ``children``, ``adults`` or ``mixed``."""
+        return self.entry.ages
+
 
 KNOWN_SETS: tuple[KnownSet, ...] = (
-    KnownSet(
-        key="kermany",
-        name="Kermany's paediatric radiographs of 2018",
-        year=2018,
-        ages="children",
-        population="children of 1 to 5 years, Guangzhou; 5,856 images: normal, bacterial pneumonia, viral pneumonia",
-        licence="CC BY 4.0",
-        cannot_show="published in 2018, it cannot contain COVID-19, and it contains no adults",
-        citation="Kermany et al. 2018, Cell 172:1122-1131",
-        fingerprints="all 5,856 images",
-        complete=True,
-    ),
-    KnownSet(
-        key="nih",
-        name="NIH ChestX-ray8",
-        year=2017,
-        ages="adults",
-        population="mostly adults, Bethesda; 108,948 images (ChestX-ray14: 112,120), labels mined from reports",
-        licence="free to use with attribution to the NIH Clinical Center",
-        cannot_show="published in 2017, it cannot contain COVID-19",
-        citation="Wang et al. 2017, CVPR, 2097-2106",
-        fingerprints="1,000 images: those of DarkCovidNet (Ozturk et al. 2020)",
-    ),
-    KnownSet(
-        key="ieee8023",
-        name="ieee8023/covid-chestxray-dataset",
-        year=2020,
-        ages="adults",
-        population="mostly adults with COVID-19, collected from articles and web pages of many countries",
-        licence="mixed, by image; research use",
-        cannot_show="it has few healthy images: a normal label beside it comes from another source",
-        citation="Cohen et al. 2020, arXiv:2003.11597",
-        fingerprints="124 images: those of DarkCovidNet (Ozturk et al. 2020)",
-    ),
+    KnownSet(catalogue()["kermany"], "all 5,856 images", complete=True),
+    KnownSet(catalogue()["nih"], "1,000 images: those of DarkCovidNet (Ozturk et al. 2020)"),
+    KnownSet(catalogue()["ieee8023"], "124 images: those of DarkCovidNet (Ozturk et al. 2020)"),
 )
 
 
@@ -132,7 +107,7 @@ class Match:
             matched=self.matched,
             labels=dict(self.labels),
             message=f"{self.matched} of {sum(self.totals.values())} images are from {self.known.name} "
-            f"({self.known.population}): {self.known.cannot_show}.",
+            f"({self.known.entry.population}): {self.known.entry.cannot_show}.",
         )
 
 
@@ -205,7 +180,7 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
         early = [label for label in match.labels if is_covid(label) and match.holds(label)]
         if known.year < COVID_YEAR and early:
             message = "; ".join(_impossible(match, label) for label in early)
-            message += f" from {known.name} ({known.citation}), and COVID-19 appeared in December 2019."
+            message += f" from {known.name} ({known.entry.citation}), and COVID-19 appeared in December 2019."
             if known.key == "kermany":
                 message += " Most such copies contain its paediatric viral pneumonia under that name."
             found.append(
@@ -229,9 +204,9 @@ def findings(matches: Sequence[Match]) -> list[Finding]:
             Finding(
                 "provenance",
                 "info",
-                f"{match.matched} of {total} images match {known.name} ({shares}): {known.cannot_show}.",
-                f"Cite {known.citation}, and state its population in reports: {known.population}. "
-                f"Licence: {known.licence}.",
+                f"{match.matched} of {total} images match {known.name} ({shares}): {known.entry.cannot_show}.",
+                f"Cite {known.entry.citation}, and state its population in reports: {known.entry.population}. "
+                f"Licence: {known.entry.licence}.",
                 SetRecognised(dataset=known.name, matched=match.matched, images=total, labels=dict(match.labels)),
             )
         )

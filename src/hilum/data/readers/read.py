@@ -14,6 +14,7 @@ from hilum.data.dataset import Dataset, Row, pack
 from hilum.data.dicom_header import LATERAL
 from hilum.data.frames import Frame, write_frame
 from hilum.data.images import DICOM_SUFFIXES, SUFFIXES, is_dicom
+from hilum.data.label_map import apply_label_map
 from hilum.data.label_names import several_in_words, tidy_labels
 from hilum.data.options import ReadOptions
 from hilum.data.patients import recognise_patients, tidy_patients
@@ -22,6 +23,7 @@ from hilum.data.readers.columns import choose_columns, is_known
 from hilum.data.readers.csv_table import read_csv_table
 from hilum.data.readers.findings_as_read import from_lists, tidy_findings
 from hilum.data.readers.folders import read_folders
+from hilum.data.readers.public.known_layouts import layout_of
 from hilum.data.readers.text_table import open_text_table
 from hilum.errors import TableError
 from hilum.progress import Progress
@@ -152,7 +154,8 @@ def read_table(data: Path, options: ReadOptions | None = None, progress: Progres
     try:
         return _read(data, options, progress)
     except TableError as error:
-        found = _tables_of_images(data, options) if data.is_dir() else []
+        recognised = not data.is_dir() or options.layout or layout_of(data, options)
+        found = [] if recognised else _tables_of_images(data, options)
         if len(found) != 1:
             raise
         why = str(error.__cause__ if isinstance(error.__cause__, TableError) else error)
@@ -167,7 +170,10 @@ def _read(data: Path, options: ReadOptions, progress: Progress | None) -> Datase
     if not data.exists():
         msg = f"{data}: no such folder or file. Give a folder of class folders, or a CSV with path and label."
         raise TableError(msg, code="missing", path=data)
-    table = _read_folder(data, options) if data.is_dir() else read_csv_table(data, options)
+    if layout := layout_of(data, options):
+        table, options = layout.read(data, options), replace(options, layout=layout.name)
+    else:
+        table = _read_folder(data, options) if data.is_dir() else read_csv_table(data, options)
     return replace(_finished(table, data, options, progress), given=data, options=options)
 
 
@@ -198,7 +204,8 @@ def read_frame(frame: Frame, options: ReadOptions | None = None, progress: Progr
 def _finished(table: Dataset, data: Path, options: ReadOptions, progress: Progress | None) -> Dataset:
     """What all datasets share once their rows are read: one spelling a label, findings, and patients."""
     table = table if table.findings else from_lists(tidy_labels(table))
-    table = tidy_patients(tidy_findings(table, data) if table.findings else table)
+    table = tidy_findings(table, data) if table.findings else table
+    table = tidy_patients(apply_label_map(table, options.label_map))
     if not table.findings and len(table.labels) < 2:
         only = "".join(f" ('{printable(label)}')" for label in table.labels)
         found = f"{len(table)} images with a single label{only}" if len(table) else "no image with a label"

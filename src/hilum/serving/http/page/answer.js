@@ -52,6 +52,8 @@ function bars(prediction, model) {
     const bar = element("div", { class: "bar", "aria-hidden": "true" }, fill);
     const single = label.flagged && model.labels.filter((one) => one.flagged).length === 1;
     const notes = [];
+    const own = prediction.findings?.[label.label];
+    if (own) notes.push(`${WORDS[own.decision] || own.decision}: ${own.reason}`);
     if (single && model.threshold !== null) {
       const mark = element("b");
       mark.style.left = `${100 * Math.min(1, model.threshold)}%`;

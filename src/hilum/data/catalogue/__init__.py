@@ -1,0 +1,1 @@
+"""What is known about public datasets of chest radiographs."""
