@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import binom
 from sklearn import metrics as reference
 
+import hilum
 from hilum.data.dataset import Row
 from hilum.data.multilabel import binary_view, finding_values, with_findings
 from hilum.errors import CertificateError, RunError, SplitError, UsageError
@@ -181,16 +182,16 @@ def test_a_changed_certificate_is_void(run, certified):
         certified.file.write_text(text)
 
 
-def elsewhere(data, tmp_path, names, *, columns=None):
+def elsewhere(tmp_path, names):
     """Other patients' images, of which only some findings are known, under other names."""
     other = write_findings(tmp_path / "elsewhere", patients=40, seed=7)
     values = finding_values(other)
     rows = [replace(row, patient_id=f"x{row.patient_id}") for row in other.rows]
-    return with_findings(replace(other, rows=rows, findings=()), names, values[:, columns or [0, 1, 2]])
+    return with_findings(replace(other, rows=rows, findings=()), names, values)
 
 
 def test_other_data_may_lack_findings_and_know_further_ones(run, data, evaluated, book, tmp_path):
-    outside = elsewhere(data, tmp_path, ["Above", "fracture", "LEFT"])
+    outside = elsewhere(tmp_path, ["Above", "fracture", "LEFT"])
     found = evaluate(run, outside, ledger=book, out=tmp_path / "out").metrics
     assert set(found.findings) == {"above", "left"}
     assert set(found.not_measured) == {"below"}
@@ -200,7 +201,7 @@ def test_other_data_may_lack_findings_and_know_further_ones(run, data, evaluated
 
 
 def test_findings_are_mapped_by_hand(run, data, book, tmp_path):
-    outside = elsewhere(data, tmp_path, ["upper", "lower", "side"])
+    outside = elsewhere(tmp_path, ["upper", "lower", "side"])
     with pytest.raises(SplitError) as caught:
         evaluate(run, outside, ledger=book, out=tmp_path / "none")
     assert caught.value.code == "other-findings"
@@ -257,3 +258,18 @@ def test_a_cross_validation_refuses_findings_before_it_reads_a_pixel(data, tmp_p
         crossval(data, tmp_path / "cv")
     assert caught.value.code == "crossval-of-findings"
     assert not (tmp_path / "cv").exists()
+
+
+def test_a_model_file_is_measured_on_findings_as_its_run_is(run, evaluated, book, tmp_path):
+    outside = elsewhere(tmp_path, ["Above", "fracture", "LEFT"])
+    model = hilum.export(run, tmp_path / "model.onnx", progress=False)
+    found = hilum.evaluate(model=model, data=outside, progress=False)
+    same = evaluate(run, outside, ledger=book, out=tmp_path / "out")
+    assert set(found.findings) == {"above", "left"}
+    np.testing.assert_allclose(found.predictions.probabilities, same.predictions.probabilities, atol=1e-4)
+    for name in found.findings:
+        assert found.auroc[name].value == pytest.approx(same.metrics.findings[name].auroc.value, abs=1e-3)
+    plain = replace(outside, rows=[Row(row.path, "normal") for row in outside.rows], findings=())
+    with pytest.raises(SplitError) as caught:
+        hilum.evaluate(model=model, data=plain, progress=False)
+    assert caught.value.code == "other-task"

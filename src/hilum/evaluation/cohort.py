@@ -184,7 +184,7 @@ def select_images(
         chosen = images.select([i for i, row in enumerate(images.table.rows) if row.split == split])
     _check_split(chosen.table, images.table, split)
     if not own:
-        check_task(run, chosen.table)
+        check_task(chosen.table, run.findings, run.path)
         renamed = findings_as_ours if run.findings else _as_ours
         chosen = renamed(run, chosen, mapping or {}, notes)
         chosen = chosen if keep_known else _without_known(run, chosen, notes, progress)

@@ -17,7 +17,10 @@ from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ModelFileError, SplitError
 from hilum.evaluation.cohort import match_labels
 from hilum.evaluation.external_description import ExternalModel, read_model
+from hilum.evaluation.external_findings import ExternalFindings
 from hilum.evaluation.external_predictions import ExternalPredictions
+from hilum.evaluation.findings_cohort import check_task, findings_as
+from hilum.evaluation.findings_predictions import FindingsPredictions
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.subgroups import columns_of
 from hilum.progress import Progress
@@ -48,6 +51,7 @@ def predict_external(
         UsageError: `mapping` names a label that does not exist.
     """
     progress, labels = progress or Progress(), model.description.labels
+    check_task(table, (), model.name)
     chosen = _chosen(table, labels, split, mapping)
     taken = model.description.input
     images = open_images(
@@ -65,7 +69,7 @@ def predict_by(
     split: str = "test",
     mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-) -> ExternalPredictions:
+) -> ExternalPredictions | ExternalFindings:
     """Ask a model file of hilum (``.onnx``), or a network that a TOML file describes; see `predict_external`."""
     if file.suffix.lower() == ".onnx":
         return predict_model_file(file, table, split=split, mapping=mapping, progress=progress)
@@ -79,14 +83,20 @@ def predict_model_file(
     split: str = "test",
     mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-) -> ExternalPredictions:
+) -> ExternalPredictions | ExternalFindings:
     """Ask a model file of hilum about a dataset; arguments and errors are those of `predict_external`."""
     from hilum.serving.predictor import Predictor
 
     progress, predictor = progress or Progress(), Predictor(file)
     labels = predictor.model_file.labels
-    chosen = _chosen(table, labels, split, mapping)
+    findings = predictor.model_file.findings
+    check_task(table, findings, file.name)
     rows, stated, notes = [], [], list(table.notes)
+    chosen = (
+        findings_as(_of_split(table, split), findings, mapping or {}, notes)
+        if findings
+        else _chosen(table, labels, split, mapping)
+    )
     with progress.task("Predicting", len(chosen)) as advance:
         for row, answer in zip(chosen.rows, predictor.predict_many(map(chosen.file, chosen.rows)), strict=True):
             if answer.error:
@@ -99,6 +109,9 @@ def predict_model_file(
         msg = f"{table.root}: no image of the split can be read ({notes[-1]}). Check the paths."
         raise SplitError(msg, code="empty-split", path=table.root)
     probabilities = np.array(stated, np.float64)
+    if findings:
+        of_findings = FindingsPredictions.of(replace(chosen, rows=rows), probabilities)
+        return ExternalFindings(of_findings, columns_of(rows), file.name, tuple(notes), table.root)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predictions = Predictions.of(replace(chosen, rows=rows), labels, probabilities)
     return ExternalPredictions(predictions, columns_of(rows), file.name, tuple(notes), table.root)
@@ -106,17 +119,22 @@ def predict_model_file(
 
 def _chosen(table: Dataset, labels: Sequence[str], split: str, mapping: Mapping[str, str] | None) -> Dataset:
     """The images to be asked about, under the network's labels."""
-    part = [i for i, row in enumerate(table.rows) if not table.splits or row.split == split]
-    if not part:
-        msg = f"{table.root}: no images of the split '{split}' (there are: {', '.join(table.splits)}). Give --split."
-        raise SplitError(msg, code="empty-split", path=table.root)
-    chosen = table.take(part)
+    chosen = _of_split(table, split)
     matched = match_labels(chosen.labels, labels, mapping, root=table.root)
     known = chosen.take([i for i, row in enumerate(chosen.rows) if matched[row.label]])
     if not len(known):
         msg = f"{table.root}: --map-label excludes every label. Keep at least two."
         raise SplitError(msg, code="empty-split", path=table.root)
     return known.renamed("label", matched)
+
+
+def _of_split(table: Dataset, split: str) -> Dataset:
+    """The images of a split; all of a dataset without splits."""
+    part = [i for i, row in enumerate(table.rows) if not table.splits or row.split == split]
+    if not part:
+        msg = f"{table.root}: no images of the split '{split}' (there are: {', '.join(table.splits)}). Give --split."
+        raise SplitError(msg, code="empty-split", path=table.root)
+    return table.take(part)
 
 
 NAMED = {"float": "float32", "double": "float64"}  # by ONNX; others are called as in NumPy

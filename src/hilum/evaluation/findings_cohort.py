@@ -1,4 +1,4 @@
-"""Other data's findings under a run's names; what only one of the two knows is left out, and said."""
+"""Other data's findings under a model's names; what only one of the two knows is left out, and said."""
 
 from __future__ import annotations
 
@@ -19,55 +19,59 @@ from hilum.training.run import Run
 SHOWN = 8  # findings that a note names
 
 
-def check_task(run: Run, table: Dataset) -> None:
-    """Refuse data of exclusive labels for a run of findings, and the reverse.
+def check_task(table: Dataset, findings: Sequence[str], model: Path | str) -> None:
+    """Refuse data of exclusive labels for a model of findings, and the reverse.
 
     Args:
-        run: A finished run.
-        table: Other data than the run's own.
+        table: Other data than the model's own.
+        findings: Of the model; none where its labels exclude each other.
+        model: What messages call it.
 
     Raises:
         SplitError: One of the two has several findings an image, the other has exclusive labels.
     """
-    if bool(run.findings) == bool(table.findings):
+    if bool(findings) == bool(table.findings):
         return
-    here, there = "several findings an image", "one label an image"
+    here, there = "several findings per image", "one label per image"
     kinds = (here, there) if table.findings else (there, here)
-    msg = f"{table.root}: has {kinds[0]}, and {run.path} was trained on {kinds[1]}. Give data of the same kind."
-    raise SplitError(msg, code="other-task")
+    msg = f"{table.root}: has {kinds[0]}, and {model} was trained on {kinds[1]}. Give data of the same kind."
+    raise SplitError(msg, code="other-task", path=table.root)
 
 
 def findings_as_ours(run: Run, images: Images, mapping: Mapping[str, str], notes: list[str]) -> Images:
-    """The same images with the run's findings, in the run's order; unknown where the data lack one.
+    """The same images with the run's findings, as `findings_as` gives them."""
+    return replace(images, table=findings_as(images.table, run.findings, mapping, notes))
+
+
+def findings_as(table: Dataset, ours: Sequence[str], mapping: Mapping[str, str], notes: list[str]) -> Dataset:
+    """The same rows with a model's findings, in its order; unknown where the data lack one.
 
     Args:
-        run: A run of several findings an image.
-        images: Other data than the run's own.
-        mapping: The run's finding for findings of the data; empty to leave one out.
+        table: Other data than the model's own.
+        ours: Findings of the model.
+        mapping: The model's finding for findings of the data; empty to leave one out.
         notes: What was renamed and left out is added.
 
     Raises:
         SplitError: No finding is known to both.
         UsageError: `mapping` names a finding that does not exist.
     """
-    table = images.table
-    matched = match_findings(table.findings, run.findings, mapping, root=table.root)
+    matched = match_findings(table.findings, ours, mapping, root=table.root)
     values = finding_values(table)
-    ours = np.full((len(table), len(run.findings)), np.nan, np.float32)
-    for k, name in enumerate(run.findings):
+    known = np.full((len(table), len(ours)), np.nan, np.float32)
+    for k, name in enumerate(ours):
         if name in matched:
-            ours[:, k] = values[:, table.findings.index(matched[name])]
+            known[:, k] = values[:, table.findings.index(matched[name])]
     if not matched:
         msg = (
-            f"{table.root}: none of its findings ({', '.join(table.findings)}) is one of the run's "
-            f"({', '.join(run.findings)}). Map them with --map-label SRC=DST."
+            f"{table.root}: none of its findings ({', '.join(table.findings)}) is one of the model's "
+            f"({', '.join(ours)}). Map them with --map-label SRC=DST."
         )
         raise SplitError(msg, code="other-findings")
     renamed = [f"{theirs} as {name}" for name, theirs in matched.items() if theirs != name]
-    notes += [f"findings were read as the run's: {', '.join(renamed)}"] if renamed else []
-    notes += _one_sided(run.findings, table.findings, matched)
-    bare = replace(table, findings=())
-    return replace(images, table=with_findings(bare, run.findings, ours))
+    notes += [f"findings were read as the model's: {', '.join(renamed)}"] if renamed else []
+    notes += _one_sided(ours, table.findings, matched)
+    return with_findings(replace(table, findings=()), ours, known)
 
 
 def match_findings(
@@ -109,7 +113,7 @@ def _one_sided(ours: Sequence[str], theirs: Sequence[str], matched: Mapping[str,
         f"{whose}: {', '.join(map(printable, names[:SHOWN]))}{' and more' if len(names) > SHOWN else ''}"
         for whose, names in (
             ("not in the data", [name for name in ours if name not in matched]),
-            ("not known to the run", [name for name in theirs if name not in matched.values()]),
+            ("not known to the model", [name for name in theirs if name not in matched.values()]),
         )
         if names
     ]
