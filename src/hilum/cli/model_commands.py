@@ -15,6 +15,8 @@ from hilum.files import read_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from hilum.exporting.export import Words
+    from hilum.serving.model_file import ModelFile
     from hilum.serving.prediction import Prediction
     from hilum.serving.predictor import Predictor
 
@@ -23,7 +25,7 @@ Found = TypeVar("Found")
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder; with --page, a model file will do.")],
     out: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
     name: Annotated[str, typer.Option(help="Name of the model, if not the run's.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "",
@@ -39,12 +41,16 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise the network to 8 bits, and say what that costs.")
     ] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write an HTML page that answers offline in a browser, model included.")
+    ] = False,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="With --page: onnxruntime-web, as npm pack or node_modules has it."),
+    ] = None,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
     from hilum.exporting.export import UNSTATED, Words
-    from hilum.exporting.export import export as run_export
-    from hilum.progress import progress_for_terminal
-    from hilum.training.run import open_run
 
     shown = {}
     for text in label_name or []:
@@ -59,16 +65,60 @@ def export(
         msg = f"{card_intro}: cannot be read ({error}). Name a Markdown file."
         raise UsageError(msg) from error
     if hub:
-        from hilum.exporting.export import check_hub_folder, write_hub_folder
+        from hilum.exporting.export import check_hub_folder
 
         check_hub_folder(hub)
     said = Words(name, licence or UNSTATED, shown, head)
-    model_file = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
+    if page:
+        _export_page(run, out, runtime, said, data=data, int8=int8, hub=hub)
+        return
+    if runtime:
+        msg = f"--runtime {runtime}: is for --page alone. Add --page, or leave it out."
+        raise UsageError(msg)
+    model_file = _exported(run, out, said, data, int8, hub)
     say(f"{out}: {len(model_file.model):,} bytes, sha256 {model_file.sha256}")
+    say(f"next: hilum predict IMAGES --model {out}")
+
+
+def _exported(run: Path, out: Path, said: Words, data: Path | None, int8: bool, hub: Path | None) -> ModelFile:
+    """Export a run, and write the folder for a hub."""
+    from hilum.exporting.export import export as run_export
+    from hilum.exporting.export import write_hub_folder
+    from hilum.progress import progress_for_terminal
+    from hilum.training.run import open_run
+
+    model_file = run_export(open_run(run), out, said, data=data, int8=int8, progress=progress_for_terminal())
     if hub:
         write_hub_folder(model_file, hub)
         say(f"{hub}: push it with huggingface_hub.upload_folder; load it with --model hf://OWNER/NAME")
-    say(f"next: hilum predict IMAGES --model {out}")
+    return model_file
+
+
+def _export_page(
+    run: Path, out: Path, runtime: Path | None, said: Words, *, data: Path | None, int8: bool, hub: Path | None
+) -> None:
+    """Write the page of a run or of a model file; what is missing for it is found before a run is exported."""
+    import tempfile
+
+    from hilum.exporting.export import Words, check_place
+    from hilum.exporting.page import read_runtime, write_page
+    from hilum.outputs import PAGE, check_target
+    from hilum.serving.model_file import open_model_file
+
+    check_place(out)
+    check_target(out, PAGE, inputs=[path for path in (run, runtime) if path])
+    found = read_runtime(runtime)
+    if run.is_file():
+        if said != Words() or data or int8 or hub:
+            msg = f"{run}: is a model file already, which is not exported anew. Give --page and --runtime alone."
+            raise UsageError(msg, code="exported-already", path=run)
+        model_file = open_model_file(run)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            model_file = _exported(run, Path(folder) / "model.onnx", said, data, int8, hub)
+    size = write_page(out, model_file, found)
+    say(f"{out}: {size:,} bytes, model {model_file.name}, sha256 {model_file.sha256}")
+    say("next: open it in a browser")
 
 
 def predict(

@@ -94,7 +94,7 @@ def export(
     if not run.finished:
         msg = f"{run.path}: the training is not finished. Go on with hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
-    _check_place(out)
+    check_place(out)
     check_target(out, MODEL, inputs=[run.best, run.last, run.path / "split.csv"])
     labels, recipe = run.labels, run.recipe
     for text in (words.name, words.licence, words.card_intro, *words.label_name.values()):
@@ -244,7 +244,12 @@ def _provenance(run: Run) -> Provenance:
     )
 
 
-def _check_place(out: Path) -> None:
+def check_place(out: Path) -> None:
+    """Find before any work whether there is a place for a file.
+
+    Raises:
+        RunError: There is a folder instead, or none around it.
+    """
     if out.is_dir() or not out.absolute().parent.is_dir():
         what = "is a folder" if out.is_dir() else "lies in a folder that does not exist"
         msg = f"{out}: {what}. Name a file, such as model.onnx."

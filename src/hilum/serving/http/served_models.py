@@ -101,5 +101,7 @@ class ServedModels:
                     f"two models are called '{name}'. Export one under another name: hilum export RUN FILE --name NAME"
                 )
                 raise UsageError(msg, code="twin-models")
-            found[name] = Served(Pipeline(predictor, threads=self.threads, batched=self._batched), describe(predictor.model_file))
+            found[name] = Served(
+                Pipeline(predictor, threads=self.threads, batched=self._batched), describe(predictor.model_file)
+            )
         return found

@@ -18,6 +18,10 @@ const OTHERS = [
 const ELSEWHERE = "This page reads PNG and JPEG of 8 bits. Use hilum predict or hilum serve for it.";
 const DAMAGED = "damaged. Fetch it again, or remove it.";
 
+// A browser would apply colour spaces, and more, of the other chunks; hilum takes grey values as they are stored.
+const KEPT = ["IHDR", "PLTE", "tRNS", "IDAT", "eXIf", "IEND"];
+const COLOUR_PROFILE = 0xe2; // a segment of JPEG, APP2
+
 const text = (bytes, at, length) => String.fromCharCode(...bytes.subarray(at, at + length));
 const refuse = (why) => { throw new Error(why); };
 
@@ -35,6 +39,7 @@ function crc(bytes) {
 
 function readPng(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const parts = [bytes.subarray(0, 8)];
   let header = null;
   for (let at = 8; at + 12 <= bytes.length;) {
     const length = view.getUint32(at);
@@ -43,13 +48,15 @@ function readPng(bytes) {
     if (end + 4 > bytes.length || view.getUint32(end) !== crc(bytes.subarray(at + 4, end))) refuse(DAMAGED);
     if (kind === "IHDR" && length === 13) header = { width: view.getUint32(at + 8), height: view.getUint32(at + 12), bits: bytes[at + 16], grey: bytes[at + 17] % 4 === 0 };
     if (kind === "acTL") refuse("holds several frames; a radiograph is one image. Extract the frame that is meant.");
-    if (kind === "IEND") return header || refuse(DAMAGED);
+    if (KEPT.includes(kind)) parts.push(bytes.subarray(at, end + 4));
+    if (kind === "IEND") return header ? { ...header, parts } : refuse(DAMAGED);
     at = end + 4;
   }
   return refuse(DAMAGED);
 }
 
 function readJpeg(bytes) {
+  const parts = [bytes.subarray(0, 2)];
   for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff;) {
     const marker = bytes[at + 1];
     if (marker === 0xff) {
@@ -61,14 +68,17 @@ function readJpeg(bytes) {
       let end = bytes.length - 1;
       while (end > at && !(bytes[end] === 0xd9 && bytes[end - 1] === 0xff)) end -= 1;
       if (end === at) refuse(DAMAGED); // cut short: a browser would fill up with grey
-      return { width: bytes[at + 7] * 256 + bytes[at + 8], height: bytes[at + 5] * 256 + bytes[at + 6], bits: bytes[at + 4], grey: bytes[at + 9] === 1 };
+      parts.push(bytes.subarray(at));
+      return { width: bytes[at + 7] * 256 + bytes[at + 8], height: bytes[at + 5] * 256 + bytes[at + 6], bits: bytes[at + 4], grey: bytes[at + 9] === 1, parts };
     }
-    at += 2 + bytes[at + 2] * 256 + bytes[at + 3];
+    const next = at + 2 + bytes[at + 2] * 256 + bytes[at + 3];
+    if (marker !== COLOUR_PROFILE) parts.push(bytes.subarray(at, next));
+    at = next;
   }
   return refuse(DAMAGED);
 }
 
-// Width, height, bits of a channel, and whether it has no colours; or the reason why the file is not read.
+// Width, height, bits of a channel, whether it has no colours, and the parts of the file that its grey values come from.
 export function readHeader(bytes) {
   if (bytes.length > LARGEST_FILE) refuse("larger than any radiograph; refused unread. Check where it comes from.");
   const isPng = PNG.every((byte, i) => bytes[i] === byte);
@@ -117,7 +127,7 @@ export async function decode(file) {
   checkCanvas();
   let bitmap;
   try {
-    bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" });
+    bitmap = await createImageBitmap(new Blob(header.parts), { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" });
   } catch {
     refuse(DAMAGED);
   }

@@ -54,14 +54,18 @@ function pass(values, into, all, count, [step, apart], [newStep, newApart]) {
   return into;
 }
 
-// As Pillow resizes mode F (Float32Array) and mode L (Uint8Array): along the rows, then along the columns.
+// As Pillow 13 resizes mode F (Float32Array) and mode L (Uint8Array). Along the columns first where the height shrinks by
+// more than twice as much as the width; the order changes the last bit of what lies between.
 export function resize(values, width, height, [newWidth, newHeight], { box = [0, 0, width, height], filter = TRIANGLE } = {}) {
   const [left, top, right, bottom] = box;
-  const bytes = values instanceof Uint8Array;
   const across = weights(width, left, right, newWidth, filter);
   const down = weights(height, top, bottom, newHeight, filter);
-  if (bytes) [across, down].forEach(asIntegers);
   const Kind = values.constructor;
+  if (Kind === Uint8Array) [across, down].forEach(asIntegers);
+  if (height > newHeight && height - newHeight > 2 * (width - newWidth)) {
+    const low = pass(values, new Kind(width * newHeight), down, width, [width, 1], [width, 1]);
+    return pass(low, new Kind(newWidth * newHeight), across, newHeight, [1, width], [1, newWidth]);
+  }
   const narrow = pass(values, new Kind(newWidth * height), across, height, [1, width], [1, newWidth]);
   return pass(narrow, new Kind(newWidth * newHeight), down, newWidth, [newWidth, 1], [newWidth, 1]);
 }
