@@ -1,4 +1,4 @@
-"""The page without a server, in a real browser, from disk and with the network switched off: its answers are hilum's."""
+"""The page without a server, in a real browser, from disk and without a network: its answers are hilum's."""
 
 import base64
 import io
@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from playwright import sync_api
 
 from hilum.data.images import read_picture, reduce
 from hilum.errors import HilumError
@@ -55,7 +57,8 @@ import { reduce } from "./reduction.js";
 window.reduceAll = async (reductions) => Promise.all([...document.querySelector("input").files].map(async (file) => {
   try {
     const picture = await decode(file);
-    return [picture.width, picture.height, picture.chroma, ...reductions.map((how) => btoa(String.fromCharCode(...reduce(picture, how))))];
+    const texts = reductions.map((how) => btoa(String.fromCharCode(...reduce(picture, how))));
+    return [picture.width, picture.height, picture.chroma, ...texts];
   } catch (error) {
     return error.message;
   }
@@ -65,7 +68,8 @@ HOOK = 'import * as service from "./service.js";\nwindow.service = service;'
 VIEW = """async (content) => {
   const file = new File([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], "x.png");
   const { prediction, pixels, heatmaps, ...size } = await window.service.view(file, "", true);
-  return { prediction, pixels: [...pixels], heatmaps: heatmaps.map((map) => ({ ...map, values: [...map.values] })), ...size };
+  const maps = heatmaps.map((map) => ({ ...map, values: [...map.values] }));
+  return { prediction, pixels: [...pixels], heatmaps: maps, ...size };
 }"""
 
 
@@ -207,9 +211,8 @@ def test_bytes_are_those_of_the_library(phantoms, reducing):
         equal[file.suffix] += not np.concatenate(apart).any()
         assert np.concatenate(apart).mean() < 0.5, file.name
     counts = {suffix: sum(file.suffix == suffix for file in phantoms) for suffix in equal}
-    print("equal:", equal, "of", counts)  # noqa: T201 - said of JPEG in the documentation
     assert equal[".png"] == counts[".png"] == 400
-    assert equal[".jpg"] >= 0.5 * counts[".jpg"]
+    assert equal[".jpg"] >= 90  # all 100 with Chromium 156: both decode by libjpeg-turbo
 
 
 def test_decisions_are_those_of_the_library(phantoms, opened):
@@ -395,8 +398,6 @@ def test_what_a_browser_would_read_otherwise_is_refused_or_the_same(grey, reduci
 
 def swapped_profile():
     """A colour profile that changes every grey value: sRGB to a space of another gamma."""
-    from PIL import ImageCms
-
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     at = profile.find(b"para")
     assert at > 0
