@@ -13,7 +13,7 @@ from hilum.errors import TableError, UsageError
 from hilum.files import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from hilum.exporting.export import Words
     from hilum.serving.model_file import ModelFile
@@ -50,6 +50,14 @@ def export(
     ] = None,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
+    if page and run.is_file():
+        given = {"--name": name, "--licence": licence, "--label-name": label_name, "--card-intro": card_intro}
+        given |= {"--hub-folder": hub, "--data": data, "--int8": int8}
+        _page_of_model_file(run, out, runtime, [option for option, value in given.items() if value])
+        return
+    if runtime and not page:
+        msg = f"--runtime {runtime}: is for --page alone. Add --page, or leave it out."
+        raise UsageError(msg)
     from hilum.exporting.export import UNSTATED, Words
 
     shown = {}
@@ -70,17 +78,14 @@ def export(
         check_hub_folder(hub)
     said = Words(name, licence or UNSTATED, shown, head)
     if page:
-        _export_page(run, out, runtime, said, data=data, int8=int8, hub=hub)
+        _page_of_run(run, out, runtime, partial(_exported, run, said=said, data=data, int8=int8, hub=hub))
         return
-    if runtime:
-        msg = f"--runtime {runtime}: is for --page alone. Add --page, or leave it out."
-        raise UsageError(msg)
-    model_file = _exported(run, out, said, data, int8, hub)
+    model_file = _exported(run, out, said=said, data=data, int8=int8, hub=hub)
     say(f"{out}: {len(model_file.model):,} bytes, sha256 {model_file.sha256}")
     say(f"next: hilum predict IMAGES --model {out}")
 
 
-def _exported(run: Path, out: Path, said: Words, data: Path | None, int8: bool, hub: Path | None) -> ModelFile:
+def _exported(run: Path, out: Path, *, said: Words, data: Path | None, int8: bool, hub: Path | None) -> ModelFile:
     """Export a run, and write the folder for a hub."""
     from hilum.exporting.export import export as run_export
     from hilum.exporting.export import write_hub_folder
@@ -94,28 +99,33 @@ def _exported(run: Path, out: Path, said: Words, data: Path | None, int8: bool, 
     return model_file
 
 
-def _export_page(
-    run: Path, out: Path, runtime: Path | None, said: Words, *, data: Path | None, int8: bool, hub: Path | None
-) -> None:
-    """Write the page of a run or of a model file; what is missing for it is found before a run is exported."""
-    import tempfile
-
-    from hilum.exporting.export import Words, check_place
-    from hilum.exporting.page import read_runtime, write_page
-    from hilum.outputs import PAGE, check_target
+def _page_of_model_file(file: Path, out: Path, runtime: Path | None, ignored: list[str]) -> None:
+    """Write the page of a model file, which takes no PyTorch."""
     from hilum.serving.model_file import open_model_file
 
-    check_place(out)
-    check_target(out, PAGE, inputs=[path for path in (run, runtime) if path])
+    if ignored:
+        msg = f"{file}: is a model file already, to which {ignored[0]} does not apply. Name its run, or leave it out."
+        raise UsageError(msg, code="exported-already", path=file)
+    _write_page(out, file, runtime, lambda: open_model_file(file))
+
+
+def _page_of_run(run: Path, out: Path, runtime: Path | None, exported: Callable[[Path], ModelFile]) -> None:
+    """Write the page of a run."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        _write_page(out, run, runtime, lambda: exported(Path(folder) / "model.onnx"))
+
+
+def _write_page(out: Path, source: Path, runtime: Path | None, model: Callable[[], ModelFile]) -> None:
+    """Write a page; what is missing for it is found before the model is made."""
+    from hilum.exporting.page import read_runtime, write_page
+    from hilum.outputs import PAGE, check_file_place, check_target
+
+    check_file_place(out)
+    check_target(out, PAGE, inputs=[path for path in (source, runtime) if path])
     found = read_runtime(runtime)
-    if run.is_file():
-        if said != Words() or data or int8 or hub:
-            msg = f"{run}: is a model file already, which is not exported anew. Give --page and --runtime alone."
-            raise UsageError(msg, code="exported-already", path=run)
-        model_file = open_model_file(run)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            model_file = _exported(run, Path(folder) / "model.onnx", said, data, int8, hub)
+    model_file = model()
     size = write_page(out, model_file, found)
     say(f"{out}: {size:,} bytes, model {model_file.name}, sha256 {model_file.sha256}")
     say("next: open it in a browser")

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from hilum.decision.ood import FAR, UNFAMILIAR, Reference
@@ -194,7 +196,7 @@ def page_facts(model_file: ModelFile) -> PageFacts:
 
 
 def _ood_facts(reference: Reference) -> OODFacts:
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "features": reference.features.astype(np.float32),
         "layouts": reference.layouts,
         "feature_distances": reference.feature_distances.astype(np.float64),
