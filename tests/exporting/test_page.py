@@ -358,6 +358,7 @@ def test_what_a_browser_would_read_otherwise_is_refused_or_the_same(grey, reduci
         "1 bit.png": saved(grey.convert("1")),
         "progressive.jpg": saved(grey, "JPEG", progressive=True),
         "16.png": saved(sixteen),
+        "xmp.jpg": saved(grey, "JPEG", xmp=b'<x tiff:Orientation="6"/>'),
         "grey.tif": saved(grey, "TIFF"),
         "text.png": b"no image",
         "empty.png": b"",
@@ -384,7 +385,7 @@ def test_what_a_browser_would_read_otherwise_is_refused_or_the_same(grey, reduci
     for name, found in zip(files, reducing([tmp_path / name for name in files]), strict=True):
         if name not in readable:
             assert isinstance(found, str), name
-            if name not in ("16.png", "grey.tif", "cmyk.jpg", "constant.png"):  # which hilum reads, or refuses later
+            if name not in ("16.png", "xmp.jpg", "grey.tif", "cmyk.jpg", "constant.png"):  # which hilum reads, or refuses later
                 with pytest.raises(HilumError):
                     read_picture(tmp_path / name)
             continue

@@ -21,6 +21,8 @@ const DAMAGED = "damaged. Fetch it again, or remove it.";
 // A browser would apply colour spaces, and more, of the other chunks; hilum takes grey values as they are stored.
 const KEPT = ["IHDR", "PLTE", "tRNS", "IDAT", "eXIf", "IEND"];
 const COLOUR_PROFILE = 0xe2; // a segment of JPEG, APP2
+const TURNED = /tiff:Orientation(?:="|>)[2-8]/;
+const START = 2 ** 16;
 
 const text = (bytes, at, length) => String.fromCharCode(...bytes.subarray(at, at + length));
 const refuse = (why) => { throw new Error(why); };
@@ -90,6 +92,7 @@ export function readHeader(bytes) {
   const size = `${found.width}x${found.height} pixels`;
   if (found.width * found.height > LARGEST_PIXELS || Math.max(found.width, found.height) > LARGEST_SIDE) refuse(`claims ${size}, more than are read here. Reduce the image.`);
   if (Math.min(found.width, found.height) < SMALLEST_SIDE) refuse(`${size}; a radiograph needs at least ${SMALLEST_SIDE} a side. Remove it.`);
+  if (TURNED.test(new TextDecoder("latin1").decode(bytes.subarray(0, START)))) refuse("turned by its XMP metadata, which browsers pass over. Save it upright.");
   if (found.bits > 8) refuse(`an image of ${found.bits} bits, and browsers keep 8 of them. ${ELSEWHERE}`);
   return found;
 }
