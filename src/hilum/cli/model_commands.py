@@ -51,9 +51,10 @@ def export(
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
     if page and run.is_file():
-        given = {"--name": name, "--licence": licence, "--label-name": label_name, "--card-intro": card_intro}
-        given |= {"--hub-folder": hub, "--data": data, "--int8": int8}
-        _page_of_model_file(run, out, runtime, [option for option, value in given.items() if value])
+        names = ("--name", "--licence", "--label-name", "--card-intro", "--hub-folder", "--data", "--int8")
+        values = (name, licence, label_name, card_intro, hub, data, int8)
+        given = [option for option, value in zip(names, values, strict=True) if value]
+        _page_of_model_file(run, out, runtime, given)
         return
     if runtime and not page:
         msg = f"--runtime {runtime}: is for --page alone. Add --page, or leave it out."
