@@ -91,6 +91,16 @@ def test_the_command_writes_the_page_of_a_model_file(package, hilum, tmp_path):
     hilum("export", shipped_model(), out, "--page", "--runtime", package[1], check=0)  # over its own earlier one
 
 
+def test_the_command_exports_a_run_first(package, run_of, bundle_of, hilum, tmp_path):
+    out = tmp_path / "page.html"
+    hilum("export", run_of("flat").path, out, "--page", "--runtime", package[1], "--name", "small", check=0)
+    (block,) = re.findall(r'id="page-model">([^<]*)<', out.read_text())
+    made = open_model_file(gzip.decompress(base64.b64decode(block)))
+    assert made.name == "small"
+    assert made.graph == open_model_file(bundle_of("flat")).graph
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["onnxruntime-web.tgz", "page.html"]
+
+
 @pytest.mark.parametrize(
     ("code", "options"),
     [
