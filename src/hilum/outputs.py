@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from hilum.errors import UsageError
+from hilum.errors import RunError, UsageError
 from hilum.files import open_regular
 
 START = 2**16  # bytes that are looked at
@@ -139,6 +139,18 @@ def check_folder(folder: Path, kinds: Mapping[str, Kind], *, option: str = "--ou
         file = folder / name
         if folder.is_dir() and not file.is_symlink():
             check_target(file, kind, option=f"{option} {folder}:")
+
+
+def check_file_place(out: Path) -> None:
+    """Find before any work whether there is a place for a file.
+
+    Raises:
+        RunError: There is a folder instead, or none around it.
+    """
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "is a folder" if out.is_dir() else "lies in a folder that does not exist"
+        msg = f"{out}: {what}. Name a file, such as model.onnx."
+        raise RunError(msg, code="unusable", path=out)
 
 
 def is_stream(path: Path) -> bool:

@@ -26,7 +26,7 @@ from hilum.evaluation.triage_schema import Certificate, LedgerPlace
 from hilum.exporting.graph import INPUT, OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.exporting.quantise import to_int8
 from hilum.files import as_bytes, save_bytes, saving_together, settle
-from hilum.outputs import CARD, CONFIG, MODEL, check_folder, check_target
+from hilum.outputs import CARD, CONFIG, MODEL, check_file_place, check_folder, check_target
 from hilum.progress import Progress
 from hilum.report.front_matter import with_front_matter
 from hilum.report.model_card import (
@@ -96,7 +96,7 @@ def export(
     if not run.finished:
         msg = f"{run.path}: the training is not finished. Continue with hilum train DATA --out {run.path} --resume"
         raise RunError(msg)
-    _check_place(out)
+    check_file_place(out)
     check_target(out, MODEL, inputs=[run.best, run.last, run.path / "split.csv"])
     labels, recipe = run.labels, run.recipe
     for text in (words.name, words.licence, words.card_intro, *words.label_name.values()):
@@ -264,13 +264,6 @@ def _provenance(run: Run) -> Provenance:
         ),
         parameters=environment.parameters or 0,
     )
-
-
-def _check_place(out: Path) -> None:
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
-        msg = f"{out}: {what}. Name a file, such as model.onnx."
-        raise RunError(msg, code="unusable", path=out)
 
 
 def _write(out: Path, content: bytes) -> None:

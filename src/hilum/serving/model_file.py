@@ -109,10 +109,14 @@ class ModelFile:
         Args:
             probability: 0 to 1.
         """
+        return f"{100 * probability:.{self.decimals}f} %"
+
+    @cached_property
+    def decimals(self) -> int:
+        """Number of decimals of `percent`."""
         points = [self.point] if self.point else self.points.values()
         threshold = min((point.threshold for point in points), default=1.0)
-        decimals = 1 if threshold >= 0.1 else 2 if threshold >= 0.01 else 3
-        return f"{100 * probability:.{decimals}f} %"
+        return 1 if threshold >= 0.1 else 2 if threshold >= 0.01 else 3
 
     @cached_property
     def data_errors(self) -> tuple[str, ...]:

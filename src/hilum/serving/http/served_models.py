@@ -5,93 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock, Thread
-from typing import Any
 
 from hilum.errors import HilumError, UsageError
+from hilum.serving.http.description import ModelDescription, describe
 from hilum.serving.http.pipeline import Pipeline
 from hilum.serving.http.uploads import HttpError
-from hilum.serving.legend import legend
 from hilum.serving.predictor import Predictor
-
-
-@dataclass(frozen=True)
-class Label:
-    """A label of a model.
-
-    Attributes:
-        label: As answers carry it.
-        name: What it is called before people.
-        healthy: Whether it means that nothing was found.
-        flagged: Whether the operating point flags it.
-    """
-
-    label: str
-    name: str
-    healthy: bool
-    flagged: bool
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A triage decision that a model may take, and what it means."""
-
-    decision: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class ModelDescription:
-    """What ``GET /v1/model`` says of a model.
-
-    Attributes:
-        name: Of the model.
-        sha256: Of its file.
-        labels: In the order of the probabilities.
-        group: What the operating point flags, in words; empty without one.
-        threshold: From which probability on it flags; None without an operating point.
-        upper_threshold: From which on it flags where there are two thresholds.
-        decisions: What each triage decision means, most urgent first.
-        data_errors: Errors that the audit found in its training data.
-        licence: Of the weights.
-        made_by: Version of hilum that wrote the file.
-        certificate: As the model file has it; None where nothing is guaranteed.
-        card: The model card, in Markdown.
-    """
-
-    name: str
-    sha256: str
-    labels: tuple[Label, ...]
-    group: str
-    threshold: float | None
-    upper_threshold: float | None
-    decisions: tuple[Decision, ...]
-    data_errors: tuple[str, ...]
-    licence: str
-    made_by: str
-    certificate: dict[str, Any] | None
-    card: str
-
-
-def describe(predictor: Predictor) -> ModelDescription:
-    """What there is to say of a model before it answers."""
-    file = predictor.model_file
-    point = file.point.for_images() if file.point else None
-    flagged = point.members if point else ()
-    certificate = file.facts.get("certificate")
-    return ModelDescription(
-        file.name,
-        file.sha256,
-        tuple(Label(label, file.label_name[label], label in file.healthy, label in flagged) for label in file.labels),
-        file.group,
-        point.threshold if point else None,
-        point.upper_threshold if point else None,
-        tuple(Decision(*pair) for pair in legend(file)),
-        file.data_errors,
-        str(file.facts.get("licence", "")),
-        str(file.facts.get("hilum", "")),
-        certificate if isinstance(certificate, dict) else None,
-        str(file.facts.get("card", "")),
-    )
 
 
 @dataclass(frozen=True)
@@ -182,5 +101,7 @@ class ServedModels:
                     f"two models are called '{name}'. Export one under another name: hilum export RUN FILE --name NAME"
                 )
                 raise UsageError(msg, code="twin-models")
-            found[name] = Served(Pipeline(predictor, threads=self.threads, batched=self._batched), describe(predictor))
+            found[name] = Served(
+                Pipeline(predictor, threads=self.threads, batched=self._batched), describe(predictor.model_file)
+            )
         return found

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from io import BytesIO
 from threading import Event
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -20,10 +19,12 @@ from typing_extensions import TypedDict
 
 import hilum
 from hilum.errors import ExtraError, ImageError, PassingImageError
+from hilum.serving.http.description import ModelDescription
+from hilum.serving.http.examples import EXAMPLES, make_example
 from hilum.serving.http.guard import Guard
 from hilum.serving.http.monitoring import Monitoring
 from hilum.serving.http.picture import pack_picture
-from hilum.serving.http.served_models import ModelDescription, Served, ServedModels
+from hilum.serving.http.served_models import Served, ServedModels
 from hilum.serving.http.uploads import HttpError, Limits, Room, Upload
 from hilum.serving.prediction import ModelName, Prediction, PredictionLine, UnreadableLine
 
@@ -37,8 +38,6 @@ PAGE = {
     },
 }
 NOT_IMAGES = ("no-image", "unread-kind")
-EXAMPLES = 4
-EXAMPLE_SIZE = 512
 
 
 class Failure(TypedDict):
@@ -249,7 +248,7 @@ async def example(number: int) -> Response:
     if not 1 <= number <= EXAMPLES:
         msg = f"no such example. Take 1 to {EXAMPLES}."
         raise HttpError(404, msg, code="no-such-example")
-    return Response(await asyncio.to_thread(_example, number), media_type="image/png")
+    return Response(await asyncio.to_thread(make_example, number), media_type="image/png")
 
 
 @router.get("/healthz")
@@ -353,15 +352,3 @@ def _page_file(name: str) -> Response:
 @cache
 def _read(file: str) -> bytes:
     return files("hilum.serving.http").joinpath("page", file).read_bytes()
-
-
-@cache
-def _example(number: int) -> bytes:
-    from PIL import Image
-
-    from hilum.phantoms.radiograph import LABELS, make_phantom
-
-    phantom = make_phantom(LABELS[(number - 1) % len(LABELS)], seed=2026, patient=number, size=EXAMPLE_SIZE)
-    target = BytesIO()
-    Image.fromarray(phantom.image).save(target, "PNG")
-    return target.getvalue()
