@@ -236,8 +236,8 @@ def make_page(model_file: ModelFile, runtime: Runtime) -> bytes:
         UsageError: It answers about several findings, which the page cannot.
     """
     if model_file.findings:
-        msg = f"{model_file.source}: answers about several findings, and a page without a server about one label. "
-        raise UsageError(f"{msg}Use hilum serve, or hilum predict.", code="page-of-findings")
+        msg = f"{model_file.source}: a page answers about one label an image, not several findings. Use hilum serve."
+        raise UsageError(msg, code="page-of-findings")
     script, style = bundle(page_modules(runtime), "app"), _read("style.css")
     policy = (
         f"default-src 'none'; script-src {_source(script)} 'wasm-unsafe-eval'; style-src {_source(style)}; "
