@@ -157,7 +157,8 @@ def recipe_keys() -> str:
     used = dict(_flat(load_recipe("compact").model_dump()))
     rows = ["| key | `compact` | default | allowed | meaning |", "|---|---|---|---|---|"]
     for key, default, allowed, meaning in _fields(Recipe):
-        rows.append(f"| `{key}` | `{json.dumps(used[key])}` | `{json.dumps(default)}` | {allowed} | {_cell(meaning)} |")
+        here = json.dumps(used.get(key, default))
+        rows.append(f"| `{key}` | `{here}` | `{json.dumps(default)}` | {allowed} | {_cell(meaning)} |")
     return "\n".join(rows)
 
 

@@ -24,6 +24,10 @@ SAFE = {
     "_image",
     "_read",
     "summary",
+    "fraction",
+    "plural",
+    "cell_text",
+    "p_text",
 }
 CELLS = {"add_row", "add_column"}
 

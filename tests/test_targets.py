@@ -98,7 +98,7 @@ def test_devices_pipes_and_open_files_are_streams(tmp_path):
     for name in ("/dev/null", "/dev/stdout", "/dev/stderr", tmp_path / "pipe"):
         assert is_stream(tmp_path / name)
         check_target(tmp_path / name, LINES, streams=True)
-        assert "no file" in refused(tmp_path / name, MODEL)
+        assert "not a file" in refused(tmp_path / name, MODEL)
     assert (descriptor_of(tmp_path / "/dev/stdout"), descriptor_of(tmp_path / "/dev/stderr")) == (1, 2)
     with (tmp_path / "log").open("w+") as file:
         file.write("before\n")

@@ -24,7 +24,7 @@ def test_both_architectures_are_trained_and_compared(write_dataset, hilum, tmp_p
     for name in ("flat", "cascade"):
         hilum("train", root, "--out", tmp_path / name, *options("max_steps=4", f"architecture={name}"), check=0)
     result = hilum("compare", tmp_path / "flat", tmp_path / "cascade", check=0)
-    for text in ("second - first", "McNemar", "36 images", "the label tree", "36 images of 18 patients"):
+    for text in ("second - first", "McNemar", "36 images", "top-down", "36 images of 18 patients"):
         assert text in result.stdout.replace("\n", " ")
     said = " ".join(result.stdout.split())
     assert "smallest difference of accuracy" in said or "too few for any difference" in said or "tells the two" in said

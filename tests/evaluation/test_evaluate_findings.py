@@ -14,7 +14,7 @@ import hilum
 from hilum.data.dataset import Row
 from hilum.data.multilabel import binary_view, finding_values, with_findings
 from hilum.errors import CertificateError, RunError, SplitError, UsageError
-from hilum.evaluation.certificate_file import read_findings_certificate
+from hilum.evaluation.certificate_check import read_findings_certificate
 from hilum.evaluation.certify_findings import certify_findings
 from hilum.evaluation.cohort import select_images
 from hilum.evaluation.crossval import crossval

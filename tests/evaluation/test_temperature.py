@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from hilum.evaluation.certificate_file import with_checksum
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.stats.calibration import (
@@ -209,7 +209,7 @@ def test_temperatures_are_fitted_to_the_runs_own_images_only(run, tmp_path, snap
     assert not (run.path / "calibration.json").exists()
     for file in files:
         file.unlink()
-    assert f"not in {root} any more" in calibrate(run).note
+    assert f"no longer in {root}" in calibrate(run).note
     for file in files:
         file.write_bytes(kept[file])
     assert calibrate(run).temperatures

@@ -86,9 +86,9 @@ def test_wrong_answers_come_first_and_then_what_has_to_be_looked_at(model_file, 
         "because <of> this",
         "A lateral view.",
     ]  # fmt: skip
-    # Predicted covid: of those that folders call normal, covid and non-covid.
+    # In the folder covid: predicted normal, covid and non-covid.
     row = re.search(r'<th scope="row">(?:infected/<wbr>)?covid</th>(.*?)</tr>', text, re.DOTALL)[1]
-    assert re.findall(r'class="cell[^>]*>(\d+)', row) == ["1", "1", "0"]
+    assert re.findall(r'class="cell[^>]*>(\d+)', row) == ["3", "1", "0"]
     assert not (tmp_path / "page-2.html").exists()
 
 

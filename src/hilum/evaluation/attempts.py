@@ -16,7 +16,7 @@ from hilum.data.dataset import Dataset
 from hilum.earlier import claim_of_before, current
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate import UpperSide
-from hilum.evaluation.certificate_file import is_whole
+from hilum.evaluation.certificate_check import is_whole
 from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.findings_schema import FindingsCertificate
 from hilum.evaluation.ledger import (

@@ -18,7 +18,7 @@ from hilum.data.options import ReadOptions
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.attempts import Claim, Reserved, record_result, reserve
 from hilum.evaluation.certificate import UpperSide
-from hilum.evaluation.certificate_file import FILE, with_checksum
+from hilum.evaluation.certificate_check import FILE, with_checksum
 from hilum.evaluation.certification_patients import certify_at
 from hilum.evaluation.certify import (
     CONDITIONS,

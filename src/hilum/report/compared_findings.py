@@ -47,7 +47,8 @@ def findings_comparison_table(comparison: FindingsComparison) -> RenderableType:
         shown = cell_text(entry.auroc.difference, as_percent=False, sign=True)
         table.add_row(
             escape(name),
-            *(fraction(one.value) for one in (entry.auroc.first, entry.auroc.second)),
+            fraction(entry.auroc.first.value),
+            fraction(entry.auroc.second.value),
             f"[bold]{shown}[/]" if entry.differs else shown,
             p_text(entry.p_holm),
         )
@@ -55,7 +56,7 @@ def findings_comparison_table(comparison: FindingsComparison) -> RenderableType:
     shown = cell_text(mean.difference, as_percent=False, sign=True)
     table.add_section()
     bold = f"[bold]{shown}[/]" if excludes_zero(mean.difference) else shown
-    table.add_row("macro", *(fraction(one.value) for one in (mean.first, mean.second)), bold, "")
+    table.add_row("macro", fraction(mean.first.value), fraction(mean.second.value), bold, "")
     return Group(
         "",
         *(f"{which}: [bold]{escape(run.name)}[/]" for which, run in names),

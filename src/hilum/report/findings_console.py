@@ -146,7 +146,7 @@ def findings_table(metrics: FindingsMetrics) -> RenderableType:
     for row in (*rows, *means):
         shown = f"[bold red]{escape(row.name)}[/]" if row.useless else escape(row.name)
         cells = (f"{value}\n[dim]{limits}[/]" if value else "" for value, limits in row.cells)
-        counted = f"\n[dim]{row.images}[/]" if row.images else ""
+        counted = f"\n[dim]{escape(row.images)}[/]" if row.images else ""
         table.add_row(shown + counted, *cells, end_section=row is rows[-1])
     lines = [threshold_sentence(metrics), *means_sentences(metrics), *left_out_sentences(metrics)]
     notes = [] if metrics.weights_sha256 else metrics.data.notes  # of a run they were said while it was evaluated
