@@ -32,6 +32,7 @@ CHANGING = (
     (re.compile(r"\b(process|id) \d+(?: on \S+)?"), r"\1 N"),
     (re.compile(r"\bpython -m pytest\.hilum\b"), "hilum"),
     (re.compile(r"(?<=Usage: )\S.*?\bhilum\b"), "hilum"),
+    (re.compile(r"(?<=\[OPTIONS\])\n +"), " "),  # where the line breaks depends on the program's name
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
 renewed: dict[Path, dict[str, str]] = {}
