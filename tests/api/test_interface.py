@@ -39,6 +39,7 @@ def test_the_names_are_pinned_and_documented():
     assert (Path(hilum.__file__).parent / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_functions_stay_functions_whatever_is_imported():
     code = "import hilum.auditing, hilum.exporting, hilum; print(callable(hilum.audit), callable(hilum.export))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -239,6 +240,7 @@ def test_two_models_are_compared_by_runs_or_by_predictions(trained, tmp_path, sm
     assert caught.value.code == "two-kinds"
 
 
+@pytest.mark.slow
 def test_series_are_run_and_hold_their_runs(squares, tmp_path, small_evaluation):
     small = {"epochs": 1, "size": 32, "network.options.width": 4, "network.options.blocks": [1]}
     swept = hilum.sweep(
@@ -323,6 +325,7 @@ def test_several_findings_have_the_measures_of_labels_by_finding(tmp_path):
     assert "Effusion" in compared.to_html(tmp_path / "comparison.html").read_text()
 
 
+@pytest.mark.slow
 def test_results_and_models_are_sent_to_other_processes(squares):
     frame = pd.DataFrame({"label": ["a", "b"] * 20, "a": [0.9, 0.2] * 20, "b": [0.1, 0.8] * 20})
     model, files = hilum.load(threads=1), sorted(squares.rglob("*.png"))[:3]

@@ -93,6 +93,7 @@ def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
     assert 0.85 <= accuracy <= 0.995
 
 
+@pytest.mark.slow
 def test_the_demo_shows_a_planted_defect_being_found(quick, monkeypatch, tmp_path, own_cache):
     monkeypatch.setattr(demo, "PATIENTS", 45)
     monkeypatch.setattr(demo, "PLANTED_PATIENTS", 100)

@@ -76,6 +76,7 @@ def test_a_sweep_from_end_to_end(write_dataset, hilum, tmp_path, one_message, sn
     assert not other.exists()
 
 
+@pytest.mark.slow
 def test_a_cross_validation_from_end_to_end(write_dataset, hilum, tmp_path, one_message, snapshot):
     root, out = write_dataset(patients=6), tmp_path / "cv"
     with (root / "metadata.csv").open() as file:
@@ -104,6 +105,7 @@ def test_a_cross_validation_from_end_to_end(write_dataset, hilum, tmp_path, one_
     assert not (tmp_path / "many").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_sweep_says_how_to_go_on(write_dataset, tmp_path):
     out, some = tmp_path / "sweep", options("epochs=400", "lr=0.01,0.02")
     command = [sys.executable, "-m", "hilum", "sweep", write_dataset(), "--out", out, *some]

@@ -219,6 +219,7 @@ def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same
     assert access_sentence(again.access)[1:] in write_report(first.path).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_later_certificate_on_its_patients_is_said_by_evaluations_of_the_earlier_one(runs):
     certify(runs[0], false_negative_rate=0.15)
     assert evaluate(runs[0]).access.joint is None

@@ -165,6 +165,7 @@ def test_another_site_gets_a_certificate_of_its_own_and_a_test_against_the_first
     assert json.loads((run / "certificate.json").read_text())["data"]["own"]
 
 
+@pytest.mark.slow
 def test_a_certificate_is_not_proved_by_the_patients_who_made_it(run, hilum, snapshot):
     """Nor by those that the run was trained on; and one that was made on the test images fails the checklist."""
     hilum("certify", run, "--sensitivity", "0.9", "--split", "test", check=0)

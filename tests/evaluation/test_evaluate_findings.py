@@ -260,6 +260,7 @@ def test_a_cross_validation_refuses_findings_before_it_reads_a_pixel(data, tmp_p
     assert not (tmp_path / "cv").exists()
 
 
+@pytest.mark.slow
 def test_a_model_file_is_measured_on_findings_as_its_run_is(run, evaluated, book, tmp_path):
     outside = elsewhere(tmp_path, ["Above", "fracture", "LEFT"])
     model = hilum.export(run, tmp_path / "model.onnx", progress=False)

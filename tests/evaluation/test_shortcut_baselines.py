@@ -200,6 +200,7 @@ def test_probes_of_the_training_images_are_asked_about_other_data_too(run_of, el
         assert probe.difference.value == pytest.approx(lead)
 
 
+@pytest.mark.slow
 def test_a_relative_path_to_the_data_is_no_other_place(run_of, elsewhere, tmp_path, monkeypatch):
     whole = evaluate(run_of("flat"), elsewhere, out=tmp_path / "out").metrics.shortcuts
     monkeypatch.chdir(tmp_path)

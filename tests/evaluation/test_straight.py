@@ -158,6 +158,7 @@ def calls(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_the_way_through_evaluate_is_straight_and_reads_the_split_once(run, calls):
     way = Way()
     sys.setprofile(way)

@@ -15,6 +15,7 @@ from hilum.training.train import train
 pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hierarchy", ["flat", "cascade"])
 def test_it_judges_images_as_the_evaluation_of_the_run_does(write_dataset, tiny, tmp_path, hierarchy):
     data = write_dataset(patients=160, images=1, side=32)

@@ -229,6 +229,7 @@ def test_eight_bits_are_refused(run, tmp_path):
     assert refused.value.code == "int8-of-findings"
 
 
+@pytest.mark.slow
 def test_a_single_label_is_explained_where_labels_exclude_each_other(bundle_of, squares):
     predictor = Predictor(bundle_of("cascade"))
     path = next(squares.rglob("*.png"))

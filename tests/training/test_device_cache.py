@@ -28,6 +28,7 @@ def test_a_copy_on_the_device_gives_the_bytes_of_the_file(mapped, monkeypatch):
     assert torch.equal(gather_resident(copy_to(pixels, cpu), positions), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's account of mapped pages")
 def test_gathering_everything_keeps_nothing_of_the_file_in_memory(mapped):
     pixels, bytes_ = mapped

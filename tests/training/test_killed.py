@@ -33,6 +33,7 @@ def test_a_training_whose_images_are_decoded_goes_on_from_its_writes(killer, dat
     assert not failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("umask", "mode", "of_folders"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])
 def test_all_files_of_a_run_have_the_mode_of_the_umask(killer, data, tmp_path, umask, mode, of_folders):
     run = tmp_path / "run"

@@ -75,6 +75,7 @@ def test_pytorch_is_loaded_when_it_is_asked_for():
     assert result.stdout.split() == ["light", "True"]
 
 
+@pytest.mark.slow
 def test_a_training_and_a_cross_validation_hash_the_pixels_once(write_dataset, tmp_path, tiny, monkeypatch):
     from hilum.data import cache_files
 

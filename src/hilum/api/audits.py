@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hilum.api.datasets import Data, table_of
-from hilum.api.printed import Printed, page_file
+from hilum.api.printed import Result, Writable, page_file
 from hilum.api.python_wording import public, told
 from hilum.auditing.audit import Audit as Audited
 from hilum.auditing.audit import audit as run_audit
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-class Audit(Printed):
+class Audit(Result):
     """What an audit found.
 
     Attributes:
@@ -38,9 +38,8 @@ class Audit(Printed):
         """Whether nothing was found that is as bad as `gate`, or worse."""
         return self.report.passed(gate)
 
-    def to_json(self) -> dict[str, Any]:
-        """The object of ``audit.json``."""
-        return self.report.to_json()
+    def _document(self) -> Writable:
+        return self.report
 
     @public
     def to_html(self, path: str | PathLike[str]) -> Path:

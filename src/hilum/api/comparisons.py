@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hilum.api.printed import Printed, page_file
+from hilum.api.printed import Result, Writable, page_file
 from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
@@ -25,7 +25,7 @@ Compared = Run | str | PathLike[str] | Frame
 """A run or its folder; or predictions: a CSV table or a data frame."""
 
 
-class Comparison(Printed):
+class Comparison(Result):
     """Two classifiers on the same patients: paired differences with intervals, and what could have been seen.
 
     Attributes:
@@ -37,9 +37,8 @@ class Comparison(Printed):
         self.result = result
         self.folder = folder
 
-    def to_json(self) -> dict[str, Any]:
-        """The object of ``comparison.json``."""
-        return self.result.to_json()
+    def _document(self) -> Writable:
+        return self.result
 
     @public
     def to_html(self, path: str | PathLike[str]) -> Path:
@@ -69,7 +68,7 @@ class Comparison(Printed):
         return f"<hilum.Comparison of {first} and {second} on {self.result.n_images:,} images>"
 
 
-class FindingsComparison(Printed):
+class FindingsComparison(Result):
     """Two classifiers of several findings on the same patients: paired differences by finding, with Holm's correction.
 
     Attributes:
@@ -81,9 +80,8 @@ class FindingsComparison(Printed):
         self.result = result
         self.folder = folder
 
-    def to_json(self) -> dict[str, Any]:
-        """The object of ``comparison.json``."""
-        return self.result.to_json()
+    def _document(self) -> Writable:
+        return self.result
 
     def to_html(self, path: str | PathLike[str]) -> Path:
         """Write the report of this comparison as one HTML file.

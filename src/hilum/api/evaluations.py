@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hilum.api.datasets import Data, table_of
 from hilum.api.findings_evaluations import FindingsEvaluation
-from hilum.api.printed import Printed, displayed, page_file
+from hilum.api.printed import Result, Writable, displayed, page_file
 from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WHOLE = "with predictions, a table of images and labels that is evaluated whole"
 
 
-class Evaluation(Printed):
+class Evaluation(Result):
     """Measures of a classifier with their intervals, and the predictions behind them.
 
     Attributes:
@@ -98,9 +98,8 @@ class Evaluation(Printed):
         """Average precision by label."""
         return self.metrics.auprc
 
-    def to_json(self) -> dict[str, Any]:
-        """The object of ``metrics.json``."""
-        return self.metrics.to_json()
+    def _document(self) -> Writable:
+        return self.metrics
 
     @public
     def to_html(self, path: str | PathLike[str]) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hilum.api.printed import Printed, displayed
+from hilum.api.printed import Result, Writable, displayed
 from hilum.evaluation.findings_predictions import FindingsPredictions
 from hilum.evaluation.findings_schema import FindingMeans, FindingsMetrics
 from hilum.stats.records import Interval, Intervals
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-class FindingsEvaluation(Printed):
+class FindingsEvaluation(Result):
     """Measures of a classifier of several findings an image, and the predictions behind them.
 
     Each finding is measured against its absence, over the images where it is known.
@@ -101,9 +101,8 @@ class FindingsEvaluation(Printed):
     def _by_finding(self, measure: str) -> Intervals:
         return {name: getattr(one, measure) for name, one in self.metrics.findings.items()}
 
-    def to_json(self) -> dict[str, Any]:
-        """The object of ``metrics.json``."""
-        return self.metrics.to_json()
+    def _document(self) -> Writable:
+        return self.metrics
 
     def to_html(self, path: str | PathLike[str]) -> Path:
         """Write the report of this evaluation as one HTML file.

@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hilum.errors import RunError
 from hilum.outputs import PAGE, check_target
@@ -21,6 +21,13 @@ CODE = (
     '<pre style="white-space:pre;overflow-x:auto;line-height:normal;'
     "font-family:Menlo,'DejaVu Sans Mono',consolas,'Courier New',monospace\">{code}</pre>"
 )
+
+
+class Writable(Protocol):
+    """A typed result."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As its JSON file holds it."""
 
 
 class Printed(ABC):
@@ -39,6 +46,18 @@ class Printed(ABC):
         console, _ = _console()
         console.print(self._table())
         return console.export_html(inline_styles=True, code_format=CODE)
+
+
+class Result(Printed):
+    """A result that prints as a table and is written as JSON."""
+
+    @abstractmethod
+    def _document(self) -> Writable:
+        """What the command line writes about it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of the JSON file that the command line writes."""
+        return self._document().to_json()
 
 
 def displayed(figure: Figure) -> Figure:

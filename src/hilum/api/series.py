@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hilum.api.datasets import Data, table_of
 from hilum.api.evaluations import Evaluation
-from hilum.api.printed import Printed
+from hilum.api.printed import Result, Writable
 from hilum.api.python_wording import public, told
 from hilum.api.runs import Run, open_run
 from hilum.api.trainings import recipe_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-class CrossValidation(Printed):
+class CrossValidation(Result):
     """Every patient, or every source, tested once, by a training that had not seen them.
 
     Attributes:
@@ -58,9 +58,8 @@ class CrossValidation(Printed):
         """The run of each fold."""
         return [open_run(self.folder / f"fold-{number}") for number in range(1, len(self.result.per_fold) + 1)]
 
-    def to_json(self) -> dict[str, Any]:
-        """The object of ``crossval.json``."""
-        return self.result.to_json()
+    def _document(self) -> Writable:
+        return self.result
 
     def _table(self) -> RenderableType:
         from hilum.report.crossval_page import crossval_table
@@ -71,7 +70,7 @@ class CrossValidation(Printed):
         return f"<hilum.CrossValidation {self.folder}: {len(self.result.per_fold)} folds>"
 
 
-class Sweep(Printed):
+class Sweep(Result):
     """Trainings with several values of some recipe keys, and the choice between them by validation.
 
     Attributes:
@@ -89,9 +88,8 @@ class Sweep(Printed):
         chosen = self.result.choice is not None
         return open_run(self.folder / "trials" / self.result.groups[0].trials[0]) if chosen else None
 
-    def to_json(self) -> dict[str, Any]:
-        """The object of ``sweep.json``."""
-        return self.result.to_json()
+    def _document(self) -> Writable:
+        return self.result
 
     def _table(self) -> RenderableType:
         from hilum.report.sweep_page import sweep_table

@@ -57,6 +57,7 @@ def test_a_planted_file_defect_is_an_error_and_names_its_label(injected, defect,
     snapshot(finding.remedy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("defect", "probe"), [("marker", "letters"), ("frame", "frame"), ("brightness", "histogram")])
 def test_a_planted_pixel_defect_is_seen_but_never_an_error(injected, defect, probe, snapshot):
     clean, found = injected(), injected(f"{defect}:{COVID}")
@@ -240,6 +241,7 @@ def test_under_random_labels_p_is_uniform_and_alarms_stay_at_their_rate():
     assert middle.mean() == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_simulation_would_notice_if_patients_were_ignored():
     lowest, _ = null_p_values(by_patient=False, datasets=30)
     assert (lowest <= 0.05).mean() > 0.5

@@ -46,6 +46,7 @@ def with_copies(images, each, seed=1):
     return np.concatenate([images, copies]), {(int(i), len(images) + n) for n, i in enumerate(chosen)}
 
 
+@pytest.mark.slow
 def test_the_index_finds_what_all_pairs_find():
     pytest.importorskip("faiss")
     images, injected = with_copies(pictures(700), 20)

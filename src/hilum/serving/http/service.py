@@ -194,12 +194,13 @@ async def predict(request: Request, here: Here, chosen: Chosen) -> Response:
         found = await asyncio.gather(*(_answer(chosen, content, f"image {number}") for number, content in numbered))
     for said, _ in found:
         here.monitoring.predictions.labels(chosen.description.name, said.decision or "unreadable").inc()
-    body: dict[str, Any] = {"predictions": [said.to_json(chosen.predictor.model) for said, _ in found]}
+    body: Answers = {"predictions": [said.to_json(chosen.predictor.model) for said, _ in found]}
     failures = [error for _, error in found if error]
     if len(failures) < len(found):
         return JSONResponse(body)
     status, headers = _status(failures[0])
-    return JSONResponse(body | {"error": _failure(failures[0])}, status, headers)
+    body["error"] = _failure(failures[0])
+    return JSONResponse(body, status, headers)
 
 
 @router.post(
