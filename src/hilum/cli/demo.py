@@ -62,7 +62,7 @@ def run_demo(
         out: Where phantoms and run are put; an earlier demo there is replaced.
         seed: Of phantoms and training.
         read: How to read `data`.
-        progress: Told about everything.
+        progress: Receives the progress of every step.
 
     Raises:
         RunError: `out` holds something that no demo has put there.
