@@ -251,7 +251,7 @@ def _check_begun(out: Path, recipe: Recipe | None) -> None:
     run = open_run(out)
     if recipe and recipe != run.recipe:
         ours, theirs = run.recipe.model_dump(), recipe.model_dump()
-        differing = ", ".join(key for key in ours if ours[key] != theirs[key])
+        differing = ", ".join(key for key in ours | theirs if ours.get(key) != theirs.get(key))
         msg = f"{out}: was started with another recipe (differs in: {differing}). Omit --recipe and --set."
         raise RecipeError(msg, code="other-choices", path=out)
 
