@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from hilum.errors import RecipeError
 from hilum.extras import require
 from hilum.models.compact import Compact
+from hilum.models.efficientnet_lite import EfficientNetLite0
 from hilum.models.stages import Cascade, Ensemble
 from hilum.models.vgg import VGG16BN
 
@@ -23,6 +24,7 @@ FINDINGS = "findings"  # the structure of labels of which an image may have seve
 OWN: Mapping[str, Callable[..., nn.Module]] = {
     "compact": Compact,
     "vgg16-bn": VGG16BN,
+    "efficientnet-lite0": EfficientNetLite0,
 }
 MONAI_PREFIX = "monai/"
 # MONAI's classifiers that work in two dimensions, with what each needs besides dimensions, channels and labels.
