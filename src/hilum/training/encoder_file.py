@@ -182,8 +182,11 @@ def available_memory() -> int | None:
 def _check_size(file: Path, size: int) -> None:
     there = available_memory()
     if size > LARGEST:
-        msg = f"{file}: {size / 2**30:.1f} GiB; encoder and head share one ONNX file, which holds at most 2 GiB."
-        raise ModelFileError(f"{msg} Take a smaller encoder.", code="too-large", path=file)
+        msg = (
+            f"{file}: {size / 2**30:.1f} GiB; encoder and head share one ONNX file, which holds at most 2 GiB. Take a "
+            "smaller encoder."
+        )
+        raise ModelFileError(msg, code="too-large", path=file)
     if there is not None and TIMES * size > there:
         msg = (
             f"{file}: {size / 2**20:,.0f} MiB, which take about {TIMES * size / 2**20:,.0f} MiB of memory; "
@@ -269,8 +272,8 @@ def _input_of(file: Path, description: Path, model: onnx.ModelProto, stated: _In
         if told.get("channels", shape[place]) in (1, 3) and shape[place] in (None, 1, 3)
     ]
     layout = told.get("layout") or (layouts[0] if len(layouts) == 1 else None)
-    if layout is None and shape[1] in (1, 3) and shape[3] not in (1, 3):
-        layout = "NCHW"  # its channels are fixed, and those of the other layout are not
+    if layout is None and (shape[1] in (1, 3)) != (shape[3] in (1, 3)):
+        layout = "NCHW" if shape[1] in (1, 3) else "NHWC"  # one of the two is fixed, and the other is not
     missing = [] if layout else ["layout"]
     if layout:
         channels = shape[1] if layout == "NCHW" else shape[3]

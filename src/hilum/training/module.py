@@ -20,7 +20,8 @@ from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.models.compact import local_contrast
-from hilum.models.registry import FINDINGS, build_classifier
+from hilum.models.encoder_network import Encoder, EncoderNetwork
+from hilum.models.registry import FINDINGS, PerFinding, build_classifier
 from hilum.progress import Progress
 from hilum.training.augmentation import apply, draw, draw_mix
 from hilum.training.batches import Batches
@@ -31,14 +32,22 @@ from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe
 
 
-def build_for(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> nn.Module:
+def build_for(
+    recipe: Recipe, labels: Sequence[str], *, findings: bool = False, encoder: Encoder | None = None
+) -> nn.Module:
     """The recipe's network with fresh weights, laid out in memory as training and evaluation want it.
 
     Args:
         recipe: Names the network.
         labels: K names.
         findings: Whether they are findings, of which an image may have several.
+        encoder: The frozen encoder of a recipe that has one.
     """
+    if encoder:
+        pooling = recipe.encoder.pooling
+        if findings:
+            return PerFinding(EncoderNetwork(encoder, pooling, 2 * len(labels)))
+        return EncoderNetwork(encoder, pooling, len(labels))
     chosen, size = recipe.network, recipe.preprocessing.size
     network = build_classifier(
         FINDINGS if findings else recipe.hierarchy,
