@@ -110,10 +110,10 @@ def _weights(facts: Facts) -> Outcome:
     if not weights:
         return "UNKNOWN", "the training is not finished"
     kind = facts.run.recipe.network
-    return (
-        "PASS",
-        f"{kind.architecture}, {facts.run.recipe.hierarchy}, from freshly drawn weights; SHA-256 {weights[:16]}",
-    )
+    origin = "from freshly drawn weights"
+    if encoder := facts.run.environment.encoder:
+        origin = f"fitted on {encoder.name}, SHA-256 {encoder.sha256[:16]}, licence {encoder.licence}"
+    return "PASS", f"{kind.architecture}, {facts.run.recipe.hierarchy}, {origin}; SHA-256 {weights[:16]}"
 
 
 def _budget(facts: Facts) -> Outcome:

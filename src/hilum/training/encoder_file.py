@@ -98,14 +98,14 @@ def open_encoder(choice: EncoderChoice) -> tuple[Encoder, EncoderChoice]:
     found = _locate(choice)
     status = found.file.stat()
     described = found.description.stat().st_mtime_ns if found.description.is_file() else 0
-    return _opened(found.file, found.description, status.st_mtime_ns, status.st_size, described, choice)
+    return _opened(found, cache_folder(), status.st_mtime_ns, status.st_size, described, choice)
 
 
 @lru_cache(maxsize=4)
 def _opened(
-    file: Path, description: Path, _changed: int, size: int, _described: int, choice: EncoderChoice
+    found: Located, _cache: Path, _changed: int, size: int, _described: int, choice: EncoderChoice
 ) -> tuple[Encoder, EncoderChoice]:
-    stated = _locate(choice).stated
+    file, description, stated = found.file, found.description, found.stated
     _check_size(file, size)
     sha256, model = _read(file)
     if choice.sha256 and choice.sha256 != sha256:
@@ -274,14 +274,14 @@ def _input_of(file: Path, description: Path, model: onnx.ModelProto, stated: _In
     layout = told.get("layout") or (layouts[0] if len(layouts) == 1 else None)
     if layout is None and (shape[1] in (1, 3)) != (shape[3] in (1, 3)):
         layout = "NCHW" if shape[1] in (1, 3) else "NHWC"  # one of the two is fixed, and the other is not
-    missing = [] if layout else ["layout"]
+    missing = [] if layout else ["layout", *(key for key in ("size", "channels") if key not in told)]
     if layout:
         channels = shape[1] if layout == "NCHW" else shape[3]
         sides = shape[2:] if layout == "NCHW" else shape[1:3]
         for key, seen in (("channels", {channels}), ("size", set(sides))):
             fixed = seen - {None}
             if len(fixed) > 1 or (fixed and key in told and told[key] not in fixed):
-                says = f"the description says {key} = {told[key]}" if key in told else "images are square"
+                says = f"the description says {key} = {told[key]}" if key in told else "hilum's images are square"
                 msg = (
                     f"{file}: its input has the shape {[side or '?' for side in shape]} ({layout}), and {says}. "
                     f"Correct [input] of {description.name}."

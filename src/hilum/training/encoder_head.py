@@ -120,7 +120,7 @@ def check_head(recipe: Recipe, table: Dataset) -> None:
     names = train.findings or train.labels
     if len(set(patients)) < len(names):
         msg = f"{table.root}: train has {len(set(patients))} patients for {len(names)} labels. Add patients."
-        raise SplitError(msg, code="few-patients", path=table.root)
+        raise SplitError(msg, code="too-few-patients", path=table.root)
     if recipe.encoder.penalty or train.findings:
         return
     for label in names:
@@ -130,7 +130,7 @@ def check_head(recipe: Recipe, table: Dataset) -> None:
                 f"{table.root}: {len(of_label)} patient of train has '{label}', and the penalty is chosen by folds of "
                 "patients. Add patients, or give the penalty (--set encoder.penalty=300)."
             )
-            raise SplitError(msg, code="few-patients", path=table.root)
+            raise SplitError(msg, code="too-few-patients", path=table.root)
 
 
 def encoder_of(run: Run) -> Encoder | None:
