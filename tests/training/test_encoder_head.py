@@ -52,9 +52,9 @@ def test_the_head_is_scikit_learns(count, width, labels):
         features, targets, np.arange(count), "abc"[:labels], TrainingPlan(class_weights="balanced"),
         EncoderChoice(penalty=50.0), Progress(),
     )  # fmt: skip
-    scaler = StandardScaler().fit(features.astype(np.float64))
+    scaled = StandardScaler().fit_transform(features.astype(np.float64))
     other = LogisticRegression(C=1 / 50, class_weight="balanced", tol=1e-8, max_iter=5000)
-    expected = other.fit(scaler.transform(features), targets).predict_proba(scaler.transform(features))
+    expected = other.fit(scaled, targets).predict_proba(scaled)
     scores = torch.from_numpy(features @ found.weight.T + found.bias)
     assert np.allclose(scores.softmax(dim=1).numpy(), expected, atol=1e-4)
 
