@@ -139,10 +139,9 @@ class Encoder:
         Raises:
             ModelFileError: It cannot be run, or gives nothing that could be pooled.
         """
-        taken = self.input
-        black = taken.apply(np.zeros((1, taken.size, taken.size), np.uint8))
-        found = self.run(torch.from_numpy(black).to(self.dtype).numpy())
-        shape = Shape.of(found.shape[1:], taken.layout)
+        size = self.input.size
+        found = self.run(self.taken(np.zeros((1, size, size), np.uint8)))
+        shape = Shape.of(found.shape[1:], self.input.layout)
         if shape is None:
             msg = (
                 f"{self.file}: its output '{self.output}' has the shape {list(found.shape)}, which is no embedding, "
@@ -150,6 +149,11 @@ class Encoder:
             )
             raise ModelFileError(msg, code="wrong-outputs", path=self.file)
         return shape
+
+    def taken(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Bytes (B, size, size) as the encoder takes them."""
+        values: NDArray[Any] = torch.from_numpy(self.input.apply(pixels)).to(self.dtype).numpy()
+        return values
 
     def run(self, images: NDArray[Any]) -> NDArray[Any]:
         """The output for images as the encoder takes them.
