@@ -43,7 +43,7 @@ from hilum.serving.metadata import LONGEST, pack
 from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
 from hilum.text import encodable, is_text
 from hilum.training.checkpoints import load_weights, weights_sha256
-from hilum.training.module import build_for
+from hilum.training.initialisation import build_for, without_path
 from hilum.training.prepare import known_of
 from hilum.training.run import Run, read_json
 
@@ -187,7 +187,8 @@ def export(
         "int8": int8_facts.as_json() if int8_facts else None,
         "results": _kept(results) if isinstance(results, Metrics) else None,
         "licence": words.licence,
-        "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
+        "provenance": provenance.as_json()
+        | {"recipe": without_path(recipe.model_dump(mode="json"), run.environment.initial)},
         "card": file_card(card, words.card_intro),
     }
     if run.findings:
