@@ -97,7 +97,7 @@ def find_source(init: str, architecture: str) -> Source:
     if init == IMAGENET:
         if architecture != LITE0:
             msg = (
-                f'network.init = "{IMAGENET}": {architecture} has no such weights here; {LITE0} has. Take that network, '
+                f'network.init = "{IMAGENET}": {architecture} has no such weights here; {LITE0} has. Take that '
                 "network, or name a file of weights (network.init = FILE)."
             )
             raise RecipeError(msg, code="no-imagenet")
