@@ -187,8 +187,7 @@ def export(
         "int8": int8_facts.as_json() if int8_facts else None,
         "results": _kept(results) if isinstance(results, Metrics) else None,
         "licence": words.licence,
-        "provenance": provenance.as_json()
-        | {"recipe": without_path(recipe.model_dump(mode="json"), run.environment.initial)},
+        "provenance": provenance.as_json() | {"recipe": without_path(recipe, run.environment.initial)},
         "card": file_card(card, words.card_intro),
     }
     if run.findings:
@@ -265,6 +264,7 @@ def _provenance(run: Run) -> Provenance:
             notes=[encodable(note) for note in data.notes],
         ),
         parameters=environment.parameters or 0,
+        **({"initial": environment.initial} if environment.initial else {}),
     )
 
 

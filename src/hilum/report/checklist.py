@@ -110,10 +110,8 @@ def _weights(facts: Facts) -> Outcome:
     if not weights:
         return "UNKNOWN", "the training is not finished"
     kind = facts.run.recipe.network
-    return (
-        "PASS",
-        f"{kind.architecture}, {facts.run.recipe.hierarchy}, from freshly drawn weights; SHA-256 {weights[:16]}",
-    )
+    began = data.beginning(facts.run.environment.initial)
+    return "PASS", f"{kind.architecture}, {facts.run.recipe.hierarchy}, from {began}; SHA-256 {weights[:16]}"
 
 
 def _budget(facts: Facts) -> Outcome:
