@@ -38,8 +38,8 @@ def layer_groups(network: nn.Module) -> list[list[nn.Module]]:
         groups = _divided(inner.children(), head)
         while len(groups) < FEWEST:
             largest = max(range(len(groups)), key=lambda number: _parameters(groups[number]), default=-1)
-            if largest < 0 or len(groups[largest]) > 1:
-                break
+            if largest < 0 or not isinstance(groups[largest][0], nn.Sequential | nn.ModuleList):
+                break  # a block of a network is not divided
             parts = _divided(groups[largest][0].children(), head)
             if len(parts) < 2:
                 break

@@ -67,6 +67,7 @@ class Source:
     origin: str = ""
     labels: tuple[str, ...] = ()
     structure: str = ""
+    members: int = 1
 
     def read(self) -> dict[str, Tensor]:
         """The weights by name."""
@@ -112,7 +113,8 @@ def find_source(init: str, architecture: str) -> Source:
         origin = f"hilum run on {Path(run.environment.data.root).name}"
         origin += f", begun from {began.name} ({began.origin})" if began else ""
         licence = began.licence if began else UNSTATED
-        return Source(run.best, run.name, licence, origin, run.labels, run.structure)
+        members = run.recipe.network.ensemble_size
+        return Source(run.best, run.name, licence, origin, run.labels, run.structure, members)
     if path.suffix.lower() == ".onnx":
         msg = f"{path}: a model file keeps no weights to train on. Name the run that it came from (network.init = RUN)."
         raise RecipeError(msg, code="model-file")
@@ -148,7 +150,8 @@ def initialise(network: nn.Module, recipe: Recipe, labels: Sequence[str], *, fin
     """
     source = find_source(recipe.network.init, recipe.network.architecture)
     structure = FINDINGS if findings else recipe.hierarchy
-    same = source.labels == tuple(labels) and source.structure == structure
+    same = (source.labels, source.structure) == (tuple(labels), structure)
+    same &= source.members == recipe.network.ensemble_size  # members with one head would stay the same
     return _checked(take_over(network, source.read(), head=same), source, recipe)
 
 
