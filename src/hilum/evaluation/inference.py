@@ -24,7 +24,8 @@ from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.encoder_head import encoder_of
-from hilum.training.module import build_for, to_network_range
+from hilum.training.initialisation import build_for
+from hilum.training.module import to_network_range
 from hilum.training.run import Run, open_run
 
 

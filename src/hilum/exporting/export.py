@@ -44,8 +44,8 @@ from hilum.serving.metadata import LONGEST, pack
 from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
 from hilum.text import encodable, is_text
 from hilum.training.encoder_head import has_encoder
+from hilum.training.initialisation import without_path
 from hilum.training.prepare import known_of
-from hilum.training.recipe import Recipe
 from hilum.training.run import Run, read_json
 
 POINT = ("group", "members", "threshold", "upper_threshold", "image_threshold")  # what is needed to decide
@@ -187,7 +187,7 @@ def export(
         "int8": int8_facts.as_json() if int8_facts else None,
         "results": _kept(results) if isinstance(results, Metrics) else None,
         "licence": words.licence,
-        "provenance": provenance.as_json() | {"recipe": _told(recipe)},
+        "provenance": provenance.as_json() | {"recipe": without_path(recipe, run.environment.initial)},
         "card": file_card(card, words.card_intro),
     }
     if run.findings:
@@ -196,12 +196,6 @@ def export(
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
     return model_file
-
-
-def _told(recipe: Recipe) -> dict[str, Any]:
-    """A recipe that does not say where its encoder lies: a path tells of the machine."""
-    told = recipe.model_dump(mode="json")
-    return told | {"encoder": told["encoder"] | {"file": Path(recipe.encoder.file).name}} if "encoder" in told else told
 
 
 def _facts_of_findings(certificates: Mapping[str, Certificate]) -> dict[str, Any]:
@@ -270,6 +264,7 @@ def _provenance(run: Run) -> Provenance:
             notes=[encodable(note) for note in data.notes],
         ),
         parameters=environment.parameters or 0,
+        **({"initial": environment.initial} if environment.initial else {}),
     )
 
 

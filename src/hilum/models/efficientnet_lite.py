@@ -19,8 +19,15 @@ from hilum.extras import require
 from hilum.models.weight_files import read_state
 
 # Kernel, stride, expansion, channels and blocks of each stage.
-STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3))
-STAGES += ((5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
 STEM, NECK = 32, 1280
 EPSILON = 1e-3
 DROP_PATH = 0.2  # of the last block; the earlier, the less
@@ -52,10 +59,14 @@ class Convolution(nn.Conv2d):
         return super().forward(F.pad(images, self.around) if self.pads else images)
 
 
-def _layer(*given: int, groups: int = 1, active: bool = True) -> nn.Sequential:
+def _layer(
+    channels: int, wide: int, kernel: int, stride: int = 1, groups: int = 1, *, active: bool = True
+) -> nn.Sequential:
     """Convolution, batch normalisation and, where `active`, ReLU6."""
-    wide = given[1]
-    layers: list[nn.Module] = [Convolution(*given, groups=groups), nn.BatchNorm2d(wide, eps=EPSILON)]
+    layers: list[nn.Module] = [
+        Convolution(channels, wide, kernel, stride, groups),
+        nn.BatchNorm2d(wide, eps=EPSILON),
+    ]
     return nn.Sequential(*layers, *([nn.ReLU6(inplace=True)] if active else []))
 
 
@@ -136,15 +147,15 @@ class EfficientNetLite0(nn.Module):
 def names_of_today(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state of the package ``efficientnet-lite-pytorch`` under the names that the layers have here."""
     places = [(stage, block) for stage, (*_, blocks) in enumerate(STAGES) for block in range(blocks)]
-    found = {}
-    for key, value in state.items():
-        if inner := re.match(r"_blocks\.(\d+)\.(\w+)\.", key):
+
+    def renamed(key: str) -> str:
+        inner = re.match(r"_blocks\.(\d+)\.(\w+)\.", key)
+        if inner and int(inner[1]) < len(places) and inner[2] in OF_A_BLOCK:
             stage, block = places[int(inner[1])]
-            key = f"stages.{stage}.{block}.{OF_A_BLOCK[inner[2]]}.{key[inner.end() :]}"
-        else:
-            key = next((ours + key[hit.end() :] for theirs, ours in NAMES if (hit := re.match(theirs, key))), key)
-        found[key] = value
-    return found
+            return f"stages.{stage}.{block}.{OF_A_BLOCK[inner[2]]}.{key[inner.end() :]}"
+        return next((ours + key[hit.end() :] for theirs, ours in NAMES if (hit := re.match(theirs, key))), key)
+
+    return {renamed(key): value for key, value in state.items()}
 
 
 def imagenet_file() -> Path:

@@ -110,10 +110,9 @@ def _weights(facts: Facts) -> Outcome:
     if not weights:
         return "UNKNOWN", "the training is not finished"
     kind = facts.run.recipe.network
-    origin = "from freshly drawn weights"
-    if encoder := facts.run.environment.encoder:
-        origin = f"fitted on {encoder.name}, SHA-256 {encoder.sha256[:16]}, licence {encoder.licence}"
-    return "PASS", f"{kind.architecture}, {facts.run.recipe.hierarchy}, {origin}; SHA-256 {weights[:16]}"
+    environment = facts.run.environment
+    began = data.beginning(environment.initial, environment.encoder)
+    return "PASS", f"{kind.architecture}, {facts.run.recipe.hierarchy}, from {began}; SHA-256 {weights[:16]}"
 
 
 def _budget(facts: Facts) -> Outcome:

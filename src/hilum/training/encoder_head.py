@@ -28,7 +28,8 @@ from hilum.training.checkpoints import save_checkpoint, weights_sha256
 from hilum.training.encoder_file import open_encoder
 from hilum.training.environment import BestCheckpoint, EncoderFacts, Outcome
 from hilum.training.findings_loss import Validated
-from hilum.training.module import build_for, select_part, to_network_range
+from hilum.training.initialisation import build_for
+from hilum.training.module import select_part, to_network_range
 from hilum.training.penalised_regression import Regression, fit_regression
 from hilum.training.plan import Augmentation, EncoderChoice, TrainingPlan
 from hilum.training.recipe import Recipe
@@ -93,6 +94,7 @@ def _check_applies(recipe: Recipe) -> None:
     ignored = [f"training.{key}" for key in TrainingPlan.model_fields if key not in APPLY]
     ignored = [key for key in ignored if getattr(recipe.training, key[9:]) != getattr(usual, key[9:])]
     ignored += ["augmentation"] if recipe.augmentation != Augmentation() else []
+    ignored += ["network.init"] if recipe.network.init else []
     ignored += ["network.options"] if recipe.network.options else []
     ignored += ["network.ensemble_size"] if recipe.network.ensemble_size > 1 else []
     ignored += ["preprocessing.local_contrast"] if recipe.preprocessing.local_contrast else []

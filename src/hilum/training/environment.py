@@ -69,6 +69,30 @@ class TrainingData(Record):
         return {key: value for key, value in serialise(read).items() if key not in unused or value}
 
 
+class InitialWeights(Record):
+    """Weights from elsewhere with which a training began.
+
+    Attributes:
+        name: Of the run or the file, or ``imagenet``.
+        sha256: Of the file.
+        origin: On what they were trained, as far as that is known.
+        licence: Of the weights; ``unstated`` where nobody stated it.
+        loaded: Layers that took them over.
+        share: Share of the network's parameters, without its head's, that these have.
+        fresh: Layers that began with freshly drawn weights.
+        unused: Layers from elsewhere that have no place in the network.
+    """
+
+    name: str
+    sha256: str
+    origin: str = ""
+    licence: str = "unstated"
+    loaded: int = 0
+    share: float = 0.0
+    fresh: list[str] = []
+    unused: list[str] = []
+
+
 class BestCheckpoint(Record):
     """The validation that chose the weights."""
 
@@ -162,6 +186,7 @@ class Begun(Machine):
         healthy: Labels that mean that nothing was found; None of versions before.
         audit: What is known to be wrong with the data.
         data: The dataset.
+        initial: Weights from elsewhere with which it began; None where they were freshly drawn.
     """
 
     started: str = ""
@@ -173,6 +198,7 @@ class Begun(Machine):
     healthy: list[str] | None = None
     audit: KnownIssues | None = None
     data: TrainingData = TrainingData()
+    initial: InitialWeights | None = None
 
 
 class Environment(Outcome, Begun):

@@ -25,8 +25,10 @@ from hilum.training.batches import Batches
 from hilum.training.checkpoints import TrainingState, load_weights, save_checkpoint, weights_sha256
 from hilum.training.encoder_head import check_head
 from hilum.training.environment import BestCheckpoint, Outcome, computes_bfloat16
+from hilum.training.fine_tuning import check_frozen
+from hilum.training.initialisation import build_for, initialise
 from hilum.training.loggers import close_loggers, make_loggers
-from hilum.training.module import ClassifierModule, RadiographDataModule, build_for, size_of_step
+from hilum.training.module import ClassifierModule, RadiographDataModule, size_of_step
 from hilum.training.plan import TrainingPlan, rank
 from hilum.training.recipe import Recipe
 from hilum.training.run import Run
@@ -308,6 +310,7 @@ def check_network(recipe: Recipe, labels: Sequence[str], *, findings: bool = Fal
 
     Raises:
         RecipeError: Its name or its options are wrong, or it cannot take `progressive_size`.
+        CheckpointError: The weights that it begins with are missing, damaged, or those of another network.
     """
     if recipe.network.architecture == ENCODER:
         return
@@ -323,6 +326,9 @@ def check_network(recipe: Recipe, labels: Sequence[str], *, findings: bool = Fal
                 f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
             )
             raise RecipeError(msg, code="fixed-size") from error
+    check_frozen(network, recipe.training)
+    if recipe.network.init:
+        initialise(network, recipe, labels, findings=findings)
 
 
 def precision_of(plan: TrainingPlan) -> str:

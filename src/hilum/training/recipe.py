@@ -205,6 +205,11 @@ def change_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     return parse_recipe(changed, f"recipe '{recipe.name}'")
 
 
+def without_init(recipe: Recipe) -> Recipe:
+    """A recipe that begins with freshly drawn weights."""
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"init": ""})})
+
+
 def short_key(key: str) -> str:
     """A key by its last part, where no other key of a recipe ends so."""
     last = key.rsplit(".", 1)[-1]

@@ -22,11 +22,11 @@ from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError, UsageError
 from hilum.progress import Progress
 from hilum.text import printable
-from hilum.training.environment import Environment, TrainingData, describe_machine
+from hilum.training.environment import Environment, InitialWeights, TrainingData, describe_machine
 from hilum.training.lock import contents, occupied
 from hilum.training.loggers import check_loggers
 from hilum.training.prepare import prepare
-from hilum.training.recipe import Recipe
+from hilum.training.recipe import Recipe, without_init
 from hilum.training.run import (
     ENCODER_FILE,
     ENVIRONMENT,
@@ -114,6 +114,7 @@ def _train(
     recipe, read = run.recipe, read or run.read_options
     loggers = loggers or run.environment.loggers
     check_loggers(loggers)
+    checked = without_init(recipe) if resume and run.last.exists() else recipe  # first weights are not needed then
     # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
     decided = resume and run.environment.data.digest
     try:
@@ -124,9 +125,10 @@ def _train(
             images, notes = _as_begun(run, table, progress)
         else:
             planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-            check_training(table.with_splits(planned.names), recipe)
+            check_training(table.with_splits(planned.names), checked)
             images, table, notes, findings = prepare(table, recipe, progress, check=check)
-        labels = check_training(images.table, recipe)
+        labels = check_training(images.table, checked)
+        initial = _initial(run, checked, labels, progress, findings=bool(table.findings))
         if decided:  # of another version, perhaps, which put the labels in another order
             labels, positive_label, healthy = run.labels, run.positive_label, run.healthy
         else:
@@ -168,6 +170,7 @@ def _train(
         update=({"resumed": _now()} if resume else {})
         | ({"loggers": list(loggers)} if loggers else {})
         | ({"task": "findings"} if table.findings else {})
+        | ({"initial": initial} if initial else {})
     )
     run.write_environment(begun.model_copy(update={"files": run.hashes(RECIPE, SPLIT)}))
     if has_encoder(recipe):
@@ -188,16 +191,34 @@ def settled(recipe: Recipe, loggers: Sequence[str] = (), progress: Progress | No
         UsageError: Loggers follow steps, of which there are none.
         ModelFileError: The encoder cannot be used.
     """
-    from hilum.models.registry import ENCODER
-
-    if recipe.network.architecture != ENCODER and not recipe.encoder.file:
+    if recipe.network.architecture != "encoder" and not recipe.encoder.file:
         return recipe
-    from hilum.training.encoder_head import settle_encoder
+    from hilum.training.encoder_head import settle_encoder  # PyTorch and ONNX
 
     if loggers:
         msg = f"--logger {loggers[0]}: follows a training step by step; a frozen encoder has one fit. Omit it."
         raise UsageError(msg, code="logger-of-encoder")
     return settle_encoder(recipe, progress)
+
+
+def _initial(
+    run: Run, recipe: Recipe, labels: Sequence[str], progress: Progress, *, findings: bool
+) -> InitialWeights | None:
+    """The weights with which a training begins, or began.
+
+    Raises:
+        RunError: It is begun anew, and they have changed since.
+    """
+    from hilum.training.initialisation import first_weights, in_words
+
+    kept = run.environment.initial
+    found = first_weights(recipe, labels, findings=findings)
+    if found and kept and found.sha256 != kept.sha256:
+        msg = f"{run.path}: {recipe.network.init} holds other weights than those it began with. Start a new run."
+        raise RunError(msg, code="other-weights", path=run.path)
+    if found:
+        progress.line(in_words(found))
+    return found or kept
 
 
 def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, list[str]]:
