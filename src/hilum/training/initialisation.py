@@ -46,8 +46,8 @@ def build_for(
         encoder: The frozen encoder of a recipe that has one.
     """
     if encoder:
-        network = EncoderNetwork(encoder, recipe.encoder.pooling, (1 + findings) * len(labels))
-        return PerFinding(network) if findings else network
+        frozen = EncoderNetwork(encoder, recipe.encoder.pooling, (1 + findings) * len(labels))
+        return PerFinding(frozen) if findings else frozen
     chosen, size = recipe.network, recipe.preprocessing.size
     network = build_classifier(
         FINDINGS if findings else recipe.hierarchy,
