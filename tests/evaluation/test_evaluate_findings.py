@@ -17,7 +17,6 @@ from hilum.errors import CertificateError, RunError, SplitError, UsageError
 from hilum.evaluation.certificate_check import read_findings_certificate
 from hilum.evaluation.certify_findings import certify_findings
 from hilum.evaluation.cohort import select_images
-from hilum.evaluation.crossval import crossval
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.findings_comparison import compare_findings
 from hilum.evaluation.findings_predictions import read_findings_predictions
@@ -251,13 +250,6 @@ def test_runs_of_two_kinds_are_not_compared(run, tmp_path, monkeypatch):
     with pytest.raises(RunError) as caught:
         compare_findings(run, run, out=tmp_path)
     assert caught.value.code == "other-task"
-
-
-def test_a_cross_validation_refuses_findings_before_it_reads_a_pixel(data, tmp_path):
-    with pytest.raises(UsageError) as caught:
-        crossval(data, tmp_path / "cv")
-    assert caught.value.code == "crossval-of-findings"
-    assert not (tmp_path / "cv").exists()
 
 
 @pytest.mark.slow
