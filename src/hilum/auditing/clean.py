@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.auditing.checks.copies import both_right
+from hilum.auditing.checks.duplicate_findings import both_right
 from hilum.auditing.near_duplicates.groups import is_altered
 from hilum.data.dataset import Dataset, Row
 from hilum.data.multilabel import UNKNOWN, column_of, contradicted, finding_values
