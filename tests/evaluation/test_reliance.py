@@ -226,7 +226,7 @@ def test_each_finding_has_the_shortcut_that_it_rests_on(tmp_path, monkeypatch):
     by_finding = measure_findings_reliance(run, table)
     relied = {name: {entry.name for _, entry in relied_on(one)} for name, one in by_finding.items()}
     assert "corner marks" in relied["cornered"]
-    assert not relied["central"]
+    assert "corner marks" not in relied["central"]  # the histogram alone may tell how bright the centre is
     assert not by_finding["rare"].labels
     assert by_finding["rare"].note
     assert list(by_finding["cornered"].labels) == ["cornered"]
