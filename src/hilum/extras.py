@@ -19,7 +19,7 @@ EXTRAS = {
     "serve": ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"),
     "hub": ("huggingface_hub",),
     "loggers": ("tensorboard", "mlflow", "wandb"),
-    "frames": ("pandas",),
+    "frames": ("pandas", "polars"),
 }
 
 TRAINING = {f"hilum {command}" for command in ("train", "demo", "sweep", "crossval", "certify", "export", "summary")}
