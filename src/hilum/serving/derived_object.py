@@ -23,8 +23,7 @@ PERSONS = ("PatientName", "ReferringPhysicianName")
 DATES, TIMES = ("PatientBirthDate", "StudyDate"), ("StudyTime",)
 OPTIONAL = ("IssuerOfPatientID",)  # without it an archive of several issuers files the object with another patient
 # What has to be read of an image's header to report on it.
-KEYWORDS = (*NEEDED, *TEXTS, *PERSONS, *DATES, *TIMES, "PatientSex", "SpecificCharacterSet", "Modality")
-KEYWORDS += ("BodyPartExamined", "ViewPosition", "InstanceNumber", "SeriesNumber", "PatientOrientation")
+KEYWORDS = [*NEEDED, *TEXTS, *PERSONS, *DATES, *TIMES, "PatientSex", "SpecificCharacterSet", "Modality"]
 DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
@@ -104,6 +103,8 @@ def complete(made: Dataset, source: Dataset, now: datetime) -> Dataset:
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
     made.InstanceCreationDate = made.ContentDate = date
     made.InstanceCreationTime = made.ContentTime = time
+    for equipment in made.get("ContributingEquipmentSequence", ()):  # highdicom, which looks at the clock itself
+        equipment.ContributionDateTime = date + time
     return made
 
 

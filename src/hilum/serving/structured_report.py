@@ -14,7 +14,7 @@ from hilum.decision.operating_point import ABSTAIN, FLAG, READ
 from hilum.errors import ImageError, UsageError
 from hilum.extras import require
 from hilum.serving import dicom_codes
-from hilum.serving.derived_object import UID, check_source, complete, derived_uid, result_uid, stub
+from hilum.serving.derived_object import CHARACTERS, UID, check_source, complete, derived_uid, result_uid, stub
 from hilum.serving.dicom_codes import Term, label_term, probability_term
 from hilum.serving.legend import legend
 from hilum.serving.model_file import ModelFile
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MANUFACTURER = "The hilum developers"
 SERIES = 9001  # behind what modalities number
-WARNING = "For research and teaching. Not for diagnosis."
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def result_objects(
         msg = f"{device_uid}: is no UID (numbers and dots, at most 64). Give one of your institution."
         raise UsageError(msg, code="no-uid")
     check_source(image.source)
-    moment = now or datetime.now()  # noqa: DTZ005 - DICOM's dates and times are local
+    moment = now or datetime.now()
     made = [_report(image, model, enhanced, device_uid or derived_uid("device"), moment)]
     if image.heatmap is not None and not image.prediction.error:
         from hilum.serving.heatmap_object import heatmap_object
@@ -84,6 +83,7 @@ def result_objects(
 
 
 def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: str, now: datetime) -> Dataset:
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import Comprehensive3DSR, EnhancedSR
 
     form = EnhancedSR if enhanced else Comprehensive3DSR
@@ -104,7 +104,15 @@ def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: 
             is_complete=True,
             is_final=False,
             is_verified=False,
-            specific_character_set="ISO_IR 192",
+            specific_character_set=CHARACTERS,
+            coding_schemes=[
+                CodingSchemeIdentificationItem(
+                    designator=dicom_codes.PRIVATE,
+                    name="hilum",
+                    uid=derived_uid("codes"),
+                    responsible_organization="hilum",
+                )
+            ],
         )
     except KeyError as error:  # of highdicom's table of SOP classes
         msg = f"the image is of the SOP class {source.SOPClassUID}, about which no report can be made."
@@ -115,11 +123,12 @@ def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: 
 def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid: str) -> MeasurementReport:
     from highdicom import sr
 
+    finding = observed_finding(image.prediction, model)
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=result_uid(source, model, "tracking"), identifier=f"{model.name}, image {source.SOPInstanceUID}"
         ),
-        finding_type=_finding(image.prediction, model),
+        finding_type=_concept(finding) if finding else None,
         finding_sites=[sr.FindingSite(anatomic_location=_concept(dicom_codes.CHEST))],
         algorithm_id=sr.AlgorithmIdentification(
             name=model.name,
@@ -149,13 +158,21 @@ def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid
     )
 
 
-def _finding(prediction: Prediction, model: ModelFile) -> CodedConcept | None:
-    """The most probable label, unless the triage decision speaks against it."""
+def observed_finding(prediction: Prediction, model: ModelFile) -> Term | None:
+    """The most probable label, unless the triage decision speaks against it; None for several findings an image.
+
+    Where the model abstains, nothing was found out; where an image is flagged or to be read, a report that calls its
+    result normal would be misread.
+
+    Args:
+        prediction: About the image.
+        model: Who gave it.
+    """
     if prediction.error or prediction.findings or prediction.decision == ABSTAIN:
         return None
     if prediction.decision in (FLAG, READ) and prediction.label in model.healthy:
         return None
-    return _concept(label_term(model, prediction.label))
+    return label_term(model, prediction.label)
 
 
 def _measurements(prediction: Prediction, model: ModelFile) -> list[Measurement] | None:
@@ -201,7 +218,7 @@ def texts(prediction: Prediction, model: ModelFile) -> list[tuple[Term, str]]:
         said += [(dicom_codes.MEANING, dict(legend(model))[prediction.decision])]
     said += [(dicom_codes.COMMENT, note) for note in prediction.notes]
     said += [(dicom_codes.DATA_ERROR, error) for error in model.data_errors]
-    return [*said, (dicom_codes.COMMENT, WARNING)]
+    return [*said, (dicom_codes.COMMENT, dicom_codes.WARNING)]
 
 
 def _texts(prediction: Prediction, model: ModelFile) -> list[TextContentItem]:
