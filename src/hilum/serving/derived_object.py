@@ -7,9 +7,11 @@ import uuid
 import warnings
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hilum
+from hilum.data.images import read_elements
 from hilum.errors import ImageError
 from hilum.serving.model_file import ModelFile
 
@@ -122,3 +124,23 @@ def _text(source: Dataset, keyword: str) -> str:
 def _valid(source: Dataset, keyword: str, is_valid: Callable[[str], object]) -> str:
     value = _text(source, keyword)
     return value if is_valid(value) else ""
+
+
+def read_source(path: Path) -> Dataset:
+    """The header of a DICOM file, as far as objects about it need it; nothing of any other file.
+
+    It is read in a process with bounds, as pixels are. Its texts are decoded already.
+
+    Raises:
+        ExtraError: It is a DICOM object, and the extra that reads those is not installed.
+    """
+    from pydicom import Dataset
+
+    made = Dataset()
+    texts = read_elements(path, KEYWORDS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings tell names
+        for keyword, text in texts.items():
+            if keyword != "SpecificCharacterSet":
+                setattr(made, keyword, text)
+    return made

@@ -13,7 +13,7 @@ from typing import Literal
 import hilum
 from hilum.data.dicom_header import facts
 from hilum.serving import dicom_codes
-from hilum.serving.derived_object import NAMESPACE, check_source, derived_uid, result_uid
+from hilum.serving.derived_object import NAMESPACE, check_source, derived_uid
 from hilum.serving.dicom_codes import DCM, PRIVATE, SCT, Term, label_term, probability_term
 from hilum.serving.fhir_resources import (
     Annotation,
@@ -34,7 +34,7 @@ from hilum.serving.fhir_resources import (
     Reference,
 )
 from hilum.serving.model_file import ModelFile
-from hilum.serving.structured_report import MANUFACTURER, ReportedImage, observed_finding, texts
+from hilum.serving.structured_report import MANUFACTURER, ReportedImage, observed_finding, report_uid, texts
 
 SYSTEMS = {
     SCT: "http://snomed.info/sct",
@@ -52,7 +52,12 @@ AUTHOR = Coding(
 
 
 def fhir_bundle(
-    image: ReportedImage, model: ModelFile, *, device_uid: str | None = None, now: datetime | None = None
+    image: ReportedImage,
+    model: ModelFile,
+    *,
+    enhanced: bool = False,
+    device_uid: str | None = None,
+    now: datetime | None = None,
 ) -> Bundle:
     """What `hilum.serving.structured_report.result_objects` says, as FHIR.
 
@@ -61,6 +66,7 @@ def fhir_bundle(
     Args:
         image: With its answer; a heatmap is not written.
         model: Who gave it.
+        enhanced: Whether the structured report that it goes with is an Enhanced SR: the two name the same UID.
         device_uid: Of the device that observed; by default one that stands for hilum wherever it runs.
         now: When it is made, in local time; by default the present.
 
@@ -69,13 +75,13 @@ def fhir_bundle(
     """
     check_source(image.source)
     moment = (now or datetime.now()).astimezone().isoformat(timespec="milliseconds")
-    report_uid = result_uid(image.source, model, "refusal" if image.prediction.error else "report")
+    uid = report_uid(image, model, enhanced=enhanced)
     device = _device(model, device_uid or derived_uid("device"))
     observations = _observations(image, model, device)
     finding = observed_finding(image.prediction, model)
     report = DiagnosticReport(
-        id=_id(report_uid, "report"),
-        identifier=(_uid(report_uid),),
+        id=_id(uid, "report"),
+        identifier=(_uid(uid),),
         status=_status(image),
         category=(CodeableConcept(coding=(RADIOLOGY,)),),
         code=_concept(dicom_codes.CHEST_RADIOGRAPHY),
@@ -88,7 +94,7 @@ def fhir_bundle(
     )
     source = _named("Media", str(image.source.SOPInstanceUID))
     provenance = Provenance(
-        id=_id(report_uid, "provenance"),
+        id=_id(uid, "provenance"),
         target=(_within(report), *map(_within, observations)),
         recorded=moment,
         agent=(ProvenanceAgent(type=CodeableConcept(coding=(AUTHOR,)), who=_within(device)),),
@@ -106,7 +112,7 @@ def fhir_bundle(
         provenance,
     )
     return Bundle(
-        id=_id(report_uid, "bundle"),
+        id=_id(uid, "bundle"),
         timestamp=moment,
         entry=tuple(Entry(full_url=f"urn:uuid:{one.id}", resource=one) for one in resources),
     )

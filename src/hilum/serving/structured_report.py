@@ -82,20 +82,29 @@ def result_objects(
     return made
 
 
+def report_uid(image: ReportedImage, model: ModelFile, *, enhanced: bool = False) -> str:
+    """SOP Instance UID of the report that `result_objects` makes."""
+    return result_uid(image.source, model, _kind(image, enhanced=enhanced))
+
+
+def _kind(image: ReportedImage, *, enhanced: bool) -> str:
+    """What a report is, for its UID: an image that could not be read may be answered about another time."""
+    return ("refusal" if image.prediction.error else "report") + ("-enhanced" if enhanced else "")
+
+
 def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: str, now: datetime) -> Dataset:
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import Comprehensive3DSR, EnhancedSR
 
     form = EnhancedSR if enhanced else Comprehensive3DSR
-    kind = ("refusal" if image.prediction.error else "report") + ("-enhanced" if enhanced else "")
-    source = stub(image.source)
+    kind, source = _kind(image, enhanced=enhanced), stub(image.source)
     try:
         made = form(
             evidence=[source],
             content=_content(image, source, model, device_uid)[0],
             series_instance_uid=result_uid(source, model, f"series-{kind}"),
             series_number=SERIES,
-            sop_instance_uid=result_uid(source, model, kind),
+            sop_instance_uid=report_uid(image, model, enhanced=enhanced),
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name="hilum",
