@@ -193,20 +193,10 @@ def predict(
         _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
         return
     if not paths:
-        raise UsageError(
-            _no_paths(
-                {
-                    "--explain": explained,
-                    "--json": as_json,
-                    "--csv": as_csv,
-                    "--model": model,
-                    "--sr": reports,
-                    "--fhir": bundles,
-                }
-            )
-        )
+        folders = {"--explain": explained, "--sr": reports, "--fhir": bundles}
+        raise UsageError(_no_paths({**folders, "--json": as_json, "--csv": as_csv, "--model": model}))
     unlisted: list[str] = []
-    files = list(find_files(paths, explained, partial(say, err=True), unlisted.append))
+    files = list(find_files(paths, (explained, reports, bundles), partial(say, err=True), unlisted.append))
     if not files:  # a folder without images is refused before; earlier answers are not replaced by none
         raise TableError(" ".join(unlisted))
     predictor = Predictor(model, threads=threads)
@@ -237,8 +227,8 @@ def predict(
         if explained:
             say(f"explained: {explained / 'index.html'}")
     if results and results.written and not takes_stdout(as_json, as_csv):
-        folders = " and ".join(str(folder) for folder in (reports, bundles) if folder)
-        say(f"reported: {results.written:,} of {summary.total:,} images, in {folders}")
+        where = " and ".join(str(folder) for folder in (reports, bundles) if folder)
+        say(f"reported: {results.written:,} of {summary.total:,} images, in {where}")
     for message in unlisted:
         say(f"error: {message}", err=True)
     if results:
@@ -306,10 +296,9 @@ def _predict_studies(
         msg = "--explain takes single images, --study several together. Give one of them."
         raise UsageError(msg)
     if not paths and how in ("folder", "dicom", "patient"):
-        folders = {"--explain": explained, "--sr": reports, "--fhir": bundles}
-        raise UsageError(_no_paths({**folders, "--json": as_json, "--csv": as_csv, "--model": model}))
+        raise UsageError(_no_paths({"--json": as_json, "--csv": as_csv, "--model": model}))
     unlisted: list[str] = []
-    files = list(find_files(paths, None, partial(say, err=True), unlisted.append))
+    files = list(find_files(paths, (), partial(say, err=True), unlisted.append))
     if unlisted and not files:
         raise TableError(" ".join(unlisted))
     grouped = group_files(files, how)

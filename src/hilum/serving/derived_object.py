@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,11 +27,22 @@ PERSONS = ("PatientName", "ReferringPhysicianName")
 DATES, TIMES = ("PatientBirthDate", "StudyDate"), ("StudyTime",)
 OPTIONAL = ("IssuerOfPatientID",)  # without it an archive of several issuers files the object with another patient
 # What has to be read of an image's header to report on it.
-KEYWORDS = [*NEEDED, *TEXTS, *PERSONS, *DATES, *TIMES, "PatientSex", "SpecificCharacterSet", "Modality"]
+KEYWORDS = [
+    *NEEDED,
+    *TEXTS,
+    *PERSONS,
+    *DATES,
+    *TIMES,
+    "PatientSex",
+    "SpecificCharacterSet",
+    "Modality",
+    "ManufacturerModelName",
+]
 DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 CHARACTERS = "ISO_IR 192"  # UTF-8
+PROGRAM = "hilum"
 
 
 def derived_uid(*about: str) -> str:
@@ -48,12 +61,33 @@ def result_uid(source: Dataset, model: ModelFile, kind: str) -> str:
     return derived_uid(str(source.SOPInstanceUID), model.sha256, hilum.__version__, kind)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Neither warn of nor log what pydicom says of malformed values: it tells the values, which may be names."""
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger("pydicom")
+    logger.addFilter(nothing)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(nothing)
+
+
 def check_source(source: Dataset) -> None:
     """Find out whether an object about this image would have a place in an archive.
 
     Raises:
-        ImageError: It lacks an identifier, or one is no UID.
+        ImageError: It lacks an identifier, or one is no UID; or it is a heatmap or report of hilum itself, of which an
+            archive that sends on all it gets would never come to an end.
     """
+    if str(source.get("ManufacturerModelName", "") or "").strip(" \0") == PROGRAM:
+        msg = "the object was made by hilum. Send it radiographs only."
+        raise ImageError(msg, code="own-object")
     for keyword in NEEDED:
         value = str(source.get(keyword, "") or "").strip(" \0")
         if len(value) > 64 or not UID.fullmatch(value):
@@ -92,16 +126,14 @@ def complete(made: Dataset, source: Dataset, now: datetime) -> Dataset:
         now: In local time.
     """
     made.SpecificCharacterSet = CHARACTERS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings tell names
-        for keyword in (*TEXTS, *PERSONS):
-            _set(made, keyword, _text(source, keyword))
-        for keyword in DATES:
-            _set(made, keyword, _valid(source, keyword, DATE.fullmatch))
-        for keyword in TIMES:
-            _set(made, keyword, _valid(source, keyword, TIME.fullmatch))
-        sex = _text(source, "PatientSex").upper()
-        made.PatientSex = sex if sex in ("M", "F", "O") else ""
+    for keyword in (*TEXTS, *PERSONS):
+        _set(made, keyword, _text(source, keyword))
+    for keyword in DATES:
+        _set(made, keyword, _valid(source, keyword, DATE.fullmatch))
+    for keyword in TIMES:
+        _set(made, keyword, _valid(source, keyword, TIME.fullmatch))
+    sex = _text(source, "PatientSex").upper()
+    made.PatientSex = sex if sex in ("M", "F", "O") else ""
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
     made.InstanceCreationDate = made.ContentDate = date
     made.InstanceCreationTime = made.ContentTime = time
@@ -138,8 +170,7 @@ def read_source(path: Path) -> Dataset:
 
     made = Dataset()
     texts = read_elements(path, KEYWORDS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings tell names
+    with quiet():
         for keyword, text in texts.items():
             if keyword != "SpecificCharacterSet":
                 setattr(made, keyword, text)

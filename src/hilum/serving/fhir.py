@@ -13,7 +13,7 @@ from typing import Literal
 import hilum
 from hilum.data.dicom_header import facts
 from hilum.serving import dicom_codes
-from hilum.serving.derived_object import NAMESPACE, check_source, derived_uid
+from hilum.serving.derived_object import NAMESPACE, check_source, derived_uid, quiet
 from hilum.serving.dicom_codes import DCM, PRIVATE, SCT, Term, label_term, probability_term
 from hilum.serving.fhir_resources import (
     Annotation,
@@ -73,10 +73,15 @@ def fhir_bundle(
     Raises:
         ImageError: The image lacks an identifier.
     """
-    check_source(image.source)
     moment = (now or datetime.now()).astimezone().isoformat(timespec="milliseconds")
+    with quiet():
+        check_source(image.source)
+        return _bundle(image, model, enhanced, device_uid or derived_uid("device"), moment)
+
+
+def _bundle(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: str, moment: str) -> Bundle:
     uid = report_uid(image, model, enhanced=enhanced)
-    device = _device(model, device_uid or derived_uid("device"))
+    device = _device(model, device_uid)
     observations = _observations(image, model, device)
     finding = observed_finding(image.prediction, model)
     report = DiagnosticReport(

@@ -83,8 +83,8 @@ class ResultFiles:
                     save_bytes(self.reports / f"{made.SOPInstanceUID}.dcm", content.getvalue())
             if self.bundles:
                 name = report_uid(image, self.model, enhanced=self.enhanced)
-                content = fhir_bundle(image, self.model, enhanced=self.enhanced).to_json()
-                save_text(self.bundles / f"{name}.json", content)
+                bundle = fhir_bundle(image, self.model, enhanced=self.enhanced)
+                save_text(self.bundles / f"{name}.json", bundle.to_json())
         except ImageError as error:
             self.left_out.append((str(file), str(error)))
             return

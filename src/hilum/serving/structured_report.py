@@ -14,8 +14,19 @@ from hilum.decision.operating_point import ABSTAIN, FLAG, READ
 from hilum.errors import ImageError, UsageError
 from hilum.extras import require
 from hilum.serving import dicom_codes
-from hilum.serving.derived_object import CHARACTERS, UID, check_source, complete, derived_uid, result_uid, stub
+from hilum.serving.derived_object import (
+    CHARACTERS,
+    PROGRAM,
+    UID,
+    check_source,
+    complete,
+    derived_uid,
+    quiet,
+    result_uid,
+    stub,
+)
 from hilum.serving.dicom_codes import Term, label_term, probability_term
+from hilum.serving.heatmap_object import heatmap_object
 from hilum.serving.legend import legend
 from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Prediction
@@ -72,13 +83,12 @@ def result_objects(
     if device_uid is not None and (len(device_uid) > 64 or not UID.fullmatch(device_uid)):
         msg = f"{device_uid}: is no UID (numbers and dots, at most 64). Give one of your institution."
         raise UsageError(msg, code="no-uid")
-    check_source(image.source)
     moment = now or datetime.now()
-    made = [_report(image, model, enhanced, device_uid or derived_uid("device"), moment)]
-    if image.heatmap is not None and not image.prediction.error:
-        from hilum.serving.heatmap_object import heatmap_object
-
-        made.append(heatmap_object(image.heatmap, image.source, model, moment))
+    with quiet():
+        check_source(image.source)
+        made = [_report(image, model, enhanced, device_uid or derived_uid("device"), moment)]
+        if image.heatmap is not None and not image.prediction.error:
+            made.append(heatmap_object(image.heatmap, image.source, model, moment))
     return made
 
 
@@ -107,7 +117,7 @@ def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: 
             sop_instance_uid=report_uid(image, model, enhanced=enhanced),
             instance_number=1,
             manufacturer=MANUFACTURER,
-            manufacturer_model_name="hilum",
+            manufacturer_model_name=PROGRAM,
             software_versions=hilum.__version__,
             series_description=dicom_codes.shortened(f"AI report: {model.name}"),
             is_complete=True,
