@@ -233,7 +233,7 @@ def predict(
         say(f"error: {message}", err=True)
     if results:
         for message in results.complaints():
-            say(message, err=True)
+            say(message if results.written else f"error: {message}", err=True)
     if unlisted or not summary.answered or (results and not results.written):
         raise typer.Exit(1)
 

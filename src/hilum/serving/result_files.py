@@ -73,7 +73,7 @@ class ResultFiles:
         heatmap = np.asarray(draw(explanation, self.model)) if explanation and self.reports else None
         image = ReportedImage(answer, read_source(file), heatmap)
         if not image.source:
-            self.left_out.append((str(file), "not a DICOM object, and so of no patient and study"))
+            self.left_out.append((str(file), "not a DICOM object, and so of no patient and study. Name DICOM files."))
             return
         try:
             if self.reports:
@@ -96,6 +96,8 @@ class ResultFiles:
         for name, why in self.left_out:
             found.setdefault(why, []).append(name)
         return [
-            f"no report about {len(names):,} images (such as {printable(names[0])}): {why}"
+            f"{printable(names[0])}: no report: {why}"
+            if len(names) == 1
+            else f"no report about {len(names):,} images, such as {printable(names[0])}: {why}"
             for why, names in found.items()
         ]
