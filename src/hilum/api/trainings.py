@@ -40,6 +40,8 @@ def recipe_of(recipe: str | PathLike[str] | Recipe, settings: dict[str, Any]) ->
     Raises:
         RecipeError: There is no such recipe or key, or a value is impossible.
     """
+    if recipe == "compact" and "encoder" in settings:  # which the default recipe would ignore
+        recipe = "encoder"
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     return change_recipe(loaded, {key.replace("__", "."): value for key, value in settings.items()})
 
@@ -61,7 +63,8 @@ def train(
     Args:
         data: Folder, CSV table, data frame of pandas or polars, or `Dataset`; or a list of them, which are joined.
         out: Folder of the run; it must not exist yet, unless `resume`.
-        recipe: Name of a recipe, TOML file, or `Recipe`; by default ``compact``, or with `resume` that of the run.
+        recipe: Name of a recipe, TOML file, or `Recipe`; by default ``compact``, with the setting ``encoder`` (an ONNX
+            file or a name) ``encoder``, or with `resume` that of the run.
         seed: Random seed; by default the recipe's.
         resume: Whether to go on with a training that was interrupted.
         loggers: Experiment loggers: ``tensorboard``, ``mlflow``, ``wandb``, each in the run's folder ``logs``.

@@ -5,6 +5,7 @@ Imports of the stages stand inside the commands, so that ``hilum --help`` needs 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from io import TextIOWrapper
@@ -51,6 +52,17 @@ RecipeOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."),
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="FILE|FOLDER|NAME|hf://OWNER/NAME",
+        help="Frozen ONNX encoder of images, under a penalised logistic regression (recipe encoder).",
+    ),
+]
+EncoderLicenceOption = Annotated[
+    str | None, typer.Option("--encoder-licence", metavar="TEXT", help="Licence of the encoder.")
 ]
 
 
@@ -158,6 +170,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to create.")],
     recipe: RecipeOption = None,
     settings: SetOption = None,
+    encoder: EncoderOption = None,
+    encoder_licence: EncoderLicenceOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     loggers: Annotated[
         list[str] | None,
@@ -174,6 +188,7 @@ def train(
     from hilum.report.results import not_learnt
     from hilum.training.train import train as run_training
 
+    recipe, settings = _with_encoder(recipe, settings, encoder, encoder_licence)
     chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
     run = run_training(
         data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress_for_terminal()
@@ -213,6 +228,8 @@ def sweep(
             "--set", metavar="KEY=VALUE,VALUE,...", help="Values to compare, or one fixed value; may be repeated."
         ),
     ] = None,
+    encoder: EncoderOption = None,
+    encoder_licence: EncoderLicenceOption = None,
     monitor: Annotated[
         str | None,
         typer.Option(metavar="loss|accuracy|false_negatives", help="Validation metric; the recipe's by default."),
@@ -226,6 +243,7 @@ def sweep(
     from hilum.report.sweep_page import sweep_table, write_sweep_page
     from hilum.training.sweep import sweep as run_sweep
 
+    recipe, settings = _with_encoder(recipe, settings, encoder, encoder_licence)
     result = run_sweep(
         data,
         out,
@@ -253,6 +271,8 @@ def crossval(
     reference: Annotated[bool, typer.Option(help="With --by, train ordinary folds for comparison.")] = True,
     recipe: RecipeOption = None,
     settings: SetOption = None,
+    encoder: EncoderOption = None,
+    encoder_licence: EncoderLicenceOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the division into folds.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue it; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only crossval.json.")] = False,
@@ -263,7 +283,8 @@ def crossval(
     from hilum.progress import progress_for_terminal
     from hilum.report.crossval_page import crossval_table, write_crossval_page
 
-    chosen, progress = _recipe(recipe, settings), progress_for_terminal()
+    chosen = _recipe(*_with_encoder(recipe, settings, encoder, encoder_licence))
+    progress = progress_for_terminal()
     result = run_crossval(
         data,
         out,
@@ -313,6 +334,15 @@ app.command()(model_commands.predict)
 app.command()(serve)
 app.command()(model_commands.schema)
 app.command()(env)
+
+
+def _with_encoder(
+    recipe: str | None, settings: list[str] | None, encoder: str | None, licence: str | None
+) -> tuple[str | None, list[str] | None]:
+    """Recipe and settings with those that the options of an encoder stand for."""
+    given = {"encoder.file": encoder, "encoder.licence": licence}
+    more = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
+    return (recipe or ("encoder" if encoder else None), [*(settings or []), *more] if more else settings)
 
 
 def _recipe(name: str | None, settings: list[str] | None) -> Recipe:

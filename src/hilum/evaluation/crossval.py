@@ -40,7 +40,7 @@ from hilum.training.multirun import WholeRecipe, begin_series, identity, series,
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
 from hilum.training.run import resolve_positive_label
-from hilum.training.train import check_training, roles_of
+from hilum.training.train import check_training, roles_of, settled
 
 WHAT, FEWEST_FOLDS, ORDINARY = "cross-validation", 2, "ordinary"
 SHARED = (
@@ -151,7 +151,7 @@ def crossval(
     from hilum.training.loop import check_network
 
     progress = progress or Progress()
-    recipe = recipe or Recipe()
+    recipe = settled(recipe or Recipe(), progress=progress)
     wanted = recipe.splits
     splits = recipe.splits.model_copy(update={"val": "hold_out", "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})

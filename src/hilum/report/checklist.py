@@ -110,7 +110,8 @@ def _weights(facts: Facts) -> Outcome:
     if not weights:
         return "UNKNOWN", "the training is not finished"
     kind = facts.run.recipe.network
-    began = data.beginning(facts.run.environment.initial)
+    environment = facts.run.environment
+    began = data.beginning(environment.initial, environment.encoder)
     return "PASS", f"{kind.architecture}, {facts.run.recipe.hierarchy}, from {began}; SHA-256 {weights[:16]}"
 
 

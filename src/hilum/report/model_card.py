@@ -33,6 +33,7 @@ from hilum.stats.metrics import ByLabel
 from hilum.stats.records import Record
 from hilum.text import cell_text, code_span, fraction, interval_text, markdown, measured
 from hilum.training.environment import InitialWeights
+from hilum.training.plan import EncoderChoice
 from hilum.training.prepare import known_of
 from hilum.training.recipe import Recipe
 
@@ -199,7 +200,8 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         f"{tally(items)}.",
         "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
         "## Training",
-        f"Trained by hilum {environment.hilum} from {markdown(beginning(environment.initial))}. {_recipe(recipe)}",
+        f"Trained by hilum {environment.hilum} from {markdown(beginning(environment.initial, environment.encoder))}. "
+        f"{_recipe(recipe)}",
         f"Weights SHA-256 `{environment.weights_sha256 or 'unknown'}`; data `"
         f"{environment.data.digest or 'unknown'}`; code `{environment.code_sha256 or 'unknown'}`.",
     ]
@@ -346,7 +348,18 @@ def _recipe(recipe: Recipe) -> str:
     return (
         f"Recipe {code_span(recipe.name)}: {recipe.hierarchy}, network `{network.architecture}`{members}, "
         f"seed {recipe.training.seed}; images of {shape.size}x{shape.size} pixels"
-        f"{', histogram-equalised' if shape.equalise else ''}{local}."
+        f"{', histogram-equalised' if shape.equalise else ''}{local}.{_encoder(recipe.encoder)}"
+    )
+
+
+def _encoder(choice: EncoderChoice) -> str:
+    """The frozen encoder, whose licence and terms bind whoever uses the model."""
+    if not choice.file:
+        return ""
+    terms = f"; {markdown(choice.terms)}" if choice.terms else ""
+    return (
+        f" The encoder {code_span(Path(choice.file).name)} was not trained here: licence {markdown(choice.licence)}"
+        f"{terms}; SHA-256 {choice.sha256}. Its licence binds this file, too."
     )
 
 

@@ -104,6 +104,37 @@ class BestCheckpoint(Record):
     val_auroc: float | None = None
 
 
+class TriedPenalty(Record):
+    """A penalty of a head, and the weighted log loss on images that were left out."""
+
+    penalty: float
+    loss: float
+
+
+class EncoderFacts(Record):
+    """The frozen encoder of a run, and its head.
+
+    Attributes:
+        name: Of its file.
+        sha256: Of the file that was given.
+        licence: Of the encoder.
+        terms: Further terms of its use.
+        pooling: How its output became features.
+        features: Numbers of an image.
+        penalty: Of the head (`hilum.training.plan.EncoderChoice`).
+        penalties: Those that were compared; empty where it was given.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    terms: str = ""
+    pooling: list[str]
+    features: int
+    penalty: float
+    penalties: list[TriedPenalty] = []
+
+
 class Outcome(Record):
     """What came of a training.
 
@@ -114,6 +145,7 @@ class Outcome(Record):
         parameters: Of the network.
         weights_sha256: Of the chosen weights; empty before the end.
         best: The checkpoint that was chosen.
+        encoder: The frozen encoder, where there is one.
     """
 
     seconds: float | None = None
@@ -122,6 +154,7 @@ class Outcome(Record):
     parameters: int | None = None
     weights_sha256: str = ""
     best: BestCheckpoint | None = None
+    encoder: EncoderFacts | None = None
 
 
 class Machine(Record):

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from hilum.errors import CheckpointError, RecipeError
 from hilum.files import STEP, open_regular, read_text
 from hilum.models.efficientnet_lite import imagenet_file
+from hilum.models.encoder_network import Encoder, EncoderNetwork
 from hilum.models.initial_weights import Match, take_over
-from hilum.models.registry import FINDINGS, build_classifier
+from hilum.models.registry import FINDINGS, PerFinding, build_classifier
 from hilum.models.weight_files import read_state
 from hilum.text import printable
 from hilum.training.environment import InitialWeights
@@ -33,14 +34,20 @@ LEAST = 0.5  # share of a network's parameters below which weights are those of 
 SHOWN = 3
 
 
-def build_for(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> nn.Module:
+def build_for(
+    recipe: Recipe, labels: Sequence[str], *, findings: bool = False, encoder: Encoder | None = None
+) -> nn.Module:
     """The recipe's network with fresh weights, laid out in memory as training and evaluation want it.
 
     Args:
         recipe: Names the network.
         labels: K names.
         findings: Whether they are findings, of which an image may have several.
+        encoder: The frozen encoder of a recipe that has one.
     """
+    if encoder:
+        frozen = EncoderNetwork(encoder, recipe.encoder.pooling, (1 + findings) * len(labels))
+        return PerFinding(frozen) if findings else frozen
     chosen, size = recipe.network, recipe.preprocessing.size
     network = build_classifier(
         FINDINGS if findings else recipe.hierarchy,
@@ -207,6 +214,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def without_path(recipe: Recipe, initial: InitialWeights | None) -> dict[str, Any]:
-    """A recipe as JSON in which the initial weights have their name: a path tells of the machine."""
+    """A recipe as JSON in which initial weights and encoder have their name: a path tells of the machine."""
     named = recipe.network.model_copy(update={"init": initial.name}) if initial else recipe.network
-    return recipe.model_copy(update={"network": named}).model_dump(mode="json")
+    encoder = recipe.encoder.model_copy(update={"file": Path(recipe.encoder.file).name})
+    return recipe.model_copy(update={"network": named, "encoder": encoder}).model_dump(mode="json")

@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
+from hilum.data.network_input import NetworkInput
+from hilum.text import is_text
+
 Monitor = Literal["loss", "accuracy", "false_negatives", "auroc"]
+Pooling = Literal["mean", "max", "cls", "embedding"]
 Uncertain = Literal["ignore", "positive", "negative", "soft"]
 IMAGENET = "imagenet"  # as first weights
 
@@ -42,7 +46,7 @@ class NetworkChoice(Part):
 
     Attributes:
         architecture: Name of the network: ``compact``, ``efficientnet-lite0``, ``vgg16-bn``, or ``monai/...`` (a wrong
-            name lists all).
+            name lists all); ``encoder`` for a frozen one.
         init: Weights to begin with: a run folder, a file (``.safetensors``, or a state dict as ``.pt``), or
             ``imagenet`` (of ``efficientnet-lite0``, extra ``[encoders]``). Layers of the same name and shape are taken
             over; the others, and the head of other labels, begin afresh. Empty: all do.
@@ -68,6 +72,49 @@ class NetworkChoice(Part):
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out first weights where there are none: versions before do not know them."""
         return {key: value for key, value in serialise(self).items() if key != "init" or value}
+
+
+class EncoderChoice(Part):
+    """A frozen encoder, on whose features a penalised logistic regression is fitted; for `architecture` = ``encoder``.
+
+    What a description beside the file or the file's graph states is filled in when the training begins.
+
+    Attributes:
+        file: ONNX file, folder with one, ``hf://owner/name``, or a name such as ``efficientnet-lite0``.
+        licence: Licence of the encoder.
+        terms: Further terms of its use, or where they stand.
+        sha256: SHA-256 of the file; empty for any.
+        input: What it takes, as in the description of a network.
+        output: Name of the output; empty for the only one.
+        pooling: What becomes of the output: ``mean`` and ``max`` over all places, ``cls`` (the class token), or
+            ``embedding`` (the output as it is). Empty for the usual ones.
+        penalty: Weight of the squared coefficients against the sum of losses (scikit-learn's 1 / C); 0 means chosen by
+            cross-validation, grouped by patient.
+        penalty_folds: Folds of that cross-validation.
+    """
+
+    file: str = ""
+    licence: str = ""
+    terms: str = ""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    input: NetworkInput | None = None
+    output: str = ""
+    pooling: tuple[Pooling, ...] = ()
+    penalty: float = Field(default=0.0, ge=0)
+    penalty_folds: int = Field(default=5, ge=2, le=20)
+
+    @field_validator("file", "licence", "terms")
+    @classmethod
+    def _is_text(cls, text: str) -> str:
+        if not is_text(text):
+            msg = "is not UTF-8"
+            raise ValueError(msg)
+        return text
+
+    @model_serializer(mode="wrap")
+    def _without_unknown(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """TOML has no word for nothing."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
 
 class Augmentation(Part):

@@ -19,7 +19,7 @@ from hilum.data.multilabel import finding_values
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
-from hilum.errors import RecipeError, RunError, SplitError
+from hilum.errors import RecipeError, RunError, SplitError, UsageError
 from hilum.progress import Progress
 from hilum.text import printable
 from hilum.training.environment import Environment, InitialWeights, TrainingData, describe_machine
@@ -28,6 +28,7 @@ from hilum.training.loggers import check_loggers
 from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe, without_init
 from hilum.training.run import (
+    ENCODER_FILE,
     ENVIRONMENT,
     HISTORY_FILE,
     RECIPE,
@@ -82,6 +83,7 @@ def train(
     """
     progress = progress or Progress()
     check_loggers(loggers)
+    recipe = settled(recipe, loggers, progress) if recipe else None
     with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else _check_free(out)):
         begun = not (recipe and _interrupted_at_once(out))
         return _train(
@@ -140,6 +142,7 @@ def _train(
             for name in (SPLIT, RECIPE, ENVIRONMENT):
                 (out / name).unlink(missing_ok=True)
         raise
+    from hilum.training.encoder_head import fit_head, has_encoder
     from hilum.training.loop import fit, precision_of
 
     given = table.given or table.root
@@ -170,10 +173,32 @@ def _train(
         | ({"initial": initial} if initial else {})
     )
     run.write_environment(begun.model_copy(update={"files": run.hashes(RECIPE, SPLIT)}))
-    outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
-    files = run.hashes(RECIPE, SPLIT, HISTORY_FILE)
+    if has_encoder(recipe):
+        outcome = fit_head(run, images, labels, progress=progress)
+        files = run.hashes(RECIPE, SPLIT, HISTORY_FILE, ENCODER_FILE)
+    else:
+        outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
+        files = run.hashes(RECIPE, SPLIT, HISTORY_FILE)
     run.write_environment(begun.model_copy(update={**outcome.given(), "files": files}))
     return run
+
+
+def settled(recipe: Recipe, loggers: Sequence[str] = (), progress: Progress | None = None) -> Recipe:
+    """A recipe with what follows from the file of its encoder, if it has one.
+
+    Raises:
+        RecipeError: It has values that an encoder would ignore.
+        UsageError: Loggers follow steps, of which there are none.
+        ModelFileError: The encoder cannot be used.
+    """
+    if recipe.network.architecture != "encoder" and not recipe.encoder.file:
+        return recipe
+    from hilum.training.encoder_head import settle_encoder  # PyTorch and ONNX
+
+    if loggers:
+        msg = f"--logger {loggers[0]}: follows a training step by step; a frozen encoder has one fit. Omit it."
+        raise UsageError(msg, code="logger-of-encoder")
+    return settle_encoder(recipe, progress)
 
 
 def _initial(
@@ -274,7 +299,7 @@ def _check_begun(out: Path, recipe: Recipe | None) -> None:
     run = open_run(out)
     if recipe and recipe != run.recipe:
         ours, theirs = run.recipe.model_dump(), recipe.model_dump()
-        differing = ", ".join(key for key in ours if ours[key] != theirs[key])
+        differing = ", ".join(key for key in ours | theirs if ours.get(key) != theirs.get(key))
         msg = f"{out}: was started with another recipe (differs in: {differing}). Omit --recipe and --set."
         raise RecipeError(msg, code="other-choices", path=out)
 

@@ -24,6 +24,7 @@ from hilum.serving.http.uploads import Limits
 TOKEN = "HILUM_TOKEN"
 SHORTEST_TOKEN = 16  # characters; one that can be guessed is none
 CONNECTIONS = 1024
+BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
 HEADERS_WITHIN = 15.0  # seconds after which a connection that has sent no whole request is closed
 DRAIN = 30  # seconds that requests under way have when the service ends
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -118,7 +119,7 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port.
+    """Take a port; from now on connections to it wait until they are accepted.
 
     Raises:
         UsageError: It is taken, or the address is none of this machine.
@@ -128,6 +129,7 @@ def listen(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(BACKLOG)  # at once: two processes may bind one port, and whoever is told the address may call
     except OSError as error:
         bound.close()
         why = error.strerror or str(error)

@@ -1,0 +1,191 @@
+"""Penalised logistic regression, multinomial or one a finding, its penalty chosen by folds of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.data.labels import fair_shares
+from hilum.progress import Progress
+from hilum.training.environment import TriedPenalty
+from hilum.training.findings_loss import presence_weights
+from hilum.training.loss import decision_weights
+from hilum.training.plan import EncoderChoice, TrainingPlan
+
+Floats = NDArray[np.float64]
+PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+SPREAD = 1e-6  # of the largest standard deviation: a feature with less is constant
+MOST_ITERATIONS = 2000
+ROUGH, EXACT = 1e-4, 1e-6  # of scikit-learn's stopping rule, where penalties are compared, and in the end
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A fitted head.
+
+    Attributes:
+        weight: Of the features as they are, shape (K, D), of findings (F, D).
+        bias: Shape (K,) or (F,).
+        penalty: Weight of half the squared coefficients of standardised features against the sum of losses.
+        tried: The penalties that were compared; empty where it was given.
+    """
+
+    weight: Floats
+    bias: Floats
+    penalty: float
+    tried: list[TriedPenalty]
+
+
+def fit_regression(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64] | NDArray[np.float32],
+    groups: NDArray[np.int64],
+    labels: Sequence[str],
+    plan: TrainingPlan,
+    choice: EncoderChoice,
+    progress: Progress,
+) -> Regression:
+    """Standardise, choose the penalty, and fit.
+
+    Args:
+        features: Shape (N, D).
+        targets: Index of each image's label, shape (N,), or the targets of its findings, shape (N, F), NaN where
+            unknown.
+        groups: One number an image, equal for a patient's.
+        labels: K labels or F findings.
+        plan: Weights of labels and findings, and the seed of the folds.
+        choice: The penalty, and how it is chosen.
+        progress: Told about folds.
+    """
+    mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    alive = spread > SPREAD * max(spread.max(), 1e-30)
+    scale = np.where(alive, 1 / np.where(alive, spread, 1), 0)
+    rotated, back = _rotated((features - mean) * scale)
+    if targets.ndim == 1:
+        answers = targets.astype(np.int64)
+        weights = decision_weights(plan, answers, len(labels), fair_shares(labels)).double().numpy()
+        decisions = [_Decision(np.arange(len(answers)), answers, weights[answers])]
+    else:
+        presence = presence_weights(plan, targets.astype(np.float32)).double().numpy()
+        decisions = [_Decision.of_finding(column, float(w)) for column, w in zip(targets.T, presence, strict=True)]
+    tried, penalty = [], choice.penalty
+    if not penalty:
+        tried = _tried(decisions, rotated, groups, choice.penalty_folds, plan.seed, progress)
+        penalty = min(tried, key=lambda one: (one.loss, -one.penalty)).penalty
+    coefficients, intercepts = zip(*(one.fit(rotated, penalty, exact=True) for one in decisions), strict=True)
+    weight = np.concatenate(coefficients) @ back * scale
+    return Regression(weight, np.concatenate(intercepts) - weight @ mean, penalty, tried)
+
+
+def _rotated(features: Floats) -> tuple[Floats, Floats]:
+    """Features in as many dimensions as there are images, and the way back: a ridge penalty does not see the others."""
+    count, width = features.shape
+    if count >= width:
+        return features, np.eye(width)
+    values, vectors = np.linalg.eigh(features @ features.T)
+    kept = values > values.max() * 1e-12
+    length = np.sqrt(values[kept])
+    return vectors[:, kept] * length, (vectors[:, kept] / length).T @ features
+
+
+class _Decision:
+    """One logistic regression: of exclusive labels, or of one finding.
+
+    Args:
+        rows: Images whose answer is known; one may come twice, with shares of its weight.
+        answers: Theirs, from 0.
+        weights: Theirs.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], answers: NDArray[np.int64], weights: NDArray[np.floating]) -> None:
+        self.rows, self.answers, self.weights = rows, answers, weights
+        self.count = int(answers.max()) + 1
+        self.single = False
+
+    @classmethod
+    def of_finding(cls, targets: NDArray[np.floating], presence: float) -> _Decision:
+        """Of a finding with targets (N,) from 0 to 1, NaN where unknown; images with it weigh `presence`."""
+        known = np.flatnonzero(~np.isnan(targets))
+        stated = targets[known]
+        rows = np.concatenate([known, known])
+        answers = np.repeat(np.array([1, 0]), len(known))
+        weights = np.concatenate([stated * presence, 1 - stated])
+        used = weights > 0
+        found = cls(rows[used], answers[used], weights[used])
+        found.single = True
+        return found
+
+    def fit(
+        self, features: Floats, penalty: float, within: NDArray[np.bool_] | None = None, *, exact: bool = False
+    ) -> tuple[Floats, Floats]:
+        """Coefficients (K, D) and intercepts (K,); of a finding (1, D) and (1,).
+
+        Args:
+            features: Of all images.
+            penalty: Weight of half the squared coefficients.
+            within: Which images are used; by default all.
+            exact: Whether it is fitted to the end.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        used = slice(None) if within is None else within[self.rows]
+        model = LogisticRegression(C=1 / penalty, max_iter=MOST_ITERATIONS, tol=EXACT if exact else ROUGH)
+        model.fit(features[self.rows[used]], self.answers[used], sample_weight=self.weights[used])
+        weight, bias = model.coef_, model.intercept_
+        if len(weight) == 1 and not self.single:
+            return np.concatenate([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
+        return weight, bias
+
+    def loss(self, features: Floats, fitted: tuple[Floats, Floats], within: NDArray[np.bool_]) -> tuple[float, float]:
+        """The weighted log loss of some images, as a sum, and the sum of their weights."""
+        from scipy.special import log_softmax
+
+        used = within[self.rows]
+        scores = features[self.rows[used]] @ fitted[0].T + fitted[1]
+        scores = np.concatenate([np.zeros_like(scores), scores], axis=1) if self.single else scores
+        logs = log_softmax(scores, axis=1)[np.arange(len(scores)), self.answers[used]]
+        return float(-(logs * self.weights[used]).sum()), float(self.weights[used].sum())
+
+
+def _tried(
+    decisions: Sequence[_Decision],
+    features: Floats,
+    groups: NDArray[np.int64],
+    folds: int,
+    seed: int,
+    progress: Progress,
+) -> list[TriedPenalty]:
+    """The log loss of every penalty on images that were left out, by group."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    strata = np.zeros(len(features), np.int64)
+    first = decisions[0]
+    strata[first.rows[::-1]] = first.answers[::-1]
+    of_label = [len(np.unique(groups[strata == label])) for label in range(first.count)]
+    exclusive = not first.single
+    count = min(folds, min(of_label) if exclusive else len(np.unique(groups)))
+    kind = StratifiedGroupKFold if exclusive else GroupKFold
+    splits = [held for _, held in kind(count, shuffle=True, random_state=seed).split(features, strata, groups)]
+    losses: dict[float, list[tuple[float, float]]] = {penalty: [] for penalty in PENALTIES}
+    with progress.task("Choosing the penalty", len(splits)) as advance:
+        for held in splits:
+            outside = np.zeros(len(features), bool)
+            outside[held] = True
+            for decision in decisions:
+                inside = decision.answers[~outside[decision.rows]]
+                if len(np.unique(inside)) < decision.count:
+                    continue  # a fold that holds all of a label teaches nothing about the penalty
+                for penalty in PENALTIES:
+                    fitted = decision.fit(features, penalty, ~outside)
+                    losses[penalty].append(decision.loss(features, fitted, outside))
+            advance(1)
+    return [
+        TriedPenalty(
+            penalty=penalty,
+            loss=round(sum(loss for loss, _ in found) / max(sum(weight for _, weight in found), 1e-12), 6),
+        )
+        for penalty, found in losses.items()
+    ]
