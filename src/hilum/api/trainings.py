@@ -11,6 +11,7 @@ from typing import Any
 from hilum.api.datasets import Data, table_of
 from hilum.api.python_wording import public, told
 from hilum.api.runs import Run, open_run
+from hilum.data.dataset import Dataset
 from hilum.training import recipe as recipes
 from hilum.training.recipe import Recipe, change_recipe
 from hilum.training.train import train as run_training
@@ -85,7 +86,7 @@ def train(
     """
     teller = told(progress)
     settings |= {} if seed is None else {"training.seed": seed}
-    table = table_of(data, teller)
+    table: Path | Dataset = table_of(data, teller)
     chosen: Recipe | None
     if recipe == recipes.AUTO:
         from hilum.evaluation.recipe_choice import choose_for

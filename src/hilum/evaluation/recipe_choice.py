@@ -23,7 +23,8 @@ from hilum.extras import require
 from hilum.models.efficientnet_lite import WEIGHTS
 from hilum.progress import Progress
 from hilum.stats.auc import aurocs
-from hilum.training.recipe import Recipe, load_recipe
+from hilum.training.encoder_head import APPLY
+from hilum.training.recipe import Recipe, load_recipe, resolve_key
 from hilum.training.run import RECIPE, Run
 from hilum.training.train import check_free, train
 
@@ -33,6 +34,7 @@ NEAR = 0.005  # difference of mean AUROC within which the cheaper recipe is take
 CANDIDATES = ("encoder", "compact", "finetune")  # the cheaper first
 SHORT = {"finetune": ["training.epochs=4"]}
 ENCODER = "efficientnet-lite0"
+OF_NETWORKS = ("network", "augmentation", "hierarchy")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def choose_recipe(
 
     Args:
         data: A dataset, or where one is.
-        settings: ``key=value``, as for `load_recipe`; those of the table ``encoder`` are for that recipe alone.
+        settings: ``key=value``, as for `load_recipe`; those of the table ``encoder`` are for that recipe alone, and it
+            passes over those with which networks are trained.
         read: How to read `data`.
         progress: Told.
 
@@ -85,7 +88,7 @@ def choose_recipe(
     kept = [i for i, name in enumerate(names) if name == "train"]
     part = images.table.take(kept)
     part = replace(part, rows=tuple(replace(row, split="") for row in part.rows), notes=())
-    numbers = groups.numbers[kept]
+    numbers = [groups.numbers[i] for i in kept]
     patients = len(set(independent_groups(part, numbers)))
     told = f"train has {patients:,} {'patients' if table.patients_known else 'independent images'}"
     if patients >= MANY:
@@ -93,7 +96,7 @@ def choose_recipe(
     try:
         require("encoders", f"recipe auto ({told}, fewer than {MANY:,})", WEIGHTS)
     except ExtraError as error:
-        msg = f"{error} Or name a recipe: --recipe compact."
+        msg = f"{error}. Or name a recipe: --recipe compact."
         raise ExtraError(msg) from error
     if part.findings:
         return _chosen(table, recipes, "encoder", f"{told}, and images may have several findings", {}, progress)
@@ -130,9 +133,12 @@ def choose_for(
     """The data and the recipe of a training whose recipe is ``auto``; None to continue with that of the run.
 
     Args:
-        data: As for `choose_recipe`, as are `settings`, `read` and `progress`.
+        data: As for `choose_recipe`.
         out: The run folder, which has to be free before anything is compared.
+        settings: As for `choose_recipe`.
         resume: Whether a run that has its recipe is continued.
+        read: How to read `data`.
+        progress: Told.
 
     Raises:
         RunError: `out` is in the way.
@@ -157,8 +163,17 @@ def _load(name: str, settings: Sequence[str]) -> Recipe:
     """A candidate with the settings that are for it."""
     if name != "encoder":
         return load_recipe(name, [one for one in settings if not one.startswith("encoder")])
-    named = any(one.startswith(("encoder=", "encoder.file=")) for one in settings)
-    return load_recipe(name, [*([] if named else [f"encoder.file={ENCODER}"]), *settings])
+    kept = [one for one in settings if _for_an_encoder(one.partition("=")[0].strip())]
+    named = any(one.startswith(("encoder=", "encoder.file=")) for one in kept)
+    return load_recipe(name, [*([] if named else [f"encoder.file={ENCODER}"]), *kept])
+
+
+def _for_an_encoder(key: str) -> bool:
+    """Whether a key of a recipe is none of those with which a network is trained."""
+    table, _, last = resolve_key(key).partition(".")
+    return (
+        table not in OF_NETWORKS and (table != "training" or last in APPLY) and last not in ("size", "local_contrast")
+    )
 
 
 def _area(table: Dataset, out: Path, recipe: Recipe, progress: Progress) -> float:
