@@ -50,7 +50,7 @@ def test_card_report_and_model_file_name_the_first_weights_and_not_their_place(t
     assert second.environment.initial.name == "first"
     assert second.environment.initial.licence == "Apache-2.0"
     shutil.rmtree(tmp_path / "secret-place")  # it is not needed any more
-    write_report(second)
+    write_report(second.path)
     card = (second.path / "model_card.md").read_text()
     assert "weights of first" in card
     assert "Apache-2.0" in card
