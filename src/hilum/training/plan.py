@@ -69,7 +69,7 @@ class NetworkChoice(Part):
         return options
 
     @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out first weights where there are none: versions before do not know them."""
         return {key: value for key, value in serialise(self).items() if key != "init" or value}
 
@@ -112,7 +112,7 @@ class EncoderChoice(Part):
         return text
 
     @model_serializer(mode="wrap")
-    def _without_unknown(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unknown(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """TOML has no word for nothing."""
         return {key: value for key, value in serialise(self).items() if value is not None}
 
@@ -211,7 +211,7 @@ class TrainingPlan(Part):
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out what only some trainings use, where it is as usual: versions before do not know it."""
         usual = {"finding_weights": "none", "uncertain": "ignore", "lr_head": 0, "layer_decay": 1}
         usual |= {"frozen_stages": 0, "head_warmup": 0}
