@@ -46,7 +46,7 @@ def test_graph_and_description_together_say_what_it_takes(tmp_path):
         "std": (0.25,),
         "layout": "NCHW",
     }
-    assert (encoder.shape.kind, encoder.shape.width, choice.pooling) == ("maps", 6, ("mean", "max"))
+    assert (encoder.shape.kind, encoder.shape.width, choice.pooling) == ("maps", 6, ["mean", "max"])
     assert (choice.licence, choice.output) == ("MIT", "maps")
 
 
@@ -58,7 +58,7 @@ def test_an_encoder_with_channels_last(tmp_path):
 
 @pytest.mark.parametrize(
     ("tokens", "prefix", "pooling"),
-    [(16, 0, ("mean", "max")), (17, 1, ("cls", "mean")), (21, 5, ("cls", "mean"))],
+    [(16, 0, ["mean", "max"]), (17, 1, ["cls", "mean"]), (21, 5, ["cls", "mean"])],
 )
 def test_tokens_are_told_from_class_token_and_registers(tmp_path, tokens, prefix, pooling):
     encoder, choice = opened(write_flat(tmp_path / "e.onnx", ["tokens"], tokens=tokens))
@@ -123,7 +123,7 @@ def test_several_outputs(tmp_path, refuses):
     file = write_flat(tmp_path / "e.onnx", ["e", "tokens"], tokens=17)
     with refuses(ModelFileError, "several-outputs"):
         opened(file)
-    assert opened(file, output="e")[1].pooling == ("embedding",)
+    assert opened(file, output="e")[1].pooling == ["embedding"]
 
 
 def test_a_text_encoder(tmp_path, refuses):
@@ -180,6 +180,19 @@ def test_no_encoder_of_that_name(tmp_path, refuses):
         opened(tmp_path / "resnet")
     with refuses(ModelFileError, "no-encoder"):
         opened(tmp_path)
+
+
+def test_a_repository_of_the_hub_brings_its_description(tmp_path, monkeypatch):
+    write_maps(tmp_path / "model.onnx")
+    asked = []
+
+    def fetch(name, file="model.onnx"):
+        asked.append((name, file))
+        return tmp_path / file
+
+    monkeypatch.setattr(encoder_file, "fetch", fetch)
+    assert opened("hf://owner/name")[1].licence == "MIT"
+    assert asked == [("hf://owner/name", "model.onnx"), ("hf://owner/name", "model.toml")]
 
 
 def test_another_file_than_the_recipe_says(tmp_path, refuses):

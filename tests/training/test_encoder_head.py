@@ -99,6 +99,16 @@ def test_the_penalty_is_chosen_on_other_patients():
     assert by_patient.penalty > 1000
 
 
+def test_left_out_patients_are_the_validation(squares, tmp_path):
+    folder, recipe, run = squares
+    assert {row.split for row in run.rows} == {"train", "calibration", "test"}
+    by_folds = run.environment.best
+    again = recipe.model_copy(update={"splits": recipe.splits.model_copy(update={"val": "test", "test": "none"})})
+    by_part = train(folder / "data", tmp_path / "run", again, check=False).environment.best
+    assert abs(by_folds.val_accuracy - by_part.val_accuracy) < 0.15
+    assert by_folds.val_loss > run.history()[0]["train_loss"]
+
+
 def test_the_run_is_an_ordinary_one(squares):
     folder, _, run = squares
     facts = run.environment.encoder
@@ -180,7 +190,10 @@ def test_fewer_patients_than_it_takes(squares, refuses):
     alone = of(lambda i, row: "p" if row.label == "normal" else f"q{i}")
     with refuses(SplitError, "too-few-patients"):
         check_head(recipe, alone)
-    check_head(load_recipe("encoder", ["penalty=3"]), alone)
+    with refuses(SplitError, "too-few-patients"):  # no folds, and no validation part
+        check_head(load_recipe("encoder", ["penalty=3"]), alone)
+    held_out = ["val" if row.split == "test" else row.split for row in alone.rows]
+    check_head(load_recipe("encoder", ["penalty=3"]), alone.with_splits(held_out))
 
 
 def test_loggers_follow_steps(squares, tmp_path, refuses):

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,13 +100,14 @@ def open_encoder(choice: EncoderChoice) -> tuple[Encoder, EncoderChoice]:
     found = _locate(choice)
     status = found.file.stat()
     described = found.description.stat().st_mtime_ns if found.description.is_file() else 0
-    return _opened(found, cache_folder(), status.st_mtime_ns, status.st_size, described, choice)
+    return _opened(found, cache_folder(), status.st_mtime_ns, status.st_size, described, choice.model_dump_json())
 
 
 @lru_cache(maxsize=4)
 def _opened(
-    found: Located, _cache: Path, _changed: int, size: int, _described: int, choice: EncoderChoice
+    found: Located, _cache: Path, _changed: int, size: int, _described: int, told: str
 ) -> tuple[Encoder, EncoderChoice]:
+    choice = EncoderChoice.model_validate_json(told)
     file, description, stated = found.file, found.description, found.stated
     _check_size(file, size)
     sha256, model = _read(file)
@@ -133,7 +135,7 @@ def _opened(
         raise ModelFileError(msg, code="impossible-pooling", path=file)
     known = {"licence": licence, "terms": choice.terms or stated.terms, "sha256": sha256}
     return encoder, choice.model_copy(
-        update={**known, "input": taken, "output": output, "pooling": tuple(dict.fromkeys(pooling))}
+        update={**known, "input": taken, "output": output, "pooling": list(dict.fromkeys(pooling))}
     )
 
 
@@ -143,7 +145,11 @@ def _locate(choice: EncoderChoice) -> Located:
         file, licence, terms, taken = built_in(name)
         stated = _Description(licence=licence, terms=terms, input=_Input(**taken))
         return Located(file, file.with_suffix(".toml"), stated)
-    file = fetch(name) if name.startswith(PREFIX) else Path(name).expanduser()
+    file = Path(name).expanduser()
+    if name.startswith(PREFIX):
+        file = fetch(name)
+        with suppress(ModelFileError):  # there may be none, and its licence be given
+            fetch(name, file.with_suffix(".toml").name)
     if file.is_dir():
         inside = sorted(file.glob("*.onnx"))
         if len(inside) != 1:

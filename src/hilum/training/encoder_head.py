@@ -123,14 +123,15 @@ def check_head(recipe: Recipe, table: Dataset) -> None:
     if len(set(patients)) < len(names):
         msg = f"{table.root}: train has {len(set(patients))} patients for {len(names)} labels. Add patients."
         raise SplitError(msg, code="too-few-patients", path=table.root)
-    if recipe.encoder.penalty or train.findings:
+    if train.findings or (recipe.encoder.penalty and any(row.split == "val" for row in table.rows)):
         return
     for label in names:
         of_label = {who for who, row in zip(patients, train.rows, strict=True) if row.label == label}
         if len(of_label) < 2:
             msg = (
                 f"{table.root}: {len(of_label)} patient of train has '{label}', and the penalty is chosen by folds of "
-                "patients. Add patients, or give the penalty (--set encoder.penalty=300)."
+                "patients. Add patients, or give the penalty and a validation part (--set encoder.penalty=300 --set "
+                "splits.val=hold_out)."
             )
             raise SplitError(msg, code="too-few-patients", path=table.root)
 
@@ -155,7 +156,7 @@ def fit_head(run: Run, images: Images, labels: Sequence[str], *, progress: Progr
     """Fit the head of a run's encoder.
 
     Features are standardised by the training images. The penalty is the one with the smallest log loss on folds of
-    the training images, grouped by patient and picture; where it is given, no folds are made.
+    the training images, grouped by patient and picture. Without a validation part, these folds are the validation.
 
     Args:
         run: A run folder that holds its recipe.
@@ -181,11 +182,16 @@ def fit_head(run: Run, images: Images, labels: Sequence[str], *, progress: Progr
     groups = np.array(independent_groups(train.table))
     found = fit_regression(described, targets, groups, labels, recipe.training, recipe.encoder, progress)
     _put(found, network, several=several)
-    with torch.inference_mode():
-        answers = network_answers(network, inner, torch.from_numpy(of_held_out))
-        fitted = network_answers(network, inner, torch.from_numpy(described))
+    if len(held_out.table):
+        answers = network_answers(network, inner, of_held_out)
+    else:
+        answers, truth = (
+            _answers_of_scores(found.left_out, several=several),
+            select_part(images, "train", labels, known)[1],
+        )
     positive = list(labels).index(run.positive_label) if run.positive_label else -1
-    of_train, measured = (_measures(logs, wanted, positive) for logs, wanted in ((fitted, targets), (answers, truth)))
+    of_train = _measures(network_answers(network, inner, described), targets, positive)
+    measured = _measures(answers, truth, positive)
     seconds = time.monotonic() - begin
     row = {"epoch": 1, "step": 1, "train_loss": round(of_train["val_loss"], 6), "lr": 0.0}
     row |= {"seconds": round(seconds, 3), **{key: round(value, 6) for key, value in measured.items()}}
@@ -193,7 +199,7 @@ def fit_head(run: Run, images: Images, labels: Sequence[str], *, progress: Progr
     save_checkpoint(run.best, {"network": network.state_dict()})
     choice = recipe.encoder
     progress.line(
-        f"encoder: {described.shape[1]:,} features; penalty {found.penalty:g}{' (given)' * (not found.tried)}"
+        f"encoder: {described.shape[1]:,} features; penalty {found.penalty:g}{' (given)' * bool(choice.penalty)}"
     )
     return Outcome(
         seconds=row["seconds"],
@@ -237,10 +243,16 @@ def keep_encoder(run: Run, choice: EncoderChoice) -> None:
         raise RunError(msg) from error
 
 
-def network_answers(network: nn.Module, inner: EncoderNetwork, features: Tensor) -> Tensor:
+def network_answers(network: nn.Module, inner: EncoderNetwork, features: NDArray[np.float32]) -> Tensor:
     """Log-probabilities of features (N, D): (N, K), or (N, F, 2) of findings."""
-    logs = F.log_softmax(inner.head(features), dim=1)
-    return logs if network is inner else F.log_softmax(logs.reshape(len(logs), -1, 2), dim=2)
+    with torch.inference_mode():
+        logs = F.log_softmax(inner.head(torch.from_numpy(features)), dim=1)
+        return logs if network is inner else F.log_softmax(logs.reshape(len(logs), -1, 2), dim=2)
+
+
+def _answers_of_scores(scores: NDArray[np.float64], *, several: bool) -> Tensor:
+    stated = torch.from_numpy(scores)
+    return torch.stack([F.logsigmoid(-stated), F.logsigmoid(stated)], dim=2) if several else stated.log_softmax(dim=1)
 
 
 def _weights_of(file: Path) -> int:
@@ -266,8 +278,8 @@ def _features(inner: EncoderNetwork, images: Images, recipe: Recipe, advance: ob
 def _measures(logs: Tensor, targets: NDArray[np.generic], positive: int) -> dict[str, float]:
     """Loss, accuracy and false negatives under the names of a validation."""
     if logs.dim() == 3:
-        validated = Validated()
-        validated.add(logs, torch.from_numpy(targets.astype(np.float32)))
+        validated, stated = Validated(), torch.from_numpy(targets.astype(np.float32))
+        validated.add(logs.nan_to_num(0.0), stated.masked_fill(logs[..., 0].isnan(), torch.nan))
         return validated.measures(positive)
     truth = torch.from_numpy(targets.astype(np.int64))
     said = logs.argmax(dim=1)

@@ -296,11 +296,12 @@ def check_before(recipe: Recipe, table: Dataset, labels: Sequence[str]) -> None:
         RecipeError: The network cannot be built, or cannot take `progressive_size`.
     """
     splits = {row.split for row in table.rows}
+    frozen = recipe.network.architecture == ENCODER  # whose folds are its validation
     for part, what in (("train", "training"), ("val", "validation")):
-        if part not in splits:
+        if part not in splits and not (frozen and part == "val"):
             msg = f"{table.root}: no {what} images. Set splits.val to auto, hold out, or the name of a split."
             raise SplitError(msg, code="empty-split", path=table.root)
-    if recipe.network.architecture == ENCODER:
+    if frozen:
         check_head(recipe, table)
     check_network(recipe, labels, findings=bool(table.findings))
 

@@ -30,13 +30,16 @@ class Regression:
         weight: Of the features as they are, shape (K, D), of findings (F, D).
         bias: Shape (K,) or (F,).
         penalty: Weight of half the squared coefficients of standardised features against the sum of losses.
-        tried: The penalties that were compared; empty where it was given.
+        tried: The penalties that were compared, each with its loss on images that were left out.
+        left_out: Scores of the training images, each by a regression without its patient: shape (N, K), or log-odds
+            (N, F); NaN where no fold could say.
     """
 
     weight: Floats
     bias: Floats
     penalty: float
     tried: list[TriedPenalty]
+    left_out: Floats
 
 
 def fit_regression(
@@ -71,13 +74,13 @@ def fit_regression(
     else:
         presence = presence_weights(plan, targets.astype(np.float32)).double().numpy()
         decisions = [_Decision.of_finding(column, float(w)) for column, w in zip(targets.T, presence, strict=True)]
-    tried, penalty = [], choice.penalty
-    if not penalty:
-        tried = _tried(decisions, rotated, groups, choice.penalty_folds, plan.seed, progress)
-        penalty = min(tried, key=lambda one: (one.loss, -one.penalty)).penalty
+    penalties = (choice.penalty,) if choice.penalty else PENALTIES
+    tried, scores = _tried(decisions, rotated, groups, penalties, choice.penalty_folds, plan.seed, progress)
+    penalty = min(tried, key=lambda one: (one.loss, -one.penalty)).penalty if tried else penalties[0]
     coefficients, intercepts = zip(*(one.fit(rotated, penalty, exact=True) for one in decisions), strict=True)
     weight = np.concatenate(coefficients) @ back * scale
-    return Regression(weight, np.concatenate(intercepts) - weight @ mean, penalty, tried)
+    left_out = scores[penalty]
+    return Regression(weight, np.concatenate(intercepts) - weight @ mean, penalty, tried, left_out)
 
 
 def _rotated(features: Floats) -> tuple[Floats, Floats]:
@@ -139,53 +142,73 @@ class _Decision:
             return np.concatenate([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
         return weight, bias
 
-    def loss(self, features: Floats, fitted: tuple[Floats, Floats], within: NDArray[np.bool_]) -> tuple[float, float]:
-        """The weighted log loss of some images, as a sum, and the sum of their weights."""
+    def loss(self, scores: Floats, within: NDArray[np.bool_]) -> tuple[float, float]:
+        """The weighted log loss of some images, as a sum, and the sum of their weights.
+
+        Args:
+            scores: Of all images, shape (N, K), or log-odds (N, 1).
+            within: Which are counted.
+        """
         from scipy.special import log_softmax
 
         used = within[self.rows]
-        scores = features[self.rows[used]] @ fitted[0].T + fitted[1]
-        scores = np.concatenate([np.zeros_like(scores), scores], axis=1) if self.single else scores
-        logs = log_softmax(scores, axis=1)[np.arange(len(scores)), self.answers[used]]
+        stated = scores[self.rows[used]]
+        stated = np.concatenate([np.zeros_like(stated), stated], axis=1) if self.single else stated
+        logs = log_softmax(stated, axis=1)[np.arange(len(stated)), self.answers[used]]
         return float(-(logs * self.weights[used]).sum()), float(self.weights[used].sum())
+
+
+def _folds(
+    decisions: Sequence[_Decision], count: int, groups: NDArray[np.int64], folds: int, seed: int
+) -> list[NDArray[np.bool_]]:
+    """Which of N images each fold leaves out; no folds where a label has a single group."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    first = decisions[0]
+    if first.single:
+        strata, there, kind = np.zeros(count, np.int64), len(np.unique(groups)), GroupKFold
+    else:
+        strata, kind = first.answers, StratifiedGroupKFold
+        there = min(len(np.unique(groups[strata == label])) for label in range(first.count))
+    if min(folds, there) < 2:
+        return []
+    left_out = []
+    for _, held in kind(min(folds, there), shuffle=True, random_state=seed).split(strata, strata, groups):
+        outside = np.zeros(count, bool)
+        outside[held] = True
+        left_out.append(outside)
+    return left_out
 
 
 def _tried(
     decisions: Sequence[_Decision],
     features: Floats,
     groups: NDArray[np.int64],
+    penalties: Sequence[float],
     folds: int,
     seed: int,
     progress: Progress,
-) -> list[TriedPenalty]:
-    """The log loss of every penalty on images that were left out, by group."""
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
-
-    strata = np.zeros(len(features), np.int64)
-    first = decisions[0]
-    strata[first.rows[::-1]] = first.answers[::-1]
-    of_label = [len(np.unique(groups[strata == label])) for label in range(first.count)]
-    exclusive = not first.single
-    count = min(folds, min(of_label) if exclusive else len(np.unique(groups)))
-    kind = StratifiedGroupKFold if exclusive else GroupKFold
-    splits = [held for _, held in kind(count, shuffle=True, random_state=seed).split(features, strata, groups)]
-    losses: dict[float, list[tuple[float, float]]] = {penalty: [] for penalty in PENALTIES}
-    with progress.task("Choosing the penalty", len(splits)) as advance:
-        for held in splits:
-            outside = np.zeros(len(features), bool)
-            outside[held] = True
-            for decision in decisions:
-                inside = decision.answers[~outside[decision.rows]]
-                if len(np.unique(inside)) < decision.count:
+) -> tuple[list[TriedPenalty], dict[float, Floats]]:
+    """The log loss of every penalty on images that were left out, by group, and their scores."""
+    width = sum(1 if decision.single else decision.count for decision in decisions)
+    scores = {penalty: np.full((len(features), width), np.nan) for penalty in penalties}
+    losses: dict[float, list[tuple[float, float]]] = {penalty: [] for penalty in penalties}
+    left_out = _folds(decisions, len(features), groups, folds, seed)
+    with progress.task("Choosing the penalty", len(left_out)) as advance:
+        for outside in left_out:
+            for number, decision in enumerate(decisions):
+                if len(np.unique(decision.answers[~outside[decision.rows]])) < decision.count:
                     continue  # a fold that holds all of a label teaches nothing about the penalty
-                for penalty in PENALTIES:
-                    fitted = decision.fit(features, penalty, ~outside)
-                    losses[penalty].append(decision.loss(features, fitted, outside))
+                columns = [number] if decision.single else list(range(width))
+                for penalty in penalties:
+                    weight, bias = decision.fit(features, penalty, ~outside)
+                    stated = features[outside] @ weight.T + bias
+                    scores[penalty][np.ix_(np.flatnonzero(outside), np.array(columns))] = stated
+                    losses[penalty].append(decision.loss(scores[penalty][:, columns], outside))
             advance(1)
-    return [
-        TriedPenalty(
-            penalty=penalty,
-            loss=round(sum(loss for loss, _ in found) / max(sum(weight for _, weight in found), 1e-12), 6),
-        )
-        for penalty, found in losses.items()
-    ]
+    tried = []
+    for penalty, found in losses.items():
+        total = sum(weight for _, weight in found)
+        if total:
+            tried.append(TriedPenalty(penalty=penalty, loss=round(sum(loss for loss, _ in found) / total, 6)))
+    return tried, scores

@@ -99,7 +99,7 @@ class EncoderChoice(Part):
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     input: NetworkInput | None = None
     output: str = ""
-    pooling: tuple[Pooling, ...] = ()
+    pooling: list[Pooling] = Field(default_factory=list)
     penalty: float = Field(default=0.0, ge=0)
     penalty_folds: int = Field(default=5, ge=2, le=20)
 
