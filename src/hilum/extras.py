@@ -17,10 +17,11 @@ EXTRAS = {
     "dicom": ("pydicom",),
     "labels": ("cleanlab",),
     "faiss": ("faiss",),
-    "serve": ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"),
+    "serve": ("scipy", "fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"),
     "hub": ("huggingface_hub",),
     "loggers": ("tensorboard", "mlflow", "wandb"),
-    "frames": ("pandas",),
+    "frames": ("pandas", "polars"),
+    "node": ("highdicom", "pynetdicom", "dicomweb_client", "pydicom"),
 }
 
 TRAINING = {f"hilum {command}" for command in ("train", "demo", "sweep", "crossval", "certify", "export", "summary")}

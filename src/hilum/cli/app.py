@@ -277,6 +277,9 @@ def crossval(
         str, typer.Option(metavar="COLUMN", help="Test each source once: each value of source, dataset, view, ...")
     ] = "",
     reference: Annotated[bool, typer.Option(help="With --by, train ordinary folds for comparison.")] = True,
+    repeats: Annotated[
+        int, typer.Option(help="Random seeds of these ordinary folds: the drop's interval counts their chance.", min=1)
+    ] = 5,
     recipe: RecipeOption = None,
     settings: SetOption = None,
     encoder: EncoderOption = None,
@@ -289,7 +292,7 @@ def crossval(
     """Train and test in turns, so that every patient, or with --by every source, is tested once."""
     from hilum.evaluation.crossval import crossval as run_crossval
     from hilum.progress import progress_for_terminal
-    from hilum.report.crossval_page import crossval_table, write_crossval_page
+    from hilum.report.findings_crossval import shown_crossval, write_shown_crossval
 
     chosen = _recipe(*_with_encoder(recipe, settings, encoder, encoder_licence))
     progress = progress_for_terminal()
@@ -300,12 +303,13 @@ def crossval(
         folds=folds,
         by=by,
         reference=reference,
+        repeats=repeats,
         seed=seed,
         resume=resume,
         read=read,
         progress=progress,
     )
-    print_result(result, crossval_table(result), write_crossval_page(out, result), as_json=as_json)
+    print_result(result, shown_crossval(result), write_shown_crossval(out, result), as_json=as_json)
 
 
 @app.command()

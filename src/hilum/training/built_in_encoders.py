@@ -8,7 +8,6 @@ import logging
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +26,12 @@ BUILT_IN = {
         "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
     ),
 }
-TAKEN: dict[str, dict[str, Any]] = {"efficientnet-lite0": {"range": (-1.0, 1.0)}}
+RANGE = (-1.0, 1.0)
 SIZE = 224
 
 
-def built_in(name: str) -> tuple[Path, str, str, dict[str, Any]]:
-    """The ONNX file of an encoder, its licence, further terms, and what is to be said of its input.
+def built_in(name: str) -> tuple[Path, str, str, tuple[float, float]]:
+    """The ONNX file of an encoder, its licence, further terms, and its values of black and white.
 
     Args:
         name: One of `BUILT_IN`.
@@ -59,7 +58,7 @@ def built_in(name: str) -> tuple[Path, str, str, dict[str, Any]]:
         except OSError as error:
             msg = f"{file}: cannot be written ({error.strerror}). Set HILUM_CACHE to another folder."
             raise CacheError(msg) from error
-    return file, licence, terms, TAKEN[name]
+    return file, licence, terms, RANGE
 
 
 class _Features(nn.Module):

@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -142,8 +142,8 @@ def _opened(
 def _locate(choice: EncoderChoice) -> Located:
     name = choice.file
     if name in BUILT_IN:
-        file, licence, terms, taken = built_in(name)
-        stated = _Description(licence=licence, terms=terms, input=_Input(**taken))
+        file, licence, terms, values = built_in(name)
+        stated = _Description(licence=licence, terms=terms, input=_Input(range=values))
         return Located(file, file.with_suffix(".toml"), stated)
     file = Path(name).expanduser()
     if name.startswith(PREFIX):
@@ -272,7 +272,7 @@ def _input_of(file: Path, description: Path, model: onnx.ModelProto, stated: _In
         what = ", ".join(f"{one.name} of {len(one.type.tensor_type.shape.dim)} dimensions" for one in inputs)
         msg = f"{file}: takes {what or 'nothing'}; an image encoder takes one input of four dimensions. Export it so."
         raise ModelFileError(msg, code="wrong-input", path=file)
-    told: dict[str, Any] = stated.model_dump(exclude_none=True)
+    told: dict[str, object] = stated.model_dump(exclude_none=True)
     layouts = [
         layout
         for layout, place in (("NCHW", 1), ("NHWC", 3))

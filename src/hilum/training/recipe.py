@@ -57,7 +57,7 @@ class Recipe(Part):
         )
 
     @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out the encoder where there is none: versions before do not know it."""
         used = self.encoder != EncoderChoice()
         return {key: value for key, value in serialise(self).items() if used or key != "encoder"}
