@@ -246,7 +246,12 @@ def test_weights_from_other_phantoms_beat_fresh_ones_where_patients_are_few(tmp_
         "phantoms",
         [
             *("preprocessing.size=64", "network.options.width=16", "epochs=6", "batch_size=16", "splits.test=none"),
-            *("splits.calibration=none", "precision=float32", "splits.min_val_patients=3", "splits.duplicates=exact"),
+            *(
+                "splits.calibration=none",
+                "precision=float32",
+                "splits.min_val_patients=3",
+                "splits.duplicates=identical",
+            ),
         ],
     )
 

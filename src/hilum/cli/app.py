@@ -47,7 +47,9 @@ app = typer.Typer(
 
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), or a TOML file."),
+    typer.Option(
+        "--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), auto, or a TOML file."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -186,13 +188,19 @@ def train(
     """Train a classifier."""
     from hilum.progress import progress_for_terminal
     from hilum.report.results import not_learnt
+    from hilum.training.recipe import AUTO
     from hilum.training.train import train as run_training
 
     recipe, settings = _with_encoder(recipe, settings, encoder, encoder_licence)
-    chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
-    run = run_training(
-        data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress_for_terminal()
-    )
+    progress = progress_for_terminal()
+    chosen: Recipe | None
+    if recipe == AUTO:
+        from hilum.evaluation.recipe_choice import choose_for
+
+        data, chosen = choose_for(data, out, settings or [], resume=resume, read=read, progress=progress)
+    else:
+        chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
+    run = run_training(data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress)
     if best := run.environment.best:
         say(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "

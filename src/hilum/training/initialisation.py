@@ -12,18 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hilum.errors import CheckpointError, RecipeError
+from hilum.errors import CheckpointError, RecipeError, RunError
 from hilum.files import STEP, open_regular, read_text
 from hilum.models.efficientnet_lite import imagenet_file
 from hilum.models.encoder_network import Encoder, EncoderNetwork
 from hilum.models.initial_weights import Match, take_over
 from hilum.models.registry import FINDINGS, PerFinding, build_classifier
 from hilum.models.weight_files import read_state
+from hilum.progress import Progress
 from hilum.text import printable
 from hilum.training.environment import InitialWeights
 from hilum.training.plan import IMAGENET
 from hilum.training.recipe import Recipe
-from hilum.training.run import open_run
+from hilum.training.run import Run, open_run
 
 LITE0 = "efficientnet-lite0"
 OF_IMAGENET = (
@@ -186,6 +187,31 @@ def first_weights(recipe: Recipe, labels: Sequence[str], *, findings: bool = Fal
         fresh=list(match.fresh),
         unused=list(match.unused),
     )
+
+
+def begin_with(
+    run: Run, recipe: Recipe, labels: Sequence[str], progress: Progress, *, findings: bool
+) -> InitialWeights | None:
+    """The weights from elsewhere with which a run's training begins, or began; None where they are freshly drawn.
+
+    Args:
+        run: May have been begun before.
+        recipe: As for `first_weights`, and raises alike.
+        labels: K names.
+        progress: Told what is taken over.
+        findings: Whether an image may have several.
+
+    Raises:
+        RunError: It is begun anew, and they have changed since.
+    """
+    kept = run.environment.initial
+    found = first_weights(recipe, labels, findings=findings)
+    if found and kept and found.sha256 != kept.sha256:
+        msg = f"{run.path}: {recipe.network.init} holds other weights than those it began with. Start a new run."
+        raise RunError(msg, code="other-weights", path=run.path)
+    if found:
+        progress.line(in_words(found))
+    return found or kept
 
 
 def in_words(found: InitialWeights) -> str:

@@ -69,7 +69,7 @@ class NetworkChoice(Part):
         return options
 
     @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out first weights where there are none: versions before do not know them."""
         return {key: value for key, value in serialise(self).items() if key != "init" or value}
 

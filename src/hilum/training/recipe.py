@@ -94,6 +94,7 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "splits.fraction": "val_split validation_split val_size val_fraction test_size test_split holdout",
     "positive_label": "positive pos_label target_label",
 }
+AUTO = "auto"  # in place of a recipe's name: chosen by the data
 HARDWARE = "hilum selects GPU and cores automatically: omit it"
 CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
 TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
@@ -144,6 +145,12 @@ def parse_recipe(values: Mapping[str, object], where: str) -> Recipe:
 def _find(name: str | Path) -> tuple[str, str]:
     name = RECIPES.get(str(name), name)
     path = Path(name)
+    if str(name) == AUTO and not path.exists():
+        msg = (
+            f"recipe '{AUTO}': only hilum train chooses a recipe, once for its data. Name one here: "
+            f"{', '.join(recipe_names())}."
+        )
+        raise RecipeError(msg, code="auto-elsewhere")
     if str(name) in recipe_names():
         return (resources.files("hilum.recipes") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
     try:

@@ -22,7 +22,7 @@ from hilum.data.splits import assign_splits
 from hilum.errors import RecipeError, RunError, SplitError, UsageError
 from hilum.progress import Progress
 from hilum.text import printable
-from hilum.training.environment import Environment, InitialWeights, TrainingData, describe_machine
+from hilum.training.environment import Environment, TrainingData, describe_machine
 from hilum.training.lock import contents, occupied
 from hilum.training.loggers import check_loggers
 from hilum.training.prepare import prepare
@@ -84,7 +84,7 @@ def train(
     progress = progress or Progress()
     check_loggers(loggers)
     recipe = settled(recipe, loggers, progress) if recipe else None
-    with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else _check_free(out)):
+    with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else check_free(out)):
         begun = not (recipe and _interrupted_at_once(out))
         return _train(
             data, out, recipe, resume=resume and begun, read=read, check=check, loggers=loggers, progress=progress
@@ -117,6 +117,8 @@ def _train(
     checked = without_init(recipe) if resume and run.last.exists() else recipe  # first weights are not needed then
     # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
     decided = resume and run.environment.data.digest
+    from hilum.training.initialisation import begin_with
+
     try:
         table = data if isinstance(data, Dataset) else read_table(data, read, progress)
         check_one_finding(table)
@@ -128,7 +130,7 @@ def _train(
             check_training(table.with_splits(planned.names), checked)
             images, table, notes, findings = prepare(table, recipe, progress, check=check)
         labels = check_training(images.table, checked)
-        initial = _initial(run, checked, labels, progress, findings=bool(table.findings))
+        initial = begin_with(run, checked, labels, progress, findings=bool(table.findings))
         if decided:  # of another version, perhaps, which put the labels in another order
             labels, positive_label, healthy = run.labels, run.positive_label, run.healthy
         else:
@@ -201,26 +203,6 @@ def settled(recipe: Recipe, loggers: Sequence[str] = (), progress: Progress | No
     return settle_encoder(recipe, progress)
 
 
-def _initial(
-    run: Run, recipe: Recipe, labels: Sequence[str], progress: Progress, *, findings: bool
-) -> InitialWeights | None:
-    """The weights with which a training begins, or began.
-
-    Raises:
-        RunError: It is begun anew, and they have changed since.
-    """
-    from hilum.training.initialisation import first_weights, in_words
-
-    kept = run.environment.initial
-    found = first_weights(recipe, labels, findings=findings)
-    if found and kept and found.sha256 != kept.sha256:
-        msg = f"{run.path}: {recipe.network.init} holds other weights than those it began with. Start a new run."
-        raise RunError(msg, code="other-weights", path=run.path)
-    if found:
-        progress.line(in_words(found))
-    return found or kept
-
-
 def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, list[str]]:
     """The images of a training that was begun, perhaps by another version, with the splits and remarks that it has.
 
@@ -244,8 +226,12 @@ def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, lis
     return replace(images, table=images.table.with_splits(splits)), begun.notes
 
 
-def _check_free(out: Path) -> None:
-    """Find what is in the way of a new run."""
+def check_free(out: Path) -> None:
+    """Find what is in the way of a new run.
+
+    Raises:
+        RunError: Something is.
+    """
     check_place(out)
     if not contents(out) or _only_begun(out):
         return
