@@ -1,0 +1,164 @@
+"""The worker: classifies what waits in the queue, and writes down what is to be sent."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from hilum.decision.operating_point import FLAG
+from hilum.errors import HilumError, ImageError, PassingImageError
+from hilum.files import saving
+from hilum.serving.explain import draw, explain
+from hilum.serving.json_log import JsonLog, place_of
+from hilum.serving.node.configuration import Rule
+from hilum.serving.node.intake import SHOWN, Intake
+from hilum.serving.node.queue import DEAD, REFUSED, Job, Queue
+from hilum.serving.prediction import Prediction
+from hilum.serving.predictor import Predictor
+from hilum.serving.structured_report import ReportedImage, result_objects
+
+RESULTS = "results"
+BATCH = 16
+TRIES = 10  # times that an image may be begun, a kill included, before it is given up
+IDLE = 0.2  # seconds between two looks at an empty queue
+STALLED = 5.0  # seconds to wait where the disk is full
+
+
+class Worker:
+    """Classifies images one batch after another.
+
+    Args:
+        queue: Of the node.
+        intake: Which knows where images lie.
+        rules: All of them; a job's rule that is not among them any more makes the job dead.
+        predictors: By the rule's name.
+        folder: Of the node.
+        log: Where events go.
+        counted: Told of each image: its rule, what became of it, and the seconds of its batch by its size.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        intake: Intake,
+        rules: Sequence[Rule],
+        predictors: Mapping[str, Predictor],
+        folder: Path,
+        log: JsonLog,
+        counted: Callable[[str, str, float], object],
+    ) -> None:
+        self.queue = queue
+        self.intake = intake
+        self.rules = {rule.name: rule for rule in rules}
+        self.predictors = predictors
+        self.folder = folder / RESULTS
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log = log
+        self.counted = counted
+
+    def run(self, stop: Event) -> None:
+        """Classify until it is stopped; a full disk is waited out."""
+        while not stop.is_set():
+            try:
+                if not self.step(stop):
+                    stop.wait(IDLE)
+            except (OSError, sqlite3.Error) as error:
+                self.log.fault(error)
+                stop.wait(STALLED)
+
+    def step(self, stop: Event | None = None) -> int:
+        """Classify one batch; returns how many images it had.
+
+        Raises:
+            OSError: Results cannot be written; the images wait.
+            sqlite3.Error: The queue cannot be written.
+        """
+        jobs = self.queue.take(BATCH)
+        left = {job.id: job for job in jobs}
+        try:
+            for name, group in groupby(sorted(jobs, key=lambda job: job.rule), key=lambda job: job.rule):
+                chosen, rule = list(group), self.rules.get(name)
+                if rule is None:
+                    for job in chosen:
+                        self.queue.ended(left.pop(job.id), DEAD, "its rule is not in the configuration any more")
+                    continue
+                self._classify(rule, chosen, left, stop)
+        except BaseException:  # nothing is wrong with the images that are left
+            self.queue.give_back(left.values())
+            raise
+        if left:
+            self.queue.give_back(left.values())
+        return len(jobs)
+
+    def _classify(self, rule: Rule, jobs: Sequence[Job], left: dict[int, Job], stop: Event | None) -> None:
+        predictor = self.predictors[rule.name]
+        files = [self.intake.path(job.instance, job.rule) for job in jobs]
+        begin = time.perf_counter()
+        for job, file, answer in zip(jobs, files, predictor.predict_many(files), strict=True):
+            if stop and stop.is_set():
+                return
+            outcome = self._end(rule, predictor, job, file, answer)
+            left.pop(job.id)
+            self.counted(rule.name, outcome, (time.perf_counter() - begin) / len(jobs))
+            self.log.write("classified", instance=job.instance[:SHOWN], rule=rule.name, outcome=outcome)
+
+    def _end(self, rule: Rule, predictor: Predictor, job: Job, file: Path, answer: Prediction) -> str:
+        if answer.error:
+            try:  # alone, and with an error that tells whether the machine was the reason
+                answer = predictor.predict(file)
+            except PassingImageError as error:
+                return self._again(job, f"the machine: {error.code}")
+            except (ImageError, HilumError) as error:
+                reason = str(error).removeprefix(f"{file}: ")
+                if rule.refusals == "record":
+                    self.queue.ended(job, REFUSED, reason)
+                    return REFUSED
+                answer = Prediction(str(file), error=reason)
+        try:
+            objects = self._objects(rule, predictor, file, answer)
+        except OSError:
+            raise
+        except ImageError as error:  # the image has no identifier that a report could refer to
+            self.queue.ended(job, REFUSED, str(error))
+            return REFUSED
+        except Exception as error:  # highdicom raises nearly anything; the text could hold a name, the place cannot
+            return self._again(job, f"no report could be made ({type(error).__name__} at {place_of(error)})")
+        self._save(job, objects)
+        reason = answer.error or answer.reason
+        self.queue.answered(
+            job, answer.decision or REFUSED, reason, rule.destinations, urgent=answer.decision == FLAG
+        )
+        return answer.decision or REFUSED
+
+    def _again(self, job: Job, reason: str) -> str:
+        if job.tries + 1 >= TRIES:
+            self.queue.ended(job, DEAD, reason)
+            return DEAD
+        return "again"
+
+    def _objects(self, rule: Rule, predictor: Predictor, file: Path, answer: Prediction) -> list[Any]:
+        import pydicom
+
+        heatmap = None
+        if rule.heatmap and not answer.error:
+            import numpy as np
+
+            heatmap = np.asarray(draw(explain(predictor, file), predictor.model_file))
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        image = ReportedImage(answer, header, heatmap)
+        return result_objects(image, predictor.model_file, enhanced=rule.enhanced)
+
+    def _save(self, job: Job, objects: Sequence[Any]) -> None:
+        folder = self.folder / str(job.id)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for number, result in enumerate(objects):
+            content = io.BytesIO()
+            result.save_as(content, enforce_file_format=True)
+            with saving(folder / f"{number}.dcm") as file:
+                file.write(content.getbuffer())
