@@ -1,0 +1,219 @@
+"""An answer as a DICOM structured report (TID 1500), which archives keep beside the image and viewers show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import hilum
+from hilum.decision.operating_point import ABSTAIN, FLAG, READ
+from hilum.errors import ImageError, UsageError
+from hilum.extras import require
+from hilum.serving import dicom_codes
+from hilum.serving.derived_object import UID, check_source, complete, derived_uid, result_uid, stub
+from hilum.serving.dicom_codes import Term, label_term, probability_term
+from hilum.serving.legend import legend
+from hilum.serving.model_file import ModelFile
+from hilum.serving.prediction import Prediction
+
+if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept, Measurement, MeasurementReport, QualitativeEvaluation, TextContentItem
+    from pydicom import Dataset
+
+MANUFACTURER = "The hilum developers"
+SERIES = 9001  # behind what modalities number
+WARNING = "For research and teaching. Not for diagnosis."
+
+
+@dataclass(frozen=True)
+class ReportedImage:
+    """An image and what was said about it.
+
+    Attributes:
+        prediction: With its ``error`` where there is no answer.
+        source: Header of the image; its pixels are not needed.
+        heatmap: Picture of the reasons in RGB, of shape (H, W, 3), where there is one.
+    """
+
+    prediction: Prediction
+    source: Dataset
+    heatmap: NDArray[np.uint8] | None = None
+
+
+def result_objects(
+    image: ReportedImage,
+    model: ModelFile,
+    *,
+    enhanced: bool = False,
+    device_uid: str | None = None,
+    now: datetime | None = None,
+) -> list[Dataset]:
+    """The objects to send to an archive for one image: the structured report first, then the heatmap if there is one.
+
+    Their UIDs depend on the image, the model file, the version of hilum and what they are, and not on the clock, so
+    that an archive to which they are sent twice keeps them once.
+
+    Args:
+        image: With its answer.
+        model: Who gave it.
+        enhanced: Make an Enhanced SR, for archives that refuse the Comprehensive 3D SR.
+        device_uid: Of the device that observed; by default one that stands for hilum wherever it runs.
+        now: When they are made, in local time; by default the present.
+
+    Raises:
+        ImageError: The image lacks an identifier, so that a report about it would have no place.
+        UsageError: `device_uid` is no UID.
+        ExtraError: The extra ``[node]`` is not installed.
+    """
+    require("node", "a structured report", "highdicom", "pydicom")
+    if device_uid is not None and (len(device_uid) > 64 or not UID.fullmatch(device_uid)):
+        msg = f"{device_uid}: is no UID (numbers and dots, at most 64). Give one of your institution."
+        raise UsageError(msg, code="no-uid")
+    check_source(image.source)
+    moment = now or datetime.now()  # noqa: DTZ005 - DICOM's dates and times are local
+    made = [_report(image, model, enhanced, device_uid or derived_uid("device"), moment)]
+    if image.heatmap is not None and not image.prediction.error:
+        from hilum.serving.heatmap_object import heatmap_object
+
+        made.append(heatmap_object(image.heatmap, image.source, model, moment))
+    return made
+
+
+def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: str, now: datetime) -> Dataset:
+    from highdicom.sr import Comprehensive3DSR, EnhancedSR
+
+    form = EnhancedSR if enhanced else Comprehensive3DSR
+    kind = ("refusal" if image.prediction.error else "report") + ("-enhanced" if enhanced else "")
+    source = stub(image.source)
+    try:
+        made = form(
+            evidence=[source],
+            content=_content(image, source, model, device_uid)[0],
+            series_instance_uid=result_uid(source, model, f"series-{kind}"),
+            series_number=SERIES,
+            sop_instance_uid=result_uid(source, model, kind),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name="hilum",
+            software_versions=hilum.__version__,
+            series_description=dicom_codes.shortened(f"AI report: {model.name}"),
+            is_complete=True,
+            is_final=False,
+            is_verified=False,
+            specific_character_set="ISO_IR 192",
+        )
+    except KeyError as error:  # of highdicom's table of SOP classes
+        msg = f"the image is of the SOP class {source.SOPClassUID}, about which no report can be made."
+        raise ImageError(msg, code="sop-class") from error
+    return complete(made, image.source, now)
+
+
+def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid: str) -> MeasurementReport:
+    from highdicom import sr
+
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=result_uid(source, model, "tracking"), identifier=f"{model.name}, image {source.SOPInstanceUID}"
+        ),
+        finding_type=_finding(image.prediction, model),
+        finding_sites=[sr.FindingSite(anatomic_location=_concept(dicom_codes.CHEST))],
+        algorithm_id=sr.AlgorithmIdentification(
+            name=model.name,
+            version=f"hilum {hilum.__version__}",
+            parameters=[f"Model file SHA-256: {model.sha256}"],
+        ),
+        measurements=_measurements(image.prediction, model),
+        qualitative_evaluations=_evaluations(image.prediction, model),
+        source_images=[
+            sr.SourceImageForMeasurementGroup(
+                referenced_sop_class_uid=source.SOPClassUID, referenced_sop_instance_uid=source.SOPInstanceUID
+            )
+        ],
+    )
+    group[0].ContentSequence.extend(_texts(image.prediction, model))
+    return sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(
+                observer_type=_concept(Term("121007", dicom_codes.DCM, "Device")),
+                observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                    uid=device_uid, name="hilum", manufacturer_name=MANUFACTURER, model_name=model.name
+                ),
+            )
+        ),
+        procedure_reported=_concept(dicom_codes.CHEST_RADIOGRAPHY),
+        imaging_measurements=[group],
+    )
+
+
+def _finding(prediction: Prediction, model: ModelFile) -> CodedConcept | None:
+    """The most probable label, unless the triage decision speaks against it."""
+    if prediction.error or prediction.findings or prediction.decision == ABSTAIN:
+        return None
+    if prediction.decision in (FLAG, READ) and prediction.label in model.healthy:
+        return None
+    return _concept(label_term(model, prediction.label))
+
+
+def _measurements(prediction: Prediction, model: ModelFile) -> list[Measurement] | None:
+    from highdicom.sr import Measurement
+
+    if prediction.error:
+        return None
+    return [
+        Measurement(
+            name=_concept(probability_term(model, label)),
+            value=float(value),
+            unit=_concept(Term("1", "UCUM", "no units")),
+        )
+        for label, value in prediction.probabilities.items()
+    ]
+
+
+def _evaluations(prediction: Prediction, model: ModelFile) -> list[QualitativeEvaluation]:
+    from highdicom.sr import QualitativeEvaluation
+
+    decision = dicom_codes.REFUSED if prediction.error else dicom_codes.DECISION[prediction.decision]
+    made = [QualitativeEvaluation(name=_concept(dicom_codes.TRIAGE), value=_concept(decision))]
+    for name, answer in prediction.findings.items():
+        value = _concept(dicom_codes.DECISION[answer.decision])
+        made.append(QualitativeEvaluation(name=_concept(label_term(model, name)), value=value))
+    return made
+
+
+def texts(prediction: Prediction, model: ModelFile) -> list[tuple[Term, str]]:
+    """What a report says in words, each with the term under which it stands.
+
+    The reason of the decision and its meaning, or why there is none; notes; errors in the model's training data; and
+    that it is not for diagnosis.
+
+    Args:
+        prediction: About the image.
+        model: Who gave it.
+    """
+    said = [(dicom_codes.REASON, prediction.error or prediction.reason)]
+    if not prediction.error:
+        reasons = (answer.reason for answer in prediction.findings.values())
+        said += [(dicom_codes.REASON, one) for one in dict.fromkeys(reasons) if one not in prediction.reason]
+        said += [(dicom_codes.MEANING, dict(legend(model))[prediction.decision])]
+    said += [(dicom_codes.COMMENT, note) for note in prediction.notes]
+    said += [(dicom_codes.DATA_ERROR, error) for error in model.data_errors]
+    return [*said, (dicom_codes.COMMENT, WARNING)]
+
+
+def _texts(prediction: Prediction, model: ModelFile) -> list[TextContentItem]:
+    from highdicom.sr import RelationshipTypeValues, TextContentItem
+
+    return [
+        TextContentItem(name=_concept(term), value=words, relationship_type=RelationshipTypeValues.CONTAINS)
+        for term, words in texts(prediction, model)
+    ]
+
+
+def _concept(term: Term) -> CodedConcept:
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(term.code, term.scheme, term.meaning)
