@@ -51,7 +51,7 @@ class AuditTrail:
             try:
                 self._append(audit.file, b"")
             except OSError as error:
-                msg = f"{audit.file}: the audit trail cannot be written ({error.strerror}). Check folder and permissions."
+                msg = f"{audit.file}: no audit trail can be written ({error.strerror}). Check folder and permissions."
                 raise UsageError(msg, code="audit-trail", path=audit.file) from error
 
     def started(self) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from hilum.errors import HilumError
 
@@ -126,7 +127,9 @@ class Queue:
                 self._connection.execute(f"PRAGMA {pragma}")
             found = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, VERSION):
-                msg = f"{self.file}: is of another version of hilum ({found}). Empty it with that one, then move it away."
+                msg = (
+                    f"{self.file}: is of another version of hilum ({found}). Empty it with that one, then move it away."
+                )
                 raise QueueError(msg, path=self.file)
             self._connection.executescript(f"BEGIN; {TABLES} PRAGMA user_version={VERSION}; COMMIT;")
         except sqlite3.Error as error:
@@ -150,7 +153,7 @@ class Queue:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
@@ -224,7 +227,7 @@ class Queue:
             "WHERE d.destination=? AND d.state=? ORDER BY d.urgent DESC, d.tries, d.id LIMIT ?",
             (destination, WAITING, most),
         )
-        return [Delivery(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows]  # type: ignore[arg-type]
+        return [Delivery(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows]
 
     def delivered(self, delivery: Delivery) -> bool:
         """Write down that a destination has the results; returns whether all destinations have."""
@@ -264,7 +267,7 @@ class Queue:
 
     def outages(self) -> dict[str, tuple[int, str]]:
         """By peer that cannot be reached, how often it was tried in vain, and why."""
-        return {str(row[0]): (int(str(row[1])), str(row[2])) for row in self._rows("SELECT * FROM outages")}
+        return {str(row[0]): (int(row[1]), str(row[2])) for row in self._rows("SELECT * FROM outages")}
 
     def retry(self) -> int:
         """Send dead deliveries again, and classify dead jobs again; returns how many."""
@@ -280,18 +283,18 @@ class Queue:
 
     def counts(self) -> dict[str, int]:
         """Number of jobs by state."""
-        found = dict(self._rows("SELECT state, count(*) FROM jobs GROUP BY state"))
-        return {state: int(str(found.get(state, 0))) for state in STATES}
+        found: dict[str, int] = dict(self._rows("SELECT state, count(*) FROM jobs GROUP BY state"))
+        return {state: int(found.get(state, 0)) for state in STATES}
 
     def delivery_counts(self) -> dict[str, dict[str, int]]:
         """Number of deliveries by destination and state; ``failing`` are those that wait for another attempt."""
         found: dict[str, dict[str, int]] = {}
         query = (
-            "SELECT destination, CASE WHEN state='waiting' AND tries>0 THEN 'failing' ELSE state END AS shown, count(*) "
-            "FROM deliveries GROUP BY destination, shown"
+            "SELECT destination, CASE WHEN state='waiting' AND tries>0 THEN 'failing' ELSE state END AS shown, "
+            "count(*) FROM deliveries GROUP BY destination, shown"
         )
         for destination, state, count in self._rows(query):
-            found.setdefault(str(destination), {})[str(state)] = int(str(count))
+            found.setdefault(str(destination), {})[str(state)] = int(count)
         return found
 
     def waiting(self) -> int:
@@ -301,17 +304,17 @@ class Queue:
     def oldest(self) -> float | None:
         """Seconds since the oldest unfinished image came; never below 0, also where the clock jumped back."""
         (row,) = self._rows("SELECT min(received) FROM jobs WHERE state IN (?,?)", (RECEIVED, ANSWERED))
-        return None if row[0] is None else max(0.0, time.time() - float(str(row[0])))
+        return None if row[0] is None else max(0.0, time.time() - float(row[0]))
 
     def reasons(self) -> list[tuple[str, str, int]]:
         """Why images and deliveries did not succeed: what, why, how often; the most frequent first."""
         query = (
-            "SELECT state, reason, count(*) AS n FROM jobs WHERE state='refused' OR (state='dead' AND reason<>'' AND id "
-            "NOT IN (SELECT job FROM deliveries)) GROUP BY state, reason UNION ALL "
+            "SELECT state, reason, count(*) AS n FROM jobs WHERE state='refused' OR (state='dead' AND reason<>'' "
+            "AND id NOT IN (SELECT job FROM deliveries)) GROUP BY state, reason UNION ALL "
             "SELECT CASE state WHEN 'dead' THEN 'not delivered to ' ELSE 'failing at ' END || destination, reason, "
             "count(*) AS n FROM deliveries WHERE state<>'sent' AND tries>0 GROUP BY 1, 2 ORDER BY n DESC"
         )
-        return [(str(what), str(why), int(str(count))) for what, why, count in self._rows(query)]
+        return [(str(what), str(why), int(count)) for what, why, count in self._rows(query)]
 
     def to_delete(self, before: float, most: int = 100) -> list[Job]:
         """Finished jobs whose files are still there, and that came before a time."""
@@ -319,7 +322,7 @@ class Queue:
             "SELECT id, instance, rule, tries FROM jobs WHERE kept=1 AND state IN (?,?) AND received<=? LIMIT ?",
             (SENT, REFUSED, before, most),
         )
-        return [Job(*row) for row in rows]  # type: ignore[arg-type]
+        return [Job(*row) for row in rows]
 
     def deleted(self, jobs: Iterable[Job]) -> None:
         """Write down that jobs have no files any more."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Callable
+from socketserver import BaseServer
 from typing import Any
 
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.sop_class import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
@@ -16,11 +16,11 @@ from pynetdicom.sop_class import (
 )
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from hilum import __version__
 from hilum.errors import UsageError
 from hilum.serving.json_log import JsonLog
+from hilum.serving.node.application import application, server_context
 from hilum.serving.node.audit_trail import AuditTrail
-from hilum.serving.node.configuration import Limits, Listen, Tls
+from hilum.serving.node.configuration import Limits, Listen
 from hilum.serving.node.intake import SHOWN, Intake, MismatchError, NoRoomError
 
 STORED = (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, SecondaryCaptureImageStorage)
@@ -36,10 +36,9 @@ SUCCESS, OUT_OF_RESOURCES, MISMATCH = 0x0000, 0xA700, 0xA900
 PDU = 2**18  # bytes; peers fragment by it
 HEAD = 2**16  # bytes of what else may come in one PDU
 HANDSHAKE = 10.0  # seconds that a peer has for the handshake of TLS
-IMPLEMENTATION = "2.25.329800735698586629295641978511506172918"  # of hilum's node; made from a random UUID (PS3.5, B.2)
 
 
-class _Socket(AssociationSocket):
+class _Socket(AssociationSocket):  # type: ignore[misc]
     """A socket that bounds what a peer can make this process hold: one PDU, and one object."""
 
     most = 0  # bytes of one object
@@ -63,7 +62,7 @@ class _Socket(AssociationSocket):
         return found
 
 
-class _Handler(RequestHandler):
+class _Handler(RequestHandler):  # type: ignore[misc]
     """Makes associations with bounded sockets."""
 
     def _create_association(self) -> Any:
@@ -73,7 +72,7 @@ class _Handler(RequestHandler):
         return found
 
 
-class _Server(ThreadedAssociationServer):
+class _Server(ThreadedAssociationServer):  # type: ignore[misc]
     """A server whose TLS handshakes hold up nobody else."""
 
     most = 0
@@ -121,7 +120,6 @@ class Receiver:
         log: Where events go.
         audit: The audit trail.
         counted: Told of each association and image: what, and its outcome.
-        busy: Whether it has to refuse images for now.
 
     Raises:
         UsageError: The port is taken, or a certificate cannot be used.
@@ -165,8 +163,8 @@ class Receiver:
                 request_handler=_Handler,
             )
         except OSError as error:
-            what = error.strerror or str(error)
-            msg = f"[listen] {listen.host}:{listen.port}: cannot listen there ({what}). Give another port, or end what uses this one."
+            where, what = f"{listen.host}:{listen.port}", error.strerror or str(error)
+            msg = f"[listen] {where}: cannot listen there ({what}). Give another port, or end what uses this one."
             raise UsageError(msg, code="port") from error
         self._server.most = limits.object_mib * 2**20
         self._server.refused = self._refused
@@ -183,7 +181,7 @@ class Receiver:
 
     def close(self) -> None:
         """End: no new associations, then those under way."""
-        self._server.shutdown()
+        BaseServer.shutdown(self._server)  # pynetdicom's own expects that its `start_server` made it
         for association in self._server.active_associations:
             association.abort()
         self._server.server_close()
@@ -228,52 +226,6 @@ class Receiver:
         self.counted("association", "refused")
         self.log.write("association-refused", reason=reason)
         self.audit.refused(reason)
-
-
-def application(title: str, patience: float) -> AE:
-    """An application entity with time limits.
-
-    Args:
-        title: Its AE title.
-        patience: Seconds that a peer may be silent.
-    """
-    found = AE(ae_title=title)
-    found.implementation_class_uid = IMPLEMENTATION
-    found.implementation_version_name = f"HILUM_{__version__}".replace(".", "_")[:16]
-    found.acse_timeout = found.dimse_timeout = found.network_timeout = found.connection_timeout = patience
-    return found
-
-
-def server_context(tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or later, and the peer has to show a certificate (BCP 195 profile, PS3.15 B.9).
-
-    Raises:
-        UsageError: A file is missing, or is no certificate or key.
-    """
-    return _context(ssl.PROTOCOL_TLS_SERVER, tls)
-
-
-def client_context(tls: Tls) -> ssl.SSLContext:
-    """The same for whoever calls; the peer's name is that of its address.
-
-    Raises:
-        UsageError: As `server_context`.
-    """
-    return _context(ssl.PROTOCOL_TLS_CLIENT, tls)
-
-
-def _context(protocol: Any, tls: Tls) -> ssl.SSLContext:
-    found = ssl.SSLContext(protocol)
-    found.minimum_version = ssl.TLSVersion.TLSv1_2
-    found.verify_mode = ssl.CERT_REQUIRED
-    try:
-        found.load_cert_chain(tls.certificate, tls.key)
-        found.load_verify_locations(tls.authorities)
-    except (OSError, ValueError) as error:
-        files = ", ".join(map(str, (tls.certificate, tls.key, tls.authorities)))
-        msg = f"{files}: cannot be used for TLS ({error}). Give a certificate, its key and the authorities as PEM."
-        raise UsageError(msg, code="certificate") from error
-    return found
 
 
 def _meta(event: Any) -> bytes:

@@ -131,9 +131,7 @@ class Worker:
             return self._again(job, f"no report could be made ({type(error).__name__} at {place_of(error)})")
         self._save(job, objects)
         reason = answer.error or answer.reason
-        self.queue.answered(
-            job, answer.decision or REFUSED, reason, rule.destinations, urgent=answer.decision == FLAG
-        )
+        self.queue.answered(job, answer.decision or REFUSED, reason, rule.destinations, urgent=answer.decision == FLAG)
         return answer.decision or REFUSED
 
     def _again(self, job: Job, reason: str) -> str:

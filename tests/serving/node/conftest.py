@@ -1,0 +1,46 @@
+"""A node and its peers, each ended with the test that started it."""
+
+import pytest
+
+pytest.importorskip("pynetdicom", reason="the extra [node] is not installed")
+pytest.importorskip("highdicom", reason="the extra [node] is not installed")
+
+from node_peers import Archive, Orthanc, RunningNode, settings, to
+
+
+@pytest.fixture
+def archive():
+    found = Archive()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def node(tmp_path):
+    """Start a node: `node(archive, listen={...})`."""
+    started = []
+
+    def start(*destinations, limits=None, **more):
+        described = [one if isinstance(one, dict) else to(one) for one in destinations]
+        folder = tmp_path / f"node{len(started)}"
+        started.append(RunningNode(folder, settings(folder, *described, **more), limits))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.kill()
+        one.log.close()
+
+
+@pytest.fixture
+def orthanc(tmp_path):
+    started = []
+
+    def start(**options):
+        started.append(Orthanc(tmp_path / f"orthanc{len(started)}", **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
