@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -214,37 +215,22 @@ def to(archive, name="ARCHIVE"):
     return {"name": name, "dicom": {"host": "127.0.0.1", "port": archive.port, "ae_title": "ARCHIVE"}}
 
 
-ORTHANC = {
-    "Name": "test",
-    "HttpServerEnabled": True,
-    "RemoteAccessAllowed": False,
-    "AuthenticationEnabled": False,
-    "DicomServerEnabled": True,
-    "DicomAet": "ORTHANC",
-    "DicomCheckCalledAet": True,
-    "StableAge": 1,
-    "ConcurrentJobs": 2,
-    "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
-    "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-}
+DEPLOYED = Path(__file__).resolve().parents[1] / "deploy" / "orthanc"
 
 
 class Orthanc:
     """Debian's Orthanc on loopback."""
 
-    def __init__(self, folder, node_port=None, script=None, **more):
+    def __init__(self, folder):
+        """By deploy/orthanc/orthanc.json; only paths, ports and the wait for a study to be stable are others."""
         self.folder = folder
         folder.mkdir(exist_ok=True, parents=True)
-        self.http, self.port = free_port(), free_port()
-        chosen = ORTHANC | {
-            "HttpPort": self.http,
-            "DicomPort": self.port,
-            "StorageDirectory": str(folder / "db"),
-            "IndexDirectory": str(folder / "db"),
-            "LuaScripts": [str(script)] if script else [],
-            "DicomModalities": {"HILUM": ["HILUM", "127.0.0.1", node_port]} if node_port else {},
-            **more,
-        }
+        self.http, self.port, self.node_port = free_port(), free_port(), free_port()
+        chosen = json.loads((DEPLOYED / "orthanc.json").read_text())
+        chosen |= {"HttpPort": self.http, "DicomPort": self.port, "StableAge": 1}
+        chosen |= {"StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db")}
+        chosen["LuaScripts"] = [str(DEPLOYED / "hilum.lua")]
+        chosen["DicomModalities"]["HILUM"][2] = self.node_port
         self.config = folder / "orthanc.json"
         self.config.write_text(json.dumps(chosen))
         self.start()
@@ -286,6 +272,19 @@ class Orthanc:
     @property
     def web(self):
         return f"http://127.0.0.1:{self.http}/dicom-web"
+
+
+def settings_beside(orthanc, folder, **more):
+    """By deploy/orthanc/node.toml; only paths, ports and waits are others."""
+    found = tomllib.loads((DEPLOYED / "node.toml").read_text())
+    found["folder"] = str(folder / "state")
+    found["listen"]["port"] = orthanc.node_port
+    found["operations"]["port"] = 0
+    found["destination"][0]["dicom"]["port"] = orthanc.port
+    found["source"][0]["web"]["url"] = orthanc.web
+    found["limits"] = {"free_mib": 0, "first_delay": 0.2, "longest_delay": 1.0}
+    found["source"][0] |= more.pop("source", {})
+    return found | more
 
 
 def in_thread(function, *arguments):

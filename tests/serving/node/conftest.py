@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("pynetdicom", reason="the extra [node] is not installed")
 pytest.importorskip("highdicom", reason="the extra [node] is not installed")
 
-from node_peers import Archive, Orthanc, RunningNode, settings, to
+from node_peers import Archive, Orthanc, RunningNode, settings, settings_beside, to
 
 
 @pytest.fixture
@@ -35,12 +35,23 @@ def node(tmp_path):
 
 @pytest.fixture
 def orthanc(tmp_path):
+    found = Orthanc(tmp_path / "orthanc")
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def beside(orthanc, tmp_path):
+    """Start a node beside Orthanc, by the files of deploy/orthanc."""
     started = []
 
-    def start(**options):
-        started.append(Orthanc(tmp_path / f"orthanc{len(started)}", **options))
+    def start(**more):
+        folder = tmp_path / "beside"
+        started.append(RunningNode(folder, settings_beside(orthanc, folder, **more)))
         return started[-1]
 
     yield start
     for one in started:
-        one.stop()
+        if one.process.poll() is None:
+            one.kill()
+        one.log.close()
