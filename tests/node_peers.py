@@ -12,6 +12,7 @@ import time
 import tomllib
 import urllib.request
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
 
@@ -28,14 +29,19 @@ from pynetdicom import AE, evt
 
 from dicom_objects import encoded, radiograph
 from hilum.phantoms import LABELS, make_phantom
+from hilum.serving.node.configuration import read_configuration
+from hilum.serving.node.peers import queue_status
 
 SR, SC = "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.7"
 ENHANCED = "1.2.840.10008.5.1.4.1.1.88.22"
 CR = "1.2.840.10008.5.1.4.1.1.1"
 
 
+PROGRAMS = "/usr/local/bin:/usr/bin:/usr/sbin:/opt/homebrew/bin"  # pynetdicom brings a storescu of its own
+
+
 def tool(name):
-    found = shutil.which(name)
+    found = shutil.which(name, path=PROGRAMS)
     if not found:
         pytest.skip(f"{name} is not installed (Debian: dcmtk, orthanc, orthanc-dicomweb, dicom3tools)")
     return found
@@ -57,18 +63,20 @@ def until(true, seconds=60, every=0.05):
     pytest.fail(f"did not happen within {seconds} s")
 
 
-def image(number=0, *, size=256, **elements):
+def image(number=0, *, size=256, bits=12, **elements):
     """A phantom as a CR object with identifiers of its own."""
-    pixels = make_phantom(LABELS[number % 3], seed=5, patient=number, size=size).image.astype(np.uint16) * 16
+    pixels = make_phantom(LABELS[number % 3], seed=5, patient=number, size=size).image
+    if bits > 8:
+        pixels = pixels.astype(np.uint16) << (bits - 8)
     identified = {
         "StudyInstanceUID": generate_uid(entropy_srcs=["study", str(number)]),
         "SeriesInstanceUID": generate_uid(entropy_srcs=["series", str(number)]),
         "SOPInstanceUID": generate_uid(entropy_srcs=["instance", str(number)]),
         "StudyDate": time.strftime("%Y%m%d"),
-        "BitsStored": 12,
-        "HighBit": 11,
-        "WindowCenter": 2048,
-        "WindowWidth": 4096,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "WindowCenter": 2 ** (bits - 1),
+        "WindowWidth": 2**bits,
         "ViewPosition": "PA",
     }
     found = radiograph(pixels, **identified | elements)
@@ -188,7 +196,7 @@ class RunningNode:
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
     def status(self):
-        return json.loads(self.command("status", "--json").stdout)
+        return asdict(queue_status(read_configuration(self.config)))
 
     def memory(self):
         """Resident memory in MiB."""

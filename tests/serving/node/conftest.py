@@ -33,6 +33,17 @@ def node(tmp_path):
         one.log.close()
 
 
+@pytest.fixture(scope="module")
+def running_node(tmp_path_factory):
+    """One node for all tests of a module that send it nothing that it takes; its destination does not exist."""
+    folder = tmp_path_factory.mktemp("running")
+    nowhere = {"name": "NOWHERE", "dicom": {"host": "127.0.0.1", "port": 9, "ae_title": "NOWHERE"}}
+    found = RunningNode(folder, settings(folder, nowhere))
+    yield found
+    found.kill()
+    found.log.close()
+
+
 @pytest.fixture
 def orthanc(tmp_path):
     found = Orthanc(tmp_path / "orthanc")

@@ -32,7 +32,7 @@ from hilum.serving.node.worker import RESULTS, Worker
 from hilum.serving.predictor import Predictor
 
 LOCK = "node.lock"
-TIDY = 5.0  # seconds between two looks for files to delete
+TIDY = 1.0  # seconds between two looks for files to delete
 TITLE = "HILUM"  # AE title of a node that only polls
 DRAIN = 30.0  # seconds that threads have to end
 

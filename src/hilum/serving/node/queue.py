@@ -127,11 +127,10 @@ class Queue:
                 self._connection.execute(f"PRAGMA {pragma}")
             found = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, VERSION):
-                msg = (
-                    f"{self.file}: is of another version of hilum ({found}). Empty it with that one, then move it away."
-                )
+                msg = f"{self.file}: is of another version ({found}). Empty it with that one, then move it away."
                 raise QueueError(msg, path=self.file)
-            self._connection.executescript(f"BEGIN; {TABLES} PRAGMA user_version={VERSION}; COMMIT;")
+            if not found:  # whoever only reads must not wait for a node that writes
+                self._connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={VERSION}; COMMIT;")
         except sqlite3.Error as error:
             msg = f"{self.file}: cannot be used ({error}). Check the disk, or move the file away to begin anew."
             raise QueueError(msg, path=self.file) from error
