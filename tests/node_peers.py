@@ -147,19 +147,19 @@ class Archive:
 class RunningNode:
     """`hilum node` as a process of its own."""
 
-    def __init__(self, folder, settings, limits=None):
+    def __init__(self, folder, settings, before_exec=None):
         self.folder = folder
         folder.mkdir(exist_ok=True, parents=True)
         self.config = folder / "node.toml"
         self.config.write_text(tomli_w.dumps(settings))
         self.log = (folder / "log.txt").open("ab+")
         self.ports = {}
-        self.start(limits)
+        self.start(before_exec)
 
-    def start(self, limits=None):
+    def start(self, before_exec=None):
         command = [sys.executable, "-m", "hilum", "node", "--config", str(self.config)]
         before = len(self.lines())
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log, preexec_fn=limits)
+        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log, preexec_fn=before_exec)
 
         def started():
             if self.process.poll() is not None:

@@ -20,10 +20,10 @@ def node(tmp_path):
     """Start a node: `node(archive, listen={...})`."""
     started = []
 
-    def start(*destinations, limits=None, **more):
+    def start(*destinations, before_exec=None, **more):
         described = [one if isinstance(one, dict) else to(one) for one in destinations]
         folder = tmp_path / f"node{len(started)}"
-        started.append(RunningNode(folder, settings(folder, *described, **more), limits))
+        started.append(RunningNode(folder, settings(folder, *described, **more), before_exec))
         return started[-1]
 
     yield start
