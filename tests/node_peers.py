@@ -100,6 +100,20 @@ def store(files, port, *, title="HILUM", calling="SENDER", options=()):
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+def store_any(files, port):
+    """C-STORE in the files' own transfer syntaxes; the statuses."""
+    statuses = []
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        application = AE(ae_title="SENDER")
+        application.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+        association = application.associate("127.0.0.1", port, ae_title="HILUM")
+        assert association.is_established
+        statuses.append(association.send_c_store(dataset).Status)
+        association.release()
+    return statuses
+
+
 class Archive:
     """A store SCP in a thread, which keeps what comes and answers with whatever status it is given."""
 

@@ -26,6 +26,11 @@ def node(tmp_path):
         started.append(RunningNode(folder, settings(folder, *described, **more), before_exec))
         return started[-1]
 
+    def described(chosen):
+        started.append(RunningNode(tmp_path / f"node{len(started)}", chosen))
+        return started[-1]
+
+    start.described = described
     yield start
     for one in started:
         if one.process.poll() is None:

@@ -6,7 +6,7 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE
 
 from dicom_objects import LOSSLESS, data_file, transcoded
-from node_peers import SR, Archive, image, saved, store, until
+from node_peers import SR, Archive, image, saved, store, store_any, until
 
 
 def test_every_image_is_reported_once(node, archive, tmp_path):
@@ -126,20 +126,6 @@ def probabilities(report):
 
     walk(report)
     return found
-
-
-def store_any(files, port):
-    """C-STORE in the files' own transfer syntaxes; the statuses."""
-    statuses = []
-    for file in files:
-        dataset = pydicom.dcmread(file)
-        application = AE(ae_title="SENDER")
-        application.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
-        association = application.associate("127.0.0.1", port, ae_title="HILUM")
-        assert association.is_established
-        statuses.append(association.send_c_store(dataset).Status)
-        association.release()
-    return statuses
 
 
 def test_flagged_images_are_sent_first_and_with_high_priority(node, tmp_path):

@@ -125,26 +125,29 @@ class Intake:
             known = self.queue.content_of(instance, rule)
             if known is not None:
                 return "duplicate" if known == content else "changed"
-            self._check_room(sum(map(len, parts)))
+            if why := self.why_full(sum(map(len, parts))):
+                raise OSError(0, why)
             if not refused:
                 with saving(self.path(instance, rule)) as file:
                     for part in parts:
                         file.write(part)
             added = self.queue.add(instance, rule, content, refused=refused)
         except (OSError, sqlite3.Error) as error:
-            what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            what = (error.strerror if isinstance(error, OSError) else "") or str(error)
             self.log.write("no-room", instance=instance[:SHOWN], reason=what)
             msg = f"an image cannot be written down ({what}). Free some disk space."
             raise NoRoomError(msg) from error
         return "refused" if refused else "new" if added else "duplicate"
 
-    def _check_room(self, size: int) -> None:
-        free = shutil.disk_usage(self.folder).free - size
-        if free < self.limits.free_mib * 2**20:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self.queue.waiting() >= self.limits.waiting:
-            msg = f"{self.limits.waiting:,} images wait already. Add a node, or wait."
-            raise NoRoomError(msg)
+    def why_full(self, size: int = 0) -> str:
+        """Why no further image is taken; empty where one is.
+
+        Args:
+            size: Of the image, in bytes.
+        """
+        if shutil.disk_usage(self.folder).free - size < self.limits.free_mib * 2**20:
+            return os.strerror(errno.ENOSPC)
+        return f"{self.limits.waiting:,} images wait" if self.queue.waiting() >= self.limits.waiting else ""
 
 
 def _header(parts: Sequence[bytes | memoryview]) -> Any:

@@ -153,7 +153,7 @@ class Node:
             os._exit(70)
 
     def _why_not_ready(self) -> str:
-        return "stopping" if self.stop.is_set() else ""
+        return "stopping" if self.stop.is_set() else self.intake.why_full()
 
 
 def channel_to(destination: Destination, settings: Configuration) -> Channel:

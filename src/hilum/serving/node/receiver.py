@@ -48,6 +48,7 @@ class _Socket(AssociationSocket):  # type: ignore[misc]
         """Receive; OSError, which ends the connection, where it is too much."""
         self.held += nr_bytes
         if nr_bytes > PDU + HEAD or self.held > self.most + HEAD:
+            self.close()  # the peer would go on sending
             msg = "a PDU or an object larger than allowed"
             raise OSError(msg)
         found, at = bytearray(nr_bytes), 0

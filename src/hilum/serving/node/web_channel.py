@@ -155,11 +155,11 @@ def _refused(error: requests.HTTPError) -> Outcome:
         raise UnreachableError(_said(error)) from None
     if status == 409:
         try:
-            found = _stored(error.response.json())
-        except (ValueError, AttributeError, TypeError):
-            found = Outcome(Verdict.SENT)
-        if found.verdict is not Verdict.SENT:
-            return found
+            body = error.response.json()
+            if body[FAILED]["Value"]:
+                return _stored(body)
+        except (ValueError, AttributeError, TypeError, KeyError):  # no list of failures: all have failed
+            pass
     return Outcome(Verdict.DEAD if 400 <= status < 500 else Verdict.AGAIN, f"HTTP status {status}")
 
 
