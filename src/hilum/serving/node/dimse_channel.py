@@ -102,4 +102,4 @@ def _why(association: Any) -> str:
     if association.is_rejected:
         answer = association.acceptor.primitive
         return f"association rejected: {str(answer.reason_str).lower()}" if answer else "association rejected"
-    return "association aborted" if association.is_aborted else "no connection"
+    return "no connection, or it was aborted"  # pynetdicom says the same of both
