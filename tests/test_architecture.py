@@ -48,7 +48,7 @@ LEVEL = {
 SERVING = {
     *("earlier", "errors", "extras", "files", "outputs", "progress", "templating", "text"),
     *("decision.ood", "decision.operating_point"),
-    *(f"data.{name}" for name in ("grey_values", "images", "process_pool")),
+    *(f"data.{name}" for name in ("dicom_header", "grey_values", "images", "process_pool")),
     *(f"data.readers.{name}" for name in ("folder_kinds", "listing")),  # what lies in a folder, and is no radiograph
 }
 # What the HTTP service needs besides: what is costly to decode, and examples for whoever has no radiograph.

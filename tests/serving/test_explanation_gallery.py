@@ -197,10 +197,10 @@ def test_what_an_earlier_call_has_drawn_is_no_radiograph(tmp_path):
     for name in ("a.png", "out/b.jpg", "out/c/d.jpg", "other/e.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = [file.relative_to(tmp_path).as_posix() for file in find_files([tmp_path], without=tmp_path / "out")]
+    found = [file.relative_to(tmp_path).as_posix() for file in find_files([tmp_path], without=[tmp_path / "out"])]
     assert found == ["a.png", "other/e.png"]
-    assert len(list(find_files([tmp_path], without=tmp_path))) == 4  # drawn beside the images themselves
-    assert len(list(find_files([tmp_path / "out"], without=tmp_path))) == 2
+    assert len(list(find_files([tmp_path], without=[tmp_path]))) == 4  # drawn beside the images themselves
+    assert len(list(find_files([tmp_path / "out"], without=[tmp_path]))) == 2
 
 
 @pytest.fixture(scope="module")

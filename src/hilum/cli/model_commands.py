@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from hilum.exporting.export import Words
+    from hilum.serving.explain import Explanation
     from hilum.serving.model_file import ModelFile
     from hilum.serving.prediction import Prediction
     from hilum.serving.predictor import Predictor
+    from hilum.serving.result_files import ResultFiles
 
 
 Found = TypeVar("Found")
@@ -162,6 +164,16 @@ def predict(
     label: Annotated[
         str, typer.Option(metavar="NAME", help="Label or finding that is explained, with --explain.")
     ] = "",
+    reports: Annotated[
+        Path | None,
+        typer.Option("--sr", metavar="DIR", help="Write DICOM structured reports; with --explain, heatmaps too."),
+    ] = None,
+    enhanced: Annotated[
+        bool, typer.Option("--sr-enhanced", help="Write Enhanced SR, for archives that refuse Comprehensive 3D SR.")
+    ] = False,
+    bundles: Annotated[
+        Path | None, typer.Option("--fhir", metavar="DIR", help="Write FHIR R4 bundles about DICOM files.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Number of threads; all cores by default.", min=1)] = None,
 ) -> None:
     """Ask a model file about radiographs."""
@@ -172,23 +184,36 @@ def predict(
 
     if not explained:
         refuse_ignored("without --explain", {"--explain-method": method})
+    if not reports:
+        refuse_ignored("without --sr", {"--sr-enhanced": enhanced or None})
     if study is not None:
+        if reports or bundles:
+            msg = f"{'--sr' if reports else '--fhir'} takes single images, --study several together. Give one of them."
+            raise UsageError(msg)
         _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
         return
     if not paths:
-        raise UsageError(_no_paths({"--explain": explained, "--json": as_json, "--csv": as_csv, "--model": model}))
+        folders = {"--explain": explained, "--sr": reports, "--fhir": bundles}
+        raise UsageError(_no_paths({**folders, "--json": as_json, "--csv": as_csv, "--model": model}))
     unlisted: list[str] = []
-    files = list(find_files(paths, explained, partial(say, err=True), unlisted.append))
+    files = list(find_files(paths, (explained, reports, bundles), partial(say, err=True), unlisted.append))
     if not files:  # a folder without images is refused before; earlier answers are not replaced by none
         raise TableError(" ".join(unlisted))
     predictor = Predictor(model, threads=threads)
     summary = Summary(predictor.model_file)
+    results = _results(predictor.model_file, reports, bundles, enhanced)
     tell = partial(say, err=True)
     with writing(predictor, as_json, as_csv, inputs=files, pictures=explained, say=tell) as writer:
-        asked = _explained(predictor, files, explained, method, label) if explained else predictor.predict_many(files)
-        for answer in _shown(asked, len(files)):
+        asked = (
+            _explained(predictor, files, explained, method, label)
+            if explained
+            else ((answer, None) for answer in predictor.predict_many(files))
+        )
+        for file, (answer, explanation) in zip(files, _shown(asked, len(files)), strict=True):
             writer.write(answer)
             summary.add(answer)
+            if results:
+                results.add(file, answer, explanation)
     if summary.warned:
         what = "a file was" if summary.warned == 1 else f"{summary.warned:,} files were"
         say(f"{what} read despite decoder warnings", err=True)
@@ -201,10 +226,24 @@ def predict(
         show(answer_lines(summary))
         if explained:
             say(f"explained: {explained / 'index.html'}")
+    if results and results.written and not takes_stdout(as_json, as_csv):
+        where = " and ".join(str(folder) for folder in (reports, bundles) if folder)
+        say(f"reported: {results.written:,} of {summary.total:,} images, in {where}")
     for message in unlisted:
         say(f"error: {message}", err=True)
-    if unlisted or not summary.answered:
+    if results:
+        for message in results.complaints():
+            say(message if results.written else f"error: {message}", err=True)
+    if unlisted or not summary.answered or (results and not results.written):
         raise typer.Exit(1)
+
+
+def _results(model: ModelFile, reports: Path | None, bundles: Path | None, enhanced: bool) -> ResultFiles | None:
+    if not reports and not bundles:
+        return None
+    from hilum.serving.result_files import ResultFiles
+
+    return ResultFiles(model, reports, bundles, enhanced)
 
 
 def schema(
@@ -259,7 +298,7 @@ def _predict_studies(
     if not paths and how in ("folder", "dicom", "patient"):
         raise UsageError(_no_paths({"--json": as_json, "--csv": as_csv, "--model": model}))
     unlisted: list[str] = []
-    files = list(find_files(paths, None, partial(say, err=True), unlisted.append))
+    files = list(find_files(paths, (), partial(say, err=True), unlisted.append))
     if unlisted and not files:
         raise TableError(" ".join(unlisted))
     grouped = group_files(files, how)
@@ -286,7 +325,7 @@ def _no_paths(given: dict[str, str | Path | None]) -> str:
     """What to say where no image was named: most likely an option has taken its name for its own value."""
     for option, value in given.items():
         if value is not None and Path(value).exists():
-            what = "DIR" if option == "--explain" else "FILE"
+            what = "DIR" if option in ("--explain", "--sr", "--fhir") else "FILE"
             write = f"hilum predict {value} {option} {what}"
             return f"no image was named: {option} takes a {what}, and took {value}. Write: {write}"
     return "no image was named. Write: hilum predict IMAGE, or a folder of images."
@@ -294,8 +333,8 @@ def _no_paths(given: dict[str, str | Path | None]) -> str:
 
 def _explained(
     predictor: Predictor, files: list[Path], folder: Path, method: str | None, label: str
-) -> Iterator[Prediction]:
-    """All answers, each drawn before the next is asked for."""
+) -> Iterator[tuple[Prediction, Explanation | None]]:
+    """All answers with their explanations, each drawn before the next is asked for."""
     from hilum.errors import ExtraError, ImageError
     from hilum.serving.explain import explain
     from hilum.serving.explanation_gallery import Gallery
@@ -308,10 +347,10 @@ def _explained(
         except (ImageError, ExtraError) as error:
             failed = Prediction(str(file), error=str(error).removeprefix(f"{file}: "))
             gallery.fail(failed)
-            yield failed
+            yield failed, None
         else:
             gallery.add(file, found)
-            yield found.answer
+            yield found.answer, found
     gallery.close()
 
 

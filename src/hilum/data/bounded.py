@@ -37,11 +37,13 @@ class Request:
         kind: ``picture`` or ``dicom``: decode the bytes behind it. ``header``: read that of a DICOM object.
         size: How many bytes lie behind it.
         path: Where the DICOM object of a header lies.
+        keywords: Of the elements of a header that are read; without any, what a table keeps of it.
     """
 
     kind: Literal["picture", "dicom", "header"]
     size: int = 0
     path: str = ""
+    keywords: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -271,9 +273,11 @@ def _answer(request: Request, source: BinaryIO) -> tuple[Answer, NDArray[np.floa
 
 def _dicom(request: Request, content: bytes) -> tuple[Answer, NDArray[np.float32] | None]:
     from hilum.data.dicom_header import Refusal
-    from hilum.data.dicom_pixels import decode, header_facts
+    from hilum.data.dicom_pixels import decode, header_facts, header_texts
 
     try:
+        if request.keywords:
+            return Answer(facts=header_texts(request.path, request.keywords)), None
         if request.kind == "header":
             return Answer(facts=header_facts(request.path)), None
         pixels, notes = decode(content)
@@ -346,9 +350,23 @@ def read_facts(path: Path, name: str = "") -> dict[str, str]:
     Raises:
         ExtraError: The extra ``[dicom]`` is not installed.
     """
+    return read_elements(path, (), name)
+
+
+def read_elements(path: Path, keywords: Sequence[str], name: str = "") -> dict[str, str]:
+    """Elements of a DICOM header as texts, by keyword; those that are there, and none where it cannot be read.
+
+    Args:
+        path: Of the object.
+        keywords: Of the elements; without any, what a table keeps of a header.
+        name: What to call it in messages, where it is not the path.
+
+    Raises:
+        ExtraError: The extra ``[dicom]`` is not installed.
+    """
     require_extra(name or str(path))
     try:
-        answer, _ = ask(Request("header", path=os.fspath(path)), b"", name or str(path))
+        answer, _ = ask(Request("header", path=os.fspath(path), keywords=tuple(keywords)), b"", name or str(path))
     except ImageError:
         return {}  # decoding it says why
     return answer.facts

@@ -211,15 +211,27 @@ KEPT = (
 
 def header_facts(path: str) -> dict[str, str]:
     """What a table keeps of the header of a file (see `hilum.data.dicom_header.facts`)."""
+    header = _header(path, KEPT)
+    return {} if header is None else facts(header)
+
+
+def header_texts(path: str, keywords: Sequence[str]) -> dict[str, str]:
+    """Elements of the header of a file as texts, decoded by its character set."""
+    header = _header(path, keywords)
+    return {} if header is None else {one: str(header[one].value or "") for one in keywords if one in header}
+
+
+def _header(path: str, keywords: Sequence[str]) -> Any:
+    """The header of a file, so far as it is asked for; None where it is no DICOM object that is read."""
     import pydicom
 
     with open_regular(path, limit=LARGEST_FILE) as file:
         start = file.read(512)
         file.seek(0)
         if not looks_like_dicom(start) or _syntax(file) == DEFLATED:
-            return {}
+            return None
         file.seek(0)
-        return facts(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(KEPT)))
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(keywords))
 
 
 def decode(content: bytes) -> tuple[NDArray[np.float32], list[str]]:

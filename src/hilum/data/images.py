@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -145,16 +146,24 @@ def read_header(path: Path) -> dict[str, str]:
     Raises:
         ExtraError: It is a DICOM object, and the extra that reads those is not installed.
     """
-    try:
-        with open_regular(path) as file:
-            start = file.read(512)
-    except (OSError, ValueError):
-        return {}  # reading its pixels says why
-    if not looks_like_dicom(start):
-        return {}
-    from hilum.data.bounded import read_facts
+    return read_elements(path, ())
 
-    return read_facts(path)
+
+def read_elements(path: Path, keywords: Sequence[str]) -> dict[str, str]:
+    """Elements of the header of a DICOM file (see `hilum.data.bounded.read_elements`); none of any other file.
+
+    Args:
+        path: Of the file.
+        keywords: Of the elements; without any, what `read_header` reads.
+
+    Raises:
+        ExtraError: It is a DICOM object, and the extra that reads those is not installed.
+    """
+    if not is_dicom(path):
+        return {}
+    from hilum.data import bounded
+
+    return bounded.read_elements(path, keywords)
 
 
 def read_radiograph(source: Path | bytes, name: str = "") -> tuple[Picture, tuple[str, ...]]:

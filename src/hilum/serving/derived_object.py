@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hilum
+from hilum.data.images import read_elements
 from hilum.errors import ImageError
 from hilum.serving.model_file import ModelFile
 
@@ -23,12 +27,22 @@ PERSONS = ("PatientName", "ReferringPhysicianName")
 DATES, TIMES = ("PatientBirthDate", "StudyDate"), ("StudyTime",)
 OPTIONAL = ("IssuerOfPatientID",)  # without it an archive of several issuers files the object with another patient
 # What has to be read of an image's header to report on it.
-KEYWORDS = (*NEEDED, *TEXTS, *PERSONS, *DATES, *TIMES, "PatientSex", "SpecificCharacterSet", "Modality")
-KEYWORDS += ("BodyPartExamined", "ViewPosition", "InstanceNumber", "SeriesNumber", "PatientOrientation")
+KEYWORDS = [
+    *NEEDED,
+    *TEXTS,
+    *PERSONS,
+    *DATES,
+    *TIMES,
+    "PatientSex",
+    "SpecificCharacterSet",
+    "Modality",
+    "ManufacturerModelName",
+]
 DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 CHARACTERS = "ISO_IR 192"  # UTF-8
+PROGRAM = "hilum"
 
 
 def derived_uid(*about: str) -> str:
@@ -47,12 +61,33 @@ def result_uid(source: Dataset, model: ModelFile, kind: str) -> str:
     return derived_uid(str(source.SOPInstanceUID), model.sha256, hilum.__version__, kind)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Neither warn of nor log what pydicom says of malformed values: it tells the values, which may be names."""
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger("pydicom")
+    logger.addFilter(nothing)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(nothing)
+
+
 def check_source(source: Dataset) -> None:
     """Find out whether an object about this image would have a place in an archive.
 
     Raises:
-        ImageError: It lacks an identifier, or one is no UID.
+        ImageError: It lacks an identifier, or one is no UID; or it is a heatmap or report of hilum itself, of which an
+            archive that sends on all it gets would never come to an end.
     """
+    if str(source.get("ManufacturerModelName", "") or "").strip(" \0") == PROGRAM:
+        msg = "the object was made by hilum. Send it radiographs only."
+        raise ImageError(msg, code="own-object")
     for keyword in NEEDED:
         value = str(source.get(keyword, "") or "").strip(" \0")
         if len(value) > 64 or not UID.fullmatch(value):
@@ -91,19 +126,19 @@ def complete(made: Dataset, source: Dataset, now: datetime) -> Dataset:
         now: In local time.
     """
     made.SpecificCharacterSet = CHARACTERS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings tell names
-        for keyword in (*TEXTS, *PERSONS):
-            _set(made, keyword, _text(source, keyword))
-        for keyword in DATES:
-            _set(made, keyword, _valid(source, keyword, DATE.fullmatch))
-        for keyword in TIMES:
-            _set(made, keyword, _valid(source, keyword, TIME.fullmatch))
-        sex = _text(source, "PatientSex").upper()
-        made.PatientSex = sex if sex in ("M", "F", "O") else ""
+    for keyword in (*TEXTS, *PERSONS):
+        _set(made, keyword, _text(source, keyword))
+    for keyword in DATES:
+        _set(made, keyword, _valid(source, keyword, DATE.fullmatch))
+    for keyword in TIMES:
+        _set(made, keyword, _valid(source, keyword, TIME.fullmatch))
+    sex = _text(source, "PatientSex").upper()
+    made.PatientSex = sex if sex in ("M", "F", "O") else ""
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
     made.InstanceCreationDate = made.ContentDate = date
     made.InstanceCreationTime = made.ContentTime = time
+    for equipment in made.get("ContributingEquipmentSequence", ()):  # highdicom, which looks at the clock itself
+        equipment.ContributionDateTime = date + time
     return made
 
 
@@ -121,3 +156,22 @@ def _text(source: Dataset, keyword: str) -> str:
 def _valid(source: Dataset, keyword: str, is_valid: Callable[[str], object]) -> str:
     value = _text(source, keyword)
     return value if is_valid(value) else ""
+
+
+def read_source(path: Path) -> Dataset:
+    """The header of a DICOM file, as far as objects about it need it; nothing of any other file.
+
+    It is read in a process with bounds, as pixels are. Its texts are decoded already.
+
+    Raises:
+        ExtraError: It is a DICOM object, and the extra that reads those is not installed.
+    """
+    from pydicom import Dataset
+
+    made = Dataset()
+    texts = read_elements(path, KEYWORDS)
+    with quiet():
+        for keyword, text in texts.items():
+            if keyword != "SpecificCharacterSet":
+                setattr(made, keyword, text)
+    return made

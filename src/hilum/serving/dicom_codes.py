@@ -1,4 +1,4 @@
-"""What labels, findings and triage decisions are called in coded results: SNOMED CT and DICOM codes, or private ones."""
+"""What labels, findings and triage decisions are called in coded results: SNOMED CT, DICOM or private codes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hilum.text import printable
 
 PRIVATE = "99HILUM"  # private schemes begin with 99 (PS3.3, 8.2)
 SCT, DCM = "SCT", "DCM"
+WARNING = "For research and teaching. Not for diagnosis."
 LONGEST = 64  # letters of a code's meaning (VR LO)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hilum
-from hilum.serving.derived_object import complete, result_uid, stub
+from hilum.serving.derived_object import PROGRAM, complete, result_uid, stub
 from hilum.serving.dicom_codes import shortened
 from hilum.serving.model_file import ModelFile
 
@@ -47,7 +47,7 @@ def heatmap_object(picture: NDArray[np.uint8], source: Dataset, model: ModelFile
         manufacturer="The hilum developers",
         transfer_syntax_uid=ExplicitVRLittleEndian,
         series_description=shortened(f"AI heatmap: {model.name}"),
-        manufacturer_model_name="hilum",
+        manufacturer_model_name=PROGRAM,
         software_versions=hilum.__version__,
     )
     made.Modality = "OT"
@@ -58,4 +58,6 @@ def heatmap_object(picture: NDArray[np.uint8], source: Dataset, model: ModelFile
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = known.SOPClassUID, known.SOPInstanceUID
     made.SourceImageSequence = [reference]
     made.DerivationDescription = "Class activation or occlusion map over the radiograph. Not for diagnosis."
-    return complete(made, source, now)
+    complete(made, source, now)
+    made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = made.ContentDate, made.ContentTime
+    return made

@@ -49,7 +49,7 @@ def read_source(source: Source, name: str) -> tuple[Picture, tuple[str, ...]]:
 
 def find_files(
     paths: Iterable[Path],
-    without: Path | None = None,
+    without: Iterable[Path | None] = (),
     say: Callable[[str], object] | None = None,
     unlisted: Callable[[str], object] | None = None,
 ) -> Iterator[Path]:
@@ -61,14 +61,14 @@ def find_files(
 
     Args:
         paths: Files and folders.
-        without: A folder that is passed over where it lies below another one: what an earlier call has drawn.
+        without: Folders that are passed over where they lie below another one: what an earlier call has written.
         say: Told in one line for each folder what was left out.
         unlisted: Told in one line of each folder that cannot be listed.
 
     Raises:
         UsageError: A folder holds none.
     """
-    drawn = os.path.realpath(without) if without else ""
+    written = [os.path.realpath(folder) for folder in without if folder]
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - false where permissions are missing, which reading reports
             yield path
@@ -78,8 +78,9 @@ def find_files(
             if unlisted:
                 unlisted(message)
         folders = [folder for folder in map(partial(_with_objects, path), listed) if folder.images]
-        if drawn.startswith(os.path.join(os.path.realpath(path), "")):  # noqa: PTH118
-            folders = [folder for folder in folders if not _is_in(drawn, path.joinpath(*folder.parts))]
+        for home in written:
+            if home.startswith(os.path.join(os.path.realpath(path), "")):  # noqa: PTH118
+                folders = [folder for folder in folders if not _is_in(home, path.joinpath(*folder.parts))]
         if not folders and not failed:
             known = ", ".join(sorted(SUFFIXES | DICOM_SUFFIXES))
             msg = f"{path}: no image in this folder or below it ({known}). Name the files themselves."
@@ -104,9 +105,9 @@ def _with_objects(root: Path, folder: Folder) -> Folder:
     return replace(folder, images=tuple(sorted((*folder.images, *more)))) if more else folder
 
 
-def _is_in(drawn: str, folder: Path) -> bool:
+def _is_in(home: str, folder: Path) -> bool:
     real = os.path.realpath(folder)
-    return real == drawn or real.startswith(os.path.join(drawn, ""))  # noqa: PTH118
+    return real == home or real.startswith(os.path.join(home, ""))  # noqa: PTH118
 
 
 PATHS = ("path", "file", "filename", "image")

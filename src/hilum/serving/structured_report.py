@@ -14,8 +14,19 @@ from hilum.decision.operating_point import ABSTAIN, FLAG, READ
 from hilum.errors import ImageError, UsageError
 from hilum.extras import require
 from hilum.serving import dicom_codes
-from hilum.serving.derived_object import UID, check_source, complete, derived_uid, result_uid, stub
+from hilum.serving.derived_object import (
+    CHARACTERS,
+    PROGRAM,
+    UID,
+    check_source,
+    complete,
+    derived_uid,
+    quiet,
+    result_uid,
+    stub,
+)
 from hilum.serving.dicom_codes import Term, label_term, probability_term
+from hilum.serving.heatmap_object import heatmap_object
 from hilum.serving.legend import legend
 from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Prediction
@@ -26,7 +37,6 @@ if TYPE_CHECKING:
 
 MANUFACTURER = "The hilum developers"
 SERIES = 9001  # behind what modalities number
-WARNING = "For research and teaching. Not for diagnosis."
 
 
 @dataclass(frozen=True)
@@ -73,38 +83,55 @@ def result_objects(
     if device_uid is not None and (len(device_uid) > 64 or not UID.fullmatch(device_uid)):
         msg = f"{device_uid}: is no UID (numbers and dots, at most 64). Give one of your institution."
         raise UsageError(msg, code="no-uid")
-    check_source(image.source)
-    moment = now or datetime.now()  # noqa: DTZ005 - DICOM's dates and times are local
-    made = [_report(image, model, enhanced, device_uid or derived_uid("device"), moment)]
-    if image.heatmap is not None and not image.prediction.error:
-        from hilum.serving.heatmap_object import heatmap_object
-
-        made.append(heatmap_object(image.heatmap, image.source, model, moment))
+    moment = now or datetime.now()
+    with quiet():
+        check_source(image.source)
+        made = [_report(image, model, enhanced, device_uid or derived_uid("device"), moment)]
+        if image.heatmap is not None and not image.prediction.error:
+            made.append(heatmap_object(image.heatmap, image.source, model, moment))
     return made
 
 
+def report_uid(image: ReportedImage, model: ModelFile, *, enhanced: bool = False) -> str:
+    """SOP Instance UID of the report that `result_objects` makes."""
+    return result_uid(image.source, model, _kind(image, enhanced=enhanced))
+
+
+def _kind(image: ReportedImage, *, enhanced: bool) -> str:
+    """What a report is, for its UID: an image that could not be read may be answered about another time."""
+    return ("refusal" if image.prediction.error else "report") + ("-enhanced" if enhanced else "")
+
+
 def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: str, now: datetime) -> Dataset:
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import Comprehensive3DSR, EnhancedSR
 
     form = EnhancedSR if enhanced else Comprehensive3DSR
-    kind = ("refusal" if image.prediction.error else "report") + ("-enhanced" if enhanced else "")
-    source = stub(image.source)
+    kind, source = _kind(image, enhanced=enhanced), stub(image.source)
     try:
         made = form(
             evidence=[source],
             content=_content(image, source, model, device_uid)[0],
             series_instance_uid=result_uid(source, model, f"series-{kind}"),
             series_number=SERIES,
-            sop_instance_uid=result_uid(source, model, kind),
+            sop_instance_uid=report_uid(image, model, enhanced=enhanced),
             instance_number=1,
             manufacturer=MANUFACTURER,
-            manufacturer_model_name="hilum",
+            manufacturer_model_name=PROGRAM,
             software_versions=hilum.__version__,
             series_description=dicom_codes.shortened(f"AI report: {model.name}"),
             is_complete=True,
             is_final=False,
             is_verified=False,
-            specific_character_set="ISO_IR 192",
+            specific_character_set=CHARACTERS,
+            coding_schemes=[
+                CodingSchemeIdentificationItem(
+                    designator=dicom_codes.PRIVATE,
+                    name="hilum",
+                    uid=derived_uid("codes"),
+                    responsible_organization="hilum",
+                )
+            ],
         )
     except KeyError as error:  # of highdicom's table of SOP classes
         msg = f"the image is of the SOP class {source.SOPClassUID}, about which no report can be made."
@@ -115,11 +142,12 @@ def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: 
 def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid: str) -> MeasurementReport:
     from highdicom import sr
 
+    finding = observed_finding(image.prediction, model)
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=result_uid(source, model, "tracking"), identifier=f"{model.name}, image {source.SOPInstanceUID}"
         ),
-        finding_type=_finding(image.prediction, model),
+        finding_type=_concept(finding) if finding else None,
         finding_sites=[sr.FindingSite(anatomic_location=_concept(dicom_codes.CHEST))],
         algorithm_id=sr.AlgorithmIdentification(
             name=model.name,
@@ -149,13 +177,21 @@ def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid
     )
 
 
-def _finding(prediction: Prediction, model: ModelFile) -> CodedConcept | None:
-    """The most probable label, unless the triage decision speaks against it."""
+def observed_finding(prediction: Prediction, model: ModelFile) -> Term | None:
+    """The most probable label, unless the triage decision speaks against it; None for several findings an image.
+
+    Where the model abstains, nothing was found out; where an image is flagged or to be read, a report that calls its
+    result normal would be misread.
+
+    Args:
+        prediction: About the image.
+        model: Who gave it.
+    """
     if prediction.error or prediction.findings or prediction.decision == ABSTAIN:
         return None
     if prediction.decision in (FLAG, READ) and prediction.label in model.healthy:
         return None
-    return _concept(label_term(model, prediction.label))
+    return label_term(model, prediction.label)
 
 
 def _measurements(prediction: Prediction, model: ModelFile) -> list[Measurement] | None:
@@ -201,7 +237,7 @@ def texts(prediction: Prediction, model: ModelFile) -> list[tuple[Term, str]]:
         said += [(dicom_codes.MEANING, dict(legend(model))[prediction.decision])]
     said += [(dicom_codes.COMMENT, note) for note in prediction.notes]
     said += [(dicom_codes.DATA_ERROR, error) for error in model.data_errors]
-    return [*said, (dicom_codes.COMMENT, WARNING)]
+    return [*said, (dicom_codes.COMMENT, dicom_codes.WARNING)]
 
 
 def _texts(prediction: Prediction, model: ModelFile) -> list[TextContentItem]:
