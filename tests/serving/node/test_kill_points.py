@@ -135,7 +135,8 @@ def life(folder, contents, kill):
     point()
 
 
-def test_killed_at_every_step_each_image_is_reported_once(tmp_path):
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 6])
+def test_killed_at_every_step_each_image_is_reported_once(tmp_path, every):
     contents = [encoded(image(1, size=64))]
     kill, seen = 0, set()
     while True:
@@ -155,7 +156,7 @@ def test_killed_at_every_step_each_image_is_reported_once(tmp_path):
         assert len(set(got)) == 1
         assert len(got) <= 2
         seen |= {*got}
-        kill += 1
+        kill += every
         if kill > last:
             break
     assert last > 15

@@ -57,7 +57,7 @@ def kill_often(node, archive, tmp_path, images, kills, seed):
 
 
 def test_a_few_kills(node, archive, tmp_path):
-    kill_often(node, archive, tmp_path, [image(number, size=128) for number in range(12)], 4, seed=1)
+    kill_often(node, archive, tmp_path, [image(number, size=128) for number in range(6)], 2, seed=1)
 
 
 @pytest.mark.slow

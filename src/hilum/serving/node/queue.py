@@ -71,7 +71,7 @@ class Job:
     """One image under one rule.
 
     Attributes:
-        id: Number of the row; results lie in a folder of this name.
+        id: Number of the row; the files of its results begin with it.
         instance: Hash of its SOP Instance UID; its file has this name.
         rule: Name of the rule.
         tries: Times that it was begun.
@@ -81,6 +81,25 @@ class Job:
     instance: str
     rule: str
     tries: int
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An image whose results are on the disk.
+
+    Attributes:
+        job: Which one.
+        decision: The triage decision, or ``refused``.
+        reason: Of the decision, without identifiers.
+        destinations: Who gets the results.
+        urgent: Whether they are sent before others.
+    """
+
+    job: Job
+    decision: str
+    reason: str
+    destinations: Sequence[str]
+    urgent: bool
 
 
 @dataclass(frozen=True)
@@ -203,16 +222,18 @@ class Queue:
         with self._change() as database:
             database.executemany("UPDATE jobs SET tries=? WHERE id=?", [(job.tries, job.id) for job in jobs])
 
-    def answered(self, job: Job, decision: str, reason: str, destinations: Sequence[str], *, urgent: bool) -> None:
-        """Write down that a job's results are on the disk, and who gets them."""
+    def answered(self, answers: Iterable[Answered]) -> None:
+        """Write down that the results of jobs are on the disk, and who gets them."""
         with self._change() as database:
-            database.execute(
-                "UPDATE jobs SET state=?, decision=?, reason=? WHERE id=?", (ANSWERED, decision, reason, job.id)
-            )
-            database.executemany(
-                "INSERT OR IGNORE INTO deliveries (job, destination, state, urgent) VALUES (?,?,?,?)",
-                [(job.id, destination, WAITING, int(urgent)) for destination in destinations],
-            )
+            for one in answers:
+                database.execute(
+                    "UPDATE jobs SET state=?, decision=?, reason=? WHERE id=?",
+                    (ANSWERED, one.decision, one.reason, one.job.id),
+                )
+                database.executemany(
+                    "INSERT OR IGNORE INTO deliveries (job, destination, state, urgent) VALUES (?,?,?,?)",
+                    [(one.job.id, destination, WAITING, int(one.urgent)) for destination in one.destinations],
+                )
 
     def ended(self, job: Job, state: str, reason: str) -> None:
         """Write down that a job ends without results: ``refused``, or ``dead``."""

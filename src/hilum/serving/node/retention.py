@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
 from hilum.serving.node.configuration import Retention
 from hilum.serving.node.intake import Intake
 from hilum.serving.node.queue import Queue
+from hilum.serving.node.results import remove_results
 
 DAY = 86_400.0
 
@@ -27,7 +27,7 @@ def tidy(queue: Queue, intake: Intake, results: Path, retention: Retention) -> i
     while jobs := queue.to_delete(before):
         for job in jobs:
             intake.path(job.instance, job.rule).unlink(missing_ok=True)
-            shutil.rmtree(results / str(job.id), ignore_errors=True)
+            remove_results(results, job.id)
         queue.deleted(jobs)
         count += len(jobs)
     queue.forget(now - retention.record_days * DAY)

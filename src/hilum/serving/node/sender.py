@@ -21,6 +21,7 @@ from hilum.serving.node.audit_trail import AuditTrail
 from hilum.serving.node.configuration import Limits
 from hilum.serving.node.intake import SHOWN
 from hilum.serving.node.queue import Delivery, Queue
+from hilum.serving.node.results import result_files
 from hilum.serving.node.statuses import Outcome, Verdict
 
 BATCH = 50
@@ -87,7 +88,7 @@ class Sender:
         name: Of the destination.
         channel: The way there.
         queue: Of the node.
-        results: Folder in which each job's results have a folder.
+        results: Folder of the results (see `hilum.serving.node.results`).
         limits: Of attempts and waits.
         log: Where events go.
         audit: The audit trail.
@@ -156,7 +157,7 @@ class Sender:
             most *= 4
 
     def _send(self, delivery: Delivery) -> Outcome:
-        files = sorted((self.results / str(delivery.job)).glob("*.dcm"))
+        files = result_files(self.results, delivery.job)
         if not files:
             return Outcome(Verdict.DEAD, "its results are not on the disk any more")
         return self.channel.send(files, urgent=delivery.urgent)
@@ -182,6 +183,6 @@ class Sender:
     def _study(self, delivery: Delivery) -> str:
         import pydicom
 
-        for file in sorted((self.results / str(delivery.job)).glob("*.dcm"))[:1]:
+        for file in result_files(self.results, delivery.job)[:1]:
             return str(pydicom.dcmread(file, specific_tags=["StudyInstanceUID"]).get("StudyInstanceUID", ""))
         return ""

@@ -6,10 +6,13 @@ import io
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from pathlib import Path
 from threading import Event
 from typing import Any
+
+import numpy as np
 
 from hilum.decision.operating_point import FLAG
 from hilum.errors import HilumError, ImageError, PassingImageError
@@ -18,7 +21,8 @@ from hilum.serving.explain import draw, explain
 from hilum.serving.json_log import JsonLog, place_of
 from hilum.serving.node.configuration import Rule
 from hilum.serving.node.intake import SHOWN, Intake
-from hilum.serving.node.queue import DEAD, REFUSED, Job, Queue
+from hilum.serving.node.queue import DEAD, REFUSED, Answered, Job, Queue
+from hilum.serving.node.results import remove_results, result_file
 from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
 from hilum.serving.structured_report import ReportedImage, result_objects
@@ -27,6 +31,7 @@ RESULTS = "results"
 BATCH = 16
 TRIES = 10  # times that an image may be begun, a kill included, before it is given up
 IDLE = 0.2  # seconds between two looks at an empty queue
+SAVERS = 4  # threads that wait for the disk
 STALLED = 5.0  # seconds to wait where the disk is full
 
 
@@ -61,6 +66,7 @@ class Worker:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = log
         self.counted = counted
+        self._savers = ThreadPoolExecutor(SAVERS, thread_name_prefix="hilum-save")
 
     def run(self, stop: Event) -> None:
         """Classify until it is stopped; a full disk is waited out."""
@@ -100,21 +106,41 @@ class Worker:
         predictor = self.predictors[rule.name]
         files = [self.intake.path(job.instance, job.rule) for job in jobs]
         begin = time.perf_counter()
+        saved: list[tuple[Answered, Future[None]]] = []
         for job, file, answer in zip(jobs, files, predictor.predict_many(files), strict=True):
             if stop and stop.is_set():
-                return
-            outcome = self._end(rule, predictor, job, file, answer)
-            left.pop(job.id)
-            self.counted(rule.name, outcome, (time.perf_counter() - begin) / len(jobs))
-            self.log.write("classified", instance=job.instance[:SHOWN], rule=rule.name, outcome=outcome)
+                break
+            made = self._end(rule, predictor, job, file, answer)
+            if isinstance(made, str):
+                left.pop(job.id)
+                self._note(job, rule, made, 0.0)
+            else:  # the disk is waited for while the next report is made
+                found, objects = made
+                saved.append((found, self._savers.submit(self._save, job, objects)))
+        wait([future for _, future in saved])
+        done = [found for found, future in saved if not future.exception()]
+        if done:
+            self.queue.answered(done)
+        for found in done:
+            left.pop(found.job.id)
+            self._note(found.job, rule, found.decision, (time.perf_counter() - begin) / len(done))
+        for _, future in saved:
+            future.result()
 
-    def _end(self, rule: Rule, predictor: Predictor, job: Job, file: Path, answer: Prediction) -> str:
+    def _note(self, job: Job, rule: Rule, outcome: str, seconds: float) -> None:
+        self.counted(rule.name, outcome, seconds)
+        self.log.write("classified", instance=job.instance[:SHOWN], rule=rule.name, outcome=outcome)
+
+    def _end(
+        self, rule: Rule, predictor: Predictor, job: Job, file: Path, answer: Prediction
+    ) -> str | tuple[Answered, list[Any]]:
+        """What became of an image, or the answer about it with the objects to send."""
         if answer.error:
             try:  # alone, and with an error that tells whether the machine was the reason
                 answer = predictor.predict(file)
             except PassingImageError as error:
                 return self._again(job, f"the machine: {error.code}")
-            except (ImageError, HilumError) as error:
+            except HilumError as error:
                 reason = str(error).removeprefix(f"{file}: ")
                 if rule.refusals == "record":
                     self.queue.ended(job, REFUSED, reason)
@@ -129,10 +155,8 @@ class Worker:
             return REFUSED
         except Exception as error:  # highdicom raises nearly anything; the text could hold a name, the place cannot
             return self._again(job, f"no report could be made ({type(error).__name__} at {place_of(error)})")
-        self._save(job, objects)
-        reason = answer.error or answer.reason
-        self.queue.answered(job, answer.decision or REFUSED, reason, rule.destinations, urgent=answer.decision == FLAG)
-        return answer.decision or REFUSED
+        decision, reason = answer.decision or REFUSED, answer.error or answer.reason
+        return Answered(job, decision, reason, rule.destinations, urgent=answer.decision == FLAG), objects
 
     def _again(self, job: Job, reason: str) -> str:
         if job.tries + 1 >= TRIES:
@@ -145,18 +169,15 @@ class Worker:
 
         heatmap = None
         if rule.heatmap and not answer.error:
-            import numpy as np
-
             heatmap = np.asarray(draw(explain(predictor, file), predictor.model_file))
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         image = ReportedImage(answer, header, heatmap)
         return result_objects(image, predictor.model_file, enhanced=rule.enhanced)
 
     def _save(self, job: Job, objects: Sequence[Any]) -> None:
-        folder = self.folder / str(job.id)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        remove_results(self.folder, job.id)  # of an earlier attempt, which could have been more
         for number, result in enumerate(objects):
             content = io.BytesIO()
             result.save_as(content, enforce_file_format=True)
-            with saving(folder / f"{number}.dcm") as file:
+            with saving(result_file(self.folder, job.id, number)) as file:
                 file.write(content.getbuffer())
