@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hilum.data.dicom_pixels import DEFLATED, transfer_syntax
 from hilum.errors import HilumError
 from hilum.files import saving
 from hilum.serving.json_log import JsonLog
@@ -151,11 +152,14 @@ class Intake:
 
 
 def _header(parts: Sequence[bytes | memoryview]) -> Any:
-    """What rules ask of an object; None where its header cannot be read."""
+    """What rules ask of an object; None where its header cannot be read, or is deflated."""
     import pydicom
 
     try:
         whole = io.BytesIO(b"".join(parts)) if len(parts) > 1 else io.BytesIO(parts[0])
+        if transfer_syntax(whole) == DEFLATED:  # 195 KB of it can become 390 MB
+            return None
+        whole.seek(0)
         return pydicom.dcmread(whole, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
     except MemoryError:
         raise

@@ -128,7 +128,7 @@ def _test_object(predictor: Predictor, *, enhanced: bool) -> bytes:
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         setattr(header, keyword, generate_uid(entropy_srcs=[PATIENT, keyword]))
     header.PatientID, header.PatientName, header.Modality = PATIENT, PATIENT, "CR"
-    answer = Prediction("test object", error="a test of the connection; there is no image")
+    answer = Prediction("test object", error="a test of the connection; no image belongs to it")
     (report, *_) = result_objects(ReportedImage(answer, header), predictor.model_file, enhanced=enhanced)
     content: Any = io.BytesIO()
     report.save_as(content, enforce_file_format=True)

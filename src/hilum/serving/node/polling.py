@@ -28,7 +28,7 @@ class Poller:
         limits: Of objects and waits.
         log: Where events go.
         audit: The audit trail.
-        counted: Told of each image: what, and its outcome.
+        counted: Receives each image: what, and its outcome.
     """
 
     source: Source

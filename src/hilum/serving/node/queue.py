@@ -151,7 +151,7 @@ class Queue:
             if not found:  # whoever only reads must not wait for a node that writes
                 self._connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={VERSION}; COMMIT;")
         except sqlite3.Error as error:
-            msg = f"{self.file}: cannot be used ({error}). Check the disk, or move the file away to begin anew."
+            msg = f"{self.file}: cannot be used ({error}). Check the disk, or move the file away to begin again."
             raise QueueError(msg, path=self.file) from error
 
     def close(self) -> None:

@@ -120,7 +120,7 @@ class Receiver:
         intake: Who writes them down.
         log: Where events go.
         audit: The audit trail.
-        counted: Told of each association and image: what, and its outcome.
+        counted: Receives each association and image: what, and its outcome.
 
     Raises:
         UsageError: The port is taken, or a certificate cannot be used.

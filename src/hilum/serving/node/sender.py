@@ -92,7 +92,7 @@ class Sender:
         limits: Of attempts and waits.
         log: Where events go.
         audit: The audit trail.
-        counted: Told of each result: the destination, and its outcome.
+        counted: Receives each result: the destination, and its outcome.
     """
 
     name: str

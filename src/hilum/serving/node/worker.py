@@ -45,7 +45,7 @@ class Worker:
         predictors: By the rule's name.
         folder: Of the node.
         log: Where events go.
-        counted: Told of each image: its rule, what became of it, and the seconds of its batch by its size.
+        counted: Receives each image: its rule, what became of it, and the seconds of its batch by its size.
     """
 
     def __init__(
