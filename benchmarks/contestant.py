@@ -96,6 +96,18 @@ def predictions(data: Path, model: Path, count: int) -> Iterator[None]:
         yield
 
 
+def content(image: Path, model: Path, count: int) -> Iterator[None]:
+    """Answers about the same bytes for ever."""
+    from hilum.serving.predictor import Predictor
+
+    sources = [image.read_bytes()] * count
+    predictor = Predictor(model)
+    while True:
+        for _ in predictor.predict_many(sources):
+            pass
+        yield
+
+
 def network(model: Path, count: int) -> Iterator[None]:
     """A model file's network on so many images in memory for ever."""
     import numpy as np
@@ -123,6 +135,9 @@ def main(kind: str, *arguments: str) -> None:
     elif kind == "predict":
         data, model = arguments
         serve(predictions(Path(data), Path(model), PREDICTED), PREDICTED)
+    elif kind == "content":
+        image, model = arguments
+        serve(content(Path(image), Path(model), PREDICTED), PREDICTED)
     elif kind == "graph":
         (model,) = arguments
         serve(network(Path(model), PREDICTED), PREDICTED)

@@ -56,7 +56,9 @@ def copy_with_data(folder: Path, to: Path) -> None:
 
 
 def make_run(kind: str, data: Path, out: Path):
-    """Train one of `KINDS` for a few steps."""
+    """Train one of `KINDS` for a few steps, or ``findings``, which brings its own data."""
+    if kind == "findings":
+        return make_findings_run(write_findings(out.with_name("findings-data")), out)
     few = ["epochs=12", "batch_size=8", "eval_batch_size=16", "early_size=0", "augmentation={}"]
     few += ["equalise=false", "local_contrast=0"]  # squares are told by their grey
     return train(data, out, load_recipe("compact", [*few, *KINDS[kind]]))

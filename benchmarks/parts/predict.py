@@ -19,11 +19,11 @@ PEER = "monai/densenet121"
 
 
 def measure(setting: Setting) -> list[Measurement]:
-    model = _model(setting)
+    model = model_file(setting)
     return [_start(setting, model), _bulk(setting, model)]
 
 
-def _model(setting: Setting) -> Path:
+def model_file(setting: Setting) -> Path:
     """The shipped model; without one a network of the same kind, trained for four steps: it is as fast."""
     try:
         return shipped_model()

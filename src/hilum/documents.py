@@ -28,7 +28,7 @@ class Document(BaseModel):
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any] | str | bytes) -> Self:
+    def from_json(cls, content: Mapping[str, object] | str | bytes) -> Self:
         """Read what a file holds, also one of version 0.1.
 
         Raises:

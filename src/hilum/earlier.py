@@ -108,7 +108,7 @@ def _of_today(key: str, value: Any) -> Any:
     return names.get(value, value) if isinstance(value, str) else value
 
 
-def recipe_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_of_today(values: Mapping[str, object]) -> dict[str, Any]:
     """The values of a recipe under the keys of today, nested as TOML nests them."""
     found = {key: dict(item) if isinstance(item, Mapping) else item for key, item in values.items()}
     for old, new in RECIPE.items():
@@ -168,7 +168,7 @@ def _complement(share: str) -> str:
         return share
 
 
-def claim_of_before(claim: Mapping[str, Any]) -> dict[str, Any]:
+def claim_of_before(claim: Mapping[str, object]) -> dict[str, Any]:
     """A claim of a certificate under the keys of version 0.1: its hash is the same in both versions."""
     names = {"false_negative_rate": "miss_rate", "hierarchy": "architecture"}
     return {

@@ -168,7 +168,7 @@ def save_text(path: Path | str, content: str) -> None:
     save_bytes(path, content.encode())
 
 
-def save_json(path: Path | str, values: Mapping[str, Any] | list[Any], *, indent: int | None = 2) -> None:
+def save_json(path: Path | str, values: Mapping[str, object] | list[Any], *, indent: int | None = 2) -> None:
     """Write JSON that every reader takes: in ASCII, without NaN and infinity; see `saving`.
 
     Raises:
@@ -330,7 +330,7 @@ def _settle(folder: Path) -> None:
     journal.unlink(missing_ok=True)
 
 
-def as_bytes(values: Mapping[str, Any]) -> bytes:
+def as_bytes(values: Mapping[str, object]) -> bytes:
     """JSON as `hilum.files.save_json` writes it.
 
     Raises:

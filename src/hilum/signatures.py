@@ -38,7 +38,7 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
         ArgumentError: An argument is of another type, or none of the values that are allowed.
     """
     signature = inspect.signature(function)
-    hints: dict[str, Any] = {}
+    hints: dict[str, object] = {}
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

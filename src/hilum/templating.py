@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-def write_page(file: Path, template: str, content: DataclassInstance | Mapping[str, Any]) -> Path:
+def write_page(file: Path, template: str, content: DataclassInstance | Mapping[str, object]) -> Path:
     """Render a template into a file.
 
     Args:
@@ -32,7 +32,7 @@ def write_page(file: Path, template: str, content: DataclassInstance | Mapping[s
     return file
 
 
-def render(template: str, content: DataclassInstance | Mapping[str, Any]) -> str:
+def render(template: str, content: DataclassInstance | Mapping[str, object]) -> str:
     """A template with its content; everything that comes from outside is escaped, nothing may be missing."""
     named = content if isinstance(content, Mapping) else vars(content)
     return _templates().get_template(template).render(named)

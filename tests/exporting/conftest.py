@@ -1,10 +1,11 @@
-"""Graphs that are exported once."""
+"""Graphs that are exported once, a browser, and what it is shown."""
 
 import hashlib
 
 import pytest
 
 from hilum.exporting.graph import to_onnx
+from offline_page import CHROMIUM, write_disguised
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,19 @@ def graphs_once(exported, monkeypatch):
         return exported[key]
 
     monkeypatch.setattr("hilum.exporting.export.to_onnx", once)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory):
+    """Phantoms of 75 to 600 pixels a side, many not square, as PNG and JPEG files."""
+    return write_disguised(tmp_path_factory.mktemp("phantoms"))

@@ -264,6 +264,16 @@ def test_the_evidence_is_the_image_in_its_series():
     assert made.SeriesInstanceUID != IDENTIFIERS["SeriesInstanceUID"]
 
 
+def test_the_region_is_the_whole_image_and_absent_where_its_size_is_unknown(tmp_path):
+    for given in (source(), source(Rows=None, Columns=None)):
+        made = again(objects(source=given)[0])
+        items = group_of(made)[0].ContentSequence
+        regions = [list(item.GraphicData) for item in items if item.ValueType == "SCOORD"]
+        assert regions == ([[0, 0, 100, 0, 100, 160, 0, 160, 0, 0]] if "Rows" in given else [])
+        (tmp_path / "x.dcm").write_bytes(as_file(made))
+        assert complaints(tmp_path / "x.dcm") == []
+
+
 def test_the_same_answer_gives_the_same_bytes_and_the_clock_changes_no_uid():
     first, second = objects(picture=heatmap()), objects(picture=heatmap())
     assert [as_file(one) for one in first] == [as_file(one) for one in second]

@@ -244,7 +244,7 @@ class AuditReport(Composition):
         return first | self.model_dump()
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
+    def from_json(cls, document: Mapping[str, object]) -> Self:
         """A report that was read, also one of version 0.1.
 
         Raises:
@@ -363,7 +363,7 @@ def dataset_key(rows: Iterable[Row]) -> str:
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def remember(facts: Mapping[str, Any], key: str, written: Path | None = None) -> None:
+def remember(facts: Mapping[str, object], key: str, written: Path | None = None) -> None:
     """Keep an audit in the cache; where that cannot be written, nothing is kept.
 
     Args:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -229,7 +229,7 @@ def read_kept(arrays: Sequence[Path], count: int | None = None) -> Kept | None:
     return None
 
 
-def _digest(told: Mapping[str, Any]) -> str:
+def _digest(told: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -285,7 +285,7 @@ def with_checksum(certificate: Checked) -> Checked:
     return certificate.model_copy(update={"checksum": _digest(certificate.as_json())})
 
 
-def is_whole(written: Mapping[str, Any]) -> bool:
+def is_whole(written: Mapping[str, object]) -> bool:
     """Whether a certificate is as it was made: its checksum is that of all the rest.
 
     Args:
@@ -390,6 +390,6 @@ def same_temperatures(
     return False
 
 
-def _digest(written: Mapping[str, Any]) -> str:
+def _digest(written: Mapping[str, object]) -> str:
     rest = {key: value for key, value in written.items() if key != CHECKSUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

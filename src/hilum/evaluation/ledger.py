@@ -367,15 +367,15 @@ def _head(file: Path) -> Path:
     return file.with_name(f"{file.name}.head")
 
 
-def _text(written: Mapping[str, Any]) -> str:
+def _text(written: Mapping[str, object]) -> str:
     return json.dumps(written, sort_keys=True, separators=(",", ":"))
 
 
-def _line(written: Mapping[str, Any]) -> bytes:
+def _line(written: Mapping[str, object]) -> bytes:
     return (_text(written) + "\n").encode()
 
 
-def _hash(written: Mapping[str, Any]) -> str:
+def _hash(written: Mapping[str, object]) -> str:
     """Of all that a line holds but the hash."""
     return hashlib.sha256(_text({key: value for key, value in written.items() if key != "hash"}).encode()).hexdigest()
 

@@ -322,7 +322,7 @@ def write_hub_folder(model_file: ModelFile, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with saving_together(folder) as save:
             save("model.onnx", model_file.model)
-            save("README.md", with_front_matter(facts["card"]).encode())
+            save("README.md", with_front_matter(str(facts["card"])).encode())
             save("config.json", as_bytes(config))
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder."

@@ -237,7 +237,7 @@ def strip(model: onnx.ModelProto) -> None:
         del part.metadata_props[:]
 
 
-def with_metadata(metadata: Mapping[str, Any], model: bytes) -> bytes:
+def with_metadata(metadata: Mapping[str, object], model: bytes) -> bytes:
     """Put metadata in front of a serialised ONNX model, and the hash of everything behind it.
 
     Args:

@@ -26,7 +26,7 @@ OWN: Mapping[str, Callable[..., nn.Module]] = {
 }
 MONAI_PREFIX = "monai/"
 # MONAI's classifiers that work in two dimensions, with what each needs besides dimensions, channels and labels.
-MONAI: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+MONAI: Mapping[str, tuple[str, Mapping[str, object]]] = {
     **{f"densenet{depth}": (f"DenseNet{depth}", {}) for depth in (121, 169, 201, 264)},
     **{f"resnet{depth}": (f"resnet{depth}", {}) for depth in (10, 18, 34, 50, 101, 152, 200)},
     **{f"seresnet{depth}": (f"SEResNet{depth}", {}) for depth in (50, 101, 152)},

@@ -37,6 +37,8 @@ KEYWORDS = [
     "SpecificCharacterSet",
     "Modality",
     "ManufacturerModelName",
+    "Rows",
+    "Columns",
 ]
 DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
@@ -172,6 +174,8 @@ def read_source(path: Path) -> Dataset:
     texts = read_elements(path, KEYWORDS)
     with quiet():
         for keyword, text in texts.items():
-            if keyword != "SpecificCharacterSet":
+            if keyword in ("Rows", "Columns"):
+                setattr(made, keyword, int(text or 0))
+            elif keyword != "SpecificCharacterSet":
                 setattr(made, keyword, text)
     return made

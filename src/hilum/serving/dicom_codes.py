@@ -32,6 +32,8 @@ class Term:
 
 
 CHEST = Term("816094009", SCT, "Chest")
+REGION = Term("111030", DCM, "Image Region")
+SOURCE = Term("121112", DCM, "Source of Measurement")
 CHEST_RADIOGRAPHY = Term("399208008", SCT, "Plain chest X-ray")
 NOTHING_FOUND = Term("408573005", SCT, "Imaging result normal")
 # By spelling (`_spelling`). Codes of SNOMED CT that PS3.16 does not list were compared with published mappings.
@@ -97,17 +99,18 @@ def label_term(model: ModelFile, label: str) -> Term:
     if label in model.healthy:
         return NOTHING_FOUND
     words = _spelling(model.short[label])
-    return KNOWN.get(ALSO.get(words, words)) or _private("F", model.label_name[label])
+    return KNOWN.get(ALSO.get(words, words)) or _private("F", "", model, label)
 
 
 def probability_term(model: ModelFile, label: str) -> Term:
     """The private code of the probability of a label or finding."""
-    return _private("P", f"Probability of {model.label_name[label]}")
+    return _private("P", "Probability of ", model, label)
 
 
-def _private(kind: str, words: str) -> Term:
+def _private(kind: str, before: str, model: ModelFile, label: str) -> Term:
+    words = before + model.label_name[label]
     code = kind + hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest().upper()
-    return Term(code, PRIVATE, shortened(words))
+    return Term(code, PRIVATE, shortened(words if len(words) <= LONGEST else before + model.short[label]))
 
 
 def shortened(words: str) -> str:

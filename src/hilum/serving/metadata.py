@@ -262,7 +262,7 @@ class Metadata(_Part):
     certificates: dict[Text, ServedCertificate] = {}
 
     @classmethod
-    def of(cls, entries: Mapping[str, Any], source: str) -> Self:
+    def of(cls, entries: Mapping[str, object], source: str) -> Self:
         """Read metadata of a format that this version knows.
 
         Args:
@@ -317,7 +317,7 @@ def comparable(array: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
-def pack(reference: Reference, facts: Mapping[str, Any]) -> dict[str, Any]:
+def pack(reference: Reference, facts: Mapping[str, object]) -> dict[str, Any]:
     """The entry ``abstention`` that `PackedReference` reads.
 
     Args:

@@ -43,7 +43,7 @@ class ModelFile:
     """
 
     sha256: str
-    facts: Mapping[str, Any]
+    facts: Mapping[str, object]
     model: bytes
     graph: str
     source: str = "model_file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, Self
+from typing import Literal, NotRequired, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,7 +180,7 @@ class Prediction:
         return line
 
     @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Self:
+    def from_json(cls, line: Mapping[str, object]) -> Self:
         """A prediction from the object of one line, also of version 0.1, and without the model's name.
 
         Raises:

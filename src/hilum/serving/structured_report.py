@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hilum
-from hilum.decision.operating_point import ABSTAIN, FLAG, READ
+from hilum.decision.operating_point import ABSTAIN, CLEAR, FLAG, READ
 from hilum.errors import ImageError, UsageError
 from hilum.extras import require
 from hilum.serving import dicom_codes
@@ -32,7 +32,14 @@ from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import Prediction
 
 if TYPE_CHECKING:
-    from highdicom.sr import CodedConcept, Measurement, MeasurementReport, QualitativeEvaluation, TextContentItem
+    from highdicom.sr import (
+        CodedConcept,
+        Measurement,
+        MeasurementReport,
+        QualitativeEvaluation,
+        ScoordContentItem,
+        TextContentItem,
+    )
     from pydicom import Dataset
 
 MANUFACTURER = "The hilum developers"
@@ -162,7 +169,7 @@ def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid
             )
         ],
     )
-    group[0].ContentSequence.extend(_texts(image.prediction, model))
+    group[0].ContentSequence.extend([*_region(image.source), *_texts(image.prediction, model)])
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(
             observer_device_context=sr.ObserverContext(
@@ -232,12 +239,41 @@ def texts(prediction: Prediction, model: ModelFile) -> list[tuple[Term, str]]:
     """
     said = [(dicom_codes.REASON, prediction.error or prediction.reason)]
     if not prediction.error:
-        reasons = (answer.reason for answer in prediction.findings.values())
-        said += [(dicom_codes.REASON, one) for one in dict.fromkeys(reasons) if one not in prediction.reason]
+        judged = (one for one in prediction.findings.values() if one.decision in (FLAG, READ, CLEAR))
+        said += [(dicom_codes.REASON, one.reason) for one in judged if one.reason not in prediction.reason]
         said += [(dicom_codes.MEANING, dict(legend(model))[prediction.decision])]
     said += [(dicom_codes.COMMENT, note) for note in prediction.notes]
     said += [(dicom_codes.DATA_ERROR, error) for error in model.data_errors]
     return [*said, (dicom_codes.COMMENT, dicom_codes.WARNING)]
+
+
+def _region(source: Dataset) -> list[ScoordContentItem]:
+    """The whole image as a region, where its size is known: viewers show measurements beside what was measured.
+
+    OHIF 3.12 even fails on a group that has no region.
+    """
+    from highdicom import sr
+
+    width, height = int(source.get("Columns", 0) or 0), int(source.get("Rows", 0) or 0)
+    if not width or not height:
+        return []
+    made = sr.ScoordContentItem(
+        name=_concept(dicom_codes.REGION),
+        graphic_type=sr.GraphicTypeValues.POLYLINE,
+        graphic_data=np.array([(0, 0), (width, 0), (width, height), (0, height), (0, 0)], np.float32),
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
+    )
+    made.ContentSequence = sr.ContentSequence(
+        [
+            sr.ImageContentItem(
+                name=_concept(dicom_codes.SOURCE),
+                referenced_sop_class_uid=source.SOPClassUID,
+                referenced_sop_instance_uid=source.SOPInstanceUID,
+                relationship_type=sr.RelationshipTypeValues.SELECTED_FROM,
+            )
+        ]
+    )
+    return [made]
 
 
 def _texts(prediction: Prediction, model: ModelFile) -> list[TextContentItem]:

@@ -51,7 +51,7 @@ def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     return several if kind == "list" else tuple(several)
 
 
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, content: Mapping[str, object]) -> None:
     """Write nested tensors and plain values; the file appears whole or not at all.
 
     Raises:

@@ -63,7 +63,7 @@ class TrainingData(Record):
         return values
 
     @field_serializer("read", mode="wrap")
-    def _without_unused(self, read: ReadOptions, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, read: ReadOptions, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Columns of findings and names of labels only where somebody named some."""
         unused = ("finding_columns", "label_map")
         return {key: value for key, value in serialise(read).items() if key not in unused or value}

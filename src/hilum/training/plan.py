@@ -144,7 +144,7 @@ class TrainingPlan(Part):
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out what only several findings an image use, where it is as usual: versions before do not know it."""
         usual = {"finding_weights": "none", "uncertain": "ignore"}
         return {key: value for key, value in serialise(self).items() if usual.get(key) != value}

@@ -121,7 +121,7 @@ def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     return parse_recipe(values, where)
 
 
-def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
+def parse_recipe(values: Mapping[str, object], where: str) -> Recipe:
     """Check a recipe's values.
 
     Raises:
@@ -176,7 +176,7 @@ def resolve_key(key: str, value: str = "VALUE") -> str:
     raise RecipeError(_unknown(key, value), code="unknown-key")
 
 
-def change_recipe(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+def change_recipe(recipe: Recipe, settings: Mapping[str, object]) -> Recipe:
     """A recipe with other values of some keys.
 
     Args:
@@ -268,7 +268,7 @@ def _explain(problem: Any) -> str:
     return f"{key} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flatten(nested: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """``{"a": {"b": 1}}`` as ``[("a.b", "1")]``, the way `hilum train --set` spells keys."""
     rows: list[tuple[str, str]] = []
     for key, value in nested.items():

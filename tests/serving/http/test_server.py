@@ -128,6 +128,16 @@ def test_an_occupied_port_is_one_message(hilum):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_port_is_taken_and_can_be_called_before_the_service_has_started():
+    with server.listen("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            pass
+        with pytest.raises(UsageError) as caught:
+            server.listen("127.0.0.1", port)
+    assert caught.value.code == "port"
+
+
 def test_a_damaged_model_file_is_one_message(hilum, tmp_path):
     file = tmp_path / "m.onnx"
     file.write_bytes(b"damaged")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.serving.http.served_models import ServedModels
 from hilum.serving.http.uploads import Limits
 from hilum.serving.predictor import Predictor
 
@@ -36,6 +37,27 @@ def test_a_form_of_files_is_answered_as_the_predictor_answers(client, radiograph
         other["p_in_distribution"] = pytest.approx(other["p_in_distribution"], abs=1e-6)
         other["probabilities"] = one["probabilities"]
     assert found == wanted
+
+
+@pytest.mark.parametrize("kind", ["flat", "padded", "cascade", "ensemble", "findings"])
+def test_every_kind_of_model_and_container_is_answered_as_by_the_predictor(
+    kind, bundle_of, service, radiographs, dicom_file
+):
+    pixels = np.asarray(Image.open(io.BytesIO(radiographs[0])))
+    files = [radiographs[0], dicom_file, *(image_bytes(name, pixels) for name in ("TIFF", "BMP", "JPEG", "WEBP"))]
+    models = ServedModels([str(bundle_of(kind))])
+    predictor = Predictor(bundle_of(kind))
+    answer = service(models=models).post("/v1/predict", files=as_form(files))
+    models.close()
+    for found, content in zip(answer.json()["predictions"], files, strict=True):
+        wanted = predictor.predict(content, "image").to_json(predictor.model)
+        assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-6)
+        assert (found["label"], found["decision"], found["reason"]) == (
+            wanted["label"],
+            wanted["decision"],
+            wanted["reason"],
+        )
+        assert found.get("findings", {}).keys() == wanted.get("findings", {}).keys()
 
 
 def test_a_raw_body_is_one_image(client, radiographs):

@@ -47,6 +47,7 @@ class Guard:
     ) -> None:
         self.app = app
         self.routes = routes
+        self.plain = {route.path for route in routes if "{" not in route.path}
         self.monitoring = monitoring
         self.token = token
         self.hosts = hosts
@@ -65,7 +66,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-            await asyncio.wait_for(send(message), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await send(message)
 
         try:
             refused = self._refusal(Headers(scope=scope), route)
@@ -84,6 +86,8 @@ class Guard:
 
     def _route(self, scope: Scope) -> str:
         """The pattern of the route that is asked for, which holds no name."""
+        if scope["path"] in self.plain:
+            return str(scope["path"])
         return next((route.path for route in self.routes if route.matches(scope)[0] is not Match.NONE), "other")
 
     def _refusal(self, headers: Headers, route: str) -> tuple[int, str, str] | None:

@@ -1,14 +1,13 @@
-"""Answers many clients at once: images are decoded in a few threads, and the network gets all that wait together."""
+"""Answers many clients at once: what waits is decoded together, and the network gets it together."""
 
 from __future__ import annotations
 
-from asyncio import wrap_future
-from collections import deque
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from math import ceil
-from threading import Condition, Thread
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +16,13 @@ from hilum.data.file_kinds import is_costly_file, looks_like_dicom
 from hilum.data.images import Picture
 from hilum.data.process_pool import usable_cores
 from hilum.serving.explain import Explanation, explain
+from hilum.serving.http.lane import Lane
 from hilum.serving.inputs import read_source
 from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
 from hilum.serving.session import CHUNK
 
 Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A decoded image that waits for the network."""
-
-    name: str
-    picture: Picture
-    notes: tuple[str, ...]
-    pixels: Bytes
 
 
 @dataclass(frozen=True)
@@ -43,15 +33,50 @@ class Viewed:
     picture: Picture
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A decoded image."""
+
+    picture: Picture
+    notes: tuple[str, ...]
+    pixels: Bytes
+
+
+class _Asked:
+    """An image that somebody waits for.
+
+    Args:
+        content: Of its file.
+        name: What the answer calls it.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self.content = content
+        self.name = name
+        self.read: _Read | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    def tell(self) -> None:
+        """Give the result to whoever still waits for it; in the event loop."""
+        if self.future.done():
+            return
+        if self.error:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
 class Pipeline:
     """One model that answers many clients at once.
 
-    A batch is whatever waits when the network becomes free, so that a single image never waits for others. Files that
-    are decoded in processes of their own (`hilum.data.bounded`) do not hold up the rest.
+    Files that are decoded in processes of their own (`hilum.data.bounded`), and explanations, do not hold up the rest.
 
     Args:
         predictor: Who answers.
-        threads: Number of threads for decoding, and for the network; by default as many as this process may use cores.
+        threads: Number of threads for each of the two; by default as many as this process may use cores.
         batched: Is told the size of each batch.
     """
 
@@ -61,14 +86,8 @@ class Pipeline:
         self.predictor = predictor
         self.threads = threads or usable_cores()
         self._batched = batched or (lambda _: None)
-        self._quick = ThreadPoolExecutor(self.threads, thread_name_prefix="hilum-decode")
-        self._costly = ThreadPoolExecutor(self.threads, thread_name_prefix="hilum-decode-costly")
-        self._waiting: deque[tuple[_Read, Future[Viewed]]] = deque()
-        self._ready = Condition()
-        self._closed = False
-        self._network = [Thread(target=self._classify, daemon=True) for _ in range(self.threads)]
-        for thread in self._network:
-            thread.start()
+        self._quick = Lane(self._answer, threads=self.threads, most=CHUNK)
+        self._costly: Lane[Callable[[], None]] = Lane(lambda jobs: jobs[0](), threads=self.threads)
 
     async def predict(self, content: bytes, name: str) -> Viewed:
         """Answer about one image.
@@ -82,9 +101,13 @@ class Pipeline:
             ExtraError: It is a DICOM object, and the extra that reads those is not installed.
             ModelFileError: The network fails.
         """
-        found: Future[Viewed] = Future()
-        self._decoders(content).submit(self._decode, content, name, found)
-        return await wrap_future(found)
+        asked = _Asked(content, name)
+        if looks_like_dicom(content[:512]) or is_costly_file(content):
+            self._costly.put(lambda: self._decode_first(asked))
+        else:
+            self._quick.put(asked)
+        found: Viewed = await asked.future
+        return found
 
     async def explain(self, content: bytes, name: str) -> Explanation:
         """Answer about one image, with heatmaps.
@@ -92,53 +115,72 @@ class Pipeline:
         Raises:
             ImageError: As `predict`.
         """
-        return await wrap_future(self._decoders(content).submit(explain, self.predictor, content, name))
+        asked = _Asked(content, name)
+        self._costly.put(lambda: self._explain(asked))
+        found: Explanation = await asked.future
+        return found
 
     def close(self) -> None:
         """End the threads once nothing waits."""
-        self._quick.shutdown()
-        self._costly.shutdown()
-        with self._ready:
-            self._closed = True
-            self._ready.notify_all()
-        for thread in self._network:
-            thread.join()
+        self._costly.close()
+        self._quick.close()
 
-    def _decoders(self, content: bytes) -> ThreadPoolExecutor:
-        costly = looks_like_dicom(content[:512]) or is_costly_file(content)
-        return self._costly if costly else self._quick
+    def _explain(self, asked: _Asked) -> None:
+        if not asked.future.cancelled():
+            try:
+                asked.result = explain(self.predictor, asked.content, asked.name)
+            except BaseException as error:  # is raised where it is waited for
+                asked.error = error
+        _tell([asked])
 
-    def _decode(self, content: bytes, name: str, found: Future[Viewed]) -> None:
-        if not found.set_running_or_notify_cancel():  # the client has gone
+    def _decode_first(self, asked: _Asked) -> None:
+        self._decode(asked)
+        if asked.read:
+            self._quick.put(asked)
+        else:
+            _tell([asked])
+
+    def _decode(self, asked: _Asked) -> None:
+        if asked.future.cancelled():  # the client has gone
             return
         try:
-            picture, notes = read_source(content, name)
-            read = _Read(name, picture, notes, self.predictor.model_file.reduce(picture.pixels))
-        except BaseException as error:  # is raised where it is waited for
-            found.set_exception(error)
-            return
-        with self._ready:
-            self._waiting.append((read, found))
-            self._ready.notify()
+            picture, notes = read_source(asked.content, asked.name)
+            asked.read = _Read(picture, notes, self.predictor.model_file.reduce(picture.pixels))
+        except BaseException as error:
+            asked.error = error
 
-    def _classify(self) -> None:
-        while True:
-            with self._ready:
-                self._ready.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
-                    return
-                count = min(CHUNK, ceil(len(self._waiting) / self.threads))
-                batch = [self._waiting.popleft() for _ in range(count)]
-            self._batched(count)
+    def _answer(self, batch: list[_Asked]) -> None:
+        for asked in batch:
+            if not asked.read:
+                self._decode(asked)
+        usable = [(asked, asked.read) for asked in batch if asked.read]
+        if usable:
+            self._batched(len(usable))
             try:
-                judged = list(self.predictor.judge(np.stack([read.pixels for read, _ in batch])))
+                judged = list(self.predictor.judge(np.stack([found.pixels for _, found in usable])))
             except BaseException as error:
-                for _, found in batch:
-                    found.set_exception(error)
-                continue
-            for (read, found), (row, likeness) in zip(batch, judged, strict=True):
+                judged = []
+                for asked, _ in usable:
+                    asked.error = error
+            for (asked, found), (row, likeness) in zip(usable, judged, strict=False):
                 try:
-                    said = self.predictor.say(read.name, row, read.picture.chroma, read.notes, likeness)
-                    found.set_result(Viewed(said, read.picture))
+                    said = self.predictor.say(asked.name, row, found.picture.chroma, found.notes, likeness)
+                    asked.result = Viewed(said, found.picture)
                 except BaseException as error:
-                    found.set_exception(error)
+                    asked.error = error
+        _tell(batch)
+
+
+def _tell(batch: list[_Asked]) -> None:
+    """Give results to those who wait, waking each event loop once."""
+    by_loop = defaultdict(list)
+    for asked in batch:
+        by_loop[asked.loop].append(asked)
+    for loop, some in by_loop.items():
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(_tell_each, some)
+
+
+def _tell_each(batch: list[_Asked]) -> None:
+    for asked in batch:
+        asked.tell()

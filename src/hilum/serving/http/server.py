@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ from hilum.serving.http.uploads import Limits
 TOKEN = "HILUM_TOKEN"
 SHORTEST_TOKEN = 16  # characters; one that can be guessed is none
 CONNECTIONS = 1024
+BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
 HEADERS_WITHIN = 15.0  # seconds after which a connection that has sent no whole request is closed
+SWITCH = 0.0005  # seconds between two threads of Python; by default ten times as long, which the event loop waits
 DRAIN = 30  # seconds that requests under way have when the service ends
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -45,16 +49,20 @@ class Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Uvicorn's server, and SIGHUP makes it read its models anew."""
 
-    def __init__(self, config: uvicorn.Config, models: ServedModels, monitoring: Monitoring) -> None:
+    def __init__(
+        self, config: uvicorn.Config, models: ServedModels, monitoring: Monitoring, ready: Callable[[], object]
+    ) -> None:
         super().__init__(config)
         self.models = models
         self.monitoring = monitoring
+        self.ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and to take SIGHUP."""
+        """Begin to answer, and to take SIGHUP; then say so."""
         await super().startup(sockets)
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self.ready()
 
     def _reload(self) -> None:
         self._reloading = asyncio.ensure_future(self._read_anew())
@@ -92,6 +100,7 @@ def serve(
         ModelFileError: A model file is missing or damaged.
         UsageError: The port is taken, or the address is none of this machine.
     """
+    sys.setswitchinterval(SWITCH)
     monitoring = Monitoring()
     models = ServedModels(sources, batched=monitoring.batches.observe, threads=threads)
     bound = listen(host, port)
@@ -113,12 +122,14 @@ def serve(
         ws="none",
     )
     shown = f"[{host}]" if ":" in host else host
-    tell(f"http://{shown}:{bound.getsockname()[1]}/")
-    Server(config, models, monitoring).run(sockets=[bound])
+    address = f"http://{shown}:{bound.getsockname()[1]}/"
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no collection looks at it again
+    Server(config, models, monitoring, lambda: tell(address)).run(sockets=[bound])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port.
+    """Take a port; from now on connections to it wait until they are accepted.
 
     Raises:
         UsageError: It is taken, or the address is none of this machine.
@@ -128,6 +139,7 @@ def listen(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(BACKLOG)  # at once: two processes may bind one port
     except OSError as error:
         bound.close()
         why = error.strerror or str(error)

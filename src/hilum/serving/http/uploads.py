@@ -209,7 +209,8 @@ class Upload:
         while True:
             try:
                 left = until - asyncio.get_running_loop().time()
-                chunk = await asyncio.wait_for(anext(stream), max(0.001, min(limits.idle, left)))
+                async with asyncio.timeout(max(0.001, min(limits.idle, left))):
+                    chunk = await anext(stream)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:

@@ -7,7 +7,7 @@ a program that forwards a file (rsyslog's imfile).
 from __future__ import annotations
 
 import os
-import socket
+import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -110,7 +110,7 @@ class AuditTrail:
                 self._participant(message, title, role)
         if not source and not destination:
             self._participant(message, self.ae_title, APPLICATION)
-        SubElement(message, "AuditSourceIdentification", {"AuditSourceID": socket.gethostname(), "code": "4"})
+        SubElement(message, "AuditSourceIdentification", {"AuditSourceID": platform.node(), "code": "4"})
         if study:
             shown = study if self.audit.identifiers == "plain" else hashed(study)
             found = SubElement(

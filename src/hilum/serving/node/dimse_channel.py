@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ class DimseChannel:
     def __init__(self, peer: Dimse, title: str, patience: float) -> None:
         self.peer = peer
         self._application = application(title, patience)
-        self._tls: tuple[ssl.SSLContext, str] | None = (client_context(peer.tls), peer.host) if peer.tls else None
+        self._tls = (client_context(peer.tls), peer.host) if peer.tls else None
         for kind in SENT:
             self._application.add_requested_context(kind, PLAIN)
         self._application.add_requested_context(Verification, PLAIN)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
-from socketserver import BaseServer
 from typing import Any
 
 from pynetdicom import evt
@@ -14,7 +12,7 @@ from pynetdicom.sop_class import (
     SecondaryCaptureImageStorage,
     Verification,
 )
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from hilum.errors import UsageError
 from hilum.serving.json_log import JsonLog
@@ -79,7 +77,7 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
     most = 0
     refused: Callable[[str], object]
 
-    def get_request(self) -> tuple[socket.socket, Any]:
+    def get_request(self) -> tuple[Any, Any]:
         """Accept a connection; the handshake follows in its own thread."""
         client, address = self.socket.accept()
         if self.ssl_context:
@@ -105,6 +103,10 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
             self.shutdown_request(request)
             return
         super().process_request_thread(request, client_address)
+
+    def shutdown(self) -> None:
+        """Accept no more; pynetdicom's own expects that its `start_server` made the server."""
+        super(AssociationServer, self).shutdown()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: what the standard library prints holds addresses."""
@@ -182,7 +184,7 @@ class Receiver:
 
     def close(self) -> None:
         """End: no new associations, then those under way."""
-        BaseServer.shutdown(self._server)  # pynetdicom's own expects that its `start_server` made it
+        self._server.shutdown()
         for association in self._server.active_associations:
             association.abort()
         self._server.server_close()

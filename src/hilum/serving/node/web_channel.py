@@ -149,11 +149,10 @@ def _stored(said: dict[str, Any]) -> Outcome:
 
 
 def _refused(error: requests.HTTPError) -> Outcome:
-    assert error.response is not None
-    status = error.response.status_code
+    status = error.response.status_code if error.response is not None else 0
     if status in OF_THE_SERVICE:
         raise UnreachableError(_said(error)) from None
-    if status == 409:
+    if status == 409 and error.response is not None:
         try:
             body = error.response.json()
             if body[FAILED]["Value"]:

@@ -63,7 +63,7 @@ def _read(data: Path, options: ReadOptions) -> Dataset:
     return Dataset(above, tuple(rows), notes)
 
 
-def _schema(file: Path) -> Mapping[str, Any]:
+def _schema(file: Path) -> Mapping[str, object]:
     import polars
 
     try:
