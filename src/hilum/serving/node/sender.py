@@ -21,7 +21,7 @@ from hilum.serving.node.audit_trail import AuditTrail
 from hilum.serving.node.configuration import Limits
 from hilum.serving.node.intake import SHOWN
 from hilum.serving.node.queue import Delivery, Queue
-from hilum.serving.node.result_files import result_files
+from hilum.serving.node.job_results import result_files
 from hilum.serving.node.statuses import Outcome, Verdict
 
 BATCH = 50
@@ -88,7 +88,7 @@ class Sender:
         name: Of the destination.
         channel: The way there.
         queue: Of the node.
-        results: Folder of the results (see `hilum.serving.node.result_files`).
+        results: Folder of the results (see `hilum.serving.node.job_results`).
         limits: Of attempts and waits.
         log: Where events go.
         audit: The audit trail.

@@ -22,7 +22,7 @@ from hilum.serving.json_log import JsonLog, place_of
 from hilum.serving.node.configuration import Rule
 from hilum.serving.node.intake import SHOWN, Intake
 from hilum.serving.node.queue import DEAD, REFUSED, Answered, Job, Queue
-from hilum.serving.node.result_files import remove_results, result_file
+from hilum.serving.node.job_results import remove_results, result_file
 from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
 from hilum.serving.structured_report import ReportedImage, result_objects
