@@ -6,6 +6,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -32,16 +33,27 @@ def wheels(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bare(wheels, tmp_path_factory):
+def installed(wheels, tmp_path_factory):
+    """Make an environment that holds the wheel with one extra and nothing else; its Python."""
+
+    def install(extra=""):
+        home = tmp_path_factory.mktemp("bare")
+        venv.create(home, with_pip=True)
+        python = home / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        what = f"{wheels[0]}[{extra}]" if extra else wheels[0]
+        command = (python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", what)
+        done = run(*command, check=False)
+        if done.returncode:
+            pytest.skip(f"the packages cannot be installed here: {done.stderr.strip()[-200:]}")
+        return python
+
+    return install
+
+
+@pytest.fixture(scope="module")
+def bare(installed):
     """The Python of an environment that holds the base installation only."""
-    home = tmp_path_factory.mktemp("bare")
-    venv.create(home, with_pip=True)
-    python = home / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    constraints = ROOT / "constraints.txt"
-    done = run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, wheels[0], check=False)
-    if done.returncode:
-        pytest.skip(f"the base packages cannot be installed here: {done.stderr.strip()[-200:]}")
-    return python
+    return installed()
 
 
 def test_the_wheel_is_small_typed_and_reproducible(wheels):
@@ -84,3 +96,21 @@ def test_what_needs_more_says_how_to_install_it(bare, squares, tmp_path, words, 
     assert done.returncode == 1
     assert f"pip install 'hilum[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_service_needs_its_extra_alone(installed, squares):
+    python = installed("serve")
+    service = subprocess.Popen([python, "-m", "hilum", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True)
+    try:
+        address = service.stderr.readline().split()[0]
+        image = next(squares.rglob("*.png")).read_bytes()
+        with urlopen(Request(f"{address}v1/predict", image, {"Content-Type": "image/png"}), timeout=60) as answer:
+            (found,) = json.load(answer)["predictions"]
+        assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        with urlopen(address, timeout=60) as page:
+            assert page.headers["Content-Type"].startswith("text/html")
+        with urlopen(f"{address}v1/examples/1", timeout=60) as example:
+            assert example.read(4)[1:] == b"PNG"
+    finally:
+        service.terminate()
+        service.communicate()
