@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hilum.serving.node.configuration import Retention
 from hilum.serving.node.intake import Intake
-from hilum.serving.node.queue import Queue
 from hilum.serving.node.job_results import remove_results
+from hilum.serving.node.queue import Queue
 
 DAY = 86_400.0
 

@@ -20,8 +20,8 @@ from hilum.serving.json_log import JsonLog
 from hilum.serving.node.audit_trail import AuditTrail
 from hilum.serving.node.configuration import Limits
 from hilum.serving.node.intake import SHOWN
-from hilum.serving.node.queue import Delivery, Queue
 from hilum.serving.node.job_results import result_files
+from hilum.serving.node.queue import Delivery, Queue
 from hilum.serving.node.statuses import Outcome, Verdict
 
 BATCH = 50

@@ -21,8 +21,8 @@ from hilum.serving.explain import draw, explain
 from hilum.serving.json_log import JsonLog, place_of
 from hilum.serving.node.configuration import Rule
 from hilum.serving.node.intake import SHOWN, Intake
-from hilum.serving.node.queue import DEAD, REFUSED, Answered, Job, Queue
 from hilum.serving.node.job_results import remove_results, result_file
+from hilum.serving.node.queue import DEAD, REFUSED, Answered, Job, Queue
 from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
 from hilum.serving.structured_report import ReportedImage, result_objects
@@ -32,7 +32,7 @@ BATCH = 16
 TRIES = 10  # times that an image may be begun, a kill included, before it is given up
 IDLE = 0.2  # seconds between two looks at an empty queue
 SAVERS = 4  # threads that wait for the disk
-STALLED = 5.0  # seconds to wait where the disk is full
+STALLED = 5.0  # seconds to wait where the disk is full, or an image has to be begun again
 
 
 class Worker:
@@ -66,6 +66,7 @@ class Worker:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = log
         self.counted = counted
+        self._delayed = False  # whether the next batch waits: an image has to be begun again
         self._savers = ThreadPoolExecutor(SAVERS, thread_name_prefix="hilum-save")
 
     def run(self, stop: Event) -> None:
@@ -74,6 +75,9 @@ class Worker:
             try:
                 if not self.step(stop):
                     stop.wait(IDLE)
+                if self._delayed:
+                    self._delayed = False
+                    stop.wait(STALLED)
             except (OSError, sqlite3.Error) as error:
                 self.log.fault(error)
                 stop.wait(STALLED)
@@ -162,6 +166,7 @@ class Worker:
         if job.tries + 1 >= TRIES:
             self.queue.ended(job, DEAD, reason)
             return DEAD
+        self._delayed = True
         return "again"
 
     def _objects(self, rule: Rule, predictor: Predictor, file: Path, answer: Prediction) -> list[Any]:
