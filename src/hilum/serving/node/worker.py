@@ -28,7 +28,8 @@ from hilum.serving.predictor import Predictor
 from hilum.serving.structured_report import ReportedImage, result_objects
 
 RESULTS = "results"
-BATCH = 16
+BATCH = 64  # images that are begun at a time: the next ones are decoded while reports are made
+TOGETHER = 8  # answers that are written down in one transaction
 TRIES = 10  # times that an image may be begun, a kill included, before it is given up
 IDLE = 0.2  # seconds between two looks at an empty queue
 SAVERS = 4  # threads that wait for the disk
@@ -109,8 +110,8 @@ class Worker:
     def _classify(self, rule: Rule, jobs: Sequence[Job], left: dict[int, Job], stop: Event | None) -> None:
         predictor = self.predictors[rule.name]
         files = [self.intake.path(job.instance, job.rule) for job in jobs]
-        begin = time.perf_counter()
         saved: list[tuple[Answered, Future[None]]] = []
+        begin = time.perf_counter()
         for job, file, answer in zip(jobs, files, predictor.predict_many(files), strict=True):
             if stop and stop.is_set():
                 break
@@ -121,13 +122,21 @@ class Worker:
             else:  # the disk is waited for while the next report is made
                 found, objects = made
                 saved.append((found, self._savers.submit(self._save, job, objects)))
+            if len(saved) == TOGETHER:
+                self._write_down(rule, saved, left, time.perf_counter() - begin)
+                saved, begin = [], time.perf_counter()
+        self._write_down(rule, saved, left, time.perf_counter() - begin)
+
+    def _write_down(
+        self, rule: Rule, saved: Sequence[tuple[Answered, Future[None]]], left: dict[int, Job], seconds: float
+    ) -> None:
         wait([future for _, future in saved])
         done = [found for found, future in saved if not future.exception()]
         if done:
             self.queue.answered(done)
         for found in done:
             left.pop(found.job.id)
-            self._note(found.job, rule, found.decision, (time.perf_counter() - begin) / len(done))
+            self._note(found.job, rule, found.decision, seconds / len(done))
         for _, future in saved:
             future.result()
 
