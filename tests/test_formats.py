@@ -14,7 +14,7 @@ from hilum.earlier import KEYS, OPTIONS, RECIPE, VALUES, arguments_of_today, cur
 from hilum.errors import RunError
 from hilum.evaluation.certificate_check import open_certificate
 from hilum.evaluation.comparison import Comparison
-from hilum.evaluation.crossval import CrossValidation
+from hilum.evaluation.crossval_schema import CrossValidation
 from hilum.evaluation.predictions import read_predictions
 from hilum.training.recipe import load_recipe
 from hilum.training.run import HISTORY, open_run

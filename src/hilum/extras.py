@@ -16,10 +16,10 @@ EXTRAS = {
     "dicom": ("pydicom",),
     "labels": ("cleanlab",),
     "faiss": ("faiss",),
-    "serve": ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"),
+    "serve": ("scipy", "fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"),
     "hub": ("huggingface_hub",),
     "loggers": ("tensorboard", "mlflow", "wandb"),
-    "frames": ("pandas",),
+    "frames": ("pandas", "polars"),
     "node": ("highdicom", "pynetdicom", "dicomweb_client", "pydicom", "prometheus_client"),
 }
 

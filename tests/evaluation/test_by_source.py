@@ -9,7 +9,8 @@ from PIL import Image
 
 import hilum as interface
 from hilum.errors import RecipeError
-from hilum.evaluation.crossval import CrossValidation, crossval
+from hilum.evaluation.crossval import crossval
+from hilum.evaluation.crossval_schema import CrossValidation
 from hilum.phantoms import write_phantoms
 from hilum.report.crossval_page import write_crossval_page
 from hilum.training.recipe import load_recipe
@@ -73,7 +74,7 @@ def test_a_source_that_tells_the_label_is_a_large_drop(north_is_ill, tmp_path, t
 def test_no_drop_is_shown_where_sources_do_not_differ(tmp_path, tiny):
     counts = {name: {"normal": 25, "ill": 25} for name in ("north", "south")}
     root = write_sources(tmp_path / "data", counts, {"north": 100, "south": 100}, signal=40)
-    result = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=4"]), by="source")
+    result = crossval(root, tmp_path / "cv", load_recipe("compact", [*tiny, "epochs=4"]), by="source", repeats=2)
     found = result.sources
     assert found.auroc.unseen.value > 0.9
     assert found.auroc.drop.low <= 0 <= found.auroc.drop.high
@@ -120,35 +121,48 @@ def test_images_of_unknown_source_are_left_out(north_is_ill, tmp_path, tiny):
     assert any(note.startswith("2 images without a value of 'source'") for note in result.notes)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("differ", [True, False])
-def test_phantoms_of_two_sources_with_other_exposure(differ, tmp_path):
-    """Radiographs with true lesions: exposure of the source misleads only where it goes with the label."""
+PLAIN = ["preprocessing.size=48", "equalise=false", "local_contrast=0", "gamma=0", "mixup=0"]
+INFECTED = dict.fromkeys(("infected/covid", "infected/non-covid"), "infected")
+
+
+def phantom_sources(root, patients, *, differ):
+    """Radiographs with true lesions from two sources; where they differ, the exposure goes with the label."""
     folders = []
     for number, (name, kept) in enumerate((("north", 0.2), ("south", 1.0))):
-        write_phantoms(tmp_path / "all" / name, patients=240, size=64, seed=number)
+        write_phantoms(root / name, patients=patients, size=64, seed=number)
         chosen = np.random.default_rng(number)
-        for file in sorted((tmp_path / "all" / name).rglob("*.png")):
-            healthy = "normal" in file.parts
-            share = kept if healthy else 1.2 - kept
-            if differ and chosen.random() > share:
+        for file in sorted((root / name).rglob("*.png")) if differ else ():
+            share = kept if "normal" in file.parts else 1.2 - kept
+            if chosen.random() > share:
                 file.unlink()
                 continue
             pixels = np.asarray(Image.open(file).convert("L"), float)
-            bright = pixels * 0.5 + (100 if name == "north" else 0) if differ else pixels
+            bright = pixels * 0.5 + (100 if name == "north" else 0)
             Image.fromarray(bright.clip(0, 255).astype(np.uint8)).save(file)
-        folders.append(tmp_path / "all" / name)
+        folders.append(root / name)
     for folder in folders:
         (folder / "truth.json").unlink()  # it would say that rows are missing
         table = folder / "metadata.csv"
         header, *lines = table.read_text().splitlines()
         place = header.split(",").index("path")
         table.write_text("\n".join([header, *(line for line in lines if (folder / line.split(",")[place]).exists())]))
-    infected = dict.fromkeys(("infected/covid", "infected/non-covid"), "infected")
-    data = interface.open_dataset(folders, map_label=infected, progress=False)
-    plain = ["preprocessing.size=48", "equalise=false", "local_contrast=0", "gamma=0", "epochs=8", "mixup=0"]
-    found = crossval(data, tmp_path / "cv", load_recipe("compact", plain), by="dataset").sources
-    if differ:
-        assert found.auroc.drop.low > 0
-    else:  # 0.054 (0.025 to 0.082) was measured: two trainings differ by chance, which the interval does not count
-        assert found.auroc.drop.value < 0.1
+    return interface.open_dataset(folders, map_label=INFECTED, progress=False)
+
+
+@pytest.mark.slow
+def test_phantoms_of_two_sources_with_other_exposure_show_a_drop(tmp_path):
+    data = phantom_sources(tmp_path / "all", 240, differ=True)
+    found = crossval(data, tmp_path / "cv", load_recipe("compact", [*PLAIN, "epochs=8"]), by="dataset").sources
+    assert found.auroc.drop.low > 0
+
+
+@pytest.mark.slow
+def test_equal_sources_show_no_drop_in_most_of_several_seeds(tmp_path):
+    """Trainings of several seeds: one alone showed a drop of 0.054 (0.025 to 0.082) where there is none."""
+    data = phantom_sources(tmp_path / "all", 100, differ=False)
+    shown = []
+    for seed in range(3):
+        recipe = load_recipe("compact", [*PLAIN, "epochs=5", f"training.seed={100 * seed}"])
+        drop = crossval(data, tmp_path / f"cv-{seed}", recipe, by="dataset", seed=100 * seed).sources.auroc.drop
+        shown.append(not drop.low <= 0 <= drop.high)
+    assert sum(shown) <= 1

@@ -14,7 +14,9 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.evaluation.accesses import read_access
-from hilum.evaluation.crossval import CrossValidation, crossval, pool, spread_over_folds
+from hilum.evaluation.crossval import crossval
+from hilum.evaluation.crossval_schema import CrossValidation, spread_over_folds
+from hilum.evaluation.fold_results import pool
 from hilum.evaluation.folds import assign_folds
 from hilum.evaluation.ledger import Access, ledger_file, read_ledger
 from hilum.evaluation.performance import measure

@@ -17,7 +17,6 @@ from hilum.errors import CertificateError, RunError, SplitError, UsageError
 from hilum.evaluation.certificate_check import read_findings_certificate
 from hilum.evaluation.certify_findings import certify_findings
 from hilum.evaluation.cohort import select_images
-from hilum.evaluation.crossval import crossval
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.findings_comparison import compare_findings
 from hilum.evaluation.findings_predictions import read_findings_predictions
@@ -253,15 +252,8 @@ def test_runs_of_two_kinds_are_not_compared(run, tmp_path, monkeypatch):
     assert caught.value.code == "other-task"
 
 
-def test_a_cross_validation_refuses_findings_before_it_reads_a_pixel(data, tmp_path):
-    with pytest.raises(UsageError) as caught:
-        crossval(data, tmp_path / "cv")
-    assert caught.value.code == "crossval-of-findings"
-    assert not (tmp_path / "cv").exists()
-
-
 @pytest.mark.slow
-def test_a_model_file_is_measured_on_findings_as_its_run_is(run, evaluated, book, tmp_path):
+def test_a_model_file_is_measured_on_findings_as_its_run_is(run, certified, evaluated, book, tmp_path):
     outside = elsewhere(tmp_path, ["Above", "fracture", "LEFT"])
     model = hilum.export(run, tmp_path / "model.onnx", progress=False)
     found = hilum.evaluate(model=model, data=outside, progress=False)
@@ -270,6 +262,10 @@ def test_a_model_file_is_measured_on_findings_as_its_run_is(run, evaluated, book
     np.testing.assert_allclose(found.predictions.probabilities, same.predictions.probabilities, atol=1e-4)
     for name in found.findings:
         assert found.auroc[name].value == pytest.approx(same.metrics.findings[name].auroc.value, abs=1e-3)
+        mine, theirs = found.metrics.findings[name], same.metrics.findings[name]
+        assert mine.certified == theirs.certified == (name in certified.certificate.findings)
+        assert mine.threshold == pytest.approx(theirs.threshold, abs=1e-5)
+        assert mine.sensitivity.value == pytest.approx(theirs.sensitivity.value, abs=0.01)
     plain = replace(outside, rows=[Row(row.path, "normal") for row in outside.rows], findings=())
     with pytest.raises(SplitError) as caught:
         hilum.evaluate(model=model, data=plain, progress=False)

@@ -1,5 +1,7 @@
 """Two tables of several findings: paired by finding, with Holm's correction, on what both know."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -8,9 +10,10 @@ from statsmodels.stats.multitest import multipletests
 from findings_tables import FINDINGS, findings_frame, known
 from hilum.errors import RunError, TableError
 from hilum.evaluation.external_predictions import of_one_kind, read_external
-from hilum.evaluation.findings_comparison import FindingsComparison, compare_external_findings
+from hilum.evaluation.findings_comparison import FindingsComparison, compare_external_findings, compare_findings
 from hilum.stats.auc import patient_weights
 from hilum.stats.intervals import Patients
+from training_runs import make_findings_run, write_findings
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +99,52 @@ def test_findings_are_not_compared_with_labels(frame):
     with pytest.raises(TableError) as caught:
         of_one_kind(read_external(frame), read_external(labels))
     assert caught.value.code == "two-kinds"
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory, small_evaluation):
+    """Two methods of several findings, each trained with two seeds."""
+    folder = tmp_path_factory.mktemp("seeds")
+    data = write_findings(folder / "data", patients=60)
+    few = ["epochs=1", "splits.fraction=0.3"]
+    return [
+        [
+            make_findings_run(
+                data, folder / f"{width}-{seed}", *few, f"network.options.width={width}", f"training.seed={seed}"
+            )
+            for seed in (0, 1)
+        ]
+        for width in (4, 6)
+    ]
+
+
+def test_methods_of_several_findings_are_compared_over_seeds(seeds, tmp_path, hilum):
+    (first, one_more), (second, another) = seeds
+    words = ("compare", first.path, second.path, "--also-first", one_more.path, "--also-second", another.path)
+    found = FindingsComparison.from_json(hilum(*words, "--out", tmp_path / "out", "--json", check=0).stdout)
+    gains = found.over_seeds
+    alone = [
+        compare_findings(one, two, out=tmp_path / f"{k}").comparison
+        for k, (one, two) in enumerate([(first, second), (one_more, another)])
+    ]
+    assert gains.seeds == 2
+    assert gains.runs == [(str(first.path), str(second.path)), (str(one_more.path), str(another.path))]
+    for name, gain in gains.auroc.items():
+        assert gain.values == pytest.approx([one.findings[name].auroc.difference.value for one in alone])
+        assert gain.value == pytest.approx(np.mean(gain.values))
+        assert gain.low < gain.value < gain.high
+    assert gains.macro.values == pytest.approx([one.macro.auroc.difference.value for one in alone])
+    shown = hilum(*words, "--out", tmp_path / "out", check=0).stdout
+    assert "gain over 2 pairs of seeds" in shown
+    assert "pairs of seeds" in (tmp_path / "out" / "comparison.html").read_text()
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["over_seeds"]["seeds"] == 2
+
+
+def test_other_methods_are_no_seeds(seeds, tmp_path):
+    (first, one_more), (second, another) = seeds
+    with pytest.raises(RunError) as caught:
+        compare_findings(first, second, more_seeds=[(another, one_more)], out=tmp_path / "out")
+    assert caught.value.code == "other-recipe"
+    with pytest.raises(RunError) as caught:
+        compare_findings(first, second, more_seeds=[(first, another)], out=tmp_path / "out")
+    assert caught.value.code == "same-weights"

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from hilum.data.dataset import Dataset, Row
+from hilum.data.multilabel import with_findings
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.evaluation import reliance
-from hilum.evaluation.reliance import measure_reliance
+from hilum.evaluation.reliance import measure_findings_reliance, measure_reliance
 from hilum.report.evaluation_console import reliance_sentence, relied_on
 from wording import numbers
 
@@ -198,3 +199,34 @@ def test_intervals_hold_zero_where_a_property_varies_and_says_nothing(tmp_path, 
         change = found(measured, "corner marks").log_odds
         held.append(change.low <= 0 <= change.high)
     assert sum(held) >= 89  # of 100 by 95 %: fewer in 0.4 % of all
+
+
+def test_each_finding_has_the_shortcut_that_it_rests_on(tmp_path, monkeypatch):
+    """The network sees one finding by the corner and another by the centre; of a third too few patients are known."""
+    generator, names = np.random.default_rng(3), ("cornered", "central", "rare")
+    values = (generator.random((90, 3)) < 0.5).astype(np.float32)
+    values[8:, 2] = np.nan
+    rows = []
+    for k, line in enumerate(values):
+        pixels = generator.normal(100, 4, (SIDE, SIDE))
+        pixels[:8, :8] += 60 * line[0]
+        pixels[18:30, 18:30] += 60 * line[1]
+        Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8)).save(tmp_path / f"{k}.png")
+        rows.append(Row(f"{k}.png", "", "test", f"p{k}"))
+    table = with_findings(Dataset(tmp_path, rows), names, values)
+
+    def predict(run, images, findings, progress=None):
+        pixels = images.pixels.astype(float)
+        parts = pixels[:, :8, :8].mean(axis=(1, 2)), pixels[:, 18:30, 18:30].mean(axis=(1, 2))
+        stated = [1 / (1 + np.exp(-0.05 * (part - 130))) for part in parts]
+        return np.stack([*stated, np.full(len(pixels), 0.3)], axis=1)
+
+    monkeypatch.setattr(reliance, "predict", predict)
+    run = SimpleNamespace(**vars(RUN), findings=names)
+    by_finding = measure_findings_reliance(run, table)
+    relied = {name: {entry.name for _, entry in relied_on(one)} for name, one in by_finding.items()}
+    assert "corner marks" in relied["cornered"]
+    assert "corner marks" not in relied["central"]  # the histogram alone may tell how bright the centre is
+    assert not by_finding["rare"].labels
+    assert by_finding["rare"].note
+    assert list(by_finding["cornered"].labels) == ["cornered"]

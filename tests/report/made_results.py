@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hilum.evaluation.crossval import SHARED, pool, spread_over_folds
+from hilum.evaluation.crossval_schema import spread_over_folds
 from hilum.evaluation.differences import measure_pair
+from hilum.evaluation.fold_results import SHARED, pool
 from hilum.evaluation.performance import measure
 from hilum.evaluation.predictions import Predictions
 from hilum.training.recipe import Recipe

@@ -7,7 +7,7 @@ import pytest
 from made_results import LABELS, crossval, predictions
 from reading_pages import Page, assert_self_contained, table_after
 
-from hilum.evaluation.crossval import CrossValidation
+from hilum.evaluation.crossval_schema import CrossValidation
 from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.crossval_page import write_crossval_page
 from hilum.stats.records import Interval

@@ -9,7 +9,7 @@ from made_results import crossval, predictions
 from reading_pages import Page, assert_self_contained, table_after
 from rich.console import Console
 
-from hilum.evaluation.crossval import CrossValidation
+from hilum.evaluation.crossval_schema import CrossValidation
 from hilum.evaluation.source_comparison import SourceComparison, SourceDrop, SourceResult
 from hilum.evaluation.source_folds import NotTested, OnlyAt
 from hilum.report.crossval_page import crossval_table, write_crossval_page

@@ -12,9 +12,12 @@ import highdicom
 import pydicom
 
 from dicom_objects import data_file, encoded
+from hilum.errors import ExtraError
 from hilum.phantoms import LABELS, make_phantom
 from hilum.serving.predictor import Predictor
-from reported_images import complaints, source
+from hilum.serving.result_files import ResultFiles
+from hilum.serving.structured_report import ReportedImage, result_objects
+from reported_images import ANSWERS, CERTIFIED, complaints, source
 
 
 def phantom(folder, name, patient, **elements):
@@ -103,3 +106,16 @@ def test_what_cannot_be_reported_ends_in_one_message(hilum, images, tmp_path, on
     one_message(hilum("predict", photo, "--sr-enhanced"), 2)
     one_message(hilum("predict", photo, "--study", "folder", "--fhir", tmp_path / "fhir"), 2)
     one_message(hilum("predict", "--sr", photo), 2)
+
+
+def test_without_the_extra_the_command_that_installs_it_is_said(monkeypatch, tmp_path):
+    import hilum.extras
+
+    find_spec = hilum.extras.find_spec
+    monkeypatch.setattr(hilum.extras, "find_spec", lambda name: None if name == "highdicom" else find_spec(name))
+    with pytest.raises(ExtraError, match=r"hilum\[node\]"):
+        ResultFiles(CERTIFIED, reports=tmp_path / "sr")
+    ResultFiles(CERTIFIED, bundles=tmp_path / "fhir")
+    prediction, model = ANSWERS["flagged"]
+    with pytest.raises(ExtraError, match=r"hilum\[node\]"):
+        result_objects(ReportedImage(prediction, source()), model)

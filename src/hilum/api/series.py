@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from hilum.api.datasets import Data, table_of
 from hilum.api.evaluations import Evaluation
+from hilum.api.findings_evaluations import FindingsEvaluation
 from hilum.api.printed import Result, Writable
 from hilum.api.python_wording import public, told
 from hilum.api.runs import Run, open_run
 from hilum.api.trainings import recipe_of
-from hilum.evaluation import crossval
+from hilum.evaluation import crossval, crossval_schema
+from hilum.evaluation.findings_predictions import FindingsPredictions, read_findings_predictions
 from hilum.evaluation.predictions import FILE, Predictions, read_predictions
-from hilum.evaluation.source_comparison import SourceComparison
-from hilum.report.crossval_page import write_crossval_page
+from hilum.evaluation.source_comparison import FindingsBySource, SourceComparison
+from hilum.report.findings_crossval import write_shown_crossval
 from hilum.report.sweep_page import write_sweep_page
 from hilum.training import sweep as sweeps
 from hilum.training.plan import Monitor
@@ -34,24 +36,29 @@ class CrossValidation(Result):
         folder: Folder of the series; each fold is a run in it, and ``crossval.html`` is its report.
     """
 
-    def __init__(self, result: crossval.CrossValidation, folder: Path) -> None:
+    def __init__(
+        self, result: crossval_schema.CrossValidation | crossval_schema.FindingsCrossValidation, folder: Path
+    ) -> None:
         self.result = result
         self.folder = folder
 
     @property
-    def pooled(self) -> Evaluation:
+    def pooled(self) -> Evaluation | FindingsEvaluation:
         """The measures of all folds' predictions together."""
-        return Evaluation(self.result.pooled, self.predictions, self.folder)
+        file = self.folder / FILE
+        if isinstance(self.result, crossval_schema.FindingsCrossValidation):
+            return FindingsEvaluation(self.result.pooled, read_findings_predictions(file), self.folder)
+        return Evaluation(self.result.pooled, read_predictions(file), self.folder)
 
     @property
-    def sources(self) -> SourceComparison | None:
+    def sources(self) -> SourceComparison | FindingsBySource | None:
         """The model at sources that it never saw, and the drop against ordinary folds; None unless `by` was given."""
         return self.result.sources
 
     @property
-    def predictions(self) -> Predictions:
+    def predictions(self) -> Predictions | FindingsPredictions:
         """The prediction for every image, by the fold that had not seen it."""
-        return read_predictions(self.folder / FILE)
+        return self.pooled.predictions
 
     @property
     def runs(self) -> list[Run]:
@@ -62,9 +69,9 @@ class CrossValidation(Result):
         return self.result
 
     def _table(self) -> RenderableType:
-        from hilum.report.crossval_page import crossval_table
+        from hilum.report.findings_crossval import shown_crossval
 
-        return crossval_table(self.result)
+        return shown_crossval(self.result)
 
     def __repr__(self) -> str:
         return f"<hilum.CrossValidation {self.folder}: {len(self.result.per_fold)} folds>"
@@ -109,6 +116,7 @@ def cross_validate(
     folds: int = 5,
     by: str = "",
     reference: bool = True,
+    repeats: int = 5,
     seed: int = 0,
     resume: bool = False,
     progress: bool = True,
@@ -124,6 +132,7 @@ def cross_validate(
         by: Column whose values are tested in turns instead of `folds`, each by a training that saw none of its images:
             ``source``, ``dataset`` (of joined datasets), or another column.
         reference: Whether to train ordinary folds, too, with `by`: the drop is measured against them.
+        repeats: With how many random seeds to train these; with 2 or more, the drop's interval counts their chance.
         seed: Seed of the division into folds.
         resume: Whether to go on with a series that was interrupted.
         progress: Whether long work shows its progress on standard error.
@@ -143,11 +152,12 @@ def cross_validate(
         folds=folds,
         by=by,
         reference=reference,
+        repeats=repeats,
         seed=seed,
         resume=resume,
         progress=teller,
     )
-    write_crossval_page(folder, result)
+    write_shown_crossval(folder, result)
     return CrossValidation(result, folder)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from hilum import __version__
 from hilum.auditing.checks.catalogued import findings as catalogue_findings
 from hilum.auditing.checks.composition import Patients, compose, composition_findings, count_patients, patient_findings
+from hilum.auditing.checks.duplicate_findings import findings as duplicate_findings
 from hilum.auditing.checks.duplicates import Duplicates, find_duplicates
-from hilum.auditing.checks.duplicates import findings as duplicate_findings
 from hilum.auditing.checks.label_issues import LabelErrors, OutOfSample, find_label_errors
 from hilum.auditing.checks.label_issues import findings as label_findings
 from hilum.auditing.checks.public_sets import Match, recognise

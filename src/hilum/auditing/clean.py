@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.auditing.checks.duplicates import both_right
+from hilum.auditing.checks.duplicate_findings import both_right
 from hilum.auditing.near_duplicates.groups import is_altered
 from hilum.data.dataset import Dataset, Row
+from hilum.data.multilabel import UNKNOWN, column_of, contradicted, finding_values
 from hilum.data.patients import rule_of
 from hilum.data.readers.text_table import LOG, is_log, statement
 from hilum.data.splits import GROUP_COLUMN, independent_groups
@@ -39,8 +40,9 @@ def fix(table: Dataset, patients: Sequence[str], groups: Mapping[int, int], unre
 
     - Files that cannot be read are left out (they are not in `table` any more).
     - Patients that were recognised by file names are written down.
-    - A picture that lies under several labels is left out: one of the labels is wrong, and nobody here knows which.
-      Labels of which one says all that the other says (``COVID-19`` and ``COVID-19, ARDS``) are both right.
+    - A picture that lies under several labels is left out: one of the labels is wrong, and nobody here knows which. So
+      is one with a finding that is present on one copy and absent on another. Labels of which one says all that the
+      other says (``COVID-19`` and ``COVID-19, ARDS``) are both right.
     - Of other copies one is kept: that in ``test`` before ``calibration`` before ``val`` before ``train``; on one side,
       a file whose name does not say that it is a copy (as ``180Rotated_x.jpg`` does). If two patients claim a picture,
       it keeps both names in one group, so that no split tears these patients apart.
@@ -63,10 +65,16 @@ def fix(table: Dataset, patients: Sequence[str], groups: Mapping[int, int], unre
         members[group].append(position)
     kept = {position: row for position, row in enumerate(rows) if position not in groups}
     together: dict[str, str] = {}  # the group of patients who claim one picture
+    values = finding_values(table) if table.findings else None
     for group, positions in members.items():
-        labels = sorted({rows[position].label for position in positions})
-        if not both_right(labels):
-            log += [f"left out {rows[i].path}: the same image lies under {', '.join(labels)}" for i in positions]
+        if values is not None:
+            wrong = [name for name, no in zip(table.findings, contradicted(values[positions]), strict=True) if no]
+            why = f"on copies of it {', '.join(wrong)} is present and absent" if wrong else ""
+        else:
+            labels = sorted({rows[position].label for position in positions})
+            why = "" if both_right(labels) else f"the same image lies under {', '.join(labels)}"
+        if why:
+            log += [f"left out {rows[i].path}: {why}" for i in positions]
             continue
         first, *copies = sorted(positions, key=lambda i: (_side(rows[i]), is_altered(rows[i].path), i))
         kept[first] = rows[first]
@@ -120,12 +128,15 @@ def write_fixed(fixed: Fixed, out: Path) -> Path:
     root, here, log = fixed.table.root.resolve(), out.parent.resolve(), out.with_suffix(".log")
     file, path = io.StringIO(newline=""), ""
     writer = csv.writer(file)
-    writer.writerow(COLUMNS)
+    columns = [column_of(name) for name in fixed.table.findings]  # which alone say what is unknown or uncertain
+    writer.writerow([*(name for name in COLUMNS if name != "label" or not columns), *columns])
     for row in fixed.table.rows:
         path = Path(os.path.relpath(root / row.path, here)).as_posix()
         path = path if path == cell(path) else f"./{path}"  # the same file, and no formula
-        words = (row.label, row.split, row.patient_id, row.source, row.extra.get(GROUP_COLUMN, ""))
-        writer.writerow([path, *map(cell, words)])
+        words = [] if columns else [row.label]
+        words += [row.split, row.patient_id, row.source, row.extra.get(GROUP_COLUMN, "")]
+        values = (row.extra.get(column, UNKNOWN) for column in columns)
+        writer.writerow([path, *map(cell, words), *values])
     content = file.getvalue().encode("utf-8", "surrogateescape")
     lines = [f"{LOG}{json.dumps(statement(content, path, len(fixed.table)).model_dump())}", *map(printable, fixed.log)]
     try:

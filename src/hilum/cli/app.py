@@ -252,6 +252,9 @@ def crossval(
         str, typer.Option(metavar="COLUMN", help="Test each source once: each value of source, dataset, view, ...")
     ] = "",
     reference: Annotated[bool, typer.Option(help="With --by, train ordinary folds for comparison.")] = True,
+    repeats: Annotated[
+        int, typer.Option(help="Random seeds of these ordinary folds: the drop's interval counts their chance.", min=1)
+    ] = 5,
     recipe: RecipeOption = None,
     settings: SetOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the division into folds.", min=0)] = 0,
@@ -262,7 +265,7 @@ def crossval(
     """Train and test in turns, so that every patient, or with --by every source, is tested once."""
     from hilum.evaluation.crossval import crossval as run_crossval
     from hilum.progress import progress_for_terminal
-    from hilum.report.crossval_page import crossval_table, write_crossval_page
+    from hilum.report.findings_crossval import shown_crossval, write_shown_crossval
 
     chosen, progress = _recipe(recipe, settings), progress_for_terminal()
     result = run_crossval(
@@ -272,12 +275,13 @@ def crossval(
         folds=folds,
         by=by,
         reference=reference,
+        repeats=repeats,
         seed=seed,
         resume=resume,
         read=read,
         progress=progress,
     )
-    print_result(result, crossval_table(result), write_crossval_page(out, result), as_json=as_json)
+    print_result(result, shown_crossval(result), write_shown_crossval(out, result), as_json=as_json)
 
 
 @app.command()

@@ -338,14 +338,16 @@ def compare(
         raise UsageError(msg)
     runs, *more = zip(*seeds, strict=True)
     if any(run.findings for pair in (runs, *more) for run in pair):
-        if more:
-            msg = "--also-first, --also-second: runs of several findings are compared one by one. Leave them out."
-            raise UsageError(msg, code="seeds-of-findings")
         from hilum.evaluation.findings_comparison import compare_findings
         from hilum.report.compared_findings import findings_comparison_table, write_findings_comparison_page
 
         several = compare_findings(
-            *runs, split=split or "test", second_split=split_b, out=out, progress=progress_for_terminal()
+            *runs,
+            split=split or "test",
+            second_split=split_b,
+            out=out,
+            more_seeds=more,
+            progress=progress_for_terminal(),
         )
         page = write_findings_comparison_page(several.folder / PAGE_FILE, several.comparison)
         print_result(several.comparison, findings_comparison_table(several.comparison), page, as_json=as_json)

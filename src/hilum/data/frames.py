@@ -58,7 +58,7 @@ def to_pandas(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
     Raises:
         ExtraError: pandas is not installed.
     """
-    require("frames", "a data frame")
+    require("frames", "a data frame", "pandas")
     import pandas
 
     return pandas.DataFrame(dict(columns))

@@ -29,8 +29,8 @@ SHOWN = 4
 
 _DASHES = r"\-" "\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}"
 _BETWEEN = re.compile(rf"(?<=[^\W_])[\s_{_DASHES}]+(?=[^\W_])")
-_LISTED = re.compile(r"[|;,+]")
-_SURE = re.compile(r"[|;]")  # no name of one finding holds these
+_LISTED = re.compile(r"[|;,+~^#&]")
+_SURE = re.compile(r"[|;~^]")  # no name of one finding holds these
 _NUMBER = re.compile(r"\d+(\.0+)?")
 
 

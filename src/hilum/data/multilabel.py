@@ -106,6 +106,19 @@ def dataset_of_two(dataset: Dataset, name: str, positions: Iterable[int], uncert
     return replace(dataset, rows=pack(one(dataset.rows[int(i)]) for i in positions), findings=())
 
 
+def contradicted(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which findings are present on one image and absent on another; unknown and uncertain contradict nothing.
+
+    Args:
+        values: Of shape (N, F), as `finding_values` returns them, of images that should agree.
+
+    Returns:
+        Of shape (F,).
+    """
+    found: NDArray[np.bool_] = (values == 1).any(axis=0) & (values == 0).any(axis=0)
+    return found
+
+
 def has_label(dataset: Dataset, label: str) -> NDArray[np.bool_]:
     """Whether each image has a label, or where images may have several findings, whether that finding is present.
 

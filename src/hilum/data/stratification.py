@@ -67,6 +67,24 @@ def _neediest(wanted: Counts, room: Counts) -> int:
     return max(range(len(wanted)), key=lambda part: (wanted[part], room[part]))
 
 
+def marks_of_groups(
+    values: NDArray[np.floating[Any]], member: NDArray[np.integer[Any]], groups: int
+) -> NDArray[np.bool_]:
+    """Which findings are present, and which absent, in some image of each group.
+
+    Args:
+        values: Of N images and F findings, as `hilum.data.multilabel.finding_values` gives them.
+        member: The group of each image, shape (N,), from 0.
+        groups: How many, G.
+
+    Returns:
+        Of shape (G, 2 F): first whether each finding is present, then whether it is absent.
+    """
+    marks = np.zeros((groups, 2 * values.shape[1]), bool)
+    np.logical_or.at(marks, member, np.hstack([values == 1, values == 0]))
+    return marks
+
+
 def hold_out_groups(
     table: Dataset, pool: Sequence[int], groups: Sequence[int], roles: Sequence[str], fraction: float, seed: int
 ) -> Mapping[int, str]:
@@ -85,8 +103,7 @@ def hold_out_groups(
     """
     values = finding_values(table)[list(pool)]
     numbers, member = np.unique([groups[i] for i in pool], return_inverse=True)
-    marks = np.zeros((len(numbers), 2 * len(table.findings)), bool)
-    np.logical_or.at(marks, member, np.hstack([values == 1, values == 0]))
+    marks = marks_of_groups(values, member, len(numbers))
     part = deal_groups(marks, len(roles), fraction, seed)
     return {int(group): roles[place] for group, place in zip(numbers, part, strict=True) if place < len(roles)}
 

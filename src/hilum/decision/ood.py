@@ -23,7 +23,7 @@ Floats = NDArray[np.floating[Any]]
 SIDE = 15
 AT_ONCE = 512  # images compared at a time
 FAR = "not a chest X-ray"
-UNFAMILIAR = "out of distribution: another scanner, age group or disease than the training images"
+UNFAMILIAR = "out of distribution: too unlike the training images (perhaps another scanner, age group or disease)"
 ARRAYS = ("features", "layouts", "feature_distances", "layout_distances")
 
 

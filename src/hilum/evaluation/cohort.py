@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.data.cache import Images, Unreadable, open_images
+from hilum.data.catalogue.entries import citation
 from hilum.data.dataset import Dataset, Row, pack
 from hilum.data.label_names import same_finding
 from hilum.data.multilabel import PREFIX
@@ -169,6 +170,7 @@ def select_images(
     notes = list(table.notes)
     same = images.digest == run.environment.data.digest
     own = same or data is None
+    notes += [] if own else citation(table.layout)
     if own and mapping:
         msg = f"--map-label: {table.root} holds the run's own data, with the run's labels. Omit --map-label."
         raise UsageError(msg)

@@ -146,7 +146,7 @@ def compare(
         notes.append("only one of the two is calibrated by temperature, which changes its top-down decoding")
     over_seeds = None
     if more_seeds:
-        _check_methods(first, second, more_seeds)
+        check_methods(first, second, more_seeds)
         gains = gains_over_seeds([(one, two), *(_pair(one, runs, splits, progress) for runs in more_seeds)])
         folders = [(str(a.path), str(b.path)) for a, b in ((first, second), *more_seeds)]
         over_seeds = gains.model_copy(update={"runs": folders})
@@ -334,8 +334,12 @@ def _pair(
     return found[0], found[1]
 
 
-def _check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> None:
-    """Seeds of one method differ in ``training.seed``, and each network counts once."""
+def check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> None:
+    """Refuse other methods: seeds of one differ in ``training.seed``, and each network counts once.
+
+    Raises:
+        RunError: A recipe differs otherwise, or weights occur twice.
+    """
     runs = {run.environment.weights_sha256: run for run in (first, second)}
     for pair in more:
         for like, run in zip((first, second), pair, strict=True):

@@ -311,10 +311,12 @@ def gains_over_seeds(pairs: Sequence[tuple[Predictions, Predictions]]) -> OverSe
 
 def _gains(by_seed: Sequence[Mapping[str, Pair]]) -> dict[str, Gain]:
     found = {name: [pairs[name].gain for pairs in by_seed] for name in by_seed[0]}
-    return {
-        name: Gain(**over_seeds(gains).interval().given(), values=[gain.interval().value for gain in gains])
-        for name, gains in found.items()
-    }
+    return {name: gain_of(gains) for name, gains in found.items()}
+
+
+def gain_of(gains: Sequence[Estimate]) -> Gain:
+    """The mean of one difference over seeds, with its interval, and the difference of each seed."""
+    return Gain(**over_seeds(gains).interval().given(), values=[gain.interval().value for gain in gains])
 
 
 INTERNAL = "test"

@@ -35,7 +35,8 @@ from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails_of_images
 from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions
-from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Unreadable
+from hilum.evaluation.reliance import measure_findings_reliance
+from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Reliance, Unreadable
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
 from hilum.evaluation.temperature import Calibration, calibrate
@@ -51,8 +52,8 @@ from hilum.training.run import Run, read_json
 
 DECIDED = "decisions.csv"
 NOT_MEASURED = (
-    "of several findings an image, the reliance on shortcuts and the test of features against the certificate's "
-    "patients are not measured: both compare images of exclusive labels"
+    "of several findings an image, the features are not tested against those of the certificate's patients: these are "
+    "other patients for each finding"
 )
 NO_CERTIFICATE = "nothing is flagged or cleared: no finding is certified"
 
@@ -163,6 +164,7 @@ def _measure(
         raise RunError(msg, code="one-sided-findings")
     inside = None if evaluated.own else _internal(run)
     before = FindingsPredictions.of(evaluated.images.table, plain)
+    reliance = measure_findings_reliance(run, evaluated.images.table, progress=progress)
     found = {}
     for name in kept:
         progress.line(f"measuring {name}")
@@ -175,6 +177,7 @@ def _measure(
             inside.of_finding(name) if inside and name in inside.findings else None,
             ood_scores.take(predictions.rows_of(name)) if ood_scores else None,
             decisions[name],
+            reliance[name],
             prevalences,
             progress,
         )
@@ -203,6 +206,7 @@ def _one(
     inside: Predictions | None,
     ood_scores: OODScores | None,
     decisions: Decisions,
+    reliance: Reliance,
     prevalences: Sequence[float],
     progress: Progress,
 ) -> Metrics:
@@ -250,6 +254,7 @@ def _one(
         "table": table_facts(dataset) if evaluated.own else None,
         "performance_drop": drop(inside, predictions) if inside else None,
         "shortcuts": shortcuts,
+        "reliance": reliance,
         "abstention": {
             **abstained.given(),
             "decisions": dict(Counter(here)),

@@ -36,6 +36,7 @@ class ExternalFindings:
         named: Whether a column names the images; otherwise they are known by their rows only.
         only_true: Findings without probabilities; they are not evaluated.
         only_predicted: Findings without a column that says which images have them; they are not evaluated.
+        thresholds: Certified thresholds by finding, of a model file that has them.
     """
 
     predictions: FindingsPredictions
@@ -46,6 +47,7 @@ class ExternalFindings:
     named: bool = True
     only_true: tuple[str, ...] = ()
     only_predicted: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.cache import Images, open_images
+from hilum.data.catalogue.entries import citation
 from hilum.data.dataset import Dataset
 from hilum.data.preprocessing import Preprocessing
 from hilum.decision.operating_point import are_probabilities
@@ -58,7 +59,7 @@ def predict_external(
         chosen, Preprocessing(size=taken.size, fit=taken.fit, equalise=taken.equalise), progress=progress
     )
     predictions = Predictions.of(images.table, labels, _probabilities(model, images, progress))
-    notes = [*table.notes, *(f"left out: {item.message}" for item in images.unreadable)]
+    notes = [*table.notes, *citation(table.layout), *(f"left out: {item.message}" for item in images.unreadable)]
     return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes), table.root)
 
 
@@ -91,7 +92,7 @@ def predict_model_file(
     labels = predictor.model_file.labels
     findings = predictor.model_file.findings
     check_task(table, findings, file.name)
-    rows, stated, notes = [], [], list(table.notes)
+    rows, stated, notes = [], [], [*table.notes, *citation(table.layout)]
     chosen = (
         findings_as(_of_split(table, split), findings, mapping or {}, notes)
         if findings
@@ -111,7 +112,10 @@ def predict_model_file(
     probabilities = np.array(stated, np.float64)
     if findings:
         of_findings = FindingsPredictions.of(replace(chosen, rows=rows), probabilities)
-        return ExternalFindings(of_findings, columns_of(rows), file.name, tuple(notes), table.root)
+        thresholds = {name: point.for_images().threshold for name, point in predictor.model_file.points.items()}
+        return ExternalFindings(
+            of_findings, columns_of(rows), file.name, tuple(notes), table.root, thresholds=thresholds
+        )
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predictions = Predictions.of(replace(chosen, rows=rows), labels, probabilities)
     return ExternalPredictions(predictions, columns_of(rows), file.name, tuple(notes), table.root)

@@ -243,6 +243,7 @@ def measure_external_findings(
     return measure_findings(
         measured,
         metrics,
+        given.thresholds,
         name=given.name,
         split="all",
         not_measured=left_out,

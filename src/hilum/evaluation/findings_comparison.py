@@ -19,12 +19,13 @@ from hilum.evaluation.comparison import (
     RecipeDifference,
     about,
     check_contents,
+    check_methods,
     folder_of,
     names_of,
     recipe_differences,
     write_comparison,
 )
-from hilum.evaluation.differences import Pair, Paired, answer_pairs, area_pair
+from hilum.evaluation.differences import Gain, Pair, Paired, answer_pairs, area_pair, gain_of
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.evaluate_findings import FindingsEvaluated
 from hilum.evaluation.external_findings import ExternalFindings
@@ -36,7 +37,7 @@ from hilum.evaluation.schema import Confidence
 from hilum.files import settle
 from hilum.progress import Progress
 from hilum.stats.hypothesis_tests import p_of_interval
-from hilum.stats.intervals import CONFIDENCE, Patients
+from hilum.stats.intervals import CONFIDENCE, Estimate, Patients
 from hilum.stats.metrics import mean_of
 from hilum.stats.records import Record
 from hilum.stats.verdicts import SIGNIFICANT, holm
@@ -79,6 +80,22 @@ class MeanDifference(Record):
     specificity: Paired
 
 
+class FindingGains(Record):
+    """What one method gains over another in AUROC, from several pairs of networks.
+
+    Attributes:
+        seeds: Number of pairs.
+        auroc: By finding.
+        macro: Mean over the findings.
+        runs: Folders of each pair.
+    """
+
+    seeds: int
+    auroc: dict[str, Gain]
+    macro: Gain
+    runs: list[tuple[str, str]]
+
+
 class FindingsComparison(Record, Document):
     """Two classifiers of several findings on the same patients: ``comparison.json``.
 
@@ -88,6 +105,7 @@ class FindingsComparison(Record, Document):
         findings: Differences by finding, over the images where both know it.
         macro: Means of the findings that are compared.
         not_compared: Findings that are not, and why.
+        over_seeds: Gain of the second method from several pairs of runs; None of one pair.
     """
 
     hilum: str = ""
@@ -102,6 +120,7 @@ class FindingsComparison(Record, Document):
     findings: dict[str, FindingDifference]
     macro: MeanDifference
     not_compared: dict[str, str] = Field(default_factory=dict)
+    over_seeds: FindingGains | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +138,7 @@ def compare_findings(
     split: str = "test",
     second_split: str | None = None,
     out: Path | None = None,
+    more_seeds: Sequence[tuple[Run, Run]] = (),
     progress: Progress | None = None,
 ) -> ComparedFindings:
     """Compare two runs of several findings on the same patients; what is not evaluated yet is evaluated now.
@@ -129,15 +149,20 @@ def compare_findings(
         split: On which of their splits.
         second_split: The second run's name for the same images, where it is another.
         out: Where to write; by default ``comparison/<first>`` in the second run.
+        more_seeds: Further pairs, which differ from the first one in their seeds only: then the gain has an interval
+            over seeds and patients.
         progress: Told about long work.
 
     Raises:
-        RunError: One has exclusive labels, they were evaluated on different images, or share no finding.
+        RunError: One has exclusive labels, they were evaluated on different images, or share no finding; or
+            `more_seeds` are other methods.
         UsageError: `out` holds files of other kinds.
     """
     progress = progress or Progress()
-    for run, other in ((first, second), (second, first)):
+    pairs = [(first, second), *more_seeds]
+    for run, other in (both for one, two in pairs for both in ((one, two), (two, one))):
         if not run.findings:
+            other = other if other.findings else next((run for pair in pairs for run in pair if run.findings), other)
             msg = f"{run.path} has exclusive labels, {other.path} several findings an image. Compare runs of one kind."
             raise RunError(msg, code="other-task")
     splits = split, second_split or split
@@ -159,9 +184,46 @@ def compare_findings(
         ),
         recipes=recipe_differences(first, second),
     )
+    if more_seeds:
+        check_methods(first, second, more_seeds)
+        further = [
+            (_evaluated(one, splits[0], progress)[0], _evaluated(two, splits[1], progress)[0])
+            for one, two in more_seeds
+        ]
+        gains = _over_seeds([(read[0][0], read[1][0]), *further], list(comparison.findings), pairs)
+        comparison = comparison.model_copy(update={"over_seeds": gains})
     folder = out or folder_of(first, second, splits)
     write_comparison(comparison, folder)
     return ComparedFindings(folder, comparison)
+
+
+def _over_seeds(
+    predicted: Sequence[tuple[FindingsPredictions, FindingsPredictions]],
+    findings: Sequence[str],
+    runs: Sequence[tuple[Run, Run]],
+) -> FindingGains:
+    """The gain in AUROC of each finding and of their mean, over seeds and patients."""
+    like = predicted[0][0]
+    aligned = [
+        [align_findings(like, one, (str(runs[0][0].path), str(run.path)))[1] for one, run in zip(*pair, strict=True)]
+        for pair in zip(predicted, runs, strict=True)
+    ]
+    patients = Patients(like.clusters)
+    by_finding: dict[str, list[Estimate]] = {}
+    for name in findings:
+        rows = np.flatnonzero(
+            np.all([one.known[:, one.findings.index(name)] for pair in aligned for one in pair], axis=0)
+        )
+        has = like.truth[rows, like.findings.index(name)] == 1
+        scores = [[one.probabilities[rows, one.findings.index(name)] for one in pair] for pair in aligned]
+        by_finding[name] = [area_pair(has, first, second, patients.take(rows)).gain for first, second in scores]
+    means = [mean_of(list(of), patients) for of in zip(*by_finding.values(), strict=True)]
+    return FindingGains(
+        seeds=len(runs),
+        auroc={name: gain_of(gains) for name, gains in by_finding.items()},
+        macro=gain_of(means),
+        runs=[(str(one.path), str(two.path)) for one, two in runs],
+    )
 
 
 def compare_external_findings(first: ExternalFindings, second: ExternalFindings) -> FindingsComparison:

@@ -40,6 +40,8 @@ def measure_findings(
     predictions: FindingsPredictions,
     metrics: Mapping[str, Metrics],
     thresholds: Mapping[str, float] | None = None,
+    *,
+    folds: NDArray[np.int64] | None = None,
     **more: Any,
 ) -> FindingsMetrics:
     """Measures by finding at its threshold, and their macro and micro means, with intervals that count patients.
@@ -52,10 +54,11 @@ def measure_findings(
         predictions: Of N images, F findings, each with images on both sides.
         metrics: Of each finding as two labels.
         thresholds: Certified thresholds by finding; 0.5 where there is none.
+        folds: Fold of each image, shape (N,), of a cross-validation: areas then compare scores within folds.
         more: Further fields of the result.
     """
     named = all(predictions.patients)
-    found, macro, micro = _measure_each(predictions, metrics, thresholds or {})
+    found, macro, micro = _measure_each(predictions, metrics, thresholds or {}, folds)
     return FindingsMetrics(
         task="findings",
         n_images=len(predictions.paths),
@@ -71,7 +74,10 @@ def measure_findings(
 
 
 def _measure_each(
-    predictions: FindingsPredictions, metrics: Mapping[str, Metrics], thresholds: Mapping[str, float]
+    predictions: FindingsPredictions,
+    metrics: Mapping[str, Metrics],
+    thresholds: Mapping[str, float],
+    folds: NDArray[np.int64] | None,
 ) -> tuple[dict[str, FindingMeasures], FindingMeans, FindingMeans]:
     """Measures by finding, macro and micro."""
     patients, known, truth = Patients(predictions.clusters), predictions.known, predictions.truth == 1
@@ -82,7 +88,8 @@ def _measure_each(
         score, certified = predictions.probabilities[:, k], thresholds.get(name)
         called[:, k] = score > HALF if certified is None else score >= certified
         rows = np.flatnonzero(known[:, k])
-        one = OneLabel(truth[rows, k], called[rows, k], score[rows], patients.take(rows))
+        of = None if folds is None else folds[rows]
+        one = OneLabel(truth[rows, k], called[rows, k], score[rows], patients.take(rows), folds=of)
         each[name] = _measured(one)
         found[name] = FindingMeasures(
             counts=_counts(predictions, k),
@@ -95,7 +102,11 @@ def _measure_each(
     macro = {key: _mean([one[key] for one in each.values()], patients) for key in next(iter(each.values()))}
     rows, columns = np.nonzero(known)
     pairs = OneLabel(
-        truth[rows, columns], called[rows, columns], predictions.probabilities[rows, columns], patients.take(rows)
+        truth[rows, columns],
+        called[rows, columns],
+        predictions.probabilities[rows, columns],
+        patients.take(rows),
+        folds=None if folds is None else folds[rows],
     )
     micro = {
         key: MeanInterval(**dict(estimate.interval()), findings=len(each)) for key, estimate in _measured(pairs).items()

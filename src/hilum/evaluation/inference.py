@@ -16,14 +16,15 @@ from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Dataset
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import CheckpointError, RunError
-from hilum.evaluation.predictions import read_predictions
+from hilum.evaluation.findings_predictions import FindingsPredictions, read_findings_predictions
+from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.files import settle
 from hilum.models.stages import WithFeatures
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.module import build_for, to_network_range
-from hilum.training.run import Run, open_run
+from hilum.training.run import Run, open_run, read_json
 
 
 def trained_network(run: Run, labels: Sequence[str] | None = None) -> nn.Module:
@@ -200,13 +201,14 @@ def _of_run(run: Run, table: Dataset, progress: Progress) -> OutOfSample:
 
 def _of_folds(folder: Path, table: Dataset) -> OutOfSample:
     """What the fold that had not seen an image said of it, by content: files may have moved or got other labels."""
-    predictions = read_predictions(folder / "predictions.csv")
+    several = read_json(folder / CROSSVAL).get("task") == "findings"
+    labels, stated = _of_all_folds(folder) if several else _of_labels(folder)
     content = {row.path: row.sha256 for row in open_run(folder / "fold-1").rows}
-    row_of = {content.get(path, ""): number for number, path in enumerate(predictions.paths)}
+    row_of = {content.get(path, ""): number for number, path in enumerate(stated.paths)}
     known = [
         (i, row_of[row.sha256])
         for i, row in enumerate(table.rows)
-        if row.sha256 and row.sha256 in row_of and row.label in predictions.labels
+        if row.sha256 and row.sha256 in row_of and (several or row.label in labels)
     ]
     if not known:
         msg = (
@@ -216,4 +218,17 @@ def _of_folds(folder: Path, table: Dataset) -> OutOfSample:
         raise RunError(msg)
     positions, rows = np.array(known, np.int64).T
     how = "each by the fold that was not trained on it"
-    return OutOfSample(predictions.labels, positions, predictions.probabilities[rows], str(folder), how)
+    return OutOfSample(labels, positions, stated.probabilities[rows], str(folder), how)
+
+
+def _of_labels(folder: Path) -> tuple[tuple[str, ...], Predictions]:
+    predictions = read_predictions(folder / "predictions.csv")
+    return predictions.labels, predictions
+
+
+def _of_all_folds(folder: Path) -> tuple[tuple[str, ...], FindingsPredictions]:
+    """The findings that every fold learnt; of others, some images have no probability."""
+    predictions = read_findings_predictions(folder / "predictions.csv")
+    learnt = [set(open_run(fold).findings) for fold in sorted(folder.glob("fold-*"))]
+    names = [name for name in predictions.findings if all(name in of for of in learnt)]
+    return tuple(names), predictions.of_findings(names)

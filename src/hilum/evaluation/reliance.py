@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hilum.data.cache import Images
 from hilum.data.dataset import Dataset, Row
+from hilum.data.multilabel import binary_view
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import ImageError
 from hilum.evaluation.counterfactuals import BLACKOUTS, SWAPS, Pixels, Source, read_source
@@ -49,6 +50,7 @@ class _Pile:
     run: Run
     labels: Sequence[str]
     progress: Progress
+    exclusive: bool = True
     rows: dict[bytes, int] = field(default_factory=dict)
     waiting: list[Bytes] = field(default_factory=list)
     done: list[Floats] = field(default_factory=list)
@@ -74,10 +76,12 @@ class _Pile:
         self.done.append(predict(self.run, images, self.labels, progress=self.progress))
         self.waiting = []
 
-    def log_odds(self, k: int) -> Floats:
-        """Log-odds that the model gives label k, for every image."""
-        found = np.concatenate(self.done)
+    def log_odds(self, name: str) -> Floats:
+        """Log-odds that the model gives a label, or a finding, for every image."""
+        found, k = np.concatenate(self.done), self.labels.index(name)
         label, rest = found[:, k], np.delete(found, k, axis=1).sum(axis=1)
+        if not self.exclusive:
+            rest = 1 - label
         return np.asarray(np.log(np.maximum(label, MIN_PATIENTS)) - np.log(np.maximum(rest, MIN_PATIENTS)))
 
 
@@ -106,33 +110,65 @@ def measure_reliance(
         ``constant``: properties in which these images do not differ; ``not_judged``: labels with too few patients;
         ``note``: why nothing was measured, else empty.
     """
-    progress = progress or Progress()
-    blocks = {k: _blocks(table, label, _most(len(labels))) for k, label in enumerate(labels)}
-    judged = [k for k, found in blocks.items() if len(found) >= LEAST]
+    blocks = {label: _blocks(table, label, _most(len(labels))) for label in labels}
+    judged = [label for label, found in blocks.items() if len(found) >= LEAST]
     if len(labels) == 2 and len(judged) == 2:
-        judged = [labels.index(positive_label)] if positive_label in labels else judged[-1:]
-    too_few = [label for k, label in enumerate(labels) if len(blocks[k]) < LEAST]
+        judged = [positive_label] if positive_label and positive_label in labels else judged[-1:]
+    return _judge(_Pile(run, labels, progress or Progress()), table, blocks, judged)
+
+
+def measure_findings_reliance(run: Run, table: Dataset, *, progress: Progress | None = None) -> dict[str, Reliance]:
+    """`measure_reliance` for each of a run's findings, over the patients of whom it is known.
+
+    Args:
+        run: A finished run of several findings an image.
+        table: Test images with its findings.
+        progress: Told about long work.
+
+    Returns:
+        By finding; p-values are corrected over all findings and swaps.
+    """
+    names, most = run.findings, _most(len(run.findings))
+    blocks = {name: _blocks(binary_view(table, name), name, most) for name in names}
+    judged = [name for name, found in blocks.items() if len(found) >= LEAST]
+    found = _judge(_Pile(run, names, progress or Progress(), exclusive=False), table, blocks, judged)
+    few = f"fewer than {2 * LEAST} patients with, or without, it"
+    return {
+        name: found.model_copy(
+            update={
+                "labels": {name: found.labels[name]} if name in found.labels else {},
+                "not_scored": [],
+                "note": "" if name in found.labels else few if name in found.not_scored else found.note,
+            }
+        )
+        for name in names
+    }
+
+
+def _judge(pile: _Pile, table: Dataset, blocks: Mapping[str, list[list[list[Row]]]], judged: Sequence[str]) -> Reliance:
+    """What is found of the labels that are judged, by blocks of their patients."""
+    too_few = [label for label, found in blocks.items() if len(found) < LEAST]
 
     def nothing(why: str) -> Reliance:
         return Reliance(labels={}, constant=[], not_scored=too_few, note=why)
 
     if not judged:
         return nothing(f"fewer than {2 * LEAST} patients with, or without, each label")
-    pile = _Pile(run, labels, progress)
-    sheets: dict[int, list[_Sheet]] = {}
-    with progress.task("Editing images", sum(len(blocks[k]) for k in judged)) as advance:
-        for k in judged:
-            sheets[k] = []
-            for block in blocks[k]:
+    preprocessing = pile.run.recipe.preprocessing
+    sheets: dict[str, list[_Sheet]] = {}
+    with pile.progress.task("Editing images", sum(len(blocks[label]) for label in judged)) as advance:
+        for label in judged:
+            sheets[label] = []
+            for block in blocks[label]:
                 try:
                     sources = [[read_source(table.root, row.path) for row in rows] for rows in block]
                 except (ImageError, OSError):  # gone or changed since the prediction: the block is passed over
                     sources = []
                 if sources:
-                    sheets[k].append(_sheet(sources, pile, run.recipe.preprocessing))
+                    sheets[label].append(_sheet(sources, pile, preprocessing))
                 advance(1)
     pile.predict()
-    found = {labels[k]: _label(sheets[k], pile.log_odds(k)) for k in judged if len(sheets[k]) >= LEAST}
+    found = {label: _label(sheets[label], pile.log_odds(label)) for label in judged if len(sheets[label]) >= LEAST}
     if not found:
         return nothing("files were removed or changed since the prediction")
     swaps = [(label, entry) for label, part in found.items() for entry in part.found if entry.kind == "swap"]

@@ -7,13 +7,14 @@ DeGrave et al. 2021, *Nature Machine Intelligence*). Ordinary folds hold out pat
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hilum.data.dataset import Dataset, Row
 from hilum.data.joined import dataset_of
+from hilum.data.multilabel import ABSENT, PRESENT, column_of
 from hilum.errors import SplitError, UsageError
 from hilum.evaluation.folds import Fold
 from hilum.stats.records import Record
@@ -22,6 +23,7 @@ from hilum.text import plural, printable
 DATASET, OWN = "dataset", ("source", "split")
 FEWEST_PATIENTS = 5  # of a source that is tested: below, an interval spans nearly everything
 FEWEST_LEARNT = 2  # patients of a label: one trains, one validates
+Mark = tuple[str, bool]  # a label; or a finding, and whether it is present
 
 
 class NotTested(Record):
@@ -85,7 +87,8 @@ def divide_by_source(
     """Find what each fold tests and what it may train on.
 
     A patient or picture with images at several sources is tested at each, and trains nothing then. A label that is
-    left with fewer than two patients is neither learnt nor tested in that fold.
+    left with fewer than two patients is neither learnt nor tested in that fold; nor is a finding that is left present,
+    or absent, in fewer than two.
 
     Args:
         table: N readable rows.
@@ -107,21 +110,32 @@ def divide_by_source(
     not_tested: list[NotTested] = []
     notes: list[str] = []
     straddling = 0
+    rows = list(zip(table.rows, _marks(table), values, groups, strict=True))
     for name in sorted(counts):
         inside = members[name]
-        rows = list(zip(table.rows, values, groups, strict=True))
-        elsewhere = [(row, group) for row, value, group in rows if value != name]
-        learnt = _learnt([(row.label, group) for row, group in elsewhere if group not in inside])
-        tested = [row for row, value, _ in rows if value == name and row.label in learnt]
-        if reason := _reason(learnt, tested, len(inside), needed):
+        here = [(row, marks) for row, marks, value, _ in rows if value == name]
+        elsewhere = [(row, marks, group) for row, marks, value, group in rows if value != name]
+        left = _learnt((marks, group) for _, marks, group in elsewhere if group not in inside)
+        findings = _both_sided(table, left)
+        learnt = set(findings) if table.findings else {label for label, _ in left}
+        known = set().union(*(marks for _, marks in here))
+        if table.findings:
+            measured = {one for one in findings if {(one, True), (one, False)} <= known}
+            tested = [row for row, _ in here] if measured else []
+        else:
+            tested = [row for row, _ in here if row.label in learnt]
+        reason = _reason(learnt, tested, len(inside), needed, findings=bool(table.findings))
+        if reason:
             not_tested.append(NotTested(name=name, n_images=counts[name], reason=reason))
             continue
-        unused = {row.path for row, value, _ in rows if value == name and row.label not in learnt}
-        unused |= {row.path for row, group in elsewhere if group in inside or row.label not in learnt}
-        straddling += sum(group in inside for _, group in elsewhere)
-        if lost := sorted({row.label for row, value, _ in rows if value == name} - learnt):
-            notes.append(f"{name}: its images of {', '.join(lost)} are not tested, no other source teaches them")
-        folds.append(Fold(name, frozenset(row.path for row in tested), frozenset(unused)))
+        unused = {row.path for row, _, group in elsewhere if group in inside}
+        if not table.findings:
+            unused |= {row.path for row, *_ in rows if row.label not in learnt}
+        straddling += sum(group in inside for *_, group in elsewhere)
+        if lost := sorted({label for label, there in known if there} - learnt):
+            whose = "" if table.findings else "its images of "
+            notes.append(f"{name}: {whose}{', '.join(lost)} are not tested, no other source teaches them")
+        folds.append(Fold(name, frozenset(row.path for row in tested), frozenset(unused), findings))
     confounded = _confounded(table, values)
     if not folds:
         why = "; ".join(f"{printable(item.name)}: {item.reason}" for item in not_tested)
@@ -138,16 +152,40 @@ def divide_by_source(
     return Division(tuple(folds), tuple(not_tested), confounded, tuple(notes))
 
 
-def _learnt(labels: Sequence[tuple[str, int]]) -> set[str]:
-    patients = Counter(label for label, _ in set(labels))
-    return {label for label, count in patients.items() if count >= FEWEST_LEARNT}
+def _marks(table: Dataset) -> list[frozenset[Mark]]:
+    """What each row teaches: its label; or each finding that is known, as present or as absent."""
+    if not table.findings:
+        return [frozenset([(row.label, True)]) for row in table.rows]
+    columns = [(name, column_of(name)) for name in table.findings]
+    return [
+        frozenset((name, cell == PRESENT) for name, column in columns if (cell := row.extra.get(column)) in SIDES)
+        for row in table.rows
+    ]
 
 
-def _reason(learnt: set[str], tested: Sequence[Row], patients: int, needed: Sequence[str]) -> str:
-    if len(learnt) < 2:
+SIDES = (PRESENT, ABSENT)
+
+
+def _learnt(known: Iterable[tuple[frozenset[Mark], int]]) -> set[Mark]:
+    patients = Counter(mark for mark, _ in {(mark, group) for marks, group in known for mark in marks})
+    return {mark for mark, count in patients.items() if count >= FEWEST_LEARNT}
+
+
+def _both_sided(table: Dataset, marks: set[Mark]) -> tuple[str, ...]:
+    """The findings that are there both as present and as absent."""
+    return tuple(name for name in table.findings if {(name, True), (name, False)} <= marks)
+
+
+def _reason(learnt: set[str], tested: Sequence[Row], patients: int, needed: Sequence[str], *, findings: bool) -> str:
+    """Why a source is not tested; empty where it is."""
+    if findings and not learnt:
+        return "without it no finding is left both present and absent, to learn from"
+    if not findings and len(learnt) < 2:
         return f"without it only {', '.join(sorted(learnt)) or 'nothing'} is left to learn from"
     if lacking := [label for label in needed if label not in learnt]:
         return f"without it no {lacking[0]} is left to learn from, which the recipe names"
+    if not tested and findings:
+        return "no finding that other sources teach is both present and absent in it"
     if not tested:
         return "none of its labels comes from another source"
     return f"only {patients} patients or pictures" if patients < FEWEST_PATIENTS else ""
@@ -155,12 +193,15 @@ def _reason(learnt: set[str], tested: Sequence[Row], patients: int, needed: Sequ
 
 def _confounded(table: Dataset, values: Sequence[str]) -> tuple[OnlyAt, ...]:
     where: defaultdict[str, set[str]] = defaultdict(set)
-    for row, value in zip(table.rows, values, strict=True):
-        where[row.label].add(value)
-    counts = table.values("label")
+    counts: Counter[str] = Counter()
+    for marks, value in zip(_marks(table), values, strict=True):
+        for label, there in marks:
+            if there:
+                where[label].add(value)
+                counts[label] += 1
     return tuple(
         OnlyAt(label=label, source=min(where[label]), n_images=counts[label])
-        for label in table.labels
+        for label in table.findings or table.labels
         if len(where[label]) == 1
     )
 
@@ -183,15 +224,15 @@ def ordinary_folds(table: Dataset, division: Division, groups: Sequence[int], se
         groups: One number a row, equal for one patient and for one picture.
         seed: Of the division.
     """
-    labels = [row.label for row in table.rows]
-    total = Counter(labels)
+    marks = _marks(table)
+    total = Counter(mark for of in marks for mark in of)
     sizes = np.array([len(fold.tested) for fold in division.folds], float)
     rest = max(0.0, len(table) - sizes.sum())
     shares = np.array([*sizes, rest]) / len(table)
     room = {label: shares * count for label, count in total.items()}  # images that each fold has still to get
-    content: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    for label, group in zip(labels, groups, strict=True):
-        content[group][label] += 1
+    content: defaultdict[int, Counter[Mark]] = defaultdict(Counter)
+    for of, group in zip(marks, groups, strict=True):
+        content[group].update(sorted(of))  # sums of fractions depend on the order
     order = np.random.default_rng(seed).permutation(len(content))
     shuffled = [sorted(content)[i] for i in order]
     place: dict[int, int] = {}
@@ -204,16 +245,17 @@ def ordinary_folds(table: Dataset, division: Division, groups: Sequence[int], se
     paths: defaultdict[int, list[str]] = defaultdict(list)
     for row, group in zip(table.rows, groups, strict=True):
         paths[group].append(row.path)
-    rows, folds = list(zip(table.rows, groups, strict=True)), []
+    rows, folds = list(zip(table.rows, marks, groups, strict=True)), []
     for number, fold in enumerate(division.folds):
         unused: list[str] = []
         for group in shuffled:
             if place[group] != number and len(unused) + len(paths[group]) <= len(fold.unused):
                 unused += paths[group]
         lot = set(unused)
-        train = [(row, group) for row, group in rows if place[group] != number and row.path not in lot]
-        learnt = _learnt([(row.label, group) for row, group in train])
-        tested = (row.path for row, group in rows if place[group] == number and row.label in learnt)
-        lot |= {row.path for row, _ in rows if row.label not in learnt}
-        folds.append(Fold("", frozenset(tested), frozenset(lot)))
+        left = _learnt((of, group) for row, of, group in rows if place[group] != number and row.path not in lot)
+        tested = [(row, of) for row, of, group in rows if place[group] == number]
+        if not table.findings:
+            tested = [(row, of) for row, of in tested if of <= left]
+            lot |= {row.path for row, of, _ in rows if not of <= left}
+        folds.append(Fold("", frozenset(row.path for row, _ in tested), frozenset(lot), _both_sided(table, left)))
     return tuple(folds)

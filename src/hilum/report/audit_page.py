@@ -19,7 +19,8 @@ from PIL import Image
 
 from hilum.auditing.audit import Audit
 from hilum.auditing.checks.composition import PatientExamples, UnreadablePaths
-from hilum.auditing.checks.duplicates import WORDS, CopiesFound, Pair
+from hilum.auditing.checks.duplicate_findings import WORDS, CopiesFound
+from hilum.auditing.checks.duplicates import Pair
 from hilum.auditing.checks.public_sets import ImpossibleLabel, SetRecognised
 from hilum.auditing.checks.shortcuts import ProbedLabels
 from hilum.auditing.checks.sources import SourcesApart, SourceTable

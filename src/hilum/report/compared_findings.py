@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hilum.evaluation.findings_comparison import FindingsComparison
 from hilum.report.comparison_page import paired_dots
-from hilum.report.comparison_text import excludes_zero
+from hilum.report.comparison_text import GainRow, excludes_zero, gain_row, seeds_table
 from hilum.report.evaluation_console import optimistic
 from hilum.templating import write_page
 from hilum.text import cell_text, escape, fraction, interval_text, measured, p_equals, p_text, plural
@@ -36,6 +36,7 @@ def findings_comparison_table(comparison: FindingsComparison) -> RenderableType:
     Args:
         comparison: Of two classifiers.
     """
+    gains = comparison.over_seeds
     names = zip(("first", "second"), comparison.runs, strict=True)
     known, images = comparison.with_patient, comparison.n_images
     unit = f"of {comparison.n_patients:,} patients" if comparison.n_patients else optimistic(known, images)
@@ -64,10 +65,19 @@ def findings_comparison_table(comparison: FindingsComparison) -> RenderableType:
         *(f"[yellow]{escape(note)}[/]" for note in comparison.notes),
         table,
         escape(findings_comparison_verdict(comparison)),
+        *([seeds_table(gains.seeds, finding_gain_rows(comparison), "AUROC")] if gains else []),
         *(escape(sentence) for sentence in means_of(comparison)),
         *(escape(f"not compared: {name}: {why}") for name, why in comparison.not_compared.items()),
         "",
     )
+
+
+def finding_gain_rows(comparison: FindingsComparison) -> list[GainRow]:
+    """What one method gains over the other in AUROC, from several seeds: a row a finding, then their mean."""
+    found = comparison.over_seeds
+    if not found:
+        return []
+    return [gain_row(name, None, gain, 1, 3) for name, gain in [*found.auroc.items(), ("macro", found.macro)]]
 
 
 def means_of(comparison: FindingsComparison) -> list[str]:
@@ -110,5 +120,6 @@ def write_findings_comparison_page(file: Path, comparison: FindingsComparison) -
         "macro_difference": measured(comparison.macro.auroc.difference, as_percent=False, sign=True),
         "dots": paired_dots([*dots, ("macro", comparison.macro.auroc)], (first, second), "paired-auroc"),
         "means": means_of(comparison),
+        "seeds": finding_gain_rows(comparison),
     }
     return write_page(file, "compared_findings.html.j2", content)

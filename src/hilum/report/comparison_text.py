@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -119,14 +120,15 @@ def seed_rows(comparison: Comparison) -> list[GainRow]:
     if not found:
         return []
     rows = [
-        _gain_row("Accuracy", None, found.accuracy),
-        _gain_row("Balanced accuracy", None, found.balanced_accuracy),
+        gain_row("Accuracy", None, found.accuracy),
+        gain_row("Balanced accuracy", None, found.balanced_accuracy),
     ]
-    rows += [_gain_row("Sensitivity (recall) of", label, entry) for label, entry in found.recall.items()]
-    return rows + [_gain_row("AUROC of", label, entry, 1, 3) for label, entry in found.auroc.items()]
+    rows += [gain_row("Sensitivity (recall) of", label, entry) for label, entry in found.recall.items()]
+    return rows + [gain_row("AUROC of", label, entry, 1, 3) for label, entry in found.auroc.items()]
 
 
-def _gain_row(measure: str, label: str | None, gain: Gain, factor: float = 100, digits: int = 1) -> GainRow:
+def gain_row(measure: str, label: str | None, gain: Gain, factor: float = 100, digits: int = 1) -> GainRow:
+    """A gain over seeds, as tables show it."""
     return GainRow(
         measure,
         label,
@@ -237,16 +239,27 @@ def _by_label(found: RuleDifferences) -> list[RenderableType]:
 def _seeds(comparison: Comparison) -> list[RenderableType]:
     if not comparison.over_seeds:
         return []
-    title = f"gain over {comparison.over_seeds.seeds} pairs of seeds, 95 % CI over seeds and patients"
+    return ["", seeds_table(comparison.over_seeds.seeds, seed_rows(comparison), "points; AUROC")]
+
+
+def seeds_table(seeds: int, rows: Sequence[GainRow], first: str) -> Table:
+    """The gains over several pairs of seeds on the console.
+
+    Args:
+        seeds: How many pairs.
+        rows: One a measure.
+        first: Heading of the first column.
+    """
+    title = f"gain over {seeds} pairs of seeds, 95 % CI over seeds and patients"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
-    table.add_column("points; AUROC", overflow="fold")
+    table.add_column(first, overflow="fold")
     for name in ("by seed", "mean", "95 % CI"):
         table.add_column(name, justify="right", overflow="fold")
-    for row in seed_rows(comparison):
+    for row in rows:
         bold = "[bold]{}[/]" if row.certain else "{}"
         name = f"{row.measure} {row.label or ''}".strip()
         table.add_row(escape(name), escape(row.values), escape(row.mean), bold.format(escape(row.interval)))
-    return ["", table]
+    return table
 
 
 def _areas(comparison: Comparison) -> Table:

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.evaluation.crossval import CrossValidation, Spread
+from hilum.evaluation.crossval_schema import CrossValidation, Spread
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.source_comparison import SourceComparison
 from hilum.report import figures, results

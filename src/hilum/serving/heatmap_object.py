@@ -38,7 +38,7 @@ def heatmap_object(picture: NDArray[np.uint8], source: Dataset, model: ModelFile
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=("L", "F"),  # as chest radiographs are shown; the page does not turn them
+        patient_orientation=("L", "F"),  # highdicom asks for one; it is taken back below
         study_instance_uid=known.StudyInstanceUID,
         series_instance_uid=result_uid(known, model, "series-heatmap"),
         series_number=SERIES,
@@ -51,6 +51,7 @@ def heatmap_object(picture: NDArray[np.uint8], source: Dataset, model: ModelFile
         software_versions=hilum.__version__,
     )
     made.Modality = "OT"
+    made.PatientOrientation = ""  # of two pictures side by side, and not known of the source
     made.BodyPartExamined = "CHEST"
     made.BurnedInAnnotation = "YES"
     made.ImageType = ["DERIVED", "SECONDARY"]

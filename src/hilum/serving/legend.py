@@ -15,7 +15,7 @@ def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, 
         model_file: Whose decisions they are.
         of_study: Whether they are about studies; else about single images.
     """
-    unlike = "out of distribution, or not a chest X-ray: a person must read it"
+    unlike = "the image is too unlike the training images, or no chest X-ray: a person must read it"
     if model_file.metadata.abstention is None:
         unlike = (
             "a colour image: a person must read it. This model has no out-of-distribution detector for other images"
@@ -29,8 +29,8 @@ def legend(model_file: ModelFile, *, of_study: bool = False) -> list[tuple[str, 
     certificate = model_file.metadata.certificate
     lower = model_file.percent(point.threshold)
     clear = (
-        f"only {model_file.group} ruled out{_sensitivity(certificate)}, for patients like those of the calibration "
-        f"set; other diseases are not assessed, so this does not mean healthy{_unit(certificate, of_study=of_study)}"
+        f"only {model_file.group} is ruled out. This does not mean healthy: other diseases are not assessed"
+        f"{_sensitivity(certificate)}{_unit(certificate, of_study=of_study)}"
     )
     if point.upper_threshold is None:
         flag = f"{model_file.group} cannot be ruled out: a probability of {lower} or more"
@@ -53,7 +53,8 @@ def _sensitivity(certificate: ServedCertificate | None) -> str:
     if certificate is None:
         return ""
     sensitivity, confidence = 100 - 100 * certificate.false_negative_rate, 100 * certificate.confidence
-    return f" at a guaranteed sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
+    guaranteed = f"a sensitivity of {sensitivity:.3g} % ({confidence:.3g} % confidence)"
+    return f". Guaranteed is {guaranteed}, for patients like those of the calibration set"
 
 
 def _specificity(certificate: ServedCertificate | None, *, of_study: bool) -> str:
@@ -66,8 +67,8 @@ def _specificity(certificate: ServedCertificate | None, *, of_study: bool) -> st
         return f", at a guaranteed specificity of {bound}"
     if not of_study and (images is None or images.max > 1):
         return (
-            ". The guaranteed PPV is per patient, for all images together. It does not hold for single images: "
-            "use --study"
+            ". The guaranteed PPV is per patient, for all images together (hilum predict --study). It does not "
+            "hold for single images"
         )
     return f", at a guaranteed PPV of {bound} where the prevalence is {100 * upper.prevalence:.3g} %"
 
@@ -81,10 +82,10 @@ def _unit(certificate: ServedCertificate | None, *, of_study: bool) -> str:
     if of_study:
         return f". The guarantee is per patient, for all images together{counted}"
     if certificate.image_threshold is not None:
-        return f". The guarantee is for one image per patient; for several images use --study{counted}"
+        return f". The guarantee is for one image per patient; for several images: hilum predict --study{counted}"
     return (
-        ". The guarantee is per patient, for all images together. It does not hold for single images: use --study"
-        f"{counted}"
+        ". The guarantee is per patient, for all images together (hilum predict --study). It does not hold for single "
+        f"images{counted}"
     )
 
 
@@ -106,5 +107,5 @@ def _of_findings(model_file: ModelFile, unlike: str, *, of_study: bool) -> list[
         found.append((READ, "a finding is neither ruled out nor likely, or an image could not be read"))
     if others:
         found.append((UNDECIDED, f"no finding is flagged, and without an operating point: {', '.join(others)}"))
-    clear = f"each finding is ruled out{guaranteed}, for patients like those of the calibration set"
-    return [*found, (CLEAR, f"{clear}; other diseases are not assessed, so this does not mean healthy")]
+    clear = "each finding is ruled out. This does not mean healthy: other diseases are not assessed"
+    return [*found, (CLEAR, f"{clear}{guaranteed}")]

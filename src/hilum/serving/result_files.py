@@ -54,7 +54,7 @@ class ResultFiles:
         for option, folder in (("--sr", self.reports), ("--fhir", self.bundles)):
             if folder is None:
                 continue
-            require("node", option, "highdicom", "pydicom")
+            require("node", option, *(("highdicom", "pydicom") if option == "--sr" else ("pydicom",)))
             check_folder(folder, {}, option=option)
             try:
                 folder.mkdir(parents=True, exist_ok=True)

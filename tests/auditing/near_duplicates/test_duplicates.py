@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from hilum.auditing.checks.duplicates import find_duplicates, findings
+from hilum.auditing.checks.duplicate_findings import findings
+from hilum.auditing.checks.duplicates import find_duplicates
 from hilum.auditing.clean import fix
 from hilum.auditing.near_duplicates import search
 from hilum.auditing.near_duplicates.search import find_copies

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from hilum.auditing.checks.duplicates import find_duplicates, findings
+from hilum.auditing.checks.duplicate_findings import findings
+from hilum.auditing.checks.duplicates import find_duplicates
 from hilum.auditing.clean import fix
 from hilum.auditing.near_duplicates import search
 from hilum.auditing.near_duplicates.codes import equalised

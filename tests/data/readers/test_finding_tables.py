@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hilum.data.label_names import check_one_finding
 from hilum.data.multilabel import NO_FINDING, binary_view, finding_values
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_frame, read_table
@@ -129,3 +130,29 @@ def test_what_cannot_be_is_refused(write, refuses, text, options, code):
 def test_a_finding_is_read_for_itself(write):
     view = binary_view(read_table(write(CHEXPERT)), "Effusion")
     assert view.values("label") == {"no Effusion": 2, "Effusion": 1}
+
+
+def test_a_finding_that_is_uncertain_everywhere_is_not_passed_over(write):
+    found = read_table(write(rows("p,1,0,-1", "p,0,1,-1", head="path,patient,A,B,C")))
+    assert found.findings == ("A", "B", "C")
+    assert set(finding_values(found)[:, 2]) == {-1}
+
+
+@pytest.mark.parametrize("mark", "~^&")
+def test_lists_by_another_separator_are_no_exclusive_labels(write, mark):
+    lines = [f"p{k},{label}" for k, label in enumerate(["edema", "effusion", f"edema{mark}effusion", "edema"])]
+    found = read_table(write(rows(*lines, head="path,patient,label")))
+    with pytest.raises(TableError) as caught:
+        check_one_finding(found)
+    assert caught.value.code == "several-findings"
+
+
+def test_two_columns_of_labels_may_not_contradict(write, refuses):
+    head = "path,patient,label,diagnosis"
+    with refuses(TableError, "labels-disagree"):
+        read_table(write(rows("p,ill,ill", "q,ill,Healthy", "r,healthy,healthy", head=head)))
+    agreeing = read_table(write(rows("p,ill,ILL", "q,ill,pneumonia", "r,healthy,healthy", head=head)))
+    assert agreeing.labels == ("healthy", "ill")
+    options = ReadOptions(label_column="label", patient_column="patient")
+    named = read_table(write(rows("p,ill,ill", "q,ill,healthy", "r,healthy,healthy", head=head)), options)
+    assert [row.label for row in named.rows] == ["ill", "ill", "healthy"]

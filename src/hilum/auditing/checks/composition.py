@@ -12,7 +12,7 @@ from hilum.auditing.findings import Composition, Finding, FindingEvidence, Sever
 from hilum.auditing.scan import Scan
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import several_in_words
-from hilum.data.multilabel import has_label
+from hilum.data.multilabel import contradicted, finding_values, has_label
 from hilum.data.patients import FROM_HEADER, rule_of
 
 IMBALANCE = 3.0  # times as many images of the most frequent label as of the rarest
@@ -206,8 +206,10 @@ class Patients:
         how: One a row: ``column``, ``folders``, ``DICOM headers``, the public set whose file names tell it, or
             ``unknown``.
         across_splits: Patients with images in more than one split, those with most images first.
-        several_labels: Patients with more than one label, those with most images first.
+        several_labels: Patients with more than one label, or with a finding that is present on one image and absent on
+            another, those with most images first.
         images: Number of images of each patient.
+        findings: Whether an image may have several findings.
     """
 
     patient: tuple[str, ...]
@@ -215,6 +217,7 @@ class Patients:
     across_splits: tuple[str, ...]
     several_labels: tuple[str, ...]
     images: Mapping[str, int]
+    findings: bool = False
 
 
 def count_patients(table: Dataset) -> Patients:
@@ -227,18 +230,26 @@ def count_patients(table: Dataset) -> Patients:
     stated = COLUMN if table.columns else FOLDERS
     how = [_rule(name) or stated if name else UNKNOWN for name in patient]
     images = Counter(name for name in patient if name)
-    splits, labels = defaultdict(set), defaultdict(set)
-    for row, name in zip(table.rows, patient, strict=True):
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    rows: defaultdict[str, list[int]] = defaultdict(list)
+    for number, (row, name) in enumerate(zip(table.rows, patient, strict=True)):
         if name:
             splits[name].add(row.split)
             labels[name].add(row.label)
+            rows[name].append(number)
+    differ = {name for name in rows if len(labels[name]) > 1}
+    if table.findings:
+        values = finding_values(table)
+        differ = {name for name in differ if contradicted(values[rows[name]]).any()}
     most = [name for name, _ in images.most_common()]
     return Patients(
         patient=tuple(patient),
         how=tuple(how),
         across_splits=tuple(name for name in most if len(splits[name] - {""}) > 1),
-        several_labels=tuple(name for name in most if len(labels[name]) > 1),
+        several_labels=tuple(name for name in most if name in differ),
         images=images,
+        findings=bool(table.findings),
     )
 
 
@@ -288,7 +299,8 @@ def patient_findings(patients: Patients) -> list[Finding]:
             Finding(
                 "patients",
                 "info",
-                f"{number} patient{'s have' if number > 1 else ' has'} images of more than one label.",
+                f"{number} patient{'s have' if number > 1 else ' has'} "
+                f"{'images with and without a finding' if patients.findings else 'images of more than one label'}.",
                 "Check whether this is the course of a disease or a label error.",
                 PatientExamples(patients=number, examples=list(patients.several_labels[:EXAMPLES])),
             )

@@ -96,6 +96,8 @@ def choose_columns(
         found = find_split(used) if role == "split" else _recognised(table, role, used)
         if found is not None:
             place[role] = found
+    if "label" in place and not options.label_column:
+        _check_agreement(table, place["label"], set(place.values()))
     findings: tuple[int, ...] = ()
     written = any(name.startswith(PREFIX) for name in table.header)
     if "path" in place and (written or options.finding_columns or "label" not in place):
@@ -154,6 +156,32 @@ def _recognised(table: TextTable, role: str, used: set[int]) -> int | None:
         if found:
             return found[0]
     return None
+
+
+def _check_agreement(table: TextTable, label: int, used: Collection[int]) -> None:
+    """Refuse a second column of labels that says other labels of the same names.
+
+    Raises:
+        TableError: It does, in some row.
+    """
+    others = [n for n, name in enumerate(table.header) if n not in used and plain(name) in NAMES["label"]]
+    if not others:
+        return
+    cells = [(number, line) for number, line in table.lines() if len(line) == len(table.header)]
+    of = {n: [line[n].strip().casefold() for _, line in cells] for n in (label, *others)}
+    for other in others:
+        shared = set(of[label]) & set(of[other]) - {""}
+        pairs = zip(cells, of[label], of[other], strict=True)
+        differ = [number for (number, _), one, two in pairs if one != two and {one, two} <= shared]
+        if differ:
+            line = dict(cells)[differ[0]]
+            names = " and ".join(f"'{printable(table.header[n])}'" for n in (label, other))
+            said = " and ".join(f"'{printable(line[n][:40])}'" for n in (label, other))
+            msg = (
+                f"{table.path}: the columns {names} disagree in {len(differ):,} of {len(cells):,} rows; line "
+                f"{differ[0]} has {said}. Name the right one: {_flag('label')} NAME."
+            )
+            raise TableError(msg, code="labels-disagree", path=table.path)
 
 
 def _named(table: TextTable, name: str, flag: str) -> int:

@@ -38,7 +38,7 @@ def finding_columns(table: TextTable, named: Sequence[str], used: Collection[int
     Args:
         table: With its header.
         named: Columns that the user says are findings; else those written by hilum, or those whose cells are all 1, 0,
-            -1 or empty, are.
+            -1 or empty, and not all 0, are.
         used: Columns that are something else.
 
     Returns:
@@ -72,7 +72,7 @@ def finding_columns(table: TextTable, named: Sequence[str], used: Collection[int
             cell = meaning(line[number]) if number < len(line) else UNKNOWN
             if cell is None:
                 free.remove(number)
-            elif cell == PRESENT:
+            elif cell in (PRESENT, UNCERTAIN):  # one that is uncertain everywhere is refused later, not passed over
                 marked.add(number)
     found = tuple(number for number in free if number in marked)
     return found if len(found) > 1 else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,9 @@ class ModelDescription:
         made_by: Version of hilum that wrote the file.
         certificate: As the model file has it; None where nothing is guaranteed.
         card: The model card, in Markdown.
+        scope: What it is for and what it cannot do, the first words of its card.
+        abstains_below: Share of calibration patients at least as unlike the training images below which there is no
+            answer; None where the model file has no out-of-distribution detector.
     """
 
     name: str
@@ -65,6 +69,8 @@ class ModelDescription:
     made_by: str
     certificate: dict[str, Any] | None
     card: str
+    scope: str
+    abstains_below: float | None
 
 
 def describe(file: ModelFile) -> ModelDescription:
@@ -72,6 +78,8 @@ def describe(file: ModelFile) -> ModelDescription:
     point = file.point.for_images() if file.point else None
     flagged = point.members if point else ()
     certificate = file.facts.get("certificate")
+    card = str(file.facts.get("card", ""))
+    abstention = file.metadata.abstention
     return ModelDescription(
         file.name,
         file.sha256,
@@ -84,5 +92,14 @@ def describe(file: ModelFile) -> ModelDescription:
         str(file.facts.get("licence", "")),
         str(file.facts.get("hilum", "")),
         certificate if isinstance(certificate, dict) else None,
-        str(file.facts.get("card", "")),
+        card,
+        scope_of(card),
+        abstention.level if abstention else None,
     )
+
+
+def scope_of(card: str) -> str:
+    """The first two paragraphs of a model card after its title, without their Markdown."""
+    opening = re.split(r"(?m)^## ", card, maxsplit=1)[0]
+    paragraphs = [part for part in re.split(r"\n\s*\n", opening) if part.strip() and part.lstrip()[0] not in "#|>"]
+    return re.sub(r"[*`]", "", " ".join(" ".join(paragraphs[:2]).split()))

@@ -163,13 +163,18 @@ def test_padchest_lists_of_labels(tree, read):
 
 
 def test_vindr_by_votes_of_radiologists(tree, read):
-    head = "image_id,rad_id,Nodule/Mass,Pleural effusion,Pneumothorax,No finding\n"
-    rows = "a,R1,1,1,0,0\na,R2,1,0,0,0\na,R3,0,0,0,0\nb,R1,0,0,0,1\nb,R2,0,0,0,1\nb,R3,0,0,0,1\n"
-    test = "image_id,Nodule/Mass,Pleural effusion,Pneumothorax,No finding\nc,0,1,1,0\n"
+    head = "image_id,rad_id,Nodule/Mass,Pleural effusion,Pneumothorax,Other diseases,No finding\n"
+    rows = "a,R1,1,1,0,0,0\na,R2,1,0,0,0,0\na,R3,0,0,0,0,0\nb,R1,0,0,0,0,1\nb,R2,0,0,0,0,1\nb,R3,0,0,0,0,1\n"
+    test = "image_id,Nodule/Mass,Pleural effusion,Pneumothorax,Other disease,No finding\nc,0,1,1,1,0\n"
     tables = {"annotations/image_labels_train.csv": head + rows, "annotations/image_labels_test.csv": test}
     table = read(tree(tables | {"train/a.png": None, "train/b.png": None, "test/c.png": None}))
     assert table.layout == "vindr-cxr"
-    assert table.findings == ("Nodule or Mass", "Pleural effusion", "Pneumothorax")
+    assert table.findings == ("Nodule or Mass", "Pleural effusion", "Pneumothorax", "Other diseases")
+    assert found(table, "Other diseases") == {
+        "a.png": "0",
+        "b.png": "0",
+        "c.png": "1",
+    }  # the tables name it differently
     assert found(table, "Nodule or Mass") == {"a.png": "1", "b.png": "0", "c.png": "0"}
     assert found(table, "Pleural effusion") == {"a.png": "-1", "b.png": "0", "c.png": "1"}
     assert table.values("split") == {"train": 2, "test": 1}

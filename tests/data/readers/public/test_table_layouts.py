@@ -62,16 +62,19 @@ def test_actualmed_and_figure1_have_other_columns(tree, read):
         head
         + "artifacts/distortion,notes\n"
         + "".join(f"COVID-0000{n},,,,{finding},,,,PA,X-ray,,\n" for n, finding in enumerate(("COVID-19", "No finding")))
+        + 'COVID-00039a,10,F,77,COVID-19,,,80,AP erect,X-ray,,"77F, intubated"\n'
+        + "COVID-00039b,10,F,77,COVID-19,,,80,,X-ray,,\n"
     )
     root = tree(
         {"a/metadata.csv": actualmed, **{f"a/images/CR.{n}.png": None for n in range(4)}}
-        | {"f/metadata.csv": figure1, **{f"f/images/COVID-0000{n}.jpg": None for n in range(2)}}
+        | {"f/metadata.csv": figure1, **{f"f/images/COVID-000{n}.jpg": None for n in ("00", "01", "39a", "39b")}}
     )
     table = read(root / "a")
     assert (table.layout, table.values("label")) == ("actualmed", {"COVID-19": 2, "no finding": 1})
     assert table.rows[0].extra["date"] == "20200318"
     table = read(root / "f")
-    assert (table.layout, table.values("label")) == ("figure1", {"COVID-19": 1, "no finding": 1})
+    assert (table.layout, table.values("label")) == ("figure1", {"COVID-19": 3, "no finding": 1})
+    assert {row.patient_id.split(":")[-1] for row in table.rows} == {"COVID-00000", "COVID-00001", "COVID-00039"}
 
 
 RSNA_CLASSES = (

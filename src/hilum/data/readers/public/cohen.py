@@ -29,7 +29,7 @@ def _left_out(cells: Record) -> str:
     return "lateral" if view in LATERAL else ""
 
 
-def _layout(name: str, needs: tuple[str, ...], files: str, source: str = "") -> Layout:
+def _layout(name: str, needs: tuple[str, ...], files: str, source: str = "", patients: str = r"(.*)") -> Layout:
     """One of the collections.
 
     Args:
@@ -37,6 +37,7 @@ def _layout(name: str, needs: tuple[str, ...], files: str, source: str = "") -> 
         needs: Columns by which its table is recognised.
         files: Column of the files' names.
         source: Column of the place that an image is from; empty where there is none.
+        patients: What of a cell of ``patientid`` is the patient.
     """
 
     def recognise(data: Path) -> str | None:
@@ -54,13 +55,18 @@ def _layout(name: str, needs: tuple[str, ...], files: str, source: str = "") -> 
         return Entry(
             _file(cells, files),
             _finding(cells["finding"]),
-            patient=cells["patientid"],
+            patient=_patient(cells["patientid"], patients),
             source=cells.get(source, ""),
             extra=extra,
             left_out=_left_out(cells),
         )
 
     return Layout(name, recognise, read)
+
+
+def _patient(cell: str, pattern: str) -> str:
+    match = re.fullmatch(pattern, cell)
+    return match[1] if match else cell
 
 
 def _finding(text: str) -> str:
@@ -77,4 +83,9 @@ IEEE8023 = _layout(
     "ieee8023", ("patientid", "finding", "view", "modality", "folder", "filename"), "filename", "location"
 )
 ACTUALMED = _layout("actualmed", ("patientid", "finding", "view", "modality", "imagename"), "imagename")
-FIGURE1 = _layout("figure1", ("patientid", "finding", "view", "modality", "artifacts/distortion"), "patientid")
+FIGURE1 = _layout(
+    "figure1",
+    ("patientid", "finding", "view", "modality", "artifacts/distortion"),
+    "patientid",
+    patients=r"(COVID-\d+)[a-z]?",  # COVID-00003a and COVID-00003b are two images of one patient
+)

@@ -36,10 +36,10 @@ CLASSES = {
     "octmnist": "choroidal_neovascularization diabetic_macular_edema drusen normal",
     "pathmnist": "adipose background debris lymphocytes mucus smooth_muscle normal_colon_mucosa "
     "cancer-associated_stroma colorectal_adenocarcinoma_epithelium",
-    "dermamnist": "actinic_keratoses basal_cell_carcinoma benign_keratosis-like_lesions dermatofibroma melanoma "
-    "melanocytic_nevi vascular_lesions",
+    "dermamnist": "actinic_keratoses_and_intraepithelial_carcinoma basal_cell_carcinoma benign_keratosis-like_lesions "
+    "dermatofibroma melanoma melanocytic_nevi vascular_lesions",
     "bloodmnist": "basophil eosinophil erythroblast immature_granulocytes lymphocyte monocyte neutrophil platelet",
-    "tissuemnist": "collecting_duct distal_convoluted_tubule glomerular_endothelial_cells "
+    "tissuemnist": "collecting_duct_or_connecting_tubule distal_convoluted_tubule glomerular_endothelial_cells "
     "interstitial_endothelial_cells leukocytes podocytes proximal_tubule_segments thick_ascending_limb",
     "retinamnist": "grade_0 grade_1 grade_2 grade_3 grade_4",
     **dict.fromkeys(

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from hilum.data.readers.public.assembling import Entry, Layout, assemble
 from hilum.data.readers.public.extraction import extracted
 from hilum.data.readers.public.tables import files_like
 from hilum.data.readers.split_names import split_of
-from hilum.errors import ExtraError, TableError
+from hilum.errors import TableError
+from hilum.extras import require
 
 ENDING = ".parquet"
 ENDINGS = {"a PNG image": ".png", "a JPEG image": ".jpg", "a TIFF image": ".tif", "a DICOM object": ".dcm"}
@@ -45,9 +45,7 @@ def _read(data: Path, options: ReadOptions) -> Dataset:
     if not files:
         msg = f"{data}: --layout parquet needs files that end in {ENDING}, in it or in data/. Give their folder."
         raise TableError(msg, code="not-this-layout", path=data)
-    if find_spec("polars") is None:
-        msg = f"{data}: Parquet files are read by polars, which is not installed. Install it: pip install polars."
-        raise ExtraError(msg)
+    require("frames", f"{data}: a Parquet file", "polars")
     tables: list[Dataset] = []
     for file in files:
         columns = _columns(file, options)

@@ -20,6 +20,7 @@ TRAIN, TEST = ("image_labels_train.csv",), ("image_labels_test.csv",)
 NEEDS = ("image_id", "Pneumothorax", "Pleural effusion", "No finding")
 BOXES, BOX_NEEDS = ("train.csv",), ("image_id", "class_name", "rad_id", "x_min")
 NONE = "No finding"
+OTHERS = {"Other disease": "Other diseases"}  # the same finding in the table of the test and of the training
 NO_FINDINGS = frozenset({"image_id", "rad_id", "rad_ID", NONE, ""})
 AGREEING = 2  # radiologists
 Votes = Mapping[str, tuple[int, Counter[str]]]
@@ -43,7 +44,8 @@ def _read(data: Path, options: ReadOptions) -> Dataset:
     else:
         tables = {"train": train, "test": test}
         votes = {split: _by_column(table) for split, table in tables.items() if table}
-        findings = tuple(name for name in header_of(train or test or data) if name not in NO_FINDINGS)
+        header = header_of(train or test or data)
+        findings = tuple(OTHERS.get(name, name) for name in header if name not in NO_FINDINGS)
     remarks = ["present: seen by two radiologists or more; uncertain: by one of several"]
     return assemble("vindr-cxr", root, _entries(votes, findings), options, findings=findings, remarks=remarks)
 
@@ -52,7 +54,8 @@ def _by_column(table: Path) -> Votes:
     votes: defaultdict[str, tuple[int, Counter[str]]] = defaultdict(lambda: (0, Counter()))
     for cells in records(table, NEEDS):
         readers, seen = votes[cells["image_id"]]
-        seen.update(name for name, cell in cells.items() if name not in NO_FINDINGS and cell in ("1", "1.0"))
+        present = (name for name, cell in cells.items() if name not in NO_FINDINGS and cell in ("1", "1.0"))
+        seen.update(OTHERS.get(name, name) for name in present)
         votes[cells["image_id"]] = readers + 1, seen
     return votes
 

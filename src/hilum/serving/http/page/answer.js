@@ -16,7 +16,12 @@ export const WORDS = {
   clear: "Clear",
   abstain: "Abstain",
   undecided: "No decision",
-  error: "Cannot be read",
+  error: "Not usable",
+};
+const NEXT = {
+  flag: "A person must read this image.",
+  read: "A person must read this image.",
+  abstain: "No answer. If this is the right image, a person must read it.",
 };
 
 const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}` : "");
@@ -39,8 +44,13 @@ function decision(item, model) {
     box.append(element("p", {}, sentence(item.error)));
     return box;
   }
+  if (NEXT[kind]) box.append(element("p", {}, element("b", {}, NEXT[kind])));
   box.append(element("p", {}, sentence(item.prediction.reason)));
-  if (meaning) box.append(element("p", { class: "facts" }, `It means: ${meaning.meaning}.`));
+  const top = model.labels.find((label) => label.label === item.prediction.label);
+  if (kind === "flag" && top && !top.flagged) {
+    box.append(element("p", {}, `Most probable: ${top.name} (${percent(item.prediction.probabilities[top.label])}). The threshold is low, so that few cases are missed: a flag is not a finding.`));
+  }
+  if (meaning && kind !== "abstain") box.append(element("p", { class: "facts" }, `It means: ${meaning.meaning}.`));
   return box;
 }
 
@@ -54,7 +64,7 @@ function bars(prediction, model) {
     const notes = [];
     const own = prediction.findings?.[label.label];
     if (own) notes.push(`${WORDS[own.decision] || own.decision}: ${own.reason}`);
-    if (single && model.threshold !== null) {
+    if (single && model.threshold !== null && prediction.decision !== "abstain") {
       const mark = element("b");
       mark.style.left = `${100 * Math.min(1, model.threshold)}%`;
       bar.append(mark);
@@ -76,10 +86,14 @@ export function showAnswer(place, item, model) {
   place.append(decision(item, model));
   if (item.error) return;
   const { prediction } = item;
-  place.append(element("h3", {}, "Probabilities"), bars(prediction, model));
+  if (prediction.decision === "abstain") {
+    place.append(element("details", {}, element("summary", {}, "Numbers of the model, which do not hold for this image"), bars(prediction, model)));
+  } else {
+    place.append(element("h3", {}, "Probabilities"), bars(prediction, model));
+  }
   if (prediction.p_in_distribution !== null) {
-    const share = percent(prediction.p_in_distribution);
-    place.append(element("p", { class: "facts" }, `${share} of the calibration patients are at least as unlike the training images as this image.`));
+    const limit = model.abstains_below === null ? "" : ` Below ${percent(model.abstains_below)} there is no answer.`;
+    place.append(element("p", { class: "facts" }, `${percent(prediction.p_in_distribution)} of the calibration patients are at least as unlike the training images as this image.${limit}`));
   }
   for (const note of prediction.notes) place.append(element("p", { class: "note" }, note));
 }

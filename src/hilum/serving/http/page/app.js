@@ -1,7 +1,7 @@
 // Joins the parts of the page: files come in, answers are asked for, one of them is shown.
 
 import * as service from "./service.js";
-import { element, percent, showAnswer, showDataErrors, showModel } from "./answer.js";
+import { WORDS, element, kindOf, percent, showAnswer, showDataErrors, showModel } from "./answer.js";
 import { Viewer } from "./viewer.js";
 import { Worklist, download, toCsv } from "./worklist.js";
 
@@ -15,7 +15,8 @@ const waiting = [];
 const pictures = new Map(); // by item, the last ones that were shown
 
 const viewer = new Viewer(find("picture"), showWindow);
-const worklist = new Worklist(find("worklist"), show);
+const NARROW = matchMedia("(max-width: 720px)");
+const worklist = new Worklist(find("worklist"), show, () => NARROW.matches && find("answer").scrollIntoView());
 
 function showWindow() {
   find("preset").value = viewer.preset;
@@ -45,6 +46,7 @@ async function useModel(name) {
   find("model-line").textContent = `${model.name}, version ${model.sha256.slice(0, 12)}`;
   showDataErrors(find("data-errors"), model);
   showModel(find("model-facts"), model);
+  find("scope").textContent = model.scope;
   find("labels").textContent = `It distinguishes: ${model.labels.map((label) => label.name).join("; ")}.`;
   pictures.clear();
   for (const item of worklist.items) {
@@ -68,10 +70,11 @@ function refresh() {
   document.body.classList.toggle("empty", !items.length);
   find("view").hidden = find("answer").hidden = find("downloads").hidden = !items.length;
   const done = items.filter((item) => item.prediction || item.error).length;
-  const flagged = items.filter((item) => item.prediction?.decision === "flag").length;
+  const count = (kind) => items.filter((item) => kindOf(item) === kind).length;
+  const counted = Object.keys(WORDS).filter(count).map((kind) => `${count(kind)} ${WORDS[kind].toLowerCase()}`);
   if (!items.length) find("progress").textContent = "";
   else if (done < items.length) find("progress").textContent = `${done} of ${items.length} images answered`;
-  else find("progress").textContent = `${done} ${done === 1 ? "image" : "images"} answered${flagged ? `, ${flagged} flagged` : ""}`;
+  else find("progress").textContent = `${done} ${done === 1 ? "image" : "images"} answered: ${counted.join(", ")}`;
 }
 
 function enqueue(item) {
@@ -113,6 +116,7 @@ async function show(item) {
   try {
     const picture = await pictureOf(item, false);
     if (item !== worklist.current) return;
+    setTools(true);
     viewer.show(picture);
     viewer.resize();
     await showHeatmap();
@@ -120,7 +124,12 @@ async function show(item) {
     if (item !== worklist.current) return;
     if (!item.prediction) settle(item, { error: error.message }, model);
     tell("There is no picture to show.");
+    setTools(false);
   }
+}
+
+function setTools(usable) {
+  for (const control of document.querySelectorAll("#view .tools button, #view .tools select")) control.disabled = !usable;
 }
 
 function tell(text) {
@@ -235,6 +244,7 @@ function listen() {
   find("opacity").addEventListener("input", (event) => viewer.setOpacity(event.target.value / 100));
   find("csv").addEventListener("click", () => saved("csv"));
   find("json").addEventListener("click", () => saved("json"));
+  find("remove").addEventListener("click", () => worklist.current && worklist.remove(worklist.current));
   find("clear").addEventListener("click", () => {
     waiting.length = 0;
     pictures.clear();

@@ -5,9 +5,11 @@ import { WORDS, element, kindOf } from "./answer.js";
 const ORDER = ["flag", "read", "abstain", "error", "undecided", "clear", ""];
 
 export class Worklist {
-  constructor(list, chosen) {
+  // `chosen` is called with each image that comes on the screen, `picked` once somebody has pointed at one.
+  constructor(list, chosen, picked) {
     this.list = list;
     this.chosen = chosen;
+    this.picked = picked;
     this.items = [];
     this.current = null;
     list.addEventListener("keydown", (event) => {
@@ -25,7 +27,10 @@ export class Worklist {
     item.badge = element("span", { class: "badge" }, "…");
     const name = element("span", { class: "name", title: item.name }, item.name);
     item.button = element("button", { type: "button" }, name, item.badge);
-    item.button.addEventListener("click", () => this.choose(item));
+    item.button.addEventListener("click", () => {
+      this.choose(item);
+      this.picked();
+    });
     item.row = element("li", {}, item.button);
     this.list.append(item.row);
     this.items.push(item);
