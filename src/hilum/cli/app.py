@@ -5,6 +5,7 @@ Imports of the stages stand inside the commands, so that ``hilum --help`` needs 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from io import TextIOWrapper
@@ -47,11 +48,24 @@ app = typer.Typer(
 
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), or a TOML file."),
+    typer.Option(
+        "--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), auto, or a TOML file."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."),
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="FILE|FOLDER|NAME|hf://OWNER/NAME",
+        help="Frozen ONNX encoder of images, under a penalised logistic regression (recipe encoder).",
+    ),
+]
+EncoderLicenceOption = Annotated[
+    str | None, typer.Option("--encoder-licence", metavar="TEXT", help="Licence of the encoder.")
 ]
 
 
@@ -159,6 +173,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to create.")],
     recipe: RecipeOption = None,
     settings: SetOption = None,
+    encoder: EncoderOption = None,
+    encoder_licence: EncoderLicenceOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     loggers: Annotated[
         list[str] | None,
@@ -173,12 +189,19 @@ def train(
     """Train a classifier."""
     from hilum.progress import progress_for_terminal
     from hilum.report.results import not_learnt
+    from hilum.training.recipe import AUTO
     from hilum.training.train import train as run_training
 
-    chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
-    run = run_training(
-        data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress_for_terminal()
-    )
+    recipe, settings = _with_encoder(recipe, settings, encoder, encoder_licence)
+    progress = progress_for_terminal()
+    chosen: Recipe | None
+    if recipe == AUTO:
+        from hilum.evaluation.recipe_choice import choose_for
+
+        data, chosen = choose_for(data, out, settings or [], resume=resume, read=read, progress=progress)
+    else:
+        chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
+    run = run_training(data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress)
     if best := run.environment.best:
         say(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "
@@ -214,6 +237,8 @@ def sweep(
             "--set", metavar="KEY=VALUE,VALUE,...", help="Values to compare, or one fixed value; may be repeated."
         ),
     ] = None,
+    encoder: EncoderOption = None,
+    encoder_licence: EncoderLicenceOption = None,
     monitor: Annotated[
         str | None,
         typer.Option(metavar="loss|accuracy|false_negatives", help="Validation metric; the recipe's by default."),
@@ -227,6 +252,7 @@ def sweep(
     from hilum.report.sweep_page import sweep_table, write_sweep_page
     from hilum.training.sweep import sweep as run_sweep
 
+    recipe, settings = _with_encoder(recipe, settings, encoder, encoder_licence)
     result = run_sweep(
         data,
         out,
@@ -257,6 +283,8 @@ def crossval(
     ] = 5,
     recipe: RecipeOption = None,
     settings: SetOption = None,
+    encoder: EncoderOption = None,
+    encoder_licence: EncoderLicenceOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the division into folds.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue it; repeat the options.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only crossval.json.")] = False,
@@ -267,7 +295,8 @@ def crossval(
     from hilum.progress import progress_for_terminal
     from hilum.report.findings_crossval import shown_crossval, write_shown_crossval
 
-    chosen, progress = _recipe(recipe, settings), progress_for_terminal()
+    chosen = _recipe(*_with_encoder(recipe, settings, encoder, encoder_licence))
+    progress = progress_for_terminal()
     result = run_crossval(
         data,
         out,
@@ -319,6 +348,15 @@ app.command()(serve)
 app.add_typer(node)
 app.command()(model_commands.schema)
 app.command()(env)
+
+
+def _with_encoder(
+    recipe: str | None, settings: list[str] | None, encoder: str | None, licence: str | None
+) -> tuple[str | None, list[str] | None]:
+    """Recipe and settings with those that the options of an encoder stand for."""
+    given = {"encoder.file": encoder, "encoder.licence": licence}
+    more = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
+    return (recipe or ("encoder" if encoder else None), [*(settings or []), *more] if more else settings)
 
 
 def _recipe(name: str | None, settings: list[str] | None) -> Recipe:

@@ -91,8 +91,8 @@ def decode_files(root: Path, preprocessing: Preprocessing, paths: Sequence[str])
 FORMAT = 4  # raise it when the files are laid out, or images read, otherwise: older ones are then left alone
 VARIABLE = "HILUM_CACHE"
 PRIVATE = 0o700  # the arrays are radiographs
-OWN = frozenset({".npy", ".npz", ".json", ".lock", ".part"})
-FOLDERS = frozenset({"audits", "groups"})
+OWN = frozenset({".bin", ".npy", ".npz", ".json", ".lock", ".onnx", ".part"})
+FOLDERS = frozenset({"audits", "encoders", "features", "groups"})
 BLOCK, BLOCKS = 2**20, 1024  # bytes; of a larger array so many blocks are checked, evenly spaced
 _checksums: dict[tuple[int, ...], int] = {}  # of files that this process has checked
 

@@ -32,7 +32,7 @@ from hilum.text import plural
 from hilum.training.multirun import series
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
-from hilum.training.train import check_training, roles_of
+from hilum.training.train import check_training, roles_of, settled
 
 FEWEST_FOLDS, ORDINARY, REPEATS = 2, "ordinary", 5
 
@@ -83,12 +83,14 @@ def crossval(
         DataError: The data cannot be used.
         DivergenceError: The loss of a fold is no longer a finite number.
     """
+    from hilum.training.encoder_head import has_encoder
     from hilum.training.loop import check_network
 
     progress = progress or Progress()
-    recipe = recipe or Recipe()
+    recipe = settled(recipe or Recipe(), progress=progress)
     wanted = recipe.splits
-    splits = recipe.splits.model_copy(update={"val": "hold_out", "calibration": "none", "test": "auto"})
+    val = "none" if has_encoder(recipe) and wanted.val == "none" else "hold_out"
+    splits = recipe.splits.model_copy(update={"val": val, "calibration": "none", "test": "auto"})
     recipe = recipe.model_copy(update={"splits": splits})
     if folds < FEWEST_FOLDS:
         msg = f"{folds} folds: give at least {FEWEST_FOLDS}."

@@ -28,61 +28,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from hilum.data.network_input import DescriptionPart, NetworkInput, faults
 from hilum.errors import ModelFileError
 from hilum.files import read_text
 
-Floats = NDArray[np.float32]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Input(_Part):
-    """What the network takes.
-
-    Attributes:
-        size: Side of the square input, in pixels.
-        channels: 1, or 3 equal ones.
-        fit: What happens to images that are not square.
-        equalise: Whether each image's histogram is equalised.
-        range: Values of black and of white.
-        mean: Subtracted after that, one value or one a channel.
-        std: Divided by after that, one value or one a channel.
-        layout: Order of the dimensions.
-    """
-
-    size: int = Field(ge=16, le=2048)
-    channels: Literal[1, 3] = 1
-    fit: Literal["stretch", "pad", "crop"] = "stretch"
-    equalise: bool = False
-    range: tuple[float, float] = (0.0, 1.0)
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-
-    def apply(self, pixels: NDArray[np.uint8]) -> Floats:
-        """Images as the network takes them.
-
-        Args:
-            pixels: Bytes of shape (B, size, size).
-
-        Returns:
-            Of shape (B, channels, size, size), or with the channels last.
-        """
-        low, high = self.range
-        values = pixels[:, None].astype(np.float32) / 255 * (high - low) + low
-        values = np.repeat(values, self.channels, axis=1)
-        mean, std = (np.array(part, np.float32).reshape(1, -1, 1, 1) for part in (self.mean, self.std))
-        values = (values - mean) / std
-        return np.ascontiguousarray(values if self.layout == "NCHW" else values.transpose(0, 2, 3, 1))
-
-
-class Output(_Part):
+class Output(DescriptionPart):
     """What the network gives.
 
     Attributes:
@@ -94,12 +47,12 @@ class Output(_Part):
     values: Literal["logits", "log-probabilities", "probabilities", "sigmoid"] = "logits"
 
 
-class Description(_Part):
+class Description(DescriptionPart):
     """The TOML file: which network, its labels, what it takes and gives."""
 
     model: str = Field(min_length=1)
     labels: tuple[str, ...] = Field(min_length=2)
-    input: Input
+    input: NetworkInput
     output: Output = Output()
 
     @field_validator("output", mode="before")
@@ -133,21 +86,13 @@ def read_model(file: Path) -> ExternalModel:
     try:
         found = Description.model_validate(tomllib.loads(read_text(file)))
     except (OSError, ValueError, RecursionError) as error:
-        what = _faults(error) if isinstance(error, ValidationError) else str(error)
+        what = faults(error) if isinstance(error, ValidationError) else str(error)
         msg = f"{file}: describes no network ({what}). Give model, labels and [input] size; see the documentation."
         raise ModelFileError(msg, code="malformed-description", path=file) from error
-    channels = found.input.channels
     if any(label.strip("/ ") != label or not label for label in found.labels) or len(set(found.labels)) < len(
         found.labels
     ):
         msg = f"{file}: labels should differ, and not begin or end with a slash or blank. Correct `labels`."
-        raise ModelFileError(msg, code="malformed-description", path=file)
-    if {len(found.input.mean), len(found.input.std)} - {1, channels} or 0 in found.input.std:
-        msg = f"{file}: mean and std should have 1 or {channels} values, and std no 0. Correct [input]."
-        raise ModelFileError(msg, code="malformed-description", path=file)
-    low, high = found.input.range
-    if low == high:
-        msg = f"{file}: range is [{low:g}, {high:g}], so that black and white are the same. Correct [input] range."
         raise ModelFileError(msg, code="malformed-description", path=file)
     if found.output.values == "sigmoid" and len(found.labels) != 2:
         msg = f"{file}: sigmoid is the probability of one of two labels, not of {len(found.labels)}. Correct `labels`."
@@ -157,7 +102,3 @@ def read_model(file: Path) -> ExternalModel:
         msg = f"{file}: names the network {found.model}, which is not there. Correct `model`, relative to this file."
         raise ModelFileError(msg, code="no-network", path=network)
     return ExternalModel(file.stem, network, found)
-
-
-def _faults(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

@@ -149,11 +149,10 @@ WHOLE = ("uint8", "uint16", "int16", "int32", "int64")
 def _kind(model: ExternalModel, stated: str) -> np.dtype[Any]:
     """The type of the network's input, which has to hold the values of pixels."""
     kind, taken = stated.removeprefix("tensor(").removesuffix(")"), model.description.input
-    plain = taken.range == (0, 255) and not any(taken.mean) and set(taken.std) == {1.0}
     if kind not in (*FRACTIONS, *WHOLE):
         msg = f"{model.network}: its input is a {stated}, which holds no pixels. Give a network that takes them."
         raise ModelFileError(msg, code="wrong-input", path=model.network)
-    if kind in WHOLE and not plain:
+    if kind in WHOLE and not taken.takes_bytes:
         msg = (
             f"{model.network}: its input is a {stated}, of whole numbers, and its description gives fractions. Say "
             "range = [0, 255] in [input], and leave out mean and std."

@@ -19,11 +19,14 @@ from hilum.errors import CheckpointError, RunError
 from hilum.evaluation.findings_predictions import FindingsPredictions, read_findings_predictions
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.files import settle
+from hilum.models.encoder_network import kept_features
 from hilum.models.stages import WithFeatures
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
-from hilum.training.module import build_for, to_network_range
+from hilum.training.encoder_head import encoder_of
+from hilum.training.initialisation import build_for
+from hilum.training.module import to_network_range
 from hilum.training.run import Run, open_run, read_json
 
 
@@ -37,11 +40,11 @@ def trained_network(run: Run, labels: Sequence[str] | None = None) -> nn.Module:
     Raises:
         CheckpointError: The weights are missing, belong to another network, or are not those of the training's end.
     """
-    network = build_for(run.recipe, labels or run.labels, findings=bool(run.findings))
+    network = build_for(run.recipe, labels or run.labels, findings=bool(run.findings), encoder=encoder_of(run))
     load_weights(network, run.best)
     if run.finished and weights_sha256(network) != run.environment.weights_sha256:
         msg = f"{run.best}: not the weights of the finished training. Use another copy of the run."
-        raise CheckpointError(msg)
+        raise CheckpointError(msg, code="other-weights", path=run.best)
     return network.eval()
 
 
@@ -117,7 +120,7 @@ def _predict(
     count, done = len(images.table), 0
     probabilities = np.empty((count, len(labels)))
     features = np.empty((0, 0), np.float32)
-    with torch.inference_mode(), progress.task("Predicting", count) as advance:
+    with torch.inference_mode(), kept_features(network), progress.task("Predicting", count) as advance:
         for pixels, _ in batches:
             floats = to_network_range(pixels.to(device).float() / 255, run.recipe.preprocessing)
             answers, described = network(floats.contiguous(memory_format=torch.channels_last))

@@ -15,11 +15,12 @@ from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
 from hilum.data.multilabel import SEPARATOR
-from hilum.errors import CheckpointError, RunError, UsageError
+from hilum.errors import RunError, UsageError
 from hilum.evaluation.certificate_check import certificate_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.evaluate_findings import findings_in_force
 from hilum.evaluation.findings_schema import FindingsMetrics
+from hilum.evaluation.inference import trained_network
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.temperature import calibrate
@@ -42,8 +43,8 @@ from hilum.report.model_card import (
 from hilum.serving.metadata import LONGEST, pack
 from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
 from hilum.text import encodable, is_text
-from hilum.training.checkpoints import load_weights, weights_sha256
-from hilum.training.module import build_for
+from hilum.training.encoder_head import has_encoder
+from hilum.training.initialisation import without_path
 from hilum.training.prepare import known_of
 from hilum.training.run import Run, read_json
 
@@ -114,6 +115,9 @@ def export(
             "findings. Export without it."
         )
         raise UsageError(msg, code="int8-of-findings")
+    if int8 and has_encoder(recipe):
+        msg = f"{run.path}: --int8 quantises networks that hilum trained, and its encoder is frozen. Export without it."
+        raise UsageError(msg, code="int8-of-encoder")
     if unknown := sorted(words.label_name.keys() - set(labels)):
         msg = f"'{unknown[0]}' is not a label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg, code="no-such-label")
@@ -124,11 +128,7 @@ def export(
     notes: list[str] = []
     certificate = None if run.findings else certificate_in_force(run, calibration.temperatures, notes)
     together = findings_in_force(run, calibration.temperatures, notes) if run.findings else None
-    network = build_for(recipe, labels, findings=bool(run.findings))
-    load_weights(network, run.best)
-    if weights_sha256(network) != run.environment.weights_sha256:
-        msg = f"{run.best}: not the weights of the finished training. Use another copy of the run."
-        raise CheckpointError(msg, code="other-weights", path=run.best)
+    network = trained_network(run, labels)
     size = recipe.preprocessing.size
     graph = ServedGraph(network, labels, run.structure, calibration.temperatures, recipe.preprocessing).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
@@ -187,7 +187,7 @@ def export(
         "int8": int8_facts.as_json() if int8_facts else None,
         "results": _kept(results) if isinstance(results, Metrics) else None,
         "licence": words.licence,
-        "provenance": provenance.as_json() | {"recipe": recipe.model_dump(mode="json")},
+        "provenance": provenance.as_json() | {"recipe": without_path(recipe, run.environment.initial)},
         "card": file_card(card, words.card_intro),
     }
     if run.findings:
@@ -264,6 +264,7 @@ def _provenance(run: Run) -> Provenance:
             notes=[encodable(note) for note in data.notes],
         ),
         parameters=environment.parameters or 0,
+        **({"initial": environment.initial} if environment.initial else {}),
     )
 
 

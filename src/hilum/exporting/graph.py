@@ -22,6 +22,7 @@ from hilum.data.cache import Images
 from hilum.data.labels import branches
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RunError
+from hilum.exporting.merged_encoder import encoder_model, merge, operators_version
 from hilum.models.compact import Compact
 from hilum.models.registry import FINDINGS, PerFinding
 from hilum.models.stages import Cascade, Ensemble, FeatureExtractor, side_by_side
@@ -196,6 +197,7 @@ def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
     """
     generator = torch.Generator().manual_seed(0)
     sample = torch.randint(0, 256, (2, size, size), dtype=torch.uint8, generator=generator)
+    encoder = encoder_model(graph)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of PyTorch about its own innards
@@ -204,7 +206,7 @@ def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
                 graph,
                 (sample,),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=operators_version(encoder) if encoder else OPSET,
                 input_names=[INPUT],
                 output_names=list(outputs),
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -216,6 +218,8 @@ def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
             raise RunError(msg) from error
     assert program is not None
     model = program.model_proto
+    if encoder:
+        merge(model, encoder)
     strip(model)
     content: bytes = model.SerializeToString(deterministic=True)
     _check(graph, content, sample, outputs)

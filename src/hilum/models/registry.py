@@ -16,13 +16,16 @@ from torch.nn import functional as F
 from hilum.errors import RecipeError
 from hilum.extras import require
 from hilum.models.compact import Compact
+from hilum.models.efficientnet_lite import EfficientNetLite0
 from hilum.models.stages import Cascade, Ensemble
 from hilum.models.vgg import VGG16BN
 
+ENCODER = "encoder"  # in place of a network's name: a frozen one, of which there is a file only
 FINDINGS = "findings"  # the structure of labels of which an image may have several
 OWN: Mapping[str, Callable[..., nn.Module]] = {
     "compact": Compact,
     "vgg16-bn": VGG16BN,
+    "efficientnet-lite0": EfficientNetLite0,
 }
 MONAI_PREFIX = "monai/"
 # MONAI's classifiers that work in two dimensions, with what each needs besides dimensions, channels and labels.
@@ -132,6 +135,9 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
         channels = "n_input_channels" if kind.startswith("resnet") else "in_channels"
         outputs = "out_channels" if "out_channels" in parameters else "num_classes"
         wanted = {"spatial_dims": 2, channels: 1, outputs: n_labels, **extra, **options}
+    elif name == ENCODER:
+        msg = "a frozen encoder lies in an ONNX file (encoder.onnx of a run) and is not built layer by layer"
+        raise RecipeError(msg, code="frozen-encoder")
     else:
         by_last = {known.rsplit("/", 1)[-1]: known for known in network_names()}
         close = difflib.get_close_matches(name.rsplit("/", 1)[-1].lower(), by_last, n=1)

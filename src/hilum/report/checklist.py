@@ -110,10 +110,9 @@ def _weights(facts: Facts) -> Outcome:
     if not weights:
         return "UNKNOWN", "the training is not finished"
     kind = facts.run.recipe.network
-    return (
-        "PASS",
-        f"{kind.architecture}, {facts.run.recipe.hierarchy}, from freshly drawn weights; SHA-256 {weights[:16]}",
-    )
+    environment = facts.run.environment
+    began = data.beginning(environment.initial, environment.encoder)
+    return "PASS", f"{kind.architecture}, {facts.run.recipe.hierarchy}, from {began}; SHA-256 {weights[:16]}"
 
 
 def _budget(facts: Facts) -> Outcome:

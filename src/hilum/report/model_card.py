@@ -22,7 +22,7 @@ from hilum.evaluation.triage_schema import Certificate
 from hilum.files import save_text
 from hilum.report.certificate_text import certified_sentence, unit_sentences
 from hilum.report.checklist import INTENDED, NOT_INTENDED, Item, tally
-from hilum.report.checklist_data import Facts
+from hilum.report.checklist_data import Facts, beginning
 from hilum.report.evaluation_console import decision_lines
 from hilum.report.findings_card import external_findings_lines, findings_lines
 from hilum.report.findings_console import family_sentence
@@ -32,6 +32,8 @@ from hilum.stats.calibration import ECE, applied
 from hilum.stats.metrics import ByLabel
 from hilum.stats.records import Record
 from hilum.text import cell_text, code_span, fraction, interval_text, markdown, measured
+from hilum.training.environment import InitialWeights
+from hilum.training.plan import EncoderChoice
 from hilum.training.prepare import known_of
 from hilum.training.recipe import Recipe
 
@@ -88,6 +90,7 @@ class Provenance(Record):
     exported_with: Versions
     data: CardData
     parameters: int
+    initial: InitialWeights | None = None
 
 
 class TwoForms(Record):
@@ -197,7 +200,8 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         f"{tally(items)}.",
         "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
         "## Training",
-        f"Trained by hilum {environment.hilum} from freshly drawn weights. {_recipe(recipe)}",
+        f"Trained by hilum {environment.hilum} from {markdown(beginning(environment.initial, environment.encoder))}. "
+        f"{_recipe(recipe)}",
         f"Weights SHA-256 `{environment.weights_sha256 or 'unknown'}`; data `"
         f"{environment.data.digest or 'unknown'}`; code `{environment.code_sha256 or 'unknown'}`.",
     ]
@@ -248,6 +252,7 @@ def file_card(facts: FileFacts, card_intro: str = "") -> str:
         f"{_recipe(facts.recipe)} {provenance.parameters:,} parameters. "
         f"Trained on {markdown(provenance.trained_on)} with hilum {made.hilum} and PyTorch {made.torch}; "
         f"weights `{provenance.weights_sha256[:16]}`.",
+        *([f"It began with {markdown(beginning(provenance.initial))}."] if provenance.initial else []),
         _calibration(facts.calibration),
         "## Licence",
         markdown(facts.licence),
@@ -343,7 +348,18 @@ def _recipe(recipe: Recipe) -> str:
     return (
         f"Recipe {code_span(recipe.name)}: {recipe.hierarchy}, network `{network.architecture}`{members}, "
         f"seed {recipe.training.seed}; images of {shape.size}x{shape.size} pixels"
-        f"{', histogram-equalised' if shape.equalise else ''}{local}."
+        f"{', histogram-equalised' if shape.equalise else ''}{local}.{_encoder(recipe.encoder)}"
+    )
+
+
+def _encoder(choice: EncoderChoice) -> str:
+    """The frozen encoder, whose licence and terms bind whoever uses the model."""
+    if not choice.file:
+        return ""
+    terms = f"; {markdown(choice.terms)}" if choice.terms else ""
+    return (
+        f" The encoder {code_span(Path(choice.file).name)} was not trained here: licence {markdown(choice.licence)}"
+        f"{terms}; SHA-256 {choice.sha256}. Its licence binds this file, too."
     )
 
 

@@ -248,11 +248,12 @@ FILE = "model.onnx"
 PATIENCE = 4  # seconds to wait for the hub
 
 
-def fetch(name: str) -> Path:
-    """The file of a model file that lies in a Hugging Face repository, downloaded if it is not in the cache yet.
+def fetch(name: str, file: str = FILE) -> Path:
+    """A file that lies in a Hugging Face repository, downloaded if it is not in the cache yet.
 
     Args:
         name: ``hf://owner/name``, with ``@revision`` if it is not to be the latest.
+        file: Its name there; by default that of a model file.
 
     Raises:
         ExtraError: The extra ``[hub]`` is not installed.
@@ -266,7 +267,7 @@ def fetch(name: str) -> Path:
     try:
         reached = True
         try:  # asked once: the download itself asks for half a minute before it gives up
-            get_hf_file_metadata(hf_hub_url(repository, FILE, revision=revision or None), timeout=PATIENCE)
+            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision or None), timeout=PATIENCE)
         except HFValidationError:
             raise
         except HfHubHTTPError as error:
@@ -275,7 +276,7 @@ def fetch(name: str) -> Path:
                 raise
         except Exception:  # of its HTTP library, which changes with the client's version
             reached = False
-        return Path(hf_hub_download(repository, FILE, revision=revision or None, local_files_only=not reached))
+        return Path(hf_hub_download(repository, file, revision=revision or None, local_files_only=not reached))
     except LocalEntryNotFoundError as error:
         msg = f"{name}: cannot be loaded: the hub cannot be reached, and no copy is in the cache. Check the connection."
         raise ModelFileError(msg) from error
@@ -285,7 +286,7 @@ def fetch(name: str) -> Path:
     except HfHubHTTPError as error:
         status = error.response.status_code
         msg = (
-            f"{name}: cannot be loaded: {FILE} is not accessible (status {status}). Check name and revision, or log in."
+            f"{name}: cannot be loaded: {file} is not accessible (status {status}). Check name and revision, or log in."
         )
         raise ModelFileError(msg) from error
     except Exception as error:  # of the disk, or of the connection on the way

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from hilum.errors import CheckpointError
 from hilum.files import open_regular, save_bytes
+from hilum.models.weight_files import NETWORK
 
-NETWORK = "network/"  # where the network's weights lie within a checkpoint
 _SEVERAL = {list: "list", tuple: "tuple"}
 
 

@@ -69,6 +69,30 @@ class TrainingData(Record):
         return {key: value for key, value in serialise(read).items() if key not in unused or value}
 
 
+class InitialWeights(Record):
+    """Weights from elsewhere with which a training began.
+
+    Attributes:
+        name: Of the run or the file, or ``imagenet``.
+        sha256: Of the file.
+        origin: On what they were trained, as far as that is known.
+        licence: Of the weights; ``unstated`` where nobody stated it.
+        loaded: Layers that took them over.
+        share: Share of the network's parameters, without its head's, that these have.
+        fresh: Layers that began with freshly drawn weights.
+        unused: Layers from elsewhere that have no place in the network.
+    """
+
+    name: str
+    sha256: str
+    origin: str = ""
+    licence: str = "unstated"
+    loaded: int = 0
+    share: float = 0.0
+    fresh: list[str] = []
+    unused: list[str] = []
+
+
 class BestCheckpoint(Record):
     """The validation that chose the weights."""
 
@@ -78,6 +102,37 @@ class BestCheckpoint(Record):
     val_accuracy: float
     val_false_negatives: int | None = None
     val_auroc: float | None = None
+
+
+class TriedPenalty(Record):
+    """A penalty of a head, and the weighted log loss on images that were left out."""
+
+    penalty: float
+    loss: float
+
+
+class EncoderFacts(Record):
+    """The frozen encoder of a run, and its head.
+
+    Attributes:
+        name: Of its file.
+        sha256: Of the file that was given.
+        licence: Of the encoder.
+        terms: Further terms of its use.
+        pooling: How its output became features.
+        features: Numbers of an image.
+        penalty: Of the head (`hilum.training.plan.EncoderChoice`).
+        penalties: Those that were compared; empty where it was given.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    terms: str = ""
+    pooling: list[str]
+    features: int
+    penalty: float
+    penalties: list[TriedPenalty] = []
 
 
 class Outcome(Record):
@@ -90,6 +145,7 @@ class Outcome(Record):
         parameters: Of the network.
         weights_sha256: Of the chosen weights; empty before the end.
         best: The checkpoint that was chosen.
+        encoder: The frozen encoder, where there is one.
     """
 
     seconds: float | None = None
@@ -98,6 +154,7 @@ class Outcome(Record):
     parameters: int | None = None
     weights_sha256: str = ""
     best: BestCheckpoint | None = None
+    encoder: EncoderFacts | None = None
 
 
 class Machine(Record):
@@ -129,6 +186,7 @@ class Begun(Machine):
         healthy: Labels that mean that nothing was found; None of versions before.
         audit: What is known to be wrong with the data.
         data: The dataset.
+        initial: Weights from elsewhere with which it began; None where they were freshly drawn.
     """
 
     started: str = ""
@@ -140,6 +198,7 @@ class Begun(Machine):
     healthy: list[str] | None = None
     audit: KnownIssues | None = None
     data: TrainingData = TrainingData()
+    initial: InitialWeights | None = None
 
 
 class Environment(Outcome, Begun):

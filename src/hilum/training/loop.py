@@ -19,12 +19,16 @@ from lightning.pytorch.callbacks import Callback
 from hilum.data.cache import Images
 from hilum.data.dataset import Dataset
 from hilum.errors import DivergenceError, RecipeError, SplitError
+from hilum.models.registry import ENCODER
 from hilum.progress import Advance, Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import TrainingState, load_weights, save_checkpoint, weights_sha256
+from hilum.training.encoder_head import check_head
 from hilum.training.environment import BestCheckpoint, Outcome, computes_bfloat16
+from hilum.training.fine_tuning import check_frozen
+from hilum.training.initialisation import build_for, initialise
 from hilum.training.loggers import close_loggers, make_loggers
-from hilum.training.module import ClassifierModule, RadiographDataModule, build_for, size_of_step
+from hilum.training.module import ClassifierModule, RadiographDataModule, size_of_step
 from hilum.training.plan import TrainingPlan, rank
 from hilum.training.recipe import Recipe
 from hilum.training.run import Run
@@ -292,19 +296,25 @@ def check_before(recipe: Recipe, table: Dataset, labels: Sequence[str]) -> None:
         RecipeError: The network cannot be built, or cannot take `progressive_size`.
     """
     splits = {row.split for row in table.rows}
+    frozen = recipe.network.architecture == ENCODER  # whose folds are its validation
     for part, what in (("train", "training"), ("val", "validation")):
-        if part not in splits:
+        if part not in splits and not (frozen and part == "val"):
             msg = f"{table.root}: no {what} images. Set splits.val to auto, hold out, or the name of a split."
             raise SplitError(msg, code="empty-split", path=table.root)
+    if frozen:
+        check_head(recipe, table)
     check_network(recipe, labels, findings=bool(table.findings))
 
 
 def check_network(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> None:
-    """Find a network that cannot be built, before any image is decoded for it.
+    """Find a network that cannot be built, before any image is decoded for it; an encoder was looked at before.
 
     Raises:
         RecipeError: Its name or its options are wrong, or it cannot take `progressive_size`.
+        CheckpointError: The weights that it begins with are missing, damaged, or those of another network.
     """
+    if recipe.network.architecture == ENCODER:
+        return
     early = size_of_step(recipe.training, 0, 1, recipe.preprocessing.size)
     with torch.device("meta"):  # shapes only: nothing is computed
         network = build_for(recipe, labels, findings=findings)
@@ -317,6 +327,9 @@ def check_network(recipe: Recipe, labels: Sequence[str], *, findings: bool = Fal
                 f"{recipe.preprocessing.size} pixels ({error}). Set it to 0."
             )
             raise RecipeError(msg, code="fixed-size") from error
+    check_frozen(network, recipe.training)
+    if recipe.network.init:
+        initialise(network, recipe, labels, findings=findings)
 
 
 def precision_of(plan: TrainingPlan) -> str:

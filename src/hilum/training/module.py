@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from hilum.data.cache import Images
@@ -20,39 +20,16 @@ from hilum.data.options import ReadOptions
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.models.compact import local_contrast
-from hilum.models.registry import FINDINGS, build_classifier
 from hilum.progress import Progress
 from hilum.training.augmentation import apply, draw, draw_mix
 from hilum.training.batches import Batches
 from hilum.training.findings_loss import FindingsLoss, Validated, targets_of
+from hilum.training.fine_tuning import Freezing, learning_groups
+from hilum.training.initialisation import build_for, initialise
 from hilum.training.loss import LossFunction
 from hilum.training.plan import TrainingPlan, Uncertain
 from hilum.training.prepare import prepare
 from hilum.training.recipe import Recipe
-
-
-def build_for(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> nn.Module:
-    """The recipe's network with fresh weights, laid out in memory as training and evaluation want it.
-
-    Args:
-        recipe: Names the network.
-        labels: K names.
-        findings: Whether they are findings, of which an image may have several.
-    """
-    chosen, size = recipe.network, recipe.preprocessing.size
-    network = build_classifier(
-        FINDINGS if findings else recipe.hierarchy,
-        chosen.architecture,
-        labels,
-        size,
-        members=chosen.ensemble_size,
-        **chosen.options,
-    )
-    for module in network.modules():  # channels last: convolutions run 1.3 times as fast on CPUs
-        for parameter in module.parameters(recurse=False):
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
 
 
 def to_network_range(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -182,6 +159,8 @@ class ClassifierModule(pl.LightningModule):
         self.save_hyperparameters(recipe.model_dump(mode="json"))
         torch.manual_seed(recipe.training.seed)
         self.network = build_for(recipe, data.labels, findings=data.findings)
+        if recipe.network.init and not data.first_step:
+            initialise(self.network, recipe, data.labels, findings=data.findings)
         self.loss_function: LossFunction | FindingsLoss = (
             FindingsLoss(self.network, recipe.training, data.targets.astype(np.float32))
             if data.findings
@@ -194,6 +173,7 @@ class ClassifierModule(pl.LightningModule):
             data.total_steps,
             data.steps_per_epoch,
         )
+        self.freezing = Freezing(self.network, recipe.training, data.total_steps)
         self.measures: dict[str, float] = {}
         self.train_sums = torch.zeros(2)  # loss, batches since the last validation; on the device, so no step waits
         self.val_sums = torch.zeros(4)  # loss, correct, missed positive images, images
@@ -207,6 +187,7 @@ class ClassifierModule(pl.LightningModule):
         """The loss of a batch of bytes (B, 1, H, W) with targets (B,): augment, mix, normalise, compare."""
         images, targets = batch
         plan, step = self.recipe.training, self.step
+        self.freezing.apply(step)
         # What is random is a function of seed and step, so that an interruption leaves no trace.
         torch.manual_seed(plan.seed * 1_000_003 + step)
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
@@ -260,9 +241,9 @@ class ClassifierModule(pl.LightningModule):
         self.log_dict({name: float(value) for name, value in self.measures.items()})
 
     def configure_optimizers(self) -> Any:
-        """The recipe's optimiser; its learning rate is a function of the step alone."""
+        """The recipe's optimiser; its learning rates are functions of the step alone."""
         plan = self.recipe.training
-        parameters = self.network.parameters()
+        parameters = learning_groups(self.network, plan)
         optimiser: torch.optim.Optimizer
         if plan.optimiser == "sgd":
             optimiser = torch.optim.SGD(

@@ -7,8 +7,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
+from hilum.data.network_input import NetworkInput
+from hilum.text import is_text
+
 Monitor = Literal["loss", "accuracy", "false_negatives", "auroc"]
+Pooling = Literal["mean", "max", "cls", "embedding"]
 Uncertain = Literal["ignore", "positive", "negative", "soft"]
+IMAGENET = "imagenet"  # as first weights
 
 
 def rank(row: Mapping[str, float], monitor: Monitor) -> tuple[float, ...]:
@@ -40,12 +45,17 @@ class NetworkChoice(Part):
     """Which network (see `hilum.models.registry`), how many of it, and its own options.
 
     Attributes:
-        architecture: Name of the network: ``compact``, ``vgg16-bn``, or ``monai/...`` (a wrong name lists all).
+        architecture: Name of the network: ``compact``, ``efficientnet-lite0``, ``vgg16-bn``, or ``monai/...`` (a wrong
+            name lists all); ``encoder`` for a frozen one.
+        init: Weights to begin with: a run folder, a file (``.safetensors``, or a state dict as ``.pt``), or
+            ``imagenet`` (of ``efficientnet-lite0``, extra ``[encoders]``). Layers of the same name and shape are taken
+            over; the others, and the head of other labels, begin afresh. Empty: all do.
         ensemble_size: Number of networks that are trained side by side; their probabilities are averaged.
         options: Arguments of the network's own, such as ``network.options.width = 48``.
     """
 
     architecture: str = "compact"
+    init: str = ""
     ensemble_size: int = Field(default=1, ge=1, le=64)
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -57,6 +67,54 @@ class NetworkChoice(Part):
             msg = f"'{taken[0]}' is not an option: it is derived from the data or from another key of the recipe"
             raise ValueError(msg)
         return options
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out first weights where there are none: versions before do not know them."""
+        return {key: value for key, value in serialise(self).items() if key != "init" or value}
+
+
+class EncoderChoice(Part):
+    """A frozen encoder, on whose features a penalised logistic regression is fitted; for `architecture` = ``encoder``.
+
+    What a description beside the file or the file's graph states is filled in when the training begins.
+
+    Attributes:
+        file: ONNX file, folder with one, ``hf://owner/name``, or a name such as ``efficientnet-lite0``.
+        licence: Licence of the encoder.
+        terms: Further terms of its use, or where they stand.
+        sha256: SHA-256 of the file; empty for any.
+        input: What it takes, as in the description of a network.
+        output: Name of the output; empty for the only one.
+        pooling: What becomes of the output: ``mean`` and ``max`` over all places, ``cls`` (the class token), or
+            ``embedding`` (the output as it is). Empty for the usual ones.
+        penalty: Weight of the squared coefficients against the sum of losses (scikit-learn's 1 / C); 0 means chosen by
+            cross-validation, grouped by patient.
+        penalty_folds: Folds of that cross-validation.
+    """
+
+    file: str = ""
+    licence: str = ""
+    terms: str = ""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    input: NetworkInput | None = None
+    output: str = ""
+    pooling: list[Pooling] = Field(default_factory=list)
+    penalty: float = Field(default=0.0, ge=0)
+    penalty_folds: int = Field(default=5, ge=2, le=20)
+
+    @field_validator("file", "licence", "terms")
+    @classmethod
+    def _is_text(cls, text: str) -> str:
+        if not is_text(text):
+            msg = "is not UTF-8"
+            raise ValueError(msg)
+        return text
+
+    @model_serializer(mode="wrap")
+    def _without_unknown(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """TOML has no word for nothing."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
 
 class Augmentation(Part):
@@ -98,6 +156,11 @@ class TrainingPlan(Part):
         optimiser: ``adam`` (Kingma and Ba 2015), ``adamw`` (Loshchilov and Hutter 2019), or ``sgd`` with
             Nesterov momentum 0.9.
         lr: The (largest) learning rate.
+        lr_head: Learning rate of the last linear layer, where it is to be another; 0 means `lr`.
+        layer_decay: Factor of the learning rate from each stage of the network to the one before it, in (0, 1].
+        frozen_stages: Number of stages, from the input, that keep their weights, and their statistics of batch
+            normalisation.
+        head_warmup: Share of the steps, the first ones, in which only the last linear layer learns.
         weight_decay: Decoupled for ``adamw``, an L2 penalty otherwise.
         schedule: ``constant``; ``cosine``, to zero; or ``one-cycle``, up over `warmup` and to zero (Smith 2018).
         warmup: Share of the steps in which ``one-cycle`` rises.
@@ -129,6 +192,10 @@ class TrainingPlan(Part):
     eval_batch_size: int = Field(default=32, ge=1)
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(default=0.01, gt=0)
+    lr_head: float = Field(default=0.0, ge=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    frozen_stages: int = Field(default=0, ge=0)
+    head_warmup: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
     warmup: float = Field(default=0.25, ge=0, le=1)
@@ -145,6 +212,7 @@ class TrainingPlan(Part):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out what only several findings an image use, where it is as usual: versions before do not know it."""
-        usual = {"finding_weights": "none", "uncertain": "ignore"}
+        """Leave out what only some trainings use, where it is as usual: versions before do not know it."""
+        usual = {"finding_weights": "none", "uncertain": "ignore", "lr_head": 0, "layer_decay": 1}
+        usual |= {"frozen_stages": 0, "head_warmup": 0}
         return {key: value for key, value in serialise(self).items() if usual.get(key) != value}

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
 
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.splits import SplitPlan
@@ -18,7 +18,7 @@ from hilum.earlier import RECIPES, recipe_of_today, setting_of_today
 from hilum.errors import RecipeError
 from hilum.files import read_text
 from hilum.text import is_text
-from hilum.training.plan import Augmentation, NetworkChoice, Part, TrainingPlan
+from hilum.training.plan import Augmentation, EncoderChoice, NetworkChoice, Part, TrainingPlan
 
 
 def _is_table(annotation: Any) -> TypeGuard[type[BaseModel]]:
@@ -42,6 +42,7 @@ class Recipe(Part):
     healthy: str = "auto"
     hierarchy: Literal["flat", "cascade"] = "flat"
     network: NetworkChoice = NetworkChoice()
+    encoder: EncoderChoice = EncoderChoice()
     preprocessing: Preprocessing = Preprocessing()
     splits: SplitPlan = SplitPlan()
     augmentation: Augmentation = Augmentation()
@@ -54,6 +55,12 @@ class Recipe(Part):
         return (
             str(label).lower() if isinstance(label, bool) else str(label) if isinstance(label, int | float) else label
         )
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out the encoder where there is none: versions before do not know it."""
+        used = self.encoder != EncoderChoice()
+        return {key: value for key, value in serialise(self).items() if used or key != "encoder"}
 
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""
@@ -78,7 +85,7 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "training.seed": "random_seed random_state manual_seed",
     "preprocessing.size": "image_size img_size imgsz input_size resolution resize img_height img_width target_size",
     "preprocessing.equalise": "equalize histogram_equalization histeq",
-    "network.architecture": "model model_name arch backbone encoder net",
+    "network.architecture": "model model_name arch backbone net",
     "network.options.pretrained": "pretrained weights_pretrained imagenet",
     "augmentation.rotate": "rotation rotation_range degrees",
     "augmentation.hflip": "flip horizontal_flip random_flip mirror",
@@ -87,6 +94,7 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "splits.fraction": "val_split validation_split val_size val_fraction test_size test_split holdout",
     "positive_label": "positive pos_label target_label",
 }
+AUTO = "auto"  # in place of a recipe's name: chosen by the data
 HARDWARE = "hilum selects GPU and cores automatically: omit it"
 CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
 TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
@@ -137,6 +145,12 @@ def parse_recipe(values: Mapping[str, object], where: str) -> Recipe:
 def _find(name: str | Path) -> tuple[str, str]:
     name = RECIPES.get(str(name), name)
     path = Path(name)
+    if str(name) == AUTO and not path.exists():
+        msg = (
+            f"recipe '{AUTO}': only hilum train chooses a recipe, once for its data. Name one here: "
+            f"{', '.join(recipe_names())}."
+        )
+        raise RecipeError(msg, code="auto-elsewhere")
     if str(name) in recipe_names():
         return (resources.files("hilum.recipes") / f"{name}.toml").read_text(encoding="utf-8"), f"recipe {name}"
     try:
@@ -165,6 +179,8 @@ def resolve_key(key: str, value: str = "VALUE") -> str:
     Raises:
         RecipeError: No key, or more than one, is called so.
     """
+    if key == "encoder" and not value.startswith("{"):
+        return "encoder.file"
     if key.startswith("network.options.") or key in TABLES:
         return key
     matches = [full for full in _keys() if full == key] or [f for f in _keys() if f.endswith(f".{key}")]
@@ -191,9 +207,14 @@ def change_recipe(recipe: Recipe, settings: Mapping[str, object]) -> Recipe:
         *tables, last = resolve_key(key, str(value)).split(".")
         place = changed
         for table in tables:
-            place = place[table]
+            place = place.setdefault(table, {})
         place[last] = {**place.get(last, {}), **value} if isinstance(value, Mapping) else value
     return parse_recipe(changed, f"recipe '{recipe.name}'")
+
+
+def without_init(recipe: Recipe) -> Recipe:
+    """A recipe that begins with freshly drawn weights."""
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"init": ""})})
 
 
 def short_key(key: str) -> str:

@@ -27,6 +27,7 @@ from hilum.training.recipe import Recipe, load_recipe
 HISTORY = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr", "seconds", "val_false_negatives")
 OF_FINDINGS = ("val_auroc",)  # further columns where an image may have several findings
 RECIPE, ENVIRONMENT, SPLIT, HISTORY_FILE = "recipe.toml", "environment.json", "split.csv", "history.csv"
+ENCODER_FILE = "encoder.onnx"
 UNREADABLE = "unreadable"
 # Runs of hilum 0.1.0 do not say in which order their labels are, and which one is positive: these names decided.
 EARLIER_HEALTHY = ("normal", "healthy", "no finding", "no-finding", "no_finding", "negative")
@@ -98,6 +99,17 @@ class Run:
     def last(self) -> Path:
         """The checkpoint from which a training continues."""
         return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def encoder_file(self) -> Path:
+        """The frozen encoder, where the run has one.
+
+        Raises:
+            RunError: It is not the one of the training.
+        """
+        if (self.path / ENCODER_FILE).is_file():
+            self._check_named(ENCODER_FILE)
+        return self.path / ENCODER_FILE
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe, load_recipe, parse_value
 from hilum.training.run import read_json
 from hilum.training.sweep_grid import parse_grid, trial_names
-from hilum.training.train import check_training, roles_of
+from hilum.training.train import check_training, roles_of, settled
 
 WHAT = "sweep"
 TABLE = "sweep.csv"
@@ -185,7 +185,10 @@ def sweep(
     if monitor and SELECT_KEY not in swept:
         fixed.append(f"{SELECT_KEY}={monitor}")
     combinations = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
-    recipes = [load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]) for chosen in combinations]
+    recipes = [
+        settled(load_recipe(recipe, [*fixed, *(f"{k}={v}" for k, v in chosen.items())]), progress=progress)
+        for chosen in combinations
+    ]
     criterion = monitor or _criterion(recipes)
     table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)

@@ -19,15 +19,16 @@ from hilum.data.multilabel import finding_values
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
-from hilum.errors import RecipeError, RunError, SplitError
+from hilum.errors import RecipeError, RunError, SplitError, UsageError
 from hilum.progress import Progress
 from hilum.text import printable
 from hilum.training.environment import Environment, TrainingData, describe_machine
 from hilum.training.lock import contents, occupied
 from hilum.training.loggers import check_loggers
 from hilum.training.prepare import prepare
-from hilum.training.recipe import Recipe
+from hilum.training.recipe import Recipe, without_init
 from hilum.training.run import (
+    ENCODER_FILE,
     ENVIRONMENT,
     HISTORY_FILE,
     RECIPE,
@@ -82,7 +83,8 @@ def train(
     """
     progress = progress or Progress()
     check_loggers(loggers)
-    with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else _check_free(out)):
+    recipe = settled(recipe, loggers, progress) if recipe else None
+    with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else check_free(out)):
         begun = not (recipe and _interrupted_at_once(out))
         return _train(
             data, out, recipe, resume=resume and begun, read=read, check=check, loggers=loggers, progress=progress
@@ -112,8 +114,11 @@ def _train(
     recipe, read = run.recipe, read or run.read_options
     loggers = loggers or run.environment.loggers
     check_loggers(loggers)
+    checked = without_init(recipe) if resume and run.last.exists() else recipe  # first weights are not needed then
     # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
     decided = resume and run.environment.data.digest
+    from hilum.training.initialisation import begin_with
+
     try:
         table = data if isinstance(data, Dataset) else read_table(data, read, progress)
         check_one_finding(table)
@@ -122,9 +127,10 @@ def _train(
             images, notes = _as_begun(run, table, progress)
         else:
             planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
-            check_training(table.with_splits(planned.names), recipe)
+            check_training(table.with_splits(planned.names), checked)
             images, table, notes, findings = prepare(table, recipe, progress, check=check)
-        labels = check_training(images.table, recipe)
+        labels = check_training(images.table, checked)
+        initial = begin_with(run, checked, labels, progress, findings=bool(table.findings))
         if decided:  # of another version, perhaps, which put the labels in another order
             labels, positive_label, healthy = run.labels, run.positive_label, run.healthy
         else:
@@ -138,6 +144,7 @@ def _train(
             for name in (SPLIT, RECIPE, ENVIRONMENT):
                 (out / name).unlink(missing_ok=True)
         raise
+    from hilum.training.encoder_head import fit_head, has_encoder
     from hilum.training.loop import fit, precision_of
 
     given = table.given or table.root
@@ -165,12 +172,35 @@ def _train(
         update=({"resumed": _now()} if resume else {})
         | ({"loggers": list(loggers)} if loggers else {})
         | ({"task": "findings"} if table.findings else {})
+        | ({"initial": initial} if initial else {})
     )
     run.write_environment(begun.model_copy(update={"files": run.hashes(RECIPE, SPLIT)}))
-    outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
-    files = run.hashes(RECIPE, SPLIT, HISTORY_FILE)
+    if has_encoder(recipe):
+        outcome = fit_head(run, images, labels, progress=progress)
+        files = run.hashes(RECIPE, SPLIT, HISTORY_FILE, ENCODER_FILE)
+    else:
+        outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
+        files = run.hashes(RECIPE, SPLIT, HISTORY_FILE)
     run.write_environment(begun.model_copy(update={**outcome.given(), "files": files}))
     return run
+
+
+def settled(recipe: Recipe, loggers: Sequence[str] = (), progress: Progress | None = None) -> Recipe:
+    """A recipe with what follows from the file of its encoder, if it has one.
+
+    Raises:
+        RecipeError: It has values that an encoder would ignore.
+        UsageError: Loggers follow steps, of which there are none.
+        ModelFileError: The encoder cannot be used.
+    """
+    if recipe.network.architecture != "encoder" and not recipe.encoder.file:
+        return recipe
+    from hilum.training.encoder_head import settle_encoder  # PyTorch and ONNX
+
+    if loggers:
+        msg = f"--logger {loggers[0]}: follows a training step by step; a frozen encoder has one fit. Omit it."
+        raise UsageError(msg, code="logger-of-encoder")
+    return settle_encoder(recipe, progress)
 
 
 def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, list[str]]:
@@ -196,8 +226,12 @@ def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, lis
     return replace(images, table=images.table.with_splits(splits)), begun.notes
 
 
-def _check_free(out: Path) -> None:
-    """Find what is in the way of a new run."""
+def check_free(out: Path) -> None:
+    """Find what is in the way of a new run.
+
+    Raises:
+        RunError: Something is.
+    """
     check_place(out)
     if not contents(out) or _only_begun(out):
         return
@@ -251,7 +285,7 @@ def _check_begun(out: Path, recipe: Recipe | None) -> None:
     run = open_run(out)
     if recipe and recipe != run.recipe:
         ours, theirs = run.recipe.model_dump(), recipe.model_dump()
-        differing = ", ".join(key for key in ours if ours[key] != theirs[key])
+        differing = ", ".join(key for key in ours | theirs if ours.get(key) != theirs.get(key))
         msg = f"{out}: was started with another recipe (differs in: {differing}). Omit --recipe and --set."
         raise RecipeError(msg, code="other-choices", path=out)
 
