@@ -98,7 +98,7 @@ def command_line() -> str:
         f"{_plain(group.help)} {_plain(group.epilog or '')}",
         "Exit codes: 0 done; 1 the input cannot be used; 2 wrong usage; 3 the gate of an audit failed.",
     ]
-    for name, command in group.commands.items():
+    for name, command in _all_commands(group):
         if command.hidden:
             continue
         page += [f"## hilum {name}", "\n\n".join(_plain(part) for part in command.help.split("\n\n"))]
@@ -119,6 +119,14 @@ def command_line() -> str:
         "\n".join(["| name | value | default | meaning |", "|---|---|---|---|", *reading]),
     ]
     return "\n\n".join(page) + "\n"
+
+
+def _all_commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Commands by name, and behind each its own (``node check``)."""
+    for name, command in group.commands.items():
+        yield f"{before}{name}", command
+        if hasattr(command, "commands"):
+            yield from _all_commands(command, f"{before}{name} ")
 
 
 def _plain(text: str) -> str:

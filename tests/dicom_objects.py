@@ -97,4 +97,8 @@ def transcoded(source, syntax, folder):
     return target
 
 
-NAMES = {"JPEGLosslessProcess14": "JPEGLossless", "JPEGLosslessProcess14_1": "JPEGLosslessSV1"}
+NAMES = {
+    "JPEGLosslessProcess14": "JPEGLossless",
+    "JPEGLosslessProcess14_1": "JPEGLosslessSV1",
+    "JPEGBaselineProcess1": "JPEGBaseline8Bit",
+}

@@ -24,12 +24,15 @@ NETWORK = {
     "ssl", "telnetlib", "urllib3", "webbrowser", "xmlrpc",
 }  # fmt: skip
 PICKLES = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-# Only here: pickles over the pipes of processes that hilum itself has started, the hub that the user has named, and the
-# address at which `hilum serve` listens.
+# Only here: pickles over the pipes of processes that hilum itself has started, the hub that the user has named, the
+# address at which `hilum serve` listens, and the peers that a node's configuration names.
 ALLOWED = {
     "pickle": {"data/process_pool.py"},
     "huggingface_hub": {"serving/predictor.py"},
     "socket": {"serving/http/server.py"},
+    "ssl": {"serving/node/application.py"},
+    "socketserver": {"serving/node/operations.py"},
+    "requests": {"serving/node/web_channel.py"},
     "torch.load": {"models/weight_files.py"},  # with weights_only=True: the one reader of PyTorch's own files
 }
 UNSAFE_CALLS = {

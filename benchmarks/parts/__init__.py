@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.measurement import Measurement
-from benchmarks.parts import audit, data_path, growth, int8, peers, predict, recipes, service, start, vgg
+from benchmarks.parts import audit, data_path, growth, int8, node, peers, predict, recipes, service, start, vgg
 from benchmarks.setting import Setting
 
 PARTS: Mapping[str, Callable[[Setting], list[Measurement]]] = {
@@ -14,6 +14,7 @@ PARTS: Mapping[str, Callable[[Setting], list[Measurement]]] = {
     "vgg": vgg.measure,
     "peers": peers.measure,
     "predict": predict.measure,
+    "node": node.measure,
     "service": service.measure,
     "int8": int8.measure,
     "recipes": recipes.measure,

@@ -21,7 +21,7 @@ EXTRAS = {
     "hub": ("huggingface_hub",),
     "loggers": ("tensorboard", "mlflow", "wandb"),
     "frames": ("pandas", "polars"),
-    "node": ("highdicom", "pynetdicom", "dicomweb_client", "pydicom"),
+    "node": ("highdicom", "pynetdicom", "dicomweb_client", "pydicom", "prometheus_client"),
 }
 
 TRAINING = {f"hilum {command}" for command in ("train", "demo", "sweep", "crossval", "certify", "export", "summary")}

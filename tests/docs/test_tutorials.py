@@ -84,7 +84,9 @@ def test_every_page_of_how_to_names_commands_that_exist():
                 words = line.partition("#")[0].split()
                 if words[:1] != ["hilum"]:
                     continue
-                known = {name for one in commands[words[1]].params for name in [*one.opts, *one.secondary_opts]}
+                command = commands[words[1]]
+                command = getattr(command, "commands", {}).get("".join(words[2:3]), command)
+                known = {name for one in command.params for name in [*one.opts, *one.secondary_opts]}
                 unknown = [word for word in words if word.startswith("--") and word not in known]
                 assert not unknown, f"{page.name}: {line}"
 

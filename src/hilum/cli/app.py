@@ -20,6 +20,7 @@ from hilum.cli.arguments import interrupted, joins_data, message_of, print_json,
 from hilum.cli.datasets_commands import datasets
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
+from hilum.cli.node_commands import node
 from hilum.cli.phantoms_command import phantoms
 from hilum.cli.serve_command import serve
 from hilum.data.options import ReadOptions
@@ -344,6 +345,7 @@ def summary(
 app.command()(model_commands.export)
 app.command()(model_commands.predict)
 app.command()(serve)
+app.add_typer(node)
 app.command()(model_commands.schema)
 app.command()(env)
 

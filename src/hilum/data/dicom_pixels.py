@@ -228,7 +228,7 @@ def _header(path: str, keywords: Sequence[str]) -> Any:
     with open_regular(path, limit=LARGEST_FILE) as file:
         start = file.read(512)
         file.seek(0)
-        if not looks_like_dicom(start) or _syntax(file) == DEFLATED:
+        if not looks_like_dicom(start) or transfer_syntax(file) == DEFLATED:
             return None
         file.seek(0)
         return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(keywords))
@@ -245,7 +245,7 @@ def decode(content: bytes) -> tuple[NDArray[np.float32], list[str]]:
     if not looks_like_dicom(content[:512]):
         msg = f"{kind_of(content[:ENOUGH])}, not a DICOM object. Replace or remove it."
         raise Refusal(msg)
-    syntax = _syntax(io.BytesIO(content))
+    syntax = transfer_syntax(io.BytesIO(content))
     if syntax == DEFLATED:  # 195 KB of it can become 390 MB before the first tag is seen
         msg = (
             "a deflated DICOM object, a possible decompression bomb; not read. Transcode it to explicit little endian."
@@ -271,8 +271,8 @@ def decode(content: bytes) -> tuple[NDArray[np.float32], list[str]]:
     return render(stored, dataset, notes), notes
 
 
-def _syntax(file: BinaryIO) -> str:
-    """The transfer syntax that the file meta information names; empty where there is none."""
+def transfer_syntax(file: BinaryIO) -> str:
+    """The transfer syntax that the file meta information names; empty where there is none. Nothing else is read."""
     from pydicom.filereader import read_dataset, read_preamble
 
     read_preamble(file, force=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-import traceback
-from pathlib import Path
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from hilum.serving.json_log import JsonLog
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 SIZES = (1, 2, 4, 8, 16)
 
 
-class Monitoring:
+class Monitoring(JsonLog):
     """Metrics of one service, in a registry of its own.
 
     Args:
@@ -23,8 +21,8 @@ class Monitoring:
     """
 
     def __init__(self, log: TextIO | None = None) -> None:
+        super().__init__(log)
         self.registry = CollectorRegistry()
-        self.log = log
         here = self.registry
         self.requests = Counter("hilum_requests", "Requests by route and status.", ["route", "status"], registry=here)
         self.seconds = Histogram(
@@ -58,14 +56,3 @@ class Monitoring:
         self.requests.labels(route, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
         self.write("request", method=method, route=route, status=status, milliseconds=round(1000 * seconds, 1))
-
-    def fault(self, error: Exception) -> None:
-        """Log a fault of hilum's own by its kind and place; what it says may hold a name."""
-        frames = traceback.extract_tb(error.__traceback__)
-        where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        self.write("fault", kind=type(error).__name__, where=where)
-
-    def write(self, event: str, **facts: str | int | float) -> None:
-        """Log one line of JSON."""
-        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts}
-        print(json.dumps(line, ensure_ascii=True), file=self.log or sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""The DICOM node: takes radiographs from an archive, and sends reports back."""

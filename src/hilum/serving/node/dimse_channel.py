@@ -1,0 +1,104 @@
+"""Results to an archive by C-STORE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pynetdicom.sop_class import (
+    Comprehensive3DSRStorage,
+    EnhancedSRStorage,
+    SecondaryCaptureImageStorage,
+    Verification,
+)
+
+from hilum.serving.node.application import application, client_context
+from hilum.serving.node.configuration import Dimse
+from hilum.serving.node.sender import UnreachableError
+from hilum.serving.node.statuses import Outcome, Verdict, outcome_of, worst
+
+SENT = (Comprehensive3DSRStorage, EnhancedSRStorage, SecondaryCaptureImageStorage)
+PLAIN = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+HIGH, MEDIUM = 1, 0  # Priority of C-STORE (PS3.7 9.1.1.1.6)
+
+
+class DimseChannel:
+    """One association to a store SCP, opened when it is needed and kept while there is something to send.
+
+    Args:
+        peer: Who it is.
+        title: AE title of this node.
+        patience: Seconds that the peer may be silent.
+
+    Raises:
+        UsageError: A certificate cannot be used.
+    """
+
+    def __init__(self, peer: Dimse, title: str, patience: float) -> None:
+        self.peer = peer
+        self._application = application(title, patience)
+        self._tls = (client_context(peer.tls), peer.host) if peer.tls else None
+        for kind in SENT:
+            self._application.add_requested_context(kind, PLAIN)
+        self._application.add_requested_context(Verification, PLAIN)
+        self._association: Any = None
+
+    def send(self, objects: Sequence[Path], *, urgent: bool) -> Outcome:
+        """Store objects; flagged ones with high priority.
+
+        Raises:
+            UnreachableError: No association could be made.
+        """
+        association = self._open()
+        return worst([self._store(association, file, HIGH if urgent else MEDIUM) for file in objects])
+
+    def check(self) -> str:
+        """Send a C-ECHO; empty where it was answered, or what came instead."""
+        try:
+            answer = self._open().send_c_echo()
+        except UnreachableError as error:
+            return str(error)
+        finally:
+            self.close()
+        status = answer.get("Status")
+        return "" if status == 0 else "no answer to C-ECHO" if status is None else f"C-ECHO: status 0x{status:04X}"
+
+    def close(self) -> None:
+        """Release the association."""
+        if self._association is not None and self._association.is_established:
+            self._association.release()
+        self._association = None
+
+    def _open(self) -> Any:
+        if self._association is not None and self._association.is_established:
+            return self._association
+        peer = self.peer
+        found = self._application.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=self._tls)
+        if not found.is_established:
+            raise UnreachableError(_why(found))
+        self._association = found
+        return found
+
+    def _store(self, association: Any, file: Path, priority: int) -> Outcome:
+        import pydicom
+
+        result = pydicom.dcmread(file)
+        try:
+            status = association.send_c_store(result, priority=priority).get("Status")
+        except ValueError:  # of pynetdicom, before anything is sent
+            name = result.SOPClassUID.name
+            return Outcome(Verdict.DEAD, f"it takes no {name} (for Comprehensive 3D SR see the rule's key enhanced)")
+        except RuntimeError:  # the association ended with an earlier object
+            status = None
+        if status is None:
+            return Outcome(Verdict.AGAIN, "the association broke")
+        return outcome_of(status)
+
+
+def _why(association: Any) -> str:
+    """Why there is no association, in words of the standard (PS3.8 9.3.4)."""
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        return f"association rejected: {str(answer.reason_str).lower()}" if answer else "association rejected"
+    return "no connection, or it was aborted"  # pynetdicom says the same of both
