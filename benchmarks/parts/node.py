@@ -7,6 +7,7 @@ acknowledged; each report before it is sent.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def _running(folder: Path) -> Iterator[_Node]:
     (folder / "archive").mkdir(exist_ok=True)
     port = 11_999
     command = [_program("storescp"), "--ignore", "-aet", "ARCHIVE", "-od", str(folder / "archive"), "+xa", str(port)]
-    archive = subprocess.Popen(command)
+    archive = subprocess.Popen(command, env={**os.environ, "TCP_NODELAY": "1"})  # else it answers 40 ms late
     (folder / "node.toml").write_text(CONFIG.format(port=port), encoding="ascii")
     command = [sys.executable, "-m", "hilum", "node", "--config", str(folder / "node.toml")]
     with (folder / "log.txt").open("wb") as log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,16 @@ class DimseChannel:
     def _open(self) -> Any:
         if self._association is not None and self._association.is_established:
             return self._association
+        from pynetdicom import evt
+
         peer = self.peer
-        found = self._application.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=self._tls)
+        found = self._application.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.ae_title,
+            tls_args=self._tls,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        )
         if not found.is_established:
             raise UnreachableError(_why(found))
         self._association = found
@@ -94,6 +103,11 @@ class DimseChannel:
         if status is None:
             return Outcome(Verdict.AGAIN, "the association broke")
         return outcome_of(status)
+
+
+def _without_delay(event: Any) -> None:
+    """Send small packets at once: command and data are written apart, and each pair would wait for a late ACK."""
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _why(association: Any) -> str:
