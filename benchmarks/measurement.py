@@ -41,7 +41,7 @@ class Measurement:
         others = list(self.values)[1:]
         return {
             "what": self.what,
-            "resampling_unit": self.unit,
+            "unit": self.unit,
             "contestants": [
                 {"name": name, "median": self.median(name), "repeats": repeats} for name, repeats in self.values.items()
             ],
