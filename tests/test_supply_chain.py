@@ -29,7 +29,7 @@ PICKLES = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "mars
 ALLOWED = {
     "pickle": {"data/process_pool.py"},
     "huggingface_hub": {"serving/predictor.py"},
-    "socket": {"serving/http/server.py"},
+    "socket": {"serving/http/server.py", "serving/node/dimse_channel.py"},
     "ssl": {"serving/node/application.py"},
     "socketserver": {"serving/node/operations.py"},
     "requests": {"serving/node/web_channel.py"},

@@ -385,7 +385,7 @@ def main() -> None:
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="hilum", standalone_mode=False)
     except Exception as error:  # of a kind that `message_of` knows, or a fault of hilum's
         message, code = message_of(error, sys.argv[1:])
         if message is None:
