@@ -9,7 +9,7 @@ BENCH ?=
 SECONDS ?= 300
 CONSTRAINTS ?= constraints.txt
 PYTEST := pytest --numprocesses auto --maxprocesses 8 --dist loadfile
-CHOSEN = $(if $(SLOW),$(if $(filter only,$(SLOW)),-m slow),-m "not slow")
+CHOSEN = $(if $(SLOW),$(if $(filter only,$(SLOW)),-m slow),-m "not slow and not peers")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage snapshots schemas docs lint format fuzz model bench bench-quick sbom audit-dependencies clean
@@ -20,10 +20,10 @@ help:           ## What can be made
 demo: $(READY)  ## The whole way, on phantoms or on DATA=folder: train, evaluate, report
 	$(BIN)/hilum demo $(DATA) --out $(OUT)
 
-test: $(READY)  ## All tests that take seconds; SLOW=1 runs the long ones, too, SLOW=only those alone
+test: $(READY)  ## All tests that take seconds; SLOW=1 runs all, SLOW=only the long ones alone
 	$(BIN)/python -m $(PYTEST) $(CHOSEN)
 
-coverage: $(READY)  ## The tests that take seconds, and how much of the source they run: lines and branches
+coverage: $(READY)  ## The tests that take seconds, those of the node included, and how much of the source they run: lines and branches
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m $(PYTEST) -m "not slow"
 	$(BIN)/coverage combine --quiet

@@ -299,6 +299,7 @@ def test_a_part_of_a_recipes_table_changes_that_part_only():
     assert after.training.model_dump() == {**before.training.model_dump(), "epochs": 1}
 
 
+@pytest.mark.slow
 def test_a_training_repeats_the_audit_of_the_same_data(squares, tmp_path):
     hilum.audit(squares, progress=False)
     small = {"epochs": 1, "size": 32, "network__options__width": 4, "network__options__blocks": [1]}

@@ -19,6 +19,7 @@ def options(*settings):
     return [option for setting in (*SMALL, *settings) for option in ("--set", setting)]
 
 
+@pytest.mark.slow
 def test_both_architectures_are_trained_and_compared(write_dataset, hilum, tmp_path, one_message):
     root = write_dataset(splits=("train", "test"), patients=6)
     for name in ("flat", "cascade"):

@@ -200,6 +200,7 @@ def test_a_refusal_that_came_from_the_scores_keeps_the_place(runs, book, monkeyp
     assert read_ledger(book).of(Refusal)[0].reason == reason
 
 
+@pytest.mark.slow
 def test_the_first_evaluation_is_confirmatory_and_the_same_one_again_is_the_same(runs, snapshot):
     first, second = runs
     found = evaluate(first)

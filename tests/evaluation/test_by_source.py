@@ -44,6 +44,7 @@ def north_is_ill(tmp_path):
     return write_sources(tmp_path / "data", counts, {"north": 150, "south": 80}, signal=0)
 
 
+@pytest.mark.slow
 def test_a_source_that_tells_the_label_is_a_large_drop(north_is_ill, tmp_path, tiny, snapshot, hilum):
     settings = [word for key in [*tiny, "epochs=4"] for word in ("--set", key)]
     done = hilum("crossval", north_is_ill, "--by", "source", "--out", tmp_path / "cv", *settings, check=0)

@@ -134,6 +134,7 @@ def test_what_the_run_has_seen_cannot_testify(run, hilum, split, one_message):
     one_message(result, 1)
 
 
+@pytest.mark.slow
 def test_copies_of_training_images_in_other_data_are_refused_by_name(run, trained, hilum, tmp_path, one_message):
     other = tmp_path / "other"
     for label in LABELS:

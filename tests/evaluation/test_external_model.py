@@ -198,6 +198,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path, data):
     assert caught.value.path == tmp_path / "net.onnx"
 
 
+@pytest.mark.slow
 def test_a_model_file_is_evaluated_on_other_data(run_of, squares, tmp_path, hilum):
     from hilum.evaluation.evaluate import evaluate
     from hilum.evaluation.external_model import predict_by

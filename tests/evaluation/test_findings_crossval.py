@@ -146,6 +146,7 @@ def test_a_source_where_nothing_varies_is_not_tested(data):
     assert caught.value.code == "no-source-testable"
 
 
+@pytest.mark.slow
 def test_sources_are_compared_finding_by_finding(data, tmp_path):
     table = of_sources(data, only_north="left")
     done = interface.cross_validate(

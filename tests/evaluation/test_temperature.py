@@ -162,6 +162,7 @@ def run(trained, tmp_path):
     return open_run(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_evaluations_are_calibrated_by_patients_of_their_own(run, snapshot):
     metrics = evaluate(run).metrics
     kept = json.loads((run.path / "calibration.json").read_text())

@@ -21,6 +21,7 @@ SIZE = 64
 FEW = ["size=64", "epochs=1", "batch_size=8", "splits.min_val_patients=3"]
 
 
+@pytest.mark.slow
 def test_the_exported_network_says_what_the_trained_one_says(monkeypatch):
     torch.manual_seed(0)
     network = build_classifier("flat", "efficientnet-lite0", LABELS, SIZE).eval()

@@ -122,6 +122,7 @@ def two_steps(run, encoder, pixels):
     return scores / scores.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_file_equals_the_two_steps(exported, kind):
     run, encoder, model_file = exported(kind)

@@ -140,6 +140,7 @@ def test_findings_of_another_version_are_left_out(from_elsewhere, tiny, tmp_path
     assert errors(known_of(run)) == ["sources", "patients"]
 
 
+@pytest.mark.slow
 def test_errors_follow_the_run_into_all_that_is_written_of_it(from_elsewhere, tiny, tmp_path):
     from hilum.evaluation.evaluate import evaluate
     from hilum.exporting.export import export

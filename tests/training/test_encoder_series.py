@@ -27,6 +27,7 @@ def squares(tmp_path_factory):
     return write_squares(folder / "data"), write_maps(folder / "encoder" / "e.onnx", width=24)
 
 
+@pytest.mark.slow
 def test_cross_validation_tests_every_image_and_holds_none_out_for_validation(squares, tmp_path):
     data, encoder = squares
     result = crossval(data, tmp_path / "folds", load_recipe("encoder", [f"encoder={encoder}"]), folds=2)
@@ -47,6 +48,7 @@ def test_a_sweep_compares_poolings_by_the_folds(squares, tmp_path):
     assert losses[str(result.choice["encoder.pooling"])] == min(losses.values())
 
 
+@pytest.mark.slow
 def test_report_and_certificate_are_those_of_any_run(squares, tmp_path):
     data, encoder = squares
     recipe = load_recipe("encoder", [f"encoder={encoder}", "splits.fraction=0.3"])

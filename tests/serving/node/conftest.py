@@ -11,6 +11,7 @@ pytest.importorskip("highdicom", reason="the extra [node] is not installed")
 from node_peers import Archive, Orthanc, RunningNode, settings, settings_beside, to
 
 HERE = Path(__file__).parent
+QUICK = ("test_configuration", "test_store")
 
 
 def pytest_collection_modifyitems(items):
@@ -18,6 +19,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+            if item.path.stem not in QUICK:
+                item.add_marker(pytest.mark.peers)
 
 
 @pytest.fixture(autouse=True)
