@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from threading import Lock
 from typing import TextIO
 
 
@@ -19,11 +20,15 @@ class JsonLog:
 
     def __init__(self, file: TextIO | None = None) -> None:
         self.file = file
+        self._one_at_a_time = Lock()
 
     def write(self, event: str, **facts: str | int | float) -> None:
         """Log one line of JSON."""
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts}
-        print(json.dumps(line, ensure_ascii=True), file=self.file or sys.stderr, flush=True)
+        file = self.file or sys.stderr
+        with self._one_at_a_time:  # of several threads
+            file.write(f"{json.dumps(line, ensure_ascii=True)}\n")
+            file.flush()
 
     def fault(self, error: BaseException) -> None:
         """Log a fault of hilum's own by its kind and place; what it says may hold a name."""
