@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -198,7 +197,7 @@ def export(
     return model_file
 
 
-def _facts_of_findings(certificates: Mapping[str, Certificate]) -> dict[str, Any]:
+def _facts_of_findings(certificates: Mapping[str, Certificate]) -> dict[str, object]:
     """What metadata say only of findings: which task it is, and the certificate and thresholds of each."""
     certified = {name: _without_place(certificate).as_json() for name, certificate in certificates.items()}
     points = {name: {key: one[key] for key in POINT if key in one} for name, one in certified.items()}
@@ -232,7 +231,7 @@ def _results(run: Run) -> Metrics | FindingsMetrics | None:
     return kind.read(file, f"hilum evaluate {run.path}")
 
 
-def _kept(results: Metrics) -> dict[str, Any]:
+def _kept(results: Metrics) -> dict[str, object]:
     found = results.to_json()
     return {key: found[key] for key in ("split", "n_images", "n_patients", *MEASURES) if key in found}
 

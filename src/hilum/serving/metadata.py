@@ -317,7 +317,7 @@ def comparable(array: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
-def pack(reference: Reference, facts: Mapping[str, object]) -> dict[str, Any]:
+def pack(reference: Reference, facts: Mapping[str, object]) -> dict[str, object]:
     """The entry ``abstention`` that `PackedReference` reads.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from hilum.errors import RecipeError
@@ -11,7 +9,7 @@ from hilum.models.layer_groups import layer_groups
 from hilum.training.plan import TrainingPlan
 
 
-def learning_groups(network: nn.Module, plan: TrainingPlan) -> list[dict[str, Any]]:
+def learning_groups(network: nn.Module, plan: TrainingPlan) -> list[dict[str, object]]:
     """What an optimiser is given: parameters and their learning rates; the first group has the recipe's.
 
     Args:

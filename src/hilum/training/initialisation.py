@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -239,7 +238,7 @@ def _some(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def without_path(recipe: Recipe, initial: InitialWeights | None) -> dict[str, Any]:
+def without_path(recipe: Recipe, initial: InitialWeights | None) -> dict[str, object]:
     """A recipe as JSON in which initial weights and encoder have their name: a path tells of the machine."""
     named = recipe.network.model_copy(update={"init": initial.name}) if initial else recipe.network
     encoder = recipe.encoder.model_copy(update={"file": Path(recipe.encoder.file).name})

@@ -61,7 +61,7 @@ class NetworkChoice(Part):
 
     @field_validator("options")
     @classmethod
-    def _not_the_recipes_own(cls, options: dict[str, Any]) -> dict[str, Any]:
+    def _not_the_recipes_own(cls, options: dict[str, object]) -> dict[str, object]:
         taken = sorted(options.keys() & {"architecture", "name", "labels", "n_labels", "size", "hierarchy", "members"})
         if taken:
             msg = f"'{taken[0]}' is not an option: it is derived from the data or from another key of the recipe"

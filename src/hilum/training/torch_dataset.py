@@ -74,7 +74,7 @@ class RadiographDataset(torch_data.Dataset[Sample]):
         self.labels = np.eye(len(self.pathologies), dtype=np.float32)[truth]
         self._low, self._high = value_range
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Without the pixels: a worker that was started anew maps the same files of the cache."""
         none = np.empty((0, 0, 0), np.uint8)
         return {**vars(self), "_images": replace(self._images, pixels=none, thumbnails=none)}

@@ -113,7 +113,7 @@ class OperationsServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, request: dict[str, Any], start: Start) -> Iterable[bytes]:
+    def _answer(self, request: dict[str, object], start: Start) -> Iterable[bytes]:
         path, kind = request.get("PATH_INFO", ""), "application/json"
         if request.get("REQUEST_METHOD") not in ("GET", "HEAD"):
             status, body = "405 Method Not Allowed", b"{}"
