@@ -8,8 +8,10 @@ SLOW ?=
 BENCH ?=
 SECONDS ?= 300
 CONSTRAINTS ?= constraints.txt
-PYTEST := pytest --numprocesses auto --maxprocesses 8 --dist loadfile
-CHOSEN = $(if $(SLOW),$(if $(filter only,$(SLOW)),-m slow),-m "not slow and not peers")
+# One process more than cores, eight at most: some tests wait for others, for peers or for the disk.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, (os.cpu_count() or 2) + 1))")
+PYTEST := pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+CHOSEN = $(if $(SLOW),$(if $(filter only,$(SLOW)),-m slow),-m "not slow and not peers and not ci")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage snapshots schemas docs lint format fuzz model bench bench-quick sbom audit-dependencies clean
@@ -20,8 +22,8 @@ help:           ## What can be made
 demo: $(READY)  ## The whole way, on phantoms or on DATA=folder: train, evaluate, report
 	$(BIN)/hilum demo $(DATA) --out $(OUT)
 
-test: $(READY)  ## All tests that take seconds; SLOW=1 runs all, SLOW=only the long ones alone
-	$(BIN)/python -m $(PYTEST) $(CHOSEN)
+test: $(READY)  ## All tests that take seconds; SLOW=1 runs all, SLOW=only the long ones alone, SLOW=full all at full size
+	$(if $(filter full,$(SLOW)),HILUM_TESTS=full) $(BIN)/python -m $(PYTEST) $(CHOSEN)
 
 coverage: $(READY)  ## The tests that take seconds, those of the node included, and how much of the source they run: lines and branches
 	rm -f .coverage .coverage.*

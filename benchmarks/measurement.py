@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-RATES = ("images/s", "GFLOP/s")  # more is better; of all other units less is
+RATES = ("images/s", "images/min", "GFLOP/s")  # more is better; of all other units less is
 
 
 @dataclass

@@ -180,8 +180,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str, str]]:
     meanings = attributes_of(model)
-    properties = model.model_json_schema()["properties"]
+    schema = model.model_json_schema()
+    properties = (schema if "properties" in schema else schema["$defs"][model.__name__])["properties"]
     for name, field in model.model_fields.items():
+        if name == "members":  # nobody writes them by hand
+            continue
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from _fields(annotation, f"{prefix}{name}.")

@@ -32,10 +32,11 @@ BOXES = {
     "phantoms": (0, "simulated radiographs"),
     "models": (1, "networks by name"),
     "decision": (3, "flag, clear or abstain; OOD"),
+    "archives": (4, "answers for archives"),
     "serving": (4, "predictions from a model file"),
     FOUNDATION: (2, ""),
 }
-COLUMN, ROW, WIDE, TALL, BAR, TOP, PORT = 196, 90, 178, 48, 960, 48, 30
+COLUMN, ROW, WIDE, TALL, BAR, TOP, PORT = 196, 90, 178, 48, 980, 48, 30
 LEGEND = ("A → B: A imports B. Arrows that follow from others are left out.", "imports PyTorch itself", "does not")
 INK, LINE, MUTED = "#12303f", "#5b6b7b", "#455a64"
 WITH, WITHOUT = ('fill="#fdeedd" stroke="#b4611c"', 'fill="#eaf2f8" stroke="#2b6a99"')

@@ -1,7 +1,9 @@
 """Time and memory of the search for copies among many images: the figures of docs/explanation/audit.md.
 
 ``.venv/bin/python studies/audit_scale.py 50000`` searches that many made-up thumbnails and 1,000 injected copies with
-an index; with ``--all-pairs`` behind it, pair by pair.
+an index; with ``--all-pairs`` behind it, pair by pair; with ``--ray``, by a Ray cluster that it starts. With ``--files
+FOLDER`` the images and copies are written there as PNG files of 256 x 256 pixels under two labels, and the whole audit
+reads them.
 """
 
 from __future__ import annotations
@@ -10,12 +12,19 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from hilum.auditing.audit import audit
+from hilum.auditing.near_duplicates.ray_search import find_copies_by_ray, store_for
 from hilum.auditing.near_duplicates.search import find_copies
+from hilum.progress import Advance, Progress
+from hilum.ray_engine import connect
 
 POOL, COPIES, SIDE = 1500, 1000, 64
 
@@ -43,31 +52,86 @@ def copy_of(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return small[:, ::-1] if generator.random() < 0.5 else small
 
 
-def main(number: int, *, indexed: bool) -> None:
-    """Search, and print what it took."""
+def images_and_copies(number: int) -> tuple[np.ndarray, set[tuple[int, int]]]:
+    """Images, the copies behind them, and which is whose."""
     generator = np.random.default_rng(1)
     images = pictures(number)
     chosen = generator.choice(number, COPIES, replace=False)
-    images = np.concatenate([images, [copy_of(images[i], generator) for i in chosen]])
+    copies = [copy_of(images[i], generator) for i in chosen]
+    return np.concatenate([images, copies]), {(int(i), number + n) for n, i in enumerate(chosen)}
+
+
+class Timed(Progress):
+    """Seconds and memory after each task."""
+
+    def __init__(self) -> None:
+        self.begin, self.stages = time.perf_counter(), {}
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Time one."""
+        begin = time.perf_counter()
+        yield lambda done: None
+        self.stages[title] = [round(time.perf_counter() - begin, 1), memory()]
+
+
+def memory() -> int:
+    """The most that this process has had, in MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+
+
+def whole(number: int, folder: Path) -> None:
+    """Audit files, made where they are not there, and print what it took; in a process of its own for its memory."""
+    if not folder.exists():
+        images, _ = images_and_copies(number)
+        for label in ("normal", "infected"):
+            (folder / label).mkdir(parents=True)
+        for k, image in enumerate(images):
+            place = folder / ("normal", "infected")[k % 2] / f"p{k // 2:07d}-{k % 2}.png"
+            Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC).save(place)
+        print("made: give the same command again to audit them")
+        return
+    timed, cpu = Timed(), time.process_time()
+    found = audit(folder, progress=timed)
+    result = {
+        "images": len(found.scan),
+        "seconds": round(time.perf_counter() - timed.begin, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "MB_at_most": memory(),
+        "stages": timed.stages,
+        "groups": len(found.duplicates.groups),
+    }
+    print(json.dumps(result))
+
+
+def main(number: int, how: str) -> None:
+    """Search, and print what it took; of a cluster, memory and processor time of this process alone."""
+    images, injected = images_and_copies(number)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin, cpu = time.perf_counter(), time.process_time()
-    found = find_copies(images, indexed=indexed)
+    if how == "--ray":
+        with connect(store=store_for(len(images))) as cluster:
+            found = find_copies_by_ray(cluster, images)
+    else:
+        found = find_copies(images, indexed=how != "--all-pairs")
     pairs = {(min(i, j), max(i, j)) for i, j in zip(found.first.tolist(), found.second.tolist(), strict=True)}
-    injected = {(int(i), number + n) for n, i in enumerate(chosen)}
     result = {
         "images": len(images),
-        "indexed": indexed,
+        "how": how,
         "seconds": round(time.perf_counter() - begin, 1),
         "cpu_seconds": round(time.process_time() - cpu, 1),
         "MB_for_thumbnails": round(before / 1000),
-        "MB_at_most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
+        "MB_at_most": memory(),
         "planted_found": len(pairs & injected) / COPIES,
         "others": len(pairs - injected),
     }
-    sys.stdout.write(json.dumps(result) + "\n")
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(int(sys.argv[1]), indexed="--all-pairs" not in sys.argv)
+    if "--files" in sys.argv:
+        whole(int(sys.argv[1]), Path(sys.argv[sys.argv.index("--files") + 1]))
+    else:
+        main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "index")

@@ -3,8 +3,8 @@
     python studies/recipe_series.py DATA OUT SERIES [key=value ...]
 
 The healthy children of *seed-cxr*'s ``train`` come in two series, ``IM-...`` and ``NORMAL2-IM-...``. SERIES (``IM`` or
-``NORMAL2``) is held out whole, beside 15 % of the patients with pneumonia by lot; key=value change the default recipe.
-No test image is opened.
+``NORMAL2``) is held out whole, beside 15 % of the patients with pneumonia by lot; key=value change the default recipe,
+or with ``encoder.file=NAME`` that of encoders. No test image is opened.
 It prints recalls, AUROCs, the accuracy at the test set's shares of labels, and how well normals are told from infected
 and covid from the rest of these, whatever the weights.
 """
@@ -40,8 +40,13 @@ def divided(data: Path, series: str) -> Dataset:
     return table.with_splits(["val" if row.patient_id in chosen else "train" for row in table.rows])
 
 
+def recipe_of(settings: list[str]) -> str:
+    """The recipe that settings change: that of encoders where they name one."""
+    return "encoder" if any(setting.startswith("encoder.file=") for setting in settings) else "compact"
+
+
 def main(data: Path, out: Path, series: str, settings: list[str]) -> None:
-    recipe = load_recipe("compact", [*NO_TEST, *settings])
+    recipe = load_recipe(recipe_of(settings), [*NO_TEST, *settings])
     run = train(divided(data, series), out, recipe, progress=progress_for_terminal())
     found = evaluate(run, split="val", out=out / "val").predictions
     right = found.predicted == found.truth

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from pathlib import Path
+from collections import Counter
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of each would wait for the others'
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,22 +24,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["wording"]
-LONG = ("test_killed_cold.py", "test_killed_series.py", "test_killed.py")
-SHORT = ("data", "decision", "models", "phantoms", "stats")
+SECONDS = {"slow": 25, "peers": 10, "ci": 9}  # that a test of this mark takes, roughly
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Begin with the modules that take long, and end with those that take seconds: no process waits for the other."""
+    """Begin with the modules that take long, and end with those that take seconds: no process waits for the other.
 
-    def place(item):
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        return item.path.name not in LONG, not item.get_closest_marker("slow"), room in SHORT
-
-    first = {}
+    pytest-xdist keeps this order with ``--no-loadscope-reorder`` only.
+    """
+    seconds = Counter()
     for item in items:
-        first[item.path] = min(first.get(item.path, (True,) * 3), place(item))
-    items.sort(key=lambda item: first[item.path])
+        seconds[item.path] += max((SECONDS.get(mark.name, 0) for mark in item.iter_markers()), default=0) or 0.4
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.fixture(autouse=True, scope="module")

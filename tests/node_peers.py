@@ -5,13 +5,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import tomllib
 import urllib.request
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
@@ -28,6 +26,7 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
 
 from dicom_objects import encoded, radiograph
+from free_ports import free_port
 from hilum.phantoms import LABELS, make_phantom
 from hilum.serving.node.configuration import read_configuration
 from hilum.serving.node.peers import queue_status
@@ -45,12 +44,6 @@ def tool(name):
     if not found:
         pytest.skip(f"{name} is not installed (Debian: dcmtk, orthanc, orthanc-dicomweb, dicom3tools)")
     return found
-
-
-def free_port():
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def until(true, seconds=60, every=0.05):
@@ -168,7 +161,11 @@ class RunningNode:
         self.config.write_text(tomli_w.dumps(settings))
         self.log = (folder / "log.txt").open("ab+")
         self.ports = {}
-        self.start(before_exec)
+        try:
+            self.start(before_exec)
+        except BaseException:
+            self.log.close()
+            raise
 
     def start(self, before_exec=None):
         command = [sys.executable, "-m", "hilum", "node", "--config", str(self.config)]

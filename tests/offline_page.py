@@ -10,6 +10,7 @@ from PIL import Image
 
 from hilum.phantoms import LABELS, make_phantom
 from places import ROOT
+from sizes import sized
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PLACES = [
@@ -23,7 +24,7 @@ MARKS = [
     pytest.mark.skipif(RUNTIME is None, reason="no onnxruntime-web here: npm pack it, HILUM_ONNXRUNTIME_WEB names it"),
     pytest.mark.slow,
 ]
-COUNT = 500
+COUNT = sized(200, 500)
 
 
 def disguised(pixels, number, generator):

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -9,12 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
+import pydicom
 import pytest
 
 from dicom_objects import radiograph
 from hilum.serving.finding_decisions import decide_findings, image_decision, likely_findings
 from hilum.serving.model_file import FORMAT_OF_FINDINGS, open_model_file, shipped_model
 from hilum.serving.prediction import Prediction, decide
+from hilum.serving.structured_report import ReportedImage, result_objects
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 CERTIFIED = open_model_file(shipped_model())
@@ -137,6 +140,24 @@ def source(name="whole", **elements):
 
 def heatmap():
     return np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+
+
+def objects(which="flagged", header="whole", **options):
+    prediction, model = ANSWERS[which]
+    picture = options.pop("picture", None)
+    image = ReportedImage(prediction, options.pop("source", None) or source(header), picture)
+    return result_objects(image, model, now=options.pop("now", NOW), **options)
+
+
+def again(dataset):
+    """The object as a file holds it."""
+    return pydicom.dcmread(io.BytesIO(as_file(dataset)))
+
+
+def as_file(dataset):
+    content = io.BytesIO()
+    dataset.save_as(content, enforce_file_format=True)
+    return content.getvalue()
 
 
 def tool(name, package):

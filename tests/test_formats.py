@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hilum.data.cache import open_images
+from hilum.data.readers.read import read_table
 from hilum.earlier import KEYS, OPTIONS, RECIPE, VALUES, arguments_of_today, current
 from hilum.errors import RunError
 from hilum.evaluation.certificate_check import open_certificate
@@ -31,7 +33,14 @@ COMMANDS = ("audit", "certify", "compare", "evaluate", "export", "phantoms", "pr
 def phantoms(tmp_path_factory):
     from hilum.phantoms.generate import write_phantoms
 
-    return write_phantoms(tmp_path_factory.mktemp("of") / "data", patients=60, size=64, seed=5).out
+    data = write_phantoms(tmp_path_factory.mktemp("of") / "data", patients=60, size=64, seed=5).out
+    then = tmp_path_factory.mktemp("then")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(then, filter="data")
+    run = open_run(then / "run")
+    if open_images(read_table(data), run.recipe.preprocessing).digest != run.environment.data.digest:
+        pytest.skip("this processor draws phantoms that differ in the last bit from those of then (AVX-512)")
+    return data
 
 
 @pytest.fixture

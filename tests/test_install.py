@@ -34,11 +34,12 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheels, tmp_path_factory):
-    """Make an environment that holds the wheel with one extra and nothing else; its Python."""
+    """Install the wheel, with one extra or none, into an environment that holds nothing else; its Python."""
+
+    home = tmp_path_factory.mktemp("bare")
+    venv.create(home, with_pip=True)
 
     def install(extra=""):
-        home = tmp_path_factory.mktemp("bare")
-        venv.create(home, with_pip=True)
         python = home / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         what = f"{wheels[0]}[{extra}]" if extra else wheels[0]
         command = (python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", what)

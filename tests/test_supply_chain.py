@@ -25,11 +25,11 @@ NETWORK = {
 }  # fmt: skip
 PICKLES = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Only here: pickles over the pipes of processes that hilum itself has started, the hub that the user has named, the
-# address at which `hilum serve` listens, and the peers that a node's configuration names.
+# address at which `hilum serve` listens, the peers that a node's configuration names, and the cluster of `--address`.
 ALLOWED = {
     "pickle": {"data/process_pool.py"},
     "huggingface_hub": {"serving/predictor.py"},
-    "socket": {"serving/http/server.py", "serving/node/dimse_channel.py"},
+    "socket": {"ray_engine.py", "serving/http/server.py", "serving/node/dimse_channel.py"},
     "ssl": {"serving/node/application.py"},
     "socketserver": {"serving/node/operations.py"},
     "requests": {"serving/node/web_channel.py"},

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ RUNTIME_ALONE = (
     "session.run(None, {given.name: np.zeros((1, *given.shape[1:]), np.uint8)})\n"
     "time.sleep(float(sys.argv[2]))\n"
 )
+RAY_ALONE = "import ray, sys, time; ray.init(num_cpus=1, include_dashboard=False); time.sleep(float(sys.argv[1]))"
 COMMANDS = """
 import os, sys, time
 from hilum.cli.app import main
@@ -245,3 +247,21 @@ def test_the_listener_hears_onnx_runtime_when_nobody_silences_it(watch):
     silent.run(*enter, sys.executable, "-c", RUNTIME_ALONE, PRETRAINED, WAIT, PYTHONPATH="", **hilum.SILENT)
     assert asked.read_text() == ""
     assert silent.left("home") == set()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ray_asks_nobody_and_leaves_nothing(watch):
+    """Its own processes talk to each other; alone, it asks in which cloud it is, its statistics switched off or on."""
+    pytest.importorskip("ray")
+    enter, asked = namespace(watch.root)
+    with tempfile.TemporaryDirectory(prefix="hilum-") as short:  # sockets have to have short names
+        watch.environment["TMPDIR"] = short
+        words = ["predict", "data", "--parquet", "answers", "--engine", "ray", "--threads", "1"]
+        watch.run(*enter, sys.executable, "-m", "hilum", *words, PYTHONPATH=str(SOURCE))
+        assert asked.read_text() == ""
+        assert list(Path(short).iterdir()) == []
+        assert watch.left("home") == set()
+        assert any((watch.places["work"] / "answers").glob("part-*"))
+        watch.run(*enter, sys.executable, "-c", RAY_ALONE, 5, RAY_USAGE_STATS_ENABLED="0", PYTHONPATH="")
+    assert "metadata" in asked.read_text()

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
+pytestmark = pytest.mark.ci
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 TITLES = ("Add a metric", "Add a check", "Add a dataset reader", "Add a network")

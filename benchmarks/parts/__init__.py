@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.measurement import Measurement
-from benchmarks.parts import audit, data_path, growth, int8, node, peers, predict, recipes, service, start, vgg
+from benchmarks.parts import audit, data_path, devices, growth, int8, node, peers, predict, recipes, service, start, vgg
 from benchmarks.setting import Setting
 
 PARTS: Mapping[str, Callable[[Setting], list[Measurement]]] = {
     "start": start.measure,
     "data-path": data_path.measure,
     "vgg": vgg.measure,
+    "devices": devices.measure,
     "peers": peers.measure,
     "predict": predict.measure,
     "node": node.measure,

@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,15 +54,29 @@ def measure(setting: Setting) -> list[Measurement]:
     count = 32 if setting.quick else 192
     with _running(folder) as node:
         predictor = Predictor()
+        spent: dict[str, list[float]] = {}
+
+        def counted(name: str, process: int, work: Callable[[list[Path]], float]) -> float:
+            files = _written(folder / "in", images, count)
+            before = _processor_seconds(process)
+            rate = work(files)
+            spent.setdefault(name, []).append(1000 * (_processor_seconds(process) - before) / count)
+            return 60 * rate
+
         works = {
-            "hilum node": lambda: 60 * node.work(_written(folder / "in", images, count)),
-            "the predictor alone": lambda: 60 * _predict(predictor, _written(folder / "in", images, count)),
+            "hilum node": lambda: counted("hilum node", node.process.pid, node.work),
+            "the predictor alone": lambda: counted(
+                "the predictor alone", os.getpid(), lambda f: _predict(predictor, f)
+            ),
         }
         for work in works.values():
             work()
+        spent.clear()
         found = in_turn(works, setting.repeats(5, 3), setting.say)
-        rate = Measurement("images by DICOM", "images/min", found, f"{count} images of {SIDE} x {SIDE}, 16 bits")
-        return [rate, _memory(folder, node, 200 if setting.quick else 5000)]
+        what = f"{count} images of {SIDE} x {SIDE}, 16 bits"
+        rate = Measurement("images by DICOM", "images/min", found, what)
+        time_spent = Measurement("processor time of an image by DICOM", "ms", spent, what)
+        return [rate, time_spent, _memory(folder, node, 200 if setting.quick else 5000)]
 
 
 @dataclass
@@ -84,6 +98,19 @@ class _Node:
         """Resident memory of the node, without its decoders."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+
+
+def _processor_seconds(process: int) -> float:
+    """Of a process and its children, such as decoders, user and system."""
+    found, left = 0.0, [process]
+    while left:
+        folder = Path("/proc") / str(left.pop())
+        with suppress(OSError):  # it has ended meanwhile
+            values = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            found += sum(map(int, values[11:15])) / os.sysconf("SC_CLK_TCK")
+            for children in folder.glob("task/*/children"):
+                left += map(int, children.read_text(encoding="ascii").split())
+    return found
 
 
 def _memory(folder: Path, node: _Node, count: int) -> Measurement:

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from hilum.api.audits import Audit, audit
     from hilum.api.comparisons import Comparison, FindingsComparison, compare
     from hilum.api.datasets import open_dataset
+    from hilum.api.ensembles import ensemble
     from hilum.api.evaluations import Evaluation, evaluate
     from hilum.api.exports import export
     from hilum.api.findings_evaluations import FindingsEvaluation
     from hilum.api.model import Model, load
+    from hilum.api.priors import set_prior
     from hilum.api.runs import Run, open_run
     from hilum.api.series import CrossValidation, Sweep, cross_validate, sweep
     from hilum.api.trainings import load_recipe, train
@@ -60,12 +62,14 @@ __all__ = [
     "audit",
     "compare",
     "cross_validate",
+    "ensemble",
     "evaluate",
     "export",
     "load",
     "load_recipe",
     "open_dataset",
     "open_run",
+    "set_prior",
     "sweep",
     "train",
 ]
@@ -74,10 +78,12 @@ _MODULES = {
     "hilum.api.audits": ("Audit", "audit"),
     "hilum.api.comparisons": ("Comparison", "FindingsComparison", "compare"),
     "hilum.api.datasets": ("open_dataset",),
+    "hilum.api.ensembles": ("ensemble",),
     "hilum.api.evaluations": ("Evaluation", "evaluate"),
     "hilum.api.exports": ("export",),
     "hilum.api.findings_evaluations": ("FindingsEvaluation",),
     "hilum.api.model": ("Model", "load"),
+    "hilum.api.priors": ("set_prior",),
     "hilum.api.runs": ("Run", "open_run"),
     "hilum.api.series": ("CrossValidation", "Sweep", "cross_validate", "sweep"),
     "hilum.api.trainings": ("load_recipe", "train"),

@@ -16,6 +16,7 @@
     ├── ModelFileError      a file that is no model file, or a damaged one
     ├── DivergenceError     a training whose loss is no longer a number
     ├── ExtraError          an optional part of hilum that is not installed
+    ├── EngineError         a cluster that does not answer, or cannot do the work
     ├── GateError           exit code 3: the audit found what it had to stop at
     └── UsageError          exit code 2: wrong usage
         ├── ArgumentError   an argument of a Python function that is of another type; a TypeError and ValueError, too
@@ -132,6 +133,12 @@ class ExtraError(HilumError):
     """What was asked for takes a library that comes with an extra, and it is not installed."""
 
     code = "extra"
+
+
+class EngineError(HilumError):
+    """A cluster does not answer, cannot be started, or lacks what the work takes."""
+
+    code = "engine"
 
 
 class GateError(HilumError):

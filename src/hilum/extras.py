@@ -20,6 +20,7 @@ EXTRAS = {
     "serve": ("scipy", "fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client"),
     "hub": ("huggingface_hub",),
     "loggers": ("tensorboard", "mlflow", "wandb"),
+    "ray": ("ray", "pyarrow"),
     "frames": ("pandas", "polars"),
     "node": ("highdicom", "pynetdicom", "dicomweb_client", "pydicom", "prometheus_client"),
 }

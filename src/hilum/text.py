@@ -27,6 +27,7 @@ class Range(Protocol):
 
 Limits = Range | Mapping[str, float | None] | None
 UNDEFINED = "–"
+ROUNDING = 1e-12  # a difference that is smaller is none
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -62,6 +63,8 @@ def signed(value: float | None, factor: float = 100, digits: int = 1) -> str:
     if value is None or not math.isfinite(value):
         return UNDEFINED
     number = factor * value
+    if abs(number) < ROUNDING:  # what sums of floating-point numbers leave of nothing
+        number = 0.0
     if number and abs(number) < 0.5 * 10**-digits:
         digits += 1
     if not round(number, digits):

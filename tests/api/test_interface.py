@@ -21,8 +21,8 @@ from hilum.errors import ImageError, RecipeError, TableError, UsageError
 from hilum.evaluation.schema import Metrics
 
 NAMES = {
-    *("audit", "train", "evaluate", "compare", "cross_validate", "sweep", "export", "load"),
-    *("open_dataset", "open_run", "load_recipe"),
+    *("audit", "train", "evaluate", "compare", "cross_validate", "sweep", "ensemble", "export", "load"),
+    *("open_dataset", "open_run", "load_recipe", "set_prior"),
     *("Audit", "Run", "Evaluation", "Comparison", "CrossValidation", "Sweep", "Model"),
     *("FindingsComparison", "FindingsEvaluation"),
     *("Dataset", "Recipe", "Prediction", "HilumError"),
@@ -306,6 +306,7 @@ def test_a_training_repeats_the_audit_of_the_same_data(squares, tmp_path):
     assert hilum.train(squares, tmp_path / "run", progress=False, **small).environment.audit.audited
 
 
+@pytest.mark.ci
 def test_several_findings_have_the_measures_of_labels_by_finding(tmp_path):
     frame = findings_frame()
     found = hilum.evaluate(predictions=frame, out=tmp_path / "evaluation")

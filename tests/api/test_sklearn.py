@@ -62,6 +62,7 @@ def test_it_learns_and_keeps_the_labels_as_they_are(fitted, two):
     assert all(len(splits) == 1 for splits in patients.values())
 
 
+@pytest.mark.ci
 def test_the_same_seed_gives_the_same_probabilities(fitted, two, tmp_path):
     files, y, groups = two
     again = clone(fitted).set_params(out=None).fit(files, y, groups=groups)

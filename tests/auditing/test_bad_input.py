@@ -14,6 +14,7 @@ from hilum.auditing.audit import audit
 from hilum.auditing.scan import scan
 from hilum.data.readers.read import read_table
 from hilum.errors import TableError
+from sizes import sized
 
 
 def test_no_images_and_one_label_have_one_message(hilum, tmp_path, one_message):
@@ -132,11 +133,12 @@ def test_a_hundred_thousand_tiny_files_take_no_minutes(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "tiny.png")
     tiny = (tmp_path / "tiny.png").read_bytes()
     (tmp_path / "tiny.png").unlink()
-    for i in range(100_000):
+    many = sized(25_000, 100_000)
+    for i in range(many):
         (tmp_path / ("normal", "covid")[i % 2] / f"{i}.png").write_bytes(tiny)
     begin = time.process_time()
     found = audit(tmp_path)
     assert time.process_time() - begin < 120
     assert found.report.to_json()["n_images"] == 100
-    assert len(found.report.to_json()["unreadable"]) == 100_000
+    assert len(found.report.to_json()["unreadable"]) == many
     assert len(json.dumps(found.report.to_json()["findings"])) < 50_000

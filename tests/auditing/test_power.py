@@ -12,6 +12,7 @@ from hilum.auditing.scan import scan
 from hilum.cli.demo import PATIENTS
 from hilum.data.readers.read import read_table
 from hilum.phantoms import Defect, write_phantoms
+from sizes import sized
 
 COVID = "infected/covid"
 EXPECTED = {
@@ -65,7 +66,7 @@ def test_what_is_planted_is_found_and_as_bad_as_it_is(tmp_path, defect):
 
 @pytest.mark.slow
 def test_in_sets_as_large_as_the_demos_no_two_patients_are_one_picture(tmp_path):
-    write_phantoms(tmp_path / "phantoms", patients=PATIENTS, seed=1, masks=False)
+    write_phantoms(tmp_path / "phantoms", patients=sized(300, PATIENTS), seed=1, masks=False)
     seen = scan(read_table(tmp_path / "phantoms"))
     found = find_copies(seen.thumbnails)
     owner = [row.patient_id for row in seen.table.rows]

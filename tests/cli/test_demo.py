@@ -8,33 +8,36 @@ from hilum.errors import RunError, TableError
 from hilum.evaluation.ledger import Access, read_ledger
 from hilum.training.recipe import load_recipe as load
 from random_datasets import write_pictures
+from sizes import FULL, sized
 from training_runs import copy_with_data
 
 pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
-@pytest.fixture(scope="module")
-def quick():
-    """The same way with a network that takes a second."""
-
-    def tiny(name, settings):
-        few = ["max_steps=4", "network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32"]
-        return load(name, [*settings, *few])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "load_recipe", tiny)
-        yield
-
-
-@pytest.fixture(scope="module")
-def shown(quick, tmp_path_factory):
-    """A demo, and the folder that holds it beside its data."""
-    folder = tmp_path_factory.mktemp("demo")
-    return run_demo(write_pictures(folder / "data", splits=("train", "test")), folder / "demo"), folder
+def tiny(name, settings):
+    """A recipe with a network that takes a second."""
+    few = ["max_steps=4", "network.options.width=4", "network.options.blocks=[1, 1]", "preprocessing.size=32"]
+    return load(name, [*settings, *few])
 
 
 @pytest.fixture
-def earlier(shown, tmp_path):
+def quick(monkeypatch):
+    """The same way with a network that takes a second."""
+    monkeypatch.setattr(demo, "load_recipe", tiny)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A demo, and the folder that holds it beside its data."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:  # for this demo alone: a test below trains the real network
+        patch.setattr(demo, "load_recipe", tiny)
+        data = write_pictures(folder / "data", splits=("train", "test"))
+        return run_demo(data, folder / "demo"), folder
+
+
+@pytest.fixture
+def earlier(quick, shown, tmp_path):
     """Data, and a demo of before."""
     copy_with_data(shown[1], tmp_path)
     return tmp_path / "data", tmp_path / "demo"
@@ -88,9 +91,13 @@ def test_a_file_in_the_way_is_one_message(quick, write_dataset, tmp_path, refuse
 
 
 @pytest.mark.slow
-def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path):
+def test_on_phantoms_it_is_neither_broken_nor_trivial(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "PATIENTS", sized(400, demo.PATIENTS))  # of 220, 0.53 to 0.88 by seed
+    if not FULL:  # the next test looks at what is planted and audited
+        for stage in ("_planted", "_audit"):
+            monkeypatch.setattr(demo, stage, lambda *arguments: None)
     accuracy = run_demo(None, tmp_path / "demo").evaluation.metrics.accuracy.value
-    assert 0.85 <= accuracy <= 0.995
+    assert sized(0.75, 0.85) <= accuracy <= 0.995, accuracy
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ import pytest
 import hilum as library
 from hilum.evaluation.schema import Metrics
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 LABELS = ["normal", "covid"]
 
 

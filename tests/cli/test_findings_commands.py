@@ -8,6 +8,8 @@ from jsonschema import Draft202012Validator
 from findings_tables import FINDINGS, findings_frame
 from places import ROOT
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
@@ -16,6 +18,7 @@ def table(tmp_path_factory):
     return file
 
 
+@pytest.mark.ci
 def test_a_table_of_findings_is_measured_and_satisfies_its_schema(hilum, table, tmp_path):
     found = json.loads(hilum("evaluate", "--predictions", table, "--out", tmp_path, "--json", check=0).stdout)
     Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / "findings.json").read_text())).validate(found)

@@ -126,3 +126,13 @@ def test_one_image_of_each_patient_whatever_their_order():
     back = one_image_each(paths[::-1], patients[::-1])
     assert {paths[::-1][i] for i in back} == {paths[i] for i in chosen}
     assert one_image_each([], []) == []
+
+
+def test_absolute_paths_keep_links_and_mean_the_same_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to("kept")
+    monkeypatch.chdir(tmp_path)
+    table = Dataset(Path("link"), (Row("1.png", "a"),), given=Path("link"), joined=(Path("other"),)).absolute()
+    monkeypatch.chdir("/")
+    assert table.file(table.rows[0]) == tmp_path / "link" / "1.png"
+    assert (table.given, table.joined) == (tmp_path / "link", (tmp_path / "other",))

@@ -31,6 +31,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.ci
 def test_every_page_is_built(site):
     pages = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")}
     made = {"index.html", "reference/command-line.html", "tutorials/notebook.html", "project/contributing.html"}
@@ -40,12 +41,14 @@ def test_every_page_is_built(site):
     assert "https://keepachangelog.com/" in (site / "external-links.txt").read_text()
 
 
+@pytest.mark.ci
 def test_a_page_loads_nothing_from_another_host(site):
     for page in site.rglob("*.html"):
         loaded = re.findall(r'<(?:script|img|iframe|link)[^>]*\s(?:src|href)="(https?:[^"]*)"', page.read_text())
         assert not loaded, page
 
 
+@pytest.mark.ci
 def test_every_public_name_is_documented(site):
     import hilum
 

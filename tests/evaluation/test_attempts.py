@@ -130,6 +130,7 @@ def test_too_few_for_the_upper_side_spend_nothing_either(runs, book, upper, code
     assert certify(runs[0], false_negative_rate=0.15).certificate.ledger.number == 1
 
 
+@pytest.mark.ci
 def test_a_model_chosen_by_its_scores_on_the_calibration_patients_needs_a_plan(runs, refuses):
     for run in runs:
         evaluate(run, split="calibration")
@@ -239,6 +240,7 @@ def test_images_shared_with_other_data_were_seen(runs, trained, tmp_path):
     assert evaluate(runs[1], split="val").access is None
 
 
+@pytest.mark.ci
 def test_evaluations_of_before_are_not_forgotten(runs, tmp_path):
     folder = runs[0].path / "evaluation" / "test"
     folder.mkdir(parents=True)

@@ -15,20 +15,21 @@ from hilum.phantoms import write_phantoms
 from hilum.report.crossval_page import write_crossval_page
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
+from sizes import FULL
 
 pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
-def write_sources(folder, counts, exposure, signal):
-    """Noise from several sources: each has a brightness of its own, and the ill have a bright square."""
+def write_sources(folder, counts, exposure, signal, *, visible=1.0, seed=0):
+    """Noise from several sources: each has a brightness of its own, and so many of the ill have a bright square."""
     folder.mkdir()
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     rows = []
     for source, labels in counts.items():
         for label, patients in labels.items():
             for patient in range(patients):
                 pixels = generator.normal(exposure[source], 25, (40, 40))
-                pixels[12:28, 12:28] += signal * (label != "normal")
+                pixels[12:28, 12:28] += signal * (label != "normal" and patient < visible * patients)
                 name = f"{source}-{label}-{patient}.png"
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name)
                 rows.append((name, label, f"{source}{label}{patient}", source))
@@ -46,7 +47,7 @@ def north_is_ill(tmp_path):
 
 @pytest.mark.slow
 def test_a_source_that_tells_the_label_is_a_large_drop(north_is_ill, tmp_path, tiny, snapshot, hilum):
-    settings = [word for key in [*tiny, "epochs=4"] for word in ("--set", key)]
+    settings = [word for key in [*tiny, "epochs=8"] for word in ("--set", key)]
     done = hilum("crossval", north_is_ill, "--by", "source", "--out", tmp_path / "cv", *settings, check=0)
     result = CrossValidation.from_json(json.loads((tmp_path / "cv" / "crossval.json").read_text()))
     found = result.sources
@@ -72,6 +73,7 @@ def test_a_source_that_tells_the_label_is_a_large_drop(north_is_ill, tmp_path, t
     assert again.stdout == done.stdout
 
 
+@pytest.mark.ci
 def test_no_drop_is_shown_where_sources_do_not_differ(tmp_path, tiny):
     counts = {name: {"normal": 25, "ill": 25} for name in ("north", "south")}
     root = write_sources(tmp_path / "data", counts, {"north": 100, "south": 100}, signal=40)
@@ -126,13 +128,13 @@ PLAIN = ["preprocessing.size=48", "equalise=false", "local_contrast=0", "gamma=0
 INFECTED = dict.fromkeys(("infected/covid", "infected/non-covid"), "infected")
 
 
-def phantom_sources(root, patients, *, differ):
-    """Radiographs with true lesions from two sources; where they differ, the exposure goes with the label."""
+def phantom_sources(root, patients):
+    """Radiographs with true lesions from two sources, whose exposure goes with the label."""
     folders = []
     for number, (name, kept) in enumerate((("north", 0.2), ("south", 1.0))):
         write_phantoms(root / name, patients=patients, size=64, seed=number)
         chosen = np.random.default_rng(number)
-        for file in sorted((root / name).rglob("*.png")) if differ else ():
+        for file in sorted((root / name).rglob("*.png")):
             share = kept if "normal" in file.parts else 1.2 - kept
             if chosen.random() > share:
                 file.unlink()
@@ -151,19 +153,26 @@ def phantom_sources(root, patients, *, differ):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason="as long as three others: make test SLOW=full")
 def test_phantoms_of_two_sources_with_other_exposure_show_a_drop(tmp_path):
-    data = phantom_sources(tmp_path / "all", 240, differ=True)
-    found = crossval(data, tmp_path / "cv", load_recipe("compact", [*PLAIN, "epochs=8"]), by="dataset").sources
+    data = phantom_sources(tmp_path / "all", 240)
+    found = crossval(
+        data, tmp_path / "cv", load_recipe("compact", [*PLAIN, "epochs=8"]), by="dataset", repeats=2
+    ).sources
     assert found.auroc.drop.low > 0
 
 
 @pytest.mark.slow
-def test_equal_sources_show_no_drop_in_most_of_several_seeds(tmp_path):
-    """Trainings of several seeds: one alone showed a drop of 0.054 (0.025 to 0.082) where there is none."""
-    data = phantom_sources(tmp_path / "all", 100, differ=False)
+def test_equal_sources_show_no_drop_in_most_of_several_seeds(tmp_path, tiny):
+    """Where an image tells much, but not all: a single series may show a drop by chance."""
+    counts = {name: {"normal": 25, "ill": 25} for name in ("north", "south")}
     shown = []
-    for seed in range(3):
-        recipe = load_recipe("compact", [*PLAIN, "epochs=5", f"training.seed={100 * seed}"])
-        drop = crossval(data, tmp_path / f"cv-{seed}", recipe, by="dataset", seed=100 * seed).sources.auroc.drop
-        shown.append(not drop.low <= 0 <= drop.high)
+    for seed in range(4):
+        root = write_sources(
+            tmp_path / f"data-{seed}", counts, {"north": 100, "south": 100}, 40, visible=0.6, seed=seed
+        )
+        recipe = load_recipe("compact", [*tiny, "epochs=4", f"training.seed={100 * seed}"])
+        found = crossval(root, tmp_path / f"cv-{seed}", recipe, by="source", repeats=2, seed=seed).sources.auroc
+        assert 0.65 < found.unseen.value < 0.95
+        shown.append(not found.drop.low <= 0 <= found.drop.high)
     assert sum(shown) <= 1

@@ -94,6 +94,7 @@ def test_the_interval_over_folds_is_the_published_one():
     assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 4, np.mean(values), scale))
 
 
+@pytest.mark.ci
 def test_resuming_keeps_what_is_done(done, tmp_path, tiny, refuses):
     root = tmp_path / "data"
     recipe = load_recipe("compact", [*tiny, "epochs=2"])
@@ -179,6 +180,7 @@ def test_folds_are_stratified_and_depend_on_the_seed(write_dataset):
     assert (assign_folds(table, 5, seed=1) != folds).any()
 
 
+@pytest.mark.ci
 def test_unknown_patients_and_unreadable_files_are_said(write_dataset, tmp_path, tiny, snapshot):
     root = write_dataset(patients=9, metadata=False)
     next((root / "train" / "normal").iterdir()).write_bytes(b"no image")

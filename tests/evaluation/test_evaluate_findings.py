@@ -27,6 +27,8 @@ from hilum.report.run_page import write_report
 from hilum.training.run import open_run
 from training_runs import FINDINGS, make_findings_run, write_findings
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 RATE = 0.2
 
 
@@ -55,6 +57,7 @@ def evaluated(run, certified, book):
     return evaluate(run, ledger=book)
 
 
+@pytest.mark.ci
 def test_all_findings_with_enough_patients_are_certified_together(certified, run):
     together = certified.certificate
     assert set(together.findings) | set(together.not_certified) == set(FINDINGS)
@@ -79,6 +82,7 @@ def test_a_finding_that_is_named_is_not_left_out_but_refused(run, certified, tmp
         assert caught.value.code == "too-few-patients"
 
 
+@pytest.mark.ci
 def test_the_ledger_holds_one_plan_and_one_access(certified, evaluated, book):
     with open_ledger(ledger_file(book)) as ledger:
         granted, accesses = ledger.of(Granted), ledger.of(Access)
@@ -189,6 +193,7 @@ def elsewhere(tmp_path, names):
     return with_findings(replace(other, rows=rows, findings=()), names, values)
 
 
+@pytest.mark.ci
 def test_other_data_may_lack_findings_and_know_further_ones(run, data, evaluated, book, tmp_path):
     outside = elsewhere(tmp_path, ["Above", "fracture", "LEFT"])
     found = evaluate(run, outside, ledger=book, out=tmp_path / "out").metrics
@@ -199,6 +204,7 @@ def test_other_data_may_lack_findings_and_know_further_ones(run, data, evaluated
     assert drop.auroc["above"].internal == evaluated.metrics.findings["above"].auroc
 
 
+@pytest.mark.ci
 def test_findings_are_mapped_by_hand(run, data, book, tmp_path):
     outside = elsewhere(tmp_path, ["upper", "lower", "side"])
     with pytest.raises(SplitError) as caught:
@@ -229,6 +235,7 @@ def test_a_run_is_compared_with_itself_finding_by_finding(run, evaluated, tmp_pa
         assert entry.p_holm == 1
 
 
+@pytest.mark.ci
 def test_the_report_and_the_card_say_what_was_measured(run, evaluated):
     page = write_report(run.path).read_text()
     card = (run.path / "model_card.md").read_text()

@@ -88,6 +88,7 @@ def test_a_finding_is_measured_as_two_exclusive_labels_are(frame, found):
     assert one.ece.value == pytest.approx(same.ece_class_wise.value)
 
 
+@pytest.mark.ci
 def test_intervals_of_the_means_are_as_wide_as_a_bootstrap_of_whole_patients_says(frame, found):
     patients = Patients(frame["patient_id"])
     areas = {"macro": [], "micro": []}

@@ -11,6 +11,8 @@ from hilum.errors import ModelFileError, SplitError
 from hilum.evaluation.external_description import read_model
 from hilum.evaluation.external_model import predict_external
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 WEIGHTS = np.array([[-3.0], [0.5], [2.0]], np.float32)  # of the mean grey, for each label
 BIAS = np.array([1.0, 0.2, -0.6], np.float32)
 TEXT = """

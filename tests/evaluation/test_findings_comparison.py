@@ -118,6 +118,7 @@ def seeds(tmp_path_factory, small_evaluation):
     ]
 
 
+@pytest.mark.ci
 def test_methods_of_several_findings_are_compared_over_seeds(seeds, tmp_path, hilum):
     (first, one_more), (second, another) = seeds
     words = ("compare", first.path, second.path, "--also-first", one_more.path, "--also-second", another.path)

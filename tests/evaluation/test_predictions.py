@@ -12,6 +12,8 @@ from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.evaluation.schema import FileFacts
 from hilum.files import as_bytes, saving_together
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 
 def test_what_was_written_is_read(tmp_path):
     generator = np.random.default_rng(0)

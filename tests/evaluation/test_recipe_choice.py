@@ -43,6 +43,7 @@ def test_the_largest_auroc_decides_and_the_cheaper_of_equals(
     assert all(f"{area:.3f}" in found.why for area in (encoder, compact, finetune))
 
 
+@pytest.mark.ci
 def test_patients_are_kept_apart_and_neither_val_nor_test_is_seen(compared, write_dataset):
     choose_recipe(write_dataset(patients=40, splits=("train", "val", "test")))
     for _, table in compared[1]:

@@ -18,7 +18,7 @@ from wording import numbers
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
 SIDE = 48
-RUN = SimpleNamespace(path="run", recipe=SimpleNamespace(preprocessing=Preprocessing(size=SIDE)))
+RUN = SimpleNamespace(path="run", preprocessing=Preprocessing(size=SIDE))
 
 
 def dataset(root, draw, *, patients=16, labels=LABELS[:2], images=1, seed=0):

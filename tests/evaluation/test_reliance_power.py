@@ -6,6 +6,9 @@ import sys
 import pytest
 
 from places import STUDIES
+from sizes import sized
+
+FOUND = ["marker", "frame", "brightness", "compression", "aspect"]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,9 @@ def study():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["marker", "frame", "brightness", "compression", "aspect"])
+@pytest.mark.parametrize(
+    "case", sized(["marker", "compression"], ["marker", "frame", "brightness", "compression", "aspect"])
+)
 def test_what_a_network_was_trained_on_is_found(study, tmp_path, case):
     found = study.measured(case, 100, study.phantoms(100), tmp_path)
     entries = {entry["name"]: entry for entry in found["labels"][study.PLANTED]["found"]}
@@ -33,7 +38,7 @@ def test_what_a_network_was_trained_on_is_found(study, tmp_path, case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["clean", "mixed"])
+@pytest.mark.parametrize("case", sized(["mixed"], ["clean", "mixed"]))
 def test_nothing_is_found_where_nothing_tells_the_label(study, tmp_path, case):
     found = study.measured(case, 100, study.phantoms(100), tmp_path)
     swaps = [e for part in found["labels"].values() for e in part["found"] if e["kind"] == "swap"]

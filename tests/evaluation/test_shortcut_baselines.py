@@ -207,6 +207,7 @@ def test_a_relative_path_to_the_data_is_no_other_place(run_of, elsewhere, tmp_pa
     assert evaluate(run_of("flat"), elsewhere.relative_to(tmp_path), out=tmp_path / "2").metrics.shortcuts == whole
 
 
+@pytest.mark.ci
 def test_of_many_images_whole_patients_are_drawn(run_of, elsewhere, tmp_path, monkeypatch):
     files = sorted(elsewhere.rglob("*.png"))
     rows = [f"{file},{file.parent.relative_to(elsewhere)},p{i // 3}" for i, file in enumerate(files)]

@@ -46,6 +46,7 @@ def test_bands_subgroups_abstention_and_bins_hold_the_truth_in_about_95_percent(
         assert min(found.values()) >= 0.92, found
 
 
+@pytest.mark.ci
 def test_exact_intervals_never_fall_short_and_wilsons_is_right_on_average(simulations):
     shares = np.linspace(0.02, 0.98, 49)
     assert min(simulations.proportion_coverage("Clopper-Pearson", share, 117) for share in shares) >= 0.95

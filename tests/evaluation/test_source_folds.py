@@ -112,6 +112,7 @@ def results_of(labels, patients, truth, score, fold):
     return FoldResults(predictions, fold, metrics, [100] * len(metrics))
 
 
+@pytest.mark.ci
 def test_the_drop_is_that_of_a_bootstrap_over_patients():
     generator = np.random.default_rng(4)
     counts = {"a": {"normal": 60, "ill": 40}, "b": {"normal": 50, "ill": 90}, "c": {"normal": 70, "ill": 30}}
@@ -148,6 +149,7 @@ def test_the_drop_is_that_of_a_bootstrap_over_patients():
     assert (drop.low, drop.high) == pytest.approx((low, high), abs=0.25 * (high - low))
 
 
+@pytest.mark.ci
 def test_equal_sources_show_no_drop_though_trainings_differ():
     """Networks that differ by chance, as trainings do: with several seeds the interval is right, with one it is not."""
     generator = np.random.default_rng(11)

@@ -31,7 +31,7 @@ def graphs_once(exported, monkeypatch):
     monkeypatch.setattr("hilum.exporting.export.to_onnx", once)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright allows one at a time in a process, and other modules have theirs
 def browser():
     from playwright import sync_api
 

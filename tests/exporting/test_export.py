@@ -29,6 +29,7 @@ from wording import numbers
 pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 
+@pytest.mark.ci
 def test_a_bundle_says_what_it_is(bundle_of, run_of):
     run, model_file = run_of("cascade"), open_model_file(bundle_of("cascade"))
     assert model_file.labels == run.labels
@@ -52,6 +53,7 @@ def test_a_bundle_tells_nothing_of_the_machine_that_made_it(bundle_of, run_of):
     assert b"site-packages" not in content
 
 
+@pytest.mark.ci
 def test_the_same_run_gives_the_same_bytes(run_of, tmp_path):
     for name in ("one.onnx", "again.onnx"):
         export(run_of("flat"), tmp_path / name)
@@ -103,6 +105,7 @@ def test_what_could_not_be_opened_replaces_no_model(run_of, tmp_path, monkeypatc
 
 
 @pytest.mark.usefixtures("graphs_once")
+@pytest.mark.ci
 def test_results_and_certificate_of_other_weights_are_left_behind(run_of, tmp_path):
     run = run_of("padded")
     evaluation = evaluate(run)

@@ -98,6 +98,7 @@ def test_networks_of_monai_are_exported_with_maps(name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.ci
 def test_onnx_says_what_pytorch_says_for_any_number_of_images(kind, bundle_of, run_of):
     from hilum.evaluation.temperature import calibrate
     from hilum.training.checkpoints import load_weights

@@ -21,6 +21,8 @@ from hilum.training.train import train
 from made_encoders import STATED, grey_of, write_maps
 from training_runs import write_squares
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 
 class Tokens(nn.Module):
     """A transformer of one layer: patches of 8 pixels behind a class token, as RAD-DINO and EVA-X give them."""
@@ -136,6 +138,7 @@ def test_one_file_equals_the_two_steps(exported, kind):
     assert np.abs(together - apart / apart.sum(axis=1, keepdims=True)).max() < 1e-5
 
 
+@pytest.mark.ci
 def test_the_file_says_whose_the_encoder_is_and_not_where_it_lay(exported):
     run, _, model_file = exported("embedding")
     told = model_file.facts["provenance"]["recipe"]["encoder"]
@@ -149,6 +152,7 @@ def test_the_file_says_whose_the_encoder_is_and_not_where_it_lay(exported):
     assert b"secret-place" not in model_file.model
 
 
+@pytest.mark.ci
 def test_the_graph_is_one_of_onnx_alone(exported):
     _, _, model_file = exported("tokens")
     model = onnx.load_from_string(model_file.model)
@@ -156,6 +160,7 @@ def test_the_graph_is_one_of_onnx_alone(exported):
     assert {one.domain for one in model.opset_import} <= {"", "ai.onnx"}
 
 
+@pytest.mark.ci
 def test_maps_explain_exactly_where_the_mean_is_the_only_pooling(exported, squares):
     image = next((squares / "test" / "infected" / "covid").iterdir())
     _, _, averaged = exported("mean of maps")
@@ -166,6 +171,7 @@ def test_maps_explain_exactly_where_the_mean_is_the_only_pooling(exported, squar
     assert np.isfinite(found.heatmaps[0].values).all()
 
 
+@pytest.mark.ci
 def test_evaluation_and_model_file_agree(exported, squares):
     run, _, model_file = exported("maps")
     predictions = evaluate(run).predictions

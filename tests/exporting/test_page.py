@@ -83,11 +83,11 @@ def answers(page, files):
     return {line["path"]: line for line in lines}
 
 
-def assert_same(said, expected):
+def assert_same(said, expected, within=1e-4):
     assert "error" not in said, said
     assert (said["label"], said["decision"], said["reason"]) == (expected.label, expected.decision, expected.reason)
     assert said["label_name"] == expected.label_name
-    assert said["probabilities"] == pytest.approx(dict(expected.probabilities), abs=1e-4)
+    assert said["probabilities"] == pytest.approx(dict(expected.probabilities), abs=within)
     assert said["p_in_distribution"] == (
         None if expected.p_in_distribution is None else pytest.approx(expected.p_in_distribution, abs=0.01)
     )
@@ -100,7 +100,7 @@ def test_decisions_are_those_of_the_library(phantoms, opened):
     for file, expected in zip(phantoms, Predictor(model).predict_many(phantoms), strict=True):
         assert_same(said[file.name], expected)
         decisions.append(expected.decision)
-    assert min(decisions.count(kind) for kind in ("flag", "clear", "abstain")) >= 20
+    assert min(decisions.count(kind) for kind in ("flag", "clear", "abstain")) >= len(phantoms) / 25
 
 
 @with_darkcovidnet
@@ -191,7 +191,7 @@ def test_a_network_of_8_bits_answers_the_same(run_of, phantoms, opened, tmp_path
     some = phantoms[:40]
     said = answers(opened(tmp_path / "small.onnx"), some)
     for file, expected in zip(some, Predictor(tmp_path / "small.onnx").predict_many(some), strict=True):
-        assert_same(said[file.name], expected)
+        assert_same(said[file.name], expected, within=1e-3)  # sums of 8 bits saturate on processors without VNNI
 
 
 def test_it_may_ask_nobody_and_run_nothing_else(opened):

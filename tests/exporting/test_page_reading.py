@@ -73,8 +73,8 @@ def test_bytes_are_those_of_the_library(phantoms, reducing):
         equal[file.suffix] += not np.concatenate(apart).any()
         assert np.concatenate(apart).mean() < 0.5, file.name
     counts = {suffix: sum(file.suffix == suffix for file in phantoms) for suffix in equal}
-    assert equal[".png"] == counts[".png"] == 400
-    assert equal[".jpg"] >= 90  # all 100 with Chromium 156: both decode by libjpeg-turbo
+    assert equal[".png"] == counts[".png"] >= 160
+    assert equal[".jpg"] >= 0.9 * counts[".jpg"] >= 36  # all of 100 with Chromium 156: both decode by libjpeg-turbo
 
 
 def chunk(kind, content):

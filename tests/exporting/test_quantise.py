@@ -59,6 +59,7 @@ def pixels_of(files, predictor):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.ci
 def test_it_answers_as_the_float_network_does(kind, int8_of, bundle_of, squares):
     files = sorted((squares / "test").rglob("*.png"))
     before, after = Predictor(bundle_of(kind)), Predictor(int8_of(kind))
@@ -177,6 +178,7 @@ def run(many_patients, tmp_path):
 
 
 @pytest.mark.usefixtures("graphs_once")
+@pytest.mark.ci
 def test_a_certificate_is_derived_anew_or_left_out(run, tmp_path, refuses):
     upper = UpperSide("specificity", 0.3, None, ("normal",))
     made = certify(run, false_negative_rate=0.5, confidence=0.8, upper=upper).certificate
@@ -242,6 +244,7 @@ class Shallow(torch.nn.Module):
         return torch.log_softmax(self.head(self.cells(images).mean(dim=(2, 3))), dim=1)
 
 
+@pytest.mark.ci
 def test_what_cannot_be_quantised_is_said_in_one_message(
     run_of, hilum, tmp_path, monkeypatch, refuses, one_message, snapshot
 ):

@@ -34,10 +34,15 @@ def test_the_weights_of_imagenet_give_what_the_package_gives(size):
     ours = EfficientNetLite0(1000).eval()
     ours.load_state_dict(imagenet_weights())
     images = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    levels = []
+    for block in other._blocks:
+        block.register_forward_hook(lambda block, given, found: levels.append(found))
     with torch.no_grad():
         threefold = images.repeat(1, 3, 1, 1)
         expected = other.extract_features(threefold)
         torch.testing.assert_close(ours.features(images), expected, atol=1e-5, rtol=1e-5)
+        pooled = [torch.cat([one.mean((2, 3)), one.amax((2, 3))], dim=1) for one in [*levels, expected]]
+        torch.testing.assert_close(ours.pooled_blocks(images), torch.cat(pooled, dim=1), atol=1e-4, rtol=1e-5)
         torch.testing.assert_close(ours(images), other(threefold).log_softmax(dim=1), atol=1e-5, rtol=1e-5)
 
 

@@ -227,7 +227,16 @@ def test_what_the_sample_could_have_shown(tmp_path: Path, facts: dict[str, Any],
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0231, "+2.3"), (-0.005, "−0.5"), (0.0, "0.0"), (-0.0, "0.0"), (0.0002, "+0.02"), (None, "–"), (1e-9, "0.00")],
+    [
+        (0.0231, "+2.3"),
+        (-0.005, "−0.5"),
+        (0.0, "0.0"),
+        (-0.0, "0.0"),
+        (0.0002, "+0.02"),
+        (None, "–"),
+        (1e-9, "0.00"),
+        (1e-17, "0.0"),
+    ],
 )
 def test_signed(value: float | None, text: str) -> None:
     assert signed(value) == text

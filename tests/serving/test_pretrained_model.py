@@ -2,6 +2,8 @@
 
 import hashlib
 
+import pytest
+
 from hilum.errors import ModelFileError
 from hilum.exporting.pretrained import LARGEST, NAME, SUMS, WORDS, build
 from hilum.serving import model_file as model_file
@@ -21,6 +23,7 @@ def test_its_hash_is_the_recorded_one_and_its_card_is_honest():
         assert text in shipped.facts["card"]
 
 
+@pytest.mark.ci
 def test_it_is_built_by_one_call_from_a_run(run_of, squares, tmp_path, monkeypatch, refuses):
     monkeypatch.setattr(model_file, "PRETRAINED", tmp_path)
     with refuses(ModelFileError, "no-model"):

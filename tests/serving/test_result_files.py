@@ -1,6 +1,7 @@
 """``hilum predict --sr`` and ``--fhir``: files that archives and other programs take."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ pytest.importorskip("highdicom", reason="the extra [node] is not installed")
 import highdicom
 import pydicom
 
+import hilum as hilum_module
 from dicom_objects import data_file, encoded
-from hilum.errors import ExtraError
+from hilum.errors import ExtraError, UsageError
 from hilum.phantoms import LABELS, make_phantom
 from hilum.serving.predictor import Predictor
 from hilum.serving.result_files import ResultFiles
@@ -43,7 +45,7 @@ def images(tmp_path_factory):
 
 def numbers(dataset):
     (group,) = highdicom.sr.Comprehensive3DSR.from_dataset(dataset).content.get_image_measurement_groups()
-    return [item.value for item in group.get_measurements()]
+    return [item.value / 100 for item in group.get_measurements()]
 
 
 def test_reports_heatmaps_and_bundles_of_a_folder(hilum, images, tmp_path):
@@ -119,3 +121,21 @@ def test_without_the_extra_the_command_that_installs_it_is_said(monkeypatch, tmp
     prediction, model = ANSWERS["flagged"]
     with pytest.raises(ExtraError, match=r"hilum\[node\]"):
         result_objects(ReportedImage(prediction, source()), model)
+
+
+def test_a_model_in_python_writes_the_same_files(images, tmp_path):
+    results = hilum_module.load().write_reports(images, sr=tmp_path / "sr", fhir=tmp_path / "fhir", heatmaps=True)
+    assert results.written == 3
+    assert [Path(name).name for name, _ in results.left_out] == ["photo.png"]
+    assert len(list((tmp_path / "sr").iterdir())) == 5
+    assert len(list((tmp_path / "fhir").iterdir())) == 3
+
+
+def test_in_python_only_files_and_only_with_a_folder(images, tmp_path):
+    model = hilum_module.load()
+    with pytest.raises(UsageError) as raised:
+        model.write_reports(images)
+    assert raised.value.code == "no-folder"
+    with pytest.raises(UsageError) as raised:
+        model.write_reports(np.zeros((64, 64), np.uint8), sr=tmp_path)
+    assert raised.value.code == "no-path"

@@ -206,6 +206,7 @@ def table(folder, rows, name="studies.csv"):
     return folder / name
 
 
+@pytest.mark.ci
 def test_folders_make_studies_and_the_command_writes_them_with_their_images(
     hilum, bundle_of, images, tmp_path, snapshot
 ):

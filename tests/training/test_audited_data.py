@@ -119,6 +119,7 @@ def test_who_adds_patients_as_the_audit_says_has_other_data(from_elsewhere, tmp_
     assert not looked(from_elsewhere).audited
 
 
+@pytest.mark.ci
 def test_findings_of_another_version_are_left_out(from_elsewhere, tiny, tmp_path, own_cache):
     run = train(from_elsewhere, tmp_path / "run", load_recipe("compact", tiny))
     write_audit(audit(from_elsewhere), tmp_path / "audit")

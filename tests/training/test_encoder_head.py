@@ -18,13 +18,15 @@ from hilum.models.feature_cache import FeatureCache
 from hilum.models.stages import final_layer
 from hilum.progress import Progress
 from hilum.training.encoder_head import check_head
-from hilum.training.penalised_regression import fit_regression
+from hilum.training.penalised_regression import PENALTIES, fit_regression
 from hilum.training.plan import EncoderChoice, TrainingPlan
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
 from made_encoders import write_maps
 from training_runs import write_findings, write_squares
+
+pytestmark = pytest.mark.usefixtures("small_evaluation")
 
 FEW = ["min_val_patients=5"]
 
@@ -85,6 +87,20 @@ def test_a_constant_feature_says_nothing():
     assert np.isfinite(found.weight).all()
 
 
+@pytest.mark.parametrize("labels", ["ab", "abc"])
+def test_penalties_that_are_left_out_would_not_have_been_chosen(labels, monkeypatch):
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, len(labels), 150)
+    features = (generator.normal(size=(150, 200)) + 0.1 * truth[:, None]).astype(np.float32)
+    given = (features, truth, np.arange(150), tuple(labels), TrainingPlan(), EncoderChoice(), Progress())
+    short = fit_regression(*given)
+    monkeypatch.setattr("hilum.training.penalised_regression.PATIENCE", 100)
+    whole = fit_regression(*given)
+    assert len(short.tried) < len(whole.tried) == len(PENALTIES)
+    assert short.penalty == whole.penalty
+    np.testing.assert_array_equal(short.weight, whole.weight)
+
+
 def test_the_penalty_is_chosen_on_other_patients():
     """Features that tell only patients apart: by image, the smallest penalty would win."""
     generator = np.random.default_rng(3)
@@ -99,6 +115,7 @@ def test_the_penalty_is_chosen_on_other_patients():
     assert by_patient.penalty > 1000
 
 
+@pytest.mark.ci
 def test_left_out_patients_are_the_validation(squares, tmp_path):
     folder, recipe, run = squares
     assert {row.split for row in run.rows} == {"train", "calibration", "test"}
@@ -109,6 +126,7 @@ def test_left_out_patients_are_the_validation(squares, tmp_path):
     assert by_folds.val_loss > run.history()[0]["train_loss"]
 
 
+@pytest.mark.ci
 def test_the_run_is_an_ordinary_one(squares):
     folder, _, run = squares
     facts = run.environment.encoder
@@ -123,12 +141,14 @@ def test_the_run_is_an_ordinary_one(squares):
         (folder / "encoder" / "moved.onnx").rename(folder / "encoder" / "e.onnx")
 
 
+@pytest.mark.ci
 def test_the_same_training_gives_the_same_weights_with_and_without_cache(squares, tmp_path):
     folder, recipe, run = squares
     again = [train(folder / "data", tmp_path / name, recipe, check=False) for name in ("cold", "warm")]
     assert {one.environment.weights_sha256 for one in again} == {run.environment.weights_sha256}
 
 
+@pytest.mark.ci
 def test_images_that_were_seen_are_not_shown_again(squares, monkeypatch):
     shown = []
     run = Encoder.run
@@ -158,6 +178,7 @@ def test_a_changed_encoder_is_found(squares, tmp_path, refuses):
         evaluate(open_run(run.path))
 
 
+@pytest.mark.ci
 def test_an_interrupted_training_goes_on_without_the_encoders_file(squares, tmp_path):
     folder, recipe, done = squares
     run = train(folder / "data", tmp_path / "run", recipe, check=False)
@@ -167,6 +188,7 @@ def test_an_interrupted_training_goes_on_without_the_encoders_file(squares, tmp_
     assert again.environment.weights_sha256 == done.environment.weights_sha256
 
 
+@pytest.mark.ci
 def test_several_findings(tmp_path):
     data = write_findings(tmp_path / "data", patients=60)
     encoder = write_maps(tmp_path / "e.onnx", width=24)

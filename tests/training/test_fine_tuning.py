@@ -16,6 +16,7 @@ from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 from random_datasets import LABELS
 from short_trainings import make_unfinished, tiny
+from sizes import sized
 
 pytestmark = pytest.mark.usefixtures("small_evaluation")
 HEAD = "head"
@@ -235,7 +236,7 @@ def test_one_line_says_what_was_taken_over(finished, snapshot):
 
 @pytest.mark.slow
 def test_weights_from_other_phantoms_beat_fresh_ones_where_patients_are_few(tmp_path):
-    """In at least 18 of 20 trainings on 50 patients, by AUROC on 200 others."""
+    """In at least 18 of 20 trainings on 50 patients, by AUROC on 200 others; in CI in four of five."""
     from hilum.data.cache import open_images
     from hilum.data.readers.read import read_table
     from hilum.phantoms import write_phantoms
@@ -272,7 +273,7 @@ def test_weights_from_other_phantoms_beat_fresh_ones_where_patients_are_few(tmp_
         return np.mean([aurocs(stated[:, [k]].T, (truth == label)[None])[0] for k, label in enumerate(run.labels)])
 
     won = 0
-    for seed in range(20):
+    for seed in range(sized(5, 20)):
         few = phantoms(f"few-{seed}", 50, seed)
         seeded = base.model_copy(update={"training": base.training.model_copy(update={"seed": seed})})
         began = seeded.model_copy(update={"network": base.network.model_copy(update={"init": str(first.path)})})
@@ -281,4 +282,4 @@ def test_weights_from_other_phantoms_beat_fresh_ones_where_patients_are_few(tmp_
             for kind, recipe in (("fresh", seeded), ("begun", began))
         ]
         won += areas[1] > areas[0]
-    assert won >= 18
+    assert won >= sized(4, 18)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kill_points import SETTINGS, kill_training
+from sizes import sized
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -28,8 +29,8 @@ def test_a_training_goes_on_from_before_its_first_checkpoint(killer, data, tmp_p
 
 @pytest.mark.slow
 def test_a_training_whose_images_are_decoded_goes_on_from_its_writes(killer, data, tmp_path):
-    """Every third: `test_killed_cold` kills at each of them, and at those of the cache."""
-    _, failed = kill_training(killer, data, tmp_path, lambda events: range(1, len(events) + 1, 3))
+    """Some: `test_killed_cold` kills at each of them, and at those of the cache."""
+    _, failed = kill_training(killer, data, tmp_path, lambda events: range(1, len(events) + 1, sized(8, 3)))
     assert not failed
 
 
@@ -46,6 +47,7 @@ def test_all_files_of_a_run_have_the_mode_of_the_umask(killer, data, tmp_path, u
     assert {path.stat().st_mode & 0o777 for path in (run, *run.rglob("*")) if path.is_dir()} == {of_folders}
 
 
+@pytest.mark.ci
 def test_a_folder_of_a_group_stays_the_group_s(killer, data, tmp_path):
     """setgid: what is made below belongs to the folder's group, whoever makes it."""
     shared = tmp_path / "shared"

@@ -7,9 +7,10 @@ import shutil
 import pytest
 
 from kill_points import SETTINGS
+from sizes import sized
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-STEP = 41  # a series is killed at every 41st write: its members are runs, which are killed at all of theirs
+STEP = sized(181, 41)  # a series is killed at some writes: its members are runs, which are killed at all of theirs
 BY_SOURCE = "crossval --by"  # six runs, of which two are ordinary folds by each of two seeds
 
 

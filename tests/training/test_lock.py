@@ -219,6 +219,7 @@ def test_a_series_is_held_while_it_works(holder, tmp_path, refuses):
         assert str(first.pid) in caught.value.message
 
 
+@pytest.mark.ci
 def test_an_evaluation_waits_for_another_and_is_refused_by_a_training(holder, run_of, tmp_path, refuses):
     run, progress = Run(shutil.copytree(run_of("flat").path, tmp_path / "run")), Collected()
     training = holder(run.path, "train")

@@ -8,8 +8,8 @@ import pytest
 
 from hilum.errors import DivergenceError, ExtraError, UsageError
 from hilum.progress import Progress
+from hilum.training.callbacks import Keep
 from hilum.training.loggers import check_loggers
-from hilum.training.loop import Keep
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
 from hilum.training.train import train
@@ -77,6 +77,7 @@ def assert_logged(run, name):
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.ci
 def test_what_is_logged_is_what_the_history_holds(write_dataset, tmp_path, tiny, name, monkeypatch):
     """Also where the training is interrupted after its second validation, and continued without naming the logger."""
     pytest.importorskip(name)

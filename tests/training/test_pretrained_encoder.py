@@ -16,8 +16,10 @@ from hilum.phantoms.generate import write_phantoms
 from hilum.progress import Progress
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
+from sizes import sized
 
-SIZE, PATIENTS, SEEDS = 64, 50, 20
+SIZE, PATIENTS = 64, 50
+SEEDS, HELPED = sized((3, 3), (20, 18))
 OURS = [f"size={SIZE}", "equalise=true", "positive_label=none"]
 
 
@@ -73,8 +75,8 @@ def accuracies(run):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_an_encoder_of_other_phantoms_helps_fifty_patients(tmp_path):
-    write_phantoms(tmp_path / "others", patients=700, seed=101, size=96, masks=False)
-    write_phantoms(tmp_path / "ours", patients=600, seed=202, size=96, masks=False, test_fraction=0.5)
+    write_phantoms(tmp_path / "others", patients=sized(350, 700), seed=101, size=96, masks=False)
+    write_phantoms(tmp_path / "ours", patients=sized(300, 600), seed=202, size=96, masks=False, test_fraction=0.5)
     before = train(tmp_path / "others", tmp_path / "before", load_recipe("phantoms", OURS), check=False)
     encoder = write_encoder(before, tmp_path / "encoder.onnx")
     scrambled = shuffled(encoder, tmp_path / "shuffled.onnx")
@@ -102,6 +104,6 @@ def test_an_encoder_of_other_phantoms_helps_fifty_patients(tmp_path):
     means = {name: float(np.mean(values)) for name, values in found.items()}
     better = sum(a > b for a, b in zip(found["pretrained"], found["fresh"], strict=True))
     by_chance = sum(a > b for a, b in zip(found["shuffled"], found["fresh"], strict=True))
-    assert better >= 18, (means, better, by_chance)
-    assert by_chance < 18, (means, better, by_chance)
+    assert better >= HELPED, (means, better, by_chance)
+    assert by_chance < HELPED, (means, better, by_chance)
     assert means["pretrained"] > means["shuffled"] + 0.05

@@ -7,12 +7,18 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from hilum.data.process_pool import ProcessPool
+from hilum.data.readers.read import read_table
 from hilum.errors import RecipeError, RunError, SplitError
+from hilum.progress import Progress
 from hilum.training import multirun as series
+from hilum.training.parallel import Engine
+from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
-from hilum.training.sweep import sweep
+from hilum.training.sweep import _decoded, sweep
 
 
 def test_every_trial_is_a_run_and_the_best_on_validation_is_chosen(write_dataset, tmp_path, tiny):
@@ -167,6 +173,7 @@ def write_flat(write_dataset):
     return write_dataset(labels=("a", "b"), name="flat")
 
 
+@pytest.mark.ci
 def test_validations_of_different_images_are_remarked_upon(write_dataset, tmp_path, tiny, snapshot):
     root, few = write_dataset(patients=30), [*tiny, "max_steps=2"]
     result = sweep(root, tmp_path / "seeds", [*few, "splits.seed=0,1"])
@@ -218,3 +225,28 @@ def test_a_training_that_cannot_go_on_stops_the_series(write_dataset, tmp_path, 
     with pytest.raises(RunError) as caught:
         sweep(write_dataset(), tmp_path / "sweep", [*tiny, "lr=0.01,0.02"])
     assert caught.value is stop
+
+
+def test_a_cluster_hashes_each_file_once_whatever_the_preprocessings(write_dataset, own_cache, monkeypatch):
+    """Processes of this machine stand for the cluster; the first preprocessing comes again with the last recipe."""
+    table = read_table(write_dataset())
+    table.file(table.rows[3]).write_bytes(b"none")
+    recipes = [load_recipe("compact", [f"size={size}", f"lr={lr}"]) for size, lr in ((40, 1), (32, 1), (40, 0.1))]
+    hashed, decoded, work_on = [], [], ProcessPool.map
+
+    def noted(pool, work, items):
+        {"hash_files": hashed, "decode_into": decoded}[work.func.__name__].extend(items[:])
+        return work_on(pool, work, items)
+
+    monkeypatch.setattr(ProcessPool, "map", noted)
+    monkeypatch.setattr("hilum.training.sweep.pool_of", lambda *_: ProcessPool(1))
+    found = _decoded(table, recipes, Engine("ray"), Progress())
+    paths = [row.path for row in table.rows]
+    assert hashed == paths
+    assert sorted(decoded) == sorted(2 * [*enumerate(paths)])
+    alone = _decoded(table, recipes[:1], Engine(), Progress())
+    assert hashed == 2 * paths  # the local one hashes, too, and finds all decoded
+    assert sorted(decoded) == sorted(2 * [*enumerate(paths)])
+    assert [item.path for item in found.unreadable] == [paths[3]]
+    assert (found.digest, list(found.table.rows)) == (alone.digest, list(alone.table.rows))
+    np.testing.assert_array_equal(found.pixels, alone.pixels)

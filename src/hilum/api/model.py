@@ -23,6 +23,7 @@ from hilum.serving.predictor import Predictor
 if TYPE_CHECKING:
     from hilum.serving.explain import Explanation, Heatmap
     from hilum.serving.model_file import ModelFile
+    from hilum.serving.result_files import ResultFiles
 
 AS_THEY_ARE = ("L", "I", "F", "RGB", "RGBA")  # modes of Pillow whose arrays are grey values or colours
 CERTIFY = f"{UNCERTIFIED}: run `hilum certify RUN`, then hilum.export(RUN, FILE), and load that file"
@@ -169,6 +170,50 @@ class Model:
 
         found = [explain(self._predictor, source, method=method, label=finding) for source in sources_of(X)]
         return [Explained(one, draw(one, self._predictor.model_file)) for one in found]
+
+    @public
+    def write_reports(
+        self,
+        X: Images,  # noqa: N803
+        *,
+        sr: str | PathLike[str] | None = None,
+        fhir: str | PathLike[str] | None = None,
+        enhanced: bool = False,
+        heatmaps: bool = False,
+    ) -> ResultFiles:
+        """Write answers about DICOM files as structured reports, as FHIR, or both, as ``hilum predict --sr --fhir``.
+
+        Args:
+            X: Path of a file or folder, or several paths.
+            sr: Folder of the structured reports (TID 1500), one an image.
+            fhir: Folder of the FHIR R4 bundles, one an image.
+            enhanced: Write Enhanced SR, for archives that refuse Comprehensive 3D SR.
+            heatmaps: Whether a heatmap of each answer is written beside its report.
+
+        Returns:
+            Its ``written`` is the number of images, its ``left_out`` names those without a report, and why.
+
+        Raises:
+            ExtraError: The extra ``[node]`` is not installed.
+            UsageError: `X` is no path, or no folder is given or usable.
+        """
+        from hilum.serving.explain import explain
+        from hilum.serving.result_files import ResultFiles
+
+        files = sources_of(X)
+        if sr is None and fhir is None:
+            msg = "write_reports: neither sr nor fhir is given. Name a folder for one of them, or for both."
+            raise UsageError(msg, code="no-folder")
+        if not all(isinstance(file, str | Path) for file in files):
+            msg = "X: an array or bytes belong to no patient and study. Give paths of DICOM files."
+            raise UsageError(msg, code="no-path")
+        reports, bundles = (None if folder is None else Path(folder) for folder in (sr, fhir))
+        results = ResultFiles(self._predictor.model_file, reports, bundles, enhanced=enhanced)
+        paths = [Path(str(file)) for file in files]
+        for path, answer in zip(paths, self._predictor.predict_many(paths), strict=True):
+            shown = explain(self._predictor, path) if heatmaps and sr is not None and not answer.error else None
+            results.add(path, answer, shown)
+        return results
 
     def _answers(self, images: Images) -> Iterator[Prediction]:
         for found in self._predictor.predict_many(sources_of(images)):

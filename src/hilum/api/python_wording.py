@@ -32,6 +32,7 @@ LISTS = ("prevalence", "logger")
 OPTIONS = (
     *("path-column", "label-column", "patient-column", "split-column", "patients", "split", "out", "recipe", "seed"),
     *("positive-label", "predictions", "model", "monitor", "folds", "threads", "licence", "card-intro", "map-label"),
+    *("sr", "fhir"),
     *(*FLAGS, *NAMES, "set"),
 )
 COMMANDS = {"train": "train", "evaluate": "evaluate", "export": "export", "crossval": "cross_validate"}

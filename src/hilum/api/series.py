@@ -21,6 +21,7 @@ from hilum.evaluation.source_comparison import FindingsBySource, SourceCompariso
 from hilum.report.findings_crossval import write_shown_crossval
 from hilum.report.sweep_page import write_sweep_page
 from hilum.training import sweep as sweeps
+from hilum.training.parallel import Engine
 from hilum.training.plan import Monitor
 from hilum.training.recipe import Recipe
 
@@ -119,6 +120,9 @@ def cross_validate(
     repeats: int = 5,
     seed: int = 0,
     resume: bool = False,
+    engine: str = "local",
+    address: str = "",
+    cpus_per_trial: int = 1,
     progress: bool = True,
     **settings: Any,
 ) -> CrossValidation:
@@ -135,6 +139,11 @@ def cross_validate(
         repeats: With how many random seeds to train these; with 2 or more, the drop's interval counts their chance.
         seed: Seed of the division into folds.
         resume: Whether to go on with a series that was interrupted.
+        engine: ``local``, one run after the other, or ``ray``, several at a time. Results are the same with the same
+            number of threads.
+        address: ``HOST:PORT`` of the head of a cluster of Ray, whose nodes share a file system that holds the data and
+            `out`; empty for this machine alone.
+        cpus_per_trial: Number of CPUs and threads of each run; with ``ray`` only.
         progress: Whether long work shows its progress on standard error.
         settings: Recipe keys with other values, as `train` takes them.
 
@@ -142,6 +151,7 @@ def cross_validate(
         RunError: `out` holds something else, or there is nothing to resume.
         RecipeError: There is no such recipe or key, or a value is impossible.
         DataError: The data cannot be used.
+        EngineError: The cluster does not answer, or does not see the data or `out`.
         UsageError: There is no column `by`.
     """
     teller, folder = told(progress), Path(out)
@@ -155,6 +165,7 @@ def cross_validate(
         repeats=repeats,
         seed=seed,
         resume=resume,
+        engine=Engine(engine, address, cpus_per_trial),
         progress=teller,
     )
     write_shown_crossval(folder, result)
@@ -170,6 +181,10 @@ def sweep(
     *,
     monitor: Monitor | None = None,
     resume: bool = False,
+    engine: str = "local",
+    address: str = "",
+    cpus_per_trial: int = 1,
+    early_stopping: bool = False,
     progress: bool = True,
 ) -> Sweep:
     """Train with every combination of some recipe keys' values, and choose by validation. Test images select nothing.
@@ -181,19 +196,34 @@ def sweep(
         recipe: Name of a recipe, or TOML file.
         monitor: ``loss``, ``accuracy``, ``false_negatives`` or ``auroc`` on validation; by default the recipe's.
         resume: Whether to go on with a series that was interrupted.
+        engine: ``local``, one run after the other, or ``ray``, several at a time. Results are the same with the same
+            number of threads.
+        address: ``HOST:PORT`` of the head of a cluster of Ray, whose nodes share a file system that holds the data and
+            `out`; empty for this machine alone.
+        cpus_per_trial: Number of CPUs and threads of each run; with ``ray`` only.
+        early_stopping: Whether to stop trials that fall behind on validation; with ``ray`` only.
         progress: Whether long work shows its progress on standard error.
 
     Raises:
         RunError: `out` holds something else, or there is nothing to resume.
         RecipeError: There is no such recipe or key, or a value is impossible.
         DataError: The data cannot be used.
+        EngineError: The cluster does not answer, or does not see the data or `out`.
     """
     teller, folder = told(progress), Path(out)
     named = {"training.seed" if key == "seed" else key.replace("__", "."): values for key, values in grid.items()}
     settings = [f"{key}={','.join(map(_as_toml, values))}" for key, values in named.items()]
     chosen = recipe if isinstance(recipe, str) else Path(recipe)
     result = sweeps.sweep(
-        table_of(data, teller), folder, settings, recipe=chosen, monitor=monitor, resume=resume, progress=teller
+        table_of(data, teller),
+        folder,
+        settings,
+        recipe=chosen,
+        monitor=monitor,
+        resume=resume,
+        engine=Engine(engine, address, cpus_per_trial),
+        early_stopping=early_stopping,
+        progress=teller,
     )
     write_sweep_page(folder, result)
     return Sweep(result, folder)

@@ -13,6 +13,7 @@ from hilum.api.python_wording import public, told
 from hilum.api.runs import Run, open_run
 from hilum.data.dataset import Dataset
 from hilum.training import recipe as recipes
+from hilum.training.devices import Devices, check_alone
 from hilum.training.recipe import Recipe, change_recipe
 from hilum.training.train import train as run_training
 
@@ -57,6 +58,12 @@ def train(
     seed: int | None = None,
     resume: bool = False,
     loggers: Sequence[str] = (),
+    devices: int | None = None,
+    nodes: int | None = None,
+    strategy: str = "ddp",
+    sync_batchnorm: bool = True,
+    engine: str = "local",
+    address: str = "",
     progress: bool = True,
     **settings: Any,
 ) -> Run:
@@ -71,6 +78,18 @@ def train(
         seed: Random seed; by default the recipe's.
         resume: Whether to go on with a training that was interrupted.
         loggers: Experiment loggers: ``tensorboard``, ``mlflow``, ``wandb``, each in the run's folder ``logs``.
+        devices: Processes a node: one a GPU, or without GPUs one on each share of the cores; by default one, or what
+            ``torchrun`` started. Each takes its part of every batch of the recipe. They are started anew: a script
+            needs ``if __name__ == "__main__":`` around what it does.
+        nodes: Machines, each of which runs the same script: started by ``torchrun`` or ``srun``, or with the variables
+            ``MASTER_ADDR``, ``MASTER_PORT`` and ``NODE_RANK``; by default one.
+        strategy: Strategy of Lightning: ``ddp``.
+        sync_batchnorm: Whether batch normalisation takes its statistics over the batches of all devices, as one
+            device would; else each over its own part.
+        engine: What reads and decodes the images before the training: ``local``, this machine, or ``ray``. The bytes
+            are the same.
+        address: ``HOST:PORT`` of the head of a cluster of Ray, whose nodes share a file system that holds the data;
+            empty for this machine alone.
         progress: Whether long work shows its progress on standard error.
         settings: Recipe keys with other values, such as ``lr=1e-3`` or ``epochs=5``; where a name is ambiguous, in full
             with ``__`` for the dot: ``training__lr=1e-3``.
@@ -83,17 +102,32 @@ def train(
         RecipeError: There is no such recipe or key, or a value is impossible.
         DataError: The data cannot be used.
         DivergenceError: The loss is no longer a finite number.
+        EngineError: The cluster does not answer, or does not see the data.
+        UsageError: There are fewer devices, or nothing says how the nodes find each other.
     """
     teller = told(progress)
+    asked = Devices(devices, nodes, strategy, sync_batchnorm)
     settings |= {} if seed is None else {"training.seed": seed}
     table: Path | Dataset = table_of(data, teller)
     chosen: Recipe | None
     if recipe == recipes.AUTO:
         from hilum.evaluation.recipe_choice import choose_for
 
+        check_alone(asked, "recipe 'auto'")
         words = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in settings.items()]
-        table, chosen = choose_for(table, Path(out), words, resume=resume, read=None, progress=teller)
+        given = {"engine": engine, "address": address}
+        table, chosen = choose_for(table, Path(out), words, resume=resume, read=None, **given, progress=teller)
     else:
         chosen = None if resume and recipe is None and not settings else recipe_of(recipe or "compact", settings)
-    done = run_training(table, Path(out), chosen, resume=resume, loggers=tuple(loggers), progress=teller)
+    done = run_training(
+        table,
+        Path(out),
+        chosen,
+        resume=resume,
+        loggers=tuple(loggers),
+        devices=asked,
+        engine=engine,
+        address=address,
+        progress=teller,
+    )
     return open_run(done)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hilum import __version__
@@ -29,14 +31,19 @@ from hilum.auditing.findings import (
     worst_first,
 )
 from hilum.auditing.near_duplicates.codes import remark
+from hilum.auditing.near_duplicates.ray_search import find_copies_by_ray, store_for
+from hilum.auditing.near_duplicates.search import find_copies
+from hilum.auditing.ray_scan import look_by_ray
 from hilum.auditing.scan import Scan, scan
 from hilum.data.dataset import Dataset
 from hilum.data.options import ReadOptions
+from hilum.data.ray_pool import check_nodes, wanted_by
 from hilum.data.readers.read import read_table
 from hilum.errors import RunError
 from hilum.files import save_json
 from hilum.outputs import AUDIT, PAGE, check_folder
 from hilum.progress import Progress
+from hilum.ray_engine import check_engine, connect
 
 FILE, PAGE_FILE = "audit.json", "audit.html"
 
@@ -137,6 +144,8 @@ def audit(
     *,
     opinion: Callable[[Dataset], OutOfSample] | None = None,
     read: ReadOptions | None = None,
+    engine: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> Audit:
     """Look for what is wrong with a dataset; nothing is trained, nothing is changed.
@@ -146,16 +155,24 @@ def audit(
         opinion: What a model says of images that it was not trained on, to find wrong labels by: a function of the
             readable rows (see `hilum.evaluation.inference`).
         read: How to read it.
+        engine: What opens the files and searches for copies: ``local`` or ``ray``. What follows is done here.
+        address: Of a Ray cluster; by default one is started here.
         progress: Told about long work.
 
     Raises:
-        ExtraError: Label errors are asked for, and cleanlab is not installed.
+        EngineError: The cluster does not answer, a node does not see the files, or processes end without an answer.
+        ExtraError: Label errors are asked for, and cleanlab is not installed; or Ray is not.
         TableError: The data cannot be read at all.
     """
+    check_engine(engine, address)
     progress = progress or Progress()
     table = data if isinstance(data, Dataset) else read_table(data, read, progress)
-    seen = scan(table, progress=progress)
-    copies = find_duplicates(seen, progress=progress)
+    with connect(address, store=store_for(len(table))) if engine == "ray" else nullcontext() as cluster:
+        if cluster:
+            check_nodes(cluster, address, wanted_by(table))
+        seen = scan(table, looks=partial(look_by_ray, cluster) if cluster else None, progress=progress)
+        find = partial(find_copies_by_ray, cluster) if cluster else find_copies
+        copies = find_duplicates(seen, find=find, progress=progress)
     whose = count_patients(seen.table)
     together = list(range(len(seen)))
     for group in copies.groups:

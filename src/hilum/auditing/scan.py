@@ -6,9 +6,10 @@ Every check of the audit works on a scan, so that each file is opened once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +92,13 @@ class Scan:
         )
 
 
-def scan(table: Dataset, *, progress: Progress | None = None) -> Scan:
+def scan(table: Dataset, *, looks: Looks | None = None, progress: Progress | None = None) -> Scan:
     """Open every file once.
 
     Args:
         table: A dataset.
+        looks: Who opens them: a function of a dataset and of chunks of its rows that yields what was seen of each
+            chunk, in their order; by default threads of this process.
         progress: Told while files are read.
 
     Raises:
@@ -104,17 +107,18 @@ def scan(table: Dataset, *, progress: Progress | None = None) -> Scan:
     """
     progress = progress or Progress()
     chunks = [table.rows[first : first + CHUNK] for first in range(0, len(table), CHUNK)]
-    found: list[_Seen | Unreadable] = []
-    with progress.task("Scanning files", len(table)) as advance, ThreadPoolExecutor() as pool:
-        for part in pool.map(lambda rows: [_look(table, row) for row in rows], chunks):
+    found: list[Seen | Unreadable] = []
+    with progress.task("Scanning files", len(table)) as advance:
+        for part in (looks or _look_by_threads)(table, chunks):
             found += part
             advance(len(part))
-    seen = [item for item in found if isinstance(item, _Seen)]
+    seen = [item for item in found if isinstance(item, Seen)]
     unreadable = tuple(item for item in found if isinstance(item, Unreadable))
     if warned := sum(item.warned for item in seen):
         progress.line(f"{warned:,} file{'s' * (warned > 1)} read despite decoder warnings")
     if not seen:
-        msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
+        first = f" The first: {unreadable[0].message}" if unreadable else ""
+        msg = f"{table.root}: none of the {len(table)} images can be read.{first}"
         raise TableError(msg)
     return Scan(
         table=replace(table, rows=tuple(item.row for item in seen)),
@@ -127,7 +131,9 @@ def scan(table: Dataset, *, progress: Progress | None = None) -> Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
+    """What is kept of one file; see `Scan`."""
+
     row: Row
     container: Container
     thumbnail: NDArray[np.uint8]
@@ -136,7 +142,20 @@ class _Seen:
     warned: bool
 
 
-def _look(table: Dataset, row: Row) -> _Seen | Unreadable:
+Looks = Callable[[Dataset, Sequence[Sequence[Row]]], Iterable[list[Seen | Unreadable]]]
+
+
+def _look_by_threads(table: Dataset, chunks: Sequence[Sequence[Row]]) -> Iterator[list[Seen | Unreadable]]:
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(partial(look, table), chunks)
+
+
+def look(table: Dataset, rows: Sequence[Row]) -> list[Seen | Unreadable]:
+    """Open the files of some rows of a dataset."""
+    return [_look(table, row) for row in rows]
+
+
+def _look(table: Dataset, row: Row) -> Seen | Unreadable:
     try:  # read once: a file may be changed or taken away meanwhile
         content = read_bytes(table.file(row), row.path)
         picture = read_radiograph(content, name=row.path)[0]
@@ -149,7 +168,7 @@ def _look(table: Dataset, row: Row) -> _Seen | Unreadable:
         fine = np.clip(np.rint(pixels[rows] * 65535), 0, 65535).astype(np.uint16)
         counts += np.bincount((fine.ravel() // (65536 // LEVELS)), minlength=LEVELS)
         digest.update(fine.tobytes())
-    return _Seen(
+    return Seen(
         row=replace(row, sha256=hashlib.sha256(content).hexdigest()),
         container=container,
         thumbnail=Preprocessing(size=SIDE).apply(pixels),

@@ -16,17 +16,31 @@ import typer
 
 from hilum import __version__
 from hilum.cli import model_commands
-from hilum.cli.arguments import interrupted, joins_data, message_of, print_json, print_result, reads_data, say, show
+from hilum.cli.arguments import interrupted, joins_data, message_of, print_result, reads_data, say, show
+from hilum.cli.audit_command import audit
 from hilum.cli.datasets_commands import datasets
+from hilum.cli.device_options import trains_on_devices
+from hilum.cli.ensemble_command import ensemble
 from hilum.cli.env import env
 from hilum.cli.evaluation_commands import certify, compare, evaluate, ledger, print_metrics
 from hilum.cli.node_commands import node
 from hilum.cli.phantoms_command import phantoms
+from hilum.cli.prior_command import prior
 from hilum.cli.serve_command import serve
+from hilum.cli.training_options import (
+    AddressOption,
+    CpusOption,
+    EncoderLicenceOption,
+    EncoderOption,
+    EngineOption,
+    RecipeOption,
+    SetOption,
+)
 from hilum.data.options import ReadOptions
 from hilum.earlier import arguments_of_today
-from hilum.errors import GateError, UsageError
+from hilum.errors import UsageError
 from hilum.text import on_page
+from hilum.training.devices import Devices, check_alone, writes
 
 if TYPE_CHECKING:
     from hilum.data.dataset import Dataset
@@ -34,7 +48,6 @@ if TYPE_CHECKING:
     from hilum.training.recipe import Recipe
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C has ended
-RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
 app = typer.Typer(
     name="hilum",
@@ -45,28 +58,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-RecipeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe", metavar="NAME|FILE", help=f"{', '.join(RECIPES)} (compact by default), auto, or a TOML file."
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."),
-]
-EncoderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--encoder",
-        metavar="FILE|FOLDER|NAME|hf://OWNER/NAME",
-        help="Frozen ONNX encoder of images, under a penalised logistic regression (recipe encoder).",
-    ),
-]
-EncoderLicenceOption = Annotated[
-    str | None, typer.Option("--encoder-licence", metavar="TEXT", help="Licence of the encoder.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -107,67 +98,12 @@ def demo(
 app.command()(phantoms)
 
 
-@app.command()
-@joins_data
-def audit(
-    data: Path | Dataset,
-    out: Annotated[Path, typer.Option(help="Folder for audit.json and audit.html.")] = Path("hilum-audit"),
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Run or, better, cross-validation, to list label issues."),
-    ] = None,
-    cleaned: Annotated[
-        Path | None,
-        typer.Option("--clean", metavar="OUT.csv", help="Write a cleaned table and a log of the changes."),
-    ] = None,
-    gate: Annotated[
-        str | None,
-        typer.Option("--fail-on", metavar="warning|error", help="Exit with code 3 on a finding of this severity."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print only audit.json.")] = False,
-    read: ReadOptions | None = None,
-) -> None:
-    """Say what is wrong with a dataset, before anyone trains on it."""
-    from hilum.auditing.audit import PAGE_FILE, check_audit, write_audit
-    from hilum.auditing.audit import audit as run_audit
-    from hilum.auditing.clean import check_fixed, fix, write_fixed
-    from hilum.progress import progress_for_terminal
-    from hilum.report.audit_console import audit_lines
-    from hilum.report.audit_page import write_audit_page
-
-    if gate not in (None, "warning", "error"):
-        msg = f"--fail-on {gate}: warning or error."
-        raise UsageError(msg)
-    check_audit(out)
-    if cleaned:
-        check_fixed(cleaned)
-    progress, opinion = progress_for_terminal(), None
-    if run:
-        from hilum.auditing.checks.label_issues import require_cleanlab
-        from hilum.evaluation.inference import opinion_of
-
-        require_cleanlab()
-        opinion = opinion_of(run, progress)
-    found = run_audit(data, opinion=opinion, read=read, progress=progress)
-    write_audit(found, out)
-    page = write_audit_page(out / PAGE_FILE, found)
-    if as_json:
-        print_json(found.report.to_json())
-    else:
-        show(audit_lines(found.report))
-        say(f"page: {page}")
-    if cleaned:
-        unreadable = [item.path for item in found.scan.unreadable]
-        log = write_fixed(fix(found.scan.table, found.patients.patient, found.group_of(), unreadable), cleaned)
-        say(f"cleaned table: {cleaned}; log of the changes: {log}", err=as_json)
-        say(f"next: hilum train {cleaned} --out RUN", err=as_json)
-    if gate and not found.report.passed("warning" if gate == "warning" else "error"):
-        msg = f"{found.report.data}: the audit has findings at or above --fail-on {gate}; see {page}."
-        raise GateError(msg)
+app.command()(audit)
 
 
 @app.command()
 @joins_data
+@trains_on_devices
 def train(
     data: Path | Dataset,
     out: Annotated[Path, typer.Option(help="Run folder to create.")],
@@ -184,7 +120,16 @@ def train(
             help="Log to RUN/logs, offline; may be repeated.",
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(metavar="local|ray", help="Decode the images here, or by a Ray cluster, before the training."),
+    ] = "local",
+    address: Annotated[
+        str, typer.Option(metavar="HOST:PORT|auto", help="Ray cluster that sees DATA; starts one by default.")
+    ] = "",
     read: ReadOptions | None = None,
+    *,
+    devices: Devices,
 ) -> None:
     """Train a classifier."""
     from hilum.progress import progress_for_terminal
@@ -198,10 +143,26 @@ def train(
     if recipe == AUTO:
         from hilum.evaluation.recipe_choice import choose_for
 
-        data, chosen = choose_for(data, out, settings or [], resume=resume, read=read, progress=progress)
+        check_alone(devices, "--recipe auto")
+        data, chosen = choose_for(
+            data, out, settings or [], resume=resume, read=read, engine=engine, address=address, progress=progress
+        )
     else:
         chosen = None if resume and recipe is None and not settings else _recipe(recipe, settings)
-    run = run_training(data, out, chosen, resume=resume, read=read, loggers=loggers or (), progress=progress)
+    run = run_training(
+        data,
+        out,
+        chosen,
+        resume=resume,
+        read=read,
+        loggers=loggers or (),
+        devices=devices,
+        engine=engine,
+        address=address,
+        progress=progress,
+    )
+    if not writes(devices):
+        return
     if best := run.environment.best:
         say(
             f"{out}: kept epoch {best.epoch} (step {best.step}): "
@@ -221,6 +182,8 @@ def train(
 app.command()(datasets)
 app.command()(evaluate)
 app.command()(certify)
+app.command()(prior)
+app.command()(ensemble)
 app.command()(ledger)
 app.command()(compare)
 
@@ -244,12 +207,19 @@ def sweep(
         typer.Option(metavar="loss|accuracy|false_negatives", help="Validation metric; the recipe's by default."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue it; repeat the options.")] = False,
+    engine: EngineOption = "local",
+    address: AddressOption = "",
+    cpus: CpusOption = 1,
+    early_stopping: Annotated[
+        bool, typer.Option("--early-stopping", help="With --engine ray, stop trials that fall behind on validation.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only sweep.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
     """Train with several values of some recipe keys, and choose by validation."""
     from hilum.progress import progress_for_terminal
     from hilum.report.sweep_page import sweep_table, write_sweep_page
+    from hilum.training.parallel import Engine
     from hilum.training.sweep import sweep as run_sweep
 
     recipe, settings = _with_encoder(recipe, settings, encoder, encoder_licence)
@@ -260,6 +230,8 @@ def sweep(
         recipe=recipe or "compact",
         monitor=_monitor(monitor),
         resume=resume,
+        engine=Engine(engine, address, cpus),
+        early_stopping=early_stopping,
         read=read,
         progress=progress_for_terminal(),
     )
@@ -287,6 +259,9 @@ def crossval(
     encoder_licence: EncoderLicenceOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the division into folds.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue it; repeat the options.")] = False,
+    engine: EngineOption = "local",
+    address: AddressOption = "",
+    cpus: CpusOption = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print only crossval.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
@@ -294,6 +269,7 @@ def crossval(
     from hilum.evaluation.crossval import crossval as run_crossval
     from hilum.progress import progress_for_terminal
     from hilum.report.findings_crossval import shown_crossval, write_shown_crossval
+    from hilum.training.parallel import Engine
 
     chosen = _recipe(*_with_encoder(recipe, settings, encoder, encoder_licence))
     progress = progress_for_terminal()
@@ -307,6 +283,7 @@ def crossval(
         repeats=repeats,
         seed=seed,
         resume=resume,
+        engine=Engine(engine, address, cpus),
         read=read,
         progress=progress,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
@@ -171,6 +172,7 @@ def _described(
 TRAINING = ("train", "sweep", "crossval", "summary")  # the commands that take --set
 RESUMED = ("train", "sweep", "crossval")  # those that take --resume
 MISUSED = typer.BadParameter.__mro__[1]  # what all errors of the parser are; Typer has brought Click along since 0.26
+NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")  # how PyTorch on CPU and GPU says it
 
 
 def show(screen: RenderableType) -> None:
@@ -203,6 +205,12 @@ def message_of(error: Exception, arguments: Sequence[str]) -> tuple[str | None, 
         return (f"error: {missing}", missing.exit_code) if missing else (None, 1)
     if isinstance(error, MISUSED):
         return _misused(error, arguments), 2
+    full = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    if full or any(words in str(error) for words in NO_MEMORY):
+        smaller = "Give a smaller training.eval_batch_size, or without an encoder a smaller training.batch_size or "
+        smaller += "preprocessing.size, by --set, or free"
+        what = smaller if arguments and arguments[0] in TRAINING else "Free"
+        return f"error: hilum needs more memory than it can have here. {what} memory, and repeat the command.", 1
     if isinstance(error, OSError):  # a full disk, a folder that is a file, missing permissions
         where = printable(str(error.filename)) if error.filename else "a file or a connection"
         what = printable(str(error.strerror or error))

@@ -136,7 +136,12 @@ def _write_page(out: Path, source: Path, runtime: Path | None, model: Callable[[
 
 
 def predict(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Images or folders.")] = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATHS]...", help="Images or folders; with --parquet, also lists and addresses (s3://...)."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="FILE|hf://OWNER/NAME", help="Model file; the pretrained one by default."),
@@ -175,8 +180,33 @@ def predict(
         Path | None, typer.Option("--fhir", metavar="DIR", help="Write FHIR R4 bundles about DICOM files.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Number of threads; all cores by default.", min=1)] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write Parquet files, for archives; the same command resumes what was interrupted."
+        ),
+    ] = None,
+    shard_size: Annotated[int | None, typer.Option(help="Images of a Parquet file; 1,024 by default.", min=1)] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="With --parquet: this process, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option(metavar="HOST:PORT|auto", help="Address of the Ray cluster; starts one here by default.")
+    ] = "",
 ) -> None:
     """Ask a model file about radiographs."""
+    if parquet:
+        others = {"--json": as_json, "--csv": as_csv, "--study": study, "--explain": explained}
+        refuse_ignored("with --parquet", {**others, "--sr": reports, "--fhir": bundles})
+        if not paths:
+            raise UsageError(_no_paths({"--parquet": parquet, "--model": model}))
+        from hilum.cli.archive_command import predict_archives
+
+        predict_archives(paths, parquet, model, engine, address, threads, shard_size)
+        return
+    elsewhere = {"--engine": engine.replace("local", ""), "--address": address, "--shard-size": shard_size}
+    refuse_ignored("without --parquet", elsewhere)
+    files_given = [Path(path) for path in paths or []]
     from hilum.serving.console import Summary, answer_lines
     from hilum.serving.inputs import find_files
     from hilum.serving.predictor import Predictor
@@ -190,13 +220,13 @@ def predict(
         if reports or bundles:
             msg = f"{'--sr' if reports else '--fhir'} takes single images, --study several together. Give one of them."
             raise UsageError(msg)
-        _predict_studies(paths or [], study, model, as_json, as_csv, explained, threads)
+        _predict_studies(files_given, study, model, as_json, as_csv, explained, threads)
         return
-    if not paths:
+    if not files_given:
         folders = {"--explain": explained, "--sr": reports, "--fhir": bundles}
         raise UsageError(_no_paths({**folders, "--json": as_json, "--csv": as_csv, "--model": model}))
     unlisted: list[str] = []
-    files = list(find_files(paths, (explained, reports, bundles), partial(say, err=True), unlisted.append))
+    files = list(find_files(files_given, (explained, reports, bundles), partial(say, err=True), unlisted.append))
     if not files:  # a folder without images is refused before; earlier answers are not replaced by none
         raise TableError(" ".join(unlisted))
     predictor = Predictor(model, threads=threads)
@@ -325,7 +355,7 @@ def _no_paths(given: dict[str, str | Path | None]) -> str:
     """What to say where no image was named: most likely an option has taken its name for its own value."""
     for option, value in given.items():
         if value is not None and Path(value).exists():
-            what = "DIR" if option in ("--explain", "--sr", "--fhir") else "FILE"
+            what = "DIR" if option in ("--explain", "--sr", "--fhir", "--parquet") else "FILE"
             write = f"hilum predict {value} {option} {what}"
             return f"no image was named: {option} takes a {what}, and took {value}. Write: {write}"
     return "no image was named. Write: hilum predict IMAGE, or a folder of images."

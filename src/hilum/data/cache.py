@@ -2,8 +2,9 @@
 
 A cache is three files, ``<key>.npy`` (N, size, size), ``<key>-64.npy`` (N, 64, 64), thumbnails by which copies are
 found, and ``<key>.json``, which describes both (`hilum.data.cache_files`); the key is a hash of the files' contents, in
-order, and of the preprocessing. Arrays are written under another name by whoever holds the lock, and renamed when they
-are complete: a process that is killed leaves nothing that looks finished, and a second process waits.
+order, and of the preprocessing. Whoever holds the lock has arrays written under other names
+(`hilum.data.cache_writing`), and renames them when they are complete: a process that is killed leaves nothing that
+looks finished, and a second process waits.
 
 The bytes that are decoded are hashed once more: pixels never get under the hash of another file, whoever replaces files
 meanwhile. Whatever is in doubt about a cache that is there, it is made again.
@@ -15,22 +16,20 @@ import errno
 import hashlib
 import mmap
 import os
-import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import overload
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from hilum.data.cache_files import (
     THUMBNAIL,
     cache_folder,
-    decode_files,
     files_of,
     hash_files,
     make_private,
@@ -38,9 +37,10 @@ from hilum.data.cache_files import (
     remark,
     write_record,
 )
+from hilum.data.cache_writing import begin_part, decode_into, remove_parts, write_into
 from hilum.data.dataset import Dataset
 from hilum.data.preprocessing import Preprocessing
-from hilum.data.process_pool import ProcessPool
+from hilum.data.process_pool import Pool, ProcessPool
 from hilum.errors import CacheError, TableError
 from hilum.files import locked
 from hilum.progress import Progress
@@ -77,7 +77,7 @@ class Images:
 
     Attributes:
         table: Only the rows that could be read, each with its SHA-256.
-        pixels: All bytes, of shape (M, size, size), memory-mapped; M counts unreadable files too.
+        pixels: All bytes, of shape (M, *preprocessing.shape), memory-mapped; M counts unreadable files too.
         positions: Where each row of `table` lies in `pixels`, shape (N,).
         unreadable: What was left out.
         digest: Hash of the contents of all files, in order: the identity of the data.
@@ -103,6 +103,7 @@ def open_images(
     preprocessing: Preprocessing,
     *,
     folder: Path | None = None,
+    pool: Pool | None = None,
     progress: Progress | None = None,
 ) -> Images:
     """Decode a table's images, or map them if they were decoded before.
@@ -111,12 +112,15 @@ def open_images(
         table: What to decode.
         preprocessing: How.
         folder: Where caches are kept; `cache_folder` by default.
+        pool: Who reads, decodes and writes, not entered yet; by default this process, and others on this machine. The
+            bytes are the same, whoever does it.
         progress: Told while files are hashed and decoded.
 
     Raises:
         TableError: Not one file of the table could be read.
         CacheError: The cache cannot be written, for example because the disk is full; or files are replaced all the
             time.
+        EngineError: A cluster does not answer, or its processes end.
     """
     progress = progress or Progress()
     if not folder:
@@ -124,10 +128,10 @@ def open_images(
         if unusual := remark():
             progress.line(unusual)
     root = table.root
-    with ProcessPool() as pool:
+    with pool or ProcessPool() as workers:
         for _ in range(TRIES):
-            table = _with_hashes(table, pool, progress)
-            found = _open_images(table, preprocessing, folder, pool, progress)
+            table = _with_hashes(table, workers, progress)
+            found = _open_images(table, preprocessing, folder, workers, progress)
             if isinstance(found, Images):
                 return found
             table = found  # files are others than those that were hashed
@@ -135,8 +139,23 @@ def open_images(
     raise CacheError(msg)
 
 
+def hashed(table: Dataset, *, pool: Pool | None = None, progress: Progress | None = None) -> Dataset:
+    """A table with the SHA-256 of each file, for several calls of `open_images`; empty where a file cannot be opened.
+
+    Args:
+        table: What to read; hashes that are there are kept.
+        pool: Who reads, not entered yet; as for `open_images`.
+        progress: Told while files are read.
+
+    Raises:
+        EngineError: A cluster does not answer, or its processes end.
+    """
+    with pool or ProcessPool() as workers:
+        return _with_hashes(table, workers, progress or Progress())
+
+
 def _open_images(
-    table: Dataset, preprocessing: Preprocessing, folder: Path, pool: ProcessPool, progress: Progress
+    table: Dataset, preprocessing: Preprocessing, folder: Path, pool: Pool, progress: Progress
 ) -> Images | Dataset:
     """The images; or the table with the hashes that its files have now, where these are others."""
     hashes = hashlib.sha256()
@@ -164,7 +183,8 @@ def _open_images(
     )
     readable = np.delete(np.arange(len(table)), list(kept.failures))
     if not len(readable):
-        msg = f"{table.root}: none of the {len(table)} images can be read. The first: {unreadable[0].message}"
+        first = f" The first: {unreadable[0].message}" if unreadable else ""
+        msg = f"{table.root}: none of the {len(table)} images can be read.{first}"
         raise TableError(msg, code="nothing-readable", path=table.root)
     left = table.take(readable) if kept.failures else table
     return Images(left, kept.pixels, readable, unreadable, digest, kept.thumbnails)
@@ -214,12 +234,12 @@ def one_at_a_time(file: Path, does: str, progress: Progress) -> AbstractContextM
     return locked(file, busy, silence=SILENCE)
 
 
-def _with_hashes(table: Dataset, pool: ProcessPool, progress: Progress) -> Dataset:
+def _with_hashes(table: Dataset, pool: Pool, progress: Progress) -> Dataset:
     """Fill the column ``sha256``; a file that cannot be opened gets an empty one and is reported later."""
     digests = np.fromiter((row.sha256.encode() for row in table.rows), "S64", len(table))
     missing = np.flatnonzero(digests == b"")
     with progress.task("Reading files", len(missing)) as advance:
-        for first, found in pool.map(partial(hash_files, table.root), _Paths(table, missing)):
+        for first, found in pool.map(partial(hash_files, table.root.absolute()), _Paths(table, missing)):
             digests[missing[first : first + len(found)]] = found
             advance(len(found))
     return table.with_values("sha256", (digest.decode() for digest in digests)) if len(missing) else table
@@ -244,65 +264,68 @@ class _Paths(Sequence[str]):
         return self.table.rows[int(self.positions[number])].path
 
 
+class _Numbered(Sequence[tuple[int, str]]):
+    """The paths of a table, each with its position, made when they are asked for."""
+
+    def __init__(self, table: Dataset) -> None:
+        self.rows = table.rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[int, str]: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[tuple[int, str]]: ...
+    def __getitem__(self, number: int | slice) -> tuple[int, str] | list[tuple[int, str]]:
+        if isinstance(number, slice):
+            return [(position, self.rows[position].path) for position in range(len(self.rows))[number]]
+        return number, self.rows[number].path
+
+
 def _decode(
-    table: Dataset, preprocessing: Preprocessing, arrays: Sequence[Path], pool: ProcessPool, progress: Progress
+    table: Dataset, preprocessing: Preprocessing, arrays: Sequence[Path], pool: Pool, progress: Progress
 ) -> Dataset | None:
-    """Write the arrays with ordinary writes: on a full disk these fail cleanly, where a memory map is killed.
+    """Write the arrays, by all processes of the pool that reach their files.
 
     Returns:
         None where that was done; or the table with other hashes, where a file is not the one that was hashed.
     """
-    parts = [array.with_suffix(".part") for array in arrays]
     digests = np.empty(len(table), "S64")
     failures: dict[int, str] = {}
     passing: list[int] = []  # files that may be readable another time: a reason to decode again
     warned = 0
+    remove_parts(arrays[0])
     try:
-        with ExitStack() as stack:
-            files = [stack.enter_context(part.open("wb")) for part in parts]
-            starts = [
-                _begin(file, len(table), side)
-                for file, side in zip(files, (preprocessing.size, THUMBNAIL), strict=True)
-            ]
-            paths = _Paths(table, np.arange(len(table)))
-            work = partial(decode_files, table.root, preprocessing)
-            with progress.task("Decoding images", len(table)) as advance:
-                for first, decoded in pool.map(work, paths):
-                    for file, start, found in zip(files, starts, (decoded.pixels, decoded.thumbnails), strict=True):
-                        os.pwrite(file.fileno(), found.tobytes(), start + first * found[0].nbytes)
-                    digests[first : first + len(decoded.hashes)] = decoded.hashes
-                    failures |= {first + number: reason for number, reason in decoded.failures.items()}
-                    passing += [first + number for number in decoded.passing]
-                    warned += decoded.warned
-                    advance(len(decoded.pixels))
-            for file in files:
-                file.flush()
+        shapes = preprocessing.shape, (THUMBNAIL, THUMBNAIL)
+        parts = [begin_part(array, (len(table), *shape)) for array, shape in zip(arrays, shapes, strict=True)]
+        work = partial(decode_into, parts, table.root.absolute(), preprocessing)
+        with progress.task("Decoding images", len(table)) as advance:
+            for first, decoded in pool.map(work, _Numbered(table)):
+                if not decoded.written:
+                    write_into(parts, first, decoded)
+                digests[first : first + len(decoded.hashes)] = decoded.hashes
+                failures |= {first + number: reason for number, reason in decoded.failures.items()}
+                passing += [first + number for number in decoded.passing]
+                warned += decoded.warned
+                advance(len(decoded.hashes))
+        for part in parts:
+            with part.file.open("rb") as file:
                 os.fsync(file.fileno())
         if any(row.sha256.encode() != digest for row, digest in zip(table.rows, digests.tolist(), strict=True)):
             return table.with_values("sha256", (digest.decode() for digest in digests.tolist()))
         for part, array in zip(parts, arrays, strict=True):
-            part.replace(array)
+            part.file.replace(array)
         write_record(arrays, failures, passing)
     finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+        remove_parts(arrays[0])
     if warned:
         progress.line(f"{warned:,} file{'s' * (warned > 1)} read despite decoder warnings")
     return None
 
 
-def _begin(file: BinaryIO, count: int, side: int) -> int:
-    """Write an array's header and, where that can be done, take the room for it; returns where the bytes begin."""
-    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, side, side)})
-    file.flush()
-    start = file.tell()
-    if sys.platform == "linux":
-        os.posix_fallocate(file.fileno(), 0, start + count * side**2)
-    return start
-
-
 def _disk_message(folder: Path, table: Dataset, preprocessing: Preprocessing, error: OSError) -> str:
-    needed = len(table) * (preprocessing.size**2 + THUMBNAIL**2) / 2**20
+    needed = len(table) * (prod(preprocessing.shape) + THUMBNAIL**2) / 2**20
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
             f"{folder}: the disk is full; {len(table)} decoded images take {needed:.0f} MiB. "

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,8 +31,10 @@ class Decoded:
     """Some consecutive files, n of them.
 
     Attributes:
-        pixels: Bytes of shape (n, size, size); zeros where a file could not be read.
-        thumbnails: Bytes of shape (n, 64, 64), stretched to a square, the same whatever the preprocessing.
+        pixels: Bytes of shape (n, *preprocessing.shape), zeros where a file could not be read; of shape (0, ...) once
+            they are written.
+        thumbnails: Bytes of shape (n, 64, 64), stretched to a square, the same whatever the preprocessing; (0, 64, 64)
+            once they are written.
         hashes: SHA-256 of the very bytes that were decoded, as `hash_files` gives them.
         failures: Why not, by position among the n.
         passing: Those of them that may be readable another time.
@@ -45,6 +47,15 @@ class Decoded:
     failures: dict[int, str] = field(default_factory=dict)
     passing: list[int] = field(default_factory=list)
     warned: int = 0
+
+    @property
+    def written(self) -> bool:
+        """Whether the bytes are where they belong, and not here any more."""
+        return not len(self.pixels)
+
+    def without_bytes(self) -> Decoded:
+        """The rest, where the bytes are written."""
+        return replace(self, pixels=self.pixels[:0].copy(), thumbnails=self.thumbnails[:0].copy())
 
 
 def hash_files(root: Path, paths: Sequence[str]) -> list[str]:
@@ -70,7 +81,9 @@ def decode_files(root: Path, preprocessing: Preprocessing, paths: Sequence[str])
     Raises:
         ExtraError: One is a DICOM object, and the extra that reads those is not installed.
     """
-    pixels, thumbnails = (np.zeros((len(paths), side, side), np.uint8) for side in (preprocessing.size, THUMBNAIL))
+    pixels, thumbnails = (
+        np.zeros((len(paths), *shape), np.uint8) for shape in (preprocessing.shape, (THUMBNAIL, THUMBNAIL))
+    )
     found = Decoded(pixels, thumbnails)
     for number, path in enumerate(paths):
         found.hashes.append("")
@@ -102,7 +115,7 @@ class Kept:
     """What a cache holds.
 
     Attributes:
-        pixels: Bytes of shape (M, size, size), memory-mapped.
+        pixels: Bytes of shape (M, *preprocessing.shape), memory-mapped.
         thumbnails: Bytes of shape (M, 64, 64), memory-mapped.
         failures: Why files were left out, by position among the M.
         passing: Whether some of them may be readable another time.
@@ -257,7 +270,7 @@ def _map(file: Path) -> tuple[NDArray[np.uint8], _ArrayFile]:
         shape, _, kind = npy.read_array_header_1_0(opened)
         status = os.fstat(opened.fileno())
         start = opened.tell()
-        if kind != np.uint8 or len(shape) != 3 or status.st_size != start + int(np.prod(shape)):
+        if kind != np.uint8 or len(shape) not in (3, 4) or status.st_size != start + int(np.prod(shape)):
             msg = f"{file}: not of the size that it states"
             raise ValueError(msg)
         described = _ArrayFile(status.st_size, list(shape), status.st_mtime_ns, _checksum_once(opened, status))

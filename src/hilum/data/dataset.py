@@ -281,6 +281,11 @@ class Dataset:
         """Where the row's image lies on this machine."""
         return self.root / row.path
 
+    def absolute(self) -> Dataset:
+        """The same table by paths that mean the same in every working folder; links are kept."""
+        joined = tuple(path.absolute() for path in self.joined)
+        return replace(self, root=self.root.absolute(), given=self.given and self.given.absolute(), joined=joined)
+
     def take(self, positions: Iterable[int] | NDArray[np.int64]) -> Dataset:
         """The same table with only the rows at these positions."""
         return replace(self, rows=pack(self.rows[int(i)] for i in positions))

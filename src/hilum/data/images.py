@@ -32,6 +32,8 @@ SUFFIXES = frozenset(chain.from_iterable(FORMATS.values()))
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic"})
 SMALLEST_SIDE = 32
 LARGEST_PIXELS = 89_478_485  # Pillow's own limit; the largest digital radiographs have about 20 million
+MOST_VIEWS = 64  # of one image, as a network's input
+MOST_PIXELS_OF_VIEWS = 2048**2  # of all of them together, as one view of the largest size has
 LARGEST_FILE = 2**28  # bytes; as many pixels in 16 bits, or in three colours of 8
 
 # Sizes are checked here, before anything is decoded; Pillow's warning would only say it twice.
@@ -236,6 +238,15 @@ def reduce(pixels: NDArray[np.float32], size: int, fit: str = "stretch", equalis
     top, left = (size - quantised.shape[0]) // 2, (size - quantised.shape[1]) // 2
     square[top : top + quantised.shape[0], left : left + quantised.shape[1]] = quantised
     return square
+
+
+def stacked(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Square pictures of falling size as one array (V, S, S); smaller ones lie in the upper left corner, over zeros."""
+    size = len(pictures[0])
+    found = np.zeros((len(pictures), size, size), np.uint8)
+    for place, picture in zip(found, pictures, strict=True):
+        place[: len(picture), : len(picture)] = picture
+    return found
 
 
 def _resized(

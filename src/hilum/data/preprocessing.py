@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hilum.data.images import SCHEME, reduce
+from hilum.data.images import SCHEME, reduce, stacked
 
 
 class Preprocessing(BaseModel):
@@ -31,6 +32,11 @@ class Preprocessing(BaseModel):
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     equalise: bool = False
     local_contrast: float = Field(default=0.0, ge=0, le=0.5)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an image's bytes."""
+        return self.size, self.size
 
     def apply(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Reduce, quantise and equalise an image (see `hilum.data.images.reduce`).
@@ -55,3 +61,53 @@ class Preprocessing(BaseModel):
     def _hash(self, beyond: str) -> str:
         told = self.model_dump_json(exclude={"local_contrast"})
         return hashlib.sha256(f"{SCHEME}:{told}{beyond}".encode()).hexdigest()
+
+
+class Stacked(Preprocessing):
+    """What the members of an ensemble take, side by side: each distinct preprocessing is applied to the same image.
+
+    `size` is that of the largest, which comes first. `fit` and `equalise` are of that one.
+
+    Attributes:
+        parts: The preprocessing of each member, in their order.
+    """
+
+    parts: tuple[Preprocessing, ...] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, parts: Sequence[Preprocessing]) -> Self:
+        """The preprocessing of members, given that of each."""
+        first = max(parts, key=lambda part: part.size)
+        return cls(size=first.size, fit=first.fit, equalise=first.equalise, parts=tuple(parts))
+
+    @property
+    def views(self) -> tuple[Preprocessing, ...]:
+        """The V preprocessings that give different bytes, the largest first."""
+        distinct = dict.fromkeys(part.model_copy(update={"local_contrast": 0.0}) for part in self.parts)
+        return tuple(sorted(distinct, key=lambda view: -view.size))
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Which of the `views` each member takes."""
+        return tuple(self.views.index(part.model_copy(update={"local_contrast": 0.0})) for part in self.parts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(V, size, size); of members that take the same bytes (size, size)."""
+        return (len(self.views), self.size, self.size) if len(self.views) > 1 else (self.size, self.size)
+
+    def apply(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """All `views` of an image, as bytes of `shape`; smaller ones lie in the upper left corner, over zeros."""
+        return stacked([view.apply(pixels) for view in self.views]).reshape(self.shape)
+
+    def digest(self) -> str:
+        """A hash that changes whenever what a member sees could."""
+        return _hash_of(self.parts)
+
+    def digest_of_bytes(self) -> str:
+        """A hash that changes whenever the bytes could; of one view, that view's own."""
+        return _hash_of(self.views) if len(self.views) > 1 else self.views[0].digest_of_bytes()
+
+
+def _hash_of(parts: Sequence[Preprocessing]) -> str:
+    return hashlib.sha256(":".join(part.digest() for part in parts).encode()).hexdigest()

@@ -23,7 +23,7 @@ from math import ceil
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, BinaryIO, Protocol, Self, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,6 +35,24 @@ FIRST, MOST = 4, 64  # items to hand out while nothing is known of their length,
 START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hilum.data import process_pool as pool; pool.serve()"
 )
+
+
+class Pool(Protocol):
+    """Processes that share the work on a list, until the end of the block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def map(self, work: Work[Item, Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """Do `work` on all items, some consecutive ones at a time.
+
+        Yields:
+            The position of the first of some items, and what `work` gave for them, in any order.
+        """
+        ...
 
 
 class ProcessPool:

@@ -118,7 +118,8 @@ def unit_rows(features: Floats) -> Floats:
 
 
 def layouts(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Means over 15 x 15 blocks of images (N, S, S), as bytes of shape (N, 225)."""
+    """Means over 15 x 15 blocks of images (N, S, S) or (N, V, S, S), as bytes of shape (N, 225)."""
+    pixels = pixels if pixels.ndim == 3 else pixels[:, 0]  # of several preprocessings, the first
     edges = np.linspace(0, pixels.shape[1], SIDE + 1).astype(np.intp)
     sums = np.add.reduceat(pixels.astype(np.float32), edges[:-1], axis=1)
     sums = np.add.reduceat(sums, edges[:-1], axis=2)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ from hilum.files import read_text, read_whole, save_bytes
 from hilum.progress import Progress
 from hilum.stats.exchangeability import compare_scores, with_features
 from hilum.stats.intervals import CONFIDENCE
-from hilum.stats.records import Exchangeability, Verdict
+from hilum.stats.records import Exchangeability, PriorStep, Verdict
 from hilum.stats.verdicts import REFUTED, at_most, weakest
 from hilum.training.run import Run
 
@@ -46,6 +46,13 @@ FEATURES = "calibration_features.safetensors"
 MOST = 1000  # patients of each sample whose features are compared
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class _Steps(Protocol):  # of `hilum.evaluation.temperature.Calibration`, which imports this module
+    @property
+    def temperatures(self) -> dict[str, float] | None: ...
+    @property
+    def step(self) -> PriorStep | None: ...
 
 
 def overlap_reason(certificate: Certificate, evaluated: EvaluationSet) -> str:
@@ -368,26 +375,23 @@ def read_findings_certificate(run: Run) -> FindingsCertificate | None:
     return open_findings_certificate(file, run) if file.exists() and run.findings else None
 
 
-def certificate_in_force(run: Run, temperatures: Mapping[str, float] | None, notes: list[str]) -> Certificate | None:
+def certificate_in_force(run: Run, calibration: _Steps, notes: list[str]) -> Certificate | None:
     """The run's certificate, unless it is void; `notes` then says why."""
     try:
         certificate = read_certificate(run)
     except CertificateError as error:
         notes.append(f"WARNING: {error}")
         return None
-    return certificate if certificate and same_temperatures(run, certificate, temperatures, notes) else None
+    return certificate if certificate and same_probabilities(run, certificate, calibration, notes) else None
 
 
-def same_temperatures(
-    run: Run, certificate: Certificate, temperatures: Mapping[str, float] | None, notes: list[str]
-) -> bool:
-    """Whether a certificate was made with the temperatures of today; `notes` then says that it is void."""
-    if certificate.model.temperatures == (dict(temperatures) if temperatures else None):
-        return True
-    notes.append(
-        f"WARNING: the certificate was made with other temperatures, and is void: hilum certify {run.path} again"
-    )
-    return False
+def same_probabilities(run: Run, certificate: Certificate, calibration: _Steps, notes: list[str]) -> bool:
+    """Whether a certificate was made with today's temperatures and prior step; else `notes` says that it is void."""
+    factors = calibration.step.factors if calibration.step else None
+    other = "another prior step" if certificate.model.prior_factors != factors else ""
+    if other := "other temperatures" if certificate.model.temperatures != (calibration.temperatures or None) else other:
+        notes.append(f"WARNING: the certificate was made with {other}, and is void: hilum certify {run.path} again")
+    return not other
 
 
 def _digest(written: Mapping[str, object]) -> str:

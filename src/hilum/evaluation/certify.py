@@ -24,7 +24,7 @@ from hilum.evaluation.inference import predict
 from hilum.evaluation.leakage import SHOWN, find_leaks, find_seen
 from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.temperature import calibrate
+from hilum.evaluation.temperature import Calibration, calibrate
 from hilum.evaluation.triage import by_patient
 from hilum.evaluation.triage_schema import Certificate, CertifiedData, CertifiedModel
 from hilum.files import save_json
@@ -119,9 +119,9 @@ def certify(
             run, evaluated.root if evaluated.own else None, images=evaluated.whole, progress=progress
         )
         images, unchecked = unseen_images(run, evaluated, progress, temperature=bool(calibration.temperatures))
-        temperatures, book = calibration.temperatures, ledger_file(ledger)
+        book = ledger_file(ledger)
         file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
-        model = certified_model(run, temperatures)
+        model = certified_model(run, calibration)
         claim = Claim(group, members, false_negative_rate, confidence, model, upper)
         place = reserve(
             book,
@@ -153,7 +153,7 @@ def certify(
                 n_images=len(images.table),
             ),
             conditions=[*CONDITIONS, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
-            exchangeability=None if evaluated.own else _beside_own(run, temperatures, predictions, notes),
+            exchangeability=None if evaluated.own else _beside_own(run, calibration, predictions, notes),
             notes=notes,
         )
         certificate = with_checksum(made)
@@ -168,10 +168,10 @@ def certify(
 
 
 def _beside_own(
-    run: Run, temperatures: Mapping[str, float] | None, predictions: Predictions, notes: list[str]
+    run: Run, calibration: Calibration, predictions: Predictions, notes: list[str]
 ) -> Exchangeability | None:
     """Whether patients of another site look like those of the run's own certificate; `notes` say why it is unknown."""
-    own = certificate_in_force(run, temperatures, notes)
+    own = certificate_in_force(run, calibration, notes)
     if own and own.reference:
         return compare_with(own.reference, predictions, own.members)
     notes.append(NO_REFERENCE.format(run=run.path))
@@ -263,15 +263,18 @@ def check_enough(
     raise CertificateError(msg, code="too-few-patients")
 
 
-def certified_model(run: Run, temperatures: Mapping[str, float] | None) -> CertifiedModel:
+def certified_model(run: Run, calibration: Calibration) -> CertifiedModel:
     """For which network and probabilities a certificate is made."""
-    return CertifiedModel(
-        weights_sha256=run.environment.weights_sha256,
-        labels=list(run.labels),
-        hierarchy=run.recipe.hierarchy,
-        temperatures=dict(temperatures) if temperatures else None,
-        preprocessing_sha256=run.recipe.preprocessing.digest(),
-    )
+    made_for: dict[str, object] = {
+        "weights_sha256": run.environment.weights_sha256,
+        "labels": list(run.labels),
+        "hierarchy": run.recipe.hierarchy,
+        "temperatures": calibration.temperatures or None,
+        "preprocessing_sha256": run.preprocessing.digest(),
+    }
+    if calibration.step:
+        made_for["prior_factors"] = calibration.step.factors
+    return CertifiedModel.model_validate(made_for)
 
 
 def certificate_notes(evaluated: EvaluationSet, predictions: Predictions) -> list[str]:

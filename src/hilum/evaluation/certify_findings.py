@@ -111,7 +111,7 @@ def certify_findings(
         images, unchecked = unseen_images(run, evaluated, progress, temperature=bool(calibration.temperatures))
         book = ledger_file(ledger)
         file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
-        model = certified_model(run, calibration.temperatures)
+        model = certified_model(run, calibration)
         claims = {
             name: Claim(name, (name,), false_negative_rate, confidence, model, _upper_of(upper, name))
             for name in findings or run.findings

@@ -166,7 +166,7 @@ def select_images(
             "evaluate RUN DATA."
         )
         raise RunError(msg, code="data-gone")
-    images = open_images(table, run.recipe.preprocessing, progress=progress)
+    images = open_images(table, run.preprocessing, progress=progress)
     notes = list(table.notes)
     same = images.digest == run.environment.data.digest
     own = same or data is None
@@ -348,7 +348,7 @@ def run_images(
     """
     table = images.table if images else run.table(root)
     try:
-        images = images or open_images(table, run.recipe.preprocessing, progress=progress)
+        images = images or open_images(table, run.preprocessing, progress=progress)
     except DataError:
         return None, f"the run's images are no longer in {table.root}"
     if images.digest != run.environment.data.digest:

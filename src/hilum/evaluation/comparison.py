@@ -16,12 +16,12 @@ from hilum.errors import RunError
 from hilum.evaluation.differences import OverSeeds, PairedMeasures, gains_over_seeds, measure_pair
 from hilum.evaluation.external_predictions import ExternalPredictions, roles_in
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.evaluation.recipe_differences import RecipeDifference, check_methods, recipe_differences
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.files import save_json, settle
 from hilum.outputs import COMPARISON, PAGE, check_folder
 from hilum.progress import Progress
 from hilum.stats.records import Record
-from hilum.training.recipe import flatten
 from hilum.training.run import Run, read_json
 
 BY_ROW = "no column names the images: row N of one table is matched to row N of the other; add a column `path`"
@@ -36,7 +36,8 @@ class ComparedRun(Record):
         split: Split on whose images it is compared.
         recipe: Name of the recipe.
         network: Architecture of the network.
-        seed: Random seed of the training.
+        seed: Random seed of the training; None of an ensemble of runs.
+        seeds: Those of its members.
         files: Hashes of the evaluation's tables.
     """
 
@@ -47,19 +48,14 @@ class ComparedRun(Record):
     hierarchy: str = ""
     network: str = ""
     seed: int | None = None
+    seeds: list[int] = Field(default_factory=list)
     weights_sha256: str | None = None
     files: dict[str, FileFacts] | None = None
 
-
-class RecipeDifference(Record):
-    """A recipe key in which two runs differ, as ``hilum train --set`` spells it, and both values as JSON.
-
-    A value is None where that recipe has no such key.
-    """
-
-    key: str
-    first: str | None
-    second: str | None
+    @property
+    def seeds_shown(self) -> str:
+        """The seed, or those of all members; empty where none is known."""
+        return ", ".join(map(str, self.seeds or ([] if self.seed is None else [self.seed])))
 
 
 class _Compared(Record, Document):
@@ -317,7 +313,8 @@ def about(run: Run, name: str, split: str, files: Mapping[str, FileFacts] | None
         recipe=recipe.name,
         hierarchy=recipe.hierarchy,
         network=recipe.network.architecture,
-        seed=recipe.training.seed,
+        seed=None if recipe.members else recipe.training.seed,
+        **({"seeds": [member.training.seed for member in recipe.members]} if recipe.members else {}),
         weights_sha256=run.environment.weights_sha256,
         files=dict(files) if files else None,
     )
@@ -332,39 +329,6 @@ def _pair(
         predictions, _ = _evaluated(run, split, progress)
         found.append(align(like, predictions, names=(name, str(run.path)))[1])
     return found[0], found[1]
-
-
-def check_methods(first: Run, second: Run, more: Sequence[tuple[Run, Run]]) -> None:
-    """Refuse other methods: seeds of one differ in ``training.seed``, and each network counts once.
-
-    Raises:
-        RunError: A recipe differs otherwise, or weights occur twice.
-    """
-    runs = {run.environment.weights_sha256: run for run in (first, second)}
-    for pair in more:
-        for like, run in zip((first, second), pair, strict=True):
-            others = [row.key for row in recipe_differences(like, run) if row.key != "training.seed"]
-            if others:
-                msg = (
-                    f"{run.path}: is not another seed of {like.path}: the recipes differ in {', '.join(others)}. Give "
-                    "runs that differ in training.seed only."
-                )
-                raise RunError(msg, code="other-recipe", path=run.path)
-            weights = run.environment.weights_sha256
-            if weights in runs:
-                msg = f"{run.path}: has the same weights as {runs[weights].path}. Give each network once."
-                raise RunError(msg, code="same-weights", path=run.path)
-            runs[weights] = run
-
-
-def recipe_differences(first: Run, second: Run) -> list[RecipeDifference]:
-    """Every recipe key in which two runs differ."""
-    one, two = (dict(flatten(run.recipe.model_dump(mode="json"))) for run in (first, second))
-    return [
-        RecipeDifference(key=key, first=one.get(key), second=two.get(key))
-        for key in dict.fromkeys([*one, *two])
-        if one.get(key) != two.get(key)
-    ]
 
 
 def names_of(first: Run, second: Run) -> tuple[str, str]:

@@ -13,12 +13,22 @@ from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
+from hilum.data.ray_pool import pool_of
 from hilum.data.readers.read import read_table
 from hilum.data.splits import UNUSED, assign_splits, independent_groups
 from hilum.data.stratification import one_sided
-from hilum.errors import SplitError, UsageError
+from hilum.errors import DivergenceError, SplitError, UsageError
 from hilum.evaluation.crossval_schema import CrossValidation, FindingsCrossValidation
-from hilum.evaluation.fold_results import WHAT, Pooled, PooledFindings, Series, in_turns, write_together
+from hilum.evaluation.fold_results import (
+    WHAT,
+    Pooled,
+    PooledFindings,
+    Series,
+    begin_folds,
+    in_turns,
+    members_of,
+    write_together,
+)
 from hilum.evaluation.folds import Fold, assign_folds, by_patient
 from hilum.evaluation.source_comparison import (
     FindingFoldResults,
@@ -28,16 +38,20 @@ from hilum.evaluation.source_comparison import (
 )
 from hilum.evaluation.source_folds import Division, divide_by_source, ordinary_folds, source_values
 from hilum.progress import Progress
+from hilum.ray_engine import one_connection
 from hilum.text import plural
 from hilum.training.multirun import series
+from hilum.training.parallel import Engine, train_members
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe
-from hilum.training.train import check_training, roles_of, settled
+from hilum.training.train import settled
+from hilum.training.trainable import check_training, roles_of
 
 FEWEST_FOLDS, ORDINARY, REPEATS = 2, "ordinary", 5
 
 
 @series(WHAT)
+@one_connection()
 def crossval(
     data: Path | Dataset,
     out: Path,
@@ -49,6 +63,7 @@ def crossval(
     repeats: int = REPEATS,
     seed: int = 0,
     resume: bool = False,
+    engine: Engine | None = None,
     read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation | FindingsCrossValidation:
@@ -69,6 +84,8 @@ def crossval(
             of the drop counts the chance of trainings, too.
         seed: Of the division into folds.
         resume: Go on with the cross-validation in `out`.
+        engine: Where images are decoded and folds trained; by default in this process, one after the other. They are
+            evaluated here in any case, and the results are the same with the same number of threads.
         read: How to read `data`.
         progress: Told about long work.
 
@@ -82,11 +99,13 @@ def crossval(
         RecipeError: `resume` finds another cross-validation.
         DataError: The data cannot be used.
         DivergenceError: The loss of a fold is no longer a finite number.
+        EngineError: The cluster does not answer, or does not see the folder or the data.
     """
     from hilum.training.encoder_head import has_encoder
     from hilum.training.loop import check_network
 
-    progress = progress or Progress()
+    progress, engine = progress or Progress(), engine or Engine()
+    engine.check()
     recipe = settled(recipe or Recipe(), progress=progress)
     wanted = recipe.splits
     val = "none" if has_encoder(recipe) and wanted.val == "none" else "hold_out"
@@ -109,7 +128,8 @@ def crossval(
     notes += [f"the dataset's own splits ({', '.join(table.splits)}) are pooled"] if table.splits else []
     if {wanted.val, wanted.test, wanted.calibration} - {"auto", "hold_out", "none"}:
         notes.append("the recipe's splits are replaced: folds are the test sets, validation is held out")
-    images = open_images(table, recipe.preprocessing, progress=progress)
+    pool = pool_of(engine.name, engine.address, table)
+    images = open_images(table, recipe.preprocessing, pool=pool, progress=progress)
     groups = find_groups(images, splits.duplicates, progress)
     together = independent_groups(images.table, groups.numbers)
     division: Division | None = None
@@ -144,14 +164,23 @@ def crossval(
         )
     progress.line(roles_of(recipe, table.findings or labels, findings=bool(table.findings)))
     about = Series(table, images, notes, findings, recipe, seed)
+    others = []
+    for number, (of, folds_of) in enumerate(zip(seeds, again, strict=True) if division else (), 1):
+        training = recipe.training.model_copy(update={"seed": recipe.training.seed + number - 1})
+        other = replace(about, seed=of, recipe=recipe.model_copy(update={"training": training}))
+        others.append((other, folds_of, out / (ORDINARY if number == 1 else f"{ORDINARY}-{number}")))
+    if engine.parallel:
+        begin_folds(about, chosen, out, resume=resume, by=by)
+        for other, folds_of, folder in others:
+            folder.mkdir(exist_ok=True)
+            begin_folds(other, folds_of, folder, resume=resume, as_large_as=by)
+        _train_side_by_side([(about, chosen, out), *others], engine, progress)
+        resume = True  # what was just begun
     found = in_turns(about, chosen, out, progress, resume=resume, by=by)
     if division:
         repeated = []
-        for number, (of, folds_of) in enumerate(zip(seeds, again, strict=True), 1):
-            folder = out / (ORDINARY if number == 1 else f"{ORDINARY}-{number}")
+        for other, folds_of, folder in others:
             folder.mkdir(exist_ok=True)
-            training = recipe.training.model_copy(update={"seed": recipe.training.seed + number - 1})
-            other = replace(about, seed=of, recipe=recipe.model_copy(update={"training": training}))
             one = in_turns(other, folds_of, folder, progress, resume=resume, as_large_as=by)
             write_together(folder, one[0], one[1].predictions)
             repeated.append(one)
@@ -159,6 +188,24 @@ def crossval(
     result, tested = found
     write_together(out, result, tested.predictions)
     return result
+
+
+def _train_side_by_side(
+    parts: Sequence[tuple[Series, Sequence[Fold], Path]], engine: Engine, progress: Progress
+) -> None:
+    """Train the folds of all parts, several at a time; they are evaluated in turns afterwards.
+
+    Raises:
+        DivergenceError: The loss of a fold is no longer a finite number.
+    """
+    members = [member for about, folds, out in parts for member in members_of(about, folds, out)]
+    out = parts[0][2]
+    with progress.task("Training folds", len(members)) as advance:
+        for number, message in train_members(out, members, engine, progress):
+            if message:
+                raise DivergenceError(message, path=members[number].folder)
+            progress.line(f"{members[number].folder.relative_to(out)}: trained")
+            advance(1)
 
 
 def _compared(

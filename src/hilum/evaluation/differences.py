@@ -13,6 +13,7 @@ from hilum.data.labels import nested_decisions
 from hilum.errors import RunError
 from hilum.evaluation.performance import argmax, top_down
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.evaluation.prior_step import same_step
 from hilum.evaluation.schema import Confidence, Drop, TwoSides
 from hilum.files import settle
 from hilum.stats.auc import auroc_estimate
@@ -30,7 +31,7 @@ from hilum.stats.intervals import (
     undefined,
 )
 from hilum.stats.metrics import mean_of, measures
-from hilum.stats.records import Interval, Record
+from hilum.stats.records import Interval, PriorStep, Record
 from hilum.text import interval_text, percent
 from hilum.training.run import Run, read_json
 
@@ -322,11 +323,14 @@ def gain_of(gains: Sequence[Estimate]) -> Gain:
 INTERNAL = "test"
 
 
-def internal_predictions(run: Run) -> Predictions | None:
-    """What the run said of its own test images; None where that was not evaluated with these weights."""
+def internal_predictions(run: Run, step: PriorStep | None) -> Predictions | None:
+    """What the run said of its own test images; None where not with these weights and this prior step."""
     folder = run.path / "evaluation" / INTERNAL
     settle(folder)
-    if read_json(folder / "metrics.json").get("weights_sha256") != run.environment.weights_sha256:
+    measured = read_json(folder / "metrics.json")
+    if measured.get("weights_sha256") != run.environment.weights_sha256:
+        return None
+    if not same_step(measured.get("calibration"), step):
         return None
     try:
         return read_predictions(folder / "predictions.csv")

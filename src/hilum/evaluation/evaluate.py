@@ -26,6 +26,7 @@ from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails_of_images
 from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions
+from hilum.evaluation.prior_step import served_prior_step
 from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
@@ -173,12 +174,13 @@ def _fit(run: Run, evaluated: EvaluationSet, notes: list[str], progress: Progres
     """Temperature, reference of abstention, and certificate; `notes` say why there is none, or what it is worth."""
     root = evaluated.root if evaluated.own else None
     calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
-    prior = calibration.prior or training_prior(run)
+    prior = calibration.prior or calibration.after_step(training_prior(run))
     abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
+    notes += served_prior_step(run, evaluated.images.table)
     if evaluated.own and evaluated.split in ("train", "val"):  # a comparison says so in its own words
         made = "trained on" if evaluated.split == "train" else "chosen by"
         notes.append(f"WARNING: the run was {made} these images; results are optimistic")
-    return _Fitted(calibration, prior, abstention, certificate_in_force(run, calibration.temperatures, notes))
+    return _Fitted(calibration, prior, abstention, certificate_in_force(run, calibration, notes))
 
 
 def _decide(
@@ -230,15 +232,14 @@ def _measure(
     facts = table_facts(dataset) if evaluated.own else None
     subgroups = measure_subgroups(predictions, columns_of(table.rows), run.positive_label)
     shortcuts, thumbnail = shortcut_baselines(predictions, table, dataset, progress=progress)
-    inside = None if evaluated.own else internal_predictions(run)
+    inside = None if evaluated.own else internal_predictions(run, calibration.step)
     found = {
         "name": evaluated.name,
         "split": evaluated.split,
         **measure(predictions, positive_label=run.positive_label, prevalences=prevalences).given(),
         **vars(details(predictions)),
         "calibration": {
-            "temperatures": calibration.temperatures,
-            "note": calibration.note,
+            **calibration.in_results(),
             "before": probability_scores(predictions.truth, plain, predictions.clusters),
         },
         "data": {

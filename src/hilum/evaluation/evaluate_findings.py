@@ -23,7 +23,7 @@ from hilum.evaluation.certificate_check import (
     measure_certificate,
     overlap_reason,
     read_findings_certificate,
-    same_temperatures,
+    same_probabilities,
 )
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
@@ -35,11 +35,12 @@ from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails_of_images
 from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions
+from hilum.evaluation.prior_step import served_prior_step
 from hilum.evaluation.reliance import measure_findings_reliance
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Reliance, Unreadable
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate
+from hilum.evaluation.temperature import Calibration, calibrate, same_steps
 from hilum.evaluation.triage import Decisions, decide, flags, measure_abstention
 from hilum.evaluation.triage_schema import Certificate
 from hilum.files import as_bytes, saving_together
@@ -102,10 +103,11 @@ def evaluate_findings(
         root = evaluated.root if evaluated.own else None
         calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
         abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
+        notes += served_prior_step(run, evaluated.images.table)
         if evaluated.own and evaluated.split in ("train", "val"):
             made = "trained on" if evaluated.split == "train" else "chosen by"
             notes.append(f"WARNING: the run was {made} these images; results are optimistic")
-        together = findings_in_force(run, calibration.temperatures, notes)
+        together = findings_in_force(run, calibration, notes)
         fitted = _Fitted(calibration, abstention, together.findings if together else {})
         plain, features = predict_with_features(run, evaluated.images, run.findings, progress=progress)
         table = evaluated.images.table
@@ -162,7 +164,7 @@ def _measure(
             f"{evaluated.root}: no finding is known to be present in some images and absent in others. Add such images."
         )
         raise RunError(msg, code="one-sided-findings")
-    inside = None if evaluated.own else _internal(run)
+    inside = None if evaluated.own else _internal(run, fitted.calibration)
     before = FindingsPredictions.of(evaluated.images.table, plain)
     reliance = measure_findings_reliance(run, evaluated.images.table, progress=progress)
     found = {}
@@ -225,7 +227,7 @@ def _one(
         check = check.model_copy(update={"checksum": certificate.checksum})
     shortcuts, thumbnail = shortcut_baselines(predictions, table, dataset, progress=progress)
     shortcuts = shortcuts.model_copy(update={"labels": {k: v for k, v in shortcuts.labels.items() if k == name}})
-    temperatures = fitted.calibration.temperatures
+    calibration = fitted.calibration.of_finding(name)
     abstained = fitted.abstention.facts if ood_scores else None
     here = [decisions.images[i] for i in rows]
     between = np.array([decision == "read" for decision in here], dtype=bool)
@@ -235,8 +237,7 @@ def _one(
         **measure(predictions, positive_label=name, prevalences=prevalences).given(),
         **vars(details(predictions)),
         "calibration": {
-            "temperatures": {"": temperatures[name]} if temperatures else None,
-            "note": "" if temperatures and temperatures[name] != 1 else fitted.calibration.note,
+            **calibration.in_results(),
             "before": probability_scores(before.truth, before.probabilities, before.clusters),
         },
         "healthy": [absent],
@@ -245,7 +246,7 @@ def _one(
         "decision_curve": decision_curve(
             predictions,
             members,
-            _prior(dataset, name),
+            calibration.after_step(_prior(dataset, name)),
             flagged=flagged if certificate else None,
             thumbnail=thumbnail,
             prevalences=prevalences,
@@ -276,10 +277,13 @@ def _prior(trained: Dataset, name: str) -> Prior:
     return Prior(shares / shares.sum(), np.zeros(2), "training patients")
 
 
-def _internal(run: Run) -> FindingsPredictions | None:
-    """What the run said of its own test images; None where that was not evaluated with these weights."""
+def _internal(run: Run, calibration: Calibration) -> FindingsPredictions | None:
+    """What the run said of its own test images; None where not with these weights and this prior step."""
     folder = run.path / "evaluation" / INTERNAL
-    if read_json(folder / "metrics.json").get("weights_sha256") != run.environment.weights_sha256:
+    measured = read_json(folder / "metrics.json")
+    if measured.get("weights_sha256") != run.environment.weights_sha256:
+        return None
+    if not same_steps(measured, calibration):
         return None
     try:
         return read_findings_predictions(folder / FILE)
@@ -329,9 +333,7 @@ def _write(
     return metrics, access
 
 
-def findings_in_force(
-    run: Run, temperatures: Mapping[str, float] | None, notes: list[str]
-) -> FindingsCertificate | None:
+def findings_in_force(run: Run, calibration: Calibration, notes: list[str]) -> FindingsCertificate | None:
     """The certificates of a run's findings, unless they are void; `notes` then says why."""
     try:
         found = read_findings_certificate(run)
@@ -339,4 +341,4 @@ def findings_in_force(
         notes.append(f"WARNING: {error}")
         return None
     each = list(found.findings.values()) if found else []
-    return found if each and same_temperatures(run, each[0], temperatures, notes) else None
+    return found if each and same_probabilities(run, each[0], calibration, notes) else None

@@ -16,13 +16,10 @@ from hilum.errors import RunError
 from hilum.evaluation.comparison import (
     BY_ROW,
     ComparedRun,
-    RecipeDifference,
     about,
     check_contents,
-    check_methods,
     folder_of,
     names_of,
-    recipe_differences,
     write_comparison,
 )
 from hilum.evaluation.differences import Gain, Pair, Paired, answer_pairs, area_pair, gain_of
@@ -33,6 +30,7 @@ from hilum.evaluation.findings_performance import HALF, why_not_measured
 from hilum.evaluation.findings_predictions import FindingsPredictions, read_findings_predictions
 from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.predictions import FILE as PREDICTIONS
+from hilum.evaluation.recipe_differences import RecipeDifference, check_methods, recipe_differences
 from hilum.evaluation.schema import Confidence
 from hilum.files import settle
 from hilum.progress import Progress

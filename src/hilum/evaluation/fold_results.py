@@ -35,7 +35,8 @@ from hilum.evaluation.source_comparison import FindingFoldResults, FoldResults
 from hilum.files import as_bytes, saving_together
 from hilum.progress import Progress
 from hilum.stats.records import Interval
-from hilum.training.multirun import begin_series, identity, train_member
+from hilum.training.multirun import begin_series, finished, identity, train_member
+from hilum.training.parallel import Member
 from hilum.training.recipe import Recipe
 from hilum.training.run import resolve_positive_label
 
@@ -64,6 +65,30 @@ Pooled = tuple[CrossValidation, FoldResults]
 PooledFindings = tuple[FindingsCrossValidation, FindingFoldResults]
 
 
+def begin_folds(
+    about: Series, folds: Sequence[Fold], out: Path, *, resume: bool, **division: str
+) -> CrossValidationPlan:
+    """Put the plan of folds into a folder, or check that it is the one that is there; arguments as `in_turns`."""
+    given = {name: value for name, value in division.items() if value}
+    plan = CrossValidationPlan(
+        folds=len(folds), seed=about.seed, recipe=about.recipe, data=identity(about.images.table)
+    ).model_copy(update=given)
+    begin_series(out, plan, WHAT, resume=resume)
+    return plan
+
+
+def members_of(about: Series, folds: Sequence[Fold], out: Path) -> list[Member]:
+    """The runs of folds that are not finished; arguments as `in_turns`."""
+    places = [(fold, fold_folder(out, number)) for number, fold in enumerate(folds, 1)]
+    left = [(fold, folder) for fold, folder in places if not finished(folder)]
+    return [Member(folder, fold.divide(about.table), about.recipe) for fold, folder in left]
+
+
+def fold_folder(out: Path, number: int) -> Path:
+    """Folder of the run of a fold; folds are counted from 1."""
+    return out / f"fold-{number}"
+
+
 def in_turns(
     about: Series, folds: Sequence[Fold], out: Path, progress: Progress, *, resume: bool, **division: str
 ) -> Pooled | PooledFindings:
@@ -77,15 +102,11 @@ def in_turns(
         resume: Whether finished folds in `out` are kept.
         division: How folds were made, as fields of the plan.
     """
-    given = {name: value for name, value in division.items() if value}
-    plan = CrossValidationPlan(
-        folds=len(folds), seed=about.seed, recipe=about.recipe, data=identity(about.images.table)
-    ).model_copy(update=given)
-    begin_series(out, plan, WHAT, resume=resume)
+    plan = begin_folds(about, folds, out, resume=resume, **division)
     evaluations, n_train = [], []
     with progress.task("Folds", len(folds)) as advance:
         for number, fold in enumerate(folds, 1):
-            folder = out / f"fold-{number}"
+            folder = fold_folder(out, number)
             progress.line(f"{folder.name}: {len(fold.tested)} images {f'of {fold.name} ' * bool(fold.name)}are tested")
             run = train_member(fold.divide(about.table), folder, about.recipe, progress)
             evaluations.append(evaluate(run, fold.divide(about.table), progress=progress))

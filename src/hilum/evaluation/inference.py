@@ -20,13 +20,13 @@ from hilum.evaluation.findings_predictions import FindingsPredictions, read_find
 from hilum.evaluation.predictions import Predictions, read_predictions
 from hilum.files import settle
 from hilum.models.encoder_network import kept_features
+from hilum.models.mixed import to_network_range
 from hilum.models.stages import WithFeatures
 from hilum.progress import Progress
 from hilum.training.batches import Batches
 from hilum.training.checkpoints import load_weights, weights_sha256
 from hilum.training.encoder_head import encoder_of
 from hilum.training.initialisation import build_for
-from hilum.training.module import to_network_range
 from hilum.training.run import Run, open_run, read_json
 
 
@@ -65,13 +65,14 @@ class TrainedNetwork(nn.Module):
     def __init__(self, run: Run) -> None:
         super().__init__()
         self.labels = run.labels
-        self.size = run.recipe.preprocessing.size
-        self._preprocessing = run.recipe.preprocessing
+        self.size = run.preprocessing.size
+        self._preprocessing = run.preprocessing
         self.network = WithFeatures(trained_network(run)).eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Log-probabilities of shape (B, K), of images of shape (B, 1, size, size) between 0 and 1.
 
+        Those of an ensemble of several preprocessings are (B, V, size, size), as its `Run.preprocessing` makes them.
         Of findings, (B, F, 2): absent and present.
         """
         answer: Tensor = self.network(to_network_range(images, self._preprocessing))[0]
@@ -122,7 +123,7 @@ def _predict(
     features = np.empty((0, 0), np.float32)
     with torch.inference_mode(), kept_features(network), progress.task("Predicting", count) as advance:
         for pixels, _ in batches:
-            floats = to_network_range(pixels.to(device).float() / 255, run.recipe.preprocessing)
+            floats = to_network_range(pixels.to(device).float() / 255, run.preprocessing)
             answers, described = network(floats.contiguous(memory_format=torch.channels_last))
             here = slice(done, done + len(pixels))
             stated = answers.double().softmax(dim=-1)
@@ -193,7 +194,7 @@ def _of_run(run: Run, table: Dataset, progress: Progress) -> OutOfSample:
             "image. Give the folder of a cross-validation (hilum crossval), or other data."
         )
         raise RunError(msg)
-    images = open_images(replace(table, notes=()), run.recipe.preprocessing, progress=progress)
+    images = open_images(replace(table, notes=()), run.preprocessing, progress=progress)
     place = {row.path: i for i, row in enumerate(images.table.rows)}
     unseen = [i for i in unseen if table.rows[i].path in place]
     chosen = images.select(place[table.rows[i].path] for i in unseen)

@@ -10,6 +10,7 @@ import numpy as np
 from hilum.auditing.near_duplicates.groups import Thumbnails, find_known
 from hilum.data.cache import Images, thumbnails_of
 from hilum.data.dataset import Dataset, owner
+from hilum.evaluation.prior_step import overlap_of
 from hilum.progress import Progress
 from hilum.stats.calibration import for_temperature
 from hilum.training.run import Run
@@ -20,6 +21,7 @@ SEEN_AS = {
     "val": "selected by (val)",
     "calibration": "calibrated on (temperature)",
 }
+ADJUSTED = "prior step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Seen:
 
     def sentence(self) -> str:
         """Such as ``a.png is the same file as train/x.png, which the run was trained on``."""
+        if self.role == ADJUSTED:
+            return f"{self.path}, or its patient, was used to set the run's prior step"
         if self.path == self.twin:
             return f"{self.path} was {SEEN_AS[self.role]}"
         verb = "shows" if self.same == "patient" else "is"
@@ -62,9 +66,12 @@ def find_seen(run: Run, table: Dataset, *, temperature: bool) -> list[Seen]:
         spent += [row for row, fitted in zip(own, for_temperature(names), strict=True) if fitted]
     by_file = {row.sha256: row for row in spent if row.sha256}
     by_patient = {row.patient_id: row for row in spent if row.patient_id}
+    adjusted_on = overlap_of(run)
     found = []
     for row in table.rows:
-        if twin := by_file.get(row.sha256):
+        if adjusted_on and adjusted_on.holds(row.sha256, row.patient_id):
+            found.append(Seen(row.path, row.path, ADJUSTED, "file"))
+        elif twin := by_file.get(row.sha256):
             found.append(Seen(row.path, twin.path, twin.split, "file"))
         elif twin := by_patient.get(row.patient_id):
             found.append(Seen(row.path, twin.path, twin.split, "patient"))
@@ -84,7 +91,7 @@ def find_leaks(run: Run, images: Images, progress: Progress) -> tuple[dict[int, 
         longer in the cache, or that so many could not be compared.
     """
     digest = run.environment.data.digest
-    thumbnails = thumbnails_of(digest, run.recipe.preprocessing)
+    thumbnails = thumbnails_of(digest, run.preprocessing)
     splits = [sys.intern(row.split) for row in run.rows]
     if thumbnails is None or len(thumbnails) != len(splits):
         why = "the cache no longer holds these: run hilum evaluate RUN once to fill it"

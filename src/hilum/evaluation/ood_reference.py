@@ -38,6 +38,7 @@ FORMAT = 2
 NEIGHBOURS = 5
 LEVEL = 0.05
 MOST = 1000  # training images kept: a model file carries them
+HELD = 2**24  # bytes of pixels that are looked at together
 PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
 NONE = "no abstention"
 FACTOR, MIN_PATIENTS = 2.0, 0.95  # the rate of false abstentions is at most FACTOR times the level, so surely
@@ -129,7 +130,7 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
         rate=stated_rate(len(held_back.table), LEVEL),
         resampling_unit="patients" if images.table.patients_known else "images",
         weights_sha256=run.environment.weights_sha256,
-        preprocessing_sha256=run.recipe.preprocessing.digest(),
+        preprocessing_sha256=run.preprocessing.digest(),
     )
     reference = _reference(arrays, facts)
     ood_scores = reference.score_thumbnails(features, grey)
@@ -149,8 +150,9 @@ def _reference(arrays: Mapping[str, NDArray[Any]], facts: OODFacts) -> Reference
 def thumbnails_of_images(images: Images) -> NDArray[np.uint8]:
     """Layouts of N decoded images, of shape (N, 225), block by block: many images' pixels do not fit into memory."""
     blocks = []
-    for begin in range(0, len(images.positions), AT_ONCE):
-        blocks.append(layouts(images.pixels[images.positions[begin : begin + AT_ONCE]]))
+    step = max(1, min(AT_ONCE, HELD // images.pixels[0].nbytes))
+    for begin in range(0, len(images.positions), step):
+        blocks.append(layouts(images.pixels[images.positions[begin : begin + step]]))
         release(images.pixels)
     return np.concatenate(blocks)
 

@@ -14,6 +14,7 @@ from hilum.data.cache import open_images
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
+from hilum.data.ray_pool import pool_of
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits, independent_groups
 from hilum.errors import ExtraError, SplitError
@@ -22,6 +23,7 @@ from hilum.evaluation.inference import predict
 from hilum.extras import require
 from hilum.models.efficientnet_lite import WEIGHTS
 from hilum.progress import Progress
+from hilum.ray_engine import check_engine
 from hilum.stats.auc import aurocs
 from hilum.training.encoder_head import APPLY
 from hilum.training.recipe import Recipe, load_recipe, resolve_key
@@ -56,6 +58,8 @@ def choose_recipe(
     settings: Sequence[str] = (),
     *,
     read: ReadOptions | None = None,
+    engine: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> RecipeChoice:
     """Choose between the recipes ``compact``, ``encoder`` and ``finetune``.
@@ -70,6 +74,8 @@ def choose_recipe(
         settings: ``key=value``, as for `load_recipe`; those of the table ``encoder`` are for that recipe alone, and it
             passes over those with which networks are trained.
         read: How to read `data`.
+        engine: Who decodes the images, as for `hilum.training.train.train`.
+        address: Of a Ray cluster.
         progress: Told.
 
     Raises:
@@ -77,12 +83,14 @@ def choose_recipe(
         DataError: The data cannot be used.
         RecipeError: A setting is impossible for one of the recipes.
     """
+    check_engine(engine, address)
     progress = progress or Progress()
     table = data if isinstance(data, Dataset) else read_table(data, read, progress)
     check_one_finding(table)
     recipes = {name: _load(name, settings) for name in CANDIDATES}
     plan = recipes["compact"].splits
-    images = open_images(table, recipes["compact"].preprocessing, progress=progress)
+    pool = pool_of(engine, address, table)
+    images = open_images(table, recipes["compact"].preprocessing, pool=pool, progress=progress)
     groups = find_groups(images, plan.duplicates, progress)
     names = assign_splits(images.table, plan, groups.numbers).names
     kept = [i for i, name in enumerate(names) if name == "train"]
@@ -128,6 +136,8 @@ def choose_for(
     *,
     resume: bool,
     read: ReadOptions | None,
+    engine: str,
+    address: str,
     progress: Progress,
 ) -> tuple[Path | Dataset, Recipe | None]:
     """The data and the recipe of a training whose recipe is ``auto``; None to continue with that of the run.
@@ -138,6 +148,8 @@ def choose_for(
         settings: As for `choose_recipe`.
         resume: Whether a run that has its recipe is continued.
         read: How to read `data`.
+        engine: As for `choose_recipe`.
+        address: As for `choose_recipe`.
         progress: Told.
 
     Raises:
@@ -147,7 +159,7 @@ def choose_for(
         return data, None
     if not resume:
         check_free(out)
-    found = choose_recipe(data, settings, read=read, progress=progress)
+    found = choose_recipe(data, settings, read=read, engine=engine, address=address, progress=progress)
     return found.table, found.recipe
 
 
@@ -186,7 +198,7 @@ def _area(table: Dataset, out: Path, recipe: Recipe, progress: Progress) -> floa
 
 
 def _mean_area(run: Run, table: Dataset, progress: Progress) -> float:
-    images = open_images(table, run.recipe.preprocessing)
+    images = open_images(table, run.preprocessing)
     held = images.select(i for i, row in enumerate(images.table.rows) if row.split == "val")
     stated = predict(run, held, run.labels, progress=progress)
     truth = np.array([row.label for row in held.table.rows])

@@ -154,7 +154,7 @@ def _judge(pile: _Pile, table: Dataset, blocks: Mapping[str, list[list[list[Row]
 
     if not judged:
         return nothing(f"fewer than {2 * LEAST} patients with, or without, each label")
-    preprocessing = pile.run.recipe.preprocessing
+    preprocessing = pile.run.preprocessing
     sheets: dict[str, list[_Sheet]] = {}
     with pile.progress.task("Editing images", sum(len(blocks[label]) for label in judged)) as advance:
         for label in judged:

@@ -21,6 +21,7 @@ from hilum.stats.records import (
     LabelCalibration,
     LabelCurves,
     PredictiveValues,
+    PriorStep,
     ProbabilityScores,
     Record,
     Verdict,
@@ -43,10 +44,14 @@ class Confidence(Record):
 
 
 class Temperatures(Record):
-    """What calibration changed: temperatures by decision (None where there are none), and the scores before."""
+    """What calibration changed: temperatures by decision (None where there are none), and the scores before.
+
+    `prior_step` are the factors after the temperatures; None where none were set.
+    """
 
     temperatures: dict[str, float] | None
     note: str = ""
+    prior_step: PriorStep | None = None
     before: ProbabilityScores
 
 

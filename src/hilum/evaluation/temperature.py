@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hilum.errors import CertificateError
 from hilum.evaluation.certificate_check import read_certificate
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.inference import predict
+from hilum.evaluation.prior_step import adjusted, log_factors, prior_step_after, same_step
 from hilum.files import save_json
 from hilum.progress import Progress
 from hilum.stats.calibration import (
@@ -31,7 +33,7 @@ from hilum.stats.calibration import (
 )
 from hilum.stats.metrics import log_loss
 from hilum.stats.prior_shift import Prior, fit_prior
-from hilum.stats.records import Record
+from hilum.stats.records import PriorStep, Record
 from hilum.training.lock import only_process
 from hilum.training.run import Run, read_json
 
@@ -84,36 +86,77 @@ class Calibration:
     Attributes:
         temperatures: By decision, or by finding; 1 where none helped; None where none could be fitted.
         note: Why none is applied, or one that would not be fitted now.
-        prior: The label frequencies to which the scaled probabilities belong; None where patients are too few.
+        prior: The label frequencies to which the probabilities belong after all; None where patients are too few.
+        step: The prior step, which comes after the temperatures; None where none was set.
     """
 
     temperatures: dict[str, float] | None
     note: str = ""
     prior: Prior | None = None
+    step: PriorStep | None = None
 
     def applied_to(self, probabilities: NDArray[np.float64], run: Run) -> NDArray[np.float64]:
-        """Probabilities of the run's network at these temperatures, of shape (N, K)."""
-        if not self.temperatures:
+        """Probabilities of the run's network after temperatures and prior step, of shape (N, K)."""
+        if self.temperatures and run.findings:
+            probabilities = scale_findings(probabilities, self.temperatures, run.findings)
+        elif self.temperatures:
+            probabilities = scale(probabilities, self.temperatures, run.labels, run.recipe.hierarchy)
+        if not self.step:
             return probabilities
-        if run.findings:
-            return scale_findings(probabilities, self.temperatures, run.findings)
-        return scale(probabilities, self.temperatures, run.labels, run.recipe.hierarchy)
+        return adjusted(probabilities, self.step, run.labels, findings=bool(run.findings))
+
+    def in_results(self) -> dict[str, object]:
+        """What results and model files say of it."""
+        return {
+            "temperatures": self.temperatures,
+            "note": self.note,
+            **({"prior_step": self.step.as_json()} if self.step else {}),
+        }
+
+    def of_finding(self, name: str) -> Calibration:
+        """What was fitted for one finding, as a problem of two labels: absent and present."""
+        temperatures, step = self.temperatures, self.step
+        return Calibration(
+            {"": temperatures[name]} if temperatures else None,
+            "" if temperatures and temperatures[name] != 1 else self.note,
+            step=step.about(name) if step else None,
+        )
+
+    def after_step(self, prior: Prior) -> Prior:
+        """The label frequencies to which probabilities belong after the prior step, of those before it."""
+        if not self.step:
+            return prior
+        return replace(prior, offsets=prior.offsets - log_factors(self.step, list(self.step.factors)))
 
 
 def calibrate(
-    run: Run, root: Path | None = None, *, images: Images | None = None, progress: Progress | None = None
+    run: Run,
+    root: Path | None = None,
+    *,
+    images: Images | None = None,
+    prior_step: bool = True,
+    progress: Progress | None = None,
 ) -> Calibration:
-    """The temperatures of a run, from ``calibration.json`` or fitted now.
+    """The temperatures of a run, from ``calibration.json`` or fitted now, and its prior step.
 
     Args:
         run: A finished run.
         root: Where the run's own data lie now, if they have moved.
         images: The run's own data with the run's splits, where they are open already.
+        prior_step: Whether the prior step is wanted, too.
         progress: Told about long work.
+
+    Raises:
+        RunError: The prior step belongs to other probabilities than these.
     """
     progress = progress or Progress()
     with only_process(run.path, "evaluate", wait=True, progress=progress):
-        return _read(run) or _fit(run, root, images, progress)
+        found = _read(run) or _fit(run, root, images, progress)
+        kept = prior_step_after(run, found.temperatures) if prior_step else None
+    if not kept:
+        return found
+    found = replace(found, step=kept.facts)
+    return replace(found, prior=found.after_step(found.prior)) if found.prior else found
 
 
 def _read(run: Run) -> Calibration | None:
@@ -215,6 +258,17 @@ def _fit_findings(run: Run, images: Images, progress: Progress) -> KeptCalibrati
         n_images=len(images.table),
         n_patients=len(set(images.table.patients())) if images.table.patients_known else None,
         weights_sha256=run.environment.weights_sha256,
+    )
+
+
+def same_steps(measured: Mapping[str, object], calibration: Calibration) -> bool:
+    """Whether a ``metrics.json`` of either kind was measured after the run's present prior step."""
+    findings = measured.get("findings")
+    if not isinstance(findings, Mapping):
+        return same_step(measured.get("calibration"), calibration.step)
+    return all(
+        same_step(found["metrics"].get("calibration"), calibration.of_finding(name).step)
+        for name, found in findings.items()
     )
 
 

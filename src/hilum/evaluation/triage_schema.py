@@ -107,6 +107,7 @@ class CertifiedModel(Record):
     labels: list[str] = []
     hierarchy: str = ""
     temperatures: dict[str, float] | None = None
+    prior_factors: dict[str, float] | None = None
     preprocessing_sha256: str = ""
     form: str | None = None
 

@@ -14,6 +14,7 @@ from hilum.data.cache import Images
 from hilum.data.images import SCHEME
 from hilum.data.labels import nested_decisions
 from hilum.data.multilabel import SEPARATOR
+from hilum.data.preprocessing import Preprocessing, Stacked
 from hilum.errors import RunError, UsageError
 from hilum.evaluation.certificate_check import certificate_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
@@ -21,8 +22,9 @@ from hilum.evaluation.evaluate_findings import findings_in_force
 from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.inference import trained_network
 from hilum.evaluation.ood_reference import fit_reference
+from hilum.evaluation.prior_step import log_factors
 from hilum.evaluation.schema import Metrics
-from hilum.evaluation.temperature import calibrate
+from hilum.evaluation.temperature import Calibration, calibrate, same_steps
 from hilum.evaluation.triage_schema import Certificate, LedgerPlace
 from hilum.exporting.graph import INPUT, OUTPUTS, ServedGraph, to_onnx, with_metadata
 from hilum.exporting.quantise import to_int8
@@ -40,7 +42,7 @@ from hilum.report.model_card import (
     int8_in_words,
 )
 from hilum.serving.metadata import LONGEST, pack
-from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, ModelFile, open_model_file
+from hilum.serving.model_file import FORMAT, FORMAT_OF_FINDINGS, FORMAT_OF_VIEWS, ModelFile, open_model_file
 from hilum.text import encodable, is_text
 from hilum.training.encoder_head import has_encoder
 from hilum.training.initialisation import without_path
@@ -117,6 +119,9 @@ def export(
     if int8 and has_encoder(recipe):
         msg = f"{run.path}: --int8 quantises networks that hilum trained, and its encoder is frozen. Export without it."
         raise UsageError(msg, code="int8-of-encoder")
+    if int8 and recipe.members:
+        msg = f"{run.path}: --int8 quantises networks that hilum trained, not ensembles of runs. Export without it."
+        raise UsageError(msg, code="int8-of-ensemble")
     if unknown := sorted(words.label_name.keys() - set(labels)):
         msg = f"'{unknown[0]}' is not a label of {run.path} ({', '.join(labels)})."
         raise UsageError(msg, code="no-such-label")
@@ -125,13 +130,14 @@ def export(
     if calibration.note:
         progress.line(calibration.note)
     notes: list[str] = []
-    certificate = None if run.findings else certificate_in_force(run, calibration.temperatures, notes)
-    together = findings_in_force(run, calibration.temperatures, notes) if run.findings else None
+    certificate = None if run.findings else certificate_in_force(run, calibration, notes)
+    together = findings_in_force(run, calibration, notes) if run.findings else None
     network = trained_network(run, labels)
-    size = recipe.preprocessing.size
-    graph = ServedGraph(network, labels, run.structure, calibration.temperatures, recipe.preprocessing).eval()
+    preprocessing = run.preprocessing
+    factors = log_factors(calibration.step, labels) if calibration.step else None
+    graph = ServedGraph(network, labels, run.structure, calibration.temperatures, preprocessing, factors).eval()
     outputs = OUTPUTS if graph.maps else OUTPUTS[:-1]
-    model = to_onnx(graph, size, outputs)
+    model = to_onnx(graph, preprocessing.shape, outputs)
     if images is not None:
         quantised = to_int8(run, graph, model, images, certificate)
         model, certificate, known = quantised.model, quantised.certificate, quantised.known
@@ -144,7 +150,7 @@ def export(
     certificate = _without_place(certificate) if certificate else None
     certified = certificate.as_json() if certificate else None
     int8_facts = quantised.facts if images is not None else None
-    results, provenance, name = _results(run), _provenance(run), encodable(words.name or run.name)
+    results, provenance, name = _results(run, calibration), _provenance(run), encodable(words.name or run.name)
     card = FileFacts(
         name,
         labels,
@@ -160,8 +166,9 @@ def export(
         results if isinstance(results, FindingsMetrics) else None,
         together,
     )
+    views = _views(preprocessing)
     facts = {
-        "format": FORMAT_OF_FINDINGS if run.findings else FORMAT,
+        "format": FORMAT_OF_VIEWS if views else FORMAT_OF_FINDINGS if run.findings else FORMAT,
         "hilum": hilum.__version__,
         "name": name,
         "labels": list(labels),
@@ -175,11 +182,11 @@ def export(
             {"decision": branch.name, "children": list(branch.children), "members": [list(m) for m in branch.members]}
             for branch in (() if run.findings else nested_decisions(labels))
         ],
-        "preprocessing": {"scheme": SCHEME, **recipe.preprocessing.model_dump(mode="json")},
-        "input": {"name": INPUT, "type": "uint8", "shape": ["batch", size, size]},
+        "preprocessing": {"scheme": SCHEME, **preprocessing.model_dump(mode="json", exclude={"parts"}), **views},
+        "input": {"name": INPUT, "type": "uint8", "shape": ["batch", *preprocessing.shape]},
         "outputs": list(outputs),
         "maps": [{"decision": decision, "child": child} for decision, child in graph.maps],
-        "calibration": {"temperatures": calibration.temperatures, "note": calibration.note},
+        "calibration": calibration.in_results(),
         "certificate": certified,
         "operating_point": {key: certified[key] for key in POINT if key in certified} if certified else None,
         "abstention": pack(known.reference, known.facts.as_json()) if known.reference and known.facts else None,
@@ -195,6 +202,13 @@ def export(
     model_file = open_model_file(content, str(out))  # first: what cannot be opened would replace a model that can
     _write(out, content)
     return model_file
+
+
+def _views(preprocessing: Preprocessing) -> dict[str, object]:
+    """The preprocessings of an ensemble, where the members take different bytes."""
+    if not isinstance(preprocessing, Stacked) or len(preprocessing.views) < 2:
+        return {}
+    return {"views": [view.model_dump(mode="json", exclude={"local_contrast"}) for view in preprocessing.views]}
 
 
 def _facts_of_findings(certificates: Mapping[str, Certificate]) -> dict[str, object]:
@@ -220,12 +234,13 @@ def _images(run: Run, data: Path | None, progress: Progress) -> Images:
     return images
 
 
-def _results(run: Run) -> Metrics | FindingsMetrics | None:
-    """What was measured of these weights on the run's test images."""
+def _results(run: Run, calibration: Calibration) -> Metrics | FindingsMetrics | None:
+    """What was measured of these weights, with this prior step, on the run's test images."""
     folder = run.path / "evaluation" / "test"
     settle(folder)
     file = folder / "metrics.json"
-    if read_json(file).get("weights_sha256") != run.environment.weights_sha256:
+    measured = read_json(file)
+    if measured.get("weights_sha256") != run.environment.weights_sha256 or not same_steps(measured, calibration):
         return None
     kind = FindingsMetrics if run.findings else Metrics
     return kind.read(file, f"hilum evaluate {run.path}")
@@ -263,7 +278,7 @@ def _provenance(run: Run) -> Provenance:
             notes=[encodable(note) for note in data.notes],
         ),
         parameters=environment.parameters or 0,
-        **({"initial": environment.initial} if environment.initial else {}),
+        **{name: value for name, value in environment.given().items() if name in ("initial", "members") and value},
     )
 
 

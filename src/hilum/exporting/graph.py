@@ -24,11 +24,12 @@ from hilum.data.preprocessing import Preprocessing
 from hilum.errors import RunError
 from hilum.exporting.merged_encoder import encoder_model, merge, operators_version
 from hilum.models.compact import Compact
+from hilum.models.mixed import MixedEnsemble, to_network_range
 from hilum.models.registry import FINDINGS, PerFinding
-from hilum.models.stages import Cascade, Ensemble, FeatureExtractor, side_by_side
+from hilum.models.stages import Cascade, Ensemble, FeatureExtractor, parts_of, side_by_side
 from hilum.serving.onnx_file import HASH, METADATA, GraphError, check_graph
 from hilum.stats.calibration import decisions_of
-from hilum.training.module import to_network_range
+from hilum.training.batches import with_channel
 
 
 class Activations(FeatureExtractor):
@@ -99,6 +100,7 @@ class ServedGraph(nn.Module):
         temperatures: By decision, as `hilum.stats.calibration.fit_temperatures` gives them, or by finding; None for
             none.
         preprocessing: The recipe's; its size is S.
+        log_factors: Logarithms of the factors of a prior step, of shape (K,); None for none.
 
     Attributes:
         maps: Decision and child of each channel of the maps; empty where some network does not end in global average
@@ -112,20 +114,20 @@ class ServedGraph(nn.Module):
         hierarchy: str,
         temperatures: Mapping[str, float] | None,
         preprocessing: Preprocessing,
+        log_factors: NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__()
         self.network = network.eval()
+        self.adjusts = log_factors is not None
+        if log_factors is not None:
+            self.register_buffer("log_factors", torch.from_numpy(log_factors).float())
         self.preprocessing = preprocessing
         self.decisions = decisions_of(labels, hierarchy)
         self.temperatures = temperatures
         self.findings = tuple(labels) if hierarchy == FINDINGS else ()
-        stages = list(network.stages) if isinstance(network, Cascade) else [network]
-        size = preprocessing.size
-        sample = torch.zeros(2, 1, size, size).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
-        self.watched = [
-            [watch(member, sample) for member in (stage.members if isinstance(stage, Ensemble) else [stage])]
-            for stage in stages
-        ]
+        self.watched = (
+            [_features_alone(network)] if isinstance(network, MixedEnsemble) else _watched(network, preprocessing)
+        )
         tree = branches(labels) if isinstance(network, Cascade) else self.decisions
         mapped = all(member.exact for members in self.watched for member in members)
         self.maps = tuple((branch.name, child) for branch in tree for child in branch.children) if mapped else ()
@@ -133,13 +135,15 @@ class ServedGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map bytes (B, S, S) to probabilities (B, K), features (B, F) and, where there are any, maps (B, M, h, w).
 
+        Bytes of V preprocessings are (B, V, S, S).
+
         Features are what the last linear layers see, each of length 1, those of all stages and members behind each
         other, and of length 1 again (as `hilum.models.stages.WithFeatures` gives them). A map says how
         much each place speaks for a child against the decision's other children: its mean over all places is the
         child's score before softmax, minus the mean of all children's (Zhou et al. 2016, *CVPR*, with the bias spread
         evenly); of several members, the mean. A finding's map has its log-odds as its mean.
         """
-        seen = to_network_range(images.unsqueeze(1).float() / 255, self.preprocessing)
+        seen = to_network_range(with_channel(images).float() / 255, self.preprocessing)
         logs = self.network(seen)
         features = side_by_side([member for members in self.watched for member in members])
         stated = self._calibrated_findings(logs) if self.findings else self._calibrated(logs).exp()
@@ -151,19 +155,44 @@ class ServedGraph(nn.Module):
         return tuple(found)
 
     def _calibrated(self, logs: Tensor) -> Tensor:
-        """`hilum.stats.calibration.scale` in the graph; without temperatures only normalised anew."""
+        """`Calibration.applied_to` in the graph, in logarithms; without temperatures only normalised anew."""
         total = torch.zeros_like(logs)
         for decision in self.decisions:
             shares = torch.stack([torch.logsumexp(logs[:, list(inside)], dim=1) for inside in decision.members], dim=1)
             child = torch.tensor(decision.child_of(logs.shape[1]))
             scaled = torch.log_softmax(shares / (self.temperatures or {}).get(decision.name, 1.0), dim=1)
             total = total + torch.where(child >= 0, scaled[:, child.clamp(min=0)], 0.0)
-        return total
+        return torch.log_softmax(total + self.get_buffer("log_factors"), dim=1) if self.adjusts else total
 
     def _calibrated_findings(self, logs: Tensor) -> Tensor:
-        """`hilum.stats.calibration.scale_findings` in the graph: sigmoids of scaled log-odds, (B, F) of (B, F, 2)."""
+        """`Calibration.applied_to` of findings in the graph: sigmoids of scaled log-odds, (B, F) of (B, F, 2)."""
         by = torch.tensor([(self.temperatures or {}).get(name, 1.0) for name in self.findings])
-        return torch.sigmoid((logs[..., 1] - logs[..., 0]) / by)
+        odds = (logs[..., 1] - logs[..., 0]) / by
+        return torch.sigmoid(odds + self.get_buffer("log_factors") if self.adjusts else odds)
+
+
+def _watched(network: nn.Module, preprocessing: Preprocessing) -> list[list[Activations]]:
+    """By decision, what each of its networks leaves behind."""
+    stages = list(network.stages) if isinstance(network, Cascade) else [network]
+    size = preprocessing.size
+    sample = torch.zeros(2, 1, size, size).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    return [
+        [watch(member, sample) for member in (stage.members if isinstance(stage, Ensemble) else [stage])]
+        for stage in stages
+    ]
+
+
+def _features_alone(network: MixedEnsemble) -> list[Activations]:
+    """What networks of different inputs leave behind, whose maps have no common places.
+
+    Raises:
+        RunError: One has no linear layer.
+    """
+    try:
+        return [Activations(part) for part in parts_of(network)]
+    except ValueError as error:
+        msg = f"{error}. It cannot be exported."
+        raise RunError(msg) from error
 
 
 def _finding_map(member: Activations) -> Tensor:
@@ -183,12 +212,12 @@ INPUT = "images"
 AGREEMENT = 1e-4  # the largest difference between probabilities that is let pass
 
 
-def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
+def to_onnx(graph: nn.Module, size: int | tuple[int, ...], outputs: Sequence[str]) -> bytes:
     """Export a graph that maps bytes (B, size, size) for any B, without paths or traces of this machine.
 
     Args:
         graph: In evaluation mode.
-        size: Side of the input in pixels.
+        size: Side of the input in pixels, or its shape where that is no square.
         outputs: Names of what it returns, in order.
 
     Raises:
@@ -196,7 +225,8 @@ def to_onnx(graph: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
             else.
     """
     generator = torch.Generator().manual_seed(0)
-    sample = torch.randint(0, 256, (2, size, size), dtype=torch.uint8, generator=generator)
+    shape = (size, size) if isinstance(size, int) else size
+    sample = torch.randint(0, 256, (2, *shape), dtype=torch.uint8, generator=generator)
     encoder = encoder_model(graph)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(), redirect_stdout(io.StringIO()):

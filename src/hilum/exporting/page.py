@@ -233,11 +233,14 @@ def make_page(model_file: ModelFile, runtime: Runtime) -> bytes:
 
     Raises:
         ModelFileError: The model's OOD reference cannot be used.
-        UsageError: It answers about several findings, which the page cannot.
+        UsageError: It answers about several findings, or by members of different preprocessing, which the page cannot.
     """
     if model_file.findings:
         msg = f"{model_file.source}: a page answers about one label an image, not several findings. Use hilum serve."
         raise UsageError(msg, code="page-of-findings")
+    if model_file.metadata.preprocessing.views:
+        msg = f"{model_file.source}: a page makes one input of an image, not one for each member. Use hilum serve."
+        raise UsageError(msg, code="page-of-ensemble")
     script, style = bundle(page_modules(runtime), "app"), _read("style.css")
     policy = (
         f"default-src 'none'; script-src {_source(script)} 'wasm-unsafe-eval'; style-src {_source(style)}; "

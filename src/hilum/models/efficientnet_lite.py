@@ -138,6 +138,22 @@ class EfficientNetLite0(nn.Module):
         maps: Tensor = self.neck(self.stages(self.stem(images)))
         return maps
 
+    def pooled_blocks(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, H, W) to mean and maximum of each channel behind each block and the neck, shape (B, 6176).
+
+        A regression on all blocks has less loss on *darkcovidnet* than on the last one alone, 0.32 against 0.39
+        (``studies/darkcovidnet_causes.py``).
+        """
+        maps = self.stem(images)
+        levels = []
+        for stage in self.stages:
+            assert isinstance(stage, nn.Sequential)
+            for block in stage:
+                maps = block(maps)
+                levels.append(maps)
+        levels.append(self.neck(maps))
+        return torch.cat([torch.cat([level.mean((2, 3)), level.amax((2, 3))], dim=1) for level in levels], dim=1)
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 1, H, W) to log-probabilities (B, K)."""
         averaged = self.pool(self.features(images)).flatten(1)

@@ -168,8 +168,10 @@ class Encoder:
         return found
 
 
-def _cannot_run(file: Path, error: Exception) -> ModelFileError:
+def _cannot_run(file: Path, error: Exception) -> ModelFileError | MemoryError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    if "allocate memory" in reason or "bad_alloc" in reason:
+        return MemoryError(f"{file}: {reason}")
     msg = f"{file}: cannot be run ({reason}). Check the file, and [input] of its description."
     return ModelFileError(msg, code="cannot-run", path=file)
 

@@ -20,6 +20,7 @@ from hilum.models.efficientnet_lite import EfficientNetLite0
 from hilum.models.stages import Cascade, Ensemble
 from hilum.models.vgg import VGG16BN
 
+ENSEMBLE = "ensemble"  # in place of a network's name: trained runs, of which `hilum ensemble` makes one
 ENCODER = "encoder"  # in place of a network's name: a frozen one, of which there is a file only
 FINDINGS = "findings"  # the structure of labels of which an image may have several
 OWN: Mapping[str, Callable[..., nn.Module]] = {
@@ -135,6 +136,9 @@ def build_network(name: str, *, n_labels: int, size: int, **options: Any) -> nn.
         channels = "n_input_channels" if kind.startswith("resnet") else "in_channels"
         outputs = "out_channels" if "out_channels" in parameters else "num_classes"
         wanted = {"spatial_dims": 2, channels: 1, outputs: n_labels, **extra, **options}
+    elif name == ENSEMBLE:
+        msg = "an ensemble of trained runs is not trained itself: hilum ensemble RUN RUN --out RUN"
+        raise RecipeError(msg, code="ensemble-of-runs")
     elif name == ENCODER:
         msg = "a frozen encoder lies in an ONNX file (encoder.onnx of a run) and is not built layer by layer"
         raise RecipeError(msg, code="frozen-encoder")

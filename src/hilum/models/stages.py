@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from hilum.data.labels import branches
 from hilum.errors import RecipeError
+from hilum.models.mixed import MixedEnsemble
 
 
 class Cascade(nn.Module):
@@ -146,7 +147,7 @@ def parts_of(network: nn.Module) -> list[nn.Module]:
     """The networks that an ensemble or cascade, or a cascade of ensembles, consists of; else the network itself."""
     if isinstance(network, Cascade):
         inner = list(network.stages)
-    elif isinstance(network, Ensemble):
+    elif isinstance(network, Ensemble | MixedEnsemble):
         inner = list(network.members)
     else:
         return [network]

@@ -29,6 +29,7 @@ from hilum.report.certificate_text import (
 )
 from hilum.report.checklist_data import NOT_EVALUATED, OLDER, Facts, Outcome, State
 from hilum.report.evaluation_console import abstention_sentences, reliance_sentence, relied_on
+from hilum.report.member_text import network_of, preprocessing_of, seeds_of
 from hilum.stats.calibration_slope import calibration_sentences, calibration_verdict
 from hilum.stats.exchangeability import DIFFER
 from hilum.stats.records import CalibrationError, Verdict
@@ -101,22 +102,18 @@ def _shortcuts(facts: Facts) -> Outcome:
 
 
 def _preprocessing(facts: Facts) -> Outcome:
-    chosen = facts.run.recipe.preprocessing
-    return "PASS", f"{chosen.model_dump()}, SHA-256 {chosen.digest()[:16]}"
+    return "PASS", preprocessing_of(facts.run)
 
 
 def _weights(facts: Facts) -> Outcome:
     weights = facts.run.environment.weights_sha256
     if not weights:
         return "UNKNOWN", "the training is not finished"
-    kind = facts.run.recipe.network
-    environment = facts.run.environment
-    began = data.beginning(environment.initial, environment.encoder)
-    return "PASS", f"{kind.architecture}, {facts.run.recipe.hierarchy}, from {began}; SHA-256 {weights[:16]}"
+    return "PASS", f"{network_of(facts.run)}; SHA-256 {weights[:16]}"
 
 
 def _budget(facts: Facts) -> Outcome:
-    seed = f"seed {facts.run.recipe.training.seed}"
+    seed = seeds_of(facts.run.recipe)
     sweep = facts.run.path.parent.parent
     if (sweep / "sweep.json").exists():
         seed += f"; chosen in a sweep by validation ({sweep.name}/sweep.json)"

@@ -16,7 +16,6 @@ from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.schema import Metrics
 from hilum.evaluation.subgroups import in_order
 from hilum.text import percent
-from hilum.training.environment import EncoderFacts, InitialWeights
 from hilum.training.run import UNREADABLE, Run
 
 State = Literal["PASS", "FAIL", "REPORTED", "UNKNOWN"]
@@ -181,14 +180,3 @@ def _on_both_sides(pairs: set[tuple[str, str]]) -> int:
     for who, side in pairs:
         sides[who].add(side)
     return sum(len(found) > 1 for found in sides.values())
-
-
-def beginning(initial: InitialWeights | None, encoder: EncoderFacts | None = None) -> str:
-    """The weights with which a training began, behind ``from``: their origin, licence and hash."""
-    if encoder:
-        return f"the frozen encoder {encoder.name} (licence: {encoder.licence}; SHA-256 {encoder.sha256[:16]})"
-    if not initial:
-        return "freshly drawn weights"
-    layers = f"{initial.loaded} of {initial.loaded + len(initial.fresh)} layers"
-    origin = f"; {initial.origin}" if initial.origin else ""
-    return f"weights of {initial.name} ({layers}{origin}; licence: {initial.licence}; SHA-256 {initial.sha256[:16]})"

@@ -170,7 +170,7 @@ ABOUT = {
     "network": "Network",
     "hierarchy": "Architecture",
     "recipe": "Recipe",
-    "seed": "Seed",
+    "seeds_shown": "Seed",
     "split": "Images of its split",
     "path": "Folder",
     "weights_sha256": "SHA-256 of the weights",

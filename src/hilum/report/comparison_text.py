@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.evaluation.comparison import Comparison
+from hilum.evaluation.comparison import ComparedRun, Comparison
 from hilum.evaluation.differences import Gain, Paired, RuleDifferences
 from hilum.report.evaluation_console import optimistic
 from hilum.stats.hypothesis_tests import PatientTest
@@ -185,11 +185,14 @@ def _floor(comparison: Comparison, patients: PatientTest) -> str:
 RULES = {"argmax": "argmax, the most probable label", "top_down": "top-down, level by level"}
 
 
+def _about(run: ComparedRun) -> str:
+    return f"{run.network} {run.hierarchy}, seed{'s' if run.seeds else ''} {run.seeds_shown}, on {run.split}"
+
+
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Two runs beside each other, then what may be concluded."""
     lines = [
-        f"{which}: [bold]{escape(run.name)}[/]"
-        + (f" ({escape(f'{run.network} {run.hierarchy}, seed {run.seed}, on {run.split}')})" if run.network else "")
+        f"{which}: [bold]{escape(run.name)}[/]" + (f" ({escape(_about(run))})" if run.network else "")
         for which, run in zip(("first", "second"), comparison.runs, strict=True)
     ]
     unit = (

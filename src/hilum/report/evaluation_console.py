@@ -27,6 +27,7 @@ from hilum.report.certificate_text import (
     ledger_sentence,
     sensitivity_sentence,
 )
+from hilum.report.prior_text import prior_sentence
 from hilum.stats.calibration import applied
 from hilum.stats.calibration_slope import calibration_sentences
 from hilum.stats.exchangeability import DIFFER
@@ -262,6 +263,8 @@ def _sentences(metrics: Metrics, alarms: Sequence[str]) -> list[str]:
         )
     elif calibration and calibration.note:
         lines.append(escape(calibration.note))
+    if calibration and (adjusted := prior_sentence(calibration.prior_step)):
+        lines.append(escape(adjusted))
     lines += [escape(sentence) for sentence in calibration_sentences(metrics.calibration_by_label)]
     lines += [escape(sentence) for sentence in decision_lines(metrics) if not sentence.endswith(tuple(alarms))]
     lines += [escape(line) for line in subgroup_lines(metrics.subgroups, metrics.positive_label)]

@@ -22,17 +22,19 @@ from hilum.evaluation.triage_schema import Certificate
 from hilum.files import save_text
 from hilum.report.certificate_text import certified_sentence, unit_sentences
 from hilum.report.checklist import INTENDED, NOT_INTENDED, Item, tally
-from hilum.report.checklist_data import Facts, beginning
+from hilum.report.checklist_data import Facts
 from hilum.report.evaluation_console import decision_lines
 from hilum.report.findings_card import external_findings_lines, findings_lines
 from hilum.report.findings_console import family_sentence
 from hilum.report.front_matter import run_front_matter
+from hilum.report.member_text import began_with, made_by
+from hilum.report.prior_text import prior_sentence
 from hilum.report.results import COLUMNS, heading, verdict
 from hilum.stats.calibration import ECE, applied
 from hilum.stats.metrics import ByLabel
 from hilum.stats.records import Record
 from hilum.text import cell_text, code_span, fraction, interval_text, markdown, measured
-from hilum.training.environment import InitialWeights
+from hilum.training.environment import EnsembleMember, InitialWeights
 from hilum.training.plan import EncoderChoice
 from hilum.training.prepare import known_of
 from hilum.training.recipe import Recipe
@@ -91,6 +93,7 @@ class Provenance(Record):
     data: CardData
     parameters: int
     initial: InitialWeights | None = None
+    members: list[EnsembleMember] = Field(default_factory=list)
 
 
 class TwoForms(Record):
@@ -184,7 +187,6 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
     for row in facts.split:
         part = counts.setdefault(row.split, {})
         part[row.label] = part.get(row.label, 0) + 1
-    unevaluated = ["Not evaluated yet: the performance on unseen images is unknown."]
     sections = [
         f"# {markdown(run.name)}",
         f"{LIMITS} {INTENDED} {NOT_INTENDED}",
@@ -193,15 +195,14 @@ def run_card(facts: Facts, items: Sequence[Item]) -> str:
         "## Training data",
         _data(environment.data.notes, counts, run.labels, known_of(run).findings),
         "## Results",
-        *(_evaluated(facts) or unevaluated),
+        *(_evaluated(facts) or ["Not evaluated yet: the performance on unseen images is unknown."]),
         "## External validation",
         *([*_external(facts.external), *external_findings_lines(facts.external_findings)] or ["NONE."]),
         "## Checklist",
         f"{tally(items)}.",
         "\n".join(["| | item | | evidence |", "|---|---|---|---|", *(_row(item) for item in items)]),
         "## Training",
-        f"Trained by hilum {environment.hilum} from {markdown(beginning(environment.initial, environment.encoder))}. "
-        f"{_recipe(recipe)}",
+        f"{markdown(made_by(environment))} {_recipe(recipe)}",
         f"Weights SHA-256 `{environment.weights_sha256 or 'unknown'}`; data `"
         f"{environment.data.digest or 'unknown'}`; code `{environment.code_sha256 or 'unknown'}`.",
     ]
@@ -250,10 +251,10 @@ def file_card(facts: FileFacts, card_intro: str = "") -> str:
     sections += [
         "## Training",
         f"{_recipe(facts.recipe)} {provenance.parameters:,} parameters. "
-        f"Trained on {markdown(provenance.trained_on)} with hilum {made.hilum} and PyTorch {made.torch}; "
-        f"weights `{provenance.weights_sha256[:16]}`.",
-        *([f"It began with {markdown(beginning(provenance.initial))}."] if provenance.initial else []),
-        _calibration(facts.calibration),
+        f"{'Made' if provenance.members else 'Trained'} on {markdown(provenance.trained_on)} "
+        f"with hilum {made.hilum} and PyTorch {made.torch}; weights `{provenance.weights_sha256[:16]}`.",
+        *map(markdown, began_with(provenance.initial, provenance.members)),
+        f"{_calibration(facts.calibration)} {markdown(prior_sentence(facts.calibration.step))}".strip(),
         "## Licence",
         markdown(facts.licence),
     ]
@@ -342,19 +343,20 @@ def _certificate(certificate: Certificate | None, together: FindingsCertificate 
 
 
 def _recipe(recipe: Recipe) -> str:
+    if each := [f"({number}) {_recipe(member)}" for number, member in enumerate(recipe.members, 1)]:
+        return f"An ensemble of trained runs, the geometric mean of their probabilities. {' '.join(each)}"
     network, shape = recipe.network, recipe.preprocessing
-    local = ", normalised by local contrast" if shape.local_contrast else ""
-    members = f", {network.ensemble_size} members" if network.ensemble_size > 1 else ""
+    of = f"`{network.architecture}`{f', {network.ensemble_size} members' if network.ensemble_size > 1 else ''}"
     return (
-        f"Recipe {code_span(recipe.name)}: {recipe.hierarchy}, network `{network.architecture}`{members}, "
-        f"seed {recipe.training.seed}; images of {shape.size}x{shape.size} pixels"
-        f"{', histogram-equalised' if shape.equalise else ''}{local}.{_encoder(recipe.encoder)}"
+        f"Recipe {code_span(recipe.name)}: {recipe.hierarchy}, network {of}, seed {recipe.training.seed}; "
+        f"images of {shape.size}x{shape.size} pixels{', histogram-equalised' if shape.equalise else ''}"
+        f"{', normalised by local contrast' if shape.local_contrast else ''}.{_encoder(recipe.encoder)}"
     )
 
 
 def _encoder(choice: EncoderChoice) -> str:
     """The frozen encoder, whose licence and terms bind whoever uses the model."""
-    if not choice.file:
+    if not choice.sha256:
         return ""
     terms = f"; {markdown(choice.terms)}" if choice.terms else ""
     return (

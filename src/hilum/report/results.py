@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hilum.evaluation.schema import Metrics
+from hilum.report.prior_text import prior_sentence
 from hilum.stats.calibration import applied
 from hilum.stats.metrics import BY_LABEL, ByLabel
 from hilum.stats.records import CalibrationError, Intervals
@@ -126,7 +127,7 @@ def _error(metrics: Metrics, name: str, entry: CalibrationError) -> Score:
         percent(entry.value),
         f"{GAP[name]}. A perfectly calibrated classifier would show about {percent(floor)} on these patients: the "
         f"noise floor{seldom}. This one is {_times(entry.value, floor)} that; near 1 is well calibrated, well above it "
-        f"the probabilities are miscalibrated.{_temperature(metrics, name)}",
+        f"the probabilities are miscalibrated.{_temperature(metrics, name)}{_prior(metrics)}",
         f"noise floor {percent(floor)}",
     )
 
@@ -141,6 +142,11 @@ def _temperature(metrics: Metrics, name: str) -> str:
         f" The probabilities were scaled by a temperature of {shown}, fitted to calibration patients outside training "
         f"and test; uncalibrated, the error was {percent(before.value)}."
     )
+
+
+def _prior(metrics: Metrics) -> str:
+    sentence = prior_sentence(metrics.calibration.prior_step) if metrics.calibration else ""
+    return f" {sentence}" if sentence else ""
 
 
 def _times(value: float, floor: float) -> str:

@@ -35,11 +35,12 @@ from hilum.report.findings_run import (
     findings_evaluation_of,
     read_findings_metrics,
 )
+from hilum.report.member_text import input_of, made_by, structure_of
 from hilum.report.model_card import FILE as CARD
 from hilum.report.model_card import write_model_card
 from hilum.report.results import not_learnt
 from hilum.templating import write_page
-from hilum.training.environment import BestCheckpoint, Environment, TrainingData
+from hilum.training.environment import BestCheckpoint, Environment
 from hilum.training.prepare import NOT_AUDITED, known_of
 from hilum.training.recipe import flatten
 from hilum.training.run import Run, open_run, read_json
@@ -68,11 +69,14 @@ def write_report(run: Path) -> Path:
 
 @dataclass(frozen=True)
 class NetworkPart:
-    """The network; the layer table is missing, for a reason, where the network cannot be built here."""
+    """The network; the layer table is missing, for a reason, where it cannot be built here, and of an ensemble of runs.
+
+    `input` is like ``1 × 150 × 150`` pixels.
+    """
 
     name: str
-    hierarchy: str
-    size: int
+    structure: str
+    input: str
     n_labels: int
     summary: Summary | None
     reason: str
@@ -92,6 +96,7 @@ class ReportPage:
     notes: list[str]
     unreadable: list[UnreadableFile]
     network: NetworkPart
+    made_by: str
     history: list[dict[str, float]]
     best: BestCheckpoint | None
     curves: Markup | None
@@ -149,7 +154,8 @@ def _content(run: Run, facts: Facts, evaluations: Evaluations, colours: dict[str
         history=history,
         best=best,
         curves=figures.training_curves(history, best.step if best else None, "fig-4") if history else None,
-        recipe=flatten(run.recipe.model_dump()),
+        made_by=made_by(environment),
+        recipe=_recipe(run),
         colours=colours,
         evaluations=evaluations,
         findings=bool(run.findings),
@@ -157,7 +163,7 @@ def _content(run: Run, facts: Facts, evaluations: Evaluations, colours: dict[str
         tally=tally(items),
         alarms=_alarms(facts, bool(evaluations)),
         provenance=_provenance(environment, evaluations),
-        commands=_commands(run.path, environment.data, evaluations),
+        commands=_commands(run.path, environment, evaluations),
     )
 
 
@@ -257,19 +263,28 @@ def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     return alarms + (["external validation: NONE"] if evaluated and not outside else [])
 
 
+def _recipe(run: Run) -> list[tuple[str, str]]:
+    """Every choice; of an ensemble those of its members, as it has none of its own."""
+    recipe = run.recipe
+    return flatten(recipe.model_dump(include={"name", "members"} if recipe.members else None))
+
+
 def _network(run: Run) -> NetworkPart:
     """A page without the layer table is better than none where the network cannot be built here."""
     recipe, labels = run.recipe, run.labels
     size, chosen = recipe.preprocessing.size, recipe.network
     summary, reason = None, ""
     try:
-        network = build_classifier(
-            run.structure, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
-        )
-        summary = summarise(network, size)
+        if not recipe.members:
+            network = build_classifier(
+                run.structure, chosen.architecture, labels, size, members=chosen.ensemble_size, **chosen.options
+            )
+            summary = summarise(network, size)
     except (HilumError, RuntimeError, ImportError) as error:
         reason = str(error)
-    return NetworkPart(chosen.architecture, recipe.hierarchy, size, len(labels), summary, reason)
+    return NetworkPart(
+        chosen.architecture, structure_of(recipe), input_of(run.preprocessing), len(labels), summary, reason
+    )
 
 
 NAMES = {
@@ -300,9 +315,12 @@ def _provenance(environment: Environment, evaluations: Evaluations) -> list[tupl
     return rows
 
 
-def _commands(run: Path, data: TrainingData, evaluations: Evaluations) -> list[str]:
+def _commands(run: Path, environment: Environment, evaluations: Evaluations) -> list[str]:
+    data, members = environment.data, environment.members
     root = data.root or "DATA"
     commands = [f"hilum train {data.arguments} --out {_quoted(run)}-again --recipe {_quoted(run / 'recipe.toml')}"]
+    if members:  # which are known by name alone
+        commands = [f"hilum ensemble {' '.join(_quoted(one.name) for one in members)} --out {_quoted(run)}-again"]
     for evaluation in evaluations:
         metrics = evaluation.metrics
         where = "" if metrics.data.root == root else f" {_quoted(metrics.data.root)}"

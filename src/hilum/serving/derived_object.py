@@ -45,6 +45,7 @@ TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 CHARACTERS = "ISO_IR 192"  # UTF-8
 PROGRAM = "hilum"
+PADDING = " \0"  # with which UIDs are filled up
 
 
 def derived_uid(*about: str) -> str:
@@ -60,7 +61,7 @@ def result_uid(source: Dataset, model: ModelFile, kind: str) -> str:
         model: Who answered.
         kind: Of object, such as ``report``.
     """
-    return derived_uid(str(source.SOPInstanceUID), model.sha256, hilum.__version__, kind)
+    return derived_uid(str(source.SOPInstanceUID).strip(PADDING), model.sha256, hilum.__version__, kind)
 
 
 @contextmanager
@@ -87,11 +88,11 @@ def check_source(source: Dataset) -> None:
         ImageError: It lacks an identifier, or one is no UID; or it is a heatmap or report of hilum itself, of which an
             archive that sends on all it gets would never come to an end.
     """
-    if str(source.get("ManufacturerModelName", "") or "").strip(" \0") == PROGRAM:
+    if str(source.get("ManufacturerModelName", "") or "").strip(PADDING) == PROGRAM:
         msg = "the object was made by hilum. Send it radiographs only."
         raise ImageError(msg, code="own-object")
     for keyword in NEEDED:
-        value = str(source.get(keyword, "") or "").strip(" \0")
+        value = str(source.get(keyword, "") or "").strip(PADDING)
         if len(value) > 64 or not UID.fullmatch(value):
             what = f"has a {keyword} that is no UID" if value else f"states no {keyword}"
             msg = f"the image {what}, so that no archive could file a report about it. Add it to the header."
@@ -107,7 +108,7 @@ def stub(source: Dataset) -> Dataset:
 
     made = Dataset()
     for keyword in NEEDED:
-        setattr(made, keyword, str(source[keyword].value).strip(" \0"))
+        setattr(made, keyword, str(source[keyword].value).strip(PADDING))
     for keyword in (*TEXTS, *PERSONS, *DATES, *TIMES, "PatientSex"):
         if keyword not in OPTIONAL:
             setattr(made, keyword, "")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hilum.data.images import stacked
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ImageError, UsageError
 from hilum.serving.inputs import Source, name_of, read_source
@@ -71,7 +72,8 @@ def explain(
 
     Raises:
         ImageError: The image cannot be read, or what the network gives cannot be used.
-        UsageError: The network has no activation maps, or no such label.
+        UsageError: The network has no activation maps, or no such label; or members of an ensemble see other parts of
+            an image.
     """
     model_file = predictor.model_file
     if label and label not in model_file.labels:
@@ -84,6 +86,11 @@ def explain(
             f"{model_file.name}: cannot be explained by '{method}'{hint}. Use occlusion, which works for every network."
         )
         raise UsageError(msg, code="no-such-method")
+    if len({view.fit for view in model_file.metadata.preprocessing.views}) > 1:
+        msg = (
+            f"{model_file.name}: cannot be explained: its members see different parts of an image. Explain one of them."
+        )
+        raise UsageError(msg, code="several-fits")
     name = name or name_of(source, 1)
     picture, notes = read_source(source, name)
     pixels = model_file.reduce(picture.pixels)
@@ -168,21 +175,15 @@ def _occlusion(
     predictor: Predictor, pixels: NDArray[np.uint8], members: Mapping[str, tuple[str, ...]], child: str
 ) -> Floats:
     """How far the log-odds of a child fall for each place of the patch; of shape (n, n)."""
-    size, labels = len(pixels), predictor.model_file.labels
-    patch, stride = max(1, round(size * PATCH)), max(1, round(size * STRIDE))
-    coarse = Image.fromarray(pixels).resize((6, 6), Image.Resampling.BOX)
-    blurred = np.asarray(
-        coarse.resize((size, size), Image.Resampling.BILINEAR)
-    )  # a patch of one grey is a shape itself
+    size, labels = predictor.model_file.size, predictor.model_file.labels
+    stride = max(1, round(size * STRIDE))
     centres = np.arange(stride // 2, size, stride)
-    hidden = []
-    for y in centres:
-        for x in centres:
-            covered = pixels.copy()
-            rows = slice(max(0, y - patch // 2), y + (patch + 1) // 2)
-            columns = slice(max(0, x - patch // 2), x + (patch + 1) // 2)
-            covered[rows, columns] = blurred[rows, columns]
-            hidden.append(covered)
+    views = predictor.model_file.metadata.preprocessing.views
+    if views:
+        each = [_covered(part[: how.size, : how.size], centres, size) for part, how in zip(pixels, views, strict=True)]
+        hidden = [stacked(same) for same in zip(*each, strict=True)]
+    else:
+        hidden = _covered(pixels, centres, size)
     inside = [labels.index(label) for label in members[child]]
     others = [labels.index(label) for name, group in members.items() if name != child for label in group]
 
@@ -199,6 +200,25 @@ def _occlusion(
     left_over = np.concatenate([odds(predictor.run(part)) for part in parts])
     fallen: Floats = (odds(predictor.run(pixels[None])) - left_over).astype(np.float32)
     return fallen.reshape(len(centres), len(centres))
+
+
+def _covered(pixels: NDArray[np.uint8], centres: NDArray[np.intp], whole: int) -> list[NDArray[np.uint8]]:
+    """Copies of an image (s, s) with a patch blurred away, at each pair of centres of an image with `whole` rows."""
+    size = len(pixels)
+    patch = max(1, round(size * PATCH))
+    coarse = Image.fromarray(pixels).resize((6, 6), Image.Resampling.BOX)
+    blurred = np.asarray(
+        coarse.resize((size, size), Image.Resampling.BILINEAR)
+    )  # a patch of one grey is a shape itself
+    hidden = []
+    for y in centres * size // whole:
+        for x in centres * size // whole:
+            covered = pixels.copy()
+            rows = slice(max(0, y - patch // 2), y + (patch + 1) // 2)
+            columns = slice(max(0, x - patch // 2), x + (patch + 1) // 2)
+            covered[rows, columns] = blurred[rows, columns]
+            hidden.append(covered)
+    return hidden
 
 
 SHORTEST, LONGEST = 320, 640  # of a panel's longer side, in pixels

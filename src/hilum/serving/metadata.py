@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hilum.data.images import MOST_PIXELS_OF_VIEWS, MOST_VIEWS
 from hilum.decision.ood import ARRAYS, SIDE, Reference
 from hilum.decision.operating_point import OperatingPoint, members_of
 from hilum.errors import ModelFileError
@@ -88,6 +89,21 @@ class Reduction(_Part):
     size: Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
     fit: Literal["stretch", "pad", "crop"]
     equalise: bool
+
+
+class Reductions(Reduction):
+    """How an image becomes the network's input; `views` where the input has several parts, the largest first."""
+
+    views: Annotated[tuple[Reduction, ...], Field(strict=False, max_length=MOST_VIEWS)] = ()
+
+    @model_validator(mode="after")
+    def _largest_first(self) -> Self:
+        sizes = [view.size for view in self.views]
+        _demand(sizes == sorted(sizes, reverse=True), "'views' should begin with the largest")
+        _demand(not sizes or sizes[0] == self.size, "'size' should be that of the largest of 'views'")
+        fits = len(sizes) * self.size**2 <= MOST_PIXELS_OF_VIEWS
+        _demand(fits, f"'views' should have at most {MOST_PIXELS_OF_VIEWS:,} pixels together")
+        return self
 
 
 class NetworkInput(_Part):
@@ -251,7 +267,7 @@ class Metadata(_Part):
     healthy: Texts
     hierarchy: Literal["flat", "cascade"]
     tree: Annotated[tuple[Branch, ...], Field(strict=False)]
-    preprocessing: Reduction
+    preprocessing: Reductions
     input: NetworkInput
     maps: Annotated[tuple[MapChannel, ...], Field(strict=False)]
     operating_point: Thresholds | None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.data.images import SCHEME, reduce
+from hilum.data.images import SCHEME, reduce, stacked
 from hilum.decision.operating_point import OperatingPoint
 from hilum.earlier import current
 from hilum.errors import ModelFileError
@@ -24,7 +24,13 @@ from hilum.text import printable
 
 FORMAT = 2  # raise it when an older hilum would misread what is written
 FORMAT_OF_FINDINGS = 3  # probabilities of findings do not sum to 1, which format 2 demands
-READABLE = (1, FORMAT, FORMAT_OF_FINDINGS)  # of format 1, which knew one threshold, decisions are the same
+FORMAT_OF_VIEWS = 4  # images are (B, V, S, S): one for each preprocessing of an ensemble
+READABLE = (
+    1,
+    FORMAT,
+    FORMAT_OF_FINDINGS,
+    FORMAT_OF_VIEWS,
+)  # of format 1, which knew one threshold, decisions are the same
 LARGEST = 2**31 - 1  # of a protobuf message, and so of every ONNX file without companions
 PRETRAINED = Path(__file__).parent / "models"
 
@@ -142,10 +148,17 @@ class ModelFile:
         """Side of the network's input in pixels."""
         return self.metadata.preprocessing.size
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the network's input for one image: (size, size), or (V, size, size) of V preprocessings."""
+        views = self.metadata.preprocessing.views
+        return (len(views), self.size, self.size) if views else (self.size, self.size)
+
     def reduce(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The network's input, bytes of shape (size, size), of an image (H, W) between 0 and 1."""
+        """The network's input, bytes of `shape`, of an image (H, W) between 0 and 1."""
         how = self.metadata.preprocessing
-        return reduce(pixels, how.size, how.fit, how.equalise)
+        made = [reduce(pixels, view.size, view.fit, view.equalise) for view in how.views or (how,)]
+        return stacked(made) if how.views else made[0]
 
     @cached_property
     def maps(self) -> tuple[tuple[str, str], ...]:

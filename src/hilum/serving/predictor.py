@@ -134,7 +134,7 @@ class Predictor:
         """Probabilities, of shape (K,), and likeness to the training images, of each of B images.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.images.reduce` makes them.
+            pixels: Bytes of shape (B, *`ModelFile.shape`), as `ModelFile.reduce` makes them.
             runs: By which the caller can end it.
 
         Raises:
@@ -154,7 +154,7 @@ class Predictor:
         """Run the network.
 
         Args:
-            pixels: Bytes of shape (B, size, size), as `hilum.data.images.reduce` makes them.
+            pixels: Bytes of shape (B, *`ModelFile.shape`), as `ModelFile.reduce` makes them.
             outputs: One name: ``probabilities`` (B, K), ``features`` (B, F) or ``maps`` (B, M, h, w); as the network
                 gives them, whatever these are.
 
@@ -165,7 +165,7 @@ class Predictor:
 
     def _answer(self, chunk: Sequence[tuple[int, Source]], of_study: bool, runs: Runs) -> list[Prediction]:
         answers: dict[int, Prediction] = {}
-        pixels = np.empty((len(chunk), self.model_file.size, self.model_file.size), np.uint8)
+        pixels = np.empty((len(chunk), *self.model_file.shape), np.uint8)
         read: list[tuple[int, str, float, tuple[str, ...]]] = []
         for position, (number, source) in enumerate(chunk):
             if runs.ended:

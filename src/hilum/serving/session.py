@@ -48,7 +48,7 @@ class TrialError(Exception):
     """Why a graph cannot be used, in words."""
 
 
-def try_out(content: bytes, digest: str, size: int) -> int:
+def try_out(content: bytes, digest: str, size: int, views: int = 0) -> int:
     """Open a graph in a process of its own, once for each graph, and ask it about noise.
 
     ``HILUM_MODEL_SECONDS`` and ``HILUM_MODEL_MIB`` set other limits.
@@ -57,6 +57,7 @@ def try_out(content: bytes, digest: str, size: int) -> int:
         content: The file.
         digest: Of all in it that is run (see `hilum.serving.onnx_file.check_graph`).
         size: Side of its input in pixels.
+        views: Number of preprocessings that its input holds; 0 where it is one image.
 
     Returns:
         How many images it may be given at a time, 1 or `CHUNK`.
@@ -64,7 +65,7 @@ def try_out(content: bytes, digest: str, size: int) -> int:
     Raises:
         TrialError: It takes too long or too much memory, or ONNX Runtime cannot use it.
     """
-    key = f"{digest}-{size}"
+    key = f"{digest}-{size}-{views}"
     with _lock:
         if key in _tried:
             return _tried[key]
@@ -72,7 +73,12 @@ def try_out(content: bytes, digest: str, size: int) -> int:
         return 1  # see `hilum.data.process_pool.start_python`
     found = _ask(
         content,
-        {"size": size, "seconds": _limit("HILUM_MODEL_SECONDS", SECONDS), "mib": _limit("HILUM_MODEL_MIB", MIB)},
+        {
+            "size": size,
+            "views": views,
+            "seconds": _limit("HILUM_MODEL_SECONDS", SECONDS),
+            "mib": _limit("HILUM_MODEL_MIB", MIB),
+        },
     )
     with _lock:
         _tried[key] = found
@@ -151,11 +157,11 @@ def _try(content: bytes, request: dict[str, int]) -> int:
     more = request["mib"] * 2**20 + 3 * len(content)
     bound_process(request["seconds"] + 1, None if reserved is None else reserved + more)
     session = open_session(content)
-    given, size = session.get_inputs()[0], request["size"]
-    sides = [side for side in given.shape[1:] if isinstance(side, int)]
-    if given.type != "tensor(uint8)" or any(side != size for side in sides):
+    given, size, views = session.get_inputs()[0], request["size"], request.get("views", 0)
+    shape = (views, size, size) if views else (size, size)
+    if given.type != "tensor(uint8)" or not _same(given.shape, shape):
         return 1  # another graph than the metadata speak of, as the other process will say
-    noise = np.random.default_rng(0).integers(0, 256, (1, size, size), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
     session.run(None, {given.name: noise})
     begin = time.process_time()
     session.run(None, {given.name: noise})
@@ -176,6 +182,11 @@ def _reserved() -> int | None:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - one line
             return int(file.read().split()[0]) * resource.getpagesize()
     return None
+
+
+def _tried_out(model_file: ModelFile) -> int:
+    views = len(model_file.metadata.preprocessing.views)
+    return try_out(model_file.model, model_file.graph, model_file.size, views)
 
 
 class Runs:
@@ -225,7 +236,7 @@ class Session:
     def __init__(self, model_file: ModelFile, features: int | None) -> None:
         self.model_file = model_file
         try:
-            self.batch = CHUNK if _is_ours(model_file) else try_out(model_file.model, model_file.graph, model_file.size)
+            self.batch = CHUNK if _is_ours(model_file) else _tried_out(model_file)
             self._session = open_session(model_file.model)
         except Exception as error:  # whatever the runtime raises
             self._refuse(error if isinstance(error, TrialError) else "it cannot be opened", error)
@@ -242,7 +253,7 @@ class Session:
         """Run the network on B images, `batch` at a time and the rest one by one.
 
         Args:
-            pixels: Of shape (B, size, size).
+            pixels: Of shape (B, *`ModelFile.shape`).
             names: Outputs.
             runs: By which the caller can end it.
 
@@ -276,13 +287,12 @@ class Session:
 
     def _check_shapes(self) -> None:
         """What the metadata say of the graph has to be so; sides that the graph leaves open pass."""
-        size = self.model_file.size
         try:
             given = [(item.name, item.type, item.shape) for item in self._session.get_inputs()]
             outputs = {item.name: (item.type, item.shape) for item in self._session.get_outputs()}
         except UnicodeDecodeError as error:  # names, as the runtime takes them from the file
             self._refuse("its names are no text", error)
-        told = self.model_file.metadata.input.name, "tensor(uint8)", (size, size)
+        told = self.model_file.metadata.input.name, "tensor(uint8)", self.model_file.shape
         fits = [item[:2] for item in given] == [told[:2]] and _same(given[0][2], told[2])
         for name, sides in self.sides.items():
             kind, shape = outputs.get(name, ("", []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from hilum.extras import require
 from hilum.serving import dicom_codes
 from hilum.serving.derived_object import (
     CHARACTERS,
+    PADDING,
     PROGRAM,
     UID,
     check_source,
@@ -34,6 +36,7 @@ from hilum.serving.prediction import Prediction
 if TYPE_CHECKING:
     from highdicom.sr import (
         CodedConcept,
+        CoordinatesForMeasurement,
         Measurement,
         MeasurementReport,
         QualitativeEvaluation,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
 MANUFACTURER = "The hilum developers"
 SERIES = 9001  # behind what modalities number
+PERCENT = Term("%", "UCUM", "Percent")  # as CAD reports give probabilities (PS3.16, TID 4006); viewers show the code
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,11 @@ def result_objects(
     moment = now or datetime.now()
     with quiet():
         check_source(image.source)
-        made = [_report(image, model, enhanced, device_uid or derived_uid("device"), moment)]
+        made = [
+            report_object(
+                image, model, texts(image.prediction, model), moment, enhanced=enhanced, device_uid=device_uid
+            )
+        ]
         if image.heatmap is not None and not image.prediction.error:
             made.append(heatmap_object(image.heatmap, image.source, model, moment))
     return made
@@ -104,22 +112,58 @@ def report_uid(image: ReportedImage, model: ModelFile, *, enhanced: bool = False
     return result_uid(image.source, model, _kind(image, enhanced=enhanced))
 
 
+def series_uid(image: ReportedImage, model: ModelFile, *, enhanced: bool = False) -> str:
+    """Series Instance UID of the report that `result_objects` makes."""
+    return result_uid(image.source, model, f"series-{_kind(image, enhanced=enhanced)}")
+
+
+def tracking_uid(source: Dataset, model: ModelFile) -> str:
+    """By which the measurements of an image are tracked."""
+    return result_uid(source, model, "tracking")
+
+
+def tracking_identifier(source: Dataset, model: ModelFile) -> str:
+    """The same for people."""
+    return f"{model.name}, image {str(source.SOPInstanceUID).strip(PADDING)}"
+
+
 def _kind(image: ReportedImage, *, enhanced: bool) -> str:
     """What a report is, for its UID: an image that could not be read may be answered about another time."""
     return ("refusal" if image.prediction.error else "report") + ("-enhanced" if enhanced else "")
 
 
-def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: str, now: datetime) -> Dataset:
+def report_object(
+    image: ReportedImage,
+    model: ModelFile,
+    said: Sequence[tuple[Term, str]],
+    now: datetime,
+    *,
+    enhanced: bool = False,
+    device_uid: str | None = None,
+) -> Dataset:
+    """The report alone, with texts that are given.
+
+    Args:
+        image: With its answer; its header has been checked.
+        model: Who gave it.
+        said: Texts, each with its term; see `texts`.
+        now: When it is made, in local time.
+        enhanced: As `result_objects`.
+        device_uid: As `result_objects`.
+
+    Raises:
+        ImageError: No report can be made about an image of its SOP class.
+    """
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import Comprehensive3DSR, EnhancedSR
 
     form = EnhancedSR if enhanced else Comprehensive3DSR
-    kind, source = _kind(image, enhanced=enhanced), stub(image.source)
+    source = stub(image.source)
     try:
         made = form(
             evidence=[source],
-            content=_content(image, source, model, device_uid)[0],
-            series_instance_uid=result_uid(source, model, f"series-{kind}"),
+            content=_content(image, source, model, said, device_uid or derived_uid("device"))[0],
+            series_instance_uid=series_uid(image, model, enhanced=enhanced),
             series_number=SERIES,
             sop_instance_uid=report_uid(image, model, enhanced=enhanced),
             instance_number=1,
@@ -146,13 +190,15 @@ def _report(image: ReportedImage, model: ModelFile, enhanced: bool, device_uid: 
     return complete(made, image.source, now)
 
 
-def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid: str) -> MeasurementReport:
+def _content(
+    image: ReportedImage, source: Dataset, model: ModelFile, said: Sequence[tuple[Term, str]], device_uid: str
+) -> MeasurementReport:
     from highdicom import sr
 
     finding = observed_finding(image.prediction, model)
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=result_uid(source, model, "tracking"), identifier=f"{model.name}, image {source.SOPInstanceUID}"
+            uid=tracking_uid(source, model), identifier=tracking_identifier(source, model)
         ),
         finding_type=_concept(finding) if finding else None,
         finding_sites=[sr.FindingSite(anatomic_location=_concept(dicom_codes.CHEST))],
@@ -161,7 +207,7 @@ def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid
             version=f"hilum {hilum.__version__}",
             parameters=[f"Model file SHA-256: {model.sha256}"],
         ),
-        measurements=_measurements(image.prediction, model),
+        measurements=_measurements(image, model),
         qualitative_evaluations=_evaluations(image.prediction, model),
         source_images=[
             sr.SourceImageForMeasurementGroup(
@@ -169,7 +215,7 @@ def _content(image: ReportedImage, source: Dataset, model: ModelFile, device_uid
             )
         ],
     )
-    group[0].ContentSequence.extend([*_region(image.source), *_texts(image.prediction, model)])
+    group[0].ContentSequence.extend([*_region(image.source), *_texts(said)])
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(
             observer_device_context=sr.ObserverContext(
@@ -201,19 +247,34 @@ def observed_finding(prediction: Prediction, model: ModelFile) -> Term | None:
     return label_term(model, prediction.label)
 
 
-def _measurements(prediction: Prediction, model: ModelFile) -> list[Measurement] | None:
-    from highdicom.sr import Measurement
+def _measurements(image: ReportedImage, model: ModelFile) -> list[Measurement] | None:
+    from highdicom import sr
 
-    if prediction.error:
+    if image.prediction.error:
         return None
+    outline = outline_of(image.source)
     return [
-        Measurement(
+        sr.Measurement(
             name=_concept(probability_term(model, label)),
-            value=float(value),
-            unit=_concept(Term("1", "UCUM", "no units")),
+            value=100 * float(value),
+            unit=_concept(PERCENT),
+            referenced_coordinates=[_coordinates(image.source, outline)] if outline else None,
         )
-        for label, value in prediction.probabilities.items()
+        for label, value in image.prediction.probabilities.items()
     ]
+
+
+def _coordinates(source: Dataset, outline: Sequence[tuple[int, int]]) -> CoordinatesForMeasurement:
+    """The whole image, below a number that was inferred from it (TID 320): OHIF looks for it there."""
+    from highdicom import sr
+
+    return sr.CoordinatesForMeasurement(
+        graphic_type=sr.GraphicTypeValues.POLYLINE,
+        graphic_data=np.array(outline, np.float32),
+        source_image=sr.SourceImageForRegion(
+            referenced_sop_class_uid=source.SOPClassUID, referenced_sop_instance_uid=source.SOPInstanceUID
+        ),
+    )
 
 
 def _evaluations(prediction: Prediction, model: ModelFile) -> list[QualitativeEvaluation]:
@@ -247,6 +308,12 @@ def texts(prediction: Prediction, model: ModelFile) -> list[tuple[Term, str]]:
     return [*said, (dicom_codes.COMMENT, dicom_codes.WARNING)]
 
 
+def outline_of(source: Dataset) -> list[tuple[int, int]]:
+    """The corners of an image, as columns and rows, the first one twice; empty where its size is unknown."""
+    width, height = int(source.get("Columns", 0) or 0), int(source.get("Rows", 0) or 0)
+    return [(0, 0), (width, 0), (width, height), (0, height), (0, 0)] if width and height else []
+
+
 def _region(source: Dataset) -> list[ScoordContentItem]:
     """The whole image as a region, where its size is known: viewers show measurements beside what was measured.
 
@@ -254,13 +321,13 @@ def _region(source: Dataset) -> list[ScoordContentItem]:
     """
     from highdicom import sr
 
-    width, height = int(source.get("Columns", 0) or 0), int(source.get("Rows", 0) or 0)
-    if not width or not height:
+    outline = outline_of(source)
+    if not outline:
         return []
     made = sr.ScoordContentItem(
         name=_concept(dicom_codes.REGION),
         graphic_type=sr.GraphicTypeValues.POLYLINE,
-        graphic_data=np.array([(0, 0), (width, 0), (width, height), (0, height), (0, 0)], np.float32),
+        graphic_data=np.array(outline, np.float32),
         relationship_type=sr.RelationshipTypeValues.CONTAINS,
     )
     made.ContentSequence = sr.ContentSequence(
@@ -276,12 +343,12 @@ def _region(source: Dataset) -> list[ScoordContentItem]:
     return [made]
 
 
-def _texts(prediction: Prediction, model: ModelFile) -> list[TextContentItem]:
+def _texts(said: Sequence[tuple[Term, str]]) -> list[TextContentItem]:
     from highdicom.sr import RelationshipTypeValues, TextContentItem
 
     return [
         TextContentItem(name=_concept(term), value=words, relationship_type=RelationshipTypeValues.CONTAINS)
-        for term, words in texts(prediction, model)
+        for term, words in said
     ]
 
 

@@ -242,7 +242,7 @@ def held_out_log_loss(
         ``after`` scaling, and ``error``, the standard error by patient of their difference; empty where none does.
     """
     patients = Patients(clusters)
-    fold = np.array([int(_digest(name)[:8], 16) % FOLDS for name in clusters])
+    fold = np.array([fold_of(name) for name in clusters])
     scaled = probabilities.copy()
     for held_out in range(FOLDS):
         rest, here = fold != held_out, fold == held_out
@@ -339,6 +339,11 @@ def for_temperature(patients: Sequence[str]) -> NDArray[np.bool_]:
         Of shape (N,).
     """
     return np.array([int(_digest(name)[:2], 16) % 2 == 0 for name in patients])
+
+
+def fold_of(name: str) -> int:
+    """Which of the five folds a patient is in, by a hash of the name."""
+    return int(_digest(name)[:8], 16) % FOLDS
 
 
 def _digest(name: str) -> str:

@@ -111,3 +111,12 @@ def shifted(probabilities: Floats, offsets: Floats) -> Floats:
     total = raised.sum(axis=1, keepdims=True)
     result: Floats = np.where(total > 0, raised / np.where(total > 0, total, 1), probabilities)
     return result
+
+
+def shifted_findings(probabilities: Floats, offsets: Floats) -> Floats:
+    """Probabilities (N, F) of findings whose odds are multiplied by exp(`offsets`), one a finding."""
+    raised = probabilities * np.exp(np.minimum(offsets, 0))
+    rest = (1 - probabilities) * np.exp(-np.maximum(offsets, 0))
+    total = raised + rest
+    result: Floats = np.where(total > 0, raised / np.where(total > 0, total, 1), probabilities)
+    return result

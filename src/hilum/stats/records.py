@@ -88,6 +88,46 @@ class Claim(Counted):
 Intervals = dict[str, Interval]
 
 
+class PriorStep(Record):
+    """Factors by which calibrated probabilities are multiplied before they are made to sum to one.
+
+    Attributes:
+        method: Whether the prevalences were stated, estimated on images without labels, or the factors chosen on
+            patients with labels.
+        factors: By label; of a finding that of its odds.
+        implied: Shares of the labels to which the probabilities belonged before, and `implied_by` whom they were found.
+        prevalences: Shares to which they belong since; None where factors were chosen.
+        prevalence_intervals: Limits of 95 % by patient of shares that were estimated.
+        measure: By which factors were chosen.
+        data: Name of the dataset on which they were estimated or chosen, and `split` its part.
+        held_out: The measure before and after on patients on whom the factors were not chosen, and the standard error
+            of the difference, by finding or under an empty name.
+    """
+
+    method: Literal["stated", "estimated", "chosen"]
+    factors: dict[str, float]
+    implied: dict[str, float] | None = None
+    implied_by: str = ""
+    prevalences: dict[str, float] | None = None
+    prevalence_intervals: dict[str, tuple[float, float]] | None = None
+    measure: str = ""
+    data: str = ""
+    split: str = ""
+    n_images: int = 0
+    n_patients: int | None = None
+    held_out: dict[str, dict[str, float]] = {}
+
+    def about(self, finding: str) -> PriorStep:
+        """What it says of one finding, whose absence keeps its place."""
+        kept: dict[str, object] = {"factors": {f"no {finding}": 1.0, finding: self.factors[finding]}}
+        by_name = ("implied", "prevalences", "prevalence_intervals", "held_out")
+        for name in by_name:
+            values = getattr(self, name)
+            kept |= {name: {finding: values[finding]}} if values and finding in values else {}
+        rest = {name: value for name, value in self.given().items() if name not in by_name}
+        return PriorStep.model_validate(rest | kept)
+
+
 class CalibrationError(Record):
     """A calibration error beside those of perfectly calibrated models: their mean and 95 % quantile."""
 

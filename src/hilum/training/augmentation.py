@@ -5,6 +5,7 @@ Random parameters are drawn apart from being applied: the draw depends on the ge
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
 
@@ -22,6 +23,10 @@ class Draw:
 
     affine: Tensor | None
     gamma: Tensor | None
+
+    def part(self, images: slice) -> Draw:
+        """The parameters of some of the images."""
+        return Draw(*(None if values is None else values[images] for values in (self.affine, self.gamma)))
 
 
 def draw(plan: Augmentation, batch: int, generator: torch.Generator) -> Draw:
@@ -82,14 +87,20 @@ class Mix:
     Attributes:
         partner: Index of the image that each is mixed with, shape (B,).
         share: Of the image itself, between 0 and 1; the partner has the rest.
+        whole: Makes of what a part of the batch has what the whole batch has, where partners may lie in other parts.
     """
 
     partner: Tensor
     share: float
+    whole: Callable[[Tensor], Tensor] | None = None
+
+    def partners(self, values: Tensor) -> Tensor:
+        """The partners' values, such as images or targets, of values (B, ...)."""
+        return (self.whole(values) if self.whole else values)[self.partner.to(values.device)]
 
     def apply(self, images: Tensor) -> Tensor:
         """Mix images (B, 1, H, W)."""
-        return torch.lerp(images[self.partner.to(images.device)], images, self.share)
+        return torch.lerp(self.partners(images), images, self.share)
 
 
 def draw_mix(alpha: float, batch: int, seed: tuple[int, int], generator: torch.Generator) -> Mix | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hilum.data.cache import Images, release
+from hilum.training.devices import Place
 
 SHARE = 0.25  # of the GPU's free memory that images may take for the length of a training
 BLOCK = 2**26  # bytes copied to the GPU at a time
@@ -39,6 +40,8 @@ class Batches:
         shuffle: Seed and epoch, or None for the given order.
         start: Batches of this epoch that were seen already.
         device: Where the images are wanted (see `gather`); by default where hilum computes.
+        place: The process for which this is: it gets its part of each batch, which may be empty, and with the other
+            parts makes the batch of a single process. Targets and sizes are otherwise those of the whole batch.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Batches:
         shuffle: tuple[int, int] | None = None,
         start: int = 0,
         device: torch.device | None = None,
+        place: Place | None = None,
     ) -> None:
         self.pixels, self.positions, self.targets = images.pixels, images.positions, targets
         self.batch_size, self.shuffle, self.start = batch_size, shuffle, start
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.waited = 0.0
+        self.place = place or Place()
 
     def __len__(self) -> int:
         count = len(self.positions)
@@ -86,6 +91,7 @@ class Batches:
     def _batch(self, order: NDArray[np.int64], number: int) -> tuple[Tensor, Tensor]:
         # Sorted gathering reads the file in one direction; within a batch the order does not matter.
         chosen = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+        chosen = chosen[self.place.share(len(chosen))]
         targets = torch.from_numpy(self.targets[chosen])
         if self.device.type == "cuda":
             targets = targets.pin_memory()
@@ -109,9 +115,14 @@ def gather(pixels: NDArray[np.uint8], positions: NDArray[np.int64], device: torc
         kept = resident(pixels, device)
         if kept is not None:
             return gather_resident(kept, positions)
-    found = torch.from_numpy(np.asarray(pixels[positions])).unsqueeze(1)
+    found = with_channel(torch.from_numpy(np.asarray(pixels[positions])))
     release(pixels)
     return found.pin_memory() if device.type == "cuda" else found
+
+
+def with_channel(images: Tensor) -> Tensor:
+    """Images (B, H, W) as (B, 1, H, W); those of several preprocessings (B, V, H, W) as they are."""
+    return images.unsqueeze(1) if images.dim() == 3 else images
 
 
 def gather_resident(kept: Tensor, positions: NDArray[np.int64]) -> Tensor:
@@ -119,7 +130,7 @@ def gather_resident(kept: Tensor, positions: NDArray[np.int64]) -> Tensor:
     index = torch.from_numpy(positions)
     if kept.device.type == "cuda":
         index = index.pin_memory().to(kept.device, non_blocking=True)
-    return kept.index_select(0, index).unsqueeze(1)
+    return with_channel(kept.index_select(0, index))
 
 
 def resident(pixels: NDArray[np.uint8], device: torch.device) -> Tensor | None:

@@ -20,6 +20,7 @@ from hilum.data.dataset import Dataset
 from hilum.data.splits import independent_groups
 from hilum.errors import RecipeError, RunError, SplitError
 from hilum.models.encoder_network import Encoder, EncoderNetwork, kept_features
+from hilum.models.mixed import to_network_range
 from hilum.models.registry import ENCODER
 from hilum.models.stages import final_layer
 from hilum.progress import Progress
@@ -29,7 +30,7 @@ from hilum.training.encoder_file import open_encoder
 from hilum.training.environment import BestCheckpoint, EncoderFacts, Outcome
 from hilum.training.findings_loss import Validated
 from hilum.training.initialisation import build_for
-from hilum.training.module import select_part, to_network_range
+from hilum.training.module import select_part
 from hilum.training.penalised_regression import Regression, fit_regression
 from hilum.training.plan import Augmentation, EncoderChoice, TrainingPlan
 from hilum.training.recipe import Recipe
@@ -137,13 +138,13 @@ def check_head(recipe: Recipe, table: Dataset) -> None:
 
 
 def encoder_of(run: Run) -> Encoder | None:
-    """The encoder that a run keeps; None of a run without one.
+    """The encoder that a run keeps, its own or that of a member; None of a run without one.
 
     Raises:
         RunError: Its file is missing, or not the one of the training.
     """
-    choice = run.recipe.encoder
-    if not has_encoder(run.recipe):
+    choice = next((one.encoder for one in run.recipe.members or (run.recipe,) if has_encoder(one)), None)
+    if choice is None:
         return None
     file = run.encoder_file
     if choice.input is None or not file.is_file():
@@ -162,7 +163,7 @@ def fit_head(run: Run, images: Images, labels: Sequence[str], *, progress: Progr
         run: A run folder that holds its recipe.
         images: All images, each with its split.
         labels: In the order of the network's outputs, K of them.
-        progress: Told about images and folds.
+        progress: Told about images and fits.
 
     Returns:
         What ``environment.json`` says about the outcome.

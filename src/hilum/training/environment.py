@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shlex
 import sys
 from importlib import metadata
@@ -135,6 +136,24 @@ class EncoderFacts(Record):
     penalties: list[TriedPenalty] = []
 
 
+class EnsembleMember(Record):
+    """A run whose weights are part of an ensemble.
+
+    Attributes:
+        name: Of the run.
+        weights_sha256: Of its weights.
+        hilum: The version that trained it.
+        initial: Weights from elsewhere with which it began.
+        encoder: Its frozen encoder.
+    """
+
+    name: str
+    weights_sha256: str
+    hilum: str = ""
+    initial: InitialWeights | None = None
+    encoder: EncoderFacts | None = None
+
+
 class Outcome(Record):
     """What came of a training.
 
@@ -146,6 +165,7 @@ class Outcome(Record):
         weights_sha256: Of the chosen weights; empty before the end.
         best: The checkpoint that was chosen.
         encoder: The frozen encoder, where there is one.
+        members: The runs of which an ensemble was made.
     """
 
     seconds: float | None = None
@@ -155,6 +175,7 @@ class Outcome(Record):
     weights_sha256: str = ""
     best: BestCheckpoint | None = None
     encoder: EncoderFacts | None = None
+    members: list[EnsembleMember] = []
 
 
 class Machine(Record):
@@ -187,6 +208,11 @@ class Begun(Machine):
         audit: What is known to be wrong with the data.
         data: The dataset.
         initial: Weights from elsewhere with which it began; None where they were freshly drawn.
+        devices: Devices a node of its last session; None where it was one.
+        nodes: Machines.
+        world_size: Processes, all nodes together.
+        strategy: Lightning's.
+        sync_batchnorm: Whether batch normalisation took its statistics over the batches of all processes.
     """
 
     started: str = ""
@@ -199,12 +225,23 @@ class Begun(Machine):
     audit: KnownIssues | None = None
     data: TrainingData = TrainingData()
     initial: InitialWeights | None = None
+    devices: int | None = None
+    nodes: int | None = None
+    world_size: int | None = None
+    strategy: str = ""
+    sync_batchnorm: bool | None = None
 
 
 class Environment(Outcome, Begun):
     """All that ``environment.json`` holds; `files` are the SHA-256 of files of the run."""
 
     files: dict[str, str] = {}
+
+    @property
+    def beginnings(self) -> list[InitialWeights]:
+        """Weights from elsewhere with which the run began, or its members did; each file once."""
+        found = [self.initial, *(member.initial for member in self.members)]
+        return list({one.sha256: one for one in found if one}.values())
 
 
 def computes_bfloat16() -> bool:
@@ -227,7 +264,12 @@ def code_sha256() -> str:
 
 def packages_sha256() -> str:
     """Of the names and versions of all installed packages: equal where two machines have the same ones."""
-    found = {f"{package.name.lower().replace('_', '-')}=={package.version}" for package in metadata.distributions()}
+    found = set()
+    for package in metadata.distributions():
+        # Only the first lines are of interest; to parse the descriptions below them takes a third of a second.
+        text = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
+        fields = dict(re.findall(r"^(Name|Version): (.*?)\s*$", text.partition("\n\n")[0], re.M))
+        found.add(f"{fields.get('Name', '').lower().replace('_', '-')}=={fields.get('Version', '')}")
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from hilum.models.stages import Ensemble
 from hilum.stats.auc import aurocs
 from hilum.training.augmentation import Mix
 from hilum.training.plan import TrainingPlan, Uncertain
+from hilum.training.ranks import ALONE, Ranks
 
 LARGEST_WEIGHT = 20.0  # of an image on which a finding is present
 SOFT = 0.7  # of an uncertain finding: the mean of U(0.55, 0.85) (Pham et al. 2021, Neurocomputing)
@@ -66,7 +67,9 @@ class FindingsLoss(nn.Module):
         self.members = len(network.members) if isinstance(network, Ensemble) else 1
         self.register_buffer("weights", presence_weights(plan, targets), persistent=False)
 
-    def forward(self, network: nn.Module, images: Tensor, targets: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(
+        self, network: nn.Module, images: Tensor, targets: Tensor, mix: Mix | None = None, ranks: Ranks = ALONE
+    ) -> Tensor:
         """The loss of a network on images (B, 1, H, W) with targets (B, F), NaN where unknown: a sum over members.
 
         Args:
@@ -74,17 +77,19 @@ class FindingsLoss(nn.Module):
             images: Of shape (B, 1, H, W).
             targets: Probabilities, shape (B, F).
             mix: What `images` were mixed with, where they were: a finding has to be known on both.
+            ranks: Who has the rest of the batch. The mean of their losses is the loss of the whole batch.
         """
-        wanted = targets if mix is None else torch.lerp(targets[mix.partner.to(targets.device)], targets, mix.share)
+        wanted = targets if mix is None else torch.lerp(mix.partners(targets), targets, mix.share)
         members = network.members if isinstance(network, Ensemble) else [network]
-        return torch.stack([self.one(member(images), wanted) for member in members]).sum()
+        return torch.stack([self.one(member(images), wanted, ranks) for member in members]).sum()
 
-    def one(self, log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    def one(self, log_probabilities: Tensor, targets: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """The mean loss over all that is known, of log-probabilities (B, F, 2) with targets (B, F)."""
         known = ~targets.isnan()
         wanted = targets.nan_to_num(0.0) * (1 - self.smoothing) + self.smoothing / 2
         losses = binary_losses(log_probabilities, wanted, self.get_buffer("weights"))
-        return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
+        loss = torch.where(known, losses, 0.0).sum() / ranks.sum(known.sum()).clamp(min=1)
+        return loss * ranks.place.world if ranks.several else loss
 
 
 def binary_losses(log_probabilities: Tensor, targets: Tensor, weights: Tensor | float = 1.0) -> Tensor:
@@ -104,16 +109,18 @@ class Validated:
         losses = torch.where(targets.isnan(), torch.nan, binary_losses(log_probabilities, targets.nan_to_num(0.0)))
         self._parts.append((losses.cpu(), log_probabilities[..., 1].exp().float().cpu(), targets.cpu()))
 
-    def measures(self, positive: int) -> dict[str, float]:
+    def measures(self, positive: int, ranks: Ranks = ALONE) -> dict[str, float]:
         """Means over all that is known of loss and accuracy, mean AUROC over findings, and false negatives.
 
         Args:
             positive: Number of the finding that must not be missed; -1 where there is none.
+            ranks: Who validated the other images.
 
         Returns:
             Without ``val_auroc`` where no finding is both present and absent.
         """
-        losses, stated, truth = (torch.cat(part).double().numpy() for part in zip(*self._parts, strict=True))
+        parts = [part for found in ranks.gather_objects(self._parts) for part in found]
+        losses, stated, truth = (torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
         known = ~np.isnan(truth)
         right = (stated >= 0.5) == (truth == 1)
         missed = (truth[:, positive] == 1) & (stated[:, positive] < 0.5) if positive >= 0 else np.zeros(1)

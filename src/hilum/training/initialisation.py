@@ -11,12 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hilum.data.preprocessing import Stacked
 from hilum.errors import CheckpointError, RecipeError, RunError
 from hilum.files import STEP, open_regular, read_text
 from hilum.models.efficientnet_lite import imagenet_file
 from hilum.models.encoder_network import Encoder, EncoderNetwork
 from hilum.models.initial_weights import Match, take_over
-from hilum.models.registry import FINDINGS, PerFinding, build_classifier
+from hilum.models.mixed import MixedEnsemble
+from hilum.models.registry import ENCODER, FINDINGS, PerFinding, build_classifier
 from hilum.models.weight_files import read_state
 from hilum.progress import Progress
 from hilum.text import printable
@@ -43,11 +45,18 @@ def build_for(
         recipe: Names the network.
         labels: K names.
         findings: Whether they are findings, of which an image may have several.
-        encoder: The frozen encoder of a recipe that has one.
+        encoder: The frozen encoder of a recipe that has one, or of its one member that has one.
     """
+    if recipe.members:
+        frozen = [encoder if member.network.architecture == ENCODER else None for member in recipe.members]
+        networks = [
+            build_for(member, labels, findings=findings, encoder=own)
+            for member, own in zip(recipe.members, frozen, strict=True)
+        ]
+        return MixedEnsemble(networks, Stacked.of([member.preprocessing for member in recipe.members]))
     if encoder:
-        frozen = EncoderNetwork(encoder, recipe.encoder.pooling, (1 + findings) * len(labels))
-        return PerFinding(frozen) if findings else frozen
+        headed = EncoderNetwork(encoder, recipe.encoder.pooling, (1 + findings) * len(labels))
+        return PerFinding(headed) if findings else headed
     chosen, size = recipe.network, recipe.preprocessing.size
     network = build_classifier(
         FINDINGS if findings else recipe.hierarchy,
@@ -116,10 +125,10 @@ def find_source(init: str, architecture: str) -> Source:
         if not run.finished:
             msg = f"{path}: the training is not finished. Continue with hilum train DATA --out {path} --resume"
             raise CheckpointError(msg, code="unfinished", path=path)
-        began = run.environment.initial
+        began = run.environment.beginnings
         origin = f"hilum run on {Path(run.environment.data.root).name}"
-        origin += f", begun from {began.name} ({began.origin})" if began else ""
-        licence = began.licence if began else UNSTATED
+        origin += f", begun from {'; '.join(f'{one.name} ({one.origin})' for one in began)}" if began else ""
+        licence = "; ".join(dict.fromkeys(one.licence for one in began)) or UNSTATED
         members = run.recipe.network.ensemble_size
         return Source(run.best, run.name, licence, origin, run.labels, run.structure, members)
     if path.suffix.lower() == ".onnx":
@@ -238,8 +247,13 @@ def _some(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
+def name_of(file: str) -> str:
+    """The last part of a path, also of ``.``."""
+    return Path(file).name or (Path(file).resolve().name if file else "")
+
+
 def without_path(recipe: Recipe, initial: InitialWeights | None) -> dict[str, object]:
     """A recipe as JSON in which initial weights and encoder have their name: a path tells of the machine."""
     named = recipe.network.model_copy(update={"init": initial.name}) if initial else recipe.network
-    encoder = recipe.encoder.model_copy(update={"file": Path(recipe.encoder.file).name})
+    encoder = recipe.encoder.model_copy(update={"file": name_of(recipe.encoder.file)})
     return recipe.model_copy(update={"network": named, "encoder": encoder}).model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""The training loop: the Trainer, what is checked before it, done beside its steps, and memory kept between them."""
+"""The training loop: the Trainer, what is checked before it, and memory kept between its steps."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import ceil, isfinite
+from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 from hilum.data.cache import Images
 from hilum.data.dataset import Dataset
-from hilum.errors import DivergenceError, RecipeError, SplitError
+from hilum.errors import RecipeError, SplitError
 from hilum.models.registry import ENCODER
-from hilum.progress import Advance, Progress
-from hilum.training.batches import Batches
-from hilum.training.checkpoints import TrainingState, load_weights, save_checkpoint, weights_sha256
+from hilum.progress import Progress
+from hilum.training.beginning import Beginning, announce
+from hilum.training.callbacks import History, Keep, Steps
+from hilum.training.checkpoints import TrainingState, load_weights, weights_sha256
 from hilum.training.encoder_head import check_head
 from hilum.training.environment import BestCheckpoint, Outcome, computes_bfloat16
 from hilum.training.fine_tuning import check_frozen
 from hilum.training.initialisation import build_for, initialise
 from hilum.training.loggers import close_loggers, make_loggers
 from hilum.training.module import ClassifierModule, RadiographDataModule, size_of_step
-from hilum.training.plan import TrainingPlan, rank
+from hilum.training.plan import TrainingPlan
+from hilum.training.ranks import ALONE, Ranks
 from hilum.training.recipe import Recipe
 from hilum.training.run import Run
 
@@ -37,7 +41,6 @@ from hilum.training.run import Run
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 NEVER, USUAL_TRIM, USUAL_MMAP_MAX = -1, 128 * 1024, 65536
 LARGE = 2**20
-BEST = ("epoch", "step", "val_loss", "val_accuracy", "val_false_negatives", "val_auroc")  # kept of a validation
 
 
 @contextmanager
@@ -76,141 +79,6 @@ def return_memory() -> None:
         library.mallopt(TRIM_THRESHOLD, LARGE)
 
 
-class History(Callback):
-    """Writes ``history.csv``, one row a validation, and stops a training that has diverged."""
-
-    def __init__(self, run: Run, progress: Progress, resumed: TrainingState | None = None) -> None:
-        self.run, self.progress = run, progress
-        # Checkpoints of versions before hold no history: theirs lies in the file alone.
-        self.rows: list[dict[str, float]] = (resumed.history or run.history()) if resumed else []
-        self.begin = self.paused = 0.0
-        self.validation_seconds = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the rows that lie before the point from which the training continues."""
-        del trainer
-        assert isinstance(pl_module, ClassifierModule)
-        self.rows = [row for row in self.rows if row["step"] <= pl_module.first_step]
-        earlier = self.rows[-1]["seconds"] if self.rows else 0.0
-        self.begin = time.monotonic() - earlier
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note when training pauses."""
-        del trainer, pl_module
-        self.paused = time.monotonic()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add a row.
-
-        Raises:
-            DivergenceError: A loss is not a finite number.
-        """
-        del trainer
-        assert isinstance(pl_module, ClassifierModule)
-        found = pl_module.measures
-        train_loss, val_loss, val_accuracy = (found[name] for name in ("train_loss", "val_loss", "val_accuracy"))
-        row = {
-            "epoch": found["epoch"],
-            "step": found["step"],
-            "train_loss": round(train_loss, 6),
-            "val_loss": round(val_loss, 6),
-            "val_accuracy": round(val_accuracy, 6),
-            "lr": found["lr"],
-            "seconds": round(time.monotonic() - self.begin, 3),
-            "val_false_negatives": found["val_false_negatives"],
-        } | ({"val_auroc": round(found["val_auroc"], 6)} if "val_auroc" in found else {})
-        self.rows.append(row)
-        self.run.write_history(self.rows)
-        self.validation_seconds += time.monotonic() - self.paused
-        epochs = pl_module.recipe.training.epochs
-        how_well = f"mean AUROC {row['val_auroc']:.3f}" if "val_auroc" in row else f"{val_accuracy:.1%} right"
-        text = f"epoch {row['epoch']}/{epochs}, loss {train_loss:.3f}, val {val_loss:.3f}, {how_well}"
-        self.progress.status(text)
-        if not (isfinite(train_loss) and isfinite(val_loss)):
-            msg = (
-                f"{self.run.path}: the loss is no longer a finite number at step {row['step']} "
-                f"(train {train_loss}, val {val_loss}). Lower the learning rate (--set lr=...)."
-            )
-            raise DivergenceError(msg)
-
-
-class Keep(Callback):
-    """Keeps the weights that are best on validation, and after every validation all that it takes to go on."""
-
-    def __init__(self, run: Run, history: History, resumed: TrainingState | None = None) -> None:
-        self.run, self.history, self.resumed = run, history, resumed
-        self.best: dict[str, float] = resumed.best if resumed else {}
-        self.eligible = resumed.eligible if resumed else False  # whether `best` comes late enough
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put weights, optimiser and schedule where they stood."""
-        if self.resumed:
-            assert isinstance(pl_module, ClassifierModule)
-            pl_module.network.load_state_dict(self.resumed.network)
-            pl_module.train_sums = self.resumed.train_sums
-            trainer.optimizers[0].load_state_dict(self.resumed.optimiser)
-            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.resumed.schedule)
-            self.resumed = None
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights if they are the best so far, and everything in any case."""
-        assert isinstance(pl_module, ClassifierModule)
-        row = self.history.rows[-1]
-        weights = pl_module.network.state_dict()
-        plan = pl_module.recipe.training
-        eligible = pl_module.step >= plan.save_after * pl_module.total_steps
-        if not self.best or (
-            eligible and (not self.eligible or rank(row, plan.monitor) < rank(self.best, plan.monitor))
-        ):
-            self.eligible = eligible
-            self.best = {key: row[key] for key in BEST if key in row}
-            save_checkpoint(self.run.best, {"network": weights})
-        TrainingState(
-            network=weights,
-            optimiser=trainer.optimizers[0].state_dict(),
-            schedule=trainer.lr_scheduler_configs[0].scheduler.state_dict(),
-            train_sums=pl_module.train_sums,
-            step=pl_module.step,
-            best=self.best,
-            eligible=self.eligible,
-            history=self.history.rows,
-        ).save(self.run.last)
-
-
-class Steps(Callback):
-    """Moves the progress bar, counts images and waiting of this session, and has the very last step validated."""
-
-    def __init__(self, advance: Advance) -> None:
-        self.advance = advance
-        self.images = 0
-        self.waited: dict[int, float] = {}  # seconds by epoch: each has batches of its own
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count what was done before an interruption."""
-        del trainer
-        assert isinstance(pl_module, ClassifierModule)
-        self.advance(pl_module.first_step)
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Whatever the interval: the weights in the end are worth knowing."""
-        del batch, batch_idx
-        assert isinstance(pl_module, ClassifierModule)
-        if pl_module.step + 1 == pl_module.total_steps:
-            trainer.val_check_batch = 1
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """One more step."""
-        del pl_module, outputs, batch_idx
-        self.images += len(batch[1])
-        if isinstance(trainer.train_dataloader, Batches):
-            self.waited[trainer.current_epoch] = trainer.train_dataloader.waited
-        self.advance(1)
-
-
 def fit(
     run: Run,
     images: Images,
@@ -219,6 +87,7 @@ def fit(
     resume: bool,
     loggers: Sequence[str] = (),
     progress: Progress | None = None,
+    ranks: Ranks | None = None,
 ) -> Outcome:
     """Train a run's network and keep its checkpoints.
 
@@ -229,6 +98,7 @@ def fit(
         resume: Continue from the run's last validation, where there was one.
         loggers: Names of experiment loggers (see `hilum.training.loggers`).
         progress: Told about steps and losses.
+        ranks: Who trains together, if several do; this is the first of them.
 
     Returns:
         What ``environment.json`` says about the outcome: time, speed, the share of the time in which training waited
@@ -238,13 +108,32 @@ def fit(
         DivergenceError: The loss is no longer a finite number.
         KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last validation.
     """
-    progress = progress or Progress()
     recipe = run.recipe
-    plan = recipe.training
     resumed = TrainingState.load(run.last) if resume and run.last.exists() else None
+    if resumed and not resumed.history:  # checkpoints of versions before: theirs lies in the file alone
+        resumed = replace(resumed, history=run.history())
+    beginning = Beginning(recipe, tuple(labels), run.positive_label, resumed, precision_of(recipe.training))
+    ranks = ranks or ALONE
+    announce(beginning, images, run.path, ranks)
+    return fit_part(run, images, beginning, loggers=loggers, progress=progress, ranks=ranks)
+
+
+def fit_part(
+    run: Run,
+    images: Images,
+    beginning: Beginning,
+    *,
+    loggers: Sequence[str] = (),
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> Outcome:
+    """One rank's part of `fit`, which says what the first rank returns and raises; the others read and write no run."""
+    progress = progress or Progress()
+    recipe, resumed = beginning.recipe, beginning.resumed
+    plan = recipe.training
     first = resumed.step if resumed else 0
-    data = RadiographDataModule(images, labels, plan, first_step=first)
-    module = ClassifierModule(recipe, data, run.positive_label)
+    data = RadiographDataModule(images, beginning.labels, plan, first_step=first, ranks=ranks)
+    module = ClassifierModule(recipe, data, beginning.positive)
     total, per_epoch = data.total_steps, data.steps_per_epoch
     history = History(run, progress, resumed)
     keep = Keep(run, history, resumed)
@@ -253,10 +142,10 @@ def fit(
         made = make_loggers(run, loggers)
         trainer = pl.Trainer(
             accelerator="auto",
-            devices=1,
+            **(spread_over(ranks, recipe) if ranks.several else {"devices": 1}),
             max_epochs=ceil(total / per_epoch) - first // per_epoch,
             max_steps=total - first,
-            precision="bf16-mixed" if precision_of(plan) == "bfloat16" else "32-true",
+            precision="bf16-mixed" if beginning.precision == "bfloat16" else "32-true",
             val_check_interval=min(plan.validate_every or per_epoch, total),
             check_val_every_n_epoch=None,  # count steps over the whole training, not within an epoch
             num_sanity_val_steps=0,
@@ -276,16 +165,38 @@ def fit(
         finally:
             close_loggers(made)
         busy = time.monotonic() - begin - history.validation_seconds
+    seen = sum(ranks.gather_objects(steps.images))
+    if not ranks.first:
+        return Outcome()
     network = module.network
     load_weights(network, run.best)
     return Outcome(
         seconds=run.history()[-1]["seconds"],
-        images_per_second=round(steps.images / busy, 1),
+        images_per_second=round(seen / busy, 1),
         data_wait_share=round(sum(steps.waited.values()) / busy, 5),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         weights_sha256=weights_sha256(network),
         best=BestCheckpoint.model_validate(keep.best),
     )
+
+
+def spread_over(ranks: Ranks, recipe: Recipe) -> dict[str, Any]:
+    """What Lightning's Trainer takes to train on several devices, whose processes are there already."""
+    chosen = recipe.training
+    # Layers that are frozen for a while, and stages of a cascade that a batch does not reach, have no gradient.
+    unused = bool(recipe.hierarchy == "cascade" or chosen.frozen_stages or chosen.head_warmup)
+    strategy = DDPStrategy(
+        cluster_environment=TorchElasticEnvironment(),
+        find_unused_parameters=unused,
+        broadcast_buffers=not ranks.sync_batchnorm,  # which are the same on all ranks then
+    )
+    place = ranks.place
+    return {
+        "devices": place.local_world,
+        "num_nodes": place.nodes,
+        "strategy": strategy,
+        "use_distributed_sampler": False,  # `Batches` shares by itself
+    }
 
 
 def check_before(recipe: Recipe, table: Dataset, labels: Sequence[str]) -> None:

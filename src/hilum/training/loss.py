@@ -14,6 +14,7 @@ from hilum.data.labels import fair_shares
 from hilum.models.stages import Cascade, Ensemble
 from hilum.training.augmentation import Mix
 from hilum.training.plan import TrainingPlan
+from hilum.training.ranks import ALONE, Ranks
 
 
 class LossFunction(nn.Module):
@@ -49,7 +50,9 @@ class LossFunction(nn.Module):
             weights = decision_weights(plan, reached, int(child.max()) + 1, shares)
             self.register_buffer(f"weights{number}", weights, persistent=False)
 
-    def forward(self, network: nn.Module, images: Tensor, targets: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(
+        self, network: nn.Module, images: Tensor, targets: Tensor, mix: Mix | None = None, ranks: Ranks = ALONE
+    ) -> Tensor:
         """The loss of a network on images (B, 1, H, W) with targets (B,): a sum over decisions and members.
 
         Args:
@@ -57,13 +60,10 @@ class LossFunction(nn.Module):
             images: Of shape (B, 1, H, W).
             targets: Index of each image's label, shape (B,).
             mix: What `images` were mixed with, where they were.
+            ranks: Who has the rest of the batch. The mean of their losses is the loss of the whole batch.
         """
         stages = network.stages if isinstance(network, Cascade) else [network]
-        shares = (
-            [(targets, 1.0)]
-            if mix is None
-            else [(targets, mix.share), (targets[mix.partner.to(targets.device)], 1 - mix.share)]
-        )
+        shares = [(targets, 1.0)] if mix is None else [(targets, mix.share), (mix.partners(targets), 1 - mix.share)]
         losses = []
         for number, stage in enumerate(stages):
             child = self.get_buffer(f"child{number}")
@@ -71,19 +71,23 @@ class LossFunction(nn.Module):
             inputs = images
             if number:  # the root is reached by all, the others by what lies below them with both its images
                 reached = torch.stack([children >= 0 for children, _ in wanted]).all(dim=0)
-                if int(reached.sum()) < 2:  # batch normalisation needs two
+                if int(ranks.sum(reached.sum())) < 2:  # batch normalisation needs two
                     continue
                 inputs, wanted = images[reached], [(children[reached], share) for children, share in wanted]
             weights = self.get_buffer(f"weights{number}")
             for network_of_stage in stage.members if isinstance(stage, Ensemble) else [stage]:
                 answer = network_of_stage(inputs).float()
-                losses += [share * self._one(answer, children, weights) for children, share in wanted]
+                losses += [share * self._one(answer, children, weights, ranks) for children, share in wanted]
         return torch.stack(losses).sum()
 
-    def _one(self, log_probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def _one(self, log_probabilities: Tensor, targets: Tensor, weights: Tensor, ranks: Ranks) -> Tensor:
+        how = "sum" if ranks.several else "mean"
         if self.smoothing:  # log-softmax of log-probabilities changes nothing
-            return F.cross_entropy(log_probabilities, targets, weights, label_smoothing=self.smoothing)
-        return F.nll_loss(log_probabilities, targets, weights)
+            loss = F.cross_entropy(log_probabilities, targets, weights, label_smoothing=self.smoothing, reduction=how)
+        else:
+            loss = F.nll_loss(log_probabilities, targets, weights, reduction=how)
+        # Of the whole batch's weight, not of this part's: parts may differ in size and in labels.
+        return loss * (ranks.place.world / ranks.sum(weights[targets].sum())) if ranks.several else loss
 
 
 def decision_weights(

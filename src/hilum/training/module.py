@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from hilum.data.cache import Images
 from hilum.data.multilabel import finding_values
 from hilum.data.options import ReadOptions
-from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
-from hilum.models.compact import local_contrast
+from hilum.models.mixed import to_network_range
 from hilum.progress import Progress
-from hilum.training.augmentation import apply, draw, draw_mix
+from hilum.training.augmentation import Mix, apply, draw, draw_mix
+from hilum.training.batch_norm import synchronise
 from hilum.training.batches import Batches
 from hilum.training.findings_loss import FindingsLoss, Validated, targets_of
 from hilum.training.fine_tuning import Freezing, learning_groups
@@ -29,19 +29,8 @@ from hilum.training.initialisation import build_for, initialise
 from hilum.training.loss import LossFunction
 from hilum.training.plan import TrainingPlan, Uncertain
 from hilum.training.prepare import prepare
+from hilum.training.ranks import ALONE, Ranks
 from hilum.training.recipe import Recipe
-
-
-def to_network_range(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Map values in [0, 1] to what every network here sees: [-1, 1], or the recipe's local contrast.
-
-    Args:
-        images: Of shape (B, 1, H, W), already reduced (and, in training, augmented).
-        preprocessing: The recipe's.
-    """
-    share = preprocessing.local_contrast
-    return local_contrast(images * 2 - 1, share) if share else images * 2 - 1
-
 
 Targets = NDArray[np.int64] | NDArray[np.float32]
 Part = tuple[Images, Targets]
@@ -83,10 +72,20 @@ class RadiographDataModule(pl.LightningDataModule):
         labels: K names in the order of the network's outputs.
         plan: Batch sizes, epochs, steps and seed.
         first_step: Optimiser steps that were done before an interruption.
+        ranks: Who trains together: each gets its part of each batch, and of the validation images.
     """
 
-    def __init__(self, images: Images, labels: Sequence[str], plan: TrainingPlan, *, first_step: int = 0) -> None:
+    def __init__(
+        self,
+        images: Images,
+        labels: Sequence[str],
+        plan: TrainingPlan,
+        *,
+        first_step: int = 0,
+        ranks: Ranks = ALONE,
+    ) -> None:
         super().__init__()
+        self.ranks = ranks
         self.labels, self.plan, self.first_step = tuple(labels), plan, first_step
         self.findings = bool(images.table.findings)
         known: Uncertain = "ignore" if plan.uncertain == "soft" else plan.uncertain  # what is measured is 1 or 0
@@ -130,11 +129,33 @@ class RadiographDataModule(pl.LightningDataModule):
         """The batches of the epoch that the trainer has reached, from where an interruption left it."""
         step = self.first_step + (self.trainer.global_step if self.trainer else 0)
         epoch, done = divmod(step, self.steps_per_epoch)
-        return Batches(*self.train_part, self.plan.batch_size, shuffle=(self.plan.seed, epoch), start=done)
+        return Batches(
+            *self.train_part,
+            self.plan.batch_size,
+            shuffle=(self.plan.seed, epoch),
+            start=done,
+            device=self._device,
+            place=self.ranks.place,
+        )
+
+    def batch_images(self, step: int) -> int:
+        """Images of the batch of a step, all ranks together."""
+        before = step % self.steps_per_epoch * self.plan.batch_size
+        return min(self.plan.batch_size, len(self.targets) - before)
 
     def val_dataloader(self) -> Batches:
-        """The validation images in their given order."""
-        return Batches(*self.val_part, self.plan.eval_batch_size)
+        """The validation images in their given order; of several ranks, each has a part of them."""
+        images, targets = self.val_part
+        part = range(len(targets))[self.ranks.place.share(len(targets))]
+        return Batches(
+            images.select(part), targets[part.start : part.stop], self.plan.eval_batch_size, device=self._device
+        )
+
+    @property
+    def _device(self) -> torch.device | None:
+        """The GPU of this process: a thread that gathers batches would take the first one."""
+        several = self.ranks.several and torch.cuda.is_available()
+        return torch.device("cuda", torch.cuda.current_device()) if several else None
 
 
 class ClassifierModule(pl.LightningModule):
@@ -159,8 +180,11 @@ class ClassifierModule(pl.LightningModule):
         self.save_hyperparameters(recipe.model_dump(mode="json"))
         torch.manual_seed(recipe.training.seed)
         self.network = build_for(recipe, data.labels, findings=data.findings)
-        if recipe.network.init and not data.first_step:
+        self.ranks, self.batch_images = data.ranks, data.batch_images
+        if recipe.network.init and not data.first_step and self.ranks.first:  # the others get its weights
             initialise(self.network, recipe, data.labels, findings=data.findings)
+        if self.ranks.several and self.ranks.sync_batchnorm:
+            synchronise(self.network)
         self.loss_function: LossFunction | FindingsLoss = (
             FindingsLoss(self.network, recipe.training, data.targets.astype(np.float32))
             if data.findings
@@ -189,13 +213,17 @@ class ClassifierModule(pl.LightningModule):
         plan, step = self.recipe.training, self.step
         self.freezing.apply(step)
         # What is random is a function of seed and step, so that an interruption leaves no trace.
-        torch.manual_seed(plan.seed * 1_000_003 + step)
+        torch.manual_seed(plan.seed * 1_000_003 + step + self.ranks.place.rank * 1_000_000_007)
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
-        changes = draw(self.recipe.augmentation, len(images), generator)
+        count = self.batch_images(step) if self.ranks.several else len(images)
+        part = self.ranks.place.share(count)
+        changes = draw(self.recipe.augmentation, count, generator).part(part)
         floats = apply(images.float() / 255, changes, size_of_step(plan, step, self.total_steps, images.shape[-1]))
-        mix = draw_mix(plan.mixup, len(images), (plan.seed, step), generator)
+        mix = draw_mix(plan.mixup, count, (plan.seed, step), generator)
+        if mix and self.ranks.several:  # with images that other ranks have
+            mix = Mix(mix.partner[part], mix.share, lambda values: self.ranks.gather(values, count))
         loss: Tensor = self.loss_function(
-            self.network, self._inputs(mix.apply(floats) if mix else floats), targets, mix
+            self.network, self._inputs(mix.apply(floats) if mix else floats), targets, mix, self.ranks
         )
         self.train_sums = self.train_sums.to(loss.device)
         self.train_sums += torch.stack([loss.detach() / self.loss_function.members, torch.ones_like(loss)])
@@ -225,14 +253,15 @@ class ClassifierModule(pl.LightningModule):
         if self.trainer.sanity_checking:
             return
         if self.validated:
-            self.measures = self.validated.measures(self.positive)
+            self.measures = self.validated.measures(self.positive, self.ranks)
         else:
-            loss, correct, missed, count = self.val_sums.tolist()
+            loss, correct, missed, count = self.ranks.sum(self.val_sums).tolist()
             means = {"val_loss": loss / count, "val_accuracy": correct / count}
             self.measures = means | {"val_false_negatives": int(missed)}
         if self.trainer.state.fn == "fit":
+            sums = self.ranks.sum(self.train_sums)
             self.measures |= {
-                "train_loss": (self.train_sums[0] / self.train_sums[1]).item(),
+                "train_loss": (sums[0] / sums[1]).item(),
                 "lr": self.trainer.optimizers[0].param_groups[0]["lr"],
                 "epoch": (self.step - 1) // self.steps_per_epoch + 1,
                 "step": self.step,  # by which loggers order the others; without it they count from an interruption

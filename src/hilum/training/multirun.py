@@ -109,6 +109,11 @@ def identity(table: Dataset) -> str:
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
+def finished(folder: Path) -> bool:
+    """Whether a run of a series is complete."""
+    return "weights_sha256" in read_json(folder / ENVIRONMENT)
+
+
 def train_member(data: Path | Dataset, folder: Path, recipe: Recipe, progress: Progress) -> Run:
     """Train one run of a series: from the beginning, from where it was interrupted, or not at all if it is finished.
 
@@ -117,7 +122,7 @@ def train_member(data: Path | Dataset, folder: Path, recipe: Recipe, progress: P
         RunError: The data are not those with which the run was begun.
     """
     run = Run(folder)
-    if "weights_sha256" in read_json(folder / ENVIRONMENT):
+    if finished(folder):
         return run
     begun = (folder / RECIPE).exists()
     return train(data, folder, recipe, resume=begun, check=False, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,13 @@ from hilum.training.findings_loss import presence_weights
 from hilum.training.loss import decision_weights
 from hilum.training.plan import EncoderChoice, TrainingPlan
 
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
 Floats = NDArray[np.float64]
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 SPREAD = 1e-6  # of the largest standard deviation: a feature with less is constant
+PATIENCE = 2  # penalties in a row, ever smaller, none of which is as good as one before
 MOST_ITERATIONS = 2000
 ROUGH, EXACT = 1e-4, 1e-6  # of scikit-learn's stopping rule, where penalties are compared, and in the end
 
@@ -61,7 +66,7 @@ def fit_regression(
         labels: K labels or F findings.
         plan: Weights of labels and findings, and the seed of the folds.
         choice: The penalty, and how it is chosen.
-        progress: Told about folds.
+        progress: Told about fits.
     """
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     alive = spread > SPREAD * max(spread.max(), 1e-30)
@@ -77,7 +82,7 @@ def fit_regression(
     penalties = (choice.penalty,) if choice.penalty else PENALTIES
     tried, scores = _tried(decisions, rotated, groups, penalties, choice.penalty_folds, plan.seed, progress)
     penalty = min(tried, key=lambda one: (one.loss, -one.penalty)).penalty if tried else penalties[0]
-    coefficients, intercepts = zip(*(one.fit(rotated, penalty, exact=True) for one in decisions), strict=True)
+    coefficients, intercepts = zip(*(one.fit(rotated, penalty) for one in decisions), strict=True)
     weight = np.concatenate(coefficients) @ back * scale
     left_out = scores[penalty]
     return Regression(weight, np.concatenate(intercepts) - weight @ mean, penalty, tried, left_out)
@@ -122,7 +127,12 @@ class _Decision:
         return found
 
     def fit(
-        self, features: Floats, penalty: float, within: NDArray[np.bool_] | None = None, *, exact: bool = False
+        self,
+        features: Floats,
+        penalty: float,
+        within: NDArray[np.bool_] | None = None,
+        *,
+        model: LogisticRegression | None = None,
     ) -> tuple[Floats, Floats]:
         """Coefficients (K, D) and intercepts (K,); of a finding (1, D) and (1,).
 
@@ -130,12 +140,11 @@ class _Decision:
             features: Of all images.
             penalty: Weight of half the squared coefficients.
             within: Which images are used; by default all.
-            exact: Whether it is fitted to the end.
+            model: Goes on from where it is; by default one is fitted from the beginning, to the end.
         """
-        from sklearn.linear_model import LogisticRegression
-
+        model = model or _model(EXACT)
         used = slice(None) if within is None else within[self.rows]
-        model = LogisticRegression(C=1 / penalty, max_iter=MOST_ITERATIONS, tol=EXACT if exact else ROUGH)
+        model.set_params(C=1 / penalty)
         model.fit(features[self.rows[used]], self.answers[used], sample_weight=self.weights[used])
         weight, bias = model.coef_, model.intercept_
         if len(weight) == 1 and not self.single:
@@ -180,6 +189,12 @@ def _folds(
     return left_out
 
 
+def _model(tolerance: float) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=MOST_ITERATIONS, tol=tolerance, warm_start=True)
+
+
 def _tried(
     decisions: Sequence[_Decision],
     features: Floats,
@@ -189,26 +204,36 @@ def _tried(
     seed: int,
     progress: Progress,
 ) -> tuple[list[TriedPenalty], dict[float, Floats]]:
-    """The log loss of every penalty on images that were left out, by group, and their scores."""
+    """The log loss of penalties on images that were left out, by group, and their scores.
+
+    From the largest penalty down, each fit goes on from the one before. The smallest, which take longest, are left out
+    once `PATIENCE` in a row were not as good as one before.
+    """
     width = sum(1 if decision.single else decision.count for decision in decisions)
-    scores = {penalty: np.full((len(features), width), np.nan) for penalty in penalties}
-    losses: dict[float, list[tuple[float, float]]] = {penalty: [] for penalty in penalties}
+    scores: dict[float, Floats] = {}
+    tried: list[TriedPenalty] = []
     left_out = _folds(decisions, len(features), groups, folds, seed)
-    with progress.task("Choosing the penalty", len(left_out)) as advance:
-        for outside in left_out:
-            for number, decision in enumerate(decisions):
-                if len(np.unique(decision.answers[~outside[decision.rows]])) < decision.count:
-                    continue  # a fold that holds all of a label teaches nothing about the penalty
-                columns = [number] if decision.single else list(range(width))
-                for penalty in penalties:
-                    weight, bias = decision.fit(features, penalty, ~outside)
-                    stated = features[outside] @ weight.T + bias
-                    scores[penalty][np.ix_(np.flatnonzero(outside), np.array(columns))] = stated
-                    losses[penalty].append(decision.loss(scores[penalty][:, columns], outside))
-            advance(1)
-    tried = []
-    for penalty, found in losses.items():
-        total = sum(weight for _, weight in found)
-        if total:
-            tried.append(TriedPenalty(penalty=penalty, loss=round(sum(loss for loss, _ in found) / total, 6)))
-    return tried, scores
+    fits = [
+        (outside, decision, [number] if decision.single else list(range(width)), _model(ROUGH))
+        for outside in left_out
+        for number, decision in enumerate(decisions)
+        # A fold that holds all of a label teaches nothing about the penalty.
+        if len(np.unique(decision.answers[~outside[decision.rows]])) == decision.count
+    ]
+    with progress.task("Choosing the penalty", len(penalties) * len(fits)) as advance:
+        for penalty in sorted(penalties, reverse=True):
+            scores[penalty] = np.full((len(features), width), np.nan)
+            losses = []
+            for outside, decision, columns, model in fits:
+                weight, bias = decision.fit(features, penalty, ~outside, model=model)
+                stated = features[outside] @ weight.T + bias
+                scores[penalty][np.ix_(np.flatnonzero(outside), np.array(columns))] = stated
+                losses.append(decision.loss(scores[penalty][:, columns], outside))
+                advance(1)
+            if total := sum(weight for _, weight in losses):
+                tried.append(TriedPenalty(penalty=penalty, loss=round(sum(loss for loss, _ in losses) / total, 6)))
+            found = [one.loss for one in tried]
+            if len(found) > PATIENCE and min(found[:-PATIENCE]) < min(found[-PATIENCE:]):
+                advance((len(penalties) - len(found)) * len(fits))
+                break
+    return tried[::-1], scores

@@ -23,6 +23,7 @@ from hilum.auditing.near_duplicates.groups import find_groups
 from hilum.auditing.preflight import Checked, cheap_checks
 from hilum.data.cache import Images, open_images
 from hilum.data.dataset import Dataset, pack
+from hilum.data.process_pool import Pool
 from hilum.data.splits import assign_splits
 from hilum.progress import Progress
 from hilum.training.recipe import Recipe
@@ -117,7 +118,7 @@ def _at_once(table: Dataset, checked: Checked) -> list[Finding]:
 
 
 def prepare(
-    table: Dataset, recipe: Recipe, progress: Progress, *, check: bool = True
+    table: Dataset, recipe: Recipe, progress: Progress, *, check: bool = True, pool: Pool | None = None
 ) -> tuple[Images, Dataset, list[str], KnownIssues | None]:
     """Decode a table and give every image its split.
 
@@ -126,7 +127,7 @@ def prepare(
         split ``unreadable``; remarks in plain words, which were said already; and, if `check`, what is wrong with the
         data, as `hilum.training.prepare.look` finds it.
     """
-    images = open_images(table, recipe.preprocessing, progress=progress)
+    images = open_images(table, recipe.preprocessing, pool=pool, progress=progress)
     for item in images.unreadable[:10]:
         progress.line(f"left out: {item.message}")
     if len(images.unreadable) > 10:

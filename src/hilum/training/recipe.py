@@ -35,6 +35,7 @@ class Recipe(Part):
         healthy: Label that means that nothing was found. ``auto`` goes by names such as ``normal``; ``none``: no label.
         hierarchy: Use of nested labels. ``flat``: one classifier for all labels. ``cascade``: one classifier for each
             node of the label hierarchy (normal or infected, then which infection).
+        members: Of an ensemble of trained runs, which `hilum ensemble` writes, the recipe of each.
     """
 
     name: str = "unnamed"
@@ -47,6 +48,7 @@ class Recipe(Part):
     splits: SplitPlan = SplitPlan()
     augmentation: Augmentation = Augmentation()
     training: TrainingPlan = TrainingPlan()
+    members: tuple[Recipe, ...] = ()
 
     @field_validator("positive_label", "healthy", mode="before")
     @classmethod
@@ -58,9 +60,10 @@ class Recipe(Part):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out the encoder where there is none: versions before do not know it."""
-        used = self.encoder != EncoderChoice()
-        return {key: value for key, value in serialise(self).items() if used or key != "encoder"}
+        """Leave out encoder and members where there are none: versions before do not know them."""
+        unused = {"encoder"} if self.encoder == EncoderChoice() else set()
+        unused |= set() if self.members else {"members"}
+        return {key: value for key, value in serialise(self).items() if key not in unused}
 
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""
@@ -96,7 +99,7 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
 }
 AUTO = "auto"  # in place of a recipe's name: chosen by the data
 HARDWARE = "hilum selects GPU and cores automatically: omit it"
-CHOSEN = "device devices cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
+CHOSEN = "device cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
 TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
 
 
@@ -165,7 +168,7 @@ def _keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         if _is_table(field.annotation):
             yield from _keys(field.annotation, f"{prefix}{name}.")
-        else:
+        elif name != "members":  # `hilum ensemble` writes them
             yield prefix + name
 
 
@@ -261,6 +264,8 @@ def suggestion(key: str, value: str = "VALUE") -> str:
     last = key.rsplit(".", 1)[-1].lower()
     if last in CHOSEN.split():
         return HARDWARE
+    if last == "devices":
+        return f"It belongs to no recipe. Use: --devices {value}"
     full = list(_keys())
     endings = {name.rsplit(".", 1)[-1]: name for name in full}
     exact = [name for name in full if name.rsplit(".", 1)[-1] == last]
@@ -295,6 +300,8 @@ def flatten(nested: Mapping[str, object], prefix: str = "") -> list[tuple[str, s
     for key, value in nested.items():
         if isinstance(value, Mapping) and value:
             rows += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and value and all(isinstance(part, Mapping) for part in value):
+            rows += flatten({str(number): part for number, part in enumerate(value, 1)}, f"{prefix}{key}.")
         else:
             rows.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)))
     return rows

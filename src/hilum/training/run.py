@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from hilum.data.dataset import Dataset, Row, pack, read_csv, write_csv
 from hilum.data.labels import default_positive, is_healthy, last_component
 from hilum.data.options import ReadOptions
+from hilum.data.preprocessing import Preprocessing, Stacked
 from hilum.earlier import KEYS, current
 from hilum.errors import RecipeError, RunError
 from hilum.files import STEP, open_regular, open_text, read_text, save_json, save_text, saving
@@ -60,6 +61,12 @@ class Run:
         """
         self._check_named(RECIPE)
         return load_recipe(self.path / RECIPE)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become what the network takes: the recipe's, or those of all its members."""
+        members = self.recipe.members
+        return Stacked.of([member.preprocessing for member in members]) if members else self.recipe.preprocessing
 
     @cached_property
     def environment(self) -> Environment:

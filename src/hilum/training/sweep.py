@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,24 +18,28 @@ from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer
 from hilum import __version__
 from hilum.auditing.near_duplicates.groups import find_groups
 from hilum.auditing.preflight import cheap_checks
-from hilum.data.cache import open_images
+from hilum.data.cache import Images, hashed, open_images
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
 from hilum.data.options import ReadOptions
+from hilum.data.ray_pool import pool_of
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
 from hilum.documents import Document
-from hilum.errors import DivergenceError, RecipeError, RunError
+from hilum.errors import DivergenceError, RecipeError, RunError, UsageError
 from hilum.files import save_bytes, save_json
 from hilum.progress import Progress
+from hilum.ray_engine import one_connection
 from hilum.stats.records import Record
 from hilum.training.multirun import WholeRecipe, begin_series, identity, series, train_member
+from hilum.training.parallel import Engine, Member, train_members
 from hilum.training.plan import Monitor, rank
 from hilum.training.prepare import look, say
 from hilum.training.recipe import Recipe, load_recipe, parse_value
 from hilum.training.run import read_json
 from hilum.training.sweep_grid import parse_grid, trial_names
-from hilum.training.train import check_training, roles_of, settled
+from hilum.training.train import settled
+from hilum.training.trainable import check_training, roles_of
 
 WHAT = "sweep"
 TABLE = "sweep.csv"
@@ -79,7 +84,7 @@ class Trial(Record):
 
     name: str
     settings: dict[str, JsonValue]
-    status: Literal["waiting", "finished", "diverged"]
+    status: Literal["waiting", "finished", "diverged", "stopped"]
     message: str
     best: Annotated[Validation | None, *NoneIsEmpty]
     seconds: float | None
@@ -107,6 +112,7 @@ class SweepPlan(Record, Document):
         recipe: What the trials have in common.
         monitor: What checkpoints are kept by, and settings chosen by.
         swept: Values by recipe key.
+        early_stopping: Whether trials that fall behind are stopped; absent where none is.
     """
 
     data: str
@@ -114,6 +120,7 @@ class SweepPlan(Record, Document):
     monitor: Monitor
     swept: dict[str, list[JsonValue]]
     notes: list[str]
+    early_stopping: bool = False
 
 
 class Sweep(SweepPlan):
@@ -142,6 +149,7 @@ class Sweep(SweepPlan):
 
 
 @series(WHAT)
+@one_connection()
 def sweep(
     data: Path | Dataset,
     out: Path,
@@ -150,6 +158,8 @@ def sweep(
     recipe: str | Path = "compact",
     monitor: Monitor | None = None,
     resume: bool = False,
+    engine: Engine | None = None,
+    early_stopping: bool = False,
     read: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
@@ -166,6 +176,9 @@ def sweep(
         recipe: What the trials have in common.
         monitor: What to keep checkpoints by and to choose by; by default the recipe's own.
         resume: Go on with the sweep in `out`.
+        engine: Where images are decoded and trials trained; by default in this process, one after the other. The
+            results are the same with the same number of threads.
+        early_stopping: Stop trials that fall behind on validation (`hilum.training.early_stopping`); with Ray only.
         read: How to read `data`.
         progress: Told about long work.
 
@@ -177,10 +190,15 @@ def sweep(
         RecipeError: A key or a value is impossible (found before anything is trained), or `resume` finds another sweep.
         RunError: `out` is in the way, or another process works in it.
         DataError: The data cannot be used.
+        EngineError: The cluster does not answer, or does not see the folder or the data.
     """
     from hilum.training.loop import check_network
 
-    progress = progress or Progress()
+    progress, engine = progress or Progress(), engine or Engine()
+    engine.check()
+    if early_stopping and not engine.parallel:
+        msg = "--early-stopping compares trials that run side by side: add --engine ray, or leave it out."
+        raise UsageError(msg, code="ignored-option")
     fixed, swept = parse_grid(settings)
     if monitor and SELECT_KEY not in swept:
         fixed.append(f"{SELECT_KEY}={monitor}")
@@ -194,7 +212,7 @@ def sweep(
     check_one_finding(table)
     for of_trial in recipes:
         check_network(of_trial, table.findings or table.labels, findings=bool(table.findings))
-    images = open_images(table, recipes[0].preprocessing, progress=progress)
+    images = _decoded(table, recipes, engine, progress)
     groups = {how: find_groups(images, how, progress) for how in {one.splits.duplicates for one in recipes}}
     first = groups[recipes[0].splits.duplicates]
     for note in first.notes(images.table):
@@ -213,23 +231,43 @@ def sweep(
         monitor=criterion,
         swept={key: [parse_value(value) for value in values] for key, values in swept.items()},
         notes=_incomparable(swept, criterion),
-    )
+    ).model_copy(update={"early_stopping": True} if early_stopping else {})
     begin_series(out, plan, WHAT, resume=resume)
-    diverged = _diverged(out)
+    ended = _ended(out)
     trials = []
     for name, chosen in zip(trial_names(combinations), combinations, strict=True):
         trial = Trial(
             name=name,
             settings={key: parse_value(value) for key, value in chosen.items()},
             # what diverged would do so again: everything random is fixed
-            status="diverged" if name in diverged else "waiting",
-            message=diverged.get(name, ""),
+            status=ended[name].status if name in ended else "waiting",
+            message=ended[name].message if name in ended else "",
             best=None,
             seconds=None,
         )
         trials.append(_finished(out / "trials" / name, trial))
     result = _write(out, plan, trials)
+    if early_stopping:
+        from hilum.training.early_stopping import train_with_stopping
+
+        members = [Member(out / "trials" / t.name, table, of) for t, of in zip(trials, recipes, strict=True)]
+        over = [trial.status != "waiting" for trial in trials]
+        for place, status, message in train_with_stopping(out, members, over, engine, criterion, progress):
+            trials[place] = _after(out / "trials", trials[place], status, message)
+            result = _write(out, plan, trials)
+        return result
     with progress.task("Trials", len(trials)) as advance:
+        if engine.parallel:
+            places = [place for place, trial in enumerate(trials) if trial.status == "waiting"]
+            members = [Member(out / "trials" / trials[place].name, table, recipes[place]) for place in places]
+            for number, message in train_members(out, members, engine, progress):
+                place = places[number]
+                status = "diverged" if message else "finished"
+                trials[place] = _after(out / "trials", trials[place], status, message)
+                result = _write(out, plan, trials)
+                progress.line(f"trial {trials[place].name}: {trials[place].status}")
+                advance(1)
+            return result
         for place, of_trial in enumerate(recipes):
             if trials[place].status == "waiting":
                 progress.line(f"trial {trials[place].name}")
@@ -239,14 +277,37 @@ def sweep(
     return result
 
 
+def _decoded(table: Dataset, recipes: Sequence[Recipe], engine: Engine, progress: Progress) -> Images:
+    """The images as the first recipe takes them; a cluster decodes them as all others do, too, before any trial."""
+    first = recipes[0].preprocessing
+    if not engine.parallel:
+        return open_images(table, first, progress=progress)
+    pool = partial(pool_of, engine.name, engine.address, table)
+    known = hashed(table, pool=pool(), progress=progress)
+    others = {one.preprocessing.digest_of_bytes(): one.preprocessing for one in recipes}
+    del others[first.digest_of_bytes()]
+    for preprocessing in others.values():
+        open_images(known, preprocessing, pool=pool(), progress=progress)
+    return open_images(known, first, pool=pool(), progress=progress)
+
+
 def _run_trial(data: Dataset, trials: Path, recipe: Recipe, trial: Trial, progress: Progress) -> Trial:
     folder = trials / trial.name
     try:
         train_member(data, folder, recipe, progress)
     except DivergenceError as error:
         progress.line(f"trial {trial.name}: {error}")
-        return trial.model_copy(update={"status": "diverged", "message": str(error).removeprefix(f"{folder}: ")})
+        return _after(trials, trial, "diverged", str(error))
     return _finished(folder, trial)
+
+
+def _after(trials: Path, trial: Trial, status: str, message: str) -> Trial:
+    """The trial once its training has ended so."""
+    folder = trials / trial.name
+    if status == "finished":
+        return _finished(folder, trial)
+    told = message.removeprefix(f"{folder.resolve()}: ").removeprefix(f"{folder}: ")
+    return trial.model_copy(update={"status": status, "message": told})
 
 
 def _finished(folder: Path, trial: Trial) -> Trial:
@@ -257,13 +318,13 @@ def _finished(folder: Path, trial: Trial) -> Trial:
     return trial.model_copy(update={"status": "finished", **kept})
 
 
-def _diverged(out: Path) -> dict[str, str]:
-    """What an earlier go found to diverge, with its message by trial."""
+def _ended(out: Path) -> dict[str, Trial]:
+    """What an earlier go found to diverge, or stopped, by name."""
     try:
         earlier = Sweep.read(out / "sweep.json", "hilum sweep")
     except RunError:
         return {}
-    return {trial.name: trial.message for trial in earlier.trials if trial.status == "diverged"}
+    return {trial.name: trial for trial in earlier.trials if trial.status in ("diverged", "stopped")}
 
 
 def _incomparable(swept: Iterable[str], monitor: Monitor) -> list[str]:

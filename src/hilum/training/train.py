@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +16,16 @@ from hilum.data.cache import Images, open_images
 from hilum.data.catalogue.entries import citation
 from hilum.data.dataset import Dataset
 from hilum.data.label_names import check_one_finding
-from hilum.data.labels import roles_sentence
 from hilum.data.multilabel import finding_values
 from hilum.data.options import ReadOptions
+from hilum.data.process_pool import Pool
+from hilum.data.ray_pool import pool_of
 from hilum.data.readers.read import read_table
 from hilum.data.splits import assign_splits
-from hilum.errors import RecipeError, RunError, SplitError, UsageError
+from hilum.errors import RecipeError, RunError, UsageError
 from hilum.progress import Progress
-from hilum.text import printable
+from hilum.ray_engine import check_engine
+from hilum.training.devices import Devices, check_devices, find_place
 from hilum.training.environment import Environment, TrainingData, describe_machine
 from hilum.training.lock import contents, occupied
 from hilum.training.loggers import check_loggers
@@ -41,6 +45,10 @@ from hilum.training.run import (
     resolve_healthy,
     resolve_positive_label,
 )
+from hilum.training.trainable import check_shares, check_training, roles_of
+
+if TYPE_CHECKING:
+    from hilum.training.ranks import Ranks
 
 
 def train(
@@ -52,6 +60,9 @@ def train(
     read: ReadOptions | None = None,
     check: bool = True,
     loggers: Sequence[str] = (),
+    devices: Devices | None = None,
+    engine: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> Run:
     """Train a classifier.
@@ -67,6 +78,9 @@ def train(
         check: Say first what the cheap checks of the audit find; a series does that once for all its runs.
         loggers: Experiment loggers that write to the run's folder ``logs``: ``tensorboard``, ``mlflow``, ``wandb``;
             with `resume`, by default those with which the run began.
+        devices: On how many devices and nodes; with `resume` on others than before, if wanted.
+        engine: Who reads and decodes the images before the training: ``local``, this machine, or ``ray``.
+        address: Of a Ray cluster; by default one is started here.
         progress: Told about remarks, bars and losses.
 
     Returns:
@@ -78,16 +92,64 @@ def train(
         RecipeError: The recipe to continue with is another one, or names a positive label that does not exist.
         DataError: The data cannot be used, or labels list several findings.
         DivergenceError: The loss is no longer a finite number.
-        ExtraError: The package of a logger is not installed.
-        UsageError: There is no logger of that name.
+        EngineError: The cluster does not answer, or does not see the data, or its processes end.
+        ExtraError: The package of a logger is not installed, or Ray is not.
+        UsageError: There is no logger or no engine of that name, or there are fewer devices.
     """
     progress = progress or Progress()
+    check_engine(engine, address)
     check_loggers(loggers)
+    asked = devices or Devices()
+    check_devices(asked)
+    place = find_place(asked)
     recipe = settled(recipe, loggers, progress) if recipe else None
+    given: dict[str, Any] = {"recipe": recipe, "resume": resume, "read": read, "check": check, "loggers": loggers}
+    given |= {"engine": engine, "address": address}
+    first = partial(_train_here, data, out, **given, progress=progress)
+    if place and place.world == 1:
+        return first()
+    if recipe and recipe.network.architecture == "encoder":
+        msg = f"{out}: a frozen encoder has one fit, on one device. Omit --devices and --nodes."
+        raise UsageError(msg, code="devices-of-encoder")
+    if recipe:
+        check_shares(recipe, place.world if place else asked.world)
+    from hilum.training.launch import launch, take_part
+
+    if place:
+        return take_part(place, asked, data, out, first)
+    launch(train, asked, out, {"data": data, "out": out, **given, "devices": asked}, progress)
+    return Run(out)
+
+
+def _train_here(
+    data: Path | Dataset,
+    out: Path,
+    ranks: Ranks | None = None,
+    *,
+    recipe: Recipe | None,
+    resume: bool,
+    read: ReadOptions | None,
+    check: bool,
+    loggers: Sequence[str],
+    engine: str,
+    address: str,
+    progress: Progress,
+) -> Run:
+    """`train` in the process that writes the run."""
     with occupied(out, "train", lambda: _check_begun(out, recipe) if resume else check_free(out)):
         begun = not (recipe and _interrupted_at_once(out))
         return _train(
-            data, out, recipe, resume=resume and begun, read=read, check=check, loggers=loggers, progress=progress
+            data,
+            out,
+            recipe,
+            ranks,
+            resume=resume and begun,
+            read=read,
+            check=check,
+            loggers=loggers,
+            engine=engine,
+            address=address,
+            progress=progress,
         )
 
 
@@ -95,11 +157,14 @@ def _train(
     data: Path | Dataset,
     out: Path,
     recipe: Recipe | None,
+    ranks: Ranks | None,
     *,
     resume: bool,
     read: ReadOptions | None,
     check: bool,
     loggers: Sequence[str],
+    engine: str,
+    address: str,
     progress: Progress,
 ) -> Run:
     """`train` in a folder that no other process enters."""
@@ -115,6 +180,7 @@ def _train(
     loggers = loggers or run.environment.loggers
     check_loggers(loggers)
     checked = without_init(recipe) if resume and run.last.exists() else recipe  # first weights are not needed then
+    world = ranks.place.world if ranks else 1
     # Until its splits are decided, a run's folder says how it was begun, and nothing else: it is begun anew then.
     decided = resume and run.environment.data.digest
     from hilum.training.initialisation import begin_with
@@ -123,13 +189,16 @@ def _train(
         table = data if isinstance(data, Dataset) else read_table(data, read, progress)
         check_one_finding(table)
         findings: KnownIssues | None = None
+        pool = pool_of(engine, address, table)
         if decided:
-            images, notes = _as_begun(run, table, progress)
+            images, notes = _as_begun(run, table, pool, progress)
         else:
             planned = assign_splits(table, recipe.splits)  # mistakes that need no pixel are found before any is decoded
             check_training(table.with_splits(planned.names), checked)
-            images, table, notes, findings = prepare(table, recipe, progress, check=check)
+            check_shares(checked, world, table.with_splits(planned.names))
+            images, table, notes, findings = prepare(table, recipe, progress, check=check, pool=pool)
         labels = check_training(images.table, checked)
+        check_shares(checked, world, images.table)
         initial = begin_with(run, checked, labels, progress, findings=bool(table.findings))
         if decided:  # of another version, perhaps, which put the labels in another order
             labels, positive_label, healthy = run.labels, run.positive_label, run.healthy
@@ -173,13 +242,14 @@ def _train(
         | ({"loggers": list(loggers)} if loggers else {})
         | ({"task": "findings"} if table.findings else {})
         | ({"initial": initial} if initial else {})
+        | (ranks.described() if ranks else {})
     )
     run.write_environment(begun.model_copy(update={"files": run.hashes(RECIPE, SPLIT)}))
     if has_encoder(recipe):
         outcome = fit_head(run, images, labels, progress=progress)
         files = run.hashes(RECIPE, SPLIT, HISTORY_FILE, ENCODER_FILE)
     else:
-        outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress)
+        outcome = fit(run, images, labels, resume=resume, loggers=loggers, progress=progress, ranks=ranks)
         files = run.hashes(RECIPE, SPLIT, HISTORY_FILE)
     run.write_environment(begun.model_copy(update={**outcome.given(), "files": files}))
     return run
@@ -189,10 +259,13 @@ def settled(recipe: Recipe, loggers: Sequence[str] = (), progress: Progress | No
     """A recipe with what follows from the file of its encoder, if it has one.
 
     Raises:
-        RecipeError: It has values that an encoder would ignore.
+        RecipeError: It has values that an encoder would ignore, or is that of an ensemble of trained runs.
         UsageError: Loggers follow steps, of which there are none.
         ModelFileError: The encoder cannot be used.
     """
+    if recipe.members:
+        msg = f"recipe '{recipe.name}': of an ensemble of trained runs. Train each of its members, then hilum ensemble."
+        raise RecipeError(msg, code="ensemble-of-runs")
     if recipe.network.architecture != "encoder" and not recipe.encoder.file:
         return recipe
     from hilum.training.encoder_head import settle_encoder  # PyTorch and ONNX
@@ -203,13 +276,13 @@ def settled(recipe: Recipe, loggers: Sequence[str] = (), progress: Progress | No
     return settle_encoder(recipe, progress)
 
 
-def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, list[str]]:
+def _as_begun(run: Run, table: Dataset, pool: Pool, progress: Progress) -> tuple[Images, list[str]]:
     """The images of a training that was begun, perhaps by another version, with the splits and remarks that it has.
 
     Raises:
         RunError: Files, their contents or their labels are others.
     """
-    images = open_images(table, run.recipe.preprocessing, progress=progress)
+    images = open_images(table, run.recipe.preprocessing, pool=pool, progress=progress)
     begun = run.environment.data
     rows = run.rows
     same = (
@@ -226,8 +299,12 @@ def _as_begun(run: Run, table: Dataset, progress: Progress) -> tuple[Images, lis
     return replace(images, table=images.table.with_splits(splits)), begun.notes
 
 
-def check_free(out: Path) -> None:
+def check_free(out: Path, *, resumable: bool = True) -> None:
     """Find what is in the way of a new run.
+
+    Args:
+        out: Its folder.
+        resumable: Whether the command that makes it has ``--resume``.
 
     Raises:
         RunError: Something is.
@@ -236,7 +313,7 @@ def check_free(out: Path) -> None:
     if not contents(out) or _only_begun(out):
         return
     what = (
-        "already holds a run. Continue it with --resume, delete it, or choose"
+        f"already holds a run. {'Continue it with --resume, delete it' if resumable else 'Delete it'}, or choose"
         if (out / RECIPE).exists()
         else "is not empty. Choose"
     )
@@ -288,98 +365,3 @@ def _check_begun(out: Path, recipe: Recipe | None) -> None:
         differing = ", ".join(key for key in ours | theirs if ours.get(key) != theirs.get(key))
         msg = f"{out}: was started with another recipe (differs in: {differing}). Omit --recipe and --set."
         raise RecipeError(msg, code="other-choices", path=out)
-
-
-def check_training(table: Dataset, recipe: Recipe) -> tuple[str, ...]:
-    """Find what would prevent a training, before anything is made for it.
-
-    Args:
-        table: Readable rows with the splits that the recipe gives them.
-        recipe: Every choice.
-
-    Returns:
-        The labels that will be learnt.
-
-    Raises:
-        SplitError: ``train`` has fewer than two labels, a finding cannot be learnt, or there is nothing to choose by.
-        RecipeError: The positive or the healthy label does not exist, or the network cannot be built for these labels.
-    """
-    from hilum.training.loop import check_before
-
-    if table.findings:
-        check_findings(table, recipe)
-        check_before(recipe, table, table.findings)
-        return table.findings
-    labels = table.take(i for i, row in enumerate(table.rows) if row.split == "train").labels
-    if len(labels) < 2:
-        msg = f"{table.root}: train holds only {', '.join(labels) or 'nothing'}. Add images of another label to it."
-        raise SplitError(msg)
-    positive_label = resolve_positive_label(recipe, labels)
-    resolve_healthy(recipe, labels, positive_label)
-    if positive_label is None and recipe.training.monitor == "false_negatives":
-        msg = f'{table.root}: monitor = "false_negatives" needs a positive label. Name one (--set positive=LABEL).'
-        raise RecipeError(msg, code="no-positive-label")
-    if recipe.training.monitor == "auroc":
-        msg = f'{table.root}: monitor = "auroc" is for several findings an image. Take loss (--set monitor=loss).'
-        raise RecipeError(msg, code="no-findings")
-    check_before(recipe, table, labels)
-    return labels
-
-
-def check_findings(table: Dataset, recipe: Recipe) -> None:
-    """Find what of a recipe does not work with several findings an image, and findings that cannot be learnt.
-
-    Args:
-        table: Readable rows with findings and splits.
-        recipe: Every choice.
-
-    Raises:
-        SplitError: A finding is nowhere present, or nowhere absent, in train; or in val, where it is to choose.
-        RecipeError: Labels are nested, or the positive finding does not exist.
-    """
-    from hilum.training.findings_loss import targets_of
-
-    if recipe.hierarchy == "cascade":
-        msg = (
-            f"{table.root}: an image may have several findings ({_listed(table.findings)}), and a cascade "
-            "decides between exclusive labels. Take one classifier for all (--set hierarchy=flat)."
-        )
-        raise RecipeError(msg, code="cascade-of-findings")
-    plan = recipe.training
-    positive = resolve_positive_label(recipe, table.findings)
-    if positive is None and plan.monitor == "false_negatives":
-        msg = f'{table.root}: monitor = "false_negatives" needs a positive finding: --set positive_label=FINDING.'
-        raise RecipeError(msg, code="no-positive-label")
-    values = targets_of(finding_values(table), plan.uncertain)
-    splits = np.array([row.split for row in table.rows])
-    known = {split: values[splits == split] for split in ("train", "val")}
-    for number, name in enumerate(table.findings):
-        here = known["train"][:, number]
-        missing = [what for what, there in (("present", here > 0), ("absent", here < 1)) if not there.any()]
-        if missing:
-            msg = (
-                f"{table.root}: no image of train has the finding '{printable(name)}' "
-                f"{' and none '.join(missing)}. Add such images, or leave it out: --finding-columns with the others."
-            )
-            raise SplitError(msg, code="one-sided-finding", path=table.root)
-    both = (known["val"] == 1).any(axis=0) & (known["val"] == 0).any(axis=0)
-    if plan.monitor == "auroc" and not both.any():
-        msg = (
-            f'{table.root}: monitor = "auroc" needs a finding that is present on some images of val and absent on '
-            "others. Take loss (--set monitor=loss), or add images to val."
-        )
-        raise SplitError(msg, code="one-sided-finding", path=table.root)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(printable, names))
-
-
-def roles_of(recipe: Recipe, labels: Sequence[str], *, findings: bool = False) -> str:
-    """Which of the labels is positive and which is healthy, or how to say it, in one line."""
-    positive_label = resolve_positive_label(recipe, labels)
-    if findings:
-        positive = f"; positive: {printable(positive_label)} (must not be missed)" if positive_label else ""
-        return f"{len(labels)} findings, of which an image may have several: {_listed(labels)}{positive}"
-    healthy = resolve_healthy(recipe, labels, positive_label)
-    return roles_sentence(labels, positive_label, healthy, chosen=recipe.positive_label == "none")

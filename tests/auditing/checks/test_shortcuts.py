@@ -68,6 +68,7 @@ def test_a_planted_pixel_defect_is_seen_but_never_an_error(injected, defect, pro
     snapshot(meaning)
 
 
+@pytest.mark.ci
 def test_phantoms_without_defects_are_not_accused(injected):
     """Their lesions are real, so that a thumbnail may know a little of them; their files must know nothing."""
     found = injected()
@@ -273,6 +274,7 @@ def test_the_real_set_with_alike_files(seed_cxr):
 
 
 @with_darkcovidnet
+@pytest.mark.ci
 def test_the_real_set_whose_files_give_the_label_away():
     found = probe_shortcuts(scan(read_table(DARKCOVIDNET)), permutations=199)
     covid = areas(found, "covid")

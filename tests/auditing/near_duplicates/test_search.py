@@ -2,48 +2,15 @@
 
 import numpy as np
 import pytest
-from PIL import Image
-from scipy.ndimage import gaussian_filter
+from made_pictures import pairs, pictures, with_copies
 
+from hilum.auditing.near_duplicates import cells, search
 from hilum.auditing.near_duplicates import codes as index
 from hilum.auditing.near_duplicates.search import find_copies
 from hilum.auditing.scan import scan
 from hilum.data.readers.read import read_table
-
-
-def pictures(number, seed=0):
-    """Pictures with coarse shapes and fine detail, a pair of which is as alike as two radiographs are."""
-    generator = np.random.default_rng(seed)
-    common = gaussian_filter(generator.normal(size=(64, 64)), 10)
-    made = np.empty((number, 64, 64), np.uint8)
-    for i in range(number):
-        coarse, fine = (gaussian_filter(generator.normal(size=(64, 64)), width) for width in (5, 1))
-        mixed = sum(part / part.std() * weight for part, weight in ((common, 30), (coarse, 30), (fine, 12)))
-        made[i] = np.clip(128 + mixed, 0, 255)
-    return made
-
-
-def cropped(image, generator):
-    left, right, top, bottom = (round(64 * share) for share in generator.uniform(0, 0.08, 4))
-    part = Image.fromarray(image[top : 64 - bottom, left : 64 - right])
-    return np.asarray(part.resize((64, 64), Image.Resampling.BILINEAR))
-
-
-def pairs(copies):
-    return {(min(i, j), max(i, j)) for i, j in zip(copies.first.tolist(), copies.second.tolist(), strict=True)}
-
-
-def with_copies(images, each, seed=1):
-    generator = np.random.default_rng(seed)
-    chosen = generator.choice(len(images), 4 * each, replace=False)
-    changes = [
-        lambda x: cropped(x, generator),
-        lambda x: x[:, ::-1],
-        lambda x: 255 - x,
-        lambda x: (255 * (x / 255) ** 0.8).astype(np.uint8),
-    ]
-    copies = [changes[n % 4](images[i]) for n, i in enumerate(chosen)]
-    return np.concatenate([images, copies]), {(int(i), len(images) + n) for n, i in enumerate(chosen)}
+from hilum.data.splits import components
+from sizes import sized
 
 
 @pytest.mark.slow
@@ -58,7 +25,8 @@ def test_the_index_finds_what_all_pairs_find():
 @pytest.mark.slow
 def test_the_index_finds_what_all_pairs_find_among_real_radiographs(seed_cxr):
     pytest.importorskip("faiss")
-    images, injected = with_copies(scan(read_table(seed_cxr)).thumbnails, 100)
+    table = read_table(seed_cxr)
+    images, injected = with_copies(scan(table.take(range(0, len(table), sized(10, 4)))).thumbnails, 100)
     slow, quick = pairs(find_copies(images, indexed=False)), pairs(find_copies(images, indexed=True))
     assert quick <= slow
     assert len(quick) >= 0.99 * len(slow)
@@ -71,3 +39,49 @@ def test_many_images_without_faiss_get_a_remark(monkeypatch):
     assert "pip install 'hilum[faiss]'" in index.remark(index.MANY)
     monkeypatch.setattr(index, "has_faiss", lambda: True)
     assert index.remark(10**6) == ""
+
+
+def test_of_many_equal_images_few_hits_are_held_at_once(monkeypatch):
+    """Each of 40 equal images finds each, in 17 crops: what is held is bounded, and all are one picture."""
+    pytest.importorskip("faiss")
+    images = np.concatenate([pictures(50), np.repeat(pictures(1, seed=1), 40, axis=0)])
+    monkeypatch.setattr(cells, "HITS", 1000)
+    above, best = cells.Cells.above, search._best
+    given, held = [], []
+
+    def noted_above(index, asked, least):
+        for hits in above(index, asked, least):
+            given.append(len(hits[0]))
+            yield hits
+
+    def noted_best(i, j, fits, count):
+        held.append(len(i))
+        return best(i, j, fits, count)
+
+    monkeypatch.setattr(cells.Cells, "above", noted_above)
+    monkeypatch.setattr(search, "_best", noted_best)
+    found = find_copies(images, indexed=True)
+    assert set(components(90, found.first, found.second)[50:]) == {50}
+    assert len(found.first) == 39
+    assert sum(given) > 17 * 40**2
+    assert max(given) <= 1000
+    assert max(held) <= 1000 + 90 + search.MOST * 4 * 90  # at most four ways up an image
+
+
+def test_hits_kept_part_by_part_are_those_kept_of_all():
+    """The most alike of each row, of the first row all, in whichever crop; many are equally alike."""
+    generator = np.random.default_rng(0)
+    i, j = generator.integers(0, 5, 3000), generator.integers(0, 90, 3000)
+    fits = generator.integers(0, 40, 3000).astype(np.float32)
+    held = cells.joined([])
+    for start in range(0, 3000, 250):
+        part = slice(start, start + 250)
+        held = search._nearest(*search._best(*cells.joined([held, (i[part], j[part], fits[part])]), 90))
+    alike = {}
+    for row, image, fit in zip(i.tolist(), j.tolist(), fits.tolist(), strict=True):
+        alike[row, image] = max(fit, alike.get((row, image), 0))
+    wanted = []
+    for row in range(5):
+        ranked = sorted((-fit, image) for (of, image), fit in alike.items() if of == row)
+        wanted += [(row, image, -fit) for fit, image in ranked[: None if row == 0 else search.MOST]]
+    assert list(zip(*(part.tolist() for part in held), strict=True)) == wanted

@@ -79,6 +79,7 @@ def test_logs_of_others_say_nothing(mended):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.ci
 def test_500_cuts_of_the_table_of_phantoms_are_refused(tmp_path):
     write_phantoms(tmp_path / "ph", patients=12, size=64, workers=1)
     table = tmp_path / "ph" / "metadata.csv"

@@ -16,6 +16,7 @@ from schemathesis import checks  # noqa: E402
 
 from hilum.serving.http.served_models import ServedModels  # noqa: E402
 from hilum.serving.http.uploads import Limits  # noqa: E402
+from sizes import sized  # noqa: E402
 
 
 def mutated(content, chance):
@@ -69,10 +70,10 @@ def test_ten_thousand_mutated_files_are_answered_and_leave_nothing(service, seed
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     client = service()
-    send_mutated(client, seeds, 1000)
+    send_mutated(client, seeds, sized(400, 1000))
     client.log.truncate(0)
     before = memory()
-    send_mutated(client, seeds, 10_000)
+    send_mutated(client, seeds, sized(1500, 10_000))
     client.log.truncate(0)
     assert memory() - before < 100, "MiB"
 

@@ -39,6 +39,7 @@ def test_a_form_of_files_is_answered_as_the_predictor_answers(client, radiograph
     assert found == wanted
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["flat", "padded", "cascade", "ensemble", "findings"])
 def test_every_kind_of_model_and_container_is_answered_as_by_the_predictor(
     kind, bundle_of, service, radiographs, dicom_file

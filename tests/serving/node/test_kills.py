@@ -13,6 +13,7 @@ from threading import Event, Thread
 import pytest
 
 from node_peers import image, saved, store, until
+from sizes import sized
 
 
 class Sender:
@@ -62,4 +63,6 @@ def test_a_few_kills(node, archive, tmp_path):
 
 @pytest.mark.slow
 def test_fifty_kills(node, archive, tmp_path):
-    kill_often(node, archive, tmp_path, [image(number, size=128) for number in range(250)], 50, seed=2)
+    kill_often(
+        node, archive, tmp_path, [image(number, size=128) for number in range(sized(60, 250))], sized(12, 50), seed=2
+    )

@@ -52,8 +52,7 @@ def test_what_came_while_orthanc_was_down_is_delivered_later(orthanc, beside, tm
     running = beside(listen={"port": orthanc.node_port, "calling": ["SENDER"]})
     orthanc.stop()
     assert store(saved(tmp_path / "in", images), running.port).returncode == 0
-    until(lambda: running.status()["outages"])
-    assert running.status()["jobs"]["answered"] == 2
+    until(lambda: (now := running.status())["outages"] and now["jobs"]["answered"] == 2)
     assert "orthanc: cannot be reached" in running.command("status").stdout
     orthanc.start()
     until(lambda: len(orthanc.instances("SR")) == 2, 60)

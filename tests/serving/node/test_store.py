@@ -28,8 +28,12 @@ def test_a_duplicate_is_known(node, archive, tmp_path):
         assert store(files, running.port).returncode == 0
     assert store(changed, running.port).returncode == 0  # accepted, and the first one stays
     until(lambda: archive.reports())
-    outcomes = [line["outcome"] for line in running.events() if line["event"] == "received"]
-    assert outcomes == ["new", "duplicate", "changed"]
+    until(
+        lambda: (
+            [line["outcome"] for line in running.events() if line["event"] == "received"]
+            == ["new", "duplicate", "changed"]
+        )
+    )
     until(lambda: running.status()["jobs"]["sent"] == 1)
     assert running.end() == 0
     assert [len(reports) for reports in archive.reports().values()] == [1]
@@ -41,8 +45,8 @@ def test_a_leg_is_accepted_and_recorded_as_refused(node, archive, tmp_path):
     files = [data_file("RG3_UNCI.dcm"), *saved(tmp_path / "in", [image(1)])]
     assert store(files, running.port).returncode == 0
     until(lambda: archive.reports())
-    found = until(lambda: (now := running.status()) and now["jobs"]["sent"] == 1 and now)
-    assert found["jobs"]["refused"] == 1
+    ended = {"sent": 1, "refused": 1}
+    found = until(lambda: (now := running.status()) and now["jobs"].items() >= ended.items() and now)
     (reason,) = found["reasons"]
     assert reason[0] == "refused"
     assert "another body part" in reason[1]
@@ -68,7 +72,7 @@ def test_only_known_titles_may_call(node, archive, tmp_path):
         assert refused.returncode != 0
         assert "Rejected" in refused.stderr + refused.stdout
     assert running.status()["jobs"]["received"] == 0
-    assert sum(line["event"] == "association-refused" for line in running.events()) == 2
+    until(lambda: sum(line["event"] == "association-refused" for line in running.events()) == 2)
     assert "STRANGER" not in "\n".join(running.lines())
 
 
@@ -121,13 +125,14 @@ def probabilities(report):
         for child in item.get("ContentSequence", ()):
             if child.ValueType == "NUM":
                 value = child.MeasuredValueSequence[0]
-                found[child.ConceptNameCodeSequence[0].CodeMeaning] = float(value.NumericValue)
+                found[child.ConceptNameCodeSequence[0].CodeMeaning] = float(value.NumericValue) / 100
             walk(child)
 
     walk(report)
     return found
 
 
+@pytest.mark.ci
 def test_flagged_images_are_sent_first_and_with_high_priority(node, tmp_path):
     archive = Archive()
     archive.stop()

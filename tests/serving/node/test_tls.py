@@ -82,7 +82,7 @@ def test_only_known_certificates_are_heard(node, archive, certificates, tmp_path
 
 def test_reports_are_sent_over_tls(node, certificates, tmp_path):
     """storescp of dcmtk asks for a certificate, and the node checks its."""
-    from node_peers import free_port
+    from free_ports import free_port
 
     port, got = free_port(), tmp_path / "got"
     got.mkdir()

@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from hilum.auditing.near_duplicates.copy_pairs import CHANGES, ORIENTATIONS, Change, FindCopies
 from hilum.auditing.near_duplicates.groups import hints, is_altered, say_so
 from hilum.auditing.near_duplicates.register import QUARTERS
-from hilum.auditing.near_duplicates.search import CHANGES, ORIENTATIONS, Change, find_copies
+from hilum.auditing.near_duplicates.search import find_copies
 from hilum.auditing.scan import Scan
 from hilum.data.dataset import Dataset
 from hilum.data.multilabel import contradicted, finding_values
@@ -103,7 +104,7 @@ class Duplicates:
         return Counter(pair.kind for pair in self.pairs)
 
 
-def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
+def find_duplicates(scan: Scan, *, find: FindCopies = find_copies, progress: Progress | None = None) -> Duplicates:
     """Find the images that are the same picture, however the files differ.
 
     Copies are found that were resized, recompressed, cropped by up to 10 % on any side, brightened, inverted, mirrored,
@@ -112,6 +113,7 @@ def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
 
     Args:
         scan: Of the whole dataset: comparing one split alone would miss what lies across.
+        find: Finds the pairs.
         progress: Told while images are compared.
     """
     progress = progress or Progress()
@@ -124,7 +126,7 @@ def find_duplicates(scan: Scan, progress: Progress | None = None) -> Duplicates:
     place = {int(i): k for k, i in enumerate(alone)}
     named = [(place[a], place[b]) for a, b in hints(paths) if a in place and b in place]
     with progress.task("Comparing images", len(alone)) as advance:
-        found = find_copies(scan.thumbnails[alone], advance, hints=named)
+        found = find(scan.thumbnails[alone], advance, hints=named)
     steps = dict.fromkeys(same, _Step())
     for first, second, change, correlation, orientation in zip(
         alone[found.first], alone[found.second], found.change, found.correlation, found.orientation, strict=True

@@ -121,8 +121,8 @@ def _align(
     one: NDArray[np.uint8], other: NDArray[np.uint8], crops: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], Floats]:
     """Improve the crops (P, 4) of `one`, across and down in turn, in ever smaller steps; also how well they fit."""
-    fine = _detail(other, NO_CROP, 32)
-    score: Floats = np.einsum("pd,pd->p", _detail(one, crops, 32), fine)
+    fine = fine_detail(other, NO_CROP, 32)
+    score: Floats = np.einsum("pd,pd->p", fine_detail(one, crops, 32), fine)
     for step, enough in STEPS:
         for axis in (0, 2):
             promising = np.flatnonzero(score >= enough)
@@ -174,7 +174,8 @@ def _same_detail(one: NDArray[np.uint8], other: NDArray[np.uint8], crops: NDArra
     return agreement
 
 
-def _detail(images: NDArray[np.uint8], crops: NDArray[np.intp], side: int) -> Floats:
+def fine_detail(images: NDArray[np.uint8], crops: NDArray[np.intp], side: int) -> Floats:
+    """The fine detail, as unit vectors (P, side * side), of images (P, S, S) cropped by (P, 4) or by (1, 4)."""
     return unit(_sharp(view(images, crops, side), BLUR))
 
 

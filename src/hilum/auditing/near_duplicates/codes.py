@@ -13,16 +13,15 @@ from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from hilum.extras import install
 
 Floats = NDArray[np.float32]
 
+LEVELS, EQUALISED_AT_ONCE = 256, 256  # grey values; images
 UNITS = 160  # crops are counted in 160ths of the side, so that all matrices can be kept
 DEEPEST = 20  # the deepest cut that is known, on each side
 # What is cut off the left, right, top and bottom. With cuts of 2.5 and 7.5 % each way, every crop of up to 10 % a
@@ -35,6 +34,8 @@ CROPS = np.array([(0, 0, 0, 0), *product(_CUTS, repeat=4)], np.intp)
 def equalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Spread each image's grey values evenly, so that exposure, windowing and gamma matter less.
 
+    The bytes are those of Pillow's ``ImageOps.equalize``, for many images at once.
+
     Args:
         thumbnails: Bytes of shape (N, H, W).
 
@@ -42,8 +43,17 @@ def equalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Bytes of the same shape.
     """
     done = np.empty_like(thumbnails)
-    for i, image in enumerate(thumbnails):
-        done[i] = np.asarray(ImageOps.equalize(Image.fromarray(image)))
+    for start in range(0, len(thumbnails), EQUALISED_AT_ONCE):
+        part = thumbnails[start : start + EQUALISED_AT_ONCE]
+        flat = part.reshape(len(part), -1)
+        which = np.arange(len(part))[:, None]
+        counts = np.bincount((flat + which * LEVELS).ravel(), minlength=len(part) * LEVELS).reshape(-1, LEVELS)
+        brightest = counts[which[:, 0], flat.max(axis=1)] if flat.size else np.zeros(len(part), np.intp)
+        step = ((flat.shape[1] - brightest) // (LEVELS - 1))[:, None]
+        below = counts.cumsum(axis=1) - counts
+        levels = np.where(step > 0, (step // 2 + below) // np.maximum(step, 1), np.arange(LEVELS))
+        levels = np.minimum(levels, LEVELS - 1).astype(np.uint8)
+        done[start : start + len(part)] = levels[which, flat].reshape(part.shape)
     return done
 
 
@@ -179,12 +189,10 @@ class Among:
     Attributes:
         mean: Of the components, of shape (L,).
         spread: Their standard deviation, of shape (L,); one where there are too few images to learn from.
-        codes: Unit vectors, of shape (N, L).
     """
 
     mean: Floats
     spread: Floats
-    codes: Floats
 
     @classmethod
     def learn(cls, components: Floats) -> Among:
@@ -192,8 +200,7 @@ class Among:
         mean, spread = components.mean(axis=0), np.maximum(components.std(axis=0), SMALLEST_SPREAD)
         if len(components) < FEW:
             mean, spread = np.zeros_like(mean), np.ones_like(spread)
-        among = cls(mean, spread, np.empty((0, len(mean)), np.float32))
-        return cls(mean, spread, among.measure(components))
+        return cls(mean, spread)
 
     def measure(self, components: Floats) -> Floats:
         """Unit vectors of components, both of shape (..., L)."""
@@ -203,7 +210,6 @@ class Among:
 
 
 MANY = 20_000  # images from which an index is quicker than all pairs
-VISITED = 16  # cells that a query visits: copies lie in the first few
 Ints = NDArray[np.intp]
 
 
@@ -218,38 +224,3 @@ def remark(images: int) -> str:
     if images < MANY or has_faiss():
         return ""
     return f"{images:,} images were compared pair by pair, in quadratic time; faiss is faster: {install('faiss')}"
-
-
-class Index:
-    """Codes in cells.
-
-    Args:
-        codes: Unit vectors of shape (N, L).
-    """
-
-    def __init__(self, codes: Floats) -> None:
-        import faiss
-
-        count, length = codes.shape
-        cells = max(1, min(round(4 * count**0.5), count // 40))
-        centres = faiss.IndexFlatIP(length)
-        self._index: Any = faiss.IndexIVFFlat(centres, length, cells, faiss.METRIC_INNER_PRODUCT)
-        self._index.cp.min_points_per_centroid = 1
-        every = max(1, count // (64 * cells))  # to learn the cells, 64 codes of each will do
-        self._index.train(np.ascontiguousarray(codes[::every]))
-        self._index.add(np.ascontiguousarray(codes))
-        self._index.nprobe = min(cells, VISITED)
-
-    def above(self, asked: Floats, least: float) -> tuple[Ints, Ints, Floats]:
-        """All codes that correlate with a query by more than `least`.
-
-        Args:
-            asked: Unit vectors of shape (Q, L).
-            least: Of the inner product.
-
-        Returns:
-            The query, the position of the code, and their inner product, each of shape (P,).
-        """
-        limits, fits, found = self._index.range_search(np.ascontiguousarray(asked), least)
-        query = np.repeat(np.arange(len(asked)), np.diff(limits.astype(np.intp)))
-        return query.astype(np.intp), found.astype(np.intp), fits

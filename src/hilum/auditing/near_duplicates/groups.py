@@ -16,7 +16,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from hilum.auditing.near_duplicates.codes import MANY, has_faiss
-from hilum.auditing.near_duplicates.search import CHANGES, find_copies
+from hilum.auditing.near_duplicates.copy_pairs import CHANGES
+from hilum.auditing.near_duplicates.search import find_copies
 from hilum.data.cache import Images, one_at_a_time, release
 from hilum.data.cache_files import cache_folder, make_private
 from hilum.data.dataset import Dataset, Row
@@ -53,7 +54,7 @@ class Groups:
     Attributes:
         numbers: One number an image, equal for one picture; shape (N,).
         looked_for: What makes two images one picture: ``pixels``, equal thumbnails, and the names of
-            `hilum.auditing.near_duplicates.search.CHANGES`.
+            `hilum.auditing.near_duplicates.copy_pairs.CHANGES`.
         note: What has to be known about it, such as that too many images were compared by equal pixels only.
         equal: As `numbers`, for equal thumbnails alone.
     """

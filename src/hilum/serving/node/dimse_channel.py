@@ -90,19 +90,35 @@ class DimseChannel:
         return found
 
     def _store(self, association: Any, file: Path, priority: int) -> Outcome:
-        import pydicom
-
-        result = pydicom.dcmread(file)
         try:
-            status = association.send_c_store(result, priority=priority).get("Status")
+            status = _sent(association, file, priority)
         except ValueError:  # of pynetdicom, before anything is sent
-            name = result.SOPClassUID.name
+            name = _read(file).SOPClassUID.name
             return Outcome(Verdict.DEAD, f"it takes no {name} (for Comprehensive 3D SR see the rule's key enhanced)")
         except RuntimeError:  # the association ended with an earlier object
             status = None
         if status is None:
             return Outcome(Verdict.AGAIN, "the association broke")
         return outcome_of(status)
+
+
+def _sent(association: Any, file: Path, priority: int) -> int | None:
+    """Send a file as it is, or, where the peer does not take its transfer syntax, in another one; the status."""
+    from pynetdicom import _config
+
+    _config.STORE_SEND_CHUNKED_DATASET = True  # else it decodes each file, and encodes it again
+    try:
+        answer = association.send_c_store(file, priority=priority)
+    except ValueError:
+        answer = association.send_c_store(_read(file), priority=priority)
+    status = answer.get("Status")
+    return None if status is None else int(status)
+
+
+def _read(file: Path) -> Any:
+    import pydicom
+
+    return pydicom.dcmread(file)
 
 
 def _without_delay(event: Any) -> None:

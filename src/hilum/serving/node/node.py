@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -174,9 +175,18 @@ def run_node(configuration: Configuration) -> None:
     quiet()
     os.umask(0o077)  # images and results are for this user alone
     node = Node(configuration)
+    _settle()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.stop.set())
     node.run()
+
+
+def _settle() -> None:
+    """Let no collection look again at what stays: pynetdicom begins one every 12 seconds, and all threads wait."""
+    import highdicom  # noqa: F401 - the first report would load it
+
+    gc.collect()
+    gc.freeze()
 
 
 def quiet() -> None:

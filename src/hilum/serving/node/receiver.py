@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHa
 
 from hilum.errors import UsageError
 from hilum.serving.json_log import JsonLog
-from hilum.serving.node.application import application, server_context
+from hilum.serving.node.application import IMPLEMENTATION, application, server_context
 from hilum.serving.node.audit_trail import AuditTrail
 from hilum.serving.node.configuration import Limits, Listen
 from hilum.serving.node.intake import SHOWN, Intake, MismatchError, NoRoomError
@@ -192,7 +193,9 @@ class Receiver:
     def _store(self, event: Any) -> int:
         event.assoc.dul.socket.held = 0
         request = event.request
-        head = b"\0" * 128 + b"DICM" + _meta(event)
+        head = file_head(
+            str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), str(event.context.transfer_syntax)
+        )
         body = request.DataSet.getbuffer()
         peer = event.assoc.requestor.ae_title
         try:
@@ -231,7 +234,16 @@ class Receiver:
         self.audit.refused(reason)
 
 
-def _meta(event: Any) -> bytes:
-    from pynetdicom.dsutils import encode_file_meta
+def file_head(kind: str, instance: str, syntax: str) -> bytes:
+    """What stands before an object in DICOM's file format (PS3.10, 7.1).
 
-    return bytes(encode_file_meta(event.file_meta))
+    Args:
+        kind: SOP Class UID.
+        instance: SOP Instance UID.
+        syntax: UID of the transfer syntax.
+    """
+    meta = b"\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01"
+    for element, text in ((0x02, kind), (0x03, instance), (0x10, syntax), (0x12, IMPLEMENTATION)):
+        value = text.encode("ascii") + b"\0" * (len(text) % 2)
+        meta += struct.pack("<HH2sH", 2, element, b"UI", len(value)) + value
+    return b"\0" * 128 + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta)) + meta

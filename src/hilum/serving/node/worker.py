@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 
 from hilum.decision.operating_point import FLAG
 from hilum.errors import HilumError, ImageError, PassingImageError
 from hilum.files import saving
+from hilum.serving.derived_object import KEYWORDS
 from hilum.serving.explain import draw, explain
 from hilum.serving.json_log import JsonLog, place_of
 from hilum.serving.node.configuration import Rule
@@ -25,7 +24,8 @@ from hilum.serving.node.job_results import remove_results, result_file
 from hilum.serving.node.queue import DEAD, REFUSED, Answered, Job, Queue
 from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
-from hilum.serving.structured_report import ReportedImage, result_objects
+from hilum.serving.report_encoder import ReportEncoder
+from hilum.serving.structured_report import ReportedImage
 
 RESULTS = "results"
 BATCH = 64  # images that are begun at a time: the next ones are decoded while reports are made
@@ -67,6 +67,7 @@ class Worker:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = log
         self.counted = counted
+        self._encoders: dict[str, ReportEncoder] = {}  # by the rule's name
         self._delayed = False  # whether the next batch waits: an image has to be begun again
         self._savers = ThreadPoolExecutor(SAVERS, thread_name_prefix="hilum-save")
 
@@ -146,7 +147,7 @@ class Worker:
 
     def _end(
         self, rule: Rule, predictor: Predictor, job: Job, file: Path, answer: Prediction
-    ) -> str | tuple[Answered, list[Any]]:
+    ) -> str | tuple[Answered, list[bytes]]:
         """What became of an image, or the answer about it with the objects to send."""
         if answer.error:
             try:  # alone, and with an error that tells whether the machine was the reason
@@ -178,20 +179,18 @@ class Worker:
         self._delayed = True
         return "again"
 
-    def _objects(self, rule: Rule, predictor: Predictor, file: Path, answer: Prediction) -> list[Any]:
+    def _objects(self, rule: Rule, predictor: Predictor, file: Path, answer: Prediction) -> list[bytes]:
         import pydicom
 
         heatmap = None
+        encoder = self._encoders.setdefault(rule.name, ReportEncoder(predictor.model_file, enhanced=rule.enhanced))
         if rule.heatmap and not answer.error:
             heatmap = np.asarray(draw(explain(predictor, file), predictor.model_file))
-        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-        image = ReportedImage(answer, header, heatmap)
-        return result_objects(image, predictor.model_file, enhanced=rule.enhanced)
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(KEYWORDS))
+        return encoder.encode(ReportedImage(answer, header, heatmap))
 
-    def _save(self, job: Job, objects: Sequence[Any]) -> None:
+    def _save(self, job: Job, objects: Sequence[bytes]) -> None:
         remove_results(self.folder, job.id)  # of an earlier attempt, which could have been more
-        for number, result in enumerate(objects):
-            content = io.BytesIO()
-            result.save_as(content, enforce_file_format=True)
+        for number, content in enumerate(objects):
             with saving(result_file(self.folder, job.id, number)) as file:
-                file.write(content.getbuffer())
+                file.write(content)
