@@ -105,7 +105,9 @@ def kill_training(killer, data, base, numbers, *, cold=False):
     for number in numbers(events):
         ready()
         out = base / f"killed-{number}"
-        assert killer(*command, "--out", out, *SETTINGS, root=base, kill=number, **cache)["code"] == -9
+        killed = killer(*command, "--out", out, *SETTINGS, root=base, kill=number, **cache)
+        # How many files of a cold cache this process writes itself, and how many its workers, goes by their speed.
+        assert killed["code"] == -9 or (cold and killed["code"] == 0 and len(killed["events"]) < number), killed
         # The recipe and how the data are read are the run's own. Where it has not begun, the command as it was.
         rest = ["train", data, "--out", out, "--resume"] if is_begun(out) else [*command, "--out", out, *SETTINGS]
         again = killer(*rest, root=base, **cache)

@@ -60,11 +60,11 @@ def check(
     from hilum.serving.node.node import quiet
     from hilum.serving.node.peers import check_peers
 
-    quiet()
     faults = 0
-    for found in check_peers(settings, write=write):
-        say(f"{found.name}: {found.asked}: {found.fault or 'ok'}")
-        faults += bool(found.fault)
+    with quiet():
+        for found in check_peers(settings, write=write):
+            say(f"{found.name}: {found.asked}: {found.fault or 'ok'}")
+            faults += bool(found.fault)
     if faults:
         raise typer.Exit(1)
 

@@ -1,5 +1,7 @@
 """A configuration that cannot work is one message that names the key; ports and folders are checked first."""
 
+import logging
+import os
 import socket
 from copy import deepcopy
 
@@ -71,13 +73,17 @@ def test_no_toml_and_no_file(tmp_path):
 
 
 @pytest.mark.parametrize("table", ["listen", "operations"])
-def test_a_port_in_use_ends_the_start(written, hilum, table):
+def test_a_port_in_use_ends_the_start_and_leaves_the_process_as_it_was(written, hilum, table):
+    mask = os.umask(0o022)
+    os.umask(mask)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = hilum("node", "--config", written(**{table: {"port": port}}))
     assert result.returncode == 2
     assert str(port) in result.stderr
     assert table in result.stderr
+    assert os.umask(mask) == mask
+    assert logging.root.manager.disable < logging.CRITICAL
 
 
 def test_two_nodes_do_not_share_a_folder(written, hilum, running_node):

@@ -8,8 +8,8 @@ import os
 import signal
 import sqlite3
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -172,13 +172,22 @@ def run_node(configuration: Configuration) -> None:
     Raises:
         UsageError: As `Node`.
     """
-    quiet()
-    os.umask(0o077)  # images and results are for this user alone
-    node = Node(configuration)
-    _settle()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: node.stop.set())
-    node.run()
+    with quiet(), _private():
+        node = Node(configuration)
+        _settle()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: node.stop.set())
+        node.run()
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    """Files that are made meanwhile are for this user alone: they are images and results."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _settle() -> None:
@@ -189,10 +198,17 @@ def _settle() -> None:
     gc.freeze()
 
 
-def quiet() -> None:
+@contextmanager
+def quiet() -> Iterator[None]:
     """Keep what libraries say out of logs: their warnings quote values, such as patients' names."""
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _locked(folder: Path) -> Any:
