@@ -147,15 +147,20 @@ def test_an_image_by_itself_has_its_own_threshold_and_the_legend_says_so(two_sid
         assert words.keys() == {"flag", "abstain", "read", "clear"}
         assert "specificity of 90 %" in words["flag"]
     assert "--study" in dict(legend(two_sided))["clear"]
-    # A model that was certified before: decisions as ever, and the guarantee is withheld in words.
-    for score in (0.0, 0.0353, 0.0354, 1.0):
+    # A model that was certified before there was one: decisions as ever, and the guarantee is withheld in words.
+    facts = copy.deepcopy(dict(shipped.facts))
+    facts["operating_point"] = {"group": LABELS[1], "members": [LABELS[1]], "threshold": 0.25}
+    del facts["certificate"]["image_threshold"], facts["certificate"]["images"]
+    before = replace(shipped, facts=facts)
+    for score in (0.0, 0.24, 0.25, 1.0):
         found = dict(zip(LABELS, (1 - score, score, 0.0), strict=True))
         assert (
-            decide(shipped, found)[0]
-            == decide(shipped, found, of_study=True)[0]
-            == ("flag" if score > 0.0353 else "clear")
+            decide(before, found)[0]
+            == decide(before, found, of_study=True)[0]
+            == ("flag" if score >= 0.25 else "clear")
         )
-    assert "does not hold for single images" in dict(legend(shipped))["clear"]
+    assert "does not hold for single images" in dict(legend(before))["clear"]
+    assert "does not hold for single images" not in dict(legend(shipped))["clear"]
 
 
 def test_a_ppv_of_patients_is_no_ppv_of_single_images(two_sided):

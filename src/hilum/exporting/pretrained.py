@@ -27,7 +27,7 @@ WORDS = Words(
     name=NAME,
     licence=(
         "CC BY 4.0, as the radiographs: Kermany, Zhang and Goldbaum 2018, 'Labeled Optical Coherence Tomography (OCT) "
-        "and Chest X-Ray Images for Classification', Mendeley Data, and Kermany et al. 2018, *Cell* 172."
+        "and Chest X-Ray Images for Classification', Mendeley Data, and Kermany et al. 2018, Cell 172."
     ),
     label_name={
         "normal": "normal",
