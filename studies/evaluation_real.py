@@ -22,7 +22,7 @@ from hilum.decision.ood import FAR, Reference
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate_check import measure_certificate
 from hilum.evaluation.certify import certify
-from hilum.evaluation.cohort import select_part
+from hilum.evaluation.cohort import select_images
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.models.stages import WithFeatures
@@ -82,8 +82,8 @@ def _share(entry: dict) -> str:
 
 def ood_images(run: Run, data: Path, other: Path) -> list[str]:
     reference = fit_reference(run, data).reference
-    parts = {"own test images": select_part(run, data, "test", Progress())}
-    parts["the other data"] = select_part(run, other, "test", Progress())
+    parts = {"own test images": select_images(run, data, "test", Progress())}
+    parts["the other data"] = select_images(run, other, "test", Progress())
     pixels = {name: np.asarray(part.images.pixels)[part.images.positions] for name, part in parts.items()}
     labels = [row.label for row in parts["the other data"].images.table.rows]
     own, foreign = pixels["own test images"], pixels.pop("the other data")

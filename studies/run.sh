@@ -20,16 +20,16 @@ hilum evaluate "$out/vgg" --split val
 hilum report "$out/vgg"
 
 # Fig. 2: both hierarchies, same backbone, epochs and seeds.
-hilum sweep "$seed_cxr" --out "$out/hierarchy" $(go_on "$out/hierarchy") --set epochs=6 \
-    --set hierarchy=flat,cascade --set training.seed=0,1,2,3,4
+hilum sweep "$seed_cxr" --out "$out/hierarchy" $(go_on "$out/hierarchy") \
+    --set training.seed=0,1,2,3,4 --set hierarchy=flat,cascade
 evaluate "$out/hierarchy"
 for seed in 0 1 2 3 4; do
-    hilum compare "$out"/hierarchy/trials/*=flat,training.seed=$seed "$out"/hierarchy/trials/*=cascade,training.seed=$seed
+    hilum compare "$out"/hierarchy/trials/*seed=$seed,hierarchy=flat "$out"/hierarchy/trials/*seed=$seed,hierarchy=cascade
 done
 
 # The augmentation argument: each alone, and none.
-hilum sweep "$seed_cxr" --out "$out/augmentation" $(go_on "$out/augmentation") --set epochs=6 \
-    --set 'augmentation={},{translate=0.12},{rotate=15},{hflip=0.5}' --set training.seed=0,1,2
+hilum sweep "$seed_cxr" --out "$out/augmentation" $(go_on "$out/augmentation") \
+    --set training.seed=0,1,2 --set 'augmentation={},{translate=0.12},{rotate=15},{hflip=0.5}'
 evaluate "$out/augmentation"
 
 # Real COVID-19, confounded with its source.

@@ -1,5 +1,7 @@
 """The documentation builds without a warning, links lead somewhere, and pages made from the code say what it says."""
 
+import ast
+import importlib.util
 import json
 import os
 import re
@@ -121,3 +123,15 @@ def test_every_study_fills_a_place_that_a_page_has():
         assert f'"{name}"' in studies, name
     for page in re.findall(r'fill\("([^"]+)"', studies):
         assert (DOCS / page).is_file(), page
+
+
+@pytest.mark.parametrize("folder", ["studies", "benchmarks", "docs"])
+def test_what_scripts_import_of_hilum_exists(folder):
+    """They are run by hand, months apart; their names go out of date unseen."""
+    for script in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(script.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "hilum":
+                module = importlib.import_module(node.module)
+                for name in (alias.name for alias in node.names):
+                    below = importlib.util.find_spec(f"{node.module}.{name}") if hasattr(module, "__path__") else None
+                    assert hasattr(module, name) or below, f"{script.name}: {node.module} has no {name}"
