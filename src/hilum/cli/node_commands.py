@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,7 +62,8 @@ def check(
     from hilum.serving.node.peers import check_peers
 
     faults = 0
-    with quiet():
+    with ExitStack() as until:
+        quiet(until)
         for found in check_peers(settings, write=write):
             say(f"{found.name}: {found.asked}: {found.fault or 'ok'}")
             faults += bool(found.fault)

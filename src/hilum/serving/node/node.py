@@ -8,8 +8,8 @@ import os
 import signal
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -172,22 +172,15 @@ def run_node(configuration: Configuration) -> None:
     Raises:
         UsageError: As `Node`.
     """
-    with quiet(), _private():
+    with ExitStack() as refused:
+        refused.callback(os.umask, os.umask(0o077))  # images and results are for this user alone
+        quiet(refused)
         node = Node(configuration)
-        _settle()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: node.stop.set())
-        node.run()
-
-
-@contextmanager
-def _private() -> Iterator[None]:
-    """Files that are made meanwhile are for this user alone: they are images and results."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
+        refused.pop_all()  # to the end of the process: a thread may outlast the node
+    _settle()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: node.stop.set())
+    node.run()
 
 
 def _settle() -> None:
@@ -198,17 +191,16 @@ def _settle() -> None:
     gc.freeze()
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what libraries say out of logs: their warnings quote values, such as patients' names."""
-    before = logging.root.manager.disable
+def quiet(until: ExitStack) -> None:
+    """Suppress log records and warnings of libraries, which may contain patients' names.
+
+    Args:
+        until: Ends it.
+    """
+    until.callback(logging.disable, logging.root.manager.disable)
     logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    until.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
 
 
 def _locked(folder: Path) -> Any:
