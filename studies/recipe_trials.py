@@ -33,18 +33,19 @@ PLAIN_RECALL = np.array([0.75, 0.90, 0.97])
 TEST_SHARES = np.array([0.38, 0.23, 0.39])
 SEEDS = (0,)
 NO_TEST = ["splits.val=val", "splits.calibration=none", "splits.test=none"]
-FLAT, FULL = "class_weights=balanced", "early_size=0"
+FLAT, FULL = "class_weights=balanced", "progressive_size=0"
+BEFORE = ["class_weights=hierarchical", "mixup=0.3"]  # the default's when these were tried
 LONG = [FULL, "epochs=20"]
 TRIALS = {
     "plain": ["augmentation={}", "mixup=0", FLAT, *LONG],
     "geometry": ["rotate=0", "mixup=0", FLAT, *LONG],
     "rotation": ["mixup=0", FLAT, *LONG],
-    "mixup": [FLAT, *LONG],
+    "mixup": ["mixup=0.3", FLAT, *LONG],
     "smoothing": ["mixup=0", "label_smoothing=0.1", FLAT, *LONG],
-    "tree": LONG,
-    "compact": [],
-    "wide": ["network.options.width=48", "epochs=12"],
-    "stem of stride 2": ["network.options.stem_stride=2", "epochs=14"],
+    "tree": [*BEFORE, *LONG],
+    "compact": BEFORE,
+    "wide": [*BEFORE, "network.options.width=48", "epochs=12"],
+    "stem of stride 2": [*BEFORE, "network.options.stem_stride=2", "epochs=14"],
 }
 
 
