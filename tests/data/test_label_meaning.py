@@ -112,6 +112,6 @@ def test_what_is_known_of_the_labels_is_said_in_one_line(snapshot):
     assert "counted separately" not in pair
     unknown = roles_sentence(("0", "1"), None, [])
     assert "(0, 1)" in unknown
-    assert "--set positive=LABEL" in unknown
+    assert "--set positive_label=LABEL" in unknown
     assert "--set healthy=LABEL" in unknown
     snapshot(roles_sentence(("0", "1"), None, [], chosen=True))

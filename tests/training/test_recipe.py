@@ -1,5 +1,8 @@
 """Recipes: every choice checked, every mistake named."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from hilum.errors import RecipeError
@@ -23,6 +26,15 @@ def test_a_recipe_survives_being_written_and_read(name, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(recipe.to_toml())
     assert load_recipe(path) == recipe
+
+
+def test_every_key_that_messages_and_pages_tell_to_set_exists():
+    root = Path(__file__).resolve().parents[2]
+    texts = [*(root / "src").rglob("*.py"), *(root / "docs").rglob("*.md"), root / "README.md"]
+    named = {(key, text) for text in texts for key in re.findall(r"--set ['\"]?([a-z_][a-z_.0-9]*)=", text.read_text())}
+    assert {"lr", "positive_label"} <= {key for key, _ in named}
+    for key, text in named:
+        assert resolve_key(key), text
 
 
 @pytest.mark.parametrize("name", recipe_names())

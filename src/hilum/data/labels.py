@@ -217,7 +217,7 @@ def roles_sentence(labels: Sequence[str], positive: str | None, healthy: Sequenc
     elif chosen:
         told = "no positive label, by the recipe"
     else:
-        told = f"no positive label was recognised{every}: name one with --set positive=LABEL"
+        told = f"no positive label was recognised{every}: name one with --set positive_label=LABEL"
         every = ""
     if healthy:
         return f"{told}; healthy label{'s' if len(healthy) > 1 else ''}: {', '.join(map(printable, healthy))}"
