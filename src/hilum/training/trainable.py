@@ -42,7 +42,7 @@ def check_training(table: Dataset, recipe: Recipe) -> tuple[str, ...]:
     positive_label = resolve_positive_label(recipe, labels)
     resolve_healthy(recipe, labels, positive_label)
     if positive_label is None and recipe.training.monitor == "false_negatives":
-        msg = f'{table.root}: monitor = "false_negatives" needs a positive label. Name one (--set positive_label=LABEL).'
+        msg = f'{table.root}: monitor = "false_negatives" needs a positive label. Name one: --set positive_label=LABEL.'
         raise RecipeError(msg, code="no-positive-label")
     if recipe.training.monitor == "auroc":
         msg = f'{table.root}: monitor = "auroc" is for several findings an image. Take loss (--set monitor=loss).'
