@@ -120,13 +120,13 @@ class DuplicateGroups(_Part):
 
 
 class KnownPatients(_Part):
-    """Whose images they are.
+    """The patients of a dataset, as far as they are known.
 
     Attributes:
         known: Share of the images whose patient is known, 0 to 1.
         images: Images whose patient is known.
         number: Patients.
-        how: What told the patients, such as ``column``.
+        how: How patients were identified, such as ``column``.
         across_splits: Patients in more than one split.
         several_labels: Patients with images of more than one label.
     """
