@@ -170,7 +170,7 @@ def select_images(
     notes = list(table.notes)
     same = images.digest == run.environment.data.digest
     own = same or data is None
-    notes += [] if own else citation(table.layout)
+    notes += [] if own else citation(table.layout, table.options)
     if own and mapping:
         msg = f"--map-label: {table.root} holds the run's own data, with the run's labels. Omit --map-label."
         raise UsageError(msg)

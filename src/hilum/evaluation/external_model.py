@@ -59,7 +59,11 @@ def predict_external(
         chosen, Preprocessing(size=taken.size, fit=taken.fit, equalise=taken.equalise), progress=progress
     )
     predictions = Predictions.of(images.table, labels, _probabilities(model, images, progress))
-    notes = [*table.notes, *citation(table.layout), *(f"left out: {item.message}" for item in images.unreadable)]
+    notes = [
+        *table.notes,
+        *citation(table.layout, table.options),
+        *(f"left out: {item.message}" for item in images.unreadable),
+    ]
     return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes), table.root)
 
 
@@ -92,7 +96,7 @@ def predict_model_file(
     labels = predictor.model_file.labels
     findings = predictor.model_file.findings
     check_task(table, findings, file.name)
-    rows, stated, notes = [], [], [*table.notes, *citation(table.layout)]
+    rows, stated, notes = [], [], [*table.notes, *citation(table.layout, table.options)]
     chosen = (
         findings_as(_of_split(table, split), findings, mapping or {}, notes)
         if findings

@@ -234,7 +234,7 @@ def _train(
             patients_known=table.patients_known,
             with_patient=table.with_patient,
             unreadable=[UnreadableFile(path=item.path, message=item.message) for item in images.unreadable],
-            notes=[*notes, *citation(table.layout)],
+            notes=[*notes, *citation(table.layout, table.options)],
         ).model_copy(update=_joined(table)),
     )
     begun = begun.model_copy(

@@ -1,6 +1,9 @@
 """The catalogue of public datasets: complete, and in agreement with what reads them."""
 
-from hilum.data.catalogue.entries import catalogue, title_of
+import pytest
+
+from hilum.data.catalogue.entries import catalogue, citation, title_of
+from hilum.data.options import ReadOptions
 from hilum.data.patients import RULES
 from hilum.data.readers.public.known_layouts import LAYOUTS
 
@@ -28,3 +31,15 @@ def test_sets_of_before_2020_say_that_they_cannot_contain_covid_19():
 def test_rules_of_file_names_are_of_known_datasets():
     known = " ".join(entry.name for entry in catalogue().values())
     assert all(rule.name.split()[0].split("/")[0] in known for rule in RULES)
+
+
+@pytest.mark.parametrize(("key", "label"), [("darkcovidnet", "covid"), ("kermany-150", "infected/covid")])
+def test_a_problem_of_a_label_ends_with_its_images(key, label):
+    def errors(*label_map):
+        return [
+            note for note in citation(key, ReadOptions(label_map=label_map)) if note.startswith("Published problem")
+        ]
+
+    assert len(errors()) == 1
+    assert errors((label, "viral"), ("normal", "")) == errors()
+    assert errors((label, "")) == []

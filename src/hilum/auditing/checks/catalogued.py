@@ -42,6 +42,7 @@ def findings(table: Dataset, matches: Sequence[Match]) -> list[Finding]:
     measured = [*public_set_findings(matches), *source_findings(table, matches)]
     seen = any(finding.severity == "error" for finding in measured)
     more = f"hilum datasets {entry.key} says more."
+    problems = entry.problems_as_read(table.options)
     found = [
         Finding(
             "provenance",
@@ -50,10 +51,10 @@ def findings(table: Dataset, matches: Sequence[Match]) -> list[Finding]:
             f"See {problem.source}; {more}",
             PublishedProblem(dataset=entry.name, source=problem.source),
         )
-        for problem in entry.problems
+        for problem in problems
         if problem.severity == "error" and not seen
     ]
-    others = [problem.text for problem in entry.problems if problem.severity != "error"]
+    others = [problem.text for problem in problems if problem.severity != "error"]
     message = f"Read as {entry.name}."
     cited = CatalogueCitation(dataset=entry.name, licence=entry.licence, citation=entry.citation)
     remedy = f"Cite {entry.citation}. Licence: {entry.licence}. {more}"

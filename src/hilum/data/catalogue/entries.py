@@ -11,6 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hilum.data.options import ReadOptions
+
 
 class KnownProblem(BaseModel):
     """A problem of a dataset that was published.
@@ -19,12 +21,14 @@ class KnownProblem(BaseModel):
         severity: ``error`` where conclusions from the dataset are wrong if it is ignored, else ``warning`` or ``info``.
         text: The problem, in one sentence.
         source: Where it is described.
+        label: A word in the names of the labels that it is about; empty where it is about all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     severity: Literal["error", "warning", "info"]
     text: str
     source: str
+    label: str = ""
 
 
 class CatalogueEntry(BaseModel):
@@ -71,6 +75,11 @@ class CatalogueEntry(BaseModel):
     cannot_show: str = ""
     problems: tuple[KnownProblem, ...] = ()
 
+    def problems_as_read(self, options: ReadOptions) -> list[KnownProblem]:
+        """The published problems without those about labels whose images were left out (``--map-label LABEL=``)."""
+        left_out = [label.casefold() for label, name in options.label_map if not name]
+        return [each for each in self.problems if not each.label or not any(each.label in label for label in left_out)]
+
 
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
@@ -88,18 +97,19 @@ FORMATS = {
 }
 
 
-def citation(layout: str) -> list[str]:
+def citation(layout: str, options: ReadOptions) -> list[str]:
     """What a report says of the dataset that it is about: publication, licence, published problems.
 
     Args:
         layout: Key of the catalogue, or empty, of which there is nothing to say.
+        options: How the dataset was read.
     """
     entry = catalogue().get(layout)
     if entry is None:
         return []
     errors = [
         f"Published problem: {problem.text} ({problem.source})"
-        for problem in entry.problems
+        for problem in entry.problems_as_read(options)
         if problem.severity == "error"
     ]
     return [f"Dataset: {entry.name}. Cite {entry.citation}. Licence: {entry.licence}.", *errors]
