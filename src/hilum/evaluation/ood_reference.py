@@ -37,7 +37,7 @@ ARRAYS, FACTS = "abstention.safetensors", "abstention.json"
 FORMAT = 2
 NEIGHBOURS = 5
 LEVEL = 0.05
-MOST = 1000  # training images kept: a model file carries them
+MOST, MOST_BYTES = 1000, 2**22  # training images kept, and bytes of their features: a model file carries them
 HELD = 2**24  # bytes of pixels that are looked at together
 PASSING = 0.01  # share of calibration patients by which a limit between chest radiographs and others may err
 NONE = "no abstention"
@@ -106,14 +106,15 @@ def compare_by(run: Run, images: Images, describe: Callable[[Images], NDArray[np
             f"{'is' if needed - there == 1 else 'are'} missing"
         )
         return Abstention(None, note=f"{NONE}: {why}")
-    known = images.select(spread_over_labels(images, MOST))
+    everyone = [i for i, row in enumerate(images.table.rows) if row.split == "calibration"]
+    of_everyone = images.select(everyone)
+    features, grey = describe(of_everyone), thumbnails_of_images(of_everyone)
+    most = max(NEIGHBOURS, min(MOST, MOST_BYTES // (np.dtype(np.float16).itemsize * features.shape[1])))
+    known = images.select(spread_over_labels(images, most))
     arrays: dict[str, NDArray[Any]] = {
         "features": describe(known).astype(np.float16),
         "layouts": thumbnails_of_images(known),
     }
-    everyone = [i for i, row in enumerate(images.table.rows) if row.split == "calibration"]
-    of_everyone = images.select(everyone)
-    features, grey = describe(of_everyone), thumbnails_of_images(of_everyone)
     one = np.searchsorted(everyone, one_image_a_patient(images))
     poses = Poses.of(grey[one], arrays["layouts"], NEIGHBOURS)
     limits = boundaries(poses, Poses.of(shuffled(grey[one]), arrays["layouts"], NEIGHBOURS))
