@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from hilum.cli import model_commands
+from hilum.cli import predict_command
 from hilum.errors import TableError
 from hilum.serving.inputs import find_files, read_source
 
@@ -97,7 +97,7 @@ def test_predict_answers_about_the_others_and_ends_with_1(closed, image, bundle_
     os.mkfifo(closed.parent / "pipe.png")
     out = tmp_path / "answers.jsonl"
     with pytest.raises(typer.Exit) as ended:
-        model_commands.predict([closed.parent], model=str(bundle_of("flat")), as_json=str(out))
+        predict_command.predict([closed.parent], model=str(bundle_of("flat")), as_json=str(out))
     assert ended.value.exit_code == 1
     pipe, answer = map(json.loads, out.read_text().splitlines())
     assert "error" in pipe
@@ -110,7 +110,7 @@ def test_where_nothing_can_be_listed_earlier_answers_stay(closed, tmp_path, refu
     out.write_text('{"path": "old.png"}\n')
     for more in ({}, {"explained": tmp_path / "e"}, {"study": "folder"}):
         with refuses(TableError, "table"):
-            model_commands.predict([closed], as_json=str(out), **more)
+            predict_command.predict([closed], as_json=str(out), **more)
     assert out.read_text() == '{"path": "old.png"}\n'
 
 

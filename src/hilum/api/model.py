@@ -57,7 +57,8 @@ class Model:
     """A model file that answers about radiographs.
 
     Args:
-        source: Model file, its folder or its bytes; ``hf://owner/name``; None for the model that comes with hilum.
+        source: Model file, its folder or its bytes; ``hf://owner/name``; name of a model that comes with hilum
+            (``adult-pneumonia``); None for ``paediatric-pneumonia``.
         threads: Number of threads; by default as many as this process may use cores.
 
     Raises:
@@ -308,7 +309,8 @@ def load(model: str | PathLike[str] | bytes | None = None, *, threads: int | Non
     """Open a model file.
 
     Args:
-        model: Model file, its folder or its bytes; ``hf://owner/name``; None for the model that comes with hilum.
+        model: Model file, its folder or its bytes; ``hf://owner/name``; name of a model that comes with hilum
+            (``adult-pneumonia``); None for ``paediatric-pneumonia``.
         threads: Number of threads; by default as many as this process may use cores.
 
     Raises:

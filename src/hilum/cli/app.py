@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hilum import __version__
-from hilum.cli import model_commands
+from hilum.cli import model_commands, predict_command
 from hilum.cli.arguments import interrupted, joins_data, message_of, print_result, reads_data, say, show
 from hilum.cli.audit_command import audit
 from hilum.cli.datasets_commands import datasets
@@ -320,7 +320,7 @@ def summary(
 
 
 app.command()(model_commands.export)
-app.command()(model_commands.predict)
+app.command()(predict_command.predict)
 app.command()(serve)
 app.add_typer(node)
 app.command()(model_commands.schema)

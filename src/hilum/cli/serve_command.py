@@ -15,8 +15,8 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE|hf://OWNER/NAME",
-            help="A model file; may be repeated; by default the one that comes with hilum.",
+            metavar="FILE|NAME|hf://OWNER/NAME",
+            help="A model file or the name of a pretrained one; may be repeated; paediatric-pneumonia by default.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",

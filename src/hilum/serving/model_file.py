@@ -33,6 +33,7 @@ READABLE = (
 )  # of format 1, which knew one threshold, decisions are the same
 LARGEST = 2**31 - 1  # of a protobuf message, and so of every ONNX file without companions
 PRETRAINED = Path(__file__).parent / "models"
+OF_CHILDREN, OF_ADULTS = "paediatric-pneumonia", "adult-pneumonia"  # the first one where none is named
 
 
 @dataclass(frozen=True)
@@ -208,20 +209,25 @@ def _shown(value: object) -> str:
     return printable(str(value)[:40])
 
 
-def shipped_model() -> Path:
-    """The model that comes with hilum.
+def shipped_models() -> dict[str, Path]:
+    """The models that come with hilum, by name; empty where this copy comes without any."""
+    return {file.stem: file for file in sorted(PRETRAINED.glob("*.onnx"))}
+
+
+def shipped_model(name: str = OF_CHILDREN) -> Path:
+    """A model that comes with hilum.
 
     Raises:
-        ModelFileError: This copy of hilum comes without one.
+        ModelFileError: This copy of hilum comes without it.
     """
-    found = sorted(PRETRAINED.glob("*.onnx"))
+    found = shipped_models().get(name)
     if not found:
         msg = (
             "this copy of hilum has no pretrained model. Export one (hilum export RUN model.onnx), and name it "
             "(--model)."
         )
         raise ModelFileError(msg, code="no-model")
-    return found[0]
+    return found
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 
 from hilum.errors import UsageError
+from hilum.serving.model_file import OF_CHILDREN
 from hilum.serving.node.configuration import Rule, read_configuration
 from hilum.serving.node.rules import ImageFacts, first_match, image_facts
 from node_peers import DEPLOYED, image, settings
@@ -32,6 +33,17 @@ def test_the_deployed_configuration_is_one(tmp_path):
     found = read_configuration(DEPLOYED / "node.toml")
     assert found.destination[0].dicom.port == 4242
     assert found.rule[0].refusals == "record"
+
+
+def test_a_rule_names_a_file_or_a_model_that_comes_with_hilum(written, tmp_path):
+    def model(name):
+        return read_configuration(written(lambda values: values["rule"][0].update(model=name))).rule[0].model
+
+    assert model(OF_CHILDREN) == OF_CHILDREN
+    assert model("hf://owner/name") == "hf://owner/name"
+    assert model("model.onnx") == str(tmp_path / "model.onnx")
+    (tmp_path / OF_CHILDREN).touch()
+    assert model(OF_CHILDREN) == str(tmp_path / OF_CHILDREN)
 
 
 WRONG = {

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hilum.errors import UsageError
 from hilum.files import read_text
+from hilum.serving.model_file import shipped_models
 
 
 def _title(value: str) -> str:
@@ -145,7 +146,7 @@ class Rule(_Part):
 
     Attributes:
         name: Of the rule, unique.
-        model: Model file; empty for the one that comes with hilum.
+        model: Model file, or name of a model that comes with hilum; empty for ``paediatric-pneumonia``.
         modality: Values of Modality.
         view: Projections: PA, AP, LL, RL, LATERAL, ...
         station: Values of StationName.
@@ -321,10 +322,15 @@ def _absolute(values: Any, folder: Path) -> Any:
         return values
     return {
         key: str(folder / value)
-        if key in PATHS and isinstance(value, str) and value and not value.startswith("hf://")
+        if key in PATHS and isinstance(value, str) and value and not _is_name(key, folder / value, value)
         else _absolute(value, folder)
         for key, value in values.items()
     }
+
+
+def _is_name(key: str, file: Path, value: str) -> bool:
+    """Whether a value names a model on a hub, or one that comes with hilum, rather than a file."""
+    return key == "model" and (value.startswith("hf://") or (value in shipped_models() and not file.exists()))
 
 
 def _faults(error: ValidationError) -> str:
