@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from hilum.data.readers.read import read_table
+from hilum.evaluation.cohort import run_images
 from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.ood_reference import MOST_BYTES, compare_by
 from hilum.exporting.export import export
+from hilum.progress import Progress
 from hilum.serving.predictor import Predictor
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
@@ -34,3 +37,25 @@ def test_it_judges_images_as_the_evaluation_of_the_run_does(write_dataset, tiny,
     assert (np.abs(carried - told) < 1e-6).mean() > 0.9
     same = [answer.decision == row["decision"] for answer, row in zip(answers, rows, strict=True)]
     assert np.mean(same) > 0.95
+
+
+@pytest.mark.slow
+def test_the_reference_of_many_features_has_fewer_images(write_dataset, tiny, tmp_path):
+    """Every image gets a feature vector of its own, of a million numbers or of a hundred."""
+    data = read_table(write_dataset(patients=160, images=1, side=32))
+    run = train(data, tmp_path / "run", load_recipe("compact", [*tiny, "epochs=1"]))
+    images, _ = run_images(run, Progress())
+    number = {row.path: i for i, row in enumerate(images.table.rows)}
+
+    def described(width):
+        def describe(chosen):
+            found = np.zeros((len(chosen.table), width), np.float32)
+            found[range(len(found)), [number[row.path] % width for row in chosen.table.rows]] = 1
+            return found
+
+        return describe
+
+    few, many = (compare_by(run, images, described(width)).reference.features for width in (100, 2**17))
+    assert len(few) == sum(row.split == "train" for row in images.table.rows)
+    assert many.shape == (16, 2**17)
+    assert many.nbytes == MOST_BYTES == 4 * 2**20
