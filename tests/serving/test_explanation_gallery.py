@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,14 @@ def test_a_folder_of_images_to_explain_is_refused_however_it_is_reached(shipped,
     assert inside.read_bytes() == before
     assert [one.parent for one in drawn] == [tmp_path / "out"] * 2
     Gallery(tmp_path / "in" / "deep" / "new", [file], shipped.model_file)  # beside them it may be
+
+
+def test_the_class_of_a_whole_page_is_no_class_of_a_part_of_one():
+    """It once was that of a grid of pictures, which squeezed the page into columns of 150 pixels."""
+    folder = files("hilum.templates")
+    pages = [page.read_text() for page in folder.iterdir() if page.name.endswith(".j2")]
+    of_pages = {name for page in pages for name in re.findall(r'block body %} class="([^"]+)"', page)}
+    of_parts = set(re.findall(r"\.([a-z][\w-]*)", folder.joinpath("report.css").read_text()))
+    assert of_pages
+    assert "gallery" in of_parts
+    assert not of_pages & of_parts
