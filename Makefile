@@ -54,8 +54,9 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-model: $(READY) ## Rebuild a model that comes with hilum: NAME=paediatric-pneumonia DATA=path/to/seed-cxr, minutes
-	$(BIN)/python -m hilum.exporting.pretrained $(or $(NAME),paediatric-pneumonia) $(or $(DATA),../shared/data/seed-cxr)
+model: $(READY) ## Rebuild a model that comes with hilum: NAME=paediatric-pneumonia|adult-pneumonia DATA=seed-cxr|darkcovidnet
+	$(BIN)/python -m hilum.exporting.pretrained $(or $(NAME),paediatric-pneumonia) \
+	    $(or $(DATA),../shared/data/$(if $(filter adult-pneumonia,$(NAME)),darkcovidnet,seed-cxr))
 
 bench: $(READY)  ## Everything measured, side by side in one run, into benchmarks/results; BENCH=options
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -61,7 +61,10 @@ def test_the_wheel_is_small_typed_and_reproducible(wheels):
     assert len({hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels}) == 1
     assert wheels[0].stat().st_size < LARGEST
     names = set(zipfile.ZipFile(wheels[0]).namelist())
-    assert {"hilum/py.typed", "hilum/serving/models/paediatric-pneumonia.onnx"} <= names
+    assert {
+        "hilum/py.typed",
+        *(f"hilum/serving/models/{name}-pneumonia.onnx" for name in ("paediatric", "adult")),
+    } <= names
     assert not [name for name in names if name.startswith(("tests", "docs", "studies"))]
 
 

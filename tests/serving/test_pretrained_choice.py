@@ -2,21 +2,24 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import hilum
 from hilum.cli import predict_command
 from hilum.data.readers.read import read_table
 from hilum.exporting.export import export
-from hilum.serving import model_file
+from hilum.serving import model_file, pretrained_choice
 from hilum.serving.model_file import OF_ADULTS, OF_CHILDREN, shipped_model
+from hilum.serving.prediction import Prediction
 from hilum.serving.predictor import Predictor
-from hilum.serving.pretrained_choice import SAMPLE, choose_pretrained
+from hilum.serving.pretrained_choice import SAMPLE, choose_pretrained, nearest
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
-from places import DARKCOVIDNET
+from places import DARKCOVIDNET, with_darkcovidnet
 from random_datasets import write_pictures
 from training_runs import TINY
 
@@ -90,12 +93,90 @@ def test_the_command_says_who_answers_and_a_name_overrules_it(two_models, pictur
     assert "model:" not in capsys.readouterr().err
 
 
+def answered(**p_values):
+    """Answers about one image by models, of which a negative p-value means that the model abstains."""
+    return {
+        name: Prediction("x", decision="abstain" if p < 0 else "flag", p_in_distribution=abs(p))
+        for name, p in p_values.items()
+    }
+
+
+def test_the_larger_p_value_counts_of_models_that_do_not_abstain():
+    assert nearest(answered(a=0.2, b=0.7)) == "b"
+    assert nearest(answered(a=0.7, b=0.2)) == "a"
+    assert nearest(answered(a=0.2, b=-0.7)) == "a"
+    assert nearest(answered(a=-0.2, b=-0.7)) == ""
+
+
+class Stub:
+    """A predictor that is certain about names that begin with a letter, and abstains on others."""
+
+    model_file = SimpleNamespace(labels=(), maps=())
+
+    def __init__(self, file, threads=None):
+        self.letter = file.stem[0]
+
+    def predict_many(self, names):
+        for name in names:
+            yield Prediction(name, decision="flag" if name[0] == self.letter else "abstain", p_in_distribution=0.5)
+
+
+@pytest.fixture
+def stubs(tmp_path, monkeypatch):
+    for name in (OF_ADULTS, OF_CHILDREN):
+        (tmp_path / f"{name}.onnx").touch()
+    monkeypatch.setattr(model_file, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(pretrained_choice, "Predictor", Stub)
+
+
+@pytest.mark.parametrize(
+    ("images", "name", "votes"),
+    [
+        (["p"] * 64 + ["a"] * 640, OF_ADULTS, {OF_ADULTS: 58, OF_CHILDREN: 6}),  # evenly spread, not the first ones
+        (["a"] * 3 + ["p"] * 4, OF_CHILDREN, {OF_ADULTS: 3, OF_CHILDREN: 4}),
+        (["a"] * 3 + ["p"] * 3, OF_CHILDREN, {OF_ADULTS: 3, OF_CHILDREN: 3}),  # a tie
+        (["a", "x", "x", "x"], OF_ADULTS, {OF_ADULTS: 1}),
+        (["x"], OF_CHILDREN, {}),
+    ],
+)
+@pytest.mark.usefixtures("stubs")
+def test_the_model_of_most_images_is_taken(images, name, votes):
+    found = choose_pretrained(images)
+    assert (found.name, found.votes) == (name, votes)
+    for other, count in votes.items():
+        assert str(count) in found.reason()
+        assert other in found.reason()
+    assert choose_pretrained(images[::-1]).name == name
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_model_that_cannot_do_what_is_asked_is_not_taken(monkeypatch):
+    monkeypatch.setattr(Stub, "model_file", property(lambda self: SimpleNamespace(labels=(self.letter,))))
+    assert choose_pretrained(["p"]).name == OF_CHILDREN
+    assert choose_pretrained(["p"], suits=lambda model: "a" in model.labels).name == OF_ADULTS
+    assert choose_pretrained(["p"], suits=lambda model: "z" in model.labels).name == OF_CHILDREN
+
+
+def test_one_model_that_is_there_is_taken(two_models, stripes):
+    (two_models / f"{OF_CHILDREN}.onnx").unlink()
+    assert choose_pretrained(stripes, threads=1).name == OF_ADULTS
+
+
+def test_studies_are_answered_by_it_and_it_opens_by_its_name(two_models, pictures, tmp_path):
+    file, out = sorted(pictures.rglob("*.png"))[0], tmp_path / "studies.jsonl"
+    predict_command.predict([file], study="folder", as_json=str(out))
+    sha256 = Predictor(OF_ADULTS).model["sha256"]
+    assert json.loads(out.read_text())["model"]["sha256"] == sha256
+    assert hilum.load(OF_ADULTS).sha256 == sha256
+
+
 def test_a_file_of_that_name_comes_first(two_models, bundle_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(bundle_of("cascade"), OF_CHILDREN)
     assert Predictor(OF_CHILDREN).model["sha256"] == Predictor(bundle_of("cascade")).model["sha256"]
 
 
+@with_darkcovidnet
 def test_children_and_adults_get_their_own_model(seed_cxr):
     """The official test images of children, and adults with COVID-19, whom neither model has seen."""
     children = sorted((seed_cxr / "test").rglob("*.jpg"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hilum.errors import ModelFileError
-from hilum.exporting.pretrained import CHILDREN, LARGEST, MODELS, SUMS, build
+from hilum.exporting.pretrained import CHILDREN, MODELS, SUMS, build
 from hilum.serving import model_file as model_file
 from hilum.serving.model_file import OF_CHILDREN, PRETRAINED, open_model_file, shipped_model, shipped_models
 from hilum.training.recipe import load_recipe
@@ -23,14 +23,17 @@ def test_its_hash_is_the_recorded_one_and_its_card_is_honest(name):
     sums = dict(line.split()[::-1] for line in (PRETRAINED / SUMS).read_text().splitlines())
     assert sums[file.name] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert sums.keys() == {each.name for each in PRETRAINED.glob("*.onnx")}
-    assert file.stat().st_size <= LARGEST
+    assert file.stat().st_size <= made.largest
     shipped = open_model_file(shipped_model(name))
     assert shipped.name == name
     assert shipped.label_name == made.words.label_name
     assert shipped.facts["certificate"]["false_negative_rate"] == made.false_negative_rate
     recipe = load_recipe(made.recipe, made.settings)
-    if recipe.encoder is None:
-        assert shipped.facts["preprocessing"]["size"] == recipe.preprocessing.size
+    if name == OF_CHILDREN:
+        assert shipped.facts["preprocessing"]["local_contrast"] == recipe.preprocessing.local_contrast
+    else:
+        assert shipped.facts["provenance"]["recipe"]["encoder"]["file"] == recipe.encoder.file
+        assert shipped.size == 320
     accuracy = shipped.facts["results"]["accuracy"]["value"]
     for text in (f"accuracy {100 * accuracy:.1f} %", "cannot recognise COVID-19", "Not for diagnosis", *HONEST[name]):
         assert text in shipped.facts["card"]

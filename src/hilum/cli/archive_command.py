@@ -10,6 +10,7 @@ from hilum.archives.predict_archive import predict_archive
 from hilum.archives.shards import SHARD_SIZE
 from hilum.cli.arguments import say
 from hilum.progress import progress_for_terminal
+from hilum.serving.model_file import OF_CHILDREN
 
 
 def predict_archives(
@@ -22,6 +23,8 @@ def predict_archives(
     shard_size: int | None,
 ) -> None:
     """Ask about an archive; what was answered before is not asked again."""
+    if model is None:
+        say(f"model: {OF_CHILDREN}. To use another: --model NAME", err=True)
     unlisted: list[str] = []
     counted = predict_archive(
         paths,

@@ -45,7 +45,9 @@ def export(
     ] = None,
 ) -> None:
     """Write one file that holds everything needed to decide about a radiograph."""
-    if page and run.is_file():
+    from hilum.serving.model_file import named_model
+
+    if page and (run := named_model(run)).is_file():
         names = ("--name", "--licence", "--label-name", "--card-intro", "--hub-folder", "--data", "--int8")
         values = (name, licence, label_name, card_intro, hub, data, int8)
         given = [option for option, value in zip(names, values, strict=True) if value]

@@ -13,7 +13,7 @@ from hilum.errors import TableError, UsageError
 from hilum.signatures import refuse_ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from hilum.serving.explain import Explanation
     from hilum.serving.model_file import ModelFile
@@ -36,7 +36,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="FILE|NAME|hf://OWNER/NAME",
-            help="Model file, or name of a pretrained model; by default the one trained on such images.",
+            help="Model file, or name of a pretrained model; by default the pretrained one nearest to the images, with "
+            "--parquet paediatric-pneumonia.",
         ),
     ] = None,
     as_json: Annotated[
@@ -121,7 +122,7 @@ def predict(
     files = list(find_files(files_given, (explained, reports, bundles), partial(say, err=True), unlisted.append))
     if not files:  # a folder without images is refused before; earlier answers are not replaced by none
         raise TableError(" ".join(unlisted))
-    predictor = _predictor(model, files, threads)
+    predictor = _predictor(model, files, threads, partial(_suits, method, label) if explained else None)
     summary = Summary(predictor.model_file)
     results = _results(predictor.model_file, reports, bundles, enhanced)
     tell = partial(say, err=True)
@@ -213,14 +214,21 @@ def _predict_studies(
         raise typer.Exit(1)
 
 
-def _predictor(model: str | None, files: list[Path], threads: int | None) -> Predictor:
-    """Of the model that was named, or of the pretrained one whose training images are the nearest."""
+def _suits(method: str | None, label: str, model: ModelFile) -> bool:
+    """Whether a model can explain by this method, and this label."""
+    return (not label or label in model.labels) and (method != "activation" or bool(model.maps))
+
+
+def _predictor(
+    model: str | None, files: list[Path], threads: int | None, suits: Callable[[ModelFile], bool] | None = None
+) -> Predictor:
+    """Open the named model, or choose a pretrained one."""
     from hilum.serving.predictor import Predictor
     from hilum.serving.pretrained_choice import choose_pretrained
 
     if model is not None:
         return Predictor(model, threads=threads)
-    found = choose_pretrained(files, threads=threads)
+    found = choose_pretrained(files, suits=suits, threads=threads)
     if found.n_images:
         say(found.reason(), err=True)
     return found.predictor

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from hilum.errors import UsageError
@@ -52,6 +52,11 @@ def _as_text(value: str | LabelMap | tuple[str, ...]) -> str:
     if isinstance(value, str):
         return value
     return ",".join(part if isinstance(part, str) else "=".join(part) for part in value)
+
+
+def mapped(options: ReadOptions, mapping: Mapping[str, str] | None) -> ReadOptions:
+    """The options of a dataset whose labels are mapped after it was read, too, as an evaluation does."""
+    return replace(options, label_map=(*options.label_map, *(mapping or {}).items()))
 
 
 def parse_label_map(settings: Iterable[str]) -> LabelMap:

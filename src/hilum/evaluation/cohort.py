@@ -13,7 +13,7 @@ from hilum.data.catalogue.entries import citation
 from hilum.data.dataset import Dataset, Row, pack
 from hilum.data.label_names import same_finding
 from hilum.data.multilabel import PREFIX
-from hilum.data.options import ReadOptions
+from hilum.data.options import ReadOptions, mapped
 from hilum.data.readers.read import read_table
 from hilum.errors import DataError, HilumError, RunError, SplitError, UsageError
 from hilum.evaluation.findings_cohort import check_task, findings_as_ours
@@ -170,7 +170,7 @@ def select_images(
     notes = list(table.notes)
     same = images.digest == run.environment.data.digest
     own = same or data is None
-    notes += [] if own else citation(table.layout, table.options)
+    notes += [] if own else citation(table.layout, mapped(table.options, mapping))
     if own and mapping:
         msg = f"--map-label: {table.root} holds the run's own data, with the run's labels. Omit --map-label."
         raise UsageError(msg)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hilum.data.cache import Images, open_images
 from hilum.data.catalogue.entries import citation
 from hilum.data.dataset import Dataset
+from hilum.data.options import mapped
 from hilum.data.preprocessing import Preprocessing
 from hilum.decision.operating_point import are_probabilities
 from hilum.errors import ModelFileError, SplitError
@@ -61,7 +62,7 @@ def predict_external(
     predictions = Predictions.of(images.table, labels, _probabilities(model, images, progress))
     notes = [
         *table.notes,
-        *citation(table.layout, table.options),
+        *citation(table.layout, mapped(table.options, mapping)),
         *(f"left out: {item.message}" for item in images.unreadable),
     ]
     return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes), table.root)
@@ -75,7 +76,10 @@ def predict_by(
     mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> ExternalPredictions | ExternalFindings:
-    """Ask a model file of hilum (``.onnx``), or a network that a TOML file describes; see `predict_external`."""
+    """Ask a model file (``.onnx``, or a pretrained one by its name), or a network of a TOML file; see `predict_external`."""
+    from hilum.serving.model_file import named_model
+
+    file = named_model(file)
     if file.suffix.lower() == ".onnx":
         return predict_model_file(file, table, split=split, mapping=mapping, progress=progress)
     return predict_external(read_model(file), table, split=split, mapping=mapping, progress=progress)
@@ -96,7 +100,7 @@ def predict_model_file(
     labels = predictor.model_file.labels
     findings = predictor.model_file.findings
     check_task(table, findings, file.name)
-    rows, stated, notes = [], [], [*table.notes, *citation(table.layout, table.options)]
+    rows, stated, notes = [], [], [*table.notes, *citation(table.layout, mapped(table.options, mapping))]
     chosen = (
         findings_as(_of_split(table, split), findings, mapping or {}, notes)
         if findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -223,11 +224,16 @@ def shipped_model(name: str = OF_CHILDREN) -> Path:
     found = shipped_models().get(name)
     if not found:
         msg = (
-            "this copy of hilum has no pretrained model. Export one (hilum export RUN model.onnx), and name it "
-            "(--model)."
+            f"this copy of hilum has no pretrained model '{name}'. Export one (hilum export RUN model.onnx), and name "
+            "it (--model)."
         )
         raise ModelFileError(msg, code="no-model")
     return found
+
+
+def named_model(name: str | Path) -> Path:
+    """The file that a user names: a model that comes with hilum where there is no file or folder of that name."""
+    return Path(name) if os.path.exists(name) else shipped_models().get(str(name), Path(name))  # noqa: PTH110 - of any text
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -236,7 +242,8 @@ def _read(path: Path, name: str) -> bytes:
         return read_whole(file, LARGEST)
     except FileNotFoundError as error:
         what = "a folder without model.onnx" if path.is_dir() else "no such file"
-        msg = f"{name}: {what}. Create a model file with: hilum export RUN model.onnx"
+        models = ", ".join(shipped_models()) or "none"
+        msg = f"{name}: {what}. Create a model file with: hilum export RUN model.onnx. Pretrained models: {models}."
         raise ModelFileError(msg, code="missing", path=path) from error
     except TooLargeError as error:
         msg = f"{name}: larger than the limit of ONNX files, not a model file. Name a file of hilum export."

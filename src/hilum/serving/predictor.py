@@ -20,7 +20,7 @@ from hilum.extras import require
 from hilum.serving.finding_decisions import SEPARATOR, decide_findings, image_decision, likely_findings
 from hilum.serving.inputs import Source, name_of, read_source
 from hilum.serving.metadata import comparable
-from hilum.serving.model_file import ModelFile, open_model_file, shipped_model, shipped_models
+from hilum.serving.model_file import ModelFile, named_model, open_model_file, shipped_model
 from hilum.serving.prediction import Prediction, decide
 from hilum.serving.session import CHUNK, Runs, Session
 
@@ -49,7 +49,7 @@ class Predictor:
 
     Args:
         model: A model file, its file, its folder, its bytes, its name on a hub (``hf://owner/name``), or the name of a
-            model that comes with hilum; by default that of children.
+            model that comes with hilum; by default ``paediatric-pneumonia``.
         threads: At most so many chunks of images at a time; by default as many as this process may use cores.
 
     Attributes:
@@ -67,7 +67,7 @@ class Predictor:
         if isinstance(model, str) and model.startswith("hf://"):
             model = fetch(model)
         elif isinstance(model, str):
-            model = Path(model) if Path(model).exists() else shipped_models().get(model, Path(model))
+            model = named_model(model)
         self.model_file = model if isinstance(model, ModelFile) else open_model_file(model)
         self.model = {"name": self.model_file.name, "sha256": self.model_file.sha256}
         self.threads = threads or usable_cores()

@@ -42,4 +42,5 @@ def test_a_problem_of_a_label_ends_with_its_images(key, label):
 
     assert len(errors()) == 1
     assert errors((label, "viral"), ("normal", "")) == errors()
+    assert errors((label.replace("covid", "non-covid"), "")) == errors()
     assert errors((label, "")) == []

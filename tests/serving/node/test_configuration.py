@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 
 from hilum.errors import UsageError
-from hilum.serving.model_file import OF_CHILDREN
+from hilum.serving.model_file import OF_CHILDREN, shipped_model
 from hilum.serving.node.configuration import Rule, read_configuration
 from hilum.serving.node.rules import ImageFacts, first_match, image_facts
 from node_peers import DEPLOYED, image, settings
@@ -39,7 +39,7 @@ def test_a_rule_names_a_file_or_a_model_that_comes_with_hilum(written, tmp_path)
     def model(name):
         return read_configuration(written(lambda values: values["rule"][0].update(model=name))).rule[0].model
 
-    assert model(OF_CHILDREN) == OF_CHILDREN
+    assert model(OF_CHILDREN) == str(shipped_model())
     assert model("hf://owner/name") == "hf://owner/name"
     assert model("model.onnx") == str(tmp_path / "model.onnx")
     (tmp_path / OF_CHILDREN).touch()

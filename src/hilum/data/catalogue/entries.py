@@ -21,14 +21,14 @@ class KnownProblem(BaseModel):
         severity: ``error`` where conclusions from the dataset are wrong if it is ignored, else ``warning`` or ``info``.
         text: The problem, in one sentence.
         source: Where it is described.
-        label: A word in the names of the labels that it is about; empty where it is about all of them.
+        labels: Last parts of the names that the label has that it is about; empty where it is about all images.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     severity: Literal["error", "warning", "info"]
     text: str
     source: str
-    label: str = ""
+    labels: tuple[str, ...] = ()
 
 
 class CatalogueEntry(BaseModel):
@@ -77,8 +77,8 @@ class CatalogueEntry(BaseModel):
 
     def problems_as_read(self, options: ReadOptions) -> list[KnownProblem]:
         """The published problems without those about labels whose images were left out (``--map-label LABEL=``)."""
-        left_out = [label.casefold() for label, name in options.label_map if not name]
-        return [each for each in self.problems if not each.label or not any(each.label in label for label in left_out)]
+        left_out = {label.rpartition("/")[2].casefold() for label, name in options.label_map if not name}
+        return [each for each in self.problems if not left_out & set(each.labels)]
 
 
 @cache

@@ -30,7 +30,7 @@ class ServedModels:
     """Models by name, the first one being meant where none is named.
 
     Args:
-        sources: Model files, or names of models that come with hilum; none for that of children.
+        sources: Model files, or names of models that come with hilum; none for ``paediatric-pneumonia``.
         batched: Is told the size of each batch.
         threads: Number of threads of each model; by default as many as this process may use cores.
 

@@ -87,7 +87,7 @@ def serve(
     """Serve models until SIGTERM or Ctrl-C; requests under way are answered first.
 
     Args:
-        sources: Model files, or names of models that come with hilum; none for that of children.
+        sources: Model files, or names of models that come with hilum; none for ``paediatric-pneumonia``.
         host: Address to listen at.
         port: Port; 0 for any that is free.
         token: What requests have to carry; None for no such condition.

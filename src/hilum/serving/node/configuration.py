@@ -321,16 +321,17 @@ def _absolute(values: Any, folder: Path) -> Any:
     if not isinstance(values, dict):
         return values
     return {
-        key: str(folder / value)
-        if key in PATHS and isinstance(value, str) and value and not _is_name(key, folder / value, value)
+        key: _path(key, value, folder)
+        if key in PATHS and isinstance(value, str) and value and not value.startswith("hf://")
         else _absolute(value, folder)
         for key, value in values.items()
     }
 
 
-def _is_name(key: str, file: Path, value: str) -> bool:
-    """Whether a value names a model on a hub, or one that comes with hilum, rather than a file."""
-    return key == "model" and (value.startswith("hf://") or (value in shipped_models() and not file.exists()))
+def _path(key: str, value: str, folder: Path) -> str:
+    """The path that a value means, that of a model which comes with hilum if it has that name."""
+    file = folder / value
+    return str(shipped_models()[value] if key == "model" and value in shipped_models() and not file.exists() else file)
 
 
 def _faults(error: ValidationError) -> str:
