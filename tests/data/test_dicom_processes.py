@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hilum.data import bounded
 from hilum.data.bounded import read_dicom
+from hilum.data.images import read_radiograph
 from hilum.errors import ImageError, PassingImageError
 
 pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
@@ -118,3 +120,13 @@ def test_the_memory_of_a_decoder_is_bounded():
         pytest.skip("only Linux holds a process to its address space")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MemoryError" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_process_has_all_its_memory_for_each_image(tmp_path):
+    """What it read before is no longer in its memory: 64 million pixels take most of what it may use."""
+    Image.fromarray(np.arange(8000 * 8000, dtype=np.uint32).astype(np.uint8).reshape(8000, 8000)).save(
+        tmp_path / "x.png"
+    )
+    first, second, third = (read_radiograph(tmp_path / "x.png", "x.png")[0].pixels.mean() for _ in range(3))
+    assert first == second == third == pytest.approx(0.5, abs=0.01)

@@ -255,6 +255,7 @@ def serve() -> None:
             if pixels is not None:
                 target.write(np.ascontiguousarray(pixels).data.cast("B"))
             target.flush()
+            del pixels  # the next request has as much memory as this one
             if answer.last:
                 break
     os._exit(0)
