@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -11,11 +14,11 @@ from PIL import Image
 import hilum
 from hilum.cli import predict_command
 from hilum.data.readers.read import read_table
+from hilum.errors import ImageError, ModelFileError
 from hilum.exporting.export import export
 from hilum.serving import model_file, pretrained_choice
 from hilum.serving.model_file import OF_ADULTS, OF_CHILDREN, shipped_model
-from hilum.serving.prediction import Prediction
-from hilum.serving.predictor import Predictor
+from hilum.serving.predictor import Likeness, Predictor
 from hilum.serving.pretrained_choice import SAMPLE, choose_pretrained, nearest
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
@@ -93,68 +96,72 @@ def test_the_command_says_who_answers_and_a_name_overrules_it(two_models, pictur
     assert "model:" not in capsys.readouterr().err
 
 
-def answered(**p_values):
-    """Answers about one image by models, of which a negative p-value means that the model abstains."""
-    return {
-        name: Prediction("x", decision="abstain" if p < 0 else "flag", p_in_distribution=abs(p))
-        for name, p in p_values.items()
-    }
+def test_the_larger_p_value_counts_of_models_that_are_in_distribution():
+    def told(**found):
+        return nearest({name: Likeness(abs(p), "unlike" if p < 0 else "") for name, p in found.items()})
 
-
-def test_the_larger_p_value_counts_of_models_that_do_not_abstain():
-    assert nearest(answered(a=0.2, b=0.7)) == "b"
-    assert nearest(answered(a=0.7, b=0.2)) == "a"
-    assert nearest(answered(a=0.2, b=-0.7)) == "a"
-    assert nearest(answered(a=-0.2, b=-0.7)) == ""
+    assert told(a=0.2, b=0.7) == "b"
+    assert told(a=0.7, b=0.2) == "a"
+    assert told(a=0.2, b=-0.7) == "a"
+    assert told(a=-0.2, b=-0.7) == ""
+    assert told(a=float("nan"), b=0.1) == "b"
 
 
 class Stub:
-    """A predictor that is certain about names that begin with a letter, and abstains on others."""
-
-    model_file = SimpleNamespace(labels=(), maps=())
+    """A predictor that knows only images whose grey value is the first letter of its name."""
 
     def __init__(self, file, threads=None):
-        self.letter = file.stem[0]
+        self.letter, self.threads = ord(file.stem[0]), 2
+        self.model_file = SimpleNamespace(reduce=lambda pixels: pixels)
 
-    def predict_many(self, names):
-        for name in names:
-            yield Prediction(name, decision="flag" if name[0] == self.letter else "abstain", p_in_distribution=0.5)
+    def judge(self, pixels):
+        for each in pixels:
+            yield None, Likeness(0.5, "" if each == self.letter else "unlike")
 
 
 @pytest.fixture
 def stubs(tmp_path, monkeypatch):
+    """Two such models; files are called by the letter that their images show, and ``!`` cannot be read."""
+
+    def read(file, name):
+        if file.name[0] == "!":
+            raise ImageError(name)
+        return SimpleNamespace(pixels=np.uint8(ord(file.name[0]))), ()
+
     for name in (OF_ADULTS, OF_CHILDREN):
         (tmp_path / f"{name}.onnx").touch()
     monkeypatch.setattr(model_file, "PRETRAINED", tmp_path)
     monkeypatch.setattr(pretrained_choice, "Predictor", Stub)
+    monkeypatch.setattr(pretrained_choice, "read_source", read)
 
 
 @pytest.mark.parametrize(
-    ("images", "name", "votes"),
+    ("letters", "name", "votes", "warned"),
     [
-        (["p"] * 64 + ["a"] * 640, OF_ADULTS, {OF_ADULTS: 58, OF_CHILDREN: 6}),  # evenly spread, not the first ones
-        (["a"] * 3 + ["p"] * 4, OF_CHILDREN, {OF_ADULTS: 3, OF_CHILDREN: 4}),
-        (["a"] * 3 + ["p"] * 3, OF_CHILDREN, {OF_ADULTS: 3, OF_CHILDREN: 3}),  # a tie
-        (["a", "x", "x", "x"], OF_ADULTS, {OF_ADULTS: 1}),
-        (["x"], OF_CHILDREN, {}),
+        ("aaappppppp", OF_CHILDREN, {OF_ADULTS: 3, OF_CHILDREN: 7}, True),
+        ("ppp" + "a" * 37, OF_ADULTS, {OF_ADULTS: 37, OF_CHILDREN: 3}, False),
+        ("aaappp", OF_CHILDREN, {OF_ADULTS: 3, OF_CHILDREN: 3}, True),  # a tie
+        ("axxx", OF_ADULTS, {OF_ADULTS: 1}, False),
+        ("x", OF_CHILDREN, {}, False),
     ],
 )
 @pytest.mark.usefixtures("stubs")
-def test_the_model_of_most_images_is_taken(images, name, votes):
-    found = choose_pretrained(images)
-    assert (found.name, found.votes) == (name, votes)
-    for other, count in votes.items():
-        assert str(count) in found.reason()
-        assert other in found.reason()
-    assert choose_pretrained(images[::-1]).name == name
+def test_the_model_of_most_images_is_taken(letters, name, votes, warned):
+    files = [Path(f"{letter}{number}") for number, letter in enumerate(letters)]
+    found = choose_pretrained(files)
+    assert (found.name, found.votes, found.n_images) == (name, votes, len(files))
+    assert ("WARNING" in found.reason()) == warned
+    assert name in found.reason()
+    assert choose_pretrained(files[::-1]) == replace(found, predictor=ANY)
 
 
 @pytest.mark.usefixtures("stubs")
-def test_a_model_that_cannot_do_what_is_asked_is_not_taken(monkeypatch):
-    monkeypatch.setattr(Stub, "model_file", property(lambda self: SimpleNamespace(labels=(self.letter,))))
-    assert choose_pretrained(["p"]).name == OF_CHILDREN
-    assert choose_pretrained(["p"], suits=lambda model: "a" in model.labels).name == OF_ADULTS
-    assert choose_pretrained(["p"], suits=lambda model: "z" in model.labels).name == OF_CHILDREN
+def test_neither_order_nor_pattern_of_many_files_matters():
+    """In one of three files there is a child, and in another of three none that can be read."""
+    files = [Path(f"{'apa'[number % 3]}{number}") for number in range(190)]
+    assert choose_pretrained(files).name == OF_ADULTS
+    broken = [Path(f"{'!a'[number % 3 > 0]}{number}") for number in range(190)]
+    assert choose_pretrained(broken).votes == {OF_ADULTS: SAMPLE}
 
 
 def test_one_model_that_is_there_is_taken(two_models, stripes):
@@ -174,6 +181,14 @@ def test_a_file_of_that_name_comes_first(two_models, bundle_of, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     shutil.copy(bundle_of("cascade"), OF_CHILDREN)
     assert Predictor(OF_CHILDREN).model["sha256"] == Predictor(bundle_of("cascade")).model["sha256"]
+
+
+def test_a_folder_without_a_model_does_not_hide_the_name(tmp_path, monkeypatch, refuses):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / OF_CHILDREN).mkdir()
+    assert Predictor(OF_CHILDREN).model_file.name == OF_CHILDREN
+    with refuses(ModelFileError, "malformed-name"):
+        Predictor("")
 
 
 @with_darkcovidnet

@@ -54,7 +54,8 @@ def evaluate(
     model: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.toml|FILE.onnx", help="Evaluate a model file, or an ONNX network described by a TOML file."
+            metavar="FILE.toml|FILE.onnx|NAME",
+            help="Evaluate a model file, or an ONNX network described by a TOML file.",
         ),
     ] = None,
     positive_label: Annotated[

@@ -13,7 +13,7 @@ from hilum.errors import TableError, UsageError
 from hilum.signatures import refuse_ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from hilum.serving.explain import Explanation
     from hilum.serving.model_file import ModelFile
@@ -122,7 +122,7 @@ def predict(
     files = list(find_files(files_given, (explained, reports, bundles), partial(say, err=True), unlisted.append))
     if not files:  # a folder without images is refused before; earlier answers are not replaced by none
         raise TableError(" ".join(unlisted))
-    predictor = _predictor(model, files, threads, partial(_suits, method, label) if explained else None)
+    predictor = _predictor(model, files, threads)
     summary = Summary(predictor.model_file)
     results = _results(predictor.model_file, reports, bundles, enhanced)
     tell = partial(say, err=True)
@@ -214,21 +214,14 @@ def _predict_studies(
         raise typer.Exit(1)
 
 
-def _suits(method: str | None, label: str, model: ModelFile) -> bool:
-    """Whether a model can explain by this method, and this label."""
-    return (not label or label in model.labels) and (method != "activation" or bool(model.maps))
-
-
-def _predictor(
-    model: str | None, files: list[Path], threads: int | None, suits: Callable[[ModelFile], bool] | None = None
-) -> Predictor:
+def _predictor(model: str | None, files: list[Path], threads: int | None) -> Predictor:
     """Open the named model, or choose a pretrained one."""
     from hilum.serving.predictor import Predictor
     from hilum.serving.pretrained_choice import choose_pretrained
 
     if model is not None:
         return Predictor(model, threads=threads)
-    found = choose_pretrained(files, suits=suits, threads=threads)
+    found = choose_pretrained(files, threads=threads)
     if found.n_images:
         say(found.reason(), err=True)
     return found.predictor

@@ -232,8 +232,16 @@ def shipped_model(name: str = OF_CHILDREN) -> Path:
 
 
 def named_model(name: str | Path) -> Path:
-    """The file that a user names: a model that comes with hilum where there is no file or folder of that name."""
-    return Path(name) if os.path.exists(name) else shipped_models().get(str(name), Path(name))  # noqa: PTH110 - of any text
+    """The file that a user names: a model that comes with hilum where no file or folder of that name holds one.
+
+    Raises:
+        ModelFileError: The name is empty.
+    """
+    if not str(name):
+        msg = f"the name of the model is empty. Name a model file, or one of {', '.join(shipped_models())}."
+        raise ModelFileError(msg, code="malformed-name")
+    there = os.path.isfile(name) or os.path.isfile(os.path.join(name, "model.onnx"))  # noqa: PTH113, PTH118 - any text
+    return Path(name) if there else shipped_models().get(str(name), Path(name))
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -243,7 +251,7 @@ def _read(path: Path, name: str) -> bytes:
     except FileNotFoundError as error:
         what = "a folder without model.onnx" if path.is_dir() else "no such file"
         models = ", ".join(shipped_models()) or "none"
-        msg = f"{name}: {what}. Create a model file with: hilum export RUN model.onnx. Pretrained models: {models}."
+        msg = f"{name}: {what}. Pretrained models: {models}. Create a model file with: hilum export RUN model.onnx"
         raise ModelFileError(msg, code="missing", path=path) from error
     except TooLargeError as error:
         msg = f"{name}: larger than the limit of ONNX files, not a model file. Name a file of hilum export."
