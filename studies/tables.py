@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def over_seeds(seeds: Sequence[Predictions], against: Sequence[Predictions] = ()
     assert all(other.paths == one.paths for other in (*seeds, *against))
     patients = Patients(one.clusters)
     here, there = ([_measured(of, patients) for of in side] for side in (seeds, against))
-    result: dict[str, Any] = {"mean": {name: _mean([found[name] for found in here]).as_json() for name in here[0]}}
+    means = {name: _mean([found[name] for found in here]) for name in here[0]}
+    result: dict[str, Any] = {"mean": {name: _bounded(name, mean).as_json() for name, mean in means.items()}}
     if against:
         pairs = list(zip(here, there, strict=True))
         gains = {name: [combined([(1.0, new[name]), (-1.0, old[name])]) for new, old in pairs] for name in here[0]}
@@ -61,6 +63,13 @@ def over_seeds(seeds: Sequence[Predictions], against: Sequence[Predictions] = ()
 
 def _mean(found: Sequence[Estimate]) -> Estimate:
     return estimates_over_seeds(found) if len(found) > 1 else found[0]
+
+
+def _bounded(name: str, mean: Estimate) -> Estimate:
+    """Without what no share and no area can be: a gap of two areas may be below zero."""
+    if name.endswith("gap") or mean.low is None or mean.high is None:
+        return mean
+    return replace(mean, low=max(mean.low, 0.0), high=min(mean.high, 1.0))
 
 
 def _measured(of: Predictions, patients: Patients) -> dict[str, Estimate]:
