@@ -55,7 +55,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE.toml|FILE.onnx|NAME",
-            help="Evaluate a model file, or an ONNX network described by a TOML file.",
+            help="Evaluate a model file, a pretrained model, or an ONNX network described by a TOML file.",
         ),
     ] = None,
     positive_label: Annotated[

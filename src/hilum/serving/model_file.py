@@ -231,8 +231,12 @@ def shipped_model(name: str = OF_CHILDREN) -> Path:
     return found
 
 
-def named_model(name: str | Path) -> Path:
+def named_model(name: str | Path, beside: str | Path = "") -> Path:
     """The file that a user names: a model that comes with hilum where no file or folder of that name holds one.
+
+    Args:
+        name: What the user wrote.
+        beside: The folder in which a relative name begins; by default the working folder.
 
     Raises:
         ModelFileError: The name is empty.
@@ -240,8 +244,9 @@ def named_model(name: str | Path) -> Path:
     if not str(name):
         msg = f"the name of the model is empty. Name a model file, or one of {', '.join(shipped_models())}."
         raise ModelFileError(msg, code="malformed-name")
-    there = os.path.isfile(name) or os.path.isfile(os.path.join(name, "model.onnx"))  # noqa: PTH113, PTH118 - any text
-    return Path(name) if there else shipped_models().get(str(name), Path(name))
+    file = os.path.join(beside, name)  # noqa: PTH118 - any text
+    there = os.path.isfile(file) or os.path.isfile(os.path.join(file, "model.onnx"))  # noqa: PTH113, PTH118
+    return Path(file) if there else shipped_models().get(str(name), Path(file))
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -42,7 +42,9 @@ def test_a_rule_names_a_file_or_a_model_that_comes_with_hilum(written, tmp_path)
     assert model(OF_CHILDREN) == str(shipped_model())
     assert model("hf://owner/name") == "hf://owner/name"
     assert model("model.onnx") == str(tmp_path / "model.onnx")
-    (tmp_path / OF_CHILDREN).touch()
+    (tmp_path / OF_CHILDREN).mkdir()
+    assert model(OF_CHILDREN) == str(shipped_model())
+    (tmp_path / OF_CHILDREN / "model.onnx").touch()
     assert model(OF_CHILDREN) == str(tmp_path / OF_CHILDREN)
 
 

@@ -21,7 +21,7 @@ class KnownProblem(BaseModel):
         severity: ``error`` where conclusions from the dataset are wrong if it is ignored, else ``warning`` or ``info``.
         text: The problem, in one sentence.
         source: Where it is described.
-        labels: Last parts of the names that the label has that it is about; empty where it is about all images.
+        labels: Names of the one label that it is about, without its parents'; empty if it is about all images.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

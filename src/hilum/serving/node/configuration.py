@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hilum.errors import UsageError
 from hilum.files import read_text
-from hilum.serving.model_file import shipped_models
+from hilum.serving.model_file import named_model
 
 
 def _title(value: str) -> str:
@@ -321,17 +321,11 @@ def _absolute(values: Any, folder: Path) -> Any:
     if not isinstance(values, dict):
         return values
     return {
-        key: _path(key, value, folder)
+        key: str(named_model(value, folder) if key == "model" else folder / value)
         if key in PATHS and isinstance(value, str) and value and not value.startswith("hf://")
         else _absolute(value, folder)
         for key, value in values.items()
     }
-
-
-def _path(key: str, value: str, folder: Path) -> str:
-    """The path that a value means, that of a model which comes with hilum if it has that name."""
-    file = folder / value
-    return str(shipped_models()[value] if key == "model" and value in shipped_models() and not file.exists() else file)
 
 
 def _faults(error: ValidationError) -> str:
