@@ -1,5 +1,7 @@
 """An ONNX file of one's own, described by a TOML file: asked as its description says, and refused where it is wrong."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 from hilum.data.readers.read import read_table
 from hilum.errors import ModelFileError, SplitError
 from hilum.evaluation.external_description import read_model
-from hilum.evaluation.external_model import predict_external
+from hilum.evaluation.external_model import predict_by, predict_external
 
 pytestmark = pytest.mark.usefixtures("small_evaluation")
 
@@ -200,15 +202,26 @@ def test_a_file_that_is_no_network_is_refused(tmp_path, data):
     assert caught.value.path == tmp_path / "net.onnx"
 
 
+@pytest.mark.parametrize(("name", "code"), [("adults", "missing"), ("adults.toml", "malformed-description")])
+def test_a_model_that_is_not_there_is_refused_as_what_it_is_called(tmp_path, data, monkeypatch, refuses, name, code):
+    monkeypatch.chdir(tmp_path)
+    with refuses(ModelFileError, code):
+        predict_by(Path(name), read_table(data))
+
+
 @pytest.mark.slow
 def test_a_model_file_is_evaluated_on_other_data(run_of, squares, tmp_path, hilum):
     from hilum.evaluation.evaluate import evaluate
-    from hilum.evaluation.external_model import predict_by
     from hilum.exporting.export import export
 
-    run, file = run_of("flat"), tmp_path / "model.onnx"
+    run, folder = run_of("flat"), tmp_path / "folder"
+    folder.mkdir()
+    file = folder / "model.onnx"
     export(run, file)
     found = predict_by(file, read_table(squares))
+    np.testing.assert_array_equal(
+        predict_by(folder, read_table(squares)).predictions.probabilities, found.predictions.probabilities
+    )
     same = evaluate(run).predictions
     assert found.predictions.paths == same.paths
     np.testing.assert_allclose(found.predictions.probabilities, same.probabilities, atol=1e-4)

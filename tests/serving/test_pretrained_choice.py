@@ -14,7 +14,7 @@ from PIL import Image
 import hilum
 from hilum.cli import predict_command
 from hilum.data.readers.read import read_table
-from hilum.errors import ImageError, ModelFileError
+from hilum.errors import ImageError, ModelFileError, UsageError
 from hilum.exporting.export import export
 from hilum.serving import model_file, pretrained_choice
 from hilum.serving.model_file import OF_ADULTS, OF_CHILDREN, shipped_model
@@ -175,6 +175,14 @@ def test_studies_are_answered_by_it_and_it_opens_by_its_name(two_models, picture
     sha256 = Predictor(OF_ADULTS).model["sha256"]
     assert json.loads(out.read_text())["model"]["sha256"] == sha256
     assert hilum.load(OF_ADULTS).sha256 == sha256
+
+
+@pytest.mark.parametrize("study", [None, "folder"])
+def test_what_cannot_be_written_is_found_before_images_are_compared(pictures, monkeypatch, refuses, study):
+    monkeypatch.delattr(pretrained_choice, "choose_pretrained")
+    file = sorted(pictures.rglob("*.png"))[0]
+    with refuses(UsageError, "two-outputs"):
+        predict_command.predict([file], study=study, as_json="-", as_csv="-")
 
 
 def test_a_file_of_that_name_comes_first(two_models, bundle_of, tmp_path, monkeypatch):

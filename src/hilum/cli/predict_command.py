@@ -103,7 +103,7 @@ def predict(
     files_given = [Path(path) for path in paths or []]
     from hilum.serving.console import Summary, answer_lines
     from hilum.serving.inputs import find_files
-    from hilum.serving.writing import takes_stdout, writing
+    from hilum.serving.writing import check_outputs, takes_stdout, writing
 
     if not explained:
         refuse_ignored("without --explain", {"--explain-method": method})
@@ -122,6 +122,7 @@ def predict(
     files = list(find_files(files_given, (explained, reports, bundles), partial(say, err=True), unlisted.append))
     if not files:  # a folder without images is refused before; earlier answers are not replaced by none
         raise TableError(" ".join(unlisted))
+    check_outputs(as_json, as_csv, inputs=files, pictures=explained)
     predictor = _predictor(model, files, threads)
     summary = Summary(predictor.model_file)
     results = _results(predictor.model_file, reports, bundles, enhanced)
@@ -182,7 +183,7 @@ def _predict_studies(
     from hilum.serving.console import StudySummary, study_lines
     from hilum.serving.inputs import find_files, group_files
     from hilum.serving.studies import predict_studies
-    from hilum.serving.writing import takes_stdout, writing
+    from hilum.serving.writing import check_outputs, takes_stdout, writing
 
     if explained:
         msg = "--explain takes single images, --study several together. Give one of them."
@@ -197,9 +198,10 @@ def _predict_studies(
     for note in grouped.notes:
         say(note, err=True)
     images = [file for files in grouped.studies.values() for file in files]
+    read = [*images, Path(how), Path(how.rpartition(":")[0])]
+    check_outputs(as_json, as_csv, inputs=read)
     predictor = _predictor(model, images, threads)
     summary = StudySummary(predictor.model_file)
-    read = [*images, Path(how), Path(how.rpartition(":")[0])]
     with writing(predictor, as_json, as_csv, of_studies=True, inputs=read, say=partial(say, err=True)) as writer:
         for found in _shown(predict_studies(predictor, grouped.studies, grouped.missing), len(grouped.studies)):
             writer.write_study(found)

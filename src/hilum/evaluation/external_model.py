@@ -76,11 +76,12 @@ def predict_by(
     mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> ExternalPredictions | ExternalFindings:
-    """Ask a model file (``.onnx``, or a pretrained one by name) or a network of a TOML file; see `predict_external`."""
+    """Ask a model file (its folder, or a pretrained one by name) or a network of a TOML file; see `predict_external`."""
     from hilum.serving.model_file import named_model
 
     file = named_model(file)
-    if file.suffix.lower() == ".onnx":
+    described = file.is_file() or file.suffix.lower() == ".toml"
+    if file.suffix.lower() == ".onnx" or not described:
         return predict_model_file(file, table, split=split, mapping=mapping, progress=progress)
     return predict_external(read_model(file), table, split=split, mapping=mapping, progress=progress)
 

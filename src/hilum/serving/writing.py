@@ -234,15 +234,15 @@ def writing(
         say: Told where answers are kept if the block ends in an error.
 
     Raises:
-        UsageError: Both want standard output, or it is closed; or a file may not be written (`check_target`).
+        UsageError: As `check_outputs` raises it; also where a file would replace the model.
     """
-    asked = {"--json": (lines, LINES), "--csv": (table, ROWS)}
-    _check(asked, [*inputs, *_files(predictor)], pictures)
+    asked = {"--json": lines, "--csv": table}
+    check_outputs(lines, table, inputs=[*inputs, *_files(predictor)], pictures=pictures)
     grown: list[Growing] = []
     with contextlib.ExitStack() as stack:
 
         def opened(option: str) -> Sink | None:
-            name = asked[option][0]
+            name = asked[option]
             if name is None:
                 return None
             if name == STDOUT:
@@ -271,8 +271,21 @@ def writing(
             raise
 
 
-def _check(asked: dict[str, tuple[str | None, Kind]], inputs: Sequence[Path], pictures: Path | None) -> None:
-    """Find before anything is opened what may not be written to."""
+def check_outputs(
+    lines: str | None, table: str | None, *, inputs: Sequence[Path] = (), pictures: Path | None = None
+) -> None:
+    """Find before anything is read or opened what may not be written to.
+
+    Args:
+        lines: As `writing` takes it, and so are the others.
+        table: The same.
+        inputs: The same.
+        pictures: The same.
+
+    Raises:
+        UsageError: Both want standard output, or it is closed; or a file may not be written (`check_target`).
+    """
+    asked = {"--json": (lines, LINES), "--csv": (table, ROWS)}
     named = {option: Path(name) for option, (name, _) in asked.items() if name is not None and name != STDOUT}
     on_stdout = [option for option, (name, _) in asked.items() if name == STDOUT]
     on_stdout += [option for option, path in named.items() if descriptor_of(path) == 1]
