@@ -13,6 +13,7 @@ from sizes import FULL
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = ROOT / "docs" / "tutorials"
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md"))]
 sys.path.insert(0, str(ROOT / "docs"))  # not part of the package
 
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?^```(?P<language>sh|python)\n(?P<code>.*?)^```$", re.M | re.S)
@@ -75,29 +76,36 @@ def test_the_notebook_has_the_outputs_of_today():
     assert list(texts(executed())) == list(texts(nbformat.read(NOTEBOOK, as_version=4)))
 
 
-def test_every_page_of_how_to_names_commands_that_exist():
+def test_commands_of_every_page_exist():
     import typer
 
     from hilum.cli.app import app
 
     commands = typer.main.get_command(app).commands
-    for page in sorted([*(ROOT / "docs" / "how-to").glob("*.md"), ROOT / "README.md"]):
-        for code in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for code in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) + re.findall(r"`(hilum [^`]+)`", text):
             for line in code.splitlines():
                 words = line.partition("#")[0].split()
-                if words[:1] != ["hilum"]:
+                if words[:1] != ["hilum"] or words[1].startswith("-"):
                     continue
-                command = commands[words[1]]
-                command = getattr(command, "commands", {}).get("".join(words[2:3]), command)
-                known = {name for one in command.params for name in [*one.opts, *one.secondary_opts]}
-                unknown = [word for word in words if word.startswith("--") and word not in known]
-                assert not unknown, f"{page.name}: {line}"
+                for name in words[1].split("|"):
+                    command = commands[name]
+                    command = getattr(command, "commands", {}).get("".join(words[2:3]), command)
+                    known = {option for one in command.params for option in [*one.opts, *one.secondary_opts, "--help"]}
+                    asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+                    assert asked <= known, f"{page.name}: {line}"
+
+
+def test_readme_names_every_page():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [page.name for page in PAGES[1:] if f"]({page.relative_to(ROOT).as_posix()})" not in text]
 
 
 def test_python_of_the_pages_compiles_and_uses_public_names():
     import hilum
 
-    for page in sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]):
+    for page in PAGES:
         for code in re.findall(r"^```python\n(?!#)(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
             compile(code, str(page), "exec")
             assert {*re.findall(r"\bhilum\.([a-z_]+)\(", code)} <= {*hilum.__all__}, page

@@ -204,7 +204,7 @@ def sweep(
     encoder_licence: EncoderLicenceOption = None,
     monitor: Annotated[
         str | None,
-        typer.Option(metavar="loss|accuracy|false_negatives", help="Validation metric; the recipe's by default."),
+        typer.Option(metavar="loss|accuracy|false_negatives|auroc", help="Validation metric; the recipe's by default."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue it; repeat the options.")] = False,
     engine: EngineOption = "local",
