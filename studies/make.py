@@ -109,7 +109,7 @@ def curve(vgg: Path, facts: Facts) -> str:
 
 def harder(sweep: Path, facts: Facts) -> str:
     """Normal against infected, and covid against non-covid among infected."""
-    vgg = "seed VGG, its validation images"
+    vgg = "the original VGG, its validation images"
     run = sweep.parent / "vgg"
     found = {vgg: over_seeds([load(run, "val")]) if run.exists() else facts["harder"][vgg]}
     for settings, runs in trials(sweep).items():
