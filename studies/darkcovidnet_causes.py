@@ -1,10 +1,11 @@
-"""What a result on darkcovidnet owes to pretraining, image size, layers, and to folds that keep patients apart.
+"""What a result on darkcovidnet owes to pretraining, image size, layers, file format, and to folds that keep patients apart.
 
     python studies/darkcovidnet_causes.py DATA
 
 One change at a time to ``hilum crossval DATA --encoder efficientnet-lite0``: the same regression on frozen features,
 its penalty chosen within each training part, and but for the second row the same five folds; every image is tested
-once. What chose is the loss within training: the log loss of images that were left out there.
+once. What chose is the loss within training: the log loss of images that were left out there. In the last row, format,
+mode and size of the published file decide by themselves which images are of COVID-19.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from hilum.auditing.near_duplicates.groups import find_groups
 from hilum.data.cache import Images, open_images
+from hilum.data.dataset import Dataset
 from hilum.data.preprocessing import Preprocessing
 from hilum.data.readers.read import read_table
 from hilum.data.splits import independent_groups
@@ -47,17 +49,24 @@ def features(images: Images, *, pretrained: bool) -> NDArray[np.float32]:
     return np.concatenate(found)
 
 
+def of_files(table: Dataset) -> NDArray[np.float32]:
+    """What the published file tells without its pixels: format, mode, and the logarithms of width and height."""
+    told = [[row.extra[f"original_{name}"] for name in ("format", "mode", "width", "height")] for row in table.rows]
+    words = np.array([[one[0] == "PNG", one[1] == "L", one[1] == "RGB"] for one in told])
+    return np.hstack([words, np.log([[float(one[2]), float(one[3])] for one in told])]).astype(np.float32)
+
+
 def tested(
     given: NDArray[np.float32], truth: NDArray[np.int64], groups: NDArray[np.int64], fold: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], float]:
-    """Which images are called right by the regression that has not seen their fold, and the loss within training."""
-    right, losses = np.zeros(len(truth), bool), []
+) -> tuple[NDArray[np.float32], float]:
+    """Scores of the regression that has not seen an image's fold, shape (N, 3), and the loss within training."""
+    scores, losses = np.zeros((len(truth), len(NAMES)), np.float32), []
     for number in range(FOLDS):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         head = fit_regression(given[train], truth[train], groups[train], NAMES, PLAN, EncoderChoice(), Progress())
-        right[test] = (given[test] @ head.weight.T + head.bias).argmax(axis=1) == truth[test]
+        scores[test] = given[test] @ head.weight.T + head.bias
         losses.append(min(one.loss for one in head.tried))
-    return right, float(np.mean(losses))
+    return scores, float(np.mean(losses))
 
 
 def main(data: Path) -> None:
@@ -77,6 +86,7 @@ def main(data: Path) -> None:
     for size in images:
         found[size] = features(images[size], pretrained=True)
     untrained = features(images[320], pretrained=False)
+    first = np.empty((0, len(NAMES)), np.float32)  # scores of the recipe
     for what, given, group, fold in (
         ("the recipe: ImageNet, 320 pixels, every block", found[320], groups, apart),
         ("folds by image", found[320], alone, mixed),
@@ -85,10 +95,19 @@ def main(data: Path) -> None:
         ("the last layer alone", found[320][:, -2 * NECK :], groups, apart),
         ("weights at random", untrained, groups, apart),
     ):
-        right, loss = tested(given, truth, group, fold)
-        share = proportion(right, np.ones(len(right), bool), patients)
-        told = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}); loss within training {loss:.3f}"
-        print(f"{what}: {told}", flush=True)
+        scores, loss = tested(given, truth, group, fold)
+        first = scores if given is found[320] and group is groups else first
+        say(what, scores.argmax(axis=1), truth, patients, loss)
+    by_file, loss = tested(of_files(table), truth, groups, apart)
+    covid = NAMES.index("covid")
+    said = np.where(by_file.argmax(axis=1) == covid, covid, np.delete(first, covid, axis=1).argmax(axis=1) * 2)
+    say("covid by the published file alone", said, truth, patients, loss)
+
+
+def say(what: str, said: NDArray[np.int64], truth: NDArray[np.int64], patients: Patients, loss: float) -> None:
+    share = proportion(said == truth, np.ones(len(truth), bool), patients)
+    told = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}); loss within training {loss:.3f}"
+    print(f"{what}: {told}", flush=True)
 
 
 if __name__ == "__main__":

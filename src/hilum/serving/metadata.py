@@ -244,7 +244,7 @@ class PackedReference(_Part):
 
 
 class Metadata(_Part):
-    """All metadata that serving reads (``docs/model_file.md``).
+    """All metadata that serving reads (``docs/reference/model_file.md``).
 
     Attributes:
         labels: K labels in the order of the probabilities.
