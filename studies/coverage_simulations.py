@@ -106,6 +106,6 @@ def _holds(entry: Interval, truth: float) -> bool:
 
 
 def rows(runs: int = 500) -> list[str]:
-    """The table of docs/explanation/evaluation.md."""
+    """The table of docs/explanation/simulations.md."""
     lines = ["| 95 % interval of | 150 patients |", "|---|---|"]
     return lines + [f"| {name} | {100 * share:.1f} % |" for name, share in (bands(runs) | others(runs)).items()]

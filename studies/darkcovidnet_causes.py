@@ -1,4 +1,4 @@
-"""What a result on darkcovidnet owes to pretraining, image size, layers, file format, and to folds that keep patients apart.
+"""What a result on darkcovidnet owes to pretraining, image size, layers, folds by patient, and file format.
 
     python studies/darkcovidnet_causes.py DATA
 

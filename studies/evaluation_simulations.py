@@ -1,6 +1,6 @@
 """How often hilum's own statistics keep what they promise, where the truth is known.
 
-    python studies/evaluation_simulations.py    # writes the simulations' tables of evaluation.md; minutes
+    python studies/evaluation_simulations.py    # writes the simulations' tables of simulations.md; minutes
 
 The slow tests (`tests/evaluation/test_simulations.py`) run the same functions and hold them to their bounds.
 """
@@ -16,6 +16,7 @@ from hilum.evaluation.certificate import certified_threshold
 from hilum.evaluation.triage import Cohort
 from hilum.stats.calibration import ece_null_mean, expected_calibration_error
 from hilum.stats.exchangeability import exchangeable_p
+from hilum.stats.hypothesis_tests import sign_flip_if_exchangeable, studentised_bootstrap
 from hilum.stats.intervals import exact_interval
 from hilum.stats.verdicts import wilson
 
@@ -127,8 +128,27 @@ def false_shortcuts(patients: int, higher: float = 0.0, runs: int = 200, seed: i
     return float(((truth < low) | (truth > high)).mean())
 
 
+def equal_accuracy(patients: int, runs: int = 500) -> tuple[float, float]:
+    """How often two tests reject, at 5 %, that two equally accurate classifiers are.
+
+    One of them gains patients of one image and loses rare patients of twenty.
+
+    Returns:
+        The shares of the studentised bootstrap and of the sign-flip test.
+    """
+    generator, rejected = np.random.default_rng([patients, 12]), np.zeros(2)
+    for _ in range(runs):
+        large = generator.random(patients) < 0.05
+        lost = np.where(generator.random(patients) < 0.4, -20.0, 0.0)
+        won = np.where(generator.random(patients) < 0.05 * 20 * 0.4 / 0.95, 1.0, 0.0)
+        gained, many = np.where(large, lost, won), np.where(large, 20.0, 1.0)
+        tests = studentised_bootstrap(gained, many, resamples=999), sign_flip_if_exchangeable(gained, many)
+        rejected += [test.p_value < 0.05 for test in tests]
+    return rejected[0] / runs, rejected[1] / runs
+
+
 def tables() -> dict[str, str]:
-    """The tables of docs/explanation/evaluation.md, by their marks."""
+    """The tables of docs/explanation/simulations.md, by their marks."""
     made = {"certificate": _certificates(), "proportions": _proportions(), "floor": _floors(), "levels": _levels()}
     return {name: "\n".join(rows) for name, rows in made.items()}
 
@@ -168,6 +188,10 @@ def _levels() -> list[str]:
     for higher, what in ((0.0, "useless"), (1.0, "useful")):
         name = f"AUROC of a {what} probe outside the audit's interval"
         rows += [f"| {name} | {n} | 5 % | {100 * false_shortcuts(n, higher):.1f} % |" for n in (60, 200)]
+    for n in (30, 100, 400):
+        shares = zip(("studentised bootstrap", "sign-flip test"), equal_accuracy(n), strict=True)
+        name = "equal accuracy, 1 or 20 images a patient"
+        rows += [f"| {name}: {test} | {n} | 5 % | {100 * share:.1f} % |" for test, share in shares]
     return rows
 
 
@@ -175,4 +199,4 @@ if __name__ == "__main__":
     import coverage_simulations  # only here: the tests load this file from elsewhere
     from document import fill
 
-    fill("explanation/evaluation.md", tables() | {"coverage": "\n".join(coverage_simulations.rows())})
+    fill("explanation/simulations.md", tables() | {"coverage": "\n".join(coverage_simulations.rows())})

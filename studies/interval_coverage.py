@@ -1,6 +1,6 @@
 """How often the intervals hold what is true, over everything that makes that hard: a grid of made-up test sets.
 
-    python studies/interval_coverage.py OUT    # writes the grid's tables of evaluation.md; half an hour
+    python studies/interval_coverage.py OUT    # writes the grid's tables of simulations.md; half an hour
 
 Sets differ in the number of patients and of those who are ill, in the number of images a patient has and in how well
 they are ranked; images of one patient are alike. What is true is known in closed form. The intervals come out of the
@@ -276,6 +276,6 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     made = grid(cells(), Path(sys.argv[1]))
     fill(
-        "explanation/evaluation.md",
+        "explanation/simulations.md",
         {"false_negatives": "\n".join(by_misses(made)), "grid": "\n".join(by_measure(made))},
     )

@@ -1,7 +1,6 @@
 """How often the checklist passes a model that must not pass, or one that may: calibration and subgroups.
 
-``python studies/passing.py`` fills the table "passing" of evaluation.md. `formerly` is the rule before: a
-calibration error that 95 % of calibrated models stay below passes.
+``python studies/passing.py`` fills the table "passing" of evaluation.md.
 """
 
 from __future__ import annotations
@@ -38,13 +37,12 @@ def calibrated(patients: int, slope: float, seed: int) -> tuple[np.ndarray, np.n
 
 
 def calibration(patients: int, slope: float) -> dict[str, float]:
-    """Shares of runs in which the former rule passes, and in which each verdict comes."""
-    counts = dict.fromkeys(("formerly", "shown", "not shown", "refuted"), 0)
+    """Shares of runs in which each verdict comes."""
+    counts = dict.fromkeys(("shown", "not shown", "refuted"), 0)
     for seed in range(RUNS):
         truth, probabilities, clusters = calibrated(patients, slope, seed)
         by_label = calibration_by_label(truth, probabilities, LABELS, Patients(clusters))
         error = calibration_errors(truth, probabilities, clusters)[0]
-        counts["formerly"] += error.value <= error.ece_null_q95
         counts[calibration_verdict(by_label, error)] += 1
     return {name: count / RUNS for name, count in counts.items()}
 
@@ -66,17 +64,17 @@ def subgroups(patients: int, lower: float) -> dict[str, float]:
 
 def rows() -> list[str]:
     """The table."""
-    made = ["| model | patients | formerly PASS | PASS | UNKNOWN | FAIL |", "|---|---|---|---|---|---|"]
+    made = ["| model | patients | PASS | UNKNOWN | FAIL |", "|---|---|---|---|---|"]
     for slope, what in ((1.0, "calibrated"), (1.5, "1.5 times overconfident"), (2.0, "twice overconfident")):
         made += [_row(what, patients, calibration(patients, slope)) for patients in (20, 50, 100, 400, 1000)]
     for lower, what in ((0.0, "equal subgroups"), (0.2, "one subgroup's recall 20 points lower")):
-        of_two = {patients: {"formerly": 1.0} | subgroups(patients, lower) for patients in (20, 50, 100, 400)}
+        of_two = {patients: subgroups(patients, lower) for patients in (20, 50, 100, 400)}
         made += [_row(what, f"2 x {patients}", shares) for patients, shares in of_two.items()]
     return made
 
 
 def _row(what: str, patients: object, shares: dict[str, float]) -> str:
-    cells = (f"{100 * shares[name]:.0f} %" for name in ("formerly", "shown", "not shown", "refuted"))
+    cells = (f"{100 * shares[name]:.0f} %" for name in ("shown", "not shown", "refuted"))
     return f"| {what} | {patients} | {' | '.join(cells)} |"
 
 

@@ -1,4 +1,4 @@
-"""hilum's own statistics where the truth is known; evaluation.md shows the same simulations as tables."""
+"""hilum's own statistics where the truth is known; simulations.md shows the same simulations as tables."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth: a part of the grid of docs/explanation/evaluation.md, with fixed seeds."""
+"""How often intervals hold the truth: a part of the grid of docs/explanation/simulations.md, with fixed seeds."""
 
 import importlib.util
 import sys

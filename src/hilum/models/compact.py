@@ -13,8 +13,8 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut (He et al. 2016, *CVPR*), after an average pool where it narrows.
 
     Pooling first keeps every convolution at stride 1. On CPUs the gradient of a 3x3 convolution of stride 2 runs at
-    less than half the speed of one of stride 1 (``docs/explanation/default-recipe.md``), and the average drops no pixel (as in the
-    shortcut of He et al. 2019, "Bag of Tricks", *CVPR*).
+    less than half the speed of one of stride 1 (``docs/explanation/default-recipe.md``), and the average drops no pixel
+    (as in the shortcut of He et al. 2019, "Bag of Tricks", *CVPR*).
     """
 
     def __init__(self, channels: int, wide: int, *, narrows: bool) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from hilum.data.images import SUFFIXES
 from hilum.errors import UsageError
 from hilum.files import json_text, to_disk, write_whole
-from hilum.outputs import LINES, ROWS, Kind, cell, check_target, descriptor_of, is_stream, open_stream
+from hilum.outputs import LINES, ROWS, cell, check_target, descriptor_of, is_stream, open_stream
 from hilum.serving.prediction import Prediction, columns
 from hilum.serving.predictor import Predictor
 from hilum.serving.studies import StudyPrediction

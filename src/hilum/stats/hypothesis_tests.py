@@ -103,7 +103,7 @@ def patient_test(first: Bools, second: Bools, clusters: Sequence[str]) -> Patien
     where their numbers differ: then equal accuracy does not make the classifiers exchangeable, patient by patient. A
     classifier that gains many patients of one image and loses few of twenty is as accurate as the other, and the
     sign-flip test rejects that in 57 % (30 patients), 13 % (100) and 7 % (400); the studentised one in 22, 14 and 4 %
-    (studies/statistics_review.py). With 30 patients nobody can know of large ones that were not among them.
+    (studies/evaluation_simulations.py). With 30 patients nobody can know of large ones that were not among them.
 
     Args:
         first: Correctness of the first classifier, shape (N,).
