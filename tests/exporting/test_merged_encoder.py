@@ -7,7 +7,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import nn
 
 from hilum.errors import UsageError
 from hilum.evaluation.evaluate import evaluate
@@ -18,46 +17,20 @@ from hilum.serving.explain import explain
 from hilum.serving.predictor import Predictor
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
+from made_architectures import DaViT, DenseMaps, ViT, stated
 from made_encoders import STATED, grey_of, write_maps
 from training_runs import write_squares
 
-pytestmark = pytest.mark.usefixtures("small_evaluation")
+pytestmark = [
+    pytest.mark.usefixtures("small_evaluation"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of MONAI
+]
 
 
-class Tokens(nn.Module):
-    """A transformer of one layer: patches of 8 pixels behind a class token, as RAD-DINO and EVA-X give them."""
-
-    def __init__(self, size):
-        super().__init__()
-        self.patches = nn.Conv2d(3, 12, 8, 8)
-        self.cls = nn.Parameter(torch.randn(1, 1, 12))
-        self.places = nn.Parameter(torch.randn(1, (size // 8) ** 2 + 1, 12))
-        self.query, self.value = nn.Linear(12, 24), nn.Linear(12, 12)
-        self.norm = nn.LayerNorm(12)
-
-    def forward(self, images):
-        seen = self.patches(images).flatten(2).transpose(1, 2)
-        seen = torch.cat([self.cls.expand(seen.shape[0], -1, -1), seen], dim=1) + self.places
-        query, key = self.query(self.norm(seen)).chunk(2, dim=2)
-        weights = (query @ key.transpose(1, 2) / 12**0.5).softmax(dim=2)
-        return self.norm(seen + weights @ self.value(seen))
-
-
-class Densely(nn.Module):
-    """Two layers that see all before them, and a pooled embedding: the form of torchxrayvision's DenseNet."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(1, 8, 5, 4), nn.BatchNorm2d(8), nn.ReLU())
-        self.second = nn.Sequential(nn.Conv2d(8, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
-
-    def forward(self, images):
-        first = self.first(images / 1024)
-        return torch.cat([first, self.second(first)], dim=1).mean(dim=(2, 3))
-
-
-def export_torch(module, file, channels, size, text):
+def export_torch(made, file, channels, size, heading):
+    """Export it as the page does, with the description that the page shows."""
     torch.manual_seed(0)
+    module = made()
     file.parent.mkdir(parents=True, exist_ok=True)
     batch = torch.export.Dim("batch")
     sample = torch.zeros(2, channels, size, size)
@@ -68,19 +41,18 @@ def export_torch(module, file, channels, size, text):
             output_names=["features"], verbose=False,
         )  # fmt: skip
     program.save(file)
-    file.with_suffix(".toml").write_text(text)
+    file.with_suffix(".toml").write_text(stated(heading))
     return file
 
 
-IMAGENET = "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n"
 KINDS = {
     "maps": lambda file: write_maps(file, width=12),
     "mean of maps": lambda file: write_maps(file, width=12, text=STATED + '[output]\npooling = ["mean"]\n'),
     "channels last": lambda file: write_maps(file, width=12, layout="NHWC", channels=1),
-    "tokens": lambda file: export_torch(Tokens(48), file, 3, 48, f'licence = "MIT"\n[input]\n{IMAGENET}'),
-    "embedding": lambda file: export_torch(
-        Densely(), file, 1, 64, 'licence = "Apache-2.0"\n[input]\nrange = [-1024.0, 1024.0]\nfit = "crop"\n'
-    ),
+    "RAD-DINO": lambda file: export_torch(lambda: ViT(42, 14, eva=False), file, 3, 42, "RAD-DINO"),
+    "EVA-X": lambda file: export_torch(lambda: ViT(48, 16, eva=True), file, 3, 48, "EVA-X"),
+    "MedImageInsight": lambda file: export_torch(DaViT, file, 3, 48, "MedImageInsight"),
+    "torchxrayvision": lambda file: export_torch(DenseMaps, file, 1, 64, "DenseNet of torchxrayvision"),
 }
 
 
@@ -140,7 +112,7 @@ def test_one_file_equals_the_two_steps(exported, kind):
 
 @pytest.mark.ci
 def test_the_file_says_whose_the_encoder_is_and_not_where_it_lay(exported):
-    run, _, model_file = exported("embedding")
+    run, _, model_file = exported("torchxrayvision")
     told = model_file.facts["provenance"]["recipe"]["encoder"]
     assert (told["file"], told["licence"], told["sha256"]) == (
         "encoder.onnx",
@@ -154,7 +126,7 @@ def test_the_file_says_whose_the_encoder_is_and_not_where_it_lay(exported):
 
 @pytest.mark.ci
 def test_the_graph_is_one_of_onnx_alone(exported):
-    _, _, model_file = exported("tokens")
+    _, _, model_file = exported("EVA-X")
     model = onnx.load_from_string(model_file.model)
     onnx.checker.check_model(model, full_check=True)
     assert {one.domain for one in model.opset_import} <= {"", "ai.onnx"}
@@ -165,7 +137,7 @@ def test_maps_explain_exactly_where_the_mean_is_the_only_pooling(exported, squar
     image = next((squares / "test" / "infected" / "covid").iterdir())
     _, _, averaged = exported("mean of maps")
     assert explain(Predictor(averaged.model), image).method == "activation"
-    _, _, tokens = exported("tokens")
+    _, _, tokens = exported("EVA-X")
     found = explain(Predictor(tokens.model), image)
     assert found.method == "occlusion"
     assert np.isfinite(found.heatmaps[0].values).all()

@@ -111,6 +111,30 @@ def test_torchvisions_names_of_a_densenet_are_those_of_monai():
     assert len(match.fresh) == 1  # the head
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_of_monai_is_fine_tuned_from_a_local_file(write_dataset, tmp_path):
+    torch.manual_seed(3)
+    options = {"block_config": [2, 2], "init_features": 8, "growth_rate": 4}
+    before = weights(build_classifier("flat", "monai/densenet121", LABELS, 32, **options))
+    torch.save({name.removeprefix("network."): value for name, value in before.items()}, tmp_path / "weights.pt")
+    recipe = load_recipe(
+        "compact",
+        [
+            *("architecture=monai/densenet121", "options={block_config=[2, 2], init_features=8, growth_rate=4}"),
+            *(f"init={tmp_path / 'weights.pt'}", "frozen_stages=1", "size=32", "progressive_size=0", "batch_size=8"),
+            *("epochs=1", "max_steps=2", "lr=0.01"),
+        ],
+    )
+    run = train(write_dataset(start=5), tmp_path / "run", recipe)
+    assert run.environment.initial.share == 1
+    after = read_state(run.best)
+    frozen = {name for name in before if name.startswith(("network.features.conv0", "network.features.norm0"))}
+    assert frozen
+    assert frozen <= equal(before, after)
+    assert not [name for name in equal(before, after) if "denseblock2" in name and name.endswith("conv1.weight")]
+
+
 def test_weights_of_another_network_and_files_that_are_none_are_refused(finished, tmp_path, refuses, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wide = build_classifier("flat", "compact", LABELS, 32, width=8, blocks=[1, 1])

@@ -76,7 +76,7 @@ def predict_by(
     mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> ExternalPredictions | ExternalFindings:
-    """Ask a model file (or its folder, or a name that comes with hilum) or a network of a TOML file: `predict_external`."""
+    """Ask a model file (or its folder, or a pretrained one by name), or a network that a TOML file describes."""
     from hilum.serving.model_file import named_model
 
     file = named_model(file)
