@@ -8,6 +8,7 @@ import time
 from math import prod
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -360,3 +361,26 @@ def test_floats_and_sizes_are_divided():
     ]
     answer = Predictor(assembled(facts(), network(nodes))).predict(PIXELS)
     assert answer.probabilities == pytest.approx({"normal": 0.3, "bad": 0.7})
+
+
+@pytest.mark.parametrize(
+    ("types", "divides"),
+    [(["FLOAT"], True), (["FLOAT16"], True), (["INT64"], False), (["INT64", "FLOAT"], False), ([], False)],
+)
+def test_what_an_input_claims_to_be_decides_whether_it_is_divided(types, divides):
+    """Of an encoder; two claims are merged by one reader, and taken in turn by another."""
+    model = network([helper.make_node("Identity", ["p"], ["probabilities"])])
+    model.graph.node.append(helper.make_node("Div", ["given", "given"], ["one"]))
+    claims = [helper.make_tensor_value_info("given", getattr(TensorProto, one), [2]) for one in types]
+    told = onnx.ValueInfoProto(name="given").SerializeToString() + b"".join(
+        onnx.ValueInfoProto(type=one.type).SerializeToString() for one in claims
+    )
+    graph = model.graph.SerializeToString() + b"\x5a" + bytes([len(told)]) + told  # field 11
+    model.ClearField("graph")
+    length = bytes([len(graph) % 128 + 128, len(graph) // 128])
+    content = assembled(facts(), model.SerializeToString() + b"\x3a" + length + graph)
+    if divides:
+        check_graph(content)
+    else:
+        with pytest.raises(GraphError, match="division"):
+            check_graph(content)

@@ -215,7 +215,7 @@ def _check_flow(graph: memoryview, budget: Iterator[int]) -> None:
     nodes: list[_Node] = []
     origin: dict[bytes, int] = {b"": CONSTANT}  # an input that was left out
     floats: set[bytes] = set()
-    given: list[bytes] = []
+    given: dict[bytes, bool] = {}  # the graph's inputs, and whether they are floating point for sure
     for number, value in _fields(graph, GRAPH, "the graph", budget):
         if number == 1:
             nodes.append(_node(_message(value), budget))
@@ -226,9 +226,12 @@ def _check_flow(graph: memoryview, budget: Iterator[int]) -> None:
             origin[name] = CONSTANT
             floats.update([name] if types and FLOATS.issuperset(types) else [])
         elif number == 11:
-            given += _texts(value, 1, budget)
+            types = _element_types(_message(value), budget)
+            for name in _texts(value, 1, budget):
+                given[name] = given.get(name, True) and bool(types) and FLOATS.issuperset(types)
     origin.update(dict.fromkeys(given, DATA))
     floats.difference_update(given)
+    floats.update(name for name, sure in given.items() if sure)
     for node in nodes:
         if node.operator not in SHAPED:
             _refuse(f"the operator {node.operator[:40]}, which no hilum network needs")
@@ -272,6 +275,18 @@ def _node(node: memoryview, budget: Iterator[int]) -> _Node:
         elif number == 7 and bytes(_message(value)) not in DOMAINS:
             _refuse("operators that ONNX does not define")
     return _Node(operator[-1] if operator else "", inputs, outputs, types)
+
+
+def _element_types(given: memoryview, budget: Iterator[int]) -> list[int]:
+    """The types of numbers that an input of the graph claims; ONNX Runtime takes no others. 0 if it is no tensor."""
+    types: list[int] = []
+    for number, kind in _fields(given, None, "", budget):
+        for sort, tensor in _fields(_message(kind), None, "", budget) if number == 2 else ():
+            if sort == 6:  # what it denotes, in words
+                continue
+            inner = _fields(_message(tensor), None, "", budget) if sort == 1 else iter([(1, 0)])
+            types += [value if isinstance(value, int) else 0 for field, value in inner if field == 1]
+    return types
 
 
 def _tensor(tensor: memoryview, budget: Iterator[int]) -> tuple[bytes, list[int]]:
