@@ -9,17 +9,21 @@ import pytest
 import torch
 
 from hilum.errors import UsageError
+from hilum.evaluation.cohort import run_images
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.inference import trained_network
+from hilum.evaluation.inference import predict, trained_network
+from hilum.evaluation.temperature import KeptCalibration
 from hilum.exporting.export import Words, export
+from hilum.files import save_json
 from hilum.models.stages import final_layer
+from hilum.progress import Progress
 from hilum.serving.explain import explain
 from hilum.serving.predictor import Predictor
 from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 from made_architectures import DaViT, DenseMaps, ViT, stated
 from made_encoders import STATED, grey_of, write_maps
-from training_runs import write_squares
+from training_runs import FINDINGS, write_findings, write_squares
 
 pytestmark = [
     pytest.mark.usefixtures("small_evaluation"),
@@ -151,6 +155,25 @@ def test_evaluation_and_model_file_agree(exported, squares):
     stated = np.array([[answer.probabilities[label] for label in run.labels] for answer in answers])
     raw = predictions.probabilities
     assert (stated.argmax(axis=1) == raw.argmax(axis=1)).all()
+
+
+@pytest.mark.slow
+def test_a_head_of_several_findings_in_one_file(tmp_path):
+    data = write_findings(tmp_path / "data", patients=60)
+    encoder = write_maps(tmp_path / "encoder.onnx", width=24)
+    run = train(
+        data, tmp_path / "run", load_recipe("encoder", [f"encoder={encoder}", "min_val_patients=5"]), check=False
+    )
+    kept = KeptCalibration(
+        scheme=2, temperatures=dict.fromkeys(FINDINGS, 1.0), weights_sha256=run.environment.weights_sha256
+    )
+    save_json(run.path / "calibration.json", kept.as_json())
+    model_file = export(run, tmp_path / "model.onnx", Words("made up"))
+    images, _ = run_images(run, Progress())
+    files = [tmp_path / "data" / row.path for row in images.table.rows]
+    answers = Predictor(model_file.model).predict_many(files)
+    stated = np.array([[answer.probabilities[name] for name in FINDINGS] for answer in answers])
+    assert np.abs(stated - predict(run, images, run.findings)).max() < 1e-5
 
 
 def test_eight_bits_are_refused(exported, tmp_path, refuses):

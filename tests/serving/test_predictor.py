@@ -10,6 +10,7 @@ from PIL import Image
 
 from hilum.errors import ImageError
 from hilum.evaluation.evaluate import evaluate
+from hilum.serving import session
 from hilum.serving.predictor import CHUNK, Predictor
 from training_runs import KINDS
 
@@ -59,6 +60,24 @@ def test_the_order_is_kept_and_one_bad_file_stops_nothing(threads, bundle_of, fi
             assert not answer.probabilities
     with refuses(ImageError, "no-image"):
         predictor.predict(tmp_path / "words.png")
+
+
+def test_of_large_images_the_network_gets_few_at_a_time(bundle_of, files, monkeypatch):
+    """Three of this size and not sixteen; the answers stay the same."""
+    expected = list(Predictor(bundle_of("flat")).predict_many(files))
+    model = Predictor(bundle_of("flat")).model_file
+    monkeypatch.setattr(session, "AREA", 3 * model.size**2 + 1)
+    given, run = [], session.Session._run
+
+    def counted(self, pixels, names, runs):
+        given.append(len(pixels))
+        return run(self, pixels, names, runs)
+
+    monkeypatch.setattr(session.Session, "_run", counted)
+    answers = list(Predictor(model).predict_many(files))
+    assert max(given) == 3
+    for one, other in zip(answers, expected, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
 
 
 def test_sources_are_taken_no_faster_than_answers(predictor, files):

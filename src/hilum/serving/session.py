@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn
@@ -30,7 +31,8 @@ from hilum.serving.metadata import malformed
 from hilum.serving.model_file import PRETRAINED, ModelFile
 from hilum.text import printable
 
-CHUNK = 16  # images that a network is given at a time, or one
+CHUNK = 16  # images that a network is given at a time, or fewer
+AREA = 2**18  # pixels that it is given at a time, unless one image has more: memory grows with them, speed does not
 SECONDS = 6  # of processor time, for opening and one image twice; a ResNet-50 at 512 pixels takes one
 MIB = 4096  # beyond three times the file; for one image
 QUICK = 2.0  # seconds of processor time for `CHUNK` images: what takes more gets its images one by one
@@ -236,7 +238,8 @@ class Session:
     def __init__(self, model_file: ModelFile, features: int | None) -> None:
         self.model_file = model_file
         try:
-            self.batch = CHUNK if _is_ours(model_file) else _tried_out(model_file)
+            most = CHUNK if _is_ours(model_file) else _tried_out(model_file)
+            self.batch = min(most, max(1, AREA // prod(model_file.shape)))
             self._session = open_session(model_file.model)
         except Exception as error:  # whatever the runtime raises
             self._refuse(error if isinstance(error, TrialError) else "it cannot be opened", error)
