@@ -129,7 +129,12 @@ def _place(values: dict[str, Any], name: str) -> tuple[dict[str, Any] | None, st
 
 
 def setting_of_today(key: str, value: str) -> tuple[str, str]:
-    """A recipe's key, in full or by its last part, and its value, as they are called today."""
+    """A recipe's key, in full or by its last part, and its value, as they are called today.
+
+    ``architecture`` was the hierarchy, and is the network's: its value, or its values behind commas, tell.
+    """
+    if key == "architecture" and not {one.strip("\"' ") for one in value.split(",")} <= {"flat", "cascade"}:
+        return "network.architecture", value
     last = {old.rsplit(".", 1)[-1]: new for old, new in RECIPE.items() if "." in old and old != "network.name"}
     new = RECIPE.get(key) or last.get(key) or key
     values = next((VALUES[name] for name in VALUES if name in (new, f"training.{new}", f"splits.{new}")), {})

@@ -133,6 +133,20 @@ def test_keys_resolve():
     assert resolve_key("training.lr") == "training.lr"
 
 
+@pytest.mark.parametrize(
+    ("setting", "architecture", "hierarchy"),
+    [
+        ("architecture=cascade", "compact", "cascade"),  # as version 0.1 called it
+        ("architecture='flat'", "compact", "flat"),
+        ("architecture=vgg16-bn", "vgg16-bn", "flat"),
+        ("network.architecture=vgg16-bn", "vgg16-bn", "flat"),
+    ],
+)
+def test_architecture_is_the_networks_unless_its_value_is_a_hierarchy(setting, architecture, hierarchy):
+    recipe = load_recipe("compact", [setting])
+    assert (recipe.network.architecture, recipe.hierarchy) == (architecture, hierarchy)
+
+
 def test_labels_that_are_numbers_may_be_named():
     recipe = load_recipe("compact", ["healthy=0", "protected=1"])
     assert (recipe.healthy, recipe.positive_label) == ("0", "1")

@@ -12,6 +12,11 @@ def test_several_values_are_swept_and_one_is_fixed():
     assert swept == {"training.lr": ["0.001", "0.01", "0.1", "1.0"], "training.optimiser": ["adam", "sgd"]}
 
 
+def test_architectures_are_networks_unless_all_are_hierarchies():
+    assert parse_grid(["architecture=flat,cascade"])[1] == {"hierarchy": ["flat", "cascade"]}
+    assert parse_grid(["architecture=compact,vgg16-bn"])[1] == {"network.architecture": ["compact", "vgg16-bn"]}
+
+
 def test_commas_within_a_value_divide_nothing():
     fixed, swept = parse_grid(
         ["network.options.blocks=[1, 1]", "augmentation={},{rotate=10, translate=0.1}", "name='a,b',c"]

@@ -30,7 +30,7 @@ def parse_grid(settings: Sequence[str]) -> tuple[list[str], dict[str, list[str]]
         if not equals:
             msg = f"--set {setting}: write key=value,value, for example --set lr=0.001,0.01."
             raise RecipeError(msg, code="malformed-setting")
-        full = resolve_key(setting_of_today(key.strip(), "")[0], value.strip())
+        full = resolve_key(setting_of_today(key.strip(), value)[0], value.strip())
         values = [setting_of_today(full, item)[1] for item in _divide(value)]
         if full in swept or (len(values) > 1 and full in given):
             msg = f"--set {setting}: {full} is given twice. Write all its values in one --set, separated by commas."
