@@ -35,6 +35,10 @@ evaluate "$out/augmentation"
 # Real COVID-19, confounded with its source.
 hilum crossval "$dark" --folds 5 --out "$out/darkcovidnet" $(go_on "$out/darkcovidnet")
 
+# The same folds by a frozen encoder, and what each cause contributes.
+hilum crossval "$dark" --encoder efficientnet-lite0 --out "$out/encoder" $(go_on "$out/encoder")
+"${PYTHON:-.venv/bin/python}" studies/darkcovidnet_causes.py "$dark"
+
 # The seed's learning rates, on its network with an eighth of the channels.
 hilum sweep "$seed_cxr" --out "$out/rates" $(go_on "$out/rates") --recipe vgg16-report --set network.options.width=0.125 \
     --set epochs=3 --set lr=0.001,0.01,0.1,1.0 --set training.seed=0,1
