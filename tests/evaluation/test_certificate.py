@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
 from hilum.decision.operating_point import OperatingPoint, members_of
-from hilum.evaluation.certificate import allowed_rank, certified_threshold, patients_needed, round_down
+from hilum.evaluation.certificate import (
+    allowed_rank,
+    certified_threshold,
+    highest_bound,
+    patients_needed,
+    round_down,
+)
 from hilum.stats.exchangeability import exchangeable_p
 
 LABELS = ("normal", "infected/covid", "infected/non-covid")
@@ -37,6 +43,15 @@ def test_the_rank_is_the_largest_whose_miss_rate_has_the_stated_bound(n, rate, c
     assert all(chance <= 1 - confidence + 1e-9 for chance in above[:rank])
     assert rank == n or above[rank] > 1 - confidence - 1e-9
     assert (rank > 0) == (n >= patients_needed(rate, confidence))
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize("n", [1, 6, 19, 58, 400])
+def test_the_bound_that_is_named_as_the_highest_is_certified_and_the_next_one_is_not(n, confidence):
+    bound, scores = highest_bound(n, confidence), np.linspace(0.1, 0.9, n)
+    assert certified_threshold(scores, 1 - bound, confidence) == scores[0]
+    assert certified_threshold(scores, 1 - bound - 0.001, confidence) is None
+    assert patients_needed(1 - bound, confidence) <= n < patients_needed(1 - bound - 0.001, confidence)
 
 
 def test_too_few_patients_get_no_threshold_and_enough_get_an_order_statistic():

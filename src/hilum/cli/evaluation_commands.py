@@ -211,7 +211,7 @@ def certify(
     as_json: Annotated[bool, typer.Option("--json", help="Print only certificate.json.")] = False,
     read: ReadOptions | None = None,
 ) -> None:
-    """Certify a false-negative rate on patients that the run never saw, or say how many are missing."""
+    """Guarantee a sensitivity on patients that the run never saw, or say how many are missing."""
     from hilum.evaluation.certificate import UpperSide
     from hilum.evaluation.certify import certify as run_certification
     from hilum.evaluation.cohort import parse_map

@@ -76,6 +76,16 @@ def patients_needed(false_negative_rate: float, confidence: float, misses: int =
     return low
 
 
+def highest_bound(patients: int, confidence: float) -> float:
+    """The highest sensitivity, or specificity, that so many patients can guarantee, rounded down to 0.001.
+
+    Args:
+        patients: How many, at least 1; none is missed.
+        confidence: 1 - delta, between 0 and 1.
+    """
+    return floor(1000 * float((1 - confidence) ** (1 / patients))) / 1000
+
+
 def certified_threshold(scores: Floats, false_negative_rate: float, confidence: float) -> float | None:
     """The highest threshold whose false-negative rate is certified.
 
@@ -320,14 +330,19 @@ def ppv_limits(ill: Floats, others: Floats, prevalence: float, delta: float) -> 
     return limits
 
 
+def missing_patients(count: int, allowed: float, confidence: float) -> str:
+    """What a guarantee takes, how many patients are missing, and what so few can guarantee; `allowed`: of misses."""
+    needed = patients_needed(allowed, confidence)
+    lacking = needed - count
+    best = f" With {count}, at best {100 * highest_bound(count, confidence):.1f} % can be certified." if count else ""
+    return f"takes {needed}: {lacking} {'is' if lacking == 1 else 'are'} missing.{best}"
+
+
 def _too_few(count: int, specificity: float, confidence: float) -> str:
-    needed = patients_needed(1 - specificity, confidence)
-    best = 100 * (1 - confidence) ** (1 / count)
     return (
         f"{count} healthy patients unseen by the run; to certify a specificity of {100 * specificity:g} % with "
-        f"{100 * confidence:g} % confidence (the rest of the error is for the sensitivity) takes {needed}: "
-        f"{needed - count} {'is' if needed - count == 1 else 'are'} missing. With {count}, at best "
-        f"{floor(best * 10) / 10:.1f} % can be certified."
+        f"{100 * confidence:g} % confidence (the rest of the error is for the sensitivity) "
+        f"{missing_patients(count, 1 - specificity, confidence)}"
     )
 
 

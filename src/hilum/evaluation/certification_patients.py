@@ -19,7 +19,7 @@ from hilum.evaluation.certificate import (
     allowed_rank,
     certified_threshold,
     certify_upper,
-    patients_needed,
+    missing_patients,
     round_down,
     split_confidence,
 )
@@ -145,16 +145,12 @@ def too_few(
     count: int, group: str, false_negative_rate: float, confidence: float, where: str, *, two_sided: bool = False
 ) -> str:
     """The refusal in words: how many there are, how many are missing, and what so few can certify."""
-    needed = patients_needed(false_negative_rate, confidence)
     have = f"{count} patient{'' if count == 1 else 's'}" if count else "not one patient"
-    most = 1 - (1 - confidence) ** (1 / count) if count else 1.0
-    able = f" With {count}, at best {100 * most:.1f} % can be certified." if count else ""
     rest = " (the rest of the error is for the upper side)" if two_sided else ""
     return (
         f"{where}: {have} with {group} unseen by the run; to guarantee a sensitivity of "
-        f"{100 - 100 * false_negative_rate:g} % with {100 * confidence:g} % confidence{rest} takes {needed}: "
-        f"{needed - count} "
-        f"{'is' if needed - count == 1 else 'are'} missing.{able}"
+        f"{100 - 100 * false_negative_rate:g} % with {100 * confidence:g} % confidence{rest} "
+        f"{missing_patients(count, false_negative_rate, confidence)}"
     )
 
 

@@ -230,7 +230,7 @@ def _what(entry: OnImages, results: Mapping[str, Result], *, given_back: bool) -
     if isinstance(entry, Access):
         return f"evaluated, {entry.split}"
     assert isinstance(entry, Granted | Refusal)
-    claim = f"{entry.group}, {100 * entry.false_negative_rate:g} %"
+    claim = f"{entry.group}, sensitivity {100 - 100 * entry.false_negative_rate:g} %"
     claim += f", {entry.form}" if entry.form != "float" else ""
     if isinstance(entry, Refusal):
         return f"refused: {claim}"
