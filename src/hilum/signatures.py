@@ -49,12 +49,19 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
             hint = hints.get(name, Any)
             if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD or fits(value, hint):
                 continue
-            place = function.__qualname__.removesuffix(".__init__")
+            place = _place(function, args)
             meaning = _meaning(function.__doc__ or type(args[0]).__doc__ or "", name)
             raise ArgumentError(_message(place, name, value, hint, meaning), code="wrong-argument", argument=name)
         return function(*args, **kwargs)
 
     return call
+
+
+def _place(function: Callable[..., object], args: tuple[object, ...]) -> str:
+    """A function's name as its caller knows it: a method by the class of the object, also where it is inherited."""
+    if "." not in function.__qualname__.rsplit("<locals>.", 1)[-1] or not args:
+        return function.__qualname__
+    return f"{type(args[0]).__name__}.{function.__name__}".removesuffix(".__init__")
 
 
 def fits(value: object, hint: Any) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import hilum
+from findings_tables import findings_frame
 from hilum.api.python_wording import PythonProgress, in_python
 from hilum.data.dataset import Dataset
 from hilum.errors import ArgumentError, RunError, UsageError
@@ -46,6 +47,7 @@ FRAME = pd.DataFrame({"label": ["a", "b"] * 20, "a": [0.9, 0.2] * 20, "b": [0.1,
         (lambda: hilum.audit("data", progress=None), "progress"),
         (lambda: hilum.compare(FRAME, FRAME, out=3), "out"),
         (lambda: hilum.evaluate(predictions=FRAME).to_html(None), "path"),
+        (lambda: hilum.compare(FRAME, FRAME).to_html(None), "path"),
         (lambda: RadiographDataset("data"), "data"),
         (lambda: RadiographDataset(Dataset(None, []), value_range=1.0), "value_range"),
     ],
@@ -126,10 +128,12 @@ def test_an_option_without_effect_is_refused(call, squares, refuses):
 
 def test_pages_go_into_folders_that_exist(squares, tmp_path):
     (tmp_path / "notes.html").write_text("mine")
-    evaluation = hilum.evaluate(predictions=FRAME)
+    findings = findings_frame()
     pages = (
-        evaluation.to_html,
+        hilum.evaluate(predictions=FRAME).to_html,
+        hilum.evaluate(predictions=findings).to_html,
         hilum.compare(FRAME, FRAME).to_html,
+        hilum.compare(findings, findings).to_html,
         hilum.audit(squares, progress=False).to_html,
     )
     for write in pages:

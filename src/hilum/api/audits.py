@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hilum.api.datasets import Data, table_of
-from hilum.api.printed import Result, Writable, page_file
+from hilum.api.printed import Reported, Writable
 from hilum.api.python_wording import public, told
 from hilum.auditing.audit import Audit as Audited
 from hilum.auditing.audit import audit as run_audit
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-class Audit(Result):
+class Audit(Reported):
     """What an audit found.
 
     Attributes:
@@ -41,23 +40,10 @@ class Audit(Result):
     def _document(self) -> Writable:
         return self.report
 
-    @public
-    def to_html(self, path: str | PathLike[str]) -> Path:
-        """Write the page with the evidence, pictures included, as one HTML file.
-
-        Args:
-            path: File to write.
-
-        Returns:
-            The file.
-
-        Raises:
-            RunError: There is no such folder, or it cannot be written.
-            UsageError: There is a folder, a link, or a file that hilum has not written.
-        """
+    def _write_page(self, file: Path) -> Path:
         from hilum.report.audit_page import write_audit_page
 
-        return write_audit_page(page_file(path), self._audited)
+        return write_audit_page(file, self._audited)
 
     def _table(self) -> RenderableType:
         from hilum.report.audit_console import audit_lines

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.api.printed import Result, Writable, page_file
+from hilum.api.printed import Reported, Writable
 from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
@@ -25,7 +25,7 @@ Compared = Run | str | PathLike[str] | Frame
 """A run or its folder; or predictions: a CSV table or a data frame."""
 
 
-class Comparison(Result):
+class Comparison(Reported):
     """Two classifiers on the same patients: paired differences with intervals, and what could have been seen.
 
     Attributes:
@@ -40,23 +40,10 @@ class Comparison(Result):
     def _document(self) -> Writable:
         return self.result
 
-    @public
-    def to_html(self, path: str | PathLike[str]) -> Path:
-        """Write the report of this comparison as one HTML file.
-
-        Args:
-            path: File to write.
-
-        Returns:
-            The file.
-
-        Raises:
-            RunError: There is no such folder, or it cannot be written.
-            UsageError: There is a folder, a link, or a file that hilum has not written.
-        """
+    def _write_page(self, file: Path) -> Path:
         from hilum.report.comparison_page import write_comparison_page
 
-        return write_comparison_page(page_file(path), self.result)
+        return write_comparison_page(file, self.result)
 
     def _table(self) -> RenderableType:
         from hilum.report.comparison_text import comparison_table
@@ -68,7 +55,7 @@ class Comparison(Result):
         return f"<hilum.Comparison of {first} and {second} on {self.result.n_images:,} images>"
 
 
-class FindingsComparison(Result):
+class FindingsComparison(Reported):
     """Two classifiers of several findings on the same patients: paired differences by finding, with Holm's correction.
 
     Attributes:
@@ -83,18 +70,10 @@ class FindingsComparison(Result):
     def _document(self) -> Writable:
         return self.result
 
-    def to_html(self, path: str | PathLike[str]) -> Path:
-        """Write the report of this comparison as one HTML file.
-
-        Args:
-            path: File to write.
-
-        Returns:
-            The file.
-        """
+    def _write_page(self, file: Path) -> Path:
         from hilum.report.compared_findings import write_findings_comparison_page
 
-        return write_findings_comparison_page(Path(path), self.result)
+        return write_findings_comparison_page(file, self.result)
 
     def _table(self) -> RenderableType:
         from hilum.report.compared_findings import findings_comparison_table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hilum.api.datasets import Data, table_of
 from hilum.api.findings_evaluations import FindingsEvaluation
-from hilum.api.printed import Result, Writable, displayed, page_file
+from hilum.api.printed import Reported, Writable, displayed
 from hilum.api.python_wording import public, told
 from hilum.api.runs import open_run
 from hilum.data.frames import Frame
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WHOLE = "with predictions, a table of images and labels that is evaluated whole"
 
 
-class Evaluation(Result):
+class Evaluation(Reported):
     """Measures of a classifier with their intervals, and the predictions behind them.
 
     Attributes:
@@ -101,23 +101,10 @@ class Evaluation(Result):
     def _document(self) -> Writable:
         return self.metrics
 
-    @public
-    def to_html(self, path: str | PathLike[str]) -> Path:
-        """Write the report of this evaluation as one HTML file.
-
-        Args:
-            path: File to write.
-
-        Returns:
-            The file.
-
-        Raises:
-            RunError: There is no such folder, or it cannot be written.
-            UsageError: There is a folder, a link, or a file that hilum has not written.
-        """
+    def _write_page(self, file: Path) -> Path:
         from hilum.report.evaluation_page import write_evaluation_page
 
-        return write_evaluation_page(page_file(path), self.metrics, self.predictions)
+        return write_evaluation_page(file, self.metrics, self.predictions)
 
     def plot_roc(self) -> Figure:
         """Draw ROC and precision-recall curves of every label, with 95 % bands."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.api.printed import Result, Writable, displayed
+from hilum.api.printed import Reported, Writable, displayed
 from hilum.evaluation.findings_predictions import FindingsPredictions
 from hilum.evaluation.findings_schema import FindingMeans, FindingsMetrics
 from hilum.stats.records import Interval, Intervals
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-class FindingsEvaluation(Result):
+class FindingsEvaluation(Reported):
     """Measures of a classifier of several findings an image, and the predictions behind them.
 
     Each finding is measured against its absence, over the images where it is known.
@@ -104,18 +103,10 @@ class FindingsEvaluation(Result):
     def _document(self) -> Writable:
         return self.metrics
 
-    def to_html(self, path: str | PathLike[str]) -> Path:
-        """Write the report of this evaluation as one HTML file.
-
-        Args:
-            path: File to write.
-
-        Returns:
-            The file.
-        """
+    def _write_page(self, file: Path) -> Path:
         from hilum.report.findings_page import write_findings_page
 
-        return write_findings_page(Path(path), self.metrics, self.predictions)
+        return write_findings_page(file, self.metrics, self.predictions)
 
     def plot_roc(self) -> Figure:
         """Draw the ROC curve of every finding, with 95 % bands and operating points."""

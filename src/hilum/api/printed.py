@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hilum.api.python_wording import public
 from hilum.errors import RunError
 from hilum.outputs import PAGE, check_target
 
@@ -58,6 +59,30 @@ class Result(Printed):
     def to_json(self) -> dict[str, Any]:
         """The object of the JSON file that the command line writes."""
         return self._document().to_json()
+
+
+class Reported(Result):
+    """A result with a report."""
+
+    @abstractmethod
+    def _write_page(self, file: Path) -> Path:
+        """Write the report; the file is new, or an earlier page."""
+
+    @public
+    def to_html(self, path: str | PathLike[str]) -> Path:
+        """Write the report, pictures included, as one HTML file.
+
+        Args:
+            path: File to write.
+
+        Returns:
+            The file.
+
+        Raises:
+            RunError: There is no such folder, or it cannot be written.
+            UsageError: There is a folder, a link, or a file that hilum has not written.
+        """
+        return self._write_page(page_file(path))
 
 
 def displayed(figure: Figure) -> Figure:
