@@ -47,7 +47,7 @@ def follow(page, folder):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_your_first_model_in_ten_minutes(tmp_path):
-    assert follow("first-model.md", tmp_path) == 8
+    assert follow("first-model.md", tmp_path) == 9
     assert (tmp_path / "runs" / "first" / "report.html").is_file()
     assert (tmp_path / "answers.csv").is_file()
 
