@@ -97,6 +97,23 @@ def test_commands_of_every_page_exist():
                     assert asked <= known, f"{page.name}: {line}"
 
 
+def test_options_of_every_message_exist():
+    """Of all messages that tests have seen."""
+    import typer
+
+    from hilum.cli.app import app
+
+    def options(command):
+        own = {option for one in command.params for option in [*one.opts, *one.secondary_opts]}
+        return own.union(*map(options, getattr(command, "commands", {}).values()))
+
+    known = options(typer.main.get_command(app)) | {"--help"}
+    for file in (ROOT / "tests" / "snapshots").glob("*.txt"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("## ") and not re.search(r"(?i)no (such )?option:? --", line):
+                assert {*re.findall(r"(?<![\w-])--[a-z][\w-]+", line)} <= known, f"{file.name}: {line}"
+
+
 def test_readme_names_every_page():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert not [page.name for page in PAGES[1:] if f"]({page.relative_to(ROOT).as_posix()})" not in text]

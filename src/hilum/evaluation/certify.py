@@ -200,9 +200,9 @@ def check_asked(false_negative_rate: float, confidence: float, attempts: int | N
     Raises:
         UsageError: One of them is out of range.
     """
-    for name, value in (("miss-rate", false_negative_rate), ("confidence", confidence)):
+    for name, value in (("sensitivity", 1 - false_negative_rate), ("confidence", confidence)):
         if not 0 < value < 1:
-            msg = f"--{name} {value:g}: give a share between 0 and 1, such as {0.05 if name == 'miss-rate' else 0.95}."
+            msg = f"--{name} {value:g}: give a share between 0 and 1, such as 0.95."
             raise UsageError(msg, code="not-a-share")
     if attempts is not None and attempts < 1:
         msg = f"--attempts {attempts}: plan at least one."
