@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from findings_tables import FINDINGS, findings_frame, known
-from hilum.errors import RunError, TableError
+from hilum.errors import RunError, TableError, UsageError
 from hilum.evaluation.external_predictions import of_one_kind, read_external
 from hilum.evaluation.findings_comparison import FindingsComparison, compare_external_findings, compare_findings
 from hilum.stats.auc import patient_weights
@@ -149,3 +149,21 @@ def test_other_methods_are_no_seeds(seeds, tmp_path):
     with pytest.raises(RunError) as caught:
         compare_findings(first, second, more_seeds=[(first, another)], out=tmp_path / "out")
     assert caught.value.code == "same-weights"
+
+
+def test_a_folder_with_files_of_its_own_is_refused_before_anything_is_evaluated(seeds, tmp_path):
+    (first, _), (second, _) = seeds
+    (tmp_path / "comparison.json").write_text("mine")
+    before = sorted(second.path.rglob("*"))
+    with pytest.raises(UsageError):
+        compare_findings(first, second, split="val", out=tmp_path)
+    assert sorted(second.path.rglob("*")) == before
+
+
+def test_notes_of_the_evaluations_stand_in_the_comparison(seeds, tmp_path):
+    (first, _), (second, _) = seeds
+    found = compare_findings(first, second, split="calibration", out=tmp_path / "out").comparison
+    for run in (first, second):
+        noted = json.loads((run.path / "evaluation" / "calibration" / "metrics.json").read_text())["data"]["notes"]
+        assert noted
+        assert {f"{run.name}: {note}" for note in noted} <= {*found.notes}

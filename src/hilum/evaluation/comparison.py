@@ -125,19 +125,14 @@ def compare(
     """
     progress = progress or Progress()
     if out:
-        check_folder(out, {FILE: COMPARISON, PAGE_FILE: PAGE})
+        check_free(out)
     splits = split, second_split or split
     read = [_evaluated(run, name, progress) for run, name in zip((first, second), splits, strict=True)]
     one, two = align(read[0][0], read[1][0], names=(str(first.path), str(second.path)))
     check_contents(first, second, one.paths)
     same = bool(np.array_equal(one.probabilities, two.probabilities))
     names = names_of(first, second)
-    notes = [
-        f"{name} was trained or selected on its split '{part}': its results are optimistic"
-        for name, part in zip(names, splits, strict=True)
-        if part in ("train", "val")
-    ]
-    notes += [f"{name}: {note}" for name, (_, metrics) in zip(names, read, strict=True) for note in metrics.data.notes]
+    notes = notes_about(names, splits, [metrics.data.notes for _, metrics in read])
     if len({bool(metrics.calibration and metrics.calibration.temperatures) for _, metrics in read}) > 1:
         notes.append("only one of the two is calibrated by temperature, which changes its top-down decoding")
     over_seeds = None
@@ -196,6 +191,27 @@ def compare_external(
     )
 
 
+def notes_about(names: Sequence[str], splits: Sequence[str], noted: Sequence[Sequence[str]]) -> list[str]:
+    """What a reader has to know of both: images that a run has learnt from, and the notes of its evaluation."""
+    return [
+        *(
+            f"{name} was trained or selected on its split '{part}': its results are optimistic"
+            for name, part in zip(names, splits, strict=True)
+            if part in ("train", "val")
+        ),
+        *(f"{name}: {note}" for name, notes in zip(names, noted, strict=True) for note in notes),
+    ]
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder whose files are of other kinds.
+
+    Raises:
+        UsageError: It holds such a file.
+    """
+    check_folder(folder, {FILE: COMPARISON, PAGE_FILE: PAGE})
+
+
 def write_comparison(comparison: Document, folder: Path) -> None:
     """Write ``comparison.json``.
 
@@ -203,13 +219,33 @@ def write_comparison(comparison: Document, folder: Path) -> None:
         RunError: It cannot be written.
         UsageError: The folder holds files of other kinds.
     """
-    check_folder(folder, {FILE: COMPARISON, PAGE_FILE: PAGE})
+    check_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_json(folder / FILE, comparison.to_json())
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
+
+
+def order_of(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> list[int]:
+    """Where each image of the first stands in the second.
+
+    Raises:
+        RunError: They are about other images.
+    """
+    index = {path: position for position, path in enumerate(second)}
+    missing = sorted(set(first) ^ set(second))
+    if missing:
+        holder = names[0] if missing[0] not in index else names[1]
+        msg = (
+            f"{names[0]} was evaluated on {len(first)} images and {names[1]} on {len(second)}; "
+            f"{len(missing)} are not in both, such as {missing[0]} (only in {holder}). "
+            "Compare runs on the same images: train them with the same splits, or name their splits with --split and "
+            "--split-b."
+        )
+        raise RunError(msg, code="other-images")
+    return [index[path] for path in first]
 
 
 def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tuple[Predictions, Predictions]:
@@ -224,18 +260,7 @@ def align(first: Predictions, second: Predictions, names: tuple[str, str]) -> tu
             f"runs with the same labels."
         )
         raise RunError(msg, code="other-labels")
-    index = {path: position for position, path in enumerate(second.paths)}
-    missing = sorted(set(first.paths) ^ set(second.paths))
-    if missing:
-        holder = names[0] if missing[0] not in index else names[1]
-        msg = (
-            f"{names[0]} was evaluated on {len(first.paths)} images and {names[1]} on {len(second.paths)}; "
-            f"{len(missing)} are not in both, such as {missing[0]} (only in {holder}). "
-            "Compare runs on the same images: train them with the same splits, or name their splits with --split and "
-            "--split-b."
-        )
-        raise RunError(msg, code="other-images")
-    order = [index[path] for path in first.paths]
+    order = order_of(first.paths, second.paths, names)
     columns = [second.labels.index(label) for label in first.labels]
     rank = np.argsort(columns)
     moved = Predictions(

@@ -18,8 +18,11 @@ from hilum.evaluation.comparison import (
     ComparedRun,
     about,
     check_contents,
+    check_free,
     folder_of,
     names_of,
+    notes_about,
+    order_of,
     write_comparison,
 )
 from hilum.evaluation.differences import Gain, Pair, Paired, answer_pairs, area_pair, gain_of
@@ -157,6 +160,8 @@ def compare_findings(
         UsageError: `out` holds files of other kinds.
     """
     progress = progress or Progress()
+    if out:
+        check_free(out)
     pairs = [(first, second), *more_seeds]
     for run, other in (both for one, two in pairs for both in ((one, two), (two, one))):
         if not run.findings:
@@ -166,11 +171,7 @@ def compare_findings(
     splits = split, second_split or split
     read = [_evaluated(run, name, progress) for run, name in zip((first, second), splits, strict=True)]
     names = names_of(first, second)
-    notes = [
-        f"{name} was trained on or chosen by its split '{part}': its figures are optimistic"
-        for name, part in zip(names, splits, strict=True)
-        if part in ("train", "val")
-    ]
+    notes = notes_about(names, splits, [metrics.data.notes for _, metrics in read])
     check_contents(first, second, read[0][0].paths)
     comparison = _compared(
         (read[0][0], read[1][0]),
@@ -258,16 +259,7 @@ def align_findings(
         whose = "; ".join(f"{name} knows {of}" for name, of in zip(names, known, strict=True))
         msg = f"{whose}: they share no finding. Compare classifiers of the same findings."
         raise RunError(msg, code="other-labels")
-    index = {path: position for position, path in enumerate(second.paths)}
-    missing = sorted(set(first.paths) ^ set(second.paths))
-    if missing:
-        holder = names[0] if missing[0] not in index else names[1]
-        msg = (
-            f"{names[0]} has {len(first.paths)} images and {names[1]} {len(second.paths)}; {len(missing)} are not in "
-            f"both, such as {missing[0]} (only in {holder}). Compare on the same images."
-        )
-        raise RunError(msg, code="other-images")
-    order = np.array([index[path] for path in first.paths], dtype=np.int64)
+    order = np.array(order_of(first.paths, second.paths, names), dtype=np.int64)
     one, other = first.of_findings(shared), second.of_findings(shared)
     two = FindingsPredictions(
         other.findings,
