@@ -14,7 +14,7 @@ import hilum
 from hilum.data.dataset import Row
 from hilum.data.multilabel import binary_view, finding_values, with_findings
 from hilum.errors import CertificateError, RunError, SplitError, UsageError
-from hilum.evaluation.certificate_check import read_findings_certificate
+from hilum.evaluation.certificate_check import overlap_reason, read_findings_certificate
 from hilum.evaluation.certify_findings import certify_findings
 from hilum.evaluation.cohort import select_images
 from hilum.evaluation.evaluate import evaluate
@@ -148,6 +148,16 @@ def test_certified_thresholds_are_in_force(certified, evaluated):
         assert held.patients == one.counts.patients
     for name in certified.certificate.not_certified:
         assert not evaluated.metrics.findings[name].certified
+
+
+def test_certificates_are_not_checked_on_the_patients_who_made_them(run, certified, evaluated, book, tmp_path):
+    made = evaluate(run, split="calibration", ledger=book, out=tmp_path / "out")
+    images = select_images(run, None, "calibration", Progress())
+    (why,) = {overlap_reason(one, images) for one in certified.certificate.findings.values()}
+    assert why
+    assert f"WARNING: {why}" in made.metrics.notes
+    assert f"WARNING: {why}" not in evaluated.metrics.notes
+    assert {one.metrics.operating_point for one in made.metrics.findings.values()} == {None}
 
 
 def test_decisions_are_written_for_each_finding(certified, evaluated):

@@ -9,8 +9,10 @@ from statsmodels.stats.multitest import multipletests
 
 from findings_tables import FINDINGS, findings_frame, known
 from hilum.errors import RunError, TableError, UsageError
+from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.external_predictions import of_one_kind, read_external
 from hilum.evaluation.findings_comparison import FindingsComparison, compare_external_findings, compare_findings
+from hilum.evaluation.ood_reference import fit_reference
 from hilum.stats.auc import patient_weights
 from hilum.stats.intervals import Patients
 from training_runs import make_findings_run, write_findings
@@ -167,3 +169,10 @@ def test_notes_of_the_evaluations_stand_in_the_comparison(seeds, tmp_path):
         noted = json.loads((run.path / "evaluation" / "calibration" / "metrics.json").read_text())["data"]["notes"]
         assert noted
         assert {f"{run.name}: {note}" for note in noted} <= {*found.notes}
+
+
+def test_an_evaluation_says_why_it_does_not_abstain(seeds, tmp_path):
+    run = seeds[0][0]
+    abstention = fit_reference(run)
+    assert abstention.reference is None
+    assert abstention.note in evaluate(run, out=tmp_path / "out").metrics.notes

@@ -115,9 +115,13 @@ def evaluate_findings(
         ood_scores = None
         if abstention.reference:
             ood_scores = abstention.reference.score_thumbnails(features, thumbnails_of_images(evaluated.images))
-        del features
+        else:
+            notes.append(abstention.note)
+        overlaps = (overlap_reason(certificate, evaluated) for certificate in fitted.certificates.values())
+        notes += dict.fromkeys(f"WARNING: {why}" for why in overlaps if why)
         if not fitted.certificates:
             notes.append(NO_CERTIFICATE)
+        del features
         notes.append(NOT_MEASURED)
         for note in (*evaluated.notes, *notes):
             progress.line(note)
