@@ -15,13 +15,15 @@ from hilum.data.dataset import Row
 from hilum.data.multilabel import binary_view, finding_values, with_findings
 from hilum.errors import CertificateError, RunError, SplitError, UsageError
 from hilum.evaluation.certificate_check import overlap_reason, read_findings_certificate
+from hilum.evaluation.certification_patients import certify_at
+from hilum.evaluation.certify import NO_REFERENCE
 from hilum.evaluation.certify_findings import certify_findings
 from hilum.evaluation.cohort import select_images
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.findings_comparison import compare_findings
 from hilum.evaluation.findings_predictions import read_findings_predictions
 from hilum.evaluation.findings_schema import FindingsMetrics
-from hilum.evaluation.ledger import Access, Granted, ledger_file, open_ledger
+from hilum.evaluation.ledger import Access, Granted, Refusal, image_set, ledger_file, open_ledger
 from hilum.progress import Progress
 from hilum.report.run_page import write_report
 from hilum.training.run import open_run
@@ -76,10 +78,13 @@ def test_all_findings_with_enough_patients_are_certified_together(certified, run
 
 
 def test_a_finding_that_is_named_is_not_left_out_but_refused(run, certified, tmp_path):
+    other, book = without_certificate(run, tmp_path)
     for name in certified.certificate.not_certified:
         with pytest.raises(CertificateError) as caught:
-            certify_findings(run, false_negative_rate=0.05, findings=[name], ledger=tmp_path / "ledger.jsonl")
+            certify_findings(other, false_negative_rate=0.05, findings=[name], ledger=book)
         assert caught.value.code == "too-few-patients"
+        with open_ledger(book) as ledger:
+            assert [entry.group for entry in ledger.of(Refusal)] == [name]
 
 
 @pytest.mark.ci
@@ -114,6 +119,72 @@ def test_a_plan_for_several_attempts_leaves_places(run, certified, tmp_path):
     second = certify_findings(other, false_negative_rate=0.3, **asked)
     for found in (first, second):
         assert found.certificate.each_confidence == pytest.approx(0.975)
+
+
+def without_certificate(run, tmp_path):
+    """A copy of a run that was not certified, and a ledger of its own."""
+    shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("certificate.json"))
+    return open_run(tmp_path / "run"), tmp_path / "ledger.jsonl"
+
+
+def test_all_findings_have_a_place_or_none_has(run, certified, tmp_path):
+    """Another model that was evaluated on these patients takes as many places as this one."""
+    other, book = without_certificate(run, tmp_path)
+    with open_ledger(book) as ledger:
+        table = select_images(other, None, "calibration", Progress()).images.table
+        digest = ledger.add_images(image_set(row.sha256 for row in table.rows))
+        seen = {"images": digest, "model": "0" * 64, "run": "x", "data": "x", "split": "calibration"}
+        ledger.add(Access(**seen, least=1, unrecorded=0))
+    asked = {"false_negative_rate": RATE, "ledger": book}
+    with pytest.raises(CertificateError) as caught:
+        certify_findings(other, **asked)
+    assert caught.value.code == "seen-scores"
+    with open_ledger(book) as ledger:
+        assert not ledger.of(Granted)
+    made = certify_findings(other, attempts=2, **asked).certificate
+    with open_ledger(book) as ledger:
+        granted = ledger.of(Granted)
+    assert len(granted) == len(made.findings) > 1
+    assert {entry.planned for entry in granted} == {2 * len(granted)}
+
+
+def test_patients_are_counted_at_the_confidence_of_the_plan(run, certified, tmp_path):
+    """What is left out is left out before anything is spent: no place without a certificate."""
+    other, book = without_certificate(run, tmp_path)
+    made = certify_findings(other, false_negative_rate=RATE, attempts=5, ledger=book).certificate
+    assert set(made.findings) == {"above"}  # 29 patients; of 23 with the next one a fifth of the error takes 24
+    with open_ledger(book) as ledger:
+        assert [(entry.group, entry.planned) for entry in ledger.of(Granted)] == [("above", 5)]
+
+
+def test_a_finding_that_cannot_be_certified_leaves_the_others(run, certified, tmp_path, monkeypatch):
+    other, book = without_certificate(run, tmp_path)
+    bad, *rest = certified.certificate.findings
+
+    def failing(book, place, predictions, claim):
+        if claim.group == bad:
+            reason = "no threshold"
+            raise CertificateError(reason, code="no-threshold")
+        return certify_at(book, place, predictions, claim)
+
+    monkeypatch.setattr("hilum.evaluation.certify_findings.certify_at", failing)
+    made = certify_findings(other, false_negative_rate=RATE, ledger=book).certificate
+    assert list(made.findings) == rest
+    assert bad in made.not_certified
+    with pytest.raises(CertificateError) as caught:
+        certify_findings(other, false_negative_rate=RATE, ledger=book, findings=[bad])
+    assert caught.value.code == "no-threshold"
+
+
+def test_patients_of_another_site_are_compared_with_those_of_the_runs_certificate(run, certified, tmp_path):
+    outside = elsewhere(tmp_path, FINDINGS, patients=80)
+    made = certify_findings(run, outside, false_negative_rate=0.3, ledger=tmp_path / "l.jsonl", out=tmp_path / "c.json")
+    for name, one in made.certificate.findings.items():
+        assert (one.exchangeability is not None) == (name in certified.certificate.findings)
+    other, book = without_certificate(run, tmp_path)
+    made = certify_findings(other, outside, false_negative_rate=0.3, ledger=book, out=tmp_path / "d.json").certificate
+    assert {one.exchangeability for one in made.findings.values()} == {None}
+    assert all(NO_REFERENCE.format(run=other.path) in one.notes for one in made.findings.values())
 
 
 def test_an_unknown_finding_cannot_be_certified(run):
@@ -195,9 +266,9 @@ def test_a_changed_certificate_is_void(run, certified):
         certified.file.write_text(text)
 
 
-def elsewhere(tmp_path, names):
+def elsewhere(tmp_path, names, patients=40):
     """Other patients' images, of which only some findings are known, under other names."""
-    other = write_findings(tmp_path / "elsewhere", patients=40, seed=7)
+    other = write_findings(tmp_path / "elsewhere", patients=patients, seed=7)
     values = finding_values(other)
     rows = [replace(row, patient_id=f"x{row.patient_id}") for row in other.rows]
     return with_findings(replace(other, rows=rows, findings=()), names, values)

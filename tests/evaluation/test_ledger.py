@@ -240,7 +240,8 @@ from pathlib import Path
 from hilum.data.dataset import Row
 from hilum.data.dataset import Dataset
 from hilum.errors import CertificateError
-from hilum.evaluation.attempts import Claim, reserve
+from hilum.evaluation.attempts import reserve
+from hilum.evaluation.claim import Claim
 from hilum.evaluation.triage_schema import CertifiedModel
 
 table = Dataset(Path("."), tuple(Row(f"{n}.png", "ill", sha256=f"{n:016x}".ljust(64, "0")) for n in range(9)))

@@ -28,8 +28,9 @@ class Book:
     def __init__(self, *evaluated):
         self.made, self.evaluated = [], list(evaluated)
 
-    def ask(self, identity, *, patients=PATIENTS, confidence=1 - DELTA, attempts=None, model=None):
-        found = grant(self.made, self.evaluated, Asked(identity, model or identity, patients, confidence, attempts))
+    def ask(self, identity, *, patients=PATIENTS, confidence=1 - DELTA, attempts=None, model=None, places=1):
+        asked = Asked(identity, model or identity, patients, confidence, attempts, places)
+        found = grant(self.made, self.evaluated, asked)
         if not found.repeated:
             self.made.append(found.attempt)
         return found
@@ -42,6 +43,22 @@ def test_the_first_attempt_has_all_of_delta_and_the_second_is_refused(refuses):
     with refuses(CertificateError, "spent"):
         book.ask("b")
     assert book.ask("b", patients=images(*range(100, 120))).level == 0.95
+
+
+def test_each_model_takes_as_many_places_as_there_are_findings(refuses):
+    """Whoever has seen another model's scores of three findings can choose the better one of each."""
+    book = Book(("other", PATIENTS))
+    asked = {"model": "mine", "places": 3}
+    with refuses(CertificateError, "seen-scores"):
+        book.ask("a", **asked)
+    given = [book.ask(name, attempts=2, **asked) for name in "abc"]
+    assert [one.number for one in given] == [4, 5, 6]
+    assert {one.attempt.planned for one in given} == {6}
+    assert joint_confidence(book.made, PATIENTS) == pytest.approx(1 - DELTA)
+    with refuses(CertificateError, "spent"):
+        book.ask("d", **asked)
+    with refuses(CertificateError, "other-plan"):
+        book.ask("d", attempts=3, **asked)
 
 
 @pytest.mark.parametrize("shared", [1, 20])

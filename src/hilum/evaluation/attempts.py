@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from hilum.data.dataset import Dataset
-from hilum.earlier import claim_of_before, current
+from hilum.earlier import current
 from hilum.errors import CertificateError
-from hilum.evaluation.certificate import UpperSide
 from hilum.evaluation.certificate_check import is_whole
+from hilum.evaluation.claim import Claim
 from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.findings_schema import FindingsCertificate
 from hilum.evaluation.ledger import (
@@ -34,54 +32,12 @@ from hilum.evaluation.ledger import (
     place_of,
 )
 from hilum.evaluation.spending import CLOSE, Asked, Attempt, Grant, grant, joint_confidence
-from hilum.evaluation.triage_schema import Certificate, CertifiedModel, LedgerPlace
+from hilum.evaluation.triage_schema import Certificate, LedgerPlace
+from hilum.stats.verdicts import each_confidence
 from hilum.training.run import read_json
 
 DIGITS = 9  # of a confidence that is found by subtraction
 CARRIED = "the attempt of {file} was missing in the ledger {ledger} and was added"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What is to be certified: all that decides what a certificate says, beside the images.
-
-    Attributes:
-        group: What must not be missed, of the labels `members`.
-        false_negative_rate: The bound, in (0, 1).
-        confidence: Of all that is guaranteed together, in (0, 1).
-        model: For which network.
-        upper: What is guaranteed of those who are flagged; None where nothing is.
-    """
-
-    group: str
-    members: tuple[str, ...]
-    false_negative_rate: float
-    confidence: float
-    model: CertifiedModel
-    upper: UpperSide | None = None
-
-    @classmethod
-    def of(cls, certificate: Certificate, model: CertifiedModel | None = None, upper: UpperSide | None = None) -> Claim:
-        """The claim of a certificate, or the same claim about another model."""
-        members, rate = tuple(certificate.members), certificate.false_negative_rate
-        return cls(certificate.group, members, rate, certificate.confidence, model or certificate.model, upper)
-
-    def identity(self, about: str) -> str:
-        """Hash of all that makes an attempt this one.
-
-        Args:
-            about: Digest of files, patients and labels of the data.
-        """
-        claim = {
-            "group": self.group,
-            "members": list(self.members),
-            "false_negative_rate": self.false_negative_rate,
-            "confidence": self.confidence,
-            "model": self.model.as_json(),
-        }
-        claim |= {"upper": asdict(self.upper)} if self.upper else {}
-        text = json.dumps({"claim": claim_of_before(claim), "data": about}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -114,17 +70,42 @@ def reserve(
     check: Callable[[float], None] | None = None,
     lower_by: float = 0.0,
 ) -> Reserved:
-    """Take a place for an attempt, before anybody computes a score.
+    """Take a place for one claim: `reserve_together`."""
+    found = reserve_together(
+        file,
+        table,
+        {claim.group: claim},
+        run=run,
+        attempts=attempts,
+        certificates=certificates,
+        check=(lambda _, level: check(level)) if check else None,
+        lower_by=lower_by,
+    )
+    return found[claim.group]
+
+
+def reserve_together(
+    file: Path,
+    table: Dataset,
+    claims: Mapping[str, Claim],
+    *,
+    run: Path,
+    attempts: int | None = None,
+    certificates: Iterable[Path] = (),
+    check: Callable[[str, float], None] | None = None,
+    lower_by: float = 0.0,
+) -> dict[str, Reserved]:
+    """Take a place for each claim of an attempt, or none at all, before anybody computes a score.
 
     Args:
         file: The ledger.
         table: The images of the patients that are to certify, with the column ``sha256``.
-        claim: What is to be certified.
+        claims: What is to be certified, by name: a group, or findings that are certified together.
         run: Where the run lies, as the user named it; for people who read the ledger.
         attempts: How many attempts are planned on these patients.
         certificates: Earlier certificates of the run, which count where the ledger lacks them.
-        check: Is given the confidence of this attempt, and raises where these patients are too few for it; then nothing
-            is spent.
+        check: Is given each name and the confidence at which it is certified, and raises where these patients are too
+            few for it; then nothing is spent.
         lower_by: What the attempt may spend of its own where nothing is left at the claim's confidence; the confidence
             that is stated is then lower by it. 0 to be refused instead.
 
@@ -133,25 +114,60 @@ def reserve(
         LedgerError: The ledger is damaged, or cannot be written.
     """
     images, about = image_set(row.sha256 for row in table.rows), digest_of(table)
-    identity = claim.identity(about)
     with open_ledger(file) as ledger:
         digest = ledger.add_images(images)
-        attempted = _attempted(claim, identity, digest, str(run), table.root.name)
         notes = _carry_over(ledger, certificates, about, digest, table.root.name)
-        asked = Asked(identity, claim.model.weights_sha256, images, claim.confidence, attempts)
+        made, evaluated = attempts_of(ledger), evaluated_in(ledger)
+        granted: dict[str, tuple[Attempted, Grant]] = {}
+        for name, asked in _asked(claims, images, about, attempts).items():
+            attempted = _attempted(claims[name], asked.identity, digest, str(run), table.root.name)
+            try:
+                given = _granted(made, evaluated, asked, lower_by)
+                if check:
+                    check(name, given.level)
+            except CertificateError as error:
+                _refuse(ledger, attempted, str(error))
+                msg = f"{error} Ledger: {place_of(file)}."
+                raise CertificateError(msg, code=error.code) from error
+            granted[name] = attempted, given
+            made = made if given.repeated else [*made, given.attempt]
+        for attempted, given in granted.values():
+            if not given.repeated:
+                _grant(ledger, attempted, given.attempt, given.number)
+        reserved = {}
+        for name, (attempted, given) in granted.items():
+            entry = _entry_of(ledger, attempted.attempt)
+            place = _place(file, entry, attempts_of(ledger))
+            reserved[name] = Reserved(given.attempt.confidence, given.level, entry.time, place, tuple(notes))
+        return reserved
+
+
+def level_of_each(file: Path, table: Dataset, claims: Mapping[str, Claim], attempts: int | None) -> float:
+    """The confidence at which each claim would be certified by itself; nothing is recorded.
+
+    Where nothing is left for them it is that of a new plan: `reserve_together` says so.
+    """
+    images, about = image_set(row.sha256 for row in table.rows), digest_of(table)
+    with open_ledger(file) as ledger:
+        made, evaluated = attempts_of(ledger), evaluated_in(ledger)
+    levels = []
+    for asked in _asked(claims, images, about, attempts).values():
         try:
-            given = _granted(ledger, asked, lower_by)
-            if check:
-                check(given.level)
-        except CertificateError as error:
-            _refuse(ledger, attempted, str(error))
-            msg = f"{error} Ledger: {place_of(file)}."
-            raise CertificateError(msg, code=error.code) from error
-        if not given.repeated:
-            _grant(ledger, attempted, given.attempt, given.number)
-        entry = _entry_of(ledger, identity)
-        place = _place(file, entry, attempts_of(ledger))
-        return Reserved(given.attempt.confidence, given.level, entry.time, place, tuple(notes))
+            given = grant(made, evaluated, asked)
+        except CertificateError:
+            return each_confidence(asked.confidence, asked.planned or asked.places)
+        levels.append(given.level)
+        made = made if given.repeated else [*made, given.attempt]
+    return max(levels)
+
+
+def _asked(claims: Mapping[str, Claim], images: ImageSet, about: str, attempts: int | None) -> dict[str, Asked]:
+    return {
+        name: Asked(
+            claim.identity(about), claim.model.weights_sha256, images, claim.confidence, attempts, places=len(claims)
+        )
+        for name, claim in claims.items()
+    }
 
 
 def record_result(file: Path, certificate: Certificate) -> None:
@@ -233,8 +249,9 @@ def models_on(ledger: Ledger, images: ImageSet) -> list[str]:
     return list(dict.fromkeys(entry.model for entry in entries if ledger.images(entry.images) & images))
 
 
-def _granted(ledger: Ledger, asked: Asked, lower_by: float) -> Grant:
-    made, evaluated = attempts_of(ledger), evaluated_in(ledger)
+def _granted(
+    made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], asked: Asked, lower_by: float
+) -> Grant:
     try:
         return grant(made, evaluated, asked)
     except CertificateError:

@@ -13,7 +13,7 @@ from hilum.data.cache import Images
 from hilum.data.dataset import one_image_each
 from hilum.decision.operating_point import OperatingPoint, triage_images
 from hilum.errors import CertificateError, LedgerError
-from hilum.evaluation.attempts import Claim, Reserved, record_failure, record_result, reserve
+from hilum.evaluation.attempts import Reserved, record_failure, record_result, reserve
 from hilum.evaluation.certificate import (
     UpperSide,
     allowed_rank,
@@ -24,6 +24,7 @@ from hilum.evaluation.certificate import (
     split_confidence,
 )
 from hilum.evaluation.certificate_check import FILE, with_checksum
+from hilum.evaluation.claim import Claim
 from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.predictions import Predictions

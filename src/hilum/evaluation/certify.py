@@ -15,18 +15,20 @@ from hilum.data.options import ReadOptions
 from hilum.data.patients import in_words
 from hilum.decision.operating_point import members_of
 from hilum.errors import CertificateError, RunError, UsageError
-from hilum.evaluation.attempts import Claim, record_result, reserve
+from hilum.evaluation.attempts import Reserved, record_result, reserve
 from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, split_confidence
 from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, with_checksum
 from hilum.evaluation.certification_patients import certify_at, too_few
+from hilum.evaluation.claim import Claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
+from hilum.evaluation.findings_schema import FindingsCertificate
 from hilum.evaluation.inference import predict
 from hilum.evaluation.leakage import SHOWN, find_leaks, find_seen
 from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.temperature import Calibration, calibrate
 from hilum.evaluation.triage import by_patient
-from hilum.evaluation.triage_schema import Certificate, CertifiedData, CertifiedModel
+from hilum.evaluation.triage_schema import Certificate, CertifiedData, CertifiedModel, Guarantee
 from hilum.files import save_json
 from hilum.outputs import CERTIFICATE, check_target
 from hilum.progress import Progress
@@ -107,11 +109,7 @@ def certify(
         RunError: The training is not finished.
     """
     progress = progress or Progress()
-    if not run.finished:
-        msg = f"{run.path}: the training is not finished. Continue with: hilum train DATA --out {run.path} --resume"
-        raise RunError(msg)
-    if out:
-        check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])
+    check_start(run, out)
     with only_process(run.path, "certify", wait=True, progress=progress):
         group, members = _group(run, group, false_negative_rate, confidence, attempts)
         evaluated = select_images(run, data, split, progress, mapping=mapping, read=read, keep_known=True)
@@ -120,7 +118,7 @@ def certify(
         )
         images, unchecked = unseen_images(run, evaluated, progress, temperature=bool(calibration.temperatures))
         book = ledger_file(ledger)
-        file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
+        file = file_for(run, evaluated, out)
         model = certified_model(run, calibration)
         claim = Claim(group, members, false_negative_rate, confidence, model, upper)
         place = reserve(
@@ -129,7 +127,7 @@ def certify(
             claim,
             run=run.path,
             attempts=attempts,
-            certificates=[file, run.path / FILE, *(run.path / "certificates").glob("*.json")],
+            certificates=certificates_of(run, file),
             check=lambda level: check_enough(images.table, run.labels, claim, level, evaluated),
         )
         for note in place.notes:
@@ -138,40 +136,92 @@ def certify(
         predictions = Predictions.of(images.table, run.labels, calibration.applied_to(plain, run))
         found = certify_at(book, place, predictions, claim)
         notes = [*certificate_notes(evaluated, predictions), *filter(None, [unchecked])]
-        made = Certificate(
-            format=FORMAT,
-            hilum=__version__,
-            made=place.time,
-            **{**found.given(), "confidence": place.confidence},
-            ledger=place.ledger,
-            model=model,
-            data=CertifiedData(
-                name=evaluated.name,
-                split=evaluated.split,
-                own=evaluated.own,
-                digest=digest_of(images.table),
-                n_images=len(images.table),
-            ),
-            conditions=[*CONDITIONS, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
-            exchangeability=None if evaluated.own else _beside_own(run, calibration, predictions, notes),
-            notes=notes,
+        own = None if evaluated.own else certificate_in_force(run, calibration, notes)
+        exchangeability = None if evaluated.own else beside_own(run, own, predictions, notes)
+        certificate = certificate_from(
+            found, place, claim, evaluated, images.table, exchangeability=exchangeability, notes=notes
         )
-        certificate = with_checksum(made)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_json(file, certificate.as_json())
-        except OSError as error:
-            msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
-            raise CertificateError(msg, code="unwritable", path=file) from error
+        write_certificate(file, certificate)
         record_result(book, certificate)
         return Certified(file, certificate)
 
 
-def _beside_own(
-    run: Run, calibration: Calibration, predictions: Predictions, notes: list[str]
-) -> Exchangeability | None:
+def check_start(run: Run, out: Path | None) -> None:
+    """Refuse a run that is not finished, and a file that is of another kind, before anything is read.
+
+    Raises:
+        RunError: The training is not finished.
+        UsageError: `out` is a file of another kind.
+    """
+    if not run.finished:
+        msg = f"{run.path}: the training is not finished. Continue with: hilum train DATA --out {run.path} --resume"
+        raise RunError(msg)
+    if out:
+        check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])
+
+
+def file_for(run: Run, evaluated: EvaluationSet, out: Path | None) -> Path:
+    """Where a certificate is written; by default in the run, that of another site under the site's name."""
+    return out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
+
+
+def certificates_of(run: Run, file: Path) -> list[Path]:
+    """All files that may hold earlier certificates of a run."""
+    return [file, run.path / FILE, *(run.path / "certificates").glob("*.json")]
+
+
+def certificate_from(
+    found: Guarantee,
+    place: Reserved,
+    claim: Claim,
+    evaluated: EvaluationSet,
+    table: Dataset,
+    *,
+    exchangeability: Exchangeability | None,
+    notes: Sequence[str],
+    conditions: Sequence[str] = CONDITIONS,
+    version: int = FORMAT,
+) -> Certificate:
+    """What is guaranteed, with all that decides where it holds."""
+    of_ppv = [OF_PPV] if claim.upper and claim.upper.kind == "ppv" else []
+    return with_checksum(
+        Certificate(
+            format=version,
+            hilum=__version__,
+            made=place.time,
+            **{**found.given(), "confidence": place.confidence},
+            ledger=place.ledger,
+            model=claim.model,
+            data=CertifiedData(
+                name=evaluated.name,
+                split=evaluated.split,
+                own=evaluated.own,
+                digest=digest_of(table),
+                n_images=len(table),
+            ),
+            conditions=[*conditions, *of_ppv],
+            exchangeability=exchangeability,
+            notes=list(notes),
+        )
+    )
+
+
+def write_certificate(file: Path, certificate: Certificate | FindingsCertificate) -> None:
+    """Write ``certificate.json``.
+
+    Raises:
+        CertificateError: It cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_json(file, certificate.as_json())
+    except OSError as error:
+        msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
+        raise CertificateError(msg, code="unwritable", path=file) from error
+
+
+def beside_own(run: Run, own: Certificate | None, predictions: Predictions, notes: list[str]) -> Exchangeability | None:
     """Whether patients of another site look like those of the run's own certificate; `notes` say why it is unknown."""
-    own = certificate_in_force(run, calibration, notes)
     if own and own.reference:
         return compare_with(own.reference, predictions, own.members)
     notes.append(NO_REFERENCE.format(run=run.path))

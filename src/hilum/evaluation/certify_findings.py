@@ -7,39 +7,44 @@ ledger they are F places of one plan (`hilum.evaluation.spending`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from hilum import __version__
 from hilum.data.dataset import Dataset, owner
 from hilum.data.multilabel import binary_labels, binary_view
 from hilum.data.options import ReadOptions
-from hilum.errors import CertificateError, RunError, UsageError
-from hilum.evaluation.attempts import Claim, Reserved, record_result, reserve
+from hilum.errors import CertificateError, UsageError
+from hilum.evaluation.attempts import level_of_each, record_result, reserve_together
 from hilum.evaluation.certificate import UpperSide
-from hilum.evaluation.certificate_check import FILE, with_checksum
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.certification_patients import certify_at
 from hilum.evaluation.certify import (
     CONDITIONS,
-    OF_PPV,
+    beside_own,
+    certificate_from,
     certificate_notes,
+    certificates_of,
     certified_model,
     check_asked,
     check_enough,
+    check_start,
+    file_for,
     unseen_images,
+    write_certificate,
 )
-from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images
+from hilum.evaluation.claim import Claim
+from hilum.evaluation.cohort import select_images
+from hilum.evaluation.evaluate_findings import findings_in_force
 from hilum.evaluation.findings_predictions import FindingsPredictions
 from hilum.evaluation.findings_schema import FindingsCertificate
 from hilum.evaluation.inference import predict
 from hilum.evaluation.ledger import ledger_file
 from hilum.evaluation.temperature import calibrate
-from hilum.evaluation.triage_schema import Certificate, CertifiedData
-from hilum.files import save_json
-from hilum.outputs import CERTIFICATE, check_target
+from hilum.evaluation.triage_schema import Certificate
 from hilum.progress import Progress
-from hilum.stats.verdicts import each_confidence
 from hilum.training.lock import only_process
 from hilum.training.run import Run
 
@@ -97,11 +102,7 @@ def certify_findings(
         RunError: The training is not finished.
     """
     progress = progress or Progress()
-    if not run.finished:
-        msg = f"{run.path}: the training is not finished. Continue with: hilum train DATA --out {run.path} --resume"
-        raise RunError(msg)
-    if out:
-        check_target(out, CERTIFICATE, option="--out", inputs=[run.best, run.path / "split.csv"])
+    check_start(run, out)
     check_asked(false_negative_rate, confidence, attempts)
     _check_names(run, findings)
     with only_process(run.path, "certify", wait=True, progress=progress):
@@ -110,44 +111,62 @@ def certify_findings(
         calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
         images, unchecked = unseen_images(run, evaluated, progress, temperature=bool(calibration.temperatures))
         book = ledger_file(ledger)
-        file = out or (run.path / FILE if evaluated.own else run.path / "certificates" / f"{evaluated.name}.json")
+        file = file_for(run, evaluated, out)
         model = certified_model(run, calibration)
         claims = {
             name: Claim(name, (name,), false_negative_rate, confidence, model, _upper_of(upper, name))
             for name in findings or run.findings
         }
-        claims, too_few = _with_enough(images.table, claims, confidence, evaluated, wanted=bool(findings))
-        for name, why in too_few.items():
-            progress.line(f"not certified: {name}: {why}")
-        certificates = [file, run.path / FILE, *(run.path / "certificates").glob("*.json")]
-        places = _places(book, images.table, claims, run.path, attempts, certificates)
+        views = {name: binary_view(images.table, name) for name in claims}
+
+        def check(name: str, level: float) -> None:
+            check_enough(views[name], binary_labels(name), claims[name], level, evaluated)
+
+        left, not_certified = claims, dict[str, str]()
+        if not findings:
+            left, not_certified = _with_enough(
+                claims, views, check, partial(level_of_each, book, images.table, attempts=attempts)
+            )
+        places = reserve_together(
+            book,
+            images.table,
+            left,
+            run=run.path,
+            attempts=attempts,
+            certificates=certificates_of(run, file),
+            check=check,
+        )
         for note in dict.fromkeys(note for place in places.values() for note in place.notes):
             progress.line(note)
         plain = predict(run, images, run.findings, progress=progress)
         predictions = FindingsPredictions.of(images.table, calibration.applied_to(plain, run))
         made: dict[str, Certificate] = {}
-        for name, claim in claims.items():
-            alone, place = predictions.of_finding(name), places[name]
-            found = certify_at(book, place, alone, claim)
-            made[name] = with_checksum(
-                Certificate(
-                    format=FORMAT,
-                    hilum=__version__,
-                    made=place.time,
-                    **{**found.given(), "confidence": place.confidence},
-                    ledger=place.ledger,
-                    model=model,
-                    data=CertifiedData(
-                        name=evaluated.name,
-                        split=evaluated.split,
-                        own=evaluated.own,
-                        digest=digest_of(images.table),
-                        n_images=len(images.table),
-                    ),
-                    conditions=[*CONDITIONS, TOGETHER, *([OF_PPV] if upper and upper.kind == "ppv" else [])],
-                    notes=[*certificate_notes(evaluated, alone), *filter(None, [unchecked])],
-                )
+        about_own: list[str] = []
+        own = None if evaluated.own else findings_in_force(run, calibration, about_own)
+        for name, claim in left.items():
+            alone = predictions.of_finding(name)
+            notes = [*certificate_notes(evaluated, alone), *filter(None, [unchecked]), *about_own]
+            beside = own.findings.get(name) if own else None
+            try:
+                found = certify_at(book, places[name], alone, claim)
+            except CertificateError as error:
+                not_certified[name], last = str(error), error
+                continue
+            made[name] = certificate_from(
+                found,
+                places[name],
+                claim,
+                evaluated,
+                images.table,
+                exchangeability=None if evaluated.own else beside_own(run, beside, alone, notes),
+                notes=notes,
+                conditions=[*CONDITIONS, TOGETHER],
+                version=FORMAT,
             )
+        for name, why in not_certified.items():
+            progress.line(f"not certified: {name}: {why}")
+        if not made:
+            raise last
         first = next(iter(places.values()))
         together = with_checksum(
             FindingsCertificate(
@@ -160,44 +179,13 @@ def certify_findings(
                 each_confidence=first.level,
                 correction="bonferroni",
                 findings=made,
-                not_certified=too_few,
+                not_certified=not_certified,
             )
         )
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_json(file, together.as_json())
-        except OSError as error:
-            msg = f"{file}: cannot be written ({error.strerror}). Choose another file with --out."
-            raise CertificateError(msg, code="unwritable", path=file) from error
+        write_certificate(file, together)
         for certificate in made.values():
             record_result(book, certificate)
         return CertifiedFindings(file, together)
-
-
-def _places(
-    book: Path,
-    table: Dataset,
-    claims: Mapping[str, Claim],
-    run: Path,
-    attempts: int | None,
-    certificates: Sequence[Path],
-) -> dict[str, Reserved]:
-    """A place of one plan for each finding; of the plan in force, where there is one and no number was asked for."""
-
-    def taken(planned: int | None) -> dict[str, Reserved]:
-        return {
-            name: reserve(book, table, claim, run=run, attempts=planned, certificates=certificates)
-            for name, claim in claims.items()
-        }
-
-    if len(claims) == 1:
-        return taken(attempts)
-    try:
-        return taken(len(claims) * (attempts or 1))
-    except CertificateError as error:
-        if attempts is not None or error.code != "other-plan":
-            raise
-        return taken(None)
 
 
 def _check_names(run: Run, findings: Sequence[str]) -> None:
@@ -213,36 +201,38 @@ def _upper_of(upper: UpperSide | None, finding: str) -> UpperSide | None:
 
 
 def _with_enough(
-    table: Dataset, claims: Mapping[str, Claim], confidence: float, evaluated: EvaluationSet, *, wanted: bool
+    claims: Mapping[str, Claim],
+    views: Mapping[str, Dataset],
+    check: Callable[[str, float], None],
+    level: Callable[[Mapping[str, Claim]], float],
 ) -> tuple[dict[str, Claim], dict[str, str]]:
     """The most findings of which patients are enough when they share the error probability; and why not the others.
 
     Who is counted has the finding; no score is seen. Fewer findings leave each a larger share: the one with the fewest
-    patients is left out until there are enough of all.
+    patients is left out until there are enough of all. The last one is left, whether or not there are enough of it.
 
-    Raises:
-        CertificateError: Of none are there enough, or of one that the user named.
+    Args:
+        claims: By finding.
+        views: The patients of each, with or without it.
+        check: Raises where patients are too few for a finding at a confidence.
+        level: The confidence of each finding by itself, of those that are certified together.
     """
-    views = {name: binary_view(table, name) for name in claims}
     counts = {
         name: len({owner(row.patient_id, row.path) for row in view.rows if row.label == name})
         for name, view in views.items()
     }
     left, reasons = dict(claims), dict[str, str]()
-    while left:
-        level = each_confidence(confidence, len(left))
-        failed: dict[str, CertificateError] = {}
-        for name, claim in left.items():
+    while len(left) > 1:
+        shared = level(left)
+        failed: dict[str, str] = {}
+        for name in left:
             try:
-                check_enough(views[name], binary_labels(name), claim, level, evaluated)
+                check(name, shared)
             except CertificateError as error:
-                failed[name] = error
+                failed[name] = str(error)
         if not failed:
-            return left, reasons
+            break
         fewest = min(failed, key=lambda name: counts[name])
-        if wanted or len(left) == 1:
-            raise failed[fewest]
-        reasons[fewest] = str(failed[fewest])
+        reasons[fewest] = failed[fewest]
         del left[fewest]
-    msg = f"{evaluated.root}: nothing to certify."
-    raise CertificateError(msg)  # pragma: no cover - the last one raises above
+    return left, reasons

@@ -13,6 +13,7 @@ the one that is kept was chosen by what they said of these patients, and is wron
   sets that are linked so, also by way of others: of three certificates on S1, on S1 and S2, and on S2 one may be kept.
 * The same attempt again spends nothing. Another model whose scores of these patients were evaluated takes a place, as
   if it had been certified: whoever has seen them can choose by them.
+* Of several findings each takes a place, and so each model takes as many places as there are findings.
 
 The inequality holds for models, groups and bounds that were not chosen with these patients' scores in view. hilum
 trains on none of these patients. A model that is trained again because of what their scores showed is outside of it.
@@ -70,6 +71,7 @@ class Asked:
         images: Of the patients.
         confidence: That is to be stated, in (0, 1).
         attempts: How many attempts are planned on these patients; None where nothing was said.
+        places: How many places of the plan each attempt takes: one for each finding that is certified with this one.
     """
 
     identity: str
@@ -77,6 +79,12 @@ class Asked:
     images: ImageSet
     confidence: float
     attempts: int | None = None
+    places: int = 1
+
+    @property
+    def planned(self) -> int | None:
+        """How many places the plan is to have; None where nothing was said."""
+        return None if self.attempts is None else self.attempts * self.places
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,10 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
     Raises:
         CertificateError: Nothing is left for it, or another plan is in force; what would help is said.
     """
-    attempts = asked.attempts
     for number, attempt in enumerate(made):
         if attempt.identity == asked.identity:
-            if attempts not in (None, attempt.planned):
-                raise CertificateError(_other_plan(attempt, attempts), code="other-plan")
+            if asked.planned not in (None, attempt.planned):
+                raise CertificateError(_other_plan(attempt, asked), code="other-plan")
             place = sum(earlier.plan == attempt.plan for earlier in made[: number + 1])
             return Grant(attempt, place, _level(attempt.confidence, attempt.delta, attempt.planned), True)
     here = [attempt for attempt in made if attempt.images & asked.images]
@@ -122,9 +129,9 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
         member = plans[opened]
         if abs(member.confidence - asked.confidence) > CLOSE or not _alone(member, plans):
             continue
-        if attempts not in (None, member.planned):
-            raise CertificateError(_other_plan(member, attempts), code="other-plan")
-        taken = _taken(made, opened) + len(seen)
+        if asked.planned not in (None, member.planned):
+            raise CertificateError(_other_plan(member, asked), code="other-plan")
+        taken = _taken(made, opened) + len(seen) * asked.places
         if taken < member.planned:
             joined = Attempt(
                 asked.identity, asked.model, asked.images, member.confidence, member.delta, opened, member.planned,
@@ -136,15 +143,15 @@ def grant(made: Sequence[Attempt], evaluated: Sequence[tuple[str, ImageSet]], as
     left = 1 - asked.confidence - reserved
     if left <= CLOSE:
         raise CertificateError(_spent(made, here, reserved, len(seen), asked), code="spent")
-    planned = attempts or 1
-    if len(seen) + 1 > planned:
-        raise CertificateError(_seen(len(seen), planned), code="seen-scores")
+    planned = asked.planned or asked.places
+    if (len(seen) + 1) * asked.places > planned:
+        raise CertificateError(_seen(len(seen), asked.attempts or 1), code="seen-scores")
     delta = left / planned
     opening = Attempt(
         asked.identity, asked.model, asked.images, asked.confidence, delta, asked.identity, planned, tuple(plans)
     )
     level = _level(asked.confidence, delta, planned) if not plans else 1 - delta
-    return Grant(opening, len(seen) + 1, level, False)
+    return Grant(opening, len(seen) * asked.places + 1, level, False)
 
 
 def joint_confidence(made: Sequence[Attempt], images: ImageSet) -> float:
@@ -186,10 +193,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def _other_plan(member: Attempt, attempts: int | None) -> str:
+def _other_plan(member: Attempt, asked: Asked) -> str:
+    places = f" takes {asked.planned} places for {asked.places} findings" if asked.places > 1 else ""
     return (
-        f"--attempts {attempts}: the plan for these patients has {member.planned}; their scores are known since, so "
-        "the plan is fixed. Omit --attempts, or give other patients."
+        f"--attempts {asked.attempts}{places}: the plan for these patients has {member.planned}; their scores are "
+        "known since, so the plan is fixed. Omit --attempts, or give other patients."
     )
 
 
