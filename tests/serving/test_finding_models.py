@@ -25,6 +25,7 @@ from hilum.files import save_json
 from hilum.models.registry import build_classifier
 from hilum.progress import Progress
 from hilum.serving.explain import explain
+from hilum.serving.http.description import describe
 from hilum.serving.legend import legend
 from hilum.serving.model_file import FORMAT_OF_FINDINGS, open_model_file
 from hilum.serving.prediction import Line, Prediction
@@ -177,6 +178,43 @@ def test_what_decisions_mean_names_the_thresholds(model):
     assert words.keys() == {"flag", "abstain", "read", "undecided", "clear"}
     assert "below" in words["undecided"]
     assert "95 %" not in words["clear"], "it is guaranteed for one of them alone"
+
+
+@pytest.fixture(scope="module")
+def promised(certified):
+    """The same file with a certificate of each finding that has thresholds."""
+    facts, network = certified
+    images = {"mean": 1.5, "max": 3, "distribution": {"1": 20, "3": 6}}
+    one = {"false_negative_rate": 0.0005, "confidence": 0.975, "images": images}
+    other = one | {"images": images | {"mean": 1.4}, "upper": {"kind": "specificity", "bound": 0.9}}
+    return Predictor(with_metadata(facts | {"certificates": {"above": one, "left": other}}, network))
+
+
+def test_the_legend_promises_what_holds_of_every_finding(promised):
+    words = dict(legend(promised.model_file))
+    assert "sensitivity of 99.95 %" in words["clear"]  # not 100
+    assert "--study" in words["clear"]
+    assert "per patient, for all images" in dict(legend(promised.model_file, of_study=True))["clear"]
+    assert "specificity" not in words["flag"], "it is guaranteed for one of them alone"
+
+
+def test_a_study_is_compared_with_the_calibration_patients_of_each_finding(promised, data):
+    answers = list(promised.predict_many(paths_of(data, 4), of_study=True))
+    (more,) = decide_study(promised.model_file, "p", answers).notes
+    assert "above: 3" in more
+    assert "left: 3" in more
+    assert not decide_study(promised.model_file, "p", answers[:3]).notes
+    study = decide_study(promised.model_file, "p", answers)
+    answer = study.as_answer(promised.model_file)
+    assert answer.label_name == ", ".join(answer.label.split("|"))
+
+
+def test_what_is_said_of_the_model_names_thresholds_and_guarantees_of_findings(promised):
+    said = describe(promised.model_file)
+    assert said.certificates.keys() == {"above", "left"}
+    assert {label.label: label.threshold for label in said.labels if label.flagged} == {
+        name: point.for_images().threshold for name, point in promised.model_file.points.items()
+    }
 
 
 @pytest.mark.parametrize("method", ["activation", "occlusion"])

@@ -163,6 +163,20 @@ def test_an_image_by_itself_has_its_own_threshold_and_the_legend_says_so(two_sid
     assert "does not hold for single images" not in dict(legend(shipped))["clear"]
 
 
+@pytest.mark.parametrize("low", [4e-6, 0.0003, 0.0123, 0.12, 0.5])
+@pytest.mark.parametrize("high", [None, 0.6, 0.97, 0.99997, 1.001])
+def test_no_threshold_is_shown_as_another_one(two_sided, low, high):
+    facts = copy.deepcopy(dict(two_sided.facts))
+    facts["operating_point"] |= {"threshold": max(low, 0.12), "image_threshold": low, "upper_threshold": high}
+    model_file = replace(two_sided, facts=facts)
+    for value in model_file.point.thresholds:
+        if value <= 1:
+            shown = float(model_file.percent(value).removesuffix(" %")) / 100
+            assert shown == pytest.approx(value, rel=5e-3)
+            assert shown < 1
+    assert all("100" not in meaning for _, meaning in legend(model_file))
+
+
 def test_a_ppv_of_patients_is_no_ppv_of_single_images(two_sided):
     """A patient has four chances to be flagged, and one image has one: sensitivity, and so the PPV, is lower."""
     facts = copy.deepcopy(dict(two_sided.facts))

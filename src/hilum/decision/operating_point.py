@@ -69,6 +69,11 @@ class OperatingPoint:
         return self if together else self.for_images()
 
     @property
+    def thresholds(self) -> list[float]:
+        """All that it has: the lower one, that of single images, and the upper one."""
+        return [value for value in (self.threshold, self.image_threshold, self.upper_threshold) if value is not None]
+
+    @property
     def flag_from(self) -> float:
         """Smallest score that is flagged."""
         return self.threshold if self.upper_threshold is None else self.upper_threshold

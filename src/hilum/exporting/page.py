@@ -145,7 +145,6 @@ class PageFacts:
         input: Name of that input.
         decisions: Of the network.
         maps: Decision and child of each channel of the output ``maps``.
-        decimals: Of a probability in words.
         colourful: Mean chroma beyond which a picture is no radiograph.
         words: Reasons, as `hilum.serving.prediction` has them.
         reference: None where the model cannot tell what is out-of-distribution.
@@ -157,7 +156,6 @@ class PageFacts:
     input: str
     decisions: tuple[Node, ...]
     maps: tuple[tuple[str, str], ...]
-    decimals: int
     colourful: float
     words: Mapping[str, str]
     reference: OODFacts | None
@@ -187,7 +185,6 @@ def page_facts(model_file: ModelFile) -> PageFacts:
         metadata.input.name,
         tuple(nodes),
         model_file.maps,
-        model_file.decimals,
         COLOURFUL,
         {"colour": COLOUR, "uncertified": UNCERTIFIED},
         _ood_facts(metadata.abstention.unpack(model_file.source)) if metadata.abstention else None,

@@ -93,6 +93,11 @@ def likely_findings(probabilities: Mapping[str, float]) -> str:
     return SEPARATOR.join(name for name, share in probabilities.items() if share >= LIKELY) or NO_FINDING
 
 
+def likely_names(model_file: ModelFile, label: str) -> str:
+    """What such a label is called before people."""
+    return ", ".join(model_file.label_name.get(one, one) for one in label.split(SEPARATOR))
+
+
 def _place(model_file: ModelFile, name: str, point: OperatingPoint, share: float) -> str:
     return f"{model_file.short[name]} {model_file.percent(share)}, {place(model_file, point, share)}"
 

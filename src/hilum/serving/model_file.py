@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ READABLE = (
     FORMAT_OF_VIEWS,
 )  # of format 1, which knew one threshold, decisions are the same
 LARGEST = 2**31 - 1  # of a protobuf message, and so of every ONNX file without companions
+MOST_DECIMALS = 8  # of a probability in percent
 PRETRAINED = Path(__file__).parent / "models"
 OF_CHILDREN, OF_ADULTS = "paediatric-pneumonia", "adult-pneumonia"  # the first one where none is named
 
@@ -112,7 +114,7 @@ class ModelFile:
         return " or ".join(self.short[label] for label in self.point.members) if self.point else ""
 
     def percent(self, probability: float) -> str:
-        """A probability as all answers of this model show it, with decimals enough for three digits of its threshold.
+        """A probability as all answers of this model show it, with decimals enough for three digits of its thresholds.
 
         Args:
             probability: 0 to 1.
@@ -121,10 +123,12 @@ class ModelFile:
 
     @cached_property
     def decimals(self) -> int:
-        """Number of decimals of `percent`."""
+        """Number of decimals of `percent`: no threshold is shown as 0 or 100 %."""
         points = [self.point] if self.point else self.points.values()
-        threshold = min((point.threshold for point in points), default=1.0)
-        return 1 if threshold >= 0.1 else 2 if threshold >= 0.01 else 3
+        inside = [value for point in points for value in point.thresholds if 0 < value < 1]
+        from_zero = [2 - floor(log10(100 * value)) for value in inside]
+        from_one = [1 - floor(log10(100 - 100 * value)) for value in inside]
+        return min(max([1, *from_zero, *from_one]), MOST_DECIMALS)
 
     @cached_property
     def data_errors(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from hilum.data.process_pool import usable_cores
 from hilum.decision.operating_point import why_no_probabilities
 from hilum.errors import ExtraError, ImageError, ModelFileError
 from hilum.extras import require
-from hilum.serving.finding_decisions import SEPARATOR, decide_findings, image_decision, likely_findings
+from hilum.serving.finding_decisions import decide_findings, image_decision, likely_findings, likely_names
 from hilum.serving.inputs import Source, name_of, read_source
 from hilum.serving.metadata import comparable
 from hilum.serving.model_file import ModelFile, named_model, open_model_file, shipped_model
@@ -228,7 +228,7 @@ class Predictor:
             each = decide_findings(self.model_file, probabilities, chroma, unlike, of_study=of_study)
             decision, reason = image_decision(self.model_file, each)
             label = likely_findings(probabilities)
-            shown = ", ".join(self.model_file.label_name.get(one, one) for one in label.split(SEPARATOR))
+            shown = likely_names(self.model_file, label)
             return Prediction(
                 name, label, shown, probabilities, decision, reason, notes, p_in_distribution, findings=each
             )

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Self
 
 from hilum.decision.operating_point import ABSTAIN, CLEAR, READ, UNDECIDED, triage_together
-from hilum.serving.finding_decisions import image_decision, likely_findings, study_findings
+from hilum.serving.finding_decisions import image_decision, likely_findings, likely_names, study_findings
 from hilum.serving.inputs import Source
 from hilum.serving.model_file import ModelFile
 from hilum.serving.prediction import UNCERTIFIED, FindingAnswer, Prediction, StudyLine, place, score_of
@@ -89,7 +89,7 @@ class StudyPrediction:
             msg = f"not a line of hilum predict --study --json ({error})"
             raise ValueError(msg) from error
 
-    def as_answer(self) -> Prediction:
+    def as_answer(self, model_file: ModelFile) -> Prediction:
         """The study as one answer: that of the image with the largest score, with the study's decision."""
         if self.top is None:
             return Prediction("", decision=self.decision, reason=self.reason, notes=self.notes, error=self.reason)
@@ -97,7 +97,9 @@ class StudyPrediction:
         if not self.findings:
             return answer
         shares = {name: found.probability for name, found in self.findings.items()}
-        return replace(answer, findings=self.findings, probabilities=shares, label=likely_findings(shares))
+        label = likely_findings(shares)
+        names = likely_names(model_file, label)
+        return replace(answer, findings=self.findings, probabilities=shares, label=label, label_name=names)
 
 
 def predict_studies(
@@ -165,21 +167,25 @@ def _reason(model_file: ModelFile, decision: str, images: Sequence[Prediction], 
 def _notes(model_file: ModelFile, images: Sequence[Prediction]) -> tuple[str, ...]:
     """Notes on the images, each once; and whether the calibration patients had so many images."""
     notes = list(dict.fromkeys(note for answer in images for note in answer.notes))
-    certificate = model_file.metadata.certificate
-    patients = certificate.images.patients if certificate and certificate.images else {}
-    if not patients:
-        return tuple(notes)
-    fewer = sum(number for size, number in patients.items() if size <= len(images))
-    told = f"of {sum(patients.values())} calibration patients {fewer} had so few"
-    if len(images) > max(patients):
+    one, several = model_file.metadata.certificate, model_file.metadata.certificates
+    named = {"": one} if one else {f"{model_file.short[name]}: ": found for name, found in several.items()}
+    more, rare = [], []
+    for name, certificate in named.items():
+        patients = certificate.images.patients if certificate.images else {}
+        fewer, of_all = sum(number for size, number in patients.items() if size <= len(images)), sum(patients.values())
+        if patients and len(images) > max(patients):
+            more.append(f"{name}{max(patients)}")
+        if fewer < RARE * of_all:
+            rare.append(f"{name}{fewer} of {of_all}")
+    if more:
         notes.append(
-            f"{_count(len(images))}, more than any calibration patient had ({max(patients)}): its largest score is "
+            f"{_count(len(images))}, more than any calibration patient had ({', '.join(more)}): its largest score is "
             "flagged or read more often than stated."
         )
-    if fewer < RARE * sum(patients.values()):
+    if rare:
         notes.append(
-            f"{_count(len(images))}, and {told}: its largest score is cleared more often than stated, and the "
-            "sensitivity is not guaranteed."
+            f"{_count(len(images))}, and few calibration patients had so few ({', '.join(rare)}): its largest score is "
+            "cleared more often than stated, and the sensitivity is not guaranteed."
         )
     return tuple(notes)
 

@@ -190,7 +190,7 @@ class Writer:
         if self.lines:
             self.lines.write(json_text(_encodable(study.to_json(self.predictor.model))) + "\n")
         if self.rows:
-            self._row([study.name, "study", *self._cells(study.as_answer())])
+            self._row([study.name, "study", *self._cells(study.as_answer(self.predictor.model_file))])
             for answer in study.images:
                 self._row([study.name, "image", *self._cells(answer)])
 

@@ -18,13 +18,17 @@ class Label:
         label: As answers carry it.
         name: What it is called before people.
         healthy: Whether it means that nothing was found.
-        flagged: Whether the operating point flags it.
+        flagged: Whether an operating point flags it.
+        threshold: From which probability on an image is not cleared of it; None where it has no threshold of its own.
+        upper_threshold: From which on it is flagged where there are two thresholds.
     """
 
     label: str
     name: str
     healthy: bool
     flagged: bool
+    threshold: float | None = None
+    upper_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,13 @@ class ModelDescription:
         group: What the operating point flags, in words; empty without one.
         threshold: From which probability on it flags; None without an operating point.
         upper_threshold: From which on it flags where there are two thresholds.
+        decimals: How many decimals a probability in percent has.
         decisions: What each triage decision means, most urgent first.
         data_errors: Errors that the audit found in its training data.
         licence: Of the weights.
         made_by: Version of hilum that wrote the file.
         certificate: As the model file has it; None where nothing is guaranteed.
+        certificates: Those of a model of several findings, by finding.
         card: The model card, in Markdown.
         scope: What it is for and what it cannot do, the first words of its card.
         abstains_below: Share of calibration patients at least as unlike the training images below which there is no
@@ -63,35 +69,52 @@ class ModelDescription:
     group: str
     threshold: float | None
     upper_threshold: float | None
+    decimals: int
     decisions: tuple[Decision, ...]
     data_errors: tuple[str, ...]
     licence: str
     made_by: str
     certificate: dict[str, Any] | None
+    certificates: dict[str, Any]
     card: str
     scope: str
     abstains_below: float | None
 
 
+def _label(file: ModelFile, label: str) -> Label:
+    members = file.point.members if file.point else ()
+    point = file.points.get(label) or (file.point if members == (label,) else None)
+    single = point.for_images() if point else None
+    return Label(
+        label,
+        file.label_name[label],
+        label in file.healthy,
+        label in members or label in file.points,
+        single.threshold if single else None,
+        single.upper_threshold if single else None,
+    )
+
+
 def describe(file: ModelFile) -> ModelDescription:
     """What there is to say of a model before it answers."""
     point = file.point.for_images() if file.point else None
-    flagged = point.members if point else ()
-    certificate = file.facts.get("certificate")
+    certificate, certificates = file.facts.get("certificate"), file.facts.get("certificates")
     card = str(file.facts.get("card", ""))
     abstention = file.metadata.abstention
     return ModelDescription(
         file.name,
         file.sha256,
-        tuple(Label(label, file.label_name[label], label in file.healthy, label in flagged) for label in file.labels),
+        tuple(_label(file, label) for label in file.labels),
         file.group,
         point.threshold if point else None,
         point.upper_threshold if point else None,
+        file.decimals,
         tuple(Decision(*pair) for pair in legend(file)),
         file.data_errors,
         str(file.facts.get("licence", "")),
         str(file.facts.get("hilum", "")),
         certificate if isinstance(certificate, dict) else None,
+        certificates if isinstance(certificates, dict) else {},
         card,
         scope_of(card),
         abstention.level if abstention else None,

@@ -31,8 +31,7 @@ export function kindOf(item) {
   return item.prediction ? item.prediction.decision : "";
 }
 
-export function percent(share, threshold = 1) {
-  const decimals = threshold >= 0.1 ? 1 : threshold >= 0.01 ? 2 : 3;
+export function percent(share, decimals = 1) {
   return `${(100 * share).toFixed(decimals)} %`;
 }
 
@@ -48,7 +47,7 @@ function decision(item, model) {
   box.append(element("p", {}, sentence(item.prediction.reason)));
   const top = model.labels.find((label) => label.label === item.prediction.label);
   if (kind === "flag" && top && !top.flagged) {
-    box.append(element("p", {}, `Most probable: ${top.name} (${percent(item.prediction.probabilities[top.label])}). The threshold is low, so that few cases are missed: a flag is not a finding.`));
+    box.append(element("p", {}, `Most probable: ${top.name} (${percent(item.prediction.probabilities[top.label], model.decimals)}). The threshold is low, so that few cases are missed: a flag is not a finding.`));
   }
   if (meaning && kind !== "abstain") box.append(element("p", { class: "facts" }, `It means: ${meaning.meaning}.`));
   return box;
@@ -60,18 +59,18 @@ function bars(prediction, model) {
     const fill = element("i");
     fill.style.width = `${100 * value}%`;
     const bar = element("div", { class: "bar", "aria-hidden": "true" }, fill);
-    const single = label.flagged && model.labels.filter((one) => one.flagged).length === 1;
     const notes = [];
     const own = prediction.findings?.[label.label];
     if (own) notes.push(`${WORDS[own.decision] || own.decision}: ${own.reason}`);
-    if (single && model.threshold !== null && prediction.decision !== "abstain") {
+    if (label.threshold !== null && prediction.decision !== "abstain") {
       const mark = element("b");
-      mark.style.left = `${100 * Math.min(1, model.threshold)}%`;
+      mark.style.left = `${100 * Math.min(1, label.threshold)}%`;
       bar.append(mark);
-      notes.push(`flagged from ${percent(model.threshold, model.threshold)} on (the mark)`);
+      const from = percent(label.threshold, model.decimals);
+      notes.push(label.upper_threshold === null ? `flagged from ${from} on (the mark)` : `cleared below ${from} (the mark)`);
     }
     const words = element("th", { scope: "row" }, label.name, ...notes.map((note) => element("small", {}, note)), bar);
-    return element("tr", {}, words, element("td", { class: "number" }, percent(value, model.threshold ?? 1)));
+    return element("tr", {}, words, element("td", { class: "number" }, percent(value, model.decimals)));
   });
   const caption = element("caption", { class: "visually-hidden" }, "Probability of each label");
   return element("table", { class: "bars" }, caption, element("tbody", {}, ...rows));
@@ -113,11 +112,14 @@ export function showModel(place, model) {
   if (model.made_by) add("Made by", `hilum ${model.made_by}`);
   if (model.licence) add("Licence of the weights", model.licence);
   add("Decisions", ...model.decisions.map((one) => `${WORDS[one.decision] || one.decision}: ${one.meaning}.`));
-  const { certificate } = model;
-  if (certificate) {
-    const rate = certificate.false_negative_rate ?? certificate.miss_rate;
-    if (typeof rate === "number") add("Guarantee", `Sensitivity of at least ${percent(1 - rate)} for ${model.group}, at ${percent(certificate.confidence)} confidence.`);
-    if (Array.isArray(certificate.conditions)) add("Conditions", ...certificate.conditions.map(String));
+  const names = Object.fromEntries(model.labels.map((label) => [label.label, label.name]));
+  const ofFindings = Object.entries(model.certificates).map(([label, one]) => [names[label] ?? label, one]);
+  const certified = model.certificate ? [[model.group, model.certificate]] : ofFindings;
+  if (certified.length) {
+    const guaranteed = certified.map(([name, one]) => [name, one.false_negative_rate ?? one.miss_rate, one]).filter(([, rate]) => typeof rate === "number");
+    add("Guarantee", ...guaranteed.map(([name, rate, one]) => `Sensitivity of at least ${percent(1 - rate)} for ${name}, at ${percent(one.confidence)} confidence${certified.length > 1 ? " of all guarantees together" : ""}.`));
+    const conditions = certified[0][1].conditions;
+    if (Array.isArray(conditions)) add("Conditions", ...conditions.map(String));
   } else {
     add("Guarantee", "None: nobody has certified this model.");
   }

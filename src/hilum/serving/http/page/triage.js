@@ -19,10 +19,10 @@ function place(score, { threshold, upper_threshold: upper }, percent) {
 }
 
 // The triage decision about one image by itself, and its reason in one sentence.
-function decide(probabilities, reason, { description, words, decimals }) {
+function decide(probabilities, reason, { description, words }) {
   const { threshold, upper_threshold: upper, group, labels } = description;
   if (threshold === null) return [reason ? "abstain" : "undecided", reason || words.uncertified];
-  const percent = (share) => `${(100 * share).toFixed(decimals)} %`;
+  const percent = (share) => `${(100 * share).toFixed(description.decimals)} %`;
   const score = labels.reduce((sum, { label, flagged }) => sum + (flagged ? probabilities[label] : 0), 0);
   const decision = score < threshold ? "clear" : score >= (upper ?? threshold) ? "flag" : "read";
   return [reason ? "abstain" : decision, reason || `${group} ${percent(score)}, ${place(score, description, percent)}`];
