@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything that docs/explanation/reproduction.md measures: about four hours on two cores. What is finished is not repeated.
+# Everything that docs/explanation/reproduction.md measures: about ten hours on two cores. What is finished is not repeated.
 #   studies/run.sh SEED-CXR DARKCOVIDNET OUT
 set -eu
 seed_cxr=$1 dark=$2 out=$3
@@ -12,7 +12,7 @@ mkdir -p "$out"
 if ! grep -qs weights_sha256 "$out/vgg/environment.json"; then
     if [ -e "$out/vgg/checkpoints/last.safetensors" ]
     then hilum train "$seed_cxr" --out "$out/vgg" --resume
-    else hilum train "$seed_cxr" --out "$out/vgg" --recipe vgg16-report --set epochs=6
+    else hilum train "$seed_cxr" --out "$out/vgg" --recipe vgg16-report
     fi
 fi
 hilum evaluate "$out/vgg" --split test
