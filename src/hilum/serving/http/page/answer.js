@@ -46,7 +46,7 @@ function decision(item, model) {
   if (NEXT[kind]) box.append(element("p", {}, element("b", {}, NEXT[kind])));
   box.append(element("p", {}, sentence(item.prediction.reason)));
   const top = model.labels.find((label) => label.label === item.prediction.label);
-  if (kind === "flag" && top && !top.flagged) {
+  if (kind === "flag" && top && !top.flagged && !item.prediction.findings) {
     box.append(element("p", {}, `Most probable: ${top.name} (${percent(item.prediction.probabilities[top.label], model.decimals)}). The threshold is low, so that few cases are missed: a flag is not a finding.`));
   }
   if (meaning && kind !== "abstain") box.append(element("p", { class: "facts" }, `It means: ${meaning.meaning}.`));
