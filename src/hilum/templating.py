@@ -57,6 +57,7 @@ def _templates() -> Environment:
         "plural": plural,
         "innermost": lambda label: label.rsplit("/", 1)[-1],
         "breakable": breakable,
+        "sentence": lambda text: text[:1].upper() + text[1:],  # Jinja's `capitalize` makes small letters of others
     }
     return templates
 

@@ -117,6 +117,7 @@ def test_tensors_and_colours_are_read_as_arrays_are(squares):
         lambda data: hilum.evaluate("run", positive_label="a"),
         lambda data: hilum.compare(FRAME, FRAME, split="val"),
         lambda data: hilum.compare("run", "other", positive_label="a"),
+        lambda data: hilum.compare(findings_frame(), findings_frame(), positive_label="Effusion"),
         lambda data: hilum.open_dataset(hilum.open_dataset(data, progress=False), label_column="x", patients="none"),
     ],
 )

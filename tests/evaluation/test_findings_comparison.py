@@ -1,6 +1,7 @@
 """Two tables of several findings: paired by finding, with Holm's correction, on what both know."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hilum.evaluation.findings_comparison import FindingsComparison, compare_ext
 from hilum.evaluation.ood_reference import fit_reference
 from hilum.stats.auc import patient_weights
 from hilum.stats.intervals import Patients
+from hilum.training.run import open_run
 from training_runs import make_findings_run, write_findings
 
 
@@ -141,6 +143,14 @@ def test_methods_of_several_findings_are_compared_over_seeds(seeds, tmp_path, hi
     assert "gain over 2 pairs of seeds" in shown
     assert "pairs of seeds" in (tmp_path / "out" / "comparison.html").read_text()
     assert json.loads((tmp_path / "out" / "comparison.json").read_text())["over_seeds"]["seeds"] == 2
+
+
+def test_a_comparison_with_a_run_of_the_same_name_gets_a_folder_of_its_own(seeds, tmp_path):
+    (first, same_name), (second, _) = seeds
+    shutil.copytree(same_name.path, tmp_path / first.name)
+    folders = {compare_findings(one, second).folder for one in (first, open_run(tmp_path / first.name))}
+    assert len(folders) == 2
+    assert compare_findings(first, second).folder in folders
 
 
 def test_other_methods_are_no_seeds(seeds, tmp_path):

@@ -229,6 +229,13 @@ def test_findings_have_odds_of_their_own(tmp_path):
     data = write_findings(tmp_path / "data")
     run = make_findings_run(data, tmp_path / "run", "epochs=2")
     before = evaluate(run, split="val", out=tmp_path / "before").predictions
+    for share in (5, 1, 0, -0.2, float("nan")):
+        with pytest.raises(UsageError) as caught:
+            set_prior(run, prevalences={"above": share})
+        assert caught.value.code == "not-a-share"
+    with pytest.raises(UsageError) as caught:
+        set_prior(run, prevalences={"above": 0.05}, implied="calibration")
+    assert caught.value.code == "ignored-option"
     step = set_prior(run, prevalences={"above": 0.05})
     after = evaluate(run, split="val", out=tmp_path / "after")
     assert step.factors["below"] == pytest.approx(1)

@@ -121,7 +121,7 @@ def test_a_subgroup_that_is_found_less_often_is_refuted_and_named():
     found = found_with([0.95, 0.95, 0.55], 150)
     assert subgroup_verdict(found) == "refuted"
     assert found["site"]["g2"].against_rest.p_holm < 0.001
-    assert "g2" in subgroup_sentences(found)[0]
+    assert "g2" in subgroup_sentences(found, None)[0]
 
 
 def test_equal_subgroups_of_many_patients_are_shown_and_of_three_they_are_not():

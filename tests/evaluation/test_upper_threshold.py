@@ -18,6 +18,7 @@ from hilum.evaluation.certificate import (
     above,
     allowed_rank,
     certify_upper,
+    highest_ppv,
     ppv_limits,
     shown_ppv,
     split_confidence,
@@ -181,6 +182,20 @@ def test_only_healthy_patients_certify_a_specificity_and_all_others_a_ppv(refuse
     assert specific.upper_threshold == certified(ill, healthy).upper_threshold
     with refuses(CertificateError, "no-threshold"):
         certified(ill, healthy, UpperSide("ppv", 0.8, 0.2, ("normal",)), others=sick)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(10, 300),
+    prevalence=st.sampled_from([0.02, 0.2, 0.5]),
+    lower=st.sampled_from([0.0, 0.3, 0.6]),
+)
+def test_the_ppv_that_is_named_as_the_highest_is_shown_and_the_next_one_is_not(seed, n, prevalence, lower):
+    generator = np.random.default_rng(seed)
+    ill, healthy = generator.beta(4, 2, n), generator.beta(2, 4, n)
+    highest = highest_ppv(ill, healthy, prevalence, 0.05, lower)
+    assert (shown_ppv(ill, healthy, highest, prevalence, 0.05) >= lower).any()
+    assert not (shown_ppv(ill, healthy, highest + 1e-6, prevalence, 0.05) >= lower).any()
 
 
 def test_a_ppv_is_bayes_theorem_of_exact_limits_and_all_thresholds_down_to_the_first_that_fails():

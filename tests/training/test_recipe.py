@@ -99,7 +99,7 @@ MEANT = {
     "image_size=224": "size=224",
     "num_epochs=3": "epochs=3",
     "batchsize=8": "batch_size=8",
-    "pretrained=true": "network.options.pretrained=true",
+    "pretrained=true": "--recipe finetune",
     "optimizer=adam": "optimiser=adam",
     "device=cuda": "",
 }

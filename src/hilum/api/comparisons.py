@@ -123,6 +123,7 @@ def compare(
         refuse_ignored("with predictions, which are compared whole", {"--split": split})
         both = of_one_kind(given, beside)
         if isinstance(both[0], ExternalFindings):
+            refuse_ignored("with several findings", {"--positive-label": positive_label})
             several = compare_external_findings(*both)
             if folder:
                 comparisons.write_comparison(several, folder)

@@ -190,8 +190,14 @@ def evaluate(
     teller, folder = told(progress), None if out is None else Path(out)
     if run is None:
         from hilum.evaluation.external_findings import ExternalFindings
-        from hilum.evaluation.external_predictions import measure_external, measure_external_findings, write_external
+        from hilum.evaluation.external_predictions import (
+            check_asked,
+            measure_external,
+            measure_external_findings,
+            write_external,
+        )
 
+        check_asked(folder, prevalences)
         given = _external(predictions, model, data, split, map_label, teller)
         if isinstance(given, ExternalFindings):
             several = measure_external_findings(given, positive_label=positive_label, prevalences=prevalences)

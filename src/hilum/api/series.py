@@ -102,7 +102,7 @@ class Sweep(Result):
     def _table(self) -> RenderableType:
         from hilum.report.sweep_page import sweep_table
 
-        return sweep_table(self.result)
+        return sweep_table(self.result, self.folder)
 
     def __repr__(self) -> str:
         return f"<hilum.Sweep {self.folder}: {len(self.result.trials)} trials, choice {self.result.choice}>"

@@ -235,7 +235,7 @@ def sweep(
         read=read,
         progress=progress_for_terminal(),
     )
-    print_result(result, sweep_table(result), write_sweep_page(out, result), as_json=as_json)
+    print_result(result, sweep_table(result, out), write_sweep_page(out, result), as_json=as_json)
     if result.choice is not None and not as_json:
         say(f"next: hilum evaluate {out / 'trials' / result.groups[0].trials[0]}")
 

@@ -131,6 +131,7 @@ def _evaluate_external(
         raise UsageError(msg, code="run-or-predictions")
     from hilum.evaluation.external_findings import ExternalFindings
     from hilum.evaluation.external_predictions import (
+        check_asked,
         measure_external,
         measure_external_findings,
         read_external,
@@ -139,10 +140,12 @@ def _evaluate_external(
     from hilum.report.evaluation_page import FILE, write_evaluation_page
     from hilum.report.findings_page import write_findings_page
 
+    folder = out or Path("hilum-evaluation")
+    check_asked(folder, prevalences)
     if predictions:
         unused = {"--split": split, "--map-label": mapped} | (read.stated() if read else {})
         refuse_ignored("with --predictions, a table of images and labels that is evaluated whole", unused)
-        given, folder = read_external(predictions), out or Path("hilum-evaluation")
+        given = read_external(predictions)
     else:
         from hilum.data.readers.read import read_table
         from hilum.evaluation.cohort import parse_map
@@ -154,7 +157,6 @@ def _evaluate_external(
         progress = progress_for_terminal()
         table = read_table(dataset, read, progress)
         given = predict_by(model, table, split=split or "test", mapping=parse_map(mapped), progress=progress)
-        folder = out or Path("hilum-evaluation")
     metrics: Metrics | FindingsMetrics
     if isinstance(given, ExternalFindings):
         metrics = measure_external_findings(given, positive_label=positive_label, prevalences=prevalences)

@@ -49,6 +49,7 @@ def prior(
     read: ReadOptions | None = None,
 ) -> None:
     """Set a run's prior step, which evaluate, certify, export and predict apply after the temperature."""
+    from hilum.evaluation.certificate_file import ANOTHER, FILE
     from hilum.evaluation.cohort import parse_map
     from hilum.evaluation.prior_step import read_prior_step
     from hilum.evaluation.set_prior import parse_prevalences, remove_prior, set_prior
@@ -93,4 +94,6 @@ def prior(
     say(prior_sentence(kept))
     if asked:
         say(f"written: {opened.path / 'prior.json'}")
-        say(f"next: hilum certify {run}   (certificates made before are void), then hilum evaluate {run}")
+        say(f"next: hilum certify {run}, then hilum evaluate {run}")
+        if (opened.path / FILE).exists():
+            say(f"The certificate of before is void. For another one: {ANOTHER}.")

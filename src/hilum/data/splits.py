@@ -93,10 +93,10 @@ def assign_splits(table: Dataset, plan: SplitPlan, duplicates: Sequence[int] | N
     taken = [source for source in source_of.values() if source]
     for source in taken:
         if taken.count(source) > 1 or source == "train":
-            roles = " and as ".join(role for role in ROLES if source_of[role] == source)
+            own = ["train"] if source == "train" else []
+            roles = " and as ".join([*own, *(role for role in ROLES if source_of[role] == source)])
             remedy = "Give one of them another split, `none` or `hold_out`"
             msg = f"{table.root}: '{source}' would be used as {roles}. {remedy}."
-            msg = msg if source != "train" else msg.replace("serve as", "are used as train and as")
             raise SplitError(msg, code="one-split-twice", path=table.root)
     role_of = {source: role for role, source in source_of.items() if source} | {"train": "train"}
     names = [role_of.get(split, UNUSED) if has_splits else "train" for split in given]

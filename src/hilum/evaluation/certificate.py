@@ -192,9 +192,8 @@ def check_upper(ill: int, others: Mapping[str, int], side: UpperSide, confidence
     if best < side.bound:
         msg = (
             f"{ill} patients with the disease and {total} without: at a prevalence of {100 * side.prevalence:g} % they "
-            f"can show a PPV of at most {100 * best:.2g} %, and --ppv is {100 * side.bound:g} %. Add patients "
-            "without the "
-            "disease, or lower --ppv."
+            f"can show a PPV of at most {floor(1000 * best) / 10:g} %, and --ppv is {100 * side.bound:g} %. Add "
+            "patients without the disease, or lower --ppv."
         )
         raise CertificateError(msg, code="unreachable-ppv")
 
@@ -320,6 +319,13 @@ def shown_ppv(ill: Floats, others: Floats, bound: float, prevalence: float, delt
     return GRID[found]
 
 
+def highest_ppv(ill: Floats, others: Floats, prevalence: float, delta: float, lower: float) -> float | None:
+    """The largest bound for which `shown_ppv` has a threshold of at least `lower`; None where no start is above it."""
+    limits = ppv_limits(ill, others, prevalence, delta / len(STARTS))
+    firsts = [int((start < GRID).sum()) for start in STARTS]
+    return max((float(limits[first]) for first in firsts if GRID[first] >= lower), default=None)
+
+
 def ppv_limits(ill: Floats, others: Floats, prevalence: float, delta: float) -> Floats:
     """Lower limit of the PPV at each threshold of the grid by itself, with an error of at most `delta` each."""
     level = 1 - delta  # two-sided, so that each limit errs with delta / 2
@@ -347,10 +353,10 @@ def _too_few(count: int, specificity: float, confidence: float) -> str:
 
 
 def _no_ppv(ill: Floats, others: Floats, side: UpperSide, delta: float, lower: float) -> str:
-    limits = ppv_limits(ill, others, side.prevalence or 0.5, delta / len(STARTS))[lower <= GRID]
-    best = (
-        f"the highest that can be shown is {100 * limits.max():.1f} %" if len(limits) else "none is above the lower one"
-    )
+    highest = highest_ppv(ill, others, side.prevalence or 0.5, delta, lower)
+    best = "none is above the lower one"
+    if highest is not None:
+        best = f"the highest that can be shown is {floor(1000 * highest) / 10:g} %"
     return (
         f"no threshold has a PPV of {100 * side.bound:g} % at a prevalence of {100 * (side.prevalence or 0):g} % for "
         f"certain: {best}, with {len(ill)} patients with the disease and {len(others)} without. Add patients without "

@@ -162,8 +162,8 @@ def select_images(
     table = data if isinstance(data, Dataset) else read_table(data, read) if data else run.table()
     if not table.root.exists():
         msg = (
-            f"{table.root}: the images that {run.path} was trained on were not found. Give their folder: hilum "
-            "evaluate RUN DATA."
+            f"{table.root}: the images that {run.path} was trained on were not found. Move them back, or evaluate them "
+            "where they are now: hilum evaluate RUN DATA."
         )
         raise RunError(msg, code="data-gone")
     images = open_images(table, run.preprocessing, progress=progress)

@@ -371,11 +371,11 @@ def folder_of(first: Run, second: Run, splits: tuple[str, str]) -> Path:
     for part in dict.fromkeys(splits):
         name += "" if part == "test" else f"-{part}"
     folder = second.path / "comparison" / name
-    try:
-        earlier = Comparison.read(folder / FILE, "hilum compare")
-    except RunError:  # none, or a damaged one, which may be written over
+    try:  # of labels or of findings
+        earlier = ComparedRun.model_validate(read_json(folder / FILE)["runs"][0])
+    except (KeyError, IndexError, TypeError, ValueError):  # none, or a damaged one, which may be written over
         return folder
-    if Path(earlier.runs[0].path).resolve() == first.path.resolve():
+    if Path(earlier.path).resolve() == first.path.resolve():
         return folder
     mark = hashlib.sha256(str(first.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
     return folder.with_name(f"{name}-{mark}")

@@ -283,6 +283,17 @@ def unnamed_patients(patients: Sequence[str]) -> list[str]:
 OUTPUTS = {METRICS_FILE: METRICS, PREDICTIONS_FILE: PREDICTIONS, "report.html": PAGE}
 
 
+def check_asked(folder: Path | None, prevalences: Sequence[float]) -> None:
+    """Refuse, before a model predicts anything, a folder with other files, and shares that are none.
+
+    Raises:
+        UsageError: The folder holds files of other kinds, or a prevalence is not between 0 and 1.
+    """
+    with_stated(prevalences)
+    if folder:
+        check_folder(folder, OUTPUTS)
+
+
 def write_external(given: ExternalPredictions | ExternalFindings, metrics: AnyMetrics, folder: Path) -> AnyMetrics:
     """Write ``metrics.json`` and ``predictions.csv``.
 

@@ -66,12 +66,14 @@ def parse_prevalences(text: str) -> dict[str, float]:
         except ValueError:
             value = -1.0
         if not label.strip() or not 0 < value < 1 or label.strip() in found:
-            msg = (
-                f"--prevalence {part}: write LABEL=SHARE once a label, a share above 0 and below 1, such as normal=0.9."
-            )
-            raise UsageError(msg, code="not-a-share")
+            raise _no_share(part)
         found[label.strip()] = value
     return found
+
+
+def _no_share(given: str) -> UsageError:
+    msg = f"--prevalence {given}: write LABEL=SHARE once a label, a share above 0 and below 1, such as normal=0.9."
+    return UsageError(msg, code="not-a-share")
 
 
 def set_prior(
@@ -107,7 +109,7 @@ def set_prior(
         progress: Told about long work.
 
     Raises:
-        UsageError: Not exactly one way is given, a label is unknown, or shares do not sum to one.
+        UsageError: Not exactly one way is given, a label is unknown, or shares are none or do not sum to one.
         RunError: The training is not finished, test images are given, no image is left, or nothing can be written.
     """
     progress = progress or Progress()
@@ -120,6 +122,13 @@ def set_prior(
     if implied not in ("loss", "calibration"):
         msg = f"--implied {implied}: loss or calibration."
         raise UsageError(msg, code="no-such-way")
+    if run.findings and implied != "loss":
+        msg = "--implied calibration: of several findings the loss alone implies the shares. Omit it."
+        raise UsageError(msg, code="ignored-option")
+    for label, share in (prevalences or {}).items():
+        if not 0 < share < 1:
+            given = f"{label}={share:g}"
+            raise _no_share(given)
     with only_process(run.path, "evaluate", wait=True, progress=progress):
         calibration = calibrate(run, prior_step=False, progress=progress)
         if prevalences is not None:

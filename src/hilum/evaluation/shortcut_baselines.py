@@ -131,10 +131,9 @@ def gate_sentence(gate: Shortcuts) -> str:
     rest = _rest(gate)
     if verdict == SHOWN:
         label = min(nearest, key=lambda label: _low(nearest[label]))
-        return (
-            "outperforms every shortcut baseline on every label; the smallest lead: "
-            f"{_beside(gate, label, nearest[label])}{rest}"
-        )
+        every = "every label that was scored" if rest else "every label"
+        lead = _beside(gate, label, nearest[label])
+        return f"outperforms every shortcut baseline on {every}; the smallest lead: {lead}{rest}"
     heading = "WORSE THAN A SHORTCUT" if verdict == REFUTED else "NOT SHOWN TO OUTPERFORM A SHORTCUT"
     told = []
     for label, found in gate.labels.items():

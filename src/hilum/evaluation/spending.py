@@ -219,8 +219,10 @@ def _spent(made: Sequence[Attempt], here: Sequence[Attempt], reserved: float, se
     )
     place = f" Or use an attempt left in the plan at --confidence {free[0]:.4g}." if free else ""
     lower = 1 - reserved - (1 - asked.confidence)
+    planned = f" --attempts {seen + 1} or more" if seen else ""
     also = (
-        f" Or lower the confidence: --confidence {lower:.4g} or below, for all certificates on these patients together."
+        f" Or lower the confidence: --confidence {lower:.4g}{planned or ' or below'}, for all certificates on these "
+        "patients together."
     )
     return (
         f"the error probability of these patients is spent: {_percent(reserved)} by {attempts} on {shared:,} of "

@@ -205,15 +205,21 @@ def subgroup_lines(found: Subgroups, positive_label: str | None) -> list[str]:
     return lines
 
 
-def subgroup_sentences(found: Subgroups) -> list[str]:
-    """The subgroups of which it is not shown, the worst first, each with the patients that would decide."""
+def subgroup_sentences(found: Subgroups, positive_label: str | None) -> list[str]:
+    """The subgroups of which it is not shown, the worst first, each with the patients that would decide.
+
+    Args:
+        found: As `measure_subgroups` gives it.
+        positive_label: The label whose recall is compared.
+    """
+    whose = f" with {positive_label}" if positive_label else ""
     told = []
     for column, value, entry in sorted(_compared(found), key=lambda one: one[2].value or 0.0):
         if entry.verdict == SHOWN:
             continue
         adjusted = f"{p_equals(entry.p if entry.p_holm is None else entry.p_holm)} after Holm's correction"
         needed = entry.patients_to_decide if entry.verdict == NOT_SHOWN else None
-        enough = f"; about {needed:,} patients of it would decide" if needed else ""
+        enough = f"; about {needed:,} patients of it{whose} would decide" if needed else ""
         told.append(
             f"{column} {value}: against the rest {interval_text(entry, sign=True, more=adjusted)}, "
             f"{entry.verdict}{enough}"

@@ -207,6 +207,7 @@ def _map(member: Activations) -> Tensor:
     return scores if bias is None else scores + (bias - bias.mean())[:, None, None]
 
 
+INSTEAD = "Train another network instead: hilum can export those of its recipes"
 OPSET = 18
 INPUT = "images"
 AGREEMENT = 1e-4  # the largest difference between probabilities that is let pass
@@ -244,7 +245,7 @@ def to_onnx(graph: nn.Module, size: int | tuple[int, ...], outputs: Sequence[str
             )
         except Exception as error:  # whatever the exporter raises
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            msg = f"the network cannot be expressed in ONNX ({first}). Train one of `hilum summary`'s networks instead."
+            msg = f"the network cannot be expressed in ONNX ({first}). {INSTEAD}"
             raise RunError(msg) from error
     assert program is not None
     model = program.model_proto
@@ -300,7 +301,7 @@ def check_served(content: bytes) -> None:
     try:
         check_graph(with_metadata({}, content))
     except GraphError as error:
-        msg = f"the network cannot be served: its graph holds {error}. Train one of `hilum summary`'s networks instead."
+        msg = f"the network cannot be served: its graph holds {error}. {INSTEAD}"
         raise RunError(msg, code="unservable") from error
 
 

@@ -40,7 +40,7 @@ def certificate_lines(facts: Certificate) -> RenderableType:
 
 def _costs(facts: Certificate) -> Table:
     """Who is flagged, and where there are two thresholds who is to be read, by label."""
-    table = Table(box=box.SIMPLE_HEAD, title="false positives among the others", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="flagged, by label", title_justify="left")
     two = facts.upper_threshold is not None
     for name in ("", "patients", "flagged", "% (95 % CI)", *(["to be read", "% (95 % CI) "] if two else [])):
         table.add_column(name, justify="right" if name else "left", overflow="fold")

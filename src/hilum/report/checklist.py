@@ -28,7 +28,7 @@ from hilum.report.certificate_text import (
     sensitivity_sentence,
 )
 from hilum.report.checklist_data import NOT_EVALUATED, OLDER, Facts, Outcome, State
-from hilum.report.evaluation_console import abstention_sentences, reliance_sentence, relied_on
+from hilum.report.evaluation_console import abstention_sentences, flagged_labels, reliance_sentence, relied_on
 from hilum.report.member_text import network_of, preprocessing_of, seeds_of
 from hilum.stats.calibration_slope import calibration_sentences, calibration_verdict
 from hilum.stats.exchangeability import DIFFER
@@ -84,7 +84,7 @@ def _use(facts: Facts) -> Outcome:
     told = f"distinguishes {', '.join(facts.run.labels)}. {INTENDED} {NOT_INTENDED}"
     if facts.run.positive_label:
         return "PASS", f"{told} {facts.run.positive_label} must not be missed"
-    return "UNKNOWN", f"{told} The recipe names no positive label (positive)"
+    return "UNKNOWN", f"{told} The recipe names no positive label (positive_label)"
 
 
 def _shortcuts(facts: Facts) -> Outcome:
@@ -210,7 +210,9 @@ def _operating_point(facts: Facts) -> Outcome:
 
 
 def _subgroups(facts: Facts) -> Outcome:
-    found = facts.metrics.subgroups if facts.metrics else {}
+    if not facts.metrics:
+        return NOT_EVALUATED
+    found = facts.metrics.subgroups
     if not found:
         return "UNKNOWN", "the table has no column of a few values (source, view, sex, age ...) to form subgroups by"
     if not all("against_rest" in entry.model_fields_set for parts in found.values() for entry in parts.values()):
@@ -219,10 +221,13 @@ def _subgroups(facts: Facts) -> Outcome:
     verdict = subgroup_verdict(found)
     what = f"recall of {facts.run.positive_label}" if facts.run.positive_label else "accuracy"
     least = f"{what} at most {100 * MARGIN:g} points lower in each than in the rest: {verdict}"
-    return STATES[verdict], "; ".join([*told, least, *subgroup_sentences(found)])
+    return STATES[verdict], "; ".join([*told, least, *subgroup_sentences(found, facts.run.positive_label)])
 
 
 def _external(facts: Facts) -> Outcome:
+    if facts.external_findings and not facts.external:
+        names = ", ".join(facts.external_findings)
+        return "UNKNOWN", f"measured on {names}; to compare, evaluate the test images, too: hilum evaluate RUN"
     if not facts.external:
         return "FAIL", "external validation: NONE"
     drops = {name: metrics.performance_drop for name, metrics in facts.external.items()}
@@ -238,9 +243,11 @@ def _abstention(facts: Facts) -> Outcome:
     found = facts.metrics.abstention
     if not found:
         return "UNKNOWN", facts.metrics.abstention_note or "not measured"
-    told = "; ".join(abstention_sentences(found))
+    told = "; ".join(abstention_sentences(found, flagged_labels(facts.metrics)))
     told += "".join(
-        f"; {name}: {abstention_sentences(m.abstention)[0]}" for name, m in facts.external.items() if m.abstention
+        f"; {name}: {abstention_sentences(m.abstention, flagged_labels(m))[0]}"
+        for name, m in facts.external.items()
+        if m.abstention
     )
     rate, bound = found.by_patient.one_image if found.by_patient else found.abstained, FACTOR * found.level
     verdict = at_most(rate.low, rate.high, bound)

@@ -61,11 +61,12 @@ class Facts:
     @property
     def known(self) -> KnownIssues:
         """What was known to be wrong with the data when the run was evaluated."""
-        return (self.metrics.audit if self.metrics else None) or KnownIssues()
+        return (self.metrics.audit if self.metrics else None) or self.run.environment.audit or KnownIssues()
 
 
 Outcome = tuple[State, str]
 OLDER: Outcome = ("UNKNOWN", "the evaluation is of an older version: hilum evaluate RUN again")
+NOT_READ: Outcome = ("UNKNOWN", "the data's table was not read: hilum evaluate RUN")
 NOT_EVALUATED: Outcome = ("UNKNOWN", "the test images are not evaluated yet: hilum evaluate RUN")
 
 
@@ -73,7 +74,7 @@ def columns(facts: Facts, *wanted: str, by_label: bool = False) -> Outcome:
     """What the table says of its images, column by column."""
     table = facts.metrics and facts.metrics.table
     if not table:
-        return "UNKNOWN", "the data's table was not read: hilum evaluate RUN"
+        return NOT_READ
     found = {name: table.columns[name] for name in wanted if name in table.columns}
     told = [
         f"{name.replace('_', ' ')} in column '{entry.column}' ({percent(entry.filled)} filled)"
@@ -116,9 +117,12 @@ def possible(facts: Facts) -> Outcome:
         if not undated:
             return "PASS", "no label contradicts the images' dates"
         return "UNKNOWN", f"no label contradicts the image dates, but {undated:,} images have none"
-    return "UNKNOWN", "no dates in the table" + (
-        "" if facts.audit else ", and no audit compared the images with known sets"
-    )
+    if not table:
+        return NOT_READ
+    checked = facts.known.checked
+    compared = f", and {checked.compared:,} images were compared with known sets before the training" if checked else ""
+    compared = compared or ", and no audit compared the images with known sets"
+    return "UNKNOWN", f"no dates in the table{'' if facts.audit else compared}"
 
 
 def counts(facts: Facts) -> Outcome:
@@ -167,7 +171,9 @@ def sources(facts: Facts) -> Outcome:
     table = facts.metrics and facts.metrics.table
     if table and table.confounded_labels:
         return "FAIL", "; ".join(table.confounded_labels)
-    source = table.columns.get("source") if table else None
+    if not table:
+        return NOT_READ
+    source = table.columns.get("source")
     if not source:
         return "UNKNOWN", "no column of the table states the source of the images, or it is empty"
     if not source.by_label:

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.evaluation.findings_comparison import FindingsComparison
-from hilum.report.comparison_page import paired_dots
-from hilum.report.comparison_text import GainRow, excludes_zero, gain_row, seeds_table
+from hilum.report.comparison_page import about_runs, paired_dots
+from hilum.report.comparison_text import GainRow, excludes_zero, gain_row, seeds_table, who_lines
 from hilum.report.evaluation_console import optimistic
 from hilum.templating import write_page
 from hilum.text import cell_text, escape, fraction, interval_text, measured, p_equals, p_text, plural
@@ -37,7 +37,6 @@ def findings_comparison_table(comparison: FindingsComparison) -> RenderableType:
         comparison: Of two classifiers.
     """
     gains = comparison.over_seeds
-    names = zip(("first", "second"), comparison.runs, strict=True)
     known, images = comparison.with_patient, comparison.n_images
     unit = f"of {comparison.n_patients:,} patients" if comparison.n_patients else optimistic(known, images)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -60,7 +59,7 @@ def findings_comparison_table(comparison: FindingsComparison) -> RenderableType:
     table.add_row("macro", fraction(mean.first.value), fraction(mean.second.value), bold, "")
     return Group(
         "",
-        *(f"{which}: [bold]{escape(run.name)}[/]" for which, run in names),
+        *who_lines(comparison.runs),
         f"{images:,} images {escape(unit)}, the same ones for both",
         *(f"[yellow]{escape(note)}[/]" for note in comparison.notes),
         table,
@@ -114,6 +113,7 @@ def write_findings_comparison_page(file: Path, comparison: FindingsComparison) -
     content = {
         "comparison": comparison,
         "names": (first, second),
+        "about": about_runs(*comparison.runs),
         "verdict": findings_comparison_verdict(comparison),
         "rows": rows,
         "macro": comparison.macro,

@@ -236,7 +236,7 @@ def write_comparison_page(file: Path, comparison: Comparison) -> Path:
             "colours": label_colours(comparison.labels),
             "verdict": verdict(comparison),
             "same_weights": comparison.one_classifier,
-            "about": _about(first, second),
+            "about": about_runs(first, second),
             "rules": [_rule(comparison, rule, found) for rule, found in comparison.rules.items()],
             "areas": [_row("", label, entry, as_percent=False) for label, entry in comparison.auroc.items()],
             "seeds": seed_rows(comparison),
@@ -245,7 +245,8 @@ def write_comparison_page(file: Path, comparison: Comparison) -> Path:
     )
 
 
-def _about(first: ComparedRun, second: ComparedRun) -> list[tuple[str, str | int, str | int]]:
+def about_runs(first: ComparedRun, second: ComparedRun) -> list[tuple[str, str | int, str | int]]:
+    """What distinguishes two runs, and what they have in common; empty of tables of predictions."""
     rows = [(title, getattr(first, key), getattr(second, key)) for key, title in ABOUT.items()]
     return [row for row in rows if any(value not in ("", None) for value in row[1:])]  # of predictions little is known
 

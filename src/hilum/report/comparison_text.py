@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -185,25 +185,35 @@ def _floor(comparison: Comparison, patients: PatientTest) -> str:
 RULES = {"argmax": "argmax, the most probable label", "top_down": "top-down, level by level"}
 
 
+def who_lines(runs: Iterable[ComparedRun]) -> list[str]:
+    """Which run is the first and which the second, for the console; and whether they are one classifier."""
+    first, second = runs
+    lines = [
+        f"{which}: [bold]{escape(run.name)}[/]" + (f" ({escape(_about(run))})" if run.network else "")
+        for which, run in (("first", first), ("second", second))
+    ]
+    if first.weights_sha256 and first.weights_sha256 == second.weights_sha256:
+        lines.append("[yellow]both have the same weights: they are the same classifier[/]")
+    return lines
+
+
 def _about(run: ComparedRun) -> str:
     return f"{run.network} {run.hierarchy}, seed{'s' if run.seeds else ''} {run.seeds_shown}, on {run.split}"
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Two runs beside each other, then what may be concluded."""
-    lines = [
-        f"{which}: [bold]{escape(run.name)}[/]" + (f" ({escape(_about(run))})" if run.network else "")
-        for which, run in zip(("first", "second"), comparison.runs, strict=True)
-    ]
     unit = (
         f"of {comparison.n_patients} patients"
         if comparison.n_patients
         else optimistic(comparison.with_patient, comparison.n_images)
     )
-    parts: list[RenderableType] = ["", *lines, f"{comparison.n_images} images {unit}, the same ones for both"]
+    parts: list[RenderableType] = [
+        "",
+        *who_lines(comparison.runs),
+        f"{comparison.n_images} images {unit}, the same ones for both",
+    ]
     parts += [f"[yellow]{escape(note)}[/]" for note in comparison.notes]
-    if comparison.one_classifier:
-        parts.append("[yellow]both have the same weights: they are the same classifier[/]")
     for rule, found in comparison.rules.items():
         parts += ["", _measures(comparison, rule, found), *sentences(comparison, found), *_by_label(found)]
     parts += [_areas(comparison), *rule_sentences(comparison), *_seeds(comparison), ""]

@@ -296,7 +296,7 @@ def decision_lines(metrics: Metrics) -> list[str]:
     if harm := harm_sentence(metrics.decision_curve):
         lines.append(harm)
     if abstained := metrics.abstention:
-        lines += abstention_sentences(abstained)
+        lines += abstention_sentences(abstained, flagged_labels(metrics))
     if found := metrics.performance_drop:
         lines.append(drop_sentence(found))
     if gate := metrics.shortcuts:
@@ -306,8 +306,15 @@ def decision_lines(metrics: Metrics) -> list[str]:
     return lines
 
 
-def abstention_sentences(abstained: Abstention) -> list[str]:
-    """How many images are handed to a human, why, and what that makes of recall."""
+def flagged_labels(metrics: Metrics) -> str:
+    """Of what the rule in force is to miss nothing, in words."""
+    if metrics.certificate:
+        return metrics.certificate.group
+    return metrics.positive_label or "labels that are not healthy"
+
+
+def abstention_sentences(abstained: Abstention, flagged: str) -> list[str]:
+    """How many images are handed to a human, why, and what that makes of the recall of `flagged`."""
     reasons = ", ".join(f"{percent(share.value)} {reason}" for reason, share in abstained.reasons.items())
     told = [f"abstains on {interval_text(abstained.abstained)} of images: {reasons}"]
     if found := abstained.by_patient:
@@ -328,7 +335,7 @@ def abstention_sentences(abstained: Abstention) -> list[str]:
     recall = abstained.recall
     if recall.recall_abstentions_negative.value is not None:
         told.append(
-            "recall of the positive label by the rule in force (certified threshold, else argmax), counting "
+            f"recall of {flagged} by the rule in force (certified threshold, else argmax), counting "
             "abstentions as negative "
             f"{interval_text(recall.recall_abstentions_negative)}, as positive "
             f"{interval_text(recall.recall_abstentions_positive)}"

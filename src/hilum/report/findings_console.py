@@ -9,7 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hilum.evaluation.findings_schema import FindingMeans, FindingMeasures, FindingsCertificate, FindingsMetrics
-from hilum.report.evaluation_console import alarms_of, optimistic
+from hilum.report.certificate_text import (
+    exchangeability_sentence,
+    holding_sentence,
+    ledger_sentence,
+    unit_sentences,
+)
+from hilum.report.evaluation_console import abstention_sentences, alarms_of, data_errors, optimistic
 from hilum.stats.records import Interval
 from hilum.stats.verdicts import SHOWN
 from hilum.text import escape, fraction, interval_text, measured, plural
@@ -149,10 +155,16 @@ def findings_table(metrics: FindingsMetrics) -> RenderableType:
         counted = f"\n[dim]{escape(row.images)}[/]" if row.images else ""
         table.add_row(shown + counted, *cells, end_section=row is rows[-1])
     lines = [threshold_sentence(metrics), *means_sentences(metrics), *left_out_sentences(metrics)]
+    for name, one in metrics.findings.items():
+        if held := one.metrics.operating_point:
+            lines.append(f"{name}: {holding_sentence(held)}")
+    if abstained := next((one.metrics.abstention for one in metrics.findings.values() if one.metrics.abstention), None):
+        lines.append(abstention_sentences(abstained, "")[0])
     notes = [] if metrics.weights_sha256 else metrics.data.notes  # of a run they were said while it was evaluated
     return Group(
         "",
         heading,
+        *data_errors(metrics.audit),
         *(f"[bold red]{escape(alarm)}[/]" for alarm in alarms),
         table,
         *map(escape, lines),
@@ -167,15 +179,40 @@ def certificates_table(certificate: FindingsCertificate) -> RenderableType:
     Args:
         certificate: What ``certificate.json`` holds.
     """
+    made = list(certificate.findings.values())
+    two = any(one.upper_threshold is not None for one in made)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("finding", overflow="fold", min_width=WIDE)
-    for name in ("patients with it", "threshold", "below it", "flagged of the others"):
+    unit = next((one.resampling_unit for one in made), "patients")
+    for name in (f"{unit} with it", "threshold", *(["upper"] if two else []), "below it", "flagged of the others"):
         table.add_column(name, justify="right")
     for name, one in certificate.findings.items():
         others = " ".join(interval_text(found, digits=0) for found in one.flagged.values())
-        table.add_row(escape(name), f"{one.n_patients:,}", f"{one.threshold:.4g}", f"{one.false_negatives:,}", others)
+        upper = [_upper(one.upper_threshold)] if two else []
+        below = f"{one.false_negatives:,}"
+        table.add_row(escape(name), f"{one.n_patients:,}", f"{one.threshold:.4g}", *upper, below, others)
     missing = [f"not certified: {name}: {why}" for name, why in certificate.not_certified.items()]
-    return Group("", table, escape(family_sentence(certificate)), *map(escape, missing), "")
+    said = [sentence for one in made[:1] for sentence in (*unit_sentences(one)[:1], ledger_sentence(one)) if sentence]
+    shifts = [
+        f"{name}: {exchangeability_sentence(one.exchangeability)}"
+        for name, one in certificate.findings.items()
+        if one.exchangeability
+    ]
+    notes = dict.fromkeys(note for one in made for note in one.notes)
+    conditions = dict.fromkeys(sentence for one in made for sentence in one.conditions)
+    return Group(
+        "",
+        table,
+        escape(family_sentence(certificate)),
+        *map(escape, [*said, *missing, *shifts]),
+        *(f"[yellow]{escape(note)}[/]" for note in notes),
+        *(f"[dim]- {escape(sentence)}[/]" for sentence in conditions),
+        "",
+    )
+
+
+def _upper(threshold: float | None) -> str:
+    return "" if threshold is None else "nobody" if threshold > 1 else f"{threshold:.4g}"
 
 
 def family_sentence(certificate: FindingsCertificate) -> str:
@@ -183,6 +220,13 @@ def family_sentence(certificate: FindingsCertificate) -> str:
     sure, each = (f"{100 * share:.4g} %" for share in (certificate.confidence, certificate.each_confidence))
     count = len(certificate.findings)
     told = f"a sensitivity of at least {100 * (1 - certificate.false_negative_rate):.4g} %"
+    uppers = [one.upper for one in certificate.findings.values() if one.upper]
+    if uppers and uppers[0].kind == "ppv":
+        told += (
+            f" and a PPV of at least {100 * uppers[0].bound:g} % where {100 * (uppers[0].prevalence or 0):g} % have it"
+        )
+    elif uppers:
+        told += f" and a specificity of at least {100 * uppers[0].bound:g} %"
     if count == 1:
         return f"{told} with {sure} confidence"
     return f"{told} for each of {count} findings, all together with {sure} confidence (each with {each}: Bonferroni)"

@@ -98,8 +98,8 @@ def choose(predictions: Sequence[Prediction], labels: Sequence[str], seed: int =
     n_wrong = sum(not p.right for p in chosen)
     how = (
         f"{len(chosen)} of {len(predictions):,} images, selected and therefore not representative: of each true label "
-        f"up to half are errors, the most confident first ({n_wrong} here); the others are correct predictions drawn "
-        f"at random (seed {seed}; {len(chosen) - n_wrong} here). The share of errors in "
+        f"errors, the most confident first ({n_wrong} here; about half where there are enough of both); the others are "
+        f"correct predictions drawn at random (seed {seed}; {len(chosen) - n_wrong} here). The share of errors in "
         "this gallery is not an error rate."
     )
     return Choice(tuple(chosen), how, complete=False)

@@ -184,9 +184,13 @@ def _facts(run: Run, read: Mapping[Path, Metrics], evaluations: Sequence[Evaluat
 
 
 def _findings_facts(run: Run, read: Mapping[Path, FindingsMetrics], evaluations: Sequence[FindingsEvaluation]) -> Facts:
-    """The same of several findings; of other data is what has not the run's own hash."""
+    """The same of several findings."""
     digest = run.environment.data.digest
-    own = {folder.name: metrics for folder, metrics in read.items() if metrics.data.digest == digest}
+    own = {
+        folder.name: metrics
+        for folder, metrics in read.items()
+        if metrics.data.digest == digest or any(one.metrics.table for one in metrics.findings.values())
+    }
     external = {folder.name: found for folder, found in read.items() if folder.name not in own}
     return replace(_known(run, evaluations), findings=own.get("test"), external_findings=external)
 

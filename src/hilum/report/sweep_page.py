@@ -30,12 +30,14 @@ SHOWN = {
 }
 
 
-def sweep_table(sweep: Sweep) -> RenderableType:
+def sweep_table(sweep: Sweep, folder: Path) -> RenderableType:
     """The trials, best first, and the choice."""
+    positive_label = _positive(folder, sweep.trials)
     seeds = any(len(group.trials) > 1 for group in sweep.groups)
+    columns = ["val. loss", "accuracy %", *(["false negatives"] if positive_label else []), "epoch"]
     table = Table(box=box.SIMPLE_HEAD, title="means over seeds" if seeds else None, title_justify="left")
     table.add_column("setting", overflow="fold")
-    for name in (*(["seeds"] if seeds else []), "val. loss", "accuracy %", "missed", "epoch"):
+    for name in (*(["seeds"] if seeds else []), *columns):
         table.add_column(name, justify="right", no_wrap=True)
     for position, group in enumerate(sweep.groups):
         members, mean = sweep.members(group), group.mean
@@ -44,13 +46,13 @@ def sweep_table(sweep: Sweep) -> RenderableType:
         count = [str(len(members))] if seeds else []
         if mean:
             epochs = sorted({f"{trial.best.epoch:.0f}" for trial in members if trial.best}, key=int)
-            missed = f"{mean.val_false_negatives:.1f}".removesuffix(".0")
+            missed = [f"{mean.val_false_negatives:.1f}".removesuffix(".0")] if positive_label else []
             table.add_row(
-                name, *count, f"{mean.val_loss:.4f}", f"{100 * mean.val_accuracy:.1f}", missed, ", ".join(epochs)
+                name, *count, f"{mean.val_loss:.4f}", f"{100 * mean.val_accuracy:.1f}", *missed, ", ".join(epochs)
             )
         else:
             states = sorted({str(trial.status) for trial in members} - {"finished"})
-            table.add_row(name, *count, f"[red]{', '.join(states)}[/]", "", "", "")
+            table.add_row(name, *count, f"[red]{', '.join(states)}[/]", *[""] * (len(columns) - 1))
     if sweep.choice is None:
         verdict = "no trial finished: nothing is chosen"
     else:

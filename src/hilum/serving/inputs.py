@@ -92,7 +92,7 @@ def find_files(
         )
         if say and (left := sorted(set(found) - set(chosen))):
             say(
-                f"{printable(str(path))}: left out {len(left):,} of {len(found):,} files that belong to the images "
+                f"{printable(str(path))}: of {len(found):,} files left out {len(left):,} that belong to the images "
                 f"beside them by name (such as {printable(str(left[0].relative_to(path)))}); name these files, or "
                 "their folder, to predict them"
             )

@@ -213,7 +213,7 @@ def shift_sentence(found: Exchangeability) -> str:
     if found.p_value < DIFFER:
         return (
             f"SHIFT: the scores of these patients differ from those of the run's certificate ({corrected}). The counts "
-            f"here are valid, but the certificate is void for these patients"
+            f"here are valid, but the run's certificate is void for these patients"
         )
     told = f"no shift against the run's certificate was found ({corrected}); this does not prove its absence"
     if "visible" not in found.model_fields_set:

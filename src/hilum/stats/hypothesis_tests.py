@@ -173,7 +173,7 @@ def studentised_bootstrap(gained: Floats, sizes: Floats, *, resamples: int = RES
         p_value=1.0,
         smallest_significant=None,
         detectable=None,
-        floor=_floor(sizes),
+        floor=None,
     )
     value = float(gained.sum() / images)
     error = float(np.sqrt(((gained - value * sizes) ** 2).sum())) / images

@@ -210,7 +210,8 @@ def check_before(recipe: Recipe, table: Dataset, labels: Sequence[str]) -> None:
     frozen = recipe.network.architecture == ENCODER  # whose folds are its validation
     for part, what in (("train", "training"), ("val", "validation")):
         if part not in splits and not (frozen and part == "val"):
-            msg = f"{table.root}: no {what} images. Set splits.val to auto, hold out, or the name of a split."
+            remedy = "Set splits.val to auto, hold_out, or the name of a split." if part == "val" else "Add some."
+            msg = f"{table.root}: no {what} images. {remedy}"
             raise SplitError(msg, code="empty-split", path=table.root)
     if frozen:
         check_head(recipe, table)

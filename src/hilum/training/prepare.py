@@ -68,7 +68,7 @@ def known_of(run: Run) -> KnownIssues:
         return kept.model_copy(update={"findings": worst_first(kept.findings)})
     leaks = [finding for finding in kept.findings if finding.check in OF_SPLITS]
     findings = worst_first([*leaks, *_of_audit(audit, same_splits=False)])
-    return KnownIssues(audited=True, written=audit.written, findings=findings)
+    return KnownIssues(audited=True, written=audit.written, findings=findings, checked=kept.checked)
 
 
 def say(found: KnownIssues, progress: Progress) -> None:
@@ -136,7 +136,7 @@ def prepare(
     splits = assign_splits(images.table, recipe.splits, groups.numbers)
     notes = [*table.notes, *groups.notes(images.table), *splits.notes]
     if images.unreadable:
-        notes.insert(0, f"left out {len(images.unreadable)} of {len(table)} unreadable files")
+        notes.insert(0, f"left out {len(images.unreadable)} unreadable files of {len(table)}")
     for note in notes:
         progress.line(f"note: {note}")
     findings = None

@@ -89,7 +89,6 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "preprocessing.size": "image_size img_size imgsz input_size resolution resize img_height img_width target_size",
     "preprocessing.equalise": "equalize histogram_equalization histeq",
     "network.architecture": "model model_name arch backbone net",
-    "network.options.pretrained": "pretrained weights_pretrained imagenet",
     "augmentation.rotate": "rotation rotation_range degrees",
     "augmentation.hflip": "flip horizontal_flip random_flip mirror",
     "augmentation.translate": "translation shift width_shift_range height_shift_range",
@@ -98,6 +97,8 @@ SYNONYMS = {  # what Keras, Lightning, timm and scikit-learn call it
     "positive_label": "positive pos_label target_label",
 }
 AUTO = "auto"  # in place of a recipe's name: chosen by the data
+PRETRAINED = "pretrained weights_pretrained imagenet"
+FINE_TUNED = "ImageNet's weights: --recipe finetune. Those of a run or a file: --set network.init=RUN|FILE"
 HARDWARE = "hilum selects GPU and cores automatically: omit it"
 CHOSEN = "device cuda gpu gpus accelerator cpu mps num_workers workers n_jobs threads"
 TABLES = tuple(name for name, field in Recipe.model_fields.items() if _is_table(field.annotation))
@@ -264,6 +265,8 @@ def suggestion(key: str, value: str = "VALUE") -> str:
     last = key.rsplit(".", 1)[-1].lower()
     if last in CHOSEN.split():
         return HARDWARE
+    if last in PRETRAINED.split():
+        return FINE_TUNED
     if last == "devices":
         return f"It belongs to no recipe. Use: --devices {value}"
     full = list(_keys())

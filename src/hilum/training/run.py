@@ -309,7 +309,7 @@ def resolve_healthy(recipe: Recipe, labels: Sequence[str], positive_label: str |
     if recipe.healthy == "auto":
         return tuple(label for label in labels if is_healthy(label) and label != positive_label)
     if recipe.healthy == positive_label:
-        msg = f"healthy = '{recipe.healthy}' is also the positive label. Correct healthy or positive in the recipe."
+        msg = f"healthy = '{recipe.healthy}' is also the positive label. Correct one of the two in the recipe."
         raise RecipeError(msg)
     return (_named("healthy", recipe.healthy, labels),)
 

@@ -335,7 +335,7 @@ def _incomparable(swept: Iterable[str], monitor: Monitor) -> list[str]:
         if key.startswith("splits.") and key not in SEED_KEYS
     ]
     if "positive_label" in swept and monitor == "false_negatives":
-        notes.append("positive changes the false negatives: the trials are not comparable")
+        notes.append("positive_label changes the false negatives: the trials are not comparable")
     return notes
 
 

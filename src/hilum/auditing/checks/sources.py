@@ -200,7 +200,9 @@ def _apart(matches: Sequence[Match], labels: Sequence[str]) -> Finding:
         )
     which = listed(labels)
     verb = "comes" if len(labels) == 1 else "come"
-    message = f"{which} {verb} from a different collection than all other labels: {'. '.join(told)}."
+    everything = len(labels) == len(matches[0].totals)
+    apart = "different collections" if everything else "a different collection than all other labels"
+    message = f"{which} {verb} from {apart}: {'. '.join(told)}."
     if children := _ages_differ(matches):
         message += f" {children}"
     evidence = SourcesApart(labels=labels, matched=_matched(matches))
