@@ -268,7 +268,7 @@ def test_a_sweep_chooses_by_mean_auroc(data, tmp_path):
     means = [group.mean.val_auroc for group in result.groups]
     assert means == sorted(means, reverse=True)
     assert f"{means[0]:.3f}" in choice(result)
-    assert sweep_table(result)
+    assert sweep_table(result, tmp_path / "s")
     assert "val_auroc" in (tmp_path / "s" / "sweep.csv").read_text().splitlines()[0]
 
 

@@ -207,7 +207,7 @@ def _map(member: Activations) -> Tensor:
     return scores if bias is None else scores + (bias - bias.mean())[:, None, None]
 
 
-INSTEAD = "Train another network instead: hilum can export those of its recipes"
+INSTEAD = "Train another network instead: hilum can export those of its recipes."
 OPSET = 18
 INPUT = "images"
 AGREEMENT = 1e-4  # the largest difference between probabilities that is let pass
