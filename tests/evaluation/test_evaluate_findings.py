@@ -21,10 +21,12 @@ from hilum.evaluation.certify import NO_REFERENCE
 from hilum.evaluation.certify_findings import certify_findings
 from hilum.evaluation.cohort import select_images
 from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.evaluate_findings import prior_of_finding
 from hilum.evaluation.findings_comparison import compare_findings
 from hilum.evaluation.findings_predictions import read_findings_predictions
 from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.ledger import Access, Granted, Refusal, image_set, ledger_file, open_ledger
+from hilum.evaluation.prior_step import implied_shares
 from hilum.progress import Progress
 from hilum.report.run_page import write_report
 from hilum.training.run import open_run
@@ -230,6 +232,13 @@ def test_certificates_are_not_checked_on_the_patients_who_made_them(run, certifi
     assert f"WARNING: {why}" in made.metrics.notes
     assert f"WARNING: {why}" not in evaluated.metrics.notes
     assert {one.metrics.operating_point for one in made.metrics.findings.values()} == {None}
+
+
+def test_weights_in_the_loss_move_the_prior_of_a_finding(data):
+    trained = binary_view(replace(data, rows=[replace(row, split="train") for row in data.rows]), "left")
+    prior = prior_of_finding(trained, "left", 0.5)
+    assert implied_shares(prior) == pytest.approx([0.5, 0.5])
+    assert prior.shares[1] < 0.35
 
 
 def test_decisions_are_written_for_each_finding(certified, evaluated):

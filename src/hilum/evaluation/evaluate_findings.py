@@ -31,7 +31,7 @@ from hilum.evaluation.inference import predict_with_features
 from hilum.evaluation.ood_reference import Abstention, fit_reference, thumbnails_of_images
 from hilum.evaluation.performance import details, measure, probability_scores
 from hilum.evaluation.predictions import FILE, Predictions
-from hilum.evaluation.prior_step import served_prior_step
+from hilum.evaluation.prior_step import implied_of_findings, served_prior_step
 from hilum.evaluation.reliance import measure_findings_reliance
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Reliance, Unreadable
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
@@ -167,6 +167,7 @@ def _measure(
     inside = None if evaluated.own else _internal(run, fitted.calibration)
     before = FindingsPredictions.of(evaluated.images.table, plain)
     reliance = measure_findings_reliance(run, evaluated.images.table, progress=progress)
+    implied = dict(zip(run.findings, implied_of_findings(run).tolist(), strict=True))
     found = {}
     for name in kept:
         progress.line(f"measuring {name}")
@@ -180,6 +181,7 @@ def _measure(
             ood_scores.take(predictions.rows_of(name)) if ood_scores else None,
             decisions[name],
             reliance[name],
+            implied[name],
             prevalences,
             progress,
         )
@@ -209,6 +211,7 @@ def _one(
     ood_scores: OODScores | None,
     decisions: Decisions,
     reliance: Reliance,
+    implied: float,
     prevalences: Sequence[float],
     progress: Progress,
 ) -> Metrics:
@@ -246,7 +249,7 @@ def _one(
         "decision_curve": decision_curve(
             predictions,
             members,
-            calibration.after_step(_prior(dataset, name)),
+            calibration.after_step(prior_of_finding(dataset, name, implied)),
             flagged=flagged if certificate else None,
             thumbnail=thumbnail,
             prevalences=prevalences,
@@ -269,12 +272,20 @@ def _one(
     return Metrics.model_validate(found)
 
 
-def _prior(trained: Dataset, name: str) -> Prior:
-    """The frequency of a finding among training patients of whom it is known."""
+def prior_of_finding(trained: Dataset, name: str, implied: float) -> Prior:
+    """The frequency of a finding among training patients of whom it is known, and how far the network is from it.
+
+    Args:
+        trained: The run's data, with and without the finding.
+        name: Of the finding.
+        implied: The share to which the network's probabilities belong, which weights in the loss move
+            (`hilum.evaluation.prior_step.implied_of_findings`), in (0, 1).
+    """
     seen = {(row.label, owner(row.patient_id, row.path)) for row in trained.rows if row.split == "train"}
     counts = Counter(label for label, _ in seen)
     shares = np.array([max(counts[label], 1) for label in binary_labels(name)], np.float64)
-    return Prior(shares / shares.sum(), np.zeros(2), "training patients")
+    shares /= shares.sum()
+    return Prior(shares, np.log(shares / [1 - implied, implied]), "training patients")
 
 
 def _internal(run: Run, calibration: Calibration) -> FindingsPredictions | None:
