@@ -357,6 +357,7 @@ def test_a_model_file_is_measured_on_findings_as_its_run_is(run, certified, eval
     found = hilum.evaluate(model=model, data=outside, progress=False)
     same = evaluate(run, outside, ledger=book, out=tmp_path / "out")
     assert set(found.findings) == {"above", "left"}
+    assert found.metrics.split == "all"
     np.testing.assert_allclose(found.predictions.probabilities, same.predictions.probabilities, atol=1e-4)
     for name in found.findings:
         assert found.auroc[name].value == pytest.approx(same.metrics.findings[name].auroc.value, abs=1e-3)

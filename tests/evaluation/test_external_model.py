@@ -224,6 +224,7 @@ def test_a_model_file_is_evaluated_on_other_data(run_of, squares, tmp_path, hilu
     )
     same = evaluate(run).predictions
     assert found.predictions.paths == same.paths
+    assert found.split == "test"
     np.testing.assert_allclose(found.predictions.probabilities, same.probabilities, atol=1e-4)
     hilum("evaluate", squares, "--model", file, "--out", tmp_path / "out", check=0)
     assert (tmp_path / "out" / "report.html").is_file()

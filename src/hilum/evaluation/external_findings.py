@@ -37,6 +37,7 @@ class ExternalFindings:
         only_true: Findings without probabilities; they are not evaluated.
         only_predicted: Findings without a column that says which images have them; they are not evaluated.
         thresholds: Certified thresholds by finding, of a model file that has them.
+        split: Which part of a dataset a model predicted; of a table ``all``.
     """
 
     predictions: FindingsPredictions
@@ -48,6 +49,7 @@ class ExternalFindings:
     only_true: tuple[str, ...] = ()
     only_predicted: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    split: str = "all"
 
 
 @dataclass(frozen=True)

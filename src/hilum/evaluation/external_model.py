@@ -65,7 +65,8 @@ def predict_external(
         *citation(table.layout, mapped(table.options, mapping)),
         *(f"left out: {item.message}" for item in images.unreadable),
     ]
-    return ExternalPredictions(predictions, columns_of(images.table.rows), model.name, tuple(notes), table.root)
+    columns = columns_of(images.table.rows)
+    return ExternalPredictions(predictions, columns, model.name, tuple(notes), table.root, split=_named(table, split))
 
 
 def predict_by(
@@ -123,11 +124,18 @@ def predict_model_file(
         of_findings = FindingsPredictions.of(replace(chosen, rows=rows), probabilities)
         thresholds = {name: point.for_images().threshold for name, point in predictor.model_file.points.items()}
         return ExternalFindings(
-            of_findings, columns_of(rows), file.name, tuple(notes), table.root, thresholds=thresholds
+            of_findings,
+            columns_of(rows),
+            file.name,
+            tuple(notes),
+            table.root,
+            thresholds=thresholds,
+            split=_named(table, split),
         )
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predictions = Predictions.of(replace(chosen, rows=rows), labels, probabilities)
-    return ExternalPredictions(predictions, columns_of(rows), file.name, tuple(notes), table.root)
+    columns = columns_of(rows)
+    return ExternalPredictions(predictions, columns, file.name, tuple(notes), table.root, split=_named(table, split))
 
 
 def _chosen(table: Dataset, labels: Sequence[str], split: str, mapping: Mapping[str, str] | None) -> Dataset:
@@ -139,6 +147,11 @@ def _chosen(table: Dataset, labels: Sequence[str], split: str, mapping: Mapping[
         msg = f"{table.root}: --map-label excludes every label. Keep at least two."
         raise SplitError(msg, code="empty-split", path=table.root)
     return known.renamed("label", matched)
+
+
+def _named(table: Dataset, split: str) -> str:
+    """Which part was taken."""
+    return split if table.splits else "all"
 
 
 def _of_split(table: Dataset, split: str) -> Dataset:

@@ -59,6 +59,7 @@ class ExternalPredictions:
         notes: How it was read.
         root: The folder that the paths of the images are relative to.
         named: Whether a column names the images; otherwise they are known by their rows only.
+        split: Which part of a dataset a model predicted; of a table ``all``.
     """
 
     predictions: Predictions
@@ -67,6 +68,7 @@ class ExternalPredictions:
     notes: tuple[str, ...] = ()
     root: Path = Path()
     named: bool = True
+    split: str = "all"
 
 
 def read_external(source: Path | Frame) -> ExternalPredictions | ExternalFindings:
@@ -195,7 +197,7 @@ def measure_external(
     notes = [*given.notes, *unnamed_patients(predictions.patients)]
     found = {
         "name": given.name,
-        "split": "all",
+        "split": given.split,
         **measure(predictions, positive_label=positive, prevalences=with_stated(prevalences)).given(),
         **vars(details(predictions)),
         "data": {"root": str(given.root.resolve()), "digest": None, "notes": notes},
@@ -234,7 +236,7 @@ def measure_external_findings(
     for name in measured.findings:
         rows = measured.rows_of(name)
         columns = {column: [values[i] for i in rows] for column, values in given.columns.items()}
-        own = ExternalPredictions(measured.of_finding(name), columns, name, root=given.root)
+        own = ExternalPredictions(measured.of_finding(name), columns, name, root=given.root, split=given.split)
         alone = measure_external(own, positive_label=name, prevalences=prevalences)
         metrics[name] = alone.model_copy(
             update={"healthy": [binary_labels(name)[0]], "data": DataFacts(root=None, digest=None)}
@@ -245,7 +247,7 @@ def measure_external_findings(
         metrics,
         given.thresholds,
         name=given.name,
-        split="all",
+        split=given.split,
         not_measured=left_out,
         only_true=list(given.only_true),
         only_predicted=list(given.only_predicted),
