@@ -170,6 +170,8 @@ def _evaluate_external(
         print_json(metrics.to_json())
         return
     print_metrics(metrics)
+    for note in [] if isinstance(given, ExternalFindings) else metrics.data.notes:  # a table of findings has them
+        say(f"note: {note}")
     say(f"written: {folder}")
     say(f"report: {page}")
 

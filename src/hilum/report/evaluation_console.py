@@ -194,9 +194,7 @@ def result_table(metrics: Metrics) -> RenderableType:
     tables = (_matrix(metrics), *_by_label(metrics), *leads_table(metrics.shortcuts))
     alarms = alarms_of(metrics)
     first = [f"[bold red]{escape(alarm)}[/]" for alarm in alarms]
-    notes = [] if metrics.weights_sha256 else metrics.data.notes  # of a run they were said while it was evaluated
-    told = [*_sentences(metrics, alarms), *(f"[dim]note: {escape(note)}[/]" for note in notes)]
-    return Group("", heading, *data_errors(metrics.audit), *first, *tables, *told, "")
+    return Group("", heading, *data_errors(metrics.audit), *first, *tables, *_sentences(metrics, alarms), "")
 
 
 def data_errors(audit: KnownIssues | None) -> list[str]:
