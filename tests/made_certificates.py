@@ -1,6 +1,6 @@
 """Certificates as a test needs them: everything that it does not name is made up."""
 
-from hilum.evaluation.certificate_file import with_checksum
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.triage_schema import Certificate
 
 UPPER = {"prevalence": None, "confidence": 0.975, "n_patients": 20, "raised": False}

@@ -14,7 +14,7 @@ from hilum.data.cache import open_images
 from hilum.data.readers.read import read_table
 from hilum.earlier import KEYS, OPTIONS, RECIPE, VALUES, arguments_of_today, current
 from hilum.errors import RunError
-from hilum.evaluation.certificate_file import open_certificate
+from hilum.evaluation.certificate_check import open_certificate
 from hilum.evaluation.comparison import Comparison
 from hilum.evaluation.crossval_schema import CrossValidation
 from hilum.evaluation.predictions import read_predictions

@@ -10,7 +10,7 @@ import pytest
 from hilum.errors import CertificateError, LedgerError
 from hilum.evaluation.accesses import access_sentence, joint_sentence, read_access
 from hilum.evaluation.certificate import UpperSide, allowed_rank
-from hilum.evaluation.certificate_file import with_checksum
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.certify import certify
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.ledger import Granted, Refusal, read_ledger

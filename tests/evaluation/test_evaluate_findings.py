@@ -14,8 +14,7 @@ import hilum
 from hilum.data.dataset import Row
 from hilum.data.multilabel import binary_view, finding_values, with_findings
 from hilum.errors import CertificateError, RunError, SplitError, UsageError
-from hilum.evaluation.certificate_check import overlap_reason
-from hilum.evaluation.certificate_file import read_findings_certificate
+from hilum.evaluation.certificate_check import overlap_reason, read_findings_certificate
 from hilum.evaluation.certification_patients import certify_at
 from hilum.evaluation.certify import NO_REFERENCE
 from hilum.evaluation.certify_findings import certify_findings

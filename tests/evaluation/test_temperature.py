@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from hilum.evaluation.certificate_file import with_checksum
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.stats.calibration import (

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import hilum
 from hilum.errors import CheckpointError, ModelFileError, RunError, UsageError
-from hilum.evaluation.certificate_file import with_checksum
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.temperature import calibrate
 from hilum.exporting.export import Words, export

@@ -15,7 +15,7 @@ from hilum.data.dataset import Dataset, Row
 from hilum.data.preprocessing import Preprocessing
 from hilum.errors import CertificateError, RunError
 from hilum.evaluation.certificate import UpperSide, allowed_rank
-from hilum.evaluation.certificate_file import open_certificate, with_checksum
+from hilum.evaluation.certificate_check import open_certificate, with_checksum
 from hilum.evaluation.certification_patients import certify_form
 from hilum.evaluation.certify import certify
 from hilum.evaluation.ood_reference import spread_over_labels

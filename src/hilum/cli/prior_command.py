@@ -49,7 +49,8 @@ def prior(
     read: ReadOptions | None = None,
 ) -> None:
     """Set a run's prior step, which evaluate, certify, export and predict apply after the temperature."""
-    from hilum.evaluation.certificate_file import ANOTHER, FILE
+    from hilum.evaluation.certificate import ANOTHER
+    from hilum.evaluation.certificate_check import FILE
     from hilum.evaluation.cohort import parse_map
     from hilum.evaluation.prior_step import read_prior_step
     from hilum.evaluation.set_prior import parse_prevalences, remove_prior, set_prior

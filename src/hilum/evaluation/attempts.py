@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hilum.data.dataset import Dataset
 from hilum.earlier import current
 from hilum.errors import CertificateError
-from hilum.evaluation.certificate_file import is_whole
+from hilum.evaluation.certificate_check import is_whole
 from hilum.evaluation.claim import Claim
 from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.findings_schema import FindingsCertificate

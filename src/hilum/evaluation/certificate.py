@@ -113,6 +113,7 @@ def round_down(threshold: float, digits: int = DIGITS) -> float:
 STARTS = (0.95, 0.8, 0.5, 0.2)  # fixed before any patient is seen: where the search for a PPV begins
 GRID: Floats = np.round(1 / (1 + np.exp(-np.arange(9.0, -7.05, -0.1))), 6)  # even in log-odds, falling
 FINEST = 6  # decimals of an upper threshold: float32 networks differ from float64 ones in later ones
+ANOTHER = "it takes an attempt left in the plan, a lower confidence, or other patients"
 NOBODY = 1.001  # no probability reaches it
 
 

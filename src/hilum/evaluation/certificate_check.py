@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hilum.data.cache import Images
 from hilum.data.dataset import one_image_each, owner
 from hilum.decision.operating_point import CLEAR, triage_images
-from hilum.evaluation.certificate import upper_claim
+from hilum.earlier import current
+from hilum.errors import CertificateError
+from hilum.evaluation.certificate import ANOTHER, upper_claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, run_images
+from hilum.evaluation.findings_schema import FindingsCertificate
 from hilum.evaluation.leakage import SEEN_AS
 from hilum.evaluation.ood_reference import two_sample
 from hilum.evaluation.predictions import Predictions
@@ -28,12 +33,12 @@ from hilum.evaluation.triage import (
     sensitivities,
     shares_to_read,
 )
-from hilum.evaluation.triage_schema import Certificate, CertificateCheck, Guarantee, Scores
-from hilum.files import read_whole, save_bytes
+from hilum.evaluation.triage_schema import CHECKSUM, Certificate, CertificateCheck, Guarantee, Scores
+from hilum.files import read_text, read_whole, save_bytes
 from hilum.progress import Progress
 from hilum.stats.exchangeability import compare_scores, with_features
 from hilum.stats.intervals import CONFIDENCE
-from hilum.stats.records import Exchangeability, Verdict
+from hilum.stats.records import Exchangeability, PriorStep, Verdict
 from hilum.stats.verdicts import REFUTED, at_most, weakest
 from hilum.training.run import Run
 
@@ -41,6 +46,13 @@ FEATURES = "calibration_features.safetensors"
 MOST = 1000  # patients of each sample whose features are compared
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class _Steps(Protocol):  # of `hilum.evaluation.temperature.Calibration`, which imports this module
+    @property
+    def temperatures(self) -> dict[str, float] | None: ...
+    @property
+    def step(self) -> PriorStep | None: ...
 
 
 def overlap_reason(certificate: Certificate, evaluated: EvaluationSet) -> str:
@@ -266,3 +278,123 @@ def verdict_of(held: CertificateCheck) -> Verdict:
 
 def _hash(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+
+
+Checked = TypeVar("Checked", Certificate, FindingsCertificate)
+FILE = "certificate.json"
+
+
+def with_checksum(certificate: Checked) -> Checked:
+    """The same certificate with the SHA-256 of all that it says: whoever changes a figure breaks it.
+
+    It tells damage and careless edits, not forgery: whoever can compute a hash can compute it anew.
+    """
+    return certificate.model_copy(update={"checksum": _digest(certificate.as_json())})
+
+
+def is_whole(written: Mapping[str, object]) -> bool:
+    """Whether a certificate is as it was made: its checksum is that of all the rest.
+
+    Args:
+        written: What the file holds, under the keys of its version.
+    """
+    return CHECKSUM in written and written[CHECKSUM] == _digest(written)
+
+
+def open_certificate(file: Path, run: Run) -> Certificate:
+    """Read a certificate and check that it is whole and speaks of this run.
+
+    Args:
+        file: As ``hilum certify`` writes it.
+        run: The run that is to be used.
+
+    Raises:
+        CertificateError: It is missing, damaged, changed, or was made for other weights.
+    """
+    return _opened(file, run, Certificate, lambda found: [found])
+
+
+def open_findings_certificate(file: Path, run: Run) -> FindingsCertificate:
+    """Read the certificates of several findings as `open_certificate` reads one.
+
+    Raises:
+        CertificateError: As of `open_certificate`, of any of them.
+    """
+    return _opened(file, run, FindingsCertificate, lambda found: list(found.findings.values()))
+
+
+def _opened(file: Path, run: Run, kind: type[Checked], parts: Callable[[Checked], Sequence[Certificate]]) -> Checked:
+    again = f"Run hilum certify {run.path} again."
+    foreign = f"{file}: not a certificate in hilum's format ({{}}). {again}"
+    try:
+        written = json.loads(read_text(file))
+        whole = written[CHECKSUM] == _digest(written)
+    except FileNotFoundError as error:
+        msg = f"{file}: no such certificate. {again}"
+        raise CertificateError(msg) from error
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
+    if not whole:
+        msg = f"{file}: was changed after it was made and is void. {again}"
+        raise CertificateError(msg, code="changed", path=file)
+    try:  # its checksum may have been computed anew by somebody
+        certificate = kind.model_validate(current(written))
+        each = parts(certificate)
+        _ = [one.operating_point for one in each]
+    except ValidationError as error:
+        raise CertificateError(foreign.format(type(error).__name__), code="malformed", path=file) from error
+    except ValueError as error:
+        msg = f"{file}: invalid operating point ({error}). {again}"
+        raise CertificateError(msg) from error
+    if any(one.model.weights_sha256 != run.environment.weights_sha256 for one in each):
+        msg = f"{file}: was made for other weights and is void for these. {again}"
+        raise CertificateError(msg)
+    if form := next((one.model.form for one in each if one.model.form), None):
+        msg = f"{file}: was made for the network in another form ({form}), and is void for the run's network. {again}"
+        raise CertificateError(msg, code="other-form", path=file)
+    return certificate
+
+
+def read_certificate(run: Run) -> Certificate | None:
+    """The certificate in force of a run of exclusive labels; None where there is none.
+
+    Raises:
+        CertificateError: There is one, but it is void.
+    """
+    file = run.path / FILE
+    return open_certificate(file, run) if file.exists() and not run.findings else None
+
+
+def read_findings_certificate(run: Run) -> FindingsCertificate | None:
+    """The certificates in force of a run of several findings an image; None where there are none.
+
+    Raises:
+        CertificateError: There are some, but they are void.
+    """
+    file = run.path / FILE
+    return open_findings_certificate(file, run) if file.exists() and run.findings else None
+
+
+def certificate_in_force(run: Run, calibration: _Steps, notes: list[str]) -> Certificate | None:
+    """The run's certificate, unless it is void; `notes` then says why."""
+    try:
+        certificate = read_certificate(run)
+    except CertificateError as error:
+        notes.append(f"WARNING: {error}")
+        return None
+    return certificate if certificate and same_probabilities(run, certificate, calibration, notes) else None
+
+
+def same_probabilities(run: Run, certificate: Certificate, calibration: _Steps, notes: list[str]) -> bool:
+    """Whether a certificate was made with today's temperatures and prior step; else `notes` says that it is void."""
+    factors = calibration.step.factors if calibration.step else None
+    other = "another prior step" if certificate.model.prior_factors != factors else ""
+    if other := "other temperatures" if certificate.model.temperatures != (calibration.temperatures or None) else other:
+        again = f"hilum certify {run.path} makes another: {ANOTHER}"
+        notes.append(f"WARNING: the certificate was made with {other}, and is void. {again}")
+    return not other
+
+
+def _digest(written: Mapping[str, object]) -> str:
+    rest = {key: value for key, value in written.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -23,7 +23,7 @@ from hilum.evaluation.certificate import (
     round_down,
     split_confidence,
 )
-from hilum.evaluation.certificate_file import FILE, with_checksum
+from hilum.evaluation.certificate_check import FILE, with_checksum
 from hilum.evaluation.claim import Claim
 from hilum.evaluation.cohort import digest_of
 from hilum.evaluation.ledger import ledger_file

@@ -17,8 +17,7 @@ from hilum.decision.operating_point import members_of
 from hilum.errors import CertificateError, RunError, UsageError
 from hilum.evaluation.attempts import Reserved, record_result, reserve
 from hilum.evaluation.certificate import UpperSide, allowed_rank, check_upper, split_confidence
-from hilum.evaluation.certificate_check import compare_with
-from hilum.evaluation.certificate_file import FILE, certificate_in_force, with_checksum
+from hilum.evaluation.certificate_check import FILE, certificate_in_force, compare_with, with_checksum
 from hilum.evaluation.certification_patients import certify_at, too_few
 from hilum.evaluation.claim import Claim
 from hilum.evaluation.cohort import EvaluationSet, digest_of, select_images

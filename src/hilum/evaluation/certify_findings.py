@@ -19,7 +19,7 @@ from hilum.data.options import ReadOptions
 from hilum.errors import CertificateError, UsageError
 from hilum.evaluation.attempts import level_of_each, record_result, reserve_together
 from hilum.evaluation.certificate import UpperSide
-from hilum.evaluation.certificate_file import findings_in_force, with_checksum
+from hilum.evaluation.certificate_check import with_checksum
 from hilum.evaluation.certification_patients import certify_at
 from hilum.evaluation.certify import (
     CONDITIONS,
@@ -37,6 +37,7 @@ from hilum.evaluation.certify import (
 )
 from hilum.evaluation.claim import Claim
 from hilum.evaluation.cohort import select_images
+from hilum.evaluation.evaluate_findings import findings_in_force
 from hilum.evaluation.findings_predictions import FindingsPredictions
 from hilum.evaluation.findings_schema import FindingsCertificate
 from hilum.evaluation.inference import predict

@@ -12,7 +12,7 @@ from pathlib import Path
 from hilum.data.images import MOST_PIXELS_OF_VIEWS, MOST_VIEWS
 from hilum.data.preprocessing import Stacked
 from hilum.errors import CheckpointError, RunError, UsageError
-from hilum.evaluation.certificate_file import FILE as CERTIFICATE
+from hilum.evaluation.certificate_check import FILE as CERTIFICATE
 from hilum.evaluation.inference import trained_network
 from hilum.evaluation.ood_reference import ARRAYS as REFERENCE
 from hilum.evaluation.prior_step import FILE as PRIOR

@@ -17,8 +17,7 @@ from hilum.decision.operating_point import OperatingPoint
 from hilum.errors import RunError
 from hilum.evaluation.accesses import FILE as ACCESS_FILE
 from hilum.evaluation.accesses import AccessLog, record_access
-from hilum.evaluation.certificate_check import check_certificate, overlap_reason
-from hilum.evaluation.certificate_file import certificate_in_force
+from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, overlap_reason
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import drop, internal_predictions

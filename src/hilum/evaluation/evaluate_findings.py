@@ -17,10 +17,14 @@ from hilum.data.multilabel import binary_labels, binary_view, dataset_of_two, kn
 from hilum.data.options import ReadOptions
 from hilum.decision.ood import OODScores
 from hilum.decision.operating_point import OperatingPoint
-from hilum.errors import RunError
+from hilum.errors import CertificateError, RunError
 from hilum.evaluation.accesses import AccessLog, record_access
-from hilum.evaluation.certificate_check import measure_certificate, overlap_reason
-from hilum.evaluation.certificate_file import findings_in_force
+from hilum.evaluation.certificate_check import (
+    measure_certificate,
+    overlap_reason,
+    read_findings_certificate,
+    same_probabilities,
+)
 from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import INTERNAL, drop
@@ -342,3 +346,14 @@ def _write(
         msg = f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out."
         raise RunError(msg) from error
     return metrics, access
+
+
+def findings_in_force(run: Run, calibration: Calibration, notes: list[str]) -> FindingsCertificate | None:
+    """The certificates of a run's findings, unless they are void; `notes` then says why."""
+    try:
+        found = read_findings_certificate(run)
+    except CertificateError as error:
+        notes.append(f"WARNING: {error}")
+        return None
+    each = list(found.findings.values()) if found else []
+    return found if each and same_probabilities(run, each[0], calibration, notes) else None

@@ -15,7 +15,7 @@ from hilum.data.cache import Images
 from hilum.data.dataset import owner
 from hilum.data.multilabel import binary_labels, dataset_of_two, known_rows
 from hilum.errors import CertificateError
-from hilum.evaluation.certificate_file import read_certificate
+from hilum.evaluation.certificate_check import read_certificate
 from hilum.evaluation.cohort import run_images
 from hilum.evaluation.inference import predict
 from hilum.evaluation.prior_step import adjusted, log_factors, prior_step_after, same_step

@@ -16,8 +16,9 @@ from hilum.data.labels import nested_decisions
 from hilum.data.multilabel import SEPARATOR
 from hilum.data.preprocessing import Preprocessing, Stacked
 from hilum.errors import RunError, UsageError
-from hilum.evaluation.certificate_file import certificate_in_force, findings_in_force, with_checksum
+from hilum.evaluation.certificate_check import certificate_in_force, with_checksum
 from hilum.evaluation.cohort import run_images
+from hilum.evaluation.evaluate_findings import findings_in_force
 from hilum.evaluation.findings_schema import FindingsMetrics
 from hilum.evaluation.inference import trained_network
 from hilum.evaluation.ood_reference import fit_reference
