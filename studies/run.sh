@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything that docs/explanation/reproduction.md measures: about ten hours on two cores. What is finished is not repeated.
+# Everything that docs/explanation/reproduction.md measures: about seven hours on two cores. What is finished is not repeated.
 #   studies/run.sh SEED-CXR DARKCOVIDNET OUT
 set -eu
 seed_cxr=$1 dark=$2 out=$3

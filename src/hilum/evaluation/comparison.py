@@ -58,6 +58,11 @@ class ComparedRun(Record):
         return ", ".join(map(str, self.seeds or ([] if self.seed is None else [self.seed])))
 
 
+def one_classifier(first: ComparedRun, second: ComparedRun) -> bool:
+    """Whether two runs hold the same weights."""
+    return first.weights_sha256 is not None and first.weights_sha256 == second.weights_sha256
+
+
 class _Compared(Record, Document):
     """Which runs are compared."""
 
@@ -82,8 +87,7 @@ class Comparison(PairedMeasures, _Compared):
     @property
     def one_classifier(self) -> bool:
         """Whether both runs hold the same weights."""
-        first, second = (run.weights_sha256 for run in self.runs)
-        return first is not None and first == second
+        return one_classifier(*self.runs)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hilum.evaluation.comparison import ComparedRun, Comparison
+from hilum.evaluation.comparison import ComparedRun, Comparison, one_classifier
 from hilum.evaluation.differences import Gain, Paired, RuleDifferences
 from hilum.report.evaluation_console import optimistic
 from hilum.stats.hypothesis_tests import PatientTest
@@ -192,7 +192,7 @@ def who_lines(runs: Iterable[ComparedRun]) -> list[str]:
         f"{which}: [bold]{escape(run.name)}[/]" + (f" ({escape(_about(run))})" if run.network else "")
         for which, run in (("first", first), ("second", second))
     ]
-    if first.weights_sha256 and first.weights_sha256 == second.weights_sha256:
+    if one_classifier(first, second):
         lines.append("[yellow]both have the same weights: they are the same classifier[/]")
     return lines
 
