@@ -16,8 +16,8 @@ from collections import Counter
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from hilum.training.allocation import kept_memory
 from hilum.training.initialisation import build_for
-from hilum.training.loop import kept_memory
 from hilum.training.recipe import load_recipe
 
 BATCH, SIDE, LABELS = 64, 2048, ("a", "b", "c")

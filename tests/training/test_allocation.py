@@ -10,7 +10,7 @@ import pytest
 
 HOLD_AND_FREE = """
 import numpy as np
-from hilum.training.loop import return_memory
+from hilum.training.allocation import return_memory
 holes = [bytes(100_000) for _ in range(200)]  # what earlier work freed is filled
 if {asked}:
     return_memory()

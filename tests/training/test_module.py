@@ -75,6 +75,20 @@ def test_pytorch_is_loaded_when_it_is_asked_for():
     assert result.stdout.split() == ["light", "True"]
 
 
+def test_commands_that_do_not_train_load_no_trainer(tmp_path):
+    run = str(tmp_path)  # an empty folder: what it is refused with comes after the imports
+    commands = [["evaluate", run], ["certify", run, "--sensitivity", "0.9"], ["report", run], ["export", run, "m.onnx"]]
+    code = (
+        "import sys; from hilum.cli.app import main\n"
+        f"for words in {commands}:\n"
+        "    sys.argv = ['hilum', *words]\n"
+        "    try: main()\n"
+        "    except SystemExit: print('torch' in sys.modules, 'lightning' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["True False"] * len(commands), result.stderr
+
+
 @pytest.mark.slow
 def test_a_training_and_a_cross_validation_hash_the_pixels_once(write_dataset, tmp_path, tiny, monkeypatch):
     from hilum.data import cache_files

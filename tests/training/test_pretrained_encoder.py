@@ -74,7 +74,7 @@ def accuracies(run):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_an_encoder_of_other_phantoms_helps_fifty_patients(tmp_path):
+def test_an_encoder_of_other_phantoms_helps_fifty_patients(tmp_path, record_property):
     write_phantoms(tmp_path / "others", patients=sized(350, 700), seed=101, size=96, masks=False)
     write_phantoms(tmp_path / "ours", patients=sized(300, 600), seed=202, size=96, masks=False, test_fraction=0.5)
     before = train(tmp_path / "others", tmp_path / "before", load_recipe("phantoms", OURS), check=False)
@@ -104,6 +104,9 @@ def test_an_encoder_of_other_phantoms_helps_fifty_patients(tmp_path):
     means = {name: float(np.mean(values)) for name, values in found.items()}
     better = sum(a > b for a, b in zip(found["pretrained"], found["fresh"], strict=True))
     by_chance = sum(a > b for a, b in zip(found["shuffled"], found["fresh"], strict=True))
+    record_property("seeds in which it is better than random weights", better)
+    record_property("the same of the shuffled one", by_chance)
+    record_property("mean balanced accuracy", means)
     assert better >= HELPED, (means, better, by_chance)
     assert by_chance < HELPED, (means, better, by_chance)
     assert means["pretrained"] > means["shuffled"] + 0.05

@@ -14,9 +14,10 @@ from hilum.evaluation.evaluate import evaluate
 from hilum.models.compact import Compact
 from hilum.training.loop import precision_of
 from hilum.training.loss import decision_weights
-from hilum.training.module import learning_rate_factor, select_part
+from hilum.training.module import learning_rate_factor
 from hilum.training.recipe import load_recipe
 from hilum.training.run import open_run
+from hilum.training.split_part import select_part
 from hilum.training.train import train
 from short_trainings import forget, make_unfinished, tiny
 

@@ -87,7 +87,7 @@ def evaluate(
         from hilum.evaluation.cohort import parse_map
         from hilum.evaluation.evaluate import evaluate as run_evaluation
         from hilum.progress import progress_for_terminal
-        from hilum.training.loop import return_memory
+        from hilum.training.allocation import return_memory
         from hilum.training.run import open_run
 
     return_memory()

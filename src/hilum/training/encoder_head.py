@@ -30,11 +30,11 @@ from hilum.training.encoder_file import open_encoder
 from hilum.training.environment import BestCheckpoint, EncoderFacts, Outcome
 from hilum.training.findings_loss import Validated
 from hilum.training.initialisation import build_for
-from hilum.training.module import select_part
 from hilum.training.penalised_regression import Regression, fit_regression
 from hilum.training.plan import Augmentation, EncoderChoice, TrainingPlan
 from hilum.training.recipe import Recipe
 from hilum.training.run import Run
+from hilum.training.split_part import select_part
 
 APPLY = {"seed", "class_weights", "finding_weights", "uncertain", "eval_batch_size", "precision", "monitor"}
 

@@ -1,10 +1,8 @@
-"""The training loop: the Trainer, what is checked before it, and memory kept between its steps."""
+"""The training loop: the Trainer, and what is checked before it."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import platform
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,6 +21,7 @@ from hilum.data.dataset import Dataset
 from hilum.errors import RecipeError, SplitError
 from hilum.models.registry import ENCODER
 from hilum.progress import Progress
+from hilum.training.allocation import kept_memory
 from hilum.training.beginning import Beginning, announce
 from hilum.training.callbacks import History, Keep, Steps
 from hilum.training.checkpoints import TrainingState, load_weights, weights_sha256
@@ -36,47 +35,6 @@ from hilum.training.plan import TrainingPlan
 from hilum.training.ranks import ALONE, Ranks
 from hilum.training.recipe import Recipe
 from hilum.training.run import Run
-
-# mallopt(3) and <malloc.h> of the GNU C library.
-TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
-NEVER, USUAL_TRIM, USUAL_MMAP_MAX = -1, 128 * 1024, 65536
-LARGE = 2**20
-
-
-@contextmanager
-def kept_memory() -> Iterator[None]:
-    """Keep what is freed, within the block, rather than hand it to the system and fetch it anew every step.
-
-    The GNU C library maps every large tensor by itself and unmaps it when it is freed; the system then clears each
-    page again. Of a step of the original report's VGG on two cores that was a tenth. Other systems are left as they
-    are.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        yield
-        return
-    library = ctypes.CDLL(None)
-    library.mallopt(TRIM_THRESHOLD, NEVER)
-    library.mallopt(MMAP_MAX, 0)
-    try:
-        yield
-    finally:
-        library.mallopt(TRIM_THRESHOLD, USUAL_TRIM)
-        library.mallopt(MMAP_MAX, USUAL_MMAP_MAX)
-        library.malloc_trim(0)
-
-
-def return_memory() -> None:
-    """From now on, let this process hand back to the system whatever of a mebibyte or more it frees.
-
-    The GNU C library raises its limit for mapping a piece by itself to the largest mapped piece freed so far, up to 32
-    MiB; smaller pieces then stay in its heap, and an evaluation of very many images holds what tables and batches have
-    left behind. It costs the system's clearing of pages, as `kept_memory` tells, and is for a process that ends with
-    its command. Other systems are left as they are.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(MMAP_THRESHOLD, LARGE)
-        library.mallopt(TRIM_THRESHOLD, LARGE)
 
 
 def fit(

@@ -10,12 +10,10 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from hilum.data.cache import Images
-from hilum.data.multilabel import finding_values
 from hilum.data.options import ReadOptions
 from hilum.data.readers.read import read_table
 from hilum.models.mixed import to_network_range
@@ -23,7 +21,7 @@ from hilum.progress import Progress
 from hilum.training.augmentation import Mix, apply, draw, draw_mix
 from hilum.training.batch_norm import synchronise
 from hilum.training.batches import Batches
-from hilum.training.findings_loss import FindingsLoss, Validated, targets_of
+from hilum.training.findings_loss import FindingsLoss, Validated
 from hilum.training.fine_tuning import Freezing, learning_groups
 from hilum.training.initialisation import build_for, initialise
 from hilum.training.loss import LossFunction
@@ -31,28 +29,7 @@ from hilum.training.plan import TrainingPlan, Uncertain
 from hilum.training.prepare import prepare
 from hilum.training.ranks import ALONE, Ranks
 from hilum.training.recipe import Recipe
-
-Targets = NDArray[np.int64] | NDArray[np.float32]
-Part = tuple[Images, Targets]
-
-
-def select_part(images: Images, split: str, labels: Sequence[str], uncertain: Uncertain = "ignore") -> Part:
-    """The images of one split, and what the network is to say of them.
-
-    Args:
-        images: With their splits.
-        split: Which.
-        labels: K labels, or the findings of the images.
-        uncertain: Use of uncertain findings.
-
-    Returns:
-        The images, and the index of each one's label, shape (N,), or the targets of its findings, shape (N, F).
-    """
-    part = images.select(i for i, row in enumerate(images.table.rows) if row.split == split)
-    if images.table.findings:
-        return part, targets_of(finding_values(part.table), uncertain)
-    index = {label: number for number, label in enumerate(labels)}
-    return part, np.array([index[row.label] for row in part.table.rows], dtype=np.int64)
+from hilum.training.split_part import select_part
 
 
 class RadiographDataModule(pl.LightningDataModule):
