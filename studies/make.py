@@ -25,6 +25,7 @@ from hilum.training.sweep import Sweep
 from tables import PROTECTED, area, load, markdown, over_seeds, percent, trials
 
 Facts = dict[str, Any]
+REPORTED_RATE = 0.01
 
 
 def main(out: Path) -> None:
@@ -200,25 +201,31 @@ def hierarchy(sweep: Path, facts: Facts) -> str:
 
 
 def rates(sweep: Path, facts: Facts) -> str:
-    """Learning rates on the original report's validation images."""
+    """Learning rates on the original report's validation images, which also kept the checkpoints."""
     result = json.loads((sweep / "sweep.json").read_text())
-    facts["rates"] = {"trials": result["trials"], "choice": result["choice"]}
     save("rates", str(settings_figure(Sweep.from_json(result))))
-    of = {trial["name"]: trial for trial in result["trials"]}
+    read = {
+        json.loads(settings)["training.lr"]: [load(run, "val") for run in runs]
+        for settings, runs in trials(sweep).items()
+    }
+    found = {rate: over_seeds(seeds, read[REPORTED_RATE]) for rate, seeds in read.items()}
+    facts["rates"] = {
+        "trials": result["trials"],
+        "choice": result["choice"],
+        "against": {str(k): v for k, v in found.items()},
+    }
     rows = []
-    for settings, runs in trials(sweep).items():
-        found = [of[run.name] for run in runs]
-        done = [t["best"] for t in found if t["status"] == "finished"]
+    for rate, got in found.items():
+        best = next(trial["best"] for trial in result["trials"] if trial["settings"]["training.lr"] == rate)
+        gain = percent(got["difference"]["accuracy"], sign="+") if rate != REPORTED_RATE else ""
         rows.append(
             [
-                f"{json.loads(settings)['training.lr']:g}",
-                ", ".join(f"{100 * b['val_accuracy']:.1f}" for b in done) or "-",
-                ", ".join(f"{b['val_loss']:.3f}" for b in done) or "-",
-                ", ".join(f"{b['val_false_negatives']:.0f}" for b in done) or "-",
-                str(sum(t["status"] == "diverged" for t in found)),
+                *(f"{rate:g}", f"{best['step']:.0f}", percent(got["mean"]["accuracy"]), gain),
+                *(f"{best['val_loss']:.3f}", f"{best['val_false_negatives']:.0f}", area(got["mean"]["AUROC infected"])),
             ]
         )
-    return markdown(["learning rate", "validation accuracy %, by seed", "loss", "missed of 139", "diverged"], rows)
+    measured = ["accuracy %", f"against {REPORTED_RATE:g}, points", "loss", "missed of 139", "AUROC of infected"]
+    return markdown(["learning rate", "kept step", *measured], rows)
 
 
 def misses(sweep: Path, facts: Facts) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 from scipy.special import stdtrit
 
 from document import DOCS
@@ -36,15 +35,6 @@ def main() -> None:
             print(gain(name, found, "accuracy"))
     for measure in ("accuracy", "recall infected/covid"):
         print(gain("fewest false negatives", facts["false_negatives"]["false_negatives"], measure))
-    rates = [trial["best"]["val_accuracy"] for trial in facts["rates"]["trials"]]
-    settings = [trial["settings"]["training.lr"] for trial in facts["rates"]["trials"]]
-    by_rate = {rate: [a for a, s in zip(rates, settings, strict=True) if s == rate] for rate in dict.fromkeys(settings)}
-    values = np.subtract(by_rate[settings[0]], by_rate[settings[2]])
-    half = stdtrit(1, 0.975) * values.std(ddof=1) / np.sqrt(2)
-    print(
-        f"rate {settings[0]} against {settings[2]}, over seeds alone: {100 * values.mean():+.1f} "
-        f"({100 * (values.mean() - half):+.1f} to {100 * (values.mean() + half):+.1f})"
-    )
 
 
 if __name__ == "__main__":
