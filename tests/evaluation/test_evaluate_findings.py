@@ -21,6 +21,7 @@ from hilum.evaluation.certify_findings import certify_findings
 from hilum.evaluation.cohort import select_images
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.evaluate_findings import prior_of_finding
+from hilum.evaluation.findings_cohort import findings_as
 from hilum.evaluation.findings_comparison import compare_findings
 from hilum.evaluation.findings_predictions import read_findings_predictions
 from hilum.evaluation.findings_schema import FindingsMetrics
@@ -347,6 +348,15 @@ def test_runs_of_two_kinds_are_not_compared(run, tmp_path, monkeypatch):
     with pytest.raises(RunError) as caught:
         compare_findings(run, run, out=tmp_path)
     assert caught.value.code == "other-task"
+
+
+def test_a_finding_that_was_excluded_is_not_called_unknown(tmp_path):
+    notes = []
+    findings_as(elsewhere(tmp_path, ["above", "left", "fracture"]), ("above", "left"), {"left": ""}, notes)
+    (said,) = notes
+    parts = dict(part.split(": ", 1) for part in said.split(": ", 1)[1].split("; "))
+    assert parts["excluded by --map-label"] == "left"
+    assert parts["not known to the model"] == "fracture"
 
 
 @pytest.mark.slow

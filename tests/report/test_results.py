@@ -1,6 +1,7 @@
 import math
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hilum.report.results import confusions, images_of, not_learnt, probability_
 from hilum.stats.records import CalibrationError, Interval
 from hilum.text import percent, percent_range, plural, result_matrix
 from hilum.training.environment import BestCheckpoint
+from hilum.training.run import Run
 from wording import numbers
 
 
@@ -81,13 +83,23 @@ def test_confusions_are_ranked_and_summed_up() -> None:
 
 def test_a_training_no_better_than_the_constant_prediction_is_warned_of() -> None:
     """Of 4, 3 and 3 labels the most frequent one is right on 40 % and the frequencies score 1.0889 nats."""
-    validation = Counter({"covid": 4, "normal": 3, "other": 3})
-    learnt = {"epoch": 1, "step": 3}
-    assert "'covid' (40.0 %" in not_learnt(BestCheckpoint(val_loss=1.09, val_accuracy=0.4, **learnt), validation)
-    assert {"1.089"} <= numbers(not_learnt(BestCheckpoint(val_loss=1.1, val_accuracy=0.3, **learnt), validation))
-    assert not_learnt(BestCheckpoint(val_loss=1.08, val_accuracy=0.4, **learnt), validation) == ""
-    assert not_learnt(BestCheckpoint(val_loss=1.2, val_accuracy=0.5, **learnt), validation) == ""
-    assert not_learnt(BestCheckpoint(val_loss=1.2, val_accuracy=0.5, **learnt), Counter()) == ""
+    validation = ["covid"] * 4 + ["normal"] * 3 + ["other"] * 3
+
+    def said(labels: Sequence[str] = validation, findings: Sequence[str] = (), **best: float) -> str:
+        rows = [SimpleNamespace(label=label, split="val") for label in labels]
+        kept = BestCheckpoint.model_validate({"epoch": 1, "step": 3, **best})
+        run = SimpleNamespace(rows=rows, findings=findings, environment=SimpleNamespace(best=kept))
+        return not_learnt(cast(Run, run))
+
+    assert "'covid' (40.0 %" in said(val_loss=1.09, val_accuracy=0.4)
+    assert {"1.089"} <= numbers(said(val_loss=1.1, val_accuracy=0.3))
+    assert said(val_loss=1.08, val_accuracy=0.4) == ""
+    assert said(val_loss=1.2, val_accuracy=0.5) == ""
+    assert said([], val_loss=1.2, val_accuracy=0.5) == ""
+    several: dict[str, Any] = {"findings": ("edema", "mass"), "val_loss": 1.2, "val_accuracy": 0.3}
+    assert {"0.500"} <= numbers(said(**several, val_auroc=0.5))
+    assert said(**several, val_auroc=0.51) == ""
+    assert said(**several) == ""
 
 
 def test_one_label_for_all_images_is_an_alarm() -> None:

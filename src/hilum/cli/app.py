@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -173,7 +172,7 @@ def train(
                 else f"accuracy {best.val_accuracy:.1%}"
             )
         )
-        if warning := not_learnt(best, Counter(row.label for row in run.rows if row.split == "val")):
+        if warning := not_learnt(run):
             say(f"WARNING: {warning}")
     say(f"weights sha256: {run.environment.weights_sha256}")
     say(f"next: hilum evaluate {out}")

@@ -178,8 +178,6 @@ def select_images(
         images, table = _as_trained(run, images, table, notes)
     elif own and not same:
         notes.append("WARNING: files have changed since the training")
-    if own and split == "calibration":
-        notes.append("WARNING: the temperature was fitted to half of these images")
     undivided = not own and not table.splits
     chosen = images
     if not undivided:

@@ -31,7 +31,7 @@ from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate, training_prior
+from hilum.evaluation.temperature import Calibration, calibrate, seen_before, training_prior
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
 from hilum.evaluation.triage_schema import Certificate, CertificateCheck
 from hilum.files import as_bytes, saving_together
@@ -177,9 +177,7 @@ def _fit(run: Run, evaluated: EvaluationSet, notes: list[str], progress: Progres
     prior = calibration.prior or calibration.after_step(training_prior(run))
     abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
     notes += served_prior_step(run, evaluated.images.table)
-    if evaluated.own and evaluated.split in ("train", "val"):  # a comparison says so in its own words
-        made = "trained on" if evaluated.split == "train" else "chosen by"
-        notes.append(f"WARNING: the run was {made} these images; results are optimistic")
+    notes += seen_before(evaluated, calibration)
     return _Fitted(calibration, prior, abstention, certificate_in_force(run, calibration, notes))
 
 

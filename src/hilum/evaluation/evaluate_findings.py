@@ -40,7 +40,7 @@ from hilum.evaluation.reliance import measure_findings_reliance
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Reliance, Unreadable
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate, same_steps
+from hilum.evaluation.temperature import Calibration, calibrate, same_steps, seen_before
 from hilum.evaluation.triage import Decisions, decide, flags, measure_abstention
 from hilum.evaluation.triage_schema import Certificate
 from hilum.files import as_bytes, saving_together
@@ -104,9 +104,7 @@ def evaluate_findings(
         calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
         abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
         notes += served_prior_step(run, evaluated.images.table)
-        if evaluated.own and evaluated.split in ("train", "val"):
-            made = "trained on" if evaluated.split == "train" else "chosen by"
-            notes.append(f"WARNING: the run was {made} these images; results are optimistic")
+        notes += seen_before(evaluated, calibration)
         together = findings_in_force(run, calibration, notes)
         fitted = _Fitted(calibration, abstention, together.findings if together else {})
         plain, features = predict_with_features(run, evaluated.images, run.findings, progress=progress)

@@ -70,7 +70,8 @@ def findings_as(table: Dataset, ours: Sequence[str], mapping: Mapping[str, str],
         raise SplitError(msg, code="other-findings")
     renamed = [f"{theirs} as {name}" for name, theirs in matched.items() if theirs != name]
     notes += [f"findings were read as the model's: {', '.join(renamed)}"] if renamed else []
-    notes += _one_sided(ours, table.findings, matched)
+    excluded = [name for name in table.findings if mapping.get(name) == ""]
+    notes += _one_sided(ours, table.findings, matched, excluded)
     return with_findings(replace(table, findings=()), ours, known)
 
 
@@ -108,12 +109,15 @@ def match_findings(
     return {name: found[name] for name in ours if name in found}
 
 
-def _one_sided(ours: Sequence[str], theirs: Sequence[str], matched: Mapping[str, str]) -> list[str]:
+def _one_sided(
+    ours: Sequence[str], theirs: Sequence[str], matched: Mapping[str, str], excluded: Sequence[str]
+) -> list[str]:
     told = [
         f"{whose}: {', '.join(map(printable, names[:SHOWN]))}{' and more' if len(names) > SHOWN else ''}"
         for whose, names in (
             ("not in the data", [name for name in ours if name not in matched]),
-            ("not known to the model", [name for name in theirs if name not in matched.values()]),
+            ("not known to the model", [name for name in theirs if name not in (*matched.values(), *excluded)]),
+            ("excluded by --map-label", excluded),
         )
         if names
     ]

@@ -16,7 +16,7 @@ from hilum.data.dataset import owner
 from hilum.data.multilabel import binary_labels, dataset_of_two, known_rows
 from hilum.errors import CertificateError
 from hilum.evaluation.certificate_check import read_certificate
-from hilum.evaluation.cohort import run_images
+from hilum.evaluation.cohort import EvaluationSet, run_images
 from hilum.evaluation.inference import predict
 from hilum.evaluation.prior_step import adjusted, log_factors, prior_step_after, same_step
 from hilum.files import save_json
@@ -270,6 +270,17 @@ def same_steps(measured: Mapping[str, object], calibration: Calibration) -> bool
         same_step(found["metrics"].get("calibration"), calibration.of_finding(name).step)
         for name, found in findings.items()
     )
+
+
+def seen_before(evaluated: EvaluationSet, calibration: Calibration) -> list[str]:
+    """A warning if the run's own images had a part in what is measured on them: in weights, choice or temperature."""
+    part = evaluated.split if evaluated.own else ""
+    if part in ("train", "val"):
+        made = "trained on" if part == "train" else "chosen by"
+        return [f"WARNING: the run was {made} these images; results are optimistic"]
+    if part == "calibration" and calibration.temperatures:
+        return ["WARNING: the temperature was fitted to half of these images"]
+    return []
 
 
 def training_prior(run: Run) -> Prior:

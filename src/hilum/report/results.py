@@ -13,19 +13,30 @@ from hilum.stats.metrics import BY_LABEL, ByLabel
 from hilum.stats.records import CalibrationError, Intervals
 from hilum.text import fraction, interval_text, measured, percent, plural, result_matrix
 from hilum.training.environment import BestCheckpoint
+from hilum.training.run import Run
 
 COLUMNS = BY_LABEL
+REMEDY = "Train longer (training.epochs), or change the learning rate (training.lr)"
 
 
-def not_learnt(best: BestCheckpoint, validation: Counter[str]) -> str:
+def not_learnt(run: Run) -> str:
     """A warning where a kept checkpoint is no better on validation than the constant prediction; else empty.
 
-    The constant prediction is the most frequent label, with the labels' frequencies as probabilities.
-
-    Args:
-        best: The kept checkpoint.
-        validation: Number of validation images by label.
+    The constant prediction is the most frequent label, with the labels' frequencies as probabilities; of findings,
+    any, whose mean AUROC is one half.
     """
+    best = run.environment.best
+    if best and run.findings:
+        by_chance = best.val_auroc is not None and best.val_auroc <= 0.5
+        return (
+            f"NOT LEARNT: mean validation AUROC {best.val_auroc:.3f} is no better than chance. {REMEDY}"
+            if by_chance
+            else ""
+        )
+    return _no_better(best, Counter(row.label for row in run.rows if row.split == "val")) if best else ""
+
+
+def _no_better(best: BestCheckpoint, validation: Counter[str]) -> str:
     total = validation.total()
     if not total:
         return ""
@@ -35,8 +46,7 @@ def not_learnt(best: BestCheckpoint, validation: Counter[str]) -> str:
         return ""
     return (
         f"NOT LEARNT: validation accuracy {percent(best.val_accuracy)} and loss {best.val_loss:.3f} are no better than "
-        f"always predicting '{label}' ({percent(most / total)}, loss {log_loss:.3f}). Train longer (training.epochs), "
-        "or change the learning rate (training.lr)"
+        f"always predicting '{label}' ({percent(most / total)}, loss {log_loss:.3f}). {REMEDY}"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -256,9 +255,8 @@ def errors_of(known: KnownIssues) -> DataErrors:
 
 def _alarms(facts: Facts, evaluated: bool) -> list[str]:
     """What has to be read before any figure."""
-    alarms: list[str] = []
-    if (best := facts.run.environment.best) and not facts.run.findings:
-        alarms += filter(None, [not_learnt(best, Counter(row.label for row in facts.split if row.split == "val"))])
+    warning = not_learnt(facts.run)
+    alarms = [warning] if warning else []
     alarms += alarms_of(facts.metrics) if facts.metrics else finding_alarms(facts.findings) if facts.findings else []
     alarms += [f"{name}: {alarm}" for name, metrics in facts.external.items() for alarm in alarms_of(metrics)]
     for name, several in facts.external_findings.items():
