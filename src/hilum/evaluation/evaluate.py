@@ -31,7 +31,7 @@ from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate, seen_before, training_prior
+from hilum.evaluation.temperature import Calibration, calibrate, noting, seen_before, training_prior
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
 from hilum.evaluation.triage_schema import Certificate, CertificateCheck
 from hilum.files import as_bytes, saving_together
@@ -159,6 +159,7 @@ def evaluate(
         evaluated, notes = with_columns(run, evaluated)
         # Before the images themselves: with many, the features of both would not fit into memory side by side.
         fitted = _fit(run, evaluated, notes, progress)
+        evaluated = noting(fitted.calibration, evaluated)
         plain, features = predict_with_features(run, evaluated.images, run.labels, progress=progress)
         scaled = fitted.calibration.applied_to(plain, run)
         predictions = Predictions.of(evaluated.images.table, run.labels, scaled)
@@ -177,7 +178,7 @@ def _fit(run: Run, evaluated: EvaluationSet, notes: list[str], progress: Progres
     prior = calibration.prior or calibration.after_step(training_prior(run))
     abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
     notes += served_prior_step(run, evaluated.images.table)
-    notes += seen_before(evaluated, calibration)
+    notes += seen_before(evaluated)
     return _Fitted(calibration, prior, abstention, certificate_in_force(run, calibration, notes))
 
 

@@ -40,7 +40,7 @@ from hilum.evaluation.reliance import measure_findings_reliance
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Reliance, Unreadable
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate, same_steps, seen_before
+from hilum.evaluation.temperature import Calibration, calibrate, noting, same_steps, seen_before
 from hilum.evaluation.triage import Decisions, decide, flags, measure_abstention
 from hilum.evaluation.triage_schema import Certificate
 from hilum.files import as_bytes, saving_together
@@ -102,9 +102,10 @@ def evaluate_findings(
         evaluated, notes = with_columns(run, evaluated)
         root = evaluated.root if evaluated.own else None
         calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
+        evaluated = noting(calibration, evaluated)
         abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
         notes += served_prior_step(run, evaluated.images.table)
-        notes += seen_before(evaluated, calibration)
+        notes += seen_before(evaluated)
         together = findings_in_force(run, calibration, notes)
         fitted = _Fitted(calibration, abstention, together.findings if together else {})
         plain, features = predict_with_features(run, evaluated.images, run.findings, progress=progress)

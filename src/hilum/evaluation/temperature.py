@@ -272,15 +272,19 @@ def same_steps(measured: Mapping[str, object], calibration: Calibration) -> bool
     )
 
 
-def seen_before(evaluated: EvaluationSet, calibration: Calibration) -> list[str]:
-    """A warning if the run's own images had a part in what is measured on them: in weights, choice or temperature."""
-    part = evaluated.split if evaluated.own else ""
-    if part in ("train", "val"):
-        made = "trained on" if part == "train" else "chosen by"
-        return [f"WARNING: the run was {made} these images; results are optimistic"]
-    if part == "calibration" and calibration.temperatures:
-        return ["WARNING: the temperature was fitted to half of these images"]
-    return []
+def seen_before(evaluated: EvaluationSet) -> list[str]:
+    """A warning if the run learnt from these images; a comparison says so in its own words."""
+    if not evaluated.own or evaluated.split not in ("train", "val"):
+        return []
+    made = "trained on" if evaluated.split == "train" else "chosen by"
+    return [f"WARNING: the run was {made} these images; results are optimistic"]
+
+
+def noting(calibration: Calibration, evaluated: EvaluationSet) -> EvaluationSet:
+    """The same images, with a warning if temperatures were fitted to half of them."""
+    if not evaluated.own or evaluated.split != "calibration" or not calibration.temperatures:
+        return evaluated
+    return replace(evaluated, notes=(*evaluated.notes, "WARNING: the temperature was fitted to half of these images"))
 
 
 def training_prior(run: Run) -> Prior:
