@@ -248,11 +248,13 @@ def misses(sweep: Path, facts: Facts) -> str:
                 percent(got["mean"]["accuracy"]),
                 percent(got["mean"][f"recall {PROTECTED}"]),
                 percent(got["mean"]["recall normal"]),
+                percent(got["mean"]["recall infected/non-covid"]),
             ]
         )
     facts["false_negatives"] = found
-    header = ["kept by", "steps", "val. accuracy %", "val. missed", "test accuracy %", f"recall {PROTECTED} %"]
-    return markdown([*header, "recall normal %"], rows)
+    held_out = sum(row.split == "val" and row.label == PROTECTED for row in Run(runs[0]).rows)
+    header = ["kept by", "steps", "val. accuracy %", f"val. missed of {held_out}", "test accuracy %"]
+    return markdown([*header, *(f"recall {label} %" for label in (PROTECTED, "normal", "infected/non-covid"))], rows)
 
 
 def augmentation(sweep: Path, facts: Facts) -> str:
