@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -91,5 +92,6 @@ class Results:
 
 
 def command_line(arguments: list[str]) -> str:
-    """The command that repeats this run."""
-    return " ".join(["python -m benchmarks", *arguments]) if arguments else f"{Path(sys.executable).name} -m benchmarks"
+    """The command that repeats this run, without the folders of the machine that it ran on."""
+    named = [re.sub(r"(^|=)/.*/", r"\1", word) for word in arguments]
+    return " ".join(["python -m benchmarks", *named]) if arguments else f"{Path(sys.executable).name} -m benchmarks"

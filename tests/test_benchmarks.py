@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
 from benchmarks.child import Contestant, run  # noqa: E402
 from benchmarks.measurement import Measurement, in_turn  # noqa: E402
-from benchmarks.results import Results  # noqa: E402
+from benchmarks.results import Results, command_line  # noqa: E402
 from benchmarks.tiling import write_tiles  # noqa: E402
 
 from hilum.data.readers.read import read_table  # noqa: E402
@@ -36,6 +36,11 @@ def test_a_ratio_is_that_of_pairs_and_above_one_where_the_first_is_better():
     assert seconds.ratio("other") == 2  # the machine was ten times slower in one round; the pairs do not see it
     assert Measurement("x", "images/s", {"ours": [30.0], "other": [10.0]}).ratio("other") == 3
     assert seconds.median("ours") == 2
+
+
+def test_the_command_names_no_folder_of_this_machine():
+    said = command_line(["--data", "/home/somebody/seed-cxr", "--out=/tmp/out", "--only", "vgg"])
+    assert said == "python -m benchmarks --data seed-cxr --out=out --only vgg"
 
 
 def test_every_part_is_written_with_its_repeats_and_a_failure_is_told(tmp_path):
