@@ -106,8 +106,8 @@ def main(data: Path) -> None:
 
 def say(what: str, said: NDArray[np.int64], truth: NDArray[np.int64], patients: Patients, loss: float) -> None:
     share = proportion(said == truth, np.ones(len(truth), bool), patients)
-    told = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}); loss within training {loss:.3f}"
-    print(f"{what}: {told}", flush=True)
+    stated = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%}); loss within training {loss:.3f}"
+    print(f"{what}: {stated}", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 A linear probe that sees 8x8 grey values and a histogram tells *seed-cxr*'s normals from the rest with AUROC 0.99, asked
 out of fold. Held out are the patients whom it gets most wrong, 250 images of normals and 120 of each pneumonia, and
-some others by lot: a network that reads the layout does badly there. key=value change the default recipe, or with
+some others at random: a network that reads the layout does badly there. key=value change the default recipe, or with
 ``encoder.file=NAME`` that of encoders. No test
 image is opened.
 It prints recalls and AUROCs with their mean, that of `normal` also among images that the probe gets wrong or doubts.
@@ -32,7 +32,7 @@ from hilum.training.recipe import load_recipe
 from hilum.training.train import train
 
 MOST_WRONG = {"normal": 250, "infected/covid": 120, "infected/non-covid": 120}
-BY_LOT = 0.07
+AT_RANDOM = 0.07
 DOUBT = {"normal": 1.7, "infected": 3.0}  # log-odds of the truth below which an image counts as one of conflict
 NO_TEST = ["splits.val=val", "splits.calibration=none", "splits.test=none"]
 
@@ -55,7 +55,7 @@ def probe_scores(table: Dataset) -> NDArray[np.float64]:
 
 
 def held_out(table: Dataset, towards: NDArray[np.float64]) -> set[str]:
-    """Patients to judge by: those whose images speak most against their label, and some by lot.
+    """Patients to judge by: those whose images speak most against their label, and some at random.
 
     Args:
         table: Training images.
@@ -70,7 +70,7 @@ def held_out(table: Dataset, towards: NDArray[np.float64]) -> set[str]:
         patients = sorted(patient for patient, own in images.items() if table.rows[own[0]].label == label)
         count = 0
         for patient in sorted(patients, key=lambda patient: towards[images[patient]].mean()):
-            if count < wanted or generator.random() < BY_LOT:
+            if count < wanted or generator.random() < AT_RANDOM:
                 chosen.add(patient)
                 count += len(images[patient])
     return chosen

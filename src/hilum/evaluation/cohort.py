@@ -246,6 +246,14 @@ def _columns(row: Row, trained: Row) -> Mapping[str, str]:
     return {**row.extra, **findings} if row.extra and findings else row.extra or trained.extra
 
 
+def seen_before(evaluated: EvaluationSet) -> list[str]:
+    """A warning if the run learnt from these images; a comparison says so in its own words."""
+    if not evaluated.own or evaluated.split not in ("train", "val"):
+        return []
+    made = "trained on" if evaluated.split == "train" else "chosen by"
+    return [f"WARNING: the run was {made} these images; results are optimistic"]
+
+
 def with_columns(run: Run, evaluated: EvaluationSet) -> tuple[EvaluationSet, list[str]]:
     """The same with the further columns of the run's dataset, and a note where the run does not keep these.
 

@@ -18,7 +18,7 @@ from hilum.errors import RunError
 from hilum.evaluation.accesses import FILE as ACCESS_FILE
 from hilum.evaluation.accesses import AccessLog, record_access
 from hilum.evaluation.certificate_check import certificate_in_force, check_certificate, overlap_reason
-from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
+from hilum.evaluation.cohort import EvaluationSet, seen_before, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import drop, internal_predictions
 from hilum.evaluation.evaluate_findings import DECIDED, FindingsEvaluated, evaluate_findings
@@ -31,7 +31,7 @@ from hilum.evaluation.reliance import measure_reliance
 from hilum.evaluation.schema import FileFacts, Metrics
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate, noting, seen_before, training_prior
+from hilum.evaluation.temperature import Calibration, calibrate, training_prior, with_temperature_note
 from hilum.evaluation.triage import Decisions, decide, decisions_csv, flags, measure_abstention
 from hilum.evaluation.triage_schema import Certificate, CertificateCheck
 from hilum.files import as_bytes, saving_together
@@ -159,7 +159,7 @@ def evaluate(
         evaluated, notes = with_columns(run, evaluated)
         # Before the images themselves: with many, the features of both would not fit into memory side by side.
         fitted = _fit(run, evaluated, notes, progress)
-        evaluated = noting(fitted.calibration, evaluated)
+        evaluated = with_temperature_note(evaluated, fitted.calibration)
         plain, features = predict_with_features(run, evaluated.images, run.labels, progress=progress)
         scaled = fitted.calibration.applied_to(plain, run)
         predictions = Predictions.of(evaluated.images.table, run.labels, scaled)

@@ -25,7 +25,7 @@ from hilum.evaluation.certificate_check import (
     read_findings_certificate,
     same_probabilities,
 )
-from hilum.evaluation.cohort import EvaluationSet, select_images, with_columns
+from hilum.evaluation.cohort import EvaluationSet, seen_before, select_images, with_columns
 from hilum.evaluation.decision_curve import decision_curve
 from hilum.evaluation.differences import INTERNAL, drop
 from hilum.evaluation.findings_performance import measure_findings, why_not_measured
@@ -40,7 +40,7 @@ from hilum.evaluation.reliance import measure_findings_reliance
 from hilum.evaluation.schema import DataFacts, FileFacts, Metrics, Reliance, Unreadable
 from hilum.evaluation.shortcut_baselines import shortcut_baselines
 from hilum.evaluation.subgroups import columns_of, measure_subgroups, table_facts
-from hilum.evaluation.temperature import Calibration, calibrate, noting, same_steps, seen_before
+from hilum.evaluation.temperature import Calibration, calibrate, same_steps, with_temperature_note
 from hilum.evaluation.triage import Decisions, decide, flags, measure_abstention
 from hilum.evaluation.triage_schema import Certificate
 from hilum.files import as_bytes, saving_together
@@ -102,7 +102,7 @@ def evaluate_findings(
         evaluated, notes = with_columns(run, evaluated)
         root = evaluated.root if evaluated.own else None
         calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
-        evaluated = noting(calibration, evaluated)
+        evaluated = with_temperature_note(evaluated, calibration)
         abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
         notes += served_prior_step(run, evaluated.images.table)
         notes += seen_before(evaluated)

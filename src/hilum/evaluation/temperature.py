@@ -272,15 +272,7 @@ def same_steps(measured: Mapping[str, object], calibration: Calibration) -> bool
     )
 
 
-def seen_before(evaluated: EvaluationSet) -> list[str]:
-    """A warning if the run learnt from these images; a comparison says so in its own words."""
-    if not evaluated.own or evaluated.split not in ("train", "val"):
-        return []
-    made = "trained on" if evaluated.split == "train" else "chosen by"
-    return [f"WARNING: the run was {made} these images; results are optimistic"]
-
-
-def noting(calibration: Calibration, evaluated: EvaluationSet) -> EvaluationSet:
+def with_temperature_note(evaluated: EvaluationSet, calibration: Calibration) -> EvaluationSet:
     """The same images, with a warning if temperatures were fitted to half of them."""
     if not evaluated.own or evaluated.split != "calibration" or not calibration.temperatures:
         return evaluated
