@@ -1,6 +1,7 @@
 """What several rooms' tests share: real data where they are, small datasets, the command line."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -56,6 +57,17 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HILUM_CACHE", str(folder))
     monkeypatch.setenv("HILUM_LEDGER", str(folder / "ledger.jsonl"))
     return folder
+
+
+@pytest.fixture
+def record_property(record_property):
+    """Refuse, in one process too, what pytest-xdist cannot send to another: a number of NumPy ends all tests there."""
+
+    def record(name, value):
+        json.dumps(value)
+        record_property(name, value)
+
+    return record
 
 
 @pytest.fixture

@@ -102,8 +102,8 @@ def test_an_encoder_of_other_phantoms_helps_fifty_patients(tmp_path, record_prop
             out = tmp_path / f"{name}-{seed}"
             found[name].append(accuracies(train(few, out, recipe, check=False)))
     means = {name: float(np.mean(values)) for name, values in found.items()}
-    better = sum(a > b for a, b in zip(found["pretrained"], found["fresh"], strict=True))
-    by_chance = sum(a > b for a, b in zip(found["shuffled"], found["fresh"], strict=True))
+    better = sum(bool(a > b) for a, b in zip(found["pretrained"], found["fresh"], strict=True))
+    by_chance = sum(bool(a > b) for a, b in zip(found["shuffled"], found["fresh"], strict=True))
     record_property("seeds in which it is better than random weights", better)
     record_property("the same of the shuffled one", by_chance)
     record_property("mean balanced accuracy", means)
