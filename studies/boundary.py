@@ -7,7 +7,9 @@ the output of ``recipe_series.py`` or ``recipe_conflict.py`` with the same recip
 its held-out images, by accuracy and by balanced accuracy, as ``hilum prior --choose`` does. Beside them stand the
 shares of the test labels, stated (``--prevalence``) and estimated without labels on the test images themselves (Saerens
 et al. 2002; transductive). The last row is chosen by the test labels, and is what no honest origin can pass.
-It prints means over the runs: accuracy, balanced accuracy, recalls and AUROCs, which factors leave nearly as they are.
+It prints for each run, and as means over the runs with intervals over seeds and patients, and gains against no factors:
+accuracy, balanced accuracy, recalls, accuracy with two labels (normal, which is the first, against all others together,
+by the likeliest of all labels), and AUROCs, which factors leave nearly as they are.
 """
 
 from __future__ import annotations
@@ -17,23 +19,31 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
-from hilum.data.dataset import owner
 from hilum.evaluation.predictions import Predictions, read_predictions
+from hilum.stats.auc import auroc_estimate
+from hilum.stats.hypothesis_tests import over_seeds
+from hilum.stats.intervals import Estimate, Patients, combined, proportion
 from hilum.stats.label_shift import MEASURES, choose_offsets, estimate_shares, log_ratio
 from hilum.stats.prior_shift import shifted
 
 Floats = NDArray[np.float64]
+NORMAL = 0
 
 
-def measures(found: Predictions, offsets: Floats) -> Floats:
-    """Accuracy, balanced accuracy, recalls, AUROCs."""
-    truth, moved = found.truth, shifted(found.probabilities, offsets)
-    right = moved.argmax(axis=1) == truth
-    recalls = [right[truth == k].mean() for k in range(moved.shape[1])]
-    areas = [roc_auc_score(truth == k, moved[:, k]) for k in range(moved.shape[1])]
-    return np.array([right.mean(), np.mean(recalls), *recalls, *areas])
+def measures(found: Predictions, offsets: Floats) -> list[Estimate]:
+    """Accuracy, balanced accuracy, recalls, accuracy with two labels, AUROCs."""
+    truth, moved, patients = found.truth, shifted(found.probabilities, offsets), Patients(found.clusters)
+    labels, everything = range(moved.shape[1]), np.ones(len(truth), bool)
+    called = moved.argmax(axis=1)
+    recalls = [proportion(called == k, truth == k, patients) for k in labels]
+    return [
+        proportion(called == truth, everything, patients),
+        combined([(1 / len(recalls), recall) for recall in recalls]),
+        *recalls,
+        proportion((called == NORMAL) == (truth == NORMAL), everything, patients),
+        *(auroc_estimate(moved[:, k], truth == k, patients) for k in labels),
+    ]
 
 
 def origins(run: Predictions, trials: list[Predictions]) -> dict[str, Floats]:
@@ -41,9 +51,7 @@ def origins(run: Predictions, trials: list[Predictions]) -> dict[str, Floats]:
     truth, count = run.truth, run.probabilities.shape[1]
     equal = np.full(count, 1 / count)  # to which a loss with equal weights belongs
     shares = np.bincount(truth, minlength=count) / len(truth)
-    estimated = estimate_shares(
-        run.probabilities, equal, [owner(*who) for who in zip(run.patients, run.paths, strict=True)]
-    )
+    estimated = estimate_shares(run.probabilities, equal, run.clusters)
     found = {"none": np.zeros(count), "stated shares": log_ratio(shares, equal)}
     found["estimated shares"] = log_ratio(np.maximum(estimated, 1e-4), equal)
     for number, trial in enumerate(trials):
@@ -57,16 +65,24 @@ def main(runs: list[Path], folders: list[Path]) -> None:
     evaluated = [read_predictions(run / "evaluation" / "test" / "predictions.csv") for run in runs]
     trials = [read_predictions(folder / "val" / "predictions.csv") for folder in folders]
     labels = evaluated[0].labels
-    print(f"{'factors from':28} accuracy balanced recall of {', '.join(labels)}; AUROC of the same; factors")
+    names = ["accuracy", "balanced", *(f"recall {k}" for k in labels), "two labels", *(f"AUROC {k}" for k in labels)]
     by_run = [origins(one, trials) for one in evaluated]
-    for name in by_run[0]:
-        rows = np.array([measures(one, found[name]) for one, found in zip(evaluated, by_run, strict=True)])
-        factors = np.exp(np.mean([found[name] - found[name].max() for found in by_run], axis=0))
-        shown = " ".join(f"{100 * value:5.1f}" for value in rows.mean(axis=0)[:-3])
-        areas = " ".join(f"{value:.3f}" for value in rows.mean(axis=0)[-3:])
-        print(f"{name:28} {shown}; {areas}; {' '.join(f'{factor:.2f}' for factor in factors)}")
-        if name == "none":
-            print("  by run: " + "; ".join(f"{100 * row[0]:.1f} {row[-3]:.3f}" for row in rows))
+    before = [measures(one, found["none"]) for one, found in zip(evaluated, by_run, strict=True)]
+    for number, row in enumerate(before):
+        print(f"run {number + 1}:", "; ".join(f"{k} {shown(each)}" for k, each in zip(names, row, strict=True)))
+    for origin in by_run[0]:
+        factors = np.exp(np.mean([found[origin] - found[origin].max() for found in by_run], axis=0))
+        print(f"{origin}: factors {' '.join(f'{factor:.2f}' for factor in factors)}")
+        after = [measures(one, found[origin]) for one, found in zip(evaluated, by_run, strict=True)]
+        for k, name in enumerate(names):
+            mean = over_seeds([row[k] for row in after])
+            gain = over_seeds([combined([(1, a[k]), (-1, b[k])]) for a, b in zip(after, before, strict=True)])
+            print(f"  {name:28} {shown(mean)}", "" if origin == "none" else f"gain {shown(gain)}")
+
+
+def shown(found: Estimate) -> str:
+    """In hundredths: ``88.4 (84.8 to 91.3)``."""
+    return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def main(out: Path) -> None:
         "false_negatives": ("false_negatives", misses),
         "augmentation": ("augmentation", augmentation),
         "darkcovidnet": ("darkcovidnet", crossval),
+        "encoder": ("encoder", encoder),
     }
     tables = {name: write(out / folder, facts) for name, (folder, write) in parts.items() if (out / folder).exists()}
     fill("explanation/reproduction.md", tables)
@@ -307,6 +308,39 @@ def crossval(folder: Path, facts: Facts) -> str:
     text = f"Over folds {100 * spread['mean']:.1f} ± {100 * spread['sd']:.1f} % accuracy (mean ± standard deviation)."
     return (
         markdown(["", "images", "accuracy %", "balanced %", *(f"recall {k} %" for k in labels)], rows) + f"\n\n{text}"
+    )
+
+
+PROBES = {
+    "all probes together": "all probes together",
+    "8x8 thumbnail": "the thumbnail alone",
+    "original dimensions": "width and height of the published file alone",
+}
+
+
+def encoder(folder: Path, facts: Facts) -> str:
+    """The frozen encoder beside probes that see no lung: means over the folds, and the smallest and largest fold."""
+    result = json.loads((folder / "crossval.json").read_text())
+    folds = [json.loads(file.read_text()) for file in sorted(folder.glob("fold-*/evaluation/test/metrics.json"))]
+    labels = result["pooled"]["labels"]
+    areas: dict[str, dict[str, list[float]]] = {"the encoder": {}, **{shown: {} for shown in PROBES.values()}}
+    better = 0
+    for label in labels:
+        found = [fold["shortcuts"]["labels"][label] for fold in folds]
+        areas["the encoder"][label] = [one["model"]["value"] for one in found]
+        for name, shown in PROBES.items():
+            probes = [next(each for each in one["baselines"] if each["name"] == name) for one in found]
+            areas[shown][label] = [probe["auroc"]["value"] for probe in probes]
+            better += sum(probe["verdict"] == "shown" for probe in probes) if shown == "all probes together" else 0
+    facts["encoder"] = {"accuracy": result["pooled"]["accuracy"], "auroc by fold": areas, "better than probes": better}
+    rows = [
+        [name, *(f"{np.mean(found[k]):.3f} ({min(found[k]):.3f} to {max(found[k]):.3f})" for k in labels)]
+        for name, found in areas.items()
+    ]
+    return (
+        markdown(["", *labels], rows)
+        + f"\n\nIn {better} of {len(labels) * len(folds)} comparisons, label by label and fold by fold, the encoder is "
+        "shown to be better than all probes together."
     )
 
 

@@ -108,5 +108,5 @@ def test_an_encoder_of_other_phantoms_helps_fifty_patients(tmp_path, record_prop
     record_property("the same of the shuffled one", by_chance)
     record_property("mean balanced accuracy", means)
     assert better >= HELPED, (means, better, by_chance)
-    assert by_chance < HELPED, (means, better, by_chance)
+    assert by_chance <= SEEDS // 4, (means, better, by_chance)
     assert means["pretrained"] > means["shuffled"] + 0.05
