@@ -24,7 +24,7 @@ MARKS = [
     pytest.mark.skipif(RUNTIME is None, reason="no onnxruntime-web here: npm pack it, HILUM_ONNXRUNTIME_WEB names it"),
     pytest.mark.slow,
 ]
-COUNT = sized(100, 500)
+COUNT = sized(200, 500)
 
 
 def disguised(pixels, number, generator):
