@@ -157,6 +157,7 @@ def evaluate(
         for item in evaluated.unreadable[:10]:
             progress.line(f"left out: {item.message}")
         evaluated, notes = with_columns(run, evaluated)
+        notes += seen_before(evaluated)
         # Before the images themselves: with many, the features of both would not fit into memory side by side.
         fitted = _fit(run, evaluated, notes, progress)
         evaluated = with_temperature_note(evaluated, fitted.calibration)
@@ -178,7 +179,6 @@ def _fit(run: Run, evaluated: EvaluationSet, notes: list[str], progress: Progres
     prior = calibration.prior or calibration.after_step(training_prior(run))
     abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
     notes += served_prior_step(run, evaluated.images.table)
-    notes += seen_before(evaluated)
     return _Fitted(calibration, prior, abstention, certificate_in_force(run, calibration, notes))
 
 

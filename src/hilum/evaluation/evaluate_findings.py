@@ -100,12 +100,12 @@ def evaluate_findings(
         for item in evaluated.unreadable[:10]:
             progress.line(f"left out: {item.message}")
         evaluated, notes = with_columns(run, evaluated)
+        notes += seen_before(evaluated)
         root = evaluated.root if evaluated.own else None
         calibration = calibrate(run, root, images=evaluated.whole, progress=progress)
         evaluated = with_temperature_note(evaluated, calibration)
         abstention = fit_reference(run, root, images=evaluated.whole, progress=progress)
         notes += served_prior_step(run, evaluated.images.table)
-        notes += seen_before(evaluated)
         together = findings_in_force(run, calibration, notes)
         fitted = _Fitted(calibration, abstention, together.findings if together else {})
         plain, features = predict_with_features(run, evaluated.images, run.findings, progress=progress)
