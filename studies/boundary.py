@@ -21,28 +21,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.evaluation.predictions import Predictions, read_predictions
-from hilum.stats.auc import auroc_estimate
 from hilum.stats.hypothesis_tests import over_seeds
 from hilum.stats.intervals import Estimate, Patients, combined, proportion
 from hilum.stats.label_shift import MEASURES, choose_offsets, estimate_shares, log_ratio
+from hilum.stats.metrics import measures
 from hilum.stats.prior_shift import shifted
 
 Floats = NDArray[np.float64]
 NORMAL = 0
 
 
-def measures(found: Predictions, offsets: Floats) -> list[Estimate]:
+def measured(run: Predictions, offsets: Floats) -> list[Estimate]:
     """Accuracy, balanced accuracy, recalls, accuracy with two labels, AUROCs."""
-    truth, moved, patients = found.truth, shifted(found.probabilities, offsets), Patients(found.clusters)
-    labels, everything = range(moved.shape[1]), np.ones(len(truth), bool)
-    called = moved.argmax(axis=1)
-    recalls = [proportion(called == k, truth == k, patients) for k in labels]
+    truth, moved, patients = run.truth, shifted(run.probabilities, offsets), Patients(run.clusters)
+    found = measures(truth, moved, run.labels, patients)
+    right = (moved.argmax(axis=1) == NORMAL) == (truth == NORMAL)
     return [
-        proportion(called == truth, everything, patients),
-        combined([(1 / len(recalls), recall) for recall in recalls]),
-        *recalls,
-        proportion((called == NORMAL) == (truth == NORMAL), everything, patients),
-        *(auroc_estimate(moved[:, k], truth == k, patients) for k in labels),
+        found["accuracy"],
+        found["balanced_accuracy"],
+        *found["recall"].values(),
+        proportion(right, np.ones_like(right), patients),
+        *found["auroc"].values(),
     ]
 
 
@@ -67,13 +66,13 @@ def main(runs: list[Path], folders: list[Path]) -> None:
     labels = evaluated[0].labels
     names = ["accuracy", "balanced", *(f"recall {k}" for k in labels), "two labels", *(f"AUROC {k}" for k in labels)]
     by_run = [origins(one, trials) for one in evaluated]
-    before = [measures(one, found["none"]) for one, found in zip(evaluated, by_run, strict=True)]
+    before = [measured(one, found["none"]) for one, found in zip(evaluated, by_run, strict=True)]
     for number, row in enumerate(before):
         print(f"run {number + 1}:", "; ".join(f"{k} {shown(each)}" for k, each in zip(names, row, strict=True)))
     for origin in by_run[0]:
         factors = np.exp(np.mean([found[origin] - found[origin].max() for found in by_run], axis=0))
         print(f"{origin}: factors {' '.join(f'{factor:.2f}' for factor in factors)}")
-        after = [measures(one, found[origin]) for one, found in zip(evaluated, by_run, strict=True)]
+        after = [measured(one, found[origin]) for one, found in zip(evaluated, by_run, strict=True)]
         for k, name in enumerate(names):
             mean = over_seeds([row[k] for row in after])
             gain = over_seeds([combined([(1, a[k]), (-1, b[k])]) for a, b in zip(after, before, strict=True)])

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from hilum.evaluation.predictions import Predictions, read_predictions
-from hilum.stats.auc import auroc_estimate
-from hilum.stats.intervals import Estimate, Patients, combined, proportion
+from hilum.stats.intervals import Estimate, Patients, combined
+from hilum.stats.metrics import measures
 from tables import area, markdown, percent
 
 
@@ -31,27 +31,25 @@ def joined(trial: str) -> Predictions:
     return replace(first, probabilities=product / product.sum(axis=1, keepdims=True))
 
 
-def areas(found: Predictions) -> list[Estimate]:
-    """AUROC of each label against the rest, and their mean."""
-    patients = Patients(found.clusters)
-    each = [auroc_estimate(found.probabilities[:, k], found.truth == k, patients) for k in range(len(found.labels))]
-    return [*each, combined([(1 / len(each), one) for one in each])]
+def measured(found: Predictions) -> tuple[list[Estimate], list[Estimate]]:
+    """AUROC of each label against the rest and their mean, and the recalls."""
+    by_label = measures(found.truth, found.probabilities, found.labels, Patients(found.clusters))
+    areas = list(by_label["auroc"].values())
+    return [*areas, combined([(1 / len(areas), one) for one in areas])], list(by_label["recall"].values())
 
 
 def main(trials: list[str], against: list[str]) -> None:
     rows = []
     for trial in trials:
-        found = joined(trial)
-        recalls = [
-            proportion(found.predicted == k, found.truth == k, Patients(found.clusters))
-            for k in range(len(found.labels))
-        ]
-        shown = [area(one.as_json()) for one in areas(found)] + [percent(one.as_json()) for one in recalls]
+        areas, recalls = measured(joined(trial))
+        shown = [area(one.as_json()) for one in areas] + [percent(one.as_json()) for one in recalls]
         rows.append(["+".join(Path(folder).name for folder in trial.split("+")), *shown])
     labels = joined(trials[0]).labels
     print(markdown(["", *(f"AUROC {k}" for k in labels), "mean AUROC", *(f"recall {k} %" for k in labels)], rows))
     if against:
-        pairs = [(areas(joined(one)), areas(joined(other))) for one, other in zip(trials, against, strict=True)]
+        pairs = [
+            (measured(joined(one))[0], measured(joined(other))[0]) for one, other in zip(trials, against, strict=True)
+        ]
         for k, name in enumerate([*labels, "mean"]):
             parts = [(sign / len(pairs), pair[side][k]) for pair in pairs for side, sign in ((0, 1), (1, -1))]
             print(f"gain in AUROC, {name}: {area(combined(parts).as_json(), sign='+')}")
