@@ -1,10 +1,14 @@
 """What a destination answers, and what becomes of results that it does not take."""
 
+from threading import Event, Thread
+
 import pytest
 
+from hilum.serving.node.configuration import Dimse
+from hilum.serving.node.dimse_channel import DimseChannel
 from hilum.serving.node.sender import Backoff
 from hilum.serving.node.statuses import Verdict, outcome_of, said, worst
-from node_peers import image, saved, store, to, until
+from node_peers import SC, image, saved, store, to, until
 
 # PS3.4 table B.2-1 and PS3.7 annex C: every failure and warning of C-STORE.
 STORED = [0x0000, 0x0111, 0xB000, 0xB006, 0xB007]
@@ -98,6 +102,32 @@ def test_an_archive_that_breaks_off_gets_it_again(node, archive, tmp_path):
     assert store(saved(tmp_path / "in", [image(1)]), running.port).returncode == 0
     until(lambda: running.status()["jobs"]["sent"] == 1)
     assert len({uid for reports in archive.reports().values() for uid in reports}) == 1
+
+
+def test_an_answer_goes_to_who_waits_for_it(archive, tmp_path):
+    """Not to a thread that looks for requests, as pynetdicom's does for a moment after it was told to stop."""
+    images = [image(number, size=32) for number in range(20)]
+    for one in images:
+        one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = SC
+    files = saved(tmp_path, images)
+    channel = DimseChannel(Dimse(host="127.0.0.1", port=archive.port, ae_title="ARCHIVE"), "HILUM", patience=2)
+    ended = Event()
+
+    def look():
+        while not ended.is_set():
+            association.dimse.get_msg(block=False)
+
+    assert channel.send(files[:1], urgent=False).verdict is Verdict.SENT
+    association = channel._association
+    thread = Thread(target=look)
+    thread.start()
+    try:
+        verdicts = [channel.send([file], urgent=False).verdict for file in files[1:]]
+    finally:
+        ended.set()
+        thread.join()
+        channel.close()
+    assert verdicts == [Verdict.SENT] * len(verdicts)
 
 
 @pytest.mark.parametrize("enhanced", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any
 
 from pynetdicom.sop_class import (
@@ -86,6 +87,7 @@ class DimseChannel:
         )
         if not found.is_established:
             raise UnreachableError(_why(found))
+        found.dimse.msg_queue = _Answers()
         self._association = found
         return found
 
@@ -100,6 +102,21 @@ class DimseChannel:
         if status is None:
             return Outcome(Verdict.AGAIN, "the association broke")
         return outcome_of(status)
+
+
+class _Answers(Queue[Any]):
+    """What a peer says to this side, for whoever waits for it.
+
+    A thread of pynetdicom looks for requests of the peer, of which there are none here. It is stopped while an answer
+    is awaited, but where answers come fast it may not have noticed yet, and takes the answer: the object counts as
+    not stored once `patience` is over.
+    """
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next message; none for a look in passing."""
+        if not block:
+            raise Empty
+        return super().get(block, timeout)
 
 
 def _sent(association: Any, file: Path, priority: int) -> int | None:
