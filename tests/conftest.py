@@ -11,8 +11,8 @@ import traceback
 import warnings
 from collections import Counter
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of each would wait for the others'
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# One process a core: threads of each would wait for the others'. And a child that is forked (`killing`) has none.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from filelock import FileLock

@@ -7,6 +7,8 @@ removing. What is between two of them is reached by times.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import gc
 import hashlib
 import os
 import signal
@@ -20,6 +22,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 MOVES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 PASSED_OVER = (".lock",)  # which say nothing of their content
 FAULT = 99
+PATIENCE = 300  # seconds after which a child says where it is, and ends
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,16 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
     """
     home = os.path.realpath(below)
     told, tell = os.pipe()
+    gc.disable()
     child = os.fork()
     if child == 0:
+        # What earlier tests left stays as it is: to collect it would end threads that only the parent has.
+        gc.freeze()
+        gc.enable()
         os.close(told)
         os.dup2(tell, 1)
         os.dup2(tell, 2)
+        faulthandler.dump_traceback_later(PATIENCE, exit=True, file=tell)
         code = FAULT
         try:
             counted = _watch(home, kill)
@@ -72,6 +80,7 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
             os.write(tell, f"\n\0{os.linesep.join(counted)}".encode(errors="replace"))
         finally:
             os._exit(code)
+    gc.enable()
     os.close(tell)
     with os.fdopen(told, "rb") as pipe:
         text = pipe.read().decode(errors="replace")
